@@ -1,0 +1,2 @@
+//! The `thoughtwire` binary.
+fn main() {}

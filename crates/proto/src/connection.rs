@@ -1,0 +1,161 @@
+//! The sans-io state machine that stands between one socket and the hub, one per dialect.
+//!
+//! Frames and answers go in, frames and commands come out; no clock, no socket, no await. The
+//! driver owns the socket: it carries out what [`Machine::poll`] yields, in order, and answers each
+//! [`Output::Request`] through [`Machine::answer`].
+
+use std::collections::VecDeque;
+
+use crate::{Answer, Attached, Emitted, Refusal, Request, Seq, SessionId};
+
+/// One frame's text.
+pub type Frame = String;
+
+/// Names one request of a connection until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
+/// What a machine wants done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Write this frame.
+    Frame(Frame),
+    /// Check this credential, then call [`Machine::authenticated`].
+    Authenticate {
+        /// The secret.
+        token: Option<String>,
+        /// The client's name for itself.
+        client: Option<String>,
+        /// A name space of its own (Sparky's `user_id`).
+        space: Option<String>,
+    },
+    /// Carry this out, then call [`Machine::answer`] with the tag.
+    Request {
+        /// Names it.
+        tag: Tag,
+        /// What is asked.
+        request: Request,
+    },
+    /// Close the connection once everything before this is written.
+    Close(Close),
+}
+
+/// Why a connection ends, with its WebSocket close code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// A normal end (1000).
+    Done,
+    /// The client did not say who it is in time, or not rightly (1008).
+    Policy,
+    /// The server stops; come again (1012).
+    Restart,
+}
+
+impl Close {
+    /// The WebSocket close code (RFC 6455, 7.4 and the IANA registry).
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Done => 1000,
+            Self::Policy => 1008,
+            Self::Restart => 1012,
+        }
+    }
+}
+
+/// What a connection's emissions are encoded with. Equal encodings give equal frames, so the hub
+/// encodes once for all connections that share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// `thoughtwire.v1`.
+    Native,
+    /// `MemGPT`.
+    Memgpt,
+    /// Sparky, with the labels that its frames carry.
+    Sparky {
+        /// Sparky's session id.
+        session_id: String,
+        /// Sparky's user id.
+        user_id: String,
+        /// The chat this session is.
+        chat_id: String,
+    },
+}
+
+/// One dialect's side of a connection.
+pub trait Machine: Send {
+    /// Takes a text frame (or a binary one, read as text) from the client.
+    fn frame(&mut self, text: &str);
+
+    /// Takes the outcome of [`Output::Authenticate`].
+    fn authenticated(&mut self, outcome: Result<(), Refusal>);
+
+    /// Takes the outcome of a request.
+    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>);
+
+    /// Says how emissions of a session that was just attached are encoded.
+    fn encoding(&self, session: &SessionId) -> Encoding;
+
+    /// Whether this connection is shown an emission; it drops frames and never edits them.
+    fn shows(&mut self, emitted: &Emitted) -> bool;
+
+    /// Every event up to the head of the attachment was written.
+    fn caught_up(&mut self, session: &SessionId, seq: Seq);
+
+    /// The session ended under the connection (deleted).
+    fn detached(&mut self, session: &SessionId, reason: &str);
+
+    /// The server is about to stop.
+    fn going_away(&mut self, reason: &str, retry_after_ms: u64);
+
+    /// True while the machine has no room for further frames: the driver then stops reading.
+    fn is_full(&self) -> bool;
+
+    /// The client said who it is, so the handshake's time limit no longer holds.
+    fn is_greeted(&self) -> bool;
+
+    /// The next thing to do.
+    fn poll(&mut self) -> Option<Output>;
+}
+
+/// Outputs in order and tags in sequence: what every machine keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    queue: VecDeque<Output>,
+    next_tag: u64,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, output: Output) {
+        self.queue.push_back(output);
+    }
+
+    pub(crate) fn frame(&mut self, frame: Frame) {
+        self.push(Output::Frame(frame));
+    }
+
+    pub(crate) fn request(&mut self, request: Request) -> Tag {
+        let tag = Tag(self.next_tag);
+        self.next_tag += 1;
+        self.push(Output::Request { tag, request });
+        tag
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// Reads the attachment out of an answer, for machines that expect one.
+pub(crate) fn expect_attached(answer: Answer) -> Result<Attached, Refusal> {
+    match answer {
+        Answer::Attached(attached) => Ok(attached),
+        Answer::Agent(_) | Answer::Session(_) | Answer::Input { .. } | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Done { .. } => {
+            Err(Refusal::new(crate::RefusalCode::Internal, "the server gave an answer to another question"))
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Identifiers, positions and instants: parsed once, at the edge.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The most characters an identifier or a name may have.
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// An opaque identifier of one kind of thing; cheap to clone.
+///
+/// The kinds cannot be mixed up: a [`SessionId`] is not an [`AgentId`].
+///
+/// ```
+/// use thoughtwire_proto::SessionId;
+/// let id: SessionId = "s-1".parse()?;
+/// assert_eq!(id.as_str(), "s-1");
+/// assert!("".parse::<SessionId>().is_err());
+/// # Ok::<(), thoughtwire_proto::BadId>(())
+/// ```
+pub struct Id<K> {
+    text: Arc<str>,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// Why a text is no identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadId {
+    /// Nothing was given.
+    #[error("an id or name must not be empty")]
+    Empty,
+    /// Longer than [`MAX_NAME_CHARS`].
+    #[error("an id or name has at most 64 characters")]
+    TooLong,
+    /// Control characters do not print and do not compare by eye.
+    #[error("an id or name must not contain control characters")]
+    Control,
+}
+
+/// Checks the rules that ids and names share: 1 to 64 characters, none of them a control character.
+///
+/// # Errors
+/// The rule that was broken.
+pub fn check_name(text: &str) -> Result<(), BadId> {
+    if text.is_empty() {
+        Err(BadId::Empty)
+    } else if text.chars().count() > MAX_NAME_CHARS {
+        Err(BadId::TooLong)
+    } else if text.chars().any(char::is_control) {
+        Err(BadId::Control)
+    } else {
+        Ok(())
+    }
+}
+
+impl<K> Id<K> {
+    /// Takes a text as an identifier.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 64 characters, or has control characters.
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, BadId> {
+        let text = text.into();
+        check_name(&text)?;
+        Ok(Self { text, kind: PhantomData })
+    }
+
+    /// The identifier as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<K> std::str::FromStr for Id<K> {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        Self::new(text)
+    }
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        Self { text: Arc::clone(&self.text), kind: PhantomData }
+    }
+}
+
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl<K> Eq for Id<K> {}
+
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl<K> Hash for Id<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl<K> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.text, f)
+    }
+}
+
+impl<K> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<K> Serialize for Id<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de, K> Deserialize<'de> for Id<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Self::new(&*text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Marks an [`Id`] as that of a user.
+#[derive(Debug)]
+pub enum UserKind {}
+/// Marks an [`Id`] as that of an agent.
+#[derive(Debug)]
+pub enum AgentKind {}
+/// Marks an [`Id`] as that of a session.
+#[derive(Debug)]
+pub enum SessionKind {}
+/// Marks an [`Id`] as that of a turn.
+#[derive(Debug)]
+pub enum TurnKind {}
+/// Marks an [`Id`] as that of an item.
+#[derive(Debug)]
+pub enum ItemKind {}
+/// Marks an [`Id`] as that of a call.
+#[derive(Debug)]
+pub enum CallKind {}
+/// Marks an [`Id`] as that of a command.
+#[derive(Debug)]
+pub enum CommandKind {}
+
+/// Who owns agents and sessions.
+pub type UserId = Id<UserKind>;
+/// A durable character of one user.
+pub type AgentId = Id<AgentKind>;
+/// One durable conversation with one agent.
+pub type SessionId = Id<SessionKind>;
+/// One input through to its terminal event.
+pub type TurnId = Id<TurnKind>;
+/// One thought, message, user message or call; a user message's item is its *input*.
+pub type ItemId = Id<ItemKind>;
+/// One use of a tool.
+pub type CallId = Id<CallKind>;
+/// A client's own name for a command, which makes it take effect once.
+pub type CommandId = Id<CommandKind>;
+
+/// A position in one session's log: from 1, without gaps. 0 lies before the first record.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The position before the first record.
+    pub const ZERO: Self = Self(0);
+
+    /// The position behind this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The identity of one lifetime of a session's log; a restore from backup begins a new one.
+pub type Epoch = Id<EpochKind>;
+/// Marks an [`Id`] as an epoch.
+#[derive(Debug)]
+pub enum EpochKind {}
+
+/// What a client last saw of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The log's lifetime in which `seq` counts; absent when the client did not keep it.
+    pub epoch: Option<Epoch>,
+    /// The last position seen; [`Seq::ZERO`] for nothing yet.
+    pub seq: Seq,
+}
+
+/// An instant in milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 with milliseconds.
+///
+/// ```
+/// use thoughtwire_proto::Timestamp;
+/// let at = Timestamp::from_millis(1_767_225_600_000);
+/// assert_eq!(at.to_string(), "2026-01-01T00:00:00.000Z");
+/// ```
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant so many milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => write!(f, "{at:.3}"),
+            Err(_) => write!(f, "1970-01-01T00:00:00.000Z"),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let at: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(at.as_millisecond()))
+    }
+}

@@ -1,0 +1,37 @@
+//! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
+//! and the three wire dialects as sans-io codecs and connection machines.
+//!
+//! This is what one would write a client with:
+//!
+//! ```
+//! use thoughtwire_proto::Event;
+//! let event: Event = serde_json::from_str(
+//!     r#"{"kind":"message","item":"i-1","text":"Hello","complete":true}"#,
+//! )?;
+//! assert!(matches!(event, Event::Message { complete: true, .. }));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! It refuses to know clocks, I/O, async and logging.
+
+mod command;
+pub mod connection;
+pub mod dialect;
+mod event;
+mod id;
+mod refusal;
+mod state;
+
+pub use command::{
+    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, Start, Style, ToolDeclaration,
+};
+pub use event::{
+    Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome, Partial, Record, Role, StreamKind,
+    ToolStatus, Usage,
+};
+pub use id::{
+    AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind, Id, ItemId, ItemKind, MAX_NAME_CHARS,
+    Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind, UserId, UserKind, check_name,
+};
+pub use refusal::{Refusal, RefusalCode, Retry};
+pub use state::{IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};

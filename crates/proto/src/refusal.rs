@@ -1,0 +1,179 @@
+//! Refusals: answered noes. The connection lives on.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Whether the same command may succeed later, unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not unless something is changed.
+    Never,
+    /// It may, after a while.
+    Later,
+}
+
+/// Why a command or a frame was refused: the one table of codes, shared by all dialects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The frame is no JSON, or not an object.
+    BadFrame,
+    /// The frame's type is not known here.
+    UnknownType,
+    /// A key is missing or has a wrong type or value.
+    BadRequest,
+    /// A text must not be empty.
+    EmptyText,
+    /// Something has more bytes or nesting than allowed.
+    TooLarge,
+    /// No credentials, or none that are known.
+    Unauthorized,
+    /// Not with these credentials.
+    Forbidden,
+    /// There is no such agent.
+    UnknownAgent,
+    /// There is no such session.
+    UnknownSession,
+    /// The input is not queued.
+    UnknownInput,
+    /// The call is not open, or waits for nobody.
+    UnknownCall,
+    /// An agent with this name is there already.
+    NameTaken,
+    /// The connection is not attached to this session.
+    NotAttached,
+    /// A limit on attached sessions was reached.
+    TooManySessions,
+    /// The session's queue of inputs is full.
+    QueueFull,
+    /// A turn runs, and the input's policy was `reject`.
+    TurnRunning,
+    /// No turn runs.
+    NoTurn,
+    /// The command id was used with other content.
+    IdReused,
+    /// Commands come too fast.
+    TooFast,
+    /// The disk is full; nothing was saved.
+    StoreFull,
+    /// The disk failed; nothing was saved.
+    StoreFailed,
+    /// The server is stopping.
+    Stopping,
+    /// Not built in here.
+    Unsupported,
+    /// A defect on our side.
+    Internal,
+}
+
+impl RefusalCode {
+    /// Every code, in the table's order.
+    pub const ALL: [Self; 24] = [
+        Self::BadFrame,
+        Self::UnknownType,
+        Self::BadRequest,
+        Self::EmptyText,
+        Self::TooLarge,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::UnknownAgent,
+        Self::UnknownSession,
+        Self::UnknownInput,
+        Self::UnknownCall,
+        Self::NameTaken,
+        Self::NotAttached,
+        Self::TooManySessions,
+        Self::QueueFull,
+        Self::TurnRunning,
+        Self::NoTurn,
+        Self::IdReused,
+        Self::TooFast,
+        Self::StoreFull,
+        Self::StoreFailed,
+        Self::Stopping,
+        Self::Unsupported,
+        Self::Internal,
+    ];
+
+    /// The code as written on the native wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadFrame => "bad_frame",
+            Self::UnknownType => "unknown_type",
+            Self::BadRequest => "bad_request",
+            Self::EmptyText => "empty_text",
+            Self::TooLarge => "too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::UnknownAgent => "unknown_agent",
+            Self::UnknownSession => "unknown_session",
+            Self::UnknownInput => "unknown_input",
+            Self::UnknownCall => "unknown_call",
+            Self::NameTaken => "name_taken",
+            Self::NotAttached => "not_attached",
+            Self::TooManySessions => "too_many_sessions",
+            Self::QueueFull => "queue_full",
+            Self::TurnRunning => "turn_running",
+            Self::NoTurn => "no_turn",
+            Self::IdReused => "id_reused",
+            Self::TooFast => "too_fast",
+            Self::StoreFull => "store_full",
+            Self::StoreFailed => "store_failed",
+            Self::Stopping => "stopping",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether trying again unchanged can help.
+    #[must_use]
+    pub const fn retry(self) -> Retry {
+        match self {
+            Self::QueueFull | Self::TurnRunning | Self::TooFast | Self::StoreFull | Self::StoreFailed | Self::Stopping => Retry::Later,
+            Self::BadFrame
+            | Self::UnknownType
+            | Self::BadRequest
+            | Self::EmptyText
+            | Self::TooLarge
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::UnknownAgent
+            | Self::UnknownSession
+            | Self::UnknownInput
+            | Self::UnknownCall
+            | Self::NameTaken
+            | Self::NotAttached
+            | Self::TooManySessions
+            | Self::NoTurn
+            | Self::IdReused
+            | Self::Unsupported
+            | Self::Internal => Retry::Never,
+        }
+    }
+}
+
+/// An answered no: a code for programs and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// The code.
+    pub code: RefusalCode,
+    /// What was wrong, and what to do.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    #[must_use]
+    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

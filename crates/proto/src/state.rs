@@ -1,0 +1,244 @@
+//! The fold that decides what may happen next in a session.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, CallId, Event, ItemId, Seq, Timestamp, TurnId};
+
+/// What a session's log adds up to: small, whatever the log's length.
+///
+/// One fold serves live, replay and recovery. It is stored with the records it results from.
+///
+/// ```
+/// use thoughtwire_proto::{Event, State};
+/// let mut state = State::default();
+/// state.apply(None, &Event::SessionOpened { agent: "a-1".parse()?, instructions: None, history: vec![] })?;
+/// assert_eq!(state.head().0, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    head: Seq,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instructions: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turn: Option<OpenTurn>,
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    queue: VecDeque<QueuedInput>,
+}
+
+/// The running turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenTurn {
+    /// Its id.
+    pub id: TurnId,
+    /// The input it runs.
+    pub input: ItemId,
+    /// Where its `turn_started` stands.
+    pub started: Seq,
+    /// Calls that have not returned, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<OpenCall>,
+}
+
+/// A call that has not returned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// Its id.
+    pub call: CallId,
+    /// The tool.
+    pub name: String,
+    /// The question that waits, if one does: until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Timestamp>,
+}
+
+/// An input that waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedInput {
+    /// The input.
+    pub input: ItemId,
+    /// Where its `user_message` stands.
+    pub seq: Seq,
+}
+
+/// An event that cannot follow what was before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{kind}` cannot follow here: {reason}")]
+pub struct IllegalEvent {
+    /// The event's kind.
+    pub kind: String,
+    /// What stood against it.
+    pub reason: &'static str,
+}
+
+impl State {
+    /// The last position folded in.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The agent, once the session is opened.
+    #[must_use]
+    pub fn agent(&self) -> Option<&AgentId> {
+        self.agent.as_ref()
+    }
+
+    /// The title, once there is one.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// What the session adds to the agent's persona.
+    #[must_use]
+    pub fn instructions(&self) -> Option<&str> {
+        self.instructions.as_deref()
+    }
+
+    /// The running turn.
+    #[must_use]
+    pub fn turn(&self) -> Option<&OpenTurn> {
+        self.turn.as_ref()
+    }
+
+    /// Inputs that wait, in order.
+    #[must_use]
+    pub fn queue(&self) -> &VecDeque<QueuedInput> {
+        &self.queue
+    }
+
+    /// Folds the next event in. `turn` is the record's turn.
+    ///
+    /// A `user_message` without a turn waits in the queue; with one it joins the running turn.
+    ///
+    /// # Errors
+    /// When the event cannot follow; the state is then as before.
+    pub fn apply(&mut self, turn: Option<&TurnId>, event: &Event) -> Result<(), IllegalEvent> {
+        let illegal = |reason| Err(IllegalEvent { kind: event.kind().to_owned(), reason });
+        let opening = matches!(event, Event::SessionOpened { .. });
+        if !opening && self.agent.is_none() {
+            return illegal("the session is not opened");
+        }
+        match event {
+            Event::SessionOpened { agent, instructions, .. } => {
+                if self.agent.is_some() {
+                    return illegal("the session is opened already");
+                }
+                self.agent = Some(agent.clone());
+                self.instructions.clone_from(instructions);
+            }
+            Event::SessionRenamed { title } => self.title = Some(title.clone()),
+            Event::InstructionsChanged { instructions } => {
+                self.instructions = (!instructions.is_empty()).then(|| instructions.clone());
+            }
+            Event::UserMessage { item, .. } => match turn {
+                Some(turn) => {
+                    self.running(turn, event)?;
+                }
+                None => {
+                    if self.queue.iter().any(|queued| queued.input == *item) {
+                        return illegal("the input is queued already");
+                    }
+                    self.queue.push_back(QueuedInput { input: item.clone(), seq: self.head.next() });
+                }
+            },
+            Event::InputWithdrawn { input } => {
+                let Some(at) = self.queue.iter().position(|queued| queued.input == *input) else {
+                    return illegal("the input is not queued");
+                };
+                self.queue.remove(at);
+            }
+            Event::TurnStarted { input } => {
+                let Some(turn) = turn else {
+                    return illegal("it names no turn");
+                };
+                if self.turn.is_some() {
+                    return illegal("another turn runs");
+                }
+                let Some(at) = self.queue.iter().position(|queued| queued.input == *input) else {
+                    return illegal("its input is not queued");
+                };
+                self.queue.remove(at);
+                self.turn = Some(OpenTurn { id: turn.clone(), input: input.clone(), started: self.head.next(), calls: Vec::new() });
+            }
+            Event::Thought { text, .. } | Event::Message { text, .. } => {
+                if text.is_empty() {
+                    return illegal("its text is empty");
+                }
+                self.own_turn(turn, event)?;
+            }
+            Event::Usage(_) => {
+                self.own_turn(turn, event)?;
+            }
+            Event::ToolCalled { call, name, .. } => {
+                let open = self.own_turn(turn, event)?;
+                if open.calls.iter().any(|open| open.call == *call) {
+                    return illegal("the call is open already");
+                }
+                open.calls.push(OpenCall { call: call.clone(), name: name.clone(), approval: None });
+            }
+            Event::ApprovalAsked { call, expires_at } => {
+                let open = self.own_turn(turn, event)?;
+                match open.calls.iter_mut().find(|open| open.call == *call) {
+                    Some(open) if open.approval.is_none() => open.approval = Some(*expires_at),
+                    Some(_) => return illegal("the approval is asked already"),
+                    None => return illegal("the call is not open"),
+                }
+            }
+            Event::ApprovalSettled { call, .. } => {
+                let open = self.own_turn(turn, event)?;
+                match open.calls.iter_mut().find(|open| open.call == *call) {
+                    Some(open) if open.approval.is_some() => open.approval = None,
+                    Some(_) | None => return illegal("no approval is asked for the call"),
+                }
+            }
+            Event::ToolReturned { call, .. } => {
+                let open = self.own_turn(turn, event)?;
+                let Some(at) = open.calls.iter().position(|open| open.call == *call) else {
+                    return illegal("the call is not open");
+                };
+                open.calls.remove(at);
+            }
+            // An owner's edit and a compaction can fall outside any turn.
+            Event::MemoryEdited { .. } | Event::Compacted { .. } => {
+                if let Some(turn) = turn {
+                    self.running(turn, event)?;
+                }
+            }
+            Event::TurnEnded { input, .. } => {
+                let open = self.own_turn(turn, event)?;
+                if open.input != *input {
+                    return illegal("its input is another's");
+                }
+                if !open.calls.is_empty() {
+                    return illegal("calls of the turn are open");
+                }
+                self.turn = None;
+            }
+            Event::Other(_) => {}
+        }
+        self.head = self.head.next();
+        Ok(())
+    }
+
+    fn own_turn(&mut self, turn: Option<&TurnId>, event: &Event) -> Result<&mut OpenTurn, IllegalEvent> {
+        match turn {
+            Some(turn) => self.running(turn, event),
+            None => Err(IllegalEvent { kind: event.kind().to_owned(), reason: "it names no turn" }),
+        }
+    }
+
+    fn running(&mut self, turn: &TurnId, event: &Event) -> Result<&mut OpenTurn, IllegalEvent> {
+        match &mut self.turn {
+            Some(open) if open.id == *turn => Ok(open),
+            Some(_) | None => Err(IllegalEvent { kind: event.kind().to_owned(), reason: "its turn does not run" }),
+        }
+    }
+}
