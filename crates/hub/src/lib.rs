@@ -1,1 +1,48 @@
-//! hub
+//! Thoughtwire's running sessions: one task per live session, its tail, its subscribers, the turns
+//! that belong to it, and the [`Interface`] through which an [`Agent`] speaks.
+//!
+//! An agent of one's own, with a durable session and no server:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use futures::future::BoxFuture;
+//! use thoughtwire_hub::{Agent, AgentError, Turn};
+//!
+//! struct Echo;
+//!
+//! impl Agent for Echo {
+//!     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+//!         Box::pin(async move {
+//!             turn.interface.internal_monologue("I repeat what I hear.").await?;
+//!             turn.interface.finish(Some(turn.input.text.clone().into()), None).await?;
+//!             Ok(())
+//!         })
+//!     }
+//! }
+//! ```
+//!
+//! It refuses to know HTTP, models, and what is behind an agent.
+
+mod agent;
+pub mod blocking;
+mod clients;
+mod clock;
+mod embedded;
+mod function_message;
+mod hub;
+mod interface;
+mod receipts;
+mod session;
+mod subscription;
+mod tail;
+
+pub use agent::{Agent, AgentError, Input, Turn};
+pub use clients::{Client, ClientId};
+pub use clock::{new_id, now};
+pub use embedded::Embedded;
+pub use hub::{Answering, Changed, Hub, HubOptions, encode};
+pub use interface::{Final, Finish, Interface, ItemWriter, Silenced};
+pub use subscription::{Batch, Subscription};
+pub use tail::{Encoder, Entry, Frames, Wake};
+pub use thoughtwire_proto as proto;
+pub use thoughtwire_store as store;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, ToolStatus, TurnId};
+use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId};
 
 /// What happens to an input that arrives while a turn runs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -321,6 +321,32 @@ pub struct Attached {
     pub after: Seq,
     /// The running turn.
     pub turn: Option<TurnId>,
+}
+
+/// A session as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionListing {
+    /// Its id.
+    pub id: SessionId,
+    /// Its agent.
+    pub agent: AgentId,
+    /// The agent's name.
+    pub agent_name: String,
+    /// Its title, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its newest position.
+    pub head: Seq,
+    /// A turn runs.
+    pub running: bool,
+    /// How many inputs wait.
+    pub queued: u64,
+    /// It is its agent's main session.
+    pub main: bool,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it last grew.
+    pub updated_at: Timestamp,
 }
 
 /// A command with the id that makes it take effect once.

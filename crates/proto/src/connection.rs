@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Attached, Emitted, Refusal, Request, Seq, SessionId};
+use crate::{Answer, Attached, Emitted, Refusal, Request, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -87,6 +87,9 @@ pub trait Machine: Send {
     /// Takes a text frame (or a binary one, read as text) from the client.
     fn frame(&mut self, text: &str);
 
+    /// Takes a frame that is no text at all; answers it as a bad frame.
+    fn unreadable(&mut self, reason: &str);
+
     /// Takes the outcome of [`Output::Authenticate`].
     fn authenticated(&mut self, outcome: Result<(), Refusal>);
 
@@ -104,6 +107,12 @@ pub trait Machine: Send {
 
     /// The session ended under the connection (deleted).
     fn detached(&mut self, session: &SessionId, reason: &str);
+
+    /// A session of the user's list is there, or changed. The older wires know no list.
+    fn listed(&mut self, _listing: &SessionListing) {}
+
+    /// A session of the user's list is gone.
+    fn unlisted(&mut self, _session: &SessionId) {}
 
     /// The server is about to stop.
     fn going_away(&mut self, reason: &str, retry_after_ms: u64);

@@ -21,9 +21,10 @@ mod event;
 mod id;
 mod refusal;
 mod state;
+pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, Start, Style, ToolDeclaration,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
 };
 pub use event::{
     Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome, Partial, Record, Role, StreamKind,
@@ -35,3 +36,4 @@ pub use id::{
 };
 pub use refusal::{Refusal, RefusalCode, Retry};
 pub use state::{IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};
+pub use transcript::Transcript;

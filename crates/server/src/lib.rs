@@ -1,1 +1,27 @@
-//! server
+//! Thoughtwire's server: configuration, who may come in, HTTP and REST, the one file that holds a
+//! socket, and the wiring of everything below it.
+//!
+//! ```no_run
+//! use thoughtwire_server::{Config, Flags, Server};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (config, _) = Config::load(&Flags::default())?;
+//! let server = Server::bind(config).await?;
+//! println!("{}", server.url());
+//! server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It refuses to know what frames mean: that is decided by the dialects' machines in `thoughtwire-proto`.
+
+mod access;
+mod config;
+mod guard;
+mod listing;
+mod page;
+mod rest;
+mod server;
+mod socket;
+
+pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, Limits, Setting};
+pub use server::{ServeError, Server};

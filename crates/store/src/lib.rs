@@ -1,1 +1,49 @@
-//! store
+//! Thoughtwire's durable side: session logs, agents, their memory, and the older wires' clients, in
+//! one `SQLite` file with one writer that shares each wait for the disk among all who write.
+//!
+//! ```
+//! use thoughtwire_proto::{AgentSpec, Seq, Timestamp};
+//! use thoughtwire_store::{NewAgent, Store};
+//! # let dir = tempfile::tempdir()?;
+//! let now = Timestamp::from_millis(0);
+//! let store = Store::open(dir.path(), now)?;
+//! let ada = store
+//!     .create_agent(NewAgent {
+//!         id: "a-1".parse()?,
+//!         user: "local".parse()?,
+//!         spec: AgentSpec { name: "ada".into(), ..AgentSpec::default() },
+//!         main_session: "s-1".parse()?,
+//!         epoch: "e-1".parse()?,
+//!         at: now,
+//!         receipt: None,
+//!     })
+//!     .wait()?;
+//! let session = store.session(&ada.main_session)?.expect("was just made");
+//! assert_eq!(store.events(session.num, Seq::ZERO, 10)?.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It refuses to know sockets, dialects, and JSON beyond the record format. Reads are short and
+//! block; writes are queued and answered by a [`Commit`].
+
+mod agents;
+mod error;
+mod log;
+mod memory;
+mod peers;
+mod reader;
+mod recall;
+mod receipts;
+mod recovery;
+mod schema;
+mod store;
+mod types;
+mod writer;
+
+pub use error::StoreError;
+pub use store::Store;
+pub use types::{
+    Append, Block, BlockEdit, NewAgent, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt, SessionFilter, SessionNum,
+    StoredSession,
+};
+pub use writer::Commit;

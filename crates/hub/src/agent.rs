@@ -1,0 +1,113 @@
+//! The `Agent` trait: what runs a turn.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use thoughtwire_proto::{AgentProfile, ItemId, Record, Seq, SessionId, TurnId};
+use thoughtwire_store::{SessionNum, Store};
+
+use crate::Interface;
+use crate::interface::Silenced;
+
+/// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
+///
+/// The future is dropped when the turn is cancelled: what must not be dropped belongs on a task of
+/// its own. A panic ends the turn as failed and harms nothing else.
+pub trait Agent: Send + Sync + 'static {
+    /// Runs one turn, speaking through `turn.interface`.
+    ///
+    /// A turn that returns without [`Interface::finish`] ends as completed, one that returns an
+    /// error as failed.
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>>;
+
+    /// The names of the tools that an agent has, for clients that list them.
+    fn tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// One input to run, and the means to answer it.
+#[derive(Clone)]
+pub struct Turn {
+    /// The session.
+    pub session: SessionId,
+    /// This turn.
+    pub id: TurnId,
+    /// The agent that is meant.
+    pub agent: Arc<AgentProfile>,
+    /// What the session adds to the agent's persona.
+    pub instructions: Option<String>,
+    /// What was said.
+    pub input: Input,
+    /// Through which the agent speaks.
+    pub interface: Interface,
+    pub(crate) log: Log,
+}
+
+/// Something said to the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its id.
+    pub item: ItemId,
+    /// The words.
+    pub text: String,
+    /// References to files.
+    pub attachments: Vec<String>,
+}
+
+/// Where a turn reads its session's past.
+#[derive(Clone)]
+pub(crate) struct Log {
+    pub(crate) store: Arc<Store>,
+    pub(crate) session: SessionNum,
+    pub(crate) started: Seq,
+}
+
+impl Turn {
+    /// The newest `limit` records before this turn's `turn_started`, oldest first. Waits until they
+    /// are all on disk.
+    ///
+    /// # Errors
+    /// When the turn was ended, or the store cannot be read.
+    pub async fn history(&self, limit: usize) -> Result<Vec<Record>, AgentError> {
+        self.interface.committed(self.log.started).await?;
+        self.records_before(self.log.started, limit).await
+    }
+
+    /// The newest `limit` committed records before a position, oldest first: for paging back.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn records_before(&self, before: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || log.store.events_before(log.session, before, limit))
+            .await
+            .map_err(|_| AgentError::new("stopping", "the server is stopping"))?
+            .map_err(|error| AgentError::new("store_failed", format!("the session's log cannot be read: {error}")))
+    }
+}
+
+/// Why a turn failed: a stable word and a sentence that any client may see.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct AgentError {
+    /// The stable word, such as `model_failed`.
+    pub code: String,
+    /// The sentence.
+    pub reason: String,
+}
+
+impl AgentError {
+    /// An error with its code and sentence.
+    #[must_use]
+    pub fn new(code: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { code: code.into(), reason: reason.into() }
+    }
+}
+
+/// An agent that goes on although its turn was ended only has to return.
+impl From<Silenced> for AgentError {
+    fn from(silenced: Silenced) -> Self {
+        Self::new("silenced", silenced.to_string())
+    }
+}

@@ -1,0 +1,44 @@
+//! Time and ids, the only place where the hub takes them from the outside.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp, TurnId};
+
+/// The wall clock, in whole milliseconds.
+#[must_use]
+pub fn now() -> Timestamp {
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+/// A fresh id: a UUID of version 7, so that ids sort by age.
+#[must_use]
+pub fn new_id<K>() -> Id<K> {
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let text: &str = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
+    match Id::new(text) {
+        Ok(id) => id,
+        // Invariant: 32 hexadecimal digits are always a valid id.
+        Err(_) => unreachable!("a UUID's digits are a valid id"),
+    }
+}
+
+pub(crate) fn new_item_id() -> ItemId {
+    new_id()
+}
+
+pub(crate) fn new_call_id() -> CallId {
+    new_id()
+}
+
+pub(crate) fn new_turn_id() -> TurnId {
+    new_id()
+}
+
+pub(crate) fn new_session_id() -> SessionId {
+    new_id()
+}
+
+pub(crate) fn new_epoch() -> Epoch {
+    new_id()
+}

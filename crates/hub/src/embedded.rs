@@ -1,0 +1,117 @@
+//! A hub inside somebody else's program: one agent, its session, and whoever listens.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::{AgentSpec, Answer, Command, Refusal, RefusalCode, Request, SessionId, UserId};
+use thoughtwire_store::Store;
+
+use crate::clients::{Client, ClientId, Clients};
+use crate::clock::now;
+use crate::{Agent, AgentError, Hub, HubOptions, Interface, Turn};
+
+/// One agent's durable session, without a server: the program speaks for the agent, and registers
+/// whatever clients it has.
+///
+/// ```
+/// use thoughtwire_hub::{Embedded, proto::connection::Encoding};
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// let embedded = Embedded::open(dir.path(), "ada").await?;
+/// let mut client = embedded.register_client(Encoding::Memgpt).await?;
+/// let turn = embedded.user_message("Hello").await?;
+/// turn.internal_monologue("They greet me.").await?;
+/// turn.finish(Some("Hello to you.".into()), None).await?;
+/// assert!(client.next().await.is_some_and(|frame| frame.contains("They greet me.")));
+/// embedded.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Embedded {
+    hub: Hub,
+    user: UserId,
+    session: SessionId,
+    clients: Arc<Clients>,
+}
+
+/// Runs nothing: inputs that clients send elsewhere are not answered here.
+struct Absent;
+
+impl Agent for Absent {
+    fn run(&self, _turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        Box::pin(std::future::ready(Err(AgentError::new("no_agent", "The program that speaks for this agent is not listening."))))
+    }
+}
+
+impl Embedded {
+    /// Opens the store in `dir`, and the agent called `name`, made when it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, for example because another process has it.
+    pub async fn open(dir: &Path, name: &str) -> Result<Self, Refusal> {
+        let path = dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&path, now())).await;
+        let store = opened
+            .map_err(|_| Refusal::new(RefusalCode::Stopping, "the runtime is stopping"))?
+            .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
+        let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default()).map_err(|error| Refusal::from(&error))?;
+        let user = UserId::new("local").map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
+        let find = Request { id: None, command: Command::FindAgent { agent: name.to_owned() } };
+        let found = match hub.execute(&user, None, find).await {
+            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
+                let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
+                hub.execute(&user, None, Request { id: None, command: Command::CreateAgent(spec) }).await?
+            }
+            found => found?,
+        };
+        let Answer::Agent(profile) = found else {
+            return Err(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"));
+        };
+        let clients = hub.clients(&user, &profile.main_session);
+        Ok(Self { hub, user, session: profile.main_session, clients })
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// The hub under it.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Registers a client: from now on it is streamed every frame, in this encoding.
+    ///
+    /// # Errors
+    /// When the hub has stopped.
+    pub async fn register_client(&self, encoding: Encoding) -> Result<Client, Refusal> {
+        self.clients.register(encoding).await
+    }
+
+    /// Ends a client's stream. Unknown ids are ignored: the client has left already.
+    pub fn unregister_client(&self, client: ClientId) {
+        self.clients.unregister(client);
+    }
+
+    /// Tells the agent something: a turn starts, and ends with [`Interface::finish`].
+    ///
+    /// # Errors
+    /// While another turn runs, and when the session cannot be saved.
+    pub async fn user_message(&self, text: impl Into<String>) -> Result<Interface, Refusal> {
+        self.hub.user_message(&self.user, &self.session, text).await
+    }
+
+    /// Ends what runs, saves everything, and lets go of the store.
+    pub async fn close(self) {
+        self.hub.stop(Duration::ZERO).await;
+        let store = Arc::clone(self.hub.store());
+        drop(tokio::task::spawn_blocking(move || store.close()).await);
+    }
+}

@@ -1,0 +1,555 @@
+//! The hub: finds or wakes the task of a session, and answers what needs no session.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Answer, Attached, Command, Emitted, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
+    Request, SessionId, Start, Timestamp, UserId, check_name,
+};
+use thoughtwire_store::{NewAgent, NewSession, Proven, Store, StoreError};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::clock::{new_epoch, new_id, new_session_id, now};
+use crate::session::{ASKS, Ask, Once, Task, What};
+use crate::tail::{Encoder, Reader, Wake, locked};
+use crate::{Agent, Interface, Subscription, receipts};
+
+/// Settings of a hub.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// How long an idle session without subscribers stays in memory.
+    pub passivate_after: Duration,
+    /// The most inputs that may wait in one session.
+    pub queued_inputs: usize,
+    /// For how long a closed connection's proven cursors count, in milliseconds.
+    pub proven_for_ms: i64,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self { passivate_after: Duration::from_secs(60), queued_inputs: 256, proven_for_ms: 3_600_000 }
+    }
+}
+
+/// A session's listing changed; for those who follow a user's list.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub session: SessionId,
+    /// It is gone.
+    pub gone: bool,
+}
+
+/// The running sessions of one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) agent: Arc<dyn Agent>,
+    pub(crate) options: HubOptions,
+    live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
+    tasks: tokio_util::task::TaskTracker,
+    /// In whose name the hub itself asks.
+    nobody: UserId,
+    /// A lagging follower is told so and lists again, so this may be small.
+    changes: broadcast::Sender<Changed>,
+}
+
+/// An answer under way; resolves when what was asked is on disk.
+pub type Answering = BoxFuture<'static, Result<Answer, Refusal>>;
+
+impl Hub {
+    /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(store: Arc<Store>, agent: Arc<dyn Agent>, options: HubOptions) -> Result<Self, StoreError> {
+        let waiting = store.sessions_with_work()?;
+        let shared = Arc::new(Shared {
+            store,
+            agent,
+            options,
+            live: Mutex::new(HashMap::new()),
+            nobody: new_id(),
+            tasks: tokio_util::task::TaskTracker::new(),
+            changes: broadcast::Sender::new(256),
+        });
+        for session in waiting {
+            shared.wake(&session);
+        }
+        Ok(Self { shared })
+    }
+
+    /// The store under it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// The names of the tools that agents have.
+    #[must_use]
+    pub fn tools(&self) -> Vec<String> {
+        self.shared.agent.tools()
+    }
+
+    /// Follows changes of session listings, of all users: filter by [`Changed::user`].
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Runs a blocking read of the store.
+    ///
+    /// # Errors
+    /// The store's, as a refusal.
+    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
+        let store = Arc::clone(&self.shared.store);
+        self.shared.read(move || read(&store)).await
+    }
+
+    /// Attaches to a session. `present` readers are counted in `presence`.
+    ///
+    /// # Errors
+    /// When there is no such session of this user, or the store cannot be read.
+    pub async fn attach(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        start: Start,
+        wake: Wake,
+        present: bool,
+    ) -> Result<(Attached, Subscription), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let reader = Arc::new(Reader { wake, present });
+        self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
+        answer.await.map_err(|_| lost())?
+    }
+
+    /// Carries a request out and waits for its answer.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn execute(&self, user: &UserId, from: Option<String>, request: Request) -> Result<Answer, Refusal> {
+        self.submit(user, from, request).await.await
+    }
+
+    /// Hands a request in. When this returns, its place in its session's order is taken; the answer
+    /// resolves when it is on disk. `Attach`, `Detach` and `Watch` belong to connections and are refused here.
+    pub async fn submit(&self, user: &UserId, from: Option<String>, request: Request) -> Answering {
+        let Request { id, command } = request;
+        let name = command_name(&command);
+        let once = |parts: &[&str]| id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) });
+        let (reply, answer) = oneshot::channel();
+        let (session, what) = match command {
+            Command::Send { session, text, attachments, policy } => {
+                let mut parts = vec![text.as_str(), policy_name(policy)];
+                parts.extend(attachments.iter().map(String::as_str));
+                let once = once(&parts);
+                (session, What::Send { once, text, attachments, from, policy, reply })
+            }
+            Command::Withdraw { session: Some(session), input } => {
+                let once = once(&[input.as_str()]);
+                (session, What::Withdraw { input, once, reply })
+            }
+            Command::Cancel { session, turn } => {
+                let once = once(&[turn.as_ref().map_or("", |turn| turn.as_str())]);
+                (session, What::Cancel { turn, once, reply })
+            }
+            Command::Decide { session: Some(session), call, approve } => {
+                let once = once(&[call.as_str(), if approve { "approved" } else { "denied" }]);
+                (session, What::Decide { call, approve, by: from, once, reply })
+            }
+            Command::Rename { session, title } => {
+                let once = once(&[&title]);
+                (session, What::Rename { title, once, reply })
+            }
+            Command::Instruct { session, instructions } => {
+                let once = once(&[&instructions]);
+                (session, What::Instruct { instructions, once, reply })
+            }
+            Command::DeleteSession { session } => {
+                let once = once(&[session.as_str()]);
+                return Box::pin(self.clone().delete(user.clone(), session, once));
+            }
+            Command::CreateAgent(spec) => {
+                let content = serde_json::to_string(&spec).unwrap_or_default();
+                let once = once(&[&content]);
+                return Box::pin(self.clone().create_agent(user.clone(), spec, once));
+            }
+            Command::FindAgent { agent } => {
+                let (hub, user) = (self.clone(), user.clone());
+                return Box::pin(async move { hub.find_agent(&user, &agent).await.map(Answer::Agent) });
+            }
+            Command::CreateSession { agent, title, instructions, history } => {
+                let content = serde_json::to_string(&history).unwrap_or_default();
+                let once = once(&[&agent, title.as_deref().unwrap_or_default(), instructions.as_deref().unwrap_or_default(), &content]);
+                return Box::pin(self.clone().create_session(user.clone(), agent, title, instructions, history, once));
+            }
+            Command::OpenPeer { wire, space, name } => {
+                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
+                return Box::pin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
+            }
+            Command::OpenChat { peer, chat, title, instructions, history } => {
+                return Box::pin(self.clone().open_chat(user.clone(), peer, chat, title, instructions, history));
+            }
+            Command::ToolReturn { .. } => return refused(RefusalCode::UnknownCall, "no call waits for a tool that a client runs"),
+            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } => {
+                return refused(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
+            }
+            Command::Attach { .. } | Command::Detach { .. } | Command::Watch => {
+                return refused(RefusalCode::Unsupported, "this belongs to a connection");
+            }
+        };
+        self.shared.ask(user, &session, what).await;
+        Box::pin(async move { answer.await.map_err(|_| lost())? })
+    }
+
+    pub(crate) fn clients(&self, user: &UserId, session: &SessionId) -> Arc<crate::clients::Clients> {
+        crate::clients::Clients::new(&self.shared, user, session)
+    }
+
+    /// Opens an interface on a session for a program that speaks for the agent itself: a turn on
+    /// `text` starts, and ends with [`Interface::finish`].
+    ///
+    /// # Errors
+    /// When a turn runs already, or there is no such session.
+    pub async fn user_message(&self, user: &UserId, session: &SessionId, text: impl Into<String>) -> Result<Interface, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.ask(user, session, What::Begin { text: text.into(), reply }).await;
+        answer.await.map_err(|_| lost())?
+    }
+
+    /// Keeps what connections of a peer have proven to have read. `closed_at` when the connection ended.
+    pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
+        // What is not kept is sent again on reconnect: a repetition, never a loss.
+        drop(self.shared.store.prove(proof, closed_at).await);
+    }
+
+    /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when
+    /// every session's task has ended.
+    pub async fn stop(&self, grace: Duration) {
+        let deadline = tokio::time::Instant::now() + grace;
+        let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
+        for asks in live {
+            // A mailbox that is closed belongs to a task that ends anyway.
+            drop(asks.send(Ask { user: self.shared.nobody.clone(), what: What::Stop { deadline } }).await);
+        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
+        let (wanted, user) = (agent.to_owned(), user.clone());
+        let found = self.read(move |store| store.agent(&user, &wanted)).await?;
+        found.ok_or_else(|| Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist")))
+    }
+
+    async fn made_before(&self, user: &UserId, once: Option<&Once>) -> Result<Option<String>, Refusal> {
+        let Some(once) = once else { return Ok(None) };
+        let (user, id) = (user.clone(), once.id.clone());
+        let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
+        receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
+    }
+
+    async fn create_agent(self, user: UserId, spec: AgentSpec, once: Option<Once>) -> Result<Answer, Refusal> {
+        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
+            return self.find_agent(&user, &id).await.map(Answer::Agent);
+        }
+        let named = !spec.name.is_empty();
+        if named {
+            check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
+        }
+        loop {
+            let mut spec = spec.clone();
+            if !named {
+                let tail: String = new_id::<()>().as_str().chars().rev().take(8).collect();
+                spec.name = format!("agent_{tail}");
+            }
+            let id: thoughtwire_proto::AgentId = new_id();
+            let new = NewAgent {
+                receipt: once.clone().map(|once| receipts::made(&user, once, id.as_str())),
+                id,
+                user: user.clone(),
+                spec,
+                main_session: new_session_id(),
+                epoch: new_epoch(),
+                at: now(),
+            };
+            match self.shared.store.create_agent(new).await {
+                Ok(profile) => {
+                    self.shared.tell(&user, &profile.main_session, false);
+                    return Ok(Answer::Agent(profile));
+                }
+                Err(StoreError::NameTaken { .. }) if !named => {}
+                Err(error) => {
+                    // Two of the same id at once: the other one made it.
+                    return match self.made_before(&user, once.as_ref()).await? {
+                        Some(id) => self.find_agent(&user, &id).await.map(Answer::Agent),
+                        None => Err(Refusal::from(&error)),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn create_session(
+        self,
+        user: UserId,
+        agent: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+        once: Option<Once>,
+    ) -> Result<Answer, Refusal> {
+        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
+            return SessionId::new(id).map(Answer::Session).map_err(|_| lost());
+        }
+        let agent = self.find_agent(&user, &agent).await?;
+        let mut new = new_session(&user, &agent, title, instructions, history);
+        new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
+        match self.shared.store.create_session(new).await {
+            Ok(stored) => {
+                self.shared.tell(&user, &stored.id, false);
+                Ok(Answer::Session(stored.id))
+            }
+            Err(error) => match self.made_before(&user, once.as_ref()).await? {
+                Some(id) => SessionId::new(id).map(Answer::Session).map_err(|_| lost()),
+                None => Err(Refusal::from(&error)),
+            },
+        }
+    }
+
+    async fn delete(self, user: UserId, session: SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
+        if let Some(once) = &once {
+            let (user, id) = (user.clone(), once.id.clone());
+            if let Some(receipt) = self.read(move |store| store.receipt(&user, None, &id)).await? {
+                return receipts::answer_again(&receipt, once);
+            }
+        }
+        let (owner, wanted) = (user.clone(), session.clone());
+        let is_main = self
+            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner).map(|stored| stored.is_main)))
+            .await?
+            .ok_or_else(|| crate::session::unknown_session(&session))?;
+        if is_main {
+            return Err(Refusal::new(RefusalCode::Forbidden, "this is its agent's main session; it lives as long as the agent"));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.ask(&user, &session, What::Delete { once, reply }).await;
+        let answer = answer.await.map_err(|_| lost())??;
+        self.shared.tell(&user, &session, true);
+        Ok(answer)
+    }
+
+    async fn open_peer(self, user: UserId, peer: PeerRef) -> Result<Answer, Refusal> {
+        for name in [&peer.name, &peer.space].into_iter().filter(|name| !name.is_empty()) {
+            check_name(name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
+        }
+        let opened = self.shared.store.open_peer(&user, &peer, now()).await.map_err(|error| Refusal::from(&error))?;
+        Ok(Answer::Peer { peer, is_new: opened.is_new, chats: opened.chats, selected: opened.selected })
+    }
+
+    async fn open_chat(
+        self,
+        user: UserId,
+        peer: PeerRef,
+        chat: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> Result<Answer, Refusal> {
+        check_name(&chat).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}")))?;
+        let agent = self.sparky_agent(&user, &peer.space).await?;
+        let new = new_session(&user, &agent, title, instructions, history);
+        let id = new.id.clone();
+        let (session, is_new) =
+            self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
+        if is_new {
+            self.shared.tell(&user, &id, false);
+        }
+        Ok(Answer::Chat { chat, session, is_new })
+    }
+
+    /// The one agent that a Sparky user has here, made when first needed.
+    async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
+        let name = if space.is_empty() || space == user.as_str() { "sparky".to_owned() } else { format!("sparky:{space}") };
+        let name: String = name.chars().take(thoughtwire_proto::MAX_NAME_CHARS).collect();
+        match self.find_agent(user, &name).await {
+            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
+            found => return found,
+        }
+        let spec = AgentSpec { name: name.clone(), ..AgentSpec::default() };
+        match self.clone().create_agent(user.clone(), spec, None).await {
+            Ok(Answer::Agent(profile)) => Ok(profile),
+            // Made by another connection in between.
+            Ok(_) | Err(_) => self.find_agent(user, &name).await,
+        }
+    }
+}
+
+impl Shared {
+    /// Hands an ask to a session's task, waking the session if need be.
+    pub(crate) async fn ask(self: &Arc<Self>, user: &UserId, session: &SessionId, what: What) {
+        self.deliver(session, Ask { user: user.clone(), what }).await;
+    }
+
+    pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut ask: Ask) {
+        loop {
+            let asks = self.wake(session);
+            match asks.send(ask).await {
+                Ok(()) => return,
+                // The task ended between our look and our knock: look again.
+                Err(mpsc::error::SendError(back)) => {
+                    ask = back;
+                    let mut live = locked(&self.live);
+                    if live.get(session).is_some_and(mpsc::Sender::is_closed) {
+                        live.remove(session);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<Ask> {
+        match locked(&self.live).entry(session.clone()) {
+            Slot::Occupied(slot) => slot.get().clone(),
+            Slot::Vacant(slot) => {
+                let (asks, inbox) = mpsc::channel(ASKS);
+                slot.insert(asks.clone());
+                self.tasks.spawn(Task::run(Arc::clone(self), session.clone(), inbox));
+                asks
+            }
+        }
+    }
+
+    /// Takes a session out of the registry, if nobody has asked anything meanwhile.
+    pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
+        let mut live = locked(&self.live);
+        if !asks.is_empty() {
+            return false;
+        }
+        live.remove(session);
+        asks.close();
+        true
+    }
+
+    /// Takes a session out of the registry, whatever was asked.
+    pub(crate) fn forget(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) {
+        let mut live = locked(&self.live);
+        live.remove(session);
+        asks.close();
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| Refusal::new(RefusalCode::Stopping, "the server is stopping"))?
+            .map_err(|error| Refusal::from(&error))
+    }
+
+    /// Tells followers of the session list, where records change what it shows.
+    pub(crate) fn changed(&self, user: &UserId, session: &SessionId, records: &[Record]) {
+        let shows = |record: &Record| {
+            matches!(
+                record.event,
+                Event::SessionRenamed { .. } | Event::UserMessage { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. }
+            )
+        };
+        if self.changes.receiver_count() > 0 && records.iter().any(shows) {
+            self.tell(user, session, false);
+        }
+    }
+
+    fn tell(&self, user: &UserId, session: &SessionId, gone: bool) {
+        // Nobody following is no error.
+        drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
+    }
+}
+
+fn new_session(
+    user: &UserId,
+    agent: &AgentProfile,
+    title: Option<String>,
+    instructions: Option<String>,
+    history: Vec<HistoryEntry>,
+) -> NewSession {
+    NewSession {
+        id: new_session_id(),
+        user: user.clone(),
+        agent: agent.id.clone(),
+        epoch: new_epoch(),
+        title,
+        instructions,
+        history,
+        at: now(),
+        receipt: None,
+    }
+}
+
+fn refused(code: RefusalCode, reason: &str) -> Answering {
+    let refusal = Refusal::new(code, reason);
+    Box::pin(std::future::ready(Err(refusal)))
+}
+
+fn lost() -> Refusal {
+    Refusal::new(RefusalCode::Stopping, "the session's task ended before it could answer; send it again")
+}
+
+fn policy_name(policy: thoughtwire_proto::Policy) -> &'static str {
+    match policy {
+        thoughtwire_proto::Policy::Queue => "queue",
+        thoughtwire_proto::Policy::Interrupt => "interrupt",
+        thoughtwire_proto::Policy::Reject => "reject",
+        thoughtwire_proto::Policy::Steer => "steer",
+    }
+}
+
+fn command_name(command: &Command) -> &'static str {
+    match command {
+        Command::CreateAgent(_) => "create_agent",
+        Command::FindAgent { .. } => "find_agent",
+        Command::CreateSession { .. } => "create_session",
+        Command::DeleteSession { .. } => "delete_session",
+        Command::Attach { .. } => "attach",
+        Command::Detach { .. } => "detach",
+        Command::Send { .. } => "send",
+        Command::Withdraw { .. } => "withdraw",
+        Command::Cancel { .. } => "cancel",
+        Command::Decide { .. } => "decide",
+        Command::ToolReturn { .. } => "tool_return",
+        Command::Rename { .. } => "rename",
+        Command::Instruct { .. } => "instruct",
+        Command::Watch => "watch",
+        Command::OpenPeer { .. } => "open_peer",
+        Command::OpenChat { .. } => "open_chat",
+    }
+}
+
+/// The encoder of all dialects.
+pub(crate) const ENCODER: Encoder = encode;
+
+/// An emission's frames in an encoding.
+#[must_use]
+pub fn encode(encoding: &Encoding, emitted: &Emitted) -> Vec<String> {
+    match encoding {
+        Encoding::Native => vec![thoughtwire_proto::dialect::native::encode(&emitted.session, &emitted.emission)],
+        Encoding::Memgpt => thoughtwire_proto::dialect::memgpt::encode(emitted),
+        Encoding::Sparky { session_id, user_id, chat_id } => {
+            thoughtwire_proto::dialect::sparky::encode(emitted, session_id, user_id, chat_id)
+        }
+    }
+}
+

@@ -1,0 +1,88 @@
+//! Receipts: what makes a command that carries an id take effect once.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thoughtwire_proto::{Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId};
+use thoughtwire_store::{Receipt, SessionNum};
+
+use crate::session::Once;
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Kept {
+    Input { seq: Seq, input: ItemId, disposition: Disposition },
+    Done { seq: Option<Seq> },
+    /// An agent or session was made; it is looked up again by its id.
+    Made { id: String },
+}
+
+/// The digest of a command's content: its name and its parts, each with its length in front.
+pub(crate) fn digest(name: &str, parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in std::iter::once(&name).chain(parts) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn to_json(answer: &Answer) -> String {
+    let kept = match answer {
+        Answer::Input { seq, input, disposition, .. } => Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition },
+        Answer::Done { seq, .. } => Kept::Done { seq: *seq },
+        Answer::Agent(profile) => Kept::Made { id: profile.id.to_string() },
+        Answer::Session(session) => Kept::Made { id: session.to_string() },
+        Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } => Kept::Done { seq: None },
+    };
+    // Invariant: `Kept` has only strings and numbers, which always serialise.
+    serde_json::to_string(&kept).unwrap_or_default()
+}
+
+/// A receipt for something made, by its id.
+pub(crate) fn made(user: &UserId, once: Once, id: &str) -> Receipt {
+    let answer = serde_json::to_string(&Kept::Made { id: id.to_owned() }).unwrap_or_default();
+    Receipt { user: user.clone(), session: None, id: once.id, digest: once.digest, answer }
+}
+
+/// A receipt for something done.
+pub(crate) fn done(user: &UserId, session: Option<SessionNum>, once: Once, seq: Option<Seq>) -> Receipt {
+    let answer = serde_json::to_string(&Kept::Done { seq }).unwrap_or_default();
+    Receipt { user: user.clone(), session, id: once.id, digest: once.digest, answer }
+}
+
+/// The first answer, for a repetition.
+pub(crate) fn repeated(answer: Answer) -> Answer {
+    match answer {
+        Answer::Input { seq, input, disposition, .. } => Answer::Input { seq, input, disposition, duplicate: true },
+        Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
+        same @ (Answer::Agent(_) | Answer::Session(_) | Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. }) => same,
+    }
+}
+
+/// Answers a repetition from its receipt.
+pub(crate) fn answer_again(receipt: &Receipt, once: &Once) -> Result<Answer, Refusal> {
+    if receipt.digest != once.digest {
+        return Err(reused(&once.id));
+    }
+    match serde_json::from_str(&receipt.answer) {
+        Ok(Kept::Input { seq, input, disposition }) => Ok(Answer::Input { seq, input, disposition, duplicate: true }),
+        Ok(Kept::Done { seq }) => Ok(Answer::Done { seq, duplicate: true }),
+        Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(RefusalCode::Internal, "the receipt of this command id cannot be read")),
+    }
+}
+
+/// The id of what the first use of a command id made.
+pub(crate) fn made_before(receipt: &Receipt, once: &Once) -> Result<String, Refusal> {
+    if receipt.digest != once.digest {
+        return Err(reused(&once.id));
+    }
+    match serde_json::from_str(&receipt.answer) {
+        Ok(Kept::Made { id }) => Ok(id),
+        Ok(Kept::Input { .. } | Kept::Done { .. }) | Err(_) => Err(reused(&once.id)),
+    }
+}
+
+pub(crate) fn reused(id: &CommandId) -> Refusal {
+    Refusal::new(RefusalCode::IdReused, format!("command id {id:?} was used before with other content; use a new id"))
+}

@@ -1,0 +1,641 @@
+//! The task of one live session.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thoughtwire_proto::{
+    AgentProfile, Answer, Attached, Disposition, Emission, Event, ItemId, Policy, Record, Refusal, RefusalCode, Seq, SessionId, Start,
+    State, TurnId, UserId,
+};
+use thoughtwire_store::{Append, BlockEdit, Receipt, StoreError, StoredSession};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::commit::{Pending, UnderWay, Waiter};
+use super::turn::Running;
+use super::{Ask, Once, Reply, What};
+use crate::clients::Clients;
+use crate::clock::{new_item_id, now};
+use crate::hub::Shared;
+use crate::subscription::Subscription;
+use crate::tail::{Reader, Tail};
+use crate::{Input, receipts};
+
+/// How long changes of presence are gathered before they are told.
+const PRESENCE_GATHER: Duration = Duration::from_millis(100);
+/// How often open items are checkpointed: a crash costs at most so much of an unfinished sentence.
+pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
+/// How long to wait before a turn's end that could not be saved is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A live session.
+pub(crate) struct Task {
+    pub(super) shared: Arc<Shared>,
+    pub(super) stored: StoredSession,
+    pub(super) profile: Arc<AgentProfile>,
+    /// Accepted: ahead of the disk by what is under way.
+    pub(super) state: State,
+    pub(super) tail: Arc<Tail>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) under_way: UnderWay,
+    /// The queued inputs' contents.
+    pub(super) inputs: HashMap<ItemId, Input>,
+    pub(super) running: Option<Running>,
+    /// The running turn as subscribers know it.
+    shown_turn: Option<TurnId>,
+    told_presence: u64,
+    presence_due: Option<Instant>,
+    /// A turn whose end could not be saved: why it ended, and when to try again.
+    pub(super) unended: Option<(Refusal, Instant)>,
+    /// When what still runs has to end.
+    pub(super) stopping: Option<Instant>,
+}
+
+enum Next {
+    Committed(Result<(), StoreError>),
+    Voice(Option<crate::interface::Voice>),
+    Returned(Result<Result<(), crate::AgentError>, tokio::task::JoinError>),
+    Asked(Option<Ask>),
+    PresenceChanged,
+    Tick,
+}
+
+/// Why a live session ended.
+enum End {
+    Idle,
+    Deleted,
+    Stopped,
+}
+
+impl Task {
+    /// Loads a session and runs it until it is idle. Asks for a session that is not there are refused.
+    pub(crate) async fn run(shared: Arc<Shared>, id: SessionId, mut asks: mpsc::Receiver<Ask>) {
+        match Self::load(&shared, &id).await {
+            Ok(mut task) => {
+                let end = task.live(&mut asks).await;
+                drop(task.running.take());
+                match end {
+                    End::Idle => {}
+                    End::Deleted => task.tail.close("the session was deleted"),
+                    End::Stopped => task.tail.close("the server is stopping"),
+                }
+                if matches!(end, End::Deleted | End::Stopped) {
+                    shared.forget(&id, &mut asks);
+                }
+            }
+            Err(refusal) => {
+                shared.forget(&id, &mut asks);
+                while let Ok(ask) = asks.try_recv() {
+                    ask.what.refuse(refusal.clone());
+                }
+                return;
+            }
+        }
+        // Who met this mailbox just before it closed is sent on to the next one.
+        while let Ok(ask) = asks.try_recv() {
+            shared.deliver(&id, ask).await;
+        }
+    }
+
+    async fn load(shared: &Arc<Shared>, id: &SessionId) -> Result<Self, Refusal> {
+        let store = Arc::clone(&shared.store);
+        let wanted = id.clone();
+        let loaded = shared
+            .read(move || {
+                let Some(stored) = store.session(&wanted)? else { return Ok(None) };
+                let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
+                let mut inputs = HashMap::new();
+                for queued in stored.state.queue() {
+                    let before = Seq(queued.seq.0.saturating_sub(1));
+                    for record in store.events(stored.num, before, 1)? {
+                        if let Event::UserMessage { item, text, attachments, .. } = record.event {
+                            inputs.insert(item.clone(), Input { item, text, attachments });
+                        }
+                    }
+                }
+                Ok(Some((stored, profile, inputs)))
+            })
+            .await?;
+        let Some((stored, profile, inputs)) = loaded else {
+            return Err(unknown_session(id));
+        };
+        let state = stored.state.clone();
+        let tail = Tail::new(id.clone(), state.head());
+        let clients = Clients::new(shared, &stored.user, id);
+        Ok(Self {
+            shared: Arc::clone(shared),
+            clients,
+            stored,
+            profile: Arc::new(profile),
+            shown_turn: state.turn().map(|turn| turn.id.clone()),
+            unended: state.turn().map(|_| (Refusal::new(RefusalCode::Internal, "the turn was left without its agent"), Instant::now())),
+            state,
+            tail,
+            under_way: UnderWay::default(),
+            inputs,
+            running: None,
+            told_presence: 0,
+            presence_due: None,
+            stopping: None,
+        })
+    }
+
+    async fn live(&mut self, asks: &mut mpsc::Receiver<Ask>) -> End {
+        self.start_next();
+        let mut idle_since = Instant::now();
+        loop {
+            if let Some(deadline) = self.stopping
+                && (self.running.is_none() || deadline <= Instant::now())
+            {
+                self.settle().await;
+                return End::Stopped;
+            }
+            if self.is_busy() {
+                idle_since = Instant::now();
+            } else if idle_since.elapsed() >= self.shared.options.passivate_after && self.shared.passivate(&self.stored.id, asks) {
+                return End::Idle;
+            }
+            match self.next(asks, idle_since).await {
+                Next::Committed(Ok(())) => self.confirm(),
+                Next::Committed(Err(error)) => self.fail(&error).await,
+                Next::Voice(Some(voice)) => self.hear(voice),
+                // An embedder let go of its interface.
+                Next::Voice(None) => self.returned(Ok(Ok(()))),
+                Next::Returned(outcome) => self.returned(outcome),
+                Next::Asked(Some(ask)) => {
+                    idle_since = Instant::now();
+                    if let Some(end) = self.asked(ask).await {
+                        return end;
+                    }
+                }
+                Next::Asked(None) => return End::Stopped,
+                Next::PresenceChanged => self.presence_due = Some(Instant::now() + PRESENCE_GATHER),
+                Next::Tick => self.tick(),
+            }
+        }
+    }
+
+    /// Ends what runs and waits until all that is under way is settled.
+    async fn settle(&mut self) {
+        self.interrupt_for_stop();
+        while !self.under_way.is_empty() {
+            match self.under_way.front().await {
+                Ok(()) => self.confirm(),
+                Err(error) => drop(self.refuse_under_way(&error)),
+            }
+        }
+    }
+
+    async fn next(&mut self, asks: &mut mpsc::Receiver<Ask>, idle_since: Instant) -> Next {
+        let room = self.under_way.has_room();
+        let wake_at = self.wake_at(idle_since);
+        let presence = Arc::clone(&self.tail);
+        let Self { under_way, running, presence_due, .. } = self;
+        let (voice, work) = match running {
+            Some(running) => (Some((&mut running.voice, running.work.is_embedded())), Some(&mut running.work)),
+            None => (None, None),
+        };
+        // The agent's last words come before its return.
+        tokio::select! {
+            biased;
+            result = under_way.front() => Next::Committed(result),
+            word = recv(voice), if room => Next::Voice(word),
+            outcome = join(work), if room => Next::Returned(outcome),
+            ask = asks.recv(), if room => Next::Asked(ask),
+            () = presence.presence_changed(), if presence_due.is_none() => Next::PresenceChanged,
+            () = tokio::time::sleep_until(wake_at) => Next::Tick,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.state.turn().is_some() || !self.state.queue().is_empty() || !self.under_way.is_empty() || self.tail.has_readers()
+    }
+
+    fn wake_at(&self, idle_since: Instant) -> Instant {
+        let mut at = if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
+        if let Some(running) = &self.running
+            && let Some(due) = running.due()
+        {
+            at = at.min(due);
+        }
+        if let Some((_, due)) = &self.unended {
+            at = at.min(*due);
+        }
+        for due in [self.presence_due, self.stopping].into_iter().flatten() {
+            at = at.min(due);
+        }
+        at
+    }
+
+    fn tick(&mut self) {
+        if self.unended.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
+            self.end_unended();
+        }
+        if self.presence_due.is_some_and(|due| due <= Instant::now()) {
+            self.presence_due = None;
+            self.tell_presence();
+        }
+        self.checkpoint();
+        self.expire_approvals();
+    }
+
+    fn tell_presence(&mut self) {
+        let clients = self.tail.presence();
+        if clients != self.told_presence {
+            self.told_presence = clients;
+            self.show(Emission::Presence { clients });
+        }
+    }
+
+    // --- what is asked
+
+    async fn asked(&mut self, ask: Ask) -> Option<End> {
+        let Ask { user, what } = ask;
+        if user != self.stored.user && !matches!(what, What::Stop { .. }) {
+            what.refuse(unknown_session(&self.stored.id));
+            return None;
+        }
+        match what {
+            What::Attach { start, reader, reply } => {
+                let outcome = self.attach(&user, start, &reader).await;
+                drop(reply.send(outcome));
+            }
+            What::Send { text, attachments, from, policy, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.send(text, attachments, from, policy, once, reply);
+                }
+            }
+            What::Withdraw { input, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    if self.state.queue().iter().any(|queued| queued.input == input) {
+                        self.inputs.remove(&input);
+                        self.change(Event::InputWithdrawn { input }, once, reply);
+                    } else {
+                        refuse(reply, RefusalCode::UnknownInput, format!("input {input} is not queued: it ran, was withdrawn, or never was"));
+                    }
+                }
+            }
+            What::Cancel { turn, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.cancel(turn.as_ref(), once, reply);
+                }
+            }
+            What::Decide { call, approve, by, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.decide(&call, approve, by, once, reply);
+                }
+            }
+            What::Rename { title, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.change(Event::SessionRenamed { title }, once, reply);
+                }
+            }
+            What::Instruct { instructions, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    if self.state.instructions().unwrap_or_default() == instructions {
+                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                    } else {
+                        self.change(Event::InstructionsChanged { instructions }, once, reply);
+                    }
+                }
+            }
+            What::Delete { once, reply } => {
+                let receipt = once.map(|once| receipts::done(&user, None, once, None));
+                match self.shared.store.delete_session(&self.stored.id, receipt).await {
+                    Ok(()) => {
+                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                        return Some(End::Deleted);
+                    }
+                    Err(error) => drop(reply.send(Err(Refusal::from(&error)))),
+                }
+            }
+            What::Begin { text, reply } => self.begin(text, reply),
+            What::Stop { deadline } => self.stopping = Some(deadline),
+        }
+        None
+    }
+
+    async fn attach(&mut self, user: &UserId, start: Start, reader: &Arc<Reader>) -> Result<(Attached, Subscription), Refusal> {
+        let head = self.tail.head();
+        let first = self.stored.first;
+        let before_first = Seq(first.0.saturating_sub(1));
+        let (after, recovered) = match start {
+            Start::Head => (head, true),
+            Start::Last(count) => (Seq(head.0.saturating_sub(count)).max(before_first), true),
+            Start::After(cursor) => {
+                let same_log = cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.stored.epoch);
+                if same_log && cursor.seq <= head && cursor.seq >= before_first { (cursor.seq, true) } else { (before_first, false) }
+            }
+            Start::Proven(peer) => {
+                let (store, user, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.id.clone());
+                let since = thoughtwire_proto::Timestamp::from_millis(now().as_millis() - self.shared.options.proven_for_ms);
+                let proven = self.shared.read(move || store.proven(&user, &peer, &id, since)).await?;
+                (proven.map_or(head, |seq| seq.min(head).max(before_first)), true)
+            }
+        };
+        self.tail.join(reader);
+        let attached = Attached {
+            session: self.stored.id.clone(),
+            agent: self.stored.agent.clone(),
+            epoch: self.stored.epoch.clone(),
+            first,
+            head,
+            recovered,
+            after,
+            turn: self.shown_turn.clone(),
+        };
+        let subscription =
+            Subscription::new(Arc::clone(&self.shared.store), self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
+        Ok((attached, subscription))
+    }
+
+    fn send(&mut self, text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply) {
+        if self.stopping.is_some() {
+            return refuse(reply, RefusalCode::Stopping, "the server is stopping; send it again when it is back".to_owned());
+        }
+        if let Some((refusal, _)) = &self.unended {
+            return drop(reply.send(Err(refusal.clone())));
+        }
+        if text.trim().is_empty() && attachments.is_empty() {
+            return refuse(reply, RefusalCode::EmptyText, "an input needs a text that is not empty".to_owned());
+        }
+        let item = new_item_id();
+        let input = Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
+        let message = Event::UserMessage { item: item.clone(), text, attachments, from };
+        let running = self.state.turn().map(|turn| turn.id.clone());
+        let (events, disposition) = match (running, policy) {
+            (None, _) => {
+                self.inputs.insert(item.clone(), input);
+                (vec![(None, message)], Disposition::Started)
+            }
+            (Some(_), Policy::Reject) => {
+                return refuse(reply, RefusalCode::TurnRunning, "a turn runs; send it again when it has ended".to_owned());
+            }
+            (Some(_), Policy::Queue) => {
+                if self.state.queue().len() >= self.shared.options.queued_inputs {
+                    let reason = format!("{} inputs wait already; send it again when some have run", self.state.queue().len());
+                    return refuse(reply, RefusalCode::QueueFull, reason);
+                }
+                self.inputs.insert(item.clone(), input);
+                (vec![(None, message)], Disposition::Queued)
+            }
+            (Some(turn), Policy::Steer) => {
+                if let Some(running) = &mut self.running {
+                    running.steered.push(input);
+                }
+                (vec![(Some(turn), message)], Disposition::Steered)
+            }
+            (Some(_), Policy::Interrupt) => {
+                self.inputs.insert(item.clone(), input);
+                let mut events = vec![(None, message)];
+                events.extend(self.closing(thoughtwire_proto::Outcome::Cancelled, Some("interrupted"), Some("a new input interrupted this turn")));
+                (events, Disposition::Started)
+            }
+        };
+        let seq = self.state.head().next();
+        let answer = Answer::Input { seq, input: item.clone(), disposition, duplicate: false };
+        let mut events = events;
+        // Interrupting or idle: the new input's turn starts in the same append.
+        let start = (disposition == Disposition::Started).then(|| self.starting(&item));
+        if let Some((turn, event)) = &start {
+            events.push((Some(turn.clone()), event.clone()));
+        }
+        match self.append(events, once, None, vec![Waiter::Client(reply, answer)]) {
+            Ok(_) => {
+                if let Some((turn, _)) = start {
+                    drop(self.running.take());
+                    self.launch(turn, item);
+                }
+            }
+            Err(error) => tracing::error!(session = %self.stored.id, %error, "an input could not be accepted"),
+        }
+    }
+
+    /// Appends one event that stands for itself.
+    fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
+        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        if let Err(error) = self.append(vec![(None, event)], once, None, vec![Waiter::Client(reply, answer)]) {
+            tracing::error!(session = %self.stored.id, %error, "a change could not be accepted");
+        }
+    }
+
+    /// Lets a command through the first time its id is seen; answers repetitions itself.
+    async fn first_time(&mut self, user: &UserId, once: Option<Once>, reply: Reply) -> Option<(Option<Once>, Reply)> {
+        let Some(once) = once else { return Some((None, reply)) };
+        if let Some(pending) = self.under_way.command(&once.id) {
+            let same = pending.command.as_ref().is_some_and(|(_, digest)| *digest == once.digest);
+            let answer = pending.waiters.iter().find_map(|waiter| match waiter {
+                Waiter::Client(_, answer) => Some(receipts::repeated(answer.clone())),
+                Waiter::Agent(..) => None,
+            });
+            match answer {
+                Some(answer) if same => pending.waiters.push(Waiter::Client(reply, answer)),
+                Some(_) | None => drop(reply.send(Err(receipts::reused(&once.id)))),
+            }
+            return None;
+        }
+        let (store, user, num, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.num, once.id.clone());
+        match self.shared.read(move || store.receipt(&user, Some(num), &id)).await {
+            Ok(None) => Some((Some(once), reply)),
+            Ok(Some(receipt)) => {
+                drop(reply.send(receipts::answer_again(&receipt, &once)));
+                None
+            }
+            Err(refusal) => {
+                drop(reply.send(Err(refusal)));
+                None
+            }
+        }
+    }
+
+    // --- appending
+
+    /// Numbers events against the accepted state and hands them to the store, all or none.
+    pub(super) fn append(
+        &mut self,
+        events: Vec<(Option<TurnId>, Event)>,
+        once: Option<Once>,
+        block: Option<BlockEdit>,
+        waiters: Vec<Waiter>,
+    ) -> Result<Seq, thoughtwire_proto::IllegalEvent> {
+        let mut state = self.state.clone();
+        let after = state.head();
+        let at = now();
+        let mut records = Vec::with_capacity(events.len());
+        let mut closed_items = Vec::new();
+        for (turn, event) in events {
+            if let Err(illegal) = state.apply(turn.as_ref(), &event) {
+                let refusal = Refusal::new(RefusalCode::BadRequest, illegal.to_string());
+                waiters.into_iter().for_each(|waiter| waiter.failed(&refusal));
+                return Err(illegal);
+            }
+            if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+                closed_items.push(item.clone());
+            }
+            records.push(Record { seq: state.head(), at, turn, event });
+        }
+        if let Some(running) = &mut self.running {
+            closed_items.retain(|item| running.close(item));
+        }
+        let receipt = once.as_ref().map(|once| Receipt {
+            user: self.stored.user.clone(),
+            session: Some(self.stored.num),
+            id: once.id.clone(),
+            digest: once.digest.clone(),
+            answer: waiters
+                .iter()
+                .find_map(|waiter| match waiter {
+                    Waiter::Client(_, answer) => Some(receipts::to_json(answer)),
+                    Waiter::Agent(..) => None,
+                })
+                .unwrap_or_default(),
+        });
+        let head = state.head();
+        let append = Append { session: self.stored.num, after, records: records.clone(), state: state.clone(), receipt, block, closed_items };
+        let commit = self.shared.store.append(append);
+        self.state = state;
+        self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters });
+        Ok(head)
+    }
+
+    /// Shows something transient, behind what is under way.
+    pub(super) fn show(&mut self, emission: Emission) {
+        if let Some(emission) = self.under_way.show(emission) {
+            self.tail.publish([emission]);
+        }
+    }
+
+    /// The front append is on disk: answer, then show.
+    fn confirm(&mut self) {
+        let Some((pending, shown)) = self.under_way.confirmed() else { return };
+        // Invariant: an answer is ready before the events it is about can be read from the tail.
+        for waiter in pending.waiters {
+            waiter.saved();
+        }
+        for record in &pending.records {
+            match &record.event {
+                Event::TurnStarted { .. } => self.shown_turn.clone_from(&record.turn),
+                Event::TurnEnded { .. } => self.shown_turn = None,
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::UserMessage { .. }
+                | Event::InputWithdrawn { .. }
+                | Event::Thought { .. }
+                | Event::ToolCalled { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::ToolReturned { .. }
+                | Event::Message { .. }
+                | Event::Usage(_)
+                | Event::MemoryEdited { .. }
+                | Event::Compacted { .. }
+                | Event::Other(_) => {}
+            }
+        }
+        self.shared.changed(&self.stored.user, &self.stored.id, &pending.records);
+        self.tail.publish(pending.records.into_iter().map(Emission::Record).chain(shown));
+    }
+
+    fn refuse_under_way(&mut self, error: &StoreError) -> Refusal {
+        let refusal = Refusal::from(error);
+        for pending in self.under_way.discard() {
+            for waiter in pending.waiters {
+                waiter.failed(&refusal);
+            }
+        }
+        refusal
+    }
+
+    /// An append failed: nothing under way is on disk, so go back to what is.
+    async fn fail(&mut self, error: &StoreError) {
+        tracing::error!(session = %self.stored.id, %error, "events could not be saved");
+        let refusal = self.refuse_under_way(error);
+        let (store, id) = (Arc::clone(&self.shared.store), self.stored.id.clone());
+        loop {
+            let (store, id) = (Arc::clone(&store), id.clone());
+            match self.shared.read(move || store.session(&id)).await {
+                Ok(Some(stored)) => {
+                    self.state = stored.state.clone();
+                    self.stored = stored;
+                    break;
+                }
+                Ok(None) => break,
+                // Neither writing nor reading works: there is nothing truthful to go on with yet.
+                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+            }
+        }
+        let queued: Vec<ItemId> = self.state.queue().iter().map(|queued| queued.input.clone()).collect();
+        self.inputs.retain(|item, _| queued.contains(item));
+        if self.state.turn().is_some() {
+            self.tail.publish([Emission::Status { turn: None, text: refusal.reason.clone() }]);
+            self.unended = Some((refusal, Instant::now() + RETRY_AFTER));
+            if let Some(running) = &mut self.running {
+                running.work.abort();
+                running.voice.close();
+            }
+        } else {
+            drop(self.running.take());
+            self.start_next();
+        }
+    }
+
+    fn end_unended(&mut self) {
+        let Some((refusal, _)) = self.unended.take() else { return };
+        let code = refusal.code.as_str();
+        let events = self.closing(thoughtwire_proto::Outcome::Failed, Some(code), Some(&refusal.reason));
+        drop(self.running.take());
+        // Should this fail too, `fail` comes here again after its pause.
+        if self.append(events, None, None, Vec::new()).is_ok() {
+            self.start_next();
+        }
+    }
+
+    fn begin(&mut self, text: String, reply: oneshot::Sender<Result<crate::Interface, Refusal>>) {
+        if self.state.turn().is_some() {
+            drop(reply.send(Err(Refusal::new(RefusalCode::TurnRunning, "a turn runs; finish it first"))));
+            return;
+        }
+        let item = new_item_id();
+        let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
+        let message = Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+        self.inputs.insert(item.clone(), input);
+        let (turn, started) = self.starting(&item);
+        match self.append(vec![(None, message), (Some(turn.clone()), started)], None, None, Vec::new()) {
+            Ok(_) => {
+                let interface = self.embed(turn, item);
+                drop(reply.send(Ok(interface)));
+            }
+            Err(error) => drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string())))),
+        }
+    }
+}
+
+/// The refusal of a session that is not there, or is another's: the two look alike.
+pub(crate) fn unknown_session(id: &SessionId) -> Refusal {
+    Refusal::new(RefusalCode::UnknownSession, format!("there is no session {id}"))
+}
+
+pub(super) fn refuse(reply: Reply, code: RefusalCode, reason: String) {
+    drop(reply.send(Err(Refusal::new(code, reason))));
+}
+
+async fn recv(voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)>) -> Option<crate::interface::Voice> {
+    match voice {
+        Some((voice, embedded)) => match voice.recv().await {
+            Some(word) => Some(word),
+            None if embedded => None,
+            // A closed voice would be ready for ever; the agent's return says the same once.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn join(work: Option<&mut super::turn::Work>) -> Result<Result<(), crate::AgentError>, tokio::task::JoinError> {
+    match work {
+        Some(work) => work.returned().await,
+        None => std::future::pending().await,
+    }
+}

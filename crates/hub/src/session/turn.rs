@@ -1,0 +1,450 @@
+//! The running turn of a live session: starting it, hearing its agent, ending it once.
+
+use std::collections::HashMap;
+
+use thoughtwire_proto::{
+    Answer, CallId, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId,
+};
+use thoughtwire_store::OpenItem;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+
+use super::commit::Waiter;
+use super::task::{CHECKPOINT_EVERY, Task, refuse};
+use super::{Once, Reply, VOICE};
+use crate::agent::{Log, Turn};
+use crate::clock::{new_turn_id, now};
+use crate::interface::{Finish, Silenced, Voice, Word};
+use crate::tail::OpenText;
+use crate::{AgentError, Input, Interface};
+
+/// The running turn. Dropping it silences the agent and drops its future.
+pub(crate) struct Running {
+    pub(super) id: TurnId,
+    pub(super) voice: mpsc::Receiver<Voice>,
+    pub(super) work: Work,
+    pub(super) steered: Vec<Input>,
+    open: Vec<OpenText>,
+    /// Items that have a checkpoint in the store.
+    checkpointed: Vec<ItemId>,
+    checkpoint_due: Option<Instant>,
+    approvals: HashMap<CallId, (Timestamp, oneshot::Sender<Decision>)>,
+}
+
+/// Who runs the turn.
+pub(crate) enum Work {
+    /// Our own task; nothing once it was joined.
+    Task(Option<JoinHandle<Result<(), AgentError>>>),
+    /// An embedder, outside.
+    Embedded,
+}
+
+impl Work {
+    pub(super) fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded)
+    }
+
+    pub(super) fn abort(&self) {
+        if let Self::Task(Some(task)) = self {
+            task.abort();
+        }
+    }
+
+    pub(super) async fn returned(&mut self) -> Result<Result<(), AgentError>, JoinError> {
+        match self {
+            Self::Task(Some(task)) => {
+                let outcome = task.await;
+                *self = Self::Task(None);
+                outcome
+            }
+            Self::Task(None) | Self::Embedded => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What blocks in the agent is left to itself, never waited for.
+        self.abort();
+    }
+}
+
+impl Running {
+    /// When something has to be done by the clock.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let approval = self.approvals.values().map(|(at, _)| *at).min().map(|at| {
+            let millis = u64::try_from(at.as_millis() - now().as_millis()).unwrap_or(0);
+            Instant::now() + std::time::Duration::from_millis(millis)
+        });
+        match (self.checkpoint_due, approval) {
+            (Some(checkpoint), Some(approval)) => Some(checkpoint.min(approval)),
+            (checkpoint, approval) => checkpoint.or(approval),
+        }
+    }
+
+    /// Forgets an open item; true when it has a checkpoint that must go.
+    pub(super) fn close(&mut self, item: &ItemId) -> bool {
+        self.open.retain(|open| open.item != *item);
+        let before = self.checkpointed.len();
+        self.checkpointed.retain(|known| known != item);
+        before != self.checkpointed.len()
+    }
+}
+
+impl Task {
+    /// The event that starts a turn on an input, under a new id.
+    pub(super) fn starting(&self, input: &ItemId) -> (TurnId, Event) {
+        (new_turn_id(), Event::TurnStarted { input: input.clone() })
+    }
+
+    /// Starts the oldest queued input, if nothing runs.
+    pub(super) fn start_next(&mut self) {
+        if self.stopping.is_some() || self.unended.is_some() || self.state.turn().is_some() {
+            return;
+        }
+        let Some(input) = self.state.queue().front().map(|queued| queued.input.clone()) else { return };
+        let (turn, event) = self.starting(&input);
+        if self.append(vec![(Some(turn.clone()), event)], None, None, Vec::new()).is_ok() {
+            self.launch(turn, input);
+        }
+    }
+
+    /// Hands an accepted turn to the agent, without waiting for the disk.
+    pub(super) fn launch(&mut self, turn: TurnId, input: ItemId) {
+        let interface = self.embed(turn.clone(), input);
+        let run = Turn {
+            session: self.stored.id.clone(),
+            id: turn,
+            agent: std::sync::Arc::clone(&self.profile),
+            instructions: self.state.instructions().map(str::to_owned),
+            input: (*interface.input).clone(),
+            log: Log {
+                store: std::sync::Arc::clone(&self.shared.store),
+                session: self.stored.num,
+                started: self.state.turn().map_or(self.state.head(), |turn| turn.started),
+            },
+            interface,
+        };
+        let work = self.shared.agent.run(run);
+        if let Some(running) = &mut self.running {
+            running.work = Work::Task(Some(tokio::spawn(work)));
+        }
+    }
+
+    /// Opens a voice for an accepted turn.
+    pub(super) fn embed(&mut self, turn: TurnId, input: ItemId) -> Interface {
+        let (sender, voice) = mpsc::channel(VOICE);
+        let input = self.inputs.remove(&input).unwrap_or(Input { item: input, text: String::new(), attachments: Vec::new() });
+        self.running = Some(Running {
+            id: turn.clone(),
+            voice,
+            work: Work::Embedded,
+            steered: Vec::new(),
+            open: Vec::new(),
+            checkpointed: Vec::new(),
+            checkpoint_due: None,
+            approvals: HashMap::new(),
+        });
+        Interface {
+            session: self.stored.id.clone(),
+            turn,
+            voice: sender,
+            tail: std::sync::Arc::clone(&self.tail),
+            clients: std::sync::Arc::clone(&self.clients),
+            input: std::sync::Arc::new(input),
+        }
+    }
+
+    /// Takes one word of the agent.
+    pub(super) fn hear(&mut self, voice: Voice) {
+        let Voice { turn, word } = voice;
+        match word {
+            Word::Say { events, block, durable, settled } => {
+                if events.iter().any(|event| !is_sayable(event)) {
+                    drop(settled.send(Err(Silenced::Illegal("an agent cannot say this event".to_owned()))));
+                    return;
+                }
+                let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
+                if durable {
+                    let seq = self.state.head().next();
+                    drop(self.append(events, None, block, vec![Waiter::Agent(settled, seq)]));
+                } else {
+                    let outcome = self.append(events, None, block, Vec::new());
+                    drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
+                }
+            }
+            Word::Piece { item, kind, text } => self.piece(turn, item, kind, text),
+            Word::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
+            Word::Finish { events, settled } => self.finish(&turn, events, settled),
+            Word::Steered { settled } => {
+                let inputs = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
+                drop(settled.send(inputs));
+            }
+            Word::Approval { call, expires_at, settled } => {
+                let asked = Event::ApprovalAsked { call: call.clone(), expires_at };
+                // When it cannot be asked, dropping `settled` tells the agent.
+                if self.append(vec![(Some(turn), asked)], None, None, Vec::new()).is_ok()
+                    && let Some(running) = &mut self.running
+                {
+                    running.approvals.insert(call, (expires_at, settled));
+                }
+            }
+        }
+    }
+
+    fn piece(&mut self, turn: TurnId, item: ItemId, kind: StreamKind, text: String) {
+        let Some(running) = &mut self.running else { return };
+        let at = match running.open.iter().position(|open| open.item == item) {
+            Some(at) => at,
+            None => {
+                running.open.push(OpenText { item: item.clone(), kind, n: 0, text: String::new(), dirty: false });
+                running.open.len() - 1
+            }
+        };
+        let Some(open) = running.open.get_mut(at) else { return };
+        let n = open.n;
+        open.n += 1;
+        open.text.push_str(&text);
+        open.dirty = true;
+        running.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_EVERY);
+        self.show(Emission::Delta(Delta { turn, item, n, kind, text }));
+    }
+
+    /// Saves what open items have so far, once it is due.
+    pub(super) fn checkpoint(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        if running.checkpoint_due.is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        running.checkpoint_due = None;
+        for open in running.open.iter_mut().filter(|open| open.dirty && !matches!(open.kind, StreamKind::ToolArgs)) {
+            open.dirty = false;
+            if !running.checkpointed.contains(&open.item) {
+                running.checkpointed.push(open.item.clone());
+            }
+            let item = OpenItem { item: open.item.clone(), turn: running.id.clone(), kind: open.kind, text: open.text.clone() };
+            // A checkpoint that fails costs what the next one saves; appends report the disk's state.
+            drop(self.shared.store.checkpoint(self.stored.num, item));
+        }
+    }
+
+    fn finish(&mut self, turn: &TurnId, mut events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>>) {
+        let steered = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
+        if !steered.is_empty() {
+            let events = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
+            let outcome = self.append(events, None, None, Vec::new()).map(|_| Finish::Steered(steered));
+            drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
+            return;
+        }
+        if let Some(illegal) = events.iter().find(|event| matches!(event, Event::Message { text, .. } if text.is_empty())) {
+            drop(settled.send(Err(Silenced::Illegal(format!("a {} must not be empty", illegal.kind())))));
+            return;
+        }
+        let mut all: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
+        let said: Vec<ItemId> = all.iter().filter_map(|(_, event)| item_of(event).cloned()).collect();
+        if let Some(running) = &mut self.running {
+            running.open.retain(|open| !said.contains(&open.item));
+        }
+        // Whatever the agent left open is closed in front of the end, not in front of its message.
+        let closing = self.closing(Outcome::Completed, None, None);
+        let ended = self.end_with(&mut all, closing);
+        drop(settled.send(ended.map(|()| Finish::Ended)));
+    }
+
+    /// Appends a turn's last events, goes on with the queue in the same append, and lets the agent go.
+    fn end_with(&mut self, events: &mut Vec<(Option<TurnId>, Event)>, closing: Vec<(Option<TurnId>, Event)>) -> Result<(), Silenced> {
+        events.extend(closing);
+        let next = self.state.queue().front().map(|queued| queued.input.clone()).filter(|_| self.stopping.is_none());
+        let start = next.as_ref().map(|input| self.starting(input));
+        if let Some((turn, event)) = &start {
+            events.push((Some(turn.clone()), event.clone()));
+        }
+        let outcome = self.append(std::mem::take(events), None, None, Vec::new());
+        match outcome {
+            Ok(_) => {
+                drop(self.running.take());
+                if let (Some((turn, _)), Some(input)) = (start, next) {
+                    self.launch(turn, input);
+                }
+                Ok(())
+            }
+            Err(illegal) => Err(Silenced::Illegal(illegal.to_string())),
+        }
+    }
+
+    /// The agent's future ended: end the turn if the agent did not.
+    pub(super) fn returned(&mut self, outcome: Result<Result<(), AgentError>, JoinError>) {
+        if self.unended.is_some() {
+            return;
+        }
+        let mut last_words = Vec::new();
+        if let Some(running) = &mut self.running {
+            while let Ok(voice) = running.voice.try_recv() {
+                last_words.push(voice);
+            }
+        }
+        let ended = self.running.as_ref().map(|running| running.id.clone());
+        for voice in last_words {
+            self.hear(voice);
+        }
+        if self.running.as_ref().map(|running| running.id.clone()) != ended || self.running.is_none() {
+            return;
+        }
+        let closing = match outcome {
+            Ok(Ok(())) => self.closing(Outcome::Completed, None, None),
+            Ok(Err(error)) => self.closing(Outcome::Failed, Some(&error.code), Some(&error.reason)),
+            Err(error) if error.is_panic() => {
+                self.closing(Outcome::Failed, Some("agent_panicked"), Some("The agent broke off because of a defect in it."))
+            }
+            Err(_) => self.closing(Outcome::Failed, Some("agent_gone"), Some("The agent was stopped from outside.")),
+        };
+        if let Err(error) = self.end_with(&mut Vec::new(), closing) {
+            tracing::error!(session = %self.stored.id, %error, "a turn could not be ended");
+        }
+    }
+
+    /// The events that end the running turn: open items as incomplete, open calls as abandoned, the end.
+    pub(super) fn closing(&mut self, outcome: Outcome, code: Option<&str>, reason: Option<&str>) -> Vec<(Option<TurnId>, Event)> {
+        let Some(turn) = self.state.turn().cloned() else { return Vec::new() };
+        let mut events = Vec::new();
+        if let Some(running) = &mut self.running {
+            for open in &running.open {
+                let (item, text) = (open.item.clone(), open.text.clone());
+                match open.kind {
+                    StreamKind::Thought => events.push(Event::Thought { item, text, complete: false }),
+                    StreamKind::Message => events.push(Event::Message { item, text, complete: false }),
+                    StreamKind::ToolArgs => {}
+                }
+            }
+            running.approvals.clear();
+        }
+        for open in &turn.calls {
+            if open.approval.is_some() {
+                events.push(Event::ApprovalSettled { call: open.call.clone(), decision: Decision::Void, by: None });
+            }
+            events.push(Event::ToolReturned {
+                call: open.call.clone(),
+                name: open.name.clone(),
+                status: ToolStatus::Error,
+                text: "abandoned".to_owned(),
+                content: None,
+            });
+        }
+        events.push(Event::TurnEnded { input: turn.input, outcome, code: code.map(str::to_owned), reason: reason.map(str::to_owned) });
+        events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
+    }
+
+    pub(super) fn cancel(&mut self, turn: Option<&TurnId>, once: Option<Once>, reply: Reply) {
+        let running = self.state.turn().map(|open| open.id.clone());
+        match (running, turn) {
+            (None, _) => refuse(reply, RefusalCode::NoTurn, "no turn runs in this session".to_owned()),
+            (Some(running), Some(turn)) if running != *turn => {
+                refuse(reply, RefusalCode::NoTurn, format!("turn {turn} does not run; it has ended or never was"));
+            }
+            (Some(_), _) => {
+                let mut events = self.closing(Outcome::Cancelled, Some("cancelled"), Some("the turn was cancelled"));
+                let seq = self.state.head().0 + events.len() as u64;
+                let answer = Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
+                let next = self.state.queue().front().map(|queued| queued.input.clone()).filter(|_| self.stopping.is_none());
+                let start = next.as_ref().map(|input| self.starting(input));
+                if let Some((turn, event)) = &start {
+                    events.push((Some(turn.clone()), event.clone()));
+                }
+                if self.append(events, once, None, vec![Waiter::Client(reply, answer)]).is_ok() {
+                    self.unended = None;
+                    drop(self.running.take());
+                    if let (Some((turn, _)), Some(input)) = (start, next) {
+                        self.launch(turn, input);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn decide(&mut self, call: &CallId, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply) {
+        let asked = self.running.as_mut().and_then(|running| running.approvals.remove(call).map(|asked| (running.id.clone(), asked)));
+        let Some((turn, (_, settled))) = asked else {
+            return refuse(reply, RefusalCode::UnknownCall, format!("call {call} waits for no decision: it was settled, ended, or never asked"));
+        };
+        let decision = if approve { Decision::Approved } else { Decision::Denied };
+        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let event = Event::ApprovalSettled { call: call.clone(), decision, by };
+        if self.append(vec![(Some(turn), event)], once, None, vec![Waiter::Client(reply, answer)]).is_ok() {
+            drop(settled.send(decision));
+        }
+    }
+
+    pub(super) fn expire_approvals(&mut self) {
+        let at = now();
+        let Some(running) = &mut self.running else { return };
+        let turn = running.id.clone();
+        let lapsed: Vec<CallId> =
+            running.approvals.iter().filter(|(_, (expires_at, _))| *expires_at <= at).map(|(call, _)| call.clone()).collect();
+        for call in lapsed {
+            let settled = self.running.as_mut().and_then(|running| running.approvals.remove(&call));
+            let event = Event::ApprovalSettled { call, decision: Decision::Expired, by: None };
+            if self.append(vec![(Some(turn.clone()), event)], None, None, Vec::new()).is_ok()
+                && let Some((_, settled)) = settled
+            {
+                drop(settled.send(Decision::Expired));
+            }
+        }
+    }
+
+    /// The server stops: what runs ends here and now, as a crash would have it end at the next start.
+    pub(super) fn interrupt_for_stop(&mut self) {
+        if self.state.turn().is_some() {
+            let events = self.closing(Outcome::Interrupted, Some("server_stopped"), Some("The server stopped in the middle of this turn."));
+            if let Err(error) = self.append(events, None, None, Vec::new()) {
+                let refusal = Refusal::new(RefusalCode::Internal, error.to_string());
+                tracing::error!(session = %self.stored.id, error = %refusal, "a turn could not be ended; the next start ends it");
+            }
+            drop(self.running.take());
+        }
+    }
+}
+
+fn item_of(event: &Event) -> Option<&ItemId> {
+    match event {
+        Event::Thought { item, .. } | Event::Message { item, .. } => Some(item),
+        Event::SessionOpened { .. }
+        | Event::SessionRenamed { .. }
+        | Event::InstructionsChanged { .. }
+        | Event::UserMessage { .. }
+        | Event::InputWithdrawn { .. }
+        | Event::TurnStarted { .. }
+        | Event::ToolCalled { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::ApprovalSettled { .. }
+        | Event::ToolReturned { .. }
+        | Event::Usage(_)
+        | Event::MemoryEdited { .. }
+        | Event::Compacted { .. }
+        | Event::TurnEnded { .. }
+        | Event::Other(_) => None,
+    }
+}
+
+/// What an agent may say of itself; the rest is the session's to say.
+fn is_sayable(event: &Event) -> bool {
+    match event {
+        Event::Thought { .. }
+        | Event::Message { .. }
+        | Event::ToolCalled { .. }
+        | Event::ToolReturned { .. }
+        | Event::Usage(_)
+        | Event::MemoryEdited { .. }
+        | Event::Compacted { .. } => true,
+        Event::SessionOpened { .. }
+        | Event::SessionRenamed { .. }
+        | Event::InstructionsChanged { .. }
+        | Event::UserMessage { .. }
+        | Event::InputWithdrawn { .. }
+        | Event::TurnStarted { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::ApprovalSettled { .. }
+        | Event::TurnEnded { .. }
+        | Event::Other(_) => false,
+    }
+}

@@ -1,0 +1,141 @@
+//! A subscriber: a cursor in one session, not a queue.
+
+use std::sync::Arc;
+
+use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
+use thoughtwire_store::{SessionNum, Store};
+
+use crate::tail::{Entry, Found, Reader, Tail};
+
+/// Records read from the log at a time.
+const PAGE: usize = 256;
+/// Entries taken from the tail at a time, so that one busy session does not starve the others of a connection.
+const MOST: usize = 256;
+
+/// A place in one session. It costs the same however far it is behind.
+pub struct Subscription {
+    store: Arc<Store>,
+    session: SessionNum,
+    tail: Arc<Tail>,
+    _reader: Arc<Reader>,
+    left: Arc<Tail>,
+    place: Place,
+    /// The last record handed out.
+    seen: Seq,
+    told_caught_up: bool,
+}
+
+enum Place {
+    /// Reading pages of the log.
+    Log,
+    /// On the tail, at this position.
+    Tail(u64),
+}
+
+/// What came next.
+pub struct Batch {
+    /// In emission order.
+    pub entries: Vec<Arc<Entry>>,
+    /// Set once per attachment: behind these entries everything up to this position was handed out.
+    pub caught_up: Option<Seq>,
+    /// Set when the session ended under the subscriber; why. Nothing follows.
+    pub closed: Option<String>,
+}
+
+impl Subscription {
+    pub(crate) fn new(store: Arc<Store>, session: SessionNum, tail: Arc<Tail>, reader: Arc<Reader>, after: Seq) -> Self {
+        Self { store, session, left: Arc::clone(&tail), tail, _reader: reader, place: Place::Log, seen: after, told_caught_up: false }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        self.tail.session()
+    }
+
+    /// The last position handed out.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        self.seen
+    }
+
+    /// Whether [`Subscription::next`] has something to hand out. When not, the wake given at attach
+    /// tells when to ask again.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        match self.place {
+            Place::Log => true,
+            Place::Tail(position) => self.tail.has_news(position),
+        }
+    }
+
+    /// Hands out what lies behind the cursor, at most a page of it; empty when there is nothing.
+    ///
+    /// # Errors
+    /// When the log cannot be read; asking again later may work.
+    pub async fn next(&mut self) -> Result<Batch, Refusal> {
+        if let Place::Tail(position) = self.place {
+            match self.tail.take(position, MOST) {
+                Found::Entries(entries, position) => {
+                    self.place = Place::Tail(position);
+                    self.note(&entries);
+                    return Ok(Batch { entries, caught_up: None, closed: None });
+                }
+                Found::Closed(reason) => return Ok(Batch { entries: Vec::new(), caught_up: None, closed: Some(reason) }),
+                // Too slow for the ring: back to the log, at our own pace. Deltas missed are
+                // superseded by the partials that come when stepping back on.
+                Found::Behind => self.place = Place::Log,
+            }
+        }
+        if let Some((entries, position)) = self.tail.step_on(self.seen) {
+            self.place = Place::Tail(position);
+            self.note(&entries);
+            let caught_up = (!self.told_caught_up).then_some(self.seen);
+            self.told_caught_up = true;
+            return Ok(Batch { entries, caught_up, closed: None });
+        }
+        let entries = self.page().await?;
+        self.note(&entries);
+        Ok(Batch { entries, caught_up: None, closed: None })
+    }
+
+    /// The page of the log behind the cursor, shared with others who read it.
+    async fn page(&self) -> Result<Vec<Arc<Entry>>, Refusal> {
+        let number = self.seen.0 / PAGE as u64;
+        let page = match self.tail.cached_page(number) {
+            Some(page) => page,
+            None => {
+                let (store, session) = (Arc::clone(&self.store), self.session);
+                let records = tokio::task::spawn_blocking(move || store.events(session, Seq(number * PAGE as u64), PAGE))
+                    .await
+                    .map_err(|_| Refusal::new(RefusalCode::Stopping, "the server is stopping"))?
+                    .map_err(|error| Refusal::from(&error))?;
+                let full = records.len() == PAGE;
+                let page: Arc<[Arc<Entry>]> =
+                    records.into_iter().map(|record| Entry::new(self.tail.session(), Emission::Record(record))).collect();
+                if full {
+                    self.tail.cache_page(number, &page);
+                }
+                page
+            }
+        };
+        let head = self.tail.head();
+        let rest: Vec<_> = page.iter().filter(|entry| entry.seq().is_some_and(|seq| seq > self.seen && seq <= head)).cloned().collect();
+        if rest.is_empty() {
+            return Err(Refusal::new(RefusalCode::StoreFailed, format!("the log ends at {} although its head is {head}", self.seen)));
+        }
+        Ok(rest)
+    }
+
+    fn note(&mut self, entries: &[Arc<Entry>]) {
+        if let Some(seq) = entries.iter().rev().find_map(|entry| entry.seq()) {
+            self.seen = seq;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.left.left();
+    }
+}

@@ -1,0 +1,360 @@
+//! The tail of a live session: what its subscribers read, in emission order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, TurnId};
+use tokio::sync::{Notify, watch};
+
+/// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
+/// falls further behind reads the log instead.
+const TAIL_BYTES: usize = 1 << 20;
+
+/// Turns an emission into a dialect's frames.
+pub type Encoder = fn(&Encoding, &Emitted) -> Vec<String>;
+
+/// One emission, encoded at most once per encoding.
+pub struct Entry {
+    emitted: Emitted,
+    frames: Mutex<Vec<(Encoding, Frames)>>,
+}
+
+/// An emission's frames in one encoding, shared by all who read them.
+pub type Frames = Arc<[String]>;
+
+impl Entry {
+    pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
+        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, frames: Mutex::new(Vec::new()) })
+    }
+
+    /// What is shown.
+    #[must_use]
+    pub fn emitted(&self) -> &Emitted {
+        &self.emitted
+    }
+
+    /// Its frames in an encoding, made by the first who asks.
+    #[must_use]
+    pub fn frames(&self, encoding: &Encoding, encoder: Encoder) -> Frames {
+        let mut cache = locked(&self.frames);
+        if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
+            return Arc::clone(frames);
+        }
+        let frames: Frames = encoder(encoding, &self.emitted).into();
+        cache.push((encoding.clone(), Arc::clone(&frames)));
+        frames
+    }
+
+    pub(crate) fn seq(&self) -> Option<Seq> {
+        match &self.emitted.emission {
+            Emission::Record(record) => Some(record.seq),
+            Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => None,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        let text = match &self.emitted.emission {
+            Emission::Record(record) => match &record.event {
+                Event::Thought { text, .. } | Event::Message { text, .. } | Event::UserMessage { text, .. } | Event::ToolReturned { text, .. } => text.len(),
+                Event::Compacted { summary, .. } => summary.len(),
+                Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::InputWithdrawn { .. }
+                | Event::TurnStarted { .. }
+                | Event::ToolCalled { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::Usage(_)
+                | Event::TurnEnded { .. }
+                | Event::Other(_) => 256,
+            },
+            Emission::Delta(delta) => delta.text.len(),
+            Emission::Partial(partial) => partial.text.len(),
+            Emission::Status { text, .. } => text.len(),
+            Emission::Presence { .. } => 0,
+        };
+        // Its frames in two encodings and the entry itself.
+        text * 3 + 512
+    }
+}
+
+/// Wakes a connection; one per connection, whatever number of sessions it reads.
+pub type Wake = Arc<Notify>;
+
+/// The ring of recent emissions and the open items' text so far.
+pub struct Tail {
+    session: SessionId,
+    ring: Mutex<Ring>,
+    /// How many emissions were ever published: lets a reader see without the lock that there is nothing new.
+    published: AtomicU64,
+    head: watch::Sender<Seq>,
+    /// Somebody came or left.
+    presence: Notify,
+    /// Whole pages of the log that subscribers read back, newest last.
+    pages: Mutex<Vec<(u64, Page)>>,
+}
+
+/// A page of the log as entries, so that what is read back is encoded once and shared as well.
+pub(crate) type Page = Arc<[Arc<Entry>]>;
+
+/// Pages kept for sharing: those that clients that reconnect together read at about the same time.
+const PAGES: usize = 8;
+
+struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    /// The position of the first entry kept.
+    base: u64,
+    bytes: usize,
+    open: Vec<Partial>,
+    calls: Vec<(CallId, String, TurnId)>,
+    readers: Vec<Weak<Reader>>,
+    closed: Option<String>,
+}
+
+/// A subscriber as the tail knows it.
+pub(crate) struct Reader {
+    pub(crate) wake: Wake,
+    /// Whether it counts as present: what the server itself reads for a REST caller does not.
+    pub(crate) present: bool,
+}
+
+/// What a reader finds behind its position.
+pub(crate) enum Found {
+    /// These, and its new position.
+    Entries(Vec<Arc<Entry>>, u64),
+    /// The ring has moved on: read the log.
+    Behind,
+    /// The session is gone; why.
+    Closed(String),
+}
+
+impl Tail {
+    pub(crate) fn new(session: SessionId, head: Seq) -> Arc<Self> {
+        let ring =
+            Ring { entries: VecDeque::new(), base: 0, bytes: 0, open: Vec::new(), calls: Vec::new(), readers: Vec::new(), closed: None };
+        Arc::new(Self { session, ring: Mutex::new(ring), published: AtomicU64::new(0), head: watch::Sender::new(head), presence: Notify::new(), pages: Mutex::new(Vec::new()) })
+    }
+
+    pub(crate) fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    pub(crate) fn cached_page(&self, number: u64) -> Option<Page> {
+        locked(&self.pages).iter().find(|(known, _)| *known == number).map(|(_, page)| Arc::clone(page))
+    }
+
+    pub(crate) fn cache_page(&self, number: u64, page: &Page) {
+        let mut pages = locked(&self.pages);
+        if pages.len() >= PAGES {
+            pages.remove(0);
+        }
+        pages.push((number, Arc::clone(page)));
+    }
+
+    /// The committed head.
+    pub(crate) fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Resolves when the committed head has reached a position.
+    pub(crate) async fn reached(&self, seq: Seq) {
+        // The sender lives in this very value, so the watch cannot end first.
+        let _ = self.head.subscribe().wait_for(|head| *head >= seq).await;
+    }
+
+    /// Puts emissions on the tail and wakes everybody. Records must come in order and be committed.
+    pub(crate) fn publish(&self, emissions: impl IntoIterator<Item = Emission>) {
+        let mut ring = locked(&self.ring);
+        let mut head = None;
+        for emission in emissions {
+            ring.fold(&emission);
+            let entry = Entry::new(&self.session, emission);
+            head = entry.seq().or(head);
+            ring.bytes += entry.weight();
+            ring.entries.push_back(entry);
+        }
+        while ring.bytes > TAIL_BYTES && ring.entries.len() > 1 {
+            if let Some(old) = ring.entries.pop_front() {
+                ring.bytes -= old.weight();
+                ring.base += 1;
+            }
+        }
+        self.published.store(ring.end(), Ordering::Release);
+        if let Some(head) = head {
+            self.head.send_replace(head);
+        }
+        ring.wake_all();
+    }
+
+    /// Ends the tail: the session was deleted or could not go on.
+    pub(crate) fn close(&self, reason: &str) {
+        let mut ring = locked(&self.ring);
+        ring.closed = Some(reason.to_owned());
+        self.published.fetch_add(1, Ordering::Release);
+        ring.wake_all();
+    }
+
+    pub(crate) fn join(&self, reader: &Arc<Reader>) {
+        locked(&self.ring).readers.push(Arc::downgrade(reader));
+        self.presence.notify_one();
+    }
+
+    /// A reader left; its place is forgotten when presence is next counted.
+    pub(crate) fn left(&self) {
+        self.presence.notify_one();
+    }
+
+    /// Resolves when somebody came or left since the last time.
+    pub(crate) async fn presence_changed(&self) {
+        self.presence.notified().await;
+    }
+
+    /// How many clients are present. Forgets those that left.
+    pub(crate) fn presence(&self) -> u64 {
+        let mut ring = locked(&self.ring);
+        ring.readers.retain(|reader| reader.strong_count() > 0);
+        ring.readers.iter().filter_map(Weak::upgrade).filter(|reader| reader.present).count() as u64
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        locked(&self.ring).readers.iter().any(|reader| reader.strong_count() > 0)
+    }
+
+    /// Whether something was published behind a position.
+    pub(crate) fn has_news(&self, position: u64) -> bool {
+        self.published.load(Ordering::Acquire) > position
+    }
+
+    /// Takes at most `most` entries from a position on.
+    pub(crate) fn take(&self, position: u64, most: usize) -> Found {
+        let ring = locked(&self.ring);
+        if position < ring.base {
+            return Found::Behind;
+        }
+        let skip = usize::try_from(position - ring.base).unwrap_or(usize::MAX);
+        let entries: Vec<_> = ring.entries.iter().skip(skip).take(most).cloned().collect();
+        match &ring.closed {
+            Some(reason) if entries.is_empty() => return Found::Closed(reason.clone()),
+            Some(_) | None => {}
+        }
+        let position = position + entries.len() as u64;
+        Found::Entries(entries, position)
+    }
+
+    /// Steps a reader that has everything up to `after` onto the tail in one step: the records it
+    /// lacks, the open items' text, and its position. Nothing when the ring no longer has those records.
+    pub(crate) fn step_on(&self, after: Seq) -> Option<(Vec<Arc<Entry>>, u64)> {
+        let ring = locked(&self.ring);
+        let head = *self.head.borrow();
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        if after < head {
+            let mut expected = after.next();
+            for entry in &ring.entries {
+                match entry.seq() {
+                    Some(seq) if seq == expected => {
+                        entries.push(Arc::clone(entry));
+                        expected = expected.next();
+                    }
+                    Some(seq) if seq > expected => return None,
+                    Some(_) | None => {}
+                }
+            }
+            if expected <= head {
+                return None;
+            }
+        }
+        entries.extend(ring.open.iter().map(|partial| Entry::new(&self.session, Emission::Partial(partial.clone()))));
+        Some((entries, ring.end()))
+    }
+
+    /// The newest call of a turn that has not returned, with its tool.
+    pub(crate) fn newest_call(&self, turn: &TurnId) -> Option<(CallId, String)> {
+        let ring = locked(&self.ring);
+        ring.calls.iter().rev().find(|(_, _, of)| of == turn).map(|(call, name, _)| (call.clone(), name.clone()))
+    }
+}
+
+impl Ring {
+    fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    fn wake_all(&mut self) {
+        self.readers.retain(|reader| match reader.upgrade() {
+            Some(reader) => {
+                reader.wake.notify_one();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Keeps `open` and `calls` in step with what was published.
+    fn fold(&mut self, emission: &Emission) {
+        match emission {
+            Emission::Delta(delta) => self.extend(delta),
+            Emission::Record(record) => match &record.event {
+                Event::Thought { item, .. } | Event::Message { item, .. } => self.open.retain(|partial| partial.item != *item),
+                Event::ToolCalled { call, name, .. } => {
+                    self.open.retain(|partial| partial.item.as_str() != call.as_str());
+                    if let Some(turn) = &record.turn {
+                        self.calls.push((call.clone(), name.clone(), turn.clone()));
+                    }
+                }
+                Event::ToolReturned { call, .. } => self.calls.retain(|(open, _, _)| open != call),
+                Event::TurnEnded { .. } => {
+                    self.open.clear();
+                    self.calls.clear();
+                }
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::UserMessage { .. }
+                | Event::InputWithdrawn { .. }
+                | Event::TurnStarted { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::Usage(_)
+                | Event::MemoryEdited { .. }
+                | Event::Compacted { .. }
+                | Event::Other(_) => {}
+            },
+            Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {}
+        }
+    }
+
+    fn extend(&mut self, delta: &Delta) {
+        match self.open.iter_mut().find(|partial| partial.item == delta.item) {
+            Some(partial) => {
+                partial.text.push_str(&delta.text);
+                partial.n = delta.n + 1;
+            }
+            None => self.open.push(Partial {
+                turn: delta.turn.clone(),
+                item: delta.item.clone(),
+                n: delta.n + 1,
+                kind: delta.kind,
+                text: delta.text.clone(),
+            }),
+        }
+    }
+}
+
+/// An open item as its session's task knows it: ahead of what was published.
+pub(crate) struct OpenText {
+    pub(crate) item: ItemId,
+    pub(crate) kind: StreamKind,
+    pub(crate) n: u64,
+    pub(crate) text: String,
+    /// Whether `text` has grown since its last checkpoint.
+    pub(crate) dirty: bool,
+}
+
+/// A poisoned lock only means that another thread panicked between two complete changes.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,563 @@
+//! The one file that holds a socket: it drives a dialect's machine against the hub.
+//!
+//! ```text
+//! socket ──frames──▶ machine ──requests──▶ hub
+//! socket ◀──frames── machine ◀──answers─── hub
+//! socket ◀──────────frames, encoded once── tails (one cursor per attached session)
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{SinkExt, StreamExt};
+use thoughtwire_hub::{Answering, Hub, Subscription, Wake, encode};
+use thoughtwire_proto::connection::{Close, Encoding, Machine, Output, Tag};
+use thoughtwire_proto::{
+    Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
+};
+use thoughtwire_store::Proven;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::Instant;
+use tokio_websockets::{CloseCode, Message, WebSocketStream};
+
+use crate::access::Access;
+use crate::listing;
+
+/// How often a silent connection is asked whether it lives.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// How long it may take to answer, or to take what is written to it.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// How often frames to a peer are followed by a ping whose pong proves them read.
+const PROVE_EVERY: Duration = Duration::from_secs(1);
+/// Answers under way per connection; while there are so many, its socket is not read.
+const ANSWERS: usize = 64;
+/// How long a close may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where the server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It serves.
+    Serving,
+    /// It will stop: clients are told, running turns go on.
+    Leaving,
+    /// It stops now.
+    Stopped,
+}
+
+/// What a connection needs of its server.
+pub(crate) struct Context {
+    pub(crate) hub: Hub,
+    pub(crate) access: Access,
+    pub(crate) user: UserId,
+    /// The dialect's name, as the sender of inputs until the client names itself.
+    pub(crate) from: String,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) handshake_within: Duration,
+}
+
+/// One connection.
+struct Connection<S> {
+    socket: WebSocketStream<S>,
+    machine: Box<dyn Machine>,
+    context: Context,
+    /// Names the connection among its peer's.
+    name: String,
+    wake: Wake,
+    attached: HashMap<SessionId, Attachment>,
+    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
+    watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
+    proof: Proof,
+    /// Something was written since the last flush.
+    unflushed: bool,
+    last_heard: Instant,
+    ping_due: Instant,
+    pinged: bool,
+}
+
+struct Attachment {
+    subscription: Subscription,
+    encoding: Encoding,
+    /// The older wires' client, whose proven cursor is kept.
+    peer: Option<PeerRef>,
+    proven: Seq,
+}
+
+/// What is written but not proven to be read.
+#[derive(Default)]
+struct Proof {
+    serial: u64,
+    waiting: Vec<(u64, Vec<(SessionId, Seq)>)>,
+    due: Option<Instant>,
+    last: Option<Instant>,
+}
+
+/// Why a connection ended.
+enum End {
+    /// The peer is gone, or broke the protocol (the library has answered that).
+    Gone,
+    /// We close it.
+    Close(Close),
+}
+
+/// Drives one connection to its end.
+pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, machine: Box<dyn Machine>, context: Context) {
+    let now = Instant::now();
+    let mut connection = Connection {
+        socket,
+        machine,
+        name: thoughtwire_hub::new_id::<()>().to_string(),
+        wake: Arc::new(Notify::new()),
+        attached: HashMap::new(),
+        answers: FuturesUnordered::new(),
+        watching: None,
+        proof: Proof::default(),
+        unflushed: false,
+        last_heard: now,
+        ping_due: now + PING_EVERY,
+        pinged: false,
+        context,
+    };
+    let end = connection.run().await;
+    connection.keep_proof(true).await;
+    if let End::Close(close) = end {
+        connection.close(close).await;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn run(&mut self) -> End {
+        let greet_by = Instant::now() + self.context.handshake_within;
+        let mut leaving = false;
+        loop {
+            if let Err(end) = self.carry_out().await {
+                return end;
+            }
+            match self.show().await {
+                Ok(Progress::More) => continue,
+                Ok(Progress::Idle) => {}
+                Err(end) => return end,
+            }
+            if let Err(end) = self.flush().await {
+                return end;
+            }
+            let phase = *self.context.phase.borrow_and_update();
+            match phase {
+                Phase::Serving => {}
+                Phase::Leaving if !leaving => {
+                    leaving = true;
+                    self.machine.going_away("the server is stopping", 1000);
+                    continue;
+                }
+                Phase::Leaving => {}
+                Phase::Stopped => return End::Close(Close::Restart),
+            }
+            let greeted = self.machine.is_greeted();
+            let wake_at = self.wake_at(greet_by, greeted);
+            let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
+            let wake = Arc::clone(&self.wake);
+            let Self { socket, answers, watching, context, .. } = self;
+            tokio::select! {
+                biased;
+                Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
+                () = wake.notified() => {}
+                message = socket.next(), if readable => {
+                    if let Err(end) = self.hear(message) {
+                        return end;
+                    }
+                }
+                changed = follow(watching) => self.list(changed).await,
+                // The server's end of the watch lives as long as the server: its loss is its stop.
+                changed = context.phase.changed() => {
+                    if changed.is_err() {
+                        return End::Close(Close::Restart);
+                    }
+                }
+                () = tokio::time::sleep_until(wake_at) => {
+                    if !greeted && Instant::now() >= greet_by {
+                        return End::Close(Close::Policy);
+                    }
+                    if let Err(end) = self.tick().await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake_at(&self, greet_by: Instant, greeted: bool) -> Instant {
+        let mut at = self.ping_due;
+        if !greeted {
+            at = at.min(greet_by);
+        }
+        if let Some(due) = self.proof.due {
+            at = at.min(due);
+        }
+        at
+    }
+
+    fn hear(&mut self, message: Option<Result<Message, tokio_websockets::Error>>) -> Result<(), End> {
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a connection broke");
+                return Err(End::Gone);
+            }
+            None => return Err(End::Gone),
+        };
+        self.last_heard = Instant::now();
+        if message.is_pong() {
+            self.proven(message.as_payload());
+        } else if message.is_close() {
+            return Err(End::Gone);
+        } else if message.is_ping() {
+            // The library answers it.
+        } else {
+            match std::str::from_utf8(message.as_payload()) {
+                Ok(text) => self.machine.frame(text),
+                Err(_) => self.machine.unreadable("the binary frame is not UTF-8"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the machine wants done, until it wants nothing more.
+    async fn carry_out(&mut self) -> Result<(), End> {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Frame(frame) => self.write(Message::text(frame)).await?,
+                Output::Authenticate { token, client, space } => {
+                    let outcome = self.context.access.enter(&self.context.user, token.as_deref(), space.as_deref());
+                    match outcome {
+                        Ok(user) => {
+                            self.context.user = user;
+                            if let Some(client) = client {
+                                self.context.from = client;
+                            }
+                            self.machine.authenticated(Ok(()));
+                        }
+                        Err(refusal) => self.machine.authenticated(Err(refusal)),
+                    }
+                }
+                Output::Request { tag, request } => self.request(tag, request).await,
+                Output::Close(close) => return Err(End::Close(close)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self, tag: Tag, request: Request) {
+        let from = Some(self.context.from.clone());
+        let (hub, user) = (self.context.hub.clone(), self.context.user.clone());
+        let answering: Answering = match request.command {
+            Command::Attach { session, start, tools } => {
+                let outcome = self.attach(session, start, tools.is_empty()).await;
+                self.machine.answer(tag, outcome);
+                return;
+            }
+            Command::Detach { session } => {
+                let outcome = match self.attached.remove(&session) {
+                    Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
+                    None => Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}"))),
+                };
+                self.machine.answer(tag, outcome);
+                return;
+            }
+            Command::Watch => {
+                self.watching = Some(hub.changes());
+                self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
+                for entry in listing::all(&hub, &user).await.unwrap_or_default() {
+                    self.machine.listed(&entry);
+                }
+                return;
+            }
+            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
+                let sessions: Vec<_> = self.attached.keys().cloned().collect();
+                Box::pin(among(hub, user, from, request, sessions))
+            }
+            Command::CreateAgent(_)
+            | Command::FindAgent { .. }
+            | Command::CreateSession { .. }
+            | Command::DeleteSession { .. }
+            | Command::Send { .. }
+            | Command::Withdraw { .. }
+            | Command::Cancel { .. }
+            | Command::Decide { .. }
+            | Command::ToolReturn { .. }
+            | Command::Rename { .. }
+            | Command::Instruct { .. }
+            | Command::OpenPeer { .. }
+            | Command::OpenChat { .. } => hub.submit(&user, from, request).await,
+        };
+        // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
+        self.answers.push(Box::pin(async move { (tag, tokio::task::coop::unconstrained(answering).await) }));
+    }
+
+    async fn attach(&mut self, session: SessionId, start: Start, without_tools: bool) -> Result<Answer, Refusal> {
+        if !without_tools {
+            return Err(Refusal::new(RefusalCode::Unsupported, "tools that a client runs are not supported by this version"));
+        }
+        let peer = match &start {
+            Start::Proven(peer) => Some(peer.clone()),
+            Start::Head | Start::After(_) | Start::Last(_) => None,
+        };
+        // Attaching again starts over from the new place.
+        self.attached.remove(&session);
+        let wake = Arc::clone(&self.wake);
+        let (attached, subscription) = self.context.hub.attach(&self.context.user, &session, start, wake, true).await?;
+        let encoding = self.machine.encoding(&session);
+        let proven = attached.after;
+        let kept = peer.is_some();
+        self.attached.insert(session, Attachment { subscription, encoding, peer, proven });
+        if kept {
+            // From here on even a killed server knows where this connection began.
+            self.keep_proof(false).await;
+        }
+        Ok(Answer::Attached(attached))
+    }
+
+    /// Writes what lies behind each attached session's cursor, a batch of each in turn.
+    async fn show(&mut self) -> Result<Progress, End> {
+        let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
+        let mut progress = Progress::Idle;
+        for session in ready {
+            let Some(attachment) = self.attached.get_mut(&session) else { continue };
+            let batch = match attachment.subscription.next().await {
+                Ok(batch) => batch,
+                Err(refusal) => {
+                    tracing::warn!(%session, %refusal, "a subscriber's log cannot be read");
+                    self.attached.remove(&session);
+                    self.machine.detached(&session, &refusal.reason);
+                    return Ok(Progress::More);
+                }
+            };
+            if let Some(reason) = batch.closed {
+                self.attached.remove(&session);
+                if *self.context.phase.borrow() == Phase::Serving {
+                    self.machine.detached(&session, &reason);
+                    progress = Progress::More;
+                }
+                continue;
+            }
+            if batch.entries.is_empty() && batch.caught_up.is_none() {
+                continue;
+            }
+            progress = Progress::More;
+            // Invariant: an answer is ready before the events it is about can be read, so whatever is
+            // ready now belongs in front of this batch.
+            while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {
+                self.machine.answer(tag, outcome);
+            }
+            self.carry_out_frames().await?;
+            let (encoding, is_peer) = match self.attached.get(&session) {
+                Some(attachment) => (attachment.encoding.clone(), attachment.peer.is_some()),
+                None => continue,
+            };
+            for entry in &batch.entries {
+                if !self.machine.shows(entry.emitted()) {
+                    continue;
+                }
+                for frame in entry.frames(&encoding, encode).iter() {
+                    self.write(Message::text(frame.clone())).await?;
+                }
+                if is_peer {
+                    self.wants_proof(&entry.emitted().emission);
+                }
+            }
+            if let Some(seq) = batch.caught_up {
+                self.machine.caught_up(&session, seq);
+            }
+        }
+        if progress == Progress::Idle && self.proof.due.is_some_and(|due| due <= Instant::now()) {
+            self.ask_proof().await?;
+        }
+        Ok(progress)
+    }
+
+    /// Writes the frames that the machine has ready; requests stay for the main loop, in order.
+    async fn carry_out_frames(&mut self) -> Result<(), End> {
+        self.carry_out().await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        match tokio::time::timeout(PING_EVERY + DEAD_AFTER, self.socket.feed(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if !self.unflushed {
+            return Ok(());
+        }
+        self.unflushed = false;
+        match tokio::time::timeout(PING_EVERY + DEAD_AFTER, self.socket.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            // It takes nothing: dropped, it resumes where it was when it comes back.
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now >= self.ping_due {
+            if self.pinged && self.last_heard + PING_EVERY + DEAD_AFTER <= now {
+                return Err(End::Gone);
+            }
+            self.pinged = true;
+            self.ping_due = now + PING_EVERY;
+            self.ask_proof().await?;
+        }
+        if self.proof.due.is_some_and(|due| due <= now) {
+            self.ask_proof().await?;
+        }
+        self.flush().await
+    }
+
+    // --- acks without acks
+
+    fn wants_proof(&mut self, emission: &Emission) {
+        let Emission::Record(record) = emission else { return };
+        let now = Instant::now();
+        let due = if matches!(record.event, Event::TurnEnded { .. }) {
+            now
+        } else {
+            self.proof.last.map_or(now, |last| (last + PROVE_EVERY).max(now))
+        };
+        self.proof.due = Some(self.proof.due.map_or(due, |known| known.min(due)));
+    }
+
+    async fn ask_proof(&mut self) -> Result<(), End> {
+        self.proof.due = None;
+        self.proof.last = Some(Instant::now());
+        self.proof.serial += 1;
+        let cursors: Vec<_> = self
+            .attached
+            .iter()
+            .filter(|(_, attachment)| attachment.peer.is_some())
+            .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
+            .collect();
+        if !cursors.is_empty() {
+            self.proof.waiting.push((self.proof.serial, cursors));
+        }
+        self.write(Message::ping(self.proof.serial.to_be_bytes().to_vec())).await
+    }
+
+    fn proven(&mut self, payload: &[u8]) {
+        self.pinged = false;
+        let Ok(bytes) = <[u8; 8]>::try_from(payload) else { return };
+        let serial = u64::from_be_bytes(bytes);
+        let mut moved = false;
+        // A pong proves everything up to its ping, also what earlier, unanswered pings asked for.
+        for (_, cursors) in self.proof.waiting.extract_if(.., |(waiting, _)| *waiting <= serial) {
+            for (session, seq) in cursors {
+                if let Some(attachment) = self.attached.get_mut(&session)
+                    && seq > attachment.proven
+                {
+                    attachment.proven = seq;
+                    moved = true;
+                }
+            }
+        }
+        if moved {
+            let (hub, proof) = (self.context.hub.clone(), self.proof_rows());
+            tokio::spawn(async move { hub.prove(proof, None).await });
+        }
+    }
+
+    fn proof_rows(&self) -> Vec<Proven> {
+        let row = |(session, attachment): (&SessionId, &Attachment)| {
+            attachment.peer.as_ref().map(|peer| Proven {
+                user: self.context.user.clone(),
+                peer: peer.clone(),
+                connection: self.name.clone(),
+                session: session.clone(),
+                seq: attachment.proven,
+            })
+        };
+        self.attached.iter().filter_map(row).collect()
+    }
+
+    async fn keep_proof(&self, closed: bool) {
+        let proof = self.proof_rows();
+        if !proof.is_empty() {
+            self.context.hub.prove(proof, closed.then(thoughtwire_hub::now)).await;
+        }
+    }
+
+    // --- the list of sessions
+
+    async fn list(&mut self, changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>) {
+        let (hub, user) = (self.context.hub.clone(), self.context.user.clone());
+        match changed {
+            Ok(changed) if changed.user != user => {}
+            Ok(changed) if changed.gone => self.machine.unlisted(&changed.session),
+            Ok(changed) => {
+                if let Ok(Some(entry)) = listing::one(&hub, &user, &changed.session).await {
+                    self.machine.listed(&entry);
+                }
+            }
+            // Too far behind to be told each change: told the whole list instead.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                for entry in listing::all(&hub, &user).await.unwrap_or_default() {
+                    self.machine.listed(&entry);
+                }
+            }
+            Err(broadcast::error::RecvError::Closed) => self.watching = None,
+        }
+    }
+
+    async fn close(&mut self, close: Close) {
+        let reason = match close {
+            Close::Done => "",
+            Close::Policy => "the client did not say who it is in time",
+            Close::Restart => "the server is stopping; come again",
+        };
+        let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
+        let farewell = async {
+            self.socket.send(Message::close(Some(code), reason)).await?;
+            while let Some(message) = self.socket.next().await {
+                message?;
+            }
+            Ok::<(), tokio_websockets::Error>(())
+        };
+        // Who does not answer a close in time is left.
+        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    More,
+    Idle,
+}
+
+async fn follow(
+    watching: &mut Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
+) -> Result<thoughtwire_hub::Changed, broadcast::error::RecvError> {
+    match watching {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks each attached session in turn for an input or call that was named without its session.
+async fn among(hub: Hub, user: UserId, from: Option<String>, request: Request, sessions: Vec<SessionId>) -> Result<Answer, Refusal> {
+    let mut refusal = Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
+    for id in sessions {
+        let mut request = request.clone();
+        if let Command::Withdraw { session, .. } | Command::Decide { session, .. } | Command::ToolReturn { session, .. } = &mut request.command {
+            *session = Some(id);
+        }
+        match hub.execute(&user, from.clone(), request).await {
+            Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => refusal = no,
+            outcome => return outcome,
+        }
+    }
+    Err(refusal)
+}

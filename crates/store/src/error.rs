@@ -1,0 +1,119 @@
+//! What can go wrong with the store, as sentences that say what to do.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+use thoughtwire_proto::{Refusal, RefusalCode};
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the directory.
+    #[error("another process uses the data directory {}; stop it, or say another with --data-dir", .path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version.
+    #[error("the data was written by a newer version of Thoughtwire (schema {found}, this one knows {known}); use that version or a newer one")]
+    Newer {
+        /// The file's schema.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
+    /// No room on the disk.
+    #[error("the disk is full, so nothing was saved; make room and try again")]
+    Full,
+    /// The file cannot be written.
+    #[error("the data cannot be written (read-only file or directory), so nothing was saved; check its permissions")]
+    ReadOnly,
+    /// The file is damaged.
+    #[error("the data file is damaged, so nothing was saved; restore it from a backup ({0})")]
+    Corrupt(String),
+    /// The user has an agent of this name.
+    #[error("an agent named '{name}' exists already; choose another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// An append that does not begin at the log's head.
+    #[error("the log has grown to {found} where {expected} was expected")]
+    HeadMoved {
+        /// Where the log ends.
+        found: u64,
+        /// Where the append begins.
+        expected: u64,
+    },
+    /// The file system failed.
+    #[error("the data directory cannot be used: {0}")]
+    Io(String),
+    /// `SQLite` failed otherwise.
+    #[error("the data could not be read or saved: {0}")]
+    Sqlite(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            Some(_) | None => Self::Sqlite(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::Full,
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => Self::ReadOnly,
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+/// For clients: the sentence without paths.
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
+        let code = match error {
+            StoreError::Full => RefusalCode::StoreFull,
+            StoreError::NameTaken { .. } => RefusalCode::NameTaken,
+            StoreError::Stopped => RefusalCode::Stopping,
+            StoreError::Missing(_) => RefusalCode::UnknownSession,
+            StoreError::Locked { .. }
+            | StoreError::Newer { .. }
+            | StoreError::ReadOnly
+            | StoreError::Corrupt(_)
+            | StoreError::HeadMoved { .. }
+            | StoreError::Io(_)
+            | StoreError::Sqlite(_) => RefusalCode::StoreFailed,
+        };
+        let reason = match error {
+            StoreError::Locked { .. } | StoreError::Io(_) | StoreError::Sqlite(_) | StoreError::HeadMoved { .. } => {
+                "the data could not be read or saved; see the server's log".to_owned()
+            }
+            StoreError::Corrupt(_) => "the data file is damaged; see the server's log".to_owned(),
+            StoreError::Newer { .. }
+            | StoreError::Full
+            | StoreError::ReadOnly
+            | StoreError::NameTaken { .. }
+            | StoreError::Missing(_)
+            | StoreError::Stopped => error.to_string(),
+        };
+        Self::new(code, reason)
+    }
+}

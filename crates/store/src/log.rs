@@ -1,0 +1,268 @@
+//! Sessions and their logs.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use thoughtwire_proto::{Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
+
+use crate::{Append, Commit, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts};
+
+impl Store {
+    /// Appends records with everything that belongs to them, in one transaction.
+    pub fn append(&self, append: Append) -> Commit<()> {
+        self.writer.write(move |connection| write_append(connection, &append))
+    }
+
+    /// Saves an open item's text so far, for the case that the process dies before its event.
+    pub fn checkpoint(&self, session: SessionNum, item: OpenItem) -> Commit<()> {
+        self.writer.write(move |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO open_items (session, item, turn, kind, text) VALUES (?, ?, ?, ?, ?)")?
+                .execute(params![session.0, item.item.as_str(), item.turn.as_str(), kind_name(item.kind), item.text])?;
+            Ok(())
+        })
+    }
+
+    /// Opens a session: its row and its `session_opened`.
+    pub fn create_session(&self, new: NewSession) -> Commit<StoredSession> {
+        self.writer.write(move |connection| write_session(connection, &new, false))
+    }
+
+    /// Deletes a session and all that is of it.
+    pub fn delete_session(&self, id: &SessionId, receipt: Option<Receipt>) -> Commit<()> {
+        let id = id.clone();
+        self.writer.write(move |connection| {
+            let num: Option<i64> =
+                connection.query_row("SELECT num FROM sessions WHERE id = ?", [id.as_str()], |row| row.get(0)).optional()?;
+            let num = num.ok_or_else(|| StoreError::Missing(format!("session {id}")))?;
+            for statement in [
+                "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?)",
+                "DELETE FROM said WHERE session = ?",
+                "DELETE FROM events WHERE session = ?",
+                "DELETE FROM open_items WHERE session = ?",
+                "DELETE FROM receipts WHERE session = ?",
+                "DELETE FROM sessions WHERE num = ?",
+            ] {
+                connection.execute(statement, [num])?;
+            }
+            for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
+                connection.execute(statement, [id.as_str()])?;
+            }
+            receipts::write(connection, receipt.as_ref())
+        })
+    }
+
+    /// A session by its id, whoever's it is.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
+        self.readers.read(|connection| read_session(connection, id.as_str()))
+    }
+
+    /// A user's sessions, newest activity first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sessions(&self, user: &UserId, filter: SessionFilter) -> Result<Vec<SessionListing>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT sessions.id, sessions.agent, agents.name, title, head, running, queued, sessions.id = agents.main_session,
+                        sessions.created_at, updated_at
+                 FROM sessions JOIN agents ON agents.id = sessions.agent
+                 WHERE sessions.user = ?1 AND (?2 IS NULL OR sessions.id = ?2) AND (?3 IS NULL OR sessions.agent = ?3)
+                 ORDER BY updated_at DESC, sessions.num DESC LIMIT ?4",
+            )?;
+            let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+            let id = filter.id.as_ref().map(|id| id.as_str());
+            let agent = filter.agent.as_ref().map(|agent| agent.as_str());
+            let rows = select.query_map(params![user.as_str(), id, agent, limit], |row| {
+                Ok(SessionListing {
+                    id: get_id(row, 0)?,
+                    agent: get_id(row, 1)?,
+                    agent_name: row.get(2)?,
+                    title: row.get(3)?,
+                    head: Seq(get_u64(row, 4)?),
+                    running: row.get(5)?,
+                    queued: get_u64(row, 6)?,
+                    main: row.get(7)?,
+                    created_at: Timestamp::from_millis(row.get(8)?),
+                    updated_at: Timestamp::from_millis(row.get(9)?),
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Sessions that have queued inputs and no turn: what a start has to go on with.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sessions_with_work(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare("SELECT id FROM sessions WHERE running OR queued ORDER BY num")?;
+            let rows = select.query_map([], |row| get_id(row, 0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// At most `limit` records behind a position, in order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn events(&self, session: SessionNum, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.page("SELECT seq, at, turn, body FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?", session, after, limit)
+    }
+
+    /// The newest `limit` records before a position, in order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn events_before(&self, session: SessionNum, before: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let mut records =
+            self.page("SELECT seq, at, turn, body FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?", session, before, limit)?;
+        records.reverse();
+        Ok(records)
+    }
+
+    fn page(&self, select: &str, session: SessionNum, bound: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare_cached(select)?;
+            let mut rows = select.query(params![session.0, to_i64(bound.0), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                let turn: Option<String> = row.get(2)?;
+                records.push(Record {
+                    seq: Seq(get_u64(row, 0)?),
+                    at: Timestamp::from_millis(row.get(1)?),
+                    turn: turn.map(|turn| parse_id(&turn)).transpose()?,
+                    event: serde_json::from_str(row.get_ref(3)?.as_str().map_err(|_| StoreError::Corrupt("an event is no text".into()))?)?,
+                });
+            }
+            Ok(records)
+        })
+    }
+}
+
+pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(), StoreError> {
+    // The receipt first: a repetition that slipped through must change nothing.
+    receipts::write(connection, append.receipt.as_ref())?;
+    let mut insert = connection.prepare_cached("INSERT INTO events (session, seq, at, turn, body) VALUES (?, ?, ?, ?, ?)")?;
+    for record in &append.records {
+        let turn = record.turn.as_ref().map(|turn| turn.as_str());
+        let body = serde_json::to_string(&record.event)?;
+        insert.execute(params![append.session.0, to_i64(record.seq.0), record.at.as_millis(), turn, body])?;
+    }
+    let at = append.records.last().map_or(0, |record| record.at.as_millis());
+    let state = serde_json::to_string(&append.state)?;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE sessions SET head = ?, state = ?, running = ?, queued = ?, title = ?, updated_at = max(updated_at, ?)
+             WHERE num = ? AND head = ?",
+        )?
+        .execute(params![
+            to_i64(append.state.head().0),
+            state,
+            append.state.turn().is_some(),
+            append.state.queue().len(),
+            append.state.title(),
+            at,
+            append.session.0,
+            to_i64(append.after.0)
+        ])?;
+    if changed == 0 {
+        let found: Option<i64> =
+            connection.query_row("SELECT head FROM sessions WHERE num = ?", [append.session.0], |row| row.get(0)).optional()?;
+        return Err(match found {
+            Some(found) => StoreError::HeadMoved { found: found.unsigned_abs(), expected: append.after.0 },
+            None => StoreError::Missing("session any more".to_owned()),
+        });
+    }
+    for item in &append.closed_items {
+        connection
+            .prepare_cached("DELETE FROM open_items WHERE session = ? AND item = ?")?
+            .execute(params![append.session.0, item.as_str()])?;
+    }
+    match &append.block {
+        Some(edit) => memory::write_block(connection, edit),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn write_session(connection: &Connection, new: &NewSession, is_main: bool) -> Result<StoredSession, StoreError> {
+    receipts::write(connection, new.receipt.as_ref())?;
+    let opened = Event::SessionOpened { agent: new.agent.clone(), instructions: new.instructions.clone(), history: new.history.clone() };
+    let mut events = vec![opened];
+    events.extend(new.title.clone().map(|title| Event::SessionRenamed { title }));
+    let mut state = State::default();
+    let mut records = Vec::new();
+    for event in events {
+        state.apply(None, &event).map_err(|illegal| StoreError::Corrupt(illegal.to_string()))?;
+        records.push(Record { seq: state.head(), at: new.at, turn: None, event });
+    }
+    connection.execute(
+        "INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued, created_at, updated_at)
+         VALUES (?, ?, ?, ?, 1, 0, '', 0, 0, ?, ?)",
+        params![new.id.as_str(), new.user.as_str(), new.agent.as_str(), new.epoch.as_str(), new.at.as_millis(), new.at.as_millis()],
+    )?;
+    let num = SessionNum(connection.last_insert_rowid());
+    let append =
+        Append { session: num, after: Seq::ZERO, records, state: state.clone(), receipt: None, block: None, closed_items: Vec::new() };
+    write_append(connection, &append)?;
+    Ok(StoredSession {
+        num,
+        id: new.id.clone(),
+        user: new.user.clone(),
+        agent: new.agent.clone(),
+        epoch: new.epoch.clone(),
+        first: Seq(1),
+        state,
+        is_main,
+        created_at: new.at,
+    })
+}
+
+pub(crate) fn read_session(connection: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT num, id, user, agent, epoch, first, state, created_at,
+                id = (SELECT main_session FROM agents WHERE agents.id = sessions.agent)
+         FROM sessions WHERE id = ?",
+    )?;
+    let mut rows = select.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let state: String = row.get(6)?;
+    Ok(Some(StoredSession {
+        num: SessionNum(row.get(0)?),
+        id: get_id(row, 1)?,
+        user: get_id(row, 2)?,
+        agent: get_id(row, 3)?,
+        epoch: get_id(row, 4)?,
+        first: Seq(get_u64(row, 5)?),
+        state: serde_json::from_str(&state)?,
+        created_at: Timestamp::from_millis(row.get(7)?),
+        is_main: row.get::<_, Option<bool>>(8)?.unwrap_or(false),
+    }))
+}
+
+pub(crate) fn kind_name(kind: StreamKind) -> &'static str {
+    match kind {
+        StreamKind::Thought => "thought",
+        StreamKind::Message => "message",
+        StreamKind::ToolArgs => "tool_args",
+    }
+}
+
+pub(crate) fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn get_u64(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0))
+}
+
+pub(crate) fn get_id<K>(row: &Row<'_>, at: usize) -> rusqlite::Result<Id<K>> {
+    let text: String = row.get(at)?;
+    Id::new(text).map_err(|bad| rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(bad)))
+}
+
+fn parse_id<K>(text: &str) -> Result<Id<K>, StoreError> {
+    Id::new(text).map_err(|bad| StoreError::Corrupt(bad.to_string()))
+}

@@ -1,0 +1,135 @@
+//! Recall memory: what was said in all of an agent's sessions, found by words or by date.
+
+use rusqlite::{Connection, Row, TransactionBehavior, params};
+use thoughtwire_proto::{AgentId, Event, Seq, Timestamp};
+
+use crate::log::{get_id, get_u64};
+use crate::{Commit, Page, Recalled, Store, StoreError};
+
+/// Events indexed per transaction: few enough that a write that comes meanwhile hardly waits.
+const STEP: i64 = 500;
+
+const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text";
+
+impl Store {
+    /// Indexes everything that is on disk. A search that follows misses nothing that was said before.
+    pub fn catch_up_recall(&self) -> Commit<()> {
+        self.writer.write(|connection| {
+            while index_step(connection)? {}
+            Ok(())
+        })
+    }
+
+    /// Searches what was said by words, best first; what is not indexed yet is not found (see
+    /// [`Store::catch_up_recall`]). An empty query finds nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn recall_search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Recalled>, StoreError> {
+        let Some(words) = words(query) else { return Ok(Page { items: Vec::new(), total: 0 }) };
+        const FROM: &str = "FROM said_words JOIN said ON said.id = said_words.rowid JOIN sessions ON sessions.num = said.session
+                            WHERE said_words MATCH ?1 AND said.agent = ?2";
+        self.readers.read(|connection| {
+            let total: i64 = connection
+                .prepare_cached(&format!("SELECT count(*) {FROM}"))?
+                .query_row(params![words, agent.as_str()], |row| row.get(0))?;
+            let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"))?;
+            let rows = select.query_map(params![words, agent.as_str(), limit, offset], recalled)?;
+            Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
+        })
+    }
+
+    /// What was said from one instant to another, oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn recall_by_date(
+        &self,
+        agent: &AgentId,
+        from: Timestamp,
+        to: Timestamp,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page<Recalled>, StoreError> {
+        const FROM: &str = "FROM said JOIN sessions ON sessions.num = said.session
+                            WHERE said.agent = ?1 AND said.at >= ?2 AND said.at <= ?3";
+        self.readers.read(|connection| {
+            let total: i64 = connection
+                .prepare_cached(&format!("SELECT count(*) {FROM}"))?
+                .query_row(params![agent.as_str(), from.as_millis(), to.as_millis()], |row| row.get(0))?;
+            let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?4 OFFSET ?5"))?;
+            let rows = select.query_map(params![agent.as_str(), from.as_millis(), to.as_millis(), limit, offset], recalled)?;
+            Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
+        })
+    }
+
+    /// How many things were said in all of an agent's sessions, as far as they are indexed.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn recall_count(&self, agent: &AgentId) -> Result<usize, StoreError> {
+        self.readers.read(|connection| {
+            let count: i64 = connection.query_row("SELECT count(*) FROM said WHERE agent = ?", [agent.as_str()], |row| row.get(0))?;
+            Ok(usize::try_from(count).unwrap_or(0))
+        })
+    }
+}
+
+/// A person's words as a query in FTS5's language: each quoted, so that none of it is syntax; any may match.
+pub(crate) fn words(query: &str) -> Option<String> {
+    let words: Vec<String> = query
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| format!("\"{word}\""))
+        .collect();
+    (!words.is_empty()).then(|| words.join(" OR "))
+}
+
+/// Indexes some more in a transaction of its own; true when there may be more.
+pub(crate) fn index_some(connection: &mut Connection) -> Result<bool, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let more = index_step(&transaction)?;
+    transaction.commit()?;
+    Ok(more)
+}
+
+fn index_step(connection: &Connection) -> Result<bool, StoreError> {
+    let from: i64 = connection.query_row("SELECT id FROM indexed", [], |row| row.get(0))?;
+    let mut select = connection.prepare_cached(
+        "SELECT events.id, session, seq, at, body, agent FROM events JOIN sessions ON sessions.num = session
+         WHERE events.id > ? ORDER BY events.id LIMIT ?",
+    )?;
+    let mut rows = select.query([from, STEP])?;
+    let mut last = from;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        count += 1;
+        let body: String = row.get(4)?;
+        let (role, text) = match serde_json::from_str::<Event>(&body)? {
+            Event::UserMessage { text, .. } => ("user", text),
+            Event::Message { text, .. } => ("assistant", text),
+            _other => continue,
+        };
+        let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let agent: String = row.get(5)?;
+        connection
+            .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text) VALUES (?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![last, agent, session, seq, at, role, text])?;
+        connection.prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?.execute(params![last, text])?;
+    }
+    if count > 0 {
+        connection.execute("UPDATE indexed SET id = ?", [last])?;
+    }
+    Ok(count == STEP)
+}
+
+fn recalled(row: &Row<'_>) -> rusqlite::Result<Recalled> {
+    Ok(Recalled {
+        session: get_id(row, 0)?,
+        seq: Seq(get_u64(row, 1)?),
+        at: Timestamp::from_millis(row.get(2)?),
+        role: row.get(3)?,
+        text: row.get(4)?,
+    })
+}

@@ -1,0 +1,89 @@
+//! Opening and closing.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use thoughtwire_proto::Timestamp;
+
+use crate::reader::Readers;
+use crate::writer::Writer;
+use crate::{StoreError, peers, recovery, schema};
+
+/// The name of the data file in its directory.
+const FILE: &str = "thoughtwire.db";
+
+/// Everything durable: one `SQLite` file, one writer, readers beside it.
+pub struct Store {
+    pub(crate) writer: Writer,
+    pub(crate) readers: Readers,
+    /// The operating system's lock on the directory, for as long as the store is open.
+    lock: Mutex<Option<File>>,
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made if it is not there; brings its schema up to
+    /// date and ends what a crash interrupted.
+    ///
+    /// # Errors
+    /// When another process has it, when it was written by a newer version, and when the disk says no.
+    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, StoreError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let lock = take_lock(dir)?;
+        let path = dir.join(FILE);
+        // Made by us first, so that it is nobody else's to read from its first moment.
+        drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
+        let mut connection = Connection::open(&path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut connection)?;
+        let ended = recovery::recover(&mut connection, now)?;
+        if ended > 0 {
+            tracing::info!(turns = ended, "ended turns that were cut when the server last stopped");
+        }
+        peers::close_all(&connection, now)?;
+        Ok(Self { writer: Writer::start(connection)?, readers: Readers::new(&path), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Whether some process has the store in a directory open.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at.
+    pub fn is_locked(dir: &Path) -> Result<bool, StoreError> {
+        if !dir.join("lock").exists() {
+            return Ok(false);
+        }
+        match take_lock(dir) {
+            Ok(_) => Ok(false),
+            Err(StoreError::Locked { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Saves what is under way and lets go of the file. Whatever is asked afterwards is answered with [`StoreError::Stopped`].
+    pub fn close(&self) {
+        self.readers.stop();
+        self.writer.stop();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<File, StoreError> {
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}

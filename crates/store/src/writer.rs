@@ -1,0 +1,161 @@
+//! The one writer: a thread that drains its channel into one transaction, so that many appends
+//! share one wait for the disk.
+
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{StoreError, recall};
+
+/// Jobs per transaction: beyond this the wait for the disk is well shared, and the first job has waited long enough.
+const BATCH: usize = 1024;
+
+/// One write: run under a savepoint, told once its transaction has ended.
+trait Job: Send {
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
+    /// `committed` is how the transaction ended.
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Work<F, T> {
+    work: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Job for Work<F, T> {
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        let Some(work) = self.work.take() else { return Err(StoreError::Stopped) };
+        let outcome = work(connection);
+        let result = outcome.as_ref().map(drop).map_err(Clone::clone);
+        self.outcome = Some(outcome);
+        result
+    }
+
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = match (self.outcome, committed) {
+            // Its own failure says more than the transaction's.
+            (Some(Err(own)), _) => Err(own),
+            (Some(Ok(_)) | None, Err(error)) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(StoreError::Stopped),
+        };
+        // A caller that no longer waits needs no answer.
+        drop(self.reply.send(outcome));
+    }
+}
+
+/// A write under way; resolves when it is on disk. Dropping it does not undo the write.
+#[derive(Debug)]
+pub struct Commit<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Commit<T> {
+    /// Waits on a plain thread.
+    ///
+    /// # Errors
+    /// The write's.
+    pub fn wait(self) -> Result<T, StoreError> {
+        self.0.blocking_recv().unwrap_or(Err(StoreError::Stopped))
+    }
+}
+
+impl<T> Future for Commit<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
+    }
+}
+
+pub(crate) struct Writer {
+    /// Unbounded here, bounded by its callers: a session has a limited number of appends under way,
+    /// and everything else waits for its own write.
+    jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || run(connection, queue))?;
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
+        let (reply, outcome) = oneshot::channel();
+        let job = Box::new(Work { work: Some(work), outcome: None, reply });
+        if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Dropped unsent, the job's reply tells its caller that the store is closed.
+            drop(jobs.send(job));
+        }
+        Commit(outcome)
+    }
+
+    /// Takes no more, finishes what it has, and ends.
+    pub(crate) fn stop(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(mut connection: Connection, mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>) {
+    let mut behind = true;
+    loop {
+        let first = match queue.try_recv() {
+            Ok(job) => job,
+            Err(_) if behind => {
+                // Nothing to write: index some of what was said meanwhile.
+                behind = recall::index_some(&mut connection).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
+                    false
+                });
+                continue;
+            }
+            Err(_) => match queue.blocking_recv() {
+                Some(job) => job,
+                None => break,
+            },
+        };
+        let mut jobs = vec![first];
+        while jobs.len() < BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
+        }
+        let committed = commit(&mut connection, &mut jobs);
+        for job in jobs {
+            job.tell(committed.clone());
+        }
+        behind = true;
+    }
+    // What is left in the log is folded into the file; the next start would do it as well.
+    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        tracing::debug!(%error, "the write-ahead log was left for the next start");
+    }
+}
+
+/// Runs jobs in one transaction, each under its own savepoint, so that one that fails takes nobody along.
+fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
+        let outcome = job.run(&transaction);
+        // A full disk can end the whole transaction under a job: then there is no savepoint to go back to.
+        match outcome {
+            Ok(()) => {
+                transaction.prepare_cached("RELEASE job")?.execute([])?;
+            }
+            Err(cause @ (StoreError::Full | StoreError::ReadOnly | StoreError::Corrupt(_))) => return Err(cause),
+            Err(_) => transaction.execute_batch("ROLLBACK TO job; RELEASE job")?,
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Opening: the lock, the schema's version, and a disk that says no.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use thoughtwire_store::{Store, StoreError};
+
+use crate::support::{NOW, agent, append, log, new_agent, open, says, session};
+
+#[test]
+fn a_directory_is_one_process_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!Store::is_locked(dir.path()).unwrap());
+    let store = open(dir.path());
+    assert!(Store::is_locked(dir.path()).unwrap());
+    assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Locked { .. })));
+    store.close();
+    assert!(matches!(store.agents(&"local".parse().unwrap()), Err(StoreError::Stopped)));
+    assert!(matches!(store.create_agent(new_agent("late")).wait(), Err(StoreError::Stopped)));
+    open(dir.path());
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let file = rusqlite::Connection::open(dir.path().join("thoughtwire.db")).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thoughtwire.db"), "these are not the bytes you are looking for".repeat(100)).unwrap();
+    assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Corrupt(_))));
+}
+
+#[test]
+fn nobody_else_may_read_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let store = open(&data);
+    agent(&store, "ada");
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    for file in std::fs::read_dir(&data).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.file_name());
+    }
+}
+
+/// A real full disk: a file system of 512 KiB, where the tests may mount one.
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+        .arg(dir.path())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        eprintln!("not run: file systems cannot be mounted here (it needs root)");
+        return;
+    }
+    let store = open(dir.path());
+    let mut ada = session(&store, &agent(&store, "ada"));
+    let mut saved = 0;
+    let error = loop {
+        let before = ada.clone();
+        match store.append(append(&mut ada, vec![(None, says(&format!("i-{saved}"), &"x".repeat(10_000)))])).wait() {
+            Ok(()) => saved += 1,
+            Err(error) => {
+                ada = before;
+                break error;
+            }
+        }
+    };
+    assert!(matches!(error, StoreError::Full), "{error:?}");
+    assert!(saved > 3);
+    assert_eq!(log(&store, &ada).len(), saved + 1, "what was saved can be read while the disk is full");
+    drop(store);
+    let unmounted = std::process::Command::new("mount").args(["-o", "remount,size=8m"]).arg(dir.path()).status().unwrap();
+    assert!(unmounted.success());
+    let store = open(dir.path());
+    assert_eq!(log(&store, &ada).len(), saved + 1);
+    store.append(append(&mut ada, vec![(None, says("i-next", "there is room again"))])).wait().unwrap();
+    drop(store);
+    assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
+}

@@ -1,0 +1,76 @@
+//! Older wires' clients: chats, selection, proven cursors.
+
+use thoughtwire_proto::{PeerRef, PeerWire, Seq, Timestamp};
+use thoughtwire_store::{NewSession, Proven, Store};
+
+use crate::support::{NOW, agent, open, user};
+
+fn peer(name: &str) -> PeerRef {
+    PeerRef { wire: PeerWire::Sparky, space: "u1".into(), name: name.into() }
+}
+
+fn new_session(store: &Store, id: &str) -> NewSession {
+    let ada = store.agent(&user(), "ada").unwrap().unwrap();
+    NewSession {
+        id: id.parse().unwrap(),
+        user: user(),
+        agent: ada.id,
+        epoch: "e".parse().unwrap(),
+        title: None,
+        instructions: None,
+        history: vec![],
+        at: NOW,
+        receipt: None,
+    }
+}
+
+#[test]
+fn chats_belong_to_a_name_space_and_are_known_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    agent(&store, "ada");
+    assert!(store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap().is_new);
+    let (first, is_new) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
+    assert!(is_new);
+    let (again, is_new) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
+    assert!(!is_new && again == first);
+    store.open_chat(&user(), &peer("p1"), "c2", new_session(&store, "x3")).wait().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let opened = store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
+    assert!(!opened.is_new);
+    assert_eq!(opened.chats.iter().map(|(chat, _)| chat.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
+    assert_eq!(opened.selected.as_deref(), Some("c2"));
+    let elsewhere = PeerRef { space: "u2".into(), ..peer("p1") };
+    assert!(store.open_peer(&user(), &elsewhere, NOW).wait().unwrap().chats.is_empty(), "another user's same name is another");
+}
+
+#[test]
+fn the_smallest_cursor_closed_lately_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
+    let session = "s-ada".parse().unwrap();
+    let proof = |connection: &str, seq| {
+        vec![Proven {
+            user: user(),
+            peer: peer("p1"),
+            connection: connection.into(),
+            session: "s-ada".parse().unwrap(),
+            seq: Seq(seq),
+        }]
+    };
+    let at = |millis| Timestamp::from_millis(NOW.as_millis() + millis);
+    let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
+    store.prove(proof("k1", 5), None).wait().unwrap();
+    assert_eq!(since(0), None, "still open");
+    store.prove(proof("k1", 7), Some(at(10))).wait().unwrap();
+    store.prove(proof("k2", 9), Some(at(20))).wait().unwrap();
+    assert_eq!(since(0), Some(Seq(7)));
+    assert_eq!(since(15), Some(Seq(9)), "k1 closed too long ago");
+    store.prove(proof("k3", 3), None).wait().unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), at(30)).unwrap();
+    let cut = store.proven(&user(), &peer("p1"), &session, at(25)).unwrap();
+    assert_eq!(cut, Some(Seq(3)), "a connection that a crash cut closed when the store was next opened");
+}

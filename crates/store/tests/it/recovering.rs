@@ -1,0 +1,44 @@
+//! Recovery: a store that is dropped in the middle of a turn, opened again.
+
+use thoughtwire_proto::{Event, Outcome, StreamKind, Timestamp, ToolStatus, TurnId};
+use thoughtwire_store::OpenItem;
+
+use crate::support::{agent, append, log, open, says, session};
+
+#[test]
+fn a_cut_turn_is_ended_with_what_there_was_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let profile = agent(&store, "ada");
+    let mut ada = session(&store, &profile);
+    let turn: TurnId = "t-1".parse().unwrap();
+    let call: thoughtwire_proto::CallId = "k-1".parse().unwrap();
+    let events = vec![
+        (None, says("i-1", "go")),
+        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+        (Some(&turn), Event::ToolCalled { call: call.clone(), name: "slow".into(), args: Default::default() }),
+        (Some(&turn), Event::ApprovalAsked { call: call.clone(), expires_at: Timestamp::from_millis(9) }),
+        (None, says("i-2", "and then")),
+    ];
+    store.append(append(&mut ada, events)).wait().unwrap();
+    for (item, kind, text) in
+        [("m-1", StreamKind::Message, "Once upon"), ("m-2", StreamKind::Thought, "Hm"), ("m-3", StreamKind::ToolArgs, "{"), ("m-4", StreamKind::Message, "")]
+    {
+        let open = OpenItem { item: item.parse().unwrap(), turn: turn.clone(), kind, text: text.into() };
+        store.checkpoint(ada.num, open).wait().unwrap();
+    }
+    drop(store);
+
+    let store = open(dir.path());
+    let after = log(&store, &ada).split_off(6);
+    assert_eq!(after[0], Event::Message { item: "m-1".parse().unwrap(), text: "Once upon".into(), complete: false });
+    assert_eq!(after[1], Event::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false });
+    assert!(matches!(&after[2], Event::ApprovalSettled { .. }));
+    assert!(matches!(&after[3], Event::ToolReturned { status: ToolStatus::Error, .. }));
+    assert!(matches!(&after[4], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
+    assert_eq!(after.len(), 5);
+    assert_eq!(store.sessions_with_work().unwrap(), [ada.id.clone()], "the queued input still waits");
+    drop(store);
+
+    assert_eq!(log(&open(dir.path()), &ada).len(), 11, "a second start finds nothing to end");
+}
