@@ -1,0 +1,325 @@
+//! What clients say.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fields::{Any, Fields, bad, cursor};
+use super::wire::{ClientWire, to_text};
+use crate::{
+    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Policy, Refusal, SessionId, Start, Style, ToolDeclaration, ToolStatus,
+    TurnId,
+};
+
+/// A frame from a client to a server.
+///
+/// ```
+/// use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame};
+/// use thoughtwire_proto::{Cursor, Seq, Start};
+///
+/// let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
+/// let attach = ClientFrame { id: None, body: ClientBody::Attach { session: "s-1".parse()?, start, tools: vec![] } };
+/// assert_eq!(attach.encode(), r#"{"type":"attach","session":"s-1","after":0}"#);
+/// assert_eq!(ClientFrame::decode(&attach.encode())?, attach);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientFrame {
+    /// The client's own name for this command: it makes it take effect once, and is what answers carry.
+    pub id: Option<CommandId>,
+    /// What it asks.
+    pub body: ClientBody,
+}
+
+/// What a client's frame asks, by `type`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientBody {
+    /// `hello`: who the client is; needed only to authenticate.
+    Hello {
+        /// The key.
+        token: Option<String>,
+        /// What the client calls itself.
+        client: Option<String>,
+    },
+    /// `attach`: read a session.
+    Attach {
+        /// Which.
+        session: SessionId,
+        /// From where. [`Start::Proven`] is of the older wires and is written as the head.
+        start: Start,
+        /// Tools that this client runs.
+        tools: Vec<ToolDeclaration>,
+    },
+    /// `detach`: stop reading it.
+    Detach {
+        /// Which.
+        session: SessionId,
+    },
+    /// `create_agent`: make an agent and its main session.
+    CreateAgent {
+        /// Its name.
+        name: String,
+        /// The first text of its `persona` block.
+        persona: Option<String>,
+        /// The first text of its `human` block.
+        human: Option<String>,
+        /// Its model as `provider/name`.
+        model: Option<String>,
+        /// How it speaks.
+        style: Option<Style>,
+    },
+    /// `create_session`: open a session with an agent.
+    CreateSession {
+        /// The agent's name or id.
+        agent: String,
+        /// The session's title.
+        title: Option<String>,
+        /// What it adds to the agent's persona.
+        instructions: Option<String>,
+        /// Words from before it.
+        history: Vec<HistoryEntry>,
+    },
+    /// `delete_session`: delete it and its log.
+    DeleteSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// `send`: say something.
+    Send {
+        /// To which session's agent.
+        session: SessionId,
+        /// The words.
+        text: String,
+        /// References to files.
+        attachments: Vec<String>,
+        /// What to do if a turn runs; absent for `queue`.
+        policy: Option<Policy>,
+    },
+    /// `withdraw`: take a queued input back.
+    Withdraw {
+        /// The session; absent for whichever attached one has it.
+        session: Option<SessionId>,
+        /// The input.
+        input: ItemId,
+    },
+    /// `cancel`: end the running turn.
+    Cancel {
+        /// The session.
+        session: SessionId,
+        /// The turn, when only that one is meant.
+        turn: Option<TurnId>,
+    },
+    /// `decide`: settle an approval.
+    Decide {
+        /// The session; absent for whichever attached one has it.
+        session: Option<SessionId>,
+        /// The call.
+        call: CallId,
+        /// Yes or no.
+        decision: Verdict,
+    },
+    /// `tool_return`: the result of a tool that this client ran.
+    ToolReturn {
+        /// The session; absent for whichever attached one has it.
+        session: Option<SessionId>,
+        /// The call.
+        call: CallId,
+        /// Whether it worked.
+        status: ToolStatus,
+        /// The result or the error.
+        text: String,
+        /// The result in richer form.
+        content: Option<Value>,
+    },
+    /// `rename`: give a session a title.
+    Rename {
+        /// Which.
+        session: SessionId,
+        /// The title.
+        title: String,
+    },
+    /// `watch`: follow the list of sessions.
+    Watch,
+    /// `ping`: answered by `pong`.
+    Ping,
+}
+
+/// What a client may answer to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The call may run.
+    Approved,
+    /// It may not.
+    Denied,
+}
+
+/// A client's frame that cannot be taken, with the id that its refusal should carry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}")]
+pub struct Undecoded {
+    /// The frame's `id`, if it had a good one.
+    pub id: Option<CommandId>,
+    /// What was wrong.
+    pub refusal: Refusal,
+}
+
+impl ClientFrame {
+    /// Every `type` of this direction.
+    pub(super) const KINDS: [&str; 14] = [
+        "hello",
+        "attach",
+        "detach",
+        "create_agent",
+        "create_session",
+        "delete_session",
+        "send",
+        "withdraw",
+        "cancel",
+        "decide",
+        "tool_return",
+        "rename",
+        "watch",
+        "ping",
+    ];
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// With [`BadFrame`](crate::RefusalCode::BadFrame) when it is no JSON object,
+    /// [`TooLarge`](crate::RefusalCode::TooLarge) when it is nested too deep,
+    /// [`UnknownType`](crate::RefusalCode::UnknownType), and else
+    /// [`BadRequest`](crate::RefusalCode::BadRequest), naming the key.
+    pub fn decode(text: &str) -> Result<Self, Undecoded> {
+        Fields::parse(text).map_err(|refusal| Undecoded { id: None, refusal }).and_then(Self::from_fields)
+    }
+
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
+        let id = fields.take("id").map_err(|refusal| Undecoded { id: None, refusal })?;
+        match ClientBody::read(&mut fields) {
+            Ok(body) => Ok(Self { id, body }),
+            Err(refusal) => Err(Undecoded { id, refusal }),
+        }
+    }
+
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        to_text(&self.wire())
+    }
+
+    pub(super) fn wire(&self) -> ClientWire<'_> {
+        let id = self.id.as_ref();
+        match &self.body {
+            ClientBody::Hello { token, client } => ClientWire::Hello { id, token: token.as_deref(), client: client.as_deref() },
+            ClientBody::Attach { session, start, tools } => {
+                let (after, epoch, last) = match start {
+                    Start::Head | Start::Proven(_) => (None, None, None),
+                    Start::After(cursor) => (Some(cursor.seq), cursor.epoch.as_ref(), None),
+                    Start::Last(count) => (None, None, Some(*count)),
+                };
+                ClientWire::Attach { id, session, after, epoch, last, tools }
+            }
+            ClientBody::Detach { session } => ClientWire::Detach { id, session },
+            ClientBody::CreateAgent { name, persona, human, model, style } => ClientWire::CreateAgent {
+                id,
+                name,
+                persona: persona.as_deref(),
+                human: human.as_deref(),
+                model: model.as_deref(),
+                style: *style,
+            },
+            ClientBody::CreateSession { agent, title, instructions, history } => {
+                ClientWire::CreateSession { id, agent, title: title.as_deref(), instructions: instructions.as_deref(), history }
+            }
+            ClientBody::DeleteSession { session } => ClientWire::DeleteSession { id, session },
+            ClientBody::Send { session, text, attachments, policy } => ClientWire::Send { id, session, text, attachments, policy: *policy },
+            ClientBody::Withdraw { session, input } => ClientWire::Withdraw { id, session: session.as_ref(), input },
+            ClientBody::Cancel { session, turn } => ClientWire::Cancel { id, session, turn: turn.as_ref() },
+            ClientBody::Decide { session, call, decision } => {
+                ClientWire::Decide { id, session: session.as_ref(), call, decision: *decision }
+            }
+            ClientBody::ToolReturn { session, call, status, text, content } => {
+                ClientWire::ToolReturn { id, session: session.as_ref(), call, status: *status, text, content: content.as_ref() }
+            }
+            ClientBody::Rename { session, title } => ClientWire::Rename { id, session, title },
+            ClientBody::Watch => ClientWire::Watch { id },
+            ClientBody::Ping => ClientWire::Ping { id },
+        }
+    }
+}
+
+impl ClientBody {
+    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+        Ok(match fields.kind() {
+            "hello" => Self::Hello { token: fields.take("token")?, client: fields.take("client")? },
+            "attach" => {
+                let session = fields.need("session")?;
+                let start = match (cursor(fields)?, fields.take("last")?) {
+                    (None, None) => Start::Head,
+                    (Some(cursor), None) => Start::After(cursor),
+                    (None, Some(count)) => Start::Last(count),
+                    (Some(_), Some(_)) => return Err(bad("attach takes \"after\" or \"last\", not both".to_owned())),
+                };
+                Self::Attach { session, start, tools: fields.take("tools")?.unwrap_or_default() }
+            }
+            "detach" => Self::Detach { session: fields.need("session")? },
+            "create_agent" => Self::CreateAgent {
+                name: fields.need("name")?,
+                persona: fields.take("persona")?,
+                human: fields.take("human")?,
+                model: fields.take("model")?,
+                style: fields.take("style")?,
+            },
+            "create_session" => Self::CreateSession {
+                agent: fields.need("agent")?,
+                title: fields.take("title")?,
+                instructions: fields.take("instructions")?,
+                history: fields.take("history")?.unwrap_or_default(),
+            },
+            "delete_session" => Self::DeleteSession { session: fields.need("session")? },
+            "send" => Self::Send {
+                session: fields.need("session")?,
+                text: fields.need("text")?,
+                attachments: fields.take("attachments")?.unwrap_or_default(),
+                policy: fields.take("policy")?,
+            },
+            "withdraw" => Self::Withdraw { session: fields.take("session")?, input: fields.need("input")? },
+            "cancel" => Self::Cancel { session: fields.need("session")?, turn: fields.take("turn")? },
+            "decide" => Self::Decide { session: fields.take("session")?, call: fields.need("call")?, decision: fields.need("decision")? },
+            "tool_return" => Self::ToolReturn {
+                session: fields.take("session")?,
+                call: fields.need("call")?,
+                status: fields.need("status")?,
+                text: fields.need("text")?,
+                content: fields.take::<Any>("content")?.map(|Any(content)| content),
+            },
+            "rename" => Self::Rename { session: fields.need("session")?, title: fields.need("title")? },
+            "watch" => Self::Watch,
+            "ping" => Self::Ping,
+            _ => return Err(fields.unknown()),
+        })
+    }
+
+    /// The command it asks for; `hello` and `ping` are the connection's own and ask for none.
+    pub(super) fn into_command(self) -> Option<Command> {
+        Some(match self {
+            Self::Hello { .. } | Self::Ping => return None,
+            Self::Attach { session, start, tools } => Command::Attach { session, start, tools },
+            Self::Detach { session } => Command::Detach { session },
+            Self::CreateAgent { name, persona, human, model, style } => {
+                Command::CreateAgent(AgentSpec { name, persona, human, model, style, ..AgentSpec::default() })
+            }
+            Self::CreateSession { agent, title, instructions, history } => Command::CreateSession { agent, title, instructions, history },
+            Self::DeleteSession { session } => Command::DeleteSession { session },
+            Self::Send { session, text, attachments, policy } => {
+                Command::Send { session, text, attachments, policy: policy.unwrap_or_default() }
+            }
+            Self::Withdraw { session, input } => Command::Withdraw { session, input },
+            Self::Cancel { session, turn } => Command::Cancel { session, turn },
+            Self::Decide { session, call, decision } => Command::Decide { session, call, approve: matches!(decision, Verdict::Approved) },
+            Self::ToolReturn { session, call, status, text, content } => Command::ToolReturn { session, call, status, text, content },
+            Self::Rename { session, title } => Command::Rename { session, title },
+            Self::Watch => Command::Watch,
+        })
+    }
+}

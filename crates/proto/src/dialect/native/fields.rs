@@ -1,0 +1,207 @@
+//! A frame's keys, taken one by one, with reasons that name the key that was wrong.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::client::Verdict;
+use super::server::Limits;
+use super::wire::AgentRead;
+use crate::{
+    Cursor, Disposition, Epoch, Event, HistoryEntry, Id, Policy, Refusal, RefusalCode, Seq, SessionListing, StreamKind, Style, Timestamp,
+    ToolDeclaration, ToolStatus,
+};
+
+/// The most characters of the sender's own words that a reason repeats.
+const ECHOED: usize = 40;
+
+/// An object with a `type`.
+#[derive(Default)]
+pub(super) struct Fields {
+    kind: String,
+    map: Map<String, Value>,
+}
+
+/// What a key's value has to be, in words that finish the sentence "it must be …".
+pub(super) trait Shape: DeserializeOwned {
+    const SHAPE: &'static str;
+}
+
+impl Fields {
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        if text.trim().is_empty() {
+            return Err(Refusal::new(RefusalCode::BadFrame, "the frame is empty; it must be a JSON object"));
+        }
+        match serde_json::from_str(text) {
+            Ok(value) => Self::of(value),
+            // The parser's own limit; it has no code for it.
+            Err(error) if error.to_string().starts_with("recursion limit") => {
+                Err(Refusal::new(RefusalCode::TooLarge, "the frame is nested more than 127 levels deep"))
+            }
+            Err(error) => Err(Refusal::new(RefusalCode::BadFrame, format!("the frame is not JSON: {error}"))),
+        }
+    }
+
+    pub(super) fn of(value: Value) -> Result<Self, Refusal> {
+        let found = match value {
+            Value::Object(mut map) => {
+                let kind = match map.shift_remove("type") {
+                    Some(Value::String(kind)) => kind,
+                    Some(_) => return Err(bad("the frame's \"type\" must be a string".to_owned())),
+                    None => return Err(bad("the frame needs \"type\" (a string)".to_owned())),
+                };
+                return Ok(Self { kind, map });
+            }
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+        };
+        Err(Refusal::new(RefusalCode::BadFrame, format!("the frame is {found}; it must be a JSON object")))
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Takes a key that has to be there.
+    pub(super) fn need<T: Shape>(&mut self, key: &str) -> Result<T, Refusal> {
+        match self.map.shift_remove(key) {
+            Some(value) => self.read(key, value),
+            None => Err(bad(format!("{} needs {key:?} ({})", self.kind, T::SHAPE))),
+        }
+    }
+
+    /// Takes a key that may be absent, but not null.
+    pub(super) fn take<T: Shape>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
+        match self.map.shift_remove(key) {
+            Some(Value::Null) => Err(bad(format!("the {key:?} of {} is null; leave the key out instead", self.kind))),
+            Some(value) => self.read(key, value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The refusal of a type that is not known on this side.
+    pub(super) fn unknown(&self) -> Refusal {
+        let kind: String = self.kind.chars().take(ECHOED).collect();
+        Refusal::new(RefusalCode::UnknownType, format!("the type {kind:?} is not known here"))
+    }
+
+    /// The whole object again, with its `type` in front.
+    pub(super) fn into_object(self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("type".to_owned(), Value::String(self.kind));
+        object.extend(self.map);
+        object
+    }
+
+    fn read<T: Shape>(&self, key: &str, value: Value) -> Result<T, Refusal> {
+        T::deserialize(value).map_err(|_| bad(format!("the {key:?} of {} must be {}", self.kind, T::SHAPE)))
+    }
+}
+
+/// A refusal of a key.
+pub(super) fn bad(reason: String) -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, reason)
+}
+
+/// Any JSON value but null.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Any(pub(super) Value);
+
+impl<K> Shape for Id<K> {
+    const SHAPE: &'static str = "a string of 1 to 64 printable characters";
+}
+
+impl Shape for String {
+    const SHAPE: &'static str = "a string";
+}
+
+impl Shape for bool {
+    const SHAPE: &'static str = "true or false";
+}
+
+impl Shape for u64 {
+    const SHAPE: &'static str = "a whole number, not negative";
+}
+
+impl Shape for Seq {
+    const SHAPE: &'static str = "a whole number, not negative";
+}
+
+impl Shape for Timestamp {
+    const SHAPE: &'static str = "an instant as RFC 3339 writes it";
+}
+
+impl Shape for Any {
+    const SHAPE: &'static str = "a JSON value";
+}
+
+impl Shape for Policy {
+    const SHAPE: &'static str = "\"queue\", \"interrupt\", \"reject\" or \"steer\"";
+}
+
+impl Shape for Disposition {
+    const SHAPE: &'static str = "\"started\", \"queued\" or \"steered\"";
+}
+
+impl Shape for Style {
+    const SHAPE: &'static str = "\"native\" or \"memgpt\"";
+}
+
+impl Shape for Verdict {
+    const SHAPE: &'static str = "\"approved\" or \"denied\"";
+}
+
+impl Shape for ToolStatus {
+    const SHAPE: &'static str = "\"success\" or \"error\"";
+}
+
+impl Shape for StreamKind {
+    const SHAPE: &'static str = "\"thought\", \"message\" or \"tool_args\"";
+}
+
+impl Shape for Event {
+    const SHAPE: &'static str = "an event: an object with a \"kind\" and that kind's keys";
+}
+
+impl Shape for Limits {
+    const SHAPE: &'static str = "an object of whole numbers";
+}
+
+impl Shape for AgentRead {
+    const SHAPE: &'static str = "an agent: an object with at least \"id\" and \"name\"";
+}
+
+impl Shape for SessionListing {
+    const SHAPE: &'static str = "a session as lists show it";
+}
+
+impl Shape for Vec<String> {
+    const SHAPE: &'static str = "a list of strings";
+}
+
+impl Shape for Vec<HistoryEntry> {
+    const SHAPE: &'static str = "a list of {\"role\": \"user\" or \"assistant\", \"text\": a string}";
+}
+
+impl Shape for Vec<ToolDeclaration> {
+    const SHAPE: &'static str = "a list of {\"name\": a string, \"description\"?: a string, \"parameters\"?: an object}";
+}
+
+/// A cursor's two keys, of which the epoch means nothing alone.
+pub(super) fn cursor(fields: &mut Fields) -> Result<Option<Cursor>, Refusal> {
+    let seq = fields.take::<Seq>("after")?;
+    let epoch = fields.take::<Epoch>("epoch")?;
+    match (seq, epoch) {
+        (Some(seq), epoch) => Ok(Some(Cursor { epoch, seq })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(bad(format!("{} has \"epoch\" without \"after\"; together they are a cursor", fields.kind))),
+    }
+}

@@ -1,0 +1,70 @@
+//! `frame decode` and `frame encode`: one frame of either direction, judged by its shape.
+
+use serde_json::Value;
+
+use super::client::ClientFrame;
+use super::fields::Fields;
+use super::server::ServerFrame;
+use super::wire::to_text;
+use crate::{Refusal, RefusalCode};
+
+/// A frame of either direction.
+enum Either {
+    Client(ClientFrame),
+    Server(ServerFrame),
+}
+
+/// Reads a frame of either direction and gives it back normalised: known keys only, in the wire's order.
+///
+/// ```
+/// use thoughtwire_proto::dialect::native::normalise;
+///
+/// let frame = normalise(r#" {"session":"s-1", "mood":"calm", "type":"watch", "id":"w"} "#)?;
+/// assert_eq!(frame.to_string(), r#"{"type":"watch","id":"w"}"#);
+/// let refusal = normalise(r#"{"type":"rename","session":"s-1"}"#).unwrap_err();
+/// assert_eq!(refusal.reason, r#"rename needs "title" (a string)"#);
+/// # Ok::<(), thoughtwire_proto::Refusal>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with it; a type that neither direction has is [`RefusalCode::UnknownType`].
+pub fn normalise(line: &str) -> Result<Value, Refusal> {
+    let value = match read(Fields::parse(line)?)? {
+        Either::Client(frame) => serde_json::to_value(frame.wire()),
+        Either::Server(frame) => serde_json::to_value(frame.wire()),
+    };
+    value.map_err(|error| Refusal::new(RefusalCode::Internal, format!("the frame cannot be written: {error}")))
+}
+
+/// Writes a normalised frame as it is sent.
+///
+/// # Errors
+/// As [`normalise`].
+pub fn render(frame: &Value) -> Result<String, Refusal> {
+    Ok(match read(Fields::of(frame.clone())?)? {
+        Either::Client(frame) => to_text(&frame.wire()),
+        Either::Server(frame) => to_text(&frame.wire()),
+    })
+}
+
+/// The two directions share no type, so a type tells its direction.
+fn read(fields: Fields) -> Result<Either, Refusal> {
+    if ClientFrame::KINDS.contains(&fields.kind()) {
+        return ClientFrame::from_fields(fields).map(Either::Client).map_err(|undecoded| undecoded.refusal);
+    }
+    let unknown = fields.unknown();
+    match ServerFrame::from_fields(fields)? {
+        ServerFrame::Other(_) => Err(unknown),
+        frame @ (ServerFrame::Welcome { .. }
+        | ServerFrame::Attached(_)
+        | ServerFrame::CaughtUp { .. }
+        | ServerFrame::Ack(_)
+        | ServerFrame::Refused(_)
+        | ServerFrame::Emitted(_)
+        | ServerFrame::Session(_)
+        | ServerFrame::SessionGone { .. }
+        | ServerFrame::Detached { .. }
+        | ServerFrame::Pong { .. }
+        | ServerFrame::GoAway { .. }) => Ok(Either::Server(frame)),
+    }
+}

@@ -1,0 +1,323 @@
+//! One native connection's side of the conversation.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::PROTOCOL;
+use super::client::{ClientBody, ClientFrame};
+use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
+use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
+use crate::{Answer, Command, CommandId, Emitted, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
+
+/// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
+const UNDER_WAY: usize = 64;
+
+/// The machine of a `thoughtwire.v1` connection.
+///
+/// ```
+/// use thoughtwire_proto::connection::{Machine, Output};
+/// use thoughtwire_proto::dialect::native::{Limits, NativeMachine};
+///
+/// let mut machine = NativeMachine::new(Limits::default(), "thoughtwire/0.1.0".to_owned(), false);
+/// machine.frame(r#"{"type":"ping"}"#);
+/// let welcome = r#"{"type":"welcome","protocol":"thoughtwire.v1","server":"thoughtwire/0.1.0","limits":{}}"#;
+/// assert_eq!(machine.poll(), Some(Output::Frame(welcome.to_owned())));
+/// assert_eq!(machine.poll(), Some(Output::Frame(r#"{"type":"pong"}"#.to_owned())));
+/// assert_eq!(machine.poll(), None);
+/// ```
+#[derive(Debug)]
+pub struct NativeMachine {
+    outbox: Outbox,
+    greeting: Greeting,
+    /// Sessions this connection may be attached to.
+    room: usize,
+    attached: HashSet<SessionId>,
+    under_way: HashMap<Tag, UnderWay>,
+    /// Frames that came while a `hello` was being checked.
+    held: VecDeque<String>,
+}
+
+/// How far the client has come in saying who it is.
+#[derive(Debug)]
+enum Greeting {
+    /// It has to.
+    Awaited,
+    /// Its `hello` is being checked.
+    Checked { id: Option<CommandId>, before: Before },
+    /// It need not, or did without having to.
+    Open(Hello),
+}
+
+/// What a refused `hello` falls back to.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Awaited,
+    Open,
+}
+
+/// Whether a `hello` was accepted on an open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hello {
+    Unsaid,
+    Said,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+struct UnderWay {
+    id: Option<CommandId>,
+    about: About,
+}
+
+#[derive(Debug)]
+enum About {
+    Attach(SessionId),
+    Detach(SessionId),
+    Else,
+}
+
+impl NativeMachine {
+    /// A new connection's machine: it has a `welcome` to send. `server` is the server's name and
+    /// version; with `needs_hello` nothing but `hello` and `ping` is taken until the client has said
+    /// who it is.
+    #[must_use]
+    pub fn new(limits: Limits, server: String, needs_hello: bool) -> Self {
+        let mut outbox = Outbox::default();
+        outbox.frame(ServerFrame::Welcome { protocol: PROTOCOL.to_owned(), server, limits }.encode());
+        Self {
+            outbox,
+            greeting: if needs_hello { Greeting::Awaited } else { Greeting::Open(Hello::Unsaid) },
+            room: limits.attached_sessions.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX),
+            attached: HashSet::new(),
+            under_way: HashMap::new(),
+            held: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        let ClientFrame { id, body } = match ClientFrame::decode(text) {
+            Ok(frame) => frame,
+            Err(undecoded) => return self.refuse(undecoded.id, undecoded.refusal),
+        };
+        match body {
+            ClientBody::Ping => self.outbox.frame(ServerFrame::Pong { id }.encode()),
+            ClientBody::Hello { token, client } => self.hello(id, token, client),
+            body @ (ClientBody::Attach { .. }
+            | ClientBody::Detach { .. }
+            | ClientBody::CreateAgent { .. }
+            | ClientBody::CreateSession { .. }
+            | ClientBody::DeleteSession { .. }
+            | ClientBody::Send { .. }
+            | ClientBody::Withdraw { .. }
+            | ClientBody::Cancel { .. }
+            | ClientBody::Decide { .. }
+            | ClientBody::ToolReturn { .. }
+            | ClientBody::Rename { .. }
+            | ClientBody::Watch) => self.ask(id, body),
+        }
+    }
+
+    fn hello(&mut self, id: Option<CommandId>, token: Option<String>, client: Option<String>) {
+        let before = match self.greeting {
+            Greeting::Awaited => Before::Awaited,
+            Greeting::Open(Hello::Unsaid) => Before::Open,
+            // Who the client is does not change under its attachments.
+            Greeting::Open(Hello::Said) | Greeting::Checked { .. } => {
+                return self.refuse(id, Refusal::new(RefusalCode::BadRequest, "hello was said already; it is said once per connection"));
+            }
+        };
+        self.greeting = Greeting::Checked { id, before };
+        self.outbox.push(Output::Authenticate { token, client, space: None });
+    }
+
+    fn ask(&mut self, id: Option<CommandId>, body: ClientBody) {
+        if !self.is_greeted() {
+            return self.refuse(id, Refusal::new(RefusalCode::Unauthorized, "say hello first, with a \"token\""));
+        }
+        let Some(command) = body.into_command() else { return };
+        match self.admit(&command) {
+            Ok(about) => {
+                let tag = self.outbox.request(Request { id: id.clone(), command });
+                self.under_way.insert(tag, UnderWay { id, about });
+            }
+            Err(refusal) => self.refuse(id, refusal),
+        }
+    }
+
+    /// Refuses what can be refused without asking anybody.
+    fn admit(&self, command: &Command) -> Result<About, Refusal> {
+        match command {
+            Command::Attach { session, .. } => {
+                if !self.is_attached(session) && self.attachments() >= self.room {
+                    let reason =
+                        format!("this connection is attached to {} sessions, the most it may be; detach from one first", self.room);
+                    return Err(Refusal::new(RefusalCode::TooManySessions, reason));
+                }
+                Ok(About::Attach(session.clone()))
+            }
+            Command::Detach { session } => {
+                if !self.is_attached(session) {
+                    return Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}")));
+                }
+                Ok(About::Detach(session.clone()))
+            }
+            Command::Send { text, attachments, .. } if text.trim().is_empty() && attachments.is_empty() => {
+                Err(Refusal::new(RefusalCode::EmptyText, "the \"text\" of send is empty; there is nothing to answer"))
+            }
+            Command::CreateAgent(_)
+            | Command::FindAgent { .. }
+            | Command::CreateSession { .. }
+            | Command::DeleteSession { .. }
+            | Command::Send { .. }
+            | Command::Withdraw { .. }
+            | Command::Cancel { .. }
+            | Command::Decide { .. }
+            | Command::ToolReturn { .. }
+            | Command::Rename { .. }
+            | Command::Instruct { .. }
+            | Command::Watch
+            | Command::OpenPeer { .. }
+            | Command::OpenChat { .. } => Ok(About::Else),
+        }
+    }
+
+    /// Attached, or about to be.
+    fn is_attached(&self, session: &SessionId) -> bool {
+        self.attached.contains(session) || self.attaching().any(|other| other == session)
+    }
+
+    fn attachments(&self) -> usize {
+        let attaching: HashSet<_> = self.attaching().filter(|session| !self.attached.contains(*session)).collect();
+        self.attached.len() + attaching.len()
+    }
+
+    fn attaching(&self) -> impl Iterator<Item = &SessionId> {
+        self.under_way.values().filter_map(|under_way| match &under_way.about {
+            About::Attach(session) => Some(session),
+            About::Detach(_) | About::Else => None,
+        })
+    }
+
+    fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) {
+        self.outbox.frame(ServerFrame::Refused(Refused::new(id, refusal)).encode());
+    }
+
+    fn ack(&mut self, id: Option<CommandId>, acked: Acked, duplicate: bool) {
+        if let Some(id) = id {
+            self.outbox.frame(ServerFrame::Ack(Ack { id, acked, duplicate }).encode());
+        }
+    }
+
+    fn is_checked(&self) -> bool {
+        matches!(self.greeting, Greeting::Checked { .. })
+    }
+}
+
+impl Machine for NativeMachine {
+    fn frame(&mut self, text: &str) {
+        // Who pipelines behind its hello is not punished for it.
+        if self.is_checked() {
+            self.held.push_back(text.to_owned());
+        } else {
+            self.take(text);
+        }
+    }
+
+    fn unreadable(&mut self, reason: &str) {
+        self.refuse(None, Refusal::new(RefusalCode::BadFrame, reason));
+    }
+
+    fn authenticated(&mut self, outcome: Result<(), Refusal>) {
+        let greeting = std::mem::replace(&mut self.greeting, Greeting::Awaited);
+        let Greeting::Checked { id, before } = greeting else {
+            self.greeting = greeting;
+            return;
+        };
+        match outcome {
+            Ok(()) => {
+                self.greeting = Greeting::Open(Hello::Said);
+                self.ack(id, Acked::Done { seq: None }, false);
+            }
+            Err(refusal) => {
+                if let Before::Open = before {
+                    self.greeting = Greeting::Open(Hello::Unsaid);
+                }
+                self.refuse(id, refusal);
+            }
+        }
+        while !self.is_checked()
+            && let Some(text) = self.held.pop_front()
+        {
+            self.take(&text);
+        }
+    }
+
+    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
+        let Some(UnderWay { id, about }) = self.under_way.remove(&tag) else { return };
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(refusal) => return self.refuse(id, refusal),
+        };
+        if let About::Detach(session) = about {
+            self.attached.remove(&session);
+        }
+        match answer {
+            Answer::Agent(profile) => self.ack(id, Acked::Agent(Box::new(profile)), false),
+            Answer::Session(session) => self.ack(id, Acked::Session(session), false),
+            Answer::Attached(attached) => {
+                self.attached.insert(attached.session.clone());
+                self.outbox.frame(ServerFrame::Attached(Attachment::new(id, attached)).encode());
+            }
+            Answer::Input { seq, input, disposition, duplicate } => {
+                self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
+            }
+            Answer::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
+            Answer::Peer { .. } | Answer::Chat { .. } => {
+                self.refuse(id, Refusal::new(RefusalCode::Internal, "the server gave an answer to another question"));
+            }
+        }
+    }
+
+    fn encoding(&self, _session: &SessionId) -> Encoding {
+        Encoding::Native
+    }
+
+    fn shows(&mut self, _emitted: &Emitted) -> bool {
+        true
+    }
+
+    fn caught_up(&mut self, session: &SessionId, seq: Seq) {
+        self.outbox.frame(ServerFrame::CaughtUp { session: session.clone(), seq }.encode());
+    }
+
+    fn detached(&mut self, session: &SessionId, reason: &str) {
+        self.attached.remove(session);
+        self.outbox.frame(ServerFrame::Detached { session: session.clone(), reason: reason.to_owned() }.encode());
+    }
+
+    fn listed(&mut self, listing: &SessionListing) {
+        self.outbox.frame(ServerFrame::Session(listing.clone()).encode());
+    }
+
+    fn unlisted(&mut self, session: &SessionId) {
+        self.outbox.frame(ServerFrame::SessionGone { session: session.clone() }.encode());
+    }
+
+    fn going_away(&mut self, reason: &str, retry_after_ms: u64) {
+        self.outbox.frame(ServerFrame::GoAway { reason: reason.to_owned(), retry_after_ms }.encode());
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_checked() || self.under_way.len() + self.outbox.len() >= UNDER_WAY
+    }
+
+    fn is_greeted(&self) -> bool {
+        match self.greeting {
+            Greeting::Awaited | Greeting::Checked { before: Before::Awaited, .. } => false,
+            Greeting::Checked { before: Before::Open, .. } | Greeting::Open(_) => true,
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.outbox.poll()
+    }
+}

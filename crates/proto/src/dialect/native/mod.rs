@@ -1,0 +1,36 @@
+//! `thoughtwire.v1`, the native wire: positions, resume, acknowledgements, cancel, approvals, deltas.
+//!
+//! JSON text frames with a `type`. Optional keys are absent, never null; unknown keys are ignored; of a
+//! key that is there twice the last one counts. Both directions are decoded and encoded, so clients
+//! are written with this module as well.
+//!
+//! ```
+//! use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
+//!
+//! let send = ClientFrame::decode(r#"{"type":"send","id":"m1","session":"s-1","text":"Hello"}"#)?;
+//! assert!(matches!(send.body, ClientBody::Send { ref text, .. } if text == "Hello"));
+//! assert_eq!(send.encode(), r#"{"type":"send","id":"m1","session":"s-1","text":"Hello"}"#);
+//!
+//! let pong = ServerFrame::decode(r#"{"type":"pong"}"#)?;
+//! assert_eq!(pong, ServerFrame::Pong { id: None });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It refuses to know whether what a frame names is there: that is the hub's to say.
+
+mod client;
+mod encode;
+mod fields;
+mod line;
+mod machine;
+mod server;
+mod wire;
+
+pub use client::{ClientBody, ClientFrame, Undecoded, Verdict};
+pub use encode::encode;
+pub use line::{normalise, render};
+pub use machine::NativeMachine;
+pub use server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
+
+/// The protocol's name: what `welcome` says and the WebSocket sub-protocol.
+pub const PROTOCOL: &str = "thoughtwire.v1";

@@ -1,0 +1,343 @@
+//! What servers say.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::encode::emission;
+use super::fields::Fields;
+use super::wire::{AgentRead, ServerWire, to_text};
+use crate::{
+    AgentId, AgentProfile, Attached, CommandId, Delta, Disposition, Emission, Emitted, Epoch, ItemId, Partial, Record, Refusal,
+    RefusalCode, Retry, Seq, SessionId, SessionListing, Start, TurnId,
+};
+
+/// A frame from a server to a client.
+///
+/// ```
+/// use thoughtwire_proto::dialect::native::ServerFrame;
+///
+/// let frame = ServerFrame::decode(r#"{"type":"caught_up","session":"s-1","seq":7}"#)?;
+/// assert_eq!(frame.encode(), r#"{"type":"caught_up","session":"s-1","seq":7}"#);
+/// // A type from a newer server is kept, not an error.
+/// let newer = ServerFrame::decode(r#"{"type":"weather","sky":"blue"}"#)?;
+/// assert!(matches!(newer, ServerFrame::Other(_)));
+/// # Ok::<(), thoughtwire_proto::Refusal>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerFrame {
+    /// `welcome`: the first frame of every connection.
+    Welcome {
+        /// The wire: [`super::PROTOCOL`].
+        protocol: String,
+        /// The server's name and version.
+        server: String,
+        /// What it allows.
+        limits: Limits,
+    },
+    /// `attached`: the yes to an `attach`.
+    Attached(Attachment),
+    /// `caught_up`: every event up to the head of the attachment was sent.
+    CaughtUp {
+        /// The session.
+        session: SessionId,
+        /// The last position sent.
+        seq: Seq,
+    },
+    /// `ack`: the yes to a command that had an `id`.
+    Ack(Ack),
+    /// `refused`: the no to a command or a frame.
+    Refused(Refused),
+    /// `event`, `delta`, `partial`, `status`, `presence`: what an attached session shows.
+    Emitted(Emitted),
+    /// `session`: a session of the watched list, new or changed.
+    Session(SessionListing),
+    /// `session_gone`: it left the list.
+    SessionGone {
+        /// The session.
+        session: SessionId,
+    },
+    /// `detached`: the server ended an attachment.
+    Detached {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// `pong`.
+    Pong {
+        /// The `id` of the `ping`.
+        id: Option<CommandId>,
+    },
+    /// `goaway`: the server is about to stop.
+    GoAway {
+        /// Why.
+        reason: String,
+        /// When to come again.
+        retry_after_ms: u64,
+    },
+    /// A type that this version does not know, as it came.
+    Other(Map<String, Value>),
+}
+
+/// What a server allows one connection. A limit that is absent is not told.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The largest frame in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_bytes: Option<u64>,
+    /// The most sessions attached at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_sessions: Option<u64>,
+    /// The most inputs that wait in one session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_inputs: Option<u64>,
+}
+
+/// Where an attachment begins, as `attached` says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The `id` of the `attach`.
+    pub id: Option<CommandId>,
+    /// The session.
+    pub session: SessionId,
+    /// Its agent.
+    pub agent: AgentId,
+    /// The log's lifetime.
+    pub epoch: Epoch,
+    /// Where the log now begins.
+    pub first: Seq,
+    /// Its newest position.
+    pub head: Seq,
+    /// False when the cursor could not be honoured and the whole log follows instead.
+    pub recovered: bool,
+    /// The running turn.
+    pub turn: Option<TurnId>,
+}
+
+/// The yes to a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ack {
+    /// The command's id.
+    pub id: CommandId,
+    /// What was done.
+    pub acked: Acked,
+    /// This id was seen before, and nothing was done again.
+    pub duplicate: bool,
+}
+
+/// What an [`Ack`] says yes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Acked {
+    /// An agent was made. [`crate::AgentSpec::extra`] does not travel.
+    Agent(Box<AgentProfile>),
+    /// A session was opened.
+    Session(SessionId),
+    /// An input was accepted and is on disk.
+    Input {
+        /// Where its `user_message` stands.
+        seq: Seq,
+        /// What became of it.
+        disposition: Disposition,
+        /// The input's id.
+        input: Option<ItemId>,
+    },
+    /// Done; where it left an event, its position.
+    Done {
+        /// The event's position.
+        seq: Option<Seq>,
+    },
+}
+
+/// The no to a command or a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The command's id, if it had one.
+    pub id: Option<CommandId>,
+    /// The code; one of [`RefusalCode`], unless the server is newer.
+    pub code: String,
+    /// What was wrong, and what to do.
+    pub reason: String,
+    /// Whether the same may succeed later.
+    pub retry: Retry,
+}
+
+impl Attachment {
+    /// The frame for a hub's answer.
+    #[must_use]
+    pub fn new(id: Option<CommandId>, attached: Attached) -> Self {
+        let Attached { session, agent, epoch, first, head, recovered, after: _, turn } = attached;
+        Self { id, session, agent, epoch, first, head, recovered, turn }
+    }
+
+    /// The same in the vocabulary, for who asked for `start`: it says behind which position events follow.
+    #[must_use]
+    pub fn attached(&self, start: &Start) -> Attached {
+        let before_first = Seq(self.first.0.saturating_sub(1));
+        let after = match start {
+            Start::After(cursor) if self.recovered => cursor.seq,
+            Start::After(_) => before_first,
+            Start::Last(count) => Seq(self.head.0.saturating_sub(*count)).max(before_first),
+            Start::Head | Start::Proven(_) => self.head,
+        };
+        let Self { id: _, session, agent, epoch, first, head, recovered, turn } = self.clone();
+        Attached { session, agent, epoch, first, head, recovered, after, turn }
+    }
+}
+
+impl Refused {
+    /// The frame for a refusal.
+    #[must_use]
+    pub fn new(id: Option<CommandId>, refusal: Refusal) -> Self {
+        Self { id, code: refusal.code.as_str().to_owned(), reason: refusal.reason, retry: refusal.code.retry() }
+    }
+
+    /// The code, if this version knows it.
+    #[must_use]
+    pub fn known(&self) -> Option<RefusalCode> {
+        RefusalCode::ALL.into_iter().find(|code| code.as_str() == self.code)
+    }
+}
+
+impl ServerFrame {
+    /// Reads a frame. A type that is not known is kept as [`ServerFrame::Other`].
+    ///
+    /// # Errors
+    /// As [`super::ClientFrame::decode`], but for unknown types.
+    pub fn decode(text: &str) -> Result<Self, Refusal> {
+        Self::from_fields(Fields::parse(text)?)
+    }
+
+    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Refusal> {
+        let fields = &mut fields;
+        Ok(match fields.kind() {
+            "welcome" => {
+                Self::Welcome { protocol: fields.need("protocol")?, server: fields.need("server")?, limits: fields.need("limits")? }
+            }
+            "attached" => Self::Attached(Attachment {
+                id: fields.take("id")?,
+                session: fields.need("session")?,
+                agent: fields.need("agent")?,
+                epoch: fields.need("epoch")?,
+                first: fields.need("first")?,
+                head: fields.need("head")?,
+                recovered: fields.need("recovered")?,
+                turn: fields.take("turn")?,
+            }),
+            "caught_up" => Self::CaughtUp { session: fields.need("session")?, seq: fields.need("seq")? },
+            "ack" => Self::Ack(Ack {
+                id: fields.need("id")?,
+                acked: Acked::read(fields)?,
+                duplicate: fields.take("duplicate")?.unwrap_or_default(),
+            }),
+            "refused" => Self::Refused(Refused {
+                id: fields.take("id")?,
+                code: fields.need("code")?,
+                reason: fields.need("reason")?,
+                retry: if fields.need("retry")? { Retry::Later } else { Retry::Never },
+            }),
+            "event" | "delta" | "partial" | "status" | "presence" => {
+                Self::Emitted(Emitted { session: fields.need("session")?, emission: read_emission(fields)? })
+            }
+            "session" => Self::Session(fields.need("listing")?),
+            "session_gone" => Self::SessionGone { session: fields.need("session")? },
+            "detached" => Self::Detached { session: fields.need("session")?, reason: fields.need("reason")? },
+            "pong" => Self::Pong { id: fields.take("id")? },
+            "goaway" => Self::GoAway { reason: fields.need("reason")?, retry_after_ms: fields.need("retry_after_ms")? },
+            _ => Self::Other(std::mem::take(fields).into_object()),
+        })
+    }
+
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        to_text(&self.wire())
+    }
+
+    pub(super) fn wire(&self) -> ServerWire<'_> {
+        match self {
+            Self::Welcome { protocol, server, limits } => ServerWire::Welcome { protocol, server, limits },
+            Self::Attached(Attachment { id, session, agent, epoch, first, head, recovered, turn }) => ServerWire::Attached {
+                id: id.as_ref(),
+                session,
+                agent,
+                epoch,
+                first: *first,
+                head: *head,
+                recovered: *recovered,
+                turn: turn.as_ref(),
+            },
+            Self::CaughtUp { session, seq } => ServerWire::CaughtUp { session, seq: *seq },
+            Self::Ack(ack) => ack.wire(),
+            Self::Refused(Refused { id, code, reason, retry }) => {
+                ServerWire::Refused { id: id.as_ref(), code, reason, retry: matches!(retry, Retry::Later) }
+            }
+            Self::Emitted(Emitted { session, emission: shown }) => emission(session, shown),
+            Self::Session(listing) => ServerWire::Session { listing },
+            Self::SessionGone { session } => ServerWire::SessionGone { session },
+            Self::Detached { session, reason } => ServerWire::Detached { session, reason },
+            Self::Pong { id } => ServerWire::Pong { id: id.as_ref() },
+            Self::GoAway { reason, retry_after_ms } => ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms },
+            Self::Other(object) => ServerWire::Other(object),
+        }
+    }
+}
+
+impl Ack {
+    fn wire(&self) -> ServerWire<'_> {
+        let (mut agent, mut session, mut seq, mut disposition, mut input) = (None, None, None, None, None);
+        match &self.acked {
+            Acked::Agent(profile) => {
+                agent = Some(profile.as_ref().into());
+                session = Some(&profile.main_session);
+            }
+            Acked::Session(opened) => session = Some(opened),
+            Acked::Input { seq: at, disposition: became, input: item } => {
+                (seq, disposition, input) = (Some(*at), Some(*became), item.as_ref());
+            }
+            Acked::Done { seq: at } => seq = *at,
+        }
+        ServerWire::Ack { id: &self.id, agent, session, seq, disposition, input, duplicate: self.duplicate }
+    }
+}
+
+impl Acked {
+    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+        if fields.has("agent") {
+            let agent: AgentRead = fields.need("agent")?;
+            return Ok(Self::Agent(Box::new(agent.into_profile(fields.need("session")?))));
+        }
+        if fields.has("disposition") {
+            let (seq, disposition) = (fields.need("seq")?, fields.need("disposition")?);
+            return Ok(Self::Input { seq, disposition, input: fields.take("input")? });
+        }
+        match fields.take("session")? {
+            Some(session) => Ok(Self::Session(session)),
+            None => Ok(Self::Done { seq: fields.take("seq")? }),
+        }
+    }
+}
+
+fn read_emission(fields: &mut Fields) -> Result<Emission, Refusal> {
+    Ok(match fields.kind() {
+        "event" => {
+            let (seq, at, turn) = (fields.need("seq")?, fields.need("at")?, fields.take("turn")?);
+            Emission::Record(Record { seq, at, turn, event: fields.need("event")? })
+        }
+        "delta" => Emission::Delta(Delta {
+            turn: fields.need("turn")?,
+            item: fields.need("item")?,
+            n: fields.need("n")?,
+            kind: fields.need("kind")?,
+            text: fields.need("text")?,
+        }),
+        "partial" => Emission::Partial(Partial {
+            turn: fields.need("turn")?,
+            item: fields.need("item")?,
+            n: fields.need("n")?,
+            kind: fields.need("kind")?,
+            text: fields.need("text")?,
+        }),
+        "status" => Emission::Status { turn: fields.take("turn")?, text: fields.need("text")? },
+        _ => Emission::Presence { clients: fields.need("clients")? },
+    })
+}

@@ -1,0 +1,398 @@
+//! The transcript: the view of a session that a client keeps while frames come in.
+//!
+//! Replay and live go through one [`Transcript::apply`], so what a client shows does not depend on when
+//! it came, how often it was cut off, or what it saw of the streaming in between.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, ItemId, Outcome, Partial, Record, Seq, SessionId, Timestamp,
+    ToolStatus, TurnId,
+};
+
+/// A session as far as this client has seen it.
+///
+/// ```
+/// use thoughtwire_proto::transcript::{Change, Transcript};
+/// use thoughtwire_proto::{Emission, Event, Record, Seq};
+///
+/// let mut transcript = Transcript::default();
+/// let opened = Emission::Record(Record {
+///     seq: Seq(1),
+///     at: Default::default(),
+///     turn: None,
+///     event: Event::SessionOpened { agent: "a-1".parse()?, instructions: None, history: vec![] },
+/// });
+/// assert_eq!(transcript.apply(&opened), Change::Entry(0));
+/// // The same again, as after a reconnect, changes nothing.
+/// assert_eq!(transcript.apply(&opened), Change::Nothing);
+/// # Ok::<(), thoughtwire_proto::BadId>(())
+/// ```
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Transcript {
+    session: Option<SessionId>,
+    epoch: Option<Epoch>,
+    seq: Seq,
+    entries: Vec<Entry>,
+    open: Vec<Partial>,
+    turn: Option<TurnId>,
+    title: Option<String>,
+    /// Where the inputs stand that have not come to their end.
+    inputs: HashMap<ItemId, usize>,
+    /// Where the calls stand that have not returned.
+    calls: HashMap<CallId, usize>,
+    /// Items and calls of the running turn whose event came: what still streams of them is late.
+    closed: HashSet<String>,
+}
+
+/// One thing in a transcript, in the order of the log. Its place never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The position of the event that put it there.
+    pub seq: Seq,
+    /// When that was.
+    pub at: Timestamp,
+    /// The turn it belongs to; an input's once it runs.
+    pub turn: Option<TurnId>,
+    /// What it is.
+    pub body: Body,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Somebody said something to the agent.
+    Input {
+        /// Its id.
+        item: ItemId,
+        /// The words.
+        text: String,
+        /// References to files that came along.
+        attachments: Vec<String>,
+        /// Which client said it.
+        from: Option<String>,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// The agent thought something.
+    Thought {
+        /// Its id.
+        item: ItemId,
+        /// The words.
+        text: String,
+        /// False when the turn ended in the middle of it.
+        complete: bool,
+    },
+    /// The agent said something.
+    Message {
+        /// Its id.
+        item: ItemId,
+        /// The words.
+        text: String,
+        /// False when the turn ended in the middle of it.
+        complete: bool,
+    },
+    /// The agent used a tool.
+    Call(Call),
+    /// A turn ended.
+    Ended {
+        /// The input it ran.
+        input: ItemId,
+        /// How.
+        outcome: Outcome,
+        /// A stable word for the cause, when it did not complete.
+        code: Option<String>,
+        /// The cause in a sentence.
+        reason: Option<String>,
+    },
+    /// Anything else that happened.
+    Fact(Event),
+}
+
+/// What became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits for its turn.
+    Waits,
+    /// Its turn runs, or it joined one that does.
+    Runs,
+    /// That turn ended.
+    Ended(Outcome),
+    /// It was taken back.
+    Withdrawn,
+}
+
+/// One use of a tool, from its call to its return.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its id.
+    pub call: CallId,
+    /// The tool.
+    pub name: String,
+    /// The arguments; absent when the view begins behind the call.
+    pub args: Option<Map<String, Value>>,
+    /// The question to its owner, if there was one.
+    pub approval: Option<Approval>,
+    /// What came back.
+    pub returned: Option<Returned>,
+}
+
+/// A question whether a call may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// It waits for an answer until then.
+    Asked(Timestamp),
+    /// It was settled.
+    Settled(Decision),
+}
+
+/// What a tool gave back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Returned {
+    /// Whether it worked.
+    pub status: ToolStatus,
+    /// The result or the error, as text.
+    pub text: String,
+    /// The result in richer form.
+    pub content: Option<Value>,
+}
+
+/// What an emission changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Change {
+    /// Nothing: seen before, late, or not about the transcript.
+    Nothing,
+    /// The entry at this index is new, or changed.
+    Entry(usize),
+    /// The open item of this id is new, or changed.
+    Open(ItemId),
+    /// Events are missing before this one, which was not taken: attach again at [`Transcript::cursor`].
+    Gap {
+        /// The position that should have come.
+        expected: Seq,
+        /// The one that did.
+        found: Seq,
+    },
+}
+
+impl Transcript {
+    /// Begins or resumes an attachment. What there is stays when the attachment continues it, else it is
+    /// dropped: another session, another lifetime of its log, or a cursor that was not honoured.
+    pub fn attach(&mut self, attached: &Attached) {
+        let same_log = self.session.as_ref() == Some(&attached.session) && self.epoch.as_ref() == Some(&attached.epoch);
+        if !same_log || attached.after != self.seq {
+            *self = Self { seq: attached.after, ..Self::default() };
+        }
+        self.session = Some(attached.session.clone());
+        self.epoch = Some(attached.epoch.clone());
+        self.turn.clone_from(&attached.turn);
+    }
+
+    /// What was seen last: where to attach again.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch.clone(), seq: self.seq }
+    }
+
+    /// What happened, in order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Items that still stream, in the order in which they began. They stand behind all entries.
+    #[must_use]
+    pub fn open(&self) -> &[Partial] {
+        &self.open
+    }
+
+    /// The running turn.
+    #[must_use]
+    pub fn turn(&self) -> Option<&TurnId> {
+        self.turn.as_ref()
+    }
+
+    /// The session's title, if it was seen.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// Takes what came next. What was seen before changes nothing.
+    pub fn apply(&mut self, emission: &Emission) -> Change {
+        match emission {
+            Emission::Record(record) => self.record(record),
+            Emission::Delta(delta) => self.delta(delta),
+            Emission::Partial(partial) => self.partial(partial),
+            Emission::Status { .. } | Emission::Presence { .. } => Change::Nothing,
+        }
+    }
+
+    fn record(&mut self, record: &Record) -> Change {
+        let Record { seq, at, turn, event } = record;
+        if *seq <= self.seq {
+            return Change::Nothing;
+        }
+        let expected = self.seq.next();
+        if *seq != expected {
+            return Change::Gap { expected, found: *seq };
+        }
+        self.seq = *seq;
+        let body = match event {
+            Event::UserMessage { item, text, attachments, from } => {
+                let fate = if turn.is_some() { Fate::Runs } else { Fate::Waits };
+                self.inputs.insert(item.clone(), self.entries.len());
+                Body::Input { item: item.clone(), text: text.clone(), attachments: attachments.clone(), from: from.clone(), fate }
+            }
+            Event::InputWithdrawn { input } => return self.settle(input, None, Fate::Withdrawn, event, record),
+            Event::TurnStarted { input } => {
+                self.turn.clone_from(turn);
+                self.open.clear();
+                self.closed.clear();
+                return self.settle(input, turn.as_ref(), Fate::Runs, event, record);
+            }
+            Event::Thought { item, text, complete } => {
+                self.close(item.as_str());
+                Body::Thought { item: item.clone(), text: text.clone(), complete: *complete }
+            }
+            Event::Message { item, text, complete } => {
+                self.close(item.as_str());
+                Body::Message { item: item.clone(), text: text.clone(), complete: *complete }
+            }
+            Event::ToolCalled { call, name, args } => {
+                // Streamed arguments carry the call's id as their item.
+                self.close(call.as_str());
+                self.calls.insert(call.clone(), self.entries.len());
+                Body::Call(Call { call: call.clone(), name: name.clone(), args: Some(args.clone()), approval: None, returned: None })
+            }
+            Event::ApprovalAsked { call, expires_at } => match self.call(call) {
+                Some((at, open)) => {
+                    open.approval = Some(Approval::Asked(*expires_at));
+                    return Change::Entry(at);
+                }
+                None => Body::Fact(event.clone()),
+            },
+            Event::ApprovalSettled { call, decision, .. } => match self.call(call) {
+                Some((at, open)) => {
+                    open.approval = Some(Approval::Settled(*decision));
+                    return Change::Entry(at);
+                }
+                None => Body::Fact(event.clone()),
+            },
+            Event::ToolReturned { call, name, status, text, content } => {
+                let returned = Some(Returned { status: *status, text: text.clone(), content: content.clone() });
+                if let Some((at, open)) = self.call(call) {
+                    open.returned = returned;
+                    self.calls.remove(call);
+                    return Change::Entry(at);
+                }
+                Body::Call(Call { call: call.clone(), name: name.clone(), args: None, approval: None, returned })
+            }
+            Event::TurnEnded { input, outcome, code, reason } => {
+                self.end(turn.as_ref(), input, *outcome);
+                Body::Ended { input: input.clone(), outcome: *outcome, code: code.clone(), reason: reason.clone() }
+            }
+            Event::SessionRenamed { title } => {
+                self.title = Some(title.clone());
+                Body::Fact(event.clone())
+            }
+            Event::SessionOpened { .. }
+            | Event::InstructionsChanged { .. }
+            | Event::Usage(_)
+            | Event::MemoryEdited { .. }
+            | Event::Compacted { .. }
+            | Event::Other(_) => Body::Fact(event.clone()),
+        };
+        self.push(Entry { seq: *seq, at: *at, turn: turn.clone(), body })
+    }
+
+    fn push(&mut self, entry: Entry) -> Change {
+        self.entries.push(entry);
+        Change::Entry(self.entries.len() - 1)
+    }
+
+    /// Writes an input's fate where the input stands; out of view, the event stands for itself.
+    fn settle(&mut self, input: &ItemId, turn: Option<&TurnId>, became: Fate, event: &Event, record: &Record) -> Change {
+        let at = self.inputs.get(input).copied();
+        if let Some(at) = at
+            && let Some(Entry { turn: of, body: Body::Input { fate, .. }, .. }) = self.entries.get_mut(at)
+        {
+            *fate = became;
+            *of = turn.cloned();
+            if became == Fate::Withdrawn {
+                self.inputs.remove(input);
+            }
+            return Change::Entry(at);
+        }
+        self.push(Entry { seq: record.seq, at: record.at, turn: record.turn.clone(), body: Body::Fact(event.clone()) })
+    }
+
+    fn end(&mut self, ended: Option<&TurnId>, input: &ItemId, outcome: Outcome) {
+        let entries = &mut self.entries;
+        // Inputs that joined the turn end with it.
+        self.inputs.retain(|item, at| match entries.get_mut(*at) {
+            Some(Entry { turn, body: Body::Input { fate, .. }, .. }) if item == input || (turn.is_some() && turn.as_ref() == ended) => {
+                *fate = Fate::Ended(outcome);
+                false
+            }
+            Some(_) | None => true,
+        });
+        self.turn = None;
+        self.open.clear();
+        self.closed.clear();
+        self.calls.clear();
+    }
+
+    fn call(&mut self, call: &CallId) -> Option<(usize, &mut Call)> {
+        let at = *self.calls.get(call)?;
+        match self.entries.get_mut(at) {
+            Some(Entry { body: Body::Call(open), .. }) => Some((at, open)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// An item's event supersedes whatever streamed of it.
+    fn close(&mut self, item: &str) {
+        self.open.retain(|open| open.item.as_str() != item);
+        self.closed.insert(item.to_owned());
+    }
+
+    fn delta(&mut self, delta: &Delta) -> Change {
+        let Delta { turn, item, n, kind, text } = delta;
+        if self.is_late(turn, item) {
+            return Change::Nothing;
+        }
+        match self.open.iter_mut().find(|open| open.item == *item) {
+            Some(open) if open.n == *n => {
+                open.text.push_str(text);
+                open.n += 1;
+            }
+            // Seen before; or some are missing, and the partial or the event will make it whole.
+            Some(_) => return Change::Nothing,
+            None if *n == 0 => {
+                self.open.push(Partial { turn: turn.clone(), item: item.clone(), n: 1, kind: *kind, text: text.clone() });
+            }
+            None => return Change::Nothing,
+        }
+        Change::Open(item.clone())
+    }
+
+    fn partial(&mut self, partial: &Partial) -> Change {
+        if self.is_late(&partial.turn, &partial.item) {
+            return Change::Nothing;
+        }
+        match self.open.iter_mut().find(|open| open.item == partial.item) {
+            Some(open) => open.clone_from(partial),
+            None => self.open.push(partial.clone()),
+        }
+        Change::Open(partial.item.clone())
+    }
+
+    /// What still streams of an item whose event came, or of a turn that does not run, changes nothing.
+    fn is_late(&self, turn: &TurnId, item: &ItemId) -> bool {
+        self.closed.contains(item.as_str()) || self.turn.as_ref() != Some(turn)
+    }
+}

@@ -1,0 +1,5 @@
+//! The vocabulary and the dialects against their vectors.
+
+mod native;
+mod state;
+mod transcript;
