@@ -1,4 +1,12 @@
 //! The vocabulary and the dialects against their vectors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test's failure is a panic, also in its helpers"
+)]
 
 mod native;
 mod state;
