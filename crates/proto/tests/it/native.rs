@@ -180,7 +180,7 @@ fn each_command_becomes_its_request() {
         bench.machine.frame(row["wire"].as_str().unwrap());
         let outputs = bench.drain();
         let [Output::Request { tag, request }] = outputs.as_slice() else { panic!("{row} gave {outputs:?}") };
-        assert_eq!(request.id.as_ref().map(|id| id.as_str()), row["ok"]["id"].as_str());
+        assert_eq!(request.id.as_ref().map(thoughtwire_proto::Id::as_str), row["ok"]["id"].as_str());
         bench.machine.answer(*tag, Ok(done(None)));
         assert_eq!(bench.drain().len(), usize::from(request.id.is_some()), "{row}");
     }
