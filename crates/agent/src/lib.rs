@@ -1,1 +1,40 @@
-//! agent
+//! The built-in memory agent: an agent that remembers, behind the hub's `Agent` trait.
+//!
+//! [`MemoryAgent`] runs a turn as a loop of steps. A step asks a [`Model`] what to say or do next,
+//! streams its words through the turn's `Interface`, and runs the tools it called; their results
+//! are the next step's input. Its design follows MemGPT (Packer et al., 2023,
+//! <https://arxiv.org/abs/2310.08560>): core memory blocks that are always in the prompt, recall
+//! memory (everything that was said, searchable), archival memory (notes without limit), eight
+//! tools to work with them, and heartbeats that continue a turn.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use thoughtwire_agent::{AgentOptions, MemoryAgent, Providers, check_model};
+//! # fn store() -> Arc<thoughtwire_store::Store> { unimplemented!() }
+//!
+//! let providers = Providers { openai_api_key: Some("…".into()), ..Providers::default() };
+//! check_model("openai/gpt-5-mini", &providers)?;
+//! let agent = MemoryAgent::new(store(), AgentOptions::new("openai/gpt-5-mini", providers));
+//! # Ok::<(), thoughtwire_agent::ModelError>(())
+//! ```
+//!
+//! Models are named `provider/name`; [`check_model`] lists what is known. The default, `offline`,
+//! needs neither network nor weights.
+//!
+//! It refuses to know sockets, dialects, environment variables and other sessions: it speaks
+//! through the `Interface` it is handed, and configuration comes in as values.
+
+mod agent;
+mod history;
+mod memory;
+mod model;
+mod prompt;
+mod reply;
+mod spoken;
+mod step;
+mod tools;
+
+pub use agent::{AgentOptions, MemoryAgent};
+pub use model::{Done, Model, ModelError, Piece, Providers, check_model};
+pub use prompt::{Chat, Prompt};
+pub use tools::{Tool, ToolSpec};

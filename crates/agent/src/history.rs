@@ -1,0 +1,97 @@
+//! The conversation so far, read from the session's log.
+
+use std::collections::{HashMap, HashSet};
+
+use thoughtwire_proto::{CallId, Event, HistoryEntry, ItemId, Record, Role, Seq};
+
+use crate::Chat;
+
+/// Turns records into a conversation.
+///
+/// A queued input stands where its turn began, not where it was sent: in between, the agent had not
+/// heard it yet. What still waits is left out.
+pub(crate) fn chat(records: &[Record]) -> Vec<Chat> {
+    let covered = records.iter().filter_map(compacted_through).max().unwrap_or(Seq::ZERO);
+    let returned: HashSet<&CallId> = records.iter().filter_map(returned_call).collect();
+    let mut called: HashSet<&CallId> = HashSet::new();
+    let mut waiting: HashMap<&ItemId, Chat> = HashMap::new();
+    let mut chat = Vec::new();
+    for record in records {
+        // Inputs are kept whatever a summary covers: their turn may have begun behind it.
+        if let (Event::UserMessage { item, text, attachments, .. }, None) = (&record.event, &record.turn) {
+            waiting.insert(item, heard(text, attachments));
+            continue;
+        }
+        let summary = matches!(&record.event, Event::Compacted { through, .. } if *through == covered);
+        if record.seq <= covered && !summary {
+            continue;
+        }
+        match &record.event {
+            Event::SessionOpened { history, .. } => chat.extend(history.iter().map(from_before)),
+            Event::UserMessage { text, attachments, .. } => chat.push(heard(text, attachments)),
+            Event::TurnStarted { input } => chat.extend(waiting.remove(input)),
+            Event::Thought { text, .. } => chat.push(Chat::Thought(text.clone())),
+            Event::Message { text, .. } => chat.push(Chat::Message(text.clone())),
+            // Providers refuse a call without its result and the other way round.
+            Event::ToolCalled { call, name, args } if returned.contains(call) => {
+                called.insert(call);
+                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
+            }
+            Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
+                chat.push(Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
+            }
+            Event::Compacted { summary: text, .. } if summary => {
+                chat.insert(0, Chat::Note(format!("What came before, in short: {text}")));
+            }
+            Event::ToolCalled { .. }
+            | Event::ToolReturned { .. }
+            | Event::Compacted { .. }
+            | Event::SessionRenamed { .. }
+            | Event::InstructionsChanged { .. }
+            | Event::InputWithdrawn { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::ApprovalSettled { .. }
+            | Event::Usage(_)
+            | Event::MemoryEdited { .. }
+            | Event::TurnEnded { .. }
+            | Event::Other(_) => {}
+        }
+    }
+    chat
+}
+
+/// What the person said, with the files that came along named.
+pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
+    if attachments.is_empty() { Chat::User(text.to_owned()) } else { Chat::User(format!("{text}\n[attached: {}]", attachments.join(", "))) }
+}
+
+/// Drops the oldest turns until the rest fits.
+pub(crate) fn fit(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
+    let mut left: usize = chat.iter().map(Chat::tokens).sum();
+    let mut drop = 0;
+    for entry in &chat {
+        // Only at the beginning of a turn: a result must not lose its call.
+        if left <= tokens && (drop == 0 || matches!(entry, Chat::User(_))) {
+            break;
+        }
+        left = left.saturating_sub(entry.tokens());
+        drop += 1;
+    }
+    chat.drain(..drop);
+    chat
+}
+
+fn compacted_through(record: &Record) -> Option<Seq> {
+    if let Event::Compacted { through, .. } = &record.event { Some(*through) } else { None }
+}
+
+fn returned_call(record: &Record) -> Option<&CallId> {
+    if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None }
+}
+
+fn from_before(entry: &HistoryEntry) -> Chat {
+    match entry.role {
+        Role::User => Chat::User(entry.text.clone()),
+        Role::Assistant => Chat::Message(entry.text.clone()),
+    }
+}

@@ -1,0 +1,123 @@
+//! `load:`: words in bulk, for load tests without an LLM.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use thoughtwire_proto::Usage;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::{Done, Model, ModelError, Piece};
+use crate::Prompt;
+
+/// Each input makes `items` messages, or one message in as many deltas.
+///
+/// Each piece begins with its number, counted from 1, so that a reader can verify what it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    items: u64,
+    bytes: usize,
+    /// Pieces a second; 0 for as fast as it can.
+    rate: u64,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Messages,
+    Deltas,
+}
+
+const MOST_ITEMS: u64 = 10_000_000;
+const MOST_BYTES: u64 = 1 << 20;
+const MOST_RATE: u64 = 1_000_000;
+/// A message in deltas is one event, which everybody has to hold at once.
+const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
+
+impl Load {
+    pub(crate) fn parse(parameters: &str) -> Result<Self, ModelError> {
+        let mut load = Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages };
+        for parameter in parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
+            let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            match key {
+                "items" => load.items = number(key, value, 1, MOST_ITEMS)?,
+                "bytes" => load.bytes = usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX),
+                "rate" => load.rate = number(key, value, 0, MOST_RATE)?,
+                "deltas" => {
+                    load.shape = match value {
+                        "yes" => Shape::Deltas,
+                        "no" => Shape::Messages,
+                        _ => return Err(bad(&format!("`deltas` is `yes` or `no`, not `{}`", value.escape_debug()))),
+                    }
+                }
+                _ => return Err(bad(&format!("it has no parameter `{}`", key.escape_debug()))),
+            }
+        }
+        let whole = load.items.saturating_mul(u64::try_from(load.bytes).unwrap_or(u64::MAX));
+        if load.shape == Shape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
+            return Err(bad(&format!("items × bytes would make one message of {whole} bytes; at most {MOST_BYTES_OF_ONE_MESSAGE}")));
+        }
+        Ok(load)
+    }
+
+    fn interval(self) -> Option<Interval> {
+        let period = Duration::from_secs(1).checked_div(u32::try_from(self.rate).ok()?)?;
+        let mut interval = tokio::time::interval(period);
+        // Timers are coarser than high rates: what was missed is made up for, so the average holds.
+        interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        Some(interval)
+    }
+
+    /// The text of a piece: its number, filled up to the asked length and ended by a space.
+    fn text(self, n: u64) -> String {
+        let mut text = format!("{n} ");
+        if self.bytes > text.len() {
+            text.extend(std::iter::repeat_n('x', self.bytes - text.len() - 1));
+            text.push(' ');
+        }
+        text.truncate(self.bytes.max(text.len().saturating_sub(1)));
+        text
+    }
+
+    fn done(self, last: Option<String>) -> Piece {
+        let bytes = self.items.saturating_mul(u64::try_from(self.bytes).unwrap_or(u64::MAX));
+        Piece::Done(Done { usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None }, last })
+    }
+}
+
+fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelError> {
+    match value.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(bad(&format!("`{key}` is a whole number from {least} to {most}, not `{}`", value.escape_debug()))),
+    }
+}
+
+fn bad(what: &str) -> ModelError {
+    ModelError::Unknown(format!("the model `load:items=N,bytes=B,rate=R,deltas=yes|no` cannot be made: {what}"))
+}
+
+impl Model for Load {
+    fn reply(&self, _prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+        let load = *self;
+        // The interval is made when the stream is first polled: it needs a runtime.
+        stream::unfold((1, None), move |(n, interval): (u64, Option<Option<Interval>>)| async move {
+            if n > load.items {
+                // Invariant: a load of messages ended with its last one.
+                return (n == load.items + 1 && load.shape == Shape::Deltas).then(|| (Ok(load.done(None)), (n + 1, interval)));
+            }
+            let mut interval = interval.unwrap_or_else(|| load.interval());
+            if let Some(interval) = &mut interval {
+                interval.tick().await;
+            }
+            let text = load.text(n);
+            let piece = match load.shape {
+                Shape::Deltas => Piece::Message(text),
+                Shape::Messages if n == load.items => load.done(Some(text)),
+                Shape::Messages => Piece::Whole(text),
+            };
+            Some((Ok(piece), (n + 1, Some(interval))))
+        })
+        .boxed()
+    }
+}

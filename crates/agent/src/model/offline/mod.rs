@@ -1,0 +1,148 @@
+//! `offline`: a small deterministic model, without network and weights.
+//!
+//! It is no LLM and says so. It goes through the same loop and uses the same tools as one: a first
+//! run shows thoughts, calls, memory and streaming for real, and tests drive the real thing. Two
+//! phrases are there for testing clients: `say: TEXT` repeats a text word by word, and `count to N`
+//! (up to 100,000) makes a long message in N pieces.
+
+mod answer;
+mod ask;
+mod words;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde_json::{Map, Value};
+use thoughtwire_proto::{Style, ToolStatus, Usage};
+
+use super::{Done, Model, ModelError, Piece};
+use crate::prompt::{Chat, Prompt};
+use crate::tools::Tool;
+use answer::Next;
+use ask::Ask;
+
+/// The model; it keeps nothing between two prompts.
+pub(crate) struct Offline;
+
+const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. I can keep facts, search what was said, \
+     do arithmetic and tell the time. To talk to an LLM, start the server with --model openai/NAME and the variable OPENAI_API_KEY, \
+     or OPENAI_BASE_URL for any compatible endpoint.)";
+
+impl Model for Offline {
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+        stream::iter(pieces(&prompt).into_iter().map(Ok)).boxed()
+    }
+}
+
+/// A call of this turn that came back.
+pub(crate) struct Returned {
+    pub(crate) tool: Tool,
+    pub(crate) args: Map<String, Value>,
+    pub(crate) status: ToolStatus,
+    pub(crate) text: String,
+}
+
+fn pieces(prompt: &Prompt) -> Vec<Piece> {
+    let (inputs, mut results) = open_questions(prompt);
+    let asks: Vec<Ask> = inputs.iter().flat_map(|input| Ask::all(input)).collect();
+    let mut thoughts = Vec::new();
+    let mut words: Vec<Vec<String>> = Vec::new();
+    for ask in &asks {
+        match answer::next(ask, prompt, &mut results) {
+            Next::Call { thought, tool, args } => return call(prompt, &thought, tool, args),
+            Next::Say { thought, pieces } => {
+                thoughts.push(thought);
+                words.push(pieces);
+            }
+        }
+    }
+    let is_first = !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(entry, Chat::Message(_)));
+    if is_first && !asks.iter().any(Ask::wants_nothing_added) {
+        words.push(words::pieces(INTRODUCTION));
+    }
+    thoughts.dedup();
+    let mut said = Vec::new();
+    for (at, part) in words.into_iter().enumerate() {
+        if at > 0 {
+            said.push("\n\n".to_owned());
+        }
+        said.extend(part);
+    }
+    say(prompt, &thoughts.join(" "), said)
+}
+
+/// The inputs that nothing was said to yet, and what was called for them so far.
+fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
+    let mut inputs = Vec::new();
+    let mut results = VecDeque::new();
+    let mut args_of = std::collections::HashMap::new();
+    let mut answered = false;
+    for entry in prompt.chat.iter().skip(prompt.turn_from) {
+        match entry {
+            Chat::User(text) => {
+                if std::mem::take(&mut answered) {
+                    inputs.clear();
+                    results.clear();
+                }
+                inputs.push(text.clone());
+            }
+            Chat::Message(_) => answered = true,
+            Chat::Called { call, args, .. } => {
+                args_of.insert(call, args.clone());
+            }
+            Chat::Returned { call, name, status, text } => match Tool::named(name) {
+                Some(Tool::SendMessage) => answered = true,
+                Some(tool) => {
+                    let args = args_of.remove(call).unwrap_or_default();
+                    results.push_back(Returned { tool, args, status: *status, text: text.clone() });
+                }
+                None => {}
+            },
+            Chat::Note(_) | Chat::Thought(_) => {}
+        }
+    }
+    (inputs, results)
+}
+
+fn call(prompt: &Prompt, thought: &str, tool: Tool, mut args: Map<String, Value>) -> Vec<Piece> {
+    if prompt.style == Style::Memgpt && tool.takes_heartbeat() {
+        args.insert("request_heartbeat".to_owned(), Value::Bool(true));
+    }
+    let json = Value::Object(args).to_string();
+    let mut pieces: Vec<Piece> = words::pieces(thought).into_iter().map(Piece::Thought).collect();
+    pieces.push(Piece::Call { index: 0, name: tool.name().to_owned(), provider_id: None });
+    pieces.extend(words::pieces(&json).into_iter().map(|json| Piece::Args { index: 0, json }));
+    end(prompt, pieces)
+}
+
+fn say(prompt: &Prompt, thought: &str, words: Vec<String>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = words::pieces(thought).into_iter().map(Piece::Thought).collect();
+    match prompt.style {
+        Style::Native => pieces.extend(words.into_iter().map(Piece::Message)),
+        Style::Memgpt => {
+            let args = |json: String| Piece::Args { index: 0, json };
+            pieces.push(Piece::Call { index: 0, name: Tool::SendMessage.name().to_owned(), provider_id: None });
+            pieces.push(args("{\"message\":\"".to_owned()));
+            pieces.extend(words.into_iter().map(|word| args(words::escaped(&word))));
+            pieces.push(args("\"}".to_owned()));
+        }
+    }
+    end(prompt, pieces)
+}
+
+fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
+    let bytes: usize = pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Thought(text) | Piece::Message(text) | Piece::Whole(text) | Piece::Args { json: text, .. } => text.len(),
+            Piece::Call { name, .. } => name.len(),
+            Piece::Done(_) => 0,
+        })
+        .sum();
+    let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
+    let usage = Usage { input_tokens: count(prompt.tokens()), output_tokens: count(bytes / 4 + 1), cached_tokens: None };
+    pieces.push(Piece::Done(Done { usage, last: None }));
+    pieces
+}

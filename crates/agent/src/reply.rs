@@ -1,0 +1,189 @@
+//! Listening to a model's reply: its words go out as they come, its calls are gathered.
+
+use std::pin::pin;
+
+use futures::{Stream, StreamExt};
+use serde_json::{Map, Value};
+use thoughtwire_hub::{Final, Interface, ItemWriter, Silenced, new_id};
+use thoughtwire_proto::{CallId, Usage};
+
+use crate::Chat;
+use crate::model::{ModelError, Piece};
+use crate::spoken::Spoken;
+use crate::tools::Tool;
+
+/// What was heard in one reply.
+pub(crate) struct Heard {
+    /// Thoughts and messages that are said already.
+    pub(crate) said: Vec<Chat>,
+    /// What to call.
+    pub(crate) calls: Vec<HeardCall>,
+    /// The message that ends the turn, when nothing was called.
+    pub(crate) last: Option<Final>,
+    pub(crate) usage: Usage,
+}
+
+/// A call that the model wants.
+pub(crate) struct HeardCall {
+    pub(crate) call: CallId,
+    pub(crate) name: String,
+    /// The arguments, or what is wrong with them.
+    pub(crate) args: Result<Map<String, Value>, String>,
+    pub(crate) provider_id: Option<String>,
+    /// The message that a `send_message` call streamed already.
+    pub(crate) spoken: Option<ItemWriter>,
+}
+
+/// Why listening stopped.
+pub(crate) enum Fault {
+    Model(ModelError),
+    Silenced(Silenced),
+}
+
+impl From<Silenced> for Fault {
+    fn from(silenced: Silenced) -> Self {
+        Self::Silenced(silenced)
+    }
+}
+
+/// Listens to one reply.
+pub(crate) struct Listener {
+    interface: Interface,
+    open: Open,
+    calls: Vec<OpenCall>,
+    said: Vec<Chat>,
+}
+
+/// The item whose words come in.
+enum Open {
+    Nothing,
+    Thought(ItemWriter),
+    Message(ItemWriter),
+}
+
+struct OpenCall {
+    index: usize,
+    call: CallId,
+    name: String,
+    provider_id: Option<String>,
+    json: String,
+    spoken: Option<(Spoken, ItemWriter)>,
+}
+
+impl Listener {
+    pub(crate) fn new(interface: Interface) -> Self {
+        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new() }
+    }
+
+    /// Whether anything was heard: a request must not be repeated then.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.open, Open::Nothing) || !self.calls.is_empty() || !self.said.is_empty()
+    }
+
+    /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
+    pub(crate) async fn listen(&mut self, reply: impl Stream<Item = Result<Piece, ModelError>>) -> Result<Heard, Fault> {
+        let mut reply = pin!(reply);
+        while let Some(piece) = reply.next().await {
+            match piece.map_err(Fault::Model)? {
+                Piece::Thought(text) => self.think(&text).await?,
+                Piece::Message(text) => self.speak(&text).await?,
+                Piece::Whole(text) => {
+                    self.close().await?;
+                    self.interface.assistant_message(text.clone()).await?;
+                    self.said.push(Chat::Message(text));
+                }
+                Piece::Call { index, name, provider_id } => self.begin_call(index, name, provider_id).await?,
+                Piece::Args { index, json } => self.continue_call(index, &json).await?,
+                Piece::Done(done) => return self.end(done.last, done.usage).await,
+            }
+        }
+        Err(Fault::Model(ModelError::Cut("The model's reply broke off before its end. What came of it is kept; ask again.".to_owned())))
+    }
+
+    async fn think(&mut self, text: &str) -> Result<(), Fault> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if !matches!(self.open, Open::Thought(_)) {
+            self.close().await?;
+            self.open = Open::Thought(self.interface.open_thought());
+        }
+        self.write(text).await
+    }
+
+    async fn speak(&mut self, text: &str) -> Result<(), Fault> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if !matches!(self.open, Open::Message(_)) {
+            self.close().await?;
+            self.open = Open::Message(self.interface.open_message());
+        }
+        self.write(text).await
+    }
+
+    async fn write(&mut self, text: &str) -> Result<(), Fault> {
+        match &mut self.open {
+            Open::Thought(writer) | Open::Message(writer) => Ok(writer.write(text).await?),
+            Open::Nothing => Ok(()),
+        }
+    }
+
+    /// Ends the open item: its event goes out.
+    async fn close(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => {}
+            Open::Thought(writer) => {
+                self.said.push(Chat::Thought(writer.text().to_owned()));
+                writer.finish().await?;
+            }
+            Open::Message(writer) => {
+                self.said.push(Chat::Message(writer.text().to_owned()));
+                writer.finish().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_call(&mut self, index: usize, name: String, provider_id: Option<String>) -> Result<(), Fault> {
+        self.close().await?;
+        let spoken = (Tool::named(&name) == Some(Tool::SendMessage)).then(|| (Spoken::default(), self.interface.open_message()));
+        self.calls.push(OpenCall { index, call: new_id(), name, provider_id, json: String::new(), spoken });
+        Ok(())
+    }
+
+    async fn continue_call(&mut self, index: usize, json: &str) -> Result<(), Fault> {
+        let Some(open) = self.calls.iter_mut().find(|open| open.index == index) else {
+            return Err(Fault::Model(ModelError::Failed("The model sent arguments for a call that it had not begun.".to_owned())));
+        };
+        open.json.push_str(json);
+        self.interface.tool_args(&open.call, json).await?;
+        if let Some((spoken, writer)) = &mut open.spoken {
+            writer.write(&spoken.hear(json)).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
+        let calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
+        let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
+            (None, Open::Message(writer)) if calls.is_empty() => Some(Final::Open(writer)),
+            (last, open) => {
+                self.open = open;
+                self.close().await?;
+                last.map(Final::Text)
+            }
+        };
+        Ok(Heard { said: std::mem::take(&mut self.said), calls, last, usage })
+    }
+}
+
+impl OpenCall {
+    fn close(self) -> HeardCall {
+        let json = if self.json.trim().is_empty() { "{}" } else { &self.json };
+        let args = serde_json::from_str(json)
+            .map_err(|error| format!("The arguments of {} are not a JSON object: {error}. Call it again with one.", self.name));
+        let spoken = self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
+        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
+    }
+}

@@ -1,0 +1,98 @@
+//! The words of a `send_message` call, read out of its arguments while they still come in.
+
+/// Reads the text of the key `message` from JSON that arrives in pieces, so that people see the
+/// words when they are made. What it cannot make out it leaves alone: the whole arguments are
+/// parsed properly when they are there.
+#[derive(Default)]
+pub(crate) struct Spoken {
+    json: String,
+    /// How far `json` is read.
+    at: usize,
+    stage: Stage,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Before the text begins.
+    #[default]
+    Before,
+    /// In the text.
+    Within,
+    /// The text is over, or not to be found.
+    Over,
+}
+
+impl Spoken {
+    /// Takes the next piece of the JSON text and gives the words that it adds.
+    pub(crate) fn hear(&mut self, piece: &str) -> String {
+        if self.stage == Stage::Over {
+            return String::new();
+        }
+        self.json.push_str(piece);
+        if self.stage == Stage::Before {
+            self.find();
+        }
+        if self.stage == Stage::Within { self.read() } else { String::new() }
+    }
+
+    /// Looks for the opening quote of the first key's value. Models write the keys in the schema's
+    /// order, and `message` is the first; in any other order the words are not streamed.
+    fn find(&mut self) {
+        let mut rest = self.json.as_str();
+        for token in ["{", "\"message\"", ":", "\""] {
+            rest = rest.trim_start();
+            if let Some(after) = rest.strip_prefix(token) {
+                rest = after;
+            } else {
+                if !token.starts_with(rest) {
+                    self.stage = Stage::Over;
+                }
+                return;
+            }
+        }
+        self.at = self.json.len() - rest.len();
+        self.stage = Stage::Within;
+    }
+
+    /// Reads on to the closing quote, or as far as whole characters go.
+    fn read(&mut self) -> String {
+        let mut words = String::new();
+        while let Some(rest) = self.json.get(self.at..) {
+            let Some(plain) = rest.find(['"', '\\']) else {
+                words.push_str(rest);
+                self.at = self.json.len();
+                break;
+            };
+            words.extend(rest.get(..plain));
+            self.at += plain;
+            let rest = rest.get(plain..).unwrap_or_default();
+            if rest.starts_with('"') {
+                self.stage = Stage::Over;
+                break;
+            }
+            let Some(length) = escape_length(rest) else { break };
+            let escape = rest.get(..length).unwrap_or_default();
+            match serde_json::from_str::<String>(&format!("\"{escape}\"")) {
+                Ok(character) => words.push_str(&character),
+                Err(_) => {
+                    self.stage = Stage::Over;
+                    break;
+                }
+            }
+            self.at += length;
+        }
+        words
+    }
+}
+
+/// The length of the escape that a text begins with; none when it is not all there.
+fn escape_length(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    if *bytes.get(1)? != b'u' {
+        return Some(2);
+    }
+    let high = text.get(2..6)?;
+    let is_surrogate = high.get(..2).is_some_and(|start| matches!(start.to_ascii_lowercase().as_str(), "d8" | "d9" | "da" | "db"));
+    let length = if is_surrogate { 12 } else { 6 };
+    (bytes.len() >= length).then_some(length)
+}

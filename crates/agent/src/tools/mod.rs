@@ -1,0 +1,146 @@
+//! Tools: what the agent can do besides talking.
+
+mod arguments;
+mod calculator;
+mod recall;
+pub(crate) mod time;
+mod tool;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use thoughtwire_hub::{ItemWriter, Silenced, Turn};
+use thoughtwire_proto::{AgentId, Seq, Style, Timestamp};
+use thoughtwire_store::{Block, Store};
+
+use crate::memory::{Change, CoreMemory};
+use arguments::Arguments;
+pub use tool::{Tool, ToolSpec};
+
+/// The longest that `pause_heartbeats` takes, as in MemGPT.
+const LONGEST_PAUSE_MINUTES: u64 = 360;
+
+/// What tools work with, for all agents.
+pub(crate) struct Toolbox {
+    pub(crate) store: Arc<Store>,
+    pub(crate) memory: CoreMemory,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+/// The turn that a tool is used in.
+pub(crate) struct Desk<'a> {
+    pub(crate) turn: &'a Turn,
+    pub(crate) style: Style,
+    /// Where the turn's own input stands in the log, and when it came.
+    pub(crate) asked: Option<(Seq, Timestamp)>,
+    /// What a `send_message` call has streamed of its message.
+    pub(crate) spoken: Option<ItemWriter>,
+}
+
+/// Why a tool did not work.
+pub(crate) enum ToolFault {
+    /// For the model to read and do better.
+    Complaint(String),
+    /// The turn has ended.
+    Silenced(Silenced),
+}
+
+impl From<Silenced> for ToolFault {
+    fn from(silenced: Silenced) -> Self {
+        match silenced {
+            Silenced::Ended => Self::Silenced(silenced),
+            // The model can do something about these, or at least say so.
+            Silenced::Illegal(why) | Silenced::Unsaved(why) => Self::Complaint(format!("That was not done: {why}.")),
+        }
+    }
+}
+
+/// What an agent knows before it looks anything up.
+pub(crate) struct Known {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) archived: usize,
+    pub(crate) remembered: usize,
+}
+
+impl Toolbox {
+    /// Reads what goes into every prompt.
+    pub(crate) async fn known(&self, agent: AgentId) -> Result<Known, String> {
+        let known = self.read(move |store| {
+            Ok(Known { blocks: store.blocks(&agent)?, archived: store.archival_count(&agent)?, remembered: store.recall_count(&agent)? })
+        });
+        known.await.map_err(|_| "the agent's memory cannot be read".to_owned())
+    }
+
+    /// Checks a call's arguments and runs it.
+    pub(crate) async fn run(&self, name: &str, args: &Map<String, Value>, desk: Desk<'_>) -> Result<String, ToolFault> {
+        let Some(tool) = Tool::named(name) else {
+            let known: Vec<&str> = Tool::of(desk.style).map(Tool::name).collect();
+            return Err(ToolFault::Complaint(format!("There is no tool `{}`. There are: {}.", name.escape_debug(), known.join(", "))));
+        };
+        let args = Arguments::check(tool, args).map_err(ToolFault::Complaint)?;
+        let agent = desk.turn.agent.id.clone();
+        match tool {
+            Tool::SendMessage => self.send_message(args.text("message"), desk).await,
+            Tool::CoreMemoryAppend => {
+                let change = Change::Append(args.text("content").to_owned());
+                self.memory.edit(agent, args.text("name").to_owned(), change, desk.turn.interface.clone()).await
+            }
+            Tool::CoreMemoryReplace => {
+                let change = Change::Replace(args.text("old_content").to_owned(), args.text("new_content").to_owned());
+                self.memory.edit(agent, args.text("name").to_owned(), change, desk.turn.interface.clone()).await
+            }
+            Tool::ConversationSearch => self.conversation_search(args.text("query"), args.whole("page"), &desk).await,
+            Tool::ConversationSearchDate => {
+                self.conversation_search_date(args.text("start_date"), args.text("end_date"), args.whole("page"), &desk).await
+            }
+            Tool::ArchivalMemoryInsert => self.archival_memory_insert(agent, args.text("content")).await,
+            Tool::ArchivalMemorySearch => self.archival_memory_search(agent, args.text("query"), args.whole("page")).await,
+            Tool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
+            Tool::Calculator => calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint),
+            Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone")).map_err(ToolFault::Complaint),
+        }
+    }
+
+    async fn send_message(&self, message: &str, desk: Desk<'_>) -> Result<String, ToolFault> {
+        match desk.spoken {
+            Some(mut writer) if message.starts_with(writer.text()) => {
+                let rest = message.get(writer.text().len()..).unwrap_or_default().to_owned();
+                writer.write(&rest).await?;
+                writer.finish().await?;
+            }
+            // What people saw being said stays said, even if the arguments then named it twice.
+            Some(writer) => {
+                writer.finish().await?;
+            }
+            None if message.is_empty() => {
+                return Err(ToolFault::Complaint("`message` is empty; there is nothing to send.".to_owned()));
+            }
+            None => {
+                desk.turn.interface.assistant_message(message).await?;
+            }
+        }
+        Ok("None".to_owned())
+    }
+
+    /// Reads the store on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
+    ) -> Result<T, ToolFault> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || read(&store))
+            .await
+            .map_err(|_| ToolFault::Silenced(Silenced::Ended))?
+            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+    }
+}
+
+/// There are no heartbeats by the clock here yet, so there is nothing to hold back; the call is
+/// taken, since MemGPT's prompts and clients know it.
+fn pause_heartbeats(minutes: u64) -> Result<String, ToolFault> {
+    if (1..=LONGEST_PAUSE_MINUTES).contains(&minutes) {
+        Ok(format!("No timed heartbeats come for {minutes} minutes."))
+    } else {
+        Err(ToolFault::Complaint(format!("`minutes` is from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}.")))
+    }
+}

@@ -1,0 +1,202 @@
+//! The built-in tools by name, and how they are described to a model.
+
+use serde_json::{Value, json};
+use thoughtwire_proto::Style;
+
+/// A built-in tool. The first eight have the names and parameters that MemGPT gave them
+/// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Says something to the person.
+    SendMessage,
+    /// Adds to a core memory block.
+    CoreMemoryAppend,
+    /// Changes or takes out a part of a core memory block.
+    CoreMemoryReplace,
+    /// Searches everything that was said, by words.
+    ConversationSearch,
+    /// Searches everything that was said, by date.
+    ConversationSearchDate,
+    /// Writes a note.
+    ArchivalMemoryInsert,
+    /// Searches the notes.
+    ArchivalMemorySearch,
+    /// Holds timed heartbeats back.
+    PauseHeartbeats,
+    /// Does arithmetic.
+    Calculator,
+    /// Tells the time.
+    CurrentTime,
+}
+
+/// A tool as a model is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub schema: Value,
+}
+
+/// One argument of a tool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) need: Need,
+    about: &'static str,
+}
+
+/// What an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// A whole number from 0.
+    Whole,
+}
+
+/// Whether an argument may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Required,
+    Optional,
+}
+
+const fn text(name: &'static str, about: &'static str) -> Param {
+    Param { name, kind: Kind::Text, need: Need::Required, about }
+}
+
+const BLOCK: Param = text("name", "The block's name, such as `human` or `persona`.");
+const PAGE: Param =
+    Param { name: "page", kind: Kind::Whole, need: Need::Optional, about: "Which page of the results, from 0; the first if left out." };
+
+impl Tool {
+    const ALL: [Self; 10] = [
+        Self::SendMessage,
+        Self::CoreMemoryAppend,
+        Self::CoreMemoryReplace,
+        Self::ConversationSearch,
+        Self::ConversationSearchDate,
+        Self::ArchivalMemoryInsert,
+        Self::ArchivalMemorySearch,
+        Self::PauseHeartbeats,
+        Self::Calculator,
+        Self::CurrentTime,
+    ];
+
+    /// The tools of a style: who speaks plainly needs no tool to speak.
+    pub fn of(style: Style) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |tool| match style {
+            Style::Native => !matches!(tool, Self::SendMessage | Self::PauseHeartbeats),
+            Style::Memgpt => true,
+        })
+    }
+
+    /// The tool with a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SendMessage => "send_message",
+            Self::CoreMemoryAppend => "core_memory_append",
+            Self::CoreMemoryReplace => "core_memory_replace",
+            Self::ConversationSearch => "conversation_search",
+            Self::ConversationSearchDate => "conversation_search_date",
+            Self::ArchivalMemoryInsert => "archival_memory_insert",
+            Self::ArchivalMemorySearch => "archival_memory_search",
+            Self::PauseHeartbeats => "pause_heartbeats",
+            Self::Calculator => "calculator",
+            Self::CurrentTime => "current_time",
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::SendMessage => "Say something to the person. Nothing else that you write is heard.",
+            Self::CoreMemoryAppend => "Add a line to a block of your core memory.",
+            Self::CoreMemoryReplace => "Change a part of a core memory block, or take it out by replacing it with an empty text.",
+            Self::ConversationSearch => "Look for words in everything that was said, in all your conversations.",
+            Self::ConversationSearchDate => "Look up what was said between two days.",
+            Self::ArchivalMemoryInsert => "Write a note into archival memory. It should make sense to you when you find it by itself.",
+            Self::ArchivalMemorySearch => "Look for words in the notes of your archival memory.",
+            Self::PauseHeartbeats => "Have no heartbeats by the clock for a while. People's messages still reach you.",
+            Self::Calculator => "Work out an arithmetic expression, such as `(12 / 5 + 1) ^ 2`.",
+            Self::CurrentTime => "Tell the date and time of now.",
+        }
+    }
+
+    /// Its arguments, in the order in which they are shown.
+    pub(crate) const fn params(self) -> &'static [Param] {
+        match self {
+            Self::SendMessage => const { &[text("message", "What to say.")] },
+            Self::CoreMemoryAppend => const { &[BLOCK, text("content", "What to add.")] },
+            Self::CoreMemoryReplace => {
+                const {
+                    &[
+                        BLOCK,
+                        text("old_content", "The text to replace, exactly as it stands in the block."),
+                        text("new_content", "What stands there instead; may be empty."),
+                    ]
+                }
+            }
+            Self::ConversationSearch => const { &[text("query", "The words to look for."), PAGE] },
+            Self::ConversationSearchDate => {
+                const { &[text("start_date", "The first day, as YYYY-MM-DD."), text("end_date", "The last day, as YYYY-MM-DD."), PAGE] }
+            }
+            Self::ArchivalMemoryInsert => const { &[text("content", "The note.")] },
+            Self::ArchivalMemorySearch => const { &[text("query", "The words to look for."), PAGE] },
+            Self::PauseHeartbeats => {
+                const { &[Param { name: "minutes", kind: Kind::Whole, need: Need::Required, about: "For how long, up to 360." }] }
+            }
+            Self::Calculator => const { &[text("expression", "Numbers with + - * / % ^, brackets, and functions such as sqrt.")] },
+            Self::CurrentTime => {
+                const {
+                    &[Param {
+                        name: "timezone",
+                        kind: Kind::Text,
+                        need: Need::Optional,
+                        about: "A zone's name, such as `Europe/Berlin`; here if left out.",
+                    }]
+                }
+            }
+        }
+    }
+
+    /// Whether its caller can ask to go on after it, in MemGPT's style.
+    pub(crate) const fn takes_heartbeat(self) -> bool {
+        !matches!(self, Self::SendMessage | Self::PauseHeartbeats)
+    }
+}
+
+impl ToolSpec {
+    /// Describes a built-in tool for a style.
+    #[must_use]
+    pub fn new(tool: Tool, style: Style) -> Self {
+        let mut properties = serde_json::Map::new();
+        let mut required = Vec::new();
+        for param in tool.params() {
+            let kind = match param.kind {
+                Kind::Text => json!({"type": "string", "description": param.about}),
+                Kind::Whole => json!({"type": "integer", "minimum": 0, "description": param.about}),
+            };
+            properties.insert(param.name.to_owned(), kind);
+            if param.need == Need::Required {
+                required.push(param.name);
+            }
+        }
+        if style == Style::Memgpt && tool.takes_heartbeat() {
+            let about = "True to see the result and go on; false to end your turn with this call.";
+            properties.insert("request_heartbeat".to_owned(), json!({"type": "boolean", "description": about}));
+            required.push("request_heartbeat");
+        }
+        let schema = json!({"type": "object", "properties": properties, "required": required});
+        Self { name: tool.name().to_owned(), description: tool.description().to_owned(), schema }
+    }
+}

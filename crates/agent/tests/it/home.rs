@@ -1,0 +1,242 @@
+//! A hub and a store in a folder of their own, and a model that says what it is told to.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde_json::Value;
+use thoughtwire_agent::{AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers};
+use thoughtwire_hub::{Hub, HubOptions, now};
+use thoughtwire_proto::{
+    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId, Start, StreamKind, Style, ToolStatus, Usage,
+    UserId,
+};
+use thoughtwire_store::Store;
+use tokio::sync::Notify;
+
+/// Longer than any turn here takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Home {
+    pub(crate) hub: Hub,
+    pub(crate) user: UserId,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// What a turn brought.
+pub(crate) struct Told {
+    pub(crate) records: Vec<Record>,
+    pub(crate) deltas: Vec<(StreamKind, String)>,
+    pub(crate) statuses: Vec<String>,
+}
+
+pub(crate) fn options(model: &str) -> AgentOptions {
+    AgentOptions::new(model, Providers::default())
+}
+
+impl Home {
+    pub(crate) fn new(options: AgentOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut home = Self::open(dir.path(), options);
+        home._dir = Some(dir);
+        home
+    }
+
+    pub(crate) fn open(dir: &Path, options: AgentOptions) -> Self {
+        let store = Arc::new(Store::open(dir, now()).unwrap());
+        let agent = MemoryAgent::new(Arc::clone(&store), options);
+        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: None }
+    }
+
+    pub(crate) fn scripted(script: &Arc<Script>, options: AgentOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), now()).unwrap());
+        let agent = MemoryAgent::with_model(Arc::clone(&store), options, Arc::clone(script) as Arc<dyn Model>);
+        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: Some(dir) }
+    }
+
+    /// Stops the hub and lets go of the store, as a planned stop does.
+    pub(crate) async fn close(self) {
+        self.hub.stop(Duration::from_secs(5)).await;
+        let store = Arc::clone(self.hub.store());
+        tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    }
+
+    pub(crate) async fn agent(&self, name: &str, style: Style) -> (AgentId, SessionId) {
+        self.create(AgentSpec { name: name.to_owned(), style: Some(style), ..AgentSpec::default() }).await
+    }
+
+    pub(crate) async fn create(&self, spec: AgentSpec) -> (AgentId, SessionId) {
+        let Answer::Agent(profile) = self.execute(Command::CreateAgent(spec)).await else { panic!("no agent") };
+        (profile.id, profile.main_session)
+    }
+
+    pub(crate) async fn session(&self, agent: &str) -> SessionId {
+        let command = Command::CreateSession { agent: agent.to_owned(), title: None, instructions: None, history: Vec::new() };
+        let Answer::Session(session) = self.execute(command).await else { panic!("no session") };
+        session
+    }
+
+    pub(crate) async fn execute(&self, command: Command) -> Answer {
+        self.hub.execute(&self.user, None, Request { id: None, command }).await.unwrap()
+    }
+
+    pub(crate) async fn send(&self, session: &SessionId, text: &str, policy: Policy) {
+        self.execute(Command::Send { session: session.clone(), text: text.to_owned(), attachments: Vec::new(), policy }).await;
+    }
+
+    /// Says something and listens until the turn has ended.
+    pub(crate) async fn say(&self, session: &SessionId, text: &str) -> Told {
+        self.listen(session, |_| false, self.send(session, text, Policy::Queue)).await
+    }
+
+    /// Does something while listening, until a turn has ended, or earlier.
+    pub(crate) async fn listen(&self, session: &SessionId, until: impl Fn(&Emission) -> bool, act: impl Future<Output = ()>) -> Told {
+        let wake = Arc::new(Notify::new());
+        let (_, mut subscription) = self.hub.attach(&self.user, session, Start::Head, Arc::clone(&wake), true).await.unwrap();
+        // Only who has caught up is sure to see every delta.
+        while subscription.has_news() {
+            subscription.next().await.unwrap();
+        }
+        act.await;
+        let mut told = Told { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
+        let listening = async {
+            loop {
+                while subscription.has_news() {
+                    for entry in subscription.next().await.unwrap().entries {
+                        let emission = &entry.emitted().emission;
+                        let done = until(emission);
+                        if told.take(emission) || done {
+                            return;
+                        }
+                    }
+                }
+                wake.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listening).await.expect("the turn does not end");
+        told
+    }
+
+    pub(crate) fn block(&self, agent: &AgentId, label: &str) -> String {
+        let blocks = self.hub.store().blocks(agent).unwrap();
+        blocks.into_iter().find(|block| block.label == label).unwrap().text
+    }
+}
+
+impl Told {
+    /// Takes an emission; true when the turn has ended.
+    fn take(&mut self, emission: &Emission) -> bool {
+        match emission {
+            Emission::Record(record) => {
+                self.records.push(record.clone());
+                matches!(record.event, Event::TurnEnded { .. })
+            }
+            Emission::Delta(delta) => {
+                self.deltas.push((delta.kind, delta.text.clone()));
+                false
+            }
+            Emission::Status { text, .. } => {
+                self.statuses.push(text.clone());
+                false
+            }
+            Emission::Partial(_) | Emission::Presence { .. } => false,
+        }
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<&str> {
+        self.records.iter().map(|record| record.event.kind()).collect()
+    }
+
+    /// All that was said, as one text.
+    pub(crate) fn message(&self) -> String {
+        let texts = self
+            .records
+            .iter()
+            .filter_map(|record| if let Event::Message { text, .. } = &record.event { Some(text.as_str()) } else { None });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn thought(&self) -> String {
+        let texts = self
+            .records
+            .iter()
+            .filter_map(|record| if let Event::Thought { text, .. } = &record.event { Some(text.as_str()) } else { None });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The names of the tools that were called.
+    pub(crate) fn called(&self) -> Vec<&str> {
+        let names = self
+            .records
+            .iter()
+            .filter_map(|record| if let Event::ToolCalled { name, .. } = &record.event { Some(name.as_str()) } else { None });
+        names.collect()
+    }
+
+    /// What the calls came back with.
+    pub(crate) fn returned(&self) -> Vec<(ToolStatus, &str)> {
+        let results = self.records.iter().filter_map(|record| {
+            if let Event::ToolReturned { status, text, .. } = &record.event { Some((*status, text.as_str())) } else { None }
+        });
+        results.collect()
+    }
+
+    pub(crate) fn streamed(&self, kind: StreamKind) -> Vec<&str> {
+        self.deltas.iter().filter(|(of, _)| *of == kind).map(|(_, text)| text.as_str()).collect()
+    }
+
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.records.iter().find_map(|record| if let Event::Usage(usage) = record.event { Some(usage) } else { None })
+    }
+
+    /// How the turn ended: outcome, code and reason.
+    pub(crate) fn end(&self) -> (String, String, String) {
+        let Event::TurnEnded { outcome, code, reason, .. } = &self.records.last().unwrap().event else { panic!("no end") };
+        (format!("{outcome:?}"), code.clone().unwrap_or_default(), reason.clone().unwrap_or_default())
+    }
+}
+
+/// A model that replies what it was told to, and keeps what it was asked.
+#[derive(Default)]
+pub(crate) struct Script {
+    replies: Mutex<VecDeque<Vec<Result<Piece, ModelError>>>>,
+    prompts: Mutex<Vec<Arc<Prompt>>>,
+}
+
+impl Script {
+    pub(crate) fn new(replies: impl IntoIterator<Item = Vec<Piece>>) -> Arc<Self> {
+        let replies = replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
+        Arc::new(Self { replies: Mutex::new(replies), prompts: Mutex::default() })
+    }
+
+    pub(crate) fn of_results(replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>) -> Arc<Self> {
+        Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), prompts: Mutex::default() })
+    }
+
+    pub(crate) fn prompts(&self) -> Vec<Arc<Prompt>> {
+        self.prompts.lock().unwrap().clone()
+    }
+}
+
+impl Model for Script {
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+        self.prompts.lock().unwrap().push(prompt);
+        stream::iter(self.replies.lock().unwrap().pop_front().unwrap_or_default()).boxed()
+    }
+}
+
+pub(crate) fn done() -> Piece {
+    Piece::Done(Done { usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None }, last: None })
+}
+
+pub(crate) fn text(words: &str) -> Vec<Piece> {
+    vec![Piece::Message(words.to_owned()), done()]
+}
+
+pub(crate) fn call(name: &str, args: &Value) -> Vec<Piece> {
+    vec![Piece::Call { index: 0, name: name.to_owned(), provider_id: None }, Piece::Args { index: 0, json: args.to_string() }, done()]
+}

@@ -1,0 +1,16 @@
+//! The memory agent with a real hub and store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails; clippy's exemption for tests does not reach their helpers"
+)]
+
+mod home;
+mod load;
+mod memory;
+mod models;
+mod offline;
+mod openai;
+mod steps;

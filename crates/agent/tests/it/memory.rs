@@ -1,0 +1,192 @@
+//! The eight tools of MemGPT and the two of ours, driven by a script.
+
+use serde_json::{Value, json};
+use thoughtwire_proto::{Event, Style, ToolStatus};
+
+use crate::home::{Home, Script, call, options, text};
+
+/// Calls a tool in a native turn and gives back what it returned.
+async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
+    let script = Script::new([call(name, args), text("Done.")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "do it").await;
+    assert_eq!(told.end().0, "Completed", "{:?}", told.end());
+    let (status, text) = told.returned()[0];
+    (status, text.to_owned())
+}
+
+#[tokio::test]
+async fn complaints_say_what_was_wrong_and_what_to_do() {
+    let cases: [(&str, Value, &str); 22] = [
+        ("send_message", json!({"message": ""}), "`message` is empty"),
+        ("send_message", json!({"text": "hi"}), "send_message needs `message`, a text"),
+        ("core_memory_append", json!({"name": "human"}), "core_memory_append needs `content`, a text"),
+        ("core_memory_append", json!({"name": "human", "content": 7}), "`content` of core_memory_append is a text, not 7"),
+        ("core_memory_append", json!({"name": "humans", "content": "x"}), "There is no memory block `humans`. There are: "),
+        ("core_memory_append", json!({"name": "human", "content": " "}), "`content` is empty"),
+        ("core_memory_append", json!({"name": "human", "content": "x".repeat(100_000)}), "more do not fit. Shorten it"),
+        (
+            "core_memory_replace",
+            json!({"name": "human", "old_content": "never said", "new_content": ""}),
+            "does not contain \"never said\" word for word",
+        ),
+        ("core_memory_replace", json!({"name": "human", "old_content": "", "new_content": "x"}), "`old_content` is empty"),
+        ("conversation_search", json!({"query": ""}), "`query` is empty"),
+        (
+            "conversation_search",
+            json!({"query": "tea", "page": "two"}),
+            "`page` of conversation_search is a whole number from 0, not \"two\"",
+        ),
+        ("conversation_search", json!({"query": "tea", "page": 18_446_744_073_709_551_615_u64}), "There is no page"),
+        ("conversation_search_date", json!({"start_date": "yesterday", "end_date": "2026-01-01"}), "`start_date` is a day as in"),
+        ("conversation_search_date", json!({"start_date": "2026-01-02", "end_date": "2026-01-01"}), "lies before"),
+        ("archival_memory_insert", json!({"content": ""}), "`content` is empty"),
+        ("archival_memory_search", json!({}), "archival_memory_search needs `query`"),
+        ("pause_heartbeats", json!({"minutes": 0}), "from 1 to 360, not 0"),
+        ("pause_heartbeats", json!({"minutes": 361}), "from 1 to 360, not 361"),
+        ("calculator", json!({"expression": "7 apples"}), "cannot be worked out"),
+        ("calculator", json!({"expression": "1/0"}), "divides by zero"),
+        ("calculator", json!({"expression": "(".repeat(501)}), "at most 500"),
+        ("current_time", json!({"timezone": "Mars/Olympus"}), "There is no time zone `Mars/Olympus`"),
+    ];
+    for (name, args, complaint) in cases {
+        let (status, text) = returned(name, &args).await;
+        assert_eq!(status, ToolStatus::Error, "{name}({args}): {text}");
+        assert!(text.contains(complaint), "{name}({args}): {text}");
+    }
+}
+
+#[tokio::test]
+async fn results_are_written_for_reading() {
+    let cases: [(&str, Value, &str); 14] = [
+        ("core_memory_append", json!({"name": "human", "content": "She likes tea."}), "`human` is changed; it has "),
+        ("conversation_search", json!({"query": "unheard-of"}), "No results."),
+        ("archival_memory_search", json!({"query": "\"AND (", "page": "0"}), "No results."),
+        ("archival_memory_insert", json!({"content": "a note"}), "The note is in archival memory."),
+        ("pause_heartbeats", json!({"minutes": 5.0}), "No timed heartbeats come for 5 minutes."),
+        ("calculator", json!({"expression": "2^10 - 24"}), "1000"),
+        ("calculator", json!({"expression": "(".repeat(240) + "1" + &")".repeat(240)}), "1"),
+        ("calculator", json!({"expression": "sqrt(2) * sqrt(2)"}), "2"),
+        ("calculator", json!({"expression": "7 % 4"}), "3"),
+        ("calculator", json!({"expression": "2 * 10 % 4 + 7 % 6 / 2"}), "0.5"),
+        ("calculator", json!({"expression": "8 / 2 * 4 - 1 - 1"}), "14"),
+        ("calculator", json!({"expression": "(2 + 3) × 4 ÷ 2"}), "10"),
+        ("calculator", json!({"expression": "10^300 * 10"}), "e301"),
+        ("current_time", json!({"timezone": "UTC"}), "UTC+00:00"),
+    ];
+    for (name, args, expected) in cases {
+        let (status, text) = returned(name, &args).await;
+        assert_eq!(status, ToolStatus::Success, "{name}({args}): {text}");
+        let fits = if name == "calculator" { text.ends_with(expected) } else { text.contains(expected) };
+        assert!(fits, "{name}({args}): {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
+    let append = json!({"name": "human", "content": "She likes tea."});
+    let replace = json!({"name": "human", "old_content": "tea", "new_content": "coffee"});
+    let script = Script::new([call("core_memory_append", &append), call("core_memory_replace", &replace), text("Noted.")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (agent, session) = home.agent("tess", Style::Native).await;
+    let before = home.block(&agent, "human");
+    let told = home.say(&session, "I like tea. No, coffee.").await;
+    assert_eq!(
+        told.kinds(),
+        [
+            "user_message",
+            "turn_started",
+            "tool_called",
+            "memory_edited",
+            "tool_returned",
+            "tool_called",
+            "memory_edited",
+            "tool_returned",
+            "usage",
+            "message",
+            "turn_ended"
+        ]
+    );
+    let edits: Vec<_> = told
+        .records
+        .iter()
+        .filter_map(|record| {
+            if let Event::MemoryEdited { block, before, after, by } = &record.event { Some((block, before, after, by)) } else { None }
+        })
+        .collect();
+    assert_eq!((edits[0].0.as_str(), edits[0].1, edits[0].3.as_str()), ("human", &before, "agent"));
+    assert_eq!(edits[1].1, edits[0].2);
+    assert!(edits[1].2.ends_with("She likes coffee."));
+    assert_eq!(&home.block(&agent, "human"), edits[1].2);
+    let systems: Vec<bool> = script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
+    assert_eq!(systems, [false, true, false]);
+}
+
+#[tokio::test]
+async fn a_full_block_says_by_how_much() {
+    let fill = |home: &Home, agent| {
+        let blocks = home.hub.store().blocks(agent).unwrap();
+        let human = blocks.iter().find(|block| block.label == "human").unwrap();
+        (human.limit, human.text.chars().count())
+    };
+    let probe = Home::new(options("offline"));
+    let (agent, _) = probe.agent("tess", Style::Native).await;
+    let (limit, used) = fill(&probe, &agent);
+    let break_ = usize::from(used > 0);
+    let almost = json!({"name": "human", "content": "ä".repeat(limit - used - break_ - 10)});
+    let more = json!({"name": "human", "content": "y".repeat(20)});
+    let script = Script::new([call("core_memory_append", &almost), call("core_memory_append", &more), text("It is full.")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (agent, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "fill up").await;
+    let results = told.returned();
+    assert_eq!((results[0].0, results[1].0), (ToolStatus::Success, ToolStatus::Error), "{results:?}");
+    assert!(results[1].1.contains("21 more do not fit"), "{}", results[1].1);
+    assert_eq!(fill(&home, &agent).1, limit - 10);
+}
+
+#[tokio::test]
+async fn edits_from_many_sessions_lose_nothing() {
+    let replies =
+        (0..20).flat_map(|n| [call("core_memory_append", &json!({"name": "human", "content": format!("fact {n}.")})), text("Noted.")]);
+    let script = Script::new(replies);
+    let home = Home::scripted(&script, options("offline"));
+    let (agent, _) = home.agent("tess", Style::Native).await;
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(home.session("tess").await);
+    }
+    // Whichever turn gets which reply: each text ends one turn, and there are as many texts as turns.
+    let run = |session| {
+        let home = &home;
+        async move {
+            for _ in 0..5 {
+                home.say(session, "go on").await;
+            }
+        }
+    };
+    futures::future::join_all(sessions.iter().map(run)).await;
+    let human = home.block(&agent, "human");
+    let kept = (0..20).filter(|n| human.lines().any(|line| line == format!("fact {n}."))).count();
+    assert_eq!(kept, 20, "{human}");
+}
+
+#[tokio::test]
+async fn searches_page_and_leave_the_question_out() {
+    let home = Home::new(options("offline"));
+    let (agent, session) = home.agent("tess", Style::Native).await;
+    for n in 0..7 {
+        home.say(&session, &format!("say: parrot number {n}")).await;
+        home.hub.store().archival_insert(&agent, &format!("parrot note {n}"), thoughtwire_hub::now()).await.unwrap();
+    }
+    let today = thoughtwire_hub::now().to_string();
+    let day = today.get(..10).unwrap();
+    let told = home.say(&session, &format!("what did I say on {day}?")).await;
+    assert!(told.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"), "{:?}", told.returned());
+    assert!(told.message().contains("user: say: parrot number 0"), "{}", told.message());
+    let told = home.say(&session, "what did I say about parrots and nothing else, parrot?").await;
+    assert!(!told.returned()[0].1.contains("what did I say about"), "{:?}", told.returned());
+    let note = home.say(&session, "what do you know about note?").await;
+    assert!(note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"), "{:?}", note.returned());
+}

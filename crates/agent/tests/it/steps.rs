@@ -1,0 +1,227 @@
+//! The step loop: heartbeats, limits, faults and what goes into the prompt.
+
+use std::time::Duration;
+
+use serde_json::json;
+use thoughtwire_agent::{AgentOptions, Chat, Done, ModelError, Piece};
+use thoughtwire_proto::{AgentSpec, Answer, Command, Event, HistoryEntry, Role, StreamKind, Style, ToolStatus};
+
+use crate::home::{Home, Script, call, done, options, text};
+
+#[tokio::test]
+async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() {
+    let sum = |heartbeat| call("calculator", &json!({"expression": "1+1", "request_heartbeat": heartbeat}));
+    let failing = call("calculator", &json!({"expression": "1/0", "request_heartbeat": false}));
+    let goodbye = call("send_message", &json!({"message": "Bye."}));
+    let cases = [
+        (vec![sum(false)], 1),
+        (vec![sum(true), goodbye.clone()], 2),
+        (vec![failing, goodbye.clone()], 2),
+        (vec![goodbye], 1),
+        (vec![text("…")], 1),
+    ];
+    for (replies, steps) in cases {
+        let script = Script::new(replies.clone());
+        let home = Home::scripted(&script, options("offline"));
+        let (_, session) = home.agent("tess", Style::Memgpt).await;
+        let told = home.say(&session, "go").await;
+        assert_eq!(told.end().0, "Completed", "{replies:?}: {:?}", told.end());
+        assert_eq!(script.prompts().len(), steps, "{replies:?}");
+    }
+}
+
+#[tokio::test]
+async fn natively_every_result_goes_back() {
+    let script = Script::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "6*7?").await;
+    assert_eq!(told.message(), "It is 42.");
+    let usage = told.usage().unwrap();
+    assert_eq!((usage.input_tokens, usage.output_tokens), (20, 4));
+    let prompts = script.prompts();
+    let last = prompts[1].chat.last().unwrap();
+    assert!(matches!(last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"), "{last:?}");
+    let names: Vec<&str> = prompts[0].tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert!(!names.contains(&"send_message") && names.contains(&"core_memory_append"), "{names:?}");
+}
+
+#[tokio::test]
+async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
+    let script = Script::new([text("hm")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Memgpt).await;
+    home.say(&session, "go").await;
+    let prompts = script.prompts();
+    let offered: Vec<(String, Vec<String>)> = prompts[0]
+        .tools
+        .iter()
+        .map(|tool| (tool.name.clone(), tool.schema["properties"].as_object().unwrap().keys().cloned().collect()))
+        .collect();
+    let expected: [(&str, &[&str]); 10] = [
+        ("send_message", &["message"]),
+        ("core_memory_append", &["name", "content", "request_heartbeat"]),
+        ("core_memory_replace", &["name", "old_content", "new_content", "request_heartbeat"]),
+        ("conversation_search", &["query", "page", "request_heartbeat"]),
+        ("conversation_search_date", &["start_date", "end_date", "page", "request_heartbeat"]),
+        ("archival_memory_insert", &["content", "request_heartbeat"]),
+        ("archival_memory_search", &["query", "page", "request_heartbeat"]),
+        ("pause_heartbeats", &["minutes"]),
+        ("calculator", &["expression", "request_heartbeat"]),
+        ("current_time", &["timezone", "request_heartbeat"]),
+    ];
+    for ((name, params), (expected_name, expected_params)) in offered.iter().zip(expected) {
+        assert_eq!((name.as_str(), params.iter().map(String::as_str).collect::<Vec<_>>().as_slice()), (expected_name, expected_params));
+    }
+    assert_eq!(offered.len(), expected.len());
+}
+
+#[tokio::test]
+async fn a_turn_without_end_is_stopped_with_a_sentence() {
+    let sum = || call("calculator", &json!({"expression": "1+1"}));
+    let script = Script::new((0..10).map(|_| sum()));
+    let home = Home::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") });
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "go").await;
+    let (outcome, code, reason) = told.end();
+    assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "step_limit"));
+    assert!(reason.contains("3 steps"), "{reason}");
+    assert_eq!(told.usage().unwrap().input_tokens, 30, "what was spent is told all the same");
+}
+
+#[tokio::test]
+async fn bad_calls_come_back_as_complaints() {
+    let begin = |name: &str| Piece::Call { index: 0, name: name.to_owned(), provider_id: None };
+    let args = |json: &str| Piece::Args { index: 0, json: json.to_owned() };
+    for (pieces, complaint) in [
+        (vec![begin("calculator"), args("{\"expression\": "), done()], "are not a JSON object"),
+        (vec![begin("calculator"), args("[1]"), done()], "are not a JSON object"),
+        (vec![begin("calculator"), done()], "calculator needs `expression`"),
+        (vec![begin("rm"), args("{}"), done()], "There is no tool `rm`. There are: core_memory_append"),
+    ] {
+        let script = Script::new([pieces, text("Sorry.")]);
+        let home = Home::scripted(&script, options("offline"));
+        let (_, session) = home.agent("tess", Style::Native).await;
+        let told = home.say(&session, "go").await;
+        let (status, text) = told.returned()[0];
+        assert!(status == ToolStatus::Error && text.contains(complaint), "{text}");
+        assert_eq!(told.message(), "Sorry.");
+    }
+}
+
+#[tokio::test]
+async fn a_sent_message_is_streamed_out_of_its_arguments() {
+    let json = json!({"message": "Tea \u{1F375}, \"please\"\nnow\u{0}"}).to_string().replace('\u{1F375}', "\\ud83c\\udf75");
+    for size in 1..=json.len() {
+        let mut pieces = vec![Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None }];
+        pieces.extend(json.as_bytes().chunks(size).map(|chunk| Piece::Args { index: 0, json: String::from_utf8(chunk.to_vec()).unwrap() }));
+        pieces.push(done());
+        let script = Script::new([pieces]);
+        let home = Home::scripted(&script, options("offline"));
+        let (_, session) = home.agent("tess", Style::Memgpt).await;
+        let told = home.say(&session, "go").await;
+        assert_eq!(told.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
+        assert_eq!(told.streamed(StreamKind::Message).concat(), told.message(), "pieces of {size}");
+        assert_eq!(told.kinds(), ["user_message", "turn_started", "tool_called", "message", "tool_returned", "usage", "turn_ended"]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_behind_other_keys_is_said_whole() {
+    let json = r#"{"mood": "warm", "message": "Tea?"}"#;
+    let pieces = vec![
+        Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None },
+        Piece::Args { index: 0, json: json.to_owned() },
+        done(),
+    ];
+    let home = Home::scripted(&Script::new([pieces]), options("offline"));
+    let (_, session) = home.agent("tess", Style::Memgpt).await;
+    assert_eq!(home.say(&session, "go").await.message(), "Tea?");
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
+    let script = Script::of_results([vec![Ok(Piece::Thought("Hm.".to_owned())), Ok(Piece::Message("Once upon".to_owned()))]]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "a story").await;
+    assert_eq!((told.end().0.as_str(), told.end().1.as_str()), ("Failed", "model_cut"));
+    let part = told
+        .records
+        .iter()
+        .find_map(|record| if let Event::Message { text, complete, .. } = &record.event { Some((text.as_str(), *complete)) } else { None });
+    assert_eq!(part, Some(("Once upon", false)));
+}
+
+#[tokio::test]
+async fn a_busy_model_is_asked_again_until_it_has_spoken() {
+    let busy = || Err(ModelError::Busy { reason: "too busy".to_owned(), retry_after: Some(Duration::from_millis(1)) });
+    let script = Script::of_results([vec![busy()], vec![busy()], text("At last.").into_iter().map(Ok).collect()]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "go").await;
+    assert_eq!(told.message(), "At last.");
+    assert_eq!(told.statuses.len(), 2, "{:?}", told.statuses);
+
+    let script = Script::of_results([vec![Ok(Piece::Message("Well".to_owned())), busy()], text("never").into_iter().map(Ok).collect()]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "go").await;
+    assert_eq!((told.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
+}
+
+#[tokio::test]
+async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
+    let script = Script::new([call("calculator", &json!({"expression": "1+1"})), text("Two."), text("Yes.")]);
+    let home = Home::scripted(&script, options("offline"));
+    home.create(AgentSpec {
+        name: "tess".to_owned(),
+        persona: Some("I am a pirate.".to_owned()),
+        style: Some(Style::Native),
+        ..AgentSpec::default()
+    })
+    .await;
+    let history =
+        vec![HistoryEntry { role: Role::User, text: "Ahoy".to_owned() }, HistoryEntry { role: Role::Assistant, text: "Arr".to_owned() }];
+    let command = Command::CreateSession { agent: "tess".to_owned(), title: None, instructions: Some("Rhyme.".to_owned()), history };
+    let Answer::Session(session) = home.execute(command).await else { panic!("no session") };
+    home.say(&session, "1+1?").await;
+    home.say(&session, "Sure?").await;
+    let prompts = script.prompts();
+    let prompt = &prompts[2];
+    assert!(prompt.system.contains("I am a pirate.") && prompt.system.contains("Rhyme."), "{}", prompt.system);
+    let words: Vec<String> = prompt
+        .chat
+        .iter()
+        .map(|entry| match entry {
+            Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => text.clone(),
+            Chat::Called { name, .. } => name.clone(),
+        })
+        .collect();
+    assert_eq!(words, ["Ahoy", "Arr", "1+1?", "calculator", "2", "Two.", "Sure?"]);
+    assert_eq!(prompt.turn_from, 6);
+}
+
+#[tokio::test]
+async fn the_oldest_turns_are_left_out_when_there_is_no_room() {
+    let script = Script::new((0..6).map(|n| text(&format!("answer {n} {}", "x".repeat(400)))));
+    let home = Home::scripted(&script, AgentOptions { context_tokens: 300, ..options("offline") });
+    let (_, session) = home.agent("tess", Style::Native).await;
+    for n in 0..6 {
+        home.say(&session, &format!("question {n}")).await;
+    }
+    let prompts = script.prompts();
+    let chat = &prompts[5].chat;
+    assert!(matches!(&chat[0], Chat::User(text) if text == "question 3"), "{chat:?}");
+    assert_eq!(chat.len(), 5);
+}
+
+#[tokio::test]
+async fn a_last_whole_message_goes_out_with_the_end() {
+    let script = Script::new([vec![Piece::Whole("one".to_owned()), Piece::Done(Done { last: Some("two".to_owned()), ..Done::default() })]]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Memgpt).await;
+    let told = home.say(&session, "go").await;
+    assert_eq!(told.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
+    assert!(told.deltas.is_empty());
+}
