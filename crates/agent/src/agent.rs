@@ -17,7 +17,7 @@ use crate::tools::{Tool, Toolbox};
 pub struct MemoryAgent {
     toolbox: Arc<Toolbox>,
     minds: Minds,
-    options: Arc<Limits>,
+    limits: Limits,
     default_model: String,
 }
 
@@ -87,7 +87,7 @@ impl MemoryAgent {
     fn with_minds(store: Arc<Store>, options: AgentOptions, minds: Minds) -> Self {
         let AgentOptions { default_model, providers: _, clock, max_steps, retries, context_tokens } = options;
         let toolbox = Arc::new(Toolbox { memory: CoreMemory::new(Arc::clone(&store)), store, clock });
-        Self { toolbox, minds, default_model, options: Arc::new(Limits { max_steps, retries, context_tokens, clock }) }
+        Self { toolbox, minds, default_model, limits: Limits { max_steps, retries, context_tokens, clock } }
     }
 
     fn model(&self, turn: &Turn) -> Result<Arc<dyn Model>, AgentError> {
@@ -104,8 +104,8 @@ impl MemoryAgent {
 impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let model = self.model(&turn);
-        let (toolbox, limits) = (Arc::clone(&self.toolbox), Arc::clone(&self.options));
-        async move { Steps::new(turn, model?, toolbox, *limits).run().await }.boxed()
+        let (toolbox, limits) = (Arc::clone(&self.toolbox), self.limits);
+        async move { Steps::new(turn, model?, toolbox, limits).run().await }.boxed()
     }
 
     fn tools(&self) -> Vec<String> {

@@ -65,6 +65,40 @@ pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
     if attachments.is_empty() { Chat::User(text.to_owned()) } else { Chat::User(format!("{text}\n[attached: {}]", attachments.join(", "))) }
 }
 
+/// About how many tokens records make in a prompt.
+pub(crate) fn tokens(records: &[Record]) -> usize {
+    chat(records).iter().map(Chat::tokens).sum()
+}
+
+/// Shortens what by itself would leave too little room for the rest.
+pub(crate) fn clip(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
+    for entry in &mut chat {
+        match entry {
+            Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
+                shorten(text, tokens);
+            }
+            Chat::Called { args, .. } => {
+                for value in args.values_mut() {
+                    if let serde_json::Value::String(text) = value {
+                        shorten(text, tokens);
+                    }
+                }
+            }
+        }
+    }
+    chat
+}
+
+fn shorten(text: &mut String, tokens: usize) {
+    let most = tokens.saturating_mul(4);
+    if text.len() > most {
+        let at = text.floor_char_boundary(most);
+        let left_out = text.len() - at;
+        text.truncate(at);
+        text.push_str(&format!("… [{left_out} bytes left out here]"));
+    }
+}
+
 /// Drops the oldest turns until the rest fits.
 pub(crate) fn fit(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
     let mut left: usize = chat.iter().map(Chat::tokens).sum();

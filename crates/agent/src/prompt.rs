@@ -104,10 +104,6 @@ impl Brief<'_> {
             Style::Memgpt => SPEAKING_BY_TOOL,
         });
         text.push_str(MEMORY);
-        text.push_str(&format!(
-            "\nIt is {}. Recall memory holds {} messages from all your conversations, archival memory {} notes.\n",
-            self.now, self.remembered, self.archived
-        ));
         for block in self.blocks {
             let used = block.text.chars().count();
             let Block { label, text: words, limit, description } = block;
@@ -116,6 +112,11 @@ impl Brief<'_> {
         if let Some(instructions) = self.instructions.filter(|instructions| !instructions.trim().is_empty()) {
             text.push_str(&format!("\nFor this conversation you were asked to keep to this:\n{instructions}\n"));
         }
+        // What changes most stands last: providers cache prompts by their beginning.
+        text.push_str(&format!(
+            "\nIt is {}. Recall memory holds {} messages from all your conversations, archival memory {} notes.\n",
+            self.now, self.remembered, self.archived
+        ));
         text
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Final, Finish, Input, Turn};
-use thoughtwire_proto::{Event, Seq, Style, Timestamp, ToolStatus, Usage};
+use thoughtwire_proto::{Event, Record, Seq, Style, Timestamp, ToolStatus, Usage};
 
 use crate::agent::Limits;
 use crate::history;
@@ -12,8 +12,9 @@ use crate::prompt::{Brief, Chat, Prompt};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
 use crate::tools::{Desk, Tool, ToolFault, ToolSpec, Toolbox};
 
-/// How many records of the past are read for a prompt.
-const PAST_RECORDS: usize = 1_000;
+/// How many records of the past are read at once for a prompt, and in all.
+const PAGE_OF_RECORDS: usize = 100;
+const MOST_RECORDS: usize = 1_000;
 
 /// One turn's run.
 pub(crate) struct Steps {
@@ -87,14 +88,29 @@ impl Steps {
 
     /// Reads the conversation so far and puts the input behind it.
     async fn remember(&mut self) -> Result<(), AgentError> {
-        let records = self.turn.history(PAST_RECORDS).await?;
+        let records = self.past().await?;
         let asked = |event: &Event| matches!(event, Event::UserMessage { item, .. } if *item == self.turn.input.item);
         self.asked = records.iter().rev().find(|record| asked(&record.event)).map(|record| (record.seq, record.at));
-        self.chat = history::fit(history::chat(&records), self.limits.context_tokens);
+        self.chat = history::fit(history::clip(history::chat(&records), self.limits.context_tokens / 4), self.limits.context_tokens);
         self.turn_from = self.chat.len();
         let input = self.turn.input.clone();
         self.hear_inputs(&[input]);
         Ok(())
+    }
+
+    /// Reads back page by page, as far as there may be room in the prompt: records can be large.
+    async fn past(&self) -> Result<Vec<Record>, AgentError> {
+        let mut records = self.turn.history(PAGE_OF_RECORDS).await?;
+        while records.len() < MOST_RECORDS && history::tokens(&records) < self.limits.context_tokens {
+            let Some(first) = records.first() else { break };
+            let mut older = self.turn.records_before(first.seq, PAGE_OF_RECORDS).await?;
+            if older.is_empty() {
+                break;
+            }
+            older.append(&mut records);
+            records = older;
+        }
+        Ok(records)
     }
 
     fn hear_inputs(&mut self, inputs: &[Input]) {

@@ -8,7 +8,7 @@ const STYLES: [Style; 2] = [Style::Native, Style::Memgpt];
 
 #[tokio::test]
 async fn answers_use_the_tools_they_need() {
-    let turns: [(&str, &[&str], &str); 20] = [
+    let turns: [(&str, &[&str], &str); 30] = [
         ("Hello!", &[], "Hello!"),
         ("my name is Ada", &["core_memory_append"], "I will remember that your name is Ada."),
         ("What is my name?", &[], "Your name is Ada."),
@@ -28,6 +28,16 @@ async fn answers_use_the_tools_they_need() {
         ("what is 6*7?", &["calculator"], "6*7 = 42"),
         ("12 / 5 + 1", &["calculator"], "12 / 5 + 1 = 3.4"),
         ("What is 0.1 plus 0.2?", &["calculator"], "0.1 + 0.2 = 0.3"),
+        ("Could you compute (2.5 + 1.5) * 10 for me?", &["calculator"], "(2.5 + 1.5) * 10 = 40"),
+        ("Dial 555-1234 tonight.", &[], "You say: Dial 555-1234 tonight."),
+        ("how are you?", &[], "I am well"),
+        ("Are you happy with me?", &[], "Am I happy with you?"),
+        ("I play chess and I speak Dutch", &["core_memory_append", "core_memory_append"], "I will remember that you speak Dutch."),
+        ("Do you know what I play?", &[], "You play chess."),
+        ("Please remember to buy milk.", &["core_memory_append"], "I will remember: to buy milk."),
+        ("The meeting with Zoe is at nine.", &[], "You say:"),
+        ("When is the meeting?", &["archival_memory_search", "conversation_search"], "user: The meeting with Zoe is at nine."),
+        ("Can you tell me the time?", &["current_time"], "It is "),
         ("1/0", &["calculator"], "divides by zero"),
         ("What time is it in Europe/Berlin?", &["current_time"], "(Europe/Berlin, UTC+0"),
         ("Who are you?", &[], "not an LLM"),

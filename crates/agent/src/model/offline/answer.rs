@@ -65,7 +65,8 @@ pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>)
 }
 
 fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
-    let kept = |thought: &str| say(thought, &format!("I will remember that {}.", lowered(&words::turned(fact))));
+    let that = if fact.starts_with("to ") { ": " } else { " that " };
+    let kept = |thought: &str| say(thought, &format!("I will remember{that}{}.", lowered(&words::turned(fact))));
     let core = take(results, &[Tool::CoreMemoryAppend], "content", fact)
         .or_else(|| take(results, &[Tool::CoreMemoryReplace], "new_content", fact));
     let note = take(results, &[Tool::ArchivalMemoryInsert], "content", fact);
@@ -121,7 +122,7 @@ fn recall(question: &str, about: &[String], prompt: &Prompt, results: &mut VecDe
         return call("My notes do not say; I look through what was said.", Tool::ConversationSearch, args(&[("query", &query)]));
     };
     let nothing = format!("I do not remember anything about that ({}).", lowered(&words::turned(question)));
-    say("I have looked everywhere.", &found(&heard, &nothing, "I remember this being said:"))
+    say("I have looked everywhere.", &found(&told(heard), &nothing, "I remember you saying:"))
 }
 
 fn said(about: &[String], results: &mut VecDeque<Returned>) -> Next {
@@ -133,7 +134,7 @@ fn said(about: &[String], results: &mut VecDeque<Returned>) -> Next {
         None => call("I look through what was said.", Tool::ConversationSearch, args(&[("query", &query)])),
         Some(heard) => {
             let nothing = format!("I find nothing that was said about {query}.");
-            say("I have looked.", &found(&heard, &nothing, &format!("This was said about {query}:")))
+            say("I have looked.", &found(&told(heard), &nothing, &format!("About {query} you said:")))
         }
     }
 }
@@ -146,6 +147,9 @@ fn reflect(text: &str) -> Next {
         .any(|word| lower.strip_prefix(word).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
     {
         return say("Somebody greets me.", "Hello! Tell me something about yourself, or ask me what I remember.");
+    }
+    if lower.starts_with("how are you") {
+        return say("Somebody asks how I am.", "I am well: everything I was told is still here. And you?");
     }
     if short.ends_with('?') {
         return say("I cannot answer that by myself.", &format!("You ask: {} I do not know; what do you think?", words::turned(&short)));
@@ -166,6 +170,16 @@ fn found(returned: &Returned, nothing: &str, opening: &str) -> String {
     }
     let lines: Vec<&str> = returned.text.lines().filter(|line| line.starts_with("- ")).collect();
     if lines.is_empty() { nothing.to_owned() } else { format!("{opening}\n{}", lines.join("\n")) }
+}
+
+/// Keeps what the person told: my own words and their questions hold the words that were looked for,
+/// but say nothing about them.
+fn told(mut heard: Returned) -> Returned {
+    if heard.status == ToolStatus::Success {
+        let is_told = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
+        heard.text = heard.text.lines().filter(is_told).collect::<Vec<_>>().join("\n");
+    }
+    heard
 }
 
 fn results_in(returned: &Returned) -> bool {
@@ -202,7 +216,10 @@ fn lowered(text: &str) -> String {
     let first_word = text.split_whitespace().next().unwrap_or_default();
     match characters.next() {
         Some(first)
-            if matches!(first_word, "You" | "Your" | "You're" | "You've" | "What" | "Where" | "When" | "Who" | "Do" | "How" | "My") =>
+            if matches!(
+                first_word,
+                "Call" | "You" | "Your" | "You're" | "You've" | "What" | "Where" | "When" | "Who" | "Do" | "How" | "My"
+            ) =>
         {
             first.to_lowercase().chain(characters).collect()
         }

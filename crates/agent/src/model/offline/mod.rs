@@ -7,6 +7,7 @@
 
 mod answer;
 mod ask;
+mod phrases;
 mod words;
 
 use std::collections::VecDeque;

@@ -27,9 +27,18 @@ pub(super) fn turned(text: &str) -> String {
         }
     }
     // Verbs that follow the person.
-    for (wrong, right) in
-        [("you am", "you are"), ("You am", "You are"), ("you was", "you were"), ("You was", "You were"), ("am you", "are you")]
-    {
+    for (wrong, right) in [
+        ("you am", "you are"),
+        ("You am", "You are"),
+        ("you was", "you were"),
+        ("You was", "You were"),
+        ("am you", "are you"),
+        ("are I", "am I"),
+        ("Are I", "Am I"),
+        ("I are", "I am"),
+        ("I were", "I was"),
+        ("were I", "was I"),
+    ] {
         turned = turned.replace(wrong, right);
     }
     turned

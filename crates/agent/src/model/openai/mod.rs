@@ -1,5 +1,7 @@
 //! `openai/NAME`: any OpenAI-compatible endpoint, through the library genai.
 
+mod explain;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use thoughtwire_proto::{CallId, Style, ToolStatus, Usage};
 use super::{Done, Model, ModelError, Piece, Providers};
 use crate::prompt::{Chat, Prompt};
 use crate::tools;
+use explain::explain;
 
 const DEFAULT_URL: &str = "https://api.openai.com/v1/";
 /// Large models take their time before the first word, but not this long between two.
@@ -310,83 +313,4 @@ impl Said {
             messages.push(ChatMessage::assistant(content));
         }
     }
-}
-
-/// Says what went wrong, and what to do about it.
-fn explain(error: &genai::Error, wire: &Wire) -> ModelError {
-    // In a stream, HTTP errors come wrapped.
-    if let genai::Error::WebStream { error: inner, .. } = error
-        && let Some(inner) = inner.downcast_ref::<genai::Error>()
-    {
-        return explain(inner, wire);
-    }
-    let at = wire.shown();
-    if let Some(status) = error.status() {
-        let said = wire.quoted(&provider_words(error));
-        return match status.as_u16() {
-            // Providers quote a part of the key in these.
-            401 | 403 => ModelError::RefusedKey(format!("The model at {at} did not take the key ({status}). Check OPENAI_API_KEY.")),
-            429 | 502 | 503 | 504 | 529 => ModelError::Busy {
-                reason: format!("The model at {at} is too busy or its quota is used up ({status}): {said} Try again later."),
-                retry_after: retry_after(error),
-            },
-            404 => ModelError::Failed(format!(
-                "The model at {at} was not found ({status}): {said} Check the model's name and OPENAI_BASE_URL."
-            )),
-            _ => ModelError::Failed(format!("The model at {at} failed ({status}): {said}")),
-        };
-    }
-    if let genai::Error::ChatResponse { body, .. } = error {
-        let said = body.get("message").and_then(Value::as_str).map_or_else(|| body.to_string(), str::to_owned);
-        return ModelError::Failed(format!("The model at {at} failed: {}", wire.quoted(&said)));
-    }
-    match transport(error) {
-        Some(cause) if cause.is_connect() => {
-            ModelError::Unreachable(format!("The model at {at} cannot be reached. Check the network and OPENAI_BASE_URL."))
-        }
-        Some(cause) if cause.is_timeout() => ModelError::Cut(format!("The model at {at} fell silent for too long. Ask again.")),
-        Some(_) => ModelError::Cut(format!("The connection to the model at {at} broke. What came of the reply is kept; ask again.")),
-        None => ModelError::Failed(format!(
-            "The model at {at} gave an answer that cannot be read. Is OPENAI_BASE_URL an OpenAI-compatible endpoint?"
-        )),
-    }
-}
-
-/// The transport's own error, however deep it is wrapped.
-fn transport(error: &genai::Error) -> Option<&reqwest::Error> {
-    if let genai::Error::WebModelCall { webc_error: genai::webc::Error::Reqwest(error), .. } = error {
-        return Some(error);
-    }
-    let genai::Error::WebStream { error, .. } = error else { return None };
-    let mut cause: &(dyn std::error::Error + 'static) = &**error;
-    loop {
-        if let Some(found) = cause.downcast_ref::<reqwest::Error>() {
-            return Some(found);
-        }
-        cause = cause.source()?;
-    }
-}
-
-/// The sentence in a provider's error body.
-fn provider_words(error: &genai::Error) -> String {
-    let (genai::Error::HttpError { body, .. }
-    | genai::Error::WebModelCall { webc_error: genai::webc::Error::ResponseFailedStatus { body, .. }, .. }) = error
-    else {
-        return String::new();
-    };
-    let said = serde_json::from_str::<Value>(body).ok().and_then(|body| {
-        let error = body.get("error").unwrap_or(&body);
-        error.get("message").or(Some(error)).and_then(Value::as_str).map(str::to_owned)
-    });
-    let said = said.unwrap_or_else(|| body.clone());
-    if said.is_empty() || said.ends_with(['.', '!', '?']) { said } else { format!("{said}.") }
-}
-
-fn retry_after(error: &genai::Error) -> Option<Duration> {
-    let headers = error.headers()?;
-    let number =
-        |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|number| (0.0..86_400_000.0).contains(number));
-    number("retry-after-ms")
-        .map(|millis| Duration::from_secs_f64(millis / 1_000.0))
-        .or_else(|| number("retry-after").map(Duration::from_secs_f64))
 }
