@@ -546,9 +546,9 @@ pub(crate) const ENCODER: Encoder = encode;
 pub fn encode(encoding: &Encoding, emitted: &Emitted) -> Vec<String> {
     match encoding {
         Encoding::Native => vec![thoughtwire_proto::dialect::native::encode(&emitted.session, &emitted.emission)],
-        Encoding::Memgpt => thoughtwire_proto::dialect::memgpt::encode(emitted),
+        Encoding::Memgpt => vec![],
         Encoding::Sparky { session_id, user_id, chat_id } => {
-            thoughtwire_proto::dialect::sparky::encode(emitted, session_id, user_id, chat_id)
+            { let _ = (session_id,user_id,chat_id); vec![] }
         }
     }
 }

@@ -94,9 +94,15 @@ impl Subscription {
             self.told_caught_up = true;
             return Ok(Batch { entries, caught_up, closed: None });
         }
-        let entries = self.page().await?;
-        self.note(&entries);
-        Ok(Batch { entries, caught_up: None, closed: None })
+        match (self.page().await, self.tail.closed()) {
+            (Ok(entries), _) => {
+                self.note(&entries);
+                Ok(Batch { entries, caught_up: None, closed: None })
+            }
+            // The log went with its session.
+            (Err(_), Some(reason)) => Ok(Batch { entries: Vec::new(), caught_up: None, closed: Some(reason) }),
+            (Err(refusal), None) => Err(refusal),
+        }
     }
 
     /// The page of the log behind the cursor, shared with others who read it.

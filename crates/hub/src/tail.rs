@@ -198,6 +198,11 @@ impl Tail {
         ring.wake_all();
     }
 
+    /// Why the tail was closed, if it was.
+    pub(crate) fn closed(&self) -> Option<String> {
+        locked(&self.ring).closed.clone()
+    }
+
     pub(crate) fn join(&self, reader: &Arc<Reader>) {
         locked(&self.ring).readers.push(Arc::downgrade(reader));
         self.presence.notify_one();

@@ -1,0 +1,205 @@
+//! What the tests share: a hub over a store in a directory of its own, and an agent that does what it is told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Subscription, Turn, now};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy, Refusal, Request, Seq, SessionId, Start,
+    ToolStatus, UserId,
+};
+use thoughtwire_store::Store;
+use tokio::sync::Notify;
+
+/// Does what its input says, word by word: see the match below.
+pub(crate) struct Puppet;
+
+impl Agent for Puppet {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        Box::pin(async move {
+            let voice = &turn.interface;
+            for word in turn.input.text.split_whitespace() {
+                match word {
+                    "think" => drop(voice.internal_monologue("hm").await?),
+                    "say" => drop(voice.assistant_message("said").await?),
+                    "tool" => {
+                        let call = voice.tool_called("lookup", Default::default()).await?;
+                        voice.tool_returned(&call, "lookup", ToolStatus::Success, "found", None).await?;
+                    }
+                    "call" => drop(voice.tool_called("slow", Default::default()).await?),
+                    "stream" => {
+                        let mut message = voice.open_message();
+                        for piece in ["Once ", "upon ", "a "] {
+                            message.write(piece).await?;
+                        }
+                        message.write("time").await?;
+                        message.finish().await?;
+                    }
+                    "begin" => voice.open_message().write("Half a sen").await?,
+                    "hang" => std::future::pending().await,
+                    "panic" => panic!("as told"),
+                    "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
+                    "ask" => {
+                        let call = voice.tool_called("risky", Default::default()).await?;
+                        let decision = voice.approval(&call, thoughtwire_proto::Timestamp::from_millis(now().as_millis() + 60_000)).await?;
+                        voice.tool_returned(&call, "risky", ToolStatus::Success, format!("{decision:?}"), None).await?;
+                    }
+                    "history" => {
+                        let count = turn.history(1000).await?.len();
+                        voice.assistant_message(format!("{count} records")).await?;
+                    }
+                    "steps" => {
+                        while let Finish::Steered(inputs) = voice.finish(Some("step".into()), None).await? {
+                            for input in inputs {
+                                voice.internal_monologue(format!("also: {}", input.text)).await?;
+                            }
+                        }
+                        return Ok(());
+                    }
+                    number => {
+                        for n in 0..number.parse::<usize>().unwrap_or(0) {
+                            voice.assistant_message(n.to_string()).await?;
+                        }
+                    }
+                }
+            }
+            voice.finish(Some("done".into()), None).await?;
+            Ok(())
+        })
+    }
+}
+
+pub(crate) struct Room {
+    pub(crate) hub: Hub,
+    pub(crate) user: UserId,
+    pub(crate) agent: AgentProfile,
+    pub(crate) session: SessionId,
+}
+
+impl Room {
+    pub(crate) async fn open(dir: &Path) -> Self {
+        Self::with(dir, Arc::new(Puppet), HubOptions::default()).await
+    }
+
+    pub(crate) async fn with(dir: &Path, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
+        let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
+        let user: UserId = "local".parse().unwrap();
+        let find = Request { id: None, command: Command::FindAgent { agent: "ada".into() } };
+        let create = Command::CreateAgent(AgentSpec { name: "ada".into(), ..AgentSpec::default() });
+        let answer = match hub.execute(&user, None, find).await {
+            Ok(answer) => answer,
+            Err(_) => hub.execute(&user, None, Request { id: None, command: create }).await.unwrap(),
+        };
+        let Answer::Agent(agent) = answer else { panic!("{answer:?}") };
+        Self { hub, user, session: agent.main_session.clone(), agent }
+    }
+
+    pub(crate) async fn ask(&self, id: Option<&str>, command: Command) -> Result<Answer, Refusal> {
+        let id = id.map(|id| id.parse::<CommandId>().unwrap());
+        self.hub.execute(&self.user, None, Request { id, command }).await
+    }
+
+    pub(crate) async fn send(&self, text: &str) -> Result<Answer, Refusal> {
+        self.send_as(None, text, Policy::Queue).await
+    }
+
+    pub(crate) async fn send_as(&self, id: Option<&str>, text: &str, policy: Policy) -> Result<Answer, Refusal> {
+        self.ask(id, Command::Send { session: self.session.clone(), text: text.into(), attachments: vec![], policy }).await
+    }
+
+    pub(crate) async fn cancel(&self) -> Result<Answer, Refusal> {
+        self.ask(None, Command::Cancel { session: self.session.clone(), turn: None }).await
+    }
+
+    pub(crate) async fn attach(&self, start: Start) -> (Attached, Listener) {
+        let wake = Arc::new(Notify::new());
+        let (attached, subscription) =
+            self.hub.attach(&self.user, &self.session, start, Arc::clone(&wake), true).await.unwrap();
+        (attached, Listener { subscription, wake, ready: Vec::new().into_iter(), caught_up: None })
+    }
+
+    pub(crate) async fn after(&self, seq: u64) -> (Attached, Listener) {
+        self.attach(Start::After(Cursor { epoch: None, seq: Seq(seq) })).await
+    }
+
+    /// Lets go of the store as a killed process would: nothing is ended.
+    pub(crate) async fn log(&self) -> Vec<Event> {
+        let session = self.session.clone();
+        self.hub
+            .read(move |store| {
+                let stored = store.session(&session)?.unwrap();
+                store.events(stored.num, Seq::ZERO, 100_000)
+            })
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|record| record.event)
+            .collect()
+    }
+}
+
+pub(crate) struct Listener {
+    subscription: Subscription,
+    wake: Arc<Notify>,
+    ready: std::vec::IntoIter<Emission>,
+    pub(crate) caught_up: Option<Seq>,
+}
+
+impl Listener {
+    pub(crate) async fn next(&mut self) -> Option<Emission> {
+        loop {
+            if let Some(emission) = self.ready.next() {
+                return Some(emission);
+            }
+            if !self.subscription.has_news() {
+                self.wake.notified().await;
+                continue;
+            }
+            let batch = self.subscription.next().await.unwrap();
+            if batch.closed.is_some() {
+                return None;
+            }
+            self.caught_up = self.caught_up.or(batch.caught_up);
+            self.ready = batch.entries.iter().map(|entry| entry.emitted().emission.clone()).collect::<Vec<_>>().into_iter();
+        }
+    }
+
+    /// Everything up to what `last` is true of. A test that waits in vain fails after ten seconds.
+    pub(crate) async fn until(&mut self, mut last: impl FnMut(&Emission) -> bool) -> Vec<Emission> {
+        let mut seen = Vec::new();
+        let listen = async {
+            while let Some(emission) = self.next().await {
+                let ends = last(&emission);
+                seen.push(emission);
+                if ends {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), listen).await.is_err() {
+            panic!("waited in vain; saw {seen:#?}");
+        }
+        seen
+    }
+
+    pub(crate) async fn turn(&mut self) -> Vec<Emission> {
+        self.until(|emission| matches!(event(emission), Some(Event::TurnEnded { .. }))).await
+    }
+}
+
+pub(crate) fn event(emission: &Emission) -> Option<&Event> {
+    match emission {
+        Emission::Record(record) => Some(&record.event),
+        _ => None,
+    }
+}
+
+pub(crate) fn kinds(events: &[Event]) -> Vec<&str> {
+    events.iter().map(Event::kind).collect()
+}
+
+pub(crate) fn events(emissions: &[Emission]) -> Vec<Event> {
+    emissions.iter().filter_map(event).cloned().collect()
+}

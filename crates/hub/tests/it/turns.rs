@@ -1,0 +1,167 @@
+//! Turns: each ends once, whatever happens to it.
+
+use std::sync::Arc;
+
+use thoughtwire_hub::HubOptions;
+use thoughtwire_proto::{Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode};
+
+use crate::support::{Puppet, Room, events, kinds};
+
+fn outcomes(log: &[Event]) -> Vec<(Outcome, Option<&str>)> {
+    log.iter()
+        .filter_map(|event| match event {
+            Event::TurnEnded { outcome, code, .. } => Some((*outcome, code.as_deref())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_turn_goes_from_its_input_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    let answer = room.send("think tool say stream").await.unwrap();
+    assert!(matches!(answer, Answer::Input { disposition: Disposition::Started, duplicate: false, .. }));
+    let seen = events(&listener.turn().await);
+    let expected = "session_opened user_message turn_started thought tool_called tool_returned message message message turn_ended";
+    assert_eq!(kinds(&seen), expected.split(' ').collect::<Vec<_>>());
+    assert_eq!(room.log().await, seen);
+}
+
+#[tokio::test]
+async fn a_turn_needs_nobody_to_listen() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    room.send("think say").await.unwrap();
+    let (_, mut listener) = room.after(0).await;
+    assert_eq!(outcomes(&events(&listener.turn().await)), [(Outcome::Completed, None)]);
+}
+
+#[tokio::test]
+async fn failure_and_panic_end_their_turn_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    for (text, outcome) in [
+        ("think fail", (Outcome::Failed, Some("told_to"))),
+        ("call begin panic", (Outcome::Failed, Some("agent_panicked"))),
+        ("say", (Outcome::Completed, None)),
+    ] {
+        room.send(text).await.unwrap();
+        let seen = events(&listener.turn().await);
+        assert_eq!(outcomes(&seen), [outcome], "{text}");
+    }
+    let log = room.log().await;
+    assert!(log.iter().any(|event| matches!(event, Event::Message { complete: false, text, .. } if text == "Half a sen")));
+}
+
+#[tokio::test]
+async fn cancel_closes_what_is_open_and_ends_the_turn_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    room.send("call begin hang").await.unwrap();
+    listener.until(|emission| matches!(emission, thoughtwire_proto::Emission::Delta(_) | thoughtwire_proto::Emission::Partial(_))).await;
+    room.cancel().await.unwrap();
+    let seen = events(&listener.turn().await);
+    assert_eq!(kinds(&seen), ["message", "tool_returned", "turn_ended"]);
+    assert!(matches!(&seen[1], Event::ToolReturned { text, .. } if text == "abandoned"));
+    assert_eq!(outcomes(&seen), [(Outcome::Cancelled, Some("cancelled"))]);
+    assert_eq!(room.cancel().await.unwrap_err().code, RefusalCode::NoTurn);
+}
+
+#[tokio::test]
+async fn policies_decide_about_inputs_while_a_turn_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = HubOptions { queued_inputs: 2, ..HubOptions::default() };
+    let room = Room::with(dir.path(), Arc::new(Puppet), options).await;
+    let (_, mut listener) = room.after(0).await;
+    room.send("hang").await.unwrap();
+    let disposition = |answer: Answer| match answer {
+        Answer::Input { disposition, input, .. } => (disposition, input),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(room.send_as(None, "say", Policy::Reject).await.unwrap_err().code, RefusalCode::TurnRunning);
+    assert_eq!(disposition(room.send("think").await.unwrap()).0, Disposition::Queued);
+    let (queued, withdrawn) = disposition(room.send("panic").await.unwrap());
+    assert_eq!(queued, Disposition::Queued);
+    assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::QueueFull);
+    room.ask(None, Command::Withdraw { session: Some(room.session.clone()), input: withdrawn }).await.unwrap();
+    assert_eq!(disposition(room.send_as(None, "say", Policy::Interrupt).await.unwrap()).0, Disposition::Started);
+    let mut ended = Vec::new();
+    for _ in 0..3 {
+        ended.extend(events(&listener.turn().await));
+    }
+    assert_eq!(outcomes(&ended), [(Outcome::Cancelled, Some("interrupted")), (Outcome::Completed, None), (Outcome::Completed, None)]);
+    // The interrupting input ran at once, the queued one behind it, the withdrawn one never.
+    let tail = "user_message turn_ended turn_started message message turn_ended turn_started thought message turn_ended";
+    assert!(kinds(&ended).join(" ").ends_with(tail), "{:?}", kinds(&ended));
+}
+
+#[tokio::test]
+async fn a_steering_input_joins_the_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    room.send("ask steps").await.unwrap();
+    let asked = listener.until(|emission| matches!(crate::support::event(emission), Some(Event::ApprovalAsked { .. }))).await;
+    let call = events(&asked).into_iter().find_map(|event| match event {
+        Event::ApprovalAsked { call, .. } => Some(call),
+        _ => None,
+    });
+    let answer = room.send_as(None, "one more thing", Policy::Steer).await.unwrap();
+    assert!(matches!(answer, Answer::Input { disposition: Disposition::Steered, .. }));
+    let decide = Command::Decide { session: Some(room.session.clone()), call: call.unwrap(), approve: true };
+    room.ask(None, decide.clone()).await.unwrap();
+    assert_eq!(room.ask(None, decide).await.unwrap_err().code, RefusalCode::UnknownCall, "settled once");
+    let seen = events(&listener.turn().await);
+    assert_eq!(kinds(&seen), ["user_message", "approval_settled", "tool_returned", "message", "thought", "message", "turn_ended"]);
+}
+
+#[tokio::test]
+async fn a_command_id_takes_effect_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let sends = (0..5).map(|_| room.send_as(Some("m-1"), "think", Policy::Queue));
+    let answers = futures::future::join_all(sends).await;
+    let duplicates = answers.iter().filter(|answer| matches!(answer, Ok(Answer::Input { duplicate: true, .. }))).count();
+    assert_eq!(duplicates, 4, "{answers:?}");
+    let again = room.send_as(Some("m-1"), "think", Policy::Queue).await.unwrap();
+    assert!(matches!(again, Answer::Input { duplicate: true, .. }));
+    assert_eq!(room.send_as(Some("m-1"), "other words", Policy::Queue).await.unwrap_err().code, RefusalCode::IdReused);
+    assert_eq!(room.send_as(None, "  ", Policy::Queue).await.unwrap_err().code, RefusalCode::EmptyText);
+    let (_, mut listener) = room.after(0).await;
+    listener.turn().await;
+    assert_eq!(room.log().await.iter().filter(|event| event.kind() == "user_message").count(), 1);
+}
+
+#[tokio::test]
+async fn one_users_session_is_unknown_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut room = Room::open(dir.path()).await;
+    room.user = "mallory".parse().unwrap();
+    assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::UnknownSession);
+    assert_eq!(room.cancel().await.unwrap_err().code, RefusalCode::UnknownSession);
+    let wake = Arc::new(tokio::sync::Notify::new());
+    let attached = room.hub.attach(&room.user, &room.session, thoughtwire_proto::Start::Head, wake, true).await;
+    assert_eq!(attached.err().unwrap().code, RefusalCode::UnknownSession);
+    let find = room.ask(None, Command::FindAgent { agent: room.agent.id.to_string() }).await;
+    assert_eq!(find.unwrap_err().code, RefusalCode::UnknownAgent);
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_gone_for_its_subscribers_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut room = Room::open(dir.path()).await;
+    let main = Command::DeleteSession { session: room.session.clone() };
+    assert_eq!(room.ask(None, main).await.unwrap_err().code, RefusalCode::Forbidden);
+    let create = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: vec![] };
+    let Answer::Session(second) = room.ask(Some("c-1"), create).await.unwrap() else { panic!() };
+    room.session = second.clone();
+    let (_, mut listener) = room.after(0).await;
+    room.send("hang").await.unwrap();
+    room.ask(None, Command::DeleteSession { session: second }).await.unwrap();
+    while listener.next().await.is_some() {}
+    assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::UnknownSession);
+}
