@@ -9,7 +9,7 @@ use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start,
 use tokio::sync::{Notify, oneshot};
 
 use crate::Subscription;
-use crate::hub::{ENCODER, Shared};
+use crate::hub::Shared;
 use crate::session::What;
 use crate::tail::{Entry, Frames, Reader, locked};
 
@@ -106,7 +106,7 @@ impl Client {
             }
             for entry in batch.entries {
                 if self.shows(&entry) {
-                    self.ready.push_back((entry.frames(&self.encoding, ENCODER), 0));
+                    self.ready.push_back((entry.frames(&self.encoding), 0));
                 }
             }
         }

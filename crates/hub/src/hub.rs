@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Emitted, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
     Request, SessionId, Start, Timestamp, UserId, check_name,
 };
 use thoughtwire_store::{NewAgent, NewSession, Proven, Store, StoreError};
@@ -16,7 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{new_epoch, new_id, new_session_id, now};
 use crate::session::{ASKS, Ask, Once, Task, What};
-use crate::tail::{Encoder, Reader, Wake, locked};
+use crate::tail::{Reader, Wake, locked};
 use crate::{Agent, Interface, Subscription, receipts};
 
 /// Settings of a hub.
@@ -537,19 +536,3 @@ fn command_name(command: &Command) -> &'static str {
         Command::OpenChat { .. } => "open_chat",
     }
 }
-
-/// The encoder of all dialects.
-pub(crate) const ENCODER: Encoder = encode;
-
-/// An emission's frames in an encoding.
-#[must_use]
-pub fn encode(encoding: &Encoding, emitted: &Emitted) -> Vec<String> {
-    match encoding {
-        Encoding::Native => vec![thoughtwire_proto::dialect::native::encode(&emitted.session, &emitted.emission)],
-        Encoding::Memgpt => vec![],
-        Encoding::Sparky { session_id, user_id, chat_id } => {
-            { let _ = (session_id,user_id,chat_id); vec![] }
-        }
-    }
-}
-

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::dialect::encode;
 use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, TurnId};
 use tokio::sync::{Notify, watch};
 
 /// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
 /// falls further behind reads the log instead.
 const TAIL_BYTES: usize = 1 << 20;
-
-/// Turns an emission into a dialect's frames.
-pub type Encoder = fn(&Encoding, &Emitted) -> Vec<String>;
 
 /// One emission, encoded at most once per encoding.
 pub struct Entry {
@@ -37,12 +35,12 @@ impl Entry {
 
     /// Its frames in an encoding, made by the first who asks.
     #[must_use]
-    pub fn frames(&self, encoding: &Encoding, encoder: Encoder) -> Frames {
+    pub fn frames(&self, encoding: &Encoding) -> Frames {
         let mut cache = locked(&self.frames);
         if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
             return Arc::clone(frames);
         }
-        let frames: Frames = encoder(encoding, &self.emitted).into();
+        let frames: Frames = encode(encoding, &self.emitted).into();
         cache.push((encoding.clone(), Arc::clone(&frames)));
         frames
     }
@@ -86,7 +84,7 @@ impl Entry {
 pub type Wake = Arc<Notify>;
 
 /// The ring of recent emissions and the open items' text so far.
-pub struct Tail {
+pub(crate) struct Tail {
     session: SessionId,
     ring: Mutex<Ring>,
     /// How many emissions were ever published: lets a reader see without the lock that there is nothing new.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Attached, Emitted, Refusal, Request, Seq, SessionId, SessionListing};
+use crate::{Answer, Emitted, Refusal, Request, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -156,15 +156,5 @@ impl Outbox {
 
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
-    }
-}
-
-/// Reads the attachment out of an answer, for machines that expect one.
-pub(crate) fn expect_attached(answer: Answer) -> Result<Attached, Refusal> {
-    match answer {
-        Answer::Attached(attached) => Ok(attached),
-        Answer::Agent(_) | Answer::Session(_) | Answer::Input { .. } | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Done { .. } => {
-            Err(Refusal::new(crate::RefusalCode::Internal, "the server gave an answer to another question"))
-        }
     }
 }

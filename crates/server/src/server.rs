@@ -344,9 +344,9 @@ fn machine(shared: &Shared, dialect: Dialect, client: Option<String>, needs_toke
     match dialect {
         Dialect::Native => {
             let limits = NativeLimits {
-                frame_bytes: shared.config.limits.frame_bytes as u64,
-                attached_sessions: shared.config.limits.attached_sessions as u64,
-                queued_inputs: shared.config.limits.queued_inputs as u64,
+                frame_bytes: Some(shared.config.limits.frame_bytes as u64),
+                attached_sessions: Some(shared.config.limits.attached_sessions as u64),
+                queued_inputs: Some(shared.config.limits.queued_inputs as u64),
             };
             Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
         }

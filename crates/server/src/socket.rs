@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
-use thoughtwire_hub::{Answering, Hub, Subscription, Wake, encode};
+use thoughtwire_hub::{Answering, Hub, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Machine, Output, Tag};
 use thoughtwire_proto::{
     Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
@@ -361,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
-                for frame in entry.frames(&encoding, encode).iter() {
+                for frame in entry.frames(&encoding).iter() {
                     self.write(Message::text(frame.clone())).await?;
                 }
                 if is_peer {
@@ -483,7 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.attached.iter().filter_map(row).collect()
     }
 
-    async fn keep_proof(&self, closed: bool) {
+    async fn keep_proof(&mut self, closed: bool) {
         let proof = self.proof_rows();
         if !proof.is_empty() {
             self.context.hub.prove(proof, closed.then(thoughtwire_hub::now)).await;

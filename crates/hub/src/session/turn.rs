@@ -371,7 +371,8 @@ impl Task {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
         let event = Event::ApprovalSettled { call: call.clone(), decision, by };
         if self.append(vec![(Some(turn), event)], once, None, vec![Waiter::Client(reply, answer)]).is_ok() {
-            drop(settled.send(decision));
+            // An agent that no longer waits needs no answer.
+            let _left = settled.send(decision);
         }
     }
 
@@ -387,7 +388,7 @@ impl Task {
             if self.append(vec![(Some(turn.clone()), event)], None, None, Vec::new()).is_ok()
                 && let Some((_, settled)) = settled
             {
-                drop(settled.send(Decision::Expired));
+                let _left = settled.send(Decision::Expired);
             }
         }
     }

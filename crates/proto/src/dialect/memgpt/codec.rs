@@ -1,0 +1,241 @@
+//! Frames of `MemGPT`'s wire, both directions.
+//!
+//! Observed in the modules `memgpt.server.websocket_protocol` (0.2.5) and
+//! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25): eleven functions, eight of the server's frames
+//! and three of the client's. 0.2.5 addresses an agent by `agent_name`, later ones by `agent_id`.
+
+use crate::dialect::python::Json;
+use crate::{Refusal, RefusalCode};
+
+/// A frame of either direction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// From a client.
+    Client(ClientFrame),
+    /// From the server.
+    Server(ServerFrame),
+}
+
+/// The key with which a user message names its agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentKey {
+    /// None: the agent that the connection is on.
+    Absent,
+    /// `agent_name`, from 0.2.5; null as absent.
+    Name(Json),
+    /// `agent_id`, from 0.2.11 on; null as absent.
+    Id(Json),
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientFrame {
+    /// `client_user_message`. The original passes any JSON on as the message.
+    UserMessage {
+        /// What is said.
+        message: Json,
+        /// To whom.
+        agent: AgentKey,
+    },
+    /// `client_command_create`.
+    CreateAgent {
+        /// What the agent is made of; absent is refused when used.
+        config: Option<Json>,
+    },
+    /// `client_command_load`.
+    LoadAgent {
+        /// The agent's name or id; absent is refused when used.
+        name: Option<Json>,
+    },
+}
+
+/// The three kinds of `agent_response`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// `server_agent_internal_monologue`.
+    InternalMonologue,
+    /// `server_agent_assistant_message`.
+    AssistantMessage,
+    /// `server_agent_function_message`.
+    FunctionMessage,
+}
+
+/// What a server sends. The originals put any JSON where a text is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerFrame {
+    /// `server_error`.
+    Error(Json),
+    /// `server_command_response`.
+    CommandResponse(Json),
+    /// `server_agent_response_error`.
+    ResponseError(Json),
+    /// `server_agent_response_start`.
+    ResponseStart,
+    /// `server_agent_response_end`.
+    ResponseEnd,
+    /// An `agent_response`.
+    Response(Says, Json),
+}
+
+impl Says {
+    const ALL: [Self; 3] = [Self::InternalMonologue, Self::AssistantMessage, Self::FunctionMessage];
+
+    /// Its `message_type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InternalMonologue => "internal_monologue",
+            Self::AssistantMessage => "assistant_message",
+            Self::FunctionMessage => "function_message",
+        }
+    }
+}
+
+impl Frame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`RefusalCode::BadFrame`] for what is no JSON object, [`RefusalCode::UnknownType`] for a type
+    /// or command that there is not, [`RefusalCode::BadRequest`] for a missing or wrong key.
+    pub fn decode(text: &str) -> Result<Self, Refusal> {
+        Self::read(&Json::parse(text)?)
+    }
+
+    /// Reads a frame from its parsed form.
+    ///
+    /// # Errors
+    /// As [`Frame::decode`].
+    pub fn read(json: &Json) -> Result<Self, Refusal> {
+        if !matches!(json, Json::Dict(_)) {
+            return Err(Refusal::new(RefusalCode::BadFrame, format!("a frame is a JSON object; this is {}", json.kind())));
+        }
+        let kind = match json.get("type") {
+            Some(Json::Text(kind)) => kind.as_str(),
+            Some(other) => return Err(Refusal::new(RefusalCode::UnknownType, format!("\"type\" is a string; this is {}", other.kind()))),
+            None => return Err(Refusal::new(RefusalCode::BadRequest, "the frame has no \"type\"")),
+        };
+        let need = |key: &str| match json.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => Err(Refusal::new(RefusalCode::BadRequest, format!("{kind} needs {key:?}"))),
+        };
+        Ok(match kind {
+            "user_message" => {
+                let agent = match (json.get("agent_name"), json.get("agent_id")) {
+                    (Some(name), _) => AgentKey::Name(name.clone()),
+                    (None, Some(id)) => AgentKey::Id(id.clone()),
+                    (None, None) => AgentKey::Absent,
+                };
+                Self::Client(ClientFrame::UserMessage { message: need("message")?, agent })
+            }
+            "command" => match need("command")? {
+                Json::Text(command) if command == "create_agent" => {
+                    Self::Client(ClientFrame::CreateAgent { config: json.get("config").cloned() })
+                }
+                Json::Text(command) if command == "load_agent" => Self::Client(ClientFrame::LoadAgent { name: json.get("name").cloned() }),
+                other => {
+                    let reason = format!("there is no command {}; there are \"create_agent\" and \"load_agent\"", other.dumps());
+                    return Err(Refusal::new(RefusalCode::UnknownType, reason));
+                }
+            },
+            "server_error" => Self::Server(ServerFrame::Error(need("message")?)),
+            "command_response" => Self::Server(ServerFrame::CommandResponse(need("status")?)),
+            "agent_response_error" => Self::Server(ServerFrame::ResponseError(need("message")?)),
+            "agent_response_start" => Self::Server(ServerFrame::ResponseStart),
+            "agent_response_end" => Self::Server(ServerFrame::ResponseEnd),
+            "agent_response" => {
+                let given = need("message_type")?;
+                let says = Says::ALL.into_iter().find(|says| matches!(&given, Json::Text(text) if text == says.as_str()));
+                let unknown = || Refusal::new(RefusalCode::BadRequest, format!("there is no message_type {}", given.dumps()));
+                Self::Server(ServerFrame::Response(says.ok_or_else(unknown)?, need("message")?))
+            }
+            other => return Err(Refusal::new(RefusalCode::UnknownType, format!("there is no frame of type {other:?}"))),
+        })
+    }
+
+    /// Writes the frame as the original does: its key order, its separators.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let frame = |kind: &str, rest: Vec<(&str, Json)>| {
+            let mut members = vec![("type".to_owned(), Json::text(kind))];
+            members.extend(rest.into_iter().map(|(key, value)| (key.to_owned(), value)));
+            Json::Dict(members).dumps()
+        };
+        match self {
+            Self::Client(ClientFrame::UserMessage { message, agent }) => {
+                let mut rest = vec![("message", message.clone())];
+                match agent {
+                    AgentKey::Absent => {}
+                    AgentKey::Name(name) => rest.push(("agent_name", name.clone())),
+                    AgentKey::Id(id) => rest.push(("agent_id", id.clone())),
+                }
+                frame("user_message", rest)
+            }
+            Self::Client(ClientFrame::CreateAgent { config }) => {
+                let mut rest = vec![("command", Json::text("create_agent"))];
+                rest.extend(config.clone().map(|config| ("config", config)));
+                frame("command", rest)
+            }
+            Self::Client(ClientFrame::LoadAgent { name }) => {
+                let mut rest = vec![("command", Json::text("load_agent"))];
+                rest.extend(name.clone().map(|name| ("name", name)));
+                frame("command", rest)
+            }
+            Self::Server(ServerFrame::Error(message)) => frame("server_error", vec![("message", message.clone())]),
+            Self::Server(ServerFrame::CommandResponse(status)) => frame("command_response", vec![("status", status.clone())]),
+            Self::Server(ServerFrame::ResponseError(message)) => frame("agent_response_error", vec![("message", message.clone())]),
+            Self::Server(ServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
+            Self::Server(ServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
+            Self::Server(ServerFrame::Response(says, message)) => {
+                frame("agent_response", vec![("message_type", Json::text(says.as_str())), ("message", message.clone())])
+            }
+        }
+    }
+}
+
+impl ServerFrame {
+    /// The frame's text.
+    #[must_use]
+    pub fn encode(self) -> String {
+        Frame::Server(self).encode()
+    }
+
+    /// A `server_error` with a text.
+    #[must_use]
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::Error(Json::text(message))
+    }
+
+    /// A `command_response` with a text.
+    #[must_use]
+    pub fn command_response(status: impl Into<String>) -> Self {
+        Self::CommandResponse(Json::text(status))
+    }
+
+    /// An `agent_response_error` with a text.
+    #[must_use]
+    pub fn response_error(message: impl Into<String>) -> Self {
+        Self::ResponseError(Json::text(message))
+    }
+
+    /// An `agent_response` with a text.
+    #[must_use]
+    pub fn response(says: Says, message: impl Into<String>) -> Self {
+        Self::Response(says, Json::text(message))
+    }
+}
+
+/// Reads a frame of either direction and writes it back: known keys only, in the wire's order.
+///
+/// # Errors
+/// As [`Frame::decode`].
+pub fn normalise(line: &str) -> Result<String, Refusal> {
+    Frame::decode(line).map(|frame| frame.encode())
+}
+
+/// Writes a normalised frame as it is sent.
+///
+/// # Errors
+/// As [`Frame::decode`].
+pub fn render(line: &str) -> Result<String, Refusal> {
+    normalise(line)
+}

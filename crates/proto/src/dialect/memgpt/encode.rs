@@ -1,0 +1,41 @@
+//! What a session's emissions look like on `MemGPT`'s wire.
+
+use super::codec::{Says, ServerFrame};
+use crate::dialect::python::Json;
+use crate::{Emission, Emitted, Event, Outcome, ToolStatus};
+
+/// An emission's frames. Start, end and error of a turn are for the connection that asked, which its
+/// machine sees to; there are no frames for deltas, status and the rest.
+#[must_use]
+pub fn encode(emitted: &Emitted) -> Vec<String> {
+    let Emission::Record(record) = &emitted.emission else { return Vec::new() };
+    let frame = match &record.event {
+        Event::Thought { text, .. } => ServerFrame::response(Says::InternalMonologue, text),
+        Event::Message { text, .. } => ServerFrame::response(Says::AssistantMessage, text),
+        Event::ToolCalled { name, args, .. } => {
+            ServerFrame::response(Says::FunctionMessage, format!("Running {name}({})", Json::from(args).dumps()))
+        }
+        Event::ToolReturned { status: ToolStatus::Success, text, .. } => {
+            ServerFrame::response(Says::FunctionMessage, format!("Success: {text}"))
+        }
+        Event::ToolReturned { status: ToolStatus::Error, text, .. } => ServerFrame::response(Says::FunctionMessage, format!("Error: {text}")),
+        Event::TurnStarted { .. } => ServerFrame::ResponseStart,
+        Event::TurnEnded { outcome: Outcome::Completed, .. } => ServerFrame::ResponseEnd,
+        Event::TurnEnded { outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted, reason, .. } => {
+            let reason = reason.as_deref().unwrap_or("the turn did not complete");
+            ServerFrame::response_error(format!("server.user_message failed with: {reason}"))
+        }
+        Event::SessionOpened { .. }
+        | Event::SessionRenamed { .. }
+        | Event::InstructionsChanged { .. }
+        | Event::UserMessage { .. }
+        | Event::InputWithdrawn { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::ApprovalSettled { .. }
+        | Event::Usage(_)
+        | Event::MemoryEdited { .. }
+        | Event::Compacted { .. }
+        | Event::Other(_) => return Vec::new(),
+    };
+    vec![frame.encode()]
+}

@@ -1,0 +1,17 @@
+//! `MemGPT`'s WebSocket protocol, as `pymemgpt` 0.2.5 to 0.3.25 speak it.
+//!
+//! ```
+//! use thoughtwire_proto::dialect::memgpt::{ClientFrame, Frame};
+//! let Frame::Client(ClientFrame::LoadAgent { name }) = Frame::decode(r#"{"type": "command", "command": "load_agent", "name": "ada"}"#)?
+//! else { panic!() };
+//! assert_eq!(name.map(|name| name.to_str()).as_deref(), Some("ada"));
+//! # Ok::<(), thoughtwire_proto::Refusal>(())
+//! ```
+
+mod codec;
+mod encode;
+mod machine;
+
+pub use codec::{AgentKey, ClientFrame, Frame, Says, ServerFrame, normalise, render};
+pub use encode::encode;
+pub use machine::MemgptMachine;

@@ -1,0 +1,55 @@
+//! What a session's emissions look like on Sparky's wire.
+
+use super::codec::Message;
+use super::payload::Payload;
+use crate::dialect::python::Json;
+use crate::{Emission, Emitted, Event, Outcome};
+
+/// The code of a turn that a new input ended.
+const INTERRUPTED: &str = "interrupted";
+
+/// An emission's frames, labelled. User texts are not echoed; there are no frames for deltas.
+#[must_use]
+pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str) -> Vec<String> {
+    let status = |message: &str| Payload::Status { message: message.to_owned(), task_id: None };
+    let payload = match &emitted.emission {
+        Emission::Status { text, .. } => status(text),
+        Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => return Vec::new(),
+        Emission::Record(record) => match &record.event {
+            Event::TurnStarted { .. } => status("Thinking..."),
+            Event::Thought { text, .. } => Payload::Thought { text: text.clone(), task_id: None },
+            Event::ToolCalled { name, args, .. } => Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None },
+            Event::ToolReturned { name, text, .. } => {
+                let (name, result) = (name.clone(), text.clone());
+                Payload::ToolResult { name, result, status: None, result_content: None, messages: None, task_id: None }
+            }
+            Event::Usage(usage) => Payload::TokenUsage {
+                input_tokens: usage.input_tokens.into(),
+                output_tokens: usage.output_tokens.into(),
+                total_tokens: i128::from(usage.input_tokens) + i128::from(usage.output_tokens),
+                cached_tokens: usage.cached_tokens.map(Into::into),
+            },
+            Event::Message { text, .. } => Payload::Message { text: text.clone(), file_id: None, task_id: None },
+            Event::TurnEnded { outcome: Outcome::Completed, .. } => return Vec::new(),
+            Event::TurnEnded { outcome: Outcome::Cancelled, code, .. } => {
+                if code.as_deref() == Some(INTERRUPTED) { status("Previous message cancelled") } else { status("Message cancelled") }
+            }
+            Event::TurnEnded { outcome: Outcome::Failed | Outcome::Interrupted, reason, .. } => {
+                let reason = reason.as_deref().unwrap_or("the turn did not complete");
+                Payload::Error { message: format!("Error processing message: {reason}"), task_id: None }
+            }
+            Event::SessionOpened { .. }
+            | Event::SessionRenamed { .. }
+            | Event::InstructionsChanged { .. }
+            | Event::UserMessage { .. }
+            | Event::InputWithdrawn { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::ApprovalSettled { .. }
+            | Event::MemoryEdited { .. }
+            | Event::Compacted { .. }
+            | Event::Other(_) => return Vec::new(),
+        },
+    };
+    let label = |text: &str| Some(text.to_owned());
+    vec![Message { payload, session_id: label(session_id), user_id: label(user_id), chat_id: label(chat_id) }.to_text()]
+}
