@@ -1,2 +1,92 @@
-//! The `thoughtwire` binary.
-fn main() {}
+//! The `thoughtwire` binary: the server, and its owner's tools.
+//!
+//! This is the only place that exits: 0 done, 1 failed, 2 usage.
+
+mod agents;
+mod chat;
+mod cli;
+mod client;
+mod config;
+mod frame;
+mod local;
+mod out;
+mod place;
+mod rest;
+mod send;
+mod serve;
+mod sessions;
+mod story;
+mod view;
+mod wrap;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::out::Look;
+
+/// A command line that parses but cannot be meant.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// How a command came out, when it could be carried out at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            // Clap's own: 2 for what cannot be read, 0 for help and version.
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        // Whoever read our output has enough of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out::remark(Look::Bad, &format!("thoughtwire: {error:#}"));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Serve(flags) => serve::run(flags),
+        Command::Chat(flags) => block_on(chat::run(flags)),
+        Command::Send(flags) => block_on(send::run(flags)),
+        Command::Agents { reach, command } => block_on(agents::run(reach, command)),
+        Command::Sessions { reach, command } => block_on(sessions::run(reach, command)),
+        Command::Config { command } => config::run(command),
+        Command::Frame { command } => frame::run(&command),
+    }
+}
+
+/// Clients wait for one server; one thread is enough for that.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    // A thread may still wait for a line that nobody types.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

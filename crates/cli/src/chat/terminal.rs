@@ -1,0 +1,283 @@
+//! The conversation at a terminal: what happens streams above the line that is being typed.
+
+use std::collections::HashMap;
+use std::io;
+
+use futures::AsyncWriteExt as _;
+use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
+use thoughtwire_proto::transcript::{Approval, Body};
+use thoughtwire_proto::{CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start};
+
+use super::Partner;
+use super::input::{HELP, Input, Leave};
+use crate::Outcome;
+use crate::client::{Follower, Happening, Patience};
+use crate::out::{Look, Paint};
+use crate::place::Server;
+use crate::story::{clean, short};
+use crate::view::{Piece, View};
+use crate::wrap::Wrap;
+
+/// How much of the conversation so far is shown at the beginning.
+const RECENT: u64 = 60;
+
+pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outcome> {
+    let follower = Follower::new(server, partner.session.clone(), Some(Start::Last(RECENT)), Patience::Endless);
+    let (mut lines, writer) = Readline::new("› ".to_owned())?;
+    let mut chat = Chat {
+        follower,
+        session: partner.session,
+        view: View::default(),
+        page: Page { writer, paint: Paint::of_stdout(), wrap: Wrap::new(columns()) },
+        sent: HashMap::new(),
+        line: Line::Connecting,
+        status: String::new(),
+    };
+    chat.page.whole(Look::Dim, &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name))).await?;
+    let outcome = chat.talk(&mut lines).await;
+    // What was still to be printed, before the terminal is given back.
+    lines.flush()?;
+    drop(lines);
+    outcome
+}
+
+struct Chat {
+    follower: Follower,
+    session: SessionId,
+    view: View,
+    page: Page,
+    /// What was said and is not answered, by its command's id.
+    sent: HashMap<CommandId, String>,
+    line: Line,
+    /// What the agent says it is about.
+    status: String,
+}
+
+/// Whether the server is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Connecting,
+    Online,
+    Offline,
+}
+
+/// Whether to go on.
+enum Next {
+    On,
+    Leave,
+}
+
+impl Chat {
+    async fn talk(&mut self, lines: &mut Readline) -> anyhow::Result<Outcome> {
+        let mut prompt = String::new();
+        loop {
+            let wanted = self.prompt();
+            if wanted != prompt {
+                lines.update_prompt(&wanted)?;
+                prompt = wanted;
+            }
+            tokio::select! {
+                event = lines.readline() => match event? {
+                    ReadlineEvent::Line(line) => {
+                        if !line.trim().is_empty() {
+                            lines.add_history_entry(line.clone());
+                        }
+                        if let Next::Leave = self.typed(&line).await? {
+                            return Ok(Outcome::Done);
+                        }
+                    }
+                    ReadlineEvent::Interrupted => self.cancel().await?,
+                    ReadlineEvent::Eof => return Ok(Outcome::Done),
+                },
+                happening = self.follower.next() => match happening {
+                    Some(Happening::Over(error)) => return Err(error),
+                    Some(happening) => self.happened(happening).await?,
+                    None => anyhow::bail!("the connection ended"),
+                },
+            }
+        }
+    }
+
+    /// The line's beginning says what goes on.
+    fn prompt(&self) -> String {
+        let waiting = match self.sent.len() {
+            0 => String::new(),
+            kept => format!(", {kept} kept"),
+        };
+        let state = match (self.line, self.view.transcript().turn()) {
+            (Line::Connecting, _) => format!("connecting{waiting} "),
+            (Line::Offline, _) => format!("offline{waiting} "),
+            (Line::Online, Some(_)) if self.status.is_empty() => "working ".to_owned(),
+            (Line::Online, Some(_)) => format!("{} ", self.status),
+            (Line::Online, None) => String::new(),
+        };
+        format!("{}› ", self.page.paint.show(Look::Dim, &state))
+    }
+
+    async fn typed(&mut self, line: &str) -> anyhow::Result<Next> {
+        match Input::read(line) {
+            Input::Empty => {}
+            Input::Say(text, policy) => self.say(text, policy).await?,
+            Input::Cancel => self.cancel().await?,
+            Input::Decide(leave) => self.decide(leave).await?,
+            Input::Help => self.page.whole(Look::Dim, HELP).await?,
+            Input::Quit => return Ok(Next::Leave),
+            Input::Unknown(line) => self.page.whole(Look::Dim, &format!("{line:?} is not known; /help tells what is")).await?,
+        }
+        Ok(Next::On)
+    }
+
+    async fn say(&mut self, text: String, policy: Policy) -> io::Result<()> {
+        if self.line == Line::Offline {
+            self.page.whole(Look::Dim, "(kept until the server is back)").await?;
+        }
+        let policy = (policy != Policy::Queue).then_some(policy);
+        let body = ClientBody::Send { session: self.session.clone(), text: text.clone(), attachments: Vec::new(), policy };
+        let id = self.follower.ask(None, body).await;
+        self.sent.insert(id, text);
+        Ok(())
+    }
+
+    async fn cancel(&mut self) -> io::Result<()> {
+        let Some(turn) = self.view.transcript().turn().cloned() else {
+            return self.page.whole(Look::Dim, "(nothing runs; Ctrl-D leaves)").await;
+        };
+        // The turn by name: should this arrive late, it must not hit the next one.
+        let body = ClientBody::Cancel { session: self.session.clone(), turn: Some(turn) };
+        self.follower.ask(None, body).await;
+        Ok(())
+    }
+
+    async fn decide(&mut self, leave: Leave) -> io::Result<()> {
+        let Some(call) = self.asked() else {
+            return self.page.whole(Look::Dim, "(nothing waits for your leave)").await;
+        };
+        let decision = match leave {
+            Leave::Given => Verdict::Approved,
+            Leave::Denied => Verdict::Denied,
+        };
+        self.follower.ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision }).await;
+        Ok(())
+    }
+
+    /// The call that has waited longest for its owner's leave.
+    fn asked(&self) -> Option<CallId> {
+        let turn = self.view.transcript().turn()?;
+        self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
+            Body::Call(call) if entry.turn.as_ref() == Some(turn) && matches!(call.approval, Some(Approval::Asked(_))) => {
+                Some(call.call.clone())
+            }
+            Body::Call(_) | Body::Input { .. } | Body::Thought { .. } | Body::Message { .. } | Body::Ended { .. } | Body::Fact(_) => None,
+        })
+    }
+
+    async fn happened(&mut self, happening: Happening) -> anyhow::Result<()> {
+        match happening {
+            Happening::Attached(attached) => {
+                let is_first = self.line == Line::Connecting;
+                if self.line == Line::Offline {
+                    self.page.whole(Look::Dim, "(online again)").await?;
+                }
+                self.line = Line::Online;
+                for piece in self.view.attach(&attached) {
+                    self.page.print(piece).await?;
+                }
+                if is_first && attached.after.next() > attached.first {
+                    self.page.whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)").await?;
+                }
+            }
+            Happening::CaughtUp => {}
+            Happening::Shown(Emission::Status { text, .. }) => self.status = short(&text),
+            Happening::Shown(emission) => {
+                for piece in self.view.apply(&emission) {
+                    if let Piece::TurnEnded(_) = piece {
+                        self.status.clear();
+                    }
+                    self.page.print(piece).await?;
+                }
+            }
+            Happening::Answered { id, outcome } => self.answered(&id, outcome).await?,
+            Happening::Offline { reason, .. } => {
+                // Told once; that it goes on trying is in the prompt.
+                if self.line != Line::Offline {
+                    self.page.whole(Look::Dim, &format!("(offline: {}; trying again)", clean(&reason))).await?;
+                }
+                self.line = Line::Offline;
+            }
+            Happening::Over(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
+        let said = self.sent.remove(id);
+        match outcome {
+            Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => self.view.typed_here(input),
+            Ok(_) => {}
+            Err(refused) => {
+                let about = said.map(|text| format!(" (you said: {})", short(&text))).unwrap_or_default();
+                self.page.whole(Look::Bad, &format!("✗ {}{about}", clean(&refused.reason))).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands above the line that is being typed.
+struct Page {
+    writer: SharedWriter,
+    paint: Paint,
+    wrap: Wrap,
+}
+
+impl Page {
+    async fn print(&mut self, piece: Piece) -> io::Result<()> {
+        match piece {
+            Piece::Text(look, text) => {
+                self.wrap.resize(columns());
+                let text = self.wrap.feed(&text);
+                self.write(look, &text).await
+            }
+            Piece::End(look) => {
+                let text = self.wrap.end();
+                self.write(look, &text).await
+            }
+            Piece::Whole((look, text)) => self.whole(look, &text).await,
+            Piece::TurnEnded(TurnOutcome::Completed | TurnOutcome::Cancelled | TurnOutcome::Failed | TurnOutcome::Interrupted) => {
+                self.write(Look::Plain, "\n").await
+            }
+        }
+    }
+
+    /// Prints something on lines of its own.
+    async fn whole(&mut self, look: Look, text: &str) -> io::Result<()> {
+        let begun = self.wrap.end();
+        let mut wrap = Wrap::new(columns());
+        let text = wrap.feed(text) + &wrap.end();
+        self.write(look, &begun).await?;
+        self.write(look, &text).await
+    }
+
+    async fn write(&mut self, look: Look, text: &str) -> io::Result<()> {
+        // The editor keeps count of an unfinished line only if it comes by itself.
+        let (lines, rest) = match text.rsplit_once('\n') {
+            Some((lines, rest)) => (Some(lines), rest),
+            None => (None, text),
+        };
+        if let Some(lines) = lines {
+            let painted: String = lines.split('\n').map(|line| self.paint.show(look, line) + "\n").collect();
+            self.writer.write_all(painted.as_bytes()).await?;
+        }
+        if !rest.is_empty() {
+            self.writer.write_all(self.paint.show(look, rest).as_bytes()).await?;
+            self.writer.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The columns that text may fill: one less than there are, where terminals differ on when a full line ends.
+fn columns() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(1)
+}

@@ -1,0 +1,42 @@
+//! `thoughtwire config`: what `serve` would run with.
+
+use serde_json::json;
+use thoughtwire_server::{Config, Flags, Setting};
+
+use crate::cli::{AuthChoice, ConfigCommand, ServeFlags};
+use crate::{Outcome, out};
+
+pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
+    match command {
+        ConfigCommand::Show { flags, form } => {
+            let (_, settings) = Config::load(&flags.into())?;
+            if form.json {
+                out::json(&json!({"settings": settings}))?;
+            } else {
+                let row = |setting: &Setting| [setting.name.to_owned(), setting.value.clone(), setting.source.clone()];
+                out::table(["SETTING", "VALUE", "FROM"], &settings.iter().map(row).collect::<Vec<_>>())?;
+            }
+            Ok(Outcome::Done)
+        }
+        ConfigCommand::Check { flags, form } => match (Config::load(&flags.into()), form.json) {
+            (Ok(_), true) => out::json(&json!({"ok": true})).map(|()| Outcome::Done).map_err(Into::into),
+            (Ok(_), false) => out::line("the configuration is good").map(|()| Outcome::Done).map_err(Into::into),
+            (Err(error), true) => {
+                out::json(&json!({"ok": false, "error": error.to_string()}))?;
+                Ok(Outcome::Failed)
+            }
+            (Err(error), false) => Err(error.into()),
+        },
+    }
+}
+
+impl From<ServeFlags> for Flags {
+    fn from(flags: ServeFlags) -> Self {
+        let ServeFlags { listen, data_dir, config, model, auth, allow_origin } = flags;
+        let auth = auth.map(|choice| match choice {
+            AuthChoice::None => "none".to_owned(),
+            AuthChoice::Keys => "keys".to_owned(),
+        });
+        Self { listen, data_dir, config, model, auth, allow_origin }
+    }
+}

@@ -1,0 +1,108 @@
+//! What reaches the terminal: the one module that writes to standard output and standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Whether text for people is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paint {
+    Plain,
+    Colour,
+}
+
+/// How a piece of text looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Plain,
+    /// What stands behind the words: thoughts, tools, remarks.
+    Dim,
+    /// What went wrong.
+    Bad,
+    /// What a person said, and headings.
+    Bold,
+}
+
+impl Paint {
+    /// Colour for standard output if it is a terminal and nobody asked for none (<https://no-color.org>).
+    pub(crate) fn of_stdout() -> Self {
+        Self::of(io::stdout().is_terminal())
+    }
+
+    /// The same for standard error.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(io::stderr().is_terminal())
+    }
+
+    fn of(is_terminal: bool) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if is_terminal && !unwanted { Self::Colour } else { Self::Plain }
+    }
+
+    /// The text in its look.
+    pub(crate) fn show(self, look: Look, text: &str) -> String {
+        let code = match (self, look) {
+            (Self::Plain, _) | (Self::Colour, Look::Plain) => return text.to_owned(),
+            (Self::Colour, Look::Dim) => "2",
+            (Self::Colour, Look::Bad) => "31",
+            (Self::Colour, Look::Bold) => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Writes a line to standard output.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Writes text to standard output at once, with no line end of its own.
+pub(crate) fn piece(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes a value as one line of JSON to standard output.
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    line(&serde_json::to_string(value)?)
+}
+
+/// Writes a remark to standard error. It is lost if nobody can read it any more.
+pub(crate) fn remark(look: Look, text: &str) {
+    remark_piece(look, &format!("{text}\n"));
+}
+
+/// Writes a piece of a remark to standard error, with no line end of its own.
+pub(crate) fn remark_piece(look: Look, text: &str) {
+    let mut err = io::stderr().lock();
+    drop(err.write_all(Paint::of_stderr().show(look, text).as_bytes()));
+    drop(err.flush());
+}
+
+/// Writes rows under a heading to standard output, in columns as wide as their widest cell.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    use unicode_width::UnicodeWidthStr as _;
+    let mut widths = heading.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    let write_row = |look, cells: [&str; N]| {
+        let mut text = String::new();
+        for (cell, width) in cells.into_iter().zip(widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
+        }
+        line(&Paint::of_stdout().show(look, text.trim_end()))
+    };
+    write_row(Look::Bold, heading)?;
+    for row in rows {
+        write_row(Look::Plain, row.each_ref().map(String::as_str))?;
+    }
+    Ok(())
+}

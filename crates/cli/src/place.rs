@@ -1,0 +1,168 @@
+//! Where a command finds what it is about: a server by its address, the server of a data directory,
+//! or that directory itself.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use thoughtwire_store::Store;
+
+use crate::Usage;
+use crate::cli::Reach;
+use crate::local::Local;
+use crate::rest::Rest;
+
+/// Where a server listens unless it was told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8282";
+
+/// A server's address and what to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// The base of its URLs: `http` or `https`, without a slash at the end.
+    pub(crate) base: String,
+    /// The bearer token.
+    pub(crate) key: Option<String>,
+}
+
+/// What an owner's command works on.
+pub(crate) enum Place {
+    Server(Rest),
+    Directory(Local),
+}
+
+/// `server.json` in a data directory, written by the server that runs on it.
+#[derive(Deserialize)]
+struct OwnerFile {
+    url: String,
+    token: String,
+}
+
+/// What flags and variables say, in falling order.
+enum Said {
+    Url(String),
+    Directory(PathBuf),
+    Nothing,
+}
+
+impl Reach {
+    /// The server to talk to.
+    pub(crate) async fn server(&self) -> anyhow::Result<Server> {
+        match self.said() {
+            Said::Url(url) => named(&url),
+            Said::Directory(dir) => match owner_file(&dir)? {
+                Some(server) if Rest::new(server.clone())?.is_there().await => Ok(server),
+                Some(_) | None => {
+                    let dir = dir.display();
+                    anyhow::bail!("no server runs on {dir}; start one with `thoughtwire serve --data-dir {dir}`")
+                }
+            },
+            Said::Nothing => usual().await,
+        }
+    }
+
+    /// The server to talk to, or the data directory when none runs on it.
+    pub(crate) async fn place(&self) -> anyhow::Result<Place> {
+        let Said::Directory(dir) = self.said() else {
+            return Ok(Place::Server(Rest::new(self.server().await?)?));
+        };
+        if let Some(server) = owner_file(&dir)? {
+            let rest = Rest::new(server)?;
+            // A server that was killed leaves its file behind.
+            if rest.is_there().await {
+                return Ok(Place::Server(rest));
+            }
+        }
+        if !dir.is_dir() {
+            let dir = dir.display();
+            anyhow::bail!("there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one");
+        }
+        if Store::is_locked(&dir)? {
+            anyhow::bail!("another process has {} open, and it is no server that answers", dir.display());
+        }
+        Ok(Place::Directory(Local::open(&dir)?))
+    }
+
+    fn said(&self) -> Said {
+        if let Some(url) = &self.url {
+            return Said::Url(url.clone());
+        }
+        if let Some(dir) = &self.data_dir {
+            return Said::Directory(dir.clone());
+        }
+        if let Some(url) = variable("THOUGHTWIRE_URL") {
+            return Said::Url(url);
+        }
+        variable("THOUGHTWIRE_DATA_DIR").map_or(Said::Nothing, |dir| Said::Directory(dir.into()))
+    }
+}
+
+/// With nothing said: the server of the usual data directory if one runs, else the usual address.
+async fn usual() -> anyhow::Result<Server> {
+    let dirs = directories::ProjectDirs::from("", "", "thoughtwire");
+    if let Some(server) = dirs.and_then(|dirs| owner_file(dirs.data_dir()).ok().flatten())
+        && Rest::new(server.clone())?.is_there().await
+    {
+        return Ok(server);
+    }
+    named(DEFAULT_URL)
+}
+
+fn named(url: &str) -> anyhow::Result<Server> {
+    Ok(Server { base: base(url)?, key: variable("THOUGHTWIRE_KEY") })
+}
+
+fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
+    let path = dir.join("server.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    };
+    let OwnerFile { url, token } = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(Some(Server { base: base(&url)?, key: Some(token) }))
+}
+
+/// Takes an address in any of the forms that people write.
+fn base(url: &str) -> Result<String, Usage> {
+    let url = url.trim();
+    let (scheme, rest) = match url.split_once("://") {
+        Some(("http" | "ws", rest)) => ("http", rest),
+        Some(("https" | "wss", rest)) => ("https", rest),
+        Some((scheme, _)) => return Err(Usage(format!("{url:?} is no address of a server: {scheme} is not http, https, ws or wss"))),
+        None => ("http", url),
+    };
+    let rest = rest.trim_end_matches('/').trim_end_matches("/v1/ws").trim_end_matches('/');
+    let base = format!("{scheme}://{rest}");
+    match reqwest::Url::parse(&base) {
+        Ok(parsed) if parsed.has_host() && parsed.query().is_none() && parsed.fragment().is_none() => Ok(base),
+        Ok(_) => Err(Usage(format!("{url:?} is no address of a server; it should look like {DEFAULT_URL}"))),
+        Err(error) => Err(Usage(format!("{url:?} is no address of a server: {error}; it should look like {DEFAULT_URL}"))),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base;
+
+    #[test]
+    fn addresses_in_every_form() {
+        for (written, meant) in [
+            ("http://127.0.0.1:8282", "http://127.0.0.1:8282"),
+            ("ws://127.0.0.1:8282/", "http://127.0.0.1:8282"),
+            ("ws://127.0.0.1:8282/v1/ws", "http://127.0.0.1:8282"),
+            ("wss://example.org", "https://example.org"),
+            ("https://example.org/agents/", "https://example.org/agents"),
+            ("localhost:9000", "http://localhost:9000"),
+            ("http://[::1]:8282", "http://[::1]:8282"),
+        ] {
+            assert_eq!(base(written).unwrap(), meant);
+        }
+        for wrong in ["", "ftp://example.org", "http://", "http://x?y=1", "http://x:notaport"] {
+            assert!(base(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `thoughtwire send`: one input, one answer.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use thoughtwire_proto::dialect::native::{Acked, ClientBody};
+use thoughtwire_proto::{Cursor, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq, SessionId, Start, TurnId};
+
+use crate::chat::MAIN;
+use crate::cli::SendFlags;
+use crate::client::{Follower, Happening, Patience};
+use crate::out::Look;
+use crate::rest::Rest;
+use crate::view::{Piece, View};
+use crate::{Outcome, Usage, out};
+
+/// How long a server may be away before the answer is given up.
+const GIVE_UP: std::time::Duration = std::time::Duration::from_secs(60);
+
+pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
+    let SendFlags { reach, text, agent, session, policy, id, json } = flags;
+    let text = match text.as_str() {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("standard input")?;
+            text
+        }
+        _ => text,
+    };
+    if text.trim().is_empty() {
+        return Err(Usage("there is nothing to send: the text is empty".to_owned()).into());
+    }
+    let rest = Rest::new(reach.server().await?)?;
+    let session = match session {
+        Some(session) => session,
+        None => main_session(&rest, agent.as_deref().unwrap_or(MAIN)).await?,
+    };
+    let mut follower = Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
+    let body = ClientBody::Send { session, text, attachments: Vec::new(), policy: Some(policy.into()) };
+    let sent = follower.ask(id, body).await;
+
+    let mut answer: Option<Answer> = None;
+    let mut view = View::default();
+    while let Some(happening) = follower.next().await {
+        match happening {
+            Happening::Answered { id, .. } if id != sent => {}
+            Happening::Answered { outcome: Err(refused), .. } => anyhow::bail!(refused.reason),
+            Happening::Answered { outcome: Ok(ack), .. } => {
+                let Acked::Input { seq, input: Some(input), .. } = ack.acked else {
+                    anyhow::bail!("the server did not say what became of the input");
+                };
+                answer = Some(Answer { input, turn: None, json });
+                // From just before the input on, so that an answer of long ago is told as well.
+                let seq = Seq(seq.0.saturating_sub(1));
+                follower.attach(Start::After(Cursor { epoch: None, seq })).await;
+            }
+            Happening::Attached(attached) => {
+                drop(view.attach(&attached));
+                if !attached.recovered {
+                    anyhow::bail!("the log of {} does not reach back to the input any more", attached.session);
+                }
+            }
+            Happening::Shown(emission) => {
+                if let Some(answer) = &mut answer
+                    && let Some(outcome) = answer.show(&mut view, &emission)?
+                {
+                    return Ok(if outcome == TurnOutcome::Completed { Outcome::Done } else { Outcome::Failed });
+                }
+            }
+            Happening::Offline { reason, pause } => {
+                out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
+            }
+            Happening::CaughtUp => {}
+            Happening::Over(error) => return Err(error),
+        }
+    }
+    anyhow::bail!("the connection ended before the turn did")
+}
+
+async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
+    let found = rest.find_agent(agent).await?;
+    let profile = found.with_context(|| format!("there is no agent {agent:?}; make it with `thoughtwire agents create {agent}`"))?;
+    Ok(profile.main_session)
+}
+
+/// The turn that answers the input.
+struct Answer {
+    input: ItemId,
+    turn: Option<TurnId>,
+    json: bool,
+}
+
+impl Answer {
+    /// Prints what belongs to the turn; tells how it ended once it has.
+    fn show(&mut self, view: &mut View, emission: &Emission) -> anyhow::Result<Option<TurnOutcome>> {
+        let of = match emission {
+            Emission::Record(record) => {
+                self.begin(record);
+                record.turn.as_ref()
+            }
+            Emission::Delta(delta) => Some(&delta.turn),
+            Emission::Partial(partial) => Some(&partial.turn),
+            Emission::Status { .. } | Emission::Presence { .. } => None,
+        };
+        let is_ours = of.is_some() && of == self.turn.as_ref();
+        let is_input = matches!(emission, Emission::Record(Record { event: Event::UserMessage { item, .. }, .. }) if *item == self.input);
+        // Everything passes through the view, so that it follows the log; only what is ours is printed.
+        view.typed_here(self.input.clone());
+        let pieces = view.apply(emission);
+        if self.json {
+            if let Emission::Record(record) = emission
+                && (is_ours || is_input)
+            {
+                out::json(record)?;
+            }
+        } else if is_ours {
+            for piece in &pieces {
+                print(piece)?;
+            }
+        }
+        match emission {
+            Emission::Record(Record { event: Event::TurnEnded { outcome, .. }, .. }) if is_ours => Ok(Some(*outcome)),
+            Emission::Record(Record { event: Event::InputWithdrawn { input }, .. }) if *input == self.input => {
+                anyhow::bail!("the input was taken back before its turn")
+            }
+            Emission::Record(_) | Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// Learns which turn is ours: the one the input started, or the one it joined.
+    fn begin(&mut self, record: &Record) {
+        if let Event::TurnStarted { input: item } | Event::UserMessage { item, .. } = &record.event
+            && *item == self.input
+            && record.turn.is_some()
+        {
+            self.turn.clone_from(&record.turn);
+        }
+    }
+}
+
+/// The answer goes to standard output, all else to standard error.
+fn print(piece: &Piece) -> std::io::Result<()> {
+    match piece {
+        Piece::Text(Look::Plain, text) => out::piece(text),
+        Piece::Text(look, text) => {
+            out::remark_piece(*look, text);
+            Ok(())
+        }
+        Piece::End(Look::Plain) => out::piece("\n"),
+        Piece::End(look) => {
+            out::remark_piece(*look, "\n");
+            Ok(())
+        }
+        Piece::Whole((Look::Plain, text)) => out::line(text),
+        Piece::Whole((look, text)) => {
+            out::remark(*look, text);
+            Ok(())
+        }
+        Piece::TurnEnded(_) => Ok(()),
+    }
+}

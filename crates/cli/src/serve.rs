@@ -1,0 +1,37 @@
+//! `thoughtwire serve`.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use thoughtwire_server::{Config, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::Outcome;
+use crate::cli::ServeFlags;
+use crate::out;
+
+pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<Outcome> {
+    let (config, settings) = Config::load(&flags.into())?;
+    let log = settings.iter().find(|setting| setting.name == "log").map_or("warn", |setting| setting.value.as_str());
+    let filter = EnvFilter::try_new(log).with_context(|| format!("the log setting {log:?} cannot be used"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<Outcome> {
+    // Taken before anything is opened, so that a stop at any moment is a clean one.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::bind(config).await?;
+    out::line(&format!("Thoughtwire is listening on {}", server.url()))?;
+    server
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await?;
+    Ok(Outcome::Done)
+}

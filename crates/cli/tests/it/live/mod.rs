@@ -1,0 +1,10 @@
+//! The real binary behind real sockets: every promise that a user could hold us to.
+
+mod bad_input;
+mod crash;
+mod memgpt;
+mod native;
+mod rest;
+mod rooms;
+mod sparky;
+mod support;

@@ -1,0 +1,135 @@
+//! REST, and who may come in.
+
+use serde_json::{Value, json};
+
+use super::support::{Live, kinds};
+
+async fn call(live: &Live, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
+    let mut request = reqwest::Client::new().request(method.parse().unwrap(), format!("{}{path}", live.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn agents_sessions_inputs_and_events() {
+    let live = Live::start().await;
+    let (status, made) = call(&live, "POST", "/v1/agents", &[], Some(json!({"name": "ada"}))).await;
+    assert_eq!(status, 201);
+    assert_eq!(call(&live, "POST", "/v1/agents", &[], Some(json!({"name": "ada"}))).await.0, 409);
+    assert_eq!(call(&live, "POST", "/v1/agents", &[], Some(json!({"name": ""}))).await.0, 400);
+    let session = made["agent"]["main_session"].as_str().unwrap().to_owned();
+    let inputs = format!("/v1/sessions/{session}/inputs?wait=20");
+    let once = [("idempotency-key", "k-1")];
+    let (status, done) = call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
+    assert_eq!(status, 200, "{done}");
+    assert!(done["events"].to_string().contains("42"));
+    let (_, again) = call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
+    assert_eq!((again["duplicate"].clone(), again["events"].clone()), (json!(true), done["events"].clone()));
+    let (status, page) = call(&live, "GET", &format!("/v1/sessions/{session}/events?after=1&limit=2"), &[], None).await;
+    assert_eq!((status, page["events"].as_array().unwrap().len()), (200, 2));
+    assert_eq!(page["events"][0]["seq"], 2);
+    let (_, sessions) = call(&live, "GET", "/v1/sessions", &[], None).await;
+    assert_eq!(sessions["sessions"][0]["agent_name"], "ada");
+    let (status, second) = call(&live, "POST", "/v1/sessions", &[], Some(json!({"agent": "ada", "title": "Tea"}))).await;
+    assert_eq!(status, 201);
+    let second = second["session"].as_str().unwrap().to_owned();
+    assert_eq!(call(&live, "DELETE", &format!("/v1/sessions/{second}"), &[], None).await.0, 204);
+    assert_eq!(call(&live, "GET", &format!("/v1/sessions/{second}"), &[], None).await.0, 404);
+    assert_eq!(call(&live, "DELETE", &format!("/v1/sessions/{session}"), &[], None).await.0, 403);
+    assert_eq!(call(&live, "GET", "/nowhere", &[], None).await.0, 404);
+    for path in ["/", "/healthz", "/readyz"] {
+        assert_eq!(call(&live, "GET", path, &[], None).await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn server_sent_events_resume_by_their_id() {
+    let live = Live::start().await;
+    let (mut client, session) = live.agent("ada", "offline").await;
+    client.attach(&session, Some(0)).await;
+    client.send(json!({"type": "send", "session": session, "text": "hello"})).await;
+    let turn = client.turn().await;
+    let last = turn.last().unwrap()["seq"].as_u64().unwrap();
+    let mut response = reqwest::Client::new()
+        .get(format!("{}/v1/sessions/{session}/events", live.url))
+        .header("accept", "text/event-stream")
+        .header("last-event-id", "2")
+        .send()
+        .await
+        .unwrap();
+    let mut text = String::new();
+    while !text.contains(&format!("id: {last}\n")) {
+        text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(!text.contains("id: 2\n") && text.contains("id: 3\n"));
+    assert!(kinds(&turn).len() > 3);
+}
+
+#[tokio::test]
+async fn only_this_machine_comes_in_without_keys() {
+    let live = Live::start().await;
+    for (headers, admitted) in [
+        (vec![("host", "evil.example")], false),
+        (vec![("host", "localhost:1")], true),
+        (vec![("origin", "https://evil.example")], false),
+        (vec![("origin", "null")], false),
+        (vec![("origin", "http://localhost:5173")], true),
+        (vec![("x-forwarded-for", "1.2.3.4")], false),
+        (vec![("forwarded", "for=1.2.3.4")], false),
+    ] {
+        let (status, body) = call(&live, "GET", "/v1/agents", &headers, None).await;
+        assert_eq!(status == 200, admitted, "{headers:?} gave {status} {body}");
+        let uri = live.ws("/v1/ws").parse().unwrap();
+        let mut builder = tokio_websockets::ClientBuilder::from_uri(uri);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
+            builder = builder.add_header(name.parse().unwrap(), value.parse().unwrap()).unwrap();
+        }
+        if headers[0].0 != "host" {
+            assert_eq!(builder.connect().await.is_ok(), admitted, "{headers:?} on a WebSocket");
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_keys_only_the_owners_token_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = Live::on(dir.path(), &["--auth", "keys"]).await;
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap()).unwrap();
+    let token = file["token"].as_str().unwrap();
+    assert_eq!(call(&live, "GET", "/v1/agents", &[], None).await.0, 401);
+    assert_eq!(call(&live, "GET", "/v1/agents", &[("authorization", "Bearer wrong")], None).await.0, 401);
+    let bearer = format!("Bearer {token}");
+    assert_eq!(call(&live, "GET", "/v1/agents", &[("authorization", &bearer)], None).await.0, 200);
+    let mut client = live.native().await;
+    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["code"], "unauthorized");
+    client.send(json!({"type": "hello", "token": token})).await;
+    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["type"], "ack");
+    let uri = live.ws("/memgpt").parse().unwrap();
+    assert!(
+        tokio_websockets::ClientBuilder::from_uri(uri).connect().await.is_err(),
+        "MemGPT's wire has no place for a token but the request"
+    );
+    let mut sparky = live.sparky(json!({"user_id": "u1"})).await;
+    assert_eq!(sparky.next().await["type"], "error");
+    sparky.send(json!({"type": "connect", "data": {"user_id": "u1", "token": token}})).await;
+    sparky.until_type("ready").await;
+}
+
+#[tokio::test]
+async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
+        .args(["serve", "--listen", "0.0.0.0:0", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--auth none"));
+}

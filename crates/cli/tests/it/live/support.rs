@@ -1,0 +1,188 @@
+//! A server process of one's own, and clients that speak raw frames to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
+
+/// How long anything may take before a test gives up on it. No test passes by waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `thoughtwire serve`.
+pub(crate) struct Live {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) dir: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Live {
+    pub(crate) async fn start() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut live = Self::on(temporary.path(), &[]).await;
+        live._temporary = Some(temporary);
+        live
+    }
+
+    pub(crate) async fn on(dir: &Path, flags: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .args(flags)
+            .env_remove("OPENAI_API_KEY")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("the server says where it listens");
+        let url = line.split_whitespace().last().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+        Self { child, url, dir: dir.to_owned(), _temporary: None }
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) async fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().code()
+    }
+
+    pub(crate) fn ws(&self, path: &str) -> String {
+        format!("{}{path}", self.url.replace("http", "ws"))
+    }
+
+    pub(crate) async fn connect(&self, path: &str) -> Client {
+        let uri = self.ws(path).parse().unwrap();
+        let (socket, _) = ClientBuilder::from_uri(uri).connect().await.unwrap();
+        Client { socket }
+    }
+
+    /// A native connection, past its `welcome`.
+    pub(crate) async fn native(&self) -> Client {
+        let mut client = self.connect("/v1/ws").await;
+        assert_eq!(client.next().await["type"], "welcome");
+        client
+    }
+
+    /// A native connection and the main session of a new agent.
+    pub(crate) async fn agent(&self, name: &str, model: &str) -> (Client, String) {
+        let mut client = self.native().await;
+        let ack = client.ask(json!({"type": "create_agent", "id": format!("create-{name}"), "name": name, "model": model})).await;
+        let session = ack["session"].as_str().expect("a main session").to_owned();
+        (client, session)
+    }
+
+    pub(crate) async fn sparky(&self, connect: Value) -> Client {
+        let mut client = self.connect("/ws/chat").await;
+        client.send(json!({"type": "connect", "data": connect})).await;
+        client
+    }
+}
+
+/// One connection.
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text.to_owned())).await.unwrap();
+    }
+
+    /// The next text frame, or the code of the close.
+    pub(crate) async fn next_or_close(&mut self) -> Result<Value, u16> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a frame in time") {
+                Some(Ok(message)) if message.is_text() => return Ok(serde_json::from_str(message.as_text().unwrap()).unwrap()),
+                Some(Ok(message)) if message.is_close() => return Err(message.as_close().map_or(1005, |(code, _)| code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Value {
+        self.next_or_close().await.unwrap_or_else(|code| panic!("closed with {code}"))
+    }
+
+    /// Frames up to the first for which `last` holds.
+    pub(crate) async fn until(&mut self, mut last: impl FnMut(&Value) -> bool) -> Vec<Value> {
+        let mut seen = Vec::new();
+        loop {
+            let frame = self.next().await;
+            let ends = last(&frame);
+            seen.push(frame);
+            if ends {
+                return seen;
+            }
+        }
+    }
+
+    pub(crate) async fn until_type(&mut self, kind: &str) -> Vec<Value> {
+        self.until(|frame| frame["type"] == kind).await
+    }
+
+    /// Sends a native command with an id and gives its answer; what comes in between is dropped.
+    pub(crate) async fn ask(&mut self, command: Value) -> Value {
+        let id = command["id"].clone();
+        self.send(command).await;
+        self.until(|frame| frame["id"] == id && frame["type"] != "event").await.pop().unwrap()
+    }
+
+    /// Attaches; gives `attached`, and everything up to and with `caught_up`.
+    pub(crate) async fn attach(&mut self, session: &str, after: Option<u64>) -> (Value, Vec<Value>) {
+        let mut frame = json!({"type": "attach", "session": session});
+        if let Some(after) = after {
+            frame["after"] = json!(after);
+        }
+        self.send(frame).await;
+        let attached = self.until_type("attached").await.pop().unwrap();
+        (attached, self.until_type("caught_up").await)
+    }
+
+    /// Native frames up to the end of the next turn.
+    pub(crate) async fn turn(&mut self) -> Vec<Value> {
+        self.until(|frame| frame["event"]["kind"] == "turn_ended").await
+    }
+
+    /// Whether nothing of this connection's is on its way: a frame that is answered at once comes back first.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        self.send(json!({"type": "ping"})).await;
+        self.next().await["type"] == "pong"
+    }
+}
+
+pub(crate) fn events(frames: &[Value]) -> Vec<Value> {
+    frames.iter().filter(|frame| frame["type"] == "event").cloned().collect()
+}
+
+pub(crate) fn kinds(frames: &[Value]) -> Vec<String> {
+    events(frames).iter().map(|frame| frame["event"]["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+pub(crate) fn types(frames: &[Value]) -> Vec<&str> {
+    frames.iter().map(|frame| frame["type"].as_str().unwrap_or("?")).collect()
+}
+
+/// A folder that `make test-deps` fills.
+pub(crate) fn test_deps(inner: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.test-deps").join(inner);
+    assert!(path.exists(), "{} is missing: run `make test-deps` first", path.display());
+    path
+}
