@@ -157,7 +157,7 @@ pub(crate) struct SendFlags {
     pub(crate) reach: Reach,
     /// What to say; `-` reads it from standard input.
     pub(crate) text: String,
-    /// The agent [default: main].
+    /// The agent, which must be there [default: main, made on first use].
     #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
     /// A session [default: the agent's main one].

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use thoughtwire_proto::dialect::native::{Acked, ClientBody};
 use thoughtwire_proto::{Cursor, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq, SessionId, Start, TurnId};
 
-use crate::chat::MAIN;
+use crate::chat::{MAIN, found_or_made};
 use crate::cli::SendFlags;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::Look;
@@ -33,7 +33,10 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
     let rest = Rest::new(reach.server().await?)?;
     let session = match session {
         Some(session) => session,
-        None => main_session(&rest, agent.as_deref().unwrap_or(MAIN)).await?,
+        None => match agent {
+            Some(agent) => main_session(&rest, &agent).await?,
+            None => found_or_made(&rest, MAIN).await?.session,
+        },
     };
     let mut follower = Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
     let body = ClientBody::Send { session, text, attachments: Vec::new(), policy: Some(policy.into()) };

@@ -7,6 +7,13 @@ use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use crate::config::Auth;
 use crate::guard::Guard;
 
+/// Who a connection is so far.
+pub(crate) struct Entrant {
+    pub(crate) user: UserId,
+    /// Whether its request, or a frame since, brought what is needed.
+    pub(crate) trusted: bool,
+}
+
 /// Decides which user a credential is.
 #[derive(Clone)]
 pub(crate) struct Access {
@@ -18,8 +25,9 @@ pub(crate) struct Access {
 impl Access {
     /// The user of a connection that brings a token, or was let in already. A name space makes a
     /// user of its own where there are no keys.
-    pub(crate) fn enter(&self, current: &UserId, token: Option<&str>, space: Option<&str>) -> Result<UserId, Refusal> {
-        if self.guard.auth == Auth::Keys && token.is_some() {
+    pub(crate) fn enter(&self, current: &Entrant, token: Option<&str>, space: Option<&str>) -> Result<UserId, Refusal> {
+        // A token that is brought is checked, also by who was let in without it.
+        if token.is_some() || !current.trusted {
             self.guard.authenticate(token)?;
         }
         match space {
@@ -28,7 +36,7 @@ impl Access {
                 let name = format!("~{space}");
                 UserId::new(name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("user_id: {bad}")))
             }
-            Some(_) | None => Ok(current.clone()),
+            Some(_) | None => Ok(current.user.clone()),
         }
     }
 

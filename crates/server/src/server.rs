@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, Entrant};
 use crate::config::Config;
 use crate::guard::{Guard, bearer};
 use crate::page::PAGE;
@@ -86,6 +86,7 @@ pub struct Server {
     store: Arc<Store>,
     hub: Hub,
     token: String,
+    owner_file: OwnerFile,
 }
 
 #[derive(Clone)]
@@ -122,7 +123,9 @@ impl Server {
         let hub_options = HubOptions { queued_inputs: config.limits.queued_inputs, ..HubOptions::default() };
         let hub = Hub::new(Arc::clone(&store), agent, hub_options)?;
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
-        Ok(Self { config, listeners, addresses, store, hub, token })
+        let url = addresses.first().map(url_of).unwrap_or_default();
+        let owner_file = OwnerFile::write(&config.data_dir, &url, &token)?;
+        Ok(Self { config, listeners, addresses, store, hub, token, owner_file })
     }
 
     /// The URL of the first address.
@@ -135,9 +138,8 @@ impl Server {
     /// every connection is closed with 1012.
     ///
     /// # Errors
-    /// When the owner's file cannot be written.
+    /// When a part of the server breaks off.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let owner_file = OwnerFile::write(&self.config.data_dir, &self.url(), &self.token)?;
         let (phase, watched) = watch::channel(Phase::Serving);
         let guard = Guard {
             auth: self.config.auth,
@@ -180,7 +182,7 @@ impl Server {
         drop(tokio::time::timeout(Duration::from_secs(1), serving.join_all()).await);
         let store = self.store;
         drop(tokio::task::spawn_blocking(move || store.close()).await);
-        drop(owner_file);
+        drop(self.owner_file);
         Ok(())
     }
 }
@@ -314,7 +316,7 @@ fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response 
     let context = Context {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
-        user: shared.access.local.clone(),
+        entrant: Entrant { user: shared.access.local.clone(), trusted: !needs_token },
         from: dialect.name().to_owned(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,

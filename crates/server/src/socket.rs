@@ -19,12 +19,12 @@ use thoughtwire_proto::{
     Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
 };
 use thoughtwire_store::Proven;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_websockets::{CloseCode, Message, WebSocketStream};
 
-use crate::access::Access;
+use crate::access::{Access, Entrant};
 use crate::listing;
 
 /// How often a silent connection is asked whether it lives.
@@ -53,7 +53,7 @@ pub(crate) enum Phase {
 pub(crate) struct Context {
     pub(crate) hub: Hub,
     pub(crate) access: Access,
-    pub(crate) user: UserId,
+    pub(crate) entrant: Entrant,
     /// The dialect's name, as the sender of inputs until the client names itself.
     pub(crate) from: String,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -98,8 +98,10 @@ struct Proof {
 
 /// Why a connection ended.
 enum End {
-    /// The peer is gone, or broke the protocol (the library has answered that).
+    /// The peer takes or gives nothing more.
     Gone,
+    /// The peer closes, or broke the protocol: the library has its answer ready.
+    Answered,
     /// We close it.
     Close(Close),
 }
@@ -124,8 +126,10 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
     };
     let end = connection.run().await;
     connection.keep_proof(true).await;
-    if let End::Close(close) = end {
-        connection.close(close).await;
+    match end {
+        End::Gone => {}
+        End::Answered => connection.last_words().await,
+        End::Close(close) => connection.close(close).await,
     }
 }
 
@@ -205,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
                 tracing::debug!(%error, "a connection broke");
-                return Err(End::Gone);
+                return Err(End::Answered);
             }
             None => return Err(End::Gone),
         };
@@ -213,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if message.is_pong() {
             self.proven(message.as_payload());
         } else if message.is_close() {
-            return Err(End::Gone);
+            return Err(End::Answered);
         } else if message.is_ping() {
             // The library answers it.
         } else {
@@ -231,10 +235,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match output {
                 Output::Frame(frame) => self.write(Message::text(frame)).await?,
                 Output::Authenticate { token, client, space } => {
-                    let outcome = self.context.access.enter(&self.context.user, token.as_deref(), space.as_deref());
+                    let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
                     match outcome {
                         Ok(user) => {
-                            self.context.user = user;
+                            self.context.entrant = Entrant { user, trusted: true };
                             if let Some(client) = client {
                                 self.context.from = client;
                             }
@@ -252,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn request(&mut self, tag: Tag, request: Request) {
         let from = Some(self.context.from.clone());
-        let (hub, user) = (self.context.hub.clone(), self.context.user.clone());
+        let (hub, user) = (self.context.hub.clone(), self.context.entrant.user.clone());
         let answering: Answering = match request.command {
             Command::Attach { session, start, tools } => {
                 let outcome = self.attach(session, start, tools.is_empty()).await;
@@ -308,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Attaching again starts over from the new place.
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);
-        let (attached, subscription) = self.context.hub.attach(&self.context.user, &session, start, wake, true).await?;
+        let (attached, subscription) = self.context.hub.attach(&self.context.entrant.user, &session, start, wake, true).await?;
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
@@ -473,7 +477,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn proof_rows(&self) -> Vec<Proven> {
         let row = |(session, attachment): (&SessionId, &Attachment)| {
             attachment.peer.as_ref().map(|peer| Proven {
-                user: self.context.user.clone(),
+                user: self.context.entrant.user.clone(),
                 peer: peer.clone(),
                 connection: self.name.clone(),
                 session: session.clone(),
@@ -493,7 +497,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // --- the list of sessions
 
     async fn list(&mut self, changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>) {
-        let (hub, user) = (self.context.hub.clone(), self.context.user.clone());
+        let (hub, user) = (self.context.hub.clone(), self.context.entrant.user.clone());
         match changed {
             Ok(changed) if changed.user != user => {}
             Ok(changed) if changed.gone => self.machine.unlisted(&changed.session),
@@ -510,6 +514,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Err(broadcast::error::RecvError::Closed) => self.watching = None,
         }
+    }
+
+    /// Sends the library's close frame, and reads on until the peer has it: a socket that is closed
+    /// with bytes unread is reset, and the reset would overtake the frame.
+    async fn last_words(&mut self) {
+        let farewell = async {
+            self.socket.flush().await?;
+            let stream = self.socket.get_mut();
+            stream.shutdown().await?;
+            let mut rest = vec![0; 16 * 1024];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok::<(), tokio_websockets::Error>(())
+        };
+        // Who goes on sending after its end is left.
+        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
     }
 
     async fn close(&mut self, close: Close) {

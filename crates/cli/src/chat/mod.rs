@@ -17,10 +17,11 @@ use crate::{Outcome, Usage, out};
 pub(crate) const MAIN: &str = "main";
 
 /// Whom one talks to.
-struct Partner {
-    /// The agent's name, for the prompt.
+pub(crate) struct Partner {
+    /// The agent's name.
     name: String,
-    session: SessionId,
+    /// The session.
+    pub(crate) session: SessionId,
 }
 
 pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
@@ -47,7 +48,7 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
 }
 
 /// The agent's main session; the agent is made when it is not there.
-async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Partner> {
+pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Partner> {
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {

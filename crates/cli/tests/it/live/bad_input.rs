@@ -79,7 +79,7 @@ async fn native_refusals() {
         row("null", "bad_frame"),
         row("5", "bad_frame"),
         row("[\"type\"]", "bad_frame"),
-        (deep(), "refused", "/code", "bad_frame"),
+        (deep(), "refused", "/code", "too_large"),
         row(r#"{"type":"send","session":"s","text":"\ud800"}"#, "bad_frame"),
         row("{}", "bad"),
         row(r#"{"type":"dance"}"#, "unknown_type"),

@@ -4,8 +4,14 @@ use serde_json::{Value, json};
 
 use super::support::{Live, kinds};
 
+fn http() -> reqwest::Client {
+    // A second installation is refused and changes nothing.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 async fn call(live: &Live, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
-    let mut request = reqwest::Client::new().request(method.parse().unwrap(), format!("{}{path}", live.url));
+    let mut request = http().request(method.parse().unwrap(), format!("{}{path}", live.url));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -56,7 +62,7 @@ async fn server_sent_events_resume_by_their_id() {
     client.send(json!({"type": "send", "session": session, "text": "hello"})).await;
     let turn = client.turn().await;
     let last = turn.last().unwrap()["seq"].as_u64().unwrap();
-    let mut response = reqwest::Client::new()
+    let mut response = http()
         .get(format!("{}/v1/sessions/{session}/events", live.url))
         .header("accept", "text/event-stream")
         .header("last-event-id", "2")

@@ -1,0 +1,46 @@
+# The commands of the README, and what they stand on.
+
+CARGO ?= cargo
+PYTHON ?= python3
+DEPS := .test-deps
+
+.PHONY: serve test test-deps walls lint
+
+# Builds and runs the server: http://127.0.0.1:8282
+serve:
+	$(CARGO) run -p thoughtwire -- serve
+
+# Installs what the tests need, and runs all of them.
+test: test-deps walls
+	$(CARGO) test --workspace --all-targets
+	$(CARGO) test --workspace --doc
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+# The third-party clients and servers that the tests talk to, below $(DEPS).
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0
+
+$(DEPS)/venv:
+	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $@
+
+$(DEPS)/websockets-12.0: | $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet websockets==12.0
+	touch $@
+
+# Without their dependencies: only the protocol modules are used, and those need none.
+$(DEPS)/pymemgpt-%: | $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet --no-deps --target $@ pymemgpt==$*
+
+$(DEPS)/aimock-%:
+	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
+	mkdir -p $(DEPS)
+	npm install --silent --no-audit --no-fund --prefix $(DEPS) @copilotkit/aimock@$*
+	touch $@
+
+# Each crate's walls: what it must never come to depend on.
+walls:
+	@tools/walls
