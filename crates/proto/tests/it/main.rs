@@ -8,6 +8,8 @@
     reason = "a test's failure is a panic, also in its helpers"
 )]
 
+mod memgpt;
 mod native;
+mod sparky;
 mod state;
 mod transcript;

@@ -1,0 +1,142 @@
+//! Sparky's wire: every recorded frame, and what a connection does with them.
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
+use thoughtwire_proto::dialect::sparky::{Message, SparkyMachine, normalise, render};
+use thoughtwire_proto::{Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Start};
+
+#[derive(Deserialize)]
+struct Row {
+    input: String,
+    wire: Option<String>,
+    error: Option<RefusalCode>,
+}
+
+#[test]
+fn every_recorded_frame_is_read_or_refused() {
+    let mut types = std::collections::BTreeSet::new();
+    for line in include_str!("../../../../vectors/sparky.jsonl").lines() {
+        let row: Row = serde_json::from_str(line).unwrap();
+        match (Message::from_text(&row.input), row.wire, row.error) {
+            (Ok(message), Some(wire), None) => {
+                types.insert(message.payload.kind());
+                assert_eq!(message.to_text(), wire, "{}", row.input);
+                assert_eq!(Message::from_dict(&message.to_dict()).unwrap(), Message::from_text(&wire).unwrap(), "{}", row.input);
+                assert_eq!(render(&normalise(&row.input).unwrap()).unwrap(), wire);
+            }
+            (Err(refusal), None, Some(code)) => assert_eq!(refusal.code, code, "{}: {refusal}", row.input),
+            (outcome, _, _) => panic!("{}: {outcome:?}", row.input),
+        }
+    }
+    assert_eq!(types.len(), 16, "every message type: {types:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_can_hurt(text in ".*") {
+        drop(Message::from_text(&text));
+        let mut machine = SparkyMachine::new(vec![]);
+        machine.frame(&text);
+        prop_assert!(machine.poll().is_some(), "it is answered");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again(text in any::<String>(), chat in any::<String>()) {
+        let json = serde_json::json!({"type": "message", "data": {"text": text}, "chat_id": chat});
+        let message = Message::from_text(&json.to_string()).unwrap();
+        let again = Message::from_text(&message.to_text()).unwrap();
+        prop_assert_eq!(&again.payload, &message.payload);
+        prop_assert_eq!(again.to_text(), message.to_text());
+    }
+}
+
+fn request(machine: &mut SparkyMachine) -> (Tag, Command) {
+    match machine.poll() {
+        Some(Output::Request { tag, request }) => (tag, request.command),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn frame(machine: &mut SparkyMachine) -> serde_json::Value {
+    match machine.poll() {
+        Some(Output::Frame(frame)) => serde_json::from_str(&frame).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done() -> Result<Answer, Refusal> {
+    Ok(Answer::Done { seq: None, duplicate: false })
+}
+
+#[test]
+fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
+    let mut machine = SparkyMachine::new(vec!["clock".into()]);
+    machine.frame(r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#);
+    assert_eq!(
+        machine.poll(),
+        Some(Output::Authenticate { token: Some("secret".into()), client: None, space: Some("u".into()) })
+    );
+    machine.authenticated(Ok(()));
+    let (tag, command) = request(&mut machine);
+    assert_eq!(command, Command::OpenPeer { wire: PeerWire::Sparky, space: "u".into(), name: Some("s".into()) });
+    let peer = PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: "s".into() };
+    let chats = vec![("c1".to_owned(), "x1".parse().unwrap()), ("c2".to_owned(), "x2".parse().unwrap())];
+    machine.answer(tag, Ok(Answer::Peer { peer: peer.clone(), is_new: false, chats, selected: Some("c1".into()) }));
+    let info = frame(&mut machine);
+    assert_eq!(info["data"], serde_json::json!({"session_id": "s", "is_new": false, "reconnected": true, "chat_id": "c1"}));
+    for _ in 0..2 {
+        let (tag, command) = request(&mut machine);
+        assert!(matches!(command, Command::Attach { start: Start::Proven(of), .. } if of == peer));
+        machine.answer(tag, done());
+    }
+    assert_eq!(frame(&mut machine)["type"], "ready", "no progress of tools on a reconnect");
+    assert!(machine.is_greeted());
+    assert_eq!(
+        machine.encoding(&"x2".parse().unwrap()),
+        Encoding::Sparky { session_id: "s".into(), user_id: "u".into(), chat_id: "c2".into() }
+    );
+    // The last selection survived.
+    machine.frame(r#"{"type": "message", "data": "hi"}"#);
+    assert!(matches!(request(&mut machine).1, Command::Send { session, .. } if session.as_str() == "x1"));
+}
+
+#[test]
+fn a_connection_that_is_refused_goes_on_waiting() {
+    let mut machine = SparkyMachine::new(vec![]);
+    for bad in ["nope", r#"{"type": "message", "data": "hi"}"#, r#"{"type": "connect", "data": {"history": [5]}}"#] {
+        machine.frame(bad);
+        assert_eq!(frame(&mut machine)["type"], "error", "{bad}");
+        assert_eq!(machine.poll(), None);
+    }
+    machine.frame(r#"{"type": "connect"}"#);
+    assert!(matches!(machine.poll(), Some(Output::Authenticate { .. })));
+    machine.authenticated(Err(Refusal::new(RefusalCode::Unauthorized, "a key is needed")));
+    assert_eq!(frame(&mut machine)["data"]["message"], "a key is needed");
+    assert!(!machine.is_greeted());
+}
+
+#[test]
+fn history_and_personality_go_into_the_first_chat() {
+    let mut machine = SparkyMachine::new(vec![]);
+    machine.frame(
+        r#"{"type": "connect", "data": {"personality": "Be brief.", "history": [{"role": "user", "parts": ["a", {"text": "b"}]}, {"role": "model", "content": "c"}]}}"#,
+    );
+    machine.poll();
+    machine.authenticated(Ok(()));
+    let (tag, _) = request(&mut machine);
+    let peer = PeerRef { wire: PeerWire::Sparky, space: "local".into(), name: "s".into() };
+    machine.answer(tag, Ok(Answer::Peer { peer, is_new: true, chats: vec![], selected: None }));
+    assert_eq!(frame(&mut machine)["type"], "session_info");
+    assert_eq!(frame(&mut machine)["type"], "ready");
+    machine.frame(r#"{"type": "message", "data": {"text": "hi", "file_id": "file:1"}}"#);
+    let (tag, command) = request(&mut machine);
+    let Command::OpenChat { instructions, history, chat, .. } = command else { panic!("{command:?}") };
+    assert_eq!((instructions.as_deref(), chat.as_str()), (Some("Be brief."), "default"));
+    assert_eq!(history.iter().map(|entry| (entry.role, entry.text.as_str())).collect::<Vec<_>>(), [(Role::User, "a\nb"), (Role::Assistant, "c")]);
+    machine.answer(tag, Ok(Answer::Chat { chat, session: "x".parse().unwrap(), is_new: true }));
+    let (tag, _attach) = request(&mut machine);
+    machine.answer(tag, done());
+    let (_, command) = request(&mut machine);
+    assert!(matches!(command, Command::Send { attachments, .. } if attachments == ["file:1"]));
+}
