@@ -38,7 +38,7 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             let spec = AgentSpec { name, persona, human, model, style, ..AgentSpec::default() };
             let agent = match reach.place().await? {
                 Place::Server(rest) => rest.create_agent(&spec).await?,
-                Place::Directory(local) => local.create_agent(spec)?,
+                Place::Directory(local) => local.create_agent(spec).await?,
             };
             if form.json {
                 out::json(&json!({"agent": agent}))?;

@@ -24,6 +24,9 @@ Environment:
   NO_COLOR           no colours"
 )]
 pub(crate) struct Cli {
+    /// The server to talk to; may also stand behind the command [default: THOUGHTWIRE_URL, else http://127.0.0.1:8282].
+    #[arg(long = "url", id = "url-first", value_name = "URL")]
+    pub(crate) url: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

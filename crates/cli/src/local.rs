@@ -37,22 +37,22 @@ impl Local {
         Ok(AgentPage { agent, blocks })
     }
 
-    pub(crate) fn create_agent(&self, spec: AgentSpec) -> anyhow::Result<AgentProfile> {
+    pub(crate) async fn create_agent(&self, spec: AgentSpec) -> anyhow::Result<AgentProfile> {
         check_name(&spec.name)?;
         let (id, main_session, epoch) = (new_id(), new_id(), new_id());
         let new = NewAgent { id, user: self.owner.clone(), spec, main_session, epoch, at: now(), receipt: None };
-        Ok(self.store.create_agent(new).wait()?)
+        Ok(self.store.create_agent(new).await?)
     }
 
     pub(crate) fn sessions(&self, agent: Option<&str>, limit: Option<usize>) -> anyhow::Result<Vec<SessionListing>> {
         let agent = agent.map(|agent| self.profile(agent)).transpose()?.map(|profile| profile.id);
-        Ok(self.store.sessions(&self.owner, SessionFilter { agent, limit, ..SessionFilter::default() })?)
+        Ok(self.store.sessions(&self.owner, &SessionFilter { agent, limit, ..SessionFilter::default() })?)
     }
 
     pub(crate) fn session(&self, session: &SessionId) -> anyhow::Result<SessionPage> {
         let stored = self.stored(session)?;
         let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
-        let listing = self.store.sessions(&self.owner, filter)?.pop();
+        let listing = self.store.sessions(&self.owner, &filter)?.pop();
         let session = listing.with_context(|| format!("there is no session {session}"))?;
         let instructions = stored.state.instructions().map(str::to_owned);
         Ok(SessionPage { session, epoch: stored.epoch, first: stored.first, instructions })
@@ -63,12 +63,12 @@ impl Local {
         Ok(self.store.events(self.stored(session)?.num, after, limit)?)
     }
 
-    pub(crate) fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {
+    pub(crate) async fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {
         let stored = self.stored(session)?;
         if stored.is_main {
             anyhow::bail!("{session} is its agent's main session, which lives as long as the agent");
         }
-        Ok(self.store.delete_session(session, None).wait()?)
+        Ok(self.store.delete_session(session, None).await?)
     }
 
     fn profile(&self, agent: &str) -> anyhow::Result<AgentProfile> {

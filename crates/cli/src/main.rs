@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{ChatFlags, Cli, Command, SendFlags};
 use crate::out::Look;
 
 /// A command line that parses but cannot be meant.
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run(cli.command) {
+    match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
         // Whoever read our output has enough of it.
@@ -66,13 +66,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<Outcome> {
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    let Cli { url, command } = cli;
     match command {
         Command::Serve(flags) => serve::run(flags),
-        Command::Chat(flags) => block_on(chat::run(flags)),
-        Command::Send(flags) => block_on(send::run(flags)),
-        Command::Agents { reach, command } => block_on(agents::run(reach, command)),
-        Command::Sessions { reach, command } => block_on(sessions::run(reach, command)),
+        Command::Chat(flags) => {
+            let reach = flags.reach.or(url);
+            block_on(chat::run(ChatFlags { reach, ..flags }))
+        }
+        Command::Send(flags) => {
+            let reach = flags.reach.or(url);
+            block_on(send::run(SendFlags { reach, ..flags }))
+        }
+        Command::Agents { reach, command } => block_on(agents::run(reach.or(url), command)),
+        Command::Sessions { reach, command } => block_on(sessions::run(reach.or(url), command)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
     }

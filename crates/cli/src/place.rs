@@ -2,10 +2,12 @@
 //! or that directory itself.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
 use thoughtwire_store::Store;
+use tokio::time::Instant;
 
 use crate::Usage;
 use crate::cli::Reach;
@@ -14,6 +16,9 @@ use crate::rest::Rest;
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
+
+/// How long a server may take between having its directory and answering, or letting go of it.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// A server's address and what to show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +50,12 @@ enum Said {
 }
 
 impl Reach {
+    /// With an address that stood in front of the command.
+    pub(crate) fn or(self, url: Option<String>) -> Self {
+        let url = if self.data_dir.is_some() { self.url } else { self.url.or(url) };
+        Self { url, ..self }
+    }
+
     /// The server to talk to.
     pub(crate) async fn server(&self) -> anyhow::Result<Server> {
         match self.said() {
@@ -65,19 +76,26 @@ impl Reach {
         let Said::Directory(dir) = self.said() else {
             return Ok(Place::Server(Rest::new(self.server().await?)?));
         };
-        if let Some(server) = owner_file(&dir)? {
-            let rest = Rest::new(server)?;
-            // A server that was killed leaves its file behind.
-            if rest.is_there().await {
-                return Ok(Place::Server(rest));
-            }
-        }
         if !dir.is_dir() {
             let dir = dir.display();
             anyhow::bail!("there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one");
         }
-        if Store::is_locked(&dir)? {
-            anyhow::bail!("another process has {} open, and it is no server that answers", dir.display());
+        let give_up = Instant::now() + SETTLE;
+        loop {
+            // A server that was killed leaves its file behind, so the file alone says nothing.
+            if let Some(server) = owner_file(&dir)? {
+                let rest = Rest::new(server)?;
+                if rest.is_there().await {
+                    return Ok(Place::Server(rest));
+                }
+            }
+            if !Store::is_locked(&dir)? {
+                break;
+            }
+            if Instant::now() >= give_up {
+                anyhow::bail!("another process has {} open, and it is no server that answers", dir.display());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(Place::Directory(Local::open(&dir)?))
     }

@@ -94,7 +94,7 @@ impl Place {
     async fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {
         match self {
             Self::Server(rest) => rest.delete_session(session).await,
-            Self::Directory(local) => local.delete_session(session),
+            Self::Directory(local) => local.delete_session(session).await,
         }
     }
 }

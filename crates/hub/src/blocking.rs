@@ -105,7 +105,13 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn tool_returned(&self, call: CallId, name: impl Into<String>, status: ToolStatus, text: impl Into<String>) -> Result<(), Silenced> {
+    pub fn tool_returned(
+        &self,
+        call: CallId,
+        name: impl Into<String>,
+        status: ToolStatus,
+        text: impl Into<String>,
+    ) -> Result<(), Silenced> {
         let (name, text) = (name.into(), text.into());
         self.queue(move |interface| async move { interface.tool_returned(&call, name, status, text, None).await })
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
-    Request, SessionId, Start, Timestamp, UserId, check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode, Request, SessionId,
+    Start, Timestamp, UserId, check_name,
 };
 use thoughtwire_store::{NewAgent, NewSession, Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -371,8 +371,7 @@ impl Hub {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let (session, is_new) =
-            self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
+        let (session, is_new) = self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
         if is_new {
             self.shared.tell(&user, &id, false);
         }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::{
-    CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
-};
+use thoughtwire_proto::{CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage};
 use thoughtwire_store::BlockEdit;
 use tokio::sync::{mpsc, oneshot};
 

@@ -11,10 +11,18 @@ use crate::session::Once;
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Kept {
-    Input { seq: Seq, input: ItemId, disposition: Disposition },
-    Done { seq: Option<Seq> },
+    Input {
+        seq: Seq,
+        input: ItemId,
+        disposition: Disposition,
+    },
+    Done {
+        seq: Option<Seq>,
+    },
     /// An agent or session was made; it is looked up again by its id.
-    Made { id: String },
+    Made {
+        id: String,
+    },
 }
 
 /// The digest of a command's content: its name and its parts, each with its length in front.

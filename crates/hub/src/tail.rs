@@ -55,7 +55,10 @@ impl Entry {
     fn weight(&self) -> usize {
         let text = match &self.emitted.emission {
             Emission::Record(record) => match &record.event {
-                Event::Thought { text, .. } | Event::Message { text, .. } | Event::UserMessage { text, .. } | Event::ToolReturned { text, .. } => text.len(),
+                Event::Thought { text, .. }
+                | Event::Message { text, .. }
+                | Event::UserMessage { text, .. }
+                | Event::ToolReturned { text, .. } => text.len(),
                 Event::Compacted { summary, .. } => summary.len(),
                 Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
                 Event::SessionOpened { .. }
@@ -134,7 +137,14 @@ impl Tail {
     pub(crate) fn new(session: SessionId, head: Seq) -> Arc<Self> {
         let ring =
             Ring { entries: VecDeque::new(), base: 0, bytes: 0, open: Vec::new(), calls: Vec::new(), readers: Vec::new(), closed: None };
-        Arc::new(Self { session, ring: Mutex::new(ring), published: AtomicU64::new(0), head: watch::Sender::new(head), presence: Notify::new(), pages: Mutex::new(Vec::new()) })
+        Arc::new(Self {
+            session,
+            ring: Mutex::new(ring),
+            published: AtomicU64::new(0),
+            head: watch::Sender::new(head),
+            presence: Notify::new(),
+            pages: Mutex::new(Vec::new()),
+        })
     }
 
     pub(crate) fn session(&self) -> &SessionId {

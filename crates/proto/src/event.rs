@@ -185,6 +185,32 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The words, when the event is something that was said: to the agent or by it.
+    #[must_use]
+    pub fn said(&self) -> Option<(Role, &str)> {
+        match self {
+            Self::UserMessage { text, .. } => Some((Role::User, text)),
+            Self::Message { text, .. } => Some((Role::Assistant, text)),
+            Self::SessionOpened { .. }
+            | Self::SessionRenamed { .. }
+            | Self::InstructionsChanged { .. }
+            | Self::InputWithdrawn { .. }
+            | Self::TurnStarted { .. }
+            | Self::Thought { .. }
+            | Self::ToolCalled { .. }
+            | Self::ApprovalAsked { .. }
+            | Self::ApprovalSettled { .. }
+            | Self::ToolReturned { .. }
+            | Self::Usage(_)
+            | Self::MemoryEdited { .. }
+            | Self::Compacted { .. }
+            | Self::TurnEnded { .. }
+            | Self::Other(_) => None,
+        }
+    }
+}
+
 /// The kinds that this version knows; an [`OtherEvent`] is never one of them.
 pub const KNOWN_KINDS: [&str; 16] = [
     "session_opened",

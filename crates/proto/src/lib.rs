@@ -24,7 +24,8 @@ mod state;
 pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, SessionListing, Start, Style,
+    ToolDeclaration,
 };
 pub use event::{
     Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome, Partial, Record, Role, StreamKind,

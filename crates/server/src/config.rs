@@ -112,7 +112,9 @@ pub enum ConfigError {
     #[error("no data directory could be found for this user; say `--data-dir DIR`")]
     NoDataDir,
     /// Reachable from elsewhere, with no way to tell who comes.
-    #[error("{0} can be reached from other machines, and without keys everybody who reaches it would be the owner; listen on 127.0.0.1, or say `--auth none` if that is what you want")]
+    #[error(
+        "{0} can be reached from other machines, and without keys everybody who reaches it would be the owner; listen on 127.0.0.1, or say `--auth none` if that is what you want"
+    )]
     Exposed(SocketAddr),
 }
 
@@ -274,14 +276,12 @@ impl Layers {
     fn check_names(&self) -> Result<(), ConfigError> {
         let table = self.file.clone().try_deserialize::<std::collections::HashMap<String, serde_json::Value>>();
         for (name, value) in table.map_err(|error| ConfigError::File(error.to_string()))? {
-            match value {
-                serde_json::Value::Object(inner) => {
-                    for key in inner.keys().map(|key| format!("{name}.{key}")).filter(|key| !SETTINGS.contains(&key.as_str())) {
-                        return Err(ConfigError::Unknown(key));
-                    }
-                }
-                _ if SETTINGS.contains(&name.as_str()) => {}
-                _ => return Err(ConfigError::Unknown(name)),
+            let keys: Vec<String> = match value.as_object() {
+                Some(inner) => inner.keys().map(|key| format!("{name}.{key}")).collect(),
+                None => vec![name],
+            };
+            if let Some(unknown) = keys.into_iter().find(|key| !SETTINGS.contains(&key.as_str())) {
+                return Err(ConfigError::Unknown(unknown));
             }
         }
         Ok(())

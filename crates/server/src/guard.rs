@@ -40,7 +40,9 @@ impl Guard {
             None => return Err(forbidden("the request has no `Host` header".to_owned())),
         };
         if !self.knows_host(host) {
-            return Err(forbidden(format!("`Host: {host}` is not a name of this machine's loopback; add it to `allow_host` if it is yours")));
+            return Err(forbidden(format!(
+                "`Host: {host}` is not a name of this machine's loopback; add it to `allow_host` if it is yours"
+            )));
         }
         match headers.get(ORIGIN) {
             None => Ok(()),
@@ -49,7 +51,9 @@ impl Guard {
                 if self.knows_origin(origin, host) {
                     Ok(())
                 } else {
-                    Err(forbidden(format!("pages of origin {origin} may not come in; start the server with --allow-origin {origin} if they may")))
+                    Err(forbidden(format!(
+                        "pages of origin {origin} may not come in; start the server with --allow-origin {origin} if they may"
+                    )))
                 }
             }
         }

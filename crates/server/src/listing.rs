@@ -12,7 +12,7 @@ pub(crate) async fn all(hub: &Hub, user: &UserId) -> Result<Vec<SessionListing>,
 /// Those that a filter lets through.
 pub(crate) async fn some(hub: &Hub, user: &UserId, filter: SessionFilter) -> Result<Vec<SessionListing>, Refusal> {
     let user = user.clone();
-    hub.read(move |store| store.sessions(&user, filter)).await
+    hub.read(move |store| store.sessions(&user, &filter)).await
 }
 
 /// One of a user's sessions.

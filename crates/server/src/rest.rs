@@ -63,7 +63,9 @@ fn status(code: RefusalCode) -> StatusCode {
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-        RefusalCode::UnknownAgent | RefusalCode::UnknownSession | RefusalCode::UnknownInput | RefusalCode::UnknownCall => StatusCode::NOT_FOUND,
+        RefusalCode::UnknownAgent | RefusalCode::UnknownSession | RefusalCode::UnknownInput | RefusalCode::UnknownCall => {
+            StatusCode::NOT_FOUND
+        }
         RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached => StatusCode::CONFLICT,
         RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
         RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
@@ -100,10 +102,10 @@ impl Rest {
     }
 
     async fn profile(&self, user: &UserId, agent: String) -> Result<AgentProfile, Refused> {
-        match self.execute(user, None, Command::FindAgent { agent }).await? {
-            Answer::Agent(profile) => Ok(profile),
-            other => Err(unexpected(&other)),
-        }
+        let Answer::Agent(profile) = self.execute(user, None, Command::FindAgent { agent }).await? else {
+            return Err(unexpected());
+        };
+        Ok(profile)
     }
 
     async fn own(&self, user: &UserId, session: &SessionId) -> Result<thoughtwire_store::StoredSession, Refused> {
@@ -139,10 +141,10 @@ async fn create_agent(State(rest): Shared, headers: HeaderMap, body: Result<Json
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    match rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await? {
-        Answer::Agent(profile) => Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response()),
-        other => Err(unexpected(&other)),
-    }
+    let Answer::Agent(profile) = rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await? else {
+        return Err(unexpected());
+    };
+    Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
 }
 
 #[derive(Deserialize)]
@@ -174,10 +176,12 @@ struct NewSessionBody {
 async fn create_session(State(rest): Shared, headers: HeaderMap, body: Result<Json<NewSessionBody>, JsonRejection>) -> Answered {
     let user = rest.user(&headers)?;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
-    match rest.execute(&user, idempotency_key(&headers)?, Command::CreateSession { agent, title, instructions, history }).await? {
-        Answer::Session(session) => Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response()),
-        other => Err(unexpected(&other)),
-    }
+    let Answer::Session(session) =
+        rest.execute(&user, idempotency_key(&headers)?, Command::CreateSession { agent, title, instructions, history }).await?
+    else {
+        return Err(unexpected());
+    };
+    Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
 }
 
 async fn session(State(rest): Shared, headers: HeaderMap, Path(session): Path<String>) -> Answered {
@@ -242,24 +246,25 @@ async fn stream(rest: &Arc<Rest>, user: &UserId, session: SessionId, headers: &H
     let start = last.map_or(Start::Head, |seq| Start::After(Cursor { epoch: None, seq: Seq(seq) }));
     let wake = Arc::new(Notify::new());
     let (_, subscription) = rest.hub.attach(user, &session, start, Arc::clone(&wake), true).await?;
-    let records = futures::stream::unfold((subscription, wake, Vec::<Record>::new().into_iter()), |(mut subscription, wake, mut ready)| async move {
-        loop {
-            if let Some(record) = ready.next() {
-                let event = SseEvent::default().id(record.seq.to_string()).event("event").json_data(&record);
-                // Records always serialise; should one not, the stream ends and the client asks again.
-                return event.ok().map(|event| (Ok::<_, Infallible>(event), (subscription, wake, ready)));
+    let records =
+        futures::stream::unfold((subscription, wake, Vec::<Record>::new().into_iter()), |(mut subscription, wake, mut ready)| async move {
+            loop {
+                if let Some(record) = ready.next() {
+                    let event = SseEvent::default().id(record.seq.to_string()).event("event").json_data(&record);
+                    // Records always serialise; should one not, the stream ends and the client asks again.
+                    return event.ok().map(|event| (Ok::<_, Infallible>(event), (subscription, wake, ready)));
+                }
+                if !subscription.has_news() {
+                    wake.notified().await;
+                    continue;
+                }
+                let batch = subscription.next().await.ok()?;
+                if batch.closed.is_some() {
+                    return None;
+                }
+                ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();
             }
-            if !subscription.has_news() {
-                wake.notified().await;
-                continue;
-            }
-            let batch = subscription.next().await.ok()?;
-            if batch.closed.is_some() {
-                return None;
-            }
-            ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();
-        }
-    });
+        });
     Ok(Sse::new(records).keep_alive(KeepAlive::default()).into_response())
 }
 
@@ -290,9 +295,9 @@ async fn input(
     let key = idempotency_key(&headers)?;
     let command = Command::Send { session: session.clone(), text, attachments, policy };
     let Answer::Input { seq, input, disposition, duplicate } = rest.execute(&user, key, command).await? else {
-        return Err(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question").into());
+        return Err(unexpected());
     };
-    let mut answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
+    let answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
     let Some(wait) = query.wait else {
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
     };
@@ -301,8 +306,9 @@ async fn input(
     let ended = tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
     match ended {
         Ok(events) => {
-            answer["events"] = json!(events?);
-            Ok(Json(answer).into_response())
+            let events = events?;
+            Ok(Json(json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events}))
+                .into_response())
         }
         // It goes on; the answer says where to read from.
         Err(_) => Ok((StatusCode::ACCEPTED, Json(answer)).into_response()),
@@ -330,16 +336,10 @@ async fn turn_of(hub: &Hub, user: &UserId, session: &SessionId, after: Seq, inpu
                 turn.clone_from(&record.turn);
             }
             let ours = turn.is_some() && record.turn == turn;
-            let last = match &record.event {
-                Event::TurnEnded { input: ended, .. } => ended == input,
-                Event::InputWithdrawn { input: withdrawn } => withdrawn == input,
-                Event::UserMessage { item, .. } if item == input => {
-                    records.push(record);
-                    continue;
-                }
-                _other => false,
-            };
-            if ours || last {
+            let asked = matches!(&record.event, Event::UserMessage { item, .. } if item == input);
+            let last = matches!(&record.event, Event::TurnEnded { input: ended, .. } if ended == input)
+                || matches!(&record.event, Event::InputWithdrawn { input: withdrawn } if withdrawn == input);
+            if ours || asked || last {
                 records.push(record);
             }
             if last {
@@ -371,7 +371,9 @@ fn record_of(emission: &Emission) -> Option<Record> {
 fn done(answer: &Answer) -> Value {
     match answer {
         Answer::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
-        Answer::Agent(_) | Answer::Session(_) | Answer::Attached(_) | Answer::Input { .. } | Answer::Peer { .. } | Answer::Chat { .. } => json!({}),
+        Answer::Agent(_) | Answer::Session(_) | Answer::Attached(_) | Answer::Input { .. } | Answer::Peer { .. } | Answer::Chat { .. } => {
+            json!({})
+        }
     }
 }
 
@@ -399,6 +401,6 @@ fn bad(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-fn unexpected(_: &Answer) -> Refused {
+fn unexpected() -> Refused {
     Refused(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"))
 }

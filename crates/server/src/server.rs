@@ -307,7 +307,8 @@ fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response 
         Some(permit) => permit,
         None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
     };
-    let client = Query::<UpgradeQuery>::try_from_uri(request.uri()).ok().and_then(|Query(query)| query.client).filter(|name| !name.is_empty());
+    let client =
+        Query::<UpgradeQuery>::try_from_uri(request.uri()).ok().and_then(|Query(query)| query.client).filter(|name| !name.is_empty());
     let offered = offers_native(headers) && dialect == Dialect::Native;
     let machine = machine(shared, dialect, client, needs_token);
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {

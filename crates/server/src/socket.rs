@@ -15,9 +15,7 @@ use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use thoughtwire_hub::{Answering, Hub, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Machine, Output, Tag};
-use thoughtwire_proto::{
-    Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
-};
+use thoughtwire_proto::{Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId};
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, broadcast, watch};
@@ -570,7 +568,9 @@ async fn among(hub: Hub, user: UserId, from: Option<String>, request: Request, s
     let mut refusal = Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
     for id in sessions {
         let mut request = request.clone();
-        if let Command::Withdraw { session, .. } | Command::Decide { session, .. } | Command::ToolReturn { session, .. } = &mut request.command {
+        if let Command::Withdraw { session, .. } | Command::Decide { session, .. } | Command::ToolReturn { session, .. } =
+            &mut request.command
+        {
             *session = Some(id);
         }
         match hub.execute(&user, from.clone(), request).await {

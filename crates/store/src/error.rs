@@ -15,7 +15,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file was written by a newer version.
-    #[error("the data was written by a newer version of Thoughtwire (schema {found}, this one knows {known}); use that version or a newer one")]
+    #[error(
+        "the data was written by a newer version of Thoughtwire (schema {found}, this one knows {known}); use that version or a newer one"
+    )]
     Newer {
         /// The file's schema.
         found: i64,
@@ -72,10 +74,14 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::StorageFull => Self::Full,
-            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => Self::ReadOnly,
-            _ => Self::Io(error.to_string()),
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+        let kind = error.kind();
+        if kind == StorageFull {
+            Self::Full
+        } else if kind == ReadOnlyFilesystem || kind == PermissionDenied {
+            Self::ReadOnly
+        } else {
+            Self::Io(error.to_string())
         }
     }
 }

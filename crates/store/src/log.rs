@@ -62,7 +62,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn sessions(&self, user: &UserId, filter: SessionFilter) -> Result<Vec<SessionListing>, StoreError> {
+    pub fn sessions(&self, user: &UserId, filter: &SessionFilter) -> Result<Vec<SessionListing>, StoreError> {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT sessions.id, sessions.agent, agents.name, title, head, running, queued, sessions.id = agents.main_session,
@@ -72,8 +72,8 @@ impl Store {
                  ORDER BY updated_at DESC, sessions.num DESC LIMIT ?4",
             )?;
             let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-            let id = filter.id.as_ref().map(|id| id.as_str());
-            let agent = filter.agent.as_ref().map(|agent| agent.as_str());
+            let id = filter.id.as_ref().map(thoughtwire_proto::Id::as_str);
+            let agent = filter.agent.as_ref().map(thoughtwire_proto::Id::as_str);
             let rows = select.query_map(params![user.as_str(), id, agent, limit], |row| {
                 Ok(SessionListing {
                     id: get_id(row, 0)?,
@@ -117,8 +117,12 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn events_before(&self, session: SessionNum, before: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let mut records =
-            self.page("SELECT seq, at, turn, body FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?", session, before, limit)?;
+        let mut records = self.page(
+            "SELECT seq, at, turn, body FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            session,
+            before,
+            limit,
+        )?;
         records.reverse();
         Ok(records)
     }
@@ -147,7 +151,7 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
     receipts::write(connection, append.receipt.as_ref())?;
     let mut insert = connection.prepare_cached("INSERT INTO events (session, seq, at, turn, body) VALUES (?, ?, ?, ?, ?)")?;
     for record in &append.records {
-        let turn = record.turn.as_ref().map(|turn| turn.as_str());
+        let turn = record.turn.as_ref().map(thoughtwire_proto::Id::as_str);
         let body = serde_json::to_string(&record.event)?;
         insert.execute(params![append.session.0, to_i64(record.seq.0), record.at.as_millis(), turn, body])?;
     }

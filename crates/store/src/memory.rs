@@ -9,10 +9,8 @@ use crate::{Block, BlockEdit, Commit, Note, Page, Store, StoreError, recall};
 const BLOCK_LIMIT: usize = 2000;
 
 /// The blocks that every agent has, with what the model is told about them.
-const BLOCKS: [(&str, &str); 2] = [
-    ("persona", "Who the agent is and how it speaks."),
-    ("human", "What the agent knows about the person it talks to."),
-];
+const BLOCKS: [(&str, &str); 2] =
+    [("persona", "Who the agent is and how it speaks."), ("human", "What the agent knows about the person it talks to.")];
 
 impl Store {
     /// An agent's core memory blocks.
@@ -56,7 +54,8 @@ impl Store {
             let total: i64 = connection
                 .prepare_cached(&format!("SELECT count(*) {FROM}"))?
                 .query_row(params![words, agent.as_str()], |row| row.get(0))?;
-            let mut select = connection.prepare_cached(&format!("SELECT notes.id, at, notes.text {FROM} ORDER BY rank, notes.id LIMIT ?3 OFFSET ?4"))?;
+            let mut select =
+                connection.prepare_cached(&format!("SELECT notes.id, at, notes.text {FROM} ORDER BY rank, notes.id LIMIT ?3 OFFSET ?4"))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], |row| {
                 Ok(Note { id: row.get(0)?, at: Timestamp::from_millis(row.get(1)?), text: row.get(2)? })
             })?;

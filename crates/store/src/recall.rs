@@ -1,7 +1,7 @@
 //! Recall memory: what was said in all of an agent's sessions, found by words or by date.
 
 use rusqlite::{Connection, Row, TransactionBehavior, params};
-use thoughtwire_proto::{AgentId, Event, Seq, Timestamp};
+use thoughtwire_proto::{AgentId, Event, Role, Seq, Timestamp};
 
 use crate::log::{get_id, get_u64};
 use crate::{Commit, Page, Recalled, Store, StoreError};
@@ -33,7 +33,8 @@ impl Store {
             let total: i64 = connection
                 .prepare_cached(&format!("SELECT count(*) {FROM}"))?
                 .query_row(params![words, agent.as_str()], |row| row.get(0))?;
-            let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"))?;
+            let mut select =
+                connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], recalled)?;
             Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
         })
@@ -77,11 +78,8 @@ impl Store {
 
 /// A person's words as a query in FTS5's language: each quoted, so that none of it is syntax; any may match.
 pub(crate) fn words(query: &str) -> Option<String> {
-    let words: Vec<String> = query
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| format!("\"{word}\""))
-        .collect();
+    let words: Vec<String> =
+        query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| format!("\"{word}\"")).collect();
     (!words.is_empty()).then(|| words.join(" OR "))
 }
 
@@ -106,10 +104,11 @@ fn index_step(connection: &Connection) -> Result<bool, StoreError> {
         last = row.get(0)?;
         count += 1;
         let body: String = row.get(4)?;
-        let (role, text) = match serde_json::from_str::<Event>(&body)? {
-            Event::UserMessage { text, .. } => ("user", text),
-            Event::Message { text, .. } => ("assistant", text),
-            _other => continue,
+        let event = serde_json::from_str::<Event>(&body)?;
+        let Some((role, text)) = event.said() else { continue };
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
         };
         let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let agent: String = row.get(5)?;

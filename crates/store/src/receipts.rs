@@ -12,8 +12,7 @@ impl Store {
     /// When the file cannot be read.
     pub fn receipt(&self, user: &UserId, session: Option<SessionNum>, id: &CommandId) -> Result<Option<Receipt>, StoreError> {
         self.readers.read(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT digest, answer FROM receipts WHERE user = ? AND session = ? AND id = ?")?;
+            let mut select = connection.prepare_cached("SELECT digest, answer FROM receipts WHERE user = ? AND session = ? AND id = ?")?;
             let found = select
                 .query_row(params![user.as_str(), number(session), id.as_str()], |row| {
                     Ok(Receipt { user: user.clone(), session, id: id.clone(), digest: row.get(0)?, answer: row.get(1)? })
@@ -27,9 +26,13 @@ impl Store {
 /// Fails when the command has a receipt already: whatever comes with it then has no effect either.
 pub(crate) fn write(connection: &Connection, receipt: Option<&Receipt>) -> Result<(), StoreError> {
     if let Some(receipt) = receipt {
-        connection
-            .prepare_cached("INSERT INTO receipts (user, session, id, digest, answer) VALUES (?, ?, ?, ?, ?)")?
-            .execute(params![receipt.user.as_str(), number(receipt.session), receipt.id.as_str(), receipt.digest, receipt.answer])?;
+        connection.prepare_cached("INSERT INTO receipts (user, session, id, digest, answer) VALUES (?, ?, ?, ?, ?)")?.execute(params![
+            receipt.user.as_str(),
+            number(receipt.session),
+            receipt.id.as_str(),
+            receipt.digest,
+            receipt.answer
+        ])?;
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ const RECENT: u64 = 60;
 pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outcome> {
     let follower = Follower::new(server, partner.session.clone(), Some(Start::Last(RECENT)), Patience::Endless);
     let (mut lines, writer) = Readline::new("› ".to_owned())?;
+    // What was said stays on the page; a line given up with Ctrl-C does not.
+    lines.should_print_line_on(true, false);
     let mut chat = Chat {
         follower,
         session: partner.session,

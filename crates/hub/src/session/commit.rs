@@ -31,7 +31,7 @@ pub(crate) struct Pending {
 
 /// Who waits for an append to be on disk.
 pub(crate) enum Waiter {
-    Client(Reply, Answer),
+    Client(Reply, Box<Answer>),
     Agent(oneshot::Sender<Result<Seq, Silenced>>, Seq),
 }
 
@@ -39,7 +39,7 @@ impl Waiter {
     pub(crate) fn saved(self) {
         match self {
             // A client that left needs no answer; what it asked is done all the same.
-            Self::Client(reply, answer) => drop(reply.send(Ok(answer))),
+            Self::Client(reply, answer) => drop(reply.send(Ok(*answer))),
             Self::Agent(reply, seq) => drop(reply.send(Ok(seq))),
         }
     }

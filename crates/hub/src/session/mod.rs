@@ -48,18 +48,59 @@ pub(crate) struct Once {
 
 /// What is asked.
 pub(crate) enum What {
-    Attach { start: Start, reader: std::sync::Arc<Reader>, reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>> },
-    Send { text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply },
-    Withdraw { input: ItemId, once: Option<Once>, reply: Reply },
-    Cancel { turn: Option<TurnId>, once: Option<Once>, reply: Reply },
-    Decide { call: CallId, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply },
-    Rename { title: String, once: Option<Once>, reply: Reply },
-    Instruct { instructions: String, once: Option<Once>, reply: Reply },
-    Delete { once: Option<Once>, reply: Reply },
+    Attach {
+        start: Start,
+        reader: std::sync::Arc<Reader>,
+        reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>>,
+    },
+    Send {
+        text: String,
+        attachments: Vec<String>,
+        from: Option<String>,
+        policy: Policy,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Withdraw {
+        input: ItemId,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Cancel {
+        turn: Option<TurnId>,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Decide {
+        call: CallId,
+        approve: bool,
+        by: Option<String>,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Rename {
+        title: String,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Instruct {
+        instructions: String,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    Delete {
+        once: Option<Once>,
+        reply: Reply,
+    },
     /// An embedder speaks for the agent: start a turn on this input that it runs itself.
-    Begin { text: String, reply: oneshot::Sender<Result<Interface, Refusal>> },
+    Begin {
+        text: String,
+        reply: oneshot::Sender<Result<Interface, Refusal>>,
+    },
     /// The server stops: end what still runs at the deadline.
-    Stop { deadline: tokio::time::Instant },
+    Stop {
+        deadline: tokio::time::Instant,
+    },
 }
 
 impl What {

@@ -213,7 +213,8 @@ impl Task {
     }
 
     fn wake_at(&self, idle_since: Instant) -> Instant {
-        let mut at = if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
+        let mut at =
+            if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
         if let Some(running) = &self.running
             && let Some(due) = running.due()
         {
@@ -272,7 +273,11 @@ impl Task {
                         self.inputs.remove(&input);
                         self.change(Event::InputWithdrawn { input }, once, reply);
                     } else {
-                        refuse(reply, RefusalCode::UnknownInput, format!("input {input} is not queued: it ran, was withdrawn, or never was"));
+                        refuse(
+                            reply,
+                            RefusalCode::UnknownInput,
+                            format!("input {input} is not queued: it ran, was withdrawn, or never was"),
+                        );
                     }
                 }
             }
@@ -389,7 +394,11 @@ impl Task {
             (Some(_), Policy::Interrupt) => {
                 self.inputs.insert(item.clone(), input);
                 let mut events = vec![(None, message)];
-                events.extend(self.closing(thoughtwire_proto::Outcome::Cancelled, Some("interrupted"), Some("a new input interrupted this turn")));
+                events.extend(self.closing(
+                    thoughtwire_proto::Outcome::Cancelled,
+                    Some("interrupted"),
+                    Some("a new input interrupted this turn"),
+                ));
                 (events, Disposition::Started)
             }
         };
@@ -401,7 +410,7 @@ impl Task {
         if let Some((turn, event)) = &start {
             events.push((Some(turn.clone()), event.clone()));
         }
-        match self.append(events, once, None, vec![Waiter::Client(reply, answer)]) {
+        match self.append(events, once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
             Ok(_) => {
                 if let Some((turn, _)) = start {
                     drop(self.running.take());
@@ -415,7 +424,7 @@ impl Task {
     /// Appends one event that stands for itself.
     fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
-        if let Err(error) = self.append(vec![(None, event)], once, None, vec![Waiter::Client(reply, answer)]) {
+        if let Err(error) = self.append(vec![(None, event)], once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
             tracing::error!(session = %self.stored.id, %error, "a change could not be accepted");
         }
     }
@@ -426,11 +435,11 @@ impl Task {
         if let Some(pending) = self.under_way.command(&once.id) {
             let same = pending.command.as_ref().is_some_and(|(_, digest)| *digest == once.digest);
             let answer = pending.waiters.iter().find_map(|waiter| match waiter {
-                Waiter::Client(_, answer) => Some(receipts::repeated(answer.clone())),
+                Waiter::Client(_, answer) => Some(receipts::repeated((**answer).clone())),
                 Waiter::Agent(..) => None,
             });
             match answer {
-                Some(answer) if same => pending.waiters.push(Waiter::Client(reply, answer)),
+                Some(answer) if same => pending.waiters.push(Waiter::Client(reply, Box::new(answer))),
                 Some(_) | None => drop(reply.send(Err(receipts::reused(&once.id)))),
             }
             return None;
@@ -492,7 +501,8 @@ impl Task {
                 .unwrap_or_default(),
         });
         let head = state.head();
-        let append = Append { session: self.stored.num, after, records: records.clone(), state: state.clone(), receipt, block, closed_items };
+        let append =
+            Append { session: self.stored.num, after, records: records.clone(), state: state.clone(), receipt, block, closed_items };
         let commit = self.shared.store.append(append);
         self.state = state;
         self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters });

@@ -351,7 +351,7 @@ impl Task {
                 if let Some((turn, event)) = &start {
                     events.push((Some(turn.clone()), event.clone()));
                 }
-                if self.append(events, once, None, vec![Waiter::Client(reply, answer)]).is_ok() {
+                if self.append(events, once, None, vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
                     self.unended = None;
                     drop(self.running.take());
                     if let (Some((turn, _)), Some(input)) = (start, next) {
@@ -365,12 +365,16 @@ impl Task {
     pub(super) fn decide(&mut self, call: &CallId, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply) {
         let asked = self.running.as_mut().and_then(|running| running.approvals.remove(call).map(|asked| (running.id.clone(), asked)));
         let Some((turn, (_, settled))) = asked else {
-            return refuse(reply, RefusalCode::UnknownCall, format!("call {call} waits for no decision: it was settled, ended, or never asked"));
+            return refuse(
+                reply,
+                RefusalCode::UnknownCall,
+                format!("call {call} waits for no decision: it was settled, ended, or never asked"),
+            );
         };
         let decision = if approve { Decision::Approved } else { Decision::Denied };
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
         let event = Event::ApprovalSettled { call: call.clone(), decision, by };
-        if self.append(vec![(Some(turn), event)], once, None, vec![Waiter::Client(reply, answer)]).is_ok() {
+        if self.append(vec![(Some(turn), event)], once, None, vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
             // An agent that no longer waits needs no answer.
             let _left = settled.send(decision);
         }

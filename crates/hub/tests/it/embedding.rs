@@ -68,3 +68,24 @@ fn a_synchronous_program_has_the_same_verbs() {
     assert!(refused.close().is_err(), "an empty thought is refused, and closing says so");
     embedded.close();
 }
+
+/// The examples stand beside the test binary, built with it.
+fn example(name: &str) -> String {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let path = path.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: run the tests with `cargo test --all-targets`", path.display());
+    let output = std::process::Command::new(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_examples_run() {
+    let shown = example("interface");
+    assert!(shown.contains(r#"memgpt: {"type": "agent_response", "message_type": "assistant_message", "message": "Take an umbrella."}"#));
+    assert!(shown.contains(r#""kind":"turn_ended""#));
+    let shown = example("blocking_interface");
+    assert!(shown.contains("Running squawk({\\\"times\\\": 2})") && shown.contains("\"message\": \"Hello\""), "{shown}");
+}

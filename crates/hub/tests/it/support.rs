@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Subscription, Turn, now};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy, Refusal, Request, Seq, SessionId, Start,
-    ToolStatus, UserId,
+    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy, Refusal, Request, Seq, SessionId,
+    Start, ToolStatus, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -115,8 +115,7 @@ impl Room {
 
     pub(crate) async fn attach(&self, start: Start) -> (Attached, Listener) {
         let wake = Arc::new(Notify::new());
-        let (attached, subscription) =
-            self.hub.attach(&self.user, &self.session, start, Arc::clone(&wake), true).await.unwrap();
+        let (attached, subscription) = self.hub.attach(&self.user, &self.session, start, Arc::clone(&wake), true).await.unwrap();
         (attached, Listener { subscription, wake, ready: Vec::new().into_iter(), caught_up: None })
     }
 

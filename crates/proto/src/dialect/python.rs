@@ -373,7 +373,7 @@ mod tests {
     fn refuses_what_cannot_be_held() {
         let deep = "[".repeat(100_000);
         for json in ["", "NaN", "Infinity", "\"\\ud800\"", "1e999", "{", "\u{feff}1", "[1] 2", &deep, "\"a\nb\"", "{'a': 1}", "01"] {
-            assert_eq!(Json::parse(json).unwrap_err().code, RefusalCode::BadFrame, "{:.20}", json);
+            assert_eq!(Json::parse(json).unwrap_err().code, RefusalCode::BadFrame, "{json:.20}");
         }
     }
 

@@ -119,8 +119,7 @@ impl Driven {
     fn sent(&mut self, input: &str) {
         let (tag, command) = self.request();
         assert!(matches!(command, Command::Send { .. }), "{command:?}");
-        let answer =
-            Answer::Input { seq: Seq(2), input: input.parse().unwrap(), disposition: Disposition::Started, duplicate: false };
+        let answer = Answer::Input { seq: Seq(2), input: input.parse().unwrap(), disposition: Disposition::Started, duplicate: false };
         self.machine.answer(tag, Ok(answer));
     }
 }

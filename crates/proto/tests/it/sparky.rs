@@ -73,10 +73,7 @@ fn done() -> Result<Answer, Refusal> {
 fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     let mut machine = SparkyMachine::new(vec!["clock".into()]);
     machine.frame(r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#);
-    assert_eq!(
-        machine.poll(),
-        Some(Output::Authenticate { token: Some("secret".into()), client: None, space: Some("u".into()) })
-    );
+    assert_eq!(machine.poll(), Some(Output::Authenticate { token: Some("secret".into()), client: None, space: Some("u".into()) }));
     machine.authenticated(Ok(()));
     let (tag, command) = request(&mut machine);
     assert_eq!(command, Command::OpenPeer { wire: PeerWire::Sparky, space: "u".into(), name: Some("s".into()) });
@@ -133,7 +130,10 @@ fn history_and_personality_go_into_the_first_chat() {
     let (tag, command) = request(&mut machine);
     let Command::OpenChat { instructions, history, chat, .. } = command else { panic!("{command:?}") };
     assert_eq!((instructions.as_deref(), chat.as_str()), (Some("Be brief."), "default"));
-    assert_eq!(history.iter().map(|entry| (entry.role, entry.text.as_str())).collect::<Vec<_>>(), [(Role::User, "a\nb"), (Role::Assistant, "c")]);
+    assert_eq!(
+        history.iter().map(|entry| (entry.role, entry.text.as_str())).collect::<Vec<_>>(),
+        [(Role::User, "a\nb"), (Role::Assistant, "c")]
+    );
     machine.answer(tag, Ok(Answer::Chat { chat, session: "x".parse().unwrap(), is_new: true }));
     let (tag, _attach) = request(&mut machine);
     machine.answer(tag, done());

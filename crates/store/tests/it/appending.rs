@@ -10,8 +10,7 @@ fn many_appends_under_way_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
-    let commits: Vec<_> =
-        (0..500).map(|n| store.append(append(&mut ada, vec![(None, says(&format!("i-{n}"), &n.to_string()))]))).collect();
+    let commits: Vec<_> = (0..500).map(|n| store.append(append(&mut ada, vec![(None, says(&format!("i-{n}"), &n.to_string()))]))).collect();
     for commit in commits {
         commit.wait().unwrap();
     }
@@ -80,12 +79,12 @@ fn a_session_is_opened_listed_and_deleted_whole() {
     let mut second = store.create_session(new).wait().unwrap();
     store.append(append(&mut second, vec![(None, says("i-1", "camomile"))])).wait().unwrap();
     store.catch_up_recall().wait().unwrap();
-    let listed = store.sessions(&user(), Default::default()).unwrap();
-    assert_eq!(listed.iter().map(|entry| (entry.title.as_deref(), entry.queued, entry.main)).collect::<Vec<_>>(), [
-        (Some("Tea"), 1, false),
-        (None, 0, true)
-    ]);
-    assert!(store.sessions(&"other".parse().unwrap(), Default::default()).unwrap().is_empty());
+    let listed = store.sessions(&user(), &Default::default()).unwrap();
+    assert_eq!(
+        listed.iter().map(|entry| (entry.title.as_deref(), entry.queued, entry.main)).collect::<Vec<_>>(),
+        [(Some("Tea"), 1, false), (None, 0, true)]
+    );
+    assert!(store.sessions(&"other".parse().unwrap(), &Default::default()).unwrap().is_empty());
     assert_eq!(store.sessions_with_work().unwrap(), [second.id.clone()]);
 
     store.delete_session(&second.id, None).wait().unwrap();

@@ -52,13 +52,7 @@ fn the_smallest_cursor_closed_lately_counts() {
     store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
     let session = "s-ada".parse().unwrap();
     let proof = |connection: &str, seq| {
-        vec![Proven {
-            user: user(),
-            peer: peer("p1"),
-            connection: connection.into(),
-            session: "s-ada".parse().unwrap(),
-            seq: Seq(seq),
-        }]
+        vec![Proven { user: user(), peer: peer("p1"), connection: connection.into(), session: "s-ada".parse().unwrap(), seq: Seq(seq) }]
     };
     let at = |millis| Timestamp::from_millis(NOW.as_millis() + millis);
     let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();

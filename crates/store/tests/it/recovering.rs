@@ -21,9 +21,12 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
         (None, says("i-2", "and then")),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();
-    for (item, kind, text) in
-        [("m-1", StreamKind::Message, "Once upon"), ("m-2", StreamKind::Thought, "Hm"), ("m-3", StreamKind::ToolArgs, "{"), ("m-4", StreamKind::Message, "")]
-    {
+    for (item, kind, text) in [
+        ("m-1", StreamKind::Message, "Once upon"),
+        ("m-2", StreamKind::Thought, "Hm"),
+        ("m-3", StreamKind::ToolArgs, "{"),
+        ("m-4", StreamKind::Message, ""),
+    ] {
         let open = OpenItem { item: item.parse().unwrap(), turn: turn.clone(), kind, text: text.into() };
         store.checkpoint(ada.num, open).wait().unwrap();
     }

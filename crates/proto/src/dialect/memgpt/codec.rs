@@ -3,6 +3,7 @@
 //! Observed in the modules `memgpt.server.websocket_protocol` (0.2.5) and
 //! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25): eleven functions, eight of the server's frames
 //! and three of the client's. 0.2.5 addresses an agent by `agent_name`, later ones by `agent_id`.
+#![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};

@@ -18,7 +18,9 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
         Event::ToolReturned { status: ToolStatus::Success, text, .. } => {
             ServerFrame::response(Says::FunctionMessage, format!("Success: {text}"))
         }
-        Event::ToolReturned { status: ToolStatus::Error, text, .. } => ServerFrame::response(Says::FunctionMessage, format!("Error: {text}")),
+        Event::ToolReturned { status: ToolStatus::Error, text, .. } => {
+            ServerFrame::response(Says::FunctionMessage, format!("Error: {text}"))
+        }
         Event::TurnStarted { .. } => ServerFrame::ResponseStart,
         Event::TurnEnded { outcome: Outcome::Completed, .. } => ServerFrame::ResponseEnd,
         Event::TurnEnded { outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted, reason, .. } => {

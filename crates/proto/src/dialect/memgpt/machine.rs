@@ -54,15 +54,8 @@ impl MemgptMachine {
     /// A new connection; `client` is the name in its URL's `?client=`, by which what it missed is found again.
     #[must_use]
     pub fn new(client: Option<String>) -> Self {
-        let mut machine = Self {
-            outbox: Outbox::default(),
-            client,
-            peer: None,
-            on: None,
-            waiting: VecDeque::new(),
-            doing: None,
-            asked: Vec::new(),
-        };
+        let mut machine =
+            Self { outbox: Outbox::default(), client, peer: None, on: None, waiting: VecDeque::new(), doing: None, asked: Vec::new() };
         if let Some(name) = machine.client.clone() {
             machine.request(Command::OpenPeer { wire: PeerWire::Memgpt, space: String::new(), name: Some(name) }, Doing::OpeningPeer);
         }
@@ -111,7 +104,9 @@ impl MemgptMachine {
                 Ok(spec) => self.request(Command::CreateAgent(spec), Doing::Creating),
                 Err(reason) => self.tell(ServerFrame::command_response(format!("Error: Failed to init agent - {reason}"))),
             },
-            ClientFrame::LoadAgent { name: None | Some(Json::Null) } => self.tell(ServerFrame::command_response("Error: 'name' not provided")),
+            ClientFrame::LoadAgent { name: None | Some(Json::Null) } => {
+                self.tell(ServerFrame::command_response("Error: 'name' not provided"));
+            }
             ClientFrame::LoadAgent { name: Some(Json::Text(name)) } => {
                 let then = Then::Respond(format!("OK: Agent '{name}' loaded"));
                 self.go_to(name, then);
@@ -220,12 +215,12 @@ impl MemgptMachine {
 
     fn refuse(&mut self, refusal: &Refusal, text: &str) {
         // The original's opening words; the sender's own frame may be quoted to it, nobody else's.
-        let frame = match refusal.code {
-            RefusalCode::UnknownType if is_command(text) => {
-                ServerFrame::error(format!("unrecognized client command type: {}", refusal.reason))
-            }
-            RefusalCode::UnknownType => ServerFrame::error(format!("unrecognized client package data type: {}", refusal.reason)),
-            _other => ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason)),
+        let frame = if refusal.code != RefusalCode::UnknownType {
+            ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason))
+        } else if is_command(text) {
+            ServerFrame::error(format!("unrecognized client command type: {}", refusal.reason))
+        } else {
+            ServerFrame::error(format!("unrecognized client package data type: {}", refusal.reason))
         };
         self.tell(frame);
     }
@@ -349,7 +344,9 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
         let text = |value: &Json| match value {
             Json::Null => Ok(None),
             Json::Text(text) => Ok(Some(text.clone())),
-            other => Err(format!("{key:?} is a string; this is {}", other.kind())),
+            other @ (Json::Bool(_) | Json::Int(_) | Json::Float(_) | Json::List(_) | Json::Dict(_)) => {
+                Err(format!("{key:?} is a string; this is {}", other.kind()))
+            }
         };
         match key.as_str() {
             "name" => spec.name = text(value)?.unwrap_or_default(),

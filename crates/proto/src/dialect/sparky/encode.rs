@@ -32,7 +32,11 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
             Event::Message { text, .. } => Payload::Message { text: text.clone(), file_id: None, task_id: None },
             Event::TurnEnded { outcome: Outcome::Completed, .. } => return Vec::new(),
             Event::TurnEnded { outcome: Outcome::Cancelled, code, .. } => {
-                if code.as_deref() == Some(INTERRUPTED) { status("Previous message cancelled") } else { status("Message cancelled") }
+                if code.as_deref() == Some(INTERRUPTED) {
+                    status("Previous message cancelled")
+                } else {
+                    status("Message cancelled")
+                }
             }
             Event::TurnEnded { outcome: Outcome::Failed | Outcome::Interrupted, reason, .. } => {
                 let reason = reason.as_deref().unwrap_or("the turn did not complete");

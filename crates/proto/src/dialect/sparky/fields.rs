@@ -2,6 +2,7 @@
 //!
 //! Which value becomes which is pydantic's conversion table; seen in the recorded conversations for
 //! version 2.14.
+#![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
@@ -174,9 +175,16 @@ mod tests {
 
     #[test]
     fn truths_as_pydantic_takes_them() {
-        for (json, expected) in
-            [("true", Some(true)), ("1", Some(true)), ("0.0", Some(false)), ("\"YES\"", Some(true)), ("\"off\"", Some(false)), ("2", None), ("\"maybe\"", None), ("\" on\"", None)]
-        {
+        for (json, expected) in [
+            ("true", Some(true)),
+            ("1", Some(true)),
+            ("0.0", Some(false)),
+            ("\"YES\"", Some(true)),
+            ("\"off\"", Some(false)),
+            ("2", None),
+            ("\"maybe\"", None),
+            ("\" on\"", None),
+        ] {
             assert_eq!(truth(&Json::parse(json).unwrap()), expected, "{json}");
         }
     }

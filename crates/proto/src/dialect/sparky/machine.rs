@@ -6,7 +6,9 @@ use super::codec::Message;
 use super::payload::Payload;
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
-use crate::{Answer, Command, Emission, Emitted, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq, SessionId, Start};
+use crate::{
+    Answer, Command, Emission, Emitted, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq, SessionId, Start,
+};
 
 /// Frames that may wait for those before them.
 const WAITING: usize = 64;
@@ -44,9 +46,18 @@ struct Connecting {
 enum Doing {
     OpeningPeer,
     /// Attaching the chats that the session has already; the rest is still to do.
-    Rejoining { rest: Vec<(String, SessionId)>, session: SessionId },
-    OpeningChat { then: Then },
-    Attaching { chat: String, is_new: bool, then: Then },
+    Rejoining {
+        rest: Vec<(String, SessionId)>,
+        session: SessionId,
+    },
+    OpeningChat {
+        then: Then,
+    },
+    Attaching {
+        chat: String,
+        is_new: bool,
+        then: Then,
+    },
     Instructing,
     Sending,
 }
@@ -206,9 +217,10 @@ impl SparkyMachine {
                 self.tell(info, None);
                 if is_new {
                     for tool in self.tools.clone() {
-                        for (status, message) in [("loading", format!("Loading {tool}...")), ("loaded", format!("{tool} loaded successfully"))] {
-                            let progress =
-                                Payload::ToolLoadingProgress { tool_name: tool.clone(), status: status.to_owned(), message };
+                        for (status, message) in
+                            [("loading", format!("Loading {tool}...")), ("loaded", format!("{tool} loaded successfully"))]
+                        {
+                            let progress = Payload::ToolLoadingProgress { tool_name: tool.clone(), status: status.to_owned(), message };
                             self.outbox.frame(Message::new(progress).to_text());
                         }
                     }
@@ -234,7 +246,10 @@ impl SparkyMachine {
                 } else if let Some(peer) = self.peer.clone() {
                     self.chats.insert(session.clone(), chat.clone());
                     self.sessions.insert(chat.clone(), session.clone());
-                    self.request(Command::Attach { session, start: Start::Proven(peer), tools: Vec::new() }, Doing::Attaching { chat, is_new, then });
+                    self.request(
+                        Command::Attach { session, start: Start::Proven(peer), tools: Vec::new() },
+                        Doing::Attaching { chat, is_new, then },
+                    );
                 }
             }
             (Doing::Attaching { chat, is_new, then }, Ok(_)) => {
@@ -248,18 +263,16 @@ impl SparkyMachine {
                 }
                 self.did(Doing::OpeningChat { then }, Err(refusal));
             }
-            (Doing::OpeningChat { then }, Err(refusal)) => {
-                match &then {
-                    Then::Announce { started: true } => self.complain(format!("Error starting chat: {refusal}")),
-                    Then::Announce { started: false } => self.complain(format!("Error switching chat: {refusal}")),
-                    Then::Say { .. } => self.complain(format!("Error processing message: {refusal}")),
-                    Then::Instruct { .. } => self.complain(format!("Invalid message: {refusal}")),
-                    Then::Greet => {
-                        self.complain(format!("Error starting chat: {refusal}"));
-                        self.welcome();
-                    }
+            (Doing::OpeningChat { then }, Err(refusal)) => match &then {
+                Then::Announce { started: true } => self.complain(format!("Error starting chat: {refusal}")),
+                Then::Announce { started: false } => self.complain(format!("Error switching chat: {refusal}")),
+                Then::Say { .. } => self.complain(format!("Error processing message: {refusal}")),
+                Then::Instruct { .. } => self.complain(format!("Invalid message: {refusal}")),
+                Then::Greet => {
+                    self.complain(format!("Error starting chat: {refusal}"));
+                    self.welcome();
                 }
-            }
+            },
             (Doing::Instructing | Doing::Sending, Ok(_)) => {}
             (Doing::Instructing, Err(refusal)) => self.complain(format!("Invalid message: {refusal}")),
             (Doing::Sending, Err(refusal)) => self.complain(format!("Error processing message: {refusal}")),

@@ -101,7 +101,11 @@ impl Payload {
             None => Err(Refusal::new(RefusalCode::BadRequest, format!("{kind} needs \"data\""))),
         };
         let some = |text: String| {
-            if text.is_empty() { Err(Refusal::new(RefusalCode::EmptyText, format!("{kind}: \"text\" must not be empty"))) } else { Ok(text) }
+            if text.is_empty() {
+                Err(Refusal::new(RefusalCode::EmptyText, format!("{kind}: \"text\" must not be empty")))
+            } else {
+                Ok(text)
+            }
         };
         Ok(match kind {
             "connect" => Self::Connect {
@@ -166,11 +170,9 @@ impl Payload {
                 message: fields.text("message")?,
             },
             "ready" => Self::Ready { session_id: fields.text("session_id")?, tools_loaded: fields.int("tools_loaded")? },
-            "chat_ready" => Self::ChatReady {
-                chat_id: fields.text("chat_id")?,
-                is_new: fields.truth("is_new")?,
-                model: fields.optional_text("model")?,
-            },
+            "chat_ready" => {
+                Self::ChatReady { chat_id: fields.text("chat_id")?, is_new: fields.truth("is_new")?, model: fields.optional_text("model")? }
+            }
             "thought" => Self::Thought { text: fields.some_text("text")?, task_id: task_id()? },
             "tool_use" => Self::ToolUse { name: fields.text("name")?, args: fields.dict("args")?, task_id: task_id()? },
             "tool_result" => Self::ToolResult {
@@ -189,9 +191,7 @@ impl Payload {
                 total_tokens: fields.int("total_tokens")?,
                 cached_tokens: fields.optional_int("cached_tokens")?,
             },
-            "token_estimate" => {
-                Self::TokenEstimate { estimated_tokens: fields.int("estimated_tokens")?, source: fields.text("source")? }
-            }
+            "token_estimate" => Self::TokenEstimate { estimated_tokens: fields.int("estimated_tokens")?, source: fields.text("source")? },
             other => return Err(unknown(other)),
         })
     }
