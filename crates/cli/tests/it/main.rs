@@ -13,4 +13,5 @@
 mod frame;
 mod live;
 mod local;
+mod talk;
 mod usage;
