@@ -10,6 +10,7 @@
 
 mod memgpt;
 mod native;
+mod protocol;
 mod sparky;
 mod state;
 mod transcript;
