@@ -12,8 +12,7 @@ serve:
 
 # Installs what the tests need, and runs all of them.
 test: test-deps walls
-	$(CARGO) test --workspace --all-targets
-	$(CARGO) test --workspace --doc
+	$(CARGO) test --workspace
 
 lint:
 	$(CARGO) fmt --all --check
