@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, Event, HistoryEntry, PeerRef, Record, Refusal, RefusalCode, Request, SessionId,
     Start, Timestamp, UserId, check_name,
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     nobody: UserId,
     /// A lagging follower is told so and lists again, so this may be small.
     changes: broadcast::Sender<Changed>,
+    /// Chats that peers opened; a follower that lags has to begin anew.
+    joined: broadcast::Sender<(UserId, Joined)>,
 }
 
 /// An answer under way; resolves when what was asked is on disk.
@@ -82,6 +85,7 @@ impl Hub {
             nobody: new_id(),
             tasks: tokio_util::task::TaskTracker::new(),
             changes: broadcast::Sender::new(256),
+            joined: broadcast::Sender::new(256),
         });
         for session in waiting {
             shared.wake(&session);
@@ -105,6 +109,12 @@ impl Hub {
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
         self.shared.changes.subscribe()
+    }
+
+    /// Follows the chats that peers open, of all users.
+    #[must_use]
+    pub fn joined(&self) -> broadcast::Receiver<(UserId, Joined)> {
+        self.shared.joined.subscribe()
     }
 
     /// Runs a blocking read of the store.
@@ -262,7 +272,7 @@ impl Hub {
 
     async fn create_agent(self, user: UserId, spec: AgentSpec, once: Option<Once>) -> Result<Answer, Refusal> {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return self.find_agent(&user, &id).await.map(Answer::Agent);
+            return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
         let named = !spec.name.is_empty();
         if named {
@@ -293,7 +303,7 @@ impl Hub {
                 Err(error) => {
                     // Two of the same id at once: the other one made it.
                     return match self.made_before(&user, once.as_ref()).await? {
-                        Some(id) => self.find_agent(&user, &id).await.map(Answer::Agent),
+                        Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
                         None => Err(Refusal::from(&error)),
                     };
                 }
@@ -311,7 +321,7 @@ impl Hub {
         once: Option<Once>,
     ) -> Result<Answer, Refusal> {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return SessionId::new(id).map(Answer::Session).map_err(|_| lost());
+            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
         }
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = new_session(&user, &agent, title, instructions, history);
@@ -322,7 +332,7 @@ impl Hub {
                 Ok(Answer::Session(stored.id))
             }
             Err(error) => match self.made_before(&user, once.as_ref()).await? {
-                Some(id) => SessionId::new(id).map(Answer::Session).map_err(|_| lost()),
+                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost()),
                 None => Err(Refusal::from(&error)),
             },
         }
@@ -375,6 +385,9 @@ impl Hub {
         if is_new {
             self.shared.tell(&user, &id, false);
         }
+        let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
+        // Nobody following is no error.
+        drop(self.shared.joined.send((user, joined)));
         Ok(Answer::Chat { chat, session, is_new })
     }
 

@@ -39,8 +39,8 @@ pub(crate) fn to_json(answer: &Answer) -> String {
     let kept = match answer {
         Answer::Input { seq, input, disposition, .. } => Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition },
         Answer::Done { seq, .. } => Kept::Done { seq: *seq },
-        Answer::Agent(profile) => Kept::Made { id: profile.id.to_string() },
-        Answer::Session(session) => Kept::Made { id: session.to_string() },
+        Answer::Agent(profile) | Answer::AgentAgain(profile) => Kept::Made { id: profile.id.to_string() },
+        Answer::Session(session) | Answer::SessionAgain(session) => Kept::Made { id: session.to_string() },
         Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } => Kept::Done { seq: None },
     };
     // Invariant: `Kept` has only strings and numbers, which always serialise.
@@ -64,7 +64,9 @@ pub(crate) fn repeated(answer: Answer) -> Answer {
     match answer {
         Answer::Input { seq, input, disposition, .. } => Answer::Input { seq, input, disposition, duplicate: true },
         Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
-        same @ (Answer::Agent(_) | Answer::Session(_) | Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. }) => same,
+        Answer::Agent(profile) | Answer::AgentAgain(profile) => Answer::AgentAgain(profile),
+        Answer::Session(session) | Answer::SessionAgain(session) => Answer::SessionAgain(session),
+        same @ (Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. }) => same,
     }
 }
 

@@ -258,8 +258,12 @@ pub enum Command {
 pub enum Answer {
     /// An agent was made or found.
     Agent(AgentProfile),
+    /// The agent that the first use of this command id made.
+    AgentAgain(AgentProfile),
     /// A session was opened.
     Session(SessionId),
+    /// The session that the first use of this command id opened.
+    SessionAgain(SessionId),
     /// The connection reads the session.
     Attached(Attached),
     /// An input was accepted and is on disk.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Emitted, Refusal, Request, Seq, SessionId, SessionListing};
+use crate::{Answer, Emitted, PeerRef, Refusal, Request, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -38,6 +38,19 @@ pub enum Output {
     },
     /// Close the connection once everything before this is written.
     Close(Close),
+}
+
+/// A chat that a connection of a peer opened, for the peer's other connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The peer.
+    pub peer: PeerRef,
+    /// The chat's name.
+    pub chat: String,
+    /// The session behind it.
+    pub session: SessionId,
+    /// Whether it was opened just now; if so, it is to be read from its beginning.
+    pub is_new: bool,
 }
 
 /// Why a connection ends, with its WebSocket close code.
@@ -107,6 +120,14 @@ pub trait Machine: Send {
 
     /// The session ended under the connection (deleted).
     fn detached(&mut self, session: &SessionId, reason: &str);
+
+    /// Whether the driver shall tell of chats that the peer's other connections open.
+    fn has_chats(&self) -> bool {
+        false
+    }
+
+    /// Another connection opened one of a peer's chats.
+    fn joined(&mut self, _joined: &Joined) {}
 
     /// A session of the user's list is there, or changed. The older wires know no list.
     fn listed(&mut self, _listing: &SessionListing) {}

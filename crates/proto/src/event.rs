@@ -242,7 +242,7 @@ pub struct OtherEvent {
 impl<'de> Deserialize<'de> for OtherEvent {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut body = Map::deserialize(deserializer)?;
-        match body.remove("kind") {
+        match body.shift_remove("kind") {
             // A known kind lands here only when its keys are wrong.
             Some(Value::String(kind)) if !KNOWN_KINDS.contains(&kind.as_str()) => Ok(Self { kind, body }),
             Some(Value::String(kind)) => {

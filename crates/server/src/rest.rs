@@ -141,7 +141,9 @@ async fn create_agent(State(rest): Shared, headers: HeaderMap, body: Result<Json
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    let Answer::Agent(profile) = rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await? else {
+    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) =
+        rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await?
+    else {
         return Err(unexpected());
     };
     Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
@@ -176,7 +178,7 @@ struct NewSessionBody {
 async fn create_session(State(rest): Shared, headers: HeaderMap, body: Result<Json<NewSessionBody>, JsonRejection>) -> Answered {
     let user = rest.user(&headers)?;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
-    let Answer::Session(session) =
+    let (Answer::Session(session) | Answer::SessionAgain(session)) =
         rest.execute(&user, idempotency_key(&headers)?, Command::CreateSession { agent, title, instructions, history }).await?
     else {
         return Err(unexpected());
@@ -371,7 +373,14 @@ fn record_of(emission: &Emission) -> Option<Record> {
 fn done(answer: &Answer) -> Value {
     match answer {
         Answer::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
-        Answer::Agent(_) | Answer::Session(_) | Answer::Attached(_) | Answer::Input { .. } | Answer::Peer { .. } | Answer::Chat { .. } => {
+        Answer::Agent(_)
+        | Answer::AgentAgain(_)
+        | Answer::Session(_)
+        | Answer::SessionAgain(_)
+        | Answer::Attached(_)
+        | Answer::Input { .. }
+        | Answer::Peer { .. }
+        | Answer::Chat { .. } => {
             json!({})
         }
     }

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use thoughtwire_hub::{Answering, Hub, Subscription, Wake};
-use thoughtwire_proto::connection::{Close, Encoding, Machine, Output, Tag};
+use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::{Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId};
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -69,6 +69,7 @@ struct Connection<S> {
     attached: HashMap<SessionId, Attachment>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
     watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
+    joined: Option<broadcast::Receiver<(UserId, Joined)>>,
     proof: Proof,
     /// Something was written since the last flush.
     unflushed: bool,
@@ -107,9 +108,12 @@ enum End {
 /// Drives one connection to its end.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, machine: Box<dyn Machine>, context: Context) {
     let now = Instant::now();
+    // Followed from before the peer is known, so that no chat is opened unseen in between.
+    let joined = machine.has_chats().then(|| context.hub.joined());
     let mut connection = Connection {
         socket,
         machine,
+        joined,
         name: thoughtwire_hub::new_id::<()>().to_string(),
         wake: Arc::new(Notify::new()),
         attached: HashMap::new(),
@@ -162,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let wake_at = self.wake_at(greet_by, greeted);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let wake = Arc::clone(&self.wake);
-            let Self { socket, answers, watching, context, .. } = self;
+            let Self { socket, answers, watching, joined, context, .. } = self;
             tokio::select! {
                 biased;
                 Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
@@ -173,6 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 changed = follow(watching) => self.list(changed).await,
+                opened = follow(joined) => match opened {
+                    Ok((user, joined)) if user == self.context.entrant.user => self.machine.joined(&joined),
+                    Ok(_) => {}
+                    // What was missed is found again by connecting again.
+                    Err(_) => return End::Close(Close::Restart),
+                },
                 // The server's end of the watch lives as long as the server: its loss is its stop.
                 changed = context.phase.changed() => {
                     if changed.is_err() {
@@ -554,10 +564,8 @@ enum Progress {
     Idle,
 }
 
-async fn follow(
-    watching: &mut Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
-) -> Result<thoughtwire_hub::Changed, broadcast::error::RecvError> {
-    match watching {
+async fn follow<T: Clone>(followed: &mut Option<broadcast::Receiver<T>>) -> Result<T, broadcast::error::RecvError> {
+    match followed {
         Some(changes) => changes.recv().await,
         None => std::future::pending().await,
     }

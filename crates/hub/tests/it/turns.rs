@@ -165,3 +165,48 @@ async fn a_deleted_session_is_gone_for_its_subscribers_too() {
     while listener.next().await.is_some() {}
     assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::UnknownSession);
 }
+
+/// A real full disk, where the tests may mount one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |options: &str| {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).stderr(std::process::Stdio::null());
+        mount.status().is_ok_and(|status| status.success())
+    };
+    if !mount("size=1m") {
+        eprintln!("not run: file systems cannot be mounted here (it needs root)");
+        return;
+    }
+    let room = Room::open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    let mut saved = 0;
+    let refusal = loop {
+        match room.send(&format!("think {}", "x".repeat(20_000))).await {
+            Ok(_) => saved += 1,
+            Err(refusal) => break refusal,
+        }
+        assert!(saved < 1000);
+    };
+    assert_eq!(refusal.code, RefusalCode::StoreFull);
+    assert!(mount("remount,size=16m"));
+    // Whatever was cut is ended, and inputs are taken again, with nothing doubled or lost between.
+    let answer = loop {
+        match room.send("say").await {
+            Ok(answer) => break answer,
+            Err(refusal) => assert!(refusal.code == RefusalCode::StoreFull, "{refusal:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let Answer::Input { input, .. } = answer else { panic!("{answer:?}") };
+    let last = |emission: &thoughtwire_proto::Emission| matches!(crate::support::event(emission), Some(Event::TurnEnded { input: ended, .. }) if *ended == input);
+    let seen = events(&listener.until(last).await);
+    let log = room.log().await;
+    assert_eq!(seen, log[..seen.len()], "what was seen is what is there");
+    let count = |kind: &str| log.iter().filter(|event| event.kind() == kind).count();
+    assert_eq!((count("user_message"), count("turn_started"), count("turn_ended")), (saved + 1, saved + 1, saved + 1));
+    room.hub.stop(std::time::Duration::ZERO).await;
+    room.hub.store().close();
+    assert!(std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success());
+}

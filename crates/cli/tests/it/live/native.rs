@@ -85,6 +85,7 @@ async fn a_command_id_sent_five_times_takes_effect_once() {
     let first = client.ask(json!({"type": "create_agent", "id": "c-9", "name": "bob"})).await;
     let second = client.ask(json!({"type": "create_agent", "id": "c-9", "name": "bob"})).await;
     assert_eq!(first["agent"]["id"], second["agent"]["id"]);
+    assert_eq!((first.get("duplicate"), &second["duplicate"]), (None, &json!(true)));
     assert_eq!(client.ask(json!({"type": "create_agent", "id": "c-10", "name": "bob"})).await["code"], "name_taken");
 }
 

@@ -77,6 +77,30 @@ async fn two_tabs_both_get_everything_and_still_do_when_one_closes() {
 }
 
 #[tokio::test]
+async fn a_chat_that_one_tab_opens_is_the_other_tabs_too() {
+    let live = Live::start().await;
+    let mut first = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;
+    ready(&mut first).await;
+    let mut second = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;
+    ready(&mut second).await;
+    let mut stranger = live.sparky(json!({"user_id": "u2", "session_id": "mine"})).await;
+    ready(&mut stranger).await;
+    say(&mut first, "in the default chat").await;
+    assert_eq!(second.until_type("message").await, first.until_type("message").await);
+    first.send(json!({"type": "start_chat", "data": {"chat_id": "c1"}})).await;
+    assert_eq!(first.next().await["type"], "chat_ready");
+    say(&mut first, "in another").await;
+    let turn = first.until_type("message").await;
+    assert!(turn.iter().all(|frame| frame["chat_id"] == "c1"));
+    assert_eq!(second.until_type("message").await, turn);
+    // Its own selection stays: what it says goes where it was.
+    say(&mut second, "where am I?").await;
+    assert!(second.until_type("message").await.iter().all(|frame| frame["chat_id"] == "default"));
+    stranger.send(json!({"type": "nonsense"})).await;
+    assert_eq!(stranger.next().await["type"], "error");
+}
+
+#[tokio::test]
 async fn who_leaves_in_mid_turn_gets_the_rest_on_return_and_nobody_else_does() {
     let (_dir, live) = slow().await;
     let mut client = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;

@@ -262,7 +262,9 @@ impl Machine for NativeMachine {
         }
         match answer {
             Answer::Agent(profile) => self.ack(id, Acked::Agent(Box::new(profile)), false),
+            Answer::AgentAgain(profile) => self.ack(id, Acked::Agent(Box::new(profile)), true),
             Answer::Session(session) => self.ack(id, Acked::Session(session), false),
+            Answer::SessionAgain(session) => self.ack(id, Acked::Session(session), true),
             Answer::Attached(attached) => {
                 self.attached.insert(attached.session.clone());
                 self.outbox.frame(ServerFrame::Attached(Attachment::new(id, attached)).encode());

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use super::codec::Message;
 use super::payload::Payload;
-use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
+use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
 use crate::{
-    Answer, Command, Emission, Emitted, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq, SessionId, Start,
+    Answer, Command, Cursor, Emission, Emitted, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq,
+    SessionId, Start,
 };
 
 /// Frames that may wait for those before them.
@@ -31,7 +32,7 @@ pub struct SparkyMachine {
     /// What new chats are opened with.
     personality: Option<String>,
     history: Vec<HistoryEntry>,
-    waiting: VecDeque<Payload>,
+    waiting: VecDeque<Waiting>,
     doing: Option<(Tag, Doing)>,
     connecting: Option<Connecting>,
 }
@@ -43,8 +44,16 @@ struct Connecting {
     chat: Option<(String, Option<String>)>,
 }
 
+/// What waits for its turn to be done.
+enum Waiting {
+    Frame(Payload),
+    Join(Joined),
+}
+
 enum Doing {
     OpeningPeer,
+    /// Attaching a chat that another connection of the session opened.
+    Joining(SessionId),
     /// Attaching the chats that the session has already; the rest is still to do.
     Rejoining {
         rest: Vec<(String, SessionId)>,
@@ -114,8 +123,12 @@ impl SparkyMachine {
 
     fn go_on(&mut self) {
         while self.doing.is_none() && self.connecting.is_none() {
-            let Some(payload) = self.waiting.pop_front() else { return };
-            if self.ready { self.begin(payload) } else { self.greet(payload) }
+            match self.waiting.pop_front() {
+                Some(Waiting::Frame(payload)) if self.ready => self.begin(payload),
+                Some(Waiting::Frame(payload)) => self.greet(payload),
+                Some(Waiting::Join(joined)) => self.join(joined),
+                None => return,
+            }
         }
     }
 
@@ -167,6 +180,18 @@ impl SparkyMachine {
             | Payload::TokenUsage { .. }
             | Payload::TokenEstimate { .. } => {}
         }
+    }
+
+    fn join(&mut self, joined: Joined) {
+        let Joined { peer, chat, session, is_new } = joined;
+        if self.peer.as_ref() != Some(&peer) || self.chats.contains_key(&session) {
+            return;
+        }
+        self.chats.insert(session.clone(), chat.clone());
+        self.sessions.insert(chat, session.clone());
+        // A chat that is new to everybody is read from its beginning, so that nothing of it is missed.
+        let start = if is_new { Start::After(Cursor { epoch: None, seq: Seq::ZERO }) } else { Start::Head };
+        self.request(Command::Attach { session: session.clone(), start, tools: Vec::new() }, Doing::Joining(session));
     }
 
     fn current(&self) -> Option<SessionId> {
@@ -230,6 +255,13 @@ impl SparkyMachine {
             (Doing::OpeningPeer, Err(refusal)) => {
                 self.connecting = None;
                 self.complain(format!("Invalid message format: {refusal}"));
+            }
+            (Doing::Joining(_), Ok(_)) => {}
+            (Doing::Joining(session), Err(_)) => {
+                // Deleted meanwhile.
+                if let Some(chat) = self.chats.remove(&session) {
+                    self.sessions.remove(&chat);
+                }
             }
             (Doing::Rejoining { rest, .. }, Ok(_)) => self.rejoin(rest),
             (Doing::Rejoining { rest, session }, Err(_)) => {
@@ -297,7 +329,7 @@ impl Machine for SparkyMachine {
     fn frame(&mut self, text: &str) {
         match Message::from_text(text) {
             Ok(message) => {
-                self.waiting.push_back(message.payload);
+                self.waiting.push_back(Waiting::Frame(message.payload));
                 self.go_on();
             }
             Err(refusal) if refusal.code == RefusalCode::UnknownType && is_ping(text) && self.ready => {}
@@ -347,6 +379,17 @@ impl Machine for SparkyMachine {
         match &emitted.emission {
             Emission::Record(_) | Emission::Status { .. } => true,
             Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => false,
+        }
+    }
+
+    fn has_chats(&self) -> bool {
+        true
+    }
+
+    fn joined(&mut self, joined: &Joined) {
+        if self.peer.as_ref() == Some(&joined.peer) {
+            self.waiting.push_back(Waiting::Join(joined.clone()));
+            self.go_on();
         }
     }
 
