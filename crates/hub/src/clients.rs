@@ -88,7 +88,7 @@ impl Client {
             if let Some((frames, at)) = self.ready.front_mut() {
                 if let Some(frame) = frames.get(*at) {
                     *at += 1;
-                    return Some(frame.clone());
+                    return Some(String::from_utf8_lossy(frame).into_owned());
                 }
                 self.ready.pop_front();
                 continue;

@@ -27,6 +27,7 @@ mod agent;
 pub mod blocking;
 mod clients;
 mod clock;
+mod directory;
 mod embedded;
 mod function_message;
 mod hub;

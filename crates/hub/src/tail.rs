@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
 use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, TurnId};
@@ -20,7 +21,7 @@ pub struct Entry {
 }
 
 /// An emission's frames in one encoding, shared by all who read them.
-pub type Frames = Arc<[String]>;
+pub type Frames = Arc<[Bytes]>;
 
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
@@ -40,7 +41,7 @@ impl Entry {
         if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
             return Arc::clone(frames);
         }
-        let frames: Frames = encode(encoding, &self.emitted).into();
+        let frames: Frames = encode(encoding, &self.emitted).into_iter().map(Bytes::from).collect();
         cache.push((encoding.clone(), Arc::clone(&frames)));
         frames
     }

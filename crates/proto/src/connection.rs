@@ -36,8 +36,6 @@ pub enum Output {
         /// What is asked.
         request: Request,
     },
-    /// Close the connection once everything before this is written.
-    Close(Close),
 }
 
 /// A chat that a connection of a peer opened, for the peer's other connections.
@@ -56,8 +54,6 @@ pub struct Joined {
 /// Why a connection ends, with its WebSocket close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
-    /// A normal end (1000).
-    Done,
     /// The client did not say who it is in time, or not rightly (1008).
     Policy,
     /// The server stops; come again (1012).
@@ -69,7 +65,6 @@ impl Close {
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
-            Self::Done => 1000,
             Self::Policy => 1008,
             Self::Restart => 1012,
         }

@@ -19,6 +19,7 @@ mod config;
 mod guard;
 mod listing;
 mod page;
+mod proof;
 mod rest;
 mod server;
 mod socket;

@@ -337,9 +337,13 @@ async fn turn_of(hub: &Hub, user: &UserId, session: &SessionId, after: Seq, inpu
             if matches!(&record.event, Event::TurnStarted { input: started } if started == input) {
                 turn.clone_from(&record.turn);
             }
+            // A steering input has its turn already.
+            if matches!(&record.event, Event::UserMessage { item, .. } if item == input) && record.turn.is_some() {
+                turn.clone_from(&record.turn);
+            }
             let ours = turn.is_some() && record.turn == turn;
             let asked = matches!(&record.event, Event::UserMessage { item, .. } if item == input);
-            let last = matches!(&record.event, Event::TurnEnded { input: ended, .. } if ended == input)
+            let last = (ours && matches!(&record.event, Event::TurnEnded { .. }))
                 || matches!(&record.event, Event::InputWithdrawn { input: withdrawn } if withdrawn == input);
             if ours || asked || last {
                 records.push(record);

@@ -15,22 +15,21 @@ use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
 use thoughtwire_hub::{Answering, Hub, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag};
-use thoughtwire_proto::{Answer, Command, Emission, Event, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId};
+use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId};
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
-use tokio_websockets::{CloseCode, Message, WebSocketStream};
+use tokio_websockets::{CloseCode, Message, Payload, WebSocketStream};
 
 use crate::access::{Access, Entrant};
 use crate::listing;
+use crate::proof::Proof;
 
 /// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer, or to take what is written to it.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
-/// How often frames to a peer are followed by a ping whose pong proves them read.
-const PROVE_EVERY: Duration = Duration::from_secs(1);
 /// Answers under way per connection; while there are so many, its socket is not read.
 const ANSWERS: usize = 64;
 /// How long a close may take.
@@ -84,15 +83,6 @@ struct Attachment {
     /// The older wires' client, whose proven cursor is kept.
     peer: Option<PeerRef>,
     proven: Seq,
-}
-
-/// What is written but not proven to be read.
-#[derive(Default)]
-struct Proof {
-    serial: u64,
-    waiting: Vec<(u64, Vec<(SessionId, Seq)>)>,
-    due: Option<Instant>,
-    last: Option<Instant>,
 }
 
 /// Why a connection ended.
@@ -206,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(due) = self.proof.due {
+        if let Some(due) = self.proof.due() {
             at = at.min(due);
         }
         at
@@ -256,7 +246,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 Output::Request { tag, request } => self.request(tag, request).await,
-                Output::Close(close) => return Err(End::Close(close)),
             }
         }
         Ok(())
@@ -364,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {
                 self.machine.answer(tag, outcome);
             }
-            self.carry_out_frames().await?;
+            self.carry_out().await?;
             let (encoding, is_peer) = match self.attached.get(&session) {
                 Some(attachment) => (attachment.encoding.clone(), attachment.peer.is_some()),
                 None => continue,
@@ -374,25 +363,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 for frame in entry.frames(&encoding).iter() {
-                    self.write(Message::text(frame.clone())).await?;
+                    self.write(Message::text(Payload::from(frame.clone()))).await?;
                 }
                 if is_peer {
-                    self.wants_proof(&entry.emitted().emission);
+                    self.proof.wants(&entry.emitted().emission);
                 }
             }
             if let Some(seq) = batch.caught_up {
                 self.machine.caught_up(&session, seq);
             }
         }
-        if progress == Progress::Idle && self.proof.due.is_some_and(|due| due <= Instant::now()) {
+        if progress == Progress::Idle && self.proof.is_due() {
             self.ask_proof().await?;
         }
         Ok(progress)
-    }
-
-    /// Writes the frames that the machine has ready; requests stay for the main loop, in order.
-    async fn carry_out_frames(&mut self) -> Result<(), End> {
-        self.carry_out().await
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
@@ -425,7 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.ping_due = now + PING_EVERY;
             self.ask_proof().await?;
         }
-        if self.proof.due.is_some_and(|due| due <= now) {
+        if self.proof.is_due() {
             self.ask_proof().await?;
         }
         self.flush().await
@@ -433,47 +417,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- acks without acks
 
-    fn wants_proof(&mut self, emission: &Emission) {
-        let Emission::Record(record) = emission else { return };
-        let now = Instant::now();
-        let due = if matches!(record.event, Event::TurnEnded { .. }) {
-            now
-        } else {
-            self.proof.last.map_or(now, |last| (last + PROVE_EVERY).max(now))
-        };
-        self.proof.due = Some(self.proof.due.map_or(due, |known| known.min(due)));
-    }
-
     async fn ask_proof(&mut self) -> Result<(), End> {
-        self.proof.due = None;
-        self.proof.last = Some(Instant::now());
-        self.proof.serial += 1;
-        let cursors: Vec<_> = self
-            .attached
-            .iter()
-            .filter(|(_, attachment)| attachment.peer.is_some())
-            .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
-            .collect();
-        if !cursors.is_empty() {
-            self.proof.waiting.push((self.proof.serial, cursors));
-        }
-        self.write(Message::ping(self.proof.serial.to_be_bytes().to_vec())).await
+        let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
+        let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
+        let payload = self.proof.ask(cursors);
+        self.write(Message::ping(payload)).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
-        let Ok(bytes) = <[u8; 8]>::try_from(payload) else { return };
-        let serial = u64::from_be_bytes(bytes);
         let mut moved = false;
-        // A pong proves everything up to its ping, also what earlier, unanswered pings asked for.
-        for (_, cursors) in self.proof.waiting.extract_if(.., |(waiting, _)| *waiting <= serial) {
-            for (session, seq) in cursors {
-                if let Some(attachment) = self.attached.get_mut(&session)
-                    && seq > attachment.proven
-                {
-                    attachment.proven = seq;
-                    moved = true;
-                }
+        for (session, seq) in self.proof.proven(payload) {
+            if let Some(attachment) = self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven) {
+                attachment.proven = seq;
+                moved = true;
             }
         }
         if moved {
@@ -541,7 +498,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn close(&mut self, close: Close) {
         let reason = match close {
-            Close::Done => "",
             Close::Policy => "the client did not say who it is in time",
             Close::Restart => "the server is stopping; come again",
         };

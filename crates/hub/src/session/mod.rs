@@ -10,6 +10,7 @@
 //! tail shows is *committed*. While 256 appends are under way the task takes no more, so asks and
 //! voice fill up and whoever feeds them waits.
 
+mod asked;
 mod commit;
 mod task;
 mod turn;
@@ -21,7 +22,8 @@ use crate::Subscription;
 use crate::interface::Interface;
 use crate::tail::Reader;
 
-pub(crate) use task::{Task, unknown_session};
+pub(crate) use asked::unknown_session;
+pub(crate) use task::Task;
 
 /// Asks that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const ASKS: usize = 64;

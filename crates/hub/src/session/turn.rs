@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
+use super::asked::refuse;
 use super::commit::Waiter;
-use super::task::{CHECKPOINT_EVERY, Task, refuse};
+use super::task::{CHECKPOINT_EVERY, Task};
 use super::{Once, Reply, VOICE};
 use crate::agent::{Log, Turn};
 use crate::clock::{new_turn_id, now};

@@ -24,7 +24,7 @@ fn examples(part: &str, language: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for line in part.lines() {
         match (line.strip_prefix("```"), inside) {
-            (Some(opened), None) => inside = Some(opened.to_owned() == language),
+            (Some(opened), None) => inside = Some(opened == language),
             (Some(_), Some(_)) => inside = None,
             (None, Some(true)) => lines.push(line.to_owned()),
             (None, _) => {}

@@ -1,0 +1,184 @@
+//! What a hub answers without a session's task: making and finding agents and sessions, and the
+//! older wires' peers and chats.
+
+use thoughtwire_proto::connection::Joined;
+use thoughtwire_proto::{AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Refusal, RefusalCode, SessionId, UserId, check_name};
+use thoughtwire_store::{NewAgent, NewSession, StoreError};
+use tokio::sync::oneshot;
+
+use crate::clock::{new_epoch, new_id, new_session_id, now};
+use crate::hub::lost;
+use crate::session::{Once, What};
+use crate::{Hub, receipts};
+
+impl Hub {
+    pub(crate) async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
+        let (wanted, user) = (agent.to_owned(), user.clone());
+        let found = self.read(move |store| store.agent(&user, &wanted)).await?;
+        found.ok_or_else(|| Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist")))
+    }
+
+    async fn made_before(&self, user: &UserId, once: Option<&Once>) -> Result<Option<String>, Refusal> {
+        let Some(once) = once else { return Ok(None) };
+        let (user, id) = (user.clone(), once.id.clone());
+        let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
+        receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
+    }
+
+    pub(crate) async fn create_agent(self, user: UserId, spec: AgentSpec, once: Option<Once>) -> Result<Answer, Refusal> {
+        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
+            return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
+        }
+        let named = !spec.name.is_empty();
+        if named {
+            check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
+        }
+        loop {
+            let mut spec = spec.clone();
+            if !named {
+                let tail: String = new_id::<()>().as_str().chars().rev().take(8).collect();
+                spec.name = format!("agent_{tail}");
+            }
+            let id: thoughtwire_proto::AgentId = new_id();
+            let new = NewAgent {
+                receipt: once.clone().map(|once| receipts::made(&user, once, id.as_str())),
+                id,
+                user: user.clone(),
+                spec,
+                main_session: new_session_id(),
+                epoch: new_epoch(),
+                at: now(),
+            };
+            match self.shared.store.create_agent(new).await {
+                Ok(profile) => {
+                    self.shared.tell(&user, &profile.main_session, false);
+                    return Ok(Answer::Agent(profile));
+                }
+                Err(StoreError::NameTaken { .. }) if !named => {}
+                Err(error) => {
+                    // Two of the same id at once: the other one made it.
+                    return match self.made_before(&user, once.as_ref()).await? {
+                        Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
+                        None => Err(Refusal::from(&error)),
+                    };
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn create_session(
+        self,
+        user: UserId,
+        agent: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+        once: Option<Once>,
+    ) -> Result<Answer, Refusal> {
+        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
+            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
+        }
+        let agent = self.find_agent(&user, &agent).await?;
+        let mut new = new_session(&user, &agent, title, instructions, history);
+        new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
+        match self.shared.store.create_session(new).await {
+            Ok(stored) => {
+                self.shared.tell(&user, &stored.id, false);
+                Ok(Answer::Session(stored.id))
+            }
+            Err(error) => match self.made_before(&user, once.as_ref()).await? {
+                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost()),
+                None => Err(Refusal::from(&error)),
+            },
+        }
+    }
+
+    pub(crate) async fn delete(self, user: UserId, session: SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
+        if let Some(once) = &once {
+            let (user, id) = (user.clone(), once.id.clone());
+            if let Some(receipt) = self.read(move |store| store.receipt(&user, None, &id)).await? {
+                return receipts::answer_again(&receipt, once);
+            }
+        }
+        let (owner, wanted) = (user.clone(), session.clone());
+        let is_main = self
+            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner).map(|stored| stored.is_main)))
+            .await?
+            .ok_or_else(|| crate::session::unknown_session(&session))?;
+        if is_main {
+            return Err(Refusal::new(RefusalCode::Forbidden, "this is its agent's main session; it lives as long as the agent"));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.ask(&user, &session, What::Delete { once, reply }).await;
+        let answer = answer.await.map_err(|_| lost())??;
+        self.shared.tell(&user, &session, true);
+        Ok(answer)
+    }
+
+    pub(crate) async fn open_peer(self, user: UserId, peer: PeerRef) -> Result<Answer, Refusal> {
+        for name in [&peer.name, &peer.space].into_iter().filter(|name| !name.is_empty()) {
+            check_name(name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
+        }
+        let opened = self.shared.store.open_peer(&user, &peer, now()).await.map_err(|error| Refusal::from(&error))?;
+        Ok(Answer::Peer { peer, is_new: opened.is_new, chats: opened.chats, selected: opened.selected })
+    }
+
+    pub(crate) async fn open_chat(
+        self,
+        user: UserId,
+        peer: PeerRef,
+        chat: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> Result<Answer, Refusal> {
+        check_name(&chat).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}")))?;
+        let agent = self.sparky_agent(&user, &peer.space).await?;
+        let new = new_session(&user, &agent, title, instructions, history);
+        let id = new.id.clone();
+        let (session, is_new) = self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
+        if is_new {
+            self.shared.tell(&user, &id, false);
+        }
+        let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
+        // Nobody following is no error.
+        drop(self.shared.joined.send((user, joined)));
+        Ok(Answer::Chat { chat, session, is_new })
+    }
+
+    /// The one agent that a Sparky user has here, made when first needed.
+    async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
+        let name = if space.is_empty() || space == user.as_str() { "sparky".to_owned() } else { format!("sparky:{space}") };
+        let name: String = name.chars().take(thoughtwire_proto::MAX_NAME_CHARS).collect();
+        match self.find_agent(user, &name).await {
+            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
+            found => return found,
+        }
+        let spec = AgentSpec { name: name.clone(), ..AgentSpec::default() };
+        match self.clone().create_agent(user.clone(), spec, None).await {
+            Ok(Answer::Agent(profile)) => Ok(profile),
+            // Made by another connection in between.
+            Ok(_) | Err(_) => self.find_agent(user, &name).await,
+        }
+    }
+}
+
+fn new_session(
+    user: &UserId,
+    agent: &AgentProfile,
+    title: Option<String>,
+    instructions: Option<String>,
+    history: Vec<HistoryEntry>,
+) -> NewSession {
+    NewSession {
+        id: new_session_id(),
+        user: user.clone(),
+        agent: agent.id.clone(),
+        epoch: new_epoch(),
+        title,
+        instructions,
+        history,
+        at: now(),
+        receipt: None,
+    }
+}

@@ -1,0 +1,251 @@
+//! What is asked of a live session, and how each ask is answered.
+
+use std::sync::Arc;
+
+use thoughtwire_proto::{Answer, Attached, Disposition, Event, Policy, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp, UserId};
+use tokio::sync::oneshot;
+
+use super::commit::Waiter;
+use super::task::{End, Task};
+use super::{Ask, Once, Reply, What};
+use crate::clock::{new_item_id, now};
+use crate::subscription::Subscription;
+use crate::tail::Reader;
+use crate::{Input, receipts};
+
+impl Task {
+    pub(super) async fn asked(&mut self, ask: Ask) -> Option<End> {
+        let Ask { user, what } = ask;
+        if user != self.stored.user && !matches!(what, What::Stop { .. }) {
+            what.refuse(unknown_session(&self.stored.id));
+            return None;
+        }
+        match what {
+            What::Attach { start, reader, reply } => {
+                let outcome = self.attach(&user, start, &reader).await;
+                drop(reply.send(outcome));
+            }
+            What::Send { text, attachments, from, policy, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.send(text, attachments, from, policy, once, reply);
+                }
+            }
+            What::Withdraw { input, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    if self.state.queue().iter().any(|queued| queued.input == input) {
+                        self.inputs.remove(&input);
+                        self.change(Event::InputWithdrawn { input }, once, reply);
+                    } else {
+                        refuse(
+                            reply,
+                            RefusalCode::UnknownInput,
+                            format!("input {input} is not queued: it ran, was withdrawn, or never was"),
+                        );
+                    }
+                }
+            }
+            What::Cancel { turn, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.cancel(turn.as_ref(), once, reply);
+                }
+            }
+            What::Decide { call, approve, by, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.decide(&call, approve, by, once, reply);
+                }
+            }
+            What::Rename { title, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.change(Event::SessionRenamed { title }, once, reply);
+                }
+            }
+            What::Instruct { instructions, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    if self.state.instructions().unwrap_or_default() == instructions {
+                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                    } else {
+                        self.change(Event::InstructionsChanged { instructions }, once, reply);
+                    }
+                }
+            }
+            What::Delete { once, reply } => {
+                let receipt = once.map(|once| receipts::done(&user, None, once, None));
+                match self.shared.store.delete_session(&self.stored.id, receipt).await {
+                    Ok(()) => {
+                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                        return Some(End::Deleted);
+                    }
+                    Err(error) => drop(reply.send(Err(Refusal::from(&error)))),
+                }
+            }
+            What::Begin { text, reply } => self.begin(text, reply),
+            What::Stop { deadline } => self.stopping = Some(deadline),
+        }
+        None
+    }
+
+    async fn attach(&mut self, user: &UserId, start: Start, reader: &Arc<Reader>) -> Result<(Attached, Subscription), Refusal> {
+        let head = self.tail.head();
+        let first = self.stored.first;
+        let before_first = Seq(first.0.saturating_sub(1));
+        let (after, recovered) = match start {
+            Start::Head => (head, true),
+            Start::Last(count) => (Seq(head.0.saturating_sub(count)).max(before_first), true),
+            Start::After(cursor) => {
+                let same_log = cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.stored.epoch);
+                if same_log && cursor.seq <= head && cursor.seq >= before_first { (cursor.seq, true) } else { (before_first, false) }
+            }
+            Start::Proven(peer) => {
+                let (store, user, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.id.clone());
+                let since = Timestamp::from_millis(now().as_millis() - self.shared.options.proven_for_ms);
+                let proven = self.shared.read(move || store.proven(&user, &peer, &id, since)).await?;
+                (proven.map_or(head, |seq| seq.min(head).max(before_first)), true)
+            }
+        };
+        self.tail.join(reader);
+        let attached = Attached {
+            session: self.stored.id.clone(),
+            agent: self.stored.agent.clone(),
+            epoch: self.stored.epoch.clone(),
+            first,
+            head,
+            recovered,
+            after,
+            turn: self.shown_turn.clone(),
+        };
+        let subscription =
+            Subscription::new(Arc::clone(&self.shared.store), self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
+        Ok((attached, subscription))
+    }
+
+    fn send(&mut self, text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply) {
+        if self.stopping.is_some() {
+            return refuse(reply, RefusalCode::Stopping, "the server is stopping; send it again when it is back".to_owned());
+        }
+        if let Some((refusal, _)) = &self.unended {
+            return drop(reply.send(Err(refusal.clone())));
+        }
+        if text.trim().is_empty() && attachments.is_empty() {
+            return refuse(reply, RefusalCode::EmptyText, "an input needs a text that is not empty".to_owned());
+        }
+        let item = new_item_id();
+        let input = Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
+        let message = Event::UserMessage { item: item.clone(), text, attachments, from };
+        let running = self.state.turn().map(|turn| turn.id.clone());
+        let (events, disposition) = match (running, policy) {
+            (None, _) => {
+                self.inputs.insert(item.clone(), input);
+                (vec![(None, message)], Disposition::Started)
+            }
+            (Some(_), Policy::Reject) => {
+                return refuse(reply, RefusalCode::TurnRunning, "a turn runs; send it again when it has ended".to_owned());
+            }
+            (Some(_), Policy::Queue) => {
+                if self.state.queue().len() >= self.shared.options.queued_inputs {
+                    let reason = format!("{} inputs wait already; send it again when some have run", self.state.queue().len());
+                    return refuse(reply, RefusalCode::QueueFull, reason);
+                }
+                self.inputs.insert(item.clone(), input);
+                (vec![(None, message)], Disposition::Queued)
+            }
+            (Some(turn), Policy::Steer) => {
+                if let Some(running) = &mut self.running {
+                    running.steered.push(input);
+                }
+                (vec![(Some(turn), message)], Disposition::Steered)
+            }
+            (Some(_), Policy::Interrupt) => {
+                self.inputs.insert(item.clone(), input);
+                let mut events = vec![(None, message)];
+                events.extend(self.closing(
+                    thoughtwire_proto::Outcome::Cancelled,
+                    Some("interrupted"),
+                    Some("a new input interrupted this turn"),
+                ));
+                (events, Disposition::Started)
+            }
+        };
+        let seq = self.state.head().next();
+        let answer = Answer::Input { seq, input: item.clone(), disposition, duplicate: false };
+        let mut events = events;
+        // Interrupting or idle: the new input's turn starts in the same append.
+        let start = (disposition == Disposition::Started).then(|| self.starting(&item));
+        if let Some((turn, event)) = &start {
+            events.push((Some(turn.clone()), event.clone()));
+        }
+        match self.append(events, once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
+            Ok(_) => {
+                if let Some((turn, _)) = start {
+                    drop(self.running.take());
+                    self.launch(turn, item);
+                }
+            }
+            Err(error) => tracing::error!(session = %self.stored.id, %error, "an input could not be accepted"),
+        }
+    }
+
+    /// Appends one event that stands for itself.
+    fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
+        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        if let Err(error) = self.append(vec![(None, event)], once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
+            tracing::error!(session = %self.stored.id, %error, "a change could not be accepted");
+        }
+    }
+
+    /// Lets a command through the first time its id is seen; answers repetitions itself.
+    async fn first_time(&mut self, user: &UserId, once: Option<Once>, reply: Reply) -> Option<(Option<Once>, Reply)> {
+        let Some(once) = once else { return Some((None, reply)) };
+        if let Some(pending) = self.under_way.command(&once.id) {
+            let same = pending.command.as_ref().is_some_and(|(_, digest)| *digest == once.digest);
+            let answer = pending.waiters.iter().find_map(|waiter| match waiter {
+                Waiter::Client(_, answer) => Some(receipts::repeated((**answer).clone())),
+                Waiter::Agent(..) => None,
+            });
+            match answer {
+                Some(answer) if same => pending.waiters.push(Waiter::Client(reply, Box::new(answer))),
+                Some(_) | None => drop(reply.send(Err(receipts::reused(&once.id)))),
+            }
+            return None;
+        }
+        let (store, user, num, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.num, once.id.clone());
+        match self.shared.read(move || store.receipt(&user, Some(num), &id)).await {
+            Ok(None) => Some((Some(once), reply)),
+            Ok(Some(receipt)) => {
+                drop(reply.send(receipts::answer_again(&receipt, &once)));
+                None
+            }
+            Err(refusal) => {
+                drop(reply.send(Err(refusal)));
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, text: String, reply: oneshot::Sender<Result<crate::Interface, Refusal>>) {
+        if self.state.turn().is_some() {
+            drop(reply.send(Err(Refusal::new(RefusalCode::TurnRunning, "a turn runs; finish it first"))));
+            return;
+        }
+        let item = new_item_id();
+        let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
+        let message = Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+        self.inputs.insert(item.clone(), input);
+        let (turn, started) = self.starting(&item);
+        match self.append(vec![(None, message), (Some(turn.clone()), started)], None, None, Vec::new()) {
+            Ok(_) => {
+                let interface = self.embed(turn, item);
+                drop(reply.send(Ok(interface)));
+            }
+            Err(error) => drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string())))),
+        }
+    }
+}
+
+/// The refusal of a session that is not there, or is another's: the two look alike.
+pub(crate) fn unknown_session(id: &SessionId) -> Refusal {
+    Refusal::new(RefusalCode::UnknownSession, format!("there is no session {id}"))
+}
+
+pub(super) fn refuse(reply: Reply, code: RefusalCode, reason: String) {
+    drop(reply.send(Err(Refusal::new(code, reason))));
+}
