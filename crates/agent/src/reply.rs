@@ -52,6 +52,7 @@ pub(crate) struct Listener {
     open: Open,
     calls: Vec<OpenCall>,
     said: Vec<Chat>,
+    begun: bool,
 }
 
 /// The item whose words come in.
@@ -72,12 +73,12 @@ struct OpenCall {
 
 impl Listener {
     pub(crate) fn new(interface: Interface) -> Self {
-        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new() }
+        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new(), begun: false }
     }
 
     /// Whether anything was heard: a request must not be repeated then.
     pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self.open, Open::Nothing) || !self.calls.is_empty() || !self.said.is_empty()
+        self.begun || !matches!(self.open, Open::Nothing) || !self.calls.is_empty() || !self.said.is_empty()
     }
 
     /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
@@ -89,8 +90,10 @@ impl Listener {
                 Piece::Message(text) => self.speak(&text).await?,
                 Piece::Whole(text) => {
                     self.close().await?;
-                    self.interface.assistant_message(text.clone()).await?;
-                    self.said.push(Chat::Message(text));
+                    self.begun = true;
+                    // A model that speaks in whole messages makes any number of them, and no step
+                    // follows that would have to know them: they are not kept.
+                    self.interface.assistant_message(text).await?;
                 }
                 Piece::Call { index, name, provider_id } => self.begin_call(index, name, provider_id).await?,
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
