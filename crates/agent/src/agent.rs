@@ -1,17 +1,21 @@
 //! The memory agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Turn};
-use thoughtwire_proto::{Style, Timestamp};
+use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
+use thoughtwire_proto::{AgentSpec, Permission, Timestamp};
 use thoughtwire_store::Store;
 
-use crate::memory::CoreMemory;
-use crate::model::{Model, Models, Providers};
-use crate::step::Steps;
-use crate::tools::{Tool, Toolbox};
+use crate::archive::Archive;
+use crate::embedding::Embedder;
+use crate::mcp::McpServers;
+use crate::model::{Model, Models, Providers, Timeouts, check_model};
+use crate::presets;
+use crate::step::{Candidate, Steps};
+use crate::tools::{self, Toolbox};
 
 /// An agent with memory, tools and a model.
 pub struct MemoryAgent {
@@ -19,6 +23,7 @@ pub struct MemoryAgent {
     minds: Minds,
     limits: Limits,
     default_model: String,
+    fallbacks: Vec<String>,
 }
 
 /// What a [`MemoryAgent`] is made with.
@@ -26,29 +31,61 @@ pub struct MemoryAgent {
 pub struct AgentOptions {
     /// The model of agents that name none.
     pub default_model: String,
+    /// The models to ask when an agent's own cannot be had, where it names none.
+    pub fallbacks: Vec<String>,
     /// Where real models are.
     pub providers: Providers,
+    /// How long a model is waited for.
+    pub timeouts: Timeouts,
     /// What time it is.
     pub clock: fn() -> Timestamp,
     /// How many model calls one turn may take.
     pub max_steps: usize,
+    /// How many tokens one turn may cost, read and written; none for as many as it takes.
+    pub token_budget: Option<u64>,
     /// How often a model that is busy or out of reach is asked again, before anything was said.
     pub retries: u32,
-    /// About how many tokens of the past go into a prompt; older turns are left out.
-    pub context_tokens: usize,
+    /// How many tokens a model reads at most, prompt and reply together. Beyond it the oldest part of
+    /// a conversation is summed up.
+    pub context_window: usize,
+    /// How many tokens one reply may have; none for the provider's own limit.
+    pub max_output_tokens: Option<u32>,
+    /// What may be done with tools, by name, where an agent's settings say nothing.
+    pub permissions: BTreeMap<String, Permission>,
+    /// How long a question for leave waits, in milliseconds.
+    pub approval_ms: i64,
+    /// How long a client's result is waited for, in milliseconds.
+    pub client_tool_ms: i64,
+    /// How many bytes of a tool's output the model is shown.
+    pub output_bytes: usize,
+    /// The MCP servers.
+    pub mcp: McpServers,
+    /// What finds notes by their meaning.
+    pub embedder: Option<Embedder>,
 }
 
 impl AgentOptions {
-    /// The usual limits: 50 steps, 3 retries, 24,000 tokens of the past.
+    /// The usual limits: 50 steps, 3 retries, a context window of 32,000 tokens, an hour for an
+    /// approval, two minutes for a client's tool, 16 KiB of a tool's output.
     #[must_use]
     pub fn new(default_model: impl Into<String>, providers: Providers) -> Self {
         Self {
             default_model: default_model.into(),
+            fallbacks: Vec::new(),
             providers,
+            timeouts: Timeouts::default(),
             clock: thoughtwire_hub::now,
             max_steps: 50,
+            token_budget: None,
             retries: 3,
-            context_tokens: 24_000,
+            context_window: 32_000,
+            max_output_tokens: None,
+            permissions: BTreeMap::new(),
+            approval_ms: 3_600_000,
+            client_tool_ms: 120_000,
+            output_bytes: 16 << 10,
+            mcp: McpServers::none(),
+            embedder: None,
         }
     }
 }
@@ -57,9 +94,27 @@ impl AgentOptions {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) max_steps: usize,
+    pub(crate) token_budget: Option<u64>,
     pub(crate) retries: u32,
-    pub(crate) context_tokens: usize,
+    pub(crate) context_window: usize,
+    pub(crate) max_output_tokens: Option<u32>,
+    pub(crate) approval_ms: i64,
+    pub(crate) client_tool_ms: i64,
+    pub(crate) output_bytes: usize,
     pub(crate) clock: fn() -> Timestamp,
+}
+
+impl Limits {
+    /// With an agent's own settings in the place of the server's.
+    fn of(mut self, spec: &AgentSpec) -> Self {
+        let settings = &spec.settings;
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        self.max_steps = settings.max_steps.map_or(self.max_steps, size);
+        self.token_budget = settings.token_budget.or(self.token_budget);
+        self.context_window = settings.context_window.map_or(self.context_window, size);
+        self.max_output_tokens = settings.max_output_tokens.or(self.max_output_tokens);
+        self
+    }
 }
 
 /// Which model a turn asks.
@@ -74,7 +129,7 @@ impl MemoryAgent {
     /// An agent whose models go by name.
     #[must_use]
     pub fn new(store: Arc<Store>, options: AgentOptions) -> Self {
-        let minds = Minds::Named(Models::new(options.providers.clone()));
+        let minds = Minds::Named(Models::new(options.providers.clone(), options.timeouts));
         Self::with_minds(store, options, minds)
     }
 
@@ -85,17 +140,37 @@ impl MemoryAgent {
     }
 
     fn with_minds(store: Arc<Store>, options: AgentOptions, minds: Minds) -> Self {
-        let AgentOptions { default_model, providers: _, clock, max_steps, retries, context_tokens } = options;
-        let toolbox = Arc::new(Toolbox { memory: CoreMemory::new(Arc::clone(&store)), store, clock });
-        Self { toolbox, minds, default_model, limits: Limits { max_steps, retries, context_tokens, clock } }
+        let limits = Limits {
+            max_steps: options.max_steps,
+            token_budget: options.token_budget,
+            retries: options.retries,
+            context_window: options.context_window,
+            max_output_tokens: options.max_output_tokens,
+            approval_ms: options.approval_ms,
+            client_tool_ms: options.client_tool_ms,
+            output_bytes: options.output_bytes,
+            clock: options.clock,
+        };
+        let archive = Archive::new(Arc::clone(&store), options.embedder);
+        let toolbox = Toolbox { store, archive, mcp: options.mcp, permissions: options.permissions, clock: options.clock };
+        Self { toolbox: Arc::new(toolbox), minds, limits, default_model: options.default_model, fallbacks: options.fallbacks }
     }
 
-    fn model(&self, turn: &Turn) -> Result<Arc<dyn Model>, AgentError> {
+    /// The notes of its agents.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.toolbox.archive
+    }
+
+    /// The agent's model and its fallbacks, in the order in which they are asked.
+    fn models(&self, spec: &AgentSpec) -> Vec<Candidate> {
         match &self.minds {
-            Minds::One(model) => Ok(Arc::clone(model)),
+            Minds::One(model) => vec![("the model".to_owned(), Ok(Arc::clone(model)))],
             Minds::Named(models) => {
-                let name = turn.agent.spec.model.as_deref().unwrap_or(&self.default_model);
-                models.get(name).map_err(|error| AgentError::new(error.code(), error.to_string()))
+                let first = spec.model.as_ref().unwrap_or(&self.default_model);
+                let own = &spec.settings.fallbacks;
+                let others = if own.is_empty() { &self.fallbacks } else { own };
+                std::iter::once(first).chain(others).map(|name| (name.clone(), models.get(name))).collect()
             }
         }
     }
@@ -103,12 +178,29 @@ impl MemoryAgent {
 
 impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
-        let model = self.model(&turn);
-        let (toolbox, limits) = (Arc::clone(&self.toolbox), self.limits);
-        async move { Steps::new(turn, model?, toolbox, limits).run().await }.boxed()
+        let models = self.models(&turn.agent.spec);
+        let limits = self.limits.of(&turn.agent.spec);
+        let toolbox = Arc::clone(&self.toolbox);
+        async move { Steps::begin(turn, models, toolbox, limits).await?.run().await }.boxed()
     }
 
-    fn tools(&self) -> Vec<String> {
-        Tool::of(Style::Memgpt).map(|tool| tool.name().to_owned()).collect()
+    fn prepare(&self, spec: AgentSpec) -> AgentSpec {
+        presets::furnish(spec)
+    }
+
+    fn check(&self, spec: &AgentSpec) -> Result<(), String> {
+        let Minds::Named(models) = &self.minds else { return Ok(()) };
+        for name in spec.model.iter().chain(&spec.settings.fallbacks) {
+            check_model(name, models.providers()).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
+        tools::listing(spec, &self.toolbox.mcp, &self.toolbox.permissions)
     }
 }

@@ -11,7 +11,11 @@ use crate::Chat;
 /// A queued input stands where its turn began, not where it was sent: in between, the agent had not
 /// heard it yet. What still waits is left out.
 pub(crate) fn chat(records: &[Record]) -> Vec<Chat> {
-    let covered = records.iter().filter_map(compacted_through).max().unwrap_or(Seq::ZERO);
+    chat_after(records, Seq::ZERO)
+}
+
+/// [`chat`] without what a summary covers.
+pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
     let returned: HashSet<&CallId> = records.iter().filter_map(returned_call).collect();
     let mut called: HashSet<&CallId> = HashSet::new();
     let mut waiting: HashMap<&ItemId, Chat> = HashMap::new();
@@ -22,8 +26,7 @@ pub(crate) fn chat(records: &[Record]) -> Vec<Chat> {
             waiting.insert(item, heard(text, attachments));
             continue;
         }
-        let summary = matches!(&record.event, Event::Compacted { through, .. } if *through == covered);
-        if record.seq <= covered && !summary {
+        if record.seq <= covered {
             continue;
         }
         match &record.event {
@@ -35,15 +38,13 @@ pub(crate) fn chat(records: &[Record]) -> Vec<Chat> {
             // Providers refuse a call without its result and the other way round.
             Event::ToolCalled { call, name, args } if returned.contains(call) => {
                 called.insert(call);
-                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
+                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None, carried: None });
             }
             Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
                 chat.push(Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
             }
-            Event::Compacted { summary: text, .. } if summary => {
-                chat.insert(0, Chat::Note(format!("What came before, in short: {text}")));
-            }
             Event::ToolCalled { .. }
+            | Event::ToolAwaited { .. }
             | Event::ToolReturned { .. }
             | Event::Compacted { .. }
             | Event::SessionRenamed { .. }
@@ -72,21 +73,24 @@ pub(crate) fn tokens(records: &[Record]) -> usize {
 
 /// Shortens what by itself would leave too little room for the rest.
 pub(crate) fn clip(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
-    for entry in &mut chat {
-        match entry {
-            Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
-                shorten(text, tokens);
-            }
-            Chat::Called { args, .. } => {
-                for value in args.values_mut() {
-                    if let serde_json::Value::String(text) = value {
-                        shorten(text, tokens);
-                    }
+    chat.iter_mut().for_each(|entry| clip_one(entry, tokens));
+    chat
+}
+
+/// Shortens one entry.
+pub(crate) fn clip_one(entry: &mut Chat, tokens: usize) {
+    match entry {
+        Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
+            shorten(text, tokens);
+        }
+        Chat::Called { args, .. } => {
+            for value in args.values_mut() {
+                if let serde_json::Value::String(text) = value {
+                    shorten(text, tokens);
                 }
             }
         }
     }
-    chat
 }
 
 fn shorten(text: &mut String, tokens: usize) {
@@ -113,10 +117,6 @@ pub(crate) fn fit(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
     }
     chat.drain(..drop);
     chat
-}
-
-fn compacted_through(record: &Record) -> Option<Seq> {
-    if let Event::Compacted { through, .. } = &record.event { Some(*through) } else { None }
 }
 
 fn returned_call(record: &Record) -> Option<&CallId> {

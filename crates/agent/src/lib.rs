@@ -9,10 +9,13 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use thoughtwire_agent::{AgentOptions, MemoryAgent, Providers, check_model};
+//! use thoughtwire_agent::{AgentOptions, Endpoint, MemoryAgent, Providers, check_model};
 //! # fn store() -> Arc<thoughtwire_store::Store> { unimplemented!() }
 //!
-//! let providers = Providers { openai_api_key: Some("…".into()), ..Providers::default() };
+//! let providers = Providers {
+//!     openai: Endpoint { api_key: Some("…".into()), base_url: None },
+//!     ..Providers::default()
+//! };
 //! check_model("openai/gpt-5-mini", &providers)?;
 //! let agent = MemoryAgent::new(store(), AgentOptions::new("openai/gpt-5-mini", providers));
 //! # Ok::<(), thoughtwire_agent::ModelError>(())
@@ -25,9 +28,16 @@
 //! through the `Interface` it is handed, and configuration comes in as values.
 
 mod agent;
+mod archive;
+mod calls;
+mod compaction;
+mod context;
+mod embedding;
 mod history;
+mod mcp;
 mod memory;
 mod model;
+mod presets;
 mod prompt;
 mod reply;
 mod spoken;
@@ -35,6 +45,10 @@ mod step;
 mod tools;
 
 pub use agent::{AgentOptions, MemoryAgent};
-pub use model::{Done, Model, ModelError, Piece, Providers, check_model};
-pub use prompt::{Chat, Prompt};
+pub use archive::Archive;
+pub use embedding::Embedder;
+pub use mcp::{McpConfig, McpError, McpOutput, McpPhase, McpServers, McpState, McpTool, McpTransport};
+pub use model::{Done, Endpoint, Model, ModelError, Piece, Providers, Timeouts, check_model};
+pub use presets::{HUMANS, PERSONAS, Preset};
+pub use prompt::{Chat, Prompt, Purpose};
 pub use tools::{Tool, ToolSpec};

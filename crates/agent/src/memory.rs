@@ -1,22 +1,9 @@
-//! Core memory: the blocks that are always in the prompt, and the order of their edits.
+//! Core memory: what the agent's tools do to a block.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-use thoughtwire_hub::{Interface, Silenced};
-use thoughtwire_proto::AgentId;
-use thoughtwire_store::{Block, BlockEdit, Store};
+use thoughtwire_hub::{EditError, Interface};
+use thoughtwire_store::Block;
 
 use crate::tools::ToolFault;
-
-/// The core memory of all agents.
-///
-/// Invariant: of one agent's blocks only one edit is under way at a time, from reading the block to
-/// its being on disk, whichever sessions the edits come from.
-pub(crate) struct CoreMemory {
-    store: Arc<Store>,
-    owners: Mutex<HashMap<AgentId, Weak<tokio::sync::Mutex<()>>>>,
-}
 
 /// What is to be done to a block.
 #[derive(Debug, Clone)]
@@ -27,92 +14,64 @@ pub(crate) enum Change {
     Replace(String, String),
 }
 
-impl CoreMemory {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, owners: Mutex::new(HashMap::new()) }
+/// Changes a block and records that; the new text is on disk when this returns.
+pub(crate) async fn edit(interface: &Interface, label: &str, change: Change) -> Result<String, ToolFault> {
+    let (told, hears) = tokio::sync::oneshot::channel();
+    let edited = interface.edit_memory(label, move |block| {
+        let after = changed(block, &change)?;
+        // Who asked for the edit may be gone.
+        let _ = told.send(after == block.text);
+        Ok(after)
+    });
+    let block = edited.await?;
+    if hears.await.unwrap_or(false) {
+        return Ok(format!("`{label}` already reads like that; nothing was changed."));
     }
-
-    /// Changes a block and records that; the new text is on disk when this returns.
-    pub(crate) async fn edit(&self, agent: AgentId, label: String, change: Change, interface: Interface) -> Result<String, ToolFault> {
-        let owner = self.owner(&agent);
-        let store = Arc::clone(&self.store);
-        // On a task of its own: a cancelled turn drops its future, and the next edit must not read
-        // the block before this one is settled.
-        let edit = tokio::spawn(async move {
-            let _turn = owner.lock().await;
-            let blocks = {
-                let agent = agent.clone();
-                tokio::task::spawn_blocking(move || store.blocks(&agent)).await
-            };
-            let blocks = blocks
-                .map_err(|_| ToolFault::Silenced(Silenced::Ended))?
-                .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))?;
-            let block = find(&blocks, &label)?;
-            let after = changed(block, &change)?;
-            if after == block.text {
-                return Ok(format!("`{label}` already reads like that; nothing was changed."));
-            }
-            let (used, limit) = (after.chars().count(), block.limit);
-            let edit = BlockEdit { agent, label: label.clone(), text: after };
-            interface.memory_edited(edit, block.text.clone(), "agent").await?;
-            Ok(format!("`{label}` is changed; it has {} of {} characters now.", grouped(used), grouped(limit)))
-        });
-        edit.await.map_err(|_| ToolFault::Silenced(Silenced::Ended))?
-    }
-
-    fn owner(&self, agent: &AgentId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(owner) = owners.get(agent).and_then(Weak::upgrade) {
-            return owner;
-        }
-        owners.retain(|_, owner| owner.strong_count() > 0);
-        let owner = Arc::new(tokio::sync::Mutex::new(()));
-        owners.insert(agent.clone(), Arc::downgrade(&owner));
-        owner
-    }
+    let (used, limit) = (block.text.chars().count(), block.limit);
+    Ok(format!("`{label}` is changed; it has {} of {} characters now.", grouped(used), grouped(limit)))
 }
 
-fn find<'a>(blocks: &'a [Block], label: &str) -> Result<&'a Block, ToolFault> {
-    blocks.iter().find(|block| block.label == label).ok_or_else(|| {
-        let labels: Vec<String> = blocks.iter().map(|block| format!("`{}`", block.label)).collect();
-        ToolFault::Complaint(format!("There is no memory block `{label}`. There are: {}.", labels.join(", ")))
-    })
+impl From<EditError> for ToolFault {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Refused(complaint) => Self::Complaint(complaint),
+            EditError::Silenced(silenced) => silenced.into(),
+        }
+    }
 }
 
 /// The block's text after the change, if it may be made.
-fn changed(block: &Block, change: &Change) -> Result<String, ToolFault> {
+fn changed(block: &Block, change: &Change) -> Result<String, String> {
     let (label, text) = (&block.label, &block.text);
     let after = match change {
         Change::Append(content) if content.trim().is_empty() => {
-            return Err(ToolFault::Complaint("`content` is empty; there is nothing to append.".to_owned()));
+            return Err("`content` is empty; there is nothing to append.".to_owned());
         }
         Change::Append(content) if text.is_empty() => content.clone(),
         Change::Append(content) => format!("{text}\n{content}"),
         Change::Replace(old, _) if old.is_empty() => {
-            return Err(ToolFault::Complaint("`old_content` is empty; use core_memory_append to add something.".to_owned()));
+            return Err("`old_content` is empty; use core_memory_append to add something.".to_owned());
         }
         Change::Replace(old, _) if !text.contains(old.as_str()) => {
-            return Err(ToolFault::Complaint(format!(
-                "`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly as it stands there."
-            )));
+            return Err(format!("`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly as it stands there."));
         }
         Change::Replace(old, new) => text.replace(old.as_str(), new),
     };
     let (before, now) = (text.chars().count(), after.chars().count());
     // A block that is too long already may still shrink.
     if now > block.limit && now > before {
-        return Err(ToolFault::Complaint(format!(
+        return Err(format!(
             "`{label}` has {} of {} characters; {} more do not fit. Shorten it with core_memory_replace, or keep this with archival_memory_insert.",
             grouped(before),
             grouped(block.limit),
             grouped(now - before)
-        )));
+        ));
     }
     Ok(after)
 }
 
 /// A number with its thousands set apart.
-fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -9,6 +9,8 @@ use crate::ToolSpec;
 /// What a model is told.
 #[derive(Debug, Clone)]
 pub struct Prompt {
+    /// What it is for.
+    pub purpose: Purpose,
     /// How the agent speaks.
     pub style: Style,
     /// The instructions, with the core memory written out in them.
@@ -21,6 +23,17 @@ pub struct Prompt {
     pub turn_from: usize,
     /// What may be called.
     pub tools: Vec<ToolSpec>,
+    /// How many tokens the reply may have.
+    pub max_output_tokens: Option<u32>,
+}
+
+/// What a prompt is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A step of a turn.
+    Turn,
+    /// A summary of what was said, for prompts to come.
+    Summary,
 }
 
 /// One entry of a conversation, as the session's log has it.
@@ -44,6 +57,8 @@ pub enum Chat {
         args: Map<String, Value>,
         /// The provider's own id for the call, while its turn runs.
         provider_id: Option<String>,
+        /// What the provider wants to see again with it, on the first call of a reply.
+        carried: Option<Value>,
     },
     /// A call came back.
     Returned {
@@ -76,8 +91,14 @@ impl Prompt {
     /// A rough count of the prompt's tokens, for models that are not told by a provider.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        self.system.len() / 4 + self.chat.iter().map(Chat::tokens).sum::<usize>()
+        overhead(&self.system, &self.tools) + self.chat.iter().map(Chat::tokens).sum::<usize>()
     }
+}
+
+/// A rough count of the tokens of a prompt without its conversation.
+pub(crate) fn overhead(system: &str, tools: &[ToolSpec]) -> usize {
+    let described: usize = tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.schema.to_string().len()).sum();
+    (system.len() + described) / 4
 }
 
 /// What the system text is written from.

@@ -8,7 +8,7 @@ use thoughtwire_hub::{Final, Interface, ItemWriter, Silenced, new_id};
 use thoughtwire_proto::{CallId, Usage};
 
 use crate::Chat;
-use crate::model::{ModelError, Piece};
+use crate::model::{Done, ModelError, Piece};
 use crate::spoken::Spoken;
 use crate::tools::Tool;
 
@@ -30,6 +30,8 @@ pub(crate) struct HeardCall {
     /// The arguments, or what is wrong with them.
     pub(crate) args: Result<Map<String, Value>, String>,
     pub(crate) provider_id: Option<String>,
+    /// What the provider wants to see again, on the first call of a reply.
+    pub(crate) carried: Option<Value>,
     /// The message that a `send_message` call streamed already.
     pub(crate) spoken: Option<ItemWriter>,
 }
@@ -97,7 +99,7 @@ impl Listener {
                 }
                 Piece::Call { index, name, provider_id } => self.begin_call(index, name, provider_id).await?,
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
-                Piece::Done(done) => return self.end(done.last, done.usage).await,
+                Piece::Done(Done { usage, last, carried }) => return self.end(last, usage, carried).await,
             }
         }
         Err(Fault::Model(ModelError::Cut("The model's reply broke off before its end. What came of it is kept; ask again.".to_owned())))
@@ -167,8 +169,11 @@ impl Listener {
         Ok(())
     }
 
-    async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
-        let calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
+    async fn end(&mut self, last: Option<String>, usage: Usage, carried: Option<Value>) -> Result<Heard, Fault> {
+        let mut calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
+        if let Some(first) = calls.first_mut() {
+            first.carried = carried;
+        }
         let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
             (None, Open::Message(writer)) if calls.is_empty() => Some(Final::Open(writer)),
             (last, open) => {
@@ -187,6 +192,6 @@ impl OpenCall {
         let args = serde_json::from_str(json)
             .map_err(|error| format!("The arguments of {} are not a JSON object: {error}. Call it again with one.", self.name));
         let spoken = self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
-        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
+        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, carried: None, spoken }
     }
 }

@@ -1,45 +1,68 @@
-//! The step loop: ask the model, speak, run what it called, and go on while there is reason to.
+//! The step loop: ask a model, speak, run what it called, and go on while there is reason to.
 
 use std::sync::Arc;
 
-use thoughtwire_hub::{AgentError, Final, Finish, Input, Turn};
-use thoughtwire_proto::{Event, Record, Seq, Style, Timestamp, ToolStatus, Usage};
+use serde_json::Map;
+use thoughtwire_hub::{AgentError, Final, Finish, Turn};
+use thoughtwire_proto::{CallId, Style, Usage};
 
 use crate::agent::Limits;
-use crate::history;
+use crate::calls::Calls;
+use crate::context::{Context, Past};
+use crate::memory::grouped;
 use crate::model::{Model, ModelError};
-use crate::prompt::{Brief, Chat, Prompt};
+use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
-use crate::tools::{Desk, Tool, ToolFault, ToolSpec, Toolbox};
+use crate::tools::{Toolbox, Toolset};
 
-/// How many records of the past are read at once for a prompt, and in all.
-const PAGE_OF_RECORDS: usize = 100;
-const MOST_RECORDS: usize = 1_000;
+/// How often a prompt that the provider finds too long is made shorter.
+const SHORTER: usize = 3;
+
+/// A model and its name, or why it cannot be had.
+pub(crate) type Candidate = (String, Result<Arc<dyn Model>, ModelError>);
 
 /// One turn's run.
 pub(crate) struct Steps {
     turn: Turn,
     style: Style,
-    model: Arc<dyn Model>,
+    /// The agent's model, and those to ask when it cannot be had.
+    models: Vec<Candidate>,
     toolbox: Arc<Toolbox>,
     limits: Limits,
-    chat: Vec<Chat>,
-    turn_from: usize,
-    asked: Option<(Seq, Timestamp)>,
+    /// How many tokens a prompt may have.
+    room: usize,
+    context: Context,
     spent: Usage,
+    /// What the turn cost so far, in tokens read and written.
+    cost: u64,
 }
 
 /// Whether the turn goes on after a step's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heartbeat {
+pub(crate) enum Heartbeat {
     Beats,
     Rests,
 }
 
+/// What a step's prompt is written from, beside the conversation.
+struct Frame {
+    system: String,
+    blocks: Vec<thoughtwire_store::Block>,
+    toolset: Toolset,
+}
+
 impl Steps {
-    pub(crate) fn new(turn: Turn, model: Arc<dyn Model>, toolbox: Arc<Toolbox>, limits: Limits) -> Self {
+    pub(crate) async fn begin(turn: Turn, models: Vec<Candidate>, toolbox: Arc<Toolbox>, limits: Limits) -> Result<Self, AgentError> {
         let style = turn.agent.spec.style.unwrap_or_default();
-        Self { turn, style, model, toolbox, limits, chat: Vec::new(), turn_from: 0, asked: None, spent: Usage::default() }
+        let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| (most as usize).min(limits.context_window / 2));
+        let room = limits.context_window.saturating_sub(reply).max(500);
+        let (context, past) = Context::read(&turn, room).await?;
+        let mut steps = Self { turn, style, models, toolbox, limits, room, context, spent: Usage::default(), cost: 0 };
+        if past == Past::Part {
+            let frame = steps.frame().await?;
+            steps.shrink(&frame).await?;
+        }
+        Ok(steps)
     }
 
     /// Runs the turn to its end.
@@ -53,71 +76,69 @@ impl Steps {
     }
 
     async fn steps(&mut self) -> Result<(), AgentError> {
-        self.remember().await?;
         let mut steps = 0;
+        let mut heartbeat = self.resume().await?;
         loop {
-            let joined = self.turn.interface.steered().await?;
-            self.hear_inputs(&joined);
-            if steps == self.limits.max_steps {
-                return Err(AgentError::new(
-                    "step_limit",
-                    format!("The agent took {steps} steps without coming to an end, which is the limit. Say how it should go on."),
-                ));
-            }
-            steps += 1;
-            let heard = self.ask().await?;
-            self.spend(heard.usage);
-            self.chat.extend(heard.said);
-            let last = if heard.calls.is_empty() {
-                heard.last
+            let last = if heartbeat == Some(Heartbeat::Rests) {
+                None
             } else {
-                if self.call_all(heard.calls).await? == Heartbeat::Beats {
+                let joined = self.turn.interface.steered().await?;
+                self.context.hear(&joined);
+                self.check_limits(steps)?;
+                steps += 1;
+                let frame = self.frame().await?;
+                let heard = self.ask(&frame).await?;
+                self.spend(heard.usage);
+                self.context.chat.extend(heard.said);
+                if !heard.calls.is_empty() {
+                    heartbeat = Some(self.call_all(&frame, heard.calls).await?);
                     continue;
                 }
-                None
+                heard.last
             };
             match self.finish(last).await? {
                 Finish::Ended => return Ok(()),
                 Finish::Steered(inputs) => {
-                    self.hear_inputs(&inputs);
-                    steps = 0;
+                    self.context.hear(&inputs);
+                    (steps, heartbeat) = (0, None);
                 }
             }
         }
     }
 
-    /// Reads the conversation so far and puts the input behind it.
-    async fn remember(&mut self) -> Result<(), AgentError> {
-        let records = self.past().await?;
-        let asked = |event: &Event| matches!(event, Event::UserMessage { item, .. } if *item == self.turn.input.item);
-        self.asked = records.iter().rev().find(|record| asked(&record.event)).map(|record| (record.seq, record.at));
-        self.chat = history::fit(history::clip(history::chat(&records), self.limits.context_tokens / 4), self.limits.context_tokens);
-        self.turn_from = self.chat.len();
-        let input = self.turn.input.clone();
-        self.hear_inputs(&[input]);
-        Ok(())
-    }
-
-    /// Reads back page by page, as far as there may be room in the prompt: records can be large.
-    async fn past(&self) -> Result<Vec<Record>, AgentError> {
-        let mut records = self.turn.history(PAGE_OF_RECORDS).await?;
-        while records.len() < MOST_RECORDS && history::tokens(&records) < self.limits.context_tokens {
-            let Some(first) = records.first() else { break };
-            let mut older = self.turn.records_before(first.seq, PAGE_OF_RECORDS).await?;
-            if older.is_empty() {
-                break;
-            }
-            older.append(&mut records);
-            records = older;
+    /// A turn ends here when it has taken or cost all that it may.
+    fn check_limits(&self, steps: usize) -> Result<(), AgentError> {
+        if steps >= self.limits.max_steps {
+            let reason = format!("The agent took {steps} steps without coming to an end, which is the limit. Say how it should go on.");
+            return Err(AgentError::new("step_limit", reason));
         }
-        Ok(records)
+        match self.limits.token_budget {
+            Some(budget) if self.cost >= budget => {
+                let (cost, budget) = (grouped(self.cost as usize), grouped(budget as usize));
+                let reason = format!("The turn has cost {cost} tokens, and {budget} is the limit. Say how it should go on.");
+                Err(AgentError::new("token_budget", reason))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
-    fn hear_inputs(&mut self, inputs: &[Input]) {
-        self.chat.extend(inputs.iter().map(|input| history::heard(&input.text, &input.attachments)));
+    /// Goes on with the calls that waited when the server stopped.
+    async fn resume(&mut self) -> Result<Option<Heartbeat>, AgentError> {
+        if self.turn.waiting.is_empty() {
+            return Ok(None);
+        }
+        let waiting = std::mem::take(&mut self.turn.waiting);
+        let args: Vec<(CallId, Map<String, serde_json::Value>)> = self.turn.so_far().await?.into_iter().filter_map(called).collect();
+        let args_of = |call: &CallId| args.iter().find(|(known, _)| known == call).map(|(_, args)| args.clone()).unwrap_or_default();
+        let frame = self.frame().await?;
+        let mut chat = Vec::new();
+        let heartbeat = self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
+        self.context.chat.append(&mut chat);
+        Ok(Some(heartbeat))
     }
 
     fn spend(&mut self, usage: Usage) {
+        self.cost += usage.input_tokens + usage.output_tokens;
         self.spent.input_tokens += usage.input_tokens;
         self.spent.output_tokens += usage.output_tokens;
         if let Some(cached) = usage.cached_tokens {
@@ -128,42 +149,104 @@ impl Steps {
     async fn finish(&mut self, last: Option<Final>) -> Result<Finish, AgentError> {
         let usage = std::mem::take(&mut self.spent);
         if let Some(Final::Text(text)) = &last {
-            self.chat.push(Chat::Message(text.clone()));
+            self.context.chat.push(Chat::Message(text.clone()));
         } else if let Some(Final::Open(writer)) = &last {
-            self.chat.push(Chat::Message(writer.text().to_owned()));
+            self.context.chat.push(Chat::Message(writer.text().to_owned()));
         }
         Ok(self.turn.interface.finish(last, (usage != Usage::default()).then_some(usage)).await?)
     }
 
-    /// Asks the model, and again while it cannot be had and has said nothing yet.
-    async fn ask(&self) -> Result<Heard, AgentError> {
-        let prompt = Arc::new(self.prompt().await?);
-        let mut attempt = 0;
+    /// Asks the agent's model, and the others while none can be had and nothing was said yet.
+    async fn ask(&mut self, frame: &Frame) -> Result<Heard, AgentError> {
+        let mut shorter = 0;
         loop {
-            let mut listener = Listener::new(self.turn.interface.clone());
-            match listener.listen(self.model.reply(Arc::clone(&prompt))).await {
+            self.make_room(frame).await?;
+            let fault = match self.ask_each(frame).await {
                 Ok(heard) => return Ok(heard),
-                Err(Fault::Silenced(silenced)) => return Err(silenced.into()),
-                Err(Fault::Model(error)) => {
-                    let wait = error.retry_in(attempt).filter(|_| attempt < self.limits.retries && !listener.has_begun());
-                    let Some(wait) = wait else { return Err(failed(&error)) };
-                    attempt += 1;
-                    tracing::debug!(code = error.code(), attempt, "asking the model again");
-                    let seconds = wait.as_secs_f64();
-                    self.turn.interface.status(format!("The model did not answer; asking again in {seconds:.1} s.")).await?;
-                    tokio::time::sleep(wait).await;
+                Err(fault) => fault,
+            };
+            match fault {
+                Fault::Silenced(silenced) => return Err(silenced.into()),
+                Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
+                    // Our count of tokens is rough; the provider's is not.
+                    shorter += 1;
+                    self.room /= 2;
                 }
+                Fault::Model(error) => return Err(failed(&error)),
             }
         }
     }
 
-    /// The prompt is written anew for each step: a tool may have changed the core memory.
-    async fn prompt(&self) -> Result<Prompt, AgentError> {
-        let agent = self.turn.agent.id.clone();
-        let known = self.toolbox.known(agent).await.map_err(|error| AgentError::new("store_failed", error))?;
+    async fn ask_each(&mut self, frame: &Frame) -> Result<Heard, Fault> {
+        let prompt = Arc::new(self.prompt(frame));
+        let mut last = ModelError::Unknown("the agent has no model".to_owned());
+        for (at, (name, model)) in self.models.iter().enumerate() {
+            if at > 0 {
+                self.turn.interface.status(format!("{last} Asking {name} instead.")).await?;
+            }
+            let outcome = match model {
+                Ok(model) => self.ask_one(model, &prompt).await,
+                Err(error) => Err((Fault::Model(error.clone()), Said::Nothing)),
+            };
+            match outcome {
+                Ok(heard) => return Ok(heard),
+                // Another model could not go on with what this one began to say.
+                Err((Fault::Model(error), Said::Nothing)) if error.is_elsewhere_better() => last = error,
+                Err((fault, _)) => return Err(fault),
+            }
+        }
+        Err(Fault::Model(last))
+    }
+
+    /// Asks one model, and again while it cannot be had and has said nothing yet.
+    async fn ask_one(&self, model: &Arc<dyn Model>, prompt: &Arc<Prompt>) -> Result<Heard, (Fault, Said)> {
+        let mut attempt = 0;
+        loop {
+            let mut listener = Listener::new(self.turn.interface.clone());
+            let error = match listener.listen(model.reply(Arc::clone(prompt))).await {
+                Ok(heard) => return Ok(heard),
+                Err(Fault::Model(error)) => error,
+                Err(silenced) => return Err((silenced, Said::Something)),
+            };
+            if listener.has_begun() {
+                return Err((Fault::Model(error), Said::Something));
+            }
+            let Some(wait) = error.retry_in(attempt).filter(|_| attempt < self.limits.retries) else {
+                return Err((Fault::Model(error), Said::Nothing));
+            };
+            attempt += 1;
+            tracing::debug!(code = error.code(), attempt, "asking the model again");
+            let status = format!("The model did not answer; asking again in {:.1} s.", wait.as_secs_f64());
+            self.turn.interface.status(status).await.map_err(|silenced| (silenced.into(), Said::Nothing))?;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Sums up or shortens what would not fit.
+    async fn make_room(&mut self, frame: &Frame) -> Result<(), AgentError> {
+        if self.context.tokens() <= self.room_beside(frame) { Ok(()) } else { self.shrink(frame).await }
+    }
+
+    /// How many tokens of conversation a prompt has room for.
+    fn room_beside(&self, frame: &Frame) -> usize {
+        self.room.saturating_sub(overhead(&frame.system, &frame.toolset.specs())).max(200)
+    }
+
+    async fn shrink(&mut self, frame: &Frame) -> Result<(), AgentError> {
+        let room = self.room_beside(frame);
+        let Some(model) = self.models.iter().find_map(|(_, model)| model.as_ref().ok()).cloned() else { return Ok(()) };
+        let usage = self.context.shrink(&self.turn, &model, room).await?;
+        self.spend(usage);
+        Ok(())
+    }
+
+    /// Read anew for each step: a tool may have changed the core memory, and tools come and go.
+    async fn frame(&self) -> Result<Frame, AgentError> {
+        let agent = &self.turn.agent;
+        let known = self.toolbox.known(agent.id.clone()).await.map_err(|error| AgentError::new("store_failed", error))?;
         let now = crate::tools::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
         let system = Brief {
-            name: &self.turn.agent.spec.name,
+            name: &agent.spec.name,
             style: self.style,
             instructions: self.turn.instructions.as_deref(),
             blocks: &known.blocks,
@@ -172,55 +255,45 @@ impl Steps {
             now: &now,
         }
         .write();
-        let tools = Tool::of(self.style).map(|tool| ToolSpec::new(tool, self.style)).collect();
-        Ok(Prompt { style: self.style, system, blocks: known.blocks, chat: self.chat.clone(), turn_from: self.turn_from, tools })
+        let clients = self.turn.interface.client_tools();
+        let toolset = self.toolbox.toolset(self.style, clients, &agent.spec.settings.permissions);
+        Ok(Frame { system, blocks: known.blocks, toolset })
     }
 
-    async fn call_all(&mut self, calls: Vec<HeardCall>) -> Result<Heartbeat, AgentError> {
-        // Natively a result always goes back to the model; in MemGPT's way the model has to ask for it.
-        let mut heartbeat = match self.style {
-            Style::Native => Heartbeat::Beats,
-            Style::Memgpt => Heartbeat::Rests,
-        };
-        for call in calls {
-            if self.call(call).await? == Heartbeat::Beats {
-                heartbeat = Heartbeat::Beats;
-            }
+    fn prompt(&self, frame: &Frame) -> Prompt {
+        Prompt {
+            purpose: Purpose::Turn,
+            style: self.style,
+            system: frame.system.clone(),
+            blocks: frame.blocks.clone(),
+            chat: self.context.chat.clone(),
+            turn_from: self.context.turn_from,
+            tools: frame.toolset.specs(),
+            max_output_tokens: self.limits.max_output_tokens,
         }
+    }
+
+    fn calls<'a>(&'a self, toolset: &'a Toolset) -> Calls<'a> {
+        Calls { toolbox: &self.toolbox, toolset, turn: &self.turn, style: self.style, limits: self.limits, asked: self.context.asked }
+    }
+
+    async fn call_all(&mut self, frame: &Frame, calls: Vec<HeardCall>) -> Result<Heartbeat, AgentError> {
+        let mut chat = Vec::new();
+        let heartbeat = self.calls(&frame.toolset).run(calls, &mut chat).await?;
+        self.context.chat.append(&mut chat);
         Ok(heartbeat)
     }
+}
 
-    /// Logs a call, runs it once that is on disk, and logs what came back.
-    async fn call(&mut self, heard: HeardCall) -> Result<Heartbeat, AgentError> {
-        let HeardCall { call, name, args, provider_id, spoken } = heard;
-        let interface = &self.turn.interface;
-        let (args, bad_args) = match args {
-            Ok(args) => (args, None),
-            Err(complaint) => (serde_json::Map::new(), Some(complaint)),
-        };
-        interface.tool_called_as(call.clone(), name.clone(), args.clone()).await?;
-        let result = match bad_args {
-            Some(complaint) => Err(ToolFault::Complaint(complaint)),
-            None => {
-                let desk = Desk { turn: &self.turn, style: self.style, asked: self.asked, spoken };
-                self.toolbox.run(&name, &args, desk).await
-            }
-        };
-        let (status, text) = match result {
-            Ok(text) => (ToolStatus::Success, text),
-            Err(ToolFault::Complaint(complaint)) => (ToolStatus::Error, complaint),
-            Err(ToolFault::Silenced(silenced)) => return Err(silenced.into()),
-        };
-        interface.tool_returned(&call, name.clone(), status, text.clone(), None).await?;
-        let wanted = args.get("request_heartbeat").and_then(serde_json::Value::as_bool) == Some(true);
-        self.chat.push(Chat::Called { call: call.clone(), name: name.clone(), args, provider_id });
-        self.chat.push(Chat::Returned { call, name, status, text });
-        Ok(match status {
-            ToolStatus::Error => Heartbeat::Beats,
-            ToolStatus::Success if wanted => Heartbeat::Beats,
-            ToolStatus::Success => Heartbeat::Rests,
-        })
-    }
+/// Whether a model that failed had said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Something,
+}
+
+fn called(record: thoughtwire_proto::Record) -> Option<(CallId, Map<String, serde_json::Value>)> {
+    if let thoughtwire_proto::Event::ToolCalled { call, args, .. } = record.event { Some((call, args)) } else { None }
 }
 
 fn failed(error: &ModelError) -> AgentError {

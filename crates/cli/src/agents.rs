@@ -1,11 +1,14 @@
 //! `thoughtwire agents`.
 
-use serde_json::json;
-use thoughtwire_proto::{AgentProfile, AgentSpec, Style};
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 
-use crate::cli::{AgentsCommand, Reach};
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
+
+use crate::cli::{AgentsCommand, Reach, SettingFlags};
 use crate::out::Look;
-use crate::place::Place;
 use crate::rest::AgentPage;
 use crate::story::{clean, short};
 use crate::{Outcome, Usage, out};
@@ -13,10 +16,7 @@ use crate::{Outcome, Usage, out};
 pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<Outcome> {
     match command {
         AgentsCommand::List { form } => {
-            let agents = match reach.place().await? {
-                Place::Server(rest) => rest.agents().await?,
-                Place::Directory(local) => local.agents()?,
-            };
+            let agents = reach.place().await?.agents().await?;
             if form.json {
                 out::json(&json!({"agents": agents}))?;
             } else if agents.is_empty() {
@@ -26,28 +26,145 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             }
         }
         AgentsCommand::Show { agent, form } => {
-            let page = match reach.place().await? {
-                Place::Server(rest) => rest.agent(&agent).await?,
-                Place::Directory(local) => local.agent(&agent)?,
-            };
+            let page = reach.place().await?.agent(&agent).await?;
             if form.json { out::json(&page)? } else { show(&page)? }
         }
-        AgentsCommand::Create { name, persona, human, model, style, form } => {
+        AgentsCommand::Create { name, persona, persona_file, human, human_file, settings, form } => {
             thoughtwire_proto::check_name(&name).map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
-            let style = style.map(Style::from);
-            let spec = AgentSpec { name, persona, human, model, style, ..AgentSpec::default() };
-            let agent = match reach.place().await? {
-                Place::Server(rest) => rest.create_agent(&spec).await?,
-                Place::Directory(local) => local.create_agent(spec).await?,
-            };
+            let persona = text_or_file(persona, persona_file.as_deref())?;
+            let human = text_or_file(human, human_file.as_deref())?;
+            let (model, style) = (settings.model.clone(), settings.style.map(Style::from));
+            let spec = AgentSpec { name, persona, human, model, style, settings: settings.into_settings(), ..AgentSpec::default() };
+            let agent = reach.place().await?.create_agent(&spec).await?;
             if form.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!("made {} ({}); talk to it with `thoughtwire chat --agent {0}`", clean(&agent.spec.name), agent.id))?;
             }
         }
+        AgentsCommand::Edit { agent, name, settings, unset, form } => {
+            let changes = changes(name, settings, unset)?;
+            let agent = reach.place().await?.edit_agent(&agent, &changes).await?;
+            if form.json {
+                out::json(&json!({"agent": agent}))?;
+            } else {
+                out::line(&format!("{} is changed; its next turn goes by it", clean(&agent.spec.name)))?;
+            }
+        }
+        AgentsCommand::Delete { agent, yes, form } => {
+            let place = reach.place().await?;
+            let page = place.agent(&agent).await?;
+            if !yes && !confirmed(&page)? {
+                out::remark(Look::Dim, "nothing was deleted");
+                return Ok(Outcome::Failed);
+            }
+            place.delete_agent(page.agent.id.as_str()).await?;
+            if form.json {
+                out::json(&json!({"deleted": page.agent.id}))?;
+            } else {
+                out::line(&format!("deleted {}", clean(&page.agent.spec.name)))?;
+            }
+        }
+        AgentsCommand::Export { agent, history, output } => {
+            let mut file = reach.place().await?.export_agent(&agent, history).await?;
+            file.push(b'\n');
+            write_new(output.as_deref(), &file)?;
+        }
+        AgentsCommand::Import { file, name, form } => {
+            let bytes = read_all(&file)?;
+            let agent = reach.place().await?.import_agent(bytes, name.as_deref()).await?;
+            if form.json {
+                out::json(&json!({"agent": agent}))?;
+            } else {
+                out::line(&format!("made {} ({}) from {}", clean(&agent.spec.name), agent.id, file.display()))?;
+            }
+        }
+        AgentsCommand::Presets { form } => {
+            let named = |(name, text): &(&str, &str)| json!({"name": name, "text": text});
+            let (personas, humans) = (&thoughtwire_server::PERSONAS, &thoughtwire_server::HUMANS);
+            if form.json {
+                out::json(&json!({
+                    "personas": personas.iter().map(named).collect::<Vec<_>>(),
+                    "humans": humans.iter().map(named).collect::<Vec<_>>(),
+                }))?;
+            } else {
+                let rows = |kind: &str, presets: &[(&str, &str)]| {
+                    presets.iter().map(|(name, text)| [kind.to_owned(), (*name).to_owned(), short(text)]).collect::<Vec<_>>()
+                };
+                let rows: Vec<_> = rows("persona", personas).into_iter().chain(rows("human", humans)).collect();
+                out::table(["FOR", "NAME", "TEXT"], &rows)?;
+            }
+        }
     }
     Ok(Outcome::Done)
+}
+
+impl SettingFlags {
+    fn permissions(&self) -> impl Iterator<Item = (String, Permission)> {
+        let named = [(&self.allow, Permission::Allow), (&self.ask, Permission::Ask), (&self.deny, Permission::Deny)];
+        named.into_iter().flat_map(|(tools, permission)| tools.iter().map(move |tool| (tool.clone(), permission)))
+    }
+
+    fn into_settings(self) -> AgentSettings {
+        let permissions = self.permissions().collect();
+        let Self { fallbacks, context_window, max_output_tokens, max_steps, token_budget, .. } = self;
+        AgentSettings { fallbacks, context_window, max_output_tokens, max_steps, token_budget, permissions }
+    }
+}
+
+/// The settings that an edit names, as the server merges them.
+fn changes(name: Option<String>, settings: SettingFlags, unset: Vec<String>) -> anyhow::Result<Map<String, Value>> {
+    let style = settings.style.map(Style::from);
+    let spec = AgentSpec { name: name.unwrap_or_default(), model: settings.model.clone(), style, ..AgentSpec::default() };
+    let spec = AgentSpec { settings: settings.into_settings(), ..spec };
+    let Value::Object(mut changes) = serde_json::to_value(spec)? else { return Ok(Map::new()) };
+    if changes.get("name").is_some_and(|name| name == "") {
+        changes.remove("name");
+    }
+    changes.extend(unset.into_iter().map(|setting| (setting, Value::Null)));
+    if changes.is_empty() {
+        return Err(Usage("nothing is to be changed; `thoughtwire agents edit --help` tells what can be".to_owned()).into());
+    }
+    Ok(changes)
+}
+
+fn text_or_file(text: Option<String>, file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    match file {
+        Some(file) => Ok(Some(std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)),
+        None => Ok(text),
+    }
+}
+
+/// A file's bytes; `-` is standard input.
+pub(crate) fn read_all(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// Writes to a file that must not be there yet, or to standard output.
+pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+    match output {
+        Some(path) => {
+            let mut file = std::fs::File::create_new(path).with_context(|| format!("{} cannot be made", path.display()))?;
+            file.write_all(bytes).with_context(|| format!("{} cannot be written", path.display()))
+        }
+        None => Ok(out::bytes(bytes)?),
+    }
+}
+
+fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Usage("say --yes to delete without being asked".to_owned()).into());
+    }
+    let remembers = format!("{} notes and {} things that were said", page.memory.archival, page.memory.recall);
+    out::remark_piece(Look::Plain, &format!("Delete {} with {remembers}, for good? [y/N] ", clean(&page.agent.spec.name)));
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
 fn row(agent: &AgentProfile) -> [String; 5] {
@@ -66,13 +183,33 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             ["model".to_owned(), model],
             ["style".to_owned(), style],
             ["main session".to_owned(), session],
+            ["memory".to_owned(), format!("{} things said, {} notes", page.memory.recall, page.memory.archival)],
         ],
     )?;
+    let settings = serde_json::to_value(&page.agent.spec.settings).unwrap_or_default();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        out::line(&format!("{name}: {}", clean(&value.to_string())))?;
+    }
     for block in &page.blocks {
         let description = if block.description.is_empty() { String::new() } else { format!(" — {}", short(&block.description)) };
         let used = block.text.chars().count();
         out::line(&format!("\n{} ({used} of {} characters){description}", clean(&block.label), block.limit))?;
         out::line(clean(&block.text).trim_end())?;
+    }
+    out::line("")?;
+    let tool = |tool: &crate::rest::ToolPage| {
+        let permission = match tool.permission {
+            Permission::Allow => "allow",
+            Permission::Ask => "ask",
+            Permission::Deny => "deny",
+        };
+        let source = tool.server.clone().map_or_else(|| "built in".to_owned(), |server| format!("MCP {server}"));
+        [clean(&tool.name).into_owned(), permission.to_owned(), source, short(&tool.description)]
+    };
+    out::table(["TOOL", "PERMISSION", "FROM", "WHAT IT DOES"], &page.tools.iter().map(tool).collect::<Vec<_>>())?;
+    for server in &page.mcp {
+        let reason = server.reason.as_deref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+        out::line(&format!("MCP server {} is {}{reason}", clean(&server.name), server.phase))?;
     }
     Ok(())
 }

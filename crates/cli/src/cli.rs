@@ -39,12 +39,26 @@ pub(crate) enum Command {
     Chat(ChatFlags),
     /// Send one input and print the answer.
     Send(SendFlags),
-    /// List, show and create agents.
+    /// List, show, create, edit and delete agents; carry them from one place to another.
     Agents {
         #[command(flatten)]
         reach: Reach,
         #[command(subcommand)]
         command: AgentsCommand,
+    },
+    /// Look at what an agent remembers, and change it.
+    Memory {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(subcommand)]
+        command: MemoryCommand,
+    },
+    /// Fill an agent's archival memory from files, and write it out.
+    Archival {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(subcommand)]
+        command: ArchivalCommand,
     },
     /// List, show, export and delete sessions.
     Sessions {
@@ -205,8 +219,11 @@ impl From<PolicyChoice> for Policy {
 #[command(after_help = "\
 Examples:
   thoughtwire agents create ada --persona \"You are Ada, patient and exact.\"
-  thoughtwire agents list
-  thoughtwire agents show ada --json
+  thoughtwire agents create sam --persona sam_pov --human cs_phd    presets by name
+  thoughtwire agents edit ada --model anthropic/claude-sonnet-4-5 --fallback openai/gpt-5-mini
+  thoughtwire agents edit ada --allow 'files__*' --ask fetch_url --deny files__write_file
+  thoughtwire agents export ada --history > ada.json
+  thoughtwire agents import ada.json --name ada2
 
 With --data-dir they reach the server that runs on that directory, or open it themselves
 when none does.")]
@@ -227,20 +244,211 @@ pub(crate) enum AgentsCommand {
     Create {
         /// Its name.
         name: String,
-        /// Who it is.
+        /// Who it is: a text, or a preset's name (see `agents presets`).
         #[arg(long, value_name = "TEXT")]
         persona: Option<String>,
-        /// Who it talks to.
+        /// Who it is, from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "persona")]
+        persona_file: Option<PathBuf>,
+        /// Who it talks to: a text, or a preset's name.
         #[arg(long, value_name = "TEXT")]
         human: Option<String>,
-        /// Its model, as provider/name [default: the server's].
-        #[arg(long, value_name = "PROVIDER/NAME")]
-        model: Option<String>,
-        /// How it speaks [default: native].
-        #[arg(long, value_enum)]
-        style: Option<StyleChoice>,
+        /// Who it talks to, from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "human")]
+        human_file: Option<PathBuf>,
+        #[command(flatten)]
+        settings: SettingFlags,
         #[command(flatten)]
         form: Form,
+    },
+    /// Change an agent's settings; its texts are memory blocks: see `thoughtwire memory edit`.
+    Edit {
+        /// Its name or id.
+        agent: String,
+        /// Another name.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// Give a setting back its default; may be repeated.
+        #[arg(long, value_name = "SETTING")]
+        unset: Vec<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Delete an agent with all its sessions and its memory, for good.
+    Delete {
+        /// Its name or id.
+        agent: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write an agent out as one JSON file: persona, memory, settings.
+    Export {
+        /// Its name or id.
+        agent: String,
+        /// With everything that was said, too.
+        #[arg(long)]
+        history: bool,
+        /// Into this file, which must not be there yet [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make an agent from a file that `export` wrote; `-` reads standard input.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Under another name.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// List the personas and humans that have names.
+    Presets {
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// Settings of an agent.
+#[derive(Debug, Args)]
+pub(crate) struct SettingFlags {
+    /// Its model, as provider/name [default: the server's].
+    #[arg(long, value_name = "PROVIDER/NAME")]
+    pub(crate) model: Option<String>,
+    /// A model to ask when its own cannot be had; may be repeated.
+    #[arg(long = "fallback", value_name = "PROVIDER/NAME")]
+    pub(crate) fallbacks: Vec<String>,
+    /// How it speaks [default: native].
+    #[arg(long, value_enum)]
+    pub(crate) style: Option<StyleChoice>,
+    /// How many tokens its model reads at most, prompt and reply together.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) context_window: Option<u32>,
+    /// How many tokens one reply may have.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_output_tokens: Option<u32>,
+    /// How many model calls one turn may take.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_steps: Option<u32>,
+    /// How many tokens one turn may cost.
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) token_budget: Option<u64>,
+    /// A tool that it may use; a `*` at the end stands for the rest of the name; may be repeated.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) allow: Vec<String>,
+    /// A tool for which it must ask each time; may be repeated.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) ask: Vec<String>,
+    /// A tool that it may not use; may be repeated.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) deny: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  thoughtwire memory show ada
+  thoughtwire memory edit ada human --text \"Her name is Ada.\"
+  thoughtwire memory edit ada plans --description \"What we are up to.\" --limit 4000 --text \"\"
+  thoughtwire memory search ada tea --in archival
+
+Every edit is an event of the agent's main session, with the text before and after. With
+--data-dir they reach the server that runs on that directory, or open it themselves when
+none does.")]
+pub(crate) enum MemoryCommand {
+    /// Show an agent's core memory: the blocks that it always has before its eyes.
+    Show {
+        /// The agent's name or id.
+        agent: String,
+        /// Only this block.
+        label: Option<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Edit a block, or make one.
+    Edit {
+        /// The agent's name or id.
+        agent: String,
+        /// The block's label, such as `persona` or `human`.
+        label: String,
+        /// Its text from now on; `-` reads standard input.
+        #[arg(long, value_name = "TEXT")]
+        text: Option<String>,
+        /// Its text from now on, from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "text")]
+        file: Option<PathBuf>,
+        /// The most characters it may have.
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// What it is for, as the model is told.
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// Take the block away.
+        #[arg(long, conflicts_with_all = ["text", "file", "limit", "description"])]
+        delete: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Search what was said, or the notes.
+    Search {
+        /// The agent's name or id.
+        agent: String,
+        /// What to look for.
+        query: String,
+        /// Where.
+        #[arg(long = "in", value_enum, default_value_t = SearchIn::Recall)]
+        place: SearchIn,
+        /// At most so many results.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        limit: u64,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// The values of `--in`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchIn {
+    /// Everything that was said.
+    Recall,
+    /// The notes, by words and by meaning.
+    Archival,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  thoughtwire archival import ada notes/*.md
+  thoughtwire archival import ada facts.jsonl      one note per line: {\"text\": \"…\"} or \"…\"
+  thoughtwire archival export ada > notes.jsonl
+
+What is there already is skipped, so an import that was cut goes on when it is run again.")]
+pub(crate) enum ArchivalCommand {
+    /// Add notes from text, Markdown and JSONL files; long texts are cut into notes at their paragraphs.
+    Import {
+        /// The agent's name or id.
+        agent: String,
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The most characters of one note.
+        #[arg(long, value_name = "N", default_value_t = 1500)]
+        chunk: usize,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write all notes out, one line of JSON for each.
+    Export {
+        /// The agent's name or id.
+        agent: String,
+        /// Into this file, which must not be there yet [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 

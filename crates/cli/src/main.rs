@@ -3,12 +3,13 @@
 //! This is the only place that exits: 0 done, 1 failed, 2 usage.
 
 mod agents;
+mod archival;
 mod chat;
 mod cli;
 mod client;
 mod config;
 mod frame;
-mod local;
+mod memory;
 mod out;
 mod place;
 mod rest;
@@ -79,6 +80,8 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
             block_on(send::run(SendFlags { reach, ..flags }))
         }
         Command::Agents { reach, command } => block_on(agents::run(reach.or(url), command)),
+        Command::Memory { reach, command } => block_on(memory::run(reach.or(url), command)),
+        Command::Archival { reach, command } => block_on(archival::run(reach.or(url), command)),
         Command::Sessions { reach, command } => block_on(sessions::run(reach.or(url), command)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::Usage;
 use crate::cli::Reach;
-use crate::local::Local;
 use crate::rest::Rest;
 
 /// Where a server listens unless it was told otherwise.
@@ -27,12 +26,6 @@ pub(crate) struct Server {
     pub(crate) base: String,
     /// The bearer token.
     pub(crate) key: Option<String>,
-}
-
-/// What an owner's command works on.
-pub(crate) enum Place {
-    Server(Rest),
-    Directory(Local),
 }
 
 /// `server.json` in a data directory, written by the server that runs on it.
@@ -71,10 +64,10 @@ impl Reach {
         }
     }
 
-    /// The server to talk to, or the data directory when none runs on it.
-    pub(crate) async fn place(&self) -> anyhow::Result<Place> {
+    /// The REST side of the server to talk to, or of the data directory when none runs on it.
+    pub(crate) async fn place(&self) -> anyhow::Result<Rest> {
         let Said::Directory(dir) = self.said() else {
-            return Ok(Place::Server(Rest::new(self.server().await?)?));
+            return Rest::new(self.server().await?);
         };
         if !dir.is_dir() {
             let dir = dir.display();
@@ -86,7 +79,7 @@ impl Reach {
             if let Some(server) = owner_file(&dir)? {
                 let rest = Rest::new(server)?;
                 if rest.is_there().await {
-                    return Ok(Place::Server(rest));
+                    return Ok(rest);
                 }
             }
             if !Store::is_locked(&dir)? {
@@ -97,7 +90,7 @@ impl Reach {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(Place::Directory(Local::open(&dir)?))
+        Rest::at_rest(&dir).await
     }
 
     fn said(&self) -> Said {

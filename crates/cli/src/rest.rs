@@ -1,27 +1,41 @@
 //! A server's REST side, as the owner's commands use it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thoughtwire_proto::{AgentProfile, AgentSpec, Epoch, Record, Seq, SessionId, SessionListing};
+use serde_json::{Map, Value};
+use thoughtwire_proto::{AgentProfile, AgentSpec, Epoch, Permission, Record, Seq, SessionId, SessionListing, Timestamp};
+use thoughtwire_server::AtRest;
 
 use crate::Usage;
 use crate::place::Server;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request may take that carries an agent, or has texts embedded.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// How long it may take to find out whether anybody is there.
 const GLANCE: Duration = Duration::from_secs(2);
 
-/// A server, asked over REST.
+/// A server's REST side, or that of a data directory that no server runs on.
 pub(crate) struct Rest {
     server: Server,
     base: Url,
     http: reqwest::Client,
+    through: Through,
+}
+
+/// How requests get there.
+enum Through {
+    Network,
+    /// Answered in this process.
+    Directory(AtRest),
 }
 
 /// One agent in full.
@@ -30,6 +44,87 @@ pub(crate) struct AgentPage {
     pub(crate) agent: AgentProfile,
     #[serde(default)]
     pub(crate) blocks: Vec<BlockPage>,
+    #[serde(default)]
+    pub(crate) memory: MemoryPage,
+    #[serde(default)]
+    pub(crate) tools: Vec<ToolPage>,
+    #[serde(default)]
+    pub(crate) mcp: Vec<McpPage>,
+}
+
+/// How much an agent remembers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct MemoryPage {
+    pub(crate) archival: u64,
+    pub(crate) recall: u64,
+}
+
+/// One of its tools.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ToolPage {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) source: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<String>,
+    pub(crate) permission: Permission,
+}
+
+/// One of the server's MCP servers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct McpPage {
+    pub(crate) name: String,
+    pub(crate) phase: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
+}
+
+/// A note in archival memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NotePage {
+    pub(crate) id: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+}
+
+/// Notes that were found, or a page of all.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NotesPage {
+    pub(crate) notes: Vec<NotePage>,
+    pub(crate) total: u64,
+}
+
+/// Something said, found again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RecalledPage {
+    pub(crate) session: SessionId,
+    pub(crate) seq: Seq,
+    pub(crate) at: Timestamp,
+    pub(crate) role: String,
+    pub(crate) text: String,
+}
+
+/// What was said, found again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RecallPage {
+    pub(crate) results: Vec<RecalledPage>,
+    pub(crate) total: u64,
+}
+
+/// What became of notes that were added.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct AddedPage {
+    pub(crate) added: u64,
+    pub(crate) duplicates: u64,
+}
+
+#[derive(Deserialize)]
+struct BlockBody {
+    block: BlockPage,
 }
 
 /// One of its memory blocks.
@@ -94,6 +189,14 @@ struct EventsBody {
 }
 
 impl Rest {
+    /// A data directory that no server runs on, opened under its lock.
+    pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
+        let directory = AtRest::open(dir).await.with_context(|| format!("{} cannot be opened", dir.display()))?;
+        // Nobody is called by this name: its requests do not leave the process.
+        let rest = Self::new(Server { base: "http://localhost".to_owned(), key: None })?;
+        Ok(Self { through: Through::Directory(directory), ..rest })
+    }
+
     pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &server.key {
@@ -113,7 +216,7 @@ impl Rest {
         }
         // A base without a slash at its end would lose its last part when joined.
         let base = Url::parse(&format!("{}/", server.base)).context("the server's address")?;
-        Ok(Self { server, base, http: builder.build().context("the HTTP client cannot be made")? })
+        Ok(Self { server, base, http: builder.build().context("the HTTP client cannot be made")?, through: Through::Network })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -151,6 +254,60 @@ impl Rest {
         Ok(page.agent)
     }
 
+    pub(crate) async fn edit_agent(&self, agent: &str, changes: &Map<String, Value>) -> anyhow::Result<AgentProfile> {
+        let page: AgentPage = self.read(self.request(Method::PATCH, &["v1", "agents", agent])?.json(changes)).await?;
+        Ok(page.agent)
+    }
+
+    pub(crate) async fn delete_agent(&self, agent: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, &["v1", "agents", agent])?).await.map(drop)
+    }
+
+    /// The agent as a file's bytes.
+    pub(crate) async fn export_agent(&self, agent: &str, history: bool) -> anyhow::Result<Vec<u8>> {
+        let request = self.request(Method::GET, &["v1", "agents", agent, "export"])?;
+        self.send(request.query(&[("history", history)]).timeout(LONG_PATIENCE)).await
+    }
+
+    pub(crate) async fn import_agent(&self, file: Vec<u8>, name: Option<&str>) -> anyhow::Result<AgentProfile> {
+        let mut request = self.request(Method::POST, &["v1", "import"])?.header("content-type", "application/json").body(file);
+        if let Some(name) = name {
+            request = request.query(&[("name", name)]);
+        }
+        let page: AgentPage = self.read(request.timeout(LONG_PATIENCE)).await?;
+        Ok(page.agent)
+    }
+
+    pub(crate) async fn edit_block(&self, agent: &str, label: &str, changes: &Map<String, Value>) -> anyhow::Result<BlockPage> {
+        let body: BlockBody = self.read(self.request(Method::PATCH, &["v1", "agents", agent, "blocks", label])?.json(changes)).await?;
+        Ok(body.block)
+    }
+
+    pub(crate) async fn delete_block(&self, agent: &str, label: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, &["v1", "agents", agent, "blocks", label])?).await.map(drop)
+    }
+
+    pub(crate) async fn recall(&self, agent: &str, query: &str, limit: u64) -> anyhow::Result<RecallPage> {
+        let request = self.request(Method::GET, &["v1", "agents", agent, "recall"])?;
+        self.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
+    }
+
+    pub(crate) async fn search_notes(&self, agent: &str, query: &str, limit: u64) -> anyhow::Result<NotesPage> {
+        let request = self.request(Method::GET, &["v1", "agents", agent, "archival"])?;
+        self.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
+    }
+
+    /// Notes behind a number, in the order in which they were made.
+    pub(crate) async fn notes(&self, agent: &str, after: i64, limit: i64) -> anyhow::Result<NotesPage> {
+        let request = self.request(Method::GET, &["v1", "agents", agent, "archival"])?;
+        self.read(request.query(&[("after", after), ("limit", limit)])).await
+    }
+
+    pub(crate) async fn add_notes(&self, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
+        let request = self.request(Method::POST, &["v1", "agents", agent, "archival"])?.json(&serde_json::json!({"notes": notes}));
+        self.read(request.timeout(LONG_PATIENCE)).await
+    }
+
     pub(crate) async fn sessions(&self, agent: Option<&str>, limit: Option<usize>) -> anyhow::Result<Vec<SessionListing>> {
         let mut request = self.request(Method::GET, &["v1", "sessions"])?;
         if let Some(agent) = agent {
@@ -168,6 +325,9 @@ impl Rest {
     }
 
     pub(crate) async fn events(&self, session: &SessionId, after: Seq, limit: u64) -> anyhow::Result<Vec<Record>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         let request = self.request(Method::GET, &["v1", "sessions", session.as_str(), "events"])?;
         let body: EventsBody = self.read(request.query(&[("after", after.0), ("limit", limit)])).await?;
         Ok(body.events)
@@ -193,9 +353,19 @@ impl Rest {
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let response = request.send().await.map_err(|error| self.unreachable(error))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.unreachable(error))?;
+        let (status, body) = match &self.through {
+            Through::Network => {
+                let response = request.send().await.map_err(|error| self.unreachable(error))?;
+                (response.status(), response.bytes().await.map_err(|error| self.unreachable(error))?)
+            }
+            Through::Directory(directory) => {
+                let request: http::Request<reqwest::Body> = request.build()?.try_into()?;
+                let (parts, body) = request.into_parts();
+                let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
+                let (parts, body) = directory.call(http::Request::from_parts(parts, body)).await?.into_parts();
+                (parts.status, body)
+            }
+        };
         if status.is_success() {
             return Ok(body.to_vec());
         }

@@ -12,8 +12,7 @@ use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListi
 
 use crate::cli::{ExportFormat, Reach, SessionsCommand};
 use crate::out::{Look, Paint};
-use crate::place::Place;
-use crate::rest::SessionPage;
+use crate::rest::{Rest, SessionPage};
 use crate::story::{self, clean};
 use crate::{Outcome, out};
 
@@ -23,10 +22,7 @@ const PAGE: u64 = 1000;
 pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Result<Outcome> {
     match command {
         SessionsCommand::List { agent, limit, form } => {
-            let sessions = match reach.place().await? {
-                Place::Server(rest) => rest.sessions(agent.as_deref(), limit).await?,
-                Place::Directory(local) => local.sessions(agent.as_deref(), limit)?,
-            };
+            let sessions = reach.place().await?.sessions(agent.as_deref(), limit).await?;
             if form.json {
                 out::json(&json!({"sessions": sessions}))?;
             } else if sessions.is_empty() {
@@ -73,30 +69,6 @@ struct Shown<'a> {
     #[serde(flatten)]
     page: &'a SessionPage,
     events: &'a [Record],
-}
-
-impl Place {
-    async fn session(&self, session: &SessionId) -> anyhow::Result<SessionPage> {
-        match self {
-            Self::Server(rest) => rest.session(session).await,
-            Self::Directory(local) => local.session(session),
-        }
-    }
-
-    async fn events(&self, session: &SessionId, after: Seq, limit: u64) -> anyhow::Result<Vec<Record>> {
-        match self {
-            _ if limit == 0 => Ok(Vec::new()),
-            Self::Server(rest) => rest.events(session, after, limit).await,
-            Self::Directory(local) => local.events(session, after, limit),
-        }
-    }
-
-    async fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {
-        match self {
-            Self::Server(rest) => rest.delete_session(session).await,
-            Self::Directory(local) => local.delete_session(session).await,
-        }
-    }
 }
 
 fn row(session: &SessionListing) -> [String; 6] {
@@ -157,7 +129,7 @@ fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
     transcript
 }
 
-async fn export(place: &Place, session: &SessionId, format: ExportFormat, output: Option<&Path>) -> anyhow::Result<()> {
+async fn export(place: &Rest, session: &SessionId, format: ExportFormat, output: Option<&Path>) -> anyhow::Result<()> {
     let page = place.session(session).await?;
     let mut out: Box<dyn Write> = match output {
         Some(path) => {

@@ -135,6 +135,7 @@ fn fact(event: &Event) -> Option<Told> {
         | Event::ToolCalled { .. }
         | Event::ApprovalAsked { .. }
         | Event::ApprovalSettled { .. }
+        | Event::ToolAwaited { .. }
         | Event::ToolReturned { .. }
         | Event::Message { .. }
         | Event::Usage(_)
@@ -160,7 +161,7 @@ mod tests {
         let told = |args: Value, returned: Option<(ToolStatus, &str)>| {
             let returned = returned.map(|(status, text)| Returned { status, text: text.to_owned(), content: None });
             let args = args.as_object().cloned();
-            call(&Call { call: "c".parse().unwrap(), name: "calculator".to_owned(), args, approval: None, returned })
+            call(&Call { call: "c".parse().unwrap(), name: "calculator".to_owned(), args, approval: None, awaited: None, returned })
         };
         assert_eq!(told(json!({"expression": "6*7"}), Some((ToolStatus::Success, "42"))), "⚙ calculator(6*7) → 42");
         assert_eq!(told(json!({"a": 1, "b": "x"}), None), "⚙ calculator(a: 1, b: x)");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use thoughtwire_proto::{AgentProfile, ItemId, Record, Seq, SessionId, TurnId};
-use thoughtwire_store::{SessionNum, Store};
+use serde::Serialize;
+use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, ItemId, OpenCall, Permission, Record, Seq, SessionId, TurnId};
+use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
 use crate::interface::Silenced;
@@ -20,10 +21,56 @@ pub trait Agent: Send + Sync + 'static {
     /// error as failed.
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>>;
 
-    /// The names of the tools that an agent has, for clients that list them.
-    fn tools(&self) -> Vec<String> {
+    /// Completes what an agent is to be made of, such as presets that it names.
+    fn prepare(&self, spec: AgentSpec) -> AgentSpec {
+        spec
+    }
+
+    /// Says whether settings can work, before they are saved.
+    ///
+    /// # Errors
+    /// A sentence for people: what is wrong, and what to do.
+    fn check(&self, _spec: &AgentSpec) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether it goes on with a turn that was parked when the server stopped: see [`Turn::waiting`].
+    /// For those that do not, such a turn ends.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// The tools that an agent has, for people and for clients that list them.
+    fn tools(&self, _spec: &AgentSpec) -> Vec<ToolListing> {
         Vec::new()
     }
+}
+
+/// A tool as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolListing {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Who runs it.
+    #[serde(flatten)]
+    pub source: ToolSource,
+    /// Whether it may be used.
+    pub permission: Permission,
+}
+
+/// Who runs a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum ToolSource {
+    /// The agent itself.
+    BuiltIn,
+    /// An MCP server.
+    Mcp {
+        /// Its name.
+        server: String,
+    },
 }
 
 /// One input to run, and the means to answer it.
@@ -39,6 +86,11 @@ pub struct Turn {
     pub instructions: Option<String>,
     /// What was said.
     pub input: Input,
+    /// Set when the turn goes on after a restart: the calls that wait for people or clients outside.
+    /// What the agent did before is in [`Turn::so_far`].
+    pub waiting: Vec<OpenCall>,
+    /// The newest summary of the session's past.
+    pub compaction: Option<Compaction>,
     /// Through which the agent speaks.
     pub interface: Interface,
     pub(crate) log: Log,
@@ -74,13 +126,42 @@ impl Turn {
         self.records_before(self.log.started, limit).await
     }
 
+    /// The records of this turn that are on disk, from its `turn_started` on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
+        let before = Seq(self.log.started.0.saturating_sub(1));
+        let log = self.log.clone();
+        self.read(move || log.store.events(log.session, before, usize::MAX)).await
+    }
+
+    /// At most `limit` records behind a position, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
+        let log = self.log.clone();
+        self.read(move || log.store.events(log.session, after, limit)).await
+    }
+
+    /// Where this turn's `turn_started` stands.
+    #[must_use]
+    pub fn started(&self) -> Seq {
+        self.log.started
+    }
+
     /// The newest `limit` committed records before a position, oldest first: for paging back.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn records_before(&self, before: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || log.store.events_before(log.session, before, limit))
+        self.read(move || log.store.events_before(log.session, before, limit)).await
+    }
+
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, AgentError> {
+        tokio::task::spawn_blocking(read)
             .await
             .map_err(|_| AgentError::new("stopping", "the server is stopping"))?
             .map_err(|error| AgentError::new("store_failed", format!("the session's log cannot be read: {error}")))

@@ -1,9 +1,14 @@
 //! What a hub answers without a session's task: making and finding agents and sessions, and the
 //! older wires' peers and chats.
 
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
-use thoughtwire_proto::{AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Refusal, RefusalCode, SessionId, UserId, check_name};
-use thoughtwire_store::{NewAgent, NewSession, StoreError};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Record, Refusal, RefusalCode, SessionId, UserId, check_name,
+};
+use thoughtwire_store::{Block, NewAgent, NewSession, SessionFilter, StoreError};
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id, now};
@@ -29,6 +34,7 @@ impl Hub {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
             return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
+        let spec = self.shared.agent.prepare(spec);
         let named = !spec.name.is_empty();
         if named {
             check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
@@ -47,6 +53,8 @@ impl Hub {
                 spec,
                 main_session: new_session_id(),
                 epoch: new_epoch(),
+                blocks: Vec::new(),
+                sessions: Vec::new(),
                 at: now(),
             };
             match self.shared.store.create_agent(new).await {
@@ -91,6 +99,84 @@ impl Hub {
                 None => Err(Refusal::from(&error)),
             },
         }
+    }
+
+    /// Takes an agent in, with the logs of its sessions; the first of them becomes its main session.
+    /// What ran or waited in them is ended: nothing of it runs here.
+    ///
+    /// # Errors
+    /// When the name is taken, a log does not hold together, or nothing can be saved.
+    pub async fn import_agent(&self, user: &UserId, imported: Imported) -> Result<AgentProfile, Refusal> {
+        let Imported { spec, blocks, sessions } = imported;
+        check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
+        for block in &blocks {
+            check_name(&block.label).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("a block's label: {bad}")))?;
+        }
+        let mut sessions = sessions.into_iter();
+        let id: thoughtwire_proto::AgentId = new_id();
+        let profile = AgentProfile { id: id.clone(), spec: spec.clone(), main_session: new_session_id() };
+        let take = |session: ImportedSession| {
+            let ImportedSession { instructions, history, records } = session;
+            NewSession { records, ..new_session(user, &profile, None, instructions, history) }
+        };
+        let main = sessions.next().map(&take);
+        let others: Vec<NewSession> = sessions.map(&take).collect();
+        let new = NewAgent {
+            id,
+            user: user.clone(),
+            spec,
+            main_session: profile.main_session.clone(),
+            epoch: new_epoch(),
+            blocks,
+            sessions: main.into_iter().chain(others).collect(),
+            at: now(),
+            receipt: None,
+        };
+        let profile = self.shared.store.create_agent(new).await.map_err(|error| Refusal::from(&error))?;
+        self.shared.tell(user, &profile.main_session, false);
+        Ok(profile)
+    }
+
+    /// Gives an agent other settings: `changes` is merged into what it is made of (RFC 7396), so `null`
+    /// takes a setting away. Its texts are memory blocks: see [`Hub::edit_block`].
+    ///
+    /// # Errors
+    /// When there is no such agent, a setting is unknown or wrong, or the name is taken.
+    pub async fn edit_agent(&self, user: &UserId, agent: &str, changes: Map<String, Value>) -> Result<AgentProfile, Refusal> {
+        let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
+        let mut profile = self.find_agent(user, agent).await?;
+        if let Some(key) = changes.keys().find(|key| !EDITABLE.contains(&key.as_str())) {
+            return Err(bad(format!("an agent has no setting {key:?} that can be edited; there are: {}", EDITABLE.join(", "))));
+        }
+        let mut spec = serde_json::to_value(&profile.spec).map_err(|error| bad(error.to_string()))?;
+        merge(&mut spec, Value::Object(changes));
+        profile.spec = serde_json::from_value(spec).map_err(|error| bad(format!("the agent's settings: {error}")))?;
+        check_name(&profile.spec.name).map_err(|no| bad(format!("the agent's name: {no}")))?;
+        self.shared.agent.check(&profile.spec).map_err(bad)?;
+        let profile = self.shared.store.update_agent(profile).await.map_err(|error| Refusal::from(&error))?;
+        let (id, owner) = (profile.id.clone(), user.clone());
+        let filter = SessionFilter { agent: Some(id), ..SessionFilter::default() };
+        let sessions: Vec<_> = self.read(move |store| store.sessions(&owner, &filter)).await?.into_iter().map(|one| one.id).collect();
+        let shared = Arc::new(profile.clone());
+        self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
+        for session in &sessions {
+            self.shared.tell(user, session, false);
+        }
+        Ok(profile)
+    }
+
+    /// Deletes an agent with all its sessions and its memory. What runs is ended.
+    ///
+    /// # Errors
+    /// When there is no such agent, or nothing can be saved.
+    pub async fn delete_agent(&self, user: &UserId, agent: &str) -> Result<(), Refusal> {
+        let profile = self.find_agent(user, agent).await?;
+        let gone = self.shared.store.delete_agent(&profile.id).await.map_err(|error| Refusal::from(&error))?;
+        self.shared.ask_live(&gone, || What::Erased).await;
+        for session in &gone {
+            self.shared.tell(user, session, true);
+        }
+        Ok(())
     }
 
     pub(crate) async fn delete(self, user: UserId, session: SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
@@ -163,6 +249,52 @@ impl Hub {
     }
 }
 
+/// An agent from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// What it is made of.
+    pub spec: AgentSpec,
+    /// Its memory blocks.
+    pub blocks: Vec<Block>,
+    /// Its sessions, the main one first.
+    pub sessions: Vec<ImportedSession>,
+}
+
+/// A session from elsewhere.
+#[derive(Debug, Clone)]
+pub struct ImportedSession {
+    /// What it adds to the agent's persona.
+    pub instructions: Option<String>,
+    /// Words from before it.
+    pub history: Vec<HistoryEntry>,
+    /// Its log behind `session_opened`.
+    pub records: Vec<Record>,
+}
+
+/// The settings that [`Hub::edit_agent`] takes.
+const EDITABLE: [&str; 10] =
+    ["name", "model", "style", "preset", "fallbacks", "context_window", "max_output_tokens", "max_steps", "token_budget", "permissions"];
+
+/// JSON merge patch (RFC 7396).
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    if let Value::Object(target) = target {
+        for (key, value) in patch {
+            if value.is_null() {
+                target.shift_remove(&key);
+            } else {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
+        }
+    }
+}
+
 fn new_session(
     user: &UserId,
     agent: &AgentProfile,
@@ -178,6 +310,7 @@ fn new_session(
         title,
         instructions,
         history,
+        records: Vec::new(),
         at: now(),
         receipt: None,
     }

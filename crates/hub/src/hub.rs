@@ -8,15 +8,17 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    Answer, Attached, Command, Event, PeerRef, Record, Refusal, RefusalCode, Request, SessionId, Start, Timestamp, UserId,
+    AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal, RefusalCode, Request, SessionId, Start, Timestamp,
+    ToolDeclaration, ToolStatus, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::new_id;
-use crate::session::{ASKS, Ask, Once, Task, What};
+use crate::memory::Memory;
+use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
-use crate::{Agent, Interface, Subscription, receipts};
+use crate::{Agent, Interface, Subscription, ToolListing, receipts};
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -25,13 +27,15 @@ pub struct HubOptions {
     pub passivate_after: Duration,
     /// The most inputs that may wait in one session.
     pub queued_inputs: usize,
+    /// Runs no turns: for an owner's commands on a store that no server runs on.
+    pub resting: bool,
     /// For how long a closed connection's proven cursors count, in milliseconds.
     pub proven_for_ms: i64,
 }
 
 impl Default for HubOptions {
     fn default() -> Self {
-        Self { passivate_after: Duration::from_secs(60), queued_inputs: 256, proven_for_ms: 3_600_000 }
+        Self { passivate_after: Duration::from_secs(60), queued_inputs: 256, resting: false, proven_for_ms: 3_600_000 }
     }
 }
 
@@ -56,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) agent: Arc<dyn Agent>,
     pub(crate) options: HubOptions,
+    pub(crate) memory: Arc<Memory>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     tasks: tokio_util::task::TaskTracker,
     /// In whose name the hub itself asks.
@@ -64,6 +69,18 @@ pub(crate) struct Shared {
     changes: broadcast::Sender<Changed>,
     /// Chats that peers opened; a follower that lags has to begin anew.
     pub(crate) joined: broadcast::Sender<(UserId, Joined)>,
+}
+
+/// How an attachment counts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Presence {
+    /// A client: counted, and asked to run its tools.
+    Client {
+        /// The tools that it runs.
+        tools: Vec<ToolDeclaration>,
+    },
+    /// Not counted: what the server itself reads.
+    Unseen,
 }
 
 /// An answer under way; resolves when what was asked is on disk.
@@ -75,8 +92,9 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub fn new(store: Arc<Store>, agent: Arc<dyn Agent>, options: HubOptions) -> Result<Self, StoreError> {
-        let waiting = store.sessions_with_work()?;
+        let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
         let shared = Arc::new(Shared {
+            memory: Arc::new(Memory::new(Arc::clone(&store))),
             store,
             agent,
             options,
@@ -98,10 +116,10 @@ impl Hub {
         &self.shared.store
     }
 
-    /// The names of the tools that agents have.
+    /// The tools that an agent of this making has.
     #[must_use]
-    pub fn tools(&self) -> Vec<String> {
-        self.shared.agent.tools()
+    pub fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
+        self.shared.agent.tools(spec)
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
@@ -125,7 +143,7 @@ impl Hub {
         self.shared.read(move || read(&store)).await
     }
 
-    /// Attaches to a session. `present` readers are counted in `presence`.
+    /// Attaches to a session.
     ///
     /// # Errors
     /// When there is no such session of this user, or the store cannot be read.
@@ -135,10 +153,17 @@ impl Hub {
         session: &SessionId,
         start: Start,
         wake: Wake,
-        present: bool,
+        presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
-        let reader = Arc::new(Reader { wake, present });
+        let (present, tools) = match presence {
+            Presence::Client { tools } => (true, tools),
+            Presence::Unseen => (false, Vec::new()),
+        };
+        for tool in &tools {
+            check_tool(tool)?;
+        }
+        let reader = Arc::new(Reader { wake, present, tools });
         self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
         answer.await.map_err(|_| lost())?
     }
@@ -174,7 +199,7 @@ impl Hub {
                 (session, What::Cancel { turn, once, reply })
             }
             Command::Decide { session: Some(session), call, approve } => {
-                let once = once(&[call.as_str(), if approve { "approved" } else { "denied" }]);
+                let once = once(&[call.as_ref().map_or("", |call| call.as_str()), if approve { "approved" } else { "denied" }]);
                 (session, What::Decide { call, approve, by: from, once, reply })
             }
             Command::Rename { session, title } => {
@@ -210,8 +235,13 @@ impl Hub {
             Command::OpenChat { peer, chat, title, instructions, history } => {
                 return Box::pin(self.clone().open_chat(user.clone(), peer, chat, title, instructions, history));
             }
-            Command::ToolReturn { .. } => return refused(RefusalCode::UnknownCall, "no call waits for a tool that a client runs"),
-            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } => {
+            Command::ToolReturn { session: Some(session), call, status, text, content } => {
+                let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
+                let worked = if status == ToolStatus::Success { "success" } else { "error" };
+                let once = once(&[call.as_str(), worked, &text, &rich]);
+                (session, What::ToolReturn { call, returned: Returned { status, text, content }, once, reply })
+            }
+            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
                 return refused(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
             }
             Command::Attach { .. } | Command::Detach { .. } | Command::Watch => {
@@ -292,6 +322,18 @@ impl Shared {
         }
     }
 
+    /// Asks something of those of these sessions that are live; the others learn of it when they wake.
+    pub(crate) async fn ask_live(&self, sessions: &[SessionId], what: impl Fn() -> What) {
+        let live: Vec<_> = {
+            let live = locked(&self.live);
+            sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
+        };
+        for asks in live {
+            // A mailbox that is closed belongs to a task that ends anyway.
+            drop(asks.send(Ask { user: self.nobody.clone(), what: what() }).await);
+        }
+    }
+
     /// Takes a session out of the registry, if nobody has asked anything meanwhile.
     pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
         let mut live = locked(&self.live);
@@ -337,6 +379,16 @@ impl Shared {
         // Nobody following is no error.
         drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
     }
+}
+
+fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
+    let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
+    check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
+    if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        return Ok(());
+    }
+    // What model providers take.
+    Err(bad(format!("the tool {:?} has a name with more than letters, digits, `_` and `-` in it", tool.name)))
 }
 
 fn refused(code: RefusalCode, reason: &str) -> Answering {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::{CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage};
-use thoughtwire_store::BlockEdit;
+use thoughtwire_proto::{
+    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp, ToolDeclaration, ToolStatus, TurnId, Usage,
+};
+use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clients::{Client, ClientId, Clients};
 use crate::clock::{new_call_id, new_item_id};
+use crate::memory::{EditError, Memory};
+use crate::session::{Answered, Ear, Returned};
 use crate::tail::Tail;
 use crate::{Input, function_message};
 
@@ -46,7 +50,13 @@ pub(crate) struct Voice {
 /// One verb.
 pub(crate) enum Word {
     /// Events that go out as one append. `settled` answers when accepted or, if `durable`, when committed.
-    Say { events: Vec<Event>, block: Option<BlockEdit>, durable: bool, settled: oneshot::Sender<Result<Seq, Silenced>> },
+    Say {
+        events: Vec<Event>,
+        block: Option<BlockEdit>,
+        output: Option<(CallId, String)>,
+        durable: bool,
+        settled: oneshot::Sender<Result<Seq, Silenced>>,
+    },
     /// A piece of an open item.
     Piece { item: ItemId, kind: StreamKind, text: String },
     /// A status line.
@@ -55,8 +65,29 @@ pub(crate) enum Word {
     Finish { events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>> },
     /// Inputs that joined the turn since the last question.
     Steered { settled: oneshot::Sender<Vec<Input>> },
-    /// Leave for a call.
-    Approval { call: CallId, expires_at: Timestamp, settled: oneshot::Sender<Decision> },
+    /// A call waits for somebody outside.
+    Await { call: CallId, question: Question, ear: Ear },
+}
+
+/// What a call waits for.
+pub(crate) enum Question {
+    /// The owner's leave.
+    Approval { name: String, expires_at: Timestamp },
+    /// A client that runs it.
+    Client { expires_at: Timestamp },
+}
+
+/// One of several calls that are made together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called {
+    /// The call.
+    pub call: CallId,
+    /// The tool.
+    pub name: String,
+    /// The arguments.
+    pub args: Map<String, Value>,
+    /// Where a client is to run it at once: until when its result is awaited.
+    pub client_until: Option<Timestamp>,
 }
 
 /// An agent's voice in one turn; cheap to clone.
@@ -68,6 +99,8 @@ pub struct Interface {
     pub(crate) tail: Arc<Tail>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) input: Arc<Input>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) agent: AgentId,
 }
 
 impl Interface {
@@ -130,7 +163,12 @@ impl Interface {
     /// As [`Interface::internal_monologue`], and when a result has no open call.
     pub async fn function_message(&self, line: &str) -> Result<(), Silenced> {
         match function_message::parse(line) {
-            function_message::Line::Running { name, args } => self.tool_called(name, args).await.map(drop),
+            function_message::Line::Running { name, args } => {
+                let called = Event::ToolCalled { call: new_call_id(), name, args };
+                let seq = self.append(vec![called], true).await?;
+                // The next line's result is looked for on the tail.
+                self.committed(seq).await
+            }
             function_message::Line::Returned { status, text } => match self.tail.newest_call(&self.turn) {
                 Some(call) => self.tool_returned(&call.0, call.1, status, text, None).await,
                 None => Err(Silenced::Illegal("no call is open that this could be the result of".to_owned())),
@@ -155,7 +193,21 @@ impl Interface {
     /// As [`Interface::internal_monologue`].
     pub async fn tool_called_as(&self, call: CallId, name: impl Into<String>, args: Map<String, Value>) -> Result<(), Silenced> {
         let event = Event::ToolCalled { call, name: name.into(), args };
-        self.append(vec![event], None, true).await.map(drop)
+        self.append(vec![event], true).await.map(drop)
+    }
+
+    /// [`Interface::tool_called_as`] for calls that are made together: one append, so that after a
+    /// crash all of them are known or none.
+    ///
+    /// # Errors
+    /// As [`Interface::internal_monologue`].
+    pub async fn tools_called(&self, calls: Vec<Called>) -> Result<(), Silenced> {
+        let mut events = Vec::with_capacity(calls.len());
+        for Called { call, name, args, client_until } in calls {
+            events.push(Event::ToolCalled { call: call.clone(), name, args });
+            events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
+        }
+        self.append(events, true).await.map(drop)
     }
 
     /// Says what a call came back with.
@@ -171,6 +223,31 @@ impl Interface {
         content: Option<Value>,
     ) -> Result<(), Silenced> {
         self.say(Event::ToolReturned { call: call.clone(), name: name.into(), status, text: text.into(), content }).await
+    }
+
+    /// [`Interface::tool_returned`] with a part of a text, the whole of which is kept beside the log.
+    ///
+    /// # Errors
+    /// As [`Interface::tool_returned`].
+    pub async fn tool_returned_part(
+        &self,
+        call: &CallId,
+        name: impl Into<String>,
+        status: ToolStatus,
+        part: impl Into<String>,
+        whole: String,
+        content: Option<Value>,
+    ) -> Result<(), Silenced> {
+        let event = Event::ToolReturned { call: call.clone(), name: name.into(), status, text: part.into(), content };
+        self.append_with(vec![event], None, Some((call.clone(), whole)), false).await.map(drop)
+    }
+
+    /// Says that the conversation up to a position is summed up by a text from now on.
+    ///
+    /// # Errors
+    /// As [`Interface::internal_monologue`].
+    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<(), Silenced> {
+        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await.map(drop)
     }
 
     /// Begins a thought that is written piece by piece.
@@ -210,22 +287,68 @@ impl Interface {
         self.say(Event::Usage(usage)).await
     }
 
-    /// Records an edit of a memory block together with the block itself, and waits until both are on disk.
+    /// Edits one of the agent's memory blocks, and waits until that is on disk. `change` makes the new
+    /// text from the block as it is, or says why not; of one agent's edits only one is under way at a time.
     ///
     /// # Errors
-    /// As [`Interface::internal_monologue`].
-    pub async fn memory_edited(&self, edit: BlockEdit, before: impl Into<String>, by: impl Into<String>) -> Result<(), Silenced> {
-        let event = Event::MemoryEdited { block: edit.label.clone(), before: before.into(), after: edit.text.clone(), by: by.into() };
-        self.append(vec![event], Some(edit), true).await.map(drop)
+    /// When the turn has ended, when there is no such block, and when `change` refuses.
+    pub async fn edit_memory(
+        &self,
+        label: impl Into<String>,
+        change: impl FnOnce(&Block) -> Result<String, String> + Send + 'static,
+    ) -> Result<Block, EditError> {
+        let (memory, interface, agent, label) = (Arc::clone(&self.memory), self.clone(), self.agent.clone(), label.into());
+        // On a task of its own: a cancelled turn drops its future, and the next edit must not read
+        // the block before this one is settled.
+        let edit = tokio::spawn(async move {
+            let owner = memory.owner(&agent);
+            let _turn = owner.lock().await;
+            let before = memory.block(&agent, &label).await?;
+            let after = Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
+            if after != before {
+                let event =
+                    Event::MemoryEdited { block: label.clone(), before: before.text, after: after.text.clone(), by: "agent".to_owned() };
+                let edit = BlockEdit { agent, label, to: Some(after.clone()) };
+                interface.append_with(vec![event], Some(edit), None, true).await?;
+            }
+            Ok(after)
+        });
+        edit.await.map_err(|_| EditError::Silenced(Silenced::Ended))?
     }
 
     /// Asks the owner's leave for an open call and waits for the answer, or for the time to run out.
+    /// A question that stood before a restart is waited for again, whatever `expires_at` says.
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn approval(&self, call: &CallId, expires_at: Timestamp) -> Result<Decision, Silenced> {
-        let (settled, answer) = oneshot::channel();
-        self.speak(Word::Approval { call: call.clone(), expires_at, settled }).await?;
+    pub async fn approval(&self, call: &CallId, name: impl Into<String>, expires_at: Timestamp) -> Result<Decision, Silenced> {
+        match self.wait(call.clone(), Question::Approval { name: name.into(), expires_at }).await? {
+            Answered::Decided(decision) => Ok(decision),
+            Answered::Returned(_) => Err(Silenced::Illegal("the call waited for a client, not for an approval".to_owned())),
+        }
+    }
+
+    /// The tools that attached clients run, as they declared them; of two with one name the first.
+    #[must_use]
+    pub fn client_tools(&self) -> Vec<ToolDeclaration> {
+        self.tail.tools()
+    }
+
+    /// Has a client run an open call, and waits for the result, or for the time to run out. The
+    /// session writes the call's `tool_returned` itself.
+    ///
+    /// # Errors
+    /// When the turn has ended.
+    pub async fn client_runs(&self, call: &CallId, expires_at: Timestamp) -> Result<Returned, Silenced> {
+        match self.wait(call.clone(), Question::Client { expires_at }).await? {
+            Answered::Returned(returned) => Ok(returned),
+            Answered::Decided(_) => Err(Silenced::Illegal("the call waited for an approval, not for a client".to_owned())),
+        }
+    }
+
+    async fn wait(&self, call: CallId, question: Question) -> Result<Answered, Silenced> {
+        let (ear, answer) = oneshot::channel();
+        self.speak(Word::Await { call, question, ear }).await?;
         answer.await.map_err(|_| Silenced::Ended)
     }
 
@@ -278,12 +401,22 @@ impl Interface {
     }
 
     async fn say(&self, event: Event) -> Result<(), Silenced> {
-        self.append(vec![event], None, false).await.map(drop)
+        self.append(vec![event], false).await.map(drop)
     }
 
-    async fn append(&self, events: Vec<Event>, block: Option<BlockEdit>, durable: bool) -> Result<Seq, Silenced> {
+    async fn append(&self, events: Vec<Event>, durable: bool) -> Result<Seq, Silenced> {
+        self.append_with(events, None, None, durable).await
+    }
+
+    async fn append_with(
+        &self,
+        events: Vec<Event>,
+        block: Option<BlockEdit>,
+        output: Option<(CallId, String)>,
+        durable: bool,
+    ) -> Result<Seq, Silenced> {
         let (settled, answer) = oneshot::channel();
-        self.speak(Word::Say { events, block, durable, settled }).await?;
+        self.speak(Word::Say { events, block, output, durable, settled }).await?;
         answer.await.map_err(|_| Silenced::Ended)?
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
-use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, TurnId};
+use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, ToolDeclaration, TurnId};
 use tokio::sync::{Notify, watch};
 
 /// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
@@ -69,6 +69,7 @@ impl Entry {
                 | Event::TurnStarted { .. }
                 | Event::ToolCalled { .. }
                 | Event::ApprovalAsked { .. }
+                | Event::ToolAwaited { .. }
                 | Event::ApprovalSettled { .. }
                 | Event::Usage(_)
                 | Event::TurnEnded { .. }
@@ -122,6 +123,8 @@ pub(crate) struct Reader {
     pub(crate) wake: Wake,
     /// Whether it counts as present: what the server itself reads for a REST caller does not.
     pub(crate) present: bool,
+    /// The tools that it runs.
+    pub(crate) tools: Vec<ToolDeclaration>,
 }
 
 /// What a reader finds behind its position.
@@ -227,6 +230,19 @@ impl Tail {
         self.presence.notified().await;
     }
 
+    /// The tools that attached clients run; of two with one name the first.
+    pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
+        let mut tools: Vec<ToolDeclaration> = Vec::new();
+        for reader in locked(&self.ring).readers.iter().filter_map(Weak::upgrade) {
+            for tool in &reader.tools {
+                if tools.iter().all(|known| known.name != tool.name) {
+                    tools.push(tool.clone());
+                }
+            }
+        }
+        tools
+    }
+
     /// How many clients are present. Forgets those that left.
     pub(crate) fn presence(&self) -> u64 {
         let mut ring = locked(&self.ring);
@@ -330,6 +346,7 @@ impl Ring {
                 | Event::UserMessage { .. }
                 | Event::InputWithdrawn { .. }
                 | Event::TurnStarted { .. }
+                | Event::ToolAwaited { .. }
                 | Event::ApprovalAsked { .. }
                 | Event::ApprovalSettled { .. }
                 | Event::Usage(_)

@@ -1,5 +1,7 @@
 //! Commands: what clients ask, in the one vocabulary that all dialects map to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,6 +45,41 @@ pub enum Style {
     Memgpt,
 }
 
+/// Whether a tool may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// It may.
+    Allow,
+    /// The owner is asked each time.
+    Ask,
+    /// It may not; the model is not told of it.
+    Deny,
+}
+
+/// What an agent may do and spend; what is absent has the server's default.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSettings {
+    /// Models to ask, in order, when `model` cannot be had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// How many tokens its model reads at most, prompt and reply together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_window: Option<u32>,
+    /// How many tokens one reply may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+    /// How many model calls one turn may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u32>,
+    /// How many tokens one turn may cost, read and written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_budget: Option<u64>,
+    /// What it may do with its tools, by the tool's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub permissions: BTreeMap<String, Permission>,
+}
+
 /// What an agent is made of.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
@@ -63,6 +100,9 @@ pub struct AgentSpec {
     /// A `MemGPT` preset's name, kept as given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
+    /// What it may do and spend.
+    #[serde(flatten)]
+    pub settings: AgentSettings,
     /// Keys that we do not know, kept as given.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
@@ -195,8 +235,8 @@ pub enum Command {
     Decide {
         /// The session; absent for whichever attached one has it.
         session: Option<SessionId>,
-        /// The call.
-        call: CallId,
+        /// The call; absent for the one that has waited longest.
+        call: Option<CallId>,
         /// True to let it run.
         approve: bool,
     },

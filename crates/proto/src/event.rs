@@ -85,6 +85,9 @@ pub enum Event {
     ApprovalAsked {
         /// The call that waits.
         call: CallId,
+        /// The tool, so that the record stands by itself.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
         /// When the question lapses into a no.
         expires_at: Timestamp,
     },
@@ -97,6 +100,13 @@ pub enum Event {
         /// Who settled it, when somebody did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+    },
+    /// A call waits for a client of the session to run it; only now may one.
+    ToolAwaited {
+        /// The call that waits.
+        call: CallId,
+        /// When waiting ends, and the call comes back as an error.
+        expires_at: Timestamp,
     },
     /// A call came back.
     ToolReturned {
@@ -174,6 +184,7 @@ impl Event {
             Self::ToolCalled { .. } => "tool_called",
             Self::ApprovalAsked { .. } => "approval_asked",
             Self::ApprovalSettled { .. } => "approval_settled",
+            Self::ToolAwaited { .. } => "tool_awaited",
             Self::ToolReturned { .. } => "tool_returned",
             Self::Message { .. } => "message",
             Self::Usage(_) => "usage",
@@ -201,6 +212,7 @@ impl Event {
             | Self::ToolCalled { .. }
             | Self::ApprovalAsked { .. }
             | Self::ApprovalSettled { .. }
+            | Self::ToolAwaited { .. }
             | Self::ToolReturned { .. }
             | Self::Usage(_)
             | Self::MemoryEdited { .. }
@@ -212,7 +224,7 @@ impl Event {
 }
 
 /// The kinds that this version knows; an [`OtherEvent`] is never one of them.
-pub const KNOWN_KINDS: [&str; 16] = [
+pub const KNOWN_KINDS: [&str; 17] = [
     "session_opened",
     "session_renamed",
     "instructions_changed",
@@ -223,6 +235,7 @@ pub const KNOWN_KINDS: [&str; 16] = [
     "tool_called",
     "approval_asked",
     "approval_settled",
+    "tool_awaited",
     "tool_returned",
     "message",
     "usage",

@@ -24,8 +24,8 @@ mod state;
 pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Policy, Request, SessionListing, Start, Style,
-    ToolDeclaration,
+    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Permission, Policy, Request,
+    SessionListing, Start, Style, ToolDeclaration,
 };
 pub use event::{
     Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome, Partial, Record, Role, StreamKind,
@@ -36,5 +36,5 @@ pub use id::{
     Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind, UserId, UserKind, check_name,
 };
 pub use refusal::{Refusal, RefusalCode, Retry};
-pub use state::{IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};
+pub use state::{Compaction, IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};
 pub use transcript::Transcript;

@@ -30,6 +30,17 @@ pub struct State {
     turn: Option<OpenTurn>,
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     queue: VecDeque<QueuedInput>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compaction: Option<Compaction>,
+}
+
+/// The newest summary of a session's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// Where the `compacted` event stands.
+    pub seq: Seq,
+    /// The last position that the summary covers.
+    pub through: Seq,
 }
 
 /// The running turn.
@@ -41,6 +52,9 @@ pub struct OpenTurn {
     pub input: ItemId,
     /// Where its `turn_started` stands.
     pub started: Seq,
+    /// Where its input's `user_message` stands.
+    #[serde(default)]
+    pub asked: Seq,
     /// Calls that have not returned, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<OpenCall>,
@@ -56,6 +70,25 @@ pub struct OpenCall {
     /// The question that waits, if one does: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Timestamp>,
+    /// Until when a client is awaited to run it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Timestamp>,
+}
+
+impl OpenTurn {
+    /// Whether the turn merely waits for people or clients outside: it then survives a restart.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        !self.calls.is_empty() && self.calls.iter().all(OpenCall::waits)
+    }
+}
+
+impl OpenCall {
+    /// Whether it waits for an approval or for a client's result.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.approval.is_some() || self.awaited.is_some()
+    }
 }
 
 /// An input that waits for its turn.
@@ -114,6 +147,12 @@ impl State {
         &self.queue
     }
 
+    /// The newest summary of the past, once there is one.
+    #[must_use]
+    pub fn compaction(&self) -> Option<Compaction> {
+        self.compaction
+    }
+
     /// Folds the next event in. `turn` is the record's turn.
     ///
     /// A `user_message` without a turn waits in the queue; with one it joins the running turn.
@@ -165,8 +204,9 @@ impl State {
                 let Some(at) = self.queue.iter().position(|queued| queued.input == *input) else {
                     return illegal("its input is not queued");
                 };
-                self.queue.remove(at);
-                self.turn = Some(OpenTurn { id: turn.clone(), input: input.clone(), started: self.head.next(), calls: Vec::new() });
+                let asked = self.queue.remove(at).map_or(Seq::ZERO, |queued| queued.seq);
+                let (id, input, started) = (turn.clone(), input.clone(), self.head.next());
+                self.turn = Some(OpenTurn { id, input, started, asked, calls: Vec::new() });
             }
             Event::Thought { text, .. } | Event::Message { text, .. } => {
                 if text.is_empty() {
@@ -182,12 +222,13 @@ impl State {
                 if open.calls.iter().any(|open| open.call == *call) {
                     return illegal("the call is open already");
                 }
-                open.calls.push(OpenCall { call: call.clone(), name: name.clone(), approval: None });
+                open.calls.push(OpenCall { call: call.clone(), name: name.clone(), approval: None, awaited: None });
             }
-            Event::ApprovalAsked { call, expires_at } => {
+            Event::ApprovalAsked { call, expires_at, .. } => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
-                    Some(open) if open.approval.is_none() => open.approval = Some(*expires_at),
+                    Some(open) if !open.waits() => open.approval = Some(*expires_at),
+                    Some(open) if open.awaited.is_some() => return illegal("a client runs the call already"),
                     Some(_) => return illegal("the approval is asked already"),
                     None => return illegal("the call is not open"),
                 }
@@ -199,6 +240,15 @@ impl State {
                     Some(_) | None => return illegal("no approval is asked for the call"),
                 }
             }
+            Event::ToolAwaited { call, expires_at } => {
+                let open = self.own_turn(turn, event)?;
+                match open.calls.iter_mut().find(|open| open.call == *call) {
+                    Some(open) if !open.waits() => open.awaited = Some(*expires_at),
+                    Some(open) if open.approval.is_some() => return illegal("the call waits for an approval"),
+                    Some(_) => return illegal("the call is awaited already"),
+                    None => return illegal("the call is not open"),
+                }
+            }
             Event::ToolReturned { call, .. } => {
                 let open = self.own_turn(turn, event)?;
                 let Some(at) = open.calls.iter().position(|open| open.call == *call) else {
@@ -207,10 +257,19 @@ impl State {
                 open.calls.remove(at);
             }
             // An owner's edit and a compaction can fall outside any turn.
-            Event::MemoryEdited { .. } | Event::Compacted { .. } => {
+            Event::MemoryEdited { .. } => {
                 if let Some(turn) = turn {
                     self.running(turn, event)?;
                 }
+            }
+            Event::Compacted { through, .. } => {
+                if let Some(turn) = turn {
+                    self.running(turn, event)?;
+                }
+                if *through > self.head {
+                    return illegal("it covers what has not happened");
+                }
+                self.compaction = Some(Compaction { seq: self.head.next(), through: *through });
             }
             Event::TurnEnded { input, .. } => {
                 let open = self.own_turn(turn, event)?;

@@ -135,6 +135,8 @@ pub struct Call {
     pub args: Option<Map<String, Value>>,
     /// The question to its owner, if there was one.
     pub approval: Option<Approval>,
+    /// Until when a client is awaited to run it, where one is.
+    pub awaited: Option<Timestamp>,
     /// What came back.
     pub returned: Option<Returned>,
 }
@@ -266,11 +268,25 @@ impl Transcript {
                 // Streamed arguments carry the call's id as their item.
                 self.close(call.as_str());
                 self.calls.insert(call.clone(), self.entries.len());
-                Body::Call(Call { call: call.clone(), name: name.clone(), args: Some(args.clone()), approval: None, returned: None })
+                Body::Call(Call {
+                    call: call.clone(),
+                    name: name.clone(),
+                    args: Some(args.clone()),
+                    approval: None,
+                    awaited: None,
+                    returned: None,
+                })
             }
-            Event::ApprovalAsked { call, expires_at } => match self.call(call) {
+            Event::ApprovalAsked { call, expires_at, .. } => match self.call(call) {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Asked(*expires_at));
+                    return Change::Entry(at);
+                }
+                None => Body::Fact(event.clone()),
+            },
+            Event::ToolAwaited { call, expires_at } => match self.call(call) {
+                Some((at, open)) => {
+                    open.awaited = Some(*expires_at);
                     return Change::Entry(at);
                 }
                 None => Body::Fact(event.clone()),
@@ -289,7 +305,7 @@ impl Transcript {
                     self.calls.remove(call);
                     return Change::Entry(at);
                 }
-                Body::Call(Call { call: call.clone(), name: name.clone(), args: None, approval: None, returned })
+                Body::Call(Call { call: call.clone(), name: name.clone(), args: None, approval: None, awaited: None, returned })
             }
             Event::TurnEnded { input, outcome, code, reason } => {
                 self.end(turn.as_ref(), input, *outcome);

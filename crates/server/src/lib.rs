@@ -15,14 +15,19 @@
 //! It refuses to know what frames mean: that is decided by the dialects' machines in `thoughtwire-proto`.
 
 mod access;
+mod at_rest;
 mod config;
 mod guard;
 mod listing;
+mod owner_file;
 mod page;
 mod proof;
 mod rest;
 mod server;
 mod socket;
+mod upgrade;
 
+pub use at_rest::AtRest;
 pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, Limits, Setting};
 pub use server::{ServeError, Server};
+pub use thoughtwire_agent::{HUMANS, PERSONAS};

@@ -13,9 +13,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{SinkExt, StreamExt};
-use thoughtwire_hub::{Answering, Hub, Subscription, Wake};
+use thoughtwire_hub::{Answering, Hub, Presence, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag};
-use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId};
+use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId};
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, broadcast, watch};
@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (hub, user) = (self.context.hub.clone(), self.context.entrant.user.clone());
         let answering: Answering = match request.command {
             Command::Attach { session, start, tools } => {
-                let outcome = self.attach(session, start, tools.is_empty()).await;
+                let outcome = self.attach(session, start, tools).await;
                 self.machine.answer(tag, outcome);
                 return;
             }
@@ -298,10 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.answers.push(Box::pin(async move { (tag, tokio::task::coop::unconstrained(answering).await) }));
     }
 
-    async fn attach(&mut self, session: SessionId, start: Start, without_tools: bool) -> Result<Answer, Refusal> {
-        if !without_tools {
-            return Err(Refusal::new(RefusalCode::Unsupported, "tools that a client runs are not supported by this version"));
-        }
+    async fn attach(&mut self, session: SessionId, start: Start, tools: Vec<ToolDeclaration>) -> Result<Answer, Refusal> {
         let peer = match &start {
             Start::Proven(peer) => Some(peer.clone()),
             Start::Head | Start::After(_) | Start::Last(_) => None,
@@ -309,7 +306,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Attaching again starts over from the new place.
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);
-        let (attached, subscription) = self.context.hub.attach(&self.context.entrant.user, &session, start, wake, true).await?;
+        let (attached, subscription) =
+            self.context.hub.attach(&self.context.entrant.user, &session, start, wake, Presence::Client { tools }).await?;
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();

@@ -1,10 +1,10 @@
 //! Agents.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use thoughtwire_proto::{AgentId, AgentProfile, UserId};
+use thoughtwire_proto::{AgentId, AgentProfile, SessionId, UserId};
 
 use crate::log::get_id;
-use crate::{Commit, NewAgent, NewSession, Store, StoreError, log, memory, receipts};
+use crate::{Commit, NewAgent, NewSession, Store, StoreError, archive, log, memory, receipts};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -24,8 +24,10 @@ impl Store {
                 "INSERT INTO agents (id, user, name, spec, main_session, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                 params![new.id.as_str(), new.user.as_str(), new.spec.name, spec, new.main_session.as_str(), new.at.as_millis()],
             )?;
-            memory::write_first_blocks(connection, &new.id, &new.spec)?;
-            let session = NewSession {
+            memory::write_first_blocks(connection, &new.id, &new.spec, &new.blocks)?;
+            let mut sessions = new.sessions.clone();
+            let main = if sessions.is_empty() { None } else { Some(sessions.remove(0)) };
+            let fresh = NewSession {
                 id: new.main_session.clone(),
                 user: new.user.clone(),
                 agent: new.id.clone(),
@@ -33,11 +35,59 @@ impl Store {
                 title: None,
                 instructions: None,
                 history: Vec::new(),
+                records: Vec::new(),
                 at: new.at,
                 receipt: None,
             };
-            log::write_session(connection, &session, true)?;
+            let main = NewSession { id: new.main_session.clone(), ..main.unwrap_or(fresh) };
+            log::write_session(connection, &main, true)?;
+            for session in &sessions {
+                log::write_session(connection, session, false)?;
+            }
             Ok(AgentProfile { id: new.id.clone(), spec: new.spec.clone(), main_session: new.main_session.clone() })
+        })
+    }
+
+    /// Gives an agent other settings, and perhaps another name.
+    pub fn update_agent(&self, profile: AgentProfile) -> Commit<AgentProfile> {
+        self.writer.write(move |connection| {
+            let taken: Option<i64> = connection
+                .query_row(
+                    "SELECT num FROM agents WHERE user = (SELECT user FROM agents WHERE id = ?1) AND name = ?2 AND id != ?1",
+                    [profile.id.as_str(), &profile.spec.name],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            if taken.is_some() {
+                return Err(StoreError::NameTaken { name: profile.spec.name.clone() });
+            }
+            let spec = serde_json::to_string(&profile.spec)?;
+            let changed = connection
+                .execute("UPDATE agents SET name = ?, spec = ? WHERE id = ?", [&profile.spec.name, &spec, profile.id.as_str()])?;
+            if changed == 0 {
+                return Err(StoreError::Missing(format!("agent {}", profile.id)));
+            }
+            Ok(profile)
+        })
+    }
+
+    /// Deletes an agent with its sessions and its memory. Resolves to the sessions that went with it.
+    pub fn delete_agent(&self, id: &AgentId) -> Commit<Vec<SessionId>> {
+        let id = id.clone();
+        self.writer.write(move |connection| {
+            let sessions: Vec<SessionId> = {
+                let mut select = connection.prepare("SELECT id FROM sessions WHERE agent = ?")?;
+                let rows = select.query_map([id.as_str()], |row| get_id(row, 0))?;
+                rows.collect::<Result<_, _>>()?
+            };
+            for session in &sessions {
+                log::erase_session(connection, session.as_str())?;
+            }
+            archive::erase(connection, &id)?;
+            for statement in ["DELETE FROM blocks WHERE agent = ?", "DELETE FROM agents WHERE id = ?"] {
+                connection.execute(statement, [id.as_str()])?;
+            }
+            Ok(sessions)
         })
     }
 

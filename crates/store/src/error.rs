@@ -39,6 +39,9 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// What was to be taken in cannot be.
+    #[error("{0}")]
+    Invalid(String),
     /// There is no such thing.
     #[error("there is no {0}")]
     Missing(String),
@@ -100,6 +103,7 @@ impl From<&StoreError> for Refusal {
             StoreError::NameTaken { .. } => RefusalCode::NameTaken,
             StoreError::Stopped => RefusalCode::Stopping,
             StoreError::Missing(_) => RefusalCode::UnknownSession,
+            StoreError::Invalid(_) => RefusalCode::BadRequest,
             StoreError::Locked { .. }
             | StoreError::Newer { .. }
             | StoreError::ReadOnly
@@ -117,6 +121,7 @@ impl From<&StoreError> for Refusal {
             | StoreError::Full
             | StoreError::ReadOnly
             | StoreError::NameTaken { .. }
+            | StoreError::Invalid(_)
             | StoreError::Missing(_)
             | StoreError::Stopped => error.to_string(),
         };

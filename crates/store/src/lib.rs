@@ -14,6 +14,8 @@
 //!         spec: AgentSpec { name: "ada".into(), ..AgentSpec::default() },
 //!         main_session: "s-1".parse()?,
 //!         epoch: "e-1".parse()?,
+//!         blocks: vec![],
+//!         sessions: vec![],
 //!         at: now,
 //!         receipt: None,
 //!     })
@@ -27,6 +29,7 @@
 //! block; writes are queued and answered by a [`Commit`].
 
 mod agents;
+mod archive;
 mod error;
 mod log;
 mod memory;
@@ -43,7 +46,7 @@ mod writer;
 pub use error::StoreError;
 pub use store::Store;
 pub use types::{
-    Append, Block, BlockEdit, NewAgent, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt, SessionFilter, SessionNum,
-    StoredSession,
+    Added, Append, Block, BlockEdit, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,
+    SessionFilter, SessionNum, StoredSession,
 };
 pub use writer::Commit;

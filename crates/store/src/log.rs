@@ -1,8 +1,9 @@
 //! Sessions and their logs.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use thoughtwire_proto::{Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
+use thoughtwire_proto::{CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
 
+use crate::recovery::{Closing, close_turn};
 use crate::{Append, Commit, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts};
 
 impl Store {
@@ -30,23 +31,19 @@ impl Store {
     pub fn delete_session(&self, id: &SessionId, receipt: Option<Receipt>) -> Commit<()> {
         let id = id.clone();
         self.writer.write(move |connection| {
-            let num: Option<i64> =
-                connection.query_row("SELECT num FROM sessions WHERE id = ?", [id.as_str()], |row| row.get(0)).optional()?;
-            let num = num.ok_or_else(|| StoreError::Missing(format!("session {id}")))?;
-            for statement in [
-                "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?)",
-                "DELETE FROM said WHERE session = ?",
-                "DELETE FROM events WHERE session = ?",
-                "DELETE FROM open_items WHERE session = ?",
-                "DELETE FROM receipts WHERE session = ?",
-                "DELETE FROM sessions WHERE num = ?",
-            ] {
-                connection.execute(statement, [num])?;
-            }
-            for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
-                connection.execute(statement, [id.as_str()])?;
-            }
+            erase_session(connection, id.as_str())?;
             receipts::write(connection, receipt.as_ref())
+        })
+    }
+
+    /// The whole output of a call, where its event has only a part.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tool_output(&self, session: SessionNum, call: &CallId) -> Result<Option<String>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT text FROM outputs WHERE session = ? AND call = ?")?;
+            Ok(select.query_row(params![session.0, call.as_str()], |row| row.get(0)).optional()?)
         })
     }
 
@@ -146,6 +143,27 @@ impl Store {
     }
 }
 
+/// Deletes a session and all that is of it.
+pub(crate) fn erase_session(connection: &Connection, id: &str) -> Result<(), StoreError> {
+    let num: Option<i64> = connection.query_row("SELECT num FROM sessions WHERE id = ?", [id], |row| row.get(0)).optional()?;
+    let num = num.ok_or_else(|| StoreError::Missing(format!("session {id}")))?;
+    for statement in [
+        "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?)",
+        "DELETE FROM said WHERE session = ?",
+        "DELETE FROM events WHERE session = ?",
+        "DELETE FROM open_items WHERE session = ?",
+        "DELETE FROM outputs WHERE session = ?",
+        "DELETE FROM receipts WHERE session = ?",
+        "DELETE FROM sessions WHERE num = ?",
+    ] {
+        connection.execute(statement, [num])?;
+    }
+    for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
+        connection.execute(statement, [id])?;
+    }
+    Ok(())
+}
+
 pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(), StoreError> {
     // The receipt first: a repetition that slipped through must change nothing.
     receipts::write(connection, append.receipt.as_ref())?;
@@ -185,6 +203,13 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
             .prepare_cached("DELETE FROM open_items WHERE session = ? AND item = ?")?
             .execute(params![append.session.0, item.as_str()])?;
     }
+    if let Some((call, text)) = &append.output {
+        connection.prepare_cached("INSERT OR REPLACE INTO outputs (session, call, text) VALUES (?, ?, ?)")?.execute(params![
+            append.session.0,
+            call.as_str(),
+            text
+        ])?;
+    }
     match &append.block {
         Some(edit) => memory::write_block(connection, edit),
         None => Ok(()),
@@ -198,8 +223,17 @@ pub(crate) fn write_session(connection: &Connection, new: &NewSession, is_main: 
     events.extend(new.title.clone().map(|title| Event::SessionRenamed { title }));
     let mut state = State::default();
     let mut records = Vec::new();
-    for event in events {
-        state.apply(None, &event).map_err(|illegal| StoreError::Corrupt(illegal.to_string()))?;
+    let carried = new.records.iter().cloned().map(|record| (record.at, record.turn, record.event));
+    for (at, turn, event) in events.into_iter().map(|event| (new.at, None, event)).chain(carried) {
+        state.apply(turn.as_ref(), &event).map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
+        records.push(Record { seq: state.head(), at, turn, event });
+    }
+    // Another log may have been taken in the middle of a turn; nothing of it is to run here.
+    let (closing, mut state) = close_turn(&state, Vec::new(), Closing::All, new.at)?;
+    records.extend(closing);
+    for queued in state.queue().clone() {
+        let event = Event::InputWithdrawn { input: queued.input };
+        state.apply(None, &event).map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
         records.push(Record { seq: state.head(), at: new.at, turn: None, event });
     }
     connection.execute(
@@ -208,8 +242,16 @@ pub(crate) fn write_session(connection: &Connection, new: &NewSession, is_main: 
         params![new.id.as_str(), new.user.as_str(), new.agent.as_str(), new.epoch.as_str(), new.at.as_millis(), new.at.as_millis()],
     )?;
     let num = SessionNum(connection.last_insert_rowid());
-    let append =
-        Append { session: num, after: Seq::ZERO, records, state: state.clone(), receipt: None, block: None, closed_items: Vec::new() };
+    let append = Append {
+        session: num,
+        after: Seq::ZERO,
+        records,
+        state: state.clone(),
+        receipt: None,
+        block: None,
+        output: None,
+        closed_items: Vec::new(),
+    };
     write_append(connection, &append)?;
     Ok(StoredSession {
         num,

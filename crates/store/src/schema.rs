@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
     spec TEXT NOT NULL, main_session TEXT NOT NULL, created_at INTEGER NOT NULL, UNIQUE (user, name)
@@ -63,7 +64,20 @@ CREATE TABLE proven (
     PRIMARY KEY (peer, session, connection)
 ) WITHOUT ROWID;
 CREATE INDEX proven_open ON proven (closed_at);
-"];
+",
+    "
+-- What was imported is known again by its digest; a vector is of one model, named beside it.
+ALTER TABLE notes ADD COLUMN source TEXT;
+ALTER TABLE notes ADD COLUMN digest TEXT;
+CREATE UNIQUE INDEX notes_by_digest ON notes (agent, digest) WHERE digest IS NOT NULL;
+CREATE TABLE note_vectors (note INTEGER PRIMARY KEY, agent TEXT NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL);
+CREATE INDEX note_vectors_by_model ON note_vectors (agent, model);
+-- What a tool returned, where only a part of it went into its event.
+CREATE TABLE outputs (
+    session INTEGER NOT NULL, call TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (session, call)
+) WITHOUT ROWID;
+",
+];
 
 /// Brings a file to the newest schema.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

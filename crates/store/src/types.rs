@@ -1,8 +1,8 @@
 //! What goes into the store and comes out of it.
 
 use thoughtwire_proto::{
-    AgentId, AgentSpec, CommandId, Epoch, HistoryEntry, ItemId, PeerRef, Record, Seq, SessionId, State, StreamKind, Timestamp, TurnId,
-    UserId,
+    AgentId, AgentSpec, CallId, CommandId, Epoch, HistoryEntry, ItemId, PeerRef, Record, Seq, SessionId, State, StreamKind, Timestamp,
+    TurnId, UserId,
 };
 
 /// A session's small number in the file.
@@ -24,6 +24,8 @@ pub struct Append {
     pub receipt: Option<Receipt>,
     /// A memory block that changes with them.
     pub block: Option<BlockEdit>,
+    /// The whole of a call's output, where its event has a part.
+    pub output: Option<(CallId, String)>,
     /// Items whose checkpoints go.
     pub closed_items: Vec<ItemId>,
 }
@@ -56,15 +58,15 @@ pub struct OpenItem {
     pub text: String,
 }
 
-/// A block's new text.
+/// What becomes of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockEdit {
     /// The agent.
     pub agent: AgentId,
     /// The block's label.
     pub label: String,
-    /// Its text from now on.
-    pub text: String,
+    /// The block from now on; none takes it away.
+    pub to: Option<Block>,
 }
 
 /// A core memory block.
@@ -78,6 +80,11 @@ pub struct Block {
     pub limit: usize,
     /// What it is for, as the model is told.
     pub description: String,
+}
+
+impl Block {
+    /// Characters of a block that names no limit, as in MemGPT's defaults.
+    pub const LIMIT: usize = 2000;
 }
 
 /// A session as stored.
@@ -120,6 +127,8 @@ pub struct NewSession {
     pub instructions: Option<String>,
     /// Words from before it.
     pub history: Vec<HistoryEntry>,
+    /// The records of another log to go on from, behind `session_opened`.
+    pub records: Vec<Record>,
     /// When.
     pub at: Timestamp,
     /// The receipt of the command that asked for it.
@@ -139,6 +148,10 @@ pub struct NewAgent {
     pub main_session: SessionId,
     /// The main session's log's lifetime.
     pub epoch: Epoch,
+    /// Its blocks, where they are more than `persona` and `human` of the spec.
+    pub blocks: Vec<Block>,
+    /// Sessions that it is made with; the first is its main one, whatever its id says.
+    pub sessions: Vec<NewSession>,
     /// When.
     pub at: Timestamp,
     /// The receipt of the command that asked for it.
@@ -174,6 +187,30 @@ pub struct Note {
     pub at: Timestamp,
     /// Its text.
     pub text: String,
+    /// Where it was imported from, such as a file's name.
+    pub source: Option<String>,
+}
+
+/// A note to add.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewNote {
+    /// Its text.
+    pub text: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Where it is from, if it is imported: the same text is then taken only once.
+    pub source: Option<String>,
+    /// The vector of its meaning, with the model's name.
+    pub vector: Option<(String, Vec<f32>)>,
+}
+
+/// What became of notes that were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// New ones.
+    pub added: usize,
+    /// Those that were there already.
+    pub duplicates: usize,
 }
 
 /// Something said, found again.

@@ -2,7 +2,7 @@
 
 mod load;
 mod offline;
-mod openai;
+pub(crate) mod remote;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use thoughtwire_proto::Usage;
 use crate::Prompt;
 use load::Load;
 use offline::Offline;
-use openai::{OpenAi, Wire};
+use remote::{Provider, Remote, Wire};
 
 /// Decides what comes next in a conversation.
 pub trait Model: Send + Sync + 'static {
@@ -61,6 +61,8 @@ pub struct Done {
     pub usage: Usage,
     /// A last message that was not streamed: it can go out together with the end of the turn.
     pub last: Option<String>,
+    /// What the provider wants to see again together with the reply's calls, while the turn runs.
+    pub carried: Option<serde_json::Value>,
 }
 
 /// Why a model did not answer. Each has a sentence for people; keys are never in it.
@@ -86,6 +88,15 @@ pub enum ModelError {
         /// For how long the provider asks to wait.
         retry_after: Option<Duration>,
     },
+    /// The provider said nothing in time.
+    #[error("{0}")]
+    Late(String),
+    /// The prompt does not fit the model's context window.
+    #[error("{0}")]
+    TooLong(String),
+    /// The provider has a defect or an outage of its own.
+    #[error("{0}")]
+    Broken(String),
     /// The reply broke off.
     #[error("{0}")]
     Cut(String),
@@ -104,42 +115,91 @@ impl ModelError {
             Self::RefusedKey(_) => "model_refused_key",
             Self::Unreachable(_) => "model_unreachable",
             Self::Busy { .. } => "model_busy",
+            Self::Late(_) => "model_late",
+            Self::TooLong(_) => "model_window",
             Self::Cut(_) => "model_cut",
-            Self::Failed(_) => "model_failed",
+            Self::Broken(_) | Self::Failed(_) => "model_failed",
         }
     }
 
     /// How long to wait before the same request may succeed; none when it will not.
+    ///
+    /// Exponential back-off with full jitter, so that many agents that were turned away together do
+    /// not come back together; what a provider asks for is kept exactly.
     pub(crate) fn retry_in(&self, attempt: u32) -> Option<Duration> {
-        let backoff = Duration::from_millis(500) * 2_u32.saturating_pow(attempt.min(4));
+        let ceiling = Duration::from_secs(1) * 2_u32.saturating_pow(attempt.min(4));
+        let backoff = ceiling.mul_f64(0.1 + 0.9 * fastrand::f64());
         match self {
             Self::Busy { retry_after, .. } => {
                 let wait = retry_after.unwrap_or(backoff);
                 // Longer than people wait for an answer: better to say so at once.
                 (wait <= Duration::from_secs(30)).then_some(wait)
             }
-            Self::Unreachable(_) => Some(backoff),
-            Self::Unknown(_) | Self::Unset(_) | Self::RefusedKey(_) | Self::Cut(_) | Self::Failed(_) => None,
+            Self::Unreachable(_) | Self::Late(_) | Self::Broken(_) => Some(backoff),
+            Self::Unknown(_) | Self::Unset(_) | Self::RefusedKey(_) | Self::TooLong(_) | Self::Cut(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// Whether another model may do better with the same prompt.
+    pub(crate) const fn is_elsewhere_better(&self) -> bool {
+        match self {
+            Self::Unknown(_)
+            | Self::Unset(_)
+            | Self::RefusedKey(_)
+            | Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::Late(_)
+            | Self::Broken(_)
+            | Self::Cut(_)
+            | Self::Failed(_) => true,
+            Self::TooLong(_) => false,
         }
     }
 }
 
-/// Where real models are and how to be let in, as read by whoever owns the configuration.
-#[derive(Default, Clone, PartialEq, Eq)]
-pub struct Providers {
-    /// `OPENAI_API_KEY`.
-    pub openai_api_key: Option<String>,
-    /// `OPENAI_BASE_URL`: any OpenAI-compatible endpoint, up to and including its `/v1`.
-    pub openai_base_url: Option<String>,
+/// How long a model is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Until the first piece of a reply: large models take their time to read.
+    pub first: Duration,
+    /// Between two pieces.
+    pub silence: Duration,
 }
 
-impl std::fmt::Debug for Providers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Providers")
-            .field("openai_api_key", &self.openai_api_key.as_ref().map(|_| "***"))
-            .field("openai_base_url", &self.openai_base_url)
-            .finish()
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), first: Duration::from_secs(120), silence: Duration::from_secs(60) }
     }
+}
+
+/// One provider, as read by whoever owns the configuration.
+#[derive(Default, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What lets one in.
+    pub api_key: Option<String>,
+    /// Where it is, if not at its usual place.
+    pub base_url: Option<String>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("api_key", &self.api_key.as_ref().map(|_| "***")).field("base_url", &self.base_url).finish()
+    }
+}
+
+/// Where real models are and how to be let in.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Providers {
+    /// `OpenAI`, and any endpoint that is compatible with it: the address is taken up to and including its `/v1`.
+    pub openai: Endpoint,
+    /// Anthropic.
+    pub anthropic: Endpoint,
+    /// Google's Gemini.
+    pub gemini: Endpoint,
+    /// Ollama; it needs no key.
+    pub ollama: Endpoint,
 }
 
 /// Says whether a model can be asked at all: its name is known, its parameters are right, and what
@@ -162,7 +222,7 @@ pub fn check_model(name: &str, providers: &Providers) -> Result<(), ModelError> 
 enum Name {
     Offline,
     Load(Load),
-    OpenAi { model: String, wire: Wire },
+    Remote { model: String, wire: Wire },
 }
 
 impl Name {
@@ -173,11 +233,12 @@ impl Name {
         if let Some(parameters) = name.strip_prefix("load:").or_else(|| (name == "load").then_some("")) {
             return Load::parse(parameters).map(Self::Load);
         }
-        match name.strip_prefix("openai/") {
-            Some("") => Err(ModelError::Unknown("the model `openai/` lacks its name, as in `openai/gpt-5-mini`".to_owned())),
-            Some(model) => Ok(Self::OpenAi { model: model.to_owned(), wire: Wire::new(providers)? }),
+        match Provider::of(name) {
+            Some((_, "")) => Err(ModelError::Unknown(format!("the model `{name}` lacks its name, as in `openai/gpt-5-mini`"))),
+            Some((provider, model)) => Ok(Self::Remote { model: model.to_owned(), wire: Wire::new(provider, providers)? }),
             None => Err(ModelError::Unknown(format!(
-                "there is no model `{}`; known are `offline`, `openai/NAME` and `load:items=N,bytes=B,rate=R,deltas=yes|no`",
+                "there is no model `{}`; known are `offline`, `openai/NAME`, `openai-responses/NAME`, `anthropic/NAME`, `gemini/NAME`, \
+                 `ollama/NAME` and `load:items=N,bytes=B,rate=R,deltas=yes|no`",
                 name.escape_debug()
             ))),
         }
@@ -187,21 +248,26 @@ impl Name {
 /// The models of one process. They share one HTTP client, made when first needed.
 pub(crate) struct Models {
     providers: Providers,
+    timeouts: Timeouts,
     client: OnceLock<Result<genai::Client, ModelError>>,
 }
 
 impl Models {
-    pub(crate) fn new(providers: Providers) -> Self {
-        Self { providers, client: OnceLock::new() }
+    pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
+        Self { providers, timeouts, client: OnceLock::new() }
+    }
+
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
         Ok(match Name::parse(name, &self.providers)? {
             Name::Offline => Arc::new(Offline),
             Name::Load(load) => Arc::new(load),
-            Name::OpenAi { model, wire } => {
-                let client = self.client.get_or_init(openai::client).clone()?;
-                Arc::new(OpenAi::new(client, wire, model))
+            Name::Remote { model, wire } => {
+                let client = self.client.get_or_init(|| remote::client(self.timeouts.connect)).clone()?;
+                Arc::new(Remote::new(client, wire, model, self.timeouts))
             }
         })
     }

@@ -2,20 +2,33 @@
 
 mod arguments;
 mod calculator;
+mod fetch;
+pub(crate) mod output;
+mod permissions;
 mod recall;
+pub(crate) mod schema;
 pub(crate) mod time;
 mod tool;
+mod toolset;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Silenced, Turn};
-use thoughtwire_proto::{AgentId, Seq, Style, Timestamp};
+use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
 use thoughtwire_store::{Block, Store};
 
-use crate::memory::{Change, CoreMemory};
+use crate::archive::Archive;
+use crate::mcp::{McpOutput, McpServers};
+use crate::memory::{self, Change};
 use arguments::Arguments;
+use fetch::Reach;
 pub use tool::{Tool, ToolSpec};
+pub(crate) use toolset::{Runs, Toolset, listing};
+
+/// The argument with which a model in MemGPT's style asks to go on after a call.
+pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
 /// The longest that `pause_heartbeats` takes, as in MemGPT.
 const LONGEST_PAUSE_MINUTES: u64 = 360;
@@ -23,18 +36,35 @@ const LONGEST_PAUSE_MINUTES: u64 = 360;
 /// What tools work with, for all agents.
 pub(crate) struct Toolbox {
     pub(crate) store: Arc<Store>,
-    pub(crate) memory: CoreMemory,
+    pub(crate) archive: Archive,
+    pub(crate) mcp: McpServers,
+    /// The server's own permissions, where an agent has none.
+    pub(crate) permissions: BTreeMap<String, Permission>,
     pub(crate) clock: fn() -> Timestamp,
 }
 
 /// The turn that a tool is used in.
 pub(crate) struct Desk<'a> {
     pub(crate) turn: &'a Turn,
-    pub(crate) style: Style,
     /// Where the turn's own input stands in the log, and when it came.
     pub(crate) asked: Option<(Seq, Timestamp)>,
     /// What a `send_message` call has streamed of its message.
     pub(crate) spoken: Option<ItemWriter>,
+}
+
+/// What a tool came back with.
+pub(crate) struct ToolOutput {
+    pub(crate) text: String,
+    /// In richer form, where the tool has one.
+    pub(crate) content: Option<Value>,
+    /// Whether the text says what went wrong.
+    pub(crate) is_error: bool,
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Self { text, content: None, is_error: false }
+    }
 }
 
 /// Why a tool did not work.
@@ -71,23 +101,24 @@ impl Toolbox {
         known.await.map_err(|_| "the agent's memory cannot be read".to_owned())
     }
 
-    /// Checks a call's arguments and runs it.
-    pub(crate) async fn run(&self, name: &str, args: &Map<String, Value>, desk: Desk<'_>) -> Result<String, ToolFault> {
-        let Some(tool) = Tool::named(name) else {
-            let known: Vec<&str> = Tool::of(desk.style).map(Tool::name).collect();
-            return Err(ToolFault::Complaint(format!("There is no tool `{}`. There are: {}.", name.escape_debug(), known.join(", "))));
-        };
+    /// The tools of a turn.
+    pub(crate) fn toolset(&self, style: Style, clients: Vec<ToolDeclaration>, agents: &BTreeMap<String, Permission>) -> Toolset {
+        Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
+    }
+
+    /// Checks a built-in tool's arguments and runs it.
+    pub(crate) async fn run(&self, tool: Tool, args: &Map<String, Value>, desk: Desk<'_>) -> Result<String, ToolFault> {
         let args = Arguments::check(tool, args).map_err(ToolFault::Complaint)?;
         let agent = desk.turn.agent.id.clone();
         match tool {
             Tool::SendMessage => self.send_message(args.text("message"), desk).await,
             Tool::CoreMemoryAppend => {
                 let change = Change::Append(args.text("content").to_owned());
-                self.memory.edit(agent, args.text("name").to_owned(), change, desk.turn.interface.clone()).await
+                memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
             Tool::CoreMemoryReplace => {
                 let change = Change::Replace(args.text("old_content").to_owned(), args.text("new_content").to_owned());
-                self.memory.edit(agent, args.text("name").to_owned(), change, desk.turn.interface.clone()).await
+                memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
             Tool::ConversationSearch => self.conversation_search(args.text("query"), args.whole("page"), &desk).await,
             Tool::ConversationSearchDate => {
@@ -98,6 +129,20 @@ impl Toolbox {
             Tool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
             Tool::Calculator => calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint),
             Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone")).map_err(ToolFault::Complaint),
+            Tool::FetchUrl => fetch::fetch(args.text("url"), Reach::Public).await.map_err(ToolFault::Complaint),
+        }
+    }
+
+    /// Calls a tool of an MCP server.
+    pub(crate) async fn call_mcp(&self, name: &str, args: &Map<String, Value>, style: Style) -> Result<ToolOutput, ToolFault> {
+        let mut args = args.clone();
+        if style == Style::Memgpt {
+            // Ours, not the server's.
+            args.shift_remove(HEARTBEAT);
+        }
+        match self.mcp.call(name, args).await {
+            Ok(McpOutput { text, content, is_error }) => Ok(ToolOutput { text, content, is_error }),
+            Err(error) => Err(ToolFault::Complaint(error.to_string())),
         }
     }
 

@@ -3,6 +3,8 @@
 use thoughtwire_proto::{AgentId, Timestamp};
 use thoughtwire_store::{Page, Recalled};
 
+use crate::archive::Archive;
+
 use super::{Desk, ToolFault, Toolbox, time};
 
 /// Results to a page, as in MemGPT.
@@ -51,14 +53,15 @@ impl Toolbox {
         if content.trim().is_empty() {
             return Err(ToolFault::Complaint("`content` is empty; there is nothing to note.".to_owned()));
         }
-        let saved = self.store.archival_insert(&agent, content, (self.clock)()).await;
+        let saved = self.archive.add(&agent, vec![Archive::note(content, (self.clock)(), None)]).await;
         saved.map_err(|error| ToolFault::Complaint(format!("The note was not saved: {error}.")))?;
         Ok("The note is in archival memory.".to_owned())
     }
 
     pub(super) async fn archival_memory_search(&self, agent: AgentId, query: &str, page: Option<u64>) -> Result<String, ToolFault> {
         let (query, span) = (checked(query)?, Span::of(page, 0)?);
-        let found = self.read(move |store| store.archival_search(&agent, &query, span.start, PAGE)).await?;
+        let found = self.archive.search(&agent, &query, span.start, PAGE).await;
+        let found = found.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))?;
         let lines = found.items.iter().map(|note| format!("- [{}] {}", time::short(note.at), one_line(&note.text)));
         Ok(listed(&lines.collect::<Vec<_>>(), span, found.total))
     }

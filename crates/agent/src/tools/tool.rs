@@ -1,7 +1,9 @@
 //! The built-in tools by name, and how they are described to a model.
 
 use serde_json::{Value, json};
-use thoughtwire_proto::Style;
+use thoughtwire_proto::{Permission, Style};
+
+use super::HEARTBEAT;
 
 /// A built-in tool. The first eight have the names and parameters that MemGPT gave them
 /// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
@@ -27,6 +29,8 @@ pub enum Tool {
     Calculator,
     /// Tells the time.
     CurrentTime,
+    /// Reads a page of the web.
+    FetchUrl,
 }
 
 /// A tool as a model is told of it.
@@ -73,7 +77,7 @@ const PAGE: Param =
     Param { name: "page", kind: Kind::Whole, need: Need::Optional, about: "Which page of the results, from 0; the first if left out." };
 
 impl Tool {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::SendMessage,
         Self::CoreMemoryAppend,
         Self::CoreMemoryReplace,
@@ -84,6 +88,7 @@ impl Tool {
         Self::PauseHeartbeats,
         Self::Calculator,
         Self::CurrentTime,
+        Self::FetchUrl,
     ];
 
     /// The tools of a style: who speaks plainly needs no tool to speak.
@@ -114,10 +119,11 @@ impl Tool {
             Self::PauseHeartbeats => "pause_heartbeats",
             Self::Calculator => "calculator",
             Self::CurrentTime => "current_time",
+            Self::FetchUrl => "fetch_url",
         }
     }
 
-    const fn description(self) -> &'static str {
+    pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::SendMessage => "Say something to the person. Nothing else that you write is heard.",
             Self::CoreMemoryAppend => "Add a line to a block of your core memory.",
@@ -129,6 +135,7 @@ impl Tool {
             Self::PauseHeartbeats => "Have no heartbeats by the clock for a while. People's messages still reach you.",
             Self::Calculator => "Work out an arithmetic expression, such as `(12 / 5 + 1) ^ 2`.",
             Self::CurrentTime => "Tell the date and time of now.",
+            Self::FetchUrl => "Read a page of the web as text.",
         }
     }
 
@@ -155,6 +162,7 @@ impl Tool {
             Self::PauseHeartbeats => {
                 const { &[Param { name: "minutes", kind: Kind::Whole, need: Need::Required, about: "For how long, up to 360." }] }
             }
+            Self::FetchUrl => const { &[text("url", "The page's address, with http:// or https://.")] },
             Self::Calculator => const { &[text("expression", "Numbers with + - * / % ^, brackets, and functions such as sqrt.")] },
             Self::CurrentTime => {
                 const {
@@ -166,6 +174,37 @@ impl Tool {
                     }]
                 }
             }
+        }
+    }
+
+    /// Whether it may be used where nobody said otherwise. What reaches out of the machine may not.
+    pub(crate) const fn permission(self) -> Permission {
+        match self {
+            Self::FetchUrl => Permission::Deny,
+            Self::SendMessage
+            | Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::ConversationSearch
+            | Self::ConversationSearchDate
+            | Self::ArchivalMemoryInsert
+            | Self::ArchivalMemorySearch
+            | Self::PauseHeartbeats
+            | Self::Calculator
+            | Self::CurrentTime => Permission::Allow,
+        }
+    }
+
+    /// Whether it speaks or changes the agent's memory: such calls of one step keep their order.
+    pub(crate) const fn keeps_order(self) -> bool {
+        match self {
+            Self::SendMessage | Self::CoreMemoryAppend | Self::CoreMemoryReplace | Self::ArchivalMemoryInsert => true,
+            Self::ConversationSearch
+            | Self::ConversationSearchDate
+            | Self::ArchivalMemorySearch
+            | Self::PauseHeartbeats
+            | Self::Calculator
+            | Self::CurrentTime
+            | Self::FetchUrl => false,
         }
     }
 
@@ -191,12 +230,23 @@ impl ToolSpec {
                 required.push(param.name);
             }
         }
-        if style == Style::Memgpt && tool.takes_heartbeat() {
-            let about = "True to see the result and go on; false to end your turn with this call.";
-            properties.insert("request_heartbeat".to_owned(), json!({"type": "boolean", "description": about}));
-            required.push("request_heartbeat");
-        }
         let schema = json!({"type": "object", "properties": properties, "required": required});
-        Self { name: tool.name().to_owned(), description: tool.description().to_owned(), schema }
+        let mut spec = Self { name: tool.name().to_owned(), description: tool.description().to_owned(), schema };
+        if style == Style::Memgpt && tool.takes_heartbeat() {
+            spec.add_heartbeat();
+        }
+        spec
+    }
+
+    /// Adds the argument with which a model in MemGPT's style asks to go on after the call.
+    pub(crate) fn add_heartbeat(&mut self) {
+        let about = "True to see the result and go on; false to end your turn with this call.";
+        let Value::Object(schema) = &mut self.schema else { return };
+        if let Value::Object(properties) = schema.entry("properties").or_insert_with(|| json!({})) {
+            properties.insert(HEARTBEAT.to_owned(), json!({"type": "boolean", "description": about}));
+        }
+        if let Value::Array(required) = schema.entry("required").or_insert_with(|| json!([])) {
+            required.push(Value::String(HEARTBEAT.to_owned()));
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::Value;
-use thoughtwire_agent::{AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers};
-use thoughtwire_hub::{Hub, HubOptions, now};
+use thoughtwire_agent::{AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose};
+use thoughtwire_hub::{Hub, HubOptions, Presence, now};
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId, Start, StreamKind, Style, ToolStatus, Usage,
-    UserId,
+    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId, Start, StreamKind, Style, ToolDeclaration,
+    ToolStatus, Usage, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -53,9 +53,14 @@ impl Home {
 
     pub(crate) fn scripted(script: &Arc<Script>, options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path(), now()).unwrap());
+        let home = Self::scripted_in(dir.path(), script, options);
+        Self { _dir: Some(dir), ..home }
+    }
+
+    pub(crate) fn scripted_in(dir: &Path, script: &Arc<Script>, options: AgentOptions) -> Self {
+        let store = Arc::new(Store::open(dir, now()).unwrap());
         let agent = MemoryAgent::with_model(Arc::clone(&store), options, Arc::clone(script) as Arc<dyn Model>);
-        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: Some(dir) }
+        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: None }
     }
 
     /// Stops the hub and lets go of the store, as a planned stop does.
@@ -95,8 +100,20 @@ impl Home {
 
     /// Does something while listening, until a turn has ended, or earlier.
     pub(crate) async fn listen(&self, session: &SessionId, until: impl Fn(&Emission) -> bool, act: impl Future<Output = ()>) -> Told {
+        self.listen_with(session, Vec::new(), until, act).await
+    }
+
+    /// [`Home::listen`] as a client that runs tools.
+    pub(crate) async fn listen_with(
+        &self,
+        session: &SessionId,
+        tools: Vec<ToolDeclaration>,
+        until: impl Fn(&Emission) -> bool,
+        act: impl Future<Output = ()>,
+    ) -> Told {
         let wake = Arc::new(Notify::new());
-        let (_, mut subscription) = self.hub.attach(&self.user, session, Start::Head, Arc::clone(&wake), true).await.unwrap();
+        let presence = Presence::Client { tools };
+        let (_, mut subscription) = self.hub.attach(&self.user, session, Start::Head, Arc::clone(&wake), presence).await.unwrap();
         // Only who has caught up is sure to see every delta.
         while subscription.has_news() {
             subscription.next().await.unwrap();
@@ -205,16 +222,33 @@ impl Told {
 pub(crate) struct Script {
     replies: Mutex<VecDeque<Vec<Result<Piece, ModelError>>>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
+    /// What it replies when it is to sum up.
+    summary: Option<Box<dyn Fn() -> Vec<Result<Piece, ModelError>> + Send + Sync>>,
 }
 
 impl Script {
     pub(crate) fn new(replies: impl IntoIterator<Item = Vec<Piece>>) -> Arc<Self> {
         let replies = replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
-        Arc::new(Self { replies: Mutex::new(replies), prompts: Mutex::default() })
+        Arc::new(Self { replies: Mutex::new(replies), ..Self::default() })
+    }
+
+    pub(crate) fn summing(replies: impl IntoIterator<Item = Vec<Piece>>, summary: &'static str) -> Arc<Self> {
+        let script = Self::of_results(replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()));
+        script.with_summaries(move || text(summary).into_iter().map(Ok).collect())
+    }
+
+    /// The same, with what it replies when it is to sum up.
+    pub(crate) fn with_summaries(
+        self: Arc<Self>,
+        summary: impl Fn() -> Vec<Result<Piece, ModelError>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let mut script = Arc::into_inner(self).expect("it is not shared yet");
+        script.summary = Some(Box::new(summary));
+        Arc::new(script)
     }
 
     pub(crate) fn of_results(replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>) -> Arc<Self> {
-        Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), prompts: Mutex::default() })
+        Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), ..Self::default() })
     }
 
     pub(crate) fn prompts(&self) -> Vec<Arc<Prompt>> {
@@ -224,13 +258,17 @@ impl Script {
 
 impl Model for Script {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+        let purpose = prompt.purpose;
         self.prompts.lock().unwrap().push(prompt);
+        if let (Purpose::Summary, Some(summary)) = (purpose, &self.summary) {
+            return stream::iter(summary()).boxed();
+        }
         stream::iter(self.replies.lock().unwrap().pop_front().unwrap_or_default()).boxed()
     }
 }
 
 pub(crate) fn done() -> Piece {
-    Piece::Done(Done { usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None }, last: None })
+    Piece::Done(Done { usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None }, ..Done::default() })
 }
 
 pub(crate) fn text(words: &str) -> Vec<Piece> {

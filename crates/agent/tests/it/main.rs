@@ -7,8 +7,11 @@
     reason = "a test that cannot go on fails; clippy's exemption for tests does not reach their helpers"
 )]
 
+mod approvals;
+mod compaction;
 mod home;
 mod load;
+mod mcp;
 mod memory;
 mod models;
 mod offline;

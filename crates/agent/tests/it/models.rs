@@ -1,6 +1,6 @@
 //! Models by name: what is known, what is missing, what is wrong.
 
-use thoughtwire_agent::{Providers, check_model};
+use thoughtwire_agent::{Endpoint, Providers, check_model};
 use thoughtwire_proto::{AgentSpec, Style};
 
 use crate::home::{Home, options};
@@ -9,8 +9,8 @@ use crate::home::{Home, options};
 fn names_are_checked_without_a_network() {
     let none = Providers::default();
     let with = |key: Option<&str>, url: Option<&str>| Providers {
-        openai_api_key: key.map(str::to_owned),
-        openai_base_url: url.map(str::to_owned),
+        openai: Endpoint { api_key: key.map(str::to_owned), base_url: url.map(str::to_owned) },
+        ..Providers::default()
     };
     for (name, providers) in [
         ("offline", &none),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use thoughtwire_agent::{AgentOptions, Providers};
+use thoughtwire_agent::{AgentOptions, Endpoint, Providers};
 use thoughtwire_proto::{Event, StreamKind, Style, ToolStatus};
 use tokio::process::{Child, Command};
 
@@ -41,7 +41,10 @@ impl Mock {
     }
 
     fn home(&self) -> Home {
-        let providers = Providers { openai_api_key: Some("sk-secret".to_owned()), openai_base_url: Some(self.url.clone()) };
+        let providers = Providers {
+            openai: Endpoint { api_key: Some("sk-secret".to_owned()), base_url: Some(self.url.clone()) },
+            ..Providers::default()
+        };
         Home::new(AgentOptions::new("openai/gpt-5-mini", providers))
     }
 }
@@ -151,7 +154,10 @@ async fn errors_say_what_to_do_and_never_the_key() {
 #[tokio::test]
 async fn nobody_at_the_address() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let providers = Providers { openai_api_key: None, openai_base_url: Some(format!("http://user:pass@127.0.0.1:{port}/v1")) };
+    let providers = Providers {
+        openai: Endpoint { api_key: None, base_url: Some(format!("http://user:pass@127.0.0.1:{port}/v1")) },
+        ..Providers::default()
+    };
     let home = Home::new(AgentOptions { retries: 1, ..AgentOptions::new("openai/x", providers) });
     let (_, session) = home.agent("tess", Style::Native).await;
     let (_, code, reason) = home.say(&session, "hello").await.end();

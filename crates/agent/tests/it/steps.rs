@@ -203,32 +203,6 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
 }
 
 #[tokio::test]
-async fn the_oldest_turns_are_left_out_when_there_is_no_room() {
-    let script = Script::new((0..6).map(|n| text(&format!("answer {n} {}", "x".repeat(100)))));
-    let home = Home::scripted(&script, AgentOptions { context_tokens: 140, ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    for n in 0..6 {
-        home.say(&session, &format!("question {n}")).await;
-    }
-    let prompts = script.prompts();
-    let chat = &prompts[5].chat;
-    assert!(matches!(&chat[0], Chat::User(text) if text == "question 2"), "{chat:?}");
-    assert_eq!(chat.len(), 7);
-}
-
-#[tokio::test]
-async fn what_is_too_long_is_shortened_in_the_prompt_only() {
-    let script = Script::new([text(&"ä".repeat(10_000)), text("Short.")]);
-    let home = Home::scripted(&script, AgentOptions { context_tokens: 400, ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    assert_eq!(home.say(&session, "a long one").await.message().len(), 20_000);
-    home.say(&session, "a short one").await;
-    let prompts = script.prompts();
-    let chat = &prompts[1].chat;
-    assert!(matches!(&chat[1], Chat::Message(text) if text.len() < 500 && text.contains("19600 bytes left out")), "{chat:?}");
-}
-
-#[tokio::test]
 async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
     let home = Home::new(options("load:items=1000,bytes=10,rate=20"));
     let (_, session) = home.agent("tess", Style::Native).await;

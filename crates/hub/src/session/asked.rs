@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{Answer, Attached, Disposition, Event, Policy, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp, UserId};
+use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
 
 use super::commit::Waiter;
-use super::task::{End, Task};
+use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
 use crate::clock::{new_item_id, now};
 use crate::subscription::Subscription;
@@ -16,7 +17,7 @@ use crate::{Input, receipts};
 impl Task {
     pub(super) async fn asked(&mut self, ask: Ask) -> Option<End> {
         let Ask { user, what } = ask;
-        if user != self.stored.user && !matches!(what, What::Stop { .. }) {
+        if user != self.stored.user && !matches!(what, What::Stop { .. } | What::Profile(_) | What::Erased) {
             what.refuse(unknown_session(&self.stored.id));
             return None;
         }
@@ -51,9 +52,17 @@ impl Task {
             }
             What::Decide { call, approve, by, once, reply } => {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
-                    self.decide(&call, approve, by, once, reply);
+                    self.decide(call, approve, by, once, reply);
                 }
             }
+            What::ToolReturn { call, returned, once, reply } => {
+                if let Some((once, reply)) = self.first_time(&user, once, reply).await {
+                    self.tool_returned(&call, returned, once, reply);
+                }
+            }
+            What::Remember { edit, before, reply } => self.remember(edit, before, reply),
+            What::Profile(profile) => self.profile = profile,
+            What::Erased => return Some(End::Deleted),
             What::Rename { title, once, reply } => {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
                     self.change(Event::SessionRenamed { title }, once, reply);
@@ -119,6 +128,9 @@ impl Task {
     }
 
     fn send(&mut self, text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply) {
+        if self.shared.options.resting {
+            return refuse(reply, RefusalCode::Stopping, "no server runs here, so nothing is answered".to_owned());
+        }
         if self.stopping.is_some() {
             return refuse(reply, RefusalCode::Stopping, "the server is stopping; send it again when it is back".to_owned());
         }
@@ -173,7 +185,7 @@ impl Task {
         if let Some((turn, event)) = &start {
             events.push((Some(turn.clone()), event.clone()));
         }
-        match self.append(events, once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
+        match self.append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))]) {
             Ok(_) => {
                 if let Some((turn, _)) = start {
                     drop(self.running.take());
@@ -184,10 +196,21 @@ impl Task {
         }
     }
 
+    /// Records an owner's edit of a memory block together with the block itself.
+    fn remember(&mut self, edit: BlockEdit, before: String, reply: Reply) {
+        let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
+        let event = Event::MemoryEdited { block: edit.label.clone(), before, after, by: "owner".to_owned() };
+        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let waiters = vec![Waiter::Client(reply, Box::new(answer))];
+        if let Err(error) = self.append(vec![(None, event)], Also { block: Some(edit), ..Also::default() }, waiters) {
+            tracing::error!(session = %self.stored.id, %error, "an edit could not be accepted");
+        }
+    }
+
     /// Appends one event that stands for itself.
     fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
-        if let Err(error) = self.append(vec![(None, event)], once, None, vec![Waiter::Client(reply, Box::new(answer))]) {
+        if let Err(error) = self.append(vec![(None, event)], once.into(), vec![Waiter::Client(reply, Box::new(answer))]) {
             tracing::error!(session = %self.stored.id, %error, "a change could not be accepted");
         }
     }
@@ -231,7 +254,7 @@ impl Task {
         let message = Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
         self.inputs.insert(item.clone(), input);
         let (turn, started) = self.starting(&item);
-        match self.append(vec![(None, message), (Some(turn.clone()), started)], None, None, Vec::new()) {
+        match self.append(vec![(None, message), (Some(turn.clone()), started)], Also::default(), Vec::new()) {
             Ok(_) => {
                 let interface = self.embed(turn, item);
                 drop(reply.send(Ok(interface)));

@@ -12,10 +12,15 @@
 
 mod asked;
 mod commit;
+mod outside;
 mod task;
 mod turn;
+mod waits;
 
-use thoughtwire_proto::{Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Start, TurnId, UserId};
+use std::sync::Arc;
+
+use thoughtwire_proto::{AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Start, TurnId, UserId};
+use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
 
 use crate::Subscription;
@@ -24,6 +29,8 @@ use crate::tail::Reader;
 
 pub(crate) use asked::unknown_session;
 pub(crate) use task::Task;
+pub use waits::Returned;
+pub(crate) use waits::{Answered, Ear};
 
 /// Asks that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const ASKS: usize = 64;
@@ -52,7 +59,7 @@ pub(crate) struct Once {
 pub(crate) enum What {
     Attach {
         start: Start,
-        reader: std::sync::Arc<Reader>,
+        reader: Arc<Reader>,
         reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>>,
     },
     Send {
@@ -74,12 +81,28 @@ pub(crate) enum What {
         reply: Reply,
     },
     Decide {
-        call: CallId,
+        call: Option<CallId>,
         approve: bool,
         by: Option<String>,
         once: Option<Once>,
         reply: Reply,
     },
+    ToolReturn {
+        call: CallId,
+        returned: Returned,
+        once: Option<Once>,
+        reply: Reply,
+    },
+    /// The owner edits a memory block of the session's agent.
+    Remember {
+        edit: BlockEdit,
+        before: String,
+        reply: Reply,
+    },
+    /// The agent has other settings.
+    Profile(Arc<AgentProfile>),
+    /// The session was deleted with its agent.
+    Erased,
     Rename {
         title: String,
         once: Option<Once>,
@@ -114,11 +137,13 @@ impl What {
             | Self::Withdraw { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::Decide { reply, .. }
+            | Self::ToolReturn { reply, .. }
+            | Self::Remember { reply, .. }
             | Self::Rename { reply, .. }
             | Self::Instruct { reply, .. }
             | Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Begin { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::Stop { .. } => {}
+            Self::Stop { .. } | Self::Profile(_) | Self::Erased => {}
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_proto::{AgentProfile, Emission, Event, ItemId, Record, Refusal, RefusalCode, Seq, SessionId, State, TurnId};
+use thoughtwire_proto::{
+    AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal, RefusalCode, Seq, SessionId, State, TurnId,
+};
 use thoughtwire_store::{Append, BlockEdit, Receipt, StoreError, StoredSession};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -58,6 +60,23 @@ enum Next {
     Tick,
 }
 
+/// What goes to disk together with events.
+#[derive(Default)]
+pub(super) struct Also {
+    /// The command that asked for them.
+    pub(super) once: Option<Once>,
+    /// A memory block that changes with them.
+    pub(super) block: Option<BlockEdit>,
+    /// The whole of a call's output.
+    pub(super) output: Option<(CallId, String)>,
+}
+
+impl From<Option<Once>> for Also {
+    fn from(once: Option<Once>) -> Self {
+        Self { once, ..Self::default() }
+    }
+}
+
 /// Why a live session ended.
 pub(super) enum End {
     Idle,
@@ -103,7 +122,9 @@ impl Task {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
                 let mut inputs = HashMap::new();
-                for queued in stored.state.queue() {
+                // A parked turn's input is read back like a queued one.
+                let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
+                for queued in stored.state.queue().iter().chain(&parked) {
                     let before = Seq(queued.seq.0.saturating_sub(1));
                     for record in store.events(stored.num, before, 1)? {
                         if let Event::UserMessage { item, text, attachments, .. } = record.event {
@@ -126,7 +147,7 @@ impl Task {
             stored,
             profile: Arc::new(profile),
             shown_turn: state.turn().map(|turn| turn.id.clone()),
-            unended: state.turn().map(|_| (Refusal::new(RefusalCode::Internal, "the turn was left without its agent"), Instant::now())),
+            unended: state.turn().filter(|turn| !turn.is_parked() || !shared.agent.resumes()).map(|_| (left_alone(), Instant::now())),
             state,
             tail,
             under_way: UnderWay::default(),
@@ -139,11 +160,12 @@ impl Task {
     }
 
     async fn live(&mut self, asks: &mut mpsc::Receiver<Ask>) -> End {
+        self.resume();
         self.start_next();
         let mut idle_since = Instant::now();
         loop {
             if let Some(deadline) = self.stopping
-                && (self.running.is_none() || deadline <= Instant::now())
+                && (self.running.is_none() || self.is_parked() || deadline <= Instant::now())
             {
                 self.settle().await;
                 return End::Stopped;
@@ -205,6 +227,11 @@ impl Task {
         }
     }
 
+    /// Whether the turn merely waits for people or clients outside.
+    pub(super) fn is_parked(&self) -> bool {
+        self.state.turn().is_some_and(OpenTurn::is_parked)
+    }
+
     fn is_busy(&self) -> bool {
         self.state.turn().is_some() || !self.state.queue().is_empty() || !self.under_way.is_empty() || self.tail.has_readers()
     }
@@ -235,7 +262,7 @@ impl Task {
             self.tell_presence();
         }
         self.checkpoint();
-        self.expire_approvals();
+        self.expire_waits();
     }
 
     fn tell_presence(&mut self) {
@@ -250,10 +277,10 @@ impl Task {
     pub(super) fn append(
         &mut self,
         events: Vec<(Option<TurnId>, Event)>,
-        once: Option<Once>,
-        block: Option<BlockEdit>,
+        also: Also,
         waiters: Vec<Waiter>,
     ) -> Result<Seq, thoughtwire_proto::IllegalEvent> {
+        let Also { once, block, output } = also;
         let mut state = self.state.clone();
         let after = state.head();
         let at = now();
@@ -287,8 +314,16 @@ impl Task {
                 .unwrap_or_default(),
         });
         let head = state.head();
-        let append =
-            Append { session: self.stored.num, after, records: records.clone(), state: state.clone(), receipt, block, closed_items };
+        let append = Append {
+            session: self.stored.num,
+            after,
+            records: records.clone(),
+            state: state.clone(),
+            receipt,
+            block,
+            output,
+            closed_items,
+        };
         let commit = self.shared.store.append(append);
         self.state = state;
         self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters });
@@ -322,6 +357,7 @@ impl Task {
                 | Event::ToolCalled { .. }
                 | Event::ApprovalAsked { .. }
                 | Event::ApprovalSettled { .. }
+                | Event::ToolAwaited { .. }
                 | Event::ToolReturned { .. }
                 | Event::Message { .. }
                 | Event::Usage(_)
@@ -383,10 +419,14 @@ impl Task {
         let events = self.closing(thoughtwire_proto::Outcome::Failed, Some(code), Some(&refusal.reason));
         drop(self.running.take());
         // Should this fail too, `fail` comes here again after its pause.
-        if self.append(events, None, None, Vec::new()).is_ok() {
+        if self.append(events, Also::default(), Vec::new()).is_ok() {
             self.start_next();
         }
     }
+}
+
+fn left_alone() -> Refusal {
+    Refusal::new(RefusalCode::Internal, "the turn was left without its agent")
 }
 
 async fn recv(voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)>) -> Option<crate::interface::Voice> {

@@ -1,10 +1,6 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
-use std::collections::HashMap;
-
-use thoughtwire_proto::{
-    Answer, CallId, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId,
-};
+use thoughtwire_proto::{Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, ToolStatus, TurnId};
 use thoughtwire_store::OpenItem;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -12,7 +8,8 @@ use tokio::time::Instant;
 
 use super::asked::refuse;
 use super::commit::Waiter;
-use super::task::{CHECKPOINT_EVERY, Task};
+use super::task::{Also, CHECKPOINT_EVERY, Task};
+use super::waits::Waits;
 use super::{Once, Reply, VOICE};
 use crate::agent::{Log, Turn};
 use crate::clock::{new_turn_id, now};
@@ -30,7 +27,7 @@ pub(crate) struct Running {
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
     checkpoint_due: Option<Instant>,
-    approvals: HashMap<CallId, (Timestamp, oneshot::Sender<Decision>)>,
+    pub(super) waits: Waits,
 }
 
 /// Who runs the turn.
@@ -74,13 +71,13 @@ impl Drop for Work {
 impl Running {
     /// When something has to be done by the clock.
     pub(super) fn due(&self) -> Option<Instant> {
-        let approval = self.approvals.values().map(|(at, _)| *at).min().map(|at| {
+        let lapse = self.waits.due().map(|at| {
             let millis = u64::try_from(at.as_millis() - now().as_millis()).unwrap_or(0);
             Instant::now() + std::time::Duration::from_millis(millis)
         });
-        match (self.checkpoint_due, approval) {
-            (Some(checkpoint), Some(approval)) => Some(checkpoint.min(approval)),
-            (checkpoint, approval) => checkpoint.or(approval),
+        match (self.checkpoint_due, lapse) {
+            (Some(checkpoint), Some(lapse)) => Some(checkpoint.min(lapse)),
+            (checkpoint, lapse) => checkpoint.or(lapse),
         }
     }
 
@@ -101,18 +98,29 @@ impl Task {
 
     /// Starts the oldest queued input, if nothing runs.
     pub(super) fn start_next(&mut self) {
-        if self.stopping.is_some() || self.unended.is_some() || self.state.turn().is_some() {
+        if self.shared.options.resting || self.stopping.is_some() || self.unended.is_some() || self.state.turn().is_some() {
             return;
         }
         let Some(input) = self.state.queue().front().map(|queued| queued.input.clone()) else { return };
         let (turn, event) = self.starting(&input);
-        if self.append(vec![(Some(turn.clone()), event)], None, None, Vec::new()).is_ok() {
+        if self.append(vec![(Some(turn.clone()), event)], Also::default(), Vec::new()).is_ok() {
             self.launch(turn, input);
+        }
+    }
+
+    /// Goes on with the turn that was parked when the server last stopped.
+    pub(super) fn resume(&mut self) {
+        if self.unended.is_none()
+            && !self.shared.options.resting
+            && let Some(turn) = self.state.turn().cloned()
+        {
+            self.launch(turn.id, turn.input);
         }
     }
 
     /// Hands an accepted turn to the agent, without waiting for the disk.
     pub(super) fn launch(&mut self, turn: TurnId, input: ItemId) {
+        let waiting = self.state.turn().map(|turn| turn.calls.clone()).unwrap_or_default();
         let interface = self.embed(turn.clone(), input);
         let run = Turn {
             session: self.stored.id.clone(),
@@ -120,6 +128,8 @@ impl Task {
             agent: std::sync::Arc::clone(&self.profile),
             instructions: self.state.instructions().map(str::to_owned),
             input: (*interface.input).clone(),
+            waiting,
+            compaction: self.state.compaction(),
             log: Log {
                 store: std::sync::Arc::clone(&self.shared.store),
                 session: self.stored.num,
@@ -145,7 +155,7 @@ impl Task {
             open: Vec::new(),
             checkpointed: Vec::new(),
             checkpoint_due: None,
-            approvals: HashMap::new(),
+            waits: self.state.turn().map(Waits::of).unwrap_or_default(),
         });
         Interface {
             session: self.stored.id.clone(),
@@ -154,6 +164,8 @@ impl Task {
             tail: std::sync::Arc::clone(&self.tail),
             clients: std::sync::Arc::clone(&self.clients),
             input: std::sync::Arc::new(input),
+            memory: std::sync::Arc::clone(&self.shared.memory),
+            agent: self.stored.agent.clone(),
         }
     }
 
@@ -161,7 +173,7 @@ impl Task {
     pub(super) fn hear(&mut self, voice: Voice) {
         let Voice { turn, word } = voice;
         match word {
-            Word::Say { events, block, durable, settled } => {
+            Word::Say { events, block, output, durable, settled } => {
                 if events.iter().any(|event| !is_sayable(event)) {
                     drop(settled.send(Err(Silenced::Illegal("an agent cannot say this event".to_owned()))));
                     return;
@@ -169,9 +181,9 @@ impl Task {
                 let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
                 if durable {
                     let seq = self.state.head().next();
-                    drop(self.append(events, None, block, vec![Waiter::Agent(settled, seq)]));
+                    drop(self.append(events, Also { block, output, once: None }, vec![Waiter::Agent(settled, seq)]));
                 } else {
-                    let outcome = self.append(events, None, block, Vec::new());
+                    let outcome = self.append(events, Also { block, output, once: None }, Vec::new());
                     drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
                 }
             }
@@ -182,15 +194,7 @@ impl Task {
                 let inputs = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
                 drop(settled.send(inputs));
             }
-            Word::Approval { call, expires_at, settled } => {
-                let asked = Event::ApprovalAsked { call: call.clone(), expires_at };
-                // When it cannot be asked, dropping `settled` tells the agent.
-                if self.append(vec![(Some(turn), asked)], None, None, Vec::new()).is_ok()
-                    && let Some(running) = &mut self.running
-                {
-                    running.approvals.insert(call, (expires_at, settled));
-                }
-            }
+            Word::Await { call, question, ear } => self.begin_waiting(turn, call, question, ear),
         }
     }
 
@@ -234,7 +238,7 @@ impl Task {
         let steered = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
         if !steered.is_empty() {
             let events = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
-            let outcome = self.append(events, None, None, Vec::new()).map(|_| Finish::Steered(steered));
+            let outcome = self.append(events, Also::default(), Vec::new()).map(|_| Finish::Steered(steered));
             drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
             return;
         }
@@ -261,7 +265,7 @@ impl Task {
         if let Some((turn, event)) = &start {
             events.push((Some(turn.clone()), event.clone()));
         }
-        let outcome = self.append(std::mem::take(events), None, None, Vec::new());
+        let outcome = self.append(std::mem::take(events), Also::default(), Vec::new());
         match outcome {
             Ok(_) => {
                 drop(self.running.take());
@@ -318,7 +322,7 @@ impl Task {
                     StreamKind::ToolArgs => {}
                 }
             }
-            running.approvals.clear();
+            running.waits.clear();
         }
         for open in &turn.calls {
             if open.approval.is_some() {
@@ -352,7 +356,7 @@ impl Task {
                 if let Some((turn, event)) = &start {
                     events.push((Some(turn.clone()), event.clone()));
                 }
-                if self.append(events, once, None, vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
+                if self.append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
                     self.unended = None;
                     drop(self.running.take());
                     if let (Some((turn, _)), Some(input)) = (start, next) {
@@ -363,46 +367,14 @@ impl Task {
         }
     }
 
-    pub(super) fn decide(&mut self, call: &CallId, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply) {
-        let asked = self.running.as_mut().and_then(|running| running.approvals.remove(call).map(|asked| (running.id.clone(), asked)));
-        let Some((turn, (_, settled))) = asked else {
-            return refuse(
-                reply,
-                RefusalCode::UnknownCall,
-                format!("call {call} waits for no decision: it was settled, ended, or never asked"),
-            );
-        };
-        let decision = if approve { Decision::Approved } else { Decision::Denied };
-        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
-        let event = Event::ApprovalSettled { call: call.clone(), decision, by };
-        if self.append(vec![(Some(turn), event)], once, None, vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
-            // An agent that no longer waits needs no answer.
-            let _left = settled.send(decision);
-        }
-    }
-
-    pub(super) fn expire_approvals(&mut self) {
-        let at = now();
-        let Some(running) = &mut self.running else { return };
-        let turn = running.id.clone();
-        let lapsed: Vec<CallId> =
-            running.approvals.iter().filter(|(_, (expires_at, _))| *expires_at <= at).map(|(call, _)| call.clone()).collect();
-        for call in lapsed {
-            let settled = self.running.as_mut().and_then(|running| running.approvals.remove(&call));
-            let event = Event::ApprovalSettled { call, decision: Decision::Expired, by: None };
-            if self.append(vec![(Some(turn.clone()), event)], None, None, Vec::new()).is_ok()
-                && let Some((_, settled)) = settled
-            {
-                let _left = settled.send(Decision::Expired);
-            }
-        }
-    }
-
     /// The server stops: what runs ends here and now, as a crash would have it end at the next start.
     pub(super) fn interrupt_for_stop(&mut self) {
-        if self.state.turn().is_some() {
+        if self.is_parked() {
+            // It goes on at the next start.
+            drop(self.running.take());
+        } else if self.state.turn().is_some() {
             let events = self.closing(Outcome::Interrupted, Some("server_stopped"), Some("The server stopped in the middle of this turn."));
-            if let Err(error) = self.append(events, None, None, Vec::new()) {
+            if let Err(error) = self.append(events, Also::default(), Vec::new()) {
                 let refusal = Refusal::new(RefusalCode::Internal, error.to_string());
                 tracing::error!(session = %self.stored.id, error = %refusal, "a turn could not be ended; the next start ends it");
             }
@@ -423,6 +395,7 @@ fn item_of(event: &Event) -> Option<&ItemId> {
         | Event::ToolCalled { .. }
         | Event::ApprovalAsked { .. }
         | Event::ApprovalSettled { .. }
+        | Event::ToolAwaited { .. }
         | Event::ToolReturned { .. }
         | Event::Usage(_)
         | Event::MemoryEdited { .. }
@@ -438,6 +411,7 @@ fn is_sayable(event: &Event) -> bool {
         Event::Thought { .. }
         | Event::Message { .. }
         | Event::ToolCalled { .. }
+        | Event::ToolAwaited { .. }
         | Event::ToolReturned { .. }
         | Event::Usage(_)
         | Event::MemoryEdited { .. }

@@ -43,7 +43,8 @@ impl Agent for Puppet {
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
                     "ask" => {
                         let call = voice.tool_called("risky", Default::default()).await?;
-                        let decision = voice.approval(&call, thoughtwire_proto::Timestamp::from_millis(now().as_millis() + 60_000)).await?;
+                        let decision =
+                            voice.approval(&call, "tool", thoughtwire_proto::Timestamp::from_millis(now().as_millis() + 60_000)).await?;
                         voice.tool_returned(&call, "risky", ToolStatus::Success, format!("{decision:?}"), None).await?;
                     }
                     "history" => {
@@ -115,7 +116,11 @@ impl Room {
 
     pub(crate) async fn attach(&self, start: Start) -> (Attached, Listener) {
         let wake = Arc::new(Notify::new());
-        let (attached, subscription) = self.hub.attach(&self.user, &self.session, start, Arc::clone(&wake), true).await.unwrap();
+        let (attached, subscription) = self
+            .hub
+            .attach(&self.user, &self.session, start, Arc::clone(&wake), thoughtwire_hub::Presence::Client { tools: Vec::new() })
+            .await
+            .unwrap();
         (attached, Listener { subscription, wake, ready: Vec::new().into_iter(), caught_up: None })
     }
 

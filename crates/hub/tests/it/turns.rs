@@ -112,7 +112,7 @@ async fn a_steering_input_joins_the_turn() {
     });
     let answer = room.send_as(None, "one more thing", Policy::Steer).await.unwrap();
     assert!(matches!(answer, Answer::Input { disposition: Disposition::Steered, .. }));
-    let decide = Command::Decide { session: Some(room.session.clone()), call: call.unwrap(), approve: true };
+    let decide = Command::Decide { session: Some(room.session.clone()), call: Some(call.unwrap()), approve: true };
     room.ask(None, decide.clone()).await.unwrap();
     assert_eq!(room.ask(None, decide).await.unwrap_err().code, RefusalCode::UnknownCall, "settled once");
     let seen = events(&listener.turn().await);
@@ -144,7 +144,10 @@ async fn one_users_session_is_unknown_to_another() {
     assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::UnknownSession);
     assert_eq!(room.cancel().await.unwrap_err().code, RefusalCode::UnknownSession);
     let wake = Arc::new(tokio::sync::Notify::new());
-    let attached = room.hub.attach(&room.user, &room.session, thoughtwire_proto::Start::Head, wake, true).await;
+    let attached = room
+        .hub
+        .attach(&room.user, &room.session, thoughtwire_proto::Start::Head, wake, thoughtwire_hub::Presence::Client { tools: Vec::new() })
+        .await;
     assert_eq!(attached.err().unwrap().code, RefusalCode::UnknownSession);
     let find = room.ask(None, Command::FindAgent { agent: room.agent.id.to_string() }).await;
     assert_eq!(find.unwrap_err().code, RefusalCode::UnknownAgent);

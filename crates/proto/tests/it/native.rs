@@ -188,7 +188,7 @@ fn each_command_becomes_its_request() {
     let start = Start::After(Cursor { epoch: "e-1".parse().ok(), seq: Seq(3) });
     assert_eq!(command, Command::Attach { session: "s-1".parse().unwrap(), start, tools: vec![] });
     let (_, command) = bench.ask(&json!({"type": "decide", "call": "c-1", "decision": "denied"}));
-    assert_eq!(command, Command::Decide { session: None, call: "c-1".parse().unwrap(), approve: false });
+    assert_eq!(command, Command::Decide { session: None, call: Some("c-1".parse().unwrap()), approve: false });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
-use thoughtwire_proto::dialect::sparky::{Message, SparkyMachine, normalise, render};
+use thoughtwire_proto::dialect::sparky::{Loading, Message, SparkyMachine, ToolLoading, normalise, render};
 use thoughtwire_proto::{Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Start};
 
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ fn done() -> Result<Answer, Refusal> {
 
 #[test]
 fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
-    let mut machine = SparkyMachine::new(vec!["clock".into()]);
+    let mut machine = SparkyMachine::new(vec![ToolLoading { name: "clock".into(), loading: Loading::Loaded }]);
     machine.frame(r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#);
     assert_eq!(machine.poll(), Some(Output::Authenticate { token: Some("secret".into()), client: None, space: Some("u".into()) }));
     machine.authenticated(Ok(()));

@@ -37,7 +37,7 @@ fn called(call: &str) -> Event {
 }
 
 fn asked(call: &str) -> Event {
-    Event::ApprovalAsked { call: call.parse().unwrap(), expires_at: Timestamp::from_millis(9) }
+    Event::ApprovalAsked { call: call.parse().unwrap(), name: String::new(), expires_at: Timestamp::from_millis(9) }
 }
 
 fn settled(call: &str) -> Event {

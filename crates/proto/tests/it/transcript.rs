@@ -59,7 +59,7 @@ impl Session {
         let call = "c-1".parse().unwrap();
         session.event(Some("t-1"), Event::ToolCalled { call, name: "f".to_owned(), args });
         let (call, expires_at) = ("c-1".parse().unwrap(), Timestamp::from_millis(99));
-        session.event(Some("t-1"), Event::ApprovalAsked { call, expires_at });
+        session.event(Some("t-1"), Event::ApprovalAsked { call, name: "now".to_owned(), expires_at });
         session.said(Some("t-1"), "in-4");
         session.emitted.push(Emission::Presence { clients: 2 });
         let call = "c-1".parse().unwrap();

@@ -73,6 +73,7 @@ fn a_session_is_opened_listed_and_deleted_whole() {
         title: Some("Tea".into()),
         instructions: None,
         history: vec![],
+        records: vec![],
         at: NOW,
         receipt: None,
     };

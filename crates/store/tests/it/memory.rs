@@ -1,9 +1,18 @@
 //! Blocks, notes, and what was said.
 
-use thoughtwire_proto::Timestamp;
-use thoughtwire_store::BlockEdit;
+use thoughtwire_proto::{AgentProfile, Timestamp};
+use thoughtwire_store::{Block, BlockEdit, NewNote};
 
 use crate::support::{NOW, agent, append, open, says, session};
+
+fn edit_of(profile: &AgentProfile, text: &str) -> BlockEdit {
+    let block = Block { label: "human".into(), text: text.into(), limit: 2000, description: String::new() };
+    BlockEdit { agent: profile.id.clone(), label: "human".into(), to: Some(block) }
+}
+
+fn note(text: &str) -> NewNote {
+    NewNote { text: text.into(), at: NOW, source: None, vector: None }
+}
 
 #[test]
 fn a_block_changes_with_the_event_that_says_so() {
@@ -20,9 +29,9 @@ fn a_block_changes_with_the_event_that_says_so() {
         by: "agent".into(),
     };
     let mut edit = append(&mut ada, vec![(None, edited)]);
-    edit.block = Some(BlockEdit { agent: profile.id.clone(), label: "human".into(), text: "Likes tea.".into() });
+    edit.block = Some(edit_of(&profile, "Likes tea."));
     let mut stale = append(&mut ada.clone(), vec![(None, says("i-1", "x"))]);
-    stale.block = Some(BlockEdit { agent: profile.id.clone(), label: "human".into(), text: "Lost.".into() });
+    stale.block = Some(edit_of(&profile, "Lost."));
     stale.after = thoughtwire_proto::Seq(99);
     store.append(edit).wait().unwrap();
     store.append(stale).wait().unwrap_err();
@@ -37,9 +46,9 @@ fn searches_rank_by_words_and_take_any_text_as_words() {
     let profile = agent(&store, "ada");
     let other = agent(&store, "bob");
     for text in ["tea tea tea with milk", "coffee, and once tea", "nothing of it"] {
-        store.archival_insert(&profile.id, text, NOW).wait().unwrap();
+        store.archival_add(&profile.id, vec![note(text)]).wait().unwrap();
     }
-    store.archival_insert(&other.id, "tea of somebody else", NOW).wait().unwrap();
+    store.archival_add(&other.id, vec![note("tea of somebody else")]).wait().unwrap();
     let page = store.archival_search(&profile.id, "tea", 0, 10).unwrap();
     assert_eq!((page.total, page.items[0].text.as_str()), (2, "tea tea tea with milk"));
     assert_eq!(store.archival_search(&profile.id, "tea", 1, 10).unwrap().items.len(), 1);
@@ -67,4 +76,46 @@ fn what_was_said_is_found_by_words_and_by_date() {
     assert_eq!((day.total, day.items.len()), (1200, 5));
     let later = Timestamp::from_millis(NOW.as_millis() + 1);
     assert_eq!(store.recall_by_date(&profile.id, later, later, 0, 10).unwrap().total, 0);
+}
+
+#[test]
+fn what_was_imported_is_known_again_and_lies_near_what_it_means() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let profile = agent(&store, "ada");
+    let imported = |text: &str, vector: [f32; 2]| NewNote {
+        source: Some("notes.md".into()),
+        vector: Some(("m".into(), vector.to_vec())),
+        ..note(text)
+    };
+    let first = vec![imported("north", [0.0, 1.0]), imported("east", [1.0, 0.0]), imported("north", [0.0, 1.0])];
+    let added = store.archival_add(&profile.id, first).wait().unwrap();
+    assert_eq!((added.added, added.duplicates), (2, 1));
+    let again = store.archival_add(&profile.id, vec![imported("east", [1.0, 0.0]), note("east")]).wait().unwrap();
+    assert_eq!((again.added, again.duplicates), (1, 1), "what somebody writes twice is written twice");
+    let near = store.archival_nearest(&profile.id, "m", &[0.6, 0.8], 5).unwrap();
+    assert_eq!(near.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["north", "east"]);
+    assert_eq!(store.archival_nearest(&profile.id, "m", &[0.6, 0.8], 1).unwrap()[0].text, "north");
+    assert!(store.archival_nearest(&profile.id, "other", &[0.6, 0.8], 5).unwrap().is_empty());
+    let without = store.archival_without_vector(&profile.id, "m", 9).unwrap();
+    assert_eq!(without.len(), 1);
+    store.archival_set_vectors(&profile.id, "m", vec![(without[0].id, vec![0.9, 0.1])]).wait().unwrap();
+    assert!(store.archival_without_vector(&profile.id, "m", 9).unwrap().is_empty());
+}
+
+#[test]
+fn an_agent_goes_with_everything_that_is_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (ada, bob) = (agent(&store, "ada"), agent(&store, "bob"));
+    let mut log = session(&store, &ada);
+    store.append(append(&mut log, vec![(None, says("i-1", "tea"))])).wait().unwrap();
+    for profile in [&ada, &bob] {
+        store.archival_add(&profile.id, vec![note("tea")]).wait().unwrap();
+    }
+    assert_eq!(store.delete_agent(&ada.id).wait().unwrap(), std::slice::from_ref(&ada.main_session));
+    assert!(store.agent_by_id(&ada.id).unwrap().is_none() && store.session(&ada.main_session).unwrap().is_none());
+    assert!(store.blocks(&ada.id).unwrap().is_empty());
+    assert_eq!((store.archival_count(&ada.id).unwrap(), store.archival_count(&bob.id).unwrap()), (0, 1));
+    assert_eq!(store.archival_search(&bob.id, "tea", 0, 9).unwrap().total, 1);
 }

@@ -19,6 +19,7 @@ fn new_session(store: &Store, id: &str) -> NewSession {
         title: None,
         instructions: None,
         history: vec![],
+        records: vec![],
         at: NOW,
         receipt: None,
     }

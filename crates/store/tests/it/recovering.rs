@@ -17,7 +17,6 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
         (None, says("i-1", "go")),
         (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
         (Some(&turn), Event::ToolCalled { call: call.clone(), name: "slow".into(), args: Default::default() }),
-        (Some(&turn), Event::ApprovalAsked { call: call.clone(), expires_at: Timestamp::from_millis(9) }),
         (None, says("i-2", "and then")),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();
@@ -33,15 +32,44 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
     drop(store);
 
     let store = open(dir.path());
-    let after = log(&store, &ada).split_off(6);
+    let after = log(&store, &ada).split_off(5);
     assert_eq!(after[0], Event::Message { item: "m-1".parse().unwrap(), text: "Once upon".into(), complete: false });
     assert_eq!(after[1], Event::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false });
-    assert!(matches!(&after[2], Event::ApprovalSettled { .. }));
-    assert!(matches!(&after[3], Event::ToolReturned { status: ToolStatus::Error, .. }));
-    assert!(matches!(&after[4], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
-    assert_eq!(after.len(), 5);
+    assert!(matches!(&after[2], Event::ToolReturned { status: ToolStatus::Error, .. }));
+    assert!(matches!(&after[3], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
+    assert_eq!(after.len(), 4);
     assert_eq!(store.sessions_with_work().unwrap(), [ada.id.clone()], "the queued input still waits");
     drop(store);
 
-    assert_eq!(log(&open(dir.path()), &ada).len(), 11, "a second start finds nothing to end");
+    assert_eq!(log(&open(dir.path()), &ada).len(), 9, "a second start finds nothing to end");
+}
+
+#[test]
+fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut ada = session(&store, &agent(&store, "ada"));
+    let turn: TurnId = "t-1".parse().unwrap();
+    let called = |call: &str| Event::ToolCalled { call: call.parse().unwrap(), name: "rm".into(), args: Default::default() };
+    let expires_at = Timestamp::from_millis(9);
+    let events = vec![
+        (None, says("i-1", "go")),
+        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+        (Some(&turn), called("asked")),
+        (Some(&turn), called("running")),
+        (Some(&turn), called("awaited")),
+        (Some(&turn), Event::ApprovalAsked { call: "asked".parse().unwrap(), name: "rm".into(), expires_at }),
+        (Some(&turn), Event::ToolAwaited { call: "awaited".parse().unwrap(), expires_at }),
+    ];
+    store.append(append(&mut ada, events)).wait().unwrap();
+    drop(store);
+
+    let store = open(dir.path());
+    let after = log(&store, &ada).split_off(8);
+    assert!(matches!(&after[..], [Event::ToolReturned { call, status: ToolStatus::Error, .. }] if call.as_str() == "running"), "{after:?}");
+    let state = store.session(&ada.id).unwrap().unwrap().state;
+    assert!(state.turn().unwrap().is_parked());
+    assert_eq!(store.sessions_with_work().unwrap(), [ada.id.clone()]);
+    drop(store);
+    assert_eq!(log(&open(dir.path()), &ada).len(), 9, "a second start changes nothing");
 }

@@ -20,6 +20,8 @@ pub fn new_agent(name: &str) -> NewAgent {
         spec: AgentSpec { name: name.into(), ..AgentSpec::default() },
         main_session: format!("s-{name}").parse().unwrap(),
         epoch: "e-1".parse().unwrap(),
+        blocks: vec![],
+        sessions: vec![],
         at: NOW,
         receipt: None,
     }
@@ -41,7 +43,16 @@ pub fn append(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>
         session.state.apply(turn, &event).unwrap();
         records.push(Record { seq: session.state.head(), at: NOW, turn: turn.cloned(), event });
     }
-    Append { session: session.num, after, records, state: session.state.clone(), receipt: None, block: None, closed_items: vec![] }
+    Append {
+        session: session.num,
+        after,
+        records,
+        state: session.state.clone(),
+        receipt: None,
+        block: None,
+        output: None,
+        closed_items: vec![],
+    }
 }
 
 pub fn says(item: &str, text: &str) -> Event {

@@ -12,7 +12,7 @@ use crate::tools::Tool;
 
 /// What to do next about one thing that is wanted.
 pub(super) enum Next {
-    Call { thought: String, tool: Tool, args: Map<String, Value> },
+    Call { thought: String, tool: String, args: Map<String, Value> },
     Say { thought: String, pieces: Vec<String> },
 }
 
@@ -54,12 +54,17 @@ pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>)
         },
         Ask::Time { zone } => {
             let args = zone.as_ref().map_or_else(Map::new, |zone| args(&[("timezone", zone)]));
-            match take_any(results, Tool::CurrentTime) {
+            match take_any(results, Tool::CurrentTime.name()) {
                 None => call("I look at the clock.", Tool::CurrentTime, args),
                 Some(Returned { status: ToolStatus::Success, text, .. }) => say("I have the time.", &format!("It is {text}.")),
                 Some(Returned { text, .. }) => say("That did not work.", &text),
             }
         }
+        Ask::Use { tool, args } => match take_any(results, tool) {
+            None => Next::Call { thought: format!("I am to use {tool}."), tool: tool.clone(), args: args.clone() },
+            Some(Returned { status: ToolStatus::Success, text, .. }) => say("It came back.", &format!("{tool} says: {text}")),
+            Some(Returned { text, .. }) => say("That did not work.", &format!("{tool} failed: {text}")),
+        },
         Ask::Other(text) => reflect(text),
     }
 }
@@ -188,12 +193,13 @@ fn results_in(returned: &Returned) -> bool {
 
 /// Takes the result of a call that had this argument.
 fn take(results: &mut VecDeque<Returned>, tools: &[Tool], key: &str, value: &str) -> Option<Returned> {
-    let at =
-        results.iter().position(|result| tools.contains(&result.tool) && result.args.get(key).and_then(Value::as_str) == Some(value))?;
+    let at = results.iter().position(|result| {
+        tools.iter().any(|tool| tool.name() == result.tool) && result.args.get(key).and_then(Value::as_str) == Some(value)
+    })?;
     results.remove(at)
 }
 
-fn take_any(results: &mut VecDeque<Returned>, tool: Tool) -> Option<Returned> {
+fn take_any(results: &mut VecDeque<Returned>, tool: &str) -> Option<Returned> {
     let at = results.iter().position(|result| result.tool == tool)?;
     results.remove(at)
 }
@@ -203,7 +209,7 @@ fn args(pairs: &[(&str, &str)]) -> Map<String, Value> {
 }
 
 fn call(thought: &str, tool: Tool, args: Map<String, Value>) -> Next {
-    Next::Call { thought: thought.to_owned(), tool, args }
+    Next::Call { thought: thought.to_owned(), tool: tool.name().to_owned(), args }
 }
 
 fn say(thought: &str, text: &str) -> Next {

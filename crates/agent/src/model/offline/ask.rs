@@ -1,5 +1,7 @@
 //! What a person may want of the offline model, read from their words.
 
+use serde_json::{Map, Value};
+
 use super::phrases::{FACTS, KEEP, KNOWN, SAID, SAID_ON, SIGNS, SUM, TIME, WHO};
 use super::words;
 
@@ -24,6 +26,8 @@ pub(super) enum Ask {
     Reckon(String),
     /// What time is it, and where?
     Time { zone: Option<String> },
+    /// Use this tool.
+    Use { tool: String, args: Map<String, Value> },
     /// Anything else.
     Other(String),
 }
@@ -35,6 +39,9 @@ impl Ask {
         if let Some(words) = strip(text, &["say: ", "say:"]) {
             return vec![Self::Say(words.trim().to_owned())];
         }
+        if let Some(ask) = Self::tool(text) {
+            return vec![ask];
+        }
         let mut asks: Vec<Self> = sentences(text).iter().flat_map(|sentence| facts(sentence)).filter_map(|part| Self::one(&part)).collect();
         if asks.is_empty() {
             asks.push(Self::Other(text.to_owned()));
@@ -44,7 +51,16 @@ impl Ask {
 
     /// Whether an answer must be nothing but itself.
     pub(super) fn wants_nothing_added(&self) -> bool {
-        matches!(self, Self::Say(_) | Self::Count(_) | Self::Who)
+        matches!(self, Self::Say(_) | Self::Count(_) | Self::Who | Self::Use { .. })
+    }
+
+    /// `use TOOL {JSON}`.
+    fn tool(text: &str) -> Option<Self> {
+        let words = strip(text, &["use "])?;
+        let at = words.find('{')?;
+        let args = serde_json::from_str(words.get(at..)?).ok()?;
+        let tool = words.get(..at)?.trim();
+        (!tool.is_empty() && !tool.contains(char::is_whitespace)).then(|| Self::Use { tool: tool.to_owned(), args })
     }
 
     fn one(sentence: &str) -> Option<Self> {

@@ -1,9 +1,9 @@
 //! `offline`: a small deterministic model, without network and weights.
 //!
 //! It is no LLM and says so. It goes through the same loop and uses the same tools as one: a first
-//! run shows thoughts, calls, memory and streaming for real, and tests drive the real thing. Two
-//! phrases are there for testing clients: `say: TEXT` repeats a text word by word, and `count to N`
-//! (up to 100,000) makes a long message in N pieces.
+//! run shows thoughts, calls, memory and streaming for real, and tests drive the real thing. Three
+//! phrases are there for trying things out: `say: TEXT` repeats a text word by word, `count to N` (up to
+//! 100,000) makes a long message in N pieces, and `use TOOL {"json": …}` calls a tool.
 
 mod answer;
 mod ask;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::{Style, ToolStatus, Usage};
 
 use super::{Done, Model, ModelError, Piece};
-use crate::prompt::{Chat, Prompt};
+use crate::prompt::{Chat, Prompt, Purpose};
 use crate::tools::Tool;
 use answer::Next;
 use ask::Ask;
@@ -29,20 +29,43 @@ pub(crate) struct Offline;
 
 const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. I can keep facts, search what was said, \
      do arithmetic and tell the time. To talk to an LLM, start the server with --model openai/NAME and the variable OPENAI_API_KEY, \
-     or OPENAI_BASE_URL for any compatible endpoint.)";
+     or with anthropic/NAME, gemini/NAME or ollama/NAME.)";
 
 impl Model for Offline {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
-        stream::iter(pieces(&prompt).into_iter().map(Ok)).boxed()
+        let pieces = match prompt.purpose {
+            Purpose::Turn => pieces(&prompt),
+            Purpose::Summary => summary(&prompt),
+        };
+        stream::iter(pieces.into_iter().map(Ok)).boxed()
     }
 }
 
+/// The longest summary.
+const SUMMARY_BYTES: usize = 800;
+
 /// A call of this turn that came back.
 pub(crate) struct Returned {
-    pub(crate) tool: Tool,
+    pub(crate) tool: String,
     pub(crate) args: Map<String, Value>,
     pub(crate) status: ToolStatus,
     pub(crate) text: String,
+}
+
+/// Sums up what was said by its beginning and its end: the first words of each line, as far as there is room.
+fn summary(prompt: &Prompt) -> Vec<Piece> {
+    let told: Vec<&str> =
+        prompt.chat.iter().flat_map(|entry| if let Chat::User(text) = entry { text.lines().collect() } else { Vec::new() }).collect();
+    let said = told.iter().filter_map(|line| line.strip_prefix("Person: ")).map(|line| line.chars().take(80).collect::<String>());
+    let mut text = "The person said, among other things: ".to_owned();
+    for line in said {
+        if text.len() + line.len() > SUMMARY_BYTES {
+            break;
+        }
+        text.push_str(&line);
+        text.push_str(" | ");
+    }
+    end(prompt, vec![Piece::Message(text)])
 }
 
 fn pieces(prompt: &Prompt) -> Vec<Piece> {
@@ -52,7 +75,7 @@ fn pieces(prompt: &Prompt) -> Vec<Piece> {
     let mut words: Vec<Vec<String>> = Vec::new();
     for ask in &asks {
         match answer::next(ask, prompt, &mut results) {
-            Next::Call { thought, tool, args } => return call(prompt, &thought, tool, args),
+            Next::Call { thought, tool, args } => return call(prompt, &thought, &tool, args),
             Next::Say { thought, pieces } => {
                 thoughts.push(thought);
                 words.push(pieces);
@@ -93,27 +116,24 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
             Chat::Called { call, args, .. } => {
                 args_of.insert(call, args.clone());
             }
-            Chat::Returned { call, name, status, text } => match Tool::named(name) {
-                Some(Tool::SendMessage) => answered = true,
-                Some(tool) => {
-                    let args = args_of.remove(call).unwrap_or_default();
-                    results.push_back(Returned { tool, args, status: *status, text: text.clone() });
-                }
-                None => {}
-            },
+            Chat::Returned { name, .. } if Tool::named(name) == Some(Tool::SendMessage) => answered = true,
+            Chat::Returned { call, name, status, text } => {
+                let args = args_of.remove(call).unwrap_or_default();
+                results.push_back(Returned { tool: name.clone(), args, status: *status, text: text.clone() });
+            }
             Chat::Note(_) | Chat::Thought(_) => {}
         }
     }
     (inputs, results)
 }
 
-fn call(prompt: &Prompt, thought: &str, tool: Tool, mut args: Map<String, Value>) -> Vec<Piece> {
-    if prompt.style == Style::Memgpt && tool.takes_heartbeat() {
+fn call(prompt: &Prompt, thought: &str, tool: &str, mut args: Map<String, Value>) -> Vec<Piece> {
+    if prompt.style == Style::Memgpt && Tool::named(tool).is_none_or(Tool::takes_heartbeat) {
         args.insert("request_heartbeat".to_owned(), Value::Bool(true));
     }
     let json = Value::Object(args).to_string();
     let mut pieces: Vec<Piece> = words::pieces(thought).into_iter().map(Piece::Thought).collect();
-    pieces.push(Piece::Call { index: 0, name: tool.name().to_owned(), provider_id: None });
+    pieces.push(Piece::Call { index: 0, name: tool.to_owned(), provider_id: None });
     pieces.extend(words::pieces(&json).into_iter().map(|json| Piece::Args { index: 0, json }));
     end(prompt, pieces)
 }
@@ -144,6 +164,6 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
         .sum();
     let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
     let usage = Usage { input_tokens: count(prompt.tokens()), output_tokens: count(bytes / 4 + 1), cached_tokens: None };
-    pieces.push(Piece::Done(Done { usage, last: None }));
+    pieces.push(Piece::Done(Done { usage, ..Done::default() }));
     pieces
 }

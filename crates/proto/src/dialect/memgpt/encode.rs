@@ -21,6 +21,13 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
         Event::ToolReturned { status: ToolStatus::Error, text, .. } => {
             ServerFrame::response(Says::FunctionMessage, format!("Error: {text}"))
         }
+        // The wire has no word for it; the person who reads along can still be told where to answer.
+        Event::ApprovalAsked { call, name, .. } => ServerFrame::response(
+            Says::AssistantMessage,
+            format!(
+                "I may not run {name} without your approval. Give or refuse it in `thoughtwire chat` or on the server's page (call {call})."
+            ),
+        ),
         Event::TurnStarted { .. } => ServerFrame::ResponseStart,
         Event::TurnEnded { outcome: Outcome::Completed, .. } => ServerFrame::ResponseEnd,
         Event::TurnEnded { outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted, reason, .. } => {
@@ -32,8 +39,8 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
         | Event::InstructionsChanged { .. }
         | Event::UserMessage { .. }
         | Event::InputWithdrawn { .. }
-        | Event::ApprovalAsked { .. }
         | Event::ApprovalSettled { .. }
+        | Event::ToolAwaited { .. }
         | Event::Usage(_)
         | Event::MemoryEdited { .. }
         | Event::Compacted { .. }

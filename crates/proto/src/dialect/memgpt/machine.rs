@@ -289,6 +289,7 @@ impl Machine for MemgptMachine {
             | Event::ToolCalled { .. }
             | Event::ApprovalAsked { .. }
             | Event::ApprovalSettled { .. }
+            | Event::ToolAwaited { .. }
             | Event::ToolReturned { .. }
             | Event::Message { .. }
             | Event::Usage(_)

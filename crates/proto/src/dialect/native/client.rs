@@ -316,7 +316,9 @@ impl ClientBody {
             }
             Self::Withdraw { session, input } => Command::Withdraw { session, input },
             Self::Cancel { session, turn } => Command::Cancel { session, turn },
-            Self::Decide { session, call, decision } => Command::Decide { session, call, approve: matches!(decision, Verdict::Approved) },
+            Self::Decide { session, call, decision } => {
+                Command::Decide { session, call: Some(call), approve: matches!(decision, Verdict::Approved) }
+            }
             Self::ToolReturn { session, call, status, text, content } => Command::ToolReturn { session, call, status, text, content },
             Self::Rename { session, title } => Command::Rename { session, title },
             Self::Watch => Command::Watch,

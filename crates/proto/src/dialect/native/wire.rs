@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::client::Verdict;
 use super::server::Limits;
 use crate::{
-    AgentId, AgentProfile, AgentSpec, CallId, CommandId, Disposition, Epoch, Event, HistoryEntry, ItemId, Policy, Seq, SessionId,
-    SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId,
+    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Disposition, Epoch, Event, HistoryEntry, ItemId, Policy, Seq,
+    SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId,
 };
 
 /// What clients write.
@@ -251,7 +251,7 @@ pub(super) struct AgentWire<'a> {
 
 impl<'a> From<&'a AgentProfile> for AgentWire<'a> {
     fn from(profile: &'a AgentProfile) -> Self {
-        let AgentSpec { name, persona, human, model, style, preset, extra: _ } = &profile.spec;
+        let AgentSpec { name, persona, human, model, style, preset, settings: _, extra: _ } = &profile.spec;
         Self {
             id: &profile.id,
             name,
@@ -279,7 +279,11 @@ pub(super) struct AgentRead {
 impl AgentRead {
     pub(super) fn into_profile(self, main_session: SessionId) -> AgentProfile {
         let Self { id, name, persona, human, model, style, preset } = self;
-        AgentProfile { id, spec: AgentSpec { name, persona, human, model, style, preset, extra: Map::new() }, main_session }
+        AgentProfile {
+            id,
+            spec: AgentSpec { name, persona, human, model, style, preset, settings: AgentSettings::default(), extra: Map::new() },
+            main_session,
+        }
     }
 }
 

@@ -8,6 +8,10 @@ use crate::{Emission, Emitted, Event, Outcome};
 /// The code of a turn that a new input ended.
 const INTERRUPTED: &str = "interrupted";
 
+/// The messages that settle an approval on a wire that has no frame for it.
+pub(super) const APPROVE: &str = "/approve";
+pub(super) const DENY: &str = "/deny";
+
 /// An emission's frames, labelled. User texts are not echoed; there are no frames for deltas.
 #[must_use]
 pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str) -> Vec<String> {
@@ -17,6 +21,8 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
         Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => return Vec::new(),
         Emission::Record(record) => match &record.event {
             Event::TurnStarted { .. } => status("Thinking..."),
+            // The wire has no word for it, so a status says what waits and how to answer.
+            Event::ApprovalAsked { name, .. } => status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}")),
             Event::Thought { text, .. } => Payload::Thought { text: text.clone(), task_id: None },
             Event::ToolCalled { name, args, .. } => Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None },
             Event::ToolReturned { name, text, .. } => {
@@ -47,8 +53,8 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
             | Event::InstructionsChanged { .. }
             | Event::UserMessage { .. }
             | Event::InputWithdrawn { .. }
-            | Event::ApprovalAsked { .. }
             | Event::ApprovalSettled { .. }
+            | Event::ToolAwaited { .. }
             | Event::MemoryEdited { .. }
             | Event::Compacted { .. }
             | Event::Other(_) => return Vec::new(),

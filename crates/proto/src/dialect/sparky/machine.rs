@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::codec::Message;
+use super::encode::{APPROVE, DENY};
 use super::payload::Payload;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
@@ -18,10 +19,30 @@ const LOCAL: &str = "local";
 /// The chat of a session in which none was started: the protocol's document knows no `start_chat`.
 const DEFAULT_CHAT: &str = "default";
 
+/// A tool, or a server of tools, as a new session is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolLoading {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub loading: Loading,
+}
+
+/// How far a tool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loading {
+    /// It is on its way.
+    Begun,
+    /// It can be used.
+    Loaded,
+    /// It cannot; why.
+    Failed(String),
+}
+
 /// A Sparky client's connection.
 pub struct SparkyMachine {
     outbox: Outbox,
-    tools: Vec<String>,
+    tools: Vec<ToolLoading>,
     /// Set by `connect`; what further frames are labelled with.
     peer: Option<PeerRef>,
     ready: bool,
@@ -69,6 +90,7 @@ enum Doing {
     },
     Instructing,
     Sending,
+    Deciding,
 }
 
 /// What follows once a chat is open and attached.
@@ -86,7 +108,7 @@ enum Then {
 impl SparkyMachine {
     /// A new connection to a server whose agents have these tools.
     #[must_use]
-    pub fn new(tools: Vec<String>) -> Self {
+    pub fn new(tools: Vec<ToolLoading>) -> Self {
         Self {
             outbox: Outbox::default(),
             tools,
@@ -154,6 +176,10 @@ impl SparkyMachine {
     fn begin(&mut self, payload: Payload) {
         match payload {
             Payload::Message { text, file_id, .. } => match self.current() {
+                Some(session) if is_verdict(&text) => {
+                    let approve = text.trim() == APPROVE;
+                    self.request(Command::Decide { session: Some(session), call: None, approve }, Doing::Deciding);
+                }
                 Some(session) => self.say(session, text, file_id),
                 None => self.open(DEFAULT_CHAT.to_owned(), None, Then::Say { text, file_id }),
             },
@@ -228,7 +254,10 @@ impl SparkyMachine {
         self.connecting = None;
         self.ready = true;
         let Some(peer) = &self.peer else { return };
-        let ready = Payload::Ready { session_id: peer.name.clone(), tools_loaded: self.tools.len() as i128 };
+        let ready = Payload::Ready {
+            session_id: peer.name.clone(),
+            tools_loaded: self.tools.iter().filter(|tool| tool.loading == Loading::Loaded).count() as i128,
+        };
         self.tell(ready, None);
     }
 
@@ -241,11 +270,14 @@ impl SparkyMachine {
                 let info = Payload::SessionInfo { session_id: peer.name, is_new, reconnected: !is_new, chat_id: self.chat.clone() };
                 self.tell(info, None);
                 if is_new {
-                    for tool in self.tools.clone() {
-                        for (status, message) in
-                            [("loading", format!("Loading {tool}...")), ("loaded", format!("{tool} loaded successfully"))]
-                        {
-                            let progress = Payload::ToolLoadingProgress { tool_name: tool.clone(), status: status.to_owned(), message };
+                    for ToolLoading { name, loading } in self.tools.clone() {
+                        let outcome = match loading {
+                            Loading::Begun => None,
+                            Loading::Loaded => Some(("loaded", format!("{name} loaded successfully"))),
+                            Loading::Failed(reason) => Some(("error", format!("Error loading {name}: {reason}"))),
+                        };
+                        for (status, message) in std::iter::once(("loading", format!("Loading {name}..."))).chain(outcome) {
+                            let progress = Payload::ToolLoadingProgress { tool_name: name.clone(), status: status.to_owned(), message };
                             self.outbox.frame(Message::new(progress).to_text());
                         }
                     }
@@ -305,7 +337,8 @@ impl SparkyMachine {
                     self.welcome();
                 }
             },
-            (Doing::Instructing | Doing::Sending, Ok(_)) => {}
+            (Doing::Instructing | Doing::Sending | Doing::Deciding, Ok(_)) => {}
+            (Doing::Deciding, Err(refusal)) => self.complain(format!("Nothing was settled: {refusal}")),
             (Doing::Instructing, Err(refusal)) => self.complain(format!("Invalid message: {refusal}")),
             (Doing::Sending, Err(refusal)) => self.complain(format!("Error processing message: {refusal}")),
             (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => self.complain("the server gave an answer to another question"),
@@ -420,6 +453,11 @@ impl Machine for SparkyMachine {
     fn poll(&mut self) -> Option<Output> {
         self.outbox.poll()
     }
+}
+
+/// Whether a message settles an approval instead of saying something.
+fn is_verdict(text: &str) -> bool {
+    matches!(text.trim(), APPROVE | DENY)
 }
 
 /// Sparky's terminal client was to send these as a heartbeat.

@@ -17,5 +17,5 @@ mod payload;
 
 pub use codec::{Message, normalise, render};
 pub use encode::encode;
-pub use machine::SparkyMachine;
+pub use machine::{Loading, SparkyMachine, ToolLoading};
 pub use payload::Payload;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Wire;
+use super::{Provider, Wire};
 use crate::model::ModelError;
 
 /// Says what went wrong, and what to do about it.
-pub(super) fn explain(error: &genai::Error, wire: &Wire) -> ModelError {
+pub(crate) fn explain(error: &genai::Error, wire: &Wire) -> ModelError {
     // In a stream, HTTP errors come wrapped.
     if let genai::Error::WebStream { error: inner, .. } = error
         && let Some(inner) = inner.downcast_ref::<genai::Error>()
@@ -16,18 +16,28 @@ pub(super) fn explain(error: &genai::Error, wire: &Wire) -> ModelError {
         return explain(inner, wire);
     }
     let at = wire.shown();
+    let (key_variable, url_variable) = wire.provider.variables();
     if let Some(status) = error.status() {
-        let said = wire.quoted(&provider_words(error));
+        let words = provider_words(error);
+        let said = wire.quoted(&words);
         return match status.as_u16() {
+            400 | 413 if is_too_long(&words) => {
+                ModelError::TooLong(format!("The conversation is longer than the model at {at} can read: {said}"))
+            }
+            // Gemini's word for a wrong key.
+            400 if wire.provider == Provider::Gemini && words.contains("API key") => {
+                ModelError::RefusedKey(format!("The model at {at} did not take the key ({status}). Check {key_variable}."))
+            }
             // Providers quote a part of the key in these.
-            401 | 403 => ModelError::RefusedKey(format!("The model at {at} did not take the key ({status}). Check OPENAI_API_KEY.")),
+            401 | 403 => ModelError::RefusedKey(format!("The model at {at} did not take the key ({status}). Check {key_variable}.")),
             429 | 502 | 503 | 504 | 529 => ModelError::Busy {
                 reason: format!("The model at {at} is too busy or its quota is used up ({status}): {said} Try again later."),
                 retry_after: retry_after(error),
             },
-            404 => ModelError::Failed(format!(
-                "The model at {at} was not found ({status}): {said} Check the model's name and OPENAI_BASE_URL."
-            )),
+            500..=599 => ModelError::Broken(format!("The model at {at} failed ({status}): {said} Try again later.")),
+            404 => {
+                ModelError::Failed(format!("The model at {at} was not found ({status}): {said} Check the model's name and {url_variable}."))
+            }
             _ => ModelError::Failed(format!("The model at {at} failed ({status}): {said}")),
         };
     }
@@ -37,14 +47,27 @@ pub(super) fn explain(error: &genai::Error, wire: &Wire) -> ModelError {
     }
     match transport(error) {
         Some(cause) if cause.is_connect() => {
-            ModelError::Unreachable(format!("The model at {at} cannot be reached. Check the network and OPENAI_BASE_URL."))
+            ModelError::Unreachable(format!("The model at {at} cannot be reached. Check the network and {url_variable}."))
         }
         Some(cause) if cause.is_timeout() => ModelError::Cut(format!("The model at {at} fell silent for too long. Ask again.")),
         Some(_) => ModelError::Cut(format!("The connection to the model at {at} broke. What came of the reply is kept; ask again.")),
-        None => ModelError::Failed(format!(
-            "The model at {at} gave an answer that cannot be read. Is OPENAI_BASE_URL an OpenAI-compatible endpoint?"
-        )),
+        None => ModelError::Failed(format!("The model at {at} gave an answer that cannot be read. Is {url_variable} right?")),
     }
+}
+
+/// Whether a provider says that the prompt does not fit: `OpenAI` and those like it, Anthropic, Gemini, llama.cpp.
+fn is_too_long(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    [
+        "context_length_exceeded",
+        "maximum context length",
+        "context window",
+        "prompt is too long",
+        "maximum number of tokens",
+        "context size",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 /// The transport's own error, however deep it is wrapped.

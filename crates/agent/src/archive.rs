@@ -1,0 +1,126 @@
+//! Archival memory: an agent's notes, searched by words and, with an embedding model, by meaning.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use thoughtwire_proto::{AgentId, Timestamp};
+use thoughtwire_store::{Added, NewNote, Note, Page, Store, StoreError};
+
+use crate::embedding::Embedder;
+
+/// How many of the nearest notes count as found: beyond them, nearness says little.
+const NEAREST: usize = 20;
+/// Notes without a vector that a search embeds first, so that those written while the embedding
+/// model was away, or before there was one, are found by meaning as well.
+const CATCH_UP: usize = 256;
+/// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): how little the very
+/// first ranks count more than those behind them.
+const RANK_DAMPING: f64 = 60.0;
+
+/// The notes of all agents.
+#[derive(Clone)]
+pub struct Archive {
+    store: Arc<Store>,
+    embedder: Option<Embedder>,
+}
+
+impl Archive {
+    /// An archive over a store; without an embedding model it is searched by words alone.
+    #[must_use]
+    pub fn new(store: Arc<Store>, embedder: Option<Embedder>) -> Self {
+        Self { store, embedder }
+    }
+
+    /// Adds notes, all or none. Those with a `source` that are there already are skipped. Notes that
+    /// cannot be embedded now are embedded when they are next searched.
+    ///
+    /// # Errors
+    /// When nothing can be saved.
+    pub async fn add(&self, agent: &AgentId, mut notes: Vec<NewNote>) -> Result<Added, StoreError> {
+        let texts = notes.iter().map(|note| note.text.clone()).collect();
+        if let Some((model, vectors)) = self.embed(texts).await {
+            for (note, vector) in notes.iter_mut().zip(vectors) {
+                note.vector = Some((model.clone(), vector));
+            }
+        }
+        self.store.archival_add(agent, notes).await
+    }
+
+    /// A note that somebody wrote just now.
+    #[must_use]
+    pub fn note(text: impl Into<String>, at: Timestamp, source: Option<String>) -> NewNote {
+        NewNote { text: text.into(), at, source, vector: None }
+    }
+
+    /// Searches an agent's notes, best first: one ranking of what has the words and what lies near in meaning.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Note>, StoreError> {
+        let near = self.near(agent, query).await?;
+        let (store, id, words) = (Arc::clone(&self.store), agent.clone(), query.to_owned());
+        let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
+        let found = read(move || store.archival_search(&id, &words, reach.0, reach.1)).await?;
+        if near.is_empty() {
+            return Ok(found);
+        }
+        let only_near = near.iter().filter(|note| found.items.iter().all(|other| other.id != note.id)).count();
+        let total = found.total + only_near;
+        Ok(Page { items: fuse([found.items, near]).into_iter().skip(offset).take(limit).collect(), total })
+    }
+
+    /// What lies near in meaning; nothing where there is no embedding model or it cannot be had.
+    async fn near(&self, agent: &AgentId, query: &str) -> Result<Vec<Note>, StoreError> {
+        let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
+        self.catch_up(agent, embedder).await?;
+        let Some((model, vectors)) = self.embed(vec![query.to_owned()]).await else { return Ok(Vec::new()) };
+        let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
+        let (store, agent) = (Arc::clone(&self.store), agent.clone());
+        read(move || store.archival_nearest(&agent, &model, &vector, NEAREST)).await
+    }
+
+    async fn catch_up(&self, agent: &AgentId, embedder: &Embedder) -> Result<(), StoreError> {
+        let (store, id, model) = (Arc::clone(&self.store), agent.clone(), embedder.name().to_owned());
+        let without = read(move || store.archival_without_vector(&id, &model, CATCH_UP)).await?;
+        if without.is_empty() {
+            return Ok(());
+        }
+        let (ids, texts): (Vec<i64>, Vec<String>) = without.into_iter().map(|note| (note.id, note.text)).unzip();
+        match self.embed(texts).await {
+            Some((model, vectors)) => self.store.archival_set_vectors(agent, &model, ids.into_iter().zip(vectors).collect()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn embed(&self, texts: Vec<String>) -> Option<(String, Vec<Vec<f32>>)> {
+        let embedder = self.embedder.as_ref()?;
+        match embedder.embed(texts).await {
+            Ok(vectors) => Some((embedder.name().to_owned(), vectors)),
+            Err(error) => {
+                tracing::warn!(%error, "the embedding model cannot be had; notes are found by words alone for now");
+                None
+            }
+        }
+    }
+}
+
+/// One ranking out of several: a note counts the more, the nearer to the front it stands in each.
+fn fuse(rankings: [Vec<Note>; 2]) -> Vec<Note> {
+    let mut scores: HashMap<i64, f64> = HashMap::new();
+    let mut notes: Vec<Note> = Vec::new();
+    for ranking in rankings {
+        for (rank, note) in (1_u32..).zip(ranking) {
+            *scores.entry(note.id).or_insert(0.0) += 1.0 / (RANK_DAMPING + f64::from(rank));
+            if notes.iter().all(|known| known.id != note.id) {
+                notes.push(note);
+            }
+        }
+    }
+    let score = |note: &Note| scores.get(&note.id).copied().unwrap_or(0.0);
+    notes.sort_by(|one, other| score(other).total_cmp(&score(one)).then(one.id.cmp(&other.id)));
+    notes
+}
+
+async fn read<T: Send + 'static>(read: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?
+}

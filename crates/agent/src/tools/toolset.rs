@@ -1,0 +1,112 @@
+//! The tools of one turn: built in, of MCP servers, and those that attached clients run.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use thoughtwire_hub::{ToolListing, ToolSource};
+use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
+
+use super::permissions::permission;
+use super::{Tool, ToolSpec};
+use crate::mcp::McpServers;
+
+/// A tool that may be called, and who runs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) spec: ToolSpec,
+    pub(crate) runs: Runs,
+    pub(crate) permission: Permission,
+}
+
+/// Who runs a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    BuiltIn(Tool),
+    Mcp,
+    Client,
+}
+
+/// The tools that a model is told of. Of two with one name the first counts: built in, then MCP, then clients'.
+#[derive(Default)]
+pub(crate) struct Toolset(Vec<Offered>);
+
+impl Toolset {
+    pub(crate) fn gather(
+        style: Style,
+        servers: &McpServers,
+        clients: Vec<ToolDeclaration>,
+        agents: &BTreeMap<String, Permission>,
+        defaults: &BTreeMap<String, Permission>,
+    ) -> Self {
+        let mut set = Self::default();
+        for tool in Tool::of(style) {
+            set.add(ToolSpec::new(tool, style), Runs::BuiltIn(tool), permission(tool.name(), agents, defaults, tool.permission()));
+        }
+        for tool in servers.tools() {
+            let permission = permission(&tool.name, agents, defaults, Permission::Allow);
+            set.add(ToolSpec { name: tool.name, description: tool.description, schema: tool.schema }, Runs::Mcp, permission);
+        }
+        for ToolDeclaration { name, description, parameters } in clients {
+            let schema = if parameters.is_empty() { anything() } else { Value::Object(parameters) };
+            let permission = permission(&name, agents, defaults, Permission::Allow);
+            set.add(ToolSpec { name, description, schema }, Runs::Client, permission);
+        }
+        if style == Style::Memgpt {
+            set.0.iter_mut().filter(|offered| !matches!(offered.runs, Runs::BuiltIn(_))).for_each(|offered| offered.spec.add_heartbeat());
+        }
+        set
+    }
+
+    fn add(&mut self, spec: ToolSpec, runs: Runs, permission: Permission) {
+        if self.0.iter().all(|known| known.spec.name != spec.name) {
+            self.0.push(Offered { spec, runs, permission });
+        }
+    }
+
+    /// What the model is told: not of what it may not use.
+    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
+        self.usable().map(|offered| offered.spec.clone()).collect()
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Offered> {
+        self.0.iter().filter(|offered| offered.permission != Permission::Deny)
+    }
+
+    /// The tool of a call, or what to tell the model.
+    pub(crate) fn find(&self, name: &str) -> Result<&Offered, String> {
+        let known = || self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ");
+        match self.0.iter().find(|offered| offered.spec.name == name) {
+            Some(offered) if offered.permission == Permission::Deny => {
+                Err(format!("The tool `{name}` may not be used here. There are: {}.", known()))
+            }
+            Some(offered) => Ok(offered),
+            None => Err(format!("There is no tool `{}`. There are: {}.", name.escape_debug(), known())),
+        }
+    }
+}
+
+/// The schema of a tool that described none.
+fn anything() -> Value {
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), Value::String("object".to_owned()));
+    Value::Object(schema)
+}
+
+/// An agent's tools for people: those of clients, which come and go, are not among them.
+pub(crate) fn listing(spec: &AgentSpec, servers: &McpServers, defaults: &BTreeMap<String, Permission>) -> Vec<ToolListing> {
+    let style = spec.style.unwrap_or_default();
+    let agents = &spec.settings.permissions;
+    let built_in = Tool::of(style).map(|tool| ToolListing {
+        name: tool.name().to_owned(),
+        description: tool.description().to_owned(),
+        source: ToolSource::BuiltIn,
+        permission: permission(tool.name(), agents, defaults, tool.permission()),
+    });
+    let of_servers = servers.tools().into_iter().map(|tool| ToolListing {
+        permission: permission(&tool.name, agents, defaults, Permission::Allow),
+        name: tool.name,
+        description: tool.description,
+        source: ToolSource::Mcp { server: tool.server },
+    });
+    built_in.chain(of_servers).collect()
+}

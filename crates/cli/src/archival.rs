@@ -1,0 +1,117 @@
+//! `thoughtwire archival`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use text_splitter::{MarkdownSplitter, TextSplitter};
+
+use crate::agents::{read_all, write_new};
+use crate::cli::{ArchivalCommand, Reach};
+use crate::rest::{AddedPage, Rest};
+use crate::{Outcome, Usage, out};
+
+/// Notes per request.
+const BATCH: usize = 64;
+/// Notes per page when all are read.
+const PAGE: i64 = 500;
+
+pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Result<Outcome> {
+    match command {
+        ArchivalCommand::Import { agent, files, chunk, form } => {
+            if chunk == 0 {
+                return Err(Usage("--chunk is at least 1".to_owned()).into());
+            }
+            let place = reach.place().await?;
+            // The agent first: nobody wants to wait for files to learn that there is none.
+            let agent = place.agent(&agent).await?.agent;
+            // All files are read before anything is added, so that a bad one is known at once.
+            let mut notes = Vec::new();
+            for file in &files {
+                notes.extend(notes_of(file, chunk)?);
+            }
+            let added = import(&place, agent.id.as_str(), &notes).await?;
+            if form.json {
+                out::json(&added)?;
+            } else {
+                out::line(&format!("{} notes added, {} were there already", added.added, added.duplicates))?;
+            }
+        }
+        ArchivalCommand::Export { agent, output } => {
+            let place = reach.place().await?;
+            let (mut lines, mut after) = (Vec::new(), 0);
+            loop {
+                let page = place.notes(&agent, after, PAGE).await?;
+                let Some(last) = page.notes.last() else { break };
+                after = last.id;
+                for note in &page.notes {
+                    serde_json::to_writer(&mut lines, note)?;
+                    lines.push(b'\n');
+                }
+            }
+            write_new(output.as_deref(), &lines)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
+    // Shown at a terminal only.
+    let bar = ProgressBar::new(notes.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} notes, {eta} left") {
+        bar.set_style(style);
+    }
+    let mut sum = AddedPage::default();
+    for batch in notes.chunks(BATCH) {
+        let added = place.add_notes(agent, batch).await.with_context(|| {
+            format!("{} of {} notes are in; run it again and it goes on from there", sum.added + sum.duplicates, notes.len())
+        })?;
+        sum.added += added.added;
+        sum.duplicates += added.duplicates;
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(sum)
+}
+
+/// The notes that a file makes.
+fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
+    let text = String::from_utf8(read_all(file)?).with_context(|| format!("{} is no UTF-8 text", file.display()))?;
+    let source = file.file_name().map_or_else(|| "standard input".into(), |name| name.to_string_lossy());
+    let kind = file.extension().map(|kind| kind.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let note = |text: &str| json!({"text": text, "source": source});
+    match kind.as_str() {
+        "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(note).collect()),
+        "jsonl" | "ndjson" => {
+            let mut notes = Vec::new();
+            for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+                let told = note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
+                let mut parts = TextSplitter::new(chunk).chunks(&told.text).map(note).collect::<Vec<_>>();
+                if let Some(at) = told.at {
+                    parts.iter_mut().filter_map(Value::as_object_mut).for_each(|note| drop(note.insert("at".to_owned(), at.clone())));
+                }
+                notes.extend(parts);
+            }
+            Ok(notes)
+        }
+        _ => Ok(TextSplitter::new(chunk).chunks(&text).map(note).collect()),
+    }
+}
+
+struct Told {
+    text: String,
+    at: Option<Value>,
+}
+
+/// A line of JSONL: a text, or an object with one.
+fn note_of(line: &str) -> anyhow::Result<Told> {
+    match serde_json::from_str(line).context("it is no JSON")? {
+        Value::String(text) => Ok(Told { text, at: None }),
+        Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
+            Some(Value::String(text)) => Ok(Told { text, at: note.remove("at").filter(Value::is_string) }),
+            Some(_) | None => anyhow::bail!("it has no \"text\""),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => anyhow::bail!("it is neither a text nor an object with one"),
+    }
+}

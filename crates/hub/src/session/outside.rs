@@ -1,0 +1,100 @@
+//! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
+
+use thoughtwire_proto::{Answer, CallId, Decision, Event, OpenCall, RefusalCode, ToolStatus, TurnId};
+
+use super::asked::refuse;
+use super::commit::Waiter;
+use super::task::{Also, Task};
+use super::waits::{Answered, Awaited, Ear, Returned};
+use super::{Once, Reply};
+use crate::clock::now;
+use crate::interface::Question;
+
+impl Task {
+    /// The agent waits: asks the question, or goes on with one that stood before a restart.
+    pub(super) fn begin_waiting(&mut self, turn: TurnId, call: CallId, question: Question, ear: Ear) {
+        let Some(running) = &mut self.running else { return };
+        let Some(ear) = running.waits.listen(&call, ear) else { return };
+        let (awaited, expires_at, event) = match question {
+            Question::Approval { name, expires_at } => {
+                (Awaited::Approval, expires_at, Event::ApprovalAsked { call: call.clone(), name, expires_at })
+            }
+            Question::Client { expires_at } => (Awaited::Client, expires_at, Event::ToolAwaited { call: call.clone(), expires_at }),
+        };
+        // The call's own append may have asked already.
+        let stands = self.state.turn().is_some_and(|turn| turn.calls.iter().any(|open| open.call == call && open.waits()));
+        // When it cannot be asked, dropping the ear tells the agent.
+        if (stands || self.append(vec![(Some(turn), event)], Also::default(), Vec::new()).is_ok())
+            && let Some(running) = &mut self.running
+        {
+            running.waits.begin(call, awaited, expires_at, ear);
+        }
+    }
+
+    pub(super) fn decide(&mut self, call: Option<CallId>, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply) {
+        let asked = |open: &&OpenCall| open.approval.is_some() && call.as_ref().is_none_or(|call| *call == open.call);
+        let found = self.state.turn().and_then(|turn| turn.calls.iter().find(asked).map(|open| (turn.id.clone(), open.call.clone())));
+        let Some((turn, call)) = found else {
+            let reason = match call {
+                Some(call) => format!("call {call} waits for no decision: it was settled, ended, or never asked"),
+                None => "no call waits for a decision".to_owned(),
+            };
+            return refuse(reply, RefusalCode::UnknownCall, reason);
+        };
+        let decision = if approve { Decision::Approved } else { Decision::Denied };
+        let event = Event::ApprovalSettled { call: call.clone(), decision, by };
+        self.settle_call(&turn, &call, event, Answered::Decided(decision), Some((once, reply)));
+    }
+
+    pub(super) fn tool_returned(&mut self, call: &CallId, returned: Returned, once: Option<Once>, reply: Reply) {
+        let awaited = |open: &&OpenCall| open.call == *call && open.awaited.is_some();
+        let found = self.state.turn().and_then(|turn| turn.calls.iter().find(awaited).map(|open| (turn.id.clone(), open.name.clone())));
+        let Some((turn, name)) = found else {
+            let reason = format!("call {call} waits for no client: it came back, ended, or is not a client's to run");
+            return refuse(reply, RefusalCode::UnknownCall, reason);
+        };
+        let event = returned.clone().into_event(call, name);
+        self.settle_call(&turn, call, event, Answered::Returned(returned), Some((once, reply)));
+    }
+
+    /// Settles what nobody answered in time.
+    pub(super) fn expire_waits(&mut self) {
+        let Some(running) = &self.running else { return };
+        let turn = running.id.clone();
+        for (call, awaited) in running.waits.lapsed(now()) {
+            match awaited {
+                Awaited::Approval => {
+                    let event = Event::ApprovalSettled { call: call.clone(), decision: Decision::Expired, by: None };
+                    self.settle_call(&turn, &call, event, Answered::Decided(Decision::Expired), None);
+                }
+                Awaited::Client => {
+                    let open = self.state.turn().and_then(|turn| turn.calls.iter().find(|open| open.call == call));
+                    let name = open.map(|open| open.name.clone()).unwrap_or_default();
+                    let text = "No client ran the tool in time.".to_owned();
+                    let returned = Returned { status: ToolStatus::Error, text, content: None };
+                    let event = returned.clone().into_event(&call, name);
+                    self.settle_call(&turn, &call, event, Answered::Returned(returned), None);
+                }
+            }
+        }
+    }
+
+    fn settle_call(&mut self, turn: &TurnId, call: &CallId, event: Event, answered: Answered, asked: Option<(Option<Once>, Reply)>) {
+        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let (once, waiters) = match asked {
+            Some((once, reply)) => (once, vec![Waiter::Client(reply, Box::new(answer))]),
+            None => (None, Vec::new()),
+        };
+        if self.append(vec![(Some(turn.clone()), event)], once.into(), waiters).is_ok()
+            && let Some(running) = &mut self.running
+        {
+            running.waits.settle(call, answered);
+        }
+    }
+}
+
+impl Returned {
+    fn into_event(self, call: &CallId, name: String) -> Event {
+        Event::ToolReturned { call: call.clone(), name, status: self.status, text: self.text, content: self.content }
+    }
+}

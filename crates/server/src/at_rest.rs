@@ -1,0 +1,70 @@
+//! A data directory that no server runs on, opened for its owner's commands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
+use thoughtwire_agent::{AgentOptions, McpServers, MemoryAgent, Providers};
+use thoughtwire_hub::{Hub, HubOptions, now};
+use thoughtwire_proto::UserId;
+use thoughtwire_store::Store;
+use tower::ServiceExt as _;
+
+use crate::access::Access;
+use crate::config::Auth;
+use crate::guard::Guard;
+use crate::rest::{Rest, router};
+use crate::server::ServeError;
+
+/// The largest answer: an agent with all its history.
+const ANSWER_BYTES: usize = 1 << 30;
+
+/// A server's REST side without a server: nothing listens, no turn runs.
+pub struct AtRest {
+    store: Arc<Store>,
+    hub: Hub,
+    router: Router,
+}
+
+impl AtRest {
+    /// Opens a data directory under its lock.
+    ///
+    /// # Errors
+    /// When it cannot be opened, for example because a server has it.
+    pub async fn open(dir: &Path) -> Result<Self, ServeError> {
+        let dir = dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
+        let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
+        let agent = MemoryAgent::new(Arc::clone(&store), AgentOptions::new("offline", Providers::default()));
+        let archive = agent.archive().clone();
+        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), HubOptions { resting: true, ..HubOptions::default() })?;
+        let guard = Guard { auth: Auth::None, listen: Vec::new(), allow_origin: Vec::new(), allow_host: Vec::new(), token: String::new() };
+        let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
+        let access = Access { guard: Arc::new(guard), local };
+        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none() });
+        Ok(Self { store, hub, router })
+    }
+
+    /// Answers a request as a server would.
+    ///
+    /// # Errors
+    /// When the answer cannot be read to its end.
+    pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, axum::Error> {
+        let response = match self.router.clone().oneshot(request.map(Body::from)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, ANSWER_BYTES).await?;
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Saves what is under way and lets go of the directory.
+    pub async fn close(self) {
+        self.hub.stop(std::time::Duration::ZERO).await;
+        let store = self.store;
+        drop(tokio::task::spawn_blocking(move || store.close()).await);
+    }
+}

@@ -1,0 +1,134 @@
+//! The sources of a configuration, and which of them says what.
+
+use std::path::PathBuf;
+
+use config::{Environment, File, FileFormat, Value};
+use serde::de::DeserializeOwned;
+
+use super::{ConfigError, Flags, SETTINGS};
+
+/// Tables of the file whose keys are names that its owner chose.
+const TABLES: [&str; 2] = ["permissions", "mcp"];
+
+/// The sources, in falling order.
+pub(super) struct Layers {
+    flags: config::Config,
+    variables: config::Config,
+    file: config::Config,
+    file_name: String,
+}
+
+pub(super) struct Found {
+    pub(super) value: Value,
+    pub(super) source: String,
+}
+
+impl Layers {
+    pub(super) fn read(flags: &Flags) -> Result<Self, ConfigError> {
+        let broken = |error: config::ConfigError| ConfigError::File(error.to_string());
+        let mut given = config::Config::builder();
+        if !flags.listen.is_empty() {
+            given = given.set_override("listen", flags.listen.clone()).map_err(broken)?;
+        }
+        if !flags.allow_origin.is_empty() {
+            given = given.set_override("allow_origin", flags.allow_origin.clone()).map_err(broken)?;
+        }
+        let data_dir = flags.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+        for (name, value) in [("data_dir", &data_dir), ("model", &flags.model), ("auth", &flags.auth)] {
+            given = given.set_override_option(name, value.clone()).map_err(broken)?;
+        }
+        let variables = Environment::with_prefix("THOUGHTWIRE").prefix_separator("_").separator("__");
+        let mut file = config::Config::builder();
+        let mut file_name = String::new();
+        let named = flags.config.clone().or_else(|| std::env::var_os("THOUGHTWIRE_CONFIG").map(PathBuf::from));
+        let usual = directories::ProjectDirs::from("", "", "thoughtwire").map(|dirs| dirs.config_dir().join("config.toml"));
+        let required = named.is_some();
+        if let Some(path) = named.or(usual) {
+            file_name = path.display().to_string();
+            file = file.add_source(File::from(path).format(FileFormat::Toml).required(required));
+        }
+        let layers = Self {
+            flags: given.build().map_err(broken)?,
+            variables: config::Config::builder().add_source(variables).build().map_err(broken)?,
+            file: file.build().map_err(broken)?,
+            file_name,
+        };
+        layers.check_names()?;
+        Ok(layers)
+    }
+
+    /// A misspelt setting is an error, not a setting without effect.
+    fn check_names(&self) -> Result<(), ConfigError> {
+        let table = self.file.clone().try_deserialize::<std::collections::HashMap<String, serde_json::Value>>();
+        for (name, value) in table.map_err(|error| ConfigError::File(error.to_string()))? {
+            if TABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let keys: Vec<String> = match value.as_object() {
+                Some(inner) => inner.keys().map(|key| format!("{name}.{key}")).collect(),
+                None => vec![name],
+            };
+            if let Some(unknown) = keys.into_iter().find(|key| !SETTINGS.contains(&key.as_str())) {
+                return Err(ConfigError::Unknown(unknown));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn find(&self, name: &'static str) -> Option<Found> {
+        // The variables that the providers' own tools read.
+        let usual: &[&str] = match name {
+            "openai.api_key" => &["OPENAI_API_KEY"],
+            "openai.base_url" => &["OPENAI_BASE_URL"],
+            "anthropic.api_key" => &["ANTHROPIC_API_KEY"],
+            "anthropic.base_url" => &["ANTHROPIC_BASE_URL"],
+            "gemini.api_key" => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+            "gemini.base_url" => &["GEMINI_BASE_URL"],
+            "ollama.base_url" => &["OLLAMA_HOST"],
+            _ => &[],
+        };
+        let get = |layer: &config::Config| layer.get::<Value>(name).ok();
+        if let Some(value) = get(&self.flags) {
+            return Some(Found { value, source: "flag".to_owned() });
+        }
+        if let Some(value) = get(&self.variables) {
+            let variable = format!("THOUGHTWIRE_{}", name.to_uppercase().replace('.', "__"));
+            return Some(Found { value, source: variable });
+        }
+        let set = usual
+            .iter()
+            .find_map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()).map(|value| (value, *variable)));
+        if let Some((value, variable)) = set {
+            return Some(Found { value: Value::from(value), source: variable.to_owned() });
+        }
+        get(&self.file).map(|value| Found { value, source: self.file_name.clone() })
+    }
+
+    /// A list: an array in the file, repeated as flags, separated by commas in a variable.
+    pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, Found)> {
+        let found = self.find(name)?;
+        let values = match found.value.clone().into_array() {
+            Ok(values) => values.into_iter().map(|value| value.into_string().unwrap_or_default()).collect(),
+            Err(_) => text(&found).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
+        };
+        Some((values, found))
+    }
+
+    /// A table of the file; nothing where it has none.
+    pub(super) fn table<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigError> {
+        match self.file.get::<T>(name) {
+            Ok(table) => Ok(table),
+            Err(config::ConfigError::NotFound(_)) => Ok(T::default()),
+            Err(error) => Err(ConfigError::Table { table: name.to_owned(), reason: error.to_string() }),
+        }
+    }
+}
+
+pub(super) fn text(found: &Found) -> String {
+    found.value.clone().into_string().unwrap_or_default()
+}
+
+pub(super) fn bad(name: &'static str, value: &str, found: Option<&Found>, wanted: &'static str) -> ConfigError {
+    let from = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
+    ConfigError::Value { name, value: value.to_owned(), from, wanted }
+}

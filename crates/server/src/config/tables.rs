@@ -1,0 +1,74 @@
+//! The tables of the file: permissions of tools, and MCP servers.
+//!
+//! ```toml
+//! [permissions]
+//! fetch_url = "ask"
+//! "files__*" = "ask"
+//! files__read_file = "allow"
+//!
+//! [mcp.files]
+//! command = "npx"
+//! args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/ada/notes"]
+//! env = { LOG_LEVEL = "warn" }
+//!
+//! [mcp.search]
+//! url = "https://search.example.org/mcp"
+//! headers = { Authorization = "Bearer …" }
+//! call_seconds = 30
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use thoughtwire_agent::{McpConfig, McpTransport};
+use thoughtwire_proto::Permission;
+
+use super::ConfigError;
+use super::layers::Layers;
+
+pub(super) fn permissions(layers: &Layers) -> Result<BTreeMap<String, Permission>, ConfigError> {
+    layers.table("permissions")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Server {
+    command: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    url: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    call_seconds: Option<u64>,
+}
+
+pub(super) fn mcp(layers: &Layers) -> Result<Vec<McpConfig>, ConfigError> {
+    let servers: BTreeMap<String, Server> = layers.table("mcp")?;
+    servers.into_iter().map(|(name, server)| server.into_config(name)).collect()
+}
+
+impl Server {
+    fn into_config(self, name: String) -> Result<McpConfig, ConfigError> {
+        let wrong = |reason: &str| ConfigError::Table { table: format!("mcp.{name}"), reason: reason.to_owned() };
+        if name.contains("__") || name.len() > 32 || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+            return Err(wrong("a server's name has at most 32 letters, digits, `-` and single `_`"));
+        }
+        let Self { command, args, env, url, headers, call_seconds } = self;
+        let transport = match (command, url) {
+            (Some(command), None) if headers.is_empty() => McpTransport::Stdio { command, args, env },
+            (None, Some(url)) if args.is_empty() && env.is_empty() => McpTransport::Http { url, headers },
+            (Some(_), None) => return Err(wrong("`headers` belong to a server with a `url`")),
+            (None, Some(_)) => return Err(wrong("`args` and `env` belong to a server with a `command`")),
+            (Some(_), Some(_)) => return Err(wrong("it has a `command` and a `url`; it takes one of them")),
+            (None, None) => return Err(wrong("it needs a `command` to start, or a `url` to call")),
+        };
+        let mut config = McpConfig::new(name, transport);
+        if let Some(seconds) = call_seconds {
+            config.call_timeout = Duration::from_secs(seconds);
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,69 @@
+//! Agents.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use serde_json::{Map, Value, json};
+use thoughtwire_agent::{HUMANS, PERSONAS, Preset};
+use thoughtwire_proto::{AgentSpec, Answer, Command};
+
+use super::memory::block;
+use super::{Answered, Shared, bad, idempotency_key, read, unexpected};
+
+pub(super) async fn list(State(rest): Shared, headers: HeaderMap) -> Answered {
+    let user = rest.user(&headers)?;
+    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
+    Ok(Json(json!({"agents": agents})).into_response())
+}
+
+pub(super) async fn show(State(rest): Shared, headers: HeaderMap, Path(agent): Path<String>) -> Answered {
+    let user = rest.user(&headers)?;
+    let profile = rest.profile(&user, agent).await?;
+    let id = profile.id.clone();
+    let (blocks, archived, recalled) =
+        rest.hub.read(move |store| Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))).await?;
+    let blocks: Vec<Value> = blocks.iter().map(block).collect();
+    let tools = rest.hub.tools(&profile.spec);
+    let memory = json!({"archival": archived, "recall": recalled});
+    Ok(Json(json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": rest.mcp.states()})).into_response())
+}
+
+pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result<Json<AgentSpec>, JsonRejection>) -> Answered {
+    let user = rest.user(&headers)?;
+    let spec = read(body)?;
+    if spec.name.is_empty() {
+        return Err(bad("an agent needs a name").into());
+    }
+    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) =
+        rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await?
+    else {
+        return Err(unexpected());
+    };
+    Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
+}
+
+pub(super) async fn edit(
+    State(rest): Shared,
+    headers: HeaderMap,
+    Path(agent): Path<String>,
+    body: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Answered {
+    let user = rest.user(&headers)?;
+    let profile = rest.hub.edit_agent(&user, &agent, read(body)?).await?;
+    Ok(Json(json!({"agent": profile})).into_response())
+}
+
+pub(super) async fn delete(State(rest): Shared, headers: HeaderMap, Path(agent): Path<String>) -> Answered {
+    let user = rest.user(&headers)?;
+    rest.hub.delete_agent(&user, &agent).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The named texts that an agent can begin with.
+pub(super) async fn presets(State(rest): Shared, headers: HeaderMap) -> Answered {
+    rest.user(&headers)?;
+    let named = |presets: &[Preset]| presets.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>();
+    Ok(Json(json!({"personas": named(&PERSONAS), "humans": named(&HUMANS)})).into_response())
+}

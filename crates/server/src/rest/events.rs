@@ -1,0 +1,110 @@
+//! A session's events: pages, a stream without end, and whole outputs.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use serde::Deserialize;
+use serde_json::json;
+use thoughtwire_hub::Presence;
+use thoughtwire_proto::{CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start, UserId};
+use tokio::sync::Notify;
+
+use super::{Answered, Refused, Rest, Shared, bad, record_of, session_id};
+
+/// The most events in one page.
+const PAGE: usize = 1000;
+
+#[derive(Deserialize)]
+pub(super) struct EventsQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn events(
+    State(rest): Shared,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+    Query(query): Query<EventsQuery>,
+) -> Answered {
+    let user = rest.user(&headers)?;
+    let session = session_id(session)?;
+    let wants_stream = headers.get("accept").is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream")));
+    if wants_stream {
+        return stream(&rest, &user, session, &headers, query.after).await;
+    }
+    let stored = rest.own(&user, &session).await?;
+    let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
+    let after = Seq(query.after.unwrap_or(0));
+    let events = rest.hub.read(move |store| store.events(stored.num, after, limit)).await?;
+    let page = json!({"session": session, "epoch": stored.epoch, "first": stored.first, "head": stored.state.head(), "events": events});
+    Ok(Json(page).into_response())
+}
+
+/// The same events as server-sent events, from a position on and without end; `Last-Event-ID` resumes.
+async fn stream(rest: &Rest, user: &UserId, session: SessionId, headers: &HeaderMap, after: Option<u64>) -> Answered {
+    let last = match headers.get("last-event-id") {
+        Some(id) => Some(id.to_str().ok().and_then(|id| id.parse().ok()).ok_or_else(|| bad("Last-Event-ID is no position"))?),
+        None => after,
+    };
+    let start = last.map_or(Start::Head, |seq| Start::After(Cursor { epoch: None, seq: Seq(seq) }));
+    let wake = Arc::new(Notify::new());
+    let (_, subscription) = rest.hub.attach(user, &session, start, Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await?;
+    let records =
+        futures::stream::unfold((subscription, wake, Vec::<Record>::new().into_iter()), |(mut subscription, wake, mut ready)| async move {
+            loop {
+                if let Some(record) = ready.next() {
+                    let event = SseEvent::default().id(record.seq.to_string()).event("event").json_data(&record);
+                    // Records always serialise; should one not, the stream ends and the client asks again.
+                    return event.ok().map(|event| (Ok::<_, Infallible>(event), (subscription, wake, ready)));
+                }
+                if !subscription.has_news() {
+                    wake.notified().await;
+                    continue;
+                }
+                let batch = subscription.next().await.ok()?;
+                if batch.closed.is_some() {
+                    return None;
+                }
+                ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();
+            }
+        });
+    Ok(Sse::new(records).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// The whole output of a call, as text.
+pub(super) async fn output(State(rest): Shared, headers: HeaderMap, Path((session, call)): Path<(String, String)>) -> Answered {
+    let user = rest.user(&headers)?;
+    let session = session_id(session)?;
+    let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
+    let stored = rest.own(&user, &session).await?;
+    let wanted = call.clone();
+    let found = rest.hub.read(move |store| {
+        let kept = store.tool_output(stored.num, &wanted)?;
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        // What is short stands in its event.
+        let mut after = Seq::ZERO;
+        loop {
+            let page = store.events(stored.num, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(None) };
+            after = last.seq;
+            let text = page.into_iter().find_map(|record| match record.event {
+                Event::ToolReturned { call, text, .. } if call == wanted => Some(text),
+                _other => None,
+            });
+            if text.is_some() {
+                return Ok(text);
+            }
+        }
+    });
+    match found.await? {
+        Some(text) => Ok(text.into_response()),
+        None => Err(Refused(Refusal::new(RefusalCode::UnknownCall, format!("no call {call} has come back in session {session}")))),
+    }
+}

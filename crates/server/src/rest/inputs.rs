@@ -1,0 +1,169 @@
+//! What is said to a session, what waits in it, and what is decided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thoughtwire_hub::{Hub, Presence};
+use thoughtwire_proto::dialect::native::Verdict;
+use thoughtwire_proto::{
+    Answer, CallId, Command, Cursor, Event, ItemId, Policy, Record, Refusal, RefusalCode, Seq, SessionId, Start, UserId,
+};
+use tokio::sync::Notify;
+
+use super::{Answered, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected};
+
+/// The longest a caller may wait for a turn's end.
+const WAIT_AT_MOST: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+pub(super) struct InputBody {
+    text: String,
+    #[serde(default)]
+    policy: Policy,
+    #[serde(default)]
+    attachments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WaitQuery {
+    wait: Option<f64>,
+}
+
+pub(super) async fn input(
+    State(rest): Shared,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+    Query(query): Query<WaitQuery>,
+    body: Result<Json<InputBody>, JsonRejection>,
+) -> Answered {
+    let user = rest.user(&headers)?;
+    let session = session_id(session)?;
+    let InputBody { text, policy, attachments } = read(body)?;
+    let key = idempotency_key(&headers)?;
+    let command = Command::Send { session: session.clone(), text, attachments, policy };
+    let Answer::Input { seq, input, disposition, duplicate } = rest.execute(&user, key, command).await? else {
+        return Err(unexpected());
+    };
+    let answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
+    let Some(wait) = query.wait else {
+        return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
+    };
+    let wait = Duration::try_from_secs_f64(wait).map_err(|_| bad("`wait` is a number of seconds"))?.min(WAIT_AT_MOST);
+    let after = Seq(seq.0.saturating_sub(1));
+    let ended = tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
+    match ended {
+        Ok(events) => {
+            let events = events?;
+            Ok(Json(json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events}))
+                .into_response())
+        }
+        // It goes on; the answer says where to read from.
+        Err(_) => Ok((StatusCode::ACCEPTED, Json(answer)).into_response()),
+    }
+}
+
+/// The records of an input's turn, once it has ended.
+async fn turn_of(hub: &Hub, user: &UserId, session: &SessionId, after: Seq, input: &ItemId) -> Result<Vec<Record>, Refusal> {
+    let wake = Arc::new(Notify::new());
+    let start = Start::After(Cursor { epoch: None, seq: after });
+    let (_, mut subscription) = hub.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
+    let mut turn = None;
+    let mut records = Vec::new();
+    loop {
+        if !subscription.has_news() {
+            wake.notified().await;
+            continue;
+        }
+        let batch = subscription.next().await?;
+        if let Some(reason) = batch.closed {
+            return Err(Refusal::new(RefusalCode::Stopping, reason));
+        }
+        for record in batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)) {
+            if matches!(&record.event, Event::TurnStarted { input: started } if started == input) {
+                turn.clone_from(&record.turn);
+            }
+            // A steering input has its turn already.
+            if matches!(&record.event, Event::UserMessage { item, .. } if item == input) && record.turn.is_some() {
+                turn.clone_from(&record.turn);
+            }
+            let ours = turn.is_some() && record.turn == turn;
+            let asked = matches!(&record.event, Event::UserMessage { item, .. } if item == input);
+            let last = (ours && matches!(&record.event, Event::TurnEnded { .. }))
+                || matches!(&record.event, Event::InputWithdrawn { input: withdrawn } if withdrawn == input);
+            if ours || asked || last {
+                records.push(record);
+            }
+            if last {
+                return Ok(records);
+            }
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct CancelBody {
+    turn: Option<thoughtwire_proto::TurnId>,
+}
+
+pub(super) async fn cancel(
+    State(rest): Shared,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+    body: Option<Json<CancelBody>>,
+) -> Answered {
+    let user = rest.user(&headers)?;
+    let CancelBody { turn } = body.map(|Json(body)| body).unwrap_or_default();
+    let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Cancel { session: session_id(session)?, turn }).await?;
+    Ok(Json(done(&answer)).into_response())
+}
+
+/// The inputs that wait for their turn, in order.
+pub(super) async fn queued(State(rest): Shared, headers: HeaderMap, Path(session): Path<String>) -> Answered {
+    let user = rest.user(&headers)?;
+    let stored = rest.own(&user, &session_id(session)?).await?;
+    let waiting = rest.hub.read(move |store| {
+        let mut waiting: Vec<Value> = Vec::new();
+        for queued in stored.state.queue() {
+            for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
+                if let Event::UserMessage { item, text, .. } = &record.event {
+                    waiting.push(json!({"input": item, "seq": record.seq, "at": record.at, "text": text}));
+                }
+            }
+        }
+        Ok(waiting)
+    });
+    Ok(Json(json!({"inputs": waiting.await?})).into_response())
+}
+
+pub(super) async fn withdraw(State(rest): Shared, headers: HeaderMap, Path((session, input)): Path<(String, String)>) -> Answered {
+    let user = rest.user(&headers)?;
+    let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
+    let command = Command::Withdraw { session: Some(session_id(session)?), input };
+    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct DecideBody {
+    decision: Verdict,
+}
+
+pub(super) async fn decide(
+    State(rest): Shared,
+    headers: HeaderMap,
+    Path((session, call)): Path<(String, String)>,
+    body: Result<Json<DecideBody>, JsonRejection>,
+) -> Answered {
+    let user = rest.user(&headers)?;
+    let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
+    let DecideBody { decision } = read(body)?;
+    let approve = matches!(decision, Verdict::Approved);
+    let command = Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
+    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
+}

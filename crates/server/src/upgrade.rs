@@ -1,0 +1,191 @@
+//! From an HTTP request to a connection: which dialect is spoken, and by whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::{Query, Request};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use headers::HeaderMapExt as _;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use thoughtwire_agent::{McpPhase, McpServers};
+use thoughtwire_hub::Hub;
+use thoughtwire_proto::connection::Machine;
+use thoughtwire_proto::dialect::memgpt::MemgptMachine;
+use thoughtwire_proto::dialect::native::{Limits as NativeLimits, NativeMachine};
+use thoughtwire_proto::dialect::sparky::{Loading, SparkyMachine, ToolLoading};
+use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::access::{Access, Entrant};
+use crate::config::Config;
+use crate::guard::bearer;
+use crate::rest::Refused;
+use crate::socket::{Context, Phase, drive};
+
+/// The native sub-protocol.
+const NATIVE: &str = "thoughtwire.v1";
+/// What the server calls itself in `welcome`.
+const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
+
+/// What every request needs of its server.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) hub: Hub,
+    pub(crate) mcp: McpServers,
+    pub(crate) access: Access,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) connections: TaskTracker,
+    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) config: Arc<Config>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Native,
+    Memgpt,
+    Sparky,
+}
+
+impl Dialect {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Memgpt => "memgpt",
+            Self::Sparky => "sparky",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct UpgradeQuery {
+    client: Option<String>,
+}
+
+/// Answers an upgrade and hands the socket to its driver.
+pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response {
+    let headers = request.headers();
+    let key: Option<headers::SecWebsocketKey> = headers.typed_get();
+    let (Some(key), true) = (key, is_upgrade(headers) && request.method() == Method::GET) else {
+        let reason = "this path speaks WebSocket; connect with a WebSocket client";
+        let mut response = (StatusCode::UPGRADE_REQUIRED, format!("{reason}\n")).into_response();
+        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        return response;
+    };
+    if headers.get("sec-websocket-version").is_none_or(|version| version != "13") {
+        let mut response = (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here\n").into_response();
+        response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+        return response;
+    }
+    if *shared.phase.borrow() != Phase::Serving {
+        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again")).into_response();
+    }
+    let token = bearer(headers).map(str::to_owned);
+    let needs_token = shared.access.needs_token(token.as_deref());
+    // MemGPT's wire has no place for a credential but the request itself.
+    if needs_token && (dialect == Dialect::Memgpt || token.is_some()) {
+        let refusal = Refusal::new(RefusalCode::Unauthorized, "a key is needed: send it as `Authorization: Bearer …`");
+        return Refused(refusal).into_response();
+    }
+    let permit = match Permit::take(&shared.open, shared.config.limits.connections) {
+        Some(permit) => permit,
+        None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
+    };
+    let client =
+        Query::<UpgradeQuery>::try_from_uri(request.uri()).ok().and_then(|Query(query)| query.client).filter(|name| !name.is_empty());
+    let offered = offers_native(headers) && dialect == Dialect::Native;
+    let machine = machine(shared, dialect, client, needs_token);
+    let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
+        return StatusCode::UPGRADE_REQUIRED.into_response();
+    };
+    let context = Context {
+        hub: shared.hub.clone(),
+        access: shared.access.clone(),
+        entrant: Entrant { user: shared.access.local.clone(), trusted: !needs_token },
+        from: dialect.name().to_owned(),
+        phase: shared.phase.clone(),
+        handshake_within: shared.config.limits.handshake,
+    };
+    let frame_bytes = shared.config.limits.frame_bytes;
+    shared.connections.spawn(async move {
+        if let Ok(upgraded) = on_upgrade.await {
+            let limits = tokio_websockets::Limits::default().max_payload_len(Some(frame_bytes));
+            let socket = tokio_websockets::ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
+            drive(socket, machine, context).await;
+        }
+        drop(permit);
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answer = response.headers_mut();
+    answer.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.typed_insert(headers::SecWebsocketAccept::from(key));
+    answer.remove(CONTENT_TYPE);
+    if offered {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(NATIVE));
+    }
+    response
+}
+
+fn machine(shared: &Shared, dialect: Dialect, client: Option<String>, needs_token: bool) -> Box<dyn Machine> {
+    match dialect {
+        Dialect::Native => {
+            let limits = NativeLimits {
+                frame_bytes: Some(shared.config.limits.frame_bytes as u64),
+                attached_sessions: Some(shared.config.limits.attached_sessions as u64),
+                queued_inputs: Some(shared.config.limits.queued_inputs as u64),
+            };
+            Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
+        }
+        Dialect::Memgpt => Box::new(MemgptMachine::new(client)),
+        Dialect::Sparky => Box::new(SparkyMachine::new(loading(shared))),
+    }
+}
+
+/// The tools that a Sparky client is told of: built-in ones and those of MCP servers, and servers that have none yet.
+fn loading(shared: &Shared) -> Vec<ToolLoading> {
+    let usable = shared.hub.tools(&AgentSpec::default()).into_iter().filter(|tool| tool.permission != Permission::Deny);
+    let tools = usable.map(|tool| ToolLoading { name: tool.name, loading: Loading::Loaded });
+    let servers = shared.mcp.states().into_iter().filter_map(|server| {
+        let loading = match server.phase {
+            McpPhase::Ready => return None,
+            McpPhase::Starting => Loading::Begun,
+            McpPhase::Failed { reason } => Loading::Failed(reason),
+            McpPhase::Stopped => Loading::Failed("it was stopped".to_owned()),
+        };
+        Some(ToolLoading { name: server.name, loading })
+    });
+    tools.chain(servers).collect()
+}
+
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+pub(crate) fn offers_native(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|offer| offer.to_str().ok())
+        .flat_map(|offer| offer.split(','))
+        .any(|offer| offer.trim() == NATIVE)
+}
+
+/// One of the connections that there may be.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let taken = open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < most).then_some(open + 1));
+        taken.ok().map(|_| Self(Arc::clone(open)))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
