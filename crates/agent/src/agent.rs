@@ -120,7 +120,7 @@ impl Limits {
 /// Which model a turn asks.
 enum Minds {
     /// The one that the agent names.
-    Named(Models),
+    Named(Box<Models>),
     /// Always this one.
     One(Arc<dyn Model>),
 }
@@ -129,7 +129,7 @@ impl MemoryAgent {
     /// An agent whose models go by name.
     #[must_use]
     pub fn new(store: Arc<Store>, options: AgentOptions) -> Self {
-        let minds = Minds::Named(Models::new(options.providers.clone(), options.timeouts));
+        let minds = Minds::Named(Box::new(Models::new(options.providers.clone(), options.timeouts)));
         Self::with_minds(store, options, minds)
     }
 

@@ -153,10 +153,7 @@ pub(crate) enum Past {
 
 async fn summary_at(turn: &Turn, seq: Seq) -> Result<Option<String>, AgentError> {
     let records = turn.records_after(Seq(seq.0.saturating_sub(1)), 1).await?;
-    Ok(records.into_iter().find_map(|record| match record.event {
-        Event::Compacted { summary, .. } => Some(summary),
-        _other => None,
-    }))
+    Ok(records.into_iter().find_map(|record| if let Event::Compacted { summary, .. } = record.event { Some(summary) } else { None }))
 }
 
 /// Where the newest turns begin that together make at most so many tokens.

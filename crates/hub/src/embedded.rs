@@ -64,7 +64,7 @@ impl Embedded {
         let found = match hub.execute(&user, None, find).await {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
                 let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
-                hub.execute(&user, None, Request { id: None, command: Command::CreateAgent(spec) }).await?
+                hub.execute(&user, None, Request { id: None, command: Command::CreateAgent(Box::new(spec)) }).await?
             }
             found => found?,
         };

@@ -217,7 +217,7 @@ impl Hub {
             Command::CreateAgent(spec) => {
                 let content = serde_json::to_string(&spec).unwrap_or_default();
                 let once = once(&[&content]);
-                return Box::pin(self.clone().create_agent(user.clone(), spec, once));
+                return Box::pin(self.clone().create_agent(user.clone(), *spec, once));
             }
             Command::FindAgent { agent } => {
                 let (hub, user) = (self.clone(), user.clone());

@@ -89,7 +89,7 @@ impl Hub {
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let known = self.shared.memory.blocks(&profile.id).await.map_err(refused)?.into_iter().find(|block| block.label == label);
+        let known = self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?.into_iter().find(|block| block.label == label);
         let before =
             known.unwrap_or(Block { label: label.to_owned(), text: String::new(), limit: Block::LIMIT, description: String::new() });
         let BlockChange { text, limit, description } = change;
@@ -117,7 +117,7 @@ impl Hub {
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let before = self.shared.memory.block(&profile.id, label).await.map_err(refused)?;
+        let before = self.shared.memory.block(&profile.id, label).await.map_err(|error| refused(&error))?;
         let edit = BlockEdit { agent: profile.id.clone(), label: label.to_owned(), to: None };
         self.remember(user, &profile, edit, before.text).await.map(drop)
     }
@@ -129,7 +129,7 @@ impl Hub {
     }
 }
 
-fn refused(error: EditError) -> Refusal {
+fn refused(error: &EditError) -> Refusal {
     let code = match error {
         EditError::Refused(_) => RefusalCode::BadRequest,
         EditError::Silenced(_) => RefusalCode::StoreFailed,

@@ -170,7 +170,7 @@ pub struct ToolDeclaration {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Make an agent and its main session.
-    CreateAgent(AgentSpec),
+    CreateAgent(Box<AgentSpec>),
     /// Find an agent by name or id.
     FindAgent {
         /// Its name or id.

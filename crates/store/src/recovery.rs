@@ -20,7 +20,7 @@ pub(crate) fn recover(connection: &mut Connection, now: Timestamp) -> Result<usi
     for id in &cut {
         let transaction = connection.transaction()?;
         if let Some(session) = read_session(&transaction, id.as_str())? {
-            ended += usize::from(settle_turn(&transaction, session, now)? == Settled::Ended);
+            ended += usize::from(settle_turn(&transaction, &session, now)? == Settled::Ended);
         }
         transaction.commit()?;
     }
@@ -34,8 +34,8 @@ enum Settled {
     Parked,
 }
 
-fn settle_turn(connection: &Connection, session: StoredSession, now: Timestamp) -> Result<Settled, StoreError> {
-    let open = open_items(connection, &session)?;
+fn settle_turn(connection: &Connection, session: &StoredSession, now: Timestamp) -> Result<Settled, StoreError> {
+    let open = open_items(connection, session)?;
     let parks = session.state.turn().is_some_and(|turn| turn.calls.iter().any(OpenCall::waits));
     let (settled, closing) = match parks {
         true => (Settled::Parked, Closing::OnlyWhatRan),

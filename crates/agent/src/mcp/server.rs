@@ -38,8 +38,6 @@ pub(super) struct Server {
     stderr: Arc<Mutex<VecDeque<String>>>,
     /// Its tools are others now.
     listed_anew: Arc<Notify>,
-    /// A call found the connection broken.
-    broken: Notify,
 }
 
 struct Status {
@@ -47,7 +45,15 @@ struct Status {
     tools: Vec<McpTool>,
     restarts: u32,
     pid: Option<u32>,
-    peer: Option<Peer<RoleClient>>,
+    line: Option<Line>,
+}
+
+/// The connection of one life.
+#[derive(Clone)]
+struct Line {
+    peer: Peer<RoleClient>,
+    /// Set by a call that finds it broken.
+    broken: CancellationToken,
 }
 
 /// Our side of the connection.
@@ -75,14 +81,13 @@ enum End {
 
 impl Server {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
-        let status = Status { phase: McpPhase::Starting, tools: Vec::new(), restarts: 0, pid: None, peer: None };
+        let status = Status { phase: McpPhase::Starting, tools: Vec::new(), restarts: 0, pid: None, line: None };
         Self {
             config,
             changes,
             status: Mutex::new(status),
             stderr: Arc::default(),
             listed_anew: Arc::new(Notify::new()),
-            broken: Notify::new(),
         }
     }
 
@@ -109,9 +114,9 @@ impl Server {
     /// Calls one of its tools.
     pub(super) async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
         let server = || self.config.name.clone();
-        let (peer, tool) = {
+        let (Line { peer, broken }, tool) = {
             let status = locked(&self.status);
-            let Some(peer) = status.peer.clone() else {
+            let Some(line) = status.line.clone() else {
                 let reason = match &status.phase {
                     McpPhase::Failed { reason } => reason.clone(),
                     McpPhase::Starting | McpPhase::Ready => "it is still starting".to_owned(),
@@ -120,7 +125,7 @@ impl Server {
                 return Err(McpError::NotReady { server: server(), reason });
             };
             let tool = status.tools.iter().find(|tool| tool.name == name).map(|tool| tool.tool.clone());
-            (peer, tool.ok_or_else(|| McpError::Unknown(name.to_owned()))?)
+            (line, tool.ok_or_else(|| McpError::Unknown(name.to_owned()))?)
         };
         let within = self.config.call_timeout;
         // Dropped unanswered, the library tells the server that the call is given up.
@@ -134,7 +139,7 @@ impl Server {
             Err(ServiceError::McpError(error)) => Err(McpError::Failed { server: server(), reason: error.message.into_owned() }),
             Err(error) => {
                 tracing::debug!(server = self.config.name, %error, "a call found its MCP server gone");
-                self.broken.notify_one();
+                broken.cancel();
                 Err(McpError::Gone(server()))
             }
         }
@@ -189,7 +194,8 @@ impl Server {
             () = stop.cancelled() => return End::Stopped,
         };
         let peer = connection.peer().clone();
-        locked(&self.status).peer = Some(peer.clone());
+        let broken = CancellationToken::new();
+        locked(&self.status).line = Some(Line { peer: peer.clone(), broken: broken.clone() });
         self.set(McpPhase::Ready);
         let hang_up = connection.cancellation_token();
         let mut ended = std::pin::pin!(connection.waiting());
@@ -208,7 +214,7 @@ impl Server {
                     drop(ended.await);
                     return End::Stopped;
                 }
-                () = self.broken.notified() => {
+                () = broken.cancelled() => {
                     hang_up.cancel();
                     drop(ended.await);
                     return End::Died(self.with_last_words("its connection broke".to_owned()));
@@ -287,7 +293,7 @@ impl Server {
         {
             let mut status = locked(&self.status);
             if phase != McpPhase::Ready {
-                status.peer = None;
+                status.line = None;
                 status.tools.clear();
             }
             if matches!(phase, McpPhase::Failed { .. } | McpPhase::Stopped) {

@@ -29,13 +29,12 @@ fn is_awaited(emission: &Emission) -> bool {
 }
 
 fn asked(told: &Told) -> CallId {
-    let found = told.records.iter().find_map(|record| match &record.event {
-        Event::ApprovalAsked { call, name, .. } => {
+    let found = told.records.iter().find_map(|record| {
+        if let Event::ApprovalAsked { call, name, .. } = &record.event {
             assert_eq!(name, "calculator");
-            Some(call.clone())
+            return Some(call.clone());
         }
-        Event::ToolAwaited { call, .. } => Some(call.clone()),
-        _ => None,
+        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
     });
     found.expect("nothing waits")
 }

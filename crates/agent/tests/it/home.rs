@@ -75,7 +75,7 @@ impl Home {
     }
 
     pub(crate) async fn create(&self, spec: AgentSpec) -> (AgentId, SessionId) {
-        let Answer::Agent(profile) = self.execute(Command::CreateAgent(spec)).await else { panic!("no agent") };
+        let Answer::Agent(profile) = self.execute(Command::CreateAgent(Box::new(spec))).await else { panic!("no agent") };
         (profile.id, profile.main_session)
     }
 
@@ -217,13 +217,15 @@ impl Told {
     }
 }
 
+type Reply = Vec<Result<Piece, ModelError>>;
+
 /// A model that replies what it was told to, and keeps what it was asked.
 #[derive(Default)]
 pub(crate) struct Script {
-    replies: Mutex<VecDeque<Vec<Result<Piece, ModelError>>>>,
+    replies: Mutex<VecDeque<Reply>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
     /// What it replies when it is to sum up.
-    summary: Option<Box<dyn Fn() -> Vec<Result<Piece, ModelError>> + Send + Sync>>,
+    summary: Option<Box<dyn Fn() -> Reply + Send + Sync>>,
 }
 
 impl Script {
@@ -240,7 +242,7 @@ impl Script {
     /// The same, with what it replies when it is to sum up.
     pub(crate) fn with_summaries(
         self: Arc<Self>,
-        summary: impl Fn() -> Vec<Result<Piece, ModelError>> + Send + Sync + 'static,
+        summary: impl Fn() -> Reply + Send + Sync + 'static,
     ) -> Arc<Self> {
         let mut script = Arc::into_inner(self).expect("it is not shared yet");
         script.summary = Some(Box::new(summary));

@@ -88,7 +88,7 @@ impl Room {
         let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
         let user: UserId = "local".parse().unwrap();
         let find = Request { id: None, command: Command::FindAgent { agent: "ada".into() } };
-        let create = Command::CreateAgent(AgentSpec { name: "ada".into(), ..AgentSpec::default() });
+        let create = Command::CreateAgent(Box::new(AgentSpec { name: "ada".into(), ..AgentSpec::default() }));
         let answer = match hub.execute(&user, None, find).await {
             Ok(answer) => answer,
             Err(_) => hub.execute(&user, None, Request { id: None, command: create }).await.unwrap(),

@@ -37,7 +37,7 @@ pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result
         return Err(bad("an agent needs a name").into());
     }
     let (Answer::Agent(profile) | Answer::AgentAgain(profile)) =
-        rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(spec)).await?
+        rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(Box::new(spec))).await?
     else {
         return Err(unexpected());
     };

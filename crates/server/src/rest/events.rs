@@ -94,9 +94,8 @@ pub(super) async fn output(State(rest): Shared, headers: HeaderMap, Path((sessio
             let page = store.events(stored.num, after, PAGE)?;
             let Some(last) = page.last() else { return Ok(None) };
             after = last.seq;
-            let text = page.into_iter().find_map(|record| match record.event {
-                Event::ToolReturned { call, text, .. } if call == wanted => Some(text),
-                _other => None,
+            let text = page.into_iter().find_map(|record| {
+                if let Event::ToolReturned { call, text, .. } = record.event { (call == wanted).then_some(text) } else { None }
             });
             if text.is_some() {
                 return Ok(text);

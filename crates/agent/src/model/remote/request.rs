@@ -48,9 +48,10 @@ fn messages(prompt: &Prompt) -> Vec<ChatMessage> {
                 ids.insert(call, id.clone());
                 sending += usize::from(tools::Tool::named(name) == Some(tools::Tool::SendMessage));
                 for part in carried {
-                    match part {
-                        ContentPart::ToolCall(call) => said.signatures.extend(call.thought_signatures.map(|signed| (call.call_id, signed))),
-                        other => said.leading.push(other),
+                    if let ContentPart::ToolCall(call) = part {
+                        said.signatures.extend(call.thought_signatures.map(|signed| (call.call_id, signed)));
+                    } else {
+                        said.leading.push(part);
                     }
                 }
                 said.calls.push(ToolCall {

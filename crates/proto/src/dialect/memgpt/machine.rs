@@ -101,7 +101,7 @@ impl MemgptMachine {
     fn begin(&mut self, frame: ClientFrame) {
         match frame {
             ClientFrame::CreateAgent { config } => match spec_of(config.as_ref()) {
-                Ok(spec) => self.request(Command::CreateAgent(spec), Doing::Creating),
+                Ok(spec) => self.request(Command::CreateAgent(Box::new(spec)), Doing::Creating),
                 Err(reason) => self.tell(ServerFrame::command_response(format!("Error: Failed to init agent - {reason}"))),
             },
             ClientFrame::LoadAgent { name: None | Some(Json::Null) } => {

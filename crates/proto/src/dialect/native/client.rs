@@ -307,7 +307,7 @@ impl ClientBody {
             Self::Attach { session, start, tools } => Command::Attach { session, start, tools },
             Self::Detach { session } => Command::Detach { session },
             Self::CreateAgent { name, persona, human, model, style } => {
-                Command::CreateAgent(AgentSpec { name, persona, human, model, style, ..AgentSpec::default() })
+                Command::CreateAgent(Box::new(AgentSpec { name, persona, human, model, style, ..AgentSpec::default() }))
             }
             Self::CreateSession { agent, title, instructions, history } => Command::CreateSession { agent, title, instructions, history },
             Self::DeleteSession { session } => Command::DeleteSession { session },
