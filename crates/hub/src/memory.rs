@@ -89,7 +89,8 @@ impl Hub {
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let known = self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?.into_iter().find(|block| block.label == label);
+        let known =
+            self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?.into_iter().find(|block| block.label == label);
         let before =
             known.unwrap_or(Block { label: label.to_owned(), text: String::new(), limit: Block::LIMIT, description: String::new() });
         let BlockChange { text, limit, description } = change;

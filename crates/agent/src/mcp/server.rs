@@ -82,13 +82,7 @@ enum End {
 impl Server {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
         let status = Status { phase: McpPhase::Starting, tools: Vec::new(), restarts: 0, pid: None, line: None };
-        Self {
-            config,
-            changes,
-            status: Mutex::new(status),
-            stderr: Arc::default(),
-            listed_anew: Arc::new(Notify::new()),
-        }
+        Self { config, changes, status: Mutex::new(status), stderr: Arc::default(), listed_anew: Arc::new(Notify::new()) }
     }
 
     pub(super) fn name(&self) -> &str {

@@ -240,10 +240,7 @@ impl Script {
     }
 
     /// The same, with what it replies when it is to sum up.
-    pub(crate) fn with_summaries(
-        self: Arc<Self>,
-        summary: impl Fn() -> Reply + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub(crate) fn with_summaries(self: Arc<Self>, summary: impl Fn() -> Reply + Send + Sync + 'static) -> Arc<Self> {
         let mut script = Arc::into_inner(self).expect("it is not shared yet");
         script.summary = Some(Box::new(summary));
         Arc::new(script)

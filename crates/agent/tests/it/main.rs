@@ -15,5 +15,5 @@ mod mcp;
 mod memory;
 mod models;
 mod offline;
-mod openai;
+mod providers;
 mod steps;

@@ -15,7 +15,8 @@ use crate::home::{Home, Script, call, options, text};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn everything() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.test-deps/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../.test-deps/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
     assert!(path.exists(), "the MCP server is not installed: run `make test-deps`");
     path.display().to_string()
 }
