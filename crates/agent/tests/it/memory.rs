@@ -1,9 +1,11 @@
 //! The eight tools of MemGPT and the two of ours, driven by a script.
 
 use serde_json::{Value, json};
-use thoughtwire_proto::{Event, Style, ToolStatus};
+use thoughtwire_agent::Piece;
+use thoughtwire_hub::BlockChange;
+use thoughtwire_proto::{Event, SessionId, Style, ToolStatus};
 
-use crate::home::{Home, Script, call, options, text};
+use crate::home::{Home, Script, call, done, options, text};
 
 /// Calls a tool in a native turn and gives back what it returned.
 async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
@@ -192,4 +194,46 @@ async fn searches_page_and_leave_the_question_out() {
     assert!(!told.returned()[0].1.contains("what did I say about"), "{:?}", told.returned());
     let note = home.say(&session, "what do you know about note?").await;
     assert!(note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"), "{:?}", note.returned());
+}
+
+#[tokio::test]
+async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
+    // In this style a turn is over with its calls: each turn takes the next ten edits, whichever session it is of.
+    let script = Script::new((0..100).map(|turn| {
+        let edit = |n: usize| {
+            let args = json!({"name": "human", "content": format!("{turn} {n}")});
+            [
+                Piece::Call { index: n, name: "core_memory_append".to_owned(), provider_id: None },
+                Piece::Args { index: n, json: args.to_string() },
+            ]
+        };
+        (0..10).flat_map(edit).chain([done()]).collect()
+    }));
+    let home = Home::scripted(&script, options("offline"));
+    let (agent, one) = home.agent("tess", Style::Memgpt).await;
+    let other = home.session("tess").await;
+    let wide = BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
+    home.hub.edit_block(&home.user, "tess", "human", wide).await.unwrap();
+    let edits = |session: SessionId| {
+        let home = &home;
+        async move {
+            for _ in 0..50 {
+                assert_eq!(home.say(&session, "go on").await.end().0, "Completed");
+            }
+        }
+    };
+    let owner = async {
+        for n in 0..50 {
+            let change = BlockChange { description: Some(format!("Description {n}.")), ..BlockChange::default() };
+            home.hub.edit_block(&home.user, "tess", "human", change).await.unwrap();
+        }
+    };
+    tokio::join!(edits(one), edits(other), owner);
+    let text = home.block(&agent, "human");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1_000);
+    for turn in 0..100 {
+        let of_turn: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(&format!("{turn} "))).collect();
+        assert_eq!(of_turn, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "the edits of one step keep their order");
+    }
 }

@@ -13,5 +13,6 @@
 mod frame;
 mod live;
 mod local;
+mod owner;
 mod talk;
 mod usage;

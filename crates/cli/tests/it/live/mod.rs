@@ -1,5 +1,6 @@
 //! The real binary behind real sockets: every promise that a user could hold us to.
 
+mod approvals;
 mod bad_input;
 mod crash;
 mod memgpt;
@@ -8,3 +9,5 @@ mod rest;
 mod rooms;
 mod sparky;
 mod support;
+
+pub(crate) use support::Live;

@@ -10,7 +10,7 @@ fn http() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-async fn call(live: &Live, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
+pub(super) async fn call(live: &Live, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
     let mut request = http().request(method.parse().unwrap(), format!("{}{path}", live.url));
     for (name, value) in headers {
         request = request.header(*name, *value);
