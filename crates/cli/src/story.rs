@@ -103,7 +103,7 @@ pub(crate) fn question(asked: &Call) -> Option<Told> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
             let until = jiff::Timestamp::from_millisecond(until.as_millis()).ok()?.to_zoned(jiff::tz::TimeZone::system());
-            Some((Look::Bold, format!("? {} wants your leave until {}: /approve or /deny", call(asked), until.strftime("%H:%M:%S"))))
+            Some((Look::Bold, format!("? {} wants your leave until {}", call(asked), until.strftime("%H:%M:%S"))))
         }
         Some(Approval::Settled(decision)) => {
             let word = match decision {

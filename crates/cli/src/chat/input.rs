@@ -34,7 +34,8 @@ What you type goes to the agent; while it works, it waits its turn.
   /now TEXT     say it at once: what the agent is doing is cancelled
   /also TEXT    say it into what the agent is doing
   /cancel       cancel that (Ctrl-C does too)
-  /approve      let the tool run that waits for your leave; /deny to forbid it
+  /approve      let the tool run that waits for your leave; /deny to forbid it (y and n do
+                so at once while the question stands)
   /quit         leave (Ctrl-D does too); the agent goes on without you
   //TEXT        say something that begins with a slash";
 

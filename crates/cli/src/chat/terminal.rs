@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 
-use futures::AsyncWriteExt as _;
+use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use futures::{AsyncWriteExt as _, StreamExt as _};
 use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
 use thoughtwire_proto::transcript::{Approval, Body};
@@ -35,6 +36,7 @@ pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outc
         sent: HashMap::new(),
         line: Line::Connecting,
         status: String::new(),
+        set_aside: None,
     };
     chat.page.whole(Look::Dim, &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name))).await?;
     let outcome = chat.talk(&mut lines).await;
@@ -54,6 +56,8 @@ struct Chat {
     line: Line,
     /// What the agent says it is about.
     status: String,
+    /// A question that is answered already, or that its owner wants to answer later.
+    set_aside: Option<CallId>,
 }
 
 /// Whether the server is there.
@@ -73,14 +77,25 @@ enum Next {
 impl Chat {
     async fn talk(&mut self, lines: &mut Readline) -> anyhow::Result<Outcome> {
         let mut prompt = String::new();
+        // Read only while a question waits: else the keys are the line's.
+        let mut keys = EventStream::new();
         loop {
+            let question = self.question();
             let wanted = self.prompt();
             if wanted != prompt {
                 lines.update_prompt(&wanted)?;
                 prompt = wanted;
             }
             tokio::select! {
-                event = lines.readline() => match event? {
+                event = keys.next(), if question.is_some() => {
+                    if let (Some(call), Some(Ok(Event::Key(key)))) = (question, event)
+                        && let Next::Leave = self.pressed(call, key).await?
+                    {
+                        return Ok(Outcome::Done);
+                    }
+                    lines.flush()?;
+                }
+                event = lines.readline(), if question.is_none() => match event? {
                     ReadlineEvent::Line(line) => {
                         if !line.trim().is_empty() {
                             lines.add_history_entry(line.clone());
@@ -94,7 +109,13 @@ impl Chat {
                 },
                 happening = self.follower.next() => match happening {
                     Some(Happening::Over(error)) => return Err(error),
-                    Some(happening) => self.happened(happening).await?,
+                    Some(happening) => {
+                        self.happened(happening).await?;
+                        if question.is_some() {
+                            // Nobody reads the line now, which would print it.
+                            lines.flush()?;
+                        }
+                    }
                     None => anyhow::bail!("the connection ended"),
                 },
             }
@@ -107,6 +128,9 @@ impl Chat {
             0 => String::new(),
             kept => format!(", {kept} kept"),
         };
+        if self.question().is_some() {
+            return self.page.paint.show(Look::Bold, "y to allow it, n to deny it, any other key to answer later › ");
+        }
         let state = match (self.line, self.view.transcript().turn()) {
             (Line::Connecting, _) => format!("connecting{waiting} "),
             (Line::Offline, _) => format!("offline{waiting} "),
@@ -115,6 +139,30 @@ impl Chat {
             (Line::Online, None) => String::new(),
         };
         format!("{}› ", self.page.paint.show(Look::Dim, &state))
+    }
+
+    /// A key that was pressed while a question waits.
+    async fn pressed(&mut self, call: CallId, key: KeyEvent) -> anyhow::Result<Next> {
+        let held = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            _ if key.kind != KeyEventKind::Press => return Ok(Next::On),
+            KeyCode::Char('c') if held => self.cancel().await?,
+            KeyCode::Char('d') if held => return Ok(Next::Leave),
+            KeyCode::Char('y' | 'Y') => self.settle(call.clone(), Verdict::Approved).await,
+            KeyCode::Char('n' | 'N') => self.settle(call.clone(), Verdict::Denied).await,
+            _ => self.page.whole(Look::Dim, "(it waits; /approve or /deny when you have decided)").await?,
+        }
+        self.set_aside = Some(call);
+        Ok(Next::On)
+    }
+
+    /// The question that a key answers.
+    fn question(&self) -> Option<CallId> {
+        self.asked().filter(|call| self.line == Line::Online && self.set_aside.as_ref() != Some(call))
+    }
+
+    async fn settle(&mut self, call: CallId, decision: Verdict) {
+        self.follower.ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision }).await;
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<Next> {
@@ -159,7 +207,7 @@ impl Chat {
             Leave::Given => Verdict::Approved,
             Leave::Denied => Verdict::Denied,
         };
-        self.follower.ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision }).await;
+        self.settle(call, decision).await;
         Ok(())
     }
 
