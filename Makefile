@@ -20,7 +20,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
-test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/mcp-everything-2026.8.31
+test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31
 
 $(DEPS)/venv:
 	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
@@ -40,7 +40,7 @@ $(DEPS)/aimock-%:
 	npm install --silent --no-audit --no-fund --prefix $(DEPS) @copilotkit/aimock@$*
 	touch $@
 
-$(DEPS)/mcp-everything-%:
+$(DEPS)/server-everything-%:
 	@command -v npm >/dev/null || { echo "The tests need Node.js with npm: install it, and run this again."; exit 1; }
 	mkdir -p $(DEPS)
 	npm install --silent --no-audit --no-fund --prefix $(DEPS) @modelcontextprotocol/server-everything@$*

@@ -76,8 +76,10 @@ impl Calls<'_> {
         let plan = |open: &OpenCall| {
             let next = match (open.awaited, open.approval) {
                 (Some(until), _) => Next::AwaitClient(until),
-                // A client's tool is known again only once its client is back.
-                (None, Some(until)) => Next::Ask(self.toolset.find(&open.name).map_or(Runs::Client, |offered| offered.runs), until),
+                (None, Some(until)) => {
+                    let runs = self.toolset.find(&open.name).map(|offered| offered.runs);
+                    Next::Ask(runs.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
+                }
                 (None, None) => Next::Complain("interrupted: the server stopped".to_owned()),
             };
             let (call, name) = (open.call.clone(), open.name.clone());

@@ -128,6 +128,7 @@ impl Steps {
             return Ok(None);
         }
         let waiting = std::mem::take(&mut self.turn.waiting);
+        self.toolbox.servers_settled().await;
         let args: Vec<(CallId, Map<String, serde_json::Value>)> = self.turn.so_far().await?.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| args.iter().find(|(known, _)| known == call).map(|(_, args)| args.clone()).unwrap_or_default();
         let frame = self.frame().await?;

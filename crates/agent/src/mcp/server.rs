@@ -1,325 +1,202 @@
-//! One MCP server: started, watched, started again.
+//! What is known of one server, and calls to it.
 
-use std::collections::{HashMap, VecDeque};
-use std::process::Stdio;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use rmcp::model::{CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation};
-use rmcp::service::{NotificationContext, Peer, QuitReason, RoleClient, RunningService, ServiceError};
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
-use rmcp::{ClientHandler, ServiceExt as _};
+use rmcp::model::{CallToolRequestParams, CallToolResponse};
+use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{ChildStderr, Command};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, McpTransport, naming};
+use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http};
 
-/// How long a server may take to start and to tell its tools: package runners download first.
-const START_WITHIN: Duration = Duration::from_secs(60);
-/// The pause before the first new start, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A server that lived for so long is taken for a healthy one.
-const HEALTHY: Duration = Duration::from_secs(60);
-/// Lines of standard error that are kept, and how much of each.
+/// How many lines of stderr are kept: enough for a stack trace's end.
 const STDERR_LINES: usize = 20;
-const STDERR_CHARS: usize = 500;
 
-/// One server.
+/// One server: its keeper writes here what it finds, and everyone else reads.
 pub(super) struct Server {
-    config: McpConfig,
+    pub(super) config: McpConfig,
+    board: Mutex<Board>,
     changes: watch::Sender<u64>,
-    status: Mutex<Status>,
-    stderr: Arc<Mutex<VecDeque<String>>>,
-    /// Its tools are others now.
-    listed_anew: Arc<Notify>,
 }
 
-struct Status {
-    phase: McpPhase,
-    tools: Vec<McpTool>,
+struct Board {
+    condition: Condition,
     restarts: u32,
+    stderr: VecDeque<String>,
     pid: Option<u32>,
-    line: Option<Line>,
 }
 
-/// The connection of one life.
-#[derive(Clone)]
-struct Line {
-    peer: Peer<RoleClient>,
-    /// Set by a call that finds it broken.
-    broken: CancellationToken,
-}
-
-/// Our side of the connection.
-struct Client {
-    listed_anew: Arc<Notify>,
-}
-
-impl ClientHandler for Client {
-    fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), Implementation::new("thoughtwire", env!("CARGO_PKG_VERSION")))
-    }
-
-    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.listed_anew.notify_one();
-    }
-}
-
-type Connection = RunningService<RoleClient, Client>;
-
-/// Why a server's life ended.
-enum End {
+/// As [`McpPhase`], with what belongs to a server that is ready and ends with it.
+enum Condition {
+    Starting,
+    Ready { tools: Vec<McpTool>, link: Link, since: Instant },
+    Failed(String),
     Stopped,
-    Died(String),
+}
+
+/// The way to a server that is ready.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) peer: Peer<RoleClient>,
+    /// Wakes whoever looks after the session: a call found that it may be broken.
+    pub(super) suspect: Arc<Notify>,
+    // Invariant: cancelled exactly when the server leaves `Condition::Ready`, so no call outlasts its link.
+    gone: CancellationToken,
+}
+
+impl Link {
+    pub(super) fn new(peer: Peer<RoleClient>) -> Self {
+        Self { peer, suspect: Arc::new(Notify::new()), gone: CancellationToken::new() }
+    }
 }
 
 impl Server {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
-        let status = Status { phase: McpPhase::Starting, tools: Vec::new(), restarts: 0, pid: None, line: None };
-        Self { config, changes, status: Mutex::new(status), stderr: Arc::default(), listed_anew: Arc::new(Notify::new()) }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.config.name
-    }
-
-    pub(super) fn tools(&self) -> Vec<McpTool> {
-        locked(&self.status).tools.clone()
+        let board = Board { condition: Condition::Starting, restarts: 0, stderr: VecDeque::new(), pid: None };
+        Self { config, board: Mutex::new(board), changes }
     }
 
     pub(super) fn state(&self) -> McpState {
-        let status = locked(&self.status);
+        let board = self.board();
+        let (phase, tools) = match &board.condition {
+            Condition::Starting => (McpPhase::Starting, Vec::new()),
+            Condition::Ready { tools, .. } => (McpPhase::Ready, tools.iter().map(|tool| tool.name.clone()).collect()),
+            Condition::Failed(reason) => (McpPhase::Failed { reason: reason.clone() }, Vec::new()),
+            Condition::Stopped => (McpPhase::Stopped, Vec::new()),
+        };
         McpState {
             name: self.config.name.clone(),
-            phase: status.phase.clone(),
-            tools: status.tools.iter().map(|tool| tool.name.clone()).collect(),
-            restarts: status.restarts,
-            pid: status.pid,
-            stderr: locked(&self.stderr).iter().cloned().collect(),
+            phase,
+            tools,
+            restarts: board.restarts,
+            stderr: board.stderr.iter().cloned().collect(),
+            pid: board.pid,
         }
     }
 
-    /// Calls one of its tools.
+    pub(super) fn tools(&self) -> Vec<McpTool> {
+        match &self.board().condition {
+            Condition::Ready { tools, .. } => tools.clone(),
+            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Vec::new(),
+        }
+    }
+
+    /// Calls a tool by its full name.
     pub(super) async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
-        let server = || self.config.name.clone();
-        let (Line { peer, broken }, tool) = {
-            let status = locked(&self.status);
-            let Some(line) = status.line.clone() else {
-                let reason = match &status.phase {
-                    McpPhase::Failed { reason } => reason.clone(),
-                    McpPhase::Starting | McpPhase::Ready => "it is still starting".to_owned(),
-                    McpPhase::Stopped => "it was stopped".to_owned(),
-                };
-                return Err(McpError::NotReady { server: server(), reason });
-            };
-            let tool = status.tools.iter().find(|tool| tool.name == name).map(|tool| tool.tool.clone());
-            (line, tool.ok_or_else(|| McpError::Unknown(name.to_owned()))?)
+        let (tool, link) = self.link(name)?;
+        let request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
+        let server = self.config.name.clone();
+        let limit = self.config.call_timeout;
+        // rmcp cancels a request whose future is dropped, be it by the time-out or by our caller.
+        let answer = tokio::select! {
+            biased;
+            answer = timeout(limit, link.peer.call_tool_once(request)) => answer,
+            () = link.gone.cancelled() => return Err(McpError::Gone { server, tool }),
         };
-        let within = self.config.call_timeout;
-        // Dropped unanswered, the library tells the server that the call is given up.
-        let calling = peer.call_tool_once(CallToolRequestParams::new(tool).with_arguments(args));
-        let Ok(answer) = tokio::time::timeout(within, calling).await else {
-            return Err(McpError::TimedOut { server: server(), seconds: within.as_secs() });
-        };
+        let failed = |reason: String| McpError::Failed { server: server.clone(), tool: tool.clone(), reason };
         match answer {
-            Ok(CallToolResponse::Complete(result)) => Ok(result.into()),
-            Ok(_) => Err(McpError::Failed { server: server(), reason: "it asks for something that is not supported here".to_owned() }),
-            Err(ServiceError::McpError(error)) => Err(McpError::Failed { server: server(), reason: error.message.into_owned() }),
-            Err(error) => {
-                tracing::debug!(server = self.config.name, %error, "a call found its MCP server gone");
-                broken.cancel();
-                Err(McpError::Gone(server()))
+            Err(_) => {
+                link.suspect.notify_one();
+                Err(McpError::TimedOut { server, tool, limit })
             }
+            Ok(Ok(CallToolResponse::Complete(result))) => Ok(result.into()),
+            Ok(Ok(CallToolResponse::InputRequired(_))) => Err(failed("it asks for input, which cannot be given here".to_owned())),
+            Ok(Ok(CallToolResponse::Task(_))) => Err(failed("it answers with a task, which is not understood here".to_owned())),
+            Ok(Ok(_)) => Err(failed("its answer is not understood here".to_owned())),
+            Ok(Err(error)) if http::lost(&error) => {
+                link.suspect.notify_one();
+                Err(McpError::Gone { server, tool })
+            }
+            Ok(Err(ServiceError::McpError(error))) => {
+                Err(failed(format!("{} (code {})", error.message.trim_end_matches('.'), error.code.0)))
+            }
+            Ok(Err(ServiceError::TransportSend(error))) => Err(failed(http::reason(&error))),
+            Ok(Err(error)) => Err(failed(error.to_string())),
         }
     }
 
-    /// Keeps the server running until it is stopped.
-    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let begun = Instant::now();
-            match self.live(&stop).await {
-                End::Stopped => {
-                    self.set(McpPhase::Stopped);
-                    return;
-                }
-                End::Died(reason) => {
-                    tracing::warn!(server = self.config.name, reason, "an MCP server is down; it is started again");
-                    self.set(McpPhase::Failed { reason });
-                }
+    /// The tool's own name, and the way to it.
+    fn link(&self, name: &str) -> Result<(String, Link), McpError> {
+        let reason = match &self.board().condition {
+            Condition::Ready { tools, link, .. } => {
+                let tool = tools.iter().find(|tool| tool.name == name);
+                let tool = tool.ok_or_else(|| McpError::Unknown { name: name.to_owned() })?;
+                return Ok((tool.tool.clone(), link.clone()));
             }
-            if begun.elapsed() >= HEALTHY {
-                pause = FIRST_PAUSE;
-            }
-            // Servers that fell together do not come back together.
-            let wait = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {
-                    self.set(McpPhase::Stopped);
-                    return;
-                }
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            locked(&self.status).restarts += 1;
-            self.set(McpPhase::Starting);
-        }
-    }
-
-    /// One life: from its start until it is stopped or dies.
-    async fn live(&self, stop: &CancellationToken) -> End {
-        let starting = async {
-            let connection = self.connect().await?;
-            self.list(connection.peer()).await?;
-            Ok::<_, String>(connection)
+            Condition::Starting => "it is still starting".to_owned(),
+            Condition::Failed(reason) => reason.clone(),
+            Condition::Stopped => "it was stopped".to_owned(),
         };
-        let connection = tokio::select! {
-            started = tokio::time::timeout(START_WITHIN, starting) => match started {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(reason)) => return End::Died(reason),
-                Err(_) => return End::Died(format!("it did not start within {} s", START_WITHIN.as_secs())),
-            },
-            () = stop.cancelled() => return End::Stopped,
-        };
-        let peer = connection.peer().clone();
-        let broken = CancellationToken::new();
-        locked(&self.status).line = Some(Line { peer: peer.clone(), broken: broken.clone() });
-        self.set(McpPhase::Ready);
-        let hang_up = connection.cancellation_token();
-        let mut ended = std::pin::pin!(connection.waiting());
-        loop {
-            tokio::select! {
-                reason = &mut ended => {
-                    let reason = match reason {
-                        Ok(QuitReason::Closed | QuitReason::Cancelled) => "it ended".to_owned(),
-                        Ok(other) => format!("it broke off: {other:?}"),
-                        Err(error) => format!("it broke off: {error}"),
-                    };
-                    return End::Died(self.with_last_words(reason));
-                }
-                () = stop.cancelled() => {
-                    hang_up.cancel();
-                    drop(ended.await);
-                    return End::Stopped;
-                }
-                () = broken.cancelled() => {
-                    hang_up.cancel();
-                    drop(ended.await);
-                    return End::Died(self.with_last_words("its connection broke".to_owned()));
-                }
-                () = self.listed_anew.notified() => {
-                    if let Err(reason) = self.list(&peer).await {
-                        tracing::warn!(server = self.config.name, reason, "an MCP server's new list of tools cannot be read");
-                    }
-                }
-            }
-        }
+        Err(McpError::NotReady { server: self.config.name.clone(), reason })
     }
 
-    async fn connect(&self) -> Result<Connection, String> {
-        let client = Client { listed_anew: Arc::clone(&self.listed_anew) };
-        match &self.config.transport {
-            McpTransport::Stdio { command, args, env } => {
-                let mut process = Command::new(command);
-                process.args(args).envs(env).kill_on_drop(true);
-                let spawned = TokioChildProcess::builder(process).stderr(Stdio::piped()).spawn();
-                let (process, stderr) = spawned.map_err(|error| format!("{command:?} cannot be started: {error}"))?;
-                locked(&self.status).pid = process.id();
-                if let Some(stderr) = stderr {
-                    tokio::spawn(read_stderr(self.config.name.clone(), stderr, Arc::clone(&self.stderr)));
-                }
-                client.serve(process).await.map_err(|error| self.with_last_words(format!("it does not speak MCP: {error}")))
-            }
-            McpTransport::Http { url, headers } => {
-                // The process may have chosen a provider already; then that one is used.
-                rustls::crypto::ring::default_provider().install_default().ok();
-                let mut given = HashMap::new();
-                for (name, value) in headers {
-                    let header = name.parse::<HeaderName>().ok().zip(HeaderValue::from_str(value).ok());
-                    let (name, mut value) = header.ok_or_else(|| format!("the header {name:?} cannot be sent"))?;
-                    value.set_sensitive(true);
-                    given.insert(name, value);
-                }
-                let config = StreamableHttpClientTransportConfig::with_uri(url.as_str()).custom_headers(given);
-                let transport = StreamableHttpClientTransport::from_config(config);
-                client.serve(transport).await.map_err(|error| format!("it cannot be reached: {error}"))
-            }
-        }
+    pub(super) fn spawned(&self, pid: Option<u32>) {
+        self.board().pid = pid;
     }
 
-    async fn list(&self, peer: &Peer<RoleClient>) -> Result<(), String> {
-        let listed = peer.list_all_tools().await.map_err(|error| format!("its tools cannot be listed: {error}"))?;
-        let (mut tools, mut taken) = (Vec::new(), Vec::new());
-        for tool in listed {
-            let Some(name) = naming::fit(&self.config.name, &tool.name, &taken) else {
-                tracing::warn!(server = self.config.name, tool = %tool.name, "a tool is left out: its name cannot be told apart");
-                continue;
-            };
-            taken.push(name.clone());
-            tools.push(McpTool {
-                name,
-                server: self.config.name.clone(),
-                tool: tool.name.clone().into_owned(),
-                description: tool.description.clone().unwrap_or_default().into_owned(),
-                schema: Value::Object((*tool.input_schema).clone()),
-            });
-        }
-        locked(&self.status).tools = tools;
-        self.changed();
-        Ok(())
+    pub(super) fn restarting(&self) {
+        let mut board = self.board();
+        board.restarts = board.restarts.saturating_add(1);
     }
 
-    /// A reason, with what the server said last: it usually says more than a closed pipe.
-    fn with_last_words(&self, reason: String) -> String {
-        match locked(&self.stderr).back() {
-            Some(line) => format!("{reason} (its last words: {line})"),
-            None => reason,
-        }
+    pub(super) fn ready(&self, tools: Vec<McpTool>, link: Link) {
+        self.turn(Condition::Ready { tools, link, since: Instant::now() });
     }
 
-    fn set(&self, phase: McpPhase) {
+    /// Takes a new list of tools, if the server is still there.
+    pub(super) fn relisted(&self, listed: Vec<McpTool>) {
+        let mut board = self.board();
+        if let Condition::Ready { tools, .. } = &mut board.condition
+            && *tools != listed
         {
-            let mut status = locked(&self.status);
-            if phase != McpPhase::Ready {
-                status.line = None;
-                status.tools.clear();
-            }
-            if matches!(phase, McpPhase::Failed { .. } | McpPhase::Stopped) {
-                status.pid = None;
-            }
-            status.phase = phase;
+            *tools = listed;
+            drop(board);
+            self.changed();
         }
+    }
+
+    /// Notes that the server is not there, and tells for how long it was ready.
+    pub(super) fn failed(&self, reason: String) -> Duration {
+        self.turn(Condition::Failed(reason))
+    }
+
+    pub(super) fn stopped(&self) {
+        self.turn(Condition::Stopped);
+    }
+
+    /// Keeps a line of stderr.
+    pub(super) fn heard(&self, line: String) {
+        tracing::debug!(server = self.config.name, ?line, "stderr of an MCP server");
+        let stderr = &mut self.board().stderr;
+        if stderr.len() == STDERR_LINES {
+            stderr.pop_front();
+        }
+        stderr.push_back(line);
+    }
+
+    fn turn(&self, next: Condition) -> Duration {
+        let last = std::mem::replace(&mut self.board().condition, next);
+        let healthy = match last {
+            Condition::Ready { link, since, .. } => {
+                link.gone.cancel();
+                since.elapsed()
+            }
+            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Duration::ZERO,
+        };
         self.changed();
+        healthy
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
-}
 
-/// Reads a child's standard error to its end: a full pipe would stop the child.
-async fn read_stderr(server: String, stderr: ChildStderr, kept: Arc<Mutex<VecDeque<String>>>) {
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(STDERR_CHARS).collect();
-        if line.is_empty() {
-            continue;
-        }
-        tracing::debug!(server, line, "an MCP server says");
-        let mut kept = locked(&kept);
-        if kept.len() == STDERR_LINES {
-            kept.pop_front();
-        }
-        kept.push_back(line);
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // Nothing panics while it is held, and half a write cannot be seen.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

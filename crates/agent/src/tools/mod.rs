@@ -13,6 +13,7 @@ mod toolset;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Silenced, Turn};
@@ -20,12 +21,15 @@ use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclarat
 use thoughtwire_store::{Block, Store};
 
 use crate::archive::Archive;
-use crate::mcp::{McpOutput, McpServers};
+use crate::mcp::{McpOutput, McpPhase, McpServers};
 use crate::memory::{self, Change};
 use arguments::Arguments;
 use fetch::Reach;
 pub use tool::{Tool, ToolSpec};
 pub(crate) use toolset::{Runs, Toolset, listing};
+
+/// How long a turn that goes on waits for MCP servers that are starting.
+const SERVERS_SETTLE: Duration = Duration::from_secs(20);
 
 /// The argument with which a model in MemGPT's style asks to go on after a call.
 pub(crate) const HEARTBEAT: &str = "request_heartbeat";
@@ -131,6 +135,28 @@ impl Toolbox {
             Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone")).map_err(ToolFault::Complaint),
             Tool::FetchUrl => fetch::fetch(args.text("url"), Reach::Public).await.map_err(ToolFault::Complaint),
         }
+    }
+
+    /// Waits until no MCP server is in its first start any more, for a while: a turn that goes on after
+    /// a restart comes before its servers.
+    pub(crate) async fn servers_settled(&self) {
+        let mut changes = self.mcp.changes();
+        let settled = async {
+            while self.mcp.states().iter().any(|server| server.phase == McpPhase::Starting) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Who takes longer is called all the same, and says what is wrong.
+        let _ = tokio::time::timeout(SERVERS_SETTLE, settled).await;
+    }
+
+    /// Who runs a tool that was called before a restart, when it is not there now: a server that is
+    /// down, or a client that is not back.
+    pub(crate) fn absent(&self, name: &str) -> Runs {
+        let of_server = self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
+        if of_server { Runs::Mcp } else { Runs::Client }
     }
 
     /// Calls a tool of an MCP server.

@@ -360,7 +360,8 @@ impl Config {
             gemini: reading.endpoint("gemini.api_key", "gemini.base_url"),
             ollama: reading.endpoint("ollama.api_key", "ollama.base_url"),
         };
-        reading.text_or("log", "warn");
+        // The MCP library reports every line that a server writes about itself.
+        reading.text_or("log", "warn,rmcp=error");
         let mcp = tables::mcp(&reading.layers)?;
         let config = Self { listen, data_dir, model, auth, allow_origin, allow_host, limits, grace, providers, agents, embedding, mcp };
         Ok((config, reading.settings))

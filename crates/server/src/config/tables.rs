@@ -52,10 +52,8 @@ pub(super) fn mcp(layers: &Layers) -> Result<Vec<McpConfig>, ConfigError> {
 
 impl Server {
     fn into_config(self, name: String) -> Result<McpConfig, ConfigError> {
-        let wrong = |reason: &str| ConfigError::Table { table: format!("mcp.{name}"), reason: reason.to_owned() };
-        if name.contains("__") || name.len() > 32 || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
-            return Err(wrong("a server's name has at most 32 letters, digits, `-` and single `_`"));
-        }
+        let table = format!("mcp.{name}");
+        let wrong = |reason: &str| ConfigError::Table { table: table.clone(), reason: reason.to_owned() };
         let Self { command, args, env, url, headers, call_seconds } = self;
         let transport = match (command, url) {
             (Some(command), None) if headers.is_empty() => McpTransport::Stdio { command, args, env },
@@ -69,6 +67,7 @@ impl Server {
         if let Some(seconds) = call_seconds {
             config.call_timeout = Duration::from_secs(seconds);
         }
+        config.check().map_err(|error| wrong(&error.to_string()))?;
         Ok(config)
     }
 }

@@ -1,0 +1,118 @@
+//! A server that is a process of ours.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::server::Server;
+
+/// What a process gets to see of our variables, besides its own; the set of the official SDKs,
+/// with the locale, the time zone and the place for temporary files.
+const INHERITED: [&str; 12] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CACHE_HOME"];
+/// How long a process may take to end once its input is closed, and once it is asked by a signal.
+/// Together with [`REAP`] and the session's own end these stay below what `stop` waits.
+const AFTER_CLOSE: Duration = Duration::from_millis(1_500);
+const AFTER_SIGNAL: Duration = Duration::from_millis(1_000);
+/// How long a killed process takes to be gone, and its last words to be read.
+const REAP: Duration = Duration::from_millis(500);
+const SIGTERM: i32 = 15;
+/// The longest line of stderr that is kept, in bytes.
+const LONGEST_LINE: usize = 1_000;
+
+/// A running process and what it started, as one process group.
+pub(super) struct Child {
+    process: Box<dyn ChildWrapper>,
+    stderr: Option<AbortOnDropHandle<()>>,
+}
+
+impl Child {
+    /// Starts a process. Its stderr goes to `server`, line by line.
+    pub(super) fn spawn(
+        command: &str,
+        args: &[String],
+        env: &BTreeMap<String, String>,
+        server: &Arc<Server>,
+    ) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
+        let mut wrapped = CommandWrap::with_new(command, |command| {
+            command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)))).envs(env);
+        });
+        // A group of its own: what it starts in turn ends with it, and a Ctrl-C meant for us leaves its end to us.
+        wrapped.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
+        let mut process = wrapped.spawn()?;
+        let pipes = process.stdout().take().zip(process.stdin().take());
+        let pipes = pipes.ok_or_else(|| io::Error::other("it has no pipes"))?;
+        let stderr = process.stderr().take().map(|pipe| AbortOnDropHandle::new(tokio::spawn(drain(pipe, Arc::clone(server)))));
+        Ok((Self { process, stderr }, pipes))
+    }
+
+    pub(super) fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Waits until the process has ended by itself. May be given up and called again.
+    pub(super) async fn exited(&mut self) -> io::Result<ExitStatus> {
+        self.process.wait().await
+    }
+
+    /// Ends the process and its group: it sees its input closed, then SIGTERM, then SIGKILL.
+    pub(super) async fn end(mut self) {
+        if timeout(AFTER_CLOSE, self.exited()).await.is_err() {
+            // Fails if the process has just ended.
+            self.process.signal(SIGTERM).ok();
+            if timeout(AFTER_SIGNAL, self.exited()).await.is_err() {
+                self.process.start_kill().ok();
+                timeout(REAP, self.exited()).await.ok();
+            }
+        }
+        // The process may have left others behind in its group.
+        self.process.start_kill().ok();
+        if let Some(stderr) = self.stderr.take() {
+            timeout(REAP, stderr).await.ok();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Reached without `end` only when its task is given up; there is no group left otherwise.
+        self.process.start_kill().ok();
+    }
+}
+
+/// Reads to the end, whatever comes: a full pipe would block the process.
+async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    loop {
+        let chunk = match pipe.fill_buf().await {
+            Ok([]) | Err(_) => break,
+            Ok(chunk) => chunk,
+        };
+        let (part, ends) = chunk.iter().position(|byte| *byte == b'\n').map_or((chunk, 0), |end| (chunk.split_at(end).0, 1));
+        let room = LONGEST_LINE.saturating_sub(line.len());
+        line.extend(part.iter().take(room));
+        let read = part.len() + ends;
+        pipe.consume(read);
+        if ends == 1 {
+            heard(&server, &mut line);
+        }
+    }
+    if !line.is_empty() {
+        heard(&server, &mut line);
+    }
+}
+
+fn heard(server: &Server, line: &mut Vec<u8>) {
+    server.heard(String::from_utf8_lossy(line).trim_end().to_owned());
+    line.clear();
+}

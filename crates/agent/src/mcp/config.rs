@@ -1,0 +1,128 @@
+//! What a server is reached by.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The longest name of a server: half of what a tool's full name may have.
+const LONGEST_NAME: usize = 32;
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One configured server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpConfig {
+    /// 1 to 32 characters of `[A-Za-z0-9_-]`, without `__` and without `_` at its end.
+    pub name: String,
+    /// How it is reached.
+    pub transport: McpTransport,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+}
+
+/// How a server is reached. Its `Debug` shows names but no values of variables and headers.
+#[derive(Clone, PartialEq, Eq)]
+pub enum McpTransport {
+    /// A process of ours that speaks over its standard input and output.
+    Stdio {
+        /// The program, looked up in `PATH`.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Variables on top of the few that it inherits: `PATH`, `HOME`, `LANG`, `TMPDIR` and
+        /// their like. It does not see this process's other variables, which may be secrets.
+        env: BTreeMap<String, String>,
+    },
+    /// A server elsewhere that speaks streamable HTTP.
+    Http {
+        /// Its endpoint, such as `https://example.org/mcp`.
+        url: String,
+        /// Headers of every request, such as `Authorization`.
+        headers: BTreeMap<String, String>,
+    },
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum McpConfigError {
+    /// The name has characters that it must not have, or too many or none.
+    #[error("`{}` cannot name an MCP server: a name has 1 to 32 of the characters A-Z, a-z, 0-9, _ and -, no `__`, and no `_` at its end", .0.escape_debug())]
+    Name(String),
+    /// Another server has the same name.
+    #[error("two MCP servers are named `{0}`: give one of them another name")]
+    Twice(String),
+}
+
+impl McpConfig {
+    /// A server whose calls may take 60 seconds.
+    #[must_use]
+    pub fn new(name: impl Into<String>, transport: McpTransport) -> Self {
+        Self { name: name.into(), transport, call_timeout: CALL_TIMEOUT }
+    }
+
+    /// Checks the name.
+    ///
+    /// # Errors
+    /// [`McpConfigError::Name`].
+    pub fn check(&self) -> Result<(), McpConfigError> {
+        // A `_` at the end would let the tools `a_` + `x` and `a` + `_x` share the name `a___x`.
+        let fits = (1..=LONGEST_NAME).contains(&self.name.len())
+            && self.name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
+            && !self.name.contains("__")
+            && !self.name.ends_with('_');
+        if fits { Ok(()) } else { Err(McpConfigError::Name(self.name.clone())) }
+    }
+}
+
+impl fmt::Debug for McpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdio { command, args, env } => {
+                f.debug_struct("Stdio").field("command", command).field("args", args).field("env", &env.keys()).finish()
+            }
+            Self::Http { url, headers } => f.debug_struct("Http").field("url", &shown(url)).field("headers", &headers.keys()).finish(),
+        }
+    }
+}
+
+/// A URL without the parts that may hold a key: the user, the query and the fragment.
+pub(super) fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{McpConfig, McpTransport, shown};
+
+    #[test]
+    fn names() {
+        let check = |name: &str| McpConfig::new(name, McpTransport::Http { url: String::new(), headers: BTreeMap::new() }).check();
+        let longest = "a".repeat(32);
+        for name in ["a", "files", "_x", "-", "a_b-C9", &longest] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+        let too_long = "a".repeat(33);
+        for name in ["", "a__b", "a_", "é", "a b", "a.b", &too_long] {
+            assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secrets() {
+        let secret = BTreeMap::from([("KEY".to_owned(), "hush".to_owned())]);
+        let stdio = McpTransport::Stdio { command: "npx".into(), args: vec!["-y".into()], env: secret.clone() };
+        assert_eq!(format!("{stdio:?}"), r#"Stdio { command: "npx", args: ["-y"], env: ["KEY"] }"#);
+        let http = McpTransport::Http { url: "https://me:hush@example.org/mcp?key=hush".into(), headers: secret };
+        assert_eq!(format!("{:?}", McpConfig::new("x", http)).matches("hush").count(), 0);
+        assert_eq!(shown("https://me:hush@example.org/mcp?key=hush#x"), "https://example.org/mcp");
+        assert_eq!(shown("http://127.0.0.1:80"), "http://127.0.0.1:80");
+        assert_eq!(shown("nonsense"), "nonsense");
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a call brought no output.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a call brought no output. The sentences are fit for a model to read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum McpError {
+    /// No connected server has such a tool.
+    #[error("There is no MCP tool `{}`. Use one of the tools that are listed.", .name.escape_debug())]
+    Unknown {
+        /// The full name that was asked for.
+        name: String,
+    },
+    /// The tool's server is not connected; nothing was sent.
+    #[error("The MCP server `{server}` cannot be used now: {reason}. Nothing was called. Try again later, or do without it.")]
+    NotReady {
+        /// The server's name.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server went away during the call.
+    #[error(
+        "The MCP server `{server}` went away while `{tool}` was called, so it is not known whether the call did its work. The server is started again by itself: look at what was done, then call again if need be."
+    )]
+    Gone {
+        /// The server's name.
+        server: String,
+        /// The tool's own name.
+        tool: String,
+    },
+    /// The server did not answer in time; the call was cancelled.
+    #[error(
+        "`{tool}` of the MCP server `{server}` did not answer within {} s and was cancelled. Ask for less at once, or have its time-out raised.",
+        limit.as_secs_f64()
+    )]
+    TimedOut {
+        /// The server's name.
+        server: String,
+        /// The tool's own name.
+        tool: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The server refused the call, or answered with something that is no result.
+    #[error("`{tool}` of the MCP server `{server}` could not be called: {reason}.")]
+    Failed {
+        /// The server's name.
+        server: String,
+        /// The tool's own name.
+        tool: String,
+        /// What the server said.
+        reason: String,
+    },
+}

@@ -1,0 +1,104 @@
+//! The task that keeps one server going.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::child::Child;
+use super::config::shown;
+use super::server::Server;
+use super::session::{self, Watch};
+use super::{McpTransport, http};
+
+/// After this long, a server's end is no longer taken for a part of its last trouble.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// A process that closes its output usually ends; how it ended says more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Starts a server and starts it again whenever it ends, until `stop` is cancelled.
+pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
+    let mut backoff = Backoff::default();
+    let mut known = String::new();
+    while !stop.is_cancelled() {
+        let (reason, healthy) = live(&server, &stop).await;
+        if stop.is_cancelled() {
+            break;
+        }
+        if healthy >= HEALTHY {
+            backoff.reset();
+        }
+        let wait = backoff.next(fastrand::f64());
+        // A server that never comes up says so once, not every half a minute.
+        if reason == known && healthy.is_zero() {
+            tracing::debug!(server = server.config.name, ?wait, "MCP server still failing: {reason}");
+        } else {
+            tracing::warn!(server = server.config.name, ?wait, "MCP server failed, to be started again: {reason}");
+        }
+        known = reason;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(wait) => server.restarting(),
+        }
+    }
+    server.stopped();
+}
+
+/// Starts a server once and stays with it to its end; tells why it ended and how long it was ready.
+async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Duration) {
+    let failed = |reason: String| {
+        // A server that was told to end has not failed.
+        let healthy = if stop.is_cancelled() { Duration::ZERO } else { server.failed(reason.clone()) };
+        (reason, healthy)
+    };
+    match &server.config.transport {
+        McpTransport::Http { url, headers } => match http::transport(url, headers) {
+            Ok(transport) => {
+                let reason = session::run(server, stop, transport, Watch::Ping).await;
+                failed(format!("{}: {reason}", shown(url)))
+            }
+            Err(reason) => failed(reason),
+        },
+        McpTransport::Stdio { command, args, env } => {
+            let (mut child, pipes) = match Child::spawn(command, args, env, server) {
+                Ok(started) => started,
+                Err(error) => return failed(unstartable(command, &error)),
+            };
+            server.spawned(child.id());
+            let session = session::run(server, stop, pipes, Watch::Pipe);
+            let ended = tokio::select! {
+                reason = session => Err(reason),
+                status = child.exited() => Ok(status),
+            };
+            let reason = match ended {
+                Ok(status) => last_words(command, status),
+                Err(reason) if stop.is_cancelled() => reason,
+                Err(reason) => match timeout(LAST_WORDS, child.exited()).await {
+                    Ok(status) => last_words(command, status),
+                    Err(_) => format!("`{command}`: {reason}"),
+                },
+            };
+            let ended = failed(reason);
+            child.end().await;
+            server.spawned(None);
+            ended
+        }
+    }
+}
+
+fn unstartable(command: &str, error: &io::Error) -> String {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    let hint = if missing { "; install it, or give its full path" } else { "" };
+    format!("`{command}` cannot be started: {error}{hint}")
+}
+
+fn last_words(command: &str, status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("`{command}` ended with {status}; its stderr may say why"),
+        Err(error) => format!("`{command}` cannot be waited for: {error}"),
+    }
+}

@@ -1,0 +1,176 @@
+//! One connection to a server, from its greeting to its end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, ClientRequest, Implementation, PaginatedRequestParams, PingRequest, PingRequestMethod,
+};
+use rmcp::service::{ClientInitializeError, NotificationContext, Peer, RoleClient, ServiceError};
+use rmcp::transport::IntoTransport;
+use rmcp::{ClientHandler, serve_client};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::server::{Link, Server};
+use super::{McpTool, http, tool};
+
+/// How long a greeting, or a list of tools, may take: `npx` may have to download the server first.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a connection may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// How often a session over HTTP is asked whether it lives, and how long that may take.
+const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_LIMIT: Duration = Duration::from_secs(10);
+/// Pages of tools that are read: a list that does not end is a mistake.
+const MOST_PAGES: usize = 100;
+
+/// How the end of a server is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// Its pipe closes.
+    Pipe,
+    /// It does not answer a ping: HTTP has no connection that could close.
+    Ping,
+}
+
+/// Serves one connection until it ends or `stop` is cancelled, and tells why it ended.
+pub(super) async fn run<T, E, A>(server: &Server, stop: &CancellationToken, transport: T, watch: Watch) -> String
+where
+    T: IntoTransport<RoleClient, E, A>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let relist = Arc::new(Notify::new());
+    let greeting = timeout(START_LIMIT, serve_client(Client { relist: Arc::clone(&relist) }, transport));
+    let service = tokio::select! {
+        () = stop.cancelled() => return stopped(server),
+        greeted = greeting => match greeted {
+            Ok(Ok(service)) => service,
+            Ok(Err(error)) => return refusal(&error),
+            Err(_) => return format!("it did not answer within {} s", START_LIMIT.as_secs()),
+        },
+    };
+    let link = Link::new(service.peer().clone());
+    let close = service.cancellation_token();
+    let mut closed = std::pin::pin!(service.waiting());
+    let listed = tokio::select! {
+        () = stop.cancelled() => return stopped(server),
+        listed = timeout(START_LIMIT, list(server, &link.peer)) => listed,
+    };
+    match listed {
+        Ok(Ok(tools)) => {
+            tracing::info!(server = server.config.name, tools = tools.len(), "MCP server ready");
+            server.ready(tools, link.clone());
+        }
+        Ok(Err(error)) => return format!("its tools cannot be listed: {}", words(&error)),
+        Err(_) => return format!("it did not list its tools within {} s", START_LIMIT.as_secs()),
+    }
+    let reason = tokio::select! {
+        () = stop.cancelled() => stopped(server),
+        _ = &mut closed => return "it closed the connection".to_owned(),
+        reason = pulse(&link), if watch == Watch::Ping => reason,
+        never = refresh(server, &link.peer, &relist) => match never {},
+    };
+    close.cancel();
+    if timeout(CLOSE_LIMIT, closed).await.is_err() {
+        tracing::debug!(server = server.config.name, "the connection to an MCP server does not close; it is dropped");
+    }
+    reason
+}
+
+/// Ends calls under way at once: closing may take a while.
+fn stopped(server: &Server) -> String {
+    server.stopped();
+    "it was stopped".to_owned()
+}
+
+/// Resolves when the session is no more. A ping without an answer proves nothing: a server may be
+/// busy with a call, and calls have a time-out of their own.
+async fn pulse(link: &Link) -> String {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PING_EVERY) => {}
+            () = link.suspect.notified() => {}
+        }
+        let ping = ClientRequest::PingRequest(PingRequest { method: PingRequestMethod, extensions: rmcp::model::Extensions::default() });
+        if let Ok(Err(error)) = timeout(PING_LIMIT, link.peer.send_request(ping)).await
+            && http::lost(&error)
+        {
+            return format!("the connection broke: {}", words(&error));
+        }
+    }
+}
+
+/// Reads the list again whenever the server says that it has changed.
+async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
+    loop {
+        relist.notified().await;
+        match timeout(START_LIMIT, list(server, peer)).await {
+            Ok(Ok(tools)) => server.relisted(tools),
+            Ok(Err(error)) => {
+                tracing::warn!(server = server.config.name, "changed MCP tools cannot be listed, the last list stays: {}", words(&error));
+            }
+            Err(_) => tracing::warn!(server = server.config.name, "changed MCP tools were not listed in time, the last list stays"),
+        }
+    }
+}
+
+async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, ServiceError> {
+    let mut tools = Vec::new();
+    let mut page = None;
+    if peer.peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
+        return Ok(Vec::new());
+    }
+    for _ in 0..MOST_PAGES {
+        let listed = peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(page))).await?;
+        tools.extend(listed.tools);
+        page = listed.next_cursor;
+        if page.is_none() {
+            break;
+        }
+    }
+    if page.is_some() {
+        tracing::warn!(server = server.config.name, "an MCP server's list of tools goes on after {MOST_PAGES} pages; the rest is left out");
+    }
+    Ok(tool::fitted(&server.config.name, tools))
+}
+
+/// Why a greeting failed.
+fn refusal(error: &ClientInitializeError) -> String {
+    if let ClientInitializeError::TransportError { error, .. } = error {
+        http::reason(error)
+    } else if let ClientInitializeError::JsonRpcError(error) = error {
+        format!("it refused to begin: {} (code {})", error.message, error.code.0)
+    } else if let ClientInitializeError::ConnectionClosed(_) = error {
+        "it closed the connection before it was ready".to_owned()
+    } else {
+        format!("it does not speak MCP as expected: {error}")
+    }
+}
+
+fn words(error: &ServiceError) -> String {
+    if let ServiceError::TransportSend(error) = error {
+        http::reason(error)
+    } else if let ServiceError::McpError(error) = error {
+        format!("{} (code {})", error.message, error.code.0)
+    } else {
+        error.to_string()
+    }
+}
+
+/// Who we are to a server, and what we hear from it unasked.
+struct Client {
+    relist: Arc<Notify>,
+}
+
+impl ClientHandler for Client {
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.relist.notify_one();
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        ClientConfig::new(ClientCapabilities::default(), Implementation::new("thoughtwire", env!("CARGO_PKG_VERSION")))
+    }
+}

@@ -1,0 +1,99 @@
+//! A server's tools under names that models take.
+
+use std::collections::HashSet;
+
+use rmcp::model::Tool;
+use serde::Serialize;
+use serde_json::Value;
+
+/// What the APIs of model providers allow.
+const LONGEST_NAME: usize = 64;
+
+/// A tool of a connected server.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct McpTool {
+    /// Its full name, `server__tool`: 1 to 64 characters of `[A-Za-z0-9_-]`.
+    pub name: String,
+    /// Its server's name.
+    pub server: String,
+    /// What its server calls it.
+    pub tool: String,
+    /// What it does; may be empty.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub schema: Value,
+}
+
+/// Puts a server's tools under full names. What does not fit, or would clash with one before it,
+/// is left out: half a name might stand for another tool tomorrow.
+pub(super) fn fitted(server: &str, listed: Vec<Tool>) -> Vec<McpTool> {
+    let mut taken = HashSet::new();
+    let mut tools = Vec::with_capacity(listed.len());
+    for tool in listed {
+        let Some(name) = full_name(server, &tool.name) else {
+            tracing::warn!(server, tool = ?tool.name, "MCP tool left out: its name does not fit into {LONGEST_NAME} characters");
+            continue;
+        };
+        if !taken.insert(name.clone()) {
+            tracing::warn!(server, tool = ?tool.name, "MCP tool left out: another one has the name {name}");
+            continue;
+        }
+        tools.push(McpTool {
+            name,
+            server: server.to_owned(),
+            tool: tool.name.into_owned(),
+            description: tool.description.map(Into::into).or(tool.title).unwrap_or_default(),
+            schema: Value::Object(tool.input_schema.as_ref().clone()),
+        });
+    }
+    tools
+}
+
+/// The server that a full name belongs to.
+pub(super) fn server_of(full_name: &str) -> Option<&str> {
+    // A server's name has no `__` and no `_` at its end, so the first `__` ends it.
+    full_name.split_once("__").map(|(server, _)| server)
+}
+
+fn full_name(server: &str, tool: &str) -> Option<String> {
+    let fit = |char: char| if char.is_ascii_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' };
+    let name: String = format!("{server}__").chars().chain(tool.chars().map(fit)).collect();
+    (!tool.is_empty() && name.len() <= LONGEST_NAME).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rmcp::model::Tool;
+
+    use super::{fitted, full_name, server_of};
+
+    #[test]
+    fn names_are_made_to_fit() {
+        let long = "x".repeat(59);
+        for (tool, name) in [
+            ("echo", Some("web__echo")),
+            ("get-sum", Some("web__get-sum")),
+            ("files/read.txt", Some("web__files_read_txt")),
+            ("größe", Some("web__gr__e")),
+            ("_hidden", Some("web___hidden")),
+            (&long, Some(&*format!("web__{long}"))),
+            (&*format!("{long}y"), None),
+            ("", None),
+        ] {
+            let found = full_name("web", tool);
+            assert_eq!(found.as_deref(), name);
+            assert!(found.is_none_or(|found| server_of(&found) == Some("web")));
+        }
+        assert_eq!(server_of("calculator"), None);
+    }
+
+    #[test]
+    fn the_first_of_two_keeps_the_name() {
+        let tool = |name: &'static str, about: &'static str| Tool::new(name, about, Arc::new(serde_json::Map::new()));
+        let tools = fitted("web", vec![tool("a.b", "first"), tool("a/b", "second"), tool("", "none"), tool("c", "third")]);
+        let found: Vec<_> = tools.iter().map(|tool| (&*tool.name, &*tool.tool, &*tool.description)).collect();
+        assert_eq!(found, [("web__a_b", "a.b", "first"), ("web__c", "c", "third")]);
+    }
+}
