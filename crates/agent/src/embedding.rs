@@ -15,7 +15,7 @@ const BATCH: usize = 64;
 /// The longest that one request may take.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How often a provider that is busy or out of reach is asked again.
-const RETRIES: u32 = 3;
+const RETRIES: u32 = 1;
 
 /// An embedding model. Cheap to clone.
 #[derive(Clone)]

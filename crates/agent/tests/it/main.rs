@@ -8,6 +8,7 @@
 )]
 
 mod approvals;
+mod archive;
 mod compaction;
 mod home;
 mod load;

@@ -16,13 +16,13 @@ const WIRES: [&str; 5] =
     ["openai/gpt-5-mini", "openai-responses/gpt-5-mini", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-pro", "ollama/llama3.2"];
 
 /// The mock, ended with its test.
-struct Mock {
-    at: String,
+pub(crate) struct Mock {
+    pub(crate) at: String,
     _process: Child,
 }
 
 impl Mock {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let cli = here.join("../../.test-deps/node_modules/@copilotkit/aimock/dist/cli.js");
         assert!(cli.exists(), "the LLM mock is not installed: run `make test-deps`");
@@ -66,7 +66,7 @@ impl Mock {
 }
 
 /// All providers at one place.
-fn providers(at: &str) -> Providers {
+pub(crate) fn providers(at: &str) -> Providers {
     let with = |url: String| Endpoint { api_key: Some("sk-secret".to_owned()), base_url: Some(url) };
     Providers {
         openai: with(format!("http://{at}/v1")),

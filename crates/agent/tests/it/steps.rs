@@ -226,3 +226,39 @@ async fn a_last_whole_message_goes_out_with_the_end() {
     assert_eq!(told.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
     assert!(told.deltas.is_empty());
 }
+
+#[tokio::test]
+async fn a_turn_says_which_limit_ended_it() {
+    let calculate = || call("calculator", &json!({"expression": "1+1"}));
+    let script = Script::new((0..20).map(|_| calculate()));
+    let home = Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "go").await;
+    // Each reply costs 12: after the third one there is nothing left.
+    assert_eq!((told.end().1.as_str(), told.called().len()), ("token_budget", 3), "{:?}", told.end());
+    assert!(told.end().2.contains("36 tokens") && told.end().2.contains("30"), "{}", told.end().2);
+    assert_eq!(told.usage().unwrap().input_tokens, 30, "what it cost is told all the same");
+    let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else { unreachable!() };
+    home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
+    let told = home.say(&session, "go on").await;
+    assert_eq!((told.end().1.as_str(), told.called().len()), ("step_limit", 2));
+}
+
+#[tokio::test]
+async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
+    let search = call("archival_memory_search", &json!({"query": "parrot"}));
+    let script = Script::new([search, text("Found.")]);
+    let home = Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
+    let (agent, session) = home.agent("tess", Style::Native).await;
+    let note = thoughtwire_agent::Archive::note(format!("parrot {}", "ä".repeat(2_000)), thoughtwire_hub::now(), None);
+    home.hub.store().archival_add(&agent, vec![note]).await.unwrap();
+    let told = home.say(&session, "look").await;
+    let (_, part) = told.returned()[0];
+    assert!(part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"), "{part}");
+    let call = told.records.iter().find_map(|record| if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None });
+    let num = home.hub.store().session(&session).unwrap().unwrap().num;
+    let whole = home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
+    assert!(whole.len() > 4_000 && whole.ends_with('ä'));
+    let Chat::Returned { text, .. } = script.prompts()[1].chat.last().unwrap().clone() else { panic!("no result") };
+    assert_eq!(text, part, "the model sees what the event says");
+}

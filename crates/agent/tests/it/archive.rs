@@ -1,0 +1,110 @@
+//! Notes found by words and by meaning, with a local embedding model whose files are written here,
+//! and with a provider's.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use thoughtwire_agent::{AgentOptions, Archive, Embedder, ModelError, Providers};
+use thoughtwire_hub::now;
+use thoughtwire_proto::{Style, ToolStatus};
+
+use crate::home::{Home, Script, call, options, text};
+use crate::providers::{Mock, providers};
+
+/// Words with the directions of their meanings: drinks, and vehicles.
+const WORDS: [(&str, [f32; 2]); 7] = [
+    ("[UNK]", [0.0, 0.0]),
+    ("tea", [1.0, 0.1]),
+    ("coffee", [0.9, 0.2]),
+    ("beverage", [1.0, 0.0]),
+    ("train", [0.1, 1.0]),
+    ("tram", [0.0, 0.9]),
+    ("railway", [0.0, 1.0]),
+];
+
+/// Writes a model in the form of Model2Vec: a tokenizer, a table of vectors, a configuration.
+fn write_model(dir: &Path) {
+    let vocabulary: serde_json::Map<_, _> = WORDS.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
+    });
+    std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    std::fs::write(dir.join("config.json"), json!({"normalize": true}).to_string()).unwrap();
+    let numbers: Vec<u8> = WORDS.iter().flat_map(|(_, vector)| vector).flat_map(|number| number.to_le_bytes()).collect();
+    let header = json!({"embeddings": {"dtype": "F32", "shape": [WORDS.len(), 2], "data_offsets": [0, numbers.len()]}}).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(numbers);
+    std::fs::write(dir.join("model.safetensors"), file).unwrap();
+}
+
+fn local(dir: &Path) -> Embedder {
+    write_model(dir);
+    Embedder::open(&format!("local:{}", dir.display()), &Providers::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_local_model_gives_unit_vectors_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = local(dir.path());
+    let texts: Vec<String> = (0..150).map(|n| if n % 2 == 0 { "tea".to_owned() } else { "a tram".to_owned() }).collect();
+    let vectors = model.embed(texts).await.unwrap();
+    assert_eq!(vectors.len(), 150);
+    for (n, vector) in vectors.iter().enumerate() {
+        assert!((vector.iter().map(|number| number * number).sum::<f32>() - 1.0).abs() < 1e-4);
+        assert_eq!(vector[0] > vector[1], n % 2 == 0, "{n}: {vector:?}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let error = Embedder::open(&format!("local:{}", empty.path().display()), &Providers::default()).unwrap_err();
+    assert!(error.to_string().contains("has no tokenizer.json"), "{error}");
+    std::fs::write(dir.path().join("model.safetensors"), "nonsense").unwrap();
+    assert!(matches!(Embedder::open(&format!("local:{}", dir.path().display()), &Providers::default()), Err(ModelError::Unset(_))));
+    assert!(matches!(Embedder::open("anthropic/x", &Providers::default()), Err(ModelError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn one_ranking_out_of_words_and_meaning() {
+    let dir = tempfile::tempdir().unwrap();
+    let search = call("archival_memory_search", &json!({"query": "beverage"}));
+    let script = Script::new([search, text("Tea.")]);
+    let home = Home::scripted(&script, AgentOptions { embedder: Some(local(dir.path())), ..options("offline") });
+    let (agent, session) = home.agent("tess", Style::Native).await;
+    let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())));
+    let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
+    archive.add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect()).await.unwrap();
+    // Written without a vector, as before there was a model: it is embedded when it is looked for.
+    home.hub.store().archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)]).await.unwrap();
+    let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
+    assert_eq!(found.items.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["She likes tea", "Coffee at noon"]);
+    // What has the word and lies near comes before what only lies near.
+    let found = archive.search(&agent, "coffee", 0, 4).await.unwrap();
+    assert_eq!(found.items[0].text, "Coffee at noon");
+    assert_eq!((found.items.len(), found.total), (4, 4));
+    assert_eq!(archive.search(&agent, "coffee", 3, 4).await.unwrap().items.len(), 1, "paged");
+
+    let told = home.say(&session, "What does she drink?").await;
+    let (status, result) = told.returned()[0];
+    assert_eq!(status, ToolStatus::Success);
+    assert!(result.contains("She likes tea"), "{result}");
+}
+
+#[tokio::test]
+async fn a_provider_embeds_and_may_be_away() {
+    let mock = Mock::start().await;
+    let model = Embedder::open("openai/text-embedding-3-small", &providers(&mock.at)).unwrap();
+    let vectors = model.embed(vec!["tea".to_owned(), "tram".to_owned(), "tea".to_owned()]).await.unwrap();
+    assert_eq!(vectors.len(), 3);
+    assert_eq!(vectors[0], vectors[2]);
+    assert_ne!(vectors[0], vectors[1]);
+
+    // Nobody listens there: notes are kept and found by words.
+    let away = Embedder::open("ollama/nomic-embed-text", &providers("127.0.0.1:1")).unwrap();
+    let home = Home::new(options("offline"));
+    let (agent, _) = home.agent("tess", Style::Native).await;
+    let archive = Archive::new(Arc::clone(home.hub.store()), Some(away));
+    archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();
+    assert_eq!(archive.search(&agent, "tea", 0, 5).await.unwrap().items.len(), 1);
+}
