@@ -31,9 +31,9 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             if delete {
                 place.delete_block(&agent, &label).await?;
                 if form.json {
-                    out::json(&json!({"deleted": label}))?
+                    out::json(&json!({"deleted": label}))?;
                 } else {
-                    out::line(&format!("{label} is gone"))?
+                    out::line(&format!("{label} is gone"))?;
                 }
                 return Ok(Outcome::Done);
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event, EventStream, KeyEvent, KeyEventKind, KeyModifiers};
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
@@ -111,7 +111,7 @@ impl Chat {
                     Some(Happening::Over(error)) => return Err(error),
                     Some(happening) => {
                         self.happened(happening).await?;
-                        if question.is_some() {
+                        if self.question().is_some() {
                             // Nobody reads the line now, which would print it.
                             lines.flush()?;
                         }
@@ -143,14 +143,17 @@ impl Chat {
 
     /// A key that was pressed while a question waits.
     async fn pressed(&mut self, call: CallId, key: KeyEvent) -> anyhow::Result<Next> {
+        if key.kind != KeyEventKind::Press {
+            return Ok(Next::On);
+        }
         let held = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            _ if key.kind != KeyEventKind::Press => return Ok(Next::On),
-            KeyCode::Char('c') if held => self.cancel().await?,
-            KeyCode::Char('d') if held => return Ok(Next::Leave),
-            KeyCode::Char('y' | 'Y') => self.settle(call.clone(), Verdict::Approved).await,
-            KeyCode::Char('n' | 'N') => self.settle(call.clone(), Verdict::Denied).await,
-            _ => self.page.whole(Look::Dim, "(it waits; /approve or /deny when you have decided)").await?,
+        let character = key.code.as_char().map(|character| character.to_ascii_lowercase());
+        match (character, held) {
+            (Some('c'), true) => self.cancel().await?,
+            (Some('d'), true) => return Ok(Next::Leave),
+            (Some('y'), false) => self.settle(call.clone(), Verdict::Approved).await,
+            (Some('n'), false) => self.settle(call.clone(), Verdict::Denied).await,
+            (_, _) => self.page.whole(Look::Dim, "(it waits; /approve or /deny when you have decided)").await?,
         }
         self.set_aside = Some(call);
         Ok(Next::On)
