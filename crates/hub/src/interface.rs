@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clients::{Client, ClientId, Clients};
 use crate::clock::{new_call_id, new_item_id};
+use crate::item_writer::{Final, ItemWriter};
 use crate::memory::{EditError, Memory};
 use crate::session::{Answered, Ear, Returned};
 use crate::tail::Tail;
@@ -253,13 +254,13 @@ impl Interface {
     /// Begins a thought that is written piece by piece.
     #[must_use]
     pub fn open_thought(&self) -> ItemWriter {
-        ItemWriter { interface: self.clone(), item: new_item_id(), kind: StreamKind::Thought, text: String::new() }
+        ItemWriter::new(self.clone(), StreamKind::Thought)
     }
 
     /// Begins a message that is written piece by piece.
     #[must_use]
     pub fn open_message(&self) -> ItemWriter {
-        ItemWriter { interface: self.clone(), item: new_item_id(), kind: StreamKind::Message, text: String::new() }
+        ItemWriter::new(self.clone(), StreamKind::Message)
     }
 
     /// Streams a piece of a call's arguments, before [`Interface::tool_called_as`] with the same id.
@@ -400,7 +401,7 @@ impl Interface {
         }
     }
 
-    async fn say(&self, event: Event) -> Result<(), Silenced> {
+    pub(crate) async fn say(&self, event: Event) -> Result<(), Silenced> {
         self.append(vec![event], false).await.map(drop)
     }
 
@@ -420,85 +421,7 @@ impl Interface {
         answer.await.map_err(|_| Silenced::Ended)?
     }
 
-    async fn speak(&self, word: Word) -> Result<(), Silenced> {
+    pub(crate) async fn speak(&self, word: Word) -> Result<(), Silenced> {
         self.voice.send(Voice { turn: self.turn.clone(), word }).await.map_err(|_| Silenced::Ended)
-    }
-}
-
-/// What a turn ends with.
-pub enum Final {
-    /// A whole message.
-    Text(String),
-    /// A message whose pieces were streamed.
-    Open(ItemWriter),
-}
-
-impl From<&str> for Final {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Final {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<ItemWriter> for Final {
-    fn from(writer: ItemWriter) -> Self {
-        Self::Open(writer)
-    }
-}
-
-/// An open thought or message. Dropped unfinished, it ends with its turn, marked incomplete.
-pub struct ItemWriter {
-    interface: Interface,
-    item: ItemId,
-    kind: StreamKind,
-    text: String,
-}
-
-impl ItemWriter {
-    /// The item's id.
-    #[must_use]
-    pub fn item(&self) -> &ItemId {
-        &self.item
-    }
-
-    /// What was written so far.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Streams a piece to whoever listens.
-    ///
-    /// # Errors
-    /// When the turn has ended.
-    pub async fn write(&mut self, piece: &str) -> Result<(), Silenced> {
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.text.push_str(piece);
-        self.interface.speak(Word::Piece { item: self.item.clone(), kind: self.kind, text: piece.to_owned() }).await
-    }
-
-    /// Ends the item: its event supersedes the pieces.
-    ///
-    /// # Errors
-    /// When the turn has ended, or nothing was written.
-    pub async fn finish(self) -> Result<ItemId, Silenced> {
-        let (interface, item) = (self.interface.clone(), self.item.clone());
-        interface.say(self.into_event()).await?;
-        Ok(item)
-    }
-
-    fn into_event(self) -> Event {
-        match self.kind {
-            StreamKind::Thought => Event::Thought { item: self.item, text: self.text, complete: true },
-            // Arguments have no writer of their own.
-            StreamKind::Message | StreamKind::ToolArgs => Event::Message { item: self.item, text: self.text, complete: true },
-        }
     }
 }

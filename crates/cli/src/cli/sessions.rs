@@ -1,0 +1,106 @@
+//! `sessions`, and `frame`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use thoughtwire_proto::SessionId;
+
+use super::Form;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  thoughtwire sessions list --agent ada --limit 5
+  thoughtwire sessions show SESSION --last 10
+  thoughtwire sessions export SESSION > session.jsonl
+  thoughtwire sessions export SESSION --format markdown --output talk.md
+  thoughtwire sessions delete SESSION
+
+With --data-dir they reach the server that runs on that directory, or open it themselves
+when none does.")]
+pub(crate) enum SessionsCommand {
+    /// List sessions, newest activity first.
+    List {
+        /// Only this agent's; its name or id.
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show a session and its newest events.
+    Show {
+        /// Its id.
+        session: SessionId,
+        /// How many of the newest events.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: u64,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write out a session's whole log.
+    Export {
+        /// Its id.
+        session: SessionId,
+        /// In which form.
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+        format: ExportFormat,
+        /// Into this file, which must not be there yet [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// One line of JSON per event; what `--format jsonl` does.
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+    },
+    /// Delete sessions and their logs, for good.
+    Delete {
+        /// Their ids.
+        #[arg(required = true)]
+        sessions: Vec<SessionId>,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// The values of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One event per line, as stored.
+    Jsonl,
+    /// For people.
+    Markdown,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  echo '{\"type\":\"send\",\"session\":\"s\"}' | thoughtwire frame decode --dialect native
+  thoughtwire frame decode --dialect sparky < captured.txt | thoughtwire frame encode --dialect sparky
+
+One frame per line in, one line out for each. It judges the shape of frames, not whether what
+they name is there.")]
+pub(crate) enum FrameCommand {
+    /// Read frames as sent; print {"ok": <the frame, normalised>} or {"error": {"code", "reason"}} for each.
+    Decode {
+        #[arg(long, value_enum)]
+        dialect: Dialect,
+    },
+    /// Read normalised frames, alone or as `decode` printed them; print each as sent.
+    Encode {
+        #[arg(long, value_enum)]
+        dialect: Dialect,
+    },
+}
+
+/// The values of `--dialect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    Memgpt,
+    Sparky,
+    Native,
+}

@@ -1,0 +1,89 @@
+//! `chat` and `send`.
+
+use clap::{Args, ValueEnum};
+use thoughtwire_proto::{Policy, SessionId};
+
+use super::Reach;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thoughtwire chat                          the agent `main`, made on first use
+  thoughtwire chat --agent ada              another one
+  thoughtwire chat --session SESSION        a session other than the agent's main one
+  printf 'Hi\\nWhat is 6*7?\\n' | thoughtwire chat    one line, one turn; exit 1 if one fails
+
+While chatting: Ctrl-C cancels what the agent is doing, Ctrl-D leaves (the agent goes on
+without you), arrow keys bring back what you said, /help lists the rest.")]
+pub(crate) struct ChatFlags {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// The agent; made if it is not there [default: main].
+    #[arg(long, value_name = "NAME", conflicts_with = "session")]
+    pub(crate) agent: Option<String>,
+    /// An existing session [default: the agent's main one].
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// With piped input: print every event of each turn as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// With piped input: print thoughts and tools as well.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) thoughts: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thoughtwire send \"What is 6*7?\"
+  thoughtwire send --agent ada \"And again?\" 2>/dev/null     the answer alone
+  git diff | thoughtwire send -                             the text from standard input
+  thoughtwire send --json \"Hi\" | jq -r .event.kind          every event
+  thoughtwire send --id order-66 \"Ship it\"                  takes effect once, however often it is sent
+
+The answer goes to stdout, thoughts and tools to stderr. Exit code 1 if the turn did not complete.")]
+pub(crate) struct SendFlags {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// What to say; `-` reads it from standard input.
+    pub(crate) text: String,
+    /// The agent, which must be there [default: main, made on first use].
+    #[arg(long, value_name = "NAME", conflicts_with = "session")]
+    pub(crate) agent: Option<String>,
+    /// A session [default: the agent's main one].
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// What to do if a turn runs.
+    #[arg(long, value_enum, default_value_t = PolicyChoice::Queue)]
+    pub(crate) policy: PolicyChoice,
+    /// A name for this input, unique in its session: sent again under the same name it is not said again.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<thoughtwire_proto::CommandId>,
+    /// Print every event of the turn as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The values of `--policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyChoice {
+    /// Wait for it to end.
+    Queue,
+    /// Cancel it.
+    Interrupt,
+    /// Be refused.
+    Reject,
+    /// Join it.
+    Steer,
+}
+
+impl From<PolicyChoice> for Policy {
+    fn from(choice: PolicyChoice) -> Self {
+        match choice {
+            PolicyChoice::Queue => Self::Queue,
+            PolicyChoice::Interrupt => Self::Interrupt,
+            PolicyChoice::Reject => Self::Reject,
+            PolicyChoice::Steer => Self::Steer,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Open items: thoughts and messages that are written piece by piece.
+
+use thoughtwire_proto::{Event, ItemId, StreamKind};
+
+use crate::Interface;
+use crate::clock::new_item_id;
+use crate::interface::{Silenced, Word};
+
+/// What a turn ends with.
+pub enum Final {
+    /// A whole message.
+    Text(String),
+    /// A message whose pieces were streamed.
+    Open(ItemWriter),
+}
+
+impl From<&str> for Final {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Final {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<ItemWriter> for Final {
+    fn from(writer: ItemWriter) -> Self {
+        Self::Open(writer)
+    }
+}
+
+/// An open thought or message. Dropped unfinished, it ends with its turn, marked incomplete.
+pub struct ItemWriter {
+    interface: Interface,
+    item: ItemId,
+    kind: StreamKind,
+    text: String,
+}
+
+impl ItemWriter {
+    pub(crate) fn new(interface: Interface, kind: StreamKind) -> Self {
+        Self { interface, item: new_item_id(), kind, text: String::new() }
+    }
+
+    /// The item's id.
+    #[must_use]
+    pub fn item(&self) -> &ItemId {
+        &self.item
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Streams a piece to whoever listens.
+    ///
+    /// # Errors
+    /// When the turn has ended.
+    pub async fn write(&mut self, piece: &str) -> Result<(), Silenced> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.text.push_str(piece);
+        self.interface.speak(Word::Piece { item: self.item.clone(), kind: self.kind, text: piece.to_owned() }).await
+    }
+
+    /// Ends the item: its event supersedes the pieces.
+    ///
+    /// # Errors
+    /// When the turn has ended, or nothing was written.
+    pub async fn finish(self) -> Result<ItemId, Silenced> {
+        let (interface, item) = (self.interface.clone(), self.item.clone());
+        interface.say(self.into_event()).await?;
+        Ok(item)
+    }
+
+    pub(crate) fn into_event(self) -> Event {
+        match self.kind {
+            StreamKind::Thought => Event::Thought { item: self.item, text: self.text, complete: true },
+            // Arguments have no writer of their own.
+            StreamKind::Message | StreamKind::ToolArgs => Event::Message { item: self.item, text: self.text, complete: true },
+        }
+    }
+}
