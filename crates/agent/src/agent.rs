@@ -11,6 +11,7 @@ use thoughtwire_store::Store;
 
 use crate::archive::Archive;
 use crate::embedding::Embedder;
+use crate::limits::Limits;
 use crate::mcp::McpServers;
 use crate::model::{Model, Models, Providers, Timeouts, check_model};
 use crate::presets;
@@ -87,33 +88,6 @@ impl AgentOptions {
             mcp: McpServers::none(),
             embedder: None,
         }
-    }
-}
-
-/// The limits of a turn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_steps: usize,
-    pub(crate) token_budget: Option<u64>,
-    pub(crate) retries: u32,
-    pub(crate) context_window: usize,
-    pub(crate) max_output_tokens: Option<u32>,
-    pub(crate) approval_ms: i64,
-    pub(crate) client_tool_ms: i64,
-    pub(crate) output_bytes: usize,
-    pub(crate) clock: fn() -> Timestamp,
-}
-
-impl Limits {
-    /// With an agent's own settings in the place of the server's.
-    fn of(mut self, spec: &AgentSpec) -> Self {
-        let settings = &spec.settings;
-        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        self.max_steps = settings.max_steps.map_or(self.max_steps, size);
-        self.token_budget = settings.token_budget.or(self.token_budget);
-        self.context_window = settings.context_window.map_or(self.context_window, size);
-        self.max_output_tokens = settings.max_output_tokens.or(self.max_output_tokens);
-        self
     }
 }
 

@@ -6,10 +6,17 @@ use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned};
 use thoughtwire_proto::{CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus};
 
 use crate::Chat;
-use crate::agent::Limits;
+use crate::limits::Limits;
 use crate::reply::HeardCall;
-use crate::step::Heartbeat;
+use crate::tool;
 use crate::tools::{self, Desk, Runs, ToolFault, ToolOutput, Toolbox, Toolset};
+
+/// Whether the turn goes on after a step's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heartbeat {
+    Beats,
+    Rests,
+}
 
 /// The calls of one step.
 pub(crate) struct Calls<'a> {
@@ -157,7 +164,7 @@ impl Calls<'_> {
 
     async fn one(&self, plan: Plan) -> Result<(Chat, Chat, Heartbeat), AgentError> {
         let Plan { call, name, args, provider_id, carried, spoken, next } = plan;
-        let wanted = args.get(tools::HEARTBEAT).and_then(Value::as_bool) == Some(true);
+        let wanted = args.get(tool::HEARTBEAT).and_then(Value::as_bool) == Some(true);
         let Done { status, text } = match next {
             Next::Complain(complaint) => self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?,
             Next::Run(runs) => self.run_by(runs, &call, &name, &args, spoken).await?,

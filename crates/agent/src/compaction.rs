@@ -10,9 +10,10 @@ use futures::StreamExt;
 use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Event, Record, Seq, Style, ToolStatus, Usage};
 
+use crate::figures::grouped;
+use crate::history;
 use crate::model::{Model, ModelError, Piece};
 use crate::prompt::{Chat, Prompt, Purpose};
-use crate::{history, memory};
 
 /// Records read at once.
 const PAGE: usize = 200;
@@ -122,7 +123,7 @@ fn transcript(records: &[Record]) -> String {
 }
 
 async fn sum_up(model: &Arc<dyn Model>, before: Option<&str>, told: &str, tokens: usize) -> Result<(String, Usage), ModelError> {
-    let words = memory::grouped((tokens / 2).max(50));
+    let words = grouped((tokens / 2).max(50));
     let system = format!(
         "You keep the memory of a conversation between you and a person. Write down in at most {words} words what you need to know to \
          go on with it: who the person is, what was asked, decided, promised and found out, names, numbers and dates, and what is still \

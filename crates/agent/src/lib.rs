@@ -33,15 +33,18 @@ mod calls;
 mod compaction;
 mod context;
 mod embedding;
+mod figures;
 mod history;
+mod limits;
 mod mcp;
-mod memory;
 mod model;
 mod presets;
 mod prompt;
 mod reply;
 mod spoken;
 mod step;
+mod time;
+mod tool;
 mod tools;
 
 pub use agent::{AgentOptions, MemoryAgent};
@@ -51,4 +54,4 @@ pub use mcp::{McpConfig, McpConfigError, McpError, McpOutput, McpPhase, McpServe
 pub use model::{Done, Endpoint, Model, ModelError, Piece, Providers, Timeouts, check_model};
 pub use presets::{HUMANS, PERSONAS, Preset};
 pub use prompt::{Chat, Prompt, Purpose};
-pub use tools::{Tool, ToolSpec};
+pub use tool::{Tool, ToolSpec};

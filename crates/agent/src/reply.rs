@@ -10,7 +10,7 @@ use thoughtwire_proto::{CallId, Usage};
 use crate::Chat;
 use crate::model::{Done, ModelError, Piece};
 use crate::spoken::Spoken;
-use crate::tools::Tool;
+use crate::tool::Tool;
 
 /// What was heard in one reply.
 pub(crate) struct Heard {

@@ -6,10 +6,10 @@ use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
 use thoughtwire_proto::{CallId, Style, Usage};
 
-use crate::agent::Limits;
-use crate::calls::Calls;
+use crate::calls::{Calls, Heartbeat};
 use crate::context::{Context, Past};
-use crate::memory::grouped;
+use crate::figures::grouped;
+use crate::limits::Limits;
 use crate::model::{Model, ModelError};
 use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
@@ -35,13 +35,6 @@ pub(crate) struct Steps {
     spent: Usage,
     /// What the turn cost so far, in tokens read and written.
     cost: u64,
-}
-
-/// Whether the turn goes on after a step's calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heartbeat {
-    Beats,
-    Rests,
 }
 
 /// What a step's prompt is written from, beside the conversation.
@@ -245,7 +238,7 @@ impl Steps {
     async fn frame(&self) -> Result<Frame, AgentError> {
         let agent = &self.turn.agent;
         let known = self.toolbox.known(agent.id.clone()).await.map_err(|error| AgentError::new("store_failed", error))?;
-        let now = crate::tools::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
+        let now = crate::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
         let system = Brief {
             name: &agent.spec.name,
             style: self.style,

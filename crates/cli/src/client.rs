@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_websockets::{ClientBuilder, Connector, MaybeTlsStream, Message, WebSocketStream};
 
-use crate::place::Server;
+use crate::rest::Server;
 use crate::rest::{install_tls, no_server};
 
 /// The first pause before connecting again is up to this long; each further one up to twice the last.

@@ -11,22 +11,13 @@ use tokio::time::Instant;
 
 use crate::Usage;
 use crate::cli::Reach;
-use crate::rest::Rest;
+use crate::rest::{Rest, Server};
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
 
 /// How long a server may take between having its directory and answering, or letting go of it.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// A server's address and what to show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// The base of its URLs: `http` or `https`, without a slash at the end.
-    pub(crate) base: String,
-    /// The bearer token.
-    pub(crate) key: Option<String>,
-}
 
 /// `server.json` in a data directory, written by the server that runs on it.
 #[derive(Deserialize)]

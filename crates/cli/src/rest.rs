@@ -14,7 +14,6 @@ use thoughtwire_proto::{AgentProfile, AgentSpec, Epoch, Permission, Record, Seq,
 use thoughtwire_server::AtRest;
 
 use crate::Usage;
-use crate::place::Server;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// How long it may take to find out whether anybody is there.
 const GLANCE: Duration = Duration::from_secs(2);
+
+/// A server's address and what to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// The base of its URLs: `http` or `https`, without a slash at the end.
+    pub(crate) base: String,
+    /// The bearer token.
+    pub(crate) key: Option<String>,
+}
 
 /// A server's REST side, or that of a data directory that no server runs on.
 pub(crate) struct Rest {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::tool::{Kind, Need, Tool};
+use crate::tool::{Kind, Need, Tool};
 
 /// Arguments that were found right.
 pub(crate) struct Arguments<'a>(&'a Map<String, Value>);

@@ -2,13 +2,12 @@
 
 mod arguments;
 mod calculator;
+mod core_memory;
 mod fetch;
 pub(crate) mod output;
 mod permissions;
 mod recall;
 pub(crate) mod schema;
-pub(crate) mod time;
-mod tool;
 mod toolset;
 
 use std::collections::BTreeMap;
@@ -22,17 +21,15 @@ use thoughtwire_store::{Block, Store};
 
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
-use crate::memory::{self, Change};
+use crate::time;
+use crate::tool::{HEARTBEAT, Tool};
 use arguments::Arguments;
+use core_memory::Change;
 use fetch::Reach;
-pub use tool::{Tool, ToolSpec};
 pub(crate) use toolset::{Runs, Toolset, listing};
 
 /// How long a turn that goes on waits for MCP servers that are starting.
 const SERVERS_SETTLE: Duration = Duration::from_secs(20);
-
-/// The argument with which a model in MemGPT's style asks to go on after a call.
-pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
 /// The longest that `pause_heartbeats` takes, as in MemGPT.
 const LONGEST_PAUSE_MINUTES: u64 = 360;
@@ -118,11 +115,11 @@ impl Toolbox {
             Tool::SendMessage => self.send_message(args.text("message"), desk).await,
             Tool::CoreMemoryAppend => {
                 let change = Change::Append(args.text("content").to_owned());
-                memory::edit(&desk.turn.interface, args.text("name"), change).await
+                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
             Tool::CoreMemoryReplace => {
                 let change = Change::Replace(args.text("old_content").to_owned(), args.text("new_content").to_owned());
-                memory::edit(&desk.turn.interface, args.text("name"), change).await
+                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
             Tool::ConversationSearch => self.conversation_search(args.text("query"), args.whole("page"), &desk).await,
             Tool::ConversationSearchDate => {

@@ -2,7 +2,7 @@
 
 use thoughtwire_proto::{CallId, SessionId};
 
-use crate::memory::grouped;
+use crate::figures::grouped;
 
 /// The part of a text that goes on, if it has to be cut.
 pub(crate) fn cut(text: &str, limit: usize, session: &SessionId, call: &CallId) -> Option<String> {

@@ -5,7 +5,8 @@ use thoughtwire_store::{Page, Recalled};
 
 use crate::archive::Archive;
 
-use super::{Desk, ToolFault, Toolbox, time};
+use super::{Desk, ToolFault, Toolbox};
+use crate::time;
 
 /// Results to a page, as in MemGPT.
 const PAGE: usize = 5;

@@ -7,8 +7,8 @@ use thoughtwire_hub::{ToolListing, ToolSource};
 use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
 
 use super::permissions::permission;
-use super::{Tool, ToolSpec};
 use crate::mcp::McpServers;
+use crate::tool::{Tool, ToolSpec};
 
 /// A tool that may be called, and who runs it.
 #[derive(Debug, Clone)]

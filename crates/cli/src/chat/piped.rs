@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::Partner;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::Look;
-use crate::place::Server;
+use crate::rest::Server;
 use crate::{Outcome, out, story};
 
 /// How long a server may be away before the conversation is given up.

@@ -15,7 +15,7 @@ use super::input::{HELP, Input, Leave};
 use crate::Outcome;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::{Look, Paint};
-use crate::place::Server;
+use crate::rest::Server;
 use crate::story::{clean, short};
 use crate::view::{Piece, View};
 use crate::wrap::Wrap;

@@ -8,7 +8,7 @@ use thoughtwire_proto::ToolStatus;
 use super::ask::Ask;
 use super::{INTRODUCTION, Returned, words};
 use crate::prompt::Prompt;
-use crate::tools::Tool;
+use crate::tool::Tool;
 
 /// What to do next about one thing that is wanted.
 pub(super) enum Next {

@@ -135,7 +135,7 @@ fn strip<'a>(text: &'a str, phrases: &[&str]) -> Option<&'a str> {
 }
 
 fn is_day(word: &str) -> bool {
-    word.len() >= 10 && crate::tools::time::day(word).is_some()
+    word.len() >= 10 && crate::time::day(word).is_some()
 }
 
 /// Takes two facts in one sentence apart: "my name is Ada and I like tea".

@@ -20,7 +20,7 @@ use thoughtwire_proto::{Style, ToolStatus, Usage};
 
 use super::{Done, Model, ModelError, Piece};
 use crate::prompt::{Chat, Prompt, Purpose};
-use crate::tools::Tool;
+use crate::tool::Tool;
 use answer::Next;
 use ask::Ask;
 

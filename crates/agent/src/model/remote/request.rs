@@ -7,7 +7,7 @@ use serde_json::Value;
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
 use crate::prompt::{Chat, Prompt};
-use crate::tools;
+use crate::tool;
 
 /// Writes a prompt as the library has it.
 pub(super) fn write(prompt: &Prompt) -> ChatRequest {
@@ -46,7 +46,7 @@ fn messages(prompt: &Prompt) -> Vec<ChatMessage> {
                 let carried = carried.as_ref().map(parts).unwrap_or_default();
                 let id = provider_id.clone().unwrap_or_else(|| call.to_string());
                 ids.insert(call, id.clone());
-                sending += usize::from(tools::Tool::named(name) == Some(tools::Tool::SendMessage));
+                sending += usize::from(tool::Tool::named(name) == Some(tool::Tool::SendMessage));
                 for part in carried {
                     if let ContentPart::ToolCall(call) = part {
                         said.signatures.extend(call.thought_signatures.map(|signed| (call.call_id, signed)));
@@ -62,7 +62,7 @@ fn messages(prompt: &Prompt) -> Vec<ChatMessage> {
                 });
             }
             Chat::Returned { call, name, status, text } => {
-                sending = sending.saturating_sub(usize::from(tools::Tool::named(name) == Some(tools::Tool::SendMessage)));
+                sending = sending.saturating_sub(usize::from(tool::Tool::named(name) == Some(tool::Tool::SendMessage)));
                 said.close(&mut messages);
                 let text = match status {
                     ToolStatus::Success => text.clone(),

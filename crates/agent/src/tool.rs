@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use thoughtwire_proto::{Permission, Style};
 
-use super::HEARTBEAT;
+/// The argument with which a model in MemGPT's style asks to go on after a call.
+pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
 /// A built-in tool. The first eight have the names and parameters that MemGPT gave them
 /// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
@@ -50,7 +51,7 @@ pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) need: Need,
-    about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// What an argument is.

@@ -3,7 +3,8 @@
 use thoughtwire_hub::{EditError, Interface};
 use thoughtwire_store::Block;
 
-use crate::tools::ToolFault;
+use super::ToolFault;
+use crate::figures::grouped;
 
 /// What is to be done to a block.
 #[derive(Debug, Clone)]
@@ -68,17 +69,4 @@ fn changed(block: &Block, change: &Change) -> Result<String, String> {
         ));
     }
     Ok(after)
-}
-
-/// A number with its thousands set apart.
-pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
