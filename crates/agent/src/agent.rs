@@ -13,7 +13,7 @@ use crate::archive::Archive;
 use crate::embedding::Embedder;
 use crate::limits::Limits;
 use crate::mcp::McpServers;
-use crate::model::{Model, Models, Providers, Timeouts, check_model};
+use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
 use crate::presets;
 use crate::step::{Candidate, Steps};
 use crate::tools::{self, Toolbox};
@@ -165,7 +165,11 @@ impl Agent for MemoryAgent {
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
         let Minds::Named(models) = &self.minds else { return Ok(()) };
         for name in spec.model.iter().chain(&spec.settings.fallbacks) {
-            check_model(name, models.providers()).map_err(|error| error.to_string())?;
+            match check_model(name, models.providers()) {
+                // A key can come later, and need not be known where an agent is edited.
+                Ok(()) | Err(ModelError::Unset(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ const NEAREST: usize = 20;
 /// Notes without a vector that a search embeds first, so that those written while the embedding
 /// model was away, or before there was one, are found by meaning as well.
 const CATCH_UP: usize = 256;
+/// How much of a note is embedded: what every embedding model reads.
+const EMBEDDED_CHARS: usize = 6_000;
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): how little the very
 /// first ranks count more than those behind them.
 const RANK_DAMPING: f64 = 60.0;
@@ -94,6 +96,8 @@ impl Archive {
 
     async fn embed(&self, texts: Vec<String>) -> Option<(String, Vec<Vec<f32>>)> {
         let embedder = self.embedder.as_ref()?;
+        // One text that is too long would cost all the others their vectors.
+        let texts = texts.into_iter().map(|text| text.chars().take(EMBEDDED_CHARS).collect()).collect();
         match embedder.embed(texts).await {
             Ok(vectors) => Some((embedder.name().to_owned(), vectors)),
             Err(error) => {

@@ -35,7 +35,6 @@ struct Plan {
     name: String,
     args: Map<String, Value>,
     provider_id: Option<String>,
-    carried: Option<Value>,
     spoken: Option<ItemWriter>,
     next: Next,
 }
@@ -90,13 +89,13 @@ impl Calls<'_> {
                 (None, None) => Next::Complain("interrupted: the server stopped".to_owned()),
             };
             let (call, name) = (open.call.clone(), open.name.clone());
-            Plan { args: args_of(&call), call, name, provider_id: None, carried: None, spoken: None, next }
+            Plan { args: args_of(&call), call, name, provider_id: None, spoken: None, next }
         };
         self.carry_out(waiting.iter().map(plan).collect(), chat).await
     }
 
     fn plan(&self, heard: HeardCall) -> Plan {
-        let HeardCall { call, name, args, provider_id, carried, spoken } = heard;
+        let HeardCall { call, name, args, provider_id, spoken } = heard;
         let (args, next) = match args {
             Err(complaint) => (Map::new(), Next::Complain(complaint)),
             Ok(args) => {
@@ -108,7 +107,7 @@ impl Calls<'_> {
                 (args, next)
             }
         };
-        Plan { call, name, args, provider_id, carried, spoken, next }
+        Plan { call, name, args, provider_id, spoken, next }
     }
 
     fn check(&self, name: &str, args: &Map<String, Value>) -> Result<(Runs, Permission), String> {
@@ -152,18 +151,22 @@ impl Calls<'_> {
             Style::Native => Heartbeat::Beats,
             Style::Memgpt => Heartbeat::Rests,
         };
+        let mut results = Vec::new();
         for (_, outcome) in done {
             let (called, returned, beats) = outcome?;
-            chat.extend([called, returned]);
+            chat.push(called);
+            results.push(returned);
             if beats == Heartbeat::Beats {
                 heartbeat = Heartbeat::Beats;
             }
         }
+        // As the model made them: all calls, then all results.
+        chat.append(&mut results);
         Ok(heartbeat)
     }
 
     async fn one(&self, plan: Plan) -> Result<(Chat, Chat, Heartbeat), AgentError> {
-        let Plan { call, name, args, provider_id, carried, spoken, next } = plan;
+        let Plan { call, name, args, provider_id, spoken, next } = plan;
         let wanted = args.get(tool::HEARTBEAT).and_then(Value::as_bool) == Some(true);
         let Done { status, text } = match next {
             Next::Complain(complaint) => self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?,
@@ -182,7 +185,7 @@ impl Calls<'_> {
                 }
             }
         };
-        let called = Chat::Called { call: call.clone(), name: name.clone(), args, provider_id, carried };
+        let called = Chat::Called { call: call.clone(), name: name.clone(), args, provider_id };
         let beats = match status {
             ToolStatus::Error => Heartbeat::Beats,
             ToolStatus::Success if wanted => Heartbeat::Beats,
@@ -219,9 +222,18 @@ impl Calls<'_> {
             Err(ToolFault::Silenced(silenced)) => return Err(silenced.into()),
         };
         let interface = &self.turn.interface;
+        // What is too large for its event is kept beside the log, as the text is.
+        let (content, large) = match content {
+            Some(content) if content.to_string().len() > self.limits.output_bytes => (None, Some(content.to_string())),
+            content => (content, None),
+        };
+        if let (Some(whole), true) = (large, text.len() <= self.limits.output_bytes) {
+            interface.tool_returned_part(call, name, status, text.clone(), whole, None).await?;
+            return Ok(Done { status, text });
+        }
         match tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call) {
             Some(part) => {
-                interface.tool_returned_part(call, name, status, part.clone(), text, None).await?;
+                interface.tool_returned_part(call, name, status, part.clone(), text, content).await?;
                 Ok(Done { status, text: part })
             }
             None => {

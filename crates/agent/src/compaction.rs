@@ -11,7 +11,6 @@ use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Event, Record, Seq, Style, ToolStatus, Usage};
 
 use crate::figures::grouped;
-use crate::history;
 use crate::model::{Model, ModelError, Piece};
 use crate::prompt::{Chat, Prompt, Purpose};
 
@@ -19,6 +18,10 @@ use crate::prompt::{Chat, Prompt, Purpose};
 const PAGE: usize = 200;
 /// Parts of the past summed up in one turn: a longer past is taken up again in the next.
 const PARTS: usize = 12;
+/// How often each model is asked for a summary.
+const ATTEMPTS: u32 = 3;
+/// A part is not made smaller than this.
+const LEAST_TOKENS: usize = 500;
 /// The longest that one thing somebody said is quoted in the text to be summed up, in tokens.
 const QUOTE_TOKENS: usize = 500;
 
@@ -34,24 +37,28 @@ pub(crate) struct Compacted {
 /// parts of `tokens` each go.
 pub(crate) async fn compact(
     turn: &Turn,
-    model: &Arc<dyn Model>,
+    models: &[Arc<dyn Model>],
     before: Option<String>,
     after: Seq,
     until: Seq,
     tokens: usize,
 ) -> Result<Option<Compacted>, AgentError> {
     let mut outcome: Option<Compacted> = None;
-    let (mut summary, mut at, mut usage) = (before, after, Usage::default());
+    let (mut summary, mut at, mut usage, mut tokens) = (before, after, Usage::default(), tokens);
     for _ in 0..PARTS {
-        let part = part(turn, at, until, tokens).await?;
-        let Some(through) = part.last().map(|record| record.seq) else { break };
-        let told = transcript(&part);
+        let (told, through) = part(turn, at, until, tokens).await?;
+        let Some(through) = through else { break };
         if !told.is_empty() {
-            match sum_up(model, summary.as_deref(), &told, tokens / 4).await {
+            match sum_up(models, summary.as_deref(), &told, tokens / 4).await {
                 Ok((text, cost)) => {
                     usage.input_tokens += cost.input_tokens;
                     usage.output_tokens += cost.output_tokens;
                     summary = Some(text);
+                }
+                // Our count is rough; the provider's is not.
+                Err(ModelError::TooLong(_)) if tokens > LEAST_TOKENS => {
+                    tokens /= 2;
+                    continue;
                 }
                 Err(error) => {
                     tracing::warn!(code = error.code(), "the past could not be summed up; its oldest part is left out of the prompt");
@@ -67,19 +74,20 @@ pub(crate) async fn compact(
     Ok(outcome)
 }
 
-/// The next records up to `until` that make about so many tokens.
-async fn part(turn: &Turn, mut after: Seq, until: Seq, tokens: usize) -> Result<Vec<Record>, AgentError> {
-    let mut part = Vec::new();
-    let mut used = 0;
+/// What happened next, up to `until`, as about so many tokens of text; and the last position that is in it.
+async fn part(turn: &Turn, mut after: Seq, until: Seq, tokens: usize) -> Result<(String, Option<Seq>), AgentError> {
+    let (mut told, mut through) = (String::new(), None);
     loop {
         let page = turn.records_after(after, PAGE).await?;
-        let Some(last) = page.last().map(|record| record.seq) else { return Ok(part) };
+        let Some(last) = page.last().map(|record| record.seq) else { return Ok((told, through)) };
         for record in page {
-            used += history::tokens(std::slice::from_ref(&record)).min(QUOTE_TOKENS);
-            if record.seq > until || (used > tokens && !part.is_empty()) {
-                return Ok(part);
+            let lines = transcript(std::slice::from_ref(&record));
+            let is_full = (told.len() + lines.len()) / 4 > tokens && through.is_some();
+            if record.seq > until || is_full {
+                return Ok((told, through));
             }
-            part.push(record);
+            told.push_str(&lines);
+            through = Some(record.seq);
         }
         after = last;
     }
@@ -122,7 +130,29 @@ fn transcript(records: &[Record]) -> String {
     lines
 }
 
-async fn sum_up(model: &Arc<dyn Model>, before: Option<&str>, told: &str, tokens: usize) -> Result<(String, Usage), ModelError> {
+/// Has a summary written by the first model that can be had.
+async fn sum_up(models: &[Arc<dyn Model>], before: Option<&str>, told: &str, tokens: usize) -> Result<(String, Usage), ModelError> {
+    let prompt = Arc::new(prompt(before, told, tokens));
+    let mut last = ModelError::Unknown("there is no model to write a summary".to_owned());
+    for model in models {
+        for attempt in 0..ATTEMPTS {
+            let error = match write(model, &prompt, tokens).await {
+                Ok(summary) => return Ok(summary),
+                Err(error @ ModelError::TooLong(_)) => return Err(error),
+                Err(error) => error,
+            };
+            let wait = error.retry_in(attempt);
+            last = error;
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break,
+            }
+        }
+    }
+    Err(last)
+}
+
+fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
     let words = grouped((tokens / 2).max(50));
     let system = format!(
         "You keep the memory of a conversation between you and a person. Write down in at most {words} words what you need to know to \
@@ -134,7 +164,7 @@ async fn sum_up(model: &Arc<dyn Model>, before: Option<&str>, told: &str, tokens
         text.push_str(&format!("What you wrote down before:\n{before}\n\n"));
     }
     text.push_str(&format!("What came after that:\n{told}\nWrite it all down now, in the place of what you wrote before."));
-    let prompt = Prompt {
+    Prompt {
         purpose: Purpose::Summary,
         style: Style::Native,
         system,
@@ -142,14 +172,18 @@ async fn sum_up(model: &Arc<dyn Model>, before: Option<&str>, told: &str, tokens
         chat: vec![Chat::User(text)],
         turn_from: 0,
         tools: Vec::new(),
-        max_output_tokens: u32::try_from(tokens).ok(),
-    };
-    let mut reply = pin!(model.reply(Arc::new(prompt)));
+        // The words asked for are the limit; this one is for a model that does not stop.
+        max_output_tokens: u32::try_from(tokens.max(LEAST_TOKENS) * 2).ok(),
+    }
+}
+
+async fn write(model: &Arc<dyn Model>, prompt: &Arc<Prompt>, tokens: usize) -> Result<(String, Usage), ModelError> {
+    let mut reply = pin!(model.reply(Arc::clone(prompt)));
     let mut summary = String::new();
     while let Some(piece) = reply.next().await {
         match piece? {
             Piece::Message(text) | Piece::Whole(text) => summary.push_str(&text),
-            Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } => {}
+            Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } | Piece::Kept(_) => {}
             Piece::Done(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
                 let most = summary.floor_char_boundary(tokens.max(50) * 4);

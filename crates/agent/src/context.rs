@@ -38,7 +38,7 @@ impl Context {
         let (records, past) = context.newest(turn, tokens).await?;
         let own = |event: &Event| matches!(event, Event::UserMessage { item, .. } if *item == turn.input.item);
         context.asked = records.iter().rev().find(|record| own(&record.event)).map(|record| (record.seq, record.at));
-        context.lay(&records, tokens);
+        context.lay(&records, Seq::ZERO, tokens);
         if turn.waiting.is_empty() {
             context.hear(std::slice::from_ref(&turn.input));
         } else {
@@ -60,7 +60,7 @@ impl Context {
 
     /// Makes room: sums up the past but for its newest part, and shortens what still does not fit.
     /// Tells what the model's work cost.
-    pub(crate) async fn shrink(&mut self, turn: &Turn, model: &Arc<dyn Model>, tokens: usize) -> Result<Usage, AgentError> {
+    pub(crate) async fn shrink(&mut self, turn: &Turn, models: &[Arc<dyn Model>], tokens: usize) -> Result<Usage, AgentError> {
         let own: usize = self.chat.iter().skip(self.turn_from).map(Chat::tokens).sum();
         let past: usize = self.chat.iter().take(self.turn_from).map(Chat::tokens).sum();
         let keep = tokens.saturating_sub(own) / 2;
@@ -73,7 +73,7 @@ impl Context {
         if until > after && past > keep.max(tokens / 8) {
             turn.interface.status("Summing up the older part of our conversation…").await?;
             let part = (tokens / 2).max(200);
-            if let Some(done) = compaction::compact(turn, model, self.summary.clone(), after, until, part).await? {
+            if let Some(done) = compaction::compact(turn, models, self.summary.clone(), after, until, part).await? {
                 turn.interface.compacted(done.summary.clone(), done.through).await?;
                 // Its own place in the log does not matter here: what counts is what it covers.
                 self.compaction = Some(Compaction { seq: turn.started(), through: done.through });
@@ -82,16 +82,15 @@ impl Context {
             }
         }
         let turns_own = self.chat.split_off(self.turn_from);
-        let kept: Vec<Record> = records.into_iter().filter(|record| record.seq > until).collect();
-        self.lay(&kept, keep.max(1));
+        self.lay(&records, until, keep.max(1));
         self.chat.extend(turns_own);
         self.shorten(tokens);
         Ok(usage)
     }
 
-    /// Lays the past out anew.
-    fn lay(&mut self, records: &[Record], tokens: usize) {
-        let through = self.compaction.map_or(Seq::ZERO, |compaction| compaction.through);
+    /// Lays the past out anew, from behind a position on.
+    fn lay(&mut self, records: &[Record], after: Seq, tokens: usize) {
+        let through = self.compaction.map_or(Seq::ZERO, |compaction| compaction.through).max(after);
         let mut chat = history::fit(history::clip(history::chat_after(records, through), (tokens / 4).max(50)), tokens);
         if let Some(summary) = &self.summary {
             chat.insert(0, Chat::Note(format!("What came before, in short: {summary}")));

@@ -20,6 +20,10 @@ pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
     let mut called: HashSet<&CallId> = HashSet::new();
     let mut waiting: HashMap<&ItemId, Chat> = HashMap::new();
     let mut chat = Vec::new();
+    // What joined a turn while its calls ran was heard after their results; and between a call and its
+    // result nothing else may stand.
+    let mut joined: Vec<Chat> = Vec::new();
+    let mut running = 0_usize;
     for record in records {
         // Inputs are kept whatever a summary covers: their turn may have begun behind it.
         if let (Event::UserMessage { item, text, attachments, .. }, None) = (&record.event, &record.turn) {
@@ -31,6 +35,7 @@ pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
         }
         match &record.event {
             Event::SessionOpened { history, .. } => chat.extend(history.iter().map(from_before)),
+            Event::UserMessage { text, attachments, .. } if running > 0 => joined.push(heard(text, attachments)),
             Event::UserMessage { text, attachments, .. } => chat.push(heard(text, attachments)),
             Event::TurnStarted { input } => chat.extend(waiting.remove(input)),
             Event::Thought { text, .. } => chat.push(Chat::Thought(text.clone())),
@@ -38,10 +43,15 @@ pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
             // Providers refuse a call without its result and the other way round.
             Event::ToolCalled { call, name, args } if returned.contains(call) => {
                 called.insert(call);
-                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None, carried: None });
+                running += 1;
+                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
             }
             Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
                 chat.push(Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
+                running -= 1;
+                if running == 0 {
+                    chat.append(&mut joined);
+                }
             }
             Event::ToolCalled { .. }
             | Event::ToolAwaited { .. }
@@ -58,6 +68,7 @@ pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
             | Event::Other(_) => {}
         }
     }
+    chat.append(&mut joined);
     chat
 }
 
@@ -83,6 +94,7 @@ pub(crate) fn clip_one(entry: &mut Chat, tokens: usize) {
         Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
             shorten(text, tokens);
         }
+        Chat::Kept(_) => {}
         Chat::Called { args, .. } => {
             for value in args.values_mut() {
                 if let serde_json::Value::String(text) = value {

@@ -5,6 +5,7 @@ use thoughtwire_proto::{CallId, Style, ToolStatus};
 use thoughtwire_store::Block;
 
 use crate::ToolSpec;
+use crate::model::Kept;
 
 /// What a model is told.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub enum Chat {
     Thought(String),
     /// The agent said this.
     Message(String),
+    /// What the provider wants to see again with the calls that follow, while their turn runs.
+    Kept(Kept),
     /// The agent called a tool.
     Called {
         /// The call.
@@ -57,8 +60,6 @@ pub enum Chat {
         args: Map<String, Value>,
         /// The provider's own id for the call, while its turn runs.
         provider_id: Option<String>,
-        /// What the provider wants to see again with it, on the first call of a reply.
-        carried: Option<Value>,
     },
     /// A call came back.
     Returned {
@@ -78,6 +79,7 @@ impl Chat {
     pub(crate) fn tokens(&self) -> usize {
         let bytes = match self {
             Self::Note(text) | Self::User(text) | Self::Thought(text) | Self::Message(text) => text.len(),
+            Self::Kept(kept) => kept.bytes(),
             Self::Called { name, args, .. } => {
                 name.len() + args.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len)).sum::<usize>()
             }

@@ -30,8 +30,6 @@ pub(crate) struct HeardCall {
     /// The arguments, or what is wrong with them.
     pub(crate) args: Result<Map<String, Value>, String>,
     pub(crate) provider_id: Option<String>,
-    /// What the provider wants to see again, on the first call of a reply.
-    pub(crate) carried: Option<Value>,
     /// The message that a `send_message` call streamed already.
     pub(crate) spoken: Option<ItemWriter>,
 }
@@ -99,7 +97,8 @@ impl Listener {
                 }
                 Piece::Call { index, name, provider_id } => self.begin_call(index, name, provider_id).await?,
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
-                Piece::Done(Done { usage, last, carried }) => return self.end(last, usage, carried).await,
+                Piece::Kept(kept) => self.said.push(Chat::Kept(kept)),
+                Piece::Done(Done { usage, last }) => return self.end(last, usage).await,
             }
         }
         Err(Fault::Model(ModelError::Cut("The model's reply broke off before its end. What came of it is kept; ask again.".to_owned())))
@@ -169,11 +168,8 @@ impl Listener {
         Ok(())
     }
 
-    async fn end(&mut self, last: Option<String>, usage: Usage, carried: Option<Value>) -> Result<Heard, Fault> {
-        let mut calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
-        if let Some(first) = calls.first_mut() {
-            first.carried = carried;
-        }
+    async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
+        let calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
         let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
             (None, Open::Message(writer)) if calls.is_empty() => Some(Final::Open(writer)),
             (last, open) => {
@@ -192,6 +188,6 @@ impl OpenCall {
         let args = serde_json::from_str(json)
             .map_err(|error| format!("The arguments of {} are not a JSON object: {error}. Call it again with one.", self.name));
         let spoken = self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
-        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, carried: None, spoken }
+        HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
     }
 }

@@ -60,12 +60,7 @@ impl Steps {
 
     /// Runs the turn to its end.
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
-        let outcome = self.steps().await;
-        if outcome.is_err() && self.spent != Usage::default() {
-            // What a failed turn cost is known all the same; the failure itself matters more than this.
-            self.turn.interface.usage(self.spent).await.ok();
-        }
-        outcome
+        self.steps().await
     }
 
     async fn steps(&mut self) -> Result<(), AgentError> {
@@ -81,7 +76,7 @@ impl Steps {
                 steps += 1;
                 let frame = self.frame().await?;
                 let heard = self.ask(&frame).await?;
-                self.spend(heard.usage);
+                self.spend(heard.usage).await?;
                 self.context.chat.extend(heard.said);
                 if !heard.calls.is_empty() {
                     heartbeat = Some(self.call_all(&frame, heard.calls).await?);
@@ -126,18 +121,22 @@ impl Steps {
         let args_of = |call: &CallId| args.iter().find(|(known, _)| known == call).map(|(_, args)| args.clone()).unwrap_or_default();
         let frame = self.frame().await?;
         let mut chat = Vec::new();
-        let heartbeat = self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
+        self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
         self.context.chat.append(&mut chat);
-        Ok(Some(heartbeat))
+        // Whether a call beside these had asked to go on is not known any more; to go on is right for all.
+        Ok(Some(Heartbeat::Beats))
     }
 
-    fn spend(&mut self, usage: Usage) {
+    /// Counts what a model's reply cost. The session is told as well: a turn that is cancelled or fails
+    /// cost what it cost.
+    async fn spend(&mut self, usage: Usage) -> Result<(), AgentError> {
         self.cost += usage.input_tokens + usage.output_tokens;
         self.spent.input_tokens += usage.input_tokens;
         self.spent.output_tokens += usage.output_tokens;
         if let Some(cached) = usage.cached_tokens {
             *self.spent.cached_tokens.get_or_insert(0) += cached;
         }
+        Ok(self.turn.interface.spent(self.spent).await?)
     }
 
     async fn finish(&mut self, last: Option<Final>) -> Result<Finish, AgentError> {
@@ -228,10 +227,9 @@ impl Steps {
 
     async fn shrink(&mut self, frame: &Frame) -> Result<(), AgentError> {
         let room = self.room_beside(frame);
-        let Some(model) = self.models.iter().find_map(|(_, model)| model.as_ref().ok()).cloned() else { return Ok(()) };
-        let usage = self.context.shrink(&self.turn, &model, room).await?;
-        self.spend(usage);
-        Ok(())
+        let models: Vec<Arc<dyn Model>> = self.models.iter().filter_map(|(_, model)| model.as_ref().ok().cloned()).collect();
+        let usage = self.context.shrink(&self.turn, &models, room).await?;
+        self.spend(usage).await
     }
 
     /// Read anew for each step: a tool may have changed the core memory, and tools come and go.

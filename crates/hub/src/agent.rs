@@ -113,6 +113,8 @@ pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
     pub(crate) session: SessionNum,
     pub(crate) started: Seq,
+    /// The head when the agent was handed the turn.
+    pub(crate) launched: Seq,
 }
 
 impl Turn {
@@ -126,14 +128,16 @@ impl Turn {
         self.records_before(self.log.started, limit).await
     }
 
-    /// The records of this turn that are on disk, from its `turn_started` on.
+    /// What happened in this turn, from its `turn_started` on, before the agent was handed it: more
+    /// than that only when it goes on after a restart.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
         let before = Seq(self.log.started.0.saturating_sub(1));
         let log = self.log.clone();
-        self.read(move || log.store.events(log.session, before, usize::MAX)).await
+        let most = usize::try_from(log.launched.0 - before.0).unwrap_or(usize::MAX);
+        self.read(move || log.store.events(log.session, before, most)).await
     }
 
     /// At most `limit` records behind a position, oldest first.

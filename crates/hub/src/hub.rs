@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
+    /// When what runs has to end, once the hub is to stop.
+    stopping: OnceLock<tokio::time::Instant>,
     tasks: tokio_util::task::TaskTracker,
     /// In whose name the hub itself asks.
     nobody: UserId,
@@ -99,6 +101,7 @@ impl Hub {
             agent,
             options,
             live: Mutex::new(HashMap::new()),
+            stopping: OnceLock::new(),
             nobody: new_id(),
             tasks: tokio_util::task::TaskTracker::new(),
             changes: broadcast::Sender::new(256),
@@ -276,7 +279,8 @@ impl Hub {
     /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when
     /// every session's task has ended.
     pub async fn stop(&self, grace: Duration) {
-        let deadline = tokio::time::Instant::now() + grace;
+        // Who is woken from now on ends at once: a second stop changes nothing.
+        let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
         let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.
@@ -288,6 +292,11 @@ impl Hub {
 }
 
 impl Shared {
+    /// When what runs has to end, once the hub is to stop.
+    pub(crate) fn stopping(&self) -> Option<tokio::time::Instant> {
+        self.stopping.get().copied()
+    }
+
     /// Hands an ask to a session's task, waking the session if need be.
     pub(crate) async fn ask(self: &Arc<Self>, user: &UserId, session: &SessionId, what: What) {
         self.deliver(session, Ask { user: user.clone(), what }).await;

@@ -66,6 +66,8 @@ pub(crate) enum Word {
     Finish { events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>> },
     /// Inputs that joined the turn since the last question.
     Steered { settled: oneshot::Sender<Vec<Input>> },
+    /// What the turn cost so far.
+    Spent(Usage),
     /// A call waits for somebody outside.
     Await { call: CallId, question: Question, ear: Ear },
 }
@@ -315,6 +317,15 @@ impl Interface {
             Ok(after)
         });
         edit.await.map_err(|_| EditError::Silenced(Silenced::Ended))?
+    }
+
+    /// Tells what the turn cost so far. It is written if the turn ends without [`Interface::finish`],
+    /// which says so itself.
+    ///
+    /// # Errors
+    /// When the turn has ended.
+    pub async fn spent(&self, usage: Usage) -> Result<(), Silenced> {
+        self.speak(Word::Spent(usage)).await
     }
 
     /// Asks the owner's leave for an open call and waits for the answer, or for the time to run out.

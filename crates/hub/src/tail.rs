@@ -56,10 +56,8 @@ impl Entry {
     fn weight(&self) -> usize {
         let text = match &self.emitted.emission {
             Emission::Record(record) => match &record.event {
-                Event::Thought { text, .. }
-                | Event::Message { text, .. }
-                | Event::UserMessage { text, .. }
-                | Event::ToolReturned { text, .. } => text.len(),
+                Event::Thought { text, .. } | Event::Message { text, .. } | Event::UserMessage { text, .. } => text.len(),
+                Event::ToolReturned { text, content, .. } => text.len() + content.as_ref().map_or(0, |content| content.to_string().len()),
                 Event::Compacted { summary, .. } => summary.len(),
                 Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
                 Event::SessionOpened { .. }

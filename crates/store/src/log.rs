@@ -158,6 +158,8 @@ pub(crate) fn erase_session(connection: &Connection, id: &str) -> Result<(), Sto
     ] {
         connection.execute(statement, [num])?;
     }
+    // The numbers of deleted events may be given out again; they are not indexed yet then.
+    connection.execute("UPDATE indexed SET id = min(id, (SELECT coalesce(max(id), 0) FROM events))", [])?;
     for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
         connection.execute(statement, [id])?;
     }

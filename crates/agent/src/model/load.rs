@@ -82,7 +82,7 @@ impl Load {
 
     fn done(self, last: Option<String>) -> Piece {
         let bytes = self.items.saturating_mul(u64::try_from(self.bytes).unwrap_or(u64::MAX));
-        Piece::Done(Done { usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None }, last, carried: None })
+        Piece::Done(Done { usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None }, last })
     }
 }
 

@@ -47,7 +47,7 @@ impl Toolset {
             set.add(ToolSpec { name: tool.name, description: tool.description, schema: tool.schema }, Runs::Mcp, permission);
         }
         for ToolDeclaration { name, description, parameters } in clients {
-            let schema = if parameters.is_empty() { anything() } else { Value::Object(parameters) };
+            let schema = Value::Object(parameters);
             let permission = permission(&name, agents, defaults, Permission::Allow);
             set.add(ToolSpec { name, description, schema }, Runs::Client, permission);
         }
@@ -57,7 +57,8 @@ impl Toolset {
         set
     }
 
-    fn add(&mut self, spec: ToolSpec, runs: Runs, permission: Permission) {
+    fn add(&mut self, mut spec: ToolSpec, runs: Runs, permission: Permission) {
+        complete(&mut spec.schema);
         if self.0.iter().all(|known| known.spec.name != spec.name) {
             self.0.push(Offered { spec, runs, permission });
         }
@@ -85,11 +86,15 @@ impl Toolset {
     }
 }
 
-/// The schema of a tool that described none.
-fn anything() -> Value {
-    let mut schema = Map::new();
-    schema.insert("type".to_owned(), Value::String("object".to_owned()));
-    Value::Object(schema)
+/// Adds what providers insist on and tools leave out: that arguments are an object, with its keys.
+fn complete(schema: &mut Value) {
+    if !schema.is_object() {
+        *schema = Value::Object(Map::new());
+    }
+    if let Value::Object(schema) = schema {
+        schema.entry("type").or_insert_with(|| Value::String("object".to_owned()));
+        schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    }
 }
 
 /// An agent's tools for people: those of clients, which come and go, are not among them.

@@ -166,6 +166,7 @@ fn kind(entry: &thoughtwire_agent::Chat) -> &'static str {
     use thoughtwire_agent::Chat;
     match entry {
         Chat::Note(_) => "note",
+        Chat::Kept(_) => "kept",
         Chat::User(_) => "user",
         Chat::Thought(_) => "thought",
         Chat::Message(_) => "message",

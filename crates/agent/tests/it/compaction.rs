@@ -51,6 +51,10 @@ async fn a_summary_stands_for_what_it_covers_and_is_carried_on() {
     assert!(second.contains("They spoke of tea."), "the summary before is taken up: {second}");
     let last = prompts.last().unwrap();
     assert!(matches!(&last.chat[0], Chat::Note(text) if text.contains("They spoke of tea.")), "{:?}", last.chat[0]);
+    // What follows a summary begins with a question, also in the turn that made it: providers insist on that.
+    for prompt in prompts.iter().filter(|prompt| prompt.purpose == Purpose::Turn && matches!(prompt.chat[0], Chat::Note(_))) {
+        assert!(matches!(&prompt.chat[1], Chat::User(_)), "{:?}", prompt.chat[1]);
+    }
     for prompt in prompts.iter().filter(|prompt| prompt.purpose == Purpose::Turn) {
         assert!(prompt.tokens() <= 3_000, "{}", prompt.tokens());
     }
@@ -104,4 +108,22 @@ async fn a_provider_that_finds_the_prompt_too_long_is_asked_with_a_shorter_one()
     }
     let told = home.say(&session, "and now?").await;
     assert_eq!((told.end().0.as_str(), told.message().as_str()), ("Completed", "Fine."));
+}
+
+#[tokio::test]
+async fn long_questions_with_short_answers_are_summed_up_in_parts_that_fit() {
+    let replies = (0..12).map(|_| text("Yes."));
+    let script = Script::summing(replies, "They asked much.");
+    let home = Home::scripted(&script, small());
+    let (_, session) = home.agent("tess", Style::Native).await;
+    for n in 0..12 {
+        let question = format!("question {n} {}", "what about it ".repeat(120));
+        assert_eq!(home.say(&session, &question).await.end().0, "Completed");
+    }
+    let prompts = script.prompts();
+    let summaries: Vec<_> = prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
+    assert!(!summaries.is_empty());
+    for summary in summaries {
+        assert!(summary.tokens() <= 3_000, "{}", summary.tokens());
+    }
 }

@@ -18,7 +18,7 @@ use thoughtwire_store::Store;
 use tokio::sync::Notify;
 
 /// Longer than any turn here takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Home {
     pub(crate) hub: Hub,
@@ -27,6 +27,7 @@ pub(crate) struct Home {
 }
 
 /// What a turn brought.
+#[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) records: Vec<Record>,
     pub(crate) deltas: Vec<(StreamKind, String)>,

@@ -9,12 +9,16 @@
 
 mod approvals;
 mod archive;
+mod canned;
 mod compaction;
+mod embedding;
 mod home;
 mod load;
 mod mcp;
 mod memory;
+mod mock;
 mod models;
 mod offline;
 mod providers;
 mod steps;
+mod transcripts;

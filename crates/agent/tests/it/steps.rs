@@ -196,6 +196,7 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         .map(|entry| match entry {
             Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => text.clone(),
             Chat::Called { name, .. } => name.clone(),
+            Chat::Kept(_) => String::new(),
         })
         .collect();
     assert_eq!(words, ["Ahoy", "Arr", "1+1?", "calculator", "2", "Two.", "Sure?"]);
@@ -261,4 +262,49 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
     let Chat::Returned { text, .. } = script.prompts()[1].chat.last().unwrap().clone() else { panic!("no result") };
     assert_eq!(text, part, "the model sees what the event says");
+}
+
+#[tokio::test]
+async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts() {
+    let tool =
+        thoughtwire_proto::ToolDeclaration { name: "door".to_owned(), description: String::new(), parameters: serde_json::Map::new() };
+    let script = Script::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
+    let waiting = home.listen_with(&session, vec![tool], waits, home.send(&session, "open the door", Policy::Queue)).await;
+    let call = waiting
+        .records
+        .iter()
+        .find_map(|record| if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None });
+    let answer = async {
+        home.send(&session, "quickly!", Policy::Steer).await;
+        let (call, text) = (call.unwrap(), "open".to_owned());
+        home.execute(Command::ToolReturn { session: Some(session.clone()), call, status: ToolStatus::Success, text, content: None }).await;
+    };
+    assert_eq!(home.listen(&session, |_| false, answer).await.end().0, "Completed");
+    home.say(&session, "and now?").await;
+    let prompts = script.prompts();
+    for prompt in [&prompts[1], &prompts[2]] {
+        let at = prompt.chat.iter().position(|entry| matches!(entry, Chat::Called { .. })).unwrap();
+        assert!(matches!(&prompt.chat[at + 1], Chat::Returned { .. }), "{:?}", prompt.chat);
+        assert!(matches!(&prompt.chat[at + 2], Chat::User(text) if text == "quickly!"), "{:?}", prompt.chat);
+    }
+    let door = prompts[0].tools.iter().find(|tool| tool.name == "door").unwrap();
+    assert_eq!(door.schema, json!({"type": "object", "properties": {}}), "completed as providers want it");
+}
+
+#[tokio::test]
+async fn a_cancelled_turn_tells_what_it_cost() {
+    let tool =
+        thoughtwire_proto::ToolDeclaration { name: "door".to_owned(), description: String::new(), parameters: serde_json::Map::new() };
+    let script = Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
+    let home = Home::scripted(&script, options("offline"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
+    home.listen_with(&session, vec![tool], waits, home.send(&session, "open the door", Policy::Queue)).await;
+    let cancel = async { drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await) };
+    let told = home.listen(&session, |_| false, cancel).await;
+    assert_eq!((told.end().0.as_str(), told.usage().unwrap().input_tokens), ("Cancelled", 20));
+    assert_eq!(told.kinds(), ["tool_returned", "usage", "turn_ended"]);
 }

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use thoughtwire_proto::{Answer, CommandId, Emission, Record, Refusal, Seq};
+use thoughtwire_proto::{Answer, CallId, CommandId, Emission, Record, Refusal, Seq};
 use thoughtwire_store::{Commit, StoreError};
 use tokio::sync::oneshot;
 
-use super::Reply;
+use super::{Answered, Reply};
 use crate::interface::Silenced;
 
 /// In emission order: nothing is shown before the appends in front of it are on disk.
@@ -27,6 +27,8 @@ pub(crate) struct Pending {
     pub(crate) records: Vec<Record>,
     pub(crate) command: Option<(CommandId, String)>,
     pub(crate) waiters: Vec<Waiter>,
+    /// What the agent that waits for a call is told.
+    pub(crate) answered: Option<(CallId, Answered)>,
 }
 
 /// Who waits for an append to be on disk.

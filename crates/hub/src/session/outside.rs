@@ -85,10 +85,12 @@ impl Task {
             Some((once, reply)) => (once, vec![Waiter::Client(reply, Box::new(answer))]),
             None => (None, Vec::new()),
         };
-        if self.append(vec![(Some(turn.clone()), event)], once.into(), waiters).is_ok()
+        if self
+            .append(vec![(Some(turn.clone()), event)], Also { once, answered: Some((call.clone(), answered)), ..Also::default() }, waiters)
+            .is_ok()
             && let Some(running) = &mut self.running
         {
-            running.waits.settle(call, answered);
+            running.waits.close(call);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::asked::unknown_session;
 use super::commit::{Pending, UnderWay, Waiter};
 use super::turn::Running;
+use super::waits::Answered;
 use super::{Ask, Once};
 use crate::clients::Clients;
 use crate::clock::now;
@@ -69,6 +70,8 @@ pub(super) struct Also {
     pub(super) block: Option<BlockEdit>,
     /// The whole of a call's output.
     pub(super) output: Option<(CallId, String)>,
+    /// What the agent that waits for a call is told once they are on disk.
+    pub(super) answered: Option<(CallId, Answered)>,
 }
 
 impl From<Option<Once>> for Also {
@@ -108,9 +111,12 @@ impl Task {
                 return;
             }
         }
-        // Who met this mailbox just before it closed is sent on to the next one.
+        // Who met this mailbox just before it closed is sent on to the next one, if there is to be one.
         while let Ok(ask) = asks.try_recv() {
-            shared.deliver(&id, ask).await;
+            match shared.stopping() {
+                Some(_) => ask.what.refuse(stopping()),
+                None => shared.deliver(&id, ask).await,
+            }
         }
     }
 
@@ -155,13 +161,15 @@ impl Task {
             running: None,
             told_presence: 0,
             presence_due: None,
-            stopping: None,
+            stopping: shared.stopping(),
         })
     }
 
     async fn live(&mut self, asks: &mut mpsc::Receiver<Ask>) -> End {
-        self.resume();
-        self.start_next();
+        if self.stopping.is_none() {
+            self.resume();
+            self.start_next();
+        }
         let mut idle_since = Instant::now();
         loop {
             if let Some(deadline) = self.stopping
@@ -280,7 +288,7 @@ impl Task {
         also: Also,
         waiters: Vec<Waiter>,
     ) -> Result<Seq, thoughtwire_proto::IllegalEvent> {
-        let Also { once, block, output } = also;
+        let Also { once, block, output, answered } = also;
         let mut state = self.state.clone();
         let after = state.head();
         let at = now();
@@ -326,7 +334,7 @@ impl Task {
         };
         let commit = self.shared.store.append(append);
         self.state = state;
-        self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters });
+        self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters, answered });
         Ok(head)
     }
 
@@ -343,6 +351,10 @@ impl Task {
         // Invariant: an answer is ready before the events it is about can be read from the tail.
         for waiter in pending.waiters {
             waiter.saved();
+        }
+        // An approved tool must not run before its approval is on disk.
+        if let (Some((call, answered)), Some(running)) = (pending.answered, &mut self.running) {
+            running.waits.settle(&call, answered);
         }
         for record in &pending.records {
             match &record.event {
@@ -423,6 +435,10 @@ impl Task {
             self.start_next();
         }
     }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalCode::Stopping, "the server is stopping; ask again when it is back")
 }
 
 fn left_alone() -> Refusal {

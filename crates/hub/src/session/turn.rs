@@ -1,6 +1,8 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
-use thoughtwire_proto::{Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, ToolStatus, TurnId};
+use thoughtwire_proto::{
+    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, ToolStatus, TurnId, Usage,
+};
 use thoughtwire_store::OpenItem;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
@@ -28,6 +30,8 @@ pub(crate) struct Running {
     checkpointed: Vec<ItemId>,
     checkpoint_due: Option<Instant>,
     pub(super) waits: Waits,
+    /// What the turn cost so far, where its agent said so.
+    spent: Usage,
 }
 
 /// Who runs the turn.
@@ -134,6 +138,7 @@ impl Task {
                 store: std::sync::Arc::clone(&self.shared.store),
                 session: self.stored.num,
                 started: self.state.turn().map_or(self.state.head(), |turn| turn.started),
+                launched: self.state.head(),
             },
             interface,
         };
@@ -156,6 +161,7 @@ impl Task {
             checkpointed: Vec::new(),
             checkpoint_due: None,
             waits: self.state.turn().map(Waits::of).unwrap_or_default(),
+            spent: Usage::default(),
         });
         Interface {
             session: self.stored.id.clone(),
@@ -181,9 +187,9 @@ impl Task {
                 let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
                 if durable {
                     let seq = self.state.head().next();
-                    drop(self.append(events, Also { block, output, once: None }, vec![Waiter::Agent(settled, seq)]));
+                    drop(self.append(events, Also { block, output, ..Also::default() }, vec![Waiter::Agent(settled, seq)]));
                 } else {
-                    let outcome = self.append(events, Also { block, output, once: None }, Vec::new());
+                    let outcome = self.append(events, Also { block, output, ..Also::default() }, Vec::new());
                     drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
                 }
             }
@@ -193,6 +199,11 @@ impl Task {
             Word::Steered { settled } => {
                 let inputs = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
                 drop(settled.send(inputs));
+            }
+            Word::Spent(usage) => {
+                if let Some(running) = &mut self.running {
+                    running.spent = usage;
+                }
             }
             Word::Await { call, question, ear } => self.begin_waiting(turn, call, question, ear),
         }
@@ -235,6 +246,10 @@ impl Task {
     }
 
     fn finish(&mut self, turn: &TurnId, mut events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>>) {
+        // What it cost is among the events.
+        if let Some(running) = &mut self.running {
+            running.spent = Usage::default();
+        }
         let steered = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
         if !steered.is_empty() {
             let events = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
@@ -335,6 +350,11 @@ impl Task {
                 text: "abandoned".to_owned(),
                 content: None,
             });
+        }
+        if let Some(running) = &mut self.running
+            && running.spent != Usage::default()
+        {
+            events.push(Event::Usage(std::mem::take(&mut running.spent)));
         }
         events.push(Event::TurnEnded { input: turn.input, outcome, code: code.map(str::to_owned), reason: reason.map(str::to_owned) });
         events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()

@@ -41,7 +41,15 @@ pub(crate) type Ear = oneshot::Sender<Answered>;
 pub(super) struct Waits(HashMap<CallId, Wait>);
 
 enum Wait {
-    Open { awaited: Awaited, expires_at: Timestamp, ear: Option<Ear> },
+    Open {
+        awaited: Awaited,
+        expires_at: Timestamp,
+        ear: Option<Ear>,
+    },
+    /// Settled, and on its way to the disk.
+    Closed {
+        ear: Option<Ear>,
+    },
     Answered(Answered),
 }
 
@@ -71,6 +79,10 @@ impl Waits {
                 self.0.insert(call.clone(), Wait::Open { awaited, expires_at, ear: Some(ear) });
                 None
             }
+            Some(Wait::Closed { ear: _ }) => {
+                self.0.insert(call.clone(), Wait::Closed { ear: Some(ear) });
+                None
+            }
             Some(Wait::Answered(answer)) => {
                 // An agent that no longer waits needs no answer.
                 drop(ear.send(answer));
@@ -80,11 +92,22 @@ impl Waits {
         }
     }
 
+    /// A call is settled: it lapses no more.
+    pub(super) fn close(&mut self, call: &CallId) {
+        let ear = match self.0.remove(call) {
+            Some(Wait::Open { ear, .. } | Wait::Closed { ear }) => ear,
+            Some(Wait::Answered(_)) | None => None,
+        };
+        self.0.insert(call.clone(), Wait::Closed { ear });
+    }
+
     /// Tells what came for a call.
     pub(super) fn settle(&mut self, call: &CallId, answer: Answered) {
         match self.0.remove(call) {
-            Some(Wait::Open { ear: Some(ear), .. }) => drop(ear.send(answer)),
-            Some(Wait::Open { ear: None, .. } | Wait::Answered(_)) | None => drop(self.0.insert(call.clone(), Wait::Answered(answer))),
+            Some(Wait::Open { ear: Some(ear), .. } | Wait::Closed { ear: Some(ear) }) => drop(ear.send(answer)),
+            Some(Wait::Open { ear: None, .. } | Wait::Closed { ear: None } | Wait::Answered(_)) | None => {
+                drop(self.0.insert(call.clone(), Wait::Answered(answer)));
+            }
         }
     }
 
@@ -97,7 +120,7 @@ impl Waits {
     pub(super) fn lapsed(&self, now: Timestamp) -> Vec<(CallId, Awaited)> {
         let lapsed = self.0.iter().filter_map(|(call, wait)| match wait {
             Wait::Open { awaited, expires_at, .. } if *expires_at <= now => Some((call.clone(), *awaited)),
-            Wait::Open { .. } | Wait::Answered(_) => None,
+            Wait::Open { .. } | Wait::Closed { .. } | Wait::Answered(_) => None,
         });
         lapsed.collect()
     }
@@ -111,7 +134,7 @@ impl Wait {
     fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Open { expires_at, .. } => Some(*expires_at),
-            Self::Answered(_) => None,
+            Self::Closed { .. } | Self::Answered(_) => None,
         }
     }
 }

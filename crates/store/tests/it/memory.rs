@@ -107,9 +107,11 @@ fn what_was_imported_is_known_again_and_lies_near_what_it_means() {
 fn an_agent_goes_with_everything_that_is_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let (ada, bob) = (agent(&store, "ada"), agent(&store, "bob"));
+    let (bob, ada) = (agent(&store, "bob"), agent(&store, "ada"));
     let mut log = session(&store, &ada);
-    store.append(append(&mut log, vec![(None, says("i-1", "tea"))])).wait().unwrap();
+    let many = (0..9).map(|n| (None, says(&format!("i-{n}"), "tea"))).collect();
+    store.append(append(&mut log, many)).wait().unwrap();
+    store.catch_up_recall().wait().unwrap();
     for profile in [&ada, &bob] {
         store.archival_add(&profile.id, vec![note("tea")]).wait().unwrap();
     }
@@ -118,4 +120,13 @@ fn an_agent_goes_with_everything_that_is_of_it() {
     assert!(store.blocks(&ada.id).unwrap().is_empty());
     assert_eq!((store.archival_count(&ada.id).unwrap(), store.archival_count(&bob.id).unwrap()), (0, 1));
     assert_eq!(store.archival_search(&bob.id, "tea", 0, 9).unwrap().total, 1);
+
+    // The numbers of its events are given out again: what is said from now on is found all the same.
+    let carl = agent(&store, "carl");
+    let mut log = session(&store, &carl);
+    store.append(append(&mut log, vec![(None, says("i-2", "oolong")), (None, says("i-3", "sencha"))])).wait().unwrap();
+    store.catch_up_recall().wait().unwrap();
+    for word in ["oolong", "sencha"] {
+        assert_eq!(store.recall_search(&carl.id, word, 0, 9).unwrap().total, 1, "{word}");
+    }
 }

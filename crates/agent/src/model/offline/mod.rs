@@ -121,7 +121,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
                 let args = args_of.remove(call).unwrap_or_default();
                 results.push_back(Returned { tool: name.clone(), args, status: *status, text: text.clone() });
             }
-            Chat::Note(_) | Chat::Thought(_) => {}
+            Chat::Note(_) | Chat::Thought(_) | Chat::Kept(_) => {}
         }
     }
     (inputs, results)
@@ -159,7 +159,7 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
         .map(|piece| match piece {
             Piece::Thought(text) | Piece::Message(text) | Piece::Whole(text) | Piece::Args { json: text, .. } => text.len(),
             Piece::Call { name, .. } => name.len(),
-            Piece::Done(_) => 0,
+            Piece::Kept(_) | Piece::Done(_) => 0,
         })
         .sum();
     let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);

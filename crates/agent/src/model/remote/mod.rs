@@ -1,30 +1,38 @@
-//! Models of providers, over their own wires, through the library genai.
+//! Models of providers, through the library genai: `openai/NAME`, `openai-responses/NAME`,
+//! `anthropic/NAME`, `gemini/NAME` and `ollama/NAME`.
+//!
+//! An ending of a name such as `-low` or `-high` is read by the library as the effort of reasoning;
+//! Anthropic's models think only with one.
 
+mod address;
 mod explain;
+mod kept;
 mod reading;
 mod request;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryFutureExt};
 use genai::Client;
-use genai::chat::ChatOptions;
 
 use super::{Model, ModelError, Piece, Timeouts};
 use crate::prompt::Prompt;
-pub(crate) use explain::explain;
 use reading::Reading;
-pub(crate) use wire::{Provider, Wire};
+
+pub(crate) use address::Address;
+pub(crate) use explain::{Progress, explain};
+pub use kept::Kept;
+pub(crate) use wire::Wire;
 
 /// The HTTP client that all models share.
-pub(crate) fn client(connect: Duration) -> Result<Client, ModelError> {
+pub(crate) fn client(timeouts: Timeouts) -> Result<Client, ModelError> {
     // The process may have chosen a provider already; then that one is used.
     rustls::crypto::ring::default_provider().install_default().ok();
+    // Only the HTTP client can tell connecting from waiting; all other time-outs are around the stream.
     let http = reqwest::Client::builder()
-        .connect_timeout(connect)
+        .connect_timeout(timeouts.connect)
         .build()
         .map_err(|error| ModelError::Failed(format!("no HTTP client can be made: {error}")))?;
     Client::builder().with_reqwest(http).build().map_err(|error| ModelError::Failed(format!("no model client can be made: {error}")))
@@ -33,57 +41,30 @@ pub(crate) fn client(connect: Duration) -> Result<Client, ModelError> {
 /// A provider's model.
 pub(crate) struct Remote {
     client: Client,
-    wire: Wire,
+    address: Address,
     name: String,
     timeouts: Timeouts,
 }
 
 impl Remote {
-    pub(crate) fn new(client: Client, wire: Wire, name: String, timeouts: Timeouts) -> Self {
-        Self { client, wire, name, timeouts }
+    pub(crate) fn new(client: Client, address: Address, name: String, timeouts: Timeouts) -> Self {
+        Self { client, address, name, timeouts }
     }
 }
 
 impl Model for Remote {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
-        let (client, wire, style, timeouts) = (self.client.clone(), self.wire.clone(), prompt.style, self.timeouts);
-        let target = wire.target(&self.name);
-        let pieces = async move {
-            // With tool calls captured, their ids and indexes are right; without, ids collide. With
-            // the rest captured, what a provider wants to see again is there at the end.
-            let mut options = ChatOptions::default()
-                .with_capture_usage(true)
-                .with_capture_tool_calls(true)
-                .with_capture_content(true)
-                .with_capture_reasoning_content(wire.provider != Provider::OpenAi);
-            options.max_tokens = prompt.max_output_tokens;
-            match client.exec_chat_stream(target, request::write(&prompt), Some(&options)).await {
-                Ok(response) => Ok(Reading::new(response.stream, wire, style).pieces()),
-                Err(error) => Err(explain(&error, &wire)),
-            }
-        };
-        timely(pieces.try_flatten_stream().boxed(), timeouts)
-    }
-}
-
-/// Ends a stream that keeps people waiting. Dropping it drops the request.
-fn timely(pieces: BoxStream<'static, Result<Piece, ModelError>>, timeouts: Timeouts) -> BoxStream<'static, Result<Piece, ModelError>> {
-    stream::unfold((Some(pieces), timeouts.first), move |(pieces, within)| async move {
-        let mut pieces = pieces?;
-        match tokio::time::timeout(within, pieces.next()).await {
-            Ok(piece) => piece.map(|piece| (piece, (Some(pieces), timeouts.silence))),
-            Err(_) => {
-                let seconds = within.as_secs_f64();
-                let error = if within == timeouts.first {
-                    ModelError::Late(format!("The model said nothing for {seconds} s. Ask again, or ask another."))
-                } else {
-                    ModelError::Cut(format!(
-                        "The model fell silent in the middle for {seconds} s. What came of the reply is kept; ask again."
-                    ))
-                };
-                Some((Err(error), (None, within)))
+        let (client, address, timeouts) = (self.client.clone(), self.address.clone(), self.timeouts);
+        let target = address.target(&self.name);
+        let options = request::options(&prompt, address.wire, &self.name);
+        async move {
+            // The request itself goes out when the stream is first read.
+            match client.exec_chat_stream(target, request::request(&prompt, address.wire), Some(&options)).await {
+                Ok(response) => Ok(Reading::new(response.stream, address, prompt.style, timeouts).pieces()),
+                Err(error) => Err(explain(&error, &address, Progress::Nothing)),
             }
         }
-    })
-    .boxed()
+        .try_flatten_stream()
+        .boxed()
+    }
 }

@@ -1,22 +1,25 @@
-//! A provider's reply, piece by piece.
+//! A reply that is being read.
 
 use std::collections::VecDeque;
 
 use futures::{StreamExt, stream};
-use genai::chat::{ChatStream, ChatStreamEvent, ContentPart, StreamEnd, ToolCall};
+use genai::chat::{ChatStream, ChatStreamEvent, StreamEnd, ToolCall};
 use serde_json::Value;
 use thoughtwire_proto::{Style, Usage};
 
-use super::{Wire, explain};
-use crate::model::{Done, ModelError, Piece};
+use super::explain::{Progress, broken_off, explain};
+use super::{Address, Kept, Wire};
+use crate::model::{Awaited, Done, ModelError, Piece, Timeouts};
 
-/// A reply that is being read.
+/// Turns the library's events into pieces. Dropping it ends the request.
 pub(super) struct Reading {
     stream: ChatStream,
-    wire: Wire,
+    address: Address,
     style: Style,
+    timeouts: Timeouts,
+    progress: Progress,
     calls: Vec<Sent>,
-    ready: VecDeque<Piece>,
+    ready: VecDeque<Result<Piece, ModelError>>,
     over: bool,
 }
 
@@ -27,8 +30,9 @@ struct Sent {
 }
 
 impl Reading {
-    pub(super) fn new(stream: ChatStream, wire: Wire, style: Style) -> Self {
-        Self { stream, wire, style, calls: Vec::new(), ready: VecDeque::new(), over: false }
+    pub(super) fn new(stream: ChatStream, address: Address, style: Style, timeouts: Timeouts) -> Self {
+        let (calls, ready) = (Vec::new(), VecDeque::new());
+        Self { stream, address, style, timeouts, progress: Progress::Nothing, calls, ready, over: false }
     }
 
     pub(super) fn pieces(self) -> impl futures::Stream<Item = Result<Piece, ModelError>> + Send {
@@ -38,45 +42,76 @@ impl Reading {
     async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
-                return Some(Ok(piece));
+                self.progress = Progress::Begun;
+                return Some(piece);
             }
             if self.over {
                 return None;
             }
-            match self.stream.next().await {
-                Some(Ok(event)) => self.take(event),
+            let patience = match self.progress {
+                Progress::Nothing => self.timeouts.first,
+                Progress::Begun => self.timeouts.silence,
+            };
+            match tokio::time::timeout(patience, self.stream.next()).await {
+                Ok(Some(Ok(event))) => self.take(event),
                 // The first error is the end, whatever the library sends behind it.
-                Some(Err(error)) => {
-                    self.over = true;
-                    return Some(Err(explain(&error, &self.wire)));
-                }
-                // A cut connection ends without an `End`; the listener misses the `Done` then.
-                None => self.over = true,
+                Ok(Some(Err(error))) => self.fail(explain(&error, &self.address, self.progress)),
+                Ok(None) => self.fail(broken_off(&self.address, self.progress)),
+                Err(_) => self.fail(self.too_late()),
             }
+        }
+    }
+
+    fn fail(&mut self, error: ModelError) {
+        self.over = true;
+        self.ready.push_back(Err(error));
+    }
+
+    fn too_late(&self) -> ModelError {
+        let at = self.address.shown();
+        match self.progress {
+            Progress::Nothing => ModelError::TimedOut {
+                reason: format!("The model at {at} sent nothing for {} s. Ask again later.", self.timeouts.first.as_secs_f64()),
+                awaited: Awaited::First,
+            },
+            Progress::Begun => ModelError::TimedOut {
+                reason: format!(
+                    "The model at {at} fell silent in the middle of its reply, for {} s. What came of it is kept; ask again.",
+                    self.timeouts.silence.as_secs_f64()
+                ),
+                awaited: Awaited::Next,
+            },
         }
     }
 
     fn take(&mut self, event: ChatStreamEvent) {
         match event {
-            ChatStreamEvent::Chunk(chunk) => self.ready.push_back(match self.style {
+            ChatStreamEvent::Chunk(chunk) => self.put(match self.style {
                 Style::Native => Piece::Message(chunk.content),
                 Style::Memgpt => Piece::Thought(chunk.content),
             }),
-            ChatStreamEvent::ReasoningChunk(chunk) => self.ready.push_back(Piece::Thought(chunk.content)),
+            ChatStreamEvent::ReasoningChunk(chunk) => self.put(Piece::Thought(chunk.content)),
             ChatStreamEvent::ToolCallChunk(chunk) => self.take_call(chunk.tool_call),
-            ChatStreamEvent::End(end) => {
-                self.over = true;
-                self.ready.push_back(Piece::Done(Done { usage: usage(&end), last: None, carried: carried(&end) }));
-            }
+            ChatStreamEvent::End(end) if is_complete(self.address.wire, &end) => self.end(end),
+            ChatStreamEvent::End(_) => self.fail(broken_off(&self.address, self.progress)),
             ChatStreamEvent::Start | ChatStreamEvent::ThoughtSignatureChunk(_) | ChatStreamEvent::Heartbeat => {}
         }
     }
 
+    fn put(&mut self, piece: Piece) {
+        self.ready.push_back(Ok(piece));
+    }
+
     fn take_call(&mut self, chunk: ToolCall) {
-        let index = self.calls.iter().position(|sent| sent.id == chunk.call_id).unwrap_or_else(|| {
+        let known = match self.address.wire {
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic => self.calls.iter().position(|sent| sent.id == chunk.call_id),
+            // Their calls come whole, and the ids that the library makes up may repeat themselves.
+            Wire::Gemini | Wire::Ollama => None,
+        };
+        let index = known.unwrap_or_else(|| {
             self.calls.push(Sent { id: chunk.call_id.clone(), bytes: 0 });
             let index = self.calls.len() - 1;
-            self.ready.push_back(Piece::Call { index, name: chunk.fn_name, provider_id: Some(chunk.call_id) });
+            self.put(Piece::Call { index, name: chunk.fn_name, provider_id: Some(chunk.call_id) });
             index
         });
         let so_far = match chunk.fn_arguments {
@@ -88,8 +123,43 @@ impl Reading {
             && let Some(json) = so_far.get(sent.bytes..).filter(|json| !json.is_empty())
         {
             sent.bytes = so_far.len();
-            self.ready.push_back(Piece::Args { index, json: json.to_owned() });
+            self.put(Piece::Args { index, json: json.to_owned() });
         }
+    }
+
+    fn end(&mut self, end: StreamEnd) {
+        self.over = true;
+        let usage = usage(&end);
+        let parts = end.captured_content.map(genai::chat::MessageContent::into_parts).unwrap_or_default();
+        let reasoning = match self.address.wire {
+            // Some compatible endpoints refuse a call that comes back without the reasoning before it.
+            Wire::OpenAi => end.captured_reasoning_content,
+            // A call may have come without a piece of its arguments: then no chunk told of it.
+            Wire::Responses => {
+                let calls = parts.iter().filter_map(|part| part.as_tool_call());
+                let untold = calls.filter(|call| !self.calls.iter().any(|sent| sent.id == call.call_id && sent.bytes > 0));
+                for call in untold.cloned().collect::<Vec<_>>() {
+                    self.take_call(call);
+                }
+                None
+            }
+            Wire::Anthropic | Wire::Gemini | Wire::Ollama => None,
+        };
+        let ids = self.calls.iter().map(|sent| sent.id.clone()).collect();
+        if let Some(kept) = Kept::new(parts, reasoning, ids) {
+            self.put(Piece::Kept(kept));
+        }
+        self.put(Piece::Done(Done { usage, last: None }));
+    }
+}
+
+/// Whether an end is the provider's own: on these wires the library makes one up when a connection
+/// closes early, and only what it lacks tells.
+fn is_complete(wire: Wire, end: &StreamEnd) -> bool {
+    match wire {
+        Wire::OpenAi | Wire::Anthropic => true,
+        Wire::Responses | Wire::Gemini => end.captured_stop_reason.is_some(),
+        Wire::Ollama => end.captured_usage.is_some(),
     }
 }
 
@@ -100,20 +170,4 @@ fn usage(end: &StreamEnd) -> Usage {
         output_tokens: count(usage.completion_tokens).unwrap_or(0),
         cached_tokens: usage.prompt_tokens_details.as_ref().and_then(|details| count(details.cached_tokens)),
     })
-}
-
-/// What the provider wants to see again with the calls of this reply, beside the calls themselves:
-/// reasoning with its signatures.
-fn carried(end: &StreamEnd) -> Option<Value> {
-    let content = end.captured_content.as_ref()?;
-    let signed = content.parts().iter().any(|part| match part {
-        ContentPart::ThoughtSignature(_) | ContentPart::Custom(_) => true,
-        ContentPart::ToolCall(call) => call.thought_signatures.is_some(),
-        ContentPart::Text(_) | ContentPart::Binary(_) | ContentPart::ToolResponse(_) | ContentPart::ReasoningContent(_) => false,
-    });
-    if !signed {
-        return None;
-    }
-    let kept: Vec<&ContentPart> = content.parts().iter().filter(|part| !matches!(part, ContentPart::Text(_))).collect();
-    serde_json::to_value(kept).ok()
 }

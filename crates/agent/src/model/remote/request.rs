@@ -1,119 +1,182 @@
-//! A prompt as a request.
+//! A prompt, written as the library has it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use genai::chat::{ChatMessage, ChatRequest, ContentPart, MessageContent, Tool, ToolCall, ToolResponse};
+use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, MessageContent, Tool, ToolCall, ToolResponse};
 use serde_json::Value;
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
+use super::Wire;
+use super::kept::KeptCall;
 use crate::prompt::{Chat, Prompt};
 use crate::tool;
 
-/// Writes a prompt as the library has it.
-pub(super) fn write(prompt: &Prompt) -> ChatRequest {
+/// Stands where a provider wants the conversation to begin with the person, but it does not.
+const BEGINNING: &str = "(The conversation goes on.)";
+
+pub(super) fn options(prompt: &Prompt, wire: Wire, model: &str) -> ChatOptions {
+    // With tool calls captured, their ids and indexes are right; without, ids collide.
+    let mut options = ChatOptions::default().with_capture_usage(true).with_capture_tool_calls(true);
+    if wire.asks_for_reasoning(model) {
+        options = options.with_capture_reasoning_content(true);
+    }
+    match prompt.max_output_tokens.or_else(|| wire.default_output(model)) {
+        Some(most) => options.with_max_tokens(most),
+        None => options,
+    }
+}
+
+pub(super) fn request(prompt: &Prompt, wire: Wire) -> ChatRequest {
     let tools = prompt
         .tools
         .iter()
         .map(|tool| Tool::new(tool.name.clone()).with_description(tool.description.clone()).with_schema(tool.schema.clone()));
-    ChatRequest::new(messages(prompt)).with_system(prompt.system.clone()).with_tools(tools.collect::<Vec<_>>())
+    let mut writing = Writing::new(prompt.style, wire);
+    for entry in &prompt.chat {
+        writing.take(entry);
+    }
+    ChatRequest::new(writing.finish()).with_system(prompt.system.clone()).with_tools(tools.collect::<Vec<_>>())
 }
 
-/// Groups what the agent thought, said and called between two others' words into one message.
-fn messages(prompt: &Prompt) -> Vec<ChatMessage> {
-    let mut messages = Vec::new();
-    let mut said = Said::default();
-    let mut sending = 0_usize;
-    let mut ids: HashMap<&CallId, String> = HashMap::new();
-    for entry in &prompt.chat {
+/// Groups what the agent thought, said and called in one reply into one message, and what came back
+/// from its calls into what follows it.
+struct Writing<'a> {
+    style: Style,
+    wire: Wire,
+    messages: Vec<ChatMessage>,
+    thoughts: Vec<ContentPart>,
+    text: String,
+    calls: Vec<ToolCall>,
+    results: Vec<ToolResponse>,
+    /// The calls that were made together with those before.
+    together: VecDeque<&'a KeptCall>,
+    /// How many `send_message` calls are open: what they said stands in their arguments already.
+    sending: usize,
+    ids: HashMap<&'a CallId, String>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(style: Style, wire: Wire) -> Self {
+        Self {
+            style,
+            wire,
+            messages: Vec::new(),
+            thoughts: Vec::new(),
+            text: String::new(),
+            calls: Vec::new(),
+            results: Vec::new(),
+            together: VecDeque::new(),
+            sending: 0,
+            ids: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, entry: &'a Chat) {
         match entry {
             Chat::Note(text) => {
-                said.close(&mut messages);
-                messages.push(ChatMessage::system(text.as_str()));
+                self.close();
+                self.messages.push(ChatMessage::system(text.as_str()));
             }
             Chat::User(text) => {
-                said.close(&mut messages);
-                messages.push(ChatMessage::user(text.as_str()));
+                self.close();
+                self.messages.push(ChatMessage::user(text.as_str()));
             }
-            // Natively reasoning is not sent back: providers do not expect it.
-            Chat::Thought(text) => match prompt.style {
+            // Natively reasoning is not sent back as words: providers do not expect it.
+            Chat::Thought(text) => match self.style {
                 Style::Native => {}
-                Style::Memgpt => said.add(text, &mut messages),
+                Style::Memgpt => self.say(text),
             },
-            // What a `send_message` call said stands in its arguments already.
-            Chat::Message(text) if sending == 0 => said.add(text, &mut messages),
+            Chat::Message(text) if self.sending == 0 => self.say(text),
             Chat::Message(_) => {}
-            Chat::Called { call, name, args, provider_id, carried } => {
-                let carried = carried.as_ref().map(parts).unwrap_or_default();
-                let id = provider_id.clone().unwrap_or_else(|| call.to_string());
-                ids.insert(call, id.clone());
-                sending += usize::from(tool::Tool::named(name) == Some(tool::Tool::SendMessage));
-                for part in carried {
-                    if let ContentPart::ToolCall(call) = part {
-                        said.signatures.extend(call.thought_signatures.map(|signed| (call.call_id, signed)));
-                    } else {
-                        said.leading.push(part);
-                    }
+            Chat::Kept(kept) => {
+                if !self.calls.is_empty() {
+                    self.close();
                 }
-                said.calls.push(ToolCall {
-                    thought_signatures: said.signatures.remove(&id),
-                    call_id: id,
-                    fn_name: name.clone(),
-                    fn_arguments: Value::Object(args.clone()),
-                });
+                self.thoughts = kept.parts().collect();
+                self.together = kept.calls().iter().collect();
             }
+            Chat::Called { call, name, args, provider_id } => self.call(call, name, args.clone().into(), provider_id.as_deref()),
             Chat::Returned { call, name, status, text } => {
-                sending = sending.saturating_sub(usize::from(tool::Tool::named(name) == Some(tool::Tool::SendMessage)));
-                said.close(&mut messages);
+                self.sending = self.sending.saturating_sub(usize::from(sends(name)));
                 let text = match status {
                     ToolStatus::Success => text.clone(),
                     ToolStatus::Error => format!("Error: {text}"),
                 };
-                messages.push(ChatMessage::from(ToolResponse::new(ids.remove(call).unwrap_or_else(|| call.to_string()), text)));
+                let id = self.ids.remove(call).unwrap_or_else(|| call.to_string());
+                self.results.push(ToolResponse::new(id, text).with_fn_name(name.clone()));
             }
         }
     }
-    said.close(&mut messages);
-    messages
-}
 
-/// One message of the agent, being gathered.
-#[derive(Default)]
-struct Said {
-    text: String,
-    calls: Vec<ToolCall>,
-    /// Reasoning that its provider signed, in front of all else.
-    leading: Vec<ContentPart>,
-    /// Signatures of single calls, by the provider's id.
-    signatures: HashMap<String, Vec<String>>,
-}
-
-impl Said {
-    fn add(&mut self, text: &str, messages: &mut Vec<ChatMessage>) {
+    fn say(&mut self, text: &str) {
         if !self.text.is_empty() || !self.calls.is_empty() {
-            self.close(messages);
+            self.close();
         }
         self.text.push_str(text);
     }
 
-    fn close(&mut self, messages: &mut Vec<ChatMessage>) {
-        let said = std::mem::take(self);
+    fn call(&mut self, call: &'a CallId, name: &str, args: Value, provider_id: Option<&str>) {
+        let id = provider_id.map_or_else(|| call.to_string(), str::to_owned);
+        let kept = self.together.pop_front_if(|kept| kept.id == id);
+        // A result stands between: this call belongs to another reply, unless that is known to be the same.
+        if kept.is_none() && !self.results.is_empty() {
+            self.close();
+        }
+        self.ids.insert(call, id.clone());
+        self.sending += usize::from(sends(name));
+        self.calls.push(ToolCall {
+            call_id: id,
+            fn_name: name.to_owned(),
+            fn_arguments: args,
+            thought_signatures: kept.and_then(|kept| kept.signatures.clone()),
+        });
+    }
+
+    /// Ends the reply that is being gathered.
+    fn close(&mut self) {
+        self.together.clear();
+        let (thoughts, text) = (std::mem::take(&mut self.thoughts), std::mem::take(&mut self.text));
         let mut content = MessageContent::default();
-        for part in said.leading {
-            content.push(part);
+        if !text.is_empty() || !self.calls.is_empty() {
+            content = MessageContent::from_parts(thoughts);
         }
-        if !said.text.is_empty() {
-            content.push(said.text);
+        if !text.is_empty() {
+            content.push(text);
         }
-        for call in said.calls {
+        for call in self.calls.drain(..) {
             content.push(call);
         }
         if !content.is_empty() {
-            messages.push(ChatMessage::assistant(content));
+            self.messages.push(ChatMessage::assistant(content));
         }
+        let results = std::mem::take(&mut self.results);
+        match self.wire {
+            // The library writes one of a message's results here.
+            Wire::Ollama => self.messages.extend(results.into_iter().map(ChatMessage::from)),
+            // These want the results of calls that were made together in one message, or do not mind.
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini if !results.is_empty() => {
+                self.messages.push(ChatMessage::from(results));
+            }
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini => {}
+        }
+    }
+
+    fn finish(mut self) -> Vec<ChatMessage> {
+        self.close();
+        let first = self.messages.iter().position(|message| !matches!(message.role, ChatRole::System));
+        match self.wire {
+            Wire::Anthropic | Wire::Gemini => {
+                let first = first.unwrap_or(self.messages.len());
+                if !self.messages.get(first).is_some_and(|message| matches!(message.role, ChatRole::User)) {
+                    self.messages.insert(first, ChatMessage::user(BEGINNING));
+                }
+            }
+            Wire::OpenAi | Wire::Responses | Wire::Ollama => {}
+        }
+        self.messages
     }
 }
 
-/// What a reply carried for its provider; what cannot be read any more is left out.
-fn parts(carried: &Value) -> Vec<ContentPart> {
-    serde_json::from_value(carried.clone()).unwrap_or_default()
+fn sends(name: &str) -> bool {
+    tool::Tool::named(name) == Some(tool::Tool::SendMessage)
 }

@@ -175,11 +175,14 @@ impl SparkyMachine {
     /// A frame of a connection that is ready.
     fn begin(&mut self, payload: Payload) {
         match payload {
-            Payload::Message { text, file_id, .. } => match self.current() {
-                Some(session) if is_verdict(&text) => {
+            Payload::Message { text, .. } if is_verdict(&text) => match self.current().or_else(|| self.only_chat()) {
+                Some(session) => {
                     let approve = text.trim() == APPROVE;
                     self.request(Command::Decide { session: Some(session), call: None, approve }, Doing::Deciding);
                 }
+                None => self.complain("Nothing was settled: switch to the chat that is meant first"),
+            },
+            Payload::Message { text, file_id, .. } => match self.current() {
                 Some(session) => self.say(session, text, file_id),
                 None => self.open(DEFAULT_CHAT.to_owned(), None, Then::Say { text, file_id }),
             },
@@ -222,6 +225,12 @@ impl SparkyMachine {
 
     fn current(&self) -> Option<SessionId> {
         self.chat.as_ref().and_then(|chat| self.sessions.get(chat)).cloned()
+    }
+
+    /// The session's chat, while there is one alone.
+    fn only_chat(&self) -> Option<SessionId> {
+        let mut chats = self.chats.keys();
+        chats.next().filter(|_| chats.next().is_none()).cloned()
     }
 
     fn open(&mut self, chat: String, title: Option<String>, then: Then) {

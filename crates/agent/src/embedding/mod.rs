@@ -1,0 +1,111 @@
+//! Embeddings: texts as vectors, so that what means the same lies close together.
+
+mod local;
+mod remote;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{ModelError, Providers};
+use local::Local;
+use remote::Remote;
+
+/// How many texts go into one request.
+const BATCH: usize = 64;
+
+/// Turns texts into vectors. Cheap to clone.
+///
+/// Names: `openai/NAME` (any OpenAI-compatible endpoint), `gemini/NAME`, `ollama/NAME`, and `local:DIR`
+/// for a directory with a static model2vec model (`tokenizer.json`, `model.safetensors`,
+/// `config.json`), which needs no network. Vectors of different names cannot be compared.
+///
+/// ```no_run
+/// # use thoughtwire_agent::{Embedder, Providers};
+/// # async fn run() -> Result<(), thoughtwire_agent::ModelError> {
+/// let embedder = Embedder::open("ollama/nomic-embed-text", &Providers::default())?;
+/// let vectors = embedder.embed(vec!["tea".into(), "coffee".into()]).await?;
+/// let likeness: f32 = vectors[0].iter().zip(&vectors[1]).map(|(a, b)| a * b).sum();
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Embedder {
+    name: Arc<str>,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Remote(Arc<Remote>),
+    Local(Local),
+}
+
+impl Embedder {
+    /// Opens an embedding model by name. Reaches no network; a local model is read from disk, which
+    /// blocks.
+    ///
+    /// # Errors
+    /// When the name is not known, what its provider needs is not set, or a directory has no model.
+    pub fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
+        let source = match name.strip_prefix("local:") {
+            Some(dir) => Source::Local(Local::open(dir)?),
+            None => Source::Remote(Arc::new(Remote::open(name, providers)?)),
+        };
+        Ok(Self { name: name.into(), source })
+    }
+
+    /// The name it was opened with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Turns texts into vectors of length 1, one for each text and in the same order. Only a text
+    /// of which a local model knows no word has no direction: its vector is all zeros.
+    ///
+    /// # Errors
+    /// As models have them, after as many repetitions.
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, ModelError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(BATCH) {
+            let found = match &self.source {
+                Source::Remote(remote) => remote.embed(batch).await?,
+                Source::Local(local) => local.embed(batch).await?,
+            };
+            self.check(&found, batch.len(), vectors.first())?;
+            vectors.extend(found.into_iter().map(unit));
+        }
+        Ok(vectors)
+    }
+
+    /// Nothing that is not a vector for each text leaves here.
+    fn check(&self, found: &[Vec<f32>], wanted: usize, before: Option<&Vec<f32>>) -> Result<(), ModelError> {
+        let name = &self.name;
+        if found.len() != wanted {
+            let found = found.len();
+            return Err(ModelError::Failed(format!("The embedding model `{name}` made {found} vectors of {wanted} texts.")));
+        }
+        let length = before.or_else(|| found.first()).map_or(0, Vec::len);
+        if found.iter().any(|vector| vector.len() != length || vector.is_empty() || vector.iter().any(|number| !number.is_finite())) {
+            return Err(ModelError::Failed(format!("The embedding model `{name}` made vectors that cannot be used.")));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Scales a vector to length 1.
+fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    // Squares of large numbers would overflow the smaller type.
+    let length = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        for number in &mut vector {
+            *number = (f64::from(*number) / length) as f32;
+        }
+    }
+    vector
+}

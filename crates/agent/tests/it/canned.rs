@@ -1,0 +1,103 @@
+//! A provider that plays back raw replies, for what the mock cannot do, and keeps what it was asked.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One reply.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    status: u16,
+    body: String,
+    then: Then,
+}
+
+/// What follows a reply's body.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Closes,
+    FallsSilent,
+}
+
+impl Reply {
+    /// The connection closes behind the body.
+    pub(crate) fn new(body: impl Into<String>) -> Self {
+        Self { status: 200, body: body.into(), then: Then::Closes }
+    }
+
+    pub(crate) fn refusal(status: u16, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), then: Then::Closes }
+    }
+
+    /// The connection stays open, and nothing more comes.
+    pub(crate) fn unfinished(body: impl Into<String>) -> Self {
+        Self { status: 200, body: body.into(), then: Then::FallsSilent }
+    }
+}
+
+pub(crate) struct Canned {
+    pub(crate) host: String,
+    asked: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Canned {
+    /// Plays one reply for each request; behind the last it accepts and says nothing.
+    pub(crate) async fn play(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let mut replies: VecDeque<Reply> = replies.into_iter().collect();
+        let keep = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, replies.pop_front(), Arc::clone(&keep)));
+            }
+        });
+        Self { host, asked }
+    }
+
+    /// The bodies of the requests so far.
+    pub(crate) fn asked(&self) -> Vec<Value> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec<Value>>>) {
+    let body = read_request(&mut stream).await;
+    asked.lock().unwrap().push(body);
+    let then = match reply {
+        Some(Reply { status, body, then }) => {
+            let kind = if status == 200 { "text/event-stream" } else { "application/json" };
+            let kind = if body.starts_with('{') { "application/json" } else { kind };
+            let head = format!("HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
+            // Whoever has what it wants may hang up before the end.
+            stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
+            then
+        }
+        None => Then::FallsSilent,
+    };
+    if matches!(then, Then::FallsSilent) {
+        // Until the client hangs up.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Value {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 8192];
+        let read = stream.read(&mut buffer).await.unwrap();
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return serde_json::from_str(body).unwrap_or_default();
+            }
+        }
+        assert!(read > 0, "the request broke off: {text}");
+    }
+}
