@@ -4,15 +4,16 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test test-deps walls lint
+.PHONY: serve test test-deps walls lint sdk
 
 # Builds and runs the server: http://127.0.0.1:8282
 serve:
 	$(CARGO) run -p thoughtwire -- serve
 
 # Installs what the tests need, and runs all of them.
-test: test-deps walls
+test: test-deps walls sdk
 	$(CARGO) test --workspace
+	npm test --silent --prefix sdk/typescript
 
 lint:
 	$(CARGO) fmt --all --check
@@ -45,6 +46,15 @@ $(DEPS)/server-everything-%:
 	mkdir -p $(DEPS)
 	npm install --silent --no-audit --no-fund --prefix $(DEPS) @modelcontextprotocol/server-everything@$*
 	touch $@
+
+# The TypeScript client, with what its tests need.
+sdk: sdk/typescript/node_modules/.package-lock.json
+	npm run build --silent --prefix sdk/typescript
+
+sdk/typescript/node_modules/.package-lock.json: sdk/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "The TypeScript client needs Node.js with npm: install it, and run this again."; exit 1; }
+	npm ci --silent --no-audit --no-fund --prefix sdk/typescript
+	@touch $@
 
 # Each crate's walls: what it must never come to depend on.
 walls:

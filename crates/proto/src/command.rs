@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId};
 
 /// What happens to an input that arrives while a turn runs.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -23,6 +24,7 @@ pub enum Policy {
 }
 
 /// What became of an accepted input.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
@@ -35,6 +37,7 @@ pub enum Disposition {
 }
 
 /// How an agent speaks.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -154,6 +157,7 @@ pub enum PeerWire {
 }
 
 /// A tool that a client runs, declared at `attach`.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolDeclaration {
     /// Its name.
@@ -368,6 +372,7 @@ pub struct Attached {
 }
 
 /// A session as lists show it.
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionListing {
     /// Its id.

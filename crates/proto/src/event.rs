@@ -16,6 +16,7 @@ use crate::{AgentId, CallId, ItemId, Seq, SessionId, Timestamp, TurnId};
 /// assert_eq!(serde_json::to_string(&newer)?, r#"{"kind":"dreamt","of":"sheep"}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -28,6 +29,7 @@ pub enum Event {
         instructions: Option<String>,
         /// Words from before the session, given by the client.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
         history: Vec<HistoryEntry>,
     },
     /// The session has a new title.
@@ -48,6 +50,7 @@ pub enum Event {
         text: String,
         /// References to files that came along.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
         attachments: Vec<String>,
         /// Which client said it, by the name it gave itself or its dialect's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +90,7 @@ pub enum Event {
         call: CallId,
         /// The tool, so that the record stands by itself.
         #[serde(default, skip_serializing_if = "String::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<String>"))]
         name: String,
         /// When the question lapses into a no.
         expires_at: Timestamp,
@@ -166,6 +170,7 @@ pub enum Event {
     },
     /// A kind that this version does not know; kept as it came.
     #[serde(untagged)]
+    #[cfg_attr(test, ts(skip))]
     Other(OtherEvent),
 }
 
@@ -267,6 +272,7 @@ impl<'de> Deserialize<'de> for OtherEvent {
 }
 
 /// Words from before a session.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// Who spoke.
@@ -276,6 +282,7 @@ pub struct HistoryEntry {
 }
 
 /// Who spoke in a [`HistoryEntry`].
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -286,6 +293,7 @@ pub enum Role {
 }
 
 /// How an approval was settled.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -300,6 +308,7 @@ pub enum Decision {
 }
 
 /// Whether a call worked.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
@@ -310,6 +319,7 @@ pub enum ToolStatus {
 }
 
 /// How a turn ended.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -324,6 +334,7 @@ pub enum Outcome {
 }
 
 /// Tokens of a turn's model calls.
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read by the model.
@@ -350,6 +361,7 @@ pub struct Record {
 }
 
 /// What kind of item a delta or partial belongs to.
+#[cfg_attr(test, derive(ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {

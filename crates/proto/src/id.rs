@@ -259,3 +259,44 @@ impl<'de> Deserialize<'de> for Timestamp {
         Ok(Self(at.as_millisecond()))
     }
 }
+
+/// How these look in TypeScript.
+#[cfg(test)]
+mod typescript {
+    use ts_rs::{Config, TS};
+
+    use super::{Id, Seq, Timestamp};
+
+    impl<K> TS for Id<K> {
+        type WithoutGenerics = Self;
+        type OptionInnerType = Self;
+        fn name(_: &Config) -> String {
+            "string".to_owned()
+        }
+        fn inline(_: &Config) -> String {
+            "string".to_owned()
+        }
+    }
+
+    impl TS for Timestamp {
+        type WithoutGenerics = Self;
+        type OptionInnerType = Self;
+        fn name(_: &Config) -> String {
+            "string".to_owned()
+        }
+        fn inline(_: &Config) -> String {
+            "string".to_owned()
+        }
+    }
+
+    impl TS for Seq {
+        type WithoutGenerics = Self;
+        type OptionInnerType = Self;
+        fn name(_: &Config) -> String {
+            "number".to_owned()
+        }
+        fn inline(_: &Config) -> String {
+            "number".to_owned()
+        }
+    }
+}

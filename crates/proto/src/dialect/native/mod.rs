@@ -24,6 +24,8 @@ mod fields;
 mod line;
 mod machine;
 mod server;
+#[cfg(test)]
+mod typescript;
 mod wire;
 
 pub use client::{ClientBody, ClientFrame, Undecoded, Verdict};

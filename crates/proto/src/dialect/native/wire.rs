@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// What clients write.
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "ClientFrame"))]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientWire<'a> {
@@ -33,6 +34,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         last: Option<u64>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
         tools: &'a [ToolDeclaration],
     },
     Detach {
@@ -62,6 +64,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
         history: &'a [HistoryEntry],
     },
     DeleteSession {
@@ -75,6 +78,7 @@ pub(super) enum ClientWire<'a> {
         session: &'a SessionId,
         text: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
         attachments: &'a [String],
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
@@ -129,6 +133,7 @@ pub(super) enum ClientWire<'a> {
 }
 
 /// What servers write.
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "ServerFrame"))]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
@@ -166,6 +171,7 @@ pub(super) enum ServerWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a ItemId>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[cfg_attr(test, ts(as = "Option<bool>"))]
         duplicate: bool,
     },
     Refused {
@@ -229,10 +235,12 @@ pub(super) enum ServerWire<'a> {
     },
     /// A type that this version does not know, as it came; it has its own `type`.
     #[serde(untagged)]
+    #[cfg_attr(test, ts(skip))]
     Other(&'a Map<String, Value>),
 }
 
 /// An agent as an `ack` shows it.
+#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "Agent"))]
 #[derive(Serialize)]
 pub(super) struct AgentWire<'a> {
     id: &'a AgentId,

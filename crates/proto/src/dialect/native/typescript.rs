@@ -1,0 +1,54 @@
+//! The wire's types for `sdk/typescript`, written from the server's own.
+//!
+//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` writes them anew.
+
+use std::path::Path;
+
+use ts_rs::{Config, TS};
+
+use super::client::Verdict;
+use super::server::Limits;
+use super::wire::{AgentWire, ClientWire, ServerWire};
+use crate::{
+    Decision, Disposition, Event, HistoryEntry, Outcome, Policy, Role, SessionListing, StreamKind, Style, ToolDeclaration, ToolStatus,
+    Usage,
+};
+
+const HEAD: &str = "\
+// Written from the server's own types: `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
+// A newer server may send types, kinds and keys that are not here: pass over what you do not know.
+
+/** Any JSON. */
+export type JsonValue = number | string | boolean | JsonValue[] | { [key: string]: JsonValue } | null;
+";
+
+#[test]
+fn the_typescript_types_are_those_of_the_server() {
+    let config = Config::default().with_large_int("number");
+    let mut text = HEAD.to_owned();
+    let mut write = |declaration: String| text.push_str(&format!("\nexport {}\n", declaration.replace("serde_json.", "")));
+    write(ClientWire::decl(&config));
+    write(ServerWire::decl(&config));
+    write(AgentWire::decl(&config));
+    write(Event::decl(&config));
+    write(HistoryEntry::decl(&config));
+    write(Role::decl(&config));
+    write(Decision::decl(&config));
+    write(ToolStatus::decl(&config));
+    write(Outcome::decl(&config));
+    write(Usage::decl(&config));
+    write(StreamKind::decl(&config));
+    write(Policy::decl(&config));
+    write(Disposition::decl(&config));
+    write(Style::decl(&config));
+    write(ToolDeclaration::decl(&config));
+    write(SessionListing::decl(&config));
+    write(Verdict::decl(&config));
+    write(Limits::decl(&config));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/typescript/src/generated.ts");
+    if std::env::var_os("UPDATE_TYPESCRIPT").is_some() {
+        std::fs::write(&path, &text).expect("the file can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "sdk/typescript/src/generated.ts is of another version: run the command in its first line");
+}

@@ -1,0 +1,316 @@
+import { Backoff } from "./backoff.js";
+import { ClosedError, RefusedError } from "./errors.js";
+import { Queue } from "./queue.js";
+import { type AttachOptions, Room } from "./room.js";
+import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
+
+/** Nothing heard for so long: ask whether the server is there; and for how long it may then be silent. */
+const ASK_AFTER = 25_000;
+const DEAD_AFTER = 20_000;
+/** Close codes after which the same would end the same way. */
+const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
+
+/** What a {@link Client} is made with. */
+export interface ClientOptions {
+  /** The server's native wire, such as `ws://127.0.0.1:8282/v1/ws`. */
+  url: string | URL;
+  /** A key, where the server wants one. */
+  token?: string;
+  /** A name for this client, for people who look at a session's log. */
+  name?: string;
+  /** The WebSocket to use where there is no global one: Node before 22, with the package `ws`. */
+  webSocket?: new (url: string, protocols: string[]) => WebSocket;
+}
+
+/** `waiting` is between two attempts; `closed` is for good. */
+export type ClientState = "connecting" | "open" | "waiting" | "closed";
+
+/** How a command is sent. */
+export interface CommandOptions {
+  /** A name of one's own for the command: under the same name it takes effect once, however often it is sent. */
+  id?: string;
+  /** Stops waiting for the answer. A command that was sent already may still take effect. */
+  signal?: AbortSignal;
+}
+
+/** How an input is sent. */
+export interface SendOptions extends CommandOptions {
+  /** What happens while a turn runs; `queue` if left out. */
+  policy?: Policy;
+  /** References to files. */
+  attachments?: string[];
+}
+
+/** An agent to make. */
+export interface NewAgent {
+  name: string;
+  persona?: string;
+  human?: string;
+  model?: string;
+  style?: Style;
+}
+
+/** A session to open. */
+export interface NewSession {
+  /** The agent's name or id. */
+  agent: string;
+  title?: string;
+  instructions?: string;
+  history?: HistoryEntry[];
+}
+
+interface Pending {
+  frame: ClientFrame & { id: string };
+  resolve: (ack: Ack) => void;
+  reject: (error: unknown) => void;
+  /** Takes the command's `abort` listener away. */
+  settle: () => void;
+}
+
+/** A command without the id that the client gives it. */
+export type Command = ClientFrame extends infer F ? (F extends { id?: string } ? Omit<F, "id"> : never) : never;
+
+/**
+ * One connection to a server, made again whenever it breaks.
+ *
+ * Commands that have no answer when the connection breaks, or are asked while there is none, are sent
+ * when it stands again, in their order and with their ids, so that each takes effect once.
+ */
+export class Client {
+  readonly #options: ClientOptions;
+  readonly #backoff = new Backoff();
+  readonly #pending = new Map<string, Pending>();
+  readonly #rooms = new Map<string, Room>();
+  readonly #listeners = new Set<(state: ClientState, reason?: string) => void>();
+  readonly #watchers = new Set<Queue<SessionListing | { gone: string }>>();
+  #socket: WebSocket | undefined;
+  #state: ClientState = "connecting";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #pulse: ReturnType<typeof setTimeout> | undefined;
+  /** How long the server asked to stay away. */
+  #away = 0;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#connect();
+  }
+
+  /** Whether the connection stands. */
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** How many commands wait for their answer. */
+  get waiting(): number {
+    return this.#pending.size;
+  }
+
+  /** Calls back whenever {@link Client.state} changes; gives a function that ends that. */
+  onState(listener: (state: ClientState, reason?: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Makes an agent with its main session. */
+  async createAgent(agent: NewAgent, options?: CommandOptions): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
+    const ack = await this.command({ type: "create_agent", ...agent }, options);
+    if (!ack.agent || !ack.session) throw new Error("the server acknowledged an agent without telling it");
+    return { agent: ack.agent, session: ack.session };
+  }
+
+  /** Opens a session with an agent; gives its id. */
+  async createSession(session: NewSession, options?: CommandOptions): Promise<string> {
+    const { history, ...rest } = session;
+    const ack = await this.command({ type: "create_session", ...rest, ...(history ? { history } : {}) } as Command, options);
+    if (!ack.session) throw new Error("the server acknowledged a session without telling it");
+    return ack.session;
+  }
+
+  /** Deletes a session and its log. */
+  async deleteSession(session: string, options?: CommandOptions): Promise<void> {
+    await this.command({ type: "delete_session", session }, options);
+  }
+
+  /** Takes a place in a session. One client has at most one in each. */
+  attach(session: string, options: AttachOptions = {}): Room {
+    if (this.#rooms.has(session)) throw new Error(`this client is attached to ${session} already`);
+    const room = new Room(session, options, this, (frame) => this.#write(frame), () => this.#rooms.delete(session));
+    this.#rooms.set(session, room);
+    if (this.#state === "open") room.opened();
+    else if (this.#state === "closed") room.ended(new ClosedError("the client is closed"));
+    return room;
+  }
+
+  /** The list of sessions: all that there are, then each that changes; `{ gone }` for one that left. */
+  watch(): AsyncIterableIterator<SessionListing | { gone: string }> {
+    const queue = new Queue<SessionListing | { gone: string }>();
+    this.#watchers.add(queue);
+    if (this.#state === "open") this.#write({ type: "watch" });
+    const stop = () => {
+      this.#watchers.delete(queue);
+      queue.end();
+      return Promise.resolve({ done: true as const, value: undefined });
+    };
+    return { next: () => queue.next(), return: stop, [Symbol.asyncIterator]() { return this; } };
+  }
+
+  /**
+   * Sends a command and waits for its answer.
+   *
+   * @throws {RefusedError} when the server says no.
+   * @throws {ClosedError} when the client is closed first.
+   */
+  command(command: Command, { id = crypto.randomUUID(), signal }: CommandOptions = {}): Promise<Ack> {
+    if (this.#state === "closed") return Promise.reject(new ClosedError("the client is closed"));
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#pending.has(id)) return Promise.reject(new Error(`a command ${id} waits for its answer already`));
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.#pending.delete(id);
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      const frame = { ...command, id } as ClientFrame & { id: string };
+      this.#pending.set(id, { frame, resolve, reject, settle: () => signal?.removeEventListener("abort", abort) });
+      if (this.#state === "open") this.#write(frame);
+    });
+  }
+
+  /** Ends the connection for good. What waits for an answer is rejected. */
+  close(): Promise<void> {
+    const socket = this.#socket;
+    this.#end(new ClosedError("the client was closed"));
+    if (!socket || socket.readyState === socket.CLOSED) return Promise.resolve();
+    return new Promise((resolve) => {
+      socket.addEventListener("close", () => resolve(), { once: true });
+      socket.close(1000);
+    });
+  }
+
+  #connect(): void {
+    const Socket = this.#options.webSocket ?? globalThis.WebSocket;
+    if (!Socket) throw new Error("there is no WebSocket here: pass one as `webSocket`, for example that of the package `ws`");
+    const socket = new Socket(String(this.#options.url), ["thoughtwire.v1"]);
+    this.#socket = socket;
+    socket.onmessage = (message: MessageEvent) => {
+      if (socket === this.#socket) this.#heard(message.data);
+    };
+    // A failed attempt ends with `close` as well.
+    socket.onerror = () => {};
+    socket.onclose = (event: CloseEvent) => {
+      if (socket === this.#socket) this.#broke(event.code, event.reason);
+    };
+    this.#enter("connecting");
+  }
+
+  #heard(data: unknown): void {
+    this.#beat();
+    const frame = parse(data);
+    if (!frame) return;
+    switch (frame.type) {
+      case "welcome":
+        return this.#welcomed();
+      case "ack":
+        return this.#settle(frame.id, (pending) => pending.resolve(frame));
+      case "refused":
+        if (frame.id !== undefined && this.#pending.has(frame.id)) {
+          return this.#settle(frame.id, (pending) => pending.reject(new RefusedError(frame)));
+        }
+        if (frame.id !== undefined) this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
+        return;
+      case "session":
+        return this.#watchers.forEach((queue) => queue.push(frame.listing));
+      case "session_gone":
+        return this.#watchers.forEach((queue) => queue.push({ gone: frame.session }));
+      case "goaway":
+        this.#away = frame.retry_after_ms;
+        return;
+      case "pong":
+        return;
+      default:
+        // Frames of a session; a type from a newer server is nobody's and passed over.
+        if ("session" in frame && typeof frame.session === "string") this.#rooms.get(frame.session)?.heard(frame);
+    }
+  }
+
+  #welcomed(): void {
+    this.#backoff.reset();
+    this.#enter("open");
+    const { token, name } = this.#options;
+    if (token !== undefined || name !== undefined) {
+      this.#write({ type: "hello", ...(token === undefined ? {} : { token }), ...(name === undefined ? {} : { client: name }) });
+    }
+    for (const room of this.#rooms.values()) room.opened();
+    if (this.#watchers.size > 0) this.#write({ type: "watch" });
+    // In the order in which they were asked: a Map keeps it.
+    for (const { frame } of this.#pending.values()) this.#write(frame);
+  }
+
+  #settle(id: string, how: (pending: Pending) => void): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    this.#pending.delete(id);
+    pending.settle();
+    how(pending);
+  }
+
+  #broke(code: number, reason: string): void {
+    clearTimeout(this.#pulse);
+    if (this.#state === "closed") return;
+    if (FINAL_CODES.has(code)) {
+      return this.#end(new ClosedError(`the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`));
+    }
+    for (const room of this.#rooms.values()) room.broke();
+    this.#enter("waiting", reason);
+    const pause = this.#backoff.next(this.#away);
+    this.#away = 0;
+    this.#timer = setTimeout(() => this.#connect(), pause);
+  }
+
+  #end(error: ClosedError): void {
+    if (this.#state === "closed") return;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#pulse);
+    this.#enter("closed", error.message);
+    for (const id of [...this.#pending.keys()]) this.#settle(id, (pending) => pending.reject(error));
+    for (const room of [...this.#rooms.values()]) room.ended(error);
+    for (const queue of this.#watchers) queue.end();
+  }
+
+  #enter(state: ClientState, reason?: string): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    for (const listener of this.#listeners) listener(state, reason);
+  }
+
+  /** Browsers do not show the server's pings, so silence is asked about. */
+  #beat(): void {
+    clearTimeout(this.#pulse);
+    this.#pulse = setTimeout(() => {
+      this.#write({ type: "ping" });
+      this.#pulse = setTimeout(() => this.#drop(), DEAD_AFTER);
+    }, ASK_AFTER);
+  }
+
+  /** Gives a connection up that may be dead: its close would come late or never. */
+  #drop(): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close();
+    this.#broke(1006, "the server fell silent");
+  }
+
+  #write(frame: ClientFrame): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
+  }
+}
+
+/** A frame; nothing for what is none. */
+function parse(data: unknown): ServerFrame | undefined {
+  try {
+    const frame: unknown = JSON.parse(String(data));
+    return typeof frame === "object" && frame !== null ? (frame as ServerFrame) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * Client for Thoughtwire's native wire, `thoughtwire.v1`.
+ *
+ * A {@link Client} keeps one connection and makes it again when it breaks; what was asked meanwhile is
+ * sent then, once. A {@link Room} is a place in one session: everything that happens there, in order,
+ * each event once, whatever happened to the connection.
+ *
+ * @example
+ * ```ts
+ * const client = new Client({ url: "ws://127.0.0.1:8282/v1/ws" });
+ * const { session } = await client.createAgent({ name: "ada" });
+ * const room = client.attach(session, { after: 0 });
+ * await room.send("What is 6*7?");
+ * for await (const shown of room) {
+ *   if (shown.type === "event" && shown.event.kind === "message") console.log(shown.event.text);
+ *   if (shown.type === "event" && shown.event.kind === "turn_ended") break;
+ * }
+ * await client.close();
+ * ```
+ */
+export { Client } from "./client.js";
+export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, SendOptions } from "./client.js";
+export { Room } from "./room.js";
+export type { AttachOptions, RunTool, Shown } from "./room.js";
+export { ClosedError, RefusedError } from "./errors.js";
+export type * from "./wire.js";

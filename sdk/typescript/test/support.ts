@@ -1,0 +1,99 @@
+/** A server of one's own, and what the tests share. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import WebSocket from "ws";
+
+import { Client, type EventFrame, type Room } from "../src/index.js";
+
+const BINARY = process.env["THOUGHTWIRE_BIN"] ?? new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
+
+/** A running `thoughtwire serve`, which can be killed and started again at the same address. */
+export class Server {
+  #process: ChildProcess | undefined;
+  readonly #dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
+  readonly #port: number;
+  readonly #flags: string[];
+
+  private constructor(port: number, flags: string[]) {
+    this.#port = port;
+    this.#flags = flags;
+  }
+
+  static async start(...flags: string[]): Promise<Server> {
+    const server = new Server(await freePort(), flags);
+    await server.again();
+    return server;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts it again with the same data at the same address. */
+  async again(): Promise<void> {
+    const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, "--data-dir", this.#dir, ...this.#flags];
+    this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const lines = createInterface({ input: this.#process.stdout! });
+    const [line] = (await once(lines, "line")) as [string];
+    assert.match(line, /listening on http/);
+  }
+
+  async kill(): Promise<void> {
+    this.#process?.kill("SIGKILL");
+    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null) await once(this.#process, "exit");
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  client(name?: string): Client {
+    const url = `${this.url.replace("http", "ws")}/v1/ws`;
+    return new Client({ url, webSocket: WebSocket as unknown as new (url: string, protocols: string[]) => globalThis.WebSocket, ...(name ? { name } : {}) });
+  }
+
+  /** A session's log, as REST tells it. */
+  async log(session: string): Promise<EventFrame[]> {
+    const response = await fetch(`${this.url}/v1/sessions/${session}/events?limit=1000`);
+    return ((await response.json()) as { events: EventFrame[] }).events;
+  }
+
+  async rest(method: string, path: string, body: unknown): Promise<void> {
+    const response = await fetch(`${this.url}${path}`, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    assert.ok(response.ok, await response.text());
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  assert.ok(address && typeof address === "object");
+  return address.port;
+}
+
+/** Reads events until one holds, and gives all of them. */
+export async function until(room: Room, last: (frame: EventFrame) => boolean): Promise<EventFrame[]> {
+  const seen: EventFrame[] = [];
+  for await (const shown of room) {
+    if (shown.type !== "event") continue;
+    seen.push(shown);
+    if (last(shown)) return seen;
+  }
+  throw new Error("the room ended first");
+}
+
+export const ended = (frame: EventFrame): boolean => frame.event.kind === "turn_ended";
+
+/** The texts of the messages among events. */
+export const messages = (frames: EventFrame[]): string[] =>
+  frames.flatMap((frame) => (frame.event.kind === "message" ? [frame.event.text] : []));
