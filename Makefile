@@ -4,10 +4,11 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test test-deps walls lint sdk
+.PHONY: serve test test-deps walls lint sdk web
 
-# Builds and runs the server: http://127.0.0.1:8282
+# Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "There is no npm here: the server runs without its web page."; fi
 	$(CARGO) run -p thoughtwire -- serve
 
 # Installs what the tests need, and runs all of them.
@@ -54,6 +55,17 @@ sdk: sdk/typescript/node_modules/.package-lock.json
 sdk/typescript/node_modules/.package-lock.json: sdk/typescript/package-lock.json
 	@command -v npm >/dev/null || { echo "The TypeScript client needs Node.js with npm: install it, and run this again."; exit 1; }
 	npm ci --silent --no-audit --no-fund --prefix sdk/typescript
+	@touch $@
+
+# The page, which the server's build takes in: web/dist/page
+web: web/dist/page/index.html
+
+web/dist/page/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public sdk/typescript/src -type f) web/index.html web/tsconfig.json web/vite.config.ts
+	npm run build --silent --prefix web -- --logLevel warn
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo "The page needs Node.js with npm: install it, and run this again."; exit 1; }
+	npm ci --silent --no-audit --no-fund --prefix web
 	@touch $@
 
 # Each crate's walls: what it must never come to depend on.

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use thoughtwire_agent::{Archive, McpServers, MemoryAgent, check_model};
 use thoughtwire_hub::{Hub, HubOptions, new_id, now};
@@ -24,7 +24,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::owner_file::OwnerFile;
-use crate::page::PAGE;
+use crate::page;
 use crate::rest::{Refused, Rest, router};
 use crate::socket::Phase;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
@@ -182,6 +182,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         .route("/v1/ws", any(native))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .merge(page::assets())
         .fallback(not_found)
         .with_state(shared.clone())
         .merge(rest)
@@ -222,7 +223,7 @@ async fn root(State(shared): State<Shared>, request: Request) -> Response {
         return memgpt(State(shared), request).await;
     }
     match *request.method() {
-        Method::GET | Method::HEAD => Html(PAGE).into_response(),
+        Method::GET | Method::HEAD => page::index(),
         _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
     }
 }

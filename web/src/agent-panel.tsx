@@ -1,0 +1,116 @@
+import { useEffect, useState } from "preact/hooks";
+
+import { drawer } from "./app";
+import { type AgentPage, type Block, type Note, rest } from "./rest";
+import { attempt } from "./store";
+
+/** An agent: what it remembers, to read and edit; what it may use. */
+export function AgentPanel({ agent }: { agent: string }) {
+  const [page, setPage] = useState<AgentPage | undefined>(undefined);
+  const read = () => attempt(async () => setPage(await rest.agent(agent)));
+  useEffect(() => {
+    void read();
+  }, [agent]);
+  return (
+    <aside class="panel" aria-label="Agent">
+      <div class="row">
+        <h2>{page?.agent.name ?? "Agent"}</h2>
+        <button type="button" class="plain" onClick={() => (drawer.value = "none")}>Close</button>
+      </div>
+      {page && (
+        <>
+          <Model page={page} done={read} />
+          <h3>Core memory</h3>
+          {page.blocks.map((block) => <BlockView key={block.label} agent={page.agent.id} block={block} />)}
+          <Archival agent={page.agent.id} total={page.memory.archival} />
+          <h3>Tools</h3>
+          <ul class="list">
+            {page.tools.map((tool) => (
+              <li key={tool.name}>
+                <strong>{tool.name}</strong> <span class="quiet">{tool.permission}{tool.server ? `, from ${tool.server}` : ""}</span>
+                <br />
+                <span class="quiet">{tool.description}</span>
+              </li>
+            ))}
+            {page.mcp.filter((server) => server.phase !== "ready").map((server) => (
+              <li key={`mcp ${server.name}`} class="trouble">
+                {server.name} is {server.phase}{server.reason ? `: ${server.reason}` : ""}
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+    </aside>
+  );
+}
+
+function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }) {
+  return (
+    <form
+      class="row"
+      onSubmit={async (event) => {
+        event.preventDefault();
+        const model = new FormData(event.currentTarget).get("model")?.toString().trim() || null;
+        if (await attempt(() => rest.editAgent(page.agent.id, { model }))) await done();
+      }}
+    >
+      <label>
+        Model
+        <input name="model" value={page.agent.model ?? ""} placeholder="the server's" />
+      </label>
+      <button type="submit">Save</button>
+    </form>
+  );
+}
+
+function BlockView({ agent, block }: { agent: string; block: Block }) {
+  const [text, setText] = useState(block.text);
+  const [saved, setSaved] = useState(block.text);
+  const id = `block-${block.label}`;
+  const characters = [...text].length;
+  return (
+    <form
+      onSubmit={async (event) => {
+        event.preventDefault();
+        await attempt(async () => setSaved((await rest.editBlock(agent, block.label, text)).text));
+      }}
+    >
+      <label for={id}>
+        {block.label} <span class="quiet">{characters} of {block.limit}</span>
+      </label>
+      <textarea id={id} rows={4} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      {text !== saved && (
+        <div class="row">
+          <button type="submit" disabled={characters > block.limit}>Save</button>
+          <button type="button" class="plain" onClick={() => setText(saved)}>Undo</button>
+        </div>
+      )}
+    </form>
+  );
+}
+
+function Archival({ agent, total }: { agent: string; total: number }) {
+  const [found, setFound] = useState<Note[] | undefined>(undefined);
+  return (
+    <>
+      <h3>Archival memory <span class="quiet">{total} notes</span></h3>
+      <form
+        class="row"
+        onSubmit={async (event) => {
+          event.preventDefault();
+          const query = new FormData(event.currentTarget).get("query")?.toString() ?? "";
+          await attempt(async () => setFound((await rest.notes(agent, query)).notes));
+        }}
+      >
+        <input type="search" name="query" aria-label="Search archival memory" />
+        <button type="submit">Search</button>
+      </form>
+      {found && (
+        <ul class="list">
+          {found.map((note) => <li key={note.id}>{note.text}</li>)}
+          {found.length === 0 && <li class="quiet">Nothing was found.</li>}
+        </ul>
+      )}
+    </>
+  );
+}

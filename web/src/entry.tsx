@@ -1,0 +1,170 @@
+import { memo } from "preact/compat";
+import { useEffect, useState } from "preact/hooks";
+
+import { Markdown } from "./markdown";
+import { attempt, type Place } from "./store";
+import type { Call, Entry } from "./transcript";
+
+/** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
+export const EntryView = memo(
+  function EntryView({ entry, place }: { entry: Entry; place: Place }) {
+    return (
+      <article class={`entry ${entry.kind}`} data-seq={entry.seq} tabIndex={-1}>
+        <Body entry={entry} place={place} />
+        {entry.seq !== undefined && <Link session={place.session} seq={entry.seq} />}
+      </article>
+    );
+  },
+  (before, now) => before.entry === now.entry,
+);
+
+function Body({ entry, place }: { entry: Entry; place: Place }) {
+  switch (entry.kind) {
+    case "input":
+      return (
+        <>
+          <p class="said">{entry.text}</p>
+          {entry.attachments.length > 0 && <p class="quiet">attached: {entry.attachments.join(", ")}</p>}
+          {entry.state === "waits" && place.transcript.turn && (
+            <p class="quiet">
+              waits for its turn{" "}
+              <button type="button" class="plain small" onClick={() => attempt(() => place.room.withdraw(entry.key))}>
+                Take back
+              </button>
+            </p>
+          )}
+          {entry.state === "withdrawn" && <p class="quiet">taken back</p>}
+        </>
+      );
+    case "thought":
+      return (
+        <details open>
+          <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
+          <p class="said">{entry.text}</p>
+        </details>
+      );
+    case "message":
+      return (
+        <>
+          <Markdown text={entry.text} open={entry.state === "open"} />
+          {entry.state === "cut" && <p class="quiet cut">… cut off here</p>}
+        </>
+      );
+    case "call":
+      return <CallCard call={entry} place={place} />;
+    case "edit":
+      return (
+        <details open>
+          <summary>
+            Memory, {entry.block}
+            {entry.by === "agent" ? "" : ` (by the ${entry.by})`}
+          </summary>
+          <Change before={entry.before} after={entry.after} />
+        </details>
+      );
+    case "note":
+      return <p class="quiet">{entry.text}</p>;
+    case "usage":
+      return (
+        <p class="quiet">
+          {entry.input.toLocaleString("en")} tokens read{entry.cached ? ` (${entry.cached.toLocaleString("en")} from cache)` : ""},{" "}
+          {entry.output.toLocaleString("en")} written
+        </p>
+      );
+    case "end":
+      return (
+        <p class={entry.outcome === "failed" ? "trouble" : "quiet"}>
+          {entry.outcome}
+          {entry.reason && `: ${entry.reason}`}
+        </p>
+      );
+  }
+}
+
+function CallCard({ call, place }: { call: Call; place: Place }) {
+  const { approval, returned } = call;
+  const state = returned ? (returned.ok ? "ok" : "error") : approval && !approval.decision ? "asks" : "running";
+  const took = returned && call.began ? `${((Date.parse(returned.at) - Date.parse(call.began)) / 1000).toFixed(1)} s` : "";
+  const words = { ok: "done", error: "failed", asks: "waits for you", running: "running" }[state];
+  return (
+    <div class="card" data-state={state}>
+      <p class="title">
+        <strong>{call.name ?? "…"}</strong> <span class="quiet">{words}{took && `, ${took}`}</span>
+      </p>
+      {call.args && call.args !== "{}" && (
+        <details open={state === "asks" || call.args.length < 200}>
+          <summary>Arguments</summary>
+          <pre tabIndex={0}>{call.args}</pre>
+        </details>
+      )}
+      {state === "asks" && (
+        <div class="row" role="group" aria-label={`May ${call.name} run?`}>
+          <button type="button" onClick={() => attempt(() => place.room.decide(call.key, "approved"))}>Approve</button>
+          <button type="button" onClick={() => attempt(() => place.room.decide(call.key, "denied"))}>Deny</button>
+          <Left until={approval!.until} />
+        </div>
+      )}
+      {approval?.decision && approval.decision !== "approved" && <p class="quiet">{approval.decision}</p>}
+      {returned && (
+        <details open={!returned.ok}>
+          <summary>Result</summary>
+          <pre tabIndex={0}>{laidOut(returned.text)}</pre>
+        </details>
+      )}
+    </div>
+  );
+}
+
+/** The time that a question has left. */
+function Left({ until }: { until: string }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1_000);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Math.max(0, Math.round((Date.parse(until) - now) / 1000));
+  const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  return <span class="quiet">{clock} left</span>;
+}
+
+/** JSON on lines of its own; any other text as it is. */
+function laidOut(text: string): string {
+  if (!/^\s*[[{]/.test(text)) return text;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+/** What changed between two texts, line by line. */
+function Change({ before, after }: { before: string; after: string }) {
+  const [old, now] = [before.split("\n"), after.split("\n")];
+  const gone = old.filter((line) => line && !now.includes(line));
+  const come = now.filter((line) => line && !old.includes(line));
+  return (
+    <p class="change">
+      {gone.map((line) => <del key={`-${line}`}>{line}</del>)}
+      {come.map((line) => <ins key={`+${line}`}>{line}</ins>)}
+    </p>
+  );
+}
+
+/** A link to an event by its position. */
+function Link({ session, seq }: { session: string; seq: number }) {
+  const [copied, setCopied] = useState(false);
+  return (
+    <button
+      type="button"
+      class="plain small link"
+      aria-label={`Copy a link to event ${seq}`}
+      onClick={async () => {
+        await navigator.clipboard.writeText(`${location.origin}${location.pathname}#${session}:${seq}`);
+        setCopied(true);
+        setTimeout(() => setCopied(false), 1_500);
+      }}
+    >
+      {copied ? "copied" : `#${seq}`}
+    </button>
+  );
+}

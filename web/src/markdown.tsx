@@ -1,0 +1,65 @@
+/** Text as Markdown: parsed by marked, made safe by DOMPurify, code coloured by highlight.js. */
+import DOMPurify from "dompurify";
+import hljs from "highlight.js/lib/core";
+import bash from "highlight.js/lib/languages/bash";
+import css from "highlight.js/lib/languages/css";
+import javascript from "highlight.js/lib/languages/javascript";
+import json from "highlight.js/lib/languages/json";
+import python from "highlight.js/lib/languages/python";
+import rust from "highlight.js/lib/languages/rust";
+import sql from "highlight.js/lib/languages/sql";
+import typescript from "highlight.js/lib/languages/typescript";
+import xml from "highlight.js/lib/languages/xml";
+import { Marked } from "marked";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+
+for (const [name, language] of Object.entries({ bash, css, javascript, json, python, rust, sql, typescript, xml })) {
+  hljs.registerLanguage(name, language);
+}
+
+const marked = new Marked({ gfm: true, breaks: true });
+const purify = DOMPurify(window);
+purify.addHook("afterSanitizeAttributes", (node) => {
+  if (node.tagName !== "A") return;
+  // A link leaves this page alone, and tells nobody where it was.
+  node.setAttribute("target", "_blank");
+  node.setAttribute("rel", "noopener noreferrer");
+});
+
+/** Markup of a text. Pictures are left out: they would tell other machines what is read here. */
+export function markup(text: string): string {
+  return purify.sanitize(marked.parse(text, { async: false }), {
+    ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
+    ALLOWED_ATTR: ["href", "class", "type", "checked", "disabled", "align", "start"],
+    ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  });
+}
+
+export function Markdown({ text, open }: { text: string; open: boolean }) {
+  const html = useMemo(() => markup(text), [text]);
+  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (open || !root.current) return;
+    for (const code of root.current.querySelectorAll<HTMLElement>("pre > code")) finish(code);
+  }, [html, open]);
+  return <div class="markdown" ref={root} dangerouslySetInnerHTML={{ __html: html }} />;
+}
+
+/** Colours a block of code and gives it a button that copies it. */
+function finish(code: HTMLElement): void {
+  const pre = code.parentElement;
+  if (!pre || pre.querySelector("button")) return;
+  const name = /language-(\S+)/.exec(code.className)?.[1];
+  if (name && hljs.getLanguage(name)) code.innerHTML = hljs.highlight(code.textContent ?? "", { language: name }).value;
+  const copy = document.createElement("button");
+  copy.type = "button";
+  copy.className = "copy";
+  copy.textContent = "Copy";
+  copy.onclick = async () => {
+    await navigator.clipboard.writeText(code.textContent ?? "");
+    copy.textContent = "Copied";
+    setTimeout(() => (copy.textContent = "Copy"), 1_500);
+  };
+  pre.tabIndex = 0;
+  pre.append(copy);
+}

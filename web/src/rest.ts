@@ -1,0 +1,60 @@
+/** The server's REST side, as far as the page needs it. */
+import type { Agent, EventFrame } from "thoughtwire";
+
+export interface Block {
+  label: string;
+  text: string;
+  limit: number;
+  description: string;
+}
+
+export interface Tool {
+  name: string;
+  description: string;
+  source: string;
+  server?: string;
+  permission: "allow" | "ask" | "deny";
+}
+
+export interface AgentPage {
+  agent: Agent & { main_session: string };
+  blocks: Block[];
+  memory: { archival: number; recall: number };
+  tools: Tool[];
+  mcp: { name: string; phase: string; reason?: string }[];
+}
+
+export interface Note {
+  id: number;
+  at: string;
+  text: string;
+}
+
+/** A no from the server, in its own words. */
+export class Refusal extends Error {}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const response = await fetch(path, {
+    method,
+    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  const answer = JSON.parse(text || "null") as T & { error?: { reason: string } };
+  if (!response.ok) throw new Refusal(answer?.error?.reason ?? `the server answered ${response.status}`);
+  return answer;
+}
+
+const of = (...parts: string[]) => "/v1/" + parts.map(encodeURIComponent).join("/");
+
+export const rest = {
+  agents: () => call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then((page) => page.agents),
+  agent: (agent: string) => call<AgentPage>("GET", of("agents", agent)),
+  editAgent: (agent: string, changes: Record<string, unknown>) => call("PATCH", of("agents", agent), changes),
+  editBlock: (agent: string, label: string, text: string) =>
+    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then((page) => page.block),
+  notes: (agent: string, query: string) =>
+    call<{ notes: Note[]; total: number }>("GET", `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`),
+  events: (session: string, after: number, limit: number) =>
+    call<{ events: EventFrame[]; first: number }>("GET", `${of("sessions", session, "events")}?after=${after}&limit=${limit}`),
+};

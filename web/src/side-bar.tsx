@@ -1,0 +1,121 @@
+import { signal } from "@preact/signals";
+import type { SessionListing } from "thoughtwire";
+
+import { drawer } from "./app";
+import { rest } from "./rest";
+import { attempt, client, current, open, ordered, seen } from "./store";
+
+const query = signal("");
+const agents = signal<{ name: string }[] | undefined>(undefined);
+const renaming = signal<string | undefined>(undefined);
+
+export function SideBar() {
+  const words = query.value.toLowerCase();
+  const shown = ordered.value.filter((entry) => `${entry.title ?? ""} ${entry.agent_name}`.toLowerCase().includes(words));
+  return (
+    <nav class="side" aria-label="Sessions">
+      <div class="tools">
+        <input type="search" aria-label="Search sessions" placeholder="Search" value={query.value} onInput={(event) => (query.value = event.currentTarget.value)} />
+        <button type="button" onClick={async () => { await attempt(async () => { agents.value = await rest.agents(); }); }}>
+          New
+        </button>
+      </div>
+      {agents.value && <NewSession names={agents.value.map((agent) => agent.name)} />}
+      <ul>
+        {shown.map((entry) => (
+          <Row key={entry.id} entry={entry} />
+        ))}
+      </ul>
+      {shown.length === 0 && <p class="quiet">{words ? "Nothing has this in its name." : "No sessions yet: say something below."}</p>}
+    </nav>
+  );
+}
+
+function Row({ entry }: { entry: SessionListing }) {
+  const here = current.value?.session === entry.id;
+  const unread = !here && entry.head > (seen.value[entry.id] ?? 0);
+  const name = entry.title ?? (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`);
+  if (renaming.value === entry.id) {
+    return (
+      <li>
+        <form
+          onSubmit={async (event) => {
+            event.preventDefault();
+            const title = new FormData(event.currentTarget).get("title")?.toString().trim();
+            if (title) await attempt(() => client.command({ type: "rename", session: entry.id, title }));
+            renaming.value = undefined;
+          }}
+        >
+          <input name="title" aria-label="New title" value={name} autofocus onKeyDown={(event) => event.key === "Escape" && (renaming.value = undefined)} />
+          <button type="submit">Save</button>
+        </form>
+      </li>
+    );
+  }
+  return (
+    <li class={here ? "here" : ""}>
+      <button type="button" class="open" aria-current={here ? "true" : undefined} onClick={() => { open(entry.id); drawer.value = "none"; }}>
+        <span class="name">{name}</span>
+        <span class="about">
+          {unread && <span class="unread">new</span>} {entry.running ? "working" : entry.queued ? `${entry.queued} wait` : ""} {when(entry.updated_at)}
+        </span>
+      </button>
+      <button type="button" class="plain small" aria-label={`Rename ${name}`} onClick={() => (renaming.value = entry.id)}>✎</button>
+      {!entry.main && (
+        <button
+          type="button"
+          class="plain small"
+          aria-label={`Delete ${name}`}
+          onClick={async () => { if (confirm(`Delete “${name}” and everything that was said in it?`)) await attempt(() => client.deleteSession(entry.id)); }}
+        >
+          ✕
+        </button>
+      )}
+    </li>
+  );
+}
+
+/** Chooses an agent, or names a new one, and opens a session with it. */
+function NewSession({ names }: { names: string[] }) {
+  const done = () => (agents.value = undefined);
+  return (
+    <form
+      class="new"
+      onSubmit={async (event) => {
+        event.preventDefault();
+        const form = new FormData(event.currentTarget);
+        const [agent, title] = [form.get("agent")?.toString().trim() ?? "", form.get("title")?.toString().trim() ?? ""];
+        await attempt(async () => {
+          if (!agent) throw new Error("Name an agent: one that there is, or a new one.");
+          const session = names.includes(agent)
+            ? await client.createSession({ agent, ...(title ? { title } : {}) })
+            : (await client.createAgent({ name: agent })).session;
+          done();
+          open(session);
+          drawer.value = "none";
+          document.getElementById("composer")?.focus();
+        });
+      }}
+    >
+      <label>
+        Agent
+        <input name="agent" list="agents" autofocus autocomplete="off" />
+      </label>
+      <datalist id="agents">{names.map((name) => <option key={name} value={name} />)}</datalist>
+      <label>
+        Title
+        <input name="title" autocomplete="off" />
+      </label>
+      <div class="row">
+        <button type="submit">Open</button>
+        <button type="button" class="plain" onClick={done}>Cancel</button>
+      </div>
+    </form>
+  );
+}
+
+function when(at: string): string {
+  const date = new Date(at);
+  const today = new Date().toDateString() === date.toDateString();
+  return today ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString();
+}
