@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test test-deps walls lint sdk web
+.PHONY: serve test test-deps walls lint sdk web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -12,9 +12,10 @@ serve:
 	$(CARGO) run -p thoughtwire -- serve
 
 # Installs what the tests need, and runs all of them.
-test: test-deps walls sdk
+test: test-deps walls sdk web chromium
 	$(CARGO) test --workspace
 	npm test --silent --prefix sdk/typescript
+	npm test --silent --prefix web
 
 lint:
 	$(CARGO) fmt --all --check
@@ -67,6 +68,10 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@command -v npm >/dev/null || { echo "The page needs Node.js with npm: install it, and run this again."; exit 1; }
 	npm ci --silent --no-audit --no-fund --prefix web
 	@touch $@
+
+# The browser of the page's tests.
+chromium:
+	@tools/chromium
 
 # Each crate's walls: what it must never come to depend on.
 walls:

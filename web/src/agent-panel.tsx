@@ -1,20 +1,22 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { drawer } from "./app";
 import { type AgentPage, type Block, type Note, rest } from "./rest";
 import { attempt } from "./store";
 
 /** An agent: what it remembers, to read and edit; what it may use. */
-export function AgentPanel({ agent }: { agent: string }) {
+export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   const [page, setPage] = useState<AgentPage | undefined>(undefined);
   const read = () => attempt(async () => setPage(await rest.agent(agent)));
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   useEffect(() => {
     void read();
-  }, [agent]);
+  }, [agent, edits]);
   return (
     <aside class="panel" aria-label="Agent">
       <div class="row">
-        <h2>{page?.agent.name ?? "Agent"}</h2>
+        <h2 ref={heading} tabIndex={-1}>{page?.agent.name ?? "Agent"}</h2>
         <button type="button" class="plain" onClick={() => (drawer.value = "none")}>Close</button>
       </div>
       {page && (
@@ -27,8 +29,23 @@ export function AgentPanel({ agent }: { agent: string }) {
           <ul class="list">
             {page.tools.map((tool) => (
               <li key={tool.name}>
-                <strong>{tool.name}</strong> <span class="quiet">{tool.permission}{tool.server ? `, from ${tool.server}` : ""}</span>
-                <br />
+                <div class="row">
+                  <strong>{tool.name}</strong>
+                  {tool.server && <span class="quiet">from {tool.server}</span>}
+                  <select
+                    aria-label={`May ${tool.name} run?`}
+                    value={tool.permission}
+                    onChange={async (event) => {
+                      const permission = event.currentTarget.value;
+                      await attempt(() => rest.editAgent(page.agent.id, { permissions: { [tool.name]: permission } }));
+                      await read();
+                    }}
+                  >
+                    <option value="allow">allow</option>
+                    <option value="ask">ask me</option>
+                    <option value="deny">deny</option>
+                  </select>
+                </div>
                 <span class="quiet">{tool.description}</span>
               </li>
             ))}
@@ -66,6 +83,11 @@ function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }
 function BlockView({ agent, block }: { agent: string; block: Block }) {
   const [text, setText] = useState(block.text);
   const [saved, setSaved] = useState(block.text);
+  // The agent edits as well: what somebody is writing stays, and Undo leads to the newest.
+  useEffect(() => {
+    if (text === saved) setText(block.text);
+    setSaved(block.text);
+  }, [block.text]);
   const id = `block-${block.label}`;
   const characters = [...text].length;
   return (

@@ -5,7 +5,8 @@ import { AgentPanel } from "./agent-panel";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { SideBar } from "./side-bar";
-import { client, current, line, sessions, setThoughts, showThoughts, trouble } from "./store";
+import { outbox } from "./outbox";
+import { current, line, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
 
 /** Which of the two drawers is out, where they do not stand beside the conversation. */
 export const drawer = signal<"none" | "sessions" | "agent">("none");
@@ -20,6 +21,10 @@ export function App() {
   }, []);
   const place = current.value;
   const listing = place && sessions.value.get(place.session);
+  const name = listing ? (listing.title ?? listing.agent_name) : undefined;
+  useEffect(() => {
+    document.title = name ? `${name} · Thoughtwire` : "Thoughtwire";
+  }, [name]);
   return (
     <div class="app" data-drawer={drawer.value}>
       <a class="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById("composer")?.focus(); }}>
@@ -31,7 +36,7 @@ export function App() {
           <button type="button" class="plain narrow" aria-expanded={drawer.value === "sessions"} onClick={() => (drawer.value = drawer.value === "sessions" ? "none" : "sessions")}>
             Sessions
           </button>
-          <h1>{listing ? (listing.title ?? listing.agent_name) : "Thoughtwire"}</h1>
+          <h1>{name ?? "Thoughtwire"}</h1>
           <Line />
           <label class="switch">
             <input type="checkbox" checked={showThoughts.value} onChange={(event) => setThoughts(event.currentTarget.checked)} /> Thoughts
@@ -48,25 +53,30 @@ export function App() {
           </p>
         )}
         <Composer />
+        <p class="unseen" role="status" aria-label="News">{spoken.value}</p>
       </main>
-      {drawer.value === "agent" && listing && <AgentPanel agent={listing.agent} />}
+      {drawer.value === "agent" && listing && <AgentPanel key={listing.agent} agent={listing.agent} edits={place.edits.value} />}
     </div>
   );
 }
 
-/** Whether the server is there, and who else is. */
+/** Whether the server is there, who else is, and what the session has cost. */
 function Line() {
   const place = current.value;
-  place?.version.value;
   const others = place ? place.present.value - 1 : 0;
-  const kept = line.value === "offline" && client.waiting > 0 ? `, ${client.waiting} kept` : "";
+  const kept = line.value === "offline" && outbox.value.length > 0 ? `, ${outbox.value.length} to send` : "";
+  const usage = place && sessions.value.get(place.session)?.usage;
   return (
-    <span class="line" data-line={line.value} role="status">
-      {line.value}{kept}
-      {others > 0 && ` · ${others} other${others > 1 ? "s" : ""} here`}
-      {place && place.transcript.usage.input + place.transcript.usage.output > 0 && (
-        <span class="spent"> · {(place.transcript.usage.input + place.transcript.usage.output).toLocaleString("en")} tokens shown</span>
+    <p class="about-line">
+      <span class="line" data-line={line.value} role="status" aria-label="Connection">
+        {line.value}{kept}
+        {others > 0 && ` · ${others} other${others > 1 ? "s" : ""} here`}
+      </span>
+      {usage && (
+        <span class="spent" title={`${usage.input_tokens.toLocaleString("en")} tokens read, ${usage.output_tokens.toLocaleString("en")} written`}>
+          {(usage.input_tokens + usage.output_tokens).toLocaleString("en")} tokens
+        </span>
       )}
-    </span>
+    </p>
   );
 }

@@ -2,7 +2,8 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Policy } from "thoughtwire";
 
-import { attempt, current, line, place } from "./store";
+import { post } from "./outbox";
+import { attempt, current, line } from "./store";
 
 const policy = signal<Policy>("queue");
 
@@ -29,10 +30,7 @@ export function Composer() {
     element.value = "";
     grow(element);
     localStorage.removeItem(draftOf(session));
-    const sent = await attempt(async () => {
-      const to = await place();
-      await to.room.send(text, running ? { policy: policy.value } : {});
-    });
+    const sent = await post(text, running ? policy.value : undefined);
     // What was refused is not lost: it stands in the field again, unless something else does by now.
     if (!sent && element.value === "") {
       element.value = text;

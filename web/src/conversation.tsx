@@ -1,82 +1,166 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { current, showThoughts, wanted, type Place } from "./store";
+import { outbox } from "./outbox";
+import { current, line, showThoughts, wanted, type Place } from "./store";
 
-/** Entries that are drawn: the newest, and more whenever somebody scrolls up to the oldest of them. */
+/** Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time. */
 const WINDOW = 120;
+const STEP = 80;
+const MOST = 360;
+/** So near to an edge, in pixels, is at it. */
+const EDGE = 60;
 
 export function Conversation() {
   const place = current.value;
-  if (!place) {
-    return (
-      <div class="conversation empty">
-        <p>Say something: the agent answers, remembers, and shows what it thinks and does on the way.</p>
-      </div>
-    );
-  }
-  return <Log key={place.session} place={place} />;
+  if (place) return <Log key={place.session} place={place} />;
+  return (
+    <div class="conversation empty">
+      <p>Say something: the agent answers, remembers, and shows what it thinks and does on the way.</p>
+      <Unsent session="" />
+    </div>
+  );
 }
 
+/**
+ * A window on a session's entries. It follows the newest, until somebody scrolls away: then what is
+ * being read stays where it is, whatever comes in above or below.
+ */
 function Log({ place }: { place: Place }) {
   place.version.value;
   const thoughts = showThoughts.value;
+  const { entries } = place.transcript;
+  /** The last entry that is drawn; none when that is the newest. */
+  const [last, setLast] = useState<string | undefined>(undefined);
   const [drawn, setDrawn] = useState(WINDOW);
+  const [away, setAway] = useState(false);
   const box = useRef<HTMLDivElement>(null);
-  const atEnd = useRef(true);
-  const height = useRef(0);
-  const reached = useRef<number | undefined>(undefined);
-  const all = place.transcript.entries.filter((entry) => thoughts || entry.kind !== "thought");
-  const entries = all.slice(-drawn);
+  const kept = useRef<{ element: HTMLElement; top: number } | undefined>(undefined);
+  const target = useRef<string | undefined>(undefined);
+  const was = useRef(0);
+
+  const found = last === undefined ? -1 : entries.findIndex((entry) => entry.key === last);
+  const end = found < 0 ? entries.length : found + 1;
+  const start = Math.max(0, end - drawn);
+
+  /** Remembers what is being read. */
+  const keep = () => {
+    const element = box.current!;
+    const first = [...element.querySelectorAll<HTMLElement>("article")].find(
+      (article) => article.offsetTop + article.offsetHeight > element.scrollTop,
+    );
+    kept.current = first && { element: first, top: first.offsetTop - element.scrollTop };
+  };
+
+  // A link to an event: fetch it, draw what is around it, go there.
+  const seq = wanted.value;
+  useLayoutEffect(() => {
+    if (seq === undefined) return;
+    void place.readOlder(seq).then(() => {
+      const all = place.transcript.entries;
+      const at = all.reduce((best, entry, at) => ((entry.seq ?? Infinity) <= seq ? at : best), -1);
+      if (at < 0) return;
+      target.current = all[at]!.key;
+      setAway(true);
+      setDrawn(WINDOW);
+      setLast(all[at + WINDOW / 2]?.key);
+    });
+  }, [place, seq]);
 
   useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return;
-    const seq = wanted();
-    const target = seq === undefined || reached.current === seq ? null : element.querySelector(`[data-seq="${seq}"]`);
-    if (target) {
-      reached.current = seq;
-      atEnd.current = false;
-      target.scrollIntoView({ block: "center" });
-      (target as HTMLElement).focus();
-    } else if (atEnd.current) {
+    const element = box.current!;
+    const goal = target.current && element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target.current)}"]`);
+    if (goal) {
+      target.current = undefined;
+      wanted.value = undefined;
+      goal.scrollIntoView({ block: "center" });
+      goal.focus();
+    } else if (!away) {
       element.scrollTop = element.scrollHeight;
-    } else if (element.scrollTop < 40 && element.scrollHeight > height.current && height.current > 0) {
-      // What came in above does not move what is being read.
-      element.scrollTop += element.scrollHeight - height.current;
+    } else if (kept.current?.element.isConnected) {
+      element.scrollTop = kept.current.element.offsetTop - kept.current.top;
     }
-    height.current = element.scrollHeight;
+    keep();
   });
 
-  const more = () => {
-    if (drawn < all.length) setDrawn(drawn + WINDOW);
-    else if (place.older.value) void place.readOlder().then(() => setDrawn((drawn) => drawn + WINDOW));
+  // A keyboard that comes up on a phone takes room, and the newest stays in view.
+  useLayoutEffect(() => {
+    if (away) return;
+    const element = box.current!;
+    const watch = new ResizeObserver(() => (element.scrollTop = element.scrollHeight));
+    watch.observe(element);
+    return () => watch.disconnect();
+  }, [away]);
+
+  const up = async () => {
+    setAway(true);
+    if (start === 0) await place.readOlder();
+    const count = Math.min(drawn + STEP, MOST);
+    const excess = drawn + STEP - count;
+    setDrawn(count);
+    if (excess > 0) setLast(place.transcript.entries.at(place.transcript.entries.findIndex((entry) => entry.key === entries[end - 1]?.key) - excess)?.key);
+  };
+  const down = () => {
+    setLast(entries[end + STEP - 1]?.key);
+    setDrawn(Math.min(drawn + STEP, MOST));
+  };
+  const newest = () => {
+    setLast(undefined);
+    setDrawn(WINDOW);
+    setAway(false);
   };
   return (
-    <div
-      class="conversation"
-      ref={box}
-      role="log"
-      aria-label="Conversation"
-      aria-live="polite"
-      tabIndex={0}
-      onScroll={(event) => {
-        const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
-        atEnd.current = scrollHeight - scrollTop - clientHeight < 60;
-        if (scrollTop < 40) more();
-      }}
-    >
-      {(drawn < all.length || place.older.value) && (
-        <button type="button" class="plain older" onClick={more}>
-          Older
+    <div class="log">
+      <div
+        class="conversation"
+        ref={box}
+        role="log"
+        aria-label="Conversation"
+        aria-live="off"
+        tabIndex={0}
+        onScroll={(event) => {
+          const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
+          const below = scrollHeight - scrollTop - clientHeight;
+          // What grows below moves nothing: only a person scrolls up.
+          const rose = scrollTop < was.current;
+          was.current = scrollTop;
+          keep();
+          if (below < EDGE && end < entries.length) down();
+          else if (below < EDGE && away) newest();
+          else if (below >= EDGE && rose) setAway(true);
+          if (scrollTop < EDGE && rose && (start > 0 || place.older.value)) void up();
+        }}
+      >
+        {(start > 0 || place.older.value) && (
+          <button type="button" class="plain older" onClick={() => void up()}>
+            Older
+          </button>
+        )}
+        {entries.slice(start, end).map((entry) => (
+          <EntryView key={entry.key} entry={entry} place={place} unfolded={entry.kind !== "thought" || thoughts} />
+        ))}
+        {end === entries.length && <Unsent session={place.session} />}
+        <p class="doing">{place.transcript.turn ? place.status.value || "Working…" : ""}</p>
+      </div>
+      {away && (
+        <button type="button" class="newest" onClick={newest}>
+          Newest
         </button>
       )}
-      {entries.map((entry) => (
-        <EntryView key={entry.key} entry={entry} place={place} />
-      ))}
-      <p class="doing" aria-live="off">
-        {place.transcript.turn ? place.status.value || "Working…" : ""}
-      </p>
     </div>
+  );
+}
+
+/** What was said here and is not on the server's disk yet. */
+function Unsent({ session }: { session: string }) {
+  return (
+    <>
+      {outbox.value.filter((unsent) => unsent.session === session).map(({ id, text }) => (
+        <div key={id} class="entry input unsent">
+          <p class="said">{text}</p>
+          <p class="quiet">{line.value === "offline" ? "kept, and sent when the server is there again" : "sending"}</p>
+        </div>
+      ))}
+    </>
   );
 }

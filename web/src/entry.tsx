@@ -1,24 +1,27 @@
 import { memo } from "preact/compat";
 import { useEffect, useState } from "preact/hooks";
 
+import type { Usage } from "thoughtwire";
+
 import { Markdown } from "./markdown";
 import { attempt, type Place } from "./store";
 import type { Call, Entry } from "./transcript";
 
 /** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
 export const EntryView = memo(
-  function EntryView({ entry, place }: { entry: Entry; place: Place }) {
+  function EntryView({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
+    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage) return null;
     return (
-      <article class={`entry ${entry.kind}`} data-seq={entry.seq} tabIndex={-1}>
-        <Body entry={entry} place={place} />
+      <article class={`entry ${entry.kind}`} data-key={entry.key} data-seq={entry.seq} data-state={"state" in entry ? entry.state : undefined} tabIndex={-1}>
+        <Body entry={entry} place={place} unfolded={unfolded} />
         {entry.seq !== undefined && <Link session={place.session} seq={entry.seq} />}
       </article>
     );
   },
-  (before, now) => before.entry === now.entry,
+  (before, now) => before.entry === now.entry && before.unfolded === now.unfolded,
 );
 
-function Body({ entry, place }: { entry: Entry; place: Place }) {
+function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
   switch (entry.kind) {
     case "input":
       return (
@@ -38,7 +41,7 @@ function Body({ entry, place }: { entry: Entry; place: Place }) {
       );
     case "thought":
       return (
-        <details open>
+        <details open={unfolded}>
           <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
           <p class="said">{entry.text}</p>
         </details>
@@ -64,21 +67,24 @@ function Body({ entry, place }: { entry: Entry; place: Place }) {
       );
     case "note":
       return <p class="quiet">{entry.text}</p>;
-    case "usage":
-      return (
-        <p class="quiet">
-          {entry.input.toLocaleString("en")} tokens read{entry.cached ? ` (${entry.cached.toLocaleString("en")} from cache)` : ""},{" "}
-          {entry.output.toLocaleString("en")} written
-        </p>
-      );
     case "end":
       return (
         <p class={entry.outcome === "failed" ? "trouble" : "quiet"}>
-          {entry.outcome}
-          {entry.reason && `: ${entry.reason}`}
+          {[ending(entry), entry.usage && spent(entry.usage)].filter(Boolean).join(" · ")}
         </p>
       );
   }
+}
+
+/** How a turn ended, if not well. */
+function ending({ outcome, reason }: Extract<Entry, { kind: "end" }>): string {
+  if (outcome === "completed") return "";
+  return reason.includes(outcome) ? reason : [outcome, reason].filter(Boolean).join(": ");
+}
+
+function spent({ input_tokens, output_tokens, cached_tokens }: Usage): string {
+  const cached = cached_tokens ? ` (${cached_tokens.toLocaleString("en")} from cache)` : "";
+  return `${input_tokens.toLocaleString("en")} tokens read${cached}, ${output_tokens.toLocaleString("en")} written`;
 }
 
 function CallCard({ call, place }: { call: Call; place: Place }) {
@@ -91,16 +97,11 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
       <p class="title">
         <strong>{call.name ?? "…"}</strong> <span class="quiet">{words}{took && `, ${took}`}</span>
       </p>
-      {call.args && call.args !== "{}" && (
-        <details open={state === "asks" || call.args.length < 200}>
-          <summary>Arguments</summary>
-          <pre tabIndex={0}>{call.args}</pre>
-        </details>
-      )}
+      <Arguments call={call} asked={state === "asks"} />
       {state === "asks" && (
         <div class="row" role="group" aria-label={`May ${call.name} run?`}>
           <button type="button" onClick={() => attempt(() => place.room.decide(call.key, "approved"))}>Approve</button>
-          <button type="button" onClick={() => attempt(() => place.room.decide(call.key, "denied"))}>Deny</button>
+          <button type="button" class="second" onClick={() => attempt(() => place.room.decide(call.key, "denied"))}>Deny</button>
           <Left until={approval!.until} />
         </div>
       )}
@@ -113,6 +114,34 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
       )}
     </div>
   );
+}
+
+/** Few and short ones as a list, which most are; else laid out, and folded unless somebody has to decide on them. */
+function Arguments({ call, asked }: { call: Call; asked: boolean }) {
+  const pairs = call.name === undefined ? undefined : short(call.args);
+  if (pairs?.length === 0 || call.args === "") return null;
+  if (pairs) {
+    return (
+      <dl class="arguments">
+        {pairs.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt> <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    );
+  }
+  return (
+    <details open={asked || call.name === undefined}>
+      <summary>Arguments</summary>
+      <pre tabIndex={0}>{call.args}</pre>
+    </details>
+  );
+}
+
+function short(args: string): [string, string][] | undefined {
+  const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(([name, value]): [string, string] => [name, typeof value === "string" ? value : JSON.stringify(value)]);
+  return pairs.length <= 4 && pairs.every(([, value]) => value.length <= 120 && !value.includes("\n")) ? pairs : undefined;
 }
 
 /** The time that a question has left. */

@@ -17,11 +17,24 @@ for (const [name, language] of Object.entries({ bash, css, javascript, json, pyt
   hljs.registerLanguage(name, language);
 }
 
-const marked = new Marked({ gfm: true, breaks: true });
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  // HTML in a text is shown, not meant: what an agent writes about tags stays readable.
+  renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;") },
+});
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
+  // A text looks like a text: it cannot borrow the page's own looks, nor ask for a password.
+  if (node.className && !/^language-[\w+#.-]+$/.test(node.className)) node.removeAttribute("class");
+  if (node.tagName === "INPUT") {
+    if (node.getAttribute("type") !== "checkbox") node.remove();
+    node.setAttribute("disabled", "");
+    node.setAttribute("aria-label", "done");
+  }
   if (node.tagName !== "A") return;
   // A link leaves this page alone, and tells nobody where it was.
+  if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? "")) node.removeAttribute("href");
   node.setAttribute("target", "_blank");
   node.setAttribute("rel", "noopener noreferrer");
 });
@@ -31,7 +44,8 @@ export function markup(text: string): string {
   return purify.sanitize(marked.parse(text, { async: false }), {
     ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
     ALLOWED_ATTR: ["href", "class", "type", "checked", "disabled", "align", "start"],
-    ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
   });
 }
 

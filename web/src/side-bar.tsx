@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { SessionListing } from "thoughtwire";
 
 import { drawer } from "./app";
@@ -10,12 +11,18 @@ const agents = signal<{ name: string }[] | undefined>(undefined);
 const renaming = signal<string | undefined>(undefined);
 
 export function SideBar() {
+  const field = useRef<HTMLInputElement>(null);
+  const out = drawer.value === "sessions";
+  useEffect(() => {
+    if (out) field.current?.focus();
+  }, [out]);
   const words = query.value.toLowerCase();
   const shown = ordered.value.filter((entry) => `${entry.title ?? ""} ${entry.agent_name}`.toLowerCase().includes(words));
   return (
     <nav class="side" aria-label="Sessions">
       <div class="tools">
-        <input type="search" aria-label="Search sessions" placeholder="Search" value={query.value} onInput={(event) => (query.value = event.currentTarget.value)} />
+        <button type="button" class="plain narrow" onClick={() => (drawer.value = "none")}>Close</button>
+        <input ref={field} type="search" aria-label="Search sessions" placeholder="Search" value={query.value} onInput={(event) => (query.value = event.currentTarget.value)} />
         <button type="button" onClick={async () => { await attempt(async () => { agents.value = await rest.agents(); }); }}>
           New
         </button>
@@ -46,7 +53,7 @@ function Row({ entry }: { entry: SessionListing }) {
             renaming.value = undefined;
           }}
         >
-          <input name="title" aria-label="New title" value={name} autofocus onKeyDown={(event) => event.key === "Escape" && (renaming.value = undefined)} />
+          <input ref={focus} name="title" aria-label="New title" value={name} onKeyDown={(event) => event.key === "Escape" && (renaming.value = undefined)} />
           <button type="submit">Save</button>
         </form>
       </li>
@@ -99,7 +106,7 @@ function NewSession({ names }: { names: string[] }) {
     >
       <label>
         Agent
-        <input name="agent" list="agents" autofocus autocomplete="off" />
+        <input ref={focus} name="agent" list="agents" autocomplete="off" />
       </label>
       <datalist id="agents">{names.map((name) => <option key={name} value={name} />)}</datalist>
       <label>
@@ -113,6 +120,9 @@ function NewSession({ names }: { names: string[] }) {
     </form>
   );
 }
+
+/** What appears because somebody asked for it is where they are then. */
+const focus = (element: HTMLElement | null): void => element?.focus();
 
 function when(at: string): string {
   const date = new Date(at);

@@ -7,6 +7,8 @@ import { Transcript } from "./transcript";
 
 /** Events that are read at once, at first and further back. */
 const PAGE = 200;
+/** As many as the server gives at once, for a way back that is long. */
+const LEAP = 1_000;
 
 export const client = new Client({ url: `${location.origin.replace(/^http/, "ws")}/v1/ws`, name: "web" });
 
@@ -16,6 +18,8 @@ export const line = signal<"connecting" | "live" | "catching up" | "offline">("c
 export const current = signal<Place | undefined>(undefined);
 export const trouble = signal("");
 export const showThoughts = signal(localStorage.getItem("thoughts") !== "no");
+/** What a screen reader is told. */
+export const spoken = signal("");
 export const seen = signal<Record<string, number>>(JSON.parse(localStorage.getItem("seen") ?? "{}"));
 
 /** The sessions as the side bar has them. */
@@ -31,10 +35,13 @@ export class Place {
   readonly present = signal(1);
   /** Whether older events can be read. */
   readonly older = signal(false);
+  /** Counted up whenever the agent's memory was changed. */
+  readonly edits = signal(0);
   transcript: Transcript;
   #live: EventFrame[] = [];
   #dirty = false;
   #loading = false;
+  #caughtUp = false;
 
   constructor(session: string) {
     this.session = session;
@@ -59,6 +66,8 @@ export class Place {
     } else if (shown.type === "event") {
       this.#live.push(shown);
       if (shown.event.kind === "turn_ended") this.status.value = "";
+      if (shown.event.kind === "memory_edited") this.edits.value += 1;
+      if (this.#caughtUp) this.#speak(shown);
       this.older.value = Math.min(this.transcript.first, shown.seq) > 1;
       if (current.value === this && !document.hidden) look(this.session, shown.seq);
     } else if (shown.type === "status") {
@@ -66,6 +75,7 @@ export class Place {
     } else if (shown.type === "presence") {
       this.present.value = shown.clients;
     } else if (shown.type === "caught_up") {
+      this.#caughtUp = true;
       if (current.value === this) line.value = "live";
     }
     if (shown.type !== "reset") this.transcript.show(shown);
@@ -82,17 +92,27 @@ export class Place {
     });
   }
 
-  /** Reads the page of events in front of what is here. */
-  async readOlder(): Promise<void> {
+  /** Streamed text is drawn many times a second: who listens is told the whole message once. */
+  #speak({ event }: EventFrame): void {
+    if (event.kind === "message") spoken.value = event.text;
+    else if (event.kind === "approval_asked") spoken.value = `May ${event.name} run? It waits for you.`;
+    else if (event.kind === "turn_ended" && event.outcome !== "completed") spoken.value = `The turn ended: ${event.outcome}.`;
+  }
+
+  /** Reads older events: a page of them, or all that are needed to reach a position. */
+  async readOlder(reach = Infinity): Promise<void> {
     if (this.#loading || !this.older.value) return;
     this.#loading = true;
     try {
-      const before = this.transcript.first;
-      const after = Math.max(0, before - 1 - PAGE);
-      const page = await rest.events(this.session, after, before - 1 - after);
-      this.transcript = Transcript.of(this.session, page.events, this.transcript, this.#live);
-      this.#live = [...page.events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#live];
-      this.older.value = this.transcript.first > Math.max(1, page.first);
+      do {
+        const before = this.transcript.first;
+        const size = reach < before ? LEAP : PAGE;
+        const after = Math.max(0, before - 1 - size);
+        const page = await rest.events(this.session, after, before - 1 - after);
+        this.transcript = Transcript.of(this.session, page.events, this.transcript, this.#live);
+        this.#live = [...page.events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#live];
+        this.older.value = page.events.length > 0 && this.transcript.first > Math.max(1, page.first);
+      } while (this.older.value && this.transcript.first > reach);
       this.version.value += 1;
     } catch (error) {
       trouble.value = String(error instanceof Error ? error.message : error);
@@ -114,8 +134,9 @@ export function open(session: string | undefined): void {
       if (head !== undefined) look(session, head);
     }
   });
-  const hash = session === undefined ? "" : `#${session}`;
-  if (!location.hash.startsWith(hash) || hash === "") history.replaceState(null, "", hash || location.pathname);
+  wanted.value = undefined;
+  if (session === undefined) history.replaceState(null, "", location.pathname);
+  else if (!location.hash.startsWith(`#${session}`)) history.replaceState(null, "", `#${session}`);
 }
 
 /** Somebody has seen a session up to a position. */
@@ -139,6 +160,7 @@ export async function place(): Promise<Place> {
   return current.value!;
 }
 
+/** Unfolds all thoughts, or folds them. */
 export function setThoughts(shown: boolean): void {
   showThoughts.value = shown;
   localStorage.setItem("thoughts", shown ? "yes" : "no");
@@ -179,17 +201,16 @@ async function follow(): Promise<void> {
   }
 }
 
+/** The position that the address names. */
+export const wanted = signal<number | undefined>(undefined);
+
 /** Opens what the address names: a session, and perhaps a position in it. */
 export function goTo(): void {
-  const session = /^#([^:]+)/.exec(location.hash)?.[1];
-  if (session && sessions.value.has(session)) open(session);
+  const [, session, seq] = /^#([^:]+)(?::(\d+))?$/.exec(location.hash) ?? [];
+  if (!session || !sessions.value.has(session)) return;
+  open(session);
+  wanted.value = seq === undefined ? undefined : Number(seq);
 }
-
-/** The position that the address names. */
-export const wanted = (): number | undefined => {
-  const seq = /^#[^:]+:(\d+)$/.exec(location.hash)?.[1];
-  return seq === undefined ? undefined : Number(seq);
-};
 
 window.addEventListener("hashchange", goTo);
 void follow();

@@ -1,5 +1,5 @@
-/** A session's frames as what a person sees: one list of entries, in the order in which they began. */
-import type { EventFrame, FrameOf, Shown } from "thoughtwire";
+/** A session's frames as what a person sees: one list of entries, in the log's order, and what streams in behind it. */
+import type { EventFrame, FrameOf, Shown, Usage } from "thoughtwire";
 
 export type Entry =
   | { kind: "input"; key: string; seq: number; at: string; text: string; attachments: string[]; state: "waits" | "said" | "withdrawn" }
@@ -7,8 +7,7 @@ export type Entry =
   | Call
   | { kind: "edit"; key: string; seq: number; block: string; before: string; after: string; by: string }
   | { kind: "note"; key: string; seq: number; text: string }
-  | { kind: "usage"; key: string; seq: number; input: number; output: number; cached?: number }
-  | { kind: "end"; key: string; seq: number; outcome: string; reason: string };
+  | { kind: "end"; key: string; seq: number; outcome: string; reason: string; usage: Usage | undefined };
 
 export interface Call {
   kind: "call";
@@ -25,52 +24,42 @@ export interface Call {
 /** The fold. Events make entries; deltas fill the open ones; what is not known is passed over. */
 export class Transcript {
   readonly session: string;
-  entries: Entry[] = [];
   turn: string | undefined;
-  usage = { input: 0, output: 0 };
-  #at = new Map<string, number>();
+  /** The oldest position that is here. */
+  first = Infinity;
+  /** What events have made, and where in it each key stands. */
+  readonly #settled: Entry[] = [];
+  readonly #at = new Map<string, number>();
+  /** What streams in: whoever comes later sees it where its event stands, so everybody sees it behind the rest until then. */
+  readonly #open = new Map<string, Entry>();
+  #usage: Usage | undefined;
 
   constructor(session: string) {
     this.session = session;
   }
 
-  /** The oldest position that is here. */
-  first = Infinity;
+  get entries(): Entry[] {
+    return [...this.#settled, ...this.#open.values()];
+  }
 
   show(frame: Shown): void {
     if (frame.type === "event") return this.#event(frame);
     if (frame.type === "delta" || frame.type === "partial") return this.#piece(frame);
   }
 
-  /** The call that has waited longest for leave. */
-  get asking(): Call | undefined {
-    return this.entries.find(
-      (entry): entry is Call => entry.kind === "call" && !!entry.approval && !entry.approval.decision && !entry.returned,
-    );
-  }
-
-  /** The inputs that wait for their turn. */
-  get waiting(): (Entry & { kind: "input" })[] {
-    return this.entries.filter((entry) => entry.kind === "input" && entry.state === "waits") as (Entry & { kind: "input" })[];
-  }
-
   #put(entry: Entry): void {
+    this.#open.delete(entry.key);
     const at = this.#at.get(entry.key);
     if (at === undefined) {
-      this.#at.set(entry.key, this.entries.length);
-      this.entries.push(entry);
+      this.#at.set(entry.key, this.#settled.length);
+      this.#settled.push(entry);
     } else {
-      this.entries[at] = entry;
+      this.#settled[at] = entry;
     }
   }
 
-  #get(key: string): Entry | undefined {
-    const at = this.#at.get(key);
-    return at === undefined ? undefined : this.entries[at];
-  }
-
   #change<K extends Entry["kind"]>(kind: K, key: string, change: (entry: Extract<Entry, { kind: K }>) => Entry): void {
-    const entry = this.#get(key);
+    const entry = this.#settled[this.#at.get(key) ?? -1];
     if (entry?.kind === kind) this.#put(change(entry as Extract<Entry, { kind: K }>));
   }
 
@@ -103,11 +92,8 @@ export class Transcript {
       case "memory_edited":
         return this.#put({ kind: "edit", key, seq, block: event.block, before: event.before, after: event.after, by: event.by });
       case "usage":
-        this.usage = { input: this.usage.input + event.input_tokens, output: this.usage.output + event.output_tokens };
-        return this.#put({
-          kind: "usage", key, seq, input: event.input_tokens, output: event.output_tokens,
-          ...(event.cached_tokens === undefined ? {} : { cached: event.cached_tokens }),
-        });
+        this.#usage = event;
+        return;
       case "compacted":
         return this.#put({ kind: "note", key, seq, text: `The oldest part of the conversation was summed up: ${event.summary}` });
       case "session_renamed":
@@ -116,9 +102,11 @@ export class Transcript {
         return this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions || "(none)"}` });
       case "turn_ended":
         this.turn = undefined;
-        this.#endOpen();
-        if (event.outcome === "completed") return;
-        return this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "" });
+        // Arguments of a call that was never made are gone with the turn.
+        this.#open.clear();
+        this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage });
+        this.#usage = undefined;
+        return;
       default:
         // `session_opened`, `tool_awaited`, and kinds of a newer server.
         return;
@@ -126,33 +114,24 @@ export class Transcript {
   }
 
   #piece(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
+    // The item's event is the last word on it.
+    if (this.#at.has(frame.item)) return;
+    const known = this.#open.get(frame.item);
     const whole = frame.type === "partial";
     if (frame.kind === "tool_args") {
-      const known = this.#get(frame.item);
-      if (known && (known.kind !== "call" || known.name !== undefined)) return;
       const before = !whole && known?.kind === "call" ? known.args : "";
-      return this.#put({ kind: "call", key: frame.item, args: before + frame.text });
+      this.#open.set(frame.item, { kind: "call", key: frame.item, args: before + frame.text });
+    } else {
+      const before = !whole && known?.kind === frame.kind ? known.text : "";
+      this.#open.set(frame.item, { kind: frame.kind, key: frame.item, text: before + frame.text, state: "open" });
     }
-    const known = this.#get(frame.item);
-    // The item's event is the last word on it.
-    if (known && (known.kind !== frame.kind || known.state !== "open")) return;
-    const before = !whole && known?.kind === frame.kind ? known.text : "";
-    this.#put({ kind: frame.kind, key: frame.item, text: before + frame.text, state: "open" });
-  }
-
-  /** What a turn left open without an event (arguments of a call that was never made) is gone with it. */
-  #endOpen(): void {
-    const gone = (entry: Entry) => (entry.kind === "call" && entry.name === undefined) || ("state" in entry && entry.state === "open");
-    if (!this.entries.some(gone)) return;
-    this.entries = this.entries.filter((entry) => !gone(entry));
-    this.#at = new Map(this.entries.map((entry, at) => [entry.key, at]));
   }
 
   /** The same transcript with older events in front. */
   static of(session: string, older: EventFrame[], newer: Transcript, live: EventFrame[]): Transcript {
     const transcript = new Transcript(session);
     for (const frame of [...older, ...live]) transcript.show({ ...frame, type: "event", session });
-    for (const entry of newer.entries) if ("state" in entry && entry.state === "open") transcript.#put(entry);
+    for (const [key, entry] of newer.#open) transcript.#open.set(key, entry);
     transcript.turn = newer.turn;
     return transcript;
   }

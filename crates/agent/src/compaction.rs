@@ -51,8 +51,7 @@ pub(crate) async fn compact(
         if !told.is_empty() {
             match sum_up(models, summary.as_deref(), &told, tokens / 4).await {
                 Ok((text, cost)) => {
-                    usage.input_tokens += cost.input_tokens;
-                    usage.output_tokens += cost.output_tokens;
+                    usage.add(cost);
                     summary = Some(text);
                 }
                 // Our count is rough; the provider's is not.

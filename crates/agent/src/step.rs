@@ -131,11 +131,7 @@ impl Steps {
     /// cost what it cost.
     async fn spend(&mut self, usage: Usage) -> Result<(), AgentError> {
         self.cost += usage.input_tokens + usage.output_tokens;
-        self.spent.input_tokens += usage.input_tokens;
-        self.spent.output_tokens += usage.output_tokens;
-        if let Some(cached) = usage.cached_tokens {
-            *self.spent.cached_tokens.get_or_insert(0) += cached;
-        }
+        self.spent.add(usage);
         Ok(self.turn.interface.spent(self.spent).await?)
     }
 
@@ -146,7 +142,7 @@ impl Steps {
         } else if let Some(Final::Open(writer)) = &last {
             self.context.chat.push(Chat::Message(writer.text().to_owned()));
         }
-        Ok(self.turn.interface.finish(last, (usage != Usage::default()).then_some(usage)).await?)
+        Ok(self.turn.interface.finish(last, (!usage.is_none()).then_some(usage)).await?)
     }
 
     /// Asks the agent's model, and the others while none can be had and nothing was said yet.

@@ -99,6 +99,7 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
             ["title".to_owned(), title],
             ["events".to_owned(), head],
             ["state".to_owned(), state],
+            ["tokens".to_owned(), format!("{} read, {} written", page.session.usage.input_tokens, page.session.usage.output_tokens)],
             ["opened".to_owned(), local_time(page.session.created_at)],
             ["last active".to_owned(), active],
             ["instructions".to_owned(), page.instructions.as_deref().map(story::short).unwrap_or_default()],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId};
+use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId, Usage};
 
 /// What happens to an input that arrives while a turn runs.
 #[cfg_attr(test, derive(ts_rs::TS))]
@@ -392,6 +392,10 @@ pub struct SessionListing {
     pub queued: u64,
     /// It is its agent's main session.
     pub main: bool,
+    /// What all its turns have cost.
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
+    #[cfg_attr(test, ts(optional, as = "Option<Usage>"))]
+    pub usage: Usage,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When it last grew.

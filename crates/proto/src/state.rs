@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, CallId, Event, ItemId, Seq, Timestamp, TurnId};
+use crate::{AgentId, CallId, Event, ItemId, Seq, Timestamp, TurnId, Usage};
 
 /// What a session's log adds up to: small, whatever the log's length.
 ///
@@ -32,6 +32,8 @@ pub struct State {
     queue: VecDeque<QueuedInput>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compaction: Option<Compaction>,
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
+    usage: Usage,
 }
 
 /// The newest summary of a session's past.
@@ -153,6 +155,12 @@ impl State {
         self.compaction
     }
 
+    /// What all turns together have cost.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     /// Folds the next event in. `turn` is the record's turn.
     ///
     /// A `user_message` without a turn waits in the queue; with one it joins the running turn.
@@ -214,8 +222,9 @@ impl State {
                 }
                 self.own_turn(turn, event)?;
             }
-            Event::Usage(_) => {
+            Event::Usage(usage) => {
                 self.own_turn(turn, event)?;
+                self.usage.add(*usage);
             }
             Event::ToolCalled { call, name, .. } => {
                 let open = self.own_turn(turn, event)?;

@@ -89,6 +89,8 @@ export class Client {
   #pulse: ReturnType<typeof setTimeout> | undefined;
   /** How long the server asked to stay away. */
   #away = 0;
+  /** The largest frame that the server takes, in bytes, as its greeting says: beyond it the connection would end. */
+  #largest = Infinity;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -172,7 +174,7 @@ export class Client {
       signal?.addEventListener("abort", abort, { once: true });
       const frame = { ...command, id } as ClientFrame & { id: string };
       this.#pending.set(id, { frame, resolve, reject, settle: () => signal?.removeEventListener("abort", abort) });
-      if (this.#state === "open") this.#write(frame);
+      if (this.#state === "open") this.#ask(frame);
     });
   }
 
@@ -209,6 +211,7 @@ export class Client {
     if (!frame) return;
     switch (frame.type) {
       case "welcome":
+        this.#largest = frame.limits.frame_bytes ?? Infinity;
         return this.#welcomed();
       case "ack":
         return this.#settle(frame.id, (pending) => pending.resolve(frame));
@@ -243,7 +246,14 @@ export class Client {
     for (const room of this.#rooms.values()) room.opened();
     if (this.#watchers.size > 0) this.#write({ type: "watch" });
     // In the order in which they were asked: a Map keeps it.
-    for (const { frame } of this.#pending.values()) this.#write(frame);
+    for (const { frame } of [...this.#pending.values()]) this.#ask(frame);
+  }
+
+  #ask(frame: ClientFrame & { id: string }): void {
+    const size = new TextEncoder().encode(JSON.stringify(frame)).length;
+    if (size <= this.#largest) return this.#write(frame);
+    const reason = `the frame has ${size} bytes, and the server takes ${this.#largest}`;
+    this.#settle(frame.id, (pending) => pending.reject(new RefusedError({ type: "refused", id: frame.id, code: "too_large", reason, retry: false })));
   }
 
   #settle(id: string, how: (pending: Pending) => void): void {

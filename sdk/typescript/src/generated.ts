@@ -272,6 +272,10 @@ queued: number,
  */
 main: boolean, 
 /**
+ * What all its turns have cost.
+ */
+usage?: Usage, 
+/**
  * When it was opened.
  */
 created_at: string, 

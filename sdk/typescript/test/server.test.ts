@@ -137,6 +137,14 @@ describe("a client of a server", () => {
     assert.ok(!(await server.log(session)).some((frame) => frame.event.kind === "user_message"));
     assert.equal(client.waiting, 0);
   });
+
+  it("refuses by itself what the server would end the connection for", async () => {
+    const client = connect();
+    const { session } = await client.createAgent({ name: "ian" });
+    const room = client.attach(session);
+    await assert.rejects(room.send("ä".repeat(700_000)), (error) => error instanceof RefusedError && error.code === "too_large");
+    assert.equal((await room.send("short")).disposition, "started");
+  });
 });
 
 it("survives a killed server: the room goes on at its cursor, and what was said meanwhile is sent once", async () => {

@@ -5,7 +5,7 @@ use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
 use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, Limits, NativeMachine, ServerFrame, encode, normalise, render};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, Cursor, Disposition, Emission, Event, KNOWN_KINDS, Record, Refusal, RefusalCode,
-    Seq, SessionId, SessionListing, Start, Timestamp,
+    Seq, SessionId, SessionListing, Start, Timestamp, Usage,
 };
 
 const VECTORS: &str = include_str!("../../../../vectors/native.jsonl");
@@ -353,6 +353,7 @@ fn what_the_server_says_by_itself() {
         running: false,
         queued: 0,
         main: true,
+        usage: Usage::default(),
         created_at: at,
         updated_at: at,
     };

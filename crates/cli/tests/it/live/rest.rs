@@ -42,6 +42,7 @@ async fn agents_sessions_inputs_and_events() {
     assert_eq!(page["events"][0]["seq"], 2);
     let (_, sessions) = call(&live, "GET", "/v1/sessions", &[], None).await;
     assert_eq!(sessions["sessions"][0]["agent_name"], "ada");
+    assert!(sessions["sessions"][0]["usage"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{sessions}");
     let (status, second) = call(&live, "POST", "/v1/sessions", &[], Some(json!({"agent": "ada", "title": "Tea"}))).await;
     assert_eq!(status, 201);
     let second = second["session"].as_str().unwrap().to_owned();
@@ -138,4 +139,27 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--auth none"));
+}
+
+#[tokio::test]
+async fn the_page_comes_with_its_policy_and_is_kept_by_its_names() {
+    let live = Live::start().await;
+    let page = http().get(&live.url).send().await.unwrap();
+    assert!(page.status() == 200 && page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    let policy = page.headers().get("content-security-policy").map(|policy| policy.to_str().unwrap().to_owned());
+    let text = page.text().await.unwrap();
+    let Some((_, name)) = text.split_once("src=\"/assets/") else {
+        // Built without npm: the server runs, and says how to get the page.
+        assert!(text.contains("make web"), "{text}");
+        return;
+    };
+    let policy = policy.unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let name = name.split('"').next().unwrap();
+    let plain = reqwest::Client::builder().no_gzip().build().unwrap();
+    let script = plain.get(format!("{}/assets/{name}", live.url)).header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(script.headers()["cache-control"], "public, max-age=31536000, immutable");
+    assert_eq!(script.headers()["content-encoding"], "gzip");
+    assert!(script.bytes().await.unwrap().len() < 150_000);
+    assert_eq!(http().get(format!("{}/assets/nothing.js", live.url)).send().await.unwrap().status(), 404);
 }

@@ -1,0 +1,514 @@
+/** The page in a real browser, against the real server. */
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+
+import type { Browser } from "playwright-core";
+
+import { ask, cards, composer, drawn, idle, launch, live, log, Person, say, Server, sessionOf, shown, written } from "./support.js";
+
+let browser: Browser;
+before(async () => void (browser = await launch()));
+after(() => browser.close());
+
+describe("the page", () => {
+  let server: Server;
+  let person: Person;
+  beforeEach(async () => {
+    server = await Server.start();
+    person = await Person.come(browser, server);
+  });
+  afterEach(async () => {
+    await person.leave();
+    await server.stop();
+  });
+
+  it("leads from the first load to the first answer, with thoughts, a tool card and what it cost", async () => {
+    const page = await person.open();
+    await composer(page).waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "composer");
+    await ask(page, "what is 6*7?");
+    await shown(page, "6*7 = 42");
+    assert.equal(await cards(page).count(), 1);
+    const card = cards(page).first();
+    assert.match(await card.innerText(), /calculator\s+done, \d+\.\d s[^]*expression\s+6\*7[^]*Result/);
+    assert.equal(await card.getByText("42", { exact: true }).isVisible(), false, "the result is folded");
+    await card.getByText("Result").click();
+    assert.equal(await card.getByText("42").isVisible(), true);
+    assert.match(await page.locator(".entry.end").innerText(), /tokens read, \d+ written/);
+    assert.match(await page.locator(".spent").innerText(), /\d tokens$/);
+    // One switch folds all thoughts; each can still be unfolded.
+    const thought = page.locator(".entry.thought .said").first();
+    assert.equal(await thought.isVisible(), true);
+    await page.getByLabel("Thoughts").uncheck();
+    assert.equal(await thought.isVisible(), false);
+    await page.locator(".entry.thought summary").first().click();
+    assert.equal(await thought.isVisible(), true);
+    // The agent and its session were made on the way, and are there after a reload.
+    assert.equal(await page.getByRole("navigation").getByRole("button", { name: /^main/ }).count(), 1);
+    await page.reload();
+    await shown(page, "6*7 = 42");
+    assert.equal(await page.getByLabel("Thoughts").isChecked(), false);
+  });
+
+  it("shows text while it comes", async () => {
+    const page = await person.open();
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=60,bytes=20,rate=20,deltas=yes" });
+    await say(page, "go");
+    const message = page.locator(".entry.message .markdown").first();
+    await message.waitFor();
+    const lengths = new Set<number>();
+    while (lengths.size < 4) lengths.add((await message.innerText()).length);
+    assert.equal(await page.getByRole("button", { name: "Cancel" }).count(), 1, "the turn runs still");
+    await idle(page);
+    assert.deepEqual(await drawn(page), written(await server.log(sessionOf(page))));
+  });
+
+  it("asks for leave with a card, and goes by the answer", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main" });
+    await server.rest("PATCH", "/v1/agents/main", { permissions: { calculator: "ask" } });
+    const page = await person.open();
+    await say(page, "what is 6*7?");
+    const group = page.getByRole("group", { name: "May calculator run?" });
+    await group.waitFor();
+    assert.match(await group.innerText(), /\d+:\d\d left/);
+    await group.getByRole("button", { name: "Approve" }).click();
+    await shown(page, "6*7 = 42");
+    await idle(page);
+    await say(page, "what is 5*5?");
+    await group.getByRole("button", { name: "Deny" }).click();
+    await idle(page);
+    assert.match(await cards(page).nth(1).innerText(), /failed[^]*denied/);
+    const decisions = (await server.log(sessionOf(page))).flatMap(({ event }) => (event.kind === "approval_settled" ? [event.decision] : []));
+    assert.deepEqual(decisions, ["approved", "denied"]);
+  });
+
+  it("cancels by Escape and by the button, and offers to queue, steer or interrupt", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=2000,bytes=20,rate=20,deltas=yes" });
+    const page = await person.open();
+    await say(page, "one");
+    await page.locator(".entry.message").waitFor();
+    await composer(page).press("Escape");
+    await shown(page, "cancelled");
+    await idle(page);
+    assert.equal(await page.getByText("cut off here").count(), 1);
+    await say(page, "two");
+    await page.getByRole("button", { name: "Cancel" }).waitFor();
+    const policy = page.getByLabel("While it works");
+    assert.deepEqual(await policy.locator("option").allInnerTexts(), ["Queue", "Steer", "Interrupt"]);
+    await say(page, "three");
+    await page.getByText("waits for its turn").waitFor();
+    await page.getByRole("button", { name: "Take back" }).click();
+    await page.getByText("taken back").waitFor();
+    await policy.selectOption("interrupt");
+    await say(page, "four");
+    await shown(page, "interrupted");
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await idle(page);
+    const ends = (await server.log(sessionOf(page))).flatMap(({ event }) => (event.kind === "turn_ended" ? [event.outcome] : []));
+    assert.deepEqual(ends, ["cancelled", "cancelled", "cancelled"]);
+  });
+
+  it("shows the same in two tabs and to a client beside them", async () => {
+    const one = await person.open();
+    await say(one, "what is 6*7?");
+    await shown(one, "6*7 = 42");
+    const two = await person.open(`#${sessionOf(one)}`);
+    await shown(two, "6*7 = 42");
+    await one.getByText("1 other here").waitFor();
+    const client = person.client("terminal");
+    const room = client.attach(sessionOf(one), { after: 0 });
+    await room.send("remember that I like trains");
+    for (const page of [one, two]) {
+      await shown(page, "I will remember that you like trains.");
+      await idle(page);
+      await page.locator(".change ins").getByText("I like trains").waitFor();
+    }
+    // Drawn to the letter alike; only who looks at what differs.
+    assert.equal(await log(one).innerText(), await log(two).innerText());
+    assert.deepEqual(await drawn(one), written(await server.log(sessionOf(one))));
+  });
+
+  it("goes on by itself when the server is killed in mid-sentence, and shows what the log has", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=300,bytes=30,rate=60,deltas=yes" });
+    const page = await person.open();
+    await say(page, "tell me something long");
+    await page.waitForFunction(() => (document.querySelector(".entry.message")?.textContent?.length ?? 0) > 2500);
+    await server.kill();
+    await page.locator('[data-line="offline"]').waitFor();
+    // Typed meanwhile: kept, and sent once.
+    await say(page, "are you back?");
+    await page.getByText("kept, and sent when the server is there again").waitFor();
+    assert.match(await page.getByRole("status", { name: "Connection" }).innerText(), /offline, 1 to send/);
+    await server.again();
+    await live(page);
+    await page.getByText("cut off here").waitFor();
+    await page.locator(".entry.message").nth(1).waitFor();
+    await idle(page);
+    const events = await server.log(sessionOf(page));
+    assert.deepEqual(await drawn(page), written(events));
+    assert.equal(events.filter(({ event }) => event.kind === "user_message" && event.text === "are you back?").length, 1);
+    assert.equal(await page.locator(".unsent").count(), 0);
+  });
+
+  it("delivers once what was sent offline from a tab that is gone", async () => {
+    const page = await person.open();
+    await ask(page, "hello");
+    const session = sessionOf(page);
+    await server.kill();
+    await page.locator('[data-line="offline"]').waitFor();
+    await say(page, "sent from the train");
+    await page.locator(".unsent").waitFor();
+    await page.close();
+    await server.again();
+    // Two tabs find the same letter, and both bring it.
+    const [one, two] = await Promise.all([person.open(`#${session}`), person.open(`#${session}`)]);
+    for (const tab of [one, two]) await shown(tab, "sent from the train");
+    await one.locator(".unsent").waitFor({ state: "detached" });
+    await two.locator(".unsent").waitFor({ state: "detached" });
+    await idle(one);
+    const said = (await server.log(session)).filter(({ event }) => event.kind === "user_message" && event.text === "sent from the train");
+    assert.equal(said.length, 1);
+  });
+
+  it("keeps drafts over a reload, each in its session, and what was refused", async () => {
+    const page = await person.open();
+    await ask(page, "hello");
+    await composer(page).fill("half a thou");
+    await page.reload();
+    await live(page);
+    await page.waitForFunction(() => (document.getElementById("composer") as HTMLTextAreaElement).value === "half a thou");
+    await composer(page).fill("x".repeat(1_100_000));
+    await composer(page).press("Enter");
+    await page.getByRole("alert").waitFor();
+    assert.equal((await composer(page).inputValue()).length, 1_100_000);
+  });
+
+  it("makes, finds, renames and deletes sessions, and marks those with news", async () => {
+    const page = await person.open();
+    await ask(page, "hello");
+    const first = sessionOf(page);
+    const side = page.getByRole("navigation", { name: "Sessions" });
+    await side.getByRole("button", { name: "New", exact: true }).click();
+    await side.getByLabel("Agent").fill("ada");
+    await side.getByLabel("Agent").press("Enter");
+    await side.getByRole("button", { name: /^ada/ }).waitFor();
+    await side.getByRole("button", { name: "New", exact: true }).click();
+    await side.getByLabel("Agent").fill("ada");
+    await side.getByLabel("Title").fill("Trains");
+    await side.getByLabel("Title").press("Enter");
+    await side.getByRole("button", { name: /^Trains/ }).waitFor();
+    await side.getByRole("button", { name: "Rename Trains" }).click();
+    await side.getByLabel("New title").fill("Night trains");
+    await side.getByLabel("New title").press("Enter");
+    await side.getByRole("button", { name: /^Night trains/ }).waitFor();
+    await page.getByRole("heading", { name: "Night trains" }).waitFor();
+    // Somebody speaks where nobody looks.
+    await server.rest("POST", `/v1/sessions/${first}/inputs?wait=10`, { text: "anybody?" });
+    await side.getByRole("button", { name: /^main\s+new/ }).waitFor();
+    await side.getByLabel("Search sessions").fill("night");
+    assert.deepEqual(await side.locator(".name").allInnerTexts(), ["Night trains"]);
+    page.once("dialog", (dialog) => void dialog.accept());
+    await side.getByRole("button", { name: "Delete Night trains" }).click();
+    await side.getByText("Nothing has this in its name.").waitFor();
+    await page.getByText("Say something").waitFor();
+    await side.getByLabel("Search sessions").fill("");
+    await side.getByRole("button", { name: /^main/ }).click();
+    await shown(page, "anybody?");
+    await side.getByRole("button", { name: /^main\s+new/ }).waitFor({ state: "detached" });
+  });
+
+  it("shows an agent's memory, tools and model, and changes them", async () => {
+    const page = await person.open();
+    await say(page, "remember that I like trains");
+    await shown(page, "I will remember that you like trains.");
+    await page.getByRole("button", { name: "Agent", exact: true }).click();
+    const panel = page.getByRole("complementary", { name: "Agent" });
+    const human = panel.getByLabel(/^human/);
+    assert.equal(await human.inputValue(), "I like trains");
+    const persona = panel.getByLabel(/^persona/);
+    await persona.fill("Answers in rhymes.");
+    await panel.getByRole("button", { name: "Save" }).nth(1).click();
+    await page.getByText("Memory, persona (by the owner)").waitFor();
+    // What the agent writes meanwhile comes in by itself.
+    await say(page, "remember that I live in Bern");
+    await page.waitForFunction(() => /Bern/.test((document.getElementById("block-human") as HTMLTextAreaElement).value));
+    assert.equal(await persona.inputValue(), "Answers in rhymes.");
+    await panel.getByLabel("May calculator run?").selectOption("deny");
+    await ask(page, "what is 6*7?");
+    assert.match(await cards(page).last().innerText(), /failed/);
+    await panel.getByLabel("Model").fill("load:items=1,bytes=9,rate=0");
+    await panel.getByRole("button", { name: "Save" }).first().click();
+    await panel.getByRole("searchbox", { name: "Search archival memory" }).fill("trains");
+    await panel.getByRole("button", { name: "Search" }).click();
+    await panel.getByText("Nothing was found.").waitFor();
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { model: string } };
+    assert.equal(agent.model, "load:items=1,bytes=9,rate=0");
+  });
+
+  it("stays light with ten thousand events, and leads to any of them", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=10000,bytes=40,rate=0" });
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { main_session: string } };
+    await server.rest("POST", `/v1/sessions/${agent.main_session}/inputs?wait=100`, { text: "go" });
+    const page = await person.open(`#${agent.main_session}`);
+    await page.locator('[data-seq="10004"]').waitFor();
+    const articles = page.locator("article");
+    assert.ok((await articles.count()) <= 120);
+    // Up by the wheel, page by page: nothing is left out, and what is read stays in its place.
+    await log(page).hover();
+    const seen = new Set<number>();
+    while (seen.size < 900) {
+      for (const seq of await articles.evaluateAll((all) => all.map((one) => Number((one as HTMLElement).dataset["seq"])))) seen.add(seq);
+      assert.ok((await articles.count()) <= 360);
+      await page.mouse.wheel(0, -2000);
+      await page.waitForTimeout(20);
+    }
+    // The last two are what the turn cost and its end, drawn as one.
+    const sorted = [...seen].filter((seq) => seq < 10_003).sort((one, other) => one - other);
+    assert.equal(sorted.at(-1)! - sorted[0]! + 1, sorted.length, "without a gap");
+    await page.getByRole("button", { name: "Newest" }).click();
+    await page.locator('[data-seq="10004"]').waitFor();
+    // A link to a position that was never read.
+    await page.evaluate(() => (location.hash += ":77"));
+    await page.waitForFunction(() => (document.activeElement as HTMLElement).dataset["seq"] === "77");
+    assert.ok(await page.locator('[data-seq="77"]').isVisible());
+    assert.ok((await articles.count()) <= 360);
+    await person.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.locator('[data-seq="77"]').hover();
+    await page.getByRole("button", { name: "Copy a link to event 77" }).click();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}/#${agent.main_session}:77`);
+  });
+
+  it("works by the keyboard alone", async () => {
+    const page = await person.open();
+    await composer(page).waitFor();
+    const focus = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent ?? "");
+    const tabTo = async (name: RegExp, key = "Tab") => {
+      for (let n = 0; n < 60; n += 1) {
+        if (name.test(await focus())) return;
+        await page.keyboard.press(key);
+      }
+      assert.fail(`${name} is not reached by ${key}`);
+    };
+    await page.keyboard.type("first line");
+    await page.keyboard.press("Shift+Enter");
+    await page.keyboard.type("second line");
+    await page.keyboard.press("Enter");
+    await page.locator(".entry.input").getByText("first line\nsecond line").waitFor();
+    await idle(page);
+    await page.keyboard.type("what is 6*7?");
+    await page.keyboard.press("Enter");
+    await shown(page, "6*7 = 42");
+    await tabTo(/^Result$/, "Shift+Tab");
+    await page.keyboard.press("Enter");
+    await cards(page).getByText("42", { exact: true }).waitFor();
+    await tabTo(/^Agent$/, "Shift+Tab");
+    await page.keyboard.press("Enter");
+    await page.getByRole("complementary", { name: "Agent" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("complementary", { name: "Agent" }).waitFor({ state: "detached" });
+    await tabTo(/^New$/, "Shift+Tab");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => (document.activeElement as HTMLInputElement).name === "agent");
+    await page.keyboard.type("ada");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "ada" }).waitFor();
+    await page.waitForFunction(() => document.activeElement?.id === "composer");
+    await tabTo(/Skip to the message field/, "Shift+Tab");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "composer");
+  });
+
+  it("tells a screen reader each message once, and not its pieces", async () => {
+    const page = await person.open();
+    await ask(page, "hello");
+    await page.evaluate(() => {
+      const told: string[] = [];
+      (window as unknown as { told: string[] }).told = told;
+      new MutationObserver(() => told.push(document.querySelector(".unseen")?.textContent ?? "")).observe(document.querySelector(".unseen")!, { characterData: true, childList: true, subtree: true });
+    });
+    await ask(page, "count to 20");
+    await shown(page, "19 20");
+    const told = await page.evaluate(() => (window as unknown as { told: string[] }).told);
+    assert.deepEqual(told, [written(await server.log(sessionOf(page))).at(-1)]);
+  });
+
+  it("passes over what a newer server says", async () => {
+    const page = await person.context.newPage();
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
+      const upstream = socket.connectToServer();
+      upstream.onMessage((message) => {
+        const frame = JSON.parse(String(message)) as { type: string; session?: string; seq?: number; event?: { kind: string } };
+        socket.send(JSON.stringify({ type: "weather", session: frame.session, sky: "blue" }));
+        socket.send("this is no frame");
+        // What we know under a kind that we do not.
+        if (frame.event?.kind === "thought") frame.event.kind = "dream";
+        socket.send(JSON.stringify({ ...frame, colour: "green" }));
+      });
+    });
+    await page.goto(server.url);
+    await ask(page, "what is 6*7?");
+    await shown(page, "6*7 = 42");
+    assert.equal(await page.locator(".entry.thought").count(), 0);
+    assert.deepEqual(errors, []);
+  });
+
+  it("survives a line that is cut again and again", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=200,bytes=30,rate=60,deltas=yes" });
+    const page = await person.context.newPage();
+    let cuts = 0;
+    await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
+      socket.connectToServer();
+      cuts += 1;
+      // A proxy that lets nothing live long: closed without a word that would mean "for good".
+      setTimeout(() => void socket.close({ code: 1001 }).catch(() => {}), 700);
+    });
+    await page.goto(server.url);
+    await say(page, "tell me something long");
+    await page.locator(".entry.end").waitFor({ timeout: 60_000 });
+    assert.ok(cuts > 2, `${cuts}`);
+    assert.deepEqual(await drawn(page), written(await server.log(sessionOf(page))));
+  });
+});
+
+describe("what stands in texts", () => {
+  const ATTACKS = [
+    '<img src=x onerror="alert(1)">',
+    "<script>alert(2)</script>",
+    "[click](javascript:alert(3))",
+    "[click](JaVaScRiPt&#58;alert(3))",
+    "[click](data:text/html;base64,PHNjcmlwdD5hbGVydCg0KTwvc2NyaXB0Pg==)",
+    "![picture](https://example.org/spy.png)",
+    '<a href="vbscript:alert(5)">x</a><svg/onload=alert(6)>',
+    '<iframe srcdoc="<script>alert(7)</script>"></iframe>',
+    "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(8)&gt;\">",
+    '<form action="https://example.org"><input type="password" name="p"><button>Log in</button></form>',
+    '<p class="card" style="position:fixed;inset:0" id="composer">over all</p>',
+    "```html\n<img src=x onerror=alert(9)>\n```",
+    "<a href='/v1/agents' onclick='alert(10)'>here</a>",
+  ].join("\n\n");
+
+  it("does nothing: in messages, tool results, names and titles", async () => {
+    const server = await Server.start();
+    const person = await Person.come(browser, server);
+    try {
+      const client = person.client("<img src=x onerror=alert(11)>");
+      await client.createAgent({ name: "main" });
+      const session = await client.createSession({ agent: "main", title: "<img src=x onerror=alert(12)><b>bold</b>", history: [{ role: "assistant", text: ATTACKS }] });
+      const page = await person.open(`#${session}`);
+      const foreign: string[] = [];
+      page.on("request", (request) => {
+        if (!request.url().startsWith(server.url) && !request.url().startsWith("ws")) foreign.push(request.url());
+      });
+      const room = client.attach(session, {
+        after: 0,
+        tools: { evil: { description: "<img src=x onerror=alert(13)>", parameters: { type: "object" }, run: () => ATTACKS } },
+      });
+      await live(page);
+      // The offline model says again what the tool gave.
+      await room.send('use evil {"<img src=x onerror=alert(14)>": "<img src=x onerror=alert(15)>"}');
+      await cards(page).first().waitFor();
+      await idle(page);
+      await ask(page, ATTACKS);
+      for (const summary of await cards(page).getByText("Result").all()) await summary.click();
+      await page.getByRole("button", { name: "Agent", exact: true }).click();
+      await page.getByRole("complementary", { name: "Agent" }).getByRole("heading", { name: "main" }).waitFor();
+      assert.ok((await drawn(page)).some((text) => text.includes("over all")), "the attacks stand in a message");
+      const inside = page.locator(".markdown");
+      for (const forbidden of ["script", "img", "iframe", "svg", "form", "style", "button:not(.copy)", "input:not([type=checkbox])", "[style]", "[id]", "[onclick]", "[onerror]", ".card"]) {
+        assert.equal(await inside.locator(forbidden).count(), 0, forbidden);
+      }
+      const links = await inside.locator("a[href]").evaluateAll((all) => all.map((one) => one.getAttribute("href") ?? ""));
+      assert.deepEqual(links.filter((href) => !/^(https?:|mailto:)/.test(href)), []);
+      assert.equal(await page.locator("#composer").count(), 1);
+      assert.match(await page.getByRole("heading", { level: 1 }).innerText(), /^<img src=x/);
+      assert.deepEqual(foreign, []);
+      } finally {
+      await person.leave();
+      await server.stop();
+    }
+  });
+
+  it("is drawn as Markdown: code with colours and a copy button, tables, safe links", async () => {
+    const server = await Server.start();
+    const person = await Person.come(browser, server);
+    try {
+      const client = person.client();
+      await client.createAgent({ name: "main" });
+      const text = "# Title\n\n```rust\nfn main() { let n = 42; }\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n- [ ] open\n\n3. three\n\n<https://example.org> and [mail](mailto:a@example.org)";
+      const session = await client.createSession({ agent: "main" });
+      const room = client.attach(session, { tools: { quote: { description: "", parameters: { type: "object" }, run: () => text } } });
+      await room.send("use quote {}");
+      const page = await person.open(`#${session}`);
+      const markdown = page.locator(".entry.message .markdown").last();
+      await markdown.locator("pre .hljs-keyword").first().waitFor();
+      assert.equal(await markdown.locator("td").count(), 2);
+      assert.deepEqual(await markdown.locator("input").evaluateAll((all) => all.map((one) => (one as HTMLInputElement).checked)), [true, false]);
+      assert.equal(await markdown.locator("ol").getAttribute("start"), "3");
+      const link = markdown.getByRole("link", { name: "https://example.org" });
+      assert.deepEqual([await link.getAttribute("target"), await link.getAttribute("rel")], ["_blank", "noopener noreferrer"]);
+      await person.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+      await markdown.getByRole("button", { name: "Copy" }).click();
+      assert.equal((await page.evaluate(() => navigator.clipboard.readText())).trim(), "fn main() { let n = 42; }");
+      } finally {
+      await person.leave();
+      await server.stop();
+    }
+  });
+});
+
+describe("looks", () => {
+  const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+  for (const [name, options] of Object.entries({
+    light: { colorScheme: "light" },
+    dark: { colorScheme: "dark" },
+    phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
+  } as const)) {
+    it(`${name}: everything is in view, and accessible`, async () => {
+      const server = await Server.start();
+      // axe is put in from outside, which the page's own policy forbids.
+      const person = await Person.come(browser, server, { ...options, bypassCSP: true });
+      try {
+        await server.rest("POST", "/v1/agents", { name: "ada" });
+        const page = await person.open();
+        await ask(page, "what is 6*7?");
+        await shown(page, "6*7 = 42");
+        await ask(page, "remember that I like night trains");
+        await shown(page, "I will remember that you like night trains.");
+        await server.rest("PATCH", "/v1/agents/main", { permissions: { calculator: "ask" } });
+        await say(page, "what is 12*12?");
+        await page.getByRole("group", { name: "May calculator run?" }).waitFor();
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, "nothing hangs out to the right");
+        for (const button of ["Approve", "Deny", "Send", "Cancel"]) {
+          const box = await page.getByRole("button", { name: button }).boundingBox();
+          const { width, height } = page.viewportSize()!;
+          assert.ok(box && box.x >= 0 && box.y >= 0 && box.x + box.width <= width && box.y + box.height <= height, `${button} is in view`);
+        }
+        const picture = process.env["UPDATE_PICTURES"] ? { path: new URL(`../../docs/page-${name}.png`, import.meta.url).pathname } : {};
+        assert.ok((await page.screenshot(picture)).length > 10_000);
+        const look = async (where: string) => {
+          await page.addScriptTag({ path: AXE });
+          const found = await page.evaluate(async () => {
+            const { axe } = window as unknown as { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
+            return (await axe.run()).violations.map(({ id, impact, nodes }) => `${impact}: ${id}: ${nodes.map((node) => node.html).join(" ")}`);
+          });
+          assert.deepEqual(found.filter((line) => /^(serious|critical)/.test(line)), [], where);
+        };
+        await look("the conversation");
+        await page.getByRole("button", { name: "Agent", exact: true }).click();
+        await page.getByRole("complementary", { name: "Agent" }).getByLabel("Model").waitFor();
+        await look("the agent panel");
+        await page.getByRole("complementary", { name: "Agent" }).getByRole("button", { name: "Close" }).click();
+        if (name === "phone") await page.getByRole("button", { name: "Sessions" }).click();
+        await page.getByRole("navigation").getByRole("button", { name: "New", exact: true }).click();
+        await page.getByRole("navigation").getByLabel("Agent").waitFor();
+        await look("a new session");
+      } finally {
+        await person.leave();
+        await server.stop();
+      }
+    });
+  }
+});
