@@ -1,17 +1,23 @@
 import { signal } from "@preact/signals";
+import { render } from "preact";
 import { useEffect } from "preact/hooks";
 
 import { AgentPanel } from "./agent-panel";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { SideBar } from "./side-bar";
-import { outbox } from "./outbox";
+import { deliverLeft, outbox } from "./outbox";
 import { current, line, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
 
 /** Which of the two drawers is out, where they do not stand beside the conversation. */
 export const drawer = signal<"none" | "sessions" | "agent">("none");
 
-export function App() {
+export function start(root: HTMLElement): void {
+  deliverLeft();
+  render(<App />, root);
+}
+
+function App() {
   useEffect(() => {
     const escape = (event: KeyboardEvent) => {
       if (event.key === "Escape" && drawer.value !== "none") drawer.value = "none";

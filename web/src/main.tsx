@@ -1,7 +1,13 @@
 import { render } from "preact";
 
-import { App } from "./app";
-import { deliverLeft } from "./outbox";
+import { Login } from "./login";
+import { rest } from "./rest";
 
-deliverLeft();
-render(<App />, document.getElementById("app")!);
+const root = document.getElementById("app")!;
+if (await rest.isKnown()) {
+  // Only now, since it connects as soon as it is there.
+  const { start } = await import("./app");
+  start(root);
+} else {
+  render(<Login />, root);
+}

@@ -31,7 +31,14 @@ export interface Note {
 }
 
 /** A no from the server, in its own words. */
-export class Refusal extends Error {}
+export class Refusal extends Error {
+  readonly status: number;
+
+  constructor(status: number, reason: string) {
+    super(reason);
+    this.status = status;
+  }
+}
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const response = await fetch(path, {
@@ -41,13 +48,23 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   if (response.status === 204) return undefined as T;
   const text = await response.text();
   const answer = JSON.parse(text || "null") as T & { error?: { reason: string } };
-  if (!response.ok) throw new Refusal(answer?.error?.reason ?? `the server answered ${response.status}`);
+  if (!response.ok) throw new Refusal(response.status, answer?.error?.reason ?? `the server answered ${response.status}`);
   return answer;
 }
 
 const of = (...parts: string[]) => "/v1/" + parts.map(encodeURIComponent).join("/");
 
 export const rest = {
+  /** Who the server takes us for; nobody without a login where keys are needed. */
+  whoami: () => call<{ user: string; auth: "none" | "keys" }>("GET", of("whoami")),
+  /** Whether we are somebody. A server that cannot be reached is asked again later, by whoever connects to it. */
+  isKnown: (): Promise<boolean> =>
+    rest.whoami().then(
+      () => true,
+      (error: unknown) => !(error instanceof Refusal && error.status === 401),
+    ),
+  login: (key: string) => call("POST", of("login"), { key }),
+  logout: () => call("POST", of("logout")),
   agents: () => call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then((page) => page.agents),
   agent: (agent: string) => call<AgentPage>("GET", of("agents", agent)),
   editAgent: (agent: string, changes: Record<string, unknown>) => call("PATCH", of("agents", agent), changes),

@@ -4,7 +4,7 @@ import type { SessionListing } from "thoughtwire";
 
 import { drawer } from "./app";
 import { rest } from "./rest";
-import { attempt, client, current, open, ordered, seen } from "./store";
+import { attempt, client, current, loggedIn, open, ordered, seen } from "./store";
 
 const query = signal("");
 const agents = signal<{ name: string }[] | undefined>(undefined);
@@ -33,6 +33,11 @@ export function SideBar() {
           <Row key={entry.id} entry={entry} />
         ))}
       </ul>
+      {loggedIn.value && (
+        <button type="button" class="plain" onClick={async () => { if (await attempt(rest.logout)) location.reload(); }}>
+          Log out
+        </button>
+      )}
       {shown.length === 0 && <p class="quiet">{words ? "Nothing has this in its name." : "No sessions yet: say something below."}</p>}
     </nav>
   );

@@ -20,6 +20,8 @@ export const trouble = signal("");
 export const showThoughts = signal(localStorage.getItem("thoughts") !== "no");
 /** What a screen reader is told. */
 export const spoken = signal("");
+/** Whether one can log out. */
+export const loggedIn = signal(false);
 export const seen = signal<Record<string, number>>(JSON.parse(localStorage.getItem("seen") ?? "{}"));
 
 /** The sessions as the side bar has them. */
@@ -153,7 +155,8 @@ export async function place(): Promise<Place> {
   try {
     session = (await client.createAgent({ name: "main" })).session;
   } catch (error) {
-    if (!(error instanceof RefusedError && error.code === "name_taken")) throw error;
+    // It is there already, or this key may not make one.
+    if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
     session = (await rest.agent("main")).agent.main_session;
   }
   open(session);
@@ -179,6 +182,12 @@ export async function attempt(what: () => Promise<unknown>): Promise<boolean> {
 }
 
 client.onState((state, reason) => {
+  // A browser does not say why it could not connect: perhaps the login has ended.
+  if (state === "waiting" || state === "closed") {
+    void rest.isKnown().then((known) => {
+      if (!known) location.reload();
+    });
+  }
   if (state === "open") line.value = current.value ? "catching up" : "live";
   else line.value = state === "connecting" && line.value === "connecting" ? "connecting" : "offline";
   if (state === "closed" && reason) trouble.value = reason;
@@ -212,5 +221,9 @@ export function goTo(): void {
   wanted.value = seq === undefined ? undefined : Number(seq);
 }
 
+rest.whoami().then(
+  ({ auth }) => (loggedIn.value = auth === "keys"),
+  () => {},
+);
 window.addEventListener("hashchange", goTo);
 void follow();

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod frame;
+mod keys;
 mod memory;
 mod out;
 mod place;
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Memory { reach, command } => block_on(memory::run(reach.or(url), command)),
         Command::Archival { reach, command } => block_on(archival::run(reach.or(url), command)),
         Command::Sessions { reach, command } => block_on(sessions::run(reach.or(url), command)),
+        Command::Keys { reach, command } => block_on(keys::run(reach.or(url), command)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
     }

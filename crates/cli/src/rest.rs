@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thoughtwire_proto::{AgentProfile, AgentSpec, Epoch, Permission, Record, Seq, SessionId, SessionListing, Timestamp};
 use thoughtwire_server::AtRest;
+use thoughtwire_store::Key;
 
 use crate::Usage;
 
@@ -128,6 +129,18 @@ pub(crate) struct RecallPage {
 pub(crate) struct AddedPage {
     pub(crate) added: u64,
     pub(crate) duplicates: u64,
+}
+
+#[derive(Deserialize)]
+struct KeysBody {
+    keys: Vec<Key>,
+}
+
+/// A key that was just made, with what opens.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MadeKey {
+    pub(crate) key: Key,
+    pub(crate) secret: String,
 }
 
 #[derive(Deserialize)]
@@ -344,6 +357,19 @@ impl Rest {
     pub(crate) async fn delete_session(&self, session: &SessionId) -> anyhow::Result<()> {
         let request = self.request(Method::DELETE, &["v1", "sessions", session.as_str()])?;
         self.send(request).await.map(drop)
+    }
+
+    pub(crate) async fn keys(&self) -> anyhow::Result<Vec<Key>> {
+        let body: KeysBody = self.read(self.request(Method::GET, &["v1", "keys"])?).await?;
+        Ok(body.keys)
+    }
+
+    pub(crate) async fn add_key(&self, key: &Value) -> anyhow::Result<MadeKey> {
+        self.read(self.request(Method::POST, &["v1", "keys"])?.json(key)).await
+    }
+
+    pub(crate) async fn revoke_key(&self, key: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, &["v1", "keys", key])?).await.map(drop)
     }
 
     fn request(&self, method: Method, path: &[&str]) -> anyhow::Result<RequestBuilder> {

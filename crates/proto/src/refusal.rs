@@ -39,6 +39,8 @@ pub enum RefusalCode {
     UnknownInput,
     /// The call is not open, or waits for nobody.
     UnknownCall,
+    /// There is no such key.
+    UnknownKey,
     /// An agent with this name is there already.
     NameTaken,
     /// The connection is not attached to this session.
@@ -69,7 +71,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the table's order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::BadRequest,
@@ -81,6 +83,7 @@ impl RefusalCode {
         Self::UnknownSession,
         Self::UnknownInput,
         Self::UnknownCall,
+        Self::UnknownKey,
         Self::NameTaken,
         Self::NotAttached,
         Self::TooManySessions,
@@ -111,6 +114,7 @@ impl RefusalCode {
             Self::UnknownSession => "unknown_session",
             Self::UnknownInput => "unknown_input",
             Self::UnknownCall => "unknown_call",
+            Self::UnknownKey => "unknown_key",
             Self::NameTaken => "name_taken",
             Self::NotAttached => "not_attached",
             Self::TooManySessions => "too_many_sessions",
@@ -143,6 +147,7 @@ impl RefusalCode {
             | Self::UnknownSession
             | Self::UnknownInput
             | Self::UnknownCall
+            | Self::UnknownKey
             | Self::NameTaken
             | Self::NotAttached
             | Self::TooManySessions

@@ -42,8 +42,8 @@ impl AtRest {
         let hub = Hub::new(Arc::clone(&store), Arc::new(agent), HubOptions { resting: true, ..HubOptions::default() })?;
         let guard = Guard { auth: Auth::None, listen: Vec::new(), allow_origin: Vec::new(), allow_host: Vec::new(), token: String::new() };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
-        let access = Access { guard: Arc::new(guard), local };
-        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none() });
+        let access = Access::open(guard, local, None, &store).await?;
+        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none(), secure: false });
         Ok(Self { store, hub, router })
     }
 

@@ -1,4 +1,4 @@
-//! Who may come in: the rules for a server without keys, and the check of a bearer token.
+//! What a request must be like to be looked at: the rules for a server without keys, and for requests that a browser makes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -59,13 +59,27 @@ impl Guard {
         }
     }
 
-    /// Whether a request or connection bears the owner's token, where one is needed.
-    pub(crate) fn authenticate(&self, token: Option<&str>) -> Result<(), Refusal> {
-        if self.auth == Auth::None {
+    /// Whether a token is the owner's.
+    pub(crate) fn is_owner(&self, token: &str) -> bool {
+        token.as_bytes().ct_eq(self.token.as_bytes()).into()
+    }
+
+    /// Refuses what a page of another origin asks in its reader's name.
+    pub(crate) fn same_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or("null");
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        if same || self.allows(origin) {
             return Ok(());
         }
-        let known = token.is_some_and(|token| token.as_bytes().ct_eq(self.token.as_bytes()).into());
-        if known { Ok(()) } else { Err(Refusal::new(RefusalCode::Unauthorized, "a key is needed: send it as `Authorization: Bearer …`")) }
+        Err(forbidden(format!(
+            "pages of origin {origin} may not use this login; start the server with --allow-origin {origin} if they may"
+        )))
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        self.allow_origin.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -81,7 +95,7 @@ impl Guard {
     }
 
     fn knows_origin(&self, origin: &str, host: &str) -> bool {
-        if self.allow_origin.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+        if self.allows(origin) {
             return true;
         }
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
@@ -166,10 +180,23 @@ mod tests {
     }
 
     #[test]
-    fn with_keys_only_the_token_opens() {
+    fn a_login_is_used_by_pages_of_its_own_origin() {
         let guard = Guard { auth: Auth::Keys, ..guard() };
-        assert!(guard.authenticate(Some("secret")).is_ok());
-        assert!(guard.authenticate(Some("secret ")).is_err());
-        assert!(guard.authenticate(None).is_err());
+        assert!(guard.is_owner("secret") && !guard.is_owner("secret "));
+        for (origin, passes) in [
+            (None, true),
+            (Some("https://box.lan:8282"), true),
+            (Some("https://app.example"), true),
+            (Some("http://localhost:5173"), false),
+            (Some("https://box.lan"), false),
+            (Some("null"), false),
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert(HOST, "box.lan:8282".parse().unwrap());
+            if let Some(origin) = origin {
+                map.insert(ORIGIN, origin.parse().unwrap());
+            }
+            assert_eq!(guard.same_origin(&map).is_ok(), passes, "{origin:?}");
+        }
     }
 }

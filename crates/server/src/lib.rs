@@ -28,6 +28,7 @@ mod socket;
 mod upgrade;
 
 pub use at_rest::AtRest;
-pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, Limits, Setting};
+pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting};
+pub use rest::{Need, ROUTES};
 pub use server::{ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

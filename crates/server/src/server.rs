@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
-use crate::config::Config;
+use crate::access::{Access, Jwt};
+use crate::config::{Auth, Config};
 use crate::guard::Guard;
 use crate::owner_file::OwnerFile;
 use crate::page;
@@ -59,6 +59,21 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Tokens of somebody else's login cannot be checked.
+    #[error("the configuration's [jwt] cannot be used: {0}")]
+    Jwt(String),
+    /// Reachable from elsewhere, and nobody could come in.
+    #[error(
+        "{address} can be reached from other machines, so everybody needs a key, and there is none yet: make one with \
+         `thoughtwire keys add --data-dir {dir}`, or listen on 127.0.0.1, or say `--auth none` if everybody who reaches it shall be the owner",
+        dir = .dir.display()
+    )]
+    NoKeys {
+        /// The address.
+        address: SocketAddr,
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// A task of the server broke off.
     #[error("the server broke off: {0}")]
     Broken(String),
@@ -73,7 +88,7 @@ pub struct Server {
     hub: Hub,
     mcp: McpServers,
     archive: Archive,
-    token: String,
+    access: Access,
     owner_file: OwnerFile,
 }
 
@@ -106,9 +121,23 @@ impl Server {
         let hub_options = HubOptions { queued_inputs: config.limits.queued_inputs, ..HubOptions::default() };
         let hub = Hub::new(Arc::clone(&store), agent, hub_options)?;
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
+        let guard = Guard {
+            auth: config.auth,
+            listen: addresses.clone(),
+            allow_origin: config.allow_origin.clone(),
+            allow_host: config.allow_host.clone(),
+            token: token.clone(),
+        };
+        let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
+        let jwt = config.jwt.as_ref().map(Jwt::open).transpose().map_err(ServeError::Jwt)?;
+        let access = Access::open(guard, local, jwt, &store).await?;
+        let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
+        if let (Auth::Keys, Some(&address), false) = (config.auth, exposed, access.has_credentials()) {
+            return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
+        }
         let url = addresses.first().map(url_of).unwrap_or_default();
         let owner_file = OwnerFile::write(&config.data_dir, &url, &token)?;
-        Ok(Self { config, listeners, addresses, store, hub, mcp, archive, token, owner_file })
+        Ok(Self { config, listeners, addresses, store, hub, mcp, archive, access, owner_file })
     }
 
     /// The URL of the first address.
@@ -124,18 +153,10 @@ impl Server {
     /// When a part of the server breaks off.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
-        let guard = Guard {
-            auth: self.config.auth,
-            listen: self.addresses.clone(),
-            allow_origin: self.config.allow_origin.clone(),
-            allow_host: self.config.allow_host.clone(),
-            token: self.token.clone(),
-        };
-        let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let shared = Shared {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
-            access: Access { guard: Arc::new(guard), local },
+            access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
             open: Arc::new(AtomicUsize::new(0)),
@@ -174,7 +195,7 @@ impl Server {
 
 fn routes(shared: Shared, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
-    let rest = router(Rest { hub: shared.hub.clone(), access: shared.access.clone(), archive, mcp: shared.mcp.clone() });
+    let rest = router(Rest { hub: shared.hub.clone(), access: shared.access.clone(), archive, mcp: shared.mcp.clone(), secure: false });
     Router::new()
         .route("/", any(root))
         .route("/memgpt", any(memgpt))

@@ -32,6 +32,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// Answers under way per connection; while there are so many, its socket is not read.
 const ANSWERS: usize = 64;
+const STOPPING: &str = "the server is stopping; come again";
 /// How long a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -70,6 +71,8 @@ struct Connection<S> {
     watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
     joined: Option<broadcast::Receiver<(UserId, Joined)>>,
     proof: Proof,
+    /// Resolves when whoever is here may not be any more.
+    ended: BoxFuture<'static, &'static str>,
     /// Something was written since the last flush.
     unflushed: bool,
     last_heard: Instant,
@@ -91,8 +94,8 @@ enum End {
     Gone,
     /// The peer closes, or broke the protocol: the library has its answer ready.
     Answered,
-    /// We close it.
-    Close(Close),
+    /// We close it, and say why.
+    Close(Close, &'static str),
 }
 
 /// Drives one connection to its end.
@@ -100,6 +103,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
     let now = Instant::now();
     // Followed from before the peer is known, so that no chat is opened unseen in between.
     let joined = machine.has_chats().then(|| context.hub.joined());
+    let ended = context.entrant.identity.ended();
     let mut connection = Connection {
         socket,
         machine,
@@ -110,6 +114,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
         answers: FuturesUnordered::new(),
         watching: None,
         proof: Proof::default(),
+        ended,
         unflushed: false,
         last_heard: now,
         ping_due: now + PING_EVERY,
@@ -121,7 +126,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
     match end {
         End::Gone => {}
         End::Answered => connection.last_words().await,
-        End::Close(close) => connection.close(close).await,
+        End::Close(close, reason) => connection.close(close, reason).await,
     }
 }
 
@@ -150,15 +155,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 Phase::Leaving => {}
-                Phase::Stopped => return End::Close(Close::Restart),
+                Phase::Stopped => return End::Close(Close::Restart, STOPPING),
             }
             let greeted = self.machine.is_greeted();
             let wake_at = self.wake_at(greet_by, greeted);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let wake = Arc::clone(&self.wake);
-            let Self { socket, answers, watching, joined, context, .. } = self;
+            let Self { socket, answers, watching, joined, context, ended, .. } = self;
             tokio::select! {
                 biased;
+                reason = ended => return End::Close(Close::Policy, reason),
                 Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
                 () = wake.notified() => {}
                 message = socket.next(), if readable => {
@@ -168,20 +174,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 changed = follow(watching) => self.list(changed).await,
                 opened = follow(joined) => match opened {
-                    Ok((user, joined)) if user == self.context.entrant.user => self.machine.joined(&joined),
+                    Ok((user, joined)) if user == self.context.entrant.identity.user => self.machine.joined(&joined),
                     Ok(_) => {}
                     // What was missed is found again by connecting again.
-                    Err(_) => return End::Close(Close::Restart),
+                    Err(_) => return End::Close(Close::Restart, "too much happened at once; come again"),
                 },
                 // The server's end of the watch lives as long as the server: its loss is its stop.
                 changed = context.phase.changed() => {
                     if changed.is_err() {
-                        return End::Close(Close::Restart);
+                        return End::Close(Close::Restart, STOPPING);
                     }
                 }
                 () = tokio::time::sleep_until(wake_at) => {
                     if !greeted && Instant::now() >= greet_by {
-                        return End::Close(Close::Policy);
+                        return End::Close(Close::Policy, "the client did not say who it is in time");
                     }
                     if let Err(end) = self.tick().await {
                         return end;
@@ -235,8 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Output::Authenticate { token, client, space } => {
                     let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
                     match outcome {
-                        Ok(user) => {
-                            self.context.entrant = Entrant { user, trusted: true };
+                        Ok(identity) => {
+                            self.ended = identity.ended();
+                            self.context.entrant = Entrant { identity, trusted: true };
                             if let Some(client) = client {
                                 self.context.from = client;
                             }
@@ -253,7 +260,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn request(&mut self, tag: Tag, request: Request) {
         let from = Some(self.context.from.clone());
-        let (hub, user) = (self.context.hub.clone(), self.context.entrant.user.clone());
+        let identity = &self.context.entrant.identity;
+        if let Err(refusal) = identity.demand_for(&request.command) {
+            self.machine.answer(tag, Err(refusal));
+            return;
+        }
+        let (hub, user) = (self.context.hub.clone(), identity.user.clone());
         let answering: Answering = match request.command {
             Command::Attach { session, start, tools } => {
                 let outcome = self.attach(session, start, tools).await;
@@ -307,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);
         let (attached, subscription) =
-            self.context.hub.attach(&self.context.entrant.user, &session, start, wake, Presence::Client { tools }).await?;
+            self.context.hub.attach(&self.context.entrant.identity.user, &session, start, wake, Presence::Client { tools }).await?;
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
@@ -440,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn proof_rows(&self) -> Vec<Proven> {
         let row = |(session, attachment): (&SessionId, &Attachment)| {
             attachment.peer.as_ref().map(|peer| Proven {
-                user: self.context.entrant.user.clone(),
+                user: self.context.entrant.identity.user.clone(),
                 peer: peer.clone(),
                 connection: self.name.clone(),
                 session: session.clone(),
@@ -460,7 +472,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     // --- the list of sessions
 
     async fn list(&mut self, changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>) {
-        let (hub, user) = (self.context.hub.clone(), self.context.entrant.user.clone());
+        let (hub, user) = (self.context.hub.clone(), self.context.entrant.identity.user.clone());
         match changed {
             Ok(changed) if changed.user != user => {}
             Ok(changed) if changed.gone => self.machine.unlisted(&changed.session),
@@ -494,11 +506,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
     }
 
-    async fn close(&mut self, close: Close) {
-        let reason = match close {
-            Close::Policy => "the client did not say who it is in time",
-            Close::Restart => "the server is stopping; come again",
-        };
+    async fn close(&mut self, close: Close, reason: &str) {
         let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
         let farewell = async {
             self.socket.send(Message::close(Some(code), reason)).await?;

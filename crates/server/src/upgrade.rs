@@ -20,9 +20,8 @@ use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Entrant};
+use crate::access::{Access, Entrant, brings_credential};
 use crate::config::Config;
-use crate::guard::bearer;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
 
@@ -83,13 +82,13 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     if *shared.phase.borrow() != Phase::Serving {
         return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again")).into_response();
     }
-    let token = bearer(headers).map(str::to_owned);
-    let needs_token = shared.access.needs_token(token.as_deref());
-    // MemGPT's wire has no place for a credential but the request itself.
-    if needs_token && (dialect == Dialect::Memgpt || token.is_some()) {
-        let refusal = Refusal::new(RefusalCode::Unauthorized, "a key is needed: send it as `Authorization: Bearer …`");
-        return Refused(refusal).into_response();
-    }
+    // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
+    let entrant = match shared.access.request(headers, request.uri()) {
+        Ok(identity) => Entrant { identity, trusted: true },
+        Err(refusal) if dialect == Dialect::Memgpt || brings_credential(headers, request.uri()) => return Refused(refusal).into_response(),
+        Err(_) => Entrant { identity: shared.access.nobody(), trusted: false },
+    };
+    let needs_token = !entrant.trusted;
     let permit = match Permit::take(&shared.open, shared.config.limits.connections) {
         Some(permit) => permit,
         None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
@@ -104,7 +103,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     let context = Context {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
-        entrant: Entrant { user: shared.access.local.clone(), trusted: !needs_token },
+        entrant,
         from: dialect.name().to_owned(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,

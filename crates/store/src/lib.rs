@@ -31,6 +31,7 @@
 mod agents;
 mod archive;
 mod error;
+mod keys;
 mod log;
 mod memory;
 mod peers;
@@ -44,6 +45,7 @@ mod types;
 mod writer;
 
 pub use error::StoreError;
+pub use keys::{Key, KeyId, Scope};
 pub use store::Store;
 pub use types::{
     Added, Append, Block, BlockEdit, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -76,6 +76,14 @@ CREATE INDEX note_vectors_by_model ON note_vectors (agent, model);
 CREATE TABLE outputs (
     session INTEGER NOT NULL, call TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (session, call)
 ) WITHOUT ROWID;
+",
+    "
+-- What opens is not here, only its digest.
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT, scopes TEXT NOT NULL,
+    created_at INTEGER NOT NULL, expires_at INTEGER
+) WITHOUT ROWID;
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ",
 ];
 

@@ -5,8 +5,10 @@ import { type AttachOptions, Room } from "./room.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
 
 /** Nothing heard for so long: ask whether the server is there; and for how long it may then be silent. */
-const ASK_AFTER = 25_000;
-const DEAD_AFTER = 20_000;
+const ASK_AFTER = 10_000;
+const DEAD_AFTER = 8_000;
+/** How long a connection may take to be greeted. */
+const GREETED_WITHIN = 10_000;
 /** Close codes after which the same would end the same way. */
 const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
 
@@ -136,15 +138,17 @@ export class Client {
   /** Takes a place in a session. One client has at most one in each. */
   attach(session: string, options: AttachOptions = {}): Room {
     if (this.#rooms.has(session)) throw new Error(`this client is attached to ${session} already`);
+    if (options.signal?.aborted) throw options.signal.reason;
     const room = new Room(session, options, this, (frame) => this.#write(frame), () => this.#rooms.delete(session));
     this.#rooms.set(session, room);
+    options.signal?.addEventListener("abort", () => room.leave(), { once: true });
     if (this.#state === "open") room.opened();
     else if (this.#state === "closed") room.ended(new ClosedError("the client is closed"));
     return room;
   }
 
   /** The list of sessions: all that there are, then each that changes; `{ gone }` for one that left. */
-  watch(): AsyncIterableIterator<SessionListing | { gone: string }> {
+  watch({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<SessionListing | { gone: string }> {
     const queue = new Queue<SessionListing | { gone: string }>();
     this.#watchers.add(queue);
     if (this.#state === "open") this.#write({ type: "watch" });
@@ -153,6 +157,8 @@ export class Client {
       queue.end();
       return Promise.resolve({ done: true as const, value: undefined });
     };
+    if (signal?.aborted) void stop();
+    signal?.addEventListener("abort", () => void stop(), { once: true });
     return { next: () => queue.next(), return: stop, [Symbol.asyncIterator]() { return this; } };
   }
 
@@ -176,6 +182,21 @@ export class Client {
       this.#pending.set(id, { frame, resolve, reject, settle: () => signal?.removeEventListener("abort", abort) });
       if (this.#state === "open") this.#ask(frame);
     });
+  }
+
+  /**
+   * Looks now whether the connection lives, and makes it now if there is none: for when a machine wakes
+   * up, or its network has changed.
+   */
+  wake(): void {
+    if (this.#state === "waiting") {
+      clearTimeout(this.#timer);
+      this.#connect();
+    } else if (this.#state === "open") {
+      clearTimeout(this.#pulse);
+      this.#write({ type: "ping" });
+      this.#pulse = setTimeout(() => this.#drop("the server fell silent"), DEAD_AFTER / 2);
+    }
   }
 
   /** Ends the connection for good. What waits for an answer is rejected. */
@@ -203,11 +224,12 @@ export class Client {
       if (socket === this.#socket) this.#broke(event.code, event.reason);
     };
     this.#enter("connecting");
+    this.#pulse = setTimeout(() => this.#drop("the server did not greet"), GREETED_WITHIN);
   }
 
   #heard(data: unknown): void {
-    this.#beat();
     const frame = parse(data);
+    if (this.#state === "open" || frame?.type === "welcome") this.#beat();
     if (!frame) return;
     switch (frame.type) {
       case "welcome":
@@ -298,16 +320,16 @@ export class Client {
     clearTimeout(this.#pulse);
     this.#pulse = setTimeout(() => {
       this.#write({ type: "ping" });
-      this.#pulse = setTimeout(() => this.#drop(), DEAD_AFTER);
+      this.#pulse = setTimeout(() => this.#drop("the server fell silent"), DEAD_AFTER);
     }, ASK_AFTER);
   }
 
   /** Gives a connection up that may be dead: its close would come late or never. */
-  #drop(): void {
+  #drop(reason: string): void {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
-    this.#broke(1006, "the server fell silent");
+    this.#broke(1006, reason);
   }
 
   #write(frame: ClientFrame): void {

@@ -6,6 +6,8 @@ import type { Ack, ClientFrame, EventFrame, FrameOf, ServerFrame, ToolDeclaratio
 /** What lies unread before the server is asked to stop, and how little before it is asked to go on. */
 const FULL = 1_000;
 const LOW = 100;
+/** How long until a place is asked for again that was refused for the moment. */
+const RETRY_AFTER = 1_000;
 
 /** Runs a tool that the agent called: gives its result as text, or throws what went wrong. */
 export type RunTool = (args: Record<string, unknown>, call: { call: string; name: string }) => Promise<string> | string;
@@ -18,6 +20,8 @@ export interface AttachOptions {
   epoch?: string;
   /** Begin with the newest so many events. */
   last?: number;
+  /** Leaves the session when it says so. */
+  signal?: AbortSignal;
   /** Tools that this client runs, by name. */
   tools?: Record<string, Omit<ToolDeclaration, "name"> & { run: RunTool }>;
 }
@@ -138,7 +142,12 @@ export class Room implements AsyncIterable<Shown> {
 
   /** @internal The server will not have us here. */
   refused(error: RefusedError): void {
-    this.ended(error);
+    if (!error.retry) return this.ended(error);
+    // The same may succeed in a while.
+    this.#phase = "apart";
+    setTimeout(() => {
+      if (this.#phase === "apart" && this.#client.state === "open") this.opened();
+    }, RETRY_AFTER);
   }
 
   /** @internal */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,6 +63,25 @@ export class Server {
   async log(session: string): Promise<EventFrame[]> {
     const response = await fetch(`${this.url}/v1/sessions/${session}/events?limit=1000`);
     return ((await response.json()) as { events: EventFrame[] }).events;
+  }
+
+  /** Makes a key with the owner's hands. */
+  async key(user: string, ...scopes: string[]): Promise<{ key: string; secret: string }> {
+    const made = (await this.#own("POST", "/v1/keys", { user, scopes })) as { key: { id: string }; secret: string };
+    return { key: made.key.id, secret: made.secret };
+  }
+
+  async revoke(key: string): Promise<void> {
+    await this.#own("DELETE", `/v1/keys/${key}`);
+  }
+
+  async #own(method: string, path: string, body?: unknown): Promise<unknown> {
+    const { token } = JSON.parse(readFileSync(join(this.#dir, "server.json"), "utf8")) as { token: string };
+    const headers = { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) };
+    const response = await fetch(`${this.url}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const text = await response.text();
+    assert.ok(response.ok, text);
+    return text === "" ? undefined : JSON.parse(text);
   }
 
   async rest(method: string, path: string, body: unknown): Promise<void> {

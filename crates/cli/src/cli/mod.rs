@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it. A file per group of commands.
 
 mod agents;
+mod keys;
 mod memory;
 mod serve;
 mod sessions;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentsCommand, SettingFlags};
+pub(crate) use keys::{KeysCommand, ScopeChoice};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
 pub(crate) use sessions::{Dialect, ExportFormat, FrameCommand, SessionsCommand};
@@ -77,6 +79,13 @@ pub(crate) enum Command {
         reach: Reach,
         #[command(subcommand)]
         command: SessionsCommand,
+    },
+    /// Make, list and revoke the keys that let others in.
+    Keys {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Show and check the server's configuration.
     Config {

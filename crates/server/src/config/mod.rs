@@ -55,6 +55,8 @@ pub struct Config {
     pub model: String,
     /// Whether keys are needed.
     pub auth: Auth,
+    /// Tokens of somebody else's login that are believed.
+    pub jwt: Option<JwtConfig>,
     /// Origins of pages that may connect, besides those of this machine.
     pub allow_origin: Vec<String>,
     /// Names under which this server may be addressed, besides those of the loopback.
@@ -71,6 +73,23 @@ pub struct Config {
     pub embedding: Option<String>,
     /// The MCP servers.
     pub mcp: Vec<McpConfig>,
+}
+
+/// How tokens of somebody else's login are checked.
+#[derive(Clone)]
+pub struct JwtConfig {
+    /// `HS256`, `RS256` or `ES256`: that of the key, whatever a token says.
+    pub algorithm: String,
+    /// The secret, or the public key in PEM.
+    pub key: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
+}
+
+impl std::fmt::Debug for JwtConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("JwtConfig").field("algorithm", &self.algorithm).field("audience", &self.audience).finish_non_exhaustive()
+    }
 }
 
 /// What agents may do and spend, where their own settings say nothing.
@@ -156,21 +175,20 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
-    /// Reachable from elsewhere, with no way to tell who comes.
-    #[error(
-        "{0} can be reached from other machines, and without keys everybody who reaches it would be the owner; listen on 127.0.0.1, or say `--auth none` if that is what you want"
-    )]
-    Exposed(SocketAddr),
 }
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 37] = [
     "listen",
     "data_dir",
     "model",
     "fallbacks",
     "embedding",
     "auth",
+    "jwt.algorithm",
+    "jwt.key",
+    "jwt.key_file",
+    "jwt.audience",
     "allow_origin",
     "allow_host",
     "grace_seconds",
@@ -285,18 +303,37 @@ impl Reading {
 
     fn auth(&mut self, addresses: &[SocketAddr]) -> Result<Auth, ConfigError> {
         let found = self.layers.find("auth");
-        let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
+        let exposed = addresses.iter().any(|address| !address.ip().is_loopback());
         let auth = match found.as_ref().map(text).as_deref() {
             Some("none") => Auth::None,
             Some("keys") => Auth::Keys,
             Some(other) => return Err(bad("auth", other, found.as_ref(), "`none` or `keys`")),
-            None => match exposed {
-                Some(address) => return Err(ConfigError::Exposed(*address)),
-                None => Auth::None,
-            },
+            // Who is reached from elsewhere asks who comes.
+            None if exposed => Auth::Keys,
+            None => Auth::None,
         };
         self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
         Ok(auth)
+    }
+
+    fn jwt(&mut self) -> Result<Option<JwtConfig>, ConfigError> {
+        let algorithm = self.text("jwt.algorithm");
+        let (key, file, audience) = (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
+        let refused = |reason: &str| ConfigError::Table { table: "jwt".to_owned(), reason: reason.to_owned() };
+        let Some(algorithm) = algorithm else {
+            return match (key, file, audience) {
+                (None, None, None) => Ok(None),
+                _ => Err(refused("say `algorithm`: HS256, RS256 or ES256")),
+            };
+        };
+        let key = match (key, file) {
+            (Some(key), None) => key,
+            (None, Some(file)) => std::fs::read_to_string(&file).map_err(|error| refused(&format!("{file} cannot be read: {error}")))?,
+            (None, None) => return Err(refused("say `key` or `key_file`: the secret of HS256, or the public key in PEM")),
+            (Some(_), Some(_)) => return Err(refused("say `key` or `key_file`, not both")),
+        };
+        let audience = audience.ok_or_else(|| refused("say `audience`: the `aud` of tokens that are meant for this server"))?;
+        Ok(Some(JwtConfig { algorithm, key, audience }))
     }
 
     /// A text with a default that is shown.
@@ -343,6 +380,7 @@ impl Config {
         let fallbacks = reading.texts("fallbacks");
         let embedding = reading.text("embedding");
         let auth = reading.auth(&listen)?;
+        let jwt = reading.jwt()?;
         let allow_origin = reading.texts("allow_origin");
         let allow_host = reading.texts("allow_host");
         let grace = reading.seconds("grace_seconds", Duration::from_secs(10))?;
@@ -363,7 +401,8 @@ impl Config {
         // The MCP library reports every line that a server writes about itself.
         reading.text_or("log", "warn,rmcp=error");
         let mcp = tables::mcp(&reading.layers)?;
-        let config = Self { listen, data_dir, model, auth, allow_origin, allow_host, limits, grace, providers, agents, embedding, mcp };
+        let config =
+            Self { listen, data_dir, model, auth, jwt, allow_origin, allow_host, limits, grace, providers, agents, embedding, mcp };
         Ok((config, reading.settings))
     }
 

@@ -9,17 +9,19 @@ use serde_json::{Map, Value, json};
 use thoughtwire_agent::{HUMANS, PERSONAS, Preset};
 use thoughtwire_proto::{AgentSpec, Answer, Command};
 
+use crate::access::Identity;
+
 use super::memory::block;
 use super::{Answered, Shared, bad, idempotency_key, read, unexpected};
 
-pub(super) async fn list(State(rest): Shared, headers: HeaderMap) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
+    let user = caller.user;
     let agents = rest.hub.read(move |store| store.agents(&user)).await?;
     Ok(Json(json!({"agents": agents})).into_response())
 }
 
-pub(super) async fn show(State(rest): Shared, headers: HeaderMap, Path(agent): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn show(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+    let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
     let id = profile.id.clone();
     let (blocks, archived, recalled) =
@@ -30,8 +32,13 @@ pub(super) async fn show(State(rest): Shared, headers: HeaderMap, Path(agent): P
     Ok(Json(json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": rest.mcp.states()})).into_response())
 }
 
-pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result<Json<AgentSpec>, JsonRejection>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn create(
+    State(rest): Shared,
+    caller: Identity,
+    headers: HeaderMap,
+    body: Result<Json<AgentSpec>, JsonRejection>,
+) -> Answered {
+    let user = caller.user;
     let spec = read(body)?;
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
@@ -46,24 +53,23 @@ pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result
 
 pub(super) async fn edit(
     State(rest): Shared,
-    headers: HeaderMap,
+    caller: Identity,
     Path(agent): Path<String>,
     body: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let profile = rest.hub.edit_agent(&user, &agent, read(body)?).await?;
     Ok(Json(json!({"agent": profile})).into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, headers: HeaderMap, Path(agent): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn delete(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+    let user = caller.user;
     rest.hub.delete_agent(&user, &agent).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The named texts that an agent can begin with.
-pub(super) async fn presets(State(rest): Shared, headers: HeaderMap) -> Answered {
-    rest.user(&headers)?;
+pub(super) async fn presets() -> Answered {
     let named = |presets: &[Preset]| presets.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>();
     Ok(Json(json!({"personas": named(&PERSONAS), "humans": named(&HUMANS)})).into_response())
 }

@@ -8,11 +8,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use thoughtwire_hub::Presence;
-use thoughtwire_proto::{CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start, UserId};
+use thoughtwire_proto::{CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start};
 use tokio::sync::Notify;
+
+use crate::access::Identity;
 
 use super::{Answered, Refused, Rest, Shared, bad, record_of, session_id};
 
@@ -27,16 +30,17 @@ pub(super) struct EventsQuery {
 
 pub(super) async fn events(
     State(rest): Shared,
+    caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
     Query(query): Query<EventsQuery>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream")));
     if wants_stream {
-        return stream(&rest, &user, session, &headers, query.after).await;
+        return stream(&rest, &caller, session, &headers, query.after).await;
     }
+    let user = caller.user;
     let stored = rest.own(&user, &session).await?;
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
     let after = Seq(query.after.unwrap_or(0));
@@ -46,14 +50,15 @@ pub(super) async fn events(
 }
 
 /// The same events as server-sent events, from a position on and without end; `Last-Event-ID` resumes.
-async fn stream(rest: &Rest, user: &UserId, session: SessionId, headers: &HeaderMap, after: Option<u64>) -> Answered {
+async fn stream(rest: &Rest, caller: &Identity, session: SessionId, headers: &HeaderMap, after: Option<u64>) -> Answered {
     let last = match headers.get("last-event-id") {
         Some(id) => Some(id.to_str().ok().and_then(|id| id.parse().ok()).ok_or_else(|| bad("Last-Event-ID is no position"))?),
         None => after,
     };
     let start = last.map_or(Start::Head, |seq| Start::After(Cursor { epoch: None, seq: Seq(seq) }));
     let wake = Arc::new(Notify::new());
-    let (_, subscription) = rest.hub.attach(user, &session, start, Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await?;
+    let (_, subscription) =
+        rest.hub.attach(&caller.user, &session, start, Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await?;
     let records =
         futures::stream::unfold((subscription, wake, Vec::<Record>::new().into_iter()), |(mut subscription, wake, mut ready)| async move {
             loop {
@@ -73,12 +78,13 @@ async fn stream(rest: &Rest, user: &UserId, session: SessionId, headers: &Header
                 ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();
             }
         });
-    Ok(Sse::new(records).keep_alive(KeepAlive::default()).into_response())
+    // Who may not be here any more is told nothing more.
+    Ok(Sse::new(records.take_until(caller.ended())).keep_alive(KeepAlive::default()).into_response())
 }
 
 /// The whole output of a call, as text.
-pub(super) async fn output(State(rest): Shared, headers: HeaderMap, Path((session, call)): Path<(String, String)>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn output(State(rest): Shared, caller: Identity, Path((session, call)): Path<(String, String)>) -> Answered {
+    let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let stored = rest.own(&user, &session).await?;

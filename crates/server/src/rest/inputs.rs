@@ -17,6 +17,8 @@ use thoughtwire_proto::{
 };
 use tokio::sync::Notify;
 
+use crate::access::Identity;
+
 use super::{Answered, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected};
 
 /// The longest a caller may wait for a turn's end.
@@ -38,12 +40,13 @@ pub(super) struct WaitQuery {
 
 pub(super) async fn input(
     State(rest): Shared,
+    caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
     Query(query): Query<WaitQuery>,
     body: Result<Json<InputBody>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let session = session_id(session)?;
     let InputBody { text, policy, attachments } = read(body)?;
     let key = idempotency_key(&headers)?;
@@ -114,19 +117,20 @@ pub(super) struct CancelBody {
 
 pub(super) async fn cancel(
     State(rest): Shared,
+    caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
     body: Option<Json<CancelBody>>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let CancelBody { turn } = body.map(|Json(body)| body).unwrap_or_default();
     let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Cancel { session: session_id(session)?, turn }).await?;
     Ok(Json(done(&answer)).into_response())
 }
 
 /// The inputs that wait for their turn, in order.
-pub(super) async fn queued(State(rest): Shared, headers: HeaderMap, Path(session): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn queued(State(rest): Shared, caller: Identity, Path(session): Path<String>) -> Answered {
+    let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
     let waiting = rest.hub.read(move |store| {
         let mut waiting: Vec<Value> = Vec::new();
@@ -142,8 +146,13 @@ pub(super) async fn queued(State(rest): Shared, headers: HeaderMap, Path(session
     Ok(Json(json!({"inputs": waiting.await?})).into_response())
 }
 
-pub(super) async fn withdraw(State(rest): Shared, headers: HeaderMap, Path((session, input)): Path<(String, String)>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn withdraw(
+    State(rest): Shared,
+    caller: Identity,
+    headers: HeaderMap,
+    Path((session, input)): Path<(String, String)>,
+) -> Answered {
+    let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
     let command = Command::Withdraw { session: Some(session_id(session)?), input };
     Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
@@ -156,11 +165,12 @@ pub(super) struct DecideBody {
 
 pub(super) async fn decide(
     State(rest): Shared,
+    caller: Identity,
     headers: HeaderMap,
     Path((session, call)): Path<(String, String)>,
     body: Result<Json<DecideBody>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let DecideBody { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);

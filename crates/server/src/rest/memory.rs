@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,8 @@ use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
 use thoughtwire_proto::{Refusal, Timestamp};
 use thoughtwire_store::{Block, Note};
+
+use crate::access::Identity;
 
 use super::{Answered, Shared, bad, read};
 
@@ -23,8 +25,8 @@ pub(super) fn block(block: &Block) -> Value {
     json!({"label": block.label, "text": block.text, "limit": block.limit, "description": block.description})
 }
 
-pub(super) async fn blocks(State(rest): Shared, headers: HeaderMap, Path(agent): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn blocks(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+    let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
     Ok(Json(json!({"blocks": blocks.iter().map(block).collect::<Vec<_>>()})).into_response())
@@ -41,18 +43,18 @@ pub(super) struct BlockBody {
 /// Edits a block, or makes one. What is not named stays.
 pub(super) async fn edit(
     State(rest): Shared,
-    headers: HeaderMap,
+    caller: Identity,
     Path((agent, label)): Path<(String, String)>,
     body: Result<Json<BlockBody>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let BlockBody { text, limit, description } = read(body)?;
     let edited = rest.hub.edit_block(&user, &agent, &label, BlockChange { text, limit, description }).await?;
     Ok(Json(json!({"block": block(&edited)})).into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, headers: HeaderMap, Path((agent, label)): Path<(String, String)>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn delete(State(rest): Shared, caller: Identity, Path((agent, label)): Path<(String, String)>) -> Answered {
+    let user = caller.user;
     rest.hub.delete_block(&user, &agent, &label).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -73,13 +75,8 @@ impl SearchQuery {
 }
 
 /// Searches everything that was said in all of an agent's sessions.
-pub(super) async fn recall(
-    State(rest): Shared,
-    headers: HeaderMap,
-    Path(agent): Path<String>,
-    Query(query): Query<SearchQuery>,
-) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn recall(State(rest): Shared, caller: Identity, Path(agent): Path<String>, Query(query): Query<SearchQuery>) -> Answered {
+    let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let (offset, limit) = query.span();
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
@@ -104,11 +101,11 @@ fn note(note: &Note) -> Value {
 /// Searches an agent's notes, or pages through all of them.
 pub(super) async fn archival(
     State(rest): Shared,
-    headers: HeaderMap,
+    caller: Identity,
     Path(agent): Path<String>,
     Query(query): Query<SearchQuery>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let (offset, limit) = query.span();
     let (notes, total) = match &query.query {
@@ -140,11 +137,11 @@ pub(super) struct NoteBody {
 /// Adds notes, all or none. Those with a `source` are taken once, however often they come.
 pub(super) async fn add(
     State(rest): Shared,
-    headers: HeaderMap,
+    caller: Identity,
     Path(agent): Path<String>,
     body: Result<Json<NotesBody>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let NotesBody { notes } = read(body)?;
     if notes.iter().any(|note| note.text.trim().is_empty()) {

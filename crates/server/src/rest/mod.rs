@@ -3,6 +3,7 @@
 mod agents;
 mod events;
 mod inputs;
+mod keys;
 mod memory;
 mod portable;
 mod sessions;
@@ -10,20 +11,19 @@ mod sessions;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
-use thoughtwire_proto::{
-    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Request, Retry, SessionId, UserId,
-};
+use thoughtwire_proto::{AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry, SessionId, UserId};
+use thoughtwire_store::Scope;
 
 use crate::access::Access;
-use crate::guard::bearer;
 
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -35,6 +35,8 @@ pub(crate) struct Rest {
     pub(crate) access: Access,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
+    /// Whether the server speaks TLS.
+    pub(crate) secure: bool,
 }
 
 /// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
@@ -63,9 +65,11 @@ fn status(code: RefusalCode) -> StatusCode {
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-        RefusalCode::UnknownAgent | RefusalCode::UnknownSession | RefusalCode::UnknownInput | RefusalCode::UnknownCall => {
-            StatusCode::NOT_FOUND
-        }
+        RefusalCode::UnknownAgent
+        | RefusalCode::UnknownSession
+        | RefusalCode::UnknownInput
+        | RefusalCode::UnknownCall
+        | RefusalCode::UnknownKey => StatusCode::NOT_FOUND,
         RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached => StatusCode::CONFLICT,
         RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
         RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
@@ -76,39 +80,95 @@ fn status(code: RefusalCode) -> StatusCode {
     }
 }
 
+/// What a route wants of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it is how one becomes known.
+    Open,
+    /// A credential of any scope.
+    Known,
+    /// The scope `chat`.
+    Chat,
+    /// The scope `agents`.
+    Agents,
+    /// The scope `admin`.
+    Admin,
+}
+
+/// One table makes the routes, what each needs, and what the tests go through: who adds a route says who may take it.
+macro_rules! routes {
+    ($($path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;)+) => {
+        /// Every route of REST: its method, its path, and what it needs.
+        pub const ROUTES: &[(&str, &str, Need)] = &[$($((stringify!($method), $path, Need::$need)),+),+];
+
+        fn table() -> Router<Arc<Rest>> {
+            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+$(.layer(DefaultBodyLimit::max($limit)))?))+
+        }
+    };
+}
+
+routes! {
+    "/v1/whoami" => get Known keys::whoami;
+    "/v1/login" => post Open keys::login;
+    "/v1/logout" => post Open keys::logout;
+    "/v1/tickets" => post Known keys::ticket;
+    "/v1/keys" => get Admin keys::list, post Admin keys::add;
+    "/v1/keys/{key}" => delete Admin keys::revoke;
+    "/v1/agents" => get Chat agents::list, post Agents agents::create;
+    "/v1/agents/{agent}" => get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
+    "/v1/agents/{agent}/export" => get Agents portable::export;
+    "/v1/import" within IMPORT_BYTES => post Agents portable::import;
+    "/v1/agents/{agent}/blocks" => get Agents memory::blocks;
+    "/v1/agents/{agent}/blocks/{label}" => put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
+    "/v1/agents/{agent}/recall" => get Agents memory::recall;
+    "/v1/agents/{agent}/archival" within IMPORT_BYTES => get Agents memory::archival, post Agents memory::add;
+    "/v1/presets" => get Chat agents::presets;
+    "/v1/sessions" => get Chat sessions::list, post Chat sessions::create;
+    "/v1/sessions/{session}" => get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::rename;
+    "/v1/sessions/{session}/events" => get Chat events::events;
+    "/v1/sessions/{session}/inputs" => get Chat inputs::queued, post Chat inputs::input;
+    "/v1/sessions/{session}/inputs/{input}" => delete Chat inputs::withdraw;
+    "/v1/sessions/{session}/cancel" => post Chat inputs::cancel;
+    "/v1/sessions/{session}/calls/{call}/decision" => post Chat inputs::decide;
+    "/v1/sessions/{session}/calls/{call}/output" => get Chat events::output;
+}
+
 pub(crate) fn router(rest: Rest) -> Router {
-    Router::new()
-        .route("/v1/agents", get(agents::list).post(agents::create))
-        .route("/v1/agents/{agent}", get(agents::show).patch(agents::edit).delete(agents::delete))
-        .route("/v1/agents/{agent}/export", get(portable::export))
-        .route("/v1/import", post(portable::import).layer(DefaultBodyLimit::max(IMPORT_BYTES)))
-        .route("/v1/agents/{agent}/blocks", get(memory::blocks))
-        .route("/v1/agents/{agent}/blocks/{label}", put(memory::edit).patch(memory::edit).delete(memory::delete))
-        .route("/v1/agents/{agent}/recall", get(memory::recall))
-        .route("/v1/agents/{agent}/archival", get(memory::archival).post(memory::add).layer(DefaultBodyLimit::max(IMPORT_BYTES)))
-        .route("/v1/presets", get(agents::presets))
-        .route("/v1/sessions", get(sessions::list).post(sessions::create))
-        .route("/v1/sessions/{session}", get(sessions::show).delete(sessions::delete).patch(sessions::rename))
-        .route("/v1/sessions/{session}/events", get(events::events))
-        .route("/v1/sessions/{session}/inputs", get(inputs::queued).post(inputs::input))
-        .route("/v1/sessions/{session}/inputs/{input}", delete(inputs::withdraw))
-        .route("/v1/sessions/{session}/cancel", post(inputs::cancel))
-        .route("/v1/sessions/{session}/calls/{call}/decision", post(inputs::decide))
-        .route("/v1/sessions/{session}/calls/{call}/output", get(events::output))
-        .with_state(Arc::new(rest))
+    let rest = Arc::new(rest);
+    table().route_layer(middleware::from_fn_with_state(Arc::clone(&rest), let_in)).with_state(rest)
+}
+
+/// What every request to a route passes: who is it, and may they?
+async fn let_in(State(rest): Shared, path: MatchedPath, mut request: Request, next: Next) -> Response {
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let route = ROUTES.iter().find(|(name, route, _)| name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str());
+    // A method that the route has not is refused by the router.
+    let need = route.map_or(Need::Known, |(_, _, need)| *need);
+    if need != Need::Open {
+        let identity = match rest.access.request(request.headers(), request.uri()) {
+            Ok(identity) => identity,
+            Err(refusal) => return Refused(refusal).into_response(),
+        };
+        let demanded = match need {
+            Need::Open | Need::Known => Ok(()),
+            Need::Chat => identity.demand(Scope::Chat),
+            Need::Agents => identity.demand(Scope::Agents),
+            Need::Admin => identity.demand(Scope::Admin),
+        };
+        if let Err(refusal) = demanded {
+            return Refused(refusal).into_response();
+        }
+        request.extensions_mut().insert(identity);
+    }
+    next.run(request).await
 }
 
 pub(super) type Shared = State<Arc<Rest>>;
 pub(super) type Answered = Result<Response, Refused>;
 
 impl Rest {
-    pub(super) fn user(&self, headers: &HeaderMap) -> Result<UserId, Refused> {
-        self.access.guard.authenticate(bearer(headers))?;
-        Ok(self.access.local.clone())
-    }
-
     pub(super) async fn execute(&self, user: &UserId, id: Option<CommandId>, command: Command) -> Result<Answer, Refused> {
-        Ok(self.hub.execute(user, Some("rest".to_owned()), Request { id, command }).await?)
+        Ok(self.hub.execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command }).await?)
     }
 
     pub(super) async fn profile(&self, user: &UserId, agent: String) -> Result<AgentProfile, Refused> {

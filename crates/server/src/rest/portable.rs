@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thoughtwire_hub::{Imported, ImportedSession, now};
 use thoughtwire_proto::{AgentSpec, Event, Record, Refusal, RefusalCode, Seq, Timestamp};
 use thoughtwire_store::{Block, SessionFilter};
+
+use crate::access::Identity;
 
 use super::{Answered, Refused, Shared, read};
 
@@ -59,13 +61,8 @@ pub(super) struct ExportQuery {
     history: bool,
 }
 
-pub(super) async fn export(
-    State(rest): Shared,
-    headers: HeaderMap,
-    Path(agent): Path<String>,
-    Query(query): Query<ExportQuery>,
-) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn export(State(rest): Shared, caller: Identity, Path(agent): Path<String>, Query(query): Query<ExportQuery>) -> Answered {
+    let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
     let portable = rest.hub.read(move |store| {
         let blocks = store.blocks(&profile.id)?.into_iter();
@@ -106,11 +103,11 @@ pub(super) struct ImportQuery {
 
 pub(super) async fn import(
     State(rest): Shared,
-    headers: HeaderMap,
+    caller: Identity,
     Query(query): Query<ImportQuery>,
     body: Result<Json<Portable>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let Portable { thoughtwire_agent, mut agent, blocks, notes, sessions } = read(body)?;
     if thoughtwire_agent != FORM {
         let reason = format!(

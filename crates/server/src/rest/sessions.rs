@@ -11,6 +11,7 @@ use thoughtwire_proto::{Answer, Command};
 use thoughtwire_store::SessionFilter;
 
 use super::{Answered, Shared, done, idempotency_key, read, session_id, unexpected};
+use crate::access::Identity;
 use crate::listing;
 
 #[derive(Deserialize)]
@@ -19,8 +20,8 @@ pub(super) struct ListQuery {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(State(rest): Shared, headers: HeaderMap, Query(query): Query<ListQuery>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn list(State(rest): Shared, caller: Identity, Query(query): Query<ListQuery>) -> Answered {
+    let user = caller.user;
     let agent = match query.agent {
         Some(agent) => Some(rest.profile(&user, agent).await?.id),
         None => None,
@@ -39,8 +40,13 @@ pub(super) struct NewSessionBody {
     history: Vec<thoughtwire_proto::HistoryEntry>,
 }
 
-pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result<Json<NewSessionBody>, JsonRejection>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn create(
+    State(rest): Shared,
+    caller: Identity,
+    headers: HeaderMap,
+    body: Result<Json<NewSessionBody>, JsonRejection>,
+) -> Answered {
+    let user = caller.user;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
     let (Answer::Session(session) | Answer::SessionAgain(session)) =
         rest.execute(&user, idempotency_key(&headers)?, Command::CreateSession { agent, title, instructions, history }).await?
@@ -50,8 +56,8 @@ pub(super) async fn create(State(rest): Shared, headers: HeaderMap, body: Result
     Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
 }
 
-pub(super) async fn show(State(rest): Shared, headers: HeaderMap, Path(session): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn show(State(rest): Shared, caller: Identity, Path(session): Path<String>) -> Answered {
+    let user = caller.user;
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
     let listing = listing::one(&rest.hub, &user, &session).await?;
@@ -59,8 +65,8 @@ pub(super) async fn show(State(rest): Shared, headers: HeaderMap, Path(session):
         .into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, headers: HeaderMap, Path(session): Path<String>) -> Answered {
-    let user = rest.user(&headers)?;
+pub(super) async fn delete(State(rest): Shared, caller: Identity, headers: HeaderMap, Path(session): Path<String>) -> Answered {
+    let user = caller.user;
     rest.execute(&user, idempotency_key(&headers)?, Command::DeleteSession { session: session_id(session)? }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -72,11 +78,12 @@ pub(super) struct RenameBody {
 
 pub(super) async fn rename(
     State(rest): Shared,
+    caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
     body: Result<Json<RenameBody>, JsonRejection>,
 ) -> Answered {
-    let user = rest.user(&headers)?;
+    let user = caller.user;
     let RenameBody { title } = read(body)?;
     let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session: session_id(session)?, title }).await?;
     Ok(Json(done(&answer)).into_response())

@@ -1,5 +1,6 @@
 //! The real binary behind real sockets: every promise that a user could hold us to.
 
+mod access;
 mod approvals;
 mod bad_input;
 mod crash;

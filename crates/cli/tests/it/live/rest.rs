@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::{Live, kinds};
 
-fn http() -> reqwest::Client {
+pub(super) fn http() -> reqwest::Client {
     // A second installation is refused and changes nothing.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
@@ -138,7 +138,7 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--auth none"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("thoughtwire keys add"));
 }
 
 #[tokio::test]

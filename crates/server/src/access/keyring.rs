@@ -1,0 +1,160 @@
+//! The keys that open, in memory: a look-up takes no disk, and a revocation is known at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use thoughtwire_hub::{new_id, now};
+use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
+use thoughtwire_store::{Key, KeyId, Scope, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::{Identity, random, unauthorized};
+
+/// What a key begins with, so that people and scanners know one when they see it.
+const PREFIX: &str = "twk_";
+/// The most keys there may be.
+const MOST: usize = 100_000;
+
+/// A key to be made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewKey {
+    /// Whose; the owner's if left out.
+    pub(crate) user: Option<String>,
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) expires_in_seconds: Option<u64>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Keyring {
+    store: Arc<Store>,
+    /// By digest.
+    keys: Arc<RwLock<HashMap<String, Held>>>,
+}
+
+struct Held {
+    key: Key,
+    revoked: CancellationToken,
+}
+
+impl Keyring {
+    pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
+        let read = Arc::clone(&store);
+        let rows = tokio::task::spawn_blocking(move || read.keys()).await.map_err(|_| StoreError::Stopped)??;
+        let keys = rows.into_iter().map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() })).collect();
+        Ok(Self { store, keys: Arc::new(RwLock::new(keys)) })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Makes a key. Gives it with what opens, which is shown this once and kept nowhere.
+    pub(crate) async fn add(&self, local: &UserId, new: NewKey) -> Result<(Key, String), Refusal> {
+        let user = match new.user {
+            Some(user) if user.starts_with('~') => {
+                return Err(bad("a user's name does not begin with `~`: that is for the name spaces of a server without keys"));
+            }
+            Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,
+            None => local.clone(),
+        };
+        let at = now();
+        let expires_at = match new.expires_in_seconds {
+            Some(0) => return Err(bad("a key that expires at once opens nothing")),
+            Some(seconds) => {
+                let millis = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
+                Some(Timestamp::from_millis(millis.map_or(i64::MAX, |millis| at.as_millis().saturating_add(millis))))
+            }
+            None => None,
+        };
+        if self.keys.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
+            return Err(bad("there are as many keys as there may be; revoke some"));
+        }
+        let mut scopes = if new.scopes.is_empty() { vec![Scope::Chat] } else { new.scopes };
+        scopes.sort_unstable();
+        scopes.dedup();
+        let key = Key { id: new_id(), user, name: new.name.filter(|name| !name.is_empty()), scopes, created_at: at, expires_at };
+        let opens = format!("{PREFIX}{}", random()?);
+        let digest = digest(&opens);
+        self.store.add_key(key.clone(), digest.clone()).await.map_err(|error| failed(&error))?;
+        let held = Held { key: key.clone(), revoked: CancellationToken::new() };
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
+        Ok((key, opens))
+    }
+
+    /// All keys, oldest first.
+    pub(crate) fn list(&self) -> Vec<Key> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Key> = keys.values().map(|held| held.key.clone()).collect();
+        all.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        all
+    }
+
+    /// Revokes a key: from here on it opens nothing, and who came in with it is shown out.
+    pub(crate) async fn revoke(&self, id: &KeyId) -> Result<(), Refusal> {
+        let held = {
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            let found = keys.iter().find(|(_, held)| held.key.id == *id).map(|(digest, _)| digest.clone());
+            found.and_then(|digest| keys.remove_entry(&digest))
+        };
+        let Some((digest, held)) = held else {
+            return Err(Refusal::new(
+                RefusalCode::UnknownKey,
+                format!("there is no key {id}; `thoughtwire keys list` shows those there are"),
+            ));
+        };
+        if let Err(error) = self.store.delete_key(id).await {
+            // What is not revoked on disk would be back at the next start: better it is still seen to be there.
+            self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
+            return Err(failed(&error));
+        }
+        held.revoked.cancel();
+        Ok(())
+    }
+
+    /// Who a key is; nothing for what is none of ours.
+    pub(super) fn find(&self, opens: &str) -> Result<Option<Identity>, Refusal> {
+        if !opens.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        // Looked up by its digest: how long that takes says nothing about the key.
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&digest(opens)).map(identity).transpose()
+    }
+
+    /// Who came in with a key, by its id.
+    pub(super) fn by_id(&self, id: &KeyId) -> Result<Option<Identity>, Refusal> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.values().find(|held| held.key.id == *id).map(identity).transpose()
+    }
+}
+
+fn identity(held: &Held) -> Result<Identity, Refusal> {
+    let Held { key, revoked } = held;
+    if key.expires_at.is_some_and(|at| at <= now()) {
+        return Err(unauthorized("the key has expired; ask for another one"));
+    }
+    Ok(Identity {
+        user: key.user.clone(),
+        scopes: key.scopes.clone(),
+        key: Some(key.id.clone()),
+        until: key.expires_at,
+        revoked: revoked.clone(),
+    })
+}
+
+fn digest(opens: &str) -> String {
+    Sha256::digest(opens.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bad(reason: &str) -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, reason)
+}
+
+fn failed(error: &StoreError) -> Refusal {
+    Refusal::new(RefusalCode::StoreFailed, format!("the key could not be saved: {error}"))
+}

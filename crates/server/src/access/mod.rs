@@ -1,0 +1,247 @@
+//! Who a connection or request is, and what it may do.
+
+mod jwt;
+mod keyring;
+mod login;
+mod tickets;
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::COOKIE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use futures::future::BoxFuture;
+use thoughtwire_hub::now;
+use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp, UserId};
+use thoughtwire_store::{KeyId, Scope, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use jwt::Jwt;
+pub(crate) use keyring::{Keyring, NewKey};
+pub(crate) use login::{LASTS, Login};
+pub(crate) use tickets::{TICKET_LASTS, Tickets};
+
+use crate::config::Auth;
+use crate::guard::{Guard, bearer};
+
+/// The cookie of a page whose user logged in.
+pub(crate) const COOKIE_NAME: &str = "thoughtwire";
+
+/// Somebody who was let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) user: UserId,
+    pub(crate) scopes: Vec<Scope>,
+    /// The key it came with, if it was one.
+    pub(crate) key: Option<KeyId>,
+    /// From when on it may not be here any more.
+    pub(crate) until: Option<Timestamp>,
+    /// Cancelled when its key is revoked.
+    revoked: CancellationToken,
+}
+
+impl Identity {
+    fn owner(user: UserId) -> Self {
+        Self { user, scopes: vec![Scope::Chat, Scope::Agents, Scope::Admin], key: None, until: None, revoked: CancellationToken::new() }
+    }
+
+    /// Whether it has a scope, by itself or within `admin`.
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// Refuses what it has no scope for.
+    pub(crate) fn demand(&self, scope: Scope) -> Result<(), Refusal> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        let scope = scope.as_str();
+        Err(Refusal::new(
+            RefusalCode::Forbidden,
+            format!("this key has not the scope `{scope}`; make one that has with `thoughtwire keys add --scope {scope}`"),
+        ))
+    }
+
+    /// Refuses a command that it has no scope for.
+    pub(crate) fn demand_for(&self, command: &Command) -> Result<(), Refusal> {
+        self.demand(match command {
+            Command::CreateAgent(_) => Scope::Agents,
+            Command::FindAgent { .. }
+            | Command::CreateSession { .. }
+            | Command::DeleteSession { .. }
+            | Command::Attach { .. }
+            | Command::Detach { .. }
+            | Command::Send { .. }
+            | Command::Withdraw { .. }
+            | Command::Cancel { .. }
+            | Command::Decide { .. }
+            | Command::ToolReturn { .. }
+            | Command::Rename { .. }
+            | Command::Instruct { .. }
+            | Command::OpenPeer { .. }
+            | Command::OpenChat { .. }
+            | Command::Watch => Scope::Chat,
+        })
+    }
+
+    /// Resolves when it may not be here any more, to the sentence that says why.
+    pub(crate) fn ended(&self) -> BoxFuture<'static, &'static str> {
+        let (revoked, until) = (self.revoked.clone(), self.until);
+        Box::pin(async move {
+            let expired = async {
+                match until {
+                    // Again and again, since the clock of the wall may jump.
+                    Some(until) => {
+                        while now() < until {
+                            let left = until.as_millis().saturating_sub(now().as_millis()).clamp(1, 60_000);
+                            tokio::time::sleep(std::time::Duration::from_millis(left.unsigned_abs())).await;
+                        }
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = revoked.cancelled() => "the key was revoked",
+                () = expired => "the key or token has expired",
+            }
+        })
+    }
+}
+
+/// Put there by the routes' own layer, before a handler runs.
+impl<S: Sync> FromRequestParts<S> for Identity {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, StatusCode> {
+        parts.extensions.get::<Self>().cloned().ok_or(StatusCode::UNAUTHORIZED)
+    }
+}
+
+/// Who a connection is so far.
+pub(crate) struct Entrant {
+    pub(crate) identity: Identity,
+    /// Whether its request, or a frame since, brought what is needed.
+    pub(crate) trusted: bool,
+}
+
+/// Decides who a credential is.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) guard: Arc<Guard>,
+    /// The only user of a server without keys, and the owner of one with them.
+    pub(crate) local: UserId,
+    pub(crate) keyring: Keyring,
+    pub(crate) tickets: Tickets,
+    pub(crate) login: Login,
+    pub(crate) jwt: Option<Arc<Jwt>>,
+}
+
+impl Access {
+    pub(crate) async fn open(guard: Guard, local: UserId, jwt: Option<Jwt>, store: &Arc<Store>) -> Result<Self, StoreError> {
+        Ok(Self {
+            guard: Arc::new(guard),
+            local,
+            keyring: Keyring::open(Arc::clone(store)).await?,
+            tickets: Tickets::default(),
+            login: Login::open(store).await?,
+            jwt: jwt.map(Arc::new),
+        })
+    }
+
+    /// Whether anybody but the owner's own commands could come in.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.jwt.is_some() || !self.keyring.is_empty()
+    }
+
+    /// Who a request comes from: by its bearer token, its ticket or its cookie, in this order.
+    pub(crate) fn request(&self, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Refusal> {
+        if self.guard.auth == Auth::None {
+            return Ok(Identity::owner(self.local.clone()));
+        }
+        if let Some(token) = bearer(headers) {
+            return self.token(token);
+        }
+        if let Some(ticket) = ticket_of(uri) {
+            return self.tickets.take(&ticket).ok_or_else(|| unauthorized("the ticket is unknown, was used or is older than 30 seconds"));
+        }
+        if let Some(cookie) = cookie_of(headers) {
+            // The browser sends it along for whichever page asks.
+            self.guard.same_origin(headers)?;
+            return self.login.read(cookie, &self.keyring);
+        }
+        Err(unauthorized("a key is needed: send it as `Authorization: Bearer …`"))
+    }
+
+    /// Who a key or token is.
+    pub(crate) fn token(&self, token: &str) -> Result<Identity, Refusal> {
+        if self.guard.is_owner(token) {
+            return Ok(Identity::owner(self.local.clone()));
+        }
+        if let Some(identity) = self.keyring.find(token)? {
+            return Ok(identity);
+        }
+        match &self.jwt {
+            Some(jwt) if token.split('.').count() == 3 => jwt.read(token),
+            Some(_) | None => Err(unauthorized("the key is not known here; `thoughtwire keys list` shows those that are")),
+        }
+    }
+
+    /// Who a connection is that brings a token in a frame, or was let in already. A name space makes a
+    /// user of its own where there are no keys.
+    pub(crate) fn enter(&self, current: &Entrant, token: Option<&str>, space: Option<&str>) -> Result<Identity, Refusal> {
+        if self.guard.auth == Auth::Keys {
+            return match token {
+                // A token that is brought is checked, also by who was let in without it.
+                Some(token) => self.token(token),
+                None if current.trusted => Ok(current.identity.clone()),
+                None => Err(unauthorized("a key is needed: as `token` in the first frame, or as `Authorization: Bearer …`")),
+            };
+        }
+        match space {
+            Some(space) if !space.is_empty() && space != self.local.as_str() => {
+                // Names of spaces cannot meet the names of users.
+                let user =
+                    UserId::new(format!("~{space}")).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("user_id: {bad}")))?;
+                Ok(Identity { user, ..current.identity.clone() })
+            }
+            Some(_) | None => Ok(current.identity.clone()),
+        }
+    }
+
+    /// Nobody yet: who has brought nothing, on a wire on which that may still come.
+    pub(crate) fn nobody(&self) -> Identity {
+        Identity { scopes: Vec::new(), ..Identity::owner(self.local.clone()) }
+    }
+}
+
+/// Whether a request brings anything to say who it is.
+pub(crate) fn brings_credential(headers: &HeaderMap, uri: &Uri) -> bool {
+    bearer(headers).is_some() || ticket_of(uri).is_some() || cookie_of(headers).is_some()
+}
+
+fn ticket_of(uri: &Uri) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct TicketQuery {
+        ticket: Option<String>,
+    }
+    axum::extract::Query::<TicketQuery>::try_from_uri(uri).ok().and_then(|query| query.0.ticket)
+}
+
+fn cookie_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+}
+
+pub(crate) fn unauthorized(reason: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalCode::Unauthorized, reason.into())
+}
+
+/// 32 random bytes in hexadecimal digits.
+fn random() -> Result<String, Refusal> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Refusal::new(RefusalCode::Internal, format!("the system gives no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
