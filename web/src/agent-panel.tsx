@@ -1,18 +1,26 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { drawer } from "./app";
 import { type AgentPage, type Block, type Note, rest } from "./rest";
-import { attempt } from "./store";
+import { attempt, drawer, sessions, trouble } from "./store";
 
 /** An agent: what it remembers, to read and edit; what it may use. */
 export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   const [page, setPage] = useState<AgentPage | undefined>(undefined);
-  const read = () => attempt(async () => setPage(await rest.agent(agent)));
+  const read = () =>
+    rest.agent(agent).then(setPage, (error: unknown) => {
+      trouble.value = error instanceof Error ? error.message : String(error);
+    });
+  // Other sessions of the agent change its memory as well.
+  const news = [...sessions.value.values()].filter((entry) => entry.agent === agent).reduce((sum, entry) => sum + entry.head, 0);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   useEffect(() => {
     void read();
   }, [agent, edits]);
+  useEffect(() => {
+    const timer = setTimeout(() => void read(), 500);
+    return () => clearTimeout(timer);
+  }, [news]);
   return (
     <aside class="panel" aria-label="Agent">
       <div class="row">
@@ -73,7 +81,7 @@ function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }
     >
       <label>
         Model
-        <input name="model" value={page.agent.model ?? ""} placeholder="the server's" />
+        <input name="model" defaultValue={page.agent.model ?? ""} placeholder="the server's" />
       </label>
       <button type="submit">Save</button>
     </form>
@@ -94,7 +102,14 @@ function BlockView({ agent, block }: { agent: string; block: Block }) {
     <form
       onSubmit={async (event) => {
         event.preventDefault();
-        await attempt(async () => setSaved((await rest.editBlock(agent, block.label, text)).text));
+        await attempt(async () => {
+          const now = (await rest.agent(agent)).blocks.find(({ label }) => label === block.label)?.text ?? "";
+          if (now !== saved) {
+            setSaved(now);
+            throw new Error(`${block.label} was changed meanwhile, to: “${now}”. Save again to replace that, or undo to see it.`);
+          }
+          setSaved((await rest.editBlock(agent, block.label, text)).text);
+        });
       }}
     >
       <label for={id}>

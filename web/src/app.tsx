@@ -1,19 +1,15 @@
-import { signal } from "@preact/signals";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import { AgentPanel } from "./agent-panel";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { SideBar } from "./side-bar";
-import { deliverLeft, outbox } from "./outbox";
-import { current, line, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
-
-/** Which of the two drawers is out, where they do not stand beside the conversation. */
-export const drawer = signal<"none" | "sessions" | "agent">("none");
+import { deliverAll, outbox } from "./outbox";
+import { current, drawer, line, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
 
 export function start(root: HTMLElement): void {
-  deliverLeft();
+  deliverAll();
   render(<App />, root);
 }
 
@@ -25,6 +21,13 @@ function App() {
     window.addEventListener("keydown", escape);
     return () => window.removeEventListener("keydown", escape);
   }, []);
+  // Who closes a drawer is where it was opened.
+  const out = drawer.value;
+  const was = useRef(out);
+  useEffect(() => {
+    if (out === "none" && was.current !== "none" && document.activeElement === document.body) document.getElementById(`${was.current}-button`)?.focus();
+    was.current = out;
+  }, [out]);
   const place = current.value;
   const listing = place && sessions.value.get(place.session);
   const name = listing ? (listing.title ?? listing.agent_name) : undefined;
@@ -39,7 +42,7 @@ function App() {
       <SideBar />
       <main>
         <header>
-          <button type="button" class="plain narrow" aria-expanded={drawer.value === "sessions"} onClick={() => (drawer.value = drawer.value === "sessions" ? "none" : "sessions")}>
+          <button id="sessions-button" type="button" class="plain narrow" aria-expanded={drawer.value === "sessions"} onClick={() => (drawer.value = drawer.value === "sessions" ? "none" : "sessions")}>
             Sessions
           </button>
           <h1>{name ?? "Thoughtwire"}</h1>
@@ -47,7 +50,7 @@ function App() {
           <label class="switch">
             <input type="checkbox" checked={showThoughts.value} onChange={(event) => setThoughts(event.currentTarget.checked)} /> Thoughts
           </label>
-          <button type="button" class="plain" disabled={!listing} aria-expanded={drawer.value === "agent"} onClick={() => (drawer.value = drawer.value === "agent" ? "none" : "agent")}>
+          <button id="agent-button" type="button" class="plain" disabled={!listing} aria-expanded={drawer.value === "agent"} onClick={() => (drawer.value = drawer.value === "agent" ? "none" : "agent")}>
             Agent
           </button>
         </header>
@@ -59,7 +62,7 @@ function App() {
           </p>
         )}
         <Composer />
-        <p class="unseen" role="status" aria-label="News">{spoken.value}</p>
+        <p class="unseen" role="status" aria-label="News"><span key={spoken.value.n}>{spoken.value.text}</span></p>
       </main>
       {drawer.value === "agent" && listing && <AgentPanel key={listing.agent} agent={listing.agent} edits={place.edits.value} />}
     </div>

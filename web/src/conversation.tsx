@@ -10,6 +10,8 @@ const STEP = 80;
 const MOST = 360;
 /** So near to an edge, in pixels, is at it. */
 const EDGE = 60;
+/** Pixels that rounding may cost. */
+const SLACK = 4;
 
 export function Conversation() {
   const place = current.value;
@@ -52,11 +54,19 @@ function Log({ place }: { place: Place }) {
     kept.current = first && { element: first, top: first.offsetTop - element.scrollTop };
   };
 
+  // Who sends something sees it go.
+  const unsent = outbox.value.filter((one) => one.session === place.session).length;
+  const before = useRef(unsent);
+  useLayoutEffect(() => {
+    if (unsent > before.current) newest();
+    before.current = unsent;
+  }, [unsent]);
+
   // A link to an event: fetch it, draw what is around it, go there.
   const seq = wanted.value;
   useLayoutEffect(() => {
     if (seq === undefined) return;
-    void place.readOlder(seq).then(() => {
+    void place.reach(seq).then(() => {
       const all = place.transcript.entries;
       const at = all.reduce((best, entry, at) => ((entry.seq ?? Infinity) <= seq ? at : best), -1);
       if (at < 0) return;
@@ -93,6 +103,7 @@ function Log({ place }: { place: Place }) {
   }, [away]);
 
   const up = async () => {
+    if (!away) setLast(entries[end - 1]?.key);
     setAway(true);
     if (start === 0) await place.readOlder();
     const count = Math.min(drawn + STEP, MOST);
@@ -125,9 +136,12 @@ function Log({ place }: { place: Place }) {
           const rose = scrollTop < was.current;
           was.current = scrollTop;
           keep();
-          if (below < EDGE && end < entries.length) down();
-          else if (below < EDGE && away) newest();
-          else if (below >= EDGE && rose) setAway(true);
+          if (rose && below > SLACK) {
+            // From here on what is read stays, whatever is added behind it.
+            if (!away) setLast(entries[end - 1]?.key);
+            setAway(true);
+          } else if (below < EDGE && end < entries.length) down();
+          else if (below <= SLACK && away) newest();
           if (scrollTop < EDGE && rose && (start > 0 || place.older.value)) void up();
         }}
       >

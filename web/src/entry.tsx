@@ -1,6 +1,6 @@
+import { diffLines } from "diff";
 import { memo } from "preact/compat";
-import { useEffect, useState } from "preact/hooks";
-
+import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import type { Usage } from "thoughtwire";
 
 import { Markdown } from "./markdown";
@@ -10,6 +10,8 @@ import type { Call, Entry } from "./transcript";
 /** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
 export const EntryView = memo(
   function EntryView({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
+    const [broken] = useErrorBoundary();
+    if (broken) return <article class="entry"><p class="trouble">This could not be shown.</p></article>;
     if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage) return null;
     return (
       <article class={`entry ${entry.kind}`} data-key={entry.key} data-seq={entry.seq} data-state={"state" in entry ? entry.state : undefined} tabIndex={-1}>
@@ -91,6 +93,10 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
   const { approval, returned } = call;
   const state = returned ? (returned.ok ? "ok" : "error") : approval && !approval.decision ? "asks" : "running";
   const took = returned && call.began ? `${((Date.parse(returned.at) - Date.parse(call.began)) / 1000).toFixed(1)} s` : "";
+  const decide = async (decision: "approved" | "denied") => {
+    // The buttons go: who pressed one is in the message field again.
+    if (await attempt(() => place.room.decide(call.key, decision))) document.getElementById("composer")?.focus();
+  };
   const words = { ok: "done", error: "failed", asks: "waits for you", running: "running" }[state];
   return (
     <div class="card" data-state={state}>
@@ -100,16 +106,18 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
       <Arguments call={call} asked={state === "asks"} />
       {state === "asks" && (
         <div class="row" role="group" aria-label={`May ${call.name} run?`}>
-          <button type="button" onClick={() => attempt(() => place.room.decide(call.key, "approved"))}>Approve</button>
-          <button type="button" class="second" onClick={() => attempt(() => place.room.decide(call.key, "denied"))}>Deny</button>
+          <button type="button" onClick={() => decide("approved")}>Approve</button>
+          <button type="button" class="second" onClick={() => decide("denied")}>Deny</button>
           <Left until={approval!.until} />
         </div>
       )}
-      {approval?.decision && approval.decision !== "approved" && <p class="quiet">{approval.decision}</p>}
+      {approval?.decision && <p class="quiet">{approval.decision} <Link session={place.session} seq={approval.seq} /></p>}
       {returned && (
         <details open={!returned.ok}>
           <summary>Result</summary>
           <pre tabIndex={0}>{laidOut(returned.text)}</pre>
+          {returned.content !== undefined && <pre tabIndex={0}>{JSON.stringify(returned.content, null, 2)}</pre>}
+          <Link session={place.session} seq={returned.seq} />
         </details>
       )}
     </div>
@@ -168,13 +176,11 @@ function laidOut(text: string): string {
 
 /** What changed between two texts, line by line. */
 function Change({ before, after }: { before: string; after: string }) {
-  const [old, now] = [before.split("\n"), after.split("\n")];
-  const gone = old.filter((line) => line && !now.includes(line));
-  const come = now.filter((line) => line && !old.includes(line));
   return (
     <p class="change">
-      {gone.map((line) => <del key={`-${line}`}>{line}</del>)}
-      {come.map((line) => <ins key={`+${line}`}>{line}</ins>)}
+      {diffLines(before && `${before}\n`, after && `${after}\n`).map(({ added, removed, value }, n) =>
+        added ? <ins key={n}>{value.trimEnd()}</ins> : removed ? <del key={n}>{value.trimEnd()}</del> : null,
+      )}
     </p>
   );
 }

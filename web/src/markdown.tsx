@@ -17,11 +17,16 @@ for (const [name, language] of Object.entries({ bash, css, javascript, json, pyt
   hljs.registerLanguage(name, language);
 }
 
+const plain = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 const marked = new Marked({
   gfm: true,
   breaks: true,
   // HTML in a text is shown, not meant: what an agent writes about tags stays readable.
-  renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;") },
+  renderer: {
+    html: ({ text }) => plain(text),
+    // A picture would tell its host who reads here, and when. It is offered as a link.
+    image: ({ href, text }) => `<a href="${plain(href)}">${plain(text || href)}</a>`,
+  },
 });
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
@@ -39,7 +44,7 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   node.setAttribute("rel", "noopener noreferrer");
 });
 
-/** Markup of a text. Pictures are left out: they would tell other machines what is read here. */
+/** Markup of a text. */
 export function markup(text: string): string {
   return purify.sanitize(marked.parse(text, { async: false }), {
     ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
@@ -49,20 +54,25 @@ export function markup(text: string): string {
   });
 }
 
+/** As long as this a text that streams in is shown as it is, and parsed when it is whole. */
+const LONG = 20_000;
+
 export function Markdown({ text, open }: { text: string; open: boolean }) {
-  const html = useMemo(() => markup(text), [text]);
+  const long = open && text.length > LONG;
+  const html = useMemo(() => (long ? "" : markup(text)), [text, long]);
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (open || !root.current) return;
     for (const code of root.current.querySelectorAll<HTMLElement>("pre > code")) finish(code);
   }, [html, open]);
+  if (long) return <p class="markdown said">{text}</p>;
   return <div class="markdown" ref={root} dangerouslySetInnerHTML={{ __html: html }} />;
 }
 
 /** Colours a block of code and gives it a button that copies it. */
 function finish(code: HTMLElement): void {
   const pre = code.parentElement;
-  if (!pre || pre.querySelector("button")) return;
+  if (!pre || pre.parentElement?.className === "code") return;
   const name = /language-(\S+)/.exec(code.className)?.[1];
   if (name && hljs.getLanguage(name)) code.innerHTML = hljs.highlight(code.textContent ?? "", { language: name }).value;
   const copy = document.createElement("button");
@@ -74,6 +84,10 @@ function finish(code: HTMLElement): void {
     copy.textContent = "Copied";
     setTimeout(() => (copy.textContent = "Copy"), 1_500);
   };
+  // Beside the code and not in it, where it would scroll away.
+  const box = document.createElement("div");
+  box.className = "code";
   pre.tabIndex = 0;
-  pre.append(copy);
+  pre.replaceWith(box);
+  box.append(copy, pre);
 }

@@ -2,7 +2,9 @@
 import { signal } from "@preact/signals";
 import { type Policy, RefusedError } from "thoughtwire";
 
-import { client, current, place, trouble } from "./store";
+import { keepDraft } from "./drafts";
+import { keep, load } from "./storage";
+import { client, current, mainSession, open, trouble } from "./store";
 
 export interface Unsent {
   /** The command's id: under it the input takes effect once, however often and from wherever it is sent. */
@@ -14,45 +16,67 @@ export interface Unsent {
 }
 
 const KEY = "outbox";
-const read = () => JSON.parse(localStorage.getItem(KEY) ?? "[]") as Unsent[];
+/** How long until what was refused for the moment is sent again, and what another tab has not brought is brought by this one. */
+const AGAIN_AFTER = 2_000;
+const read = () => load<Unsent[]>(KEY, []);
 
 export const outbox = signal<Unsent[]>(read());
+/** What this tab is sending. */
+const underWay = new Set<string>();
 
 /** Other tabs write to the same place: a change is made to what stands there now. */
 function change(how: (all: Unsent[]) => Unsent[]): void {
-  outbox.value = how(read());
-  localStorage.setItem(KEY, JSON.stringify(outbox.value));
+  const theirs = read().filter(({ id }) => !outbox.value.some((ours) => ours.id === id));
+  outbox.value = how([...outbox.value, ...theirs]);
+  keep(KEY, outbox.value);
 }
 
-/** Sends an input, now or when the server is there again. Gives whether the server took it. */
-export async function post(text: string, policy?: Policy): Promise<boolean> {
+/** Sends an input, now or when the server is there again. */
+export function post(text: string, policy?: Policy): void {
   const unsent = { id: crypto.randomUUID(), session: current.value?.session ?? "", text, ...(policy ? { policy } : {}) };
   change((all) => [...all, unsent]);
-  return await deliver(unsent);
+  void deliver(unsent);
 }
 
-/** Sends what an earlier visit left behind. */
-export function deliverLeft(): void {
+/** Sends what is there: of an earlier visit, or of a tab that is gone. */
+export function deliverAll(): void {
   for (const unsent of outbox.value) void deliver(unsent);
 }
 
-async function deliver(unsent: Unsent): Promise<boolean> {
+async function deliver(unsent: Unsent): Promise<void> {
   const { id, text, policy } = unsent;
+  if (underWay.has(id)) return;
+  underWay.add(id);
   const forget = () => change((all) => all.filter((other) => other.id !== id));
+  let { session } = unsent;
   try {
-    const session = unsent.session || (await place()).session;
-    if (!unsent.session) change((all) => all.map((other) => (other.id === id ? { ...other, session } : other)));
+    if (session === "") {
+      session = await mainSession();
+      change((all) => all.map((other) => (other.id === id ? { ...other, session } : other)));
+      if (!current.value) open(session);
+    }
     await client.command({ type: "send", session, text, ...(policy ? { policy } : {}) }, { id });
     forget();
-    return true;
   } catch (error) {
-    // A no is an answer; a line that is closed for good is none, and the next visit tries again.
-    if (error instanceof RefusedError) forget();
     trouble.value = `Not sent: ${error instanceof Error ? error.message : String(error)}`;
-    return false;
+    if (error instanceof RefusedError && error.retry) {
+      setTimeout(() => outbox.value.some((other) => other.id === id) && void deliver({ ...unsent, session }), AGAIN_AFTER);
+    } else if (error instanceof RefusedError) {
+      // A no for good: the words go back to where they were written. Without a session, to the next one.
+      forget();
+      keepDraft(error.code === "unknown_session" ? "" : session, text);
+    }
+    // A line that is closed for good is no answer, and the next visit tries again.
+  } finally {
+    underWay.delete(id);
   }
 }
 
+client.onState((state) => {
+  if (state === "open") deliverAll();
+});
 window.addEventListener("storage", (event) => {
-  if (event.key === KEY) outbox.value = read();
+  if (event.key !== KEY) return;
+  outbox.value = read();
+  if (outbox.value.length > 0) setTimeout(deliverAll, AGAIN_AFTER);
 });

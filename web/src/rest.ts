@@ -72,6 +72,7 @@ export const rest = {
     call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then((page) => page.block),
   notes: (agent: string, query: string) =>
     call<{ notes: Note[]; total: number }>("GET", `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`),
+  sessions: () => call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) => page.sessions.map(({ id }) => id)),
   events: (session: string, after: number, limit: number) =>
     call<{ events: EventFrame[]; first: number }>("GET", `${of("sessions", session, "events")}?after=${after}&limit=${limit}`),
 };

@@ -2,9 +2,8 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { SessionListing } from "thoughtwire";
 
-import { drawer } from "./app";
 import { rest } from "./rest";
-import { attempt, client, current, loggedIn, open, ordered, seen } from "./store";
+import { attempt, client, current, drawer, isUnread, loggedIn, open, ordered } from "./store";
 
 const query = signal("");
 const agents = signal<{ name: string }[] | undefined>(undefined);
@@ -45,7 +44,7 @@ export function SideBar() {
 
 function Row({ entry }: { entry: SessionListing }) {
   const here = current.value?.session === entry.id;
-  const unread = !here && entry.head > (seen.value[entry.id] ?? 0);
+  const unread = isUnread(entry);
   const name = entry.title ?? (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`);
   if (renaming.value === entry.id) {
     return (
@@ -55,10 +54,20 @@ function Row({ entry }: { entry: SessionListing }) {
             event.preventDefault();
             const title = new FormData(event.currentTarget).get("title")?.toString().trim();
             if (title) await attempt(() => client.command({ type: "rename", session: entry.id, title }));
-            renaming.value = undefined;
+            renamed(entry.id);
           }}
         >
-          <input ref={focus} name="title" aria-label="New title" value={name} onKeyDown={(event) => event.key === "Escape" && (renaming.value = undefined)} />
+          <input
+            ref={focus}
+            name="title"
+            aria-label="New title"
+            defaultValue={name}
+            onKeyDown={(event) => {
+              if (event.key !== "Escape") return;
+              event.stopPropagation();
+              renamed(entry.id);
+            }}
+          />
           <button type="submit">Save</button>
         </form>
       </li>
@@ -66,7 +75,7 @@ function Row({ entry }: { entry: SessionListing }) {
   }
   return (
     <li class={here ? "here" : ""}>
-      <button type="button" class="open" aria-current={here ? "true" : undefined} onClick={() => { open(entry.id); drawer.value = "none"; }}>
+      <button type="button" class="open" aria-current={here ? "true" : undefined} id={`open-${entry.id}`} onClick={() => { open(entry.id); drawer.value = "none"; }}>
         <span class="name">{name}</span>
         <span class="about">
           {unread && <span class="unread">new</span>} {entry.running ? "working" : entry.queued ? `${entry.queued} wait` : ""} {when(entry.updated_at)}
@@ -87,6 +96,12 @@ function Row({ entry }: { entry: SessionListing }) {
   );
 }
 
+/** The field goes, and who was in it is on the session again. */
+function renamed(session: string): void {
+  renaming.value = undefined;
+  requestAnimationFrame(() => document.getElementById(`open-${session}`)?.focus());
+}
+
 /** Chooses an agent, or names a new one, and opens a session with it. */
 function NewSession({ names }: { names: string[] }) {
   const done = () => (agents.value = undefined);
@@ -102,6 +117,7 @@ function NewSession({ names }: { names: string[] }) {
           const session = names.includes(agent)
             ? await client.createSession({ agent, ...(title ? { title } : {}) })
             : (await client.createAgent({ name: agent })).session;
+          if (title && !names.includes(agent)) await client.command({ type: "rename", session, title });
           done();
           open(session);
           drawer.value = "none";

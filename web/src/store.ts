@@ -2,7 +2,9 @@
 import { batch, computed, signal } from "@preact/signals";
 import { Client, type EventFrame, RefusedError, type Room, type SessionListing, type Shown } from "thoughtwire";
 
+import { adoptDraft } from "./drafts";
 import { rest } from "./rest";
+import { keep, load } from "./storage";
 import { Transcript } from "./transcript";
 
 /** Events that are read at once, at first and further back. */
@@ -17,12 +19,18 @@ export const listed = signal(false);
 export const line = signal<"connecting" | "live" | "catching up" | "offline">("connecting");
 export const current = signal<Place | undefined>(undefined);
 export const trouble = signal("");
-export const showThoughts = signal(localStorage.getItem("thoughts") !== "no");
-/** What a screen reader is told. */
-export const spoken = signal("");
+/** Which of the two drawers is out, where they do not stand beside the conversation. */
+export const drawer = signal<"none" | "sessions" | "agent">("none");
+export const showThoughts = signal(load("thoughts", true));
+/** What a screen reader is told; the number tells the same words said twice apart. */
+export const spoken = signal({ text: "", n: 0 });
 /** Whether one can log out. */
 export const loggedIn = signal(false);
-export const seen = signal<Record<string, number>>(JSON.parse(localStorage.getItem("seen") ?? "{}"));
+const readSeen = () => load<Record<string, number>>("seen", {});
+export const seen = signal(readSeen());
+/** When this browser was here first: what is older is no news to it. */
+export const since = load("since", new Date().toISOString());
+keep("since", since);
 
 /** The sessions as the side bar has them. */
 export const ordered = computed(() => [...sessions.value.values()].sort((one, other) => other.updated_at.localeCompare(one.updated_at)));
@@ -40,10 +48,14 @@ export class Place {
   /** Counted up whenever the agent's memory was changed. */
   readonly edits = signal(0);
   transcript: Transcript;
-  #live: EventFrame[] = [];
+  #events: EventFrame[] = [];
   #dirty = false;
-  #loading = false;
-  #caughtUp = false;
+  #loading: Promise<void> | undefined;
+  /** Whether what comes in is news. */
+  #live = false;
+  #caughtUp!: () => void;
+  /** Resolves when the newest page is here. */
+  readonly #ready = new Promise<void>((resolve) => (this.#caughtUp = resolve));
 
   constructor(session: string) {
     this.session = session;
@@ -52,24 +64,30 @@ export class Place {
     void this.#read();
   }
 
+  /** The line broke: what comes next is no news until it has caught up. */
+  broke(): void {
+    this.#live = false;
+  }
+
   async #read(): Promise<void> {
     try {
       for await (const shown of this.room) this.#show(shown);
     } catch (error) {
       trouble.value = error instanceof Error ? error.message : String(error);
-      if (current.value === this) open(undefined);
+      // A session that is gone is left; one whose line was closed for good is still the one to come back to.
+      if (current.value === this && client.state !== "closed") open(undefined);
     }
   }
 
   #show(shown: Shown): void {
     if (shown.type === "reset") {
       this.transcript = new Transcript(this.session);
-      this.#live = [];
+      this.#events = [];
     } else if (shown.type === "event") {
-      this.#live.push(shown);
+      this.#events.push(shown);
       if (shown.event.kind === "turn_ended") this.status.value = "";
       if (shown.event.kind === "memory_edited") this.edits.value += 1;
-      if (this.#caughtUp) this.#speak(shown);
+      if (this.#live) this.#speak(shown);
       this.older.value = Math.min(this.transcript.first, shown.seq) > 1;
       if (current.value === this && !document.hidden) look(this.session, shown.seq);
     } else if (shown.type === "status") {
@@ -77,7 +95,8 @@ export class Place {
     } else if (shown.type === "presence") {
       this.present.value = shown.clients;
     } else if (shown.type === "caught_up") {
-      this.#caughtUp = true;
+      this.#live = true;
+      this.#caughtUp();
       if (current.value === this) line.value = "live";
     }
     if (shown.type !== "reset") this.transcript.show(shown);
@@ -96,30 +115,42 @@ export class Place {
 
   /** Streamed text is drawn many times a second: who listens is told the whole message once. */
   #speak({ event }: EventFrame): void {
-    if (event.kind === "message") spoken.value = event.text;
-    else if (event.kind === "approval_asked") spoken.value = `May ${event.name} run? It waits for you.`;
-    else if (event.kind === "turn_ended" && event.outcome !== "completed") spoken.value = `The turn ended: ${event.outcome}.`;
+    const say = (text: string) => (spoken.value = { text, n: spoken.value.n + 1 });
+    if (event.kind === "message") say(event.text);
+    else if (event.kind === "approval_asked") say(`May ${event.name} run? It waits for you.`);
+    else if (event.kind === "turn_ended" && event.outcome !== "completed") say(`The turn ended: ${event.outcome}.`);
   }
 
-  /** Reads older events: a page of them, or all that are needed to reach a position. */
-  async readOlder(reach = Infinity): Promise<void> {
-    if (this.#loading || !this.older.value) return;
-    this.#loading = true;
+  /** Reads the page of events in front of what is here. */
+  readOlder(): Promise<void> {
+    this.#loading ??= this.#fetch(PAGE).then(() => {}).finally(() => (this.#loading = undefined));
+    return this.#loading;
+  }
+
+  /** Reads back until a position is here, if there is such a one. */
+  async reach(seq: number): Promise<void> {
+    await this.#ready;
+    while (this.transcript.first > seq && this.older.value) {
+      await this.#loading;
+      if (this.transcript.first > seq && !(await this.#fetch(LEAP))) return;
+    }
+  }
+
+  /** Gives whether it could be read. */
+  async #fetch(size: number): Promise<boolean> {
+    if (!this.older.value) return true;
     try {
-      do {
-        const before = this.transcript.first;
-        const size = reach < before ? LEAP : PAGE;
-        const after = Math.max(0, before - 1 - size);
-        const page = await rest.events(this.session, after, before - 1 - after);
-        this.transcript = Transcript.of(this.session, page.events, this.transcript, this.#live);
-        this.#live = [...page.events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#live];
-        this.older.value = page.events.length > 0 && this.transcript.first > Math.max(1, page.first);
-      } while (this.older.value && this.transcript.first > reach);
+      const before = this.transcript.first;
+      const after = Math.max(0, before - 1 - size);
+      const page = await rest.events(this.session, after, before - 1 - after);
+      this.transcript = Transcript.of(this.session, page.events, this.transcript, this.#events);
+      this.#events = [...page.events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#events];
+      this.older.value = page.events.length > 0 && this.transcript.first > Math.max(1, page.first);
       this.version.value += 1;
+      return true;
     } catch (error) {
       trouble.value = String(error instanceof Error ? error.message : error);
-    } finally {
-      this.#loading = false;
+      return false;
     }
   }
 }
@@ -129,8 +160,11 @@ export function open(session: string | undefined): void {
   if (current.value?.session === session) return;
   batch(() => {
     current.value?.room.leave();
+    if (session !== undefined && current.value === undefined) adoptDraft(session);
     current.value = session === undefined ? undefined : new Place(session);
-    if (session !== undefined) {
+    if (session === undefined) {
+      if (client.state === "open") line.value = "live";
+    } else {
       line.value = client.state === "open" ? "catching up" : line.value;
       const head = sessions.value.get(session)?.head;
       if (head !== undefined) look(session, head);
@@ -144,29 +178,30 @@ export function open(session: string | undefined): void {
 /** Somebody has seen a session up to a position. */
 function look(session: string, seq: number): void {
   if ((seen.value[session] ?? 0) >= seq) return;
-  seen.value = { ...seen.value, [session]: seq };
-  localStorage.setItem("seen", JSON.stringify(seen.value));
+  // Other tabs write to the same place.
+  seen.value = { ...readSeen(), ...seen.value, [session]: seq };
+  keep("seen", seen.value);
 }
 
-/** The session to speak in: the open one, else that of the agent `main`, made as needed. */
-export async function place(): Promise<Place> {
-  if (current.value) return current.value;
-  let session: string;
+/** Whether a session has what nobody has seen in this browser. */
+export const isUnread = (entry: SessionListing): boolean =>
+  current.value?.session !== entry.id && entry.updated_at > since && entry.head > (seen.value[entry.id] ?? 0);
+
+/** The session of the agent `main`, made as needed. */
+export async function mainSession(): Promise<string> {
   try {
-    session = (await client.createAgent({ name: "main" })).session;
+    return (await client.createAgent({ name: "main" })).session;
   } catch (error) {
     // It is there already, or this key may not make one.
     if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
-    session = (await rest.agent("main")).agent.main_session;
+    return (await rest.agent("main")).agent.main_session;
   }
-  open(session);
-  return current.value!;
 }
 
 /** Unfolds all thoughts, or folds them. */
 export function setThoughts(shown: boolean): void {
   showThoughts.value = shown;
-  localStorage.setItem("thoughts", shown ? "yes" : "no");
+  keep("thoughts", shown);
 }
 
 /** Runs something that the server may refuse; tells the person what it said. */
@@ -188,10 +223,23 @@ client.onState((state, reason) => {
       if (!known) location.reload();
     });
   }
+  if (state === "open") void prune();
+  else current.value?.broke();
   if (state === "open") line.value = current.value ? "catching up" : "live";
   else line.value = state === "connecting" && line.value === "connecting" ? "connecting" : "offline";
   if (state === "closed" && reason) trouble.value = reason;
 });
+
+/** Takes out of the list what went while the line was down. */
+async function prune(): Promise<void> {
+  const before = [...sessions.value.keys()];
+  const there = await rest.sessions().catch(() => undefined);
+  if (!there) return;
+  const gone = before.filter((id) => !there.includes(id));
+  if (gone.length === 0) return;
+  sessions.value = new Map([...sessions.value].filter(([id]) => !gone.includes(id)));
+  if (current.value && gone.includes(current.value.session)) open(undefined);
+}
 
 async function follow(): Promise<void> {
   for await (const entry of client.watch()) {
@@ -206,7 +254,6 @@ async function follow(): Promise<void> {
       sessions.value = all;
       listed.value = true;
     });
-    if (current.value === undefined) goTo();
   }
 }
 
@@ -216,7 +263,7 @@ export const wanted = signal<number | undefined>(undefined);
 /** Opens what the address names: a session, and perhaps a position in it. */
 export function goTo(): void {
   const [, session, seq] = /^#([^:]+)(?::(\d+))?$/.exec(location.hash) ?? [];
-  if (!session || !sessions.value.has(session)) return;
+  if (!session) return;
   open(session);
   wanted.value = seq === undefined ? undefined : Number(seq);
 }
@@ -226,4 +273,16 @@ rest.whoami().then(
   () => {},
 );
 window.addEventListener("hashchange", goTo);
+window.addEventListener("storage", (event) => {
+  if (event.key === "seen") seen.value = { ...seen.value, ...readSeen() };
+});
+// A machine that wakes up, and a network that changed, say so; the line need not find out by its silence.
+for (const news of ["online", "pageshow"]) window.addEventListener(news, () => client.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  client.wake();
+  const head = current.value && sessions.value.get(current.value.session)?.head;
+  if (current.value && head !== undefined) look(current.value.session, head);
+});
+goTo();
 void follow();

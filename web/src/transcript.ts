@@ -17,8 +17,8 @@ export interface Call {
   name?: string;
   args: string;
   began?: string;
-  returned?: { ok: boolean; text: string; at: string };
-  approval?: { until: string; decision?: string };
+  returned?: { seq: number; ok: boolean; text: string; content?: unknown; at: string };
+  approval?: { seq: number; until: string; decision?: string };
 }
 
 /** The fold. Events make entries; deltas fill the open ones; what is not known is passed over. */
@@ -43,6 +43,8 @@ export class Transcript {
   }
 
   show(frame: Shown): void {
+    // Its start may lie further back than what is here.
+    if ("turn" in frame && frame.turn !== undefined) this.turn = frame.turn;
     if (frame.type === "event") return this.#event(frame);
     if (frame.type === "delta" || frame.type === "partial") return this.#piece(frame);
   }
@@ -76,7 +78,6 @@ export class Transcript {
       case "input_withdrawn":
         return this.#change("input", event.input, (entry) => ({ ...entry, state: "withdrawn" }));
       case "turn_started":
-        this.turn = frame.turn;
         return this.#change("input", event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
@@ -84,11 +85,11 @@ export class Transcript {
       case "tool_called":
         return this.#put({ kind: "call", key: event.call, seq, name: event.name, args: JSON.stringify(event.args, null, 2), began: at });
       case "approval_asked":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { until: event.expires_at } }));
+        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: event.expires_at } }));
       case "approval_settled":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { until: "", ...call.approval, decision: event.decision } }));
+        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: "", ...call.approval, decision: event.decision } }));
       case "tool_returned":
-        return this.#change("call", event.call, (call) => ({ ...call, returned: { ok: event.status === "success", text: event.text, at } }));
+        return this.#change("call", event.call, (call) => ({ ...call, returned: { seq, ok: event.status === "success", text: event.text, content: event.content, at } }));
       case "memory_edited":
         return this.#put({ kind: "edit", key, seq, block: event.block, before: event.before, after: event.after, by: event.by });
       case "usage":
@@ -107,8 +108,15 @@ export class Transcript {
         this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage });
         this.#usage = undefined;
         return;
+      case "session_opened":
+        if (event.instructions) this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
+        event.history?.forEach(({ role, text }, n) => {
+          const said = { key: `${key}.${n}`, seq, at, text };
+          this.#put(role === "user" ? { kind: "input", ...said, attachments: [], state: "said" } : { kind: "message", ...said, state: "whole" });
+        });
+        return;
       default:
-        // `session_opened`, `tool_awaited`, and kinds of a newer server.
+        // `tool_awaited`, and kinds of a newer server.
         return;
     }
   }

@@ -271,12 +271,76 @@ describe("the page", () => {
     // A link to a position that was never read.
     await page.evaluate(() => (location.hash += ":77"));
     await page.waitForFunction(() => (document.activeElement as HTMLElement).dataset["seq"] === "77");
+    const fresh = await person.open(`#${agent.main_session}:4321`);
+    await fresh.waitForFunction(() => (document.activeElement as HTMLElement).dataset["seq"] === "4321");
     assert.ok(await page.locator('[data-seq="77"]').isVisible());
     assert.ok((await articles.count()) <= 360);
     await person.context.grantPermissions(["clipboard-read", "clipboard-write"]);
     await page.locator('[data-seq="77"]').hover();
     await page.getByRole("button", { name: "Copy a link to event 77" }).click();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}/#${agent.main_session}:77`);
+  });
+
+  it("keeps what is read in its place while more comes, and follows again from the end", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=4000,bytes=60,rate=150" });
+    const page = await person.open();
+    await say(page, "go");
+    await page.locator(".entry.message").nth(100).waitFor();
+    await log(page).hover();
+    // A few pixels are enough to leave the end.
+    await page.mouse.wheel(0, -30);
+    await page.getByRole("button", { name: "Newest" }).waitFor();
+    await page.mouse.wheel(0, -600);
+    await page.waitForTimeout(100);
+    const place = () =>
+      log(page).evaluate((box) => {
+        const first = [...box.querySelectorAll("article")].find((one) => one.offsetTop + one.offsetHeight > box.scrollTop)!;
+        return [first.dataset["seq"], Math.round(first.offsetTop - box.scrollTop)];
+      });
+    const before = await place();
+    const newest = async () => ((await (await fetch(`${server.url}/v1/sessions/${sessionOf(page)}`)).json()) as { session: { head: number } }).session.head;
+    const was = await newest();
+    while ((await newest()) < was + 300) await page.waitForTimeout(50);
+    assert.deepEqual(await place(), before);
+    // A turn that began long before what is here is still a turn.
+    await page.reload();
+    await page.getByText("Working…").waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await idle(page);
+  });
+
+  it("sends to the session that the address names, however slow the line is", async () => {
+    await server.rest("POST", "/v1/agents", { name: "main" });
+    await server.rest("POST", "/v1/agents", { name: "ada" });
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/ada`)).json()) as { agent: { main_session: string } };
+    const page = await person.context.newPage();
+    await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
+      const upstream = socket.connectToServer();
+      upstream.onMessage((message) => void setTimeout(() => socket.send(message), 700));
+    });
+    await page.goto(`${server.url}/#${agent.main_session}`);
+    await ask(page, "what is 6*7?");
+    assert.equal(sessionOf(page), agent.main_session);
+    assert.ok((await server.log(agent.main_session)).some(({ event }) => event.kind === "user_message"));
+  });
+
+  it("gives back what cannot be sent any more, and forgets sessions that went meanwhile", async () => {
+    const client = person.client();
+    await client.createAgent({ name: "main" });
+    const session = await client.createSession({ agent: "main", title: "Short-lived" });
+    const page = await person.open(`#${session}`);
+    await live(page);
+    await server.kill();
+    await page.locator('[data-line="offline"]').waitFor();
+    await say(page, "into the void");
+    // The session goes before the page is back.
+    await page.evaluate(() => (window as unknown as { WebSocket: unknown }).WebSocket = class { close() {} addEventListener() {} });
+    await server.again();
+    await client.deleteSession(session);
+    await page.reload();
+    await page.getByRole("alert").waitFor();
+    await page.waitForFunction(() => (document.getElementById("composer") as HTMLTextAreaElement).value === "into the void");
+    assert.equal(await page.getByRole("button", { name: /^Short-lived/ }).count(), 0);
   });
 
   it("works by the keyboard alone", async () => {
@@ -378,6 +442,7 @@ describe("where keys are needed", () => {
     const server = await Server.start("--auth", "keys");
     const person = await Person.come(browser, server);
     try {
+      person.expect(/status of 401/);
       const { key, secret } = await server.key("ada", "chat", "agents");
       const page = await person.open();
       await page.getByLabel("Key").fill("twk_wrong");
@@ -404,7 +469,6 @@ describe("where keys are needed", () => {
       assert.equal(await composer(page).inputValue(), "half a thou");
       await page.getByRole("button", { name: "Log out" }).click();
       await page.getByLabel("Key").waitFor();
-      person.complaints.splice(0, Infinity, ...person.complaints.filter((line) => !line.includes("401")));
     } finally {
       await person.leave();
       await server.stop();
@@ -527,6 +591,11 @@ describe("looks", () => {
         }
         const picture = process.env["UPDATE_PICTURES"] ? { path: new URL(`../../docs/page-${name}.png`, import.meta.url).pathname } : {};
         assert.ok((await page.screenshot(picture)).length > 10_000);
+        const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { main_session: string } };
+        await server.rest("PATCH", `/v1/sessions/${agent.main_session}`, { title: "A title that goes on and on without coming to any kind of end at all" });
+        await page.getByRole("heading", { name: /^A title that/ }).waitFor();
+        const send = (await page.getByRole("button", { name: "Send" }).boundingBox())!;
+        assert.ok(send.x + send.width <= page.viewportSize()!.width, "a long title pushes nothing out");
         const look = async (where: string) => {
           await page.addScriptTag({ path: AXE });
           const found = await page.evaluate(async () => {
@@ -540,6 +609,7 @@ describe("looks", () => {
         await page.getByRole("complementary", { name: "Agent" }).getByLabel("Model").waitFor();
         await look("the agent panel");
         await page.getByRole("complementary", { name: "Agent" }).getByRole("button", { name: "Close" }).click();
+        assert.equal(await page.evaluate(() => document.activeElement?.id), "agent-button", "who closes the panel is where it was opened");
         if (name === "phone") await page.getByRole("button", { name: "Sessions" }).click();
         await page.getByRole("navigation").getByRole("button", { name: "New", exact: true }).click();
         await page.getByRole("navigation").getByLabel("Agent").waitFor();
