@@ -69,6 +69,7 @@ impl Jwt {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the kinds are the library's, and it adds some")]
 fn explain(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::ExpiredSignature => "it has expired".to_owned(),
@@ -78,7 +79,6 @@ fn explain(kind: &ErrorKind) -> String {
         ErrorKind::ImmatureSignature => "it is not valid yet".to_owned(),
         ErrorKind::MissingRequiredClaim(claim) => format!("it has no `{claim}`"),
         ErrorKind::Json(error) => format!("its claims cannot be read: {error}"),
-        // The library adds kinds.
         _ => "it is no valid token".to_owned(),
     }
 }

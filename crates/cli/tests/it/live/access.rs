@@ -331,7 +331,7 @@ async fn a_page_logs_in_with_a_key_and_keeps_a_cookie_that_no_script_reads() {
     assert_eq!(whoami(url.clone(), with(format!("http://{host}"))).await, 200);
     assert_eq!(whoami(url.clone(), with("https://evil.example".into())).await, 403);
     assert_eq!(whoami(url.clone(), with("http://localhost:5173".into())).await, 403, "another port's page is another page");
-    assert_eq!(whoami(url.clone(), vec![("cookie", format!("{}x", cookie))]).await, 401);
+    assert_eq!(whoami(url.clone(), vec![("cookie", format!("{cookie}x"))]).await, 401);
     assert_eq!(http().post(&login).json(&json!({"key": "twk_wrong"})).send().await.unwrap().status(), 401);
     let bye = http().post(format!("{url}/v1/logout")).send().await.unwrap();
     assert!(bye.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
