@@ -17,7 +17,6 @@ use super::turn::Running;
 use super::waits::Answered;
 use super::{Ask, Once};
 use crate::clients::Clients;
-use crate::clock::now;
 use crate::hub::Shared;
 use crate::tail::Tail;
 use crate::{Input, receipts};
@@ -121,10 +120,9 @@ impl Task {
     }
 
     async fn load(shared: &Arc<Shared>, id: &SessionId) -> Result<Self, Refusal> {
-        let store = Arc::clone(&shared.store);
         let wanted = id.clone();
         let loaded = shared
-            .read(move || {
+            .read(move |store| {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
                 let mut inputs = HashMap::new();
@@ -248,7 +246,7 @@ impl Task {
         let mut at =
             if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
         if let Some(running) = &self.running
-            && let Some(due) = running.due()
+            && let Some(due) = running.due(self.shared.now())
         {
             at = at.min(due);
         }
@@ -291,7 +289,7 @@ impl Task {
         let Also { once, block, output, answered } = also;
         let mut state = self.state.clone();
         let after = state.head();
-        let at = now();
+        let at = self.shared.now();
         let mut records = Vec::with_capacity(events.len());
         let mut closed_items = Vec::new();
         for (turn, event) in events {
@@ -396,10 +394,9 @@ impl Task {
     async fn fail(&mut self, error: &StoreError) {
         tracing::error!(session = %self.stored.id, %error, "events could not be saved");
         let refusal = self.refuse_under_way(error);
-        let (store, id) = (Arc::clone(&self.shared.store), self.stored.id.clone());
         loop {
-            let (store, id) = (Arc::clone(&store), id.clone());
-            match self.shared.read(move || store.session(&id)).await {
+            let id = self.stored.id.clone();
+            match self.shared.read(move |store| store.session(&id)).await {
                 Ok(Some(stored)) => {
                     self.state = stored.state.clone();
                     self.stored = stored;

@@ -1,7 +1,7 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, ToolStatus, TurnId, Usage,
+    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
 };
 use thoughtwire_store::OpenItem;
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use super::task::{Also, CHECKPOINT_EVERY, Task};
 use super::waits::Waits;
 use super::{Once, Reply, VOICE};
 use crate::agent::{Log, Turn};
-use crate::clock::{new_turn_id, now};
+use crate::clock::new_turn_id;
 use crate::interface::{Finish, Silenced, Voice, Word};
 use crate::tail::OpenText;
 use crate::{AgentError, Input, Interface};
@@ -74,9 +74,9 @@ impl Drop for Work {
 
 impl Running {
     /// When something has to be done by the clock.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self, now: Timestamp) -> Option<Instant> {
         let lapse = self.waits.due().map(|at| {
-            let millis = u64::try_from(at.as_millis() - now().as_millis()).unwrap_or(0);
+            let millis = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or(0);
             Instant::now() + std::time::Duration::from_millis(millis)
         });
         match (self.checkpoint_due, lapse) {
