@@ -7,7 +7,7 @@ use std::time::Duration;
 use thoughtwire_proto::{
     AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal, RefusalCode, Seq, SessionId, State, TurnId,
 };
-use thoughtwire_store::{Append, BlockEdit, Receipt, StoreError, StoredSession};
+use thoughtwire_store::{Append, BlockEdit, Receipt, Store, StoreError, StoredSession};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -125,17 +125,7 @@ impl Task {
             .read(move |store| {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
-                let mut inputs = HashMap::new();
-                // A parked turn's input is read back like a queued one.
-                let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
-                for queued in stored.state.queue().iter().chain(&parked) {
-                    let before = Seq(queued.seq.0.saturating_sub(1));
-                    for record in store.events(stored.num, before, 1)? {
-                        if let Event::UserMessage { item, text, attachments, .. } = record.event {
-                            inputs.insert(item.clone(), Input { item, text, attachments });
-                        }
-                    }
-                }
+                let inputs = read_inputs(store, &stored)?;
                 Ok(Some((stored, profile, inputs)))
             })
             .await?;
@@ -396,10 +386,17 @@ impl Task {
         let refusal = self.refuse_under_way(error);
         loop {
             let id = self.stored.id.clone();
-            match self.shared.read(move |store| store.session(&id)).await {
-                Ok(Some(stored)) => {
+            let read = move |store: &Store| {
+                let Some(stored) = store.session(&id)? else { return Ok(None) };
+                // Those whose turns were not saved wait again, with their words.
+                let inputs = read_inputs(store, &stored)?;
+                Ok(Some((stored, inputs)))
+            };
+            match self.shared.read(read).await {
+                Ok(Some((stored, inputs))) => {
                     self.state = stored.state.clone();
                     self.stored = stored;
+                    self.inputs = inputs;
                     break;
                 }
                 Ok(None) => break,
@@ -407,8 +404,6 @@ impl Task {
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             }
         }
-        let queued: Vec<ItemId> = self.state.queue().iter().map(|queued| queued.input.clone()).collect();
-        self.inputs.retain(|item, _| queued.contains(item));
         if self.state.turn().is_some() {
             self.tail.publish([Emission::Status { turn: None, text: refusal.reason.clone() }]);
             self.unended = Some((refusal, Instant::now() + RETRY_AFTER));
@@ -432,6 +427,21 @@ impl Task {
             self.start_next();
         }
     }
+}
+
+/// The contents of the inputs that wait. A parked turn's input is among them: it is run again like a queued one.
+fn read_inputs(store: &Store, stored: &StoredSession) -> Result<HashMap<ItemId, Input>, StoreError> {
+    let mut inputs = HashMap::new();
+    let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
+    for queued in stored.state.queue().iter().chain(&parked) {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in store.events(stored.num, before, 1)? {
+            if let Event::UserMessage { item, text, attachments, .. } = record.event {
+                inputs.insert(item.clone(), Input { item, text, attachments });
+            }
+        }
+    }
+    Ok(inputs)
 }
 
 fn stopping() -> Refusal {

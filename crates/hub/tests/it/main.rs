@@ -11,6 +11,7 @@
 )]
 
 mod embedding;
+mod failing;
 mod subscribing;
 mod support;
 mod turns;

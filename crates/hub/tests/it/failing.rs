@@ -1,0 +1,88 @@
+//! A disk that fails or stands still: what is lost is refused, and everything goes on when it works again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thoughtwire_hub::{Agent, Hub, HubOptions, now};
+use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode};
+use thoughtwire_store::{Pen, Store};
+
+use crate::support::{Puppet, Room};
+
+/// A room on a store that writes when it is told to.
+struct Stage {
+    room: Room,
+    pen: Pen,
+    file: rusqlite::Connection,
+}
+
+impl Stage {
+    async fn open(dir: &Path, agent: Arc<dyn Agent>) -> Self {
+        let first = Room::open(dir).await;
+        first.hub.stop(Duration::ZERO).await;
+        first.hub.store().close();
+        let (store, pen) = Store::open_by_hand(dir, now()).unwrap();
+        let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).unwrap();
+        Self { room: Room { hub, ..first }, pen, file: rusqlite::Connection::open(dir.join("thoughtwire.db")).unwrap() }
+    }
+
+    /// Asks, and hands out the answer's future: the pen has not moved yet.
+    fn send(&self, text: &str, policy: Policy) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+        let session = self.room.session.clone();
+        self.ask(Command::Send { session, text: text.into(), attachments: vec![], policy })
+    }
+
+    fn ask(&self, command: Command) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+        let (hub, user) = (self.room.hub.clone(), self.room.user.clone());
+        tokio::spawn(async move { hub.execute(&user, None, thoughtwire_proto::Request { id: None, command }).await })
+    }
+
+    /// Everybody does what there is to do; the time passes when nobody has anything left.
+    async fn pass(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn write(&mut self) {
+        for _ in 0..20 {
+            self.pass().await;
+            if let Some(written) = self.pen.write(1024) {
+                written.tell();
+            }
+        }
+        self.pass().await;
+    }
+
+    fn fail(&self, statement: &str) {
+        self.file.execute_batch(statement).unwrap();
+    }
+
+    /// Until the turn that could not be ended has been.
+    async fn recover(&mut self) {
+        self.write().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.write().await;
+    }
+}
+
+const NOTHING_IS_SAVED: &str = "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'a fault'); END";
+const SAVED_AGAIN: &str = "DROP TRIGGER fault";
+
+#[tokio::test(start_paused = true)]
+async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let running = stage.send("hang", Policy::Queue);
+    let queued = stage.send("say", Policy::Queue);
+    stage.write().await;
+    assert!(running.await.unwrap().is_ok() && queued.await.unwrap().is_ok());
+    stage.fail(NOTHING_IS_SAVED);
+    // Its append ends the one turn and starts the other.
+    let cancel = stage.ask(Command::Cancel { session: stage.room.session.clone(), turn: None });
+    stage.write().await;
+    assert_eq!(cancel.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    assert!(log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")), "{log:#?}");
+}
