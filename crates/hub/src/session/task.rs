@@ -404,7 +404,11 @@ impl Task {
                 Err(_) => tokio::time::sleep(RETRY_AFTER).await,
             }
         }
-        if self.state.turn().is_some() {
+        if let Some(turn) = self.state.turn() {
+            // What was said in a turn that is not on disk is not said in the one that is.
+            if self.running.as_ref().is_some_and(|running| running.id != turn.id) {
+                drop(self.running.take());
+            }
             self.tail.publish([Emission::Status { turn: None, text: refusal.reason.clone() }]);
             self.unended = Some((refusal, Instant::now() + RETRY_AFTER));
             if let Some(running) = &mut self.running {

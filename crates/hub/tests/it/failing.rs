@@ -86,3 +86,20 @@ async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
     let log = stage.room.log().await;
     assert!(log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")), "{log:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let first = stage.send("hang", Policy::Queue);
+    stage.write().await;
+    assert!(first.await.unwrap().is_ok());
+    stage.fail(NOTHING_IS_SAVED);
+    let second = stage.send("begin hang", Policy::Interrupt);
+    stage.write().await;
+    assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    assert_eq!(crate::support::kinds(&log), ["session_opened", "user_message", "turn_started", "turn_ended"]);
+}
