@@ -414,6 +414,8 @@ impl Task {
             if let Some(running) = &mut self.running {
                 running.work.abort();
                 running.voice.close();
+                // What it had said behind what is lost is lost as well: a log has no holes.
+                while running.voice.try_recv().is_ok() {}
             }
         } else {
             drop(self.running.take());

@@ -103,3 +103,26 @@ async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
     let log = stage.room.log().await;
     assert_eq!(crate::support::kinds(&log), ["session_opened", "user_message", "turn_started", "turn_ended"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn behind_words_that_were_not_saved_come_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let answer = stage.send("tool 400", Policy::Queue);
+    // The turn's start, and its call.
+    for _ in 0..2 {
+        stage.pass().await;
+        stage.pen.write(1).unwrap().tell();
+    }
+    assert!(answer.await.unwrap().is_ok());
+    stage.pass().await;
+    assert_eq!(stage.pen.waiting(), 256, "more words wait behind those that wait for the disk");
+    stage.fail(NOTHING_IS_SAVED);
+    stage.pen.write(1024).unwrap().tell();
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    let kinds = "session_opened user_message turn_started tool_called tool_returned turn_ended";
+    assert_eq!(crate::support::kinds(&log).join(" "), kinds);
+    assert!(matches!(&log[4], Event::ToolReturned { text, .. } if text == "abandoned"));
+}
