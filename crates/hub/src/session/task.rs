@@ -400,8 +400,15 @@ impl Task {
                     break;
                 }
                 Ok(None) => break,
-                // Neither writing nor reading works: there is nothing truthful to go on with yet.
-                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+                // Neither writing nor reading works: there is nothing truthful to go on with yet. A stop
+                // does not wait for it; the next start ends what is open.
+                Err(_) => match self.shared.stopping() {
+                    Some(deadline) if deadline <= Instant::now() => {
+                        self.stopping = Some(deadline);
+                        return;
+                    }
+                    Some(_) | None => tokio::time::sleep(RETRY_AFTER).await,
+                },
             }
         }
         if let Some(turn) = self.state.turn() {

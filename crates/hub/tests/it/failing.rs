@@ -126,3 +126,21 @@ async fn behind_words_that_were_not_saved_come_no_others() {
     assert_eq!(crate::support::kinds(&log).join(" "), kinds);
     assert!(matches!(&log[4], Event::ToolReturned { text, .. } if text == "abandoned"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let first = stage.send("hang", Policy::Queue);
+    stage.write().await;
+    assert!(first.await.unwrap().is_ok());
+    stage.fail("ALTER TABLE sessions RENAME TO away");
+    let second = stage.send("say", Policy::Queue);
+    stage.write().await;
+    assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    let hub = stage.room.hub.clone();
+    let stop = tokio::spawn(async move { hub.stop(Duration::from_secs(5)).await });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stage.write().await;
+    assert!(stop.is_finished());
+}
