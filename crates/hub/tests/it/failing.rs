@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use thoughtwire_hub::{Agent, Hub, HubOptions, now};
+use futures::future::BoxFuture;
+use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
 use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode};
 use thoughtwire_store::{Pen, Store};
 
@@ -143,4 +145,46 @@ async fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     stage.write().await;
     assert!(stop.is_finished());
+}
+
+/// Says as much as it is let.
+struct Flood {
+    said: Arc<AtomicUsize>,
+    streamed: bool,
+}
+
+impl Agent for Flood {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        let (said, streamed) = (Arc::clone(&self.said), self.streamed);
+        Box::pin(async move {
+            let mut message = turn.interface.open_message();
+            loop {
+                match streamed {
+                    true => message.write("on and on ").await?,
+                    false => turn.interface.status("on and on").await?,
+                }
+                said.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
+    for streamed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Arc::new(AtomicUsize::new(0));
+        let stage = Stage::open(dir.path(), Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
+        let _answer = stage.send("go", Policy::Queue);
+        // Nothing is written: its turn's own start waits for the disk.
+        let mut before = usize::MAX;
+        while before != said.load(Ordering::Relaxed) && said.load(Ordering::Relaxed) < 100_000 {
+            before = said.load(Ordering::Relaxed);
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let said = said.load(Ordering::Relaxed);
+        assert!(said > 0 && said < 10_000, "{said} words wait for the disk");
+    }
 }
