@@ -188,3 +188,33 @@ async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
         assert!(said > 0 && said < 10_000, "{said} words wait for the disk");
     }
 }
+
+/// Streams for as long as it runs.
+struct Drip;
+
+impl Agent for Drip {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        Box::pin(async move {
+            let mut message = turn.interface.open_message();
+            loop {
+                message.write("drip ").await?;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_of_an_open_sentence_do_not_pile_up_in_front_of_a_disk_that_stands_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Drip)).await;
+    let answer = stage.send("go", Policy::Queue);
+    stage.write().await;
+    assert!(answer.await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(stage.pen.waiting(), 1);
+    // It goes on with what there is by then.
+    stage.write().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.pen.waiting(), 1);
+}
