@@ -12,6 +12,7 @@
 
 mod embedding;
 mod failing;
+mod simulation;
 mod subscribing;
 mod support;
 mod turns;
