@@ -9,6 +9,7 @@ use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
 use crate::interface::Silenced;
+use crate::reading;
 
 /// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
 ///
@@ -137,7 +138,7 @@ impl Turn {
         let before = Seq(self.log.started.0.saturating_sub(1));
         let log = self.log.clone();
         let most = usize::try_from(log.launched.0 - before.0).unwrap_or(usize::MAX);
-        self.read(move || log.store.events(log.session, before, most)).await
+        self.read(move |store| store.events(log.session, before, most)).await
     }
 
     /// At most `limit` records behind a position, oldest first.
@@ -146,7 +147,7 @@ impl Turn {
     /// When the store cannot be read.
     pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
         let log = self.log.clone();
-        self.read(move || log.store.events(log.session, after, limit)).await
+        self.read(move |store| store.events(log.session, after, limit)).await
     }
 
     /// Where this turn's `turn_started` stands.
@@ -161,13 +162,12 @@ impl Turn {
     /// When the store cannot be read.
     pub async fn records_before(&self, before: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
         let log = self.log.clone();
-        self.read(move || log.store.events_before(log.session, before, limit)).await
+        self.read(move |store| store.events_before(log.session, before, limit)).await
     }
 
-    async fn read<T: Send + 'static>(&self, read: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, AgentError> {
-        tokio::task::spawn_blocking(read)
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, AgentError> {
+        reading::read(&self.log.store, read)
             .await
-            .map_err(|_| AgentError::new("stopping", "the server is stopping"))?
             .map_err(|error| AgentError::new("store_failed", format!("the session's log cannot be read: {error}")))
     }
 }

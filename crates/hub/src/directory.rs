@@ -11,8 +11,8 @@ use thoughtwire_proto::{
 use thoughtwire_store::{Block, NewAgent, NewSession, SessionFilter, StoreError};
 use tokio::sync::oneshot;
 
-use crate::clock::{new_epoch, new_id, new_session_id, now};
-use crate::hub::lost;
+use crate::clock::{new_epoch, new_id, new_session_id};
+use crate::hub::{Shared, lost};
 use crate::session::{Once, What};
 use crate::{Hub, receipts};
 
@@ -55,7 +55,7 @@ impl Hub {
                 epoch: new_epoch(),
                 blocks: Vec::new(),
                 sessions: Vec::new(),
-                at: now(),
+                at: self.shared.now(),
             };
             match self.shared.store.create_agent(new).await {
                 Ok(profile) => {
@@ -87,7 +87,7 @@ impl Hub {
             return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
         }
         let agent = self.find_agent(&user, &agent).await?;
-        let mut new = new_session(&user, &agent, title, instructions, history);
+        let mut new = self.shared.new_session(&user, &agent, title, instructions, history);
         new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
         match self.shared.store.create_session(new).await {
             Ok(stored) => {
@@ -117,7 +117,7 @@ impl Hub {
         let profile = AgentProfile { id: id.clone(), spec: spec.clone(), main_session: new_session_id() };
         let take = |session: ImportedSession| {
             let ImportedSession { instructions, history, records } = session;
-            NewSession { records, ..new_session(user, &profile, None, instructions, history) }
+            NewSession { records, ..self.shared.new_session(user, &profile, None, instructions, history) }
         };
         let main = sessions.next().map(&take);
         let others: Vec<NewSession> = sessions.map(&take).collect();
@@ -129,7 +129,7 @@ impl Hub {
             epoch: new_epoch(),
             blocks,
             sessions: main.into_iter().chain(others).collect(),
-            at: now(),
+            at: self.shared.now(),
             receipt: None,
         };
         let profile = self.shared.store.create_agent(new).await.map_err(|error| Refusal::from(&error))?;
@@ -212,7 +212,7 @@ impl Hub {
         for name in [&peer.name, &peer.space].into_iter().filter(|name| !name.is_empty()) {
             check_name(name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         }
-        let opened = self.shared.store.open_peer(&user, &peer, now()).await.map_err(|error| Refusal::from(&error))?;
+        let opened = self.shared.store.open_peer(&user, &peer, self.shared.now()).await.map_err(|error| Refusal::from(&error))?;
         Ok(Answer::Peer { peer, is_new: opened.is_new, chats: opened.chats, selected: opened.selected })
     }
 
@@ -227,7 +227,7 @@ impl Hub {
     ) -> Result<Answer, Refusal> {
         check_name(&chat).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}")))?;
         let agent = self.sparky_agent(&user, &peer.space).await?;
-        let new = new_session(&user, &agent, title, instructions, history);
+        let new = self.shared.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
         let (session, is_new) = self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
         if is_new {
@@ -302,23 +302,26 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-fn new_session(
-    user: &UserId,
-    agent: &AgentProfile,
-    title: Option<String>,
-    instructions: Option<String>,
-    history: Vec<HistoryEntry>,
-) -> NewSession {
-    NewSession {
-        id: new_session_id(),
-        user: user.clone(),
-        agent: agent.id.clone(),
-        epoch: new_epoch(),
-        title,
-        instructions,
-        history,
-        records: Vec::new(),
-        at: now(),
-        receipt: None,
+impl Shared {
+    fn new_session(
+        &self,
+        user: &UserId,
+        agent: &AgentProfile,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> NewSession {
+        NewSession {
+            id: new_session_id(),
+            user: user.clone(),
+            agent: agent.id.clone(),
+            epoch: new_epoch(),
+            title,
+            instructions,
+            history,
+            records: Vec::new(),
+            at: self.now(),
+            receipt: None,
+        }
     }
 }

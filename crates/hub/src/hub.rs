@@ -14,11 +14,11 @@ use thoughtwire_proto::{
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::clock::new_id;
+use crate::clock::{Clock, new_id};
 use crate::memory::Memory;
 use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
-use crate::{Agent, Interface, Subscription, ToolListing, receipts};
+use crate::{Agent, Interface, Subscription, ToolListing, reading, receipts};
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -31,11 +31,19 @@ pub struct HubOptions {
     pub resting: bool,
     /// For how long a closed connection's proven cursors count, in milliseconds.
     pub proven_for_ms: i64,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Default for HubOptions {
     fn default() -> Self {
-        Self { passivate_after: Duration::from_secs(60), queued_inputs: 256, resting: false, proven_for_ms: 3_600_000 }
+        Self {
+            passivate_after: Duration::from_secs(60),
+            queued_inputs: 256,
+            resting: false,
+            proven_for_ms: 3_600_000,
+            clock: Clock::default(),
+        }
     }
 }
 
@@ -142,8 +150,7 @@ impl Hub {
     /// # Errors
     /// The store's, as a refusal.
     pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
-        let store = Arc::clone(&self.shared.store);
-        self.shared.read(move || read(&store)).await
+        self.shared.read(read).await
     }
 
     /// Attaches to a session.
@@ -361,14 +368,16 @@ impl Shared {
         asks.close();
     }
 
+    /// The time, by the hub's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|_| Refusal::new(RefusalCode::Stopping, "the server is stopping"))?
-            .map_err(|error| Refusal::from(&error))
+        reading::read(&self.store, read).await.map_err(|error| Refusal::from(&error))
     }
 
     /// Tells followers of the session list, where records change what it shows.

@@ -34,6 +34,7 @@ mod hub;
 mod interface;
 mod item_writer;
 mod memory;
+mod reading;
 mod receipts;
 mod session;
 mod subscription;
@@ -41,7 +42,7 @@ mod tail;
 
 pub use agent::{Agent, AgentError, Input, ToolListing, ToolSource, Turn};
 pub use clients::{Client, ClientId};
-pub use clock::{new_id, now};
+pub use clock::{Clock, new_id, now};
 pub use directory::{Imported, ImportedSession};
 pub use embedded::Embedded;
 pub use hub::{Answering, Changed, Hub, HubOptions, Presence};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
 use thoughtwire_store::{SessionNum, Store};
 
+use crate::reading;
 use crate::tail::{Entry, Found, Reader, Tail};
 
 /// Records read from the log at a time.
@@ -111,10 +112,9 @@ impl Subscription {
         let page = match self.tail.cached_page(number) {
             Some(page) => page,
             None => {
-                let (store, session) = (Arc::clone(&self.store), self.session);
-                let records = tokio::task::spawn_blocking(move || store.events(session, Seq(number * PAGE as u64), PAGE))
+                let session = self.session;
+                let records = reading::read(&self.store, move |store| store.events(session, Seq(number * PAGE as u64), PAGE))
                     .await
-                    .map_err(|_| Refusal::new(RefusalCode::Stopping, "the server is stopping"))?
                     .map_err(|error| Refusal::from(&error))?;
                 let full = records.len() == PAGE;
                 let page: Arc<[Arc<Entry>]> =

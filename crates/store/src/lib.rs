@@ -51,4 +51,4 @@ pub use types::{
     Added, Append, Block, BlockEdit, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,
     SessionFilter, SessionNum, StoredSession,
 };
-pub use writer::Commit;
+pub use writer::{Commit, Pen, Written};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use thoughtwire_proto::Timestamp;
 
 use crate::reader::Readers;
-use crate::writer::Writer;
+use crate::writer::{Pen, Writer};
 use crate::{StoreError, peers, recovery, schema};
 
 /// The name of the data file in its directory.
@@ -22,6 +22,7 @@ pub struct Store {
     pub(crate) readers: Readers,
     /// The operating system's lock on the directory, for as long as the store is open.
     lock: Mutex<Option<File>>,
+    by_hand: bool,
 }
 
 impl Store {
@@ -31,23 +32,27 @@ impl Store {
     /// # Errors
     /// When another process has it, when it was written by a newer version, and when the disk says no.
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, StoreError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let lock = take_lock(dir)?;
-        let path = dir.join(FILE);
-        // Made by us first, so that it is nobody else's to read from its first moment.
-        drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
-        let mut connection = Connection::open(&path)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.set_prepared_statement_cache_capacity(64);
-        schema::migrate(&mut connection)?;
-        let ended = recovery::recover(&mut connection, now)?;
-        if ended > 0 {
-            tracing::info!(turns = ended, "ended turns that were cut when the server last stopped");
-        }
-        peers::close_all(&connection, now)?;
-        Ok(Self { writer: Writer::start(connection)?, readers: Readers::new(&path), lock: Mutex::new(Some(lock)) })
+        let (connection, path, lock) = prepare(dir, now)?;
+        let writer = Writer::start(connection)?;
+        Ok(Self { writer, readers: Readers::new(&path), lock: Mutex::new(Some(lock)), by_hand: false })
+    }
+
+    /// [`Store::open`] without threads: nothing is written but by the pen that comes with it, and
+    /// those who read through the hub read where they stand. So a test decides what happens in which
+    /// order, and can do it again.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_by_hand(dir: &Path, now: Timestamp) -> Result<(Self, Pen), StoreError> {
+        let (connection, path, lock) = prepare(dir, now)?;
+        let (writer, pen) = Writer::by_hand(connection);
+        Ok((Self { writer, readers: Readers::new(&path), lock: Mutex::new(Some(lock)), by_hand: true }, pen))
+    }
+
+    /// Whether it was opened with [`Store::open_by_hand`].
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.by_hand
     }
 
     /// Whether some process has the store in a directory open.
@@ -77,6 +82,27 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The directory, the file and its schema made ready, and what a crash cut ended.
+fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, PathBuf, File), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let lock = take_lock(dir)?;
+    let path = dir.join(FILE);
+    // Made by us first, so that it is nobody else's to read from its first moment.
+    drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
+    let mut connection = Connection::open(&path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    schema::migrate(&mut connection)?;
+    let ended = recovery::recover(&mut connection, now)?;
+    if ended > 0 {
+        tracing::info!(turns = ended, "ended turns that were cut when the server last stopped");
+    }
+    peers::close_all(&connection, now)?;
+    Ok((connection, path, lock))
 }
 
 fn take_lock(dir: &Path) -> Result<File, StoreError> {

@@ -75,14 +75,21 @@ pub(crate) struct Writer {
     /// Unbounded here, bounded by its callers: a session has a limited number of appends under way,
     /// and everything else waits for its own write.
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
+    /// Nothing where somebody else holds the pen.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (writer, pen) = Self::by_hand(connection);
+        let thread = std::thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || pen.run())?;
+        Ok(Self { thread: Mutex::new(Some(thread)), ..writer })
+    }
+
+    /// A writer that writes only when its pen is moved.
+    pub(crate) fn by_hand(connection: Connection) -> (Self, Pen) {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || run(connection, queue))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None) }, Pen { connection, queue })
     }
 
     pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
@@ -105,39 +112,89 @@ impl Writer {
     }
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>) {
-    let mut behind = true;
-    loop {
-        let first = match queue.try_recv() {
-            Ok(job) => job,
-            Err(_) if behind => {
-                // Nothing to write: index some of what was said meanwhile.
-                behind = recall::index_some(&mut connection).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
-                    false
-                });
-                continue;
-            }
-            Err(_) => match queue.blocking_recv() {
-                Some(job) => job,
-                None => break,
-            },
-        };
+/// What writes: the writing connection, and the jobs in front of it.
+///
+/// A thread of the store's own moves it, unless the store was opened with [`Store::open_by_hand`].
+///
+/// [`Store::open_by_hand`]: crate::Store::open_by_hand
+pub struct Pen {
+    connection: Connection,
+    queue: mpsc::UnboundedReceiver<Box<dyn Job>>,
+}
+
+/// Jobs whose transaction has ended, and who was not told yet.
+#[must_use = "whoever waits for these writes is not told before `tell`"]
+pub struct Written {
+    jobs: Vec<Box<dyn Job>>,
+    committed: Result<(), StoreError>,
+}
+
+impl Written {
+    /// Tells everybody who waits how it went.
+    pub fn tell(self) {
+        for job in self.jobs {
+            job.tell(self.committed.clone());
+        }
+    }
+}
+
+impl Pen {
+    /// How many writes wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Runs at most `most` of the writes that wait, in one transaction; nothing when none waits.
+    pub fn write(&mut self, most: usize) -> Option<Written> {
+        let first = self.queue.try_recv().ok()?;
+        Some(self.write_with(first, most))
+    }
+
+    /// Indexes some of what was said, for searches. Tells whether there is more to index.
+    ///
+    /// # Errors
+    /// When it cannot be saved; it is tried again with the next call.
+    pub fn index(&mut self) -> Result<bool, StoreError> {
+        recall::index_some(&mut self.connection)
+    }
+
+    fn write_with(&mut self, first: Box<dyn Job>, most: usize) -> Written {
         let mut jobs = vec![first];
-        while jobs.len() < BATCH
-            && let Ok(job) = queue.try_recv()
+        while jobs.len() < most
+            && let Ok(job) = self.queue.try_recv()
         {
             jobs.push(job);
         }
-        let committed = commit(&mut connection, &mut jobs);
-        for job in jobs {
-            job.tell(committed.clone());
-        }
-        behind = true;
+        let committed = commit(&mut self.connection, &mut jobs);
+        Written { jobs, committed }
     }
-    // What is left in the log is folded into the file; the next start would do it as well.
-    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-        tracing::debug!(%error, "the write-ahead log was left for the next start");
+
+    fn run(mut self) {
+        let mut behind = true;
+        loop {
+            let first = match self.queue.try_recv() {
+                Ok(job) => job,
+                Err(_) if behind => {
+                    // Nothing to write: index some of what was said meanwhile.
+                    behind = self.index().unwrap_or_else(|error| {
+                        tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
+                        false
+                    });
+                    continue;
+                }
+                Err(_) => match self.queue.blocking_recv() {
+                    Some(job) => job,
+                    None => break,
+                },
+            };
+            self.write_with(first, BATCH).tell();
+            behind = true;
+        }
+        // What is left in the log is folded into the file; the next start would do it as well.
+        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            tracing::debug!(%error, "the write-ahead log was left for the next start");
+        }
     }
 }
 

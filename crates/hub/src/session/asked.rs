@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::commit::Waiter;
 use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
-use crate::clock::{new_item_id, now};
+use crate::clock::new_item_id;
 use crate::subscription::Subscription;
 use crate::tail::Reader;
 use crate::{Input, receipts};
@@ -105,9 +105,9 @@ impl Task {
                 if same_log && cursor.seq <= head && cursor.seq >= before_first { (cursor.seq, true) } else { (before_first, false) }
             }
             Start::Proven(peer) => {
-                let (store, user, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.id.clone());
-                let since = Timestamp::from_millis(now().as_millis() - self.shared.options.proven_for_ms);
-                let proven = self.shared.read(move || store.proven(&user, &peer, &id, since)).await?;
+                let (user, id) = (user.clone(), self.stored.id.clone());
+                let since = Timestamp::from_millis(self.shared.now().as_millis() - self.shared.options.proven_for_ms);
+                let proven = self.shared.read(move |store| store.proven(&user, &peer, &id, since)).await?;
                 (proven.map_or(head, |seq| seq.min(head).max(before_first)), true)
             }
         };
@@ -230,8 +230,8 @@ impl Task {
             }
             return None;
         }
-        let (store, user, num, id) = (Arc::clone(&self.shared.store), user.clone(), self.stored.num, once.id.clone());
-        match self.shared.read(move || store.receipt(&user, Some(num), &id)).await {
+        let (user, num, id) = (user.clone(), self.stored.num, once.id.clone());
+        match self.shared.read(move |store| store.receipt(&user, Some(num), &id)).await {
             Ok(None) => Some((Some(once), reply)),
             Ok(Some(receipt)) => {
                 drop(reply.send(receipts::answer_again(&receipt, &once)));

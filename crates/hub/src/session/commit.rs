@@ -56,7 +56,7 @@ impl Waiter {
 
 impl UnderWay {
     pub(crate) fn has_room(&self) -> bool {
-        self.appends < super::UNDER_WAY
+        self.appends < super::UNDER_WAY && self.queue.len() < super::STEPS
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The task numbers events against its *accepted* state and does not wait for the disk; what the
-//! tail shows is *committed*. While 256 appends are under way the task takes no more, so asks and
-//! voice fill up and whoever feeds them waits.
+//! tail shows is *committed*. While 256 appends are under way, or 1024 of them and of what is shown
+//! behind them, the task takes no more, so asks and voice fill up and whoever feeds them waits.
 
 mod asked;
 mod commit;
@@ -38,6 +38,9 @@ pub(crate) const ASKS: usize = 64;
 pub(crate) const VOICE: usize = 64;
 /// Appends under way per session. This bounds what the store's channel holds for it.
 pub(crate) const UNDER_WAY: usize = 256;
+/// Those, and the pieces and status lines that wait behind them: while the disk stands still, an
+/// agent that streams is slowed as well.
+pub(crate) const STEPS: usize = 4 * UNDER_WAY;
 
 /// Where an ask's answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;

@@ -7,7 +7,6 @@ use super::commit::Waiter;
 use super::task::{Also, Task};
 use super::waits::{Answered, Awaited, Ear, Returned};
 use super::{Once, Reply};
-use crate::clock::now;
 use crate::interface::Question;
 
 impl Task {
@@ -61,7 +60,7 @@ impl Task {
     pub(super) fn expire_waits(&mut self) {
         let Some(running) = &self.running else { return };
         let turn = running.id.clone();
-        for (call, awaited) in running.waits.lapsed(now()) {
+        for (call, awaited) in running.waits.lapsed(self.shared.now()) {
             match awaited {
                 Awaited::Approval => {
                     let event = Event::ApprovalSettled { call: call.clone(), decision: Decision::Expired, by: None };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use thoughtwire_proto::{
     AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal, RefusalCode, Seq, SessionId, State, TurnId,
 };
-use thoughtwire_store::{Append, BlockEdit, Receipt, StoreError, StoredSession};
+use thoughtwire_store::{Append, BlockEdit, Receipt, Store, StoreError, StoredSession};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -17,7 +17,6 @@ use super::turn::Running;
 use super::waits::Answered;
 use super::{Ask, Once};
 use crate::clients::Clients;
-use crate::clock::now;
 use crate::hub::Shared;
 use crate::tail::Tail;
 use crate::{Input, receipts};
@@ -121,23 +120,12 @@ impl Task {
     }
 
     async fn load(shared: &Arc<Shared>, id: &SessionId) -> Result<Self, Refusal> {
-        let store = Arc::clone(&shared.store);
         let wanted = id.clone();
         let loaded = shared
-            .read(move || {
+            .read(move |store| {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
-                let mut inputs = HashMap::new();
-                // A parked turn's input is read back like a queued one.
-                let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
-                for queued in stored.state.queue().iter().chain(&parked) {
-                    let before = Seq(queued.seq.0.saturating_sub(1));
-                    for record in store.events(stored.num, before, 1)? {
-                        if let Event::UserMessage { item, text, attachments, .. } = record.event {
-                            inputs.insert(item.clone(), Input { item, text, attachments });
-                        }
-                    }
-                }
+                let inputs = read_inputs(store, &stored)?;
                 Ok(Some((stored, profile, inputs)))
             })
             .await?;
@@ -248,7 +236,7 @@ impl Task {
         let mut at =
             if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
         if let Some(running) = &self.running
-            && let Some(due) = running.due()
+            && let Some(due) = running.due(self.shared.now())
         {
             at = at.min(due);
         }
@@ -291,7 +279,7 @@ impl Task {
         let Also { once, block, output, answered } = also;
         let mut state = self.state.clone();
         let after = state.head();
-        let at = now();
+        let at = self.shared.now();
         let mut records = Vec::with_capacity(events.len());
         let mut closed_items = Vec::new();
         for (turn, event) in events {
@@ -396,28 +384,45 @@ impl Task {
     async fn fail(&mut self, error: &StoreError) {
         tracing::error!(session = %self.stored.id, %error, "events could not be saved");
         let refusal = self.refuse_under_way(error);
-        let (store, id) = (Arc::clone(&self.shared.store), self.stored.id.clone());
         loop {
-            let (store, id) = (Arc::clone(&store), id.clone());
-            match self.shared.read(move || store.session(&id)).await {
-                Ok(Some(stored)) => {
+            let id = self.stored.id.clone();
+            let read = move |store: &Store| {
+                let Some(stored) = store.session(&id)? else { return Ok(None) };
+                // Those whose turns were not saved wait again, with their words.
+                let inputs = read_inputs(store, &stored)?;
+                Ok(Some((stored, inputs)))
+            };
+            match self.shared.read(read).await {
+                Ok(Some((stored, inputs))) => {
                     self.state = stored.state.clone();
                     self.stored = stored;
+                    self.inputs = inputs;
                     break;
                 }
                 Ok(None) => break,
-                // Neither writing nor reading works: there is nothing truthful to go on with yet.
-                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+                // Neither writing nor reading works: there is nothing truthful to go on with yet. A stop
+                // does not wait for it; the next start ends what is open.
+                Err(_) => match self.shared.stopping() {
+                    Some(deadline) if deadline <= Instant::now() => {
+                        self.stopping = Some(deadline);
+                        return;
+                    }
+                    Some(_) | None => tokio::time::sleep(RETRY_AFTER).await,
+                },
             }
         }
-        let queued: Vec<ItemId> = self.state.queue().iter().map(|queued| queued.input.clone()).collect();
-        self.inputs.retain(|item, _| queued.contains(item));
-        if self.state.turn().is_some() {
+        if let Some(turn) = self.state.turn() {
+            // What was said in a turn that is not on disk is not said in the one that is.
+            if self.running.as_ref().is_some_and(|running| running.id != turn.id) {
+                drop(self.running.take());
+            }
             self.tail.publish([Emission::Status { turn: None, text: refusal.reason.clone() }]);
             self.unended = Some((refusal, Instant::now() + RETRY_AFTER));
             if let Some(running) = &mut self.running {
                 running.work.abort();
                 running.voice.close();
+                // What it had said behind what is lost is lost as well: a log has no holes.
+                while running.voice.try_recv().is_ok() {}
             }
         } else {
             drop(self.running.take());
@@ -435,6 +440,21 @@ impl Task {
             self.start_next();
         }
     }
+}
+
+/// The contents of the inputs that wait. A parked turn's input is among them: it is run again like a queued one.
+fn read_inputs(store: &Store, stored: &StoredSession) -> Result<HashMap<ItemId, Input>, StoreError> {
+    let mut inputs = HashMap::new();
+    let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
+    for queued in stored.state.queue().iter().chain(&parked) {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in store.events(stored.num, before, 1)? {
+            if let Event::UserMessage { item, text, attachments, .. } = record.event {
+                inputs.insert(item.clone(), Input { item, text, attachments });
+            }
+        }
+    }
+    Ok(inputs)
 }
 
 fn stopping() -> Refusal {

@@ -1,9 +1,10 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
+use futures::FutureExt as _;
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, ToolStatus, TurnId, Usage,
+    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
 };
-use thoughtwire_store::OpenItem;
+use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use super::task::{Also, CHECKPOINT_EVERY, Task};
 use super::waits::Waits;
 use super::{Once, Reply, VOICE};
 use crate::agent::{Log, Turn};
-use crate::clock::{new_turn_id, now};
+use crate::clock::new_turn_id;
 use crate::interface::{Finish, Silenced, Voice, Word};
 use crate::tail::OpenText;
 use crate::{AgentError, Input, Interface};
@@ -29,6 +30,8 @@ pub(crate) struct Running {
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
     checkpoint_due: Option<Instant>,
+    /// The last checkpoint that was handed to the store.
+    checkpoint: Option<Commit<()>>,
     pub(super) waits: Waits,
     /// What the turn cost so far, where its agent said so.
     spent: Usage,
@@ -74,9 +77,9 @@ impl Drop for Work {
 
 impl Running {
     /// When something has to be done by the clock.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self, now: Timestamp) -> Option<Instant> {
         let lapse = self.waits.due().map(|at| {
-            let millis = u64::try_from(at.as_millis() - now().as_millis()).unwrap_or(0);
+            let millis = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or(0);
             Instant::now() + std::time::Duration::from_millis(millis)
         });
         match (self.checkpoint_due, lapse) {
@@ -160,6 +163,7 @@ impl Task {
             open: Vec::new(),
             checkpointed: Vec::new(),
             checkpoint_due: None,
+            checkpoint: None,
             waits: self.state.turn().map(Waits::of).unwrap_or_default(),
             spent: Usage::default(),
         });
@@ -233,6 +237,12 @@ impl Task {
         if running.checkpoint_due.is_none_or(|due| due > Instant::now()) {
             return;
         }
+        // One at a time: a disk that stands still would have them pile up, each with the whole text.
+        if running.checkpoint.as_mut().is_some_and(|under_way| under_way.now_or_never().is_none()) {
+            running.checkpoint_due = Some(Instant::now() + CHECKPOINT_EVERY);
+            return;
+        }
+        running.checkpoint = None;
         running.checkpoint_due = None;
         for open in running.open.iter_mut().filter(|open| open.dirty && !matches!(open.kind, StreamKind::ToolArgs)) {
             open.dirty = false;
@@ -241,7 +251,7 @@ impl Task {
             }
             let item = OpenItem { item: open.item.clone(), turn: running.id.clone(), kind: open.kind, text: open.text.clone() };
             // A checkpoint that fails costs what the next one saves; appends report the disk's state.
-            drop(self.shared.store.checkpoint(self.stored.num, item));
+            running.checkpoint = Some(self.shared.store.checkpoint(self.stored.num, item));
         }
     }
 

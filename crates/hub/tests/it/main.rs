@@ -11,6 +11,8 @@
 )]
 
 mod embedding;
+mod failing;
+mod simulation;
 mod subscribing;
 mod support;
 mod turns;

@@ -1,7 +1,7 @@
 //! Appends: order, group commit, idempotence, and that a bad one harms no other.
 
 use thoughtwire_proto::{Refusal, RefusalCode, Seq};
-use thoughtwire_store::{NewSession, Receipt, StoreError};
+use thoughtwire_store::{NewSession, Receipt, Store, StoreError};
 
 use crate::support::{NOW, agent, append, log, new_agent, open, says, session, user};
 
@@ -110,4 +110,22 @@ fn an_agents_name_is_unique_per_user() {
     assert_eq!(store.agent(&user(), "ada").unwrap(), Some(ada.clone()));
     assert_eq!(store.agent(&user(), ada.id.as_str()).unwrap(), Some(ada));
     assert_eq!(store.agent(&user(), "a-9").unwrap(), None, "another user's agent, known by its id");
+}
+
+#[test]
+fn a_store_opened_by_hand_writes_when_its_pen_moves_and_tells_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(agent(&open(dir.path()), "ada"));
+    let (store, mut pen) = Store::open_by_hand(dir.path(), NOW).unwrap();
+    let mut ada = store.session(&"s-ada".parse().unwrap()).unwrap().unwrap();
+    let appends = [says("i-1", "one"), says("i-2", "two")].map(|event| store.append(append(&mut ada, vec![(None, event)])));
+    assert_eq!((pen.waiting(), log(&store, &ada).len()), (2, 1));
+    let written = pen.write(1).unwrap();
+    assert_eq!((pen.waiting(), log(&store, &ada).len()), (1, 2), "it is on disk before anybody is told");
+    written.tell();
+    let [first, second] = appends;
+    first.wait().unwrap();
+    // What was not written when the pen is put down never happened.
+    drop(pen);
+    assert!(matches!(second.wait(), Err(StoreError::Stopped)));
 }

@@ -1,0 +1,220 @@
+//! A disk that fails or stands still: what is lost is refused, and everything goes on when it works again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
+use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode};
+use thoughtwire_store::{Pen, Store};
+
+use crate::support::{Puppet, Room};
+
+/// A room on a store that writes when it is told to.
+struct Stage {
+    room: Room,
+    pen: Pen,
+    file: rusqlite::Connection,
+}
+
+impl Stage {
+    async fn open(dir: &Path, agent: Arc<dyn Agent>) -> Self {
+        let first = Room::open(dir).await;
+        first.hub.stop(Duration::ZERO).await;
+        first.hub.store().close();
+        let (store, pen) = Store::open_by_hand(dir, now()).unwrap();
+        let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).unwrap();
+        Self { room: Room { hub, ..first }, pen, file: rusqlite::Connection::open(dir.join("thoughtwire.db")).unwrap() }
+    }
+
+    /// Asks, and hands out the answer's future: the pen has not moved yet.
+    fn send(&self, text: &str, policy: Policy) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+        let session = self.room.session.clone();
+        self.ask(Command::Send { session, text: text.into(), attachments: vec![], policy })
+    }
+
+    fn ask(&self, command: Command) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+        let (hub, user) = (self.room.hub.clone(), self.room.user.clone());
+        tokio::spawn(async move { hub.execute(&user, None, thoughtwire_proto::Request { id: None, command }).await })
+    }
+
+    /// Everybody does what there is to do; the time passes when nobody has anything left.
+    async fn pass(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn write(&mut self) {
+        for _ in 0..20 {
+            self.pass().await;
+            if let Some(written) = self.pen.write(1024) {
+                written.tell();
+            }
+        }
+        self.pass().await;
+    }
+
+    fn fail(&self, statement: &str) {
+        self.file.execute_batch(statement).unwrap();
+    }
+
+    /// Until the turn that could not be ended has been.
+    async fn recover(&mut self) {
+        self.write().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        self.write().await;
+    }
+}
+
+const NOTHING_IS_SAVED: &str = "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'a fault'); END";
+const SAVED_AGAIN: &str = "DROP TRIGGER fault";
+
+#[tokio::test(start_paused = true)]
+async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let running = stage.send("hang", Policy::Queue);
+    let queued = stage.send("say", Policy::Queue);
+    stage.write().await;
+    assert!(running.await.unwrap().is_ok() && queued.await.unwrap().is_ok());
+    stage.fail(NOTHING_IS_SAVED);
+    // Its append ends the one turn and starts the other.
+    let cancel = stage.ask(Command::Cancel { session: stage.room.session.clone(), turn: None });
+    stage.write().await;
+    assert_eq!(cancel.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    assert!(log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")), "{log:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let first = stage.send("hang", Policy::Queue);
+    stage.write().await;
+    assert!(first.await.unwrap().is_ok());
+    stage.fail(NOTHING_IS_SAVED);
+    let second = stage.send("begin hang", Policy::Interrupt);
+    stage.write().await;
+    assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    assert_eq!(crate::support::kinds(&log), ["session_opened", "user_message", "turn_started", "turn_ended"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_words_that_were_not_saved_come_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let answer = stage.send("tool 400", Policy::Queue);
+    // The turn's start, and its call.
+    for _ in 0..2 {
+        stage.pass().await;
+        stage.pen.write(1).unwrap().tell();
+    }
+    assert!(answer.await.unwrap().is_ok());
+    stage.pass().await;
+    assert_eq!(stage.pen.waiting(), 256, "more words wait behind those that wait for the disk");
+    stage.fail(NOTHING_IS_SAVED);
+    stage.pen.write(1024).unwrap().tell();
+    stage.fail(SAVED_AGAIN);
+    stage.recover().await;
+    let log = stage.room.log().await;
+    let kinds = "session_opened user_message turn_started tool_called tool_returned turn_ended";
+    assert_eq!(crate::support::kinds(&log).join(" "), kinds);
+    assert!(matches!(&log[4], Event::ToolReturned { text, .. } if text == "abandoned"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Puppet)).await;
+    let first = stage.send("hang", Policy::Queue);
+    stage.write().await;
+    assert!(first.await.unwrap().is_ok());
+    stage.fail("ALTER TABLE sessions RENAME TO away");
+    let second = stage.send("say", Policy::Queue);
+    stage.write().await;
+    assert_eq!(second.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
+    let hub = stage.room.hub.clone();
+    let stop = tokio::spawn(async move { hub.stop(Duration::from_secs(5)).await });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stage.write().await;
+    assert!(stop.is_finished());
+}
+
+/// Says as much as it is let.
+struct Flood {
+    said: Arc<AtomicUsize>,
+    streamed: bool,
+}
+
+impl Agent for Flood {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        let (said, streamed) = (Arc::clone(&self.said), self.streamed);
+        Box::pin(async move {
+            let mut message = turn.interface.open_message();
+            loop {
+                match streamed {
+                    true => message.write("on and on ").await?,
+                    false => turn.interface.status("on and on").await?,
+                }
+                said.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
+    for streamed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Arc::new(AtomicUsize::new(0));
+        let stage = Stage::open(dir.path(), Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
+        let _answer = stage.send("go", Policy::Queue);
+        // Nothing is written: its turn's own start waits for the disk.
+        let mut before = usize::MAX;
+        while before != said.load(Ordering::Relaxed) && said.load(Ordering::Relaxed) < 100_000 {
+            before = said.load(Ordering::Relaxed);
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let said = said.load(Ordering::Relaxed);
+        assert!(said > 0 && said < 10_000, "{said} words wait for the disk");
+    }
+}
+
+/// Streams for as long as it runs.
+struct Drip;
+
+impl Agent for Drip {
+    fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+        Box::pin(async move {
+            let mut message = turn.interface.open_message();
+            loop {
+                message.write("drip ").await?;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_of_an_open_sentence_do_not_pile_up_in_front_of_a_disk_that_stands_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::open(dir.path(), Arc::new(Drip)).await;
+    let answer = stage.send("go", Policy::Queue);
+    stage.write().await;
+    assert!(answer.await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(stage.pen.waiting(), 1);
+    // It goes on with what there is by then.
+    stage.write().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.pen.waiting(), 1);
+}

@@ -1,0 +1,154 @@
+//! Histories made up by dice: everything that people, agents, disks and crashes do to a hub, held
+//! against what a hub promises.
+//!
+//! A history is its seed: virtual time, one thread, and a store whose writes happen when the dice say
+//! so make it the same every time. A failing one says how to see it again.
+//!
+//! - `THOUGHTWIRE_SEED=N` lives through that one, and tells what happened.
+//! - `THOUGHTWIRE_HISTORIES=N` says how many; 0 is for ever, from a seed of the day on.
+
+mod actor;
+mod disk;
+mod history;
+mod ledger;
+mod reader;
+mod template;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use history::{Done, History};
+use template::Template;
+
+/// So many in every run of the tests; their seeds are the numbers from 0 on.
+const HISTORIES: u64 = 1_200;
+
+#[test]
+fn what_was_promised_holds_in_every_history() {
+    let template = Template::make();
+    if let Some(seed) = variable("THOUGHTWIRE_SEED") {
+        let (failure, history) = live(seed, &template);
+        eprintln!("{}\n{:#?}", history.trace.join("\n"), history.done);
+        assert_eq!(failure, None, "seed {seed}");
+        return;
+    }
+    let (first, count) = match variable("THOUGHTWIRE_HISTORIES") {
+        None => (0, HISTORIES),
+        Some(0) => (of_the_day(), u64::MAX),
+        Some(count) => (of_the_day(), count),
+    };
+    let soaking = count != HISTORIES || first != 0;
+    let (next, stop, sum, began) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()), Instant::now());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            let seed = first.wrapping_add(number);
+            let (failure, history) = live(seed, &template);
+            let mut sum = sum.lock().unwrap();
+            sum.add(&history.done);
+            if let Some(failure) = failure {
+                stop.store(true, Ordering::Relaxed);
+                sum.failures.push((seed, failure));
+            }
+            if soaking && sum.told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
+                sum.told = Some(Instant::now());
+                eprintln!("{} s: {sum}", began.elapsed().as_secs());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let sum = sum.into_inner().unwrap();
+    eprintln!("{} s: {sum}", began.elapsed().as_secs());
+    for (seed, failure) in &sum.failures {
+        eprintln!("{failure}\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture");
+    }
+    assert!(sum.failures.is_empty(), "seeds {:?}", sum.failures.iter().map(|(seed, _)| seed).collect::<Vec<_>>());
+}
+
+/// Without this a failing history could not be looked at again.
+#[test]
+fn a_seed_is_the_same_history_every_time() {
+    let template = Template::make();
+    for seed in 0..20 {
+        let lives: Vec<_> = (0..2).map(|_| live(seed, &template).1).collect();
+        assert_eq!(lives[0].trace, lives[1].trace, "seed {seed}");
+        assert_eq!(format!("{:?}", lives[0].done), format!("{:?}", lives[1].done), "seed {seed}");
+    }
+}
+
+fn live(seed: u64, template: &Template) -> (Option<String>, History) {
+    let mut history = History::new(seed, template);
+    let outcome = catch_unwind(AssertUnwindSafe(|| history.run()));
+    let failure = outcome.err().map(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        words.unwrap_or("a panic without words").to_owned()
+    });
+    (failure, history)
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}")))
+}
+
+fn of_the_day() -> u64 {
+    variable("THOUGHTWIRE_FROM").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() << 24)
+}
+
+/// What all histories together were made of.
+#[derive(Default)]
+struct Sum {
+    histories: u64,
+    done: Done,
+    failures: Vec<(u64, String)>,
+    told: Option<Instant>,
+}
+
+impl Sum {
+    fn add(&mut self, done: &Done) {
+        self.histories += 1;
+        let sum = &mut self.done;
+        for (moment, times) in &done.crashes {
+            *sum.crashes.entry(*moment).or_default() += times;
+        }
+        for (sum, one) in [
+            (&mut sum.steps, done.steps),
+            (&mut sum.stops, done.stops),
+            (&mut sum.faults, done.faults),
+            (&mut sum.jumps, done.jumps),
+            (&mut sum.records, done.records),
+            (&mut sum.turns, done.turns),
+            (&mut sum.tally.commands, done.tally.commands),
+            (&mut sum.tally.acknowledged, done.tally.acknowledged),
+            (&mut sum.tally.repeated, done.tally.repeated),
+            (&mut sum.tally.refused, done.tally.refused),
+            (&mut sum.tally.read, done.tally.read),
+            (&mut sum.tally.pieces, done.tally.pieces),
+            (&mut sum.tally.attached, done.tally.attached),
+        ] {
+            *sum += one;
+        }
+        sum.most_waiting = sum.most_waiting.max(done.most_waiting);
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Done { steps, crashes, stops, faults, jumps, tally, records, turns, most_waiting } = &self.done;
+        write!(
+            f,
+            "{} histories, {steps} steps; crashes {crashes:?}, {stops} planned stops, {faults} disk faults, {jumps} jumps of the clock; \
+             {} commands ({} acknowledged, {} of them as repeated, {} refused); {turns} turns, {records} events on disk, {} read by {} \
+             subscribers, {} pieces; at most {most_waiting} writes waited",
+            self.histories, tally.commands, tally.acknowledged, tally.repeated, tally.refused, tally.read, tally.attached, tally.pieces,
+        )
+    }
+}

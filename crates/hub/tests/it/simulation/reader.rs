@@ -1,0 +1,105 @@
+//! A subscriber of the simulation: quick, slow or stalled, there or away.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use thoughtwire_hub::{Hub, Presence, Subscription, Wake};
+use thoughtwire_proto::{SessionId, Start, UserId};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::ledger::Ledger;
+
+/// How it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Eager,
+    /// So many milliseconds between two looks.
+    Slow(u64),
+    Stalled,
+}
+
+/// A subscriber that is there. Dropped, it vanishes without a word.
+pub(crate) struct Reader {
+    pace: watch::Sender<Pace>,
+    task: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Attaches place number `number` of the ledger from `start` on, and reads.
+    pub(crate) fn attach(hub: &Hub, user: &UserId, session: &SessionId, number: usize, start: Start, ledger: &Arc<Mutex<Ledger>>) -> Self {
+        let (pace, paces) = watch::channel(Pace::Eager);
+        let (hub, user, session, ledger) = (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
+        let task = tokio::spawn(async move { read(&hub, &user, &session, number, start, paces, &ledger).await });
+        Self { pace, task }
+    }
+
+    pub(crate) fn pace(&self, pace: Pace) {
+        self.pace.send_replace(pace);
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn read(
+    hub: &Hub,
+    user: &UserId,
+    session: &SessionId,
+    number: usize,
+    start: Start,
+    mut paces: watch::Receiver<Pace>,
+    ledger: &Mutex<Ledger>,
+) {
+    let wake: Wake = Arc::new(Notify::new());
+    let mut subscription: Subscription = loop {
+        let known = ledger.lock().unwrap().head_of(number);
+        match hub.attach(user, session, start.clone(), Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await {
+            Ok((attached, subscription)) => {
+                ledger.lock().unwrap().attached(number, &start, known, &attached);
+                break subscription;
+            }
+            Err(refusal) => {
+                ledger.lock().unwrap().hindered(&refusal);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    loop {
+        let pace = *paces.borrow_and_update();
+        match pace {
+            Pace::Eager => {}
+            Pace::Slow(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Pace::Stalled => {
+                if paces.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        }
+        if !subscription.has_news() {
+            tokio::select! {
+                biased;
+                () = wake.notified() => {}
+                changed = paces.changed() => if changed.is_err() { return },
+            }
+            continue;
+        }
+        match subscription.next().await {
+            Ok(batch) => {
+                let closed = batch.closed.is_some();
+                ledger.lock().unwrap().batch(number, &batch);
+                if closed {
+                    return;
+                }
+            }
+            Err(refusal) => {
+                ledger.lock().unwrap().hindered(&refusal);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The data that every history begins with: an agent and two sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thoughtwire_hub::{Hub, HubOptions, now};
+use thoughtwire_proto::{AgentSpec, Answer, Command, Request, SessionId, UserId};
+use thoughtwire_store::{SessionNum, Store};
+
+use super::disk;
+use crate::support::Puppet;
+
+pub(crate) struct Template {
+    pub(crate) user: UserId,
+    pub(crate) sessions: Vec<(SessionId, SessionNum)>,
+    pub(crate) file: Vec<u8>,
+}
+
+impl Template {
+    pub(crate) fn make() -> Self {
+        let dir = disk::temporary();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (user, sessions) = runtime.block_on(async {
+            let hub = Hub::new(Arc::new(Store::open(dir.path(), now()).unwrap()), Arc::new(Puppet), HubOptions::default()).unwrap();
+            let user: UserId = "local".parse().unwrap();
+            let ask = |command| hub.execute(&user, None, Request { id: None, command });
+            let spec = AgentSpec { name: "ada".into(), ..AgentSpec::default() };
+            let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await.unwrap() else { panic!("no agent") };
+            let second = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: Vec::new() };
+            let Answer::Session(second) = ask(second).await.unwrap() else { panic!("no session") };
+            let sessions = [agent.main_session, second].map(|id| {
+                let num = hub.store().session(&id).unwrap().unwrap().num;
+                (id, num)
+            });
+            hub.stop(Duration::ZERO).await;
+            hub.store().close();
+            (user, sessions.to_vec())
+        });
+        let file = std::fs::read(dir.path().join("thoughtwire.db")).unwrap();
+        Self { user, sessions, file }
+    }
+}
