@@ -26,6 +26,7 @@ mod rest;
 mod server;
 mod socket;
 mod upgrade;
+mod websocket;
 
 pub use at_rest::AtRest;
 pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, Limits, Setting};

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::guard::bearer;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
+use crate::websocket::WebSocket;
 
 /// The native sub-protocol.
 const NATIVE: &str = "thoughtwire.v1";
@@ -112,9 +113,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     let frame_bytes = shared.config.limits.frame_bytes;
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
-            let limits = tokio_websockets::Limits::default().max_payload_len(Some(frame_bytes));
-            let socket = tokio_websockets::ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
-            drive(socket, machine, context).await;
+            drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
         }
         drop(permit);
     });
