@@ -17,6 +17,8 @@
 mod access;
 mod at_rest;
 mod config;
+#[cfg(test)]
+mod echo;
 mod guard;
 mod listing;
 mod owner_file;

@@ -117,14 +117,19 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         }
         drop(permit);
     });
+    switching(key, offered.then_some(NATIVE))
+}
+
+/// The yes to an upgrade.
+pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static str>) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = response.headers_mut();
     answer.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.typed_insert(headers::SecWebsocketAccept::from(key));
     answer.remove(CONTENT_TYPE);
-    if offered {
-        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(NATIVE));
+    if let Some(protocol) = protocol {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     response
 }
