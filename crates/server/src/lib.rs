@@ -17,6 +17,8 @@
 mod access;
 mod at_rest;
 mod config;
+#[cfg(test)]
+mod echo;
 mod guard;
 mod listing;
 mod owner_file;
@@ -26,6 +28,7 @@ mod rest;
 mod server;
 mod socket;
 mod upgrade;
+mod websocket;
 
 pub use at_rest::AtRest;
 pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting};

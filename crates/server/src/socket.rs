@@ -1,4 +1,4 @@
-//! The one file that holds a socket: it drives a dialect's machine against the hub.
+//! One connection: it drives a dialect's machine against the hub.
 //!
 //! ```text
 //! socket ──frames──▶ machine ──requests──▶ hub
@@ -10,31 +10,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{SinkExt, StreamExt};
 use thoughtwire_hub::{Answering, Hub, Presence, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId};
 use thoughtwire_store::Proven;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
-use tokio_websockets::{CloseCode, Message, Payload, WebSocketStream};
+use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant};
 use crate::listing;
 use crate::proof::Proof;
+use crate::websocket::{End, Heard, WebSocket};
 
 /// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// How long it may take to answer, or to take what is written to it.
+/// How long it may take to answer.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// Answers under way per connection; while there are so many, its socket is not read.
 const ANSWERS: usize = 64;
 const STOPPING: &str = "the server is stopping; come again";
-/// How long a close may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where the server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub(crate) struct Context {
 
 /// One connection.
 struct Connection<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocket<S>,
     machine: Box<dyn Machine>,
     context: Context,
     /// Names the connection among its peer's.
@@ -73,8 +72,6 @@ struct Connection<S> {
     proof: Proof,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
-    /// Something was written since the last flush.
-    unflushed: bool,
     last_heard: Instant,
     ping_due: Instant,
     pinged: bool,
@@ -88,18 +85,8 @@ struct Attachment {
     proven: Seq,
 }
 
-/// Why a connection ended.
-enum End {
-    /// The peer takes or gives nothing more.
-    Gone,
-    /// The peer closes, or broke the protocol: the library has its answer ready.
-    Answered,
-    /// We close it, and say why.
-    Close(Close, &'static str),
-}
-
 /// Drives one connection to its end.
-pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, machine: Box<dyn Machine>, context: Context) {
+pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S>, machine: Box<dyn Machine>, context: Context) {
     let now = Instant::now();
     // Followed from before the peer is known, so that no chat is opened unseen in between.
     let joined = machine.has_chats().then(|| context.hub.joined());
@@ -115,7 +102,6 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
         watching: None,
         proof: Proof::default(),
         ended,
-        unflushed: false,
         last_heard: now,
         ping_due: now + PING_EVERY,
         pinged: false,
@@ -123,11 +109,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketSt
     };
     let end = connection.run().await;
     connection.keep_proof(true).await;
-    match end {
-        End::Gone => {}
-        End::Answered => connection.last_words().await,
-        End::Close(close, reason) => connection.close(close, reason).await,
-    }
+    connection.socket.end(end).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -143,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Progress::Idle) => {}
                 Err(end) => return end,
             }
-            if let Err(end) = self.flush().await {
+            if let Err(end) = self.socket.flush().await {
                 return end;
             }
             let phase = *self.context.phase.borrow_and_update();
@@ -167,11 +149,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 reason = ended => return End::Close(Close::Policy, reason),
                 Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
                 () = wake.notified() => {}
-                message = socket.next(), if readable => {
-                    if let Err(end) = self.hear(message) {
-                        return end;
-                    }
-                }
+                heard = socket.next(), if readable => match heard {
+                    Ok(heard) => self.hear(&heard),
+                    Err(end) => return end,
+                },
                 changed = follow(watching) => self.list(changed).await,
                 opened = follow(joined) => match opened {
                     Ok((user, joined)) if user == self.context.entrant.identity.user => self.machine.joined(&joined),
@@ -208,36 +189,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         at
     }
 
-    fn hear(&mut self, message: Option<Result<Message, tokio_websockets::Error>>) -> Result<(), End> {
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a connection broke");
-                return Err(End::Answered);
-            }
-            None => return Err(End::Gone),
-        };
+    fn hear(&mut self, heard: &Heard) {
         self.last_heard = Instant::now();
-        if message.is_pong() {
-            self.proven(message.as_payload());
-        } else if message.is_close() {
-            return Err(End::Answered);
-        } else if message.is_ping() {
-            // The library answers it.
-        } else {
-            match std::str::from_utf8(message.as_payload()) {
+        match heard {
+            Heard::Ping => {}
+            Heard::Pong(payload) => self.proven(payload),
+            Heard::Message(message) => match std::str::from_utf8(message.as_payload()) {
                 Ok(text) => self.machine.frame(text),
                 Err(_) => self.machine.unreadable("the binary frame is not UTF-8"),
-            }
+            },
         }
-        Ok(())
     }
 
     /// Does what the machine wants done, until it wants nothing more.
     async fn carry_out(&mut self) -> Result<(), End> {
         while let Some(output) = self.machine.poll() {
             match output {
-                Output::Frame(frame) => self.write(Message::text(frame)).await?,
+                Output::Frame(frame) => self.socket.write(Message::text(frame)).await?,
                 Output::Authenticate { token, client, space } => {
                     let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
                     match outcome {
@@ -373,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 for frame in entry.frames(&encoding).iter() {
-                    self.write(Message::text(Payload::from(frame.clone()))).await?;
+                    self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
                 }
                 if is_peer {
                     self.proof.wants(&entry.emitted().emission);
@@ -389,26 +357,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(progress)
     }
 
-    async fn write(&mut self, message: Message) -> Result<(), End> {
-        self.unflushed = true;
-        match tokio::time::timeout(PING_EVERY + DEAD_AFTER, self.socket.feed(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        if !self.unflushed {
-            return Ok(());
-        }
-        self.unflushed = false;
-        match tokio::time::timeout(PING_EVERY + DEAD_AFTER, self.socket.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            // It takes nothing: dropped, it resumes where it was when it comes back.
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
-    }
-
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now >= self.ping_due {
@@ -422,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.proof.is_due() {
             self.ask_proof().await?;
         }
-        self.flush().await
+        self.socket.flush().await
     }
 
     // --- acks without acks
@@ -431,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
         let payload = self.proof.ask(cursors);
-        self.write(Message::ping(payload)).await
+        self.socket.write(Message::ping(payload)).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
@@ -489,34 +437,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Err(broadcast::error::RecvError::Closed) => self.watching = None,
         }
-    }
-
-    /// Sends the library's close frame, and reads on until the peer has it: a socket that is closed
-    /// with bytes unread is reset, and the reset would overtake the frame.
-    async fn last_words(&mut self) {
-        let farewell = async {
-            self.socket.flush().await?;
-            let stream = self.socket.get_mut();
-            stream.shutdown().await?;
-            let mut rest = vec![0; 16 * 1024];
-            while stream.read(&mut rest).await? > 0 {}
-            Ok::<(), tokio_websockets::Error>(())
-        };
-        // Who goes on sending after its end is left.
-        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
-    }
-
-    async fn close(&mut self, close: Close, reason: &str) {
-        let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
-        let farewell = async {
-            self.socket.send(Message::close(Some(code), reason)).await?;
-            while let Some(message) = self.socket.next().await {
-                message?;
-            }
-            Ok::<(), tokio_websockets::Error>(())
-        };
-        // Who does not answer a close in time is left.
-        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
     }
 }
 

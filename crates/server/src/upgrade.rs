@@ -24,6 +24,7 @@ use crate::access::{Access, Entrant, brings_credential};
 use crate::config::Config;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
+use crate::websocket::WebSocket;
 
 /// The native sub-protocol.
 const NATIVE: &str = "thoughtwire.v1";
@@ -111,20 +112,23 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     let frame_bytes = shared.config.limits.frame_bytes;
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
-            let limits = tokio_websockets::Limits::default().max_payload_len(Some(frame_bytes));
-            let socket = tokio_websockets::ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
-            drive(socket, machine, context).await;
+            drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
         }
         drop(permit);
     });
+    switching(key, offered.then_some(NATIVE))
+}
+
+/// The yes to an upgrade.
+pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static str>) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = response.headers_mut();
     answer.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.typed_insert(headers::SecWebsocketAccept::from(key));
     answer.remove(CONTENT_TYPE);
-    if offered {
-        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(NATIVE));
+    if let Some(protocol) = protocol {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     response
 }

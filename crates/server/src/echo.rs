@@ -1,0 +1,58 @@
+//! An echo on the very sockets that the server uses, for `make conformance`.
+
+use std::io::Read as _;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use headers::{HeaderMapExt as _, SecWebsocketKey};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::upgrade::switching;
+use crate::websocket::{Heard, WebSocket};
+
+/// The largest message of the suite; the server's own default is a mebibyte.
+const FRAME_BYTES: usize = 16 << 20;
+
+#[tokio::test]
+#[ignore = "a server: `make conformance` runs it"]
+async fn serves_until_its_input_ends() {
+    let address = std::env::var("THOUGHTWIRE_ECHO").expect("THOUGHTWIRE_ECHO says where to listen");
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the address can be listened on");
+    let served = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(upgrade))).await });
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.expect("it is read").expect("to its end");
+    assert!(!served.is_finished(), "it served all the time");
+}
+
+async fn upgrade(mut request: Request) -> Response {
+    let Some(key) = request.headers().typed_get::<SecWebsocketKey>() else { return StatusCode::UPGRADE_REQUIRED.into_response() };
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(stream) = upgraded.await {
+            echo(WebSocket::new(TokioIo::new(stream), FRAME_BYTES)).await;
+        }
+    });
+    switching(key, None)
+}
+
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocket<S>) {
+    let end = loop {
+        match socket.next().await {
+            Ok(Heard::Message(message)) => {
+                let written = match socket.write(message).await {
+                    Ok(()) => socket.flush().await,
+                    Err(end) => Err(end),
+                };
+                if let Err(end) = written {
+                    break end;
+                }
+            }
+            Ok(Heard::Ping | Heard::Pong(_)) => {}
+            Err(end) => break end,
+        }
+    };
+    socket.end(end).await;
+}

@@ -1,0 +1,121 @@
+//! The one file that holds a WebSocket: messages in, messages out, an end, and how long each may take.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use thoughtwire_proto::connection::Close;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_websockets::{CloseCode, Error, Limits, Message, Payload, ServerBuilder, WebSocketStream};
+
+/// How long a peer may take to take what is written to it.
+pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(40);
+/// How long a close may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The server's side of one WebSocket.
+pub(crate) struct WebSocket<S> {
+    stream: WebSocketStream<S>,
+    /// Something was written since the last flush.
+    unflushed: bool,
+}
+
+/// What a peer sent.
+pub(crate) enum Heard {
+    /// A whole message, text or binary.
+    Message(Message),
+    /// A ping; the library answers it.
+    Ping,
+    /// The answer to a ping of ours.
+    Pong(Payload),
+}
+
+/// Why a connection ended.
+pub(crate) enum End {
+    /// The peer takes or gives nothing more.
+    Gone,
+    /// The peer closes, or broke the protocol: the library has its answer ready.
+    Answered,
+    /// We close it, and say why.
+    Close(Close, &'static str),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Over a stream whose upgrade is answered; no message may have more bytes than `frame_bytes`.
+    pub(crate) fn new(stream: S, frame_bytes: usize) -> Self {
+        let limits = Limits::default().max_payload_len(Some(frame_bytes));
+        Self { stream: ServerBuilder::new().limits(limits).serve(stream), unflushed: false }
+    }
+
+    /// The next thing the peer sends. Can be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Result<Heard, End> {
+        match self.stream.next().await {
+            Some(Ok(message)) if message.is_ping() => Ok(Heard::Ping),
+            Some(Ok(message)) if message.is_pong() => Ok(Heard::Pong(message.into_payload())),
+            Some(Ok(message)) if message.is_close() => Err(End::Answered),
+            Some(Ok(message)) => Ok(Heard::Message(message)),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a connection broke");
+                Err(End::Answered)
+            }
+            None => Err(End::Gone),
+        }
+    }
+
+    /// Puts a message on its way; [`WebSocket::flush`] sends it off.
+    pub(crate) async fn write(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        match tokio::time::timeout(TAKEN_WITHIN, self.stream.feed(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), End> {
+        if !self.unflushed {
+            return Ok(());
+        }
+        self.unflushed = false;
+        match tokio::time::timeout(TAKEN_WITHIN, self.stream.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            // It takes nothing: dropped, it resumes where it was when it comes back.
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Ends the connection as it has to be.
+    pub(crate) async fn end(mut self, end: End) {
+        match end {
+            End::Gone => {}
+            End::Answered => self.last_words().await,
+            End::Close(close, reason) => self.close(close, reason).await,
+        }
+    }
+
+    /// Sends the library's close frame, and reads on until the peer has it: a socket that is closed
+    /// with bytes unread is reset, and the reset would overtake the frame.
+    async fn last_words(&mut self) {
+        let farewell = async {
+            self.stream.flush().await?;
+            let stream = self.stream.get_mut();
+            stream.shutdown().await?;
+            let mut rest = vec![0; 16 * 1024];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok::<(), Error>(())
+        };
+        // Who goes on sending after its end is left.
+        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
+    }
+
+    async fn close(&mut self, close: Close, reason: &str) {
+        let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
+        let farewell = async {
+            self.stream.send(Message::close(Some(code), reason)).await?;
+            while let Some(message) = self.stream.next().await {
+                message?;
+            }
+            Ok::<(), Error>(())
+        };
+        // Who does not answer a close in time is left.
+        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
+    }
+}
