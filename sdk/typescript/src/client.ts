@@ -1,5 +1,6 @@
 import { Backoff } from "./backoff.js";
 import { ClosedError, RefusedError } from "./errors.js";
+import { FINAL_CODES } from "./generated.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
@@ -7,8 +8,6 @@ import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListin
 /** Nothing heard for so long: ask whether the server is there; and for how long it may then be silent. */
 const ASK_AFTER = 25_000;
 const DEAD_AFTER = 20_000;
-/** Close codes after which the same would end the same way. */
-const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
 
 /** What a {@link Client} is made with. */
 export interface ClientOptions {
@@ -267,7 +266,7 @@ export class Client {
   #broke(code: number, reason: string): void {
     clearTimeout(this.#pulse);
     if (this.#state === "closed") return;
-    if (FINAL_CODES.has(code)) {
+    if (FINAL_CODES.includes(code)) {
       return this.#end(new ClosedError(`the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`));
     }
     for (const room of this.#rooms.values()) room.broke();
