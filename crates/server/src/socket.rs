@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ use crate::websocket::{End, Heard, WebSocket};
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// How long a client is asked to stay away after a planned stop, in milliseconds; drawn for each
+/// connection, so that a thousand of them come back over five seconds and not at once.
+const STAY_AWAY_MS: RangeInclusive<u64> = 1_000..=6_000;
 /// Answers under way per connection; while there are so many, its socket is not read.
 const ANSWERS: usize = 64;
 
@@ -126,9 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let phase = *self.context.phase.borrow_and_update();
             match phase {
                 Phase::Serving => {}
-                Phase::Leaving if !leaving => {
+                // Where no turn runs the stop comes at once; who is connected is told first all the same.
+                Phase::Leaving | Phase::Stopped if !leaving => {
                     leaving = true;
-                    self.machine.going_away("the server is stopping", 1000);
+                    self.machine.going_away("the server is stopping", fastrand::u64(STAY_AWAY_MS));
                     continue;
                 }
                 Phase::Leaving => {}
