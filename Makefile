@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test test-deps walls lint sdk web chromium
+.PHONY: serve test test-deps walls lint conformance fuzz sdk web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -21,6 +21,14 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+# The Autobahn suite against the server's WebSockets. It needs a Python 2.7, and says how to get one.
+conformance:
+	@$(PYTHON) tools/conformance
+
+# Ten minutes for each target in fuzz/, or FUZZ_SECONDS. It needs Rust's nightly toolchain.
+fuzz:
+	@tools/fuzz
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
 test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31

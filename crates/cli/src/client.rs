@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
+use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::native::{Ack, ClientBody, ClientFrame, PROTOCOL, Refused, ServerFrame};
 use thoughtwire_proto::{Attached, CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start};
 use tokio::net::TcpStream;
@@ -218,7 +219,13 @@ impl Line {
                         Err(_) => return Err(lost("the server fell silent".to_owned())),
                     };
                     if message.is_close() {
-                        return Err(lost("the server closed the connection".to_owned()));
+                        return Err(match message.as_close().and_then(|(code, _)| Close::of(code.into())) {
+                            // Said again, the same would end the same way, for ever.
+                            Some(close) if close.retry() == Retry::Never => {
+                                End::Fatal(anyhow::anyhow!("{} closed the connection for good: {}", self.server.base, close.reason()))
+                            }
+                            Some(_) | None => lost("the server closed the connection".to_owned()),
+                        });
                     }
                     if let Some(text) = message.as_text() {
                         self.hear(text, &mut connection).await?;

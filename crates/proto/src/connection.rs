@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Emitted, PeerRef, Refusal, Request, Seq, SessionId, SessionListing};
+use crate::{Answer, Emitted, PeerRef, Refusal, Request, Retry, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -51,22 +51,62 @@ pub struct Joined {
     pub is_new: bool,
 }
 
-/// Why a connection ends, with its WebSocket close code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why the server closes a connection: the one table of close codes, shared by all dialects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Close {
-    /// The client did not say who it is in time, or not rightly (1008).
+    /// The client broke the WebSocket protocol (1002).
+    Protocol,
+    /// A text message is not UTF-8 (1007).
+    NotText,
+    /// The client did not say who it is in time (1008).
     Policy,
+    /// A message has more bytes than allowed (1009).
+    TooLarge,
     /// The server stops; come again (1012).
     Restart,
 }
 
 impl Close {
+    /// Every reason, in the order of its codes.
+    pub const ALL: [Self; 5] = [Self::Protocol, Self::NotText, Self::Policy, Self::TooLarge, Self::Restart];
+
     /// The WebSocket close code (RFC 6455, 7.4 and the IANA registry).
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
+            Self::Protocol => 1002,
+            Self::NotText => 1007,
             Self::Policy => 1008,
+            Self::TooLarge => 1009,
             Self::Restart => 1012,
+        }
+    }
+
+    /// The reason behind a code that a client was given.
+    #[must_use]
+    pub fn of(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|close| close.code() == code)
+    }
+
+    /// Whether a client that comes again and says the same can fare better. When it may come is
+    /// `goaway`'s to say, and else a back-off's of its own.
+    #[must_use]
+    pub const fn retry(self) -> Retry {
+        match self {
+            Self::Restart => Retry::Later,
+            Self::Protocol | Self::NotText | Self::Policy | Self::TooLarge => Retry::Never,
+        }
+    }
+
+    /// The sentence in the close frame, of at most 123 bytes.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Protocol => "the WebSocket protocol was broken",
+            Self::NotText => "a text frame is not UTF-8",
+            Self::Policy => "the client did not say who it is in time",
+            Self::TooLarge => "a message is larger than allowed",
+            Self::Restart => "the server is stopping; come again",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +32,11 @@ use crate::websocket::{End, Heard, WebSocket};
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long it may take to answer.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// How long a client is asked to stay away after a planned stop, in milliseconds; drawn for each
+/// connection, so that a thousand of them come back over five seconds and not at once.
+const STAY_AWAY_MS: RangeInclusive<u64> = 1_000..=6_000;
 /// Answers under way per connection; while there are so many, its socket is not read.
 const ANSWERS: usize = 64;
-const STOPPING: &str = "the server is stopping; come again";
 
 /// Where the server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,13 +134,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let phase = *self.context.phase.borrow_and_update();
             match phase {
                 Phase::Serving => {}
-                Phase::Leaving if !leaving => {
+                // Where no turn runs the stop comes at once; who is connected is told first all the same.
+                Phase::Leaving | Phase::Stopped if !leaving => {
                     leaving = true;
-                    self.machine.going_away("the server is stopping", 1000);
+                    self.machine.going_away("the server is stopping", fastrand::u64(STAY_AWAY_MS));
                     continue;
                 }
                 Phase::Leaving => {}
-                Phase::Stopped => return End::Close(Close::Restart, STOPPING),
+                Phase::Stopped => return End::Close(Close::Restart, Close::Restart.reason()),
             }
             let greeted = self.machine.is_greeted();
             let wake_at = self.wake_at(greet_by, greeted);
@@ -163,12 +167,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // The server's end of the watch lives as long as the server: its loss is its stop.
                 changed = context.phase.changed() => {
                     if changed.is_err() {
-                        return End::Close(Close::Restart, STOPPING);
+                        return End::Close(Close::Restart, Close::Restart.reason());
                     }
                 }
                 () = tokio::time::sleep_until(wake_at) => {
                     if !greeted && Instant::now() >= greet_by {
-                        return End::Close(Close::Policy, "the client did not say who it is in time");
+                        return End::Close(Close::Policy, Close::Policy.reason());
                     }
                     if let Err(end) = self.tick().await {
                         return end;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use thoughtwire_proto::connection::Close;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_websockets::proto::ProtocolError;
 use tokio_websockets::{CloseCode, Error, Limits, Message, Payload, ServerBuilder, WebSocketStream};
 
 /// How long a peer may take to take what is written to it.
@@ -33,8 +34,10 @@ pub(crate) enum Heard {
 pub(crate) enum End {
     /// The peer takes or gives nothing more.
     Gone,
-    /// The peer closes, or broke the protocol: the library has its answer ready.
+    /// The peer closes: the library has its answer ready.
     Answered,
+    /// The peer sent what it must not: this is the last it is told, and nothing more is read.
+    Broken(Close),
     /// We close it, and say why.
     Close(Close, &'static str),
 }
@@ -55,7 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Some(Ok(message)) => Ok(Heard::Message(message)),
             Some(Err(error)) => {
                 tracing::debug!(%error, "a connection broke");
-                Err(End::Answered)
+                Err(if let Error::Protocol(ProtocolError::InvalidUtf8) = error {
+                    End::Broken(Close::NotText)
+                } else if let Error::Protocol(_) = error {
+                    End::Broken(Close::Protocol)
+                } else if let Error::PayloadTooLong { .. } = error {
+                    End::Broken(Close::TooLarge)
+                } else {
+                    End::Gone
+                })
             }
             None => Err(End::Gone),
         }
@@ -86,15 +97,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub(crate) async fn end(mut self, end: End) {
         match end {
             End::Gone => {}
-            End::Answered => self.last_words().await,
+            End::Answered => self.last_words(None).await,
+            End::Broken(close) => self.last_words(Some(close)).await,
             End::Close(close, reason) => self.close(close, reason).await,
         }
     }
 
-    /// Sends the library's close frame, and reads on until the peer has it: a socket that is closed
-    /// with bytes unread is reset, and the reset would overtake the frame.
-    async fn last_words(&mut self) {
+    /// Sends the close frame, and reads on until the peer has it: a socket that is closed with bytes
+    /// unread is reset, and the reset would overtake the frame.
+    async fn last_words(&mut self, close: Option<Close>) {
         let farewell = async {
+            // The library has put its own close frame on the way after most of what breaks a
+            // connection, but not after a message that grew too large frame by frame.
+            if let Some(close) = close {
+                match self.stream.feed(message(close)).await {
+                    Ok(()) | Err(Error::AlreadyClosed) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             self.stream.flush().await?;
             let stream = self.stream.get_mut();
             stream.shutdown().await?;
@@ -107,9 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     async fn close(&mut self, close: Close, reason: &str) {
-        let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
         let farewell = async {
-            self.stream.send(Message::close(Some(code), reason)).await?;
+            self.stream.send(message(close, reason)).await?;
             while let Some(message) = self.stream.next().await {
                 message?;
             }
@@ -118,4 +137,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         // Who does not answer a close in time is left.
         drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
     }
+}
+
+fn message(close: Close, reason: &str) -> Message {
+    let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
+    Message::close(Some(code), reason)
 }

@@ -1,5 +1,6 @@
 import { Backoff } from "./backoff.js";
 import { ClosedError, RefusedError } from "./errors.js";
+import { FINAL_CODES } from "./generated.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
@@ -9,8 +10,6 @@ const ASK_AFTER = 10_000;
 const DEAD_AFTER = 8_000;
 /** How long a connection may take to be greeted. */
 const GREETED_WITHIN = 10_000;
-/** Close codes after which the same would end the same way. */
-const FINAL_CODES = new Set([1002, 1007, 1008, 1009]);
 
 /** What a {@link Client} is made with. */
 export interface ClientOptions {
@@ -289,7 +288,7 @@ export class Client {
   #broke(code: number, reason: string): void {
     clearTimeout(this.#pulse);
     if (this.#state === "closed") return;
-    if (FINAL_CODES.has(code)) {
+    if (FINAL_CODES.includes(code)) {
       return this.#end(new ClosedError(`the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`));
     }
     for (const room of this.#rooms.values()) room.broke();

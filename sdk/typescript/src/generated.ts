@@ -299,3 +299,6 @@ attached_sessions?: number,
  * The most inputs that wait in one session.
  */
 queued_inputs?: number, };
+
+/** Close codes after which the same would end the same way. */
+export const FINAL_CODES: readonly number[] = [1002, 1007, 1008, 1009];

@@ -95,6 +95,16 @@ fn send_prints_the_answer_and_only_that() {
 }
 
 #[test]
+fn what_the_server_closes_for_is_not_said_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::on(dir.path(), "127.0.0.1:0");
+    let session = server.agent("ada", "offline");
+    let ran = server.run(&["send", "-", "--session", &session], &"x".repeat((1 << 20) + 1));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("closed the connection for good: a message is larger than allowed"), "{ran:?}");
+}
+
+#[test]
 fn a_turn_that_does_not_complete_is_1() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::on(dir.path(), "127.0.0.1:0");

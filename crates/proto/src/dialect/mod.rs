@@ -2,6 +2,7 @@
 //!
 //! Dialects never import each other; what both older ones share is Python's JSON.
 
+pub mod line;
 pub mod memgpt;
 pub mod native;
 pub mod python;

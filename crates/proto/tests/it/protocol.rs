@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::{memgpt, native, sparky};
 use thoughtwire_proto::{KNOWN_KINDS, RefusalCode, Retry};
 
@@ -103,6 +104,26 @@ fn every_refusal_code_is_in_its_table_with_its_verdict() {
         assert!(part("Native").contains(&row), "PROTOCOL.md lacks {row:?}");
         assert!(part("REST").contains(&format!("`{code}`")), "PROTOCOL.md gives no HTTP status for {code}");
     }
+}
+
+#[test]
+fn every_close_code_is_in_its_table_with_its_verdict() {
+    let table = part("Native").split("### Close codes").nth(1).unwrap();
+    let shown: Vec<&str> = table.lines().filter(|line| line.starts_with("| 1")).collect();
+    // And the one that a client chooses.
+    assert_eq!(shown.len(), Close::ALL.len() + 1, "{shown:?}");
+    for close in Close::ALL {
+        let retry = match close.retry() {
+            Retry::Later => "later",
+            Retry::Never => "never",
+        };
+        let row = format!("| {} | {retry} | ", close.code());
+        assert!(shown.iter().any(|line| line.starts_with(&row)), "PROTOCOL.md lacks {row:?}");
+        assert_eq!(Close::of(close.code()), Some(close));
+        // What a control frame has room for, beside its code (RFC 6455, 5.5).
+        assert!(close.reason().len() <= 123);
+    }
+    assert_eq!(Close::of(1000), None);
 }
 
 #[test]

@@ -28,6 +28,8 @@ async fn breaks(live: &Live, path: &str) {
     let mut client = live.connect(path).await;
     client.socket.send(Message::text("x".repeat((1 << 20) + 1))).await.unwrap();
     assert_eq!(closed(&mut client).await, 1009, "{path}: too large");
+    // The same in frames that are each small enough.
+    assert_eq!(ended(live, path, &fragments(3, 400 << 10)).await, 1009, "{path}: too large together");
     let exactly = "x".repeat(1 << 20);
     let mut client = live.connect(path).await;
     client.send_text(&exactly).await;
@@ -42,8 +44,20 @@ async fn closed(client: &mut Client) -> u16 {
     }
 }
 
-/// A text frame of invalid UTF-8, which no client library would send.
-async fn invalid_utf8(live: &Live, path: &str) -> u16 {
+/// A text message in frames, the last of which is not final; masked with zeros.
+fn fragments(count: u8, bytes: u32) -> Vec<u8> {
+    let frame = |at: u8| {
+        let mut frame = vec![u8::from(at == 0), 0xff];
+        frame.extend(u64::from(bytes).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + bytes as usize, b'x');
+        frame
+    };
+    (0..count).flat_map(frame).collect()
+}
+
+/// The code with which a connection ends after bytes that no client library would send.
+async fn ended(live: &Live, path: &str, bytes: &[u8]) -> u16 {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = live.url.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -51,12 +65,11 @@ async fn invalid_utf8(live: &Live, path: &str) -> u16 {
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).await.unwrap();
-    // FIN and text, masked with zeros, two bytes that are no UTF-8.
-    socket.write_all(&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28]).await.unwrap();
-    let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).await.unwrap();
-    let close = bytes.windows(4).rposition(|window| window[0] == 0x88).expect("a close frame");
-    u16::from_be_bytes([bytes[close + 2], bytes[close + 3]])
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    let close = answer.windows(4).rposition(|window| window[0] == 0x88).expect("a close frame");
+    u16::from_be_bytes([answer[close + 2], answer[close + 3]])
 }
 
 #[tokio::test]
@@ -64,7 +77,8 @@ async fn broken_websockets_are_closed_with_their_code() {
     let live = Live::start().await;
     for path in ["/v1/ws", "/memgpt", "/ws/chat"] {
         breaks(&live, path).await;
-        assert_eq!(invalid_utf8(&live, path).await, 1007, "{path}");
+        // FIN and text, masked with zeros, two bytes that are no UTF-8.
+        assert_eq!(ended(&live, path, &[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28]).await, 1007, "{path}");
     }
 }
 

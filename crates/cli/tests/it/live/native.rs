@@ -132,6 +132,27 @@ async fn a_planned_stop_says_so_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn a_planned_stop_spreads_who_comes_back() {
+    let mut live = Live::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(live.native().await);
+    }
+    let stop = tokio::spawn(async move { live.terminate().await });
+    let mut pauses = Vec::new();
+    for client in &mut clients {
+        let goaway = client.until_type("goaway").await.pop().unwrap();
+        pauses.push(goaway["retry_after_ms"].as_u64().unwrap());
+    }
+    drop(clients);
+    assert_eq!(stop.await.unwrap(), Some(0));
+    pauses.sort_unstable();
+    assert!(pauses[0] >= 1000 && pauses[39] <= 6000, "{pauses:?}");
+    // Drawn evenly, all of forty fall into one half once in half a trillion times.
+    assert!(pauses[0] < 3500 && pauses[39] > 3500, "{pauses:?}");
+}
+
+#[tokio::test]
 async fn the_list_of_sessions_is_followed_live() {
     let live = Live::start().await;
     let (mut client, session) = live.agent("ada", "offline").await;

@@ -9,9 +9,10 @@ use ts_rs::{Config, TS};
 use super::client::Verdict;
 use super::server::Limits;
 use super::wire::{AgentWire, ClientWire, ServerWire};
+use crate::connection::Close;
 use crate::{
-    Decision, Disposition, Event, HistoryEntry, Outcome, Policy, Role, SessionListing, StreamKind, Style, ToolDeclaration, ToolStatus,
-    Usage,
+    Decision, Disposition, Event, HistoryEntry, Outcome, Policy, Retry, Role, SessionListing, StreamKind, Style, ToolDeclaration,
+    ToolStatus, Usage,
 };
 
 const HEAD: &str = "\
@@ -45,6 +46,10 @@ fn the_typescript_types_are_those_of_the_server() {
     write(SessionListing::decl(&config));
     write(Verdict::decl(&config));
     write(Limits::decl(&config));
+    let last: Vec<u16> = Close::ALL.into_iter().filter(|close| close.retry() == Retry::Never).map(Close::code).collect();
+    text.push_str(&format!(
+        "\n/** Close codes after which the same would end the same way. */\nexport const FINAL_CODES: readonly number[] = {last:?};\n"
+    ));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/typescript/src/generated.ts");
     if std::env::var_os("UPDATE_TYPESCRIPT").is_some() {
         std::fs::write(&path, &text).expect("the file can be written");

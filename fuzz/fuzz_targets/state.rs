@@ -1,0 +1,162 @@
+//! The fold over any sequence of events.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use thoughtwire_proto::transcript::{Change, Transcript};
+use thoughtwire_proto::{CallId, Decision, Emission, Event, ItemId, Outcome, Record, Seq, State, Timestamp, ToolStatus, TurnId, Usage};
+
+/// An event in small: of each kind of thing there are four, so that they meet.
+#[derive(Debug, Arbitrary)]
+enum Kind {
+    Opened,
+    Renamed(Words),
+    Instructions(Words),
+    Said(Name),
+    Withdrawn(Name),
+    Started(Name),
+    Thought(Name, Words),
+    Called(Name),
+    Asked(Name),
+    Settled(Name),
+    Awaited(Name),
+    Returned(Name),
+    Message(Name, Words),
+    Usage(u64, u64, Option<u64>),
+    Edited,
+    Compacted(u8),
+    Ended(Name),
+    /// A kind of a newer server.
+    Dreamt,
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Name {
+    A,
+    B,
+    C,
+    D,
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Words {
+    None,
+    Some,
+}
+
+impl Name {
+    fn with(self, prefix: &str) -> String {
+        format!("{prefix}-{self:?}")
+    }
+
+    fn item(self) -> ItemId {
+        self.with("i").parse().expect("an id")
+    }
+
+    fn call(self) -> CallId {
+        self.with("c").parse().expect("an id")
+    }
+}
+
+impl Words {
+    fn text(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Some => "word".to_owned(),
+        }
+    }
+}
+
+fn event(kind: &Kind) -> Event {
+    let at = Timestamp::from_millis(1000);
+    match kind {
+        Kind::Opened => Event::SessionOpened { agent: "a-1".parse().expect("an id"), instructions: None, history: Vec::new() },
+        Kind::Renamed(words) => Event::SessionRenamed { title: words.text() },
+        Kind::Instructions(words) => Event::InstructionsChanged { instructions: words.text() },
+        Kind::Said(name) => Event::UserMessage { item: name.item(), text: "word".to_owned(), attachments: Vec::new(), from: None },
+        Kind::Withdrawn(name) => Event::InputWithdrawn { input: name.item() },
+        Kind::Started(name) => Event::TurnStarted { input: name.item() },
+        Kind::Thought(name, words) => Event::Thought { item: name.item(), text: words.text(), complete: true },
+        Kind::Called(name) => Event::ToolCalled { call: name.call(), name: "tool".to_owned(), args: serde_json::Map::new() },
+        Kind::Asked(name) => Event::ApprovalAsked { call: name.call(), name: "tool".to_owned(), expires_at: at },
+        Kind::Settled(name) => Event::ApprovalSettled { call: name.call(), decision: Decision::Approved, by: None },
+        Kind::Awaited(name) => Event::ToolAwaited { call: name.call(), expires_at: at },
+        Kind::Returned(name) => Event::ToolReturned {
+            call: name.call(),
+            name: "tool".to_owned(),
+            status: ToolStatus::Success,
+            text: String::new(),
+            content: None,
+        },
+        Kind::Message(name, words) => Event::Message { item: name.item(), text: words.text(), complete: true },
+        Kind::Usage(input_tokens, output_tokens, cached_tokens) => {
+            Event::Usage(Usage { input_tokens: *input_tokens, output_tokens: *output_tokens, cached_tokens: *cached_tokens })
+        }
+        Kind::Edited => {
+            let [block, before, after, by] = ["human", "", "word", "agent"].map(str::to_owned);
+            Event::MemoryEdited { block, before, after, by }
+        }
+        Kind::Compacted(through) => Event::Compacted { summary: "word".to_owned(), through: Seq(u64::from(*through)) },
+        Kind::Ended(name) => Event::TurnEnded { input: name.item(), outcome: Outcome::Completed, code: None, reason: None },
+        Kind::Dreamt => serde_json::from_str(r#"{"kind":"dreamt","of":"sheep"}"#).expect("an event"),
+    }
+}
+
+/// What holds of every state.
+fn check(state: &State) {
+    let head = state.head();
+    assert!(state.agent().is_some() || head == Seq::ZERO);
+    let mut before = Seq::ZERO;
+    for queued in state.queue() {
+        assert!(before < queued.seq && queued.seq <= head, "the queue is in the order of the log");
+        before = queued.seq;
+    }
+    let inputs: Vec<_> = state.queue().iter().map(|queued| &queued.input).collect();
+    assert!(inputs.iter().enumerate().all(|(at, input)| !inputs[..at].contains(input)), "an input waits once");
+    if let Some(turn) = state.turn() {
+        assert!(Seq::ZERO < turn.asked && turn.asked < turn.started && turn.started <= head);
+        for (at, open) in turn.calls.iter().enumerate() {
+            assert!(turn.calls[..at].iter().all(|other| other.call != open.call), "a call is open once");
+            assert!(open.approval.is_none() || open.awaited.is_none(), "a call waits for one thing");
+        }
+    }
+    if let Some(compaction) = state.compaction() {
+        assert!(compaction.through < compaction.seq && compaction.seq <= head);
+    }
+}
+
+fuzz_target!(|sequence: Vec<(Option<Name>, Kind)>| {
+    let mut live = State::default();
+    // Stored and read back before each event, as by a server that restarts every time.
+    let mut restarted = State::default();
+    let mut transcript = Transcript::default();
+    let mut turns = (0_u64, 0_u64);
+    for (turn, kind) in &sequence {
+        let turn: Option<TurnId> = turn.map(|name| name.with("t").parse().expect("an id"));
+        let event = event(kind);
+        let before = live.clone();
+        let outcome = live.apply(turn.as_ref(), &event);
+        assert_eq!(restarted.apply(turn.as_ref(), &event), outcome);
+        assert_eq!(restarted, live);
+        match outcome {
+            Ok(()) => {
+                assert_eq!(live.head(), before.head().next());
+                turns.0 += u64::from(matches!(event, Event::TurnStarted { .. }));
+                turns.1 += u64::from(matches!(event, Event::TurnEnded { .. }));
+                let record = Record { seq: live.head(), at: Timestamp::from_millis(0), turn, event };
+                let emission = Emission::Record(record);
+                // What it changes is another test's.
+                let _change = transcript.apply(&emission);
+                let shown = transcript.clone();
+                assert_eq!(transcript.apply(&emission), Change::Nothing);
+                assert_eq!(transcript, shown, "what comes twice is shown once");
+            }
+            Err(_) => assert_eq!(live, before, "a refused event changes nothing"),
+        }
+        check(&live);
+        assert_eq!(turns.0 - turns.1, u64::from(live.turn().is_some()), "every turn ends once");
+        let stored = serde_json::to_string(&live).expect("a state can be stored");
+        restarted = serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{stored}: {error}"));
+        assert_eq!(restarted, live, "{stored}");
+    }
+});
