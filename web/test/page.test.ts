@@ -609,7 +609,8 @@ describe("looks", () => {
         await page.getByRole("complementary", { name: "Agent" }).getByLabel("Model").waitFor();
         await look("the agent panel");
         await page.getByRole("complementary", { name: "Agent" }).getByRole("button", { name: "Close" }).click();
-        assert.equal(await page.evaluate(() => document.activeElement?.id), "agent-button", "who closes the panel is where it was opened");
+        // Who closes the panel is where it was opened.
+        await page.waitForFunction(() => document.activeElement?.id === "agent-button");
         if (name === "phone") await page.getByRole("button", { name: "Sessions" }).click();
         await page.getByRole("navigation").getByRole("button", { name: "New", exact: true }).click();
         await page.getByRole("navigation").getByLabel("Agent").waitFor();

@@ -32,11 +32,11 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Self {
-        let ServeFlags { listen, data_dir, config, model, auth, allow_origin } = flags;
+        let ServeFlags { listen, data_dir, config, model, auth, allow_origin, tls_certificate, tls_key, trust_proxy } = flags;
         let auth = auth.map(|choice| match choice {
             AuthChoice::None => "none".to_owned(),
             AuthChoice::Keys => "keys".to_owned(),
         });
-        Self { listen, data_dir, config, model, auth, allow_origin }
+        Self { listen, data_dir, config, model, auth, allow_origin, tls_certificate, tls_key, trust_proxy }
     }
 }

@@ -40,9 +40,16 @@ impl AtRest {
         let agent = MemoryAgent::new(Arc::clone(&store), AgentOptions::new("offline", Providers::default()));
         let archive = agent.archive().clone();
         let hub = Hub::new(Arc::clone(&store), Arc::new(agent), HubOptions { resting: true, ..HubOptions::default() })?;
-        let guard = Guard { auth: Auth::None, listen: Vec::new(), allow_origin: Vec::new(), allow_host: Vec::new(), token: String::new() };
+        let guard = Guard {
+            auth: Auth::None,
+            listen: Vec::new(),
+            allow_origin: Vec::new(),
+            allow_host: Vec::new(),
+            trust_proxy: false,
+            token: String::new(),
+        };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
-        let access = Access::open(guard, local, None, &store).await?;
+        let access = Access::open(guard, local, None, usize::MAX, &store).await?;
         let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none(), secure: false });
         Ok(Self { store, hub, router })
     }

@@ -16,6 +16,8 @@ pub(crate) struct Guard {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) allow_origin: Vec<String>,
     pub(crate) allow_host: Vec<String>,
+    /// A proxy in front is expected.
+    pub(crate) trust_proxy: bool,
     /// The owner's token, as written in the data directory.
     pub(crate) token: String,
 }
@@ -30,9 +32,11 @@ impl Guard {
         if self.auth == Auth::Keys {
             return Ok(());
         }
-        if let Some(name) = headers.keys().find(|name| *name == "forwarded" || name.as_str().starts_with("x-forwarded-")) {
+        if !self.trust_proxy
+            && let Some(name) = headers.keys().find(|name| *name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+        {
             return Err(forbidden(format!(
-                "the request bears `{name}`: a proxy stands in front, and without keys everybody behind it would be the owner; start the server with --auth keys"
+                "the request bears `{name}`: a proxy stands in front, and without keys everybody behind it would be the owner; start the server with --trust-proxy, and keys"
             )));
         }
         let host = match headers.get(HOST) {
@@ -143,6 +147,7 @@ mod tests {
             listen: vec!["127.0.0.1:8282".parse().unwrap()],
             allow_origin: vec!["https://app.example".into()],
             allow_host: vec!["box.lan".into()],
+            trust_proxy: false,
             token: "secret".into(),
         }
     }

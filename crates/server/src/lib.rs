@@ -20,8 +20,10 @@ mod config;
 #[cfg(test)]
 mod echo;
 mod guard;
+mod listener;
 mod listing;
 mod owner_file;
+mod pace;
 mod page;
 mod proof;
 mod rest;
@@ -31,7 +33,7 @@ mod upgrade;
 mod websocket;
 
 pub use at_rest::AtRest;
-pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting};
+pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting, TlsConfig};
 pub use rest::{Need, ROUTES};
 pub use server::{ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

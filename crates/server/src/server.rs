@@ -18,11 +18,13 @@ use thoughtwire_proto::UserId;
 use thoughtwire_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, Limits};
 use crate::guard::Guard;
+use crate::listener::{self, Doors, Guests};
 use crate::owner_file::OwnerFile;
 use crate::page;
 use crate::rest::{Refused, Rest, router};
@@ -59,6 +61,9 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("the configuration's [tls] cannot be used: {0}")]
+    Tls(String),
     /// Tokens of somebody else's login cannot be checked.
     #[error("the configuration's [jwt] cannot be used: {0}")]
     Jwt(String),
@@ -83,6 +88,9 @@ pub enum ServeError {
 pub struct Server {
     config: Config,
     listeners: Vec<TcpListener>,
+    /// Where the owner's commands come in, where the others speak TLS.
+    inner: Option<TcpListener>,
+    tls: Option<TlsAcceptor>,
     addresses: Vec<SocketAddr>,
     store: Arc<Store>,
     hub: Hub,
@@ -126,24 +134,35 @@ impl Server {
             listen: addresses.clone(),
             allow_origin: config.allow_origin.clone(),
             allow_host: config.allow_host.clone(),
+            trust_proxy: config.trust_proxy,
             token: token.clone(),
         };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let jwt = config.jwt.as_ref().map(Jwt::open).transpose().map_err(ServeError::Jwt)?;
-        let access = Access::open(guard, local, jwt, &store).await?;
+        let access = Access::open(guard, local, jwt, config.limits.connections_per_user, &store).await?;
         let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
         if let (Auth::Keys, Some(&address), false) = (config.auth, exposed, access.has_credentials()) {
             return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
         }
-        let url = addresses.first().map(url_of).unwrap_or_default();
+        let tls = config.tls.as_ref().map(listener::tls).transpose().map_err(ServeError::Tls)?;
+        // A certificate is of a name, and the owner's commands know an address.
+        let (inner, url) = match &tls {
+            None => (None, addresses.first().map(|address| url_of(address, false)).unwrap_or_default()),
+            Some(_) => {
+                let address = SocketAddr::from(([127, 0, 0, 1], 0));
+                let inner = listener::inner().await.map_err(|source| ServeError::Listen { address, source })?;
+                let url = url_of(&inner.local_addr().map_err(|source| ServeError::Listen { address, source })?, false);
+                (Some(inner), url)
+            }
+        };
         let owner_file = OwnerFile::write(&config.data_dir, &url, &token)?;
-        Ok(Self { config, listeners, addresses, store, hub, mcp, archive, access, owner_file })
+        Ok(Self { config, listeners, inner, tls, addresses, store, hub, mcp, archive, access, owner_file })
     }
 
     /// The URL of the first address.
     #[must_use]
     pub fn url(&self) -> String {
-        self.addresses.first().map(url_of).unwrap_or_default()
+        self.addresses.first().map(|address| url_of(address, self.tls.is_some())).unwrap_or_default()
     }
 
     /// Serves until `stop` resolves, then drains: clients are told, running turns get their grace,
@@ -164,18 +183,26 @@ impl Server {
         };
         let connections = shared.connections.clone();
         let grace = shared.config.grace;
+        let (handshake, per_address) = (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let router = routes(shared, self.archive);
-        let mut serving = tokio::task::JoinSet::new();
-        for listener in self.listeners {
-            let (router, mut phase) = (router.clone(), phase.subscribe());
-            serving.spawn(async move {
-                let stopped = async move {
-                    // Losing the sender is a stop as well.
-                    drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
-                };
-                axum::serve(listener, router).with_graceful_shutdown(stopped).await
-            });
+        let serving = TaskTracker::new();
+        let doors = Doors {
+            router,
+            tls: self.tls,
+            phase: phase.subscribe(),
+            tasks: serving.clone(),
+            within: handshake,
+            guests: Guests::new(per_address.unwrap_or(Limits::PER_ADDRESS), per_address.is_some()),
+        };
+        if let Some(inner) = self.inner {
+            let guests = Guests::new(usize::MAX, false);
+            serving.spawn(Doors { tls: None, guests, ..doors.clone() }.keep(inner));
         }
+        for listener in self.listeners {
+            serving.spawn(doors.clone().keep(listener));
+        }
+        drop(doors);
+        serving.close();
         stop.await;
         tracing::info!("stopping");
         phase.send_replace(Phase::Leaving);
@@ -185,7 +212,7 @@ impl Server {
         connections.close();
         // A request that does not end by itself is left behind.
         drop(tokio::time::timeout(Duration::from_secs(5), connections.wait()).await);
-        drop(tokio::time::timeout(Duration::from_secs(1), serving.join_all()).await);
+        drop(tokio::time::timeout(Duration::from_secs(1), serving.wait()).await);
         let store = self.store;
         drop(tokio::task::spawn_blocking(move || store.close()).await);
         drop(self.owner_file);
@@ -195,7 +222,13 @@ impl Server {
 
 fn routes(shared: Shared, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
-    let rest = router(Rest { hub: shared.hub.clone(), access: shared.access.clone(), archive, mcp: shared.mcp.clone(), secure: false });
+    let rest = router(Rest {
+        hub: shared.hub.clone(),
+        access: shared.access.clone(),
+        archive,
+        mcp: shared.mcp.clone(),
+        secure: shared.config.tls.is_some(),
+    });
     Router::new()
         .route("/", any(root))
         .route("/memgpt", any(memgpt))
@@ -263,8 +296,8 @@ async fn native(State(shared): State<Shared>, request: Request) -> Response {
     upgrade(&shared, request, Dialect::Native)
 }
 
-fn url_of(address: &SocketAddr) -> String {
+fn url_of(address: &SocketAddr, tls: bool) -> String {
     // An unspecified address is no address to call.
     let shown = if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { *address };
-    format!("http://{shown}")
+    format!("{}://{shown}", if tls { "https" } else { "http" })
 }

@@ -23,8 +23,9 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_websockets::{Message, Payload};
 
-use crate::access::{Access, Entrant};
+use crate::access::{Access, Entrant, Identity, UserPlace, too_many};
 use crate::listing;
+use crate::pace::Pace;
 use crate::proof::Proof;
 use crate::websocket::{End, Heard, WebSocket};
 
@@ -58,6 +59,9 @@ pub(crate) struct Context {
     pub(crate) from: String,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) handshake_within: Duration,
+    pub(crate) pace: Pace,
+    /// Held as long as the connection is: one of its user's places, once it is known whose.
+    pub(crate) place: Option<UserPlace>,
 }
 
 /// One connection.
@@ -213,6 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Output::Authenticate { token, client, space } => {
                     let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
                     match outcome {
+                        Ok(identity) if !self.takes_place(&identity) => {
+                            self.machine.authenticated(Err(too_many()));
+                        }
                         Ok(identity) => {
                             self.ended = identity.ended();
                             self.context.entrant = Entrant { identity, trusted: true };
@@ -230,9 +237,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
+    /// Whether there is a place among its user's for whoever this connection is now known to be.
+    fn takes_place(&mut self, identity: &Identity) -> bool {
+        if self.context.place.as_ref().is_some_and(|place| place.is_of(&identity.user)) {
+            return true;
+        }
+        self.context.place = self.context.access.users.take(&identity.user);
+        self.context.place.is_some()
+    }
+
     async fn request(&mut self, tag: Tag, request: Request) {
         let from = Some(self.context.from.clone());
         let identity = &self.context.entrant.identity;
+        if !self.context.pace.allows() {
+            let refusal = Refusal::new(RefusalCode::TooFast, "this connection asks for more in a second than it may; send slower");
+            self.machine.answer(tag, Err(refusal));
+            return;
+        }
         if let Err(refusal) = identity.demand_for(&request.command) {
             self.machine.answer(tag, Err(refusal));
             return;

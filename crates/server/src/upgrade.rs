@@ -20,8 +20,10 @@ use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Entrant, brings_credential};
+use crate::access::{Access, Entrant, brings_credential, too_many};
 use crate::config::Config;
+use crate::listener::Place;
+use crate::pace::Pace;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
 use crate::websocket::WebSocket;
@@ -94,6 +96,11 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         Some(permit) => permit,
         None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
     };
+    // Who is not known yet takes a place among its user's when it is.
+    let place = if entrant.trusted { shared.access.users.take(&entrant.identity.user) } else { None };
+    if entrant.trusted && place.is_none() {
+        return Refused(too_many()).into_response();
+    }
     let client =
         Query::<UpgradeQuery>::try_from_uri(request.uri()).ok().and_then(|Query(query)| query.client).filter(|name| !name.is_empty());
     let offered = offers_native(headers) && dialect == Dialect::Native;
@@ -108,13 +115,16 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         from: dialect.name().to_owned(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
+        pace: Pace::new(shared.config.limits.commands_per_second),
+        place,
     };
+    let address = request.extensions_mut().remove::<Place>();
     let frame_bytes = shared.config.limits.frame_bytes;
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
             drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
         }
-        drop(permit);
+        drop((permit, address));
     });
     switching(key, offered.then_some(NATIVE))
 }

@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             // The library has put its own close frame on the way after most of what breaks a
             // connection, but not after a message that grew too large frame by frame.
             if let Some(close) = close {
-                match self.stream.feed(message(close)).await {
+                match self.stream.feed(message(close, close.reason())).await {
                     Ok(()) | Err(Error::AlreadyClosed) => {}
                     Err(error) => return Err(error),
                 }

@@ -13,7 +13,7 @@ Examples:
   thoughtwire serve
   thoughtwire serve --data-dir ./data --model ollama/llama3.2
   OPENAI_API_KEY=… thoughtwire serve --model openai/gpt-5-mini
-  thoughtwire serve --listen 0.0.0.0:8282 --auth keys
+  thoughtwire serve --listen 0.0.0.0:443 --tls-certificate cert.pem --tls-key key.pem
 
 Prints one line with its URL when it is ready; logs go to stderr. SIGTERM and Ctrl-C let
 running turns finish, then close every connection with 1012.
@@ -39,6 +39,15 @@ pub(crate) struct ServeFlags {
     /// An origin whose pages may connect, besides those of this machine; may be repeated.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    /// Speak TLS with this certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A proxy stands in front, and its `X-Forwarded-*` are believed.
+    #[arg(long)]
+    pub(crate) trust_proxy: bool,
 }
 
 /// The values of `--auth`.

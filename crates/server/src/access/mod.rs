@@ -4,6 +4,7 @@ mod jwt;
 mod keyring;
 mod login;
 mod tickets;
+mod users;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub(crate) use jwt::Jwt;
 pub(crate) use keyring::{Keyring, NewKey};
 pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
+pub(crate) use users::{UserPlace, Users, too_many};
 
 use crate::config::Auth;
 use crate::guard::{Guard, bearer};
@@ -135,11 +137,22 @@ pub(crate) struct Access {
     pub(crate) tickets: Tickets,
     pub(crate) login: Login,
     pub(crate) jwt: Option<Arc<Jwt>>,
+    pub(crate) users: Users,
 }
 
 impl Access {
-    pub(crate) async fn open(guard: Guard, local: UserId, jwt: Option<Jwt>, store: &Arc<Store>) -> Result<Self, StoreError> {
+    /// `per_user` is how many connections a user may have, where there are keys.
+    pub(crate) async fn open(
+        guard: Guard,
+        local: UserId,
+        jwt: Option<Jwt>,
+        per_user: usize,
+        store: &Arc<Store>,
+    ) -> Result<Self, StoreError> {
+        // Without keys everybody is one user.
+        let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
         Ok(Self {
+            users: Users::new(most),
             guard: Arc::new(guard),
             local,
             keyring: Keyring::open(Arc::clone(store)).await?,

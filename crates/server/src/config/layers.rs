@@ -34,7 +34,17 @@ impl Layers {
             given = given.set_override("allow_origin", flags.allow_origin.clone()).map_err(broken)?;
         }
         let data_dir = flags.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
-        for (name, value) in [("data_dir", &data_dir), ("model", &flags.model), ("auth", &flags.auth)] {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let (certificate, key) = (path(&flags.tls_certificate), path(&flags.tls_key));
+        let proxy = flags.trust_proxy.then(|| "true".to_owned());
+        for (name, value) in [
+            ("data_dir", &data_dir),
+            ("model", &flags.model),
+            ("auth", &flags.auth),
+            ("tls.certificate", &certificate),
+            ("tls.key", &key),
+            ("trust_proxy", &proxy),
+        ] {
             given = given.set_override_option(name, value.clone()).map_err(broken)?;
         }
         let variables = Environment::with_prefix("THOUGHTWIRE").prefix_separator("_").separator("__");

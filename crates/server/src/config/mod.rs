@@ -42,6 +42,12 @@ pub struct Flags {
     pub auth: Option<String>,
     /// `--allow-origin`, repeated.
     pub allow_origin: Vec<String>,
+    /// `--tls-certificate`.
+    pub tls_certificate: Option<PathBuf>,
+    /// `--tls-key`.
+    pub tls_key: Option<PathBuf>,
+    /// `--trust-proxy`.
+    pub trust_proxy: bool,
 }
 
 /// What a server is run with.
@@ -59,6 +65,10 @@ pub struct Config {
     pub jwt: Option<JwtConfig>,
     /// Origins of pages that may connect, besides those of this machine.
     pub allow_origin: Vec<String>,
+    /// The certificate of a server that speaks TLS.
+    pub tls: Option<TlsConfig>,
+    /// Whether a proxy stands in front whose `X-Forwarded-*` are believed.
+    pub trust_proxy: bool,
     /// Names under which this server may be addressed, besides those of the loopback.
     pub allow_host: Vec<String>,
     /// Limits on what one client may do.
@@ -73,6 +83,15 @@ pub struct Config {
     pub embedding: Option<String>,
     /// The MCP servers.
     pub mcp: Vec<McpConfig>,
+}
+
+/// Files for TLS, in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// The certificate, with those between it and its root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// How tokens of somebody else's login are checked.
@@ -130,6 +149,17 @@ pub struct Limits {
     pub handshake: Duration,
     /// Connections in all.
     pub connections: usize,
+    /// Connections of one user, where there are keys.
+    pub connections_per_user: usize,
+    /// Connections of one address, if a number was said; else [`Limits::PER_ADDRESS`], and any number of this machine.
+    pub connections_per_address: Option<usize>,
+    /// Commands of one connection in a second; twice as many may come at once.
+    pub commands_per_second: u32,
+}
+
+impl Limits {
+    /// Connections of one address that is not this machine.
+    pub const PER_ADDRESS: usize = 1_000;
 }
 
 /// One setting as it came out.
@@ -178,7 +208,7 @@ pub enum ConfigError {
 }
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 37] = [
+const SETTINGS: [&str; 43] = [
     "listen",
     "data_dir",
     "model",
@@ -189,6 +219,9 @@ const SETTINGS: [&str; 37] = [
     "jwt.key",
     "jwt.key_file",
     "jwt.audience",
+    "tls.certificate",
+    "tls.key",
+    "trust_proxy",
     "allow_origin",
     "allow_host",
     "grace_seconds",
@@ -204,6 +237,9 @@ const SETTINGS: [&str; 37] = [
     "limits.queued_inputs",
     "limits.handshake_seconds",
     "limits.connections",
+    "limits.connections_per_user",
+    "limits.connections_per_address",
+    "limits.commands_per_second",
     "timeouts.connect_seconds",
     "timeouts.first_seconds",
     "timeouts.silence_seconds",
@@ -301,9 +337,9 @@ impl Reading {
         Ok(dir)
     }
 
-    fn auth(&mut self, addresses: &[SocketAddr]) -> Result<Auth, ConfigError> {
+    fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<Auth, ConfigError> {
         let found = self.layers.find("auth");
-        let exposed = addresses.iter().any(|address| !address.ip().is_loopback());
+        let exposed = proxied || addresses.iter().any(|address| !address.ip().is_loopback());
         let auth = match found.as_ref().map(text).as_deref() {
             Some("none") => Auth::None,
             Some("keys") => Auth::Keys,
@@ -314,6 +350,24 @@ impl Reading {
         };
         self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
         Ok(auth)
+    }
+
+    fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
+        let found = self.layers.find(name);
+        let value = match &found {
+            Some(given) => given.value.clone().into_bool().map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
+            None => false,
+        };
+        self.note(name, value.to_string(), found.as_ref());
+        Ok(value)
+    }
+
+    fn tls(&mut self) -> Result<Option<TlsConfig>, ConfigError> {
+        match (self.text("tls.certificate"), self.text("tls.key")) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
+            _ => Err(ConfigError::Table { table: "tls".to_owned(), reason: "say `certificate` and `key`, both".to_owned() }),
+        }
     }
 
     fn jwt(&mut self) -> Result<Option<JwtConfig>, ConfigError> {
@@ -379,7 +433,9 @@ impl Config {
         let model = reading.text_or("model", "offline");
         let fallbacks = reading.texts("fallbacks");
         let embedding = reading.text("embedding");
-        let auth = reading.auth(&listen)?;
+        let tls = reading.tls()?;
+        let trust_proxy = reading.flag("trust_proxy")?;
+        let auth = reading.auth(&listen, trust_proxy)?;
         let jwt = reading.jwt()?;
         let allow_origin = reading.texts("allow_origin");
         let allow_host = reading.texts("allow_host");
@@ -391,6 +447,9 @@ impl Config {
             queued_inputs: to_size(reading.number("limits.queued_inputs", 256)?),
             handshake: reading.seconds("limits.handshake_seconds", Duration::from_secs(30))?,
             connections: to_size(reading.number("limits.connections", 20_000)?),
+            connections_per_user: to_size(reading.number("limits.connections_per_user", 2_000)?),
+            connections_per_address: reading.maybe_number("limits.connections_per_address")?.map(to_size),
+            commands_per_second: u32::try_from(reading.number("limits.commands_per_second", 10_000)?).unwrap_or(u32::MAX),
         };
         let providers = Providers {
             openai: reading.endpoint("openai.api_key", "openai.base_url"),
@@ -401,8 +460,23 @@ impl Config {
         // The MCP library reports every line that a server writes about itself.
         reading.text_or("log", "warn,rmcp=error");
         let mcp = tables::mcp(&reading.layers)?;
-        let config =
-            Self { listen, data_dir, model, auth, jwt, allow_origin, allow_host, limits, grace, providers, agents, embedding, mcp };
+        let config = Self {
+            listen,
+            data_dir,
+            model,
+            auth,
+            jwt,
+            tls,
+            trust_proxy,
+            allow_origin,
+            allow_host,
+            limits,
+            grace,
+            providers,
+            agents,
+            embedding,
+            mcp,
+        };
         Ok((config, reading.settings))
     }
 

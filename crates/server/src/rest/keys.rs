@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::json;
@@ -47,7 +47,7 @@ pub(super) struct LoginBody {
 }
 
 /// Exchanges a key for a cookie that no script can read.
-pub(super) async fn login(State(rest): Shared, headers: HeaderMap, uri: Uri, body: Result<Json<LoginBody>, JsonRejection>) -> Answered {
+pub(super) async fn login(State(rest): Shared, headers: HeaderMap, body: Result<Json<LoginBody>, JsonRejection>) -> Answered {
     let LoginBody { key } = read(body)?;
     if rest.access.guard.auth == Auth::None {
         return Err(bad("this server needs no key: everybody who can connect is its owner").into());
@@ -55,25 +55,25 @@ pub(super) async fn login(State(rest): Shared, headers: HeaderMap, uri: Uri, bod
     rest.access.guard.same_origin(&headers)?;
     let identity = rest.access.token(key.trim())?;
     let (cookie, until) = rest.access.login.write(&identity)?;
-    let cookie = format!("{COOKIE_NAME}={cookie}; Max-Age={}; {}", LASTS.as_secs(), attributes(&headers, &uri, rest.secure));
+    let cookie = format!(
+        "{COOKIE_NAME}={cookie}; Max-Age={}; {}",
+        LASTS.as_secs(),
+        attributes(&headers, rest.secure, rest.access.guard.trust_proxy)
+    );
     let body = json!({"user": identity.user, "scopes": identity.scopes, "expires_at": until});
     Ok(([(SET_COOKIE, cookie)], Json(body)).into_response())
 }
 
 /// Has the browser forget the cookie.
-pub(super) async fn logout(State(rest): Shared, headers: HeaderMap, uri: Uri) -> Answered {
+pub(super) async fn logout(State(rest): Shared, headers: HeaderMap) -> Answered {
     rest.access.guard.same_origin(&headers)?;
-    let cookie = format!("{COOKIE_NAME}=; Max-Age=0; {}", attributes(&headers, &uri, rest.secure));
+    let cookie = format!("{COOKIE_NAME}=; Max-Age=0; {}", attributes(&headers, rest.secure, rest.access.guard.trust_proxy));
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
 /// `Secure` where the browser came over TLS, ours or that of the proxy in front.
-fn attributes(headers: &HeaderMap, uri: &Uri, secure: bool) -> &'static str {
+fn attributes(headers: &HeaderMap, secure: bool, trust_proxy: bool) -> &'static str {
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    let proxied = headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    if secure || proxied || uri.scheme_str() == Some("https") {
-        "Path=/; HttpOnly; SameSite=Strict; Secure"
-    } else {
-        "Path=/; HttpOnly; SameSite=Strict"
-    }
+    let proxied = trust_proxy && headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    if secure || proxied { "Path=/; HttpOnly; SameSite=Strict; Secure" } else { "Path=/; HttpOnly; SameSite=Strict" }
 }

@@ -1,0 +1,179 @@
+//! Takes connections in: as many as there may be, each in good time, over TLS where it is spoken.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::config::TlsConfig;
+use crate::socket::Phase;
+
+/// How long until a connection is taken in again when the system had none left to give.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// What everybody who listens shares.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    pub(crate) router: Router,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) tasks: TaskTracker,
+    /// Time for a handshake, and again for a request's head.
+    pub(crate) within: Duration,
+    pub(crate) guests: Guests,
+}
+
+/// How many connections each address has.
+#[derive(Clone)]
+pub(crate) struct Guests {
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// The most that one may have; without a limit, loopback is not counted.
+    most: usize,
+    counts_loopback: bool,
+}
+
+/// One address's place; given back when the last holder drops it.
+#[derive(Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held until it is dropped")] Arc<Taken>);
+
+struct Taken {
+    guests: Guests,
+    address: IpAddr,
+}
+
+impl Guests {
+    pub(crate) fn new(most: usize, counts_loopback: bool) -> Self {
+        Self { by_address: Arc::default(), most, counts_loopback }
+    }
+
+    /// A place for an address, if it has not as many as it may have.
+    fn take(&self, address: IpAddr) -> Option<Place> {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_default();
+        if *count >= self.most && (self.counts_loopback || !address.is_loopback()) {
+            return None;
+        }
+        *count += 1;
+        Some(Place(Arc::new(Taken { guests: self.clone(), address })))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut by_address = self.guests.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Doors {
+    /// Takes connections in until the server stops.
+    pub(crate) async fn keep(mut self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                // Losing the sender is a stop as well.
+                _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => match self.guests.take(peer.ip().to_canonical()) {
+                    Some(place) => {
+                        drop(self.tasks.spawn(self.clone().welcome(stream, place)));
+                    }
+                    None => tracing::debug!("an address has as many connections as it may have"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be taken in; is the limit of open files too low?");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    async fn welcome(self, stream: TcpStream, place: Place) {
+        // Frames are small and wanted now.
+        drop(stream.set_nodelay(true));
+        match self.tls.clone() {
+            None => self.serve(stream, place).await,
+            Some(tls) => {
+                if let Ok(Ok(stream)) = tokio::time::timeout(self.within, tls.accept(stream)).await {
+                    self.serve(stream, place).await;
+                }
+            }
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, place: Place) {
+        // The request bears the place, so that an upgraded connection keeps it.
+        let service = self.router.clone().map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            request.map(axum::body::Body::new)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.within)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .with_upgrades();
+        tokio::pin!(connection);
+        // What is waited for borrows the phase, which must not be held any longer.
+        let leaving = async { drop(self.phase.wait_for(|phase| *phase != Phase::Serving).await) };
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = leaving => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a connection broke before it was upgraded");
+        }
+    }
+}
+
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// When they cannot be read, or do not belong together.
+pub(crate) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, String> {
+    let failed = |path: &Path, error: String| format!("{}: {error}", path.display());
+    let certificates = CertificateDer::pem_file_iter(&config.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(&config.certificate, error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(failed(&config.certificate, "there is no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| failed(&config.key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|error| error.to_string())?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// A listener on loopback that has no limits and no TLS, for the owner's own commands.
+pub(crate) async fn inner() -> io::Result<TcpListener> {
+    TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await
+}
