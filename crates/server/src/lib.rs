@@ -19,6 +19,7 @@ mod at_rest;
 mod config;
 mod guard;
 mod listing;
+mod open_files;
 mod owner_file;
 mod page;
 mod proof;
