@@ -3,6 +3,7 @@
 mod approvals;
 mod bad_input;
 mod crash;
+mod faults;
 mod memgpt;
 mod native;
 mod rest;
