@@ -299,6 +299,10 @@ async fn with_few_files_the_connection_too_many_is_refused_and_not_left_waiting(
     assert!(response.contains("the server has as many connections as it may have"), "{response}");
     assert_eq!(kept.send(&mut client, "m-1").await, None);
     drop(others);
+    // The server notices by and by that they are gone.
+    while !upgrade(&live).await.starts_with("HTTP/1.1 101") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let warned = fs::read_to_string(&errors).unwrap();
     assert!(warned.contains("at most 32 connections can be open at once, not 20000"), "{warned}");
     assert!(warned.contains("raise `ulimit -n`"), "{warned}");
