@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test test-deps walls lint conformance fuzz sdk web chromium
+.PHONY: serve test soak test-deps walls lint conformance fuzz sdk web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -16,6 +16,11 @@ test: test-deps walls sdk web chromium
 	$(CARGO) test --workspace
 	npm test --silent --prefix sdk/typescript
 	npm test --silent --prefix web
+
+# Histories of the simulation until it is stopped, or HISTORIES=N of them; each minute it tells how far it is.
+HISTORIES ?= 0
+soak:
+	THOUGHTWIRE_HISTORIES=$(HISTORIES) $(CARGO) test -p thoughtwire-hub --test it what_was_promised -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

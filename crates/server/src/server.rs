@@ -25,6 +25,7 @@ use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, Limits};
 use crate::guard::Guard;
 use crate::listener::{self, Doors, Guests};
+use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
 use crate::rest::{Refused, Rest, router};
@@ -105,7 +106,8 @@ impl Server {
     ///
     /// # Errors
     /// When one of these cannot be had.
-    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+    pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+        config.limits.connections = open_files::connections(config.limits.connections);
         check_model(&config.model, &config.providers)
             .map_err(|error| ServeError::Model { model: config.model.clone(), reason: error.to_string() })?;
         let dir = config.data_dir.clone();

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use thoughtwire_proto::{Refusal, RefusalCode};
+
+const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)";
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,6 +72,11 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            // A disk without room for the index beside the log says so in its own way.
+            Some(ErrorCode::SystemIoFailure) if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) => {
+                Self::Full
+            }
+            Some(ErrorCode::CannotOpen) => Self::Io(CANNOT_OPEN.to_owned()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
             Some(_) | None => Self::Sqlite(error.to_string()),
         }

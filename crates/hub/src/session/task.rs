@@ -423,6 +423,8 @@ impl Task {
                 running.voice.close();
                 // What it had said behind what is lost is lost as well: a log has no holes.
                 while running.voice.try_recv().is_ok() {}
+                // Questions that were not saved would lapse without end.
+                running.waits.clear();
             }
         } else {
             drop(self.running.take());

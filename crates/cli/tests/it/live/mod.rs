@@ -4,6 +4,7 @@ mod access;
 mod approvals;
 mod bad_input;
 mod crash;
+mod faults;
 mod limits;
 mod memgpt;
 mod native;

@@ -31,24 +31,33 @@ impl Live {
     }
 
     pub(crate) async fn on(dir: &Path, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
-            .args(flags)
-            .env_remove("OPENAI_API_KEY")
-            .env_remove("ANTHROPIC_API_KEY")
-            .env_remove("GEMINI_API_KEY")
-            .env_remove("OLLAMA_HOST")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        Self::spawn(serve(dir, None).args(flags).stderr(Stdio::inherit()), dir).await
+    }
+
+    /// With less of something than it would like to have: a `ulimit`. What it writes to standard error is in a file.
+    pub(crate) async fn with_limit(dir: &Path, limit: &str, errors: &Path) -> Self {
+        Self::spawn(serve(dir, Some(limit)).stderr(std::fs::File::create(errors).unwrap()), dir).await
+    }
+
+    async fn spawn(command: &mut Command, dir: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("the server says where it listens");
         let url = line.split_whitespace().last().unwrap().to_owned();
         assert!(url.contains("://127.0.0.1:"), "{line}");
         Self { child, url, dir: dir.to_owned(), _temporary: None }
+    }
+
+    /// A start that fails: what it says.
+    pub(crate) async fn refused(dir: &Path, limit: Option<&str>) -> String {
+        let output = tokio::time::timeout(PATIENCE, serve(dir, limit).kill_on_drop(true).output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// How it ended by itself.
+    pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 
     pub(crate) async fn kill(&mut self) {
@@ -92,6 +101,23 @@ impl Live {
         client.send(json!({"type": "connect", "data": connect})).await;
         client
     }
+}
+
+fn serve(dir: &Path, limit: Option<&str>) -> Command {
+    let binary = env!("CARGO_BIN_EXE_thoughtwire");
+    let mut command = match limit {
+        None => Command::new(binary),
+        Some(limit) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), binary]);
+            shell
+        }
+    };
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir);
+    for key in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OLLAMA_HOST"] {
+        command.env_remove(key);
+    }
+    command
 }
 
 /// One connection.

@@ -11,6 +11,8 @@ const FILE: &str = "thoughtwire.db";
 const WAL: &str = "thoughtwire.db-wal";
 const INDEX: &str = "thoughtwire.db-shm";
 const PAGE: usize = 4096;
+/// A page in the write-ahead log, with what is in front of it.
+const FRAME: usize = 24 + PAGE;
 
 /// Memory that looks like a disk: what is tried here is what is written in which order, not how fast.
 const QUICK: &str = "/dev/shm";
@@ -89,7 +91,13 @@ impl Disk {
             return Moment::Between;
         };
         let last = (0..now.wal.len()).rev().find(new).unwrap_or(first);
-        let cut = dice.usize(first..=last + 1);
+        let cut = match dice.u8(0..5) {
+            0 => first,
+            1 | 2 => last + 1,
+            // Whole frames, of which the last one is not the commit.
+            3 => (first + dice.usize(0..=(last - first) / FRAME) * FRAME).min(last),
+            _ => dice.usize(first..=last),
+        };
         let mut wal = now.wal[..cut].to_vec();
         wal.extend_from_slice(before.wal.get(cut..).unwrap_or_default());
         // The file itself is only written once the log is complete.

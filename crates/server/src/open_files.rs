@@ -1,0 +1,31 @@
+//! How many files this process may have open: every connection is one.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What is open besides connections: the data files, listeners, pipes, and requests that are no WebSockets.
+const RESERVED: u64 = 32;
+
+/// Asks for as many files as `wanted` connections need, and gives how many connections there can be.
+///
+/// Beyond that, connecting would not be refused but hang: nothing can be accepted without a file.
+pub(crate) fn connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = wanted as u64 + RESERVED;
+    let files = match limit.current {
+        Some(files) if files < needed => {
+            let raised = limit.maximum.map_or(needed, |most| most.min(needed));
+            match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+                Ok(()) => raised,
+                Err(_) => files,
+            }
+        }
+        Some(_) | None => needed,
+    };
+    let fitting = usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(wanted).clamp(1, wanted.max(1));
+    if fitting < wanted {
+        tracing::warn!(
+            "at most {fitting} connections can be open at once, not {wanted}: this process may have {files} files open; raise `ulimit -n`"
+        );
+    }
+    fitting
+}
