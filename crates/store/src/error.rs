@@ -8,6 +8,10 @@ use thoughtwire_proto::{Refusal, RefusalCode};
 
 const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)";
 
+/// Too many open files, in the process or in all: the same numbers on every Unix, and without a name in `std`.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -91,6 +95,8 @@ impl From<std::io::Error> for StoreError {
             Self::Full
         } else if kind == ReadOnlyFilesystem || kind == PermissionDenied {
             Self::ReadOnly
+        } else if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+            Self::Io(CANNOT_OPEN.to_owned())
         } else {
             Self::Io(error.to_string())
         }
