@@ -143,8 +143,12 @@ impl Server {
         let jwt = config.jwt.as_ref().map(Jwt::open).transpose().map_err(ServeError::Jwt)?;
         let access = Access::open(guard, local, jwt, config.limits.connections_per_user, &store).await?;
         let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
-        if let (Auth::Keys, Some(&address), false) = (config.auth, exposed, access.has_credentials()) {
-            return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
+        if config.auth == Auth::Keys && !access.has_credentials() {
+            // Who asked for keys knows that they are to be made; who only listens elsewhere may not.
+            if let (Some(&address), false) = (exposed, config.auth_is_said) {
+                return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
+            }
+            tracing::warn!("there are no keys yet, so only the owner's own commands come in; make one with `thoughtwire keys add`");
         }
         let tls = config.tls.as_ref().map(listener::tls).transpose().map_err(ServeError::Tls)?;
         // A certificate is of a name, and the owner's commands know an address.

@@ -125,9 +125,12 @@ fn the_configuration_is_shown_with_its_sources() {
     assert_eq!((setting("data_dir")["value"].as_str(), setting("data_dir")["source"].as_str()), (Some("here"), Some("flag")));
     assert_eq!(setting("listen")["source"], "default");
     assert_eq!(thoughtwire(&["config", "check"], b"").code, 0);
-    let exposed = thoughtwire(&["config", "check", "--listen", "0.0.0.0:8282", "--json"], b"");
-    assert_eq!(exposed.code, 1);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&exposed.out).unwrap()["ok"], false);
+    // Who can be reached from elsewhere asks for keys, unless told otherwise.
+    let exposed = thoughtwire(&["config", "show", "--listen", "0.0.0.0:8282", "--json"], b"");
+    assert!(exposed.out.replace(char::is_whitespace, "").contains(r#""name":"auth","value":"keys","source":"default""#), "{exposed:?}");
+    let wrong = thoughtwire(&["config", "check", "--listen", "nowhere", "--json"], b"");
+    assert_eq!(wrong.code, 1);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&wrong.out).unwrap()["ok"], false);
     let missing = thoughtwire(&["config", "check", "--config", "nowhere.toml"], b"");
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("nowhere.toml"), "{missing:?}");

@@ -61,6 +61,8 @@ pub struct Config {
     pub model: String,
     /// Whether keys are needed.
     pub auth: Auth,
+    /// Whether that was said, rather than follow from where the server listens.
+    pub auth_is_said: bool,
     /// Tokens of somebody else's login that are believed.
     pub jwt: Option<JwtConfig>,
     /// Origins of pages that may connect, besides those of this machine.
@@ -337,7 +339,7 @@ impl Reading {
         Ok(dir)
     }
 
-    fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<Auth, ConfigError> {
+    fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<(Auth, bool), ConfigError> {
         let found = self.layers.find("auth");
         let exposed = proxied || addresses.iter().any(|address| !address.ip().is_loopback());
         let auth = match found.as_ref().map(text).as_deref() {
@@ -349,7 +351,7 @@ impl Reading {
             None => Auth::None,
         };
         self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
-        Ok(auth)
+        Ok((auth, found.is_some()))
     }
 
     fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
@@ -435,7 +437,7 @@ impl Config {
         let embedding = reading.text("embedding");
         let tls = reading.tls()?;
         let trust_proxy = reading.flag("trust_proxy")?;
-        let auth = reading.auth(&listen, trust_proxy)?;
+        let (auth, auth_is_said) = reading.auth(&listen, trust_proxy)?;
         let jwt = reading.jwt()?;
         let allow_origin = reading.texts("allow_origin");
         let allow_host = reading.texts("allow_host");
@@ -465,6 +467,7 @@ impl Config {
             data_dir,
             model,
             auth,
+            auth_is_said,
             jwt,
             tls,
             trust_proxy,

@@ -217,8 +217,9 @@ async fn a_damaged_page_is_called_so_and_the_rest_is_served() {
     let file = dir.path().join("thoughtwire.db");
     let whole = fs::read(&file).unwrap();
 
-    // A page of the log: the one in which the fiftieth input stands.
-    let at = whole.windows(12).position(|window| window == b"m-50 needle ").unwrap();
+    // A page of the log: the one in which the fiftieth input stands, as an event and not as what is searched.
+    const WORDS: &[u8] = br#""text":"m-50 needle "#;
+    let at = whole.windows(WORDS.len()).position(|window| window == WORDS).unwrap();
     let page = at - at % 4096;
     let mut damaged = whole.clone();
     damaged[page..page + 4096].fill(0xAA);

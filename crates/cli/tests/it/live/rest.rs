@@ -139,6 +139,19 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("thoughtwire keys add"));
+    // What the sentence says works, on the directory that it names.
+    let made = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
+        .args(["keys", "add", "--expires", "30d", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .await
+        .unwrap();
+    let key = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success() && key.starts_with("twk_"));
+    let live = Live::on(dir.path(), &["--listen", "0.0.0.0:0"]).await;
+    let bearer = format!("Bearer {}", key.trim());
+    assert_eq!(call(&live, "GET", "/v1/sessions", &[("authorization", &bearer)], None).await.0, 200);
+    assert_eq!(call(&live, "GET", "/v1/sessions", &[], None).await.0, 401);
 }
 
 #[tokio::test]

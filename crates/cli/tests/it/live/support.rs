@@ -136,8 +136,10 @@ impl Client {
 
     /// The next text frame, or the code of the close.
     pub(crate) async fn next_or_close(&mut self) -> Result<Value, u16> {
+        // Pings are no news: in all it takes no longer.
+        let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a frame in time") {
+            match tokio::time::timeout_at(give_up, self.socket.next()).await.expect("a frame in time") {
                 Some(Ok(message)) if message.is_text() => return Ok(serde_json::from_str(message.as_text().unwrap()).unwrap()),
                 Some(Ok(message)) if message.is_close() => return Err(message.as_close().map_or(1005, |(code, _)| code.into())),
                 Some(Ok(_)) => {}
