@@ -49,12 +49,12 @@ fn nobody_else_may_read_the_files() {
     }
 }
 
-/// A real full disk: a file system of 512 KiB, where the tests may mount one.
+/// A real full disk: a file system of one MiB, where the tests may mount one.
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
         .arg(dir.path())
         .stderr(std::process::Stdio::null())
         .status()
