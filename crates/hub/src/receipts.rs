@@ -32,7 +32,7 @@ pub(crate) fn digest(name: &str, parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }
 
 pub(crate) fn to_json(answer: &Answer) -> String {

@@ -267,36 +267,22 @@ mod typescript {
 
     use super::{Id, Seq, Timestamp};
 
-    impl<K> TS for Id<K> {
-        type WithoutGenerics = Self;
-        type OptionInnerType = Self;
-        fn name(_: &Config) -> String {
-            "string".to_owned()
-        }
-        fn inline(_: &Config) -> String {
-            "string".to_owned()
-        }
+    macro_rules! written_as {
+        ($text:literal, $of:ty $(, $kind:ident)?) => {
+            impl$(<$kind>)? TS for $of {
+                type WithoutGenerics = Self;
+                type OptionInnerType = Self;
+                fn name(_: &Config) -> String {
+                    $text.to_owned()
+                }
+                fn inline(_: &Config) -> String {
+                    $text.to_owned()
+                }
+            }
+        };
     }
 
-    impl TS for Timestamp {
-        type WithoutGenerics = Self;
-        type OptionInnerType = Self;
-        fn name(_: &Config) -> String {
-            "string".to_owned()
-        }
-        fn inline(_: &Config) -> String {
-            "string".to_owned()
-        }
-    }
-
-    impl TS for Seq {
-        type WithoutGenerics = Self;
-        type OptionInnerType = Self;
-        fn name(_: &Config) -> String {
-            "number".to_owned()
-        }
-        fn inline(_: &Config) -> String {
-            "number".to_owned()
-        }
-    }
+    written_as!("string", Id<K>, K);
+    written_as!("string", Timestamp);
+    written_as!("number", Seq);
 }

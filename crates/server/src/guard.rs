@@ -73,8 +73,7 @@ impl Guard {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("null");
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-        if same || self.allows(origin) {
+        if self.allows(origin) || authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
             return Ok(());
         }
         Err(forbidden(format!(
@@ -102,11 +101,7 @@ impl Guard {
         if self.allows(origin) {
             return true;
         }
-        let Some((scheme, authority)) = origin.split_once("://") else { return false };
-        if !matches!(scheme, "http" | "https") {
-            return false;
-        }
-        authority.eq_ignore_ascii_case(host) || is_loopback(without_port(authority))
+        authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host) || is_loopback(without_port(authority)))
     }
 }
 
@@ -115,6 +110,12 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The host and port of a page's origin; none of what is no page.
+fn authority(origin: &str) -> Option<&str> {
+    let (scheme, authority) = origin.split_once("://")?;
+    matches!(scheme, "http" | "https").then_some(authority)
 }
 
 fn without_port(authority: &str) -> &str {

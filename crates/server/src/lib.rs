@@ -26,6 +26,7 @@ mod open_files;
 mod owner_file;
 mod pace;
 mod page;
+mod places;
 mod proof;
 mod rest;
 mod server;

@@ -1,10 +1,8 @@
 //! Takes connections in: as many as there may be, each in good time, over TLS where it is spoken.
 
-use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::config::TlsConfig;
+use crate::places::{Place, Places};
 use crate::socket::Phase;
 
 /// How long until a connection is taken in again when the system had none left to give.
@@ -35,55 +34,14 @@ pub(crate) struct Doors {
     pub(crate) tasks: TaskTracker,
     /// Time for a handshake, and again for a request's head.
     pub(crate) within: Duration,
-    pub(crate) guests: Guests,
+    /// How many connections each address has.
+    pub(crate) guests: Places<IpAddr>,
+    /// Whether this machine's own are counted as well.
+    pub(crate) counts_loopback: bool,
 }
 
-/// How many connections each address has.
-#[derive(Clone)]
-pub(crate) struct Guests {
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    /// The most that one may have; without a limit, loopback is not counted.
-    most: usize,
-    counts_loopback: bool,
-}
-
-/// One address's place; given back when the last holder drops it.
-#[derive(Clone)]
-pub(crate) struct Place(#[expect(dead_code, reason = "held until it is dropped")] Arc<Taken>);
-
-struct Taken {
-    guests: Guests,
-    address: IpAddr,
-}
-
-impl Guests {
-    pub(crate) fn new(most: usize, counts_loopback: bool) -> Self {
-        Self { by_address: Arc::default(), most, counts_loopback }
-    }
-
-    /// A place for an address, if it has not as many as it may have.
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_default();
-        if *count >= self.most && (self.counts_loopback || !address.is_loopback()) {
-            return None;
-        }
-        *count += 1;
-        Some(Place(Arc::new(Taken { guests: self.clone(), address })))
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let mut by_address = self.guests.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
-}
+/// A connection's place among its address's; a request bears it, so that an upgraded connection keeps it.
+pub(crate) type Guest = Arc<Place<IpAddr>>;
 
 impl Doors {
     /// Takes connections in until the server stops.
@@ -95,12 +53,16 @@ impl Doors {
                 _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => return,
             };
             match accepted {
-                Ok((stream, peer)) => match self.guests.take(peer.ip().to_canonical()) {
-                    Some(place) => {
-                        drop(self.tasks.spawn(self.clone().welcome(stream, place)));
+                Ok((stream, peer)) => {
+                    let address = peer.ip().to_canonical();
+                    let is_counted = self.counts_loopback || !address.is_loopback();
+                    let guest = if is_counted { self.guests.take(address).map(Arc::new) } else { None };
+                    if is_counted && guest.is_none() {
+                        tracing::debug!("an address has as many connections as it may have");
+                        continue;
                     }
-                    None => tracing::debug!("an address has as many connections as it may have"),
-                },
+                    drop(self.tasks.spawn(self.clone().welcome(stream, guest)));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be taken in; is the limit of open files too low?");
                     tokio::time::sleep(BREATH).await;
@@ -109,23 +71,24 @@ impl Doors {
         }
     }
 
-    async fn welcome(self, stream: TcpStream, place: Place) {
+    async fn welcome(self, stream: TcpStream, guest: Option<Guest>) {
         // Frames are small and wanted now.
         drop(stream.set_nodelay(true));
         match self.tls.clone() {
-            None => self.serve(stream, place).await,
+            None => self.serve(stream, guest).await,
             Some(tls) => {
                 if let Ok(Ok(stream)) = tokio::time::timeout(self.within, tls.accept(stream)).await {
-                    self.serve(stream, place).await;
+                    self.serve(stream, guest).await;
                 }
             }
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, place: Place) {
-        // The request bears the place, so that an upgraded connection keeps it.
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, guest: Option<Guest>) {
         let service = self.router.clone().map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(place.clone());
+            if let Some(guest) = guest.clone() {
+                request.extensions_mut().insert(guest);
+            }
             request.map(axum::body::Body::new)
         });
         let connection = http1::Builder::new()
@@ -171,9 +134,4 @@ pub(crate) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, String> {
         .map_err(|error| error.to_string())?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))
-}
-
-/// A listener on loopback that has no limits and no TLS, for the owner's own commands.
-pub(crate) async fn inner() -> io::Result<TcpListener> {
-    TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await
 }

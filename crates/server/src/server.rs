@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,10 +23,11 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, Limits};
 use crate::guard::Guard;
-use crate::listener::{self, Doors, Guests};
+use crate::listener::{self, Doors};
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
+use crate::places::Places;
 use crate::rest::{Refused, Rest, router};
 use crate::socket::Phase;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
@@ -156,8 +156,9 @@ impl Server {
             None => (None, addresses.first().map(|address| url_of(address, false)).unwrap_or_default()),
             Some(_) => {
                 let address = SocketAddr::from(([127, 0, 0, 1], 0));
-                let inner = listener::inner().await.map_err(|source| ServeError::Listen { address, source })?;
-                let url = url_of(&inner.local_addr().map_err(|source| ServeError::Listen { address, source })?, false);
+                let refused = |source| ServeError::Listen { address, source };
+                let inner = TcpListener::bind(address).await.map_err(refused)?;
+                let url = url_of(&inner.local_addr().map_err(refused)?, false);
                 (Some(inner), url)
             }
         };
@@ -184,7 +185,7 @@ impl Server {
             access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
-            open: Arc::new(AtomicUsize::new(0)),
+            open: Places::new(self.config.limits.connections),
             config: Arc::new(self.config),
         };
         let connections = shared.connections.clone();
@@ -198,11 +199,11 @@ impl Server {
             phase: phase.subscribe(),
             tasks: serving.clone(),
             within: handshake,
-            guests: Guests::new(per_address.unwrap_or(Limits::PER_ADDRESS), per_address.is_some()),
+            guests: Places::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
+            counts_loopback: per_address.is_some(),
         };
         if let Some(inner) = self.inner {
-            let guests = Guests::new(usize::MAX, false);
-            serving.spawn(Doors { tls: None, guests, ..doors.clone() }.keep(inner));
+            serving.spawn(Doors { tls: None, counts_loopback: false, ..doors.clone() }.keep(inner));
         }
         for listener in self.listeners {
             serving.spawn(doors.clone().keep(listener));

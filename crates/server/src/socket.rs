@@ -23,9 +23,10 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use tokio_websockets::{Message, Payload};
 
-use crate::access::{Access, Entrant, Identity, UserPlace, too_many};
+use crate::access::{Access, Entrant, Identity, too_many};
 use crate::listing;
 use crate::pace::Pace;
+use crate::places::Place;
 use crate::proof::Proof;
 use crate::websocket::{End, Heard, WebSocket};
 
@@ -61,7 +62,7 @@ pub(crate) struct Context {
     pub(crate) handshake_within: Duration,
     pub(crate) pace: Pace,
     /// Held as long as the connection is: one of its user's places, once it is known whose.
-    pub(crate) place: Option<UserPlace>,
+    pub(crate) place: Option<Place<UserId>>,
 }
 
 /// One connection.
@@ -239,10 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether there is a place among its user's for whoever this connection is now known to be.
     fn takes_place(&mut self, identity: &Identity) -> bool {
-        if self.context.place.as_ref().is_some_and(|place| place.is_of(&identity.user)) {
+        if self.context.place.as_ref().is_some_and(|place| *place.of() == identity.user) {
             return true;
         }
-        self.context.place = self.context.access.users.take(&identity.user);
+        self.context.place = self.context.access.users.take(identity.user.clone());
         self.context.place.is_some()
     }
 

@@ -1,7 +1,6 @@
 //! From an HTTP request to a connection: which dialect is spoken, and by whom.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::{Query, Request};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -20,10 +19,11 @@ use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Entrant, brings_credential, too_many};
+use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Config;
-use crate::listener::Place;
+use crate::listener::Guest;
 use crate::pace::Pace;
+use crate::places::Places;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
 use crate::websocket::WebSocket;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connections: TaskTracker,
-    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) open: Places<()>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -87,17 +87,18 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     }
     // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
     let entrant = match shared.access.request(headers, request.uri()) {
-        Ok(identity) => Entrant { identity, trusted: true },
-        Err(refusal) if dialect == Dialect::Memgpt || brings_credential(headers, request.uri()) => return Refused(refusal).into_response(),
-        Err(_) => Entrant { identity: shared.access.nobody(), trusted: false },
+        Ok(Some(identity)) => Entrant { identity, trusted: true },
+        Ok(None) if dialect == Dialect::Memgpt => return Refused(unauthorized(KEY_NEEDED)).into_response(),
+        Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
+        Err(refusal) => return Refused(refusal).into_response(),
     };
     let needs_token = !entrant.trusted;
-    let permit = match Permit::take(&shared.open, shared.config.limits.connections) {
+    let permit = match shared.open.take(()) {
         Some(permit) => permit,
         None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
     };
     // Who is not known yet takes a place among its user's when it is.
-    let place = if entrant.trusted { shared.access.users.take(&entrant.identity.user) } else { None };
+    let place = if entrant.trusted { shared.access.users.take(entrant.identity.user.clone()) } else { None };
     if entrant.trusted && place.is_none() {
         return Refused(too_many()).into_response();
     }
@@ -118,13 +119,13 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         pace: Pace::new(shared.config.limits.commands_per_second),
         place,
     };
-    let address = request.extensions_mut().remove::<Place>();
+    let guest = request.extensions_mut().remove::<Guest>();
     let frame_bytes = shared.config.limits.frame_bytes;
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
             drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
         }
-        drop((permit, address));
+        drop((permit, guest));
     });
     switching(key, offered.then_some(NATIVE))
 }
@@ -185,20 +186,4 @@ pub(crate) fn offers_native(headers: &HeaderMap) -> bool {
         .filter_map(|offer| offer.to_str().ok())
         .flat_map(|offer| offer.split(','))
         .any(|offer| offer.trim() == NATIVE)
-}
-
-/// One of the connections that there may be.
-struct Permit(Arc<AtomicUsize>);
-
-impl Permit {
-    fn take(open: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let taken = open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < most).then_some(open + 1));
-        taken.ok().map(|_| Self(Arc::clone(open)))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }

@@ -156,7 +156,7 @@ fn likeness(bytes: &[u8], to: &[f32]) -> f32 {
 }
 
 fn write_note(connection: &Connection, agent: &AgentId, note: &NewNote) -> Result<Option<i64>, StoreError> {
-    let digest = note.source.as_ref().map(|_| Sha256::digest(&note.text).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let digest = note.source.as_ref().map(|_| format!("{:x}", Sha256::digest(&note.text)));
     let written = connection
         .prepare_cached("INSERT INTO notes (agent, at, text, source, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
         .execute(params![agent.as_str(), note.at.as_millis(), note.text, note.source, digest])?;

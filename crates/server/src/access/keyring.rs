@@ -80,7 +80,7 @@ impl Keyring {
         let key = Key { id: new_id(), user, name: new.name.filter(|name| !name.is_empty()), scopes, created_at: at, expires_at };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
-        self.store.add_key(key.clone(), digest.clone()).await.map_err(|error| failed(&error))?;
+        self.store.add_key(key.clone(), digest.clone()).await.map_err(|error| Refusal::from(&error))?;
         let held = Held { key: key.clone(), revoked: CancellationToken::new() };
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
         Ok((key, opens))
@@ -110,7 +110,7 @@ impl Keyring {
         if let Err(error) = self.store.delete_key(id).await {
             // What is not revoked on disk would be back at the next start: better it is still seen to be there.
             self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
-            return Err(failed(&error));
+            return Err(Refusal::from(&error));
         }
         held.revoked.cancel();
         Ok(())
@@ -148,13 +148,9 @@ fn identity(held: &Held) -> Result<Identity, Refusal> {
 }
 
 fn digest(opens: &str) -> String {
-    Sha256::digest(opens.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(opens))
 }
 
 fn bad(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
-}
-
-fn failed(error: &StoreError) -> Refusal {
-    Refusal::new(RefusalCode::StoreFailed, format!("the key could not be saved: {error}"))
 }

@@ -4,7 +4,6 @@ mod jwt;
 mod keyring;
 mod login;
 mod tickets;
-mod users;
 
 use std::sync::Arc;
 
@@ -22,10 +21,10 @@ pub(crate) use jwt::Jwt;
 pub(crate) use keyring::{Keyring, NewKey};
 pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
-pub(crate) use users::{UserPlace, Users, too_many};
 
 use crate::config::Auth;
 use crate::guard::{Guard, bearer};
+use crate::places::Places;
 
 /// The cookie of a page whose user logged in.
 pub(crate) const COOKIE_NAME: &str = "thoughtwire";
@@ -137,7 +136,8 @@ pub(crate) struct Access {
     pub(crate) tickets: Tickets,
     pub(crate) login: Login,
     pub(crate) jwt: Option<Arc<Jwt>>,
-    pub(crate) users: Users,
+    /// How many connections each user has.
+    pub(crate) users: Places<UserId>,
 }
 
 impl Access {
@@ -152,7 +152,7 @@ impl Access {
         // Without keys everybody is one user.
         let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
         Ok(Self {
-            users: Users::new(most),
+            users: Places::new(most),
             guard: Arc::new(guard),
             local,
             keyring: Keyring::open(Arc::clone(store)).await?,
@@ -167,23 +167,23 @@ impl Access {
         self.jwt.is_some() || !self.keyring.is_empty()
     }
 
-    /// Who a request comes from: by its bearer token, its ticket or its cookie, in this order.
-    pub(crate) fn request(&self, headers: &HeaderMap, uri: &Uri) -> Result<Identity, Refusal> {
-        if self.guard.auth == Auth::None {
-            return Ok(Identity::owner(self.local.clone()));
-        }
-        if let Some(token) = bearer(headers) {
-            return self.token(token);
-        }
-        if let Some(ticket) = ticket_of(uri) {
-            return self.tickets.take(&ticket).ok_or_else(|| unauthorized("the ticket is unknown, was used or is older than 30 seconds"));
-        }
-        if let Some(cookie) = cookie_of(headers) {
+    /// Who a request comes from: by its bearer token, its ticket or its cookie, in this order; nobody
+    /// when it brings none of them.
+    pub(crate) fn request(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Identity>, Refusal> {
+        let identity = if self.guard.auth == Auth::None {
+            Identity::owner(self.local.clone())
+        } else if let Some(token) = bearer(headers) {
+            self.token(token)?
+        } else if let Some(ticket) = ticket_of(uri) {
+            self.tickets.take(&ticket).ok_or_else(|| unauthorized("the ticket is unknown, was used or is older than 30 seconds"))?
+        } else if let Some(cookie) = cookie_of(headers) {
             // The browser sends it along for whichever page asks.
             self.guard.same_origin(headers)?;
-            return self.login.read(cookie, &self.keyring);
-        }
-        Err(unauthorized("a key is needed: send it as `Authorization: Bearer …`"))
+            self.login.read(cookie, &self.keyring)?
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(identity))
     }
 
     /// Who a key or token is.
@@ -228,11 +228,6 @@ impl Access {
     }
 }
 
-/// Whether a request brings anything to say who it is.
-pub(crate) fn brings_credential(headers: &HeaderMap, uri: &Uri) -> bool {
-    bearer(headers).is_some() || ticket_of(uri).is_some() || cookie_of(headers).is_some()
-}
-
 fn ticket_of(uri: &Uri) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct TicketQuery {
@@ -245,6 +240,13 @@ fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+}
+
+/// What is said to a request that brings nothing to say who it is.
+pub(crate) const KEY_NEEDED: &str = "a key is needed: send it as `Authorization: Bearer …`";
+
+pub(crate) fn too_many() -> Refusal {
+    Refusal::new(RefusalCode::TooFast, "this user has as many connections as one may have; close some first")
 }
 
 pub(crate) fn unauthorized(reason: impl Into<String>) -> Refusal {

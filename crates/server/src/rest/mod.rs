@@ -23,7 +23,7 @@ use thoughtwire_hub::Hub;
 use thoughtwire_proto::{AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry, SessionId, UserId};
 use thoughtwire_store::Scope;
 
-use crate::access::Access;
+use crate::access::{Access, KEY_NEEDED, unauthorized};
 
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -146,7 +146,8 @@ async fn let_in(State(rest): Shared, path: MatchedPath, mut request: Request, ne
     let need = route.map_or(Need::Known, |(_, _, need)| *need);
     if need != Need::Open {
         let identity = match rest.access.request(request.headers(), request.uri()) {
-            Ok(identity) => identity,
+            Ok(Some(identity)) => identity,
+            Ok(None) => return Refused(unauthorized(KEY_NEEDED)).into_response(),
             Err(refusal) => return Refused(refusal).into_response(),
         };
         let demanded = match need {

@@ -21,15 +21,21 @@ async fn asked(client: &mut Client) -> Value {
     client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap()["event"].clone()
 }
 
+/// Has an agent ask for leave: its session, and the question.
+async fn question(live: &Live) -> (String, Value) {
+    let (mut client, session) = live.agent("ada", "offline").await;
+    client.attach(&session, Some(0)).await;
+    client.send(json!({"type": "send", "session": session, "text": SUM})).await;
+    let question = asked(&mut client).await;
+    (session, question)
+}
+
 #[tokio::test]
 async fn asked_before_a_kill_approved_after_the_start_from_another_client() {
     let dir = tempfile::tempdir().unwrap();
     let config = asking(dir.path());
     let mut live = Live::on(dir.path(), &["--config", &config]).await;
-    let (mut client, session) = live.agent("ada", "offline").await;
-    client.attach(&session, Some(0)).await;
-    client.send(json!({"type": "send", "session": session, "text": SUM})).await;
-    let question = asked(&mut client).await;
+    let (session, question) = question(&live).await;
     assert_eq!(question["name"], "calculator");
     live.kill().await;
 
@@ -57,10 +63,7 @@ async fn a_planned_stop_does_not_wait_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = asking(dir.path());
     let mut live = Live::on(dir.path(), &["--config", &config]).await;
-    let (mut client, session) = live.agent("ada", "offline").await;
-    client.attach(&session, Some(0)).await;
-    client.send(json!({"type": "send", "session": session, "text": SUM})).await;
-    asked(&mut client).await;
+    let (session, _) = question(&live).await;
     assert_eq!(live.terminate().await, Some(0));
     let live = Live::on(dir.path(), &["--config", &config]).await;
     let mut client = live.native().await;
