@@ -13,6 +13,7 @@ use crate::archive::Archive;
 use crate::embedding::Embedder;
 use crate::limits::Limits;
 use crate::mcp::McpServers;
+use crate::metrics::Metrics;
 use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
 use crate::presets;
 use crate::step::{Candidate, Steps};
@@ -25,6 +26,7 @@ pub struct MemoryAgent {
     limits: Limits,
     default_model: String,
     fallbacks: Vec<String>,
+    metrics: Metrics,
 }
 
 /// What a [`MemoryAgent`] is made with.
@@ -127,13 +129,26 @@ impl MemoryAgent {
         };
         let archive = Archive::new(Arc::clone(&store), options.embedder);
         let toolbox = Toolbox { store, archive, mcp: options.mcp, permissions: options.permissions, clock: options.clock };
-        Self { toolbox: Arc::new(toolbox), minds, limits, default_model: options.default_model, fallbacks: options.fallbacks }
+        Self {
+            toolbox: Arc::new(toolbox),
+            minds,
+            limits,
+            default_model: options.default_model,
+            fallbacks: options.fallbacks,
+            metrics: Metrics::default(),
+        }
     }
 
     /// The notes of its agents.
     #[must_use]
     pub fn archive(&self) -> &Archive {
         &self.toolbox.archive
+    }
+
+    /// What it counts of its models.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The agent's model and its fallbacks, in the order in which they are asked.
@@ -154,8 +169,8 @@ impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let models = self.models(&turn.agent.spec);
         let limits = self.limits.of(&turn.agent.spec);
-        let toolbox = Arc::clone(&self.toolbox);
-        async move { Steps::begin(turn, models, toolbox, limits).await?.run().await }.boxed()
+        let (toolbox, metrics) = (Arc::clone(&self.toolbox), self.metrics.clone());
+        async move { Steps::begin(turn, models, toolbox, limits, metrics).await?.run().await }.boxed()
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {

@@ -1,6 +1,7 @@
 //! Listening to a model's reply: its words go out as they come, its calls are gathered.
 
 use std::pin::pin;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use serde_json::{Map, Value};
@@ -53,6 +54,8 @@ pub(crate) struct Listener {
     calls: Vec<OpenCall>,
     said: Vec<Chat>,
     begun: bool,
+    /// When the first piece came.
+    first: Option<Instant>,
 }
 
 /// The item whose words come in.
@@ -73,7 +76,7 @@ struct OpenCall {
 
 impl Listener {
     pub(crate) fn new(interface: Interface) -> Self {
-        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new(), begun: false }
+        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new(), begun: false, first: None }
     }
 
     /// Whether anything was heard: a request must not be repeated then.
@@ -81,10 +84,16 @@ impl Listener {
         self.begun || !matches!(self.open, Open::Nothing) || !self.calls.is_empty() || !self.said.is_empty()
     }
 
+    /// When the first piece of the reply came.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        self.first
+    }
+
     /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
     pub(crate) async fn listen(&mut self, reply: impl Stream<Item = Result<Piece, ModelError>>) -> Result<Heard, Fault> {
         let mut reply = pin!(reply);
         while let Some(piece) = reply.next().await {
+            self.first.get_or_insert_with(Instant::now);
             match piece.map_err(Fault::Model)? {
                 Piece::Thought(text) => self.think(&text).await?,
                 Piece::Message(text) => self.speak(&text).await?,

@@ -1,6 +1,7 @@
 //! The step loop: ask a model, speak, run what it called, and go on while there is reason to.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
@@ -10,6 +11,7 @@ use crate::calls::{Calls, Heartbeat};
 use crate::context::{Context, Past};
 use crate::figures::grouped;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::model::{Model, ModelError};
 use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
@@ -35,6 +37,7 @@ pub(crate) struct Steps {
     spent: Usage,
     /// What the turn cost so far, in tokens read and written.
     cost: u64,
+    metrics: Metrics,
 }
 
 /// What a step's prompt is written from, beside the conversation.
@@ -45,12 +48,18 @@ struct Frame {
 }
 
 impl Steps {
-    pub(crate) async fn begin(turn: Turn, models: Vec<Candidate>, toolbox: Arc<Toolbox>, limits: Limits) -> Result<Self, AgentError> {
+    pub(crate) async fn begin(
+        turn: Turn,
+        models: Vec<Candidate>,
+        toolbox: Arc<Toolbox>,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Result<Self, AgentError> {
         let style = turn.agent.spec.style.unwrap_or_default();
         let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| (most as usize).min(limits.context_window / 2));
         let room = limits.context_window.saturating_sub(reply).max(500);
         let (context, past) = Context::read(&turn, room).await?;
-        let mut steps = Self { turn, style, models, toolbox, limits, room, context, spent: Usage::default(), cost: 0 };
+        let mut steps = Self { turn, style, models, toolbox, limits, room, context, spent: Usage::default(), cost: 0, metrics };
         if past == Past::Part {
             let frame = steps.frame().await?;
             steps.shrink(&frame).await?;
@@ -174,7 +183,7 @@ impl Steps {
                 self.turn.interface.status(format!("{last} Asking {name} instead.")).await?;
             }
             let outcome = match model {
-                Ok(model) => self.ask_one(model, &prompt).await,
+                Ok(model) => self.ask_one(name, model, &prompt).await,
                 Err(error) => Err((Fault::Model(error.clone()), Said::Nothing)),
             };
             match outcome {
@@ -188,11 +197,15 @@ impl Steps {
     }
 
     /// Asks one model, and again while it cannot be had and has said nothing yet.
-    async fn ask_one(&self, model: &Arc<dyn Model>, prompt: &Arc<Prompt>) -> Result<Heard, (Fault, Said)> {
+    async fn ask_one(&self, name: &str, model: &Arc<dyn Model>, prompt: &Arc<Prompt>) -> Result<Heard, (Fault, Said)> {
         let mut attempt = 0;
         loop {
             let mut listener = Listener::new(self.turn.interface.clone());
-            let error = match listener.listen(model.reply(Arc::clone(prompt))).await {
+            let asked = Instant::now();
+            let outcome = listener.listen(model.reply(Arc::clone(prompt))).await;
+            let first = listener.first().map(|first| (first - asked).as_secs_f64());
+            self.metrics.asked(name, first, outcome.is_ok().then(|| asked.elapsed().as_secs_f64()));
+            let error = match outcome {
                 Ok(heard) => return Ok(heard),
                 Err(Fault::Model(error)) => error,
                 Err(silenced) => return Err((silenced, Said::Something)),

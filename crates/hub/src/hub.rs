@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{Clock, new_id};
 use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
 use crate::{Agent, Interface, Subscription, ToolListing, reading, receipts};
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) agent: Arc<dyn Agent>,
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) metrics: Metrics,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     /// When what runs has to end, once the hub is to stop.
     stopping: OnceLock<tokio::time::Instant>,
@@ -105,6 +107,7 @@ impl Hub {
         let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
+            metrics: Metrics::default(),
             store,
             agent,
             options,
@@ -125,6 +128,17 @@ impl Hub {
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.shared.store
+    }
+
+    /// What it counts of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Brings the count of live sessions up to date, which nothing does by itself.
+    pub fn count_live(&self) {
+        self.shared.metrics.live.set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
     }
 
     /// The tools that an agent of this making has.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
 use thoughtwire_store::{SessionNum, Store};
+use tokio::time::Instant;
 
+use crate::hub::Shared;
+use crate::metrics::Metrics;
 use crate::reading;
 use crate::tail::{Entry, Found, Reader, Tail};
 
@@ -24,6 +27,9 @@ pub struct Subscription {
     /// The last record handed out.
     seen: Seq,
     told_caught_up: bool,
+    metrics: Metrics,
+    /// Whether the tail was too fast for it, and it has not stepped back on yet.
+    slow: bool,
 }
 
 enum Place {
@@ -34,9 +40,12 @@ enum Place {
 }
 
 /// What came next.
+#[derive(Default)]
 pub struct Batch {
     /// In emission order.
     pub entries: Vec<Arc<Entry>>,
+    /// When the first of them was published, if they are of now and not of the log.
+    pub since: Option<Instant>,
     /// Set once per attachment: behind these entries everything up to this position was handed out.
     pub caught_up: Option<Seq>,
     /// Set when the session ended under the subscriber; why. Nothing follows.
@@ -44,8 +53,20 @@ pub struct Batch {
 }
 
 impl Subscription {
-    pub(crate) fn new(store: Arc<Store>, session: SessionNum, tail: Arc<Tail>, reader: Arc<Reader>, after: Seq) -> Self {
-        Self { store, session, left: Arc::clone(&tail), tail, _reader: reader, place: Place::Log, seen: after, told_caught_up: false }
+    pub(crate) fn new(shared: &Shared, session: SessionNum, tail: Arc<Tail>, reader: Arc<Reader>, after: Seq) -> Self {
+        shared.metrics.subscribers.inc();
+        Self {
+            store: Arc::clone(&shared.store),
+            session,
+            left: Arc::clone(&tail),
+            tail,
+            _reader: reader,
+            place: Place::Log,
+            seen: after,
+            told_caught_up: false,
+            metrics: shared.metrics.clone(),
+            slow: false,
+        }
     }
 
     /// The session.
@@ -80,28 +101,33 @@ impl Subscription {
                 Found::Entries(entries, position) => {
                     self.place = Place::Tail(position);
                     self.note(&entries);
-                    return Ok(Batch { entries, caught_up: None, closed: None });
+                    let since = entries.first().map(|entry| entry.at());
+                    return Ok(Batch { entries, since, caught_up: None, closed: None });
                 }
-                Found::Closed(reason) => return Ok(Batch { entries: Vec::new(), caught_up: None, closed: Some(reason) }),
+                Found::Closed(reason) => return Ok(Batch { closed: Some(reason), ..Batch::default() }),
                 // Too slow for the ring: back to the log, at our own pace. Deltas missed are
                 // superseded by the partials that come when stepping back on.
-                Found::Behind => self.place = Place::Log,
+                Found::Behind => {
+                    self.place = Place::Log;
+                    self.is_slow(true);
+                }
             }
         }
         if let Some((entries, position)) = self.tail.step_on(self.seen) {
             self.place = Place::Tail(position);
+            self.is_slow(false);
             self.note(&entries);
             let caught_up = (!self.told_caught_up).then_some(self.seen);
             self.told_caught_up = true;
-            return Ok(Batch { entries, caught_up, closed: None });
+            return Ok(Batch { entries, caught_up, ..Batch::default() });
         }
         match (self.page().await, self.tail.closed()) {
             (Ok(entries), _) => {
                 self.note(&entries);
-                Ok(Batch { entries, caught_up: None, closed: None })
+                Ok(Batch { entries, ..Batch::default() })
             }
             // The log went with its session.
-            (Err(_), Some(reason)) => Ok(Batch { entries: Vec::new(), caught_up: None, closed: Some(reason) }),
+            (Err(_), Some(reason)) => Ok(Batch { closed: Some(reason), ..Batch::default() }),
             (Err(refusal), None) => Err(refusal),
         }
     }
@@ -133,6 +159,18 @@ impl Subscription {
         Ok(rest)
     }
 
+    fn is_slow(&mut self, slow: bool) {
+        if slow != self.slow {
+            self.slow = slow;
+            if slow {
+                self.metrics.fell_behind.inc();
+                self.metrics.behind.inc();
+            } else {
+                self.metrics.behind.dec();
+            }
+        }
+    }
+
     fn note(&mut self, entries: &[Arc<Entry>]) {
         if let Some(seq) = entries.iter().rev().find_map(|entry| entry.seq()) {
             self.seen = seq;
@@ -142,6 +180,8 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        self.is_slow(false);
+        self.metrics.subscribers.dec();
         self.left.left();
     }
 }

@@ -9,6 +9,7 @@ use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
 use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, ToolDeclaration, TurnId};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
 /// falls further behind reads the log instead.
@@ -17,6 +18,8 @@ const TAIL_BYTES: usize = 1 << 20;
 /// One emission, encoded at most once per encoding.
 pub struct Entry {
     emitted: Emitted,
+    /// When it came.
+    at: Instant,
     frames: Mutex<Vec<(Encoding, Frames)>>,
 }
 
@@ -25,7 +28,7 @@ pub type Frames = Arc<[Bytes]>;
 
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
-        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, frames: Mutex::new(Vec::new()) })
+        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::new(Vec::new()) })
     }
 
     /// What is shown.
@@ -44,6 +47,11 @@ impl Entry {
         let frames: Frames = encode(encoding, &self.emitted).into_iter().map(Bytes::from).collect();
         cache.push((encoding.clone(), Arc::clone(&frames)));
         frames
+    }
+
+    /// When it was published, or read back from the log.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
     }
 
     pub(crate) fn seq(&self) -> Option<Seq> {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Emitted, PeerRef, Refusal, Request, Retry, Seq, SessionId, SessionListing};
+use crate::{Answer, Emitted, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -181,6 +181,9 @@ pub trait Machine: Send {
 
     /// The next thing to do.
     fn poll(&mut self) -> Option<Output>;
+
+    /// The next refusal that was answered, in whatever words, since this was last asked: for those who count them.
+    fn refused(&mut self) -> Option<RefusalCode>;
 }
 
 /// Outputs in order and tags in sequence: what every machine keeps.
@@ -188,6 +191,7 @@ pub trait Machine: Send {
 pub(crate) struct Outbox {
     queue: VecDeque<Output>,
     next_tag: u64,
+    refusals: VecDeque<RefusalCode>,
 }
 
 impl Outbox {
@@ -212,5 +216,13 @@ impl Outbox {
 
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    pub(crate) fn note(&mut self, refused: RefusalCode) {
+        self.refusals.push_back(refused);
+    }
+
+    pub(crate) fn refused(&mut self) -> Option<RefusalCode> {
+        self.refusals.pop_front()
     }
 }

@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 use crate::access::Access;
 use crate::config::Auth;
 use crate::guard::Guard;
+use crate::metrics::Metrics;
 use crate::rest::{Rest, router};
 use crate::server::ServeError;
 
@@ -38,7 +39,7 @@ impl AtRest {
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
         let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
         let agent = MemoryAgent::new(Arc::clone(&store), AgentOptions::new("offline", Providers::default()));
-        let archive = agent.archive().clone();
+        let (archive, models) = (agent.archive().clone(), agent.metrics().clone());
         let hub = Hub::new(Arc::clone(&store), Arc::new(agent), HubOptions { resting: true, ..HubOptions::default() })?;
         let guard = Guard {
             auth: Auth::None,
@@ -50,7 +51,8 @@ impl AtRest {
         };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
-        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none(), secure: false });
+        let metrics = Metrics::new(&hub, &models);
+        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none(), metrics, secure: false });
         Ok(Self { store, hub, router })
     }
 

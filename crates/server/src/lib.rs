@@ -22,6 +22,7 @@ mod echo;
 mod guard;
 mod listener;
 mod listing;
+mod metrics;
 mod open_files;
 mod owner_file;
 mod pace;

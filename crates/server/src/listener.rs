@@ -44,13 +44,13 @@ pub(crate) struct Doors {
 pub(crate) type Guest = Arc<Place<IpAddr>>;
 
 impl Doors {
-    /// Takes connections in until the server stops.
+    /// Takes connections in until the server stops; while it leaves, they are told so.
     pub(crate) async fn keep(mut self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 // Losing the sender is a stop as well.
-                _ = self.phase.wait_for(|phase| *phase != Phase::Serving) => return,
+                _ = self.phase.wait_for(|phase| *phase == Phase::Stopped) => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -98,7 +98,7 @@ impl Doors {
             .with_upgrades();
         tokio::pin!(connection);
         // What is waited for borrows the phase, which must not be held any longer.
-        let leaving = async { drop(self.phase.wait_for(|phase| *phase != Phase::Serving).await) };
+        let leaving = async { drop(self.phase.wait_for(|phase| *phase == Phase::Stopped).await) };
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = leaving => {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use thoughtwire_agent::{Archive, McpServers, MemoryAgent, check_model};
 use thoughtwire_hub::{Hub, HubOptions, new_id, now};
-use thoughtwire_proto::UserId;
+use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use thoughtwire_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, Limits};
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
+use crate::metrics::Metrics;
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
@@ -97,6 +98,7 @@ pub struct Server {
     hub: Hub,
     mcp: McpServers,
     archive: Archive,
+    metrics: Metrics,
     access: Access,
     owner_file: OwnerFile,
 }
@@ -127,9 +129,10 @@ impl Server {
         let mcp = options.mcp.clone();
         let agent = MemoryAgent::new(Arc::clone(&store), options);
         let archive = agent.archive().clone();
-        let agent = Arc::new(agent);
+        let models = agent.metrics().clone();
         let hub_options = HubOptions { queued_inputs: config.limits.queued_inputs, ..HubOptions::default() };
-        let hub = Hub::new(Arc::clone(&store), agent, hub_options)?;
+        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options)?;
+        let metrics = Metrics::new(&hub, &models);
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());
         let guard = Guard {
             auth: config.auth,
@@ -163,7 +166,7 @@ impl Server {
             }
         };
         let owner_file = OwnerFile::write(&config.data_dir, &url, &token)?;
-        Ok(Self { config, listeners, inner, tls, addresses, store, hub, mcp, archive, access, owner_file })
+        Ok(Self { config, listeners, inner, tls, addresses, store, hub, mcp, archive, metrics, access, owner_file })
     }
 
     /// The URL of the first address.
@@ -182,6 +185,7 @@ impl Server {
         let shared = Shared {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
+            metrics: self.metrics,
             access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
@@ -234,6 +238,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         access: shared.access.clone(),
         archive,
         mcp: shared.mcp.clone(),
+        metrics: shared.metrics.clone(),
         secure: shared.config.tls.is_some(),
     });
     Router::new()
@@ -253,19 +258,31 @@ fn routes(shared: Shared, archive: Archive) -> Router {
 
 /// What every request passes first.
 async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    match shared.access.guard.admit(request.headers()) {
+    let response = match shared.access.guard.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => Refused(refusal).into_response(),
+    };
+    if let Some(&code) = response.extensions().get::<RefusalCode>() {
+        shared.metrics.refused(code);
     }
+    response
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
     let serving = *shared.phase.borrow() == Phase::Serving;
+    if !serving {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     let user = shared.access.local.clone();
-    match shared.hub.read(move |store| store.agents(&user).map(drop)).await {
-        Ok(()) if serving => "ready\n".into_response(),
-        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
-        Err(refusal) => Refused(refusal).into_response(),
+    let read = shared.hub.read(move |store| store.agents(&user).map(drop)).await;
+    let outcome = match read {
+        Ok(()) => shared.hub.store().check().await.map_err(|error| Refusal::from(&error)),
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(()) => "ready\n".into_response(),
+        // One status for every cause, as those who ask expect it.
+        Err(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.reason)).into_response(),
     }
 }
 

@@ -25,6 +25,7 @@ use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, too_many};
 use crate::listing;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Place;
 use crate::proof::Proof;
@@ -63,6 +64,7 @@ pub(crate) struct Context {
     pub(crate) pace: Pace,
     /// Held as long as the connection is: one of its user's places, once it is known whose.
     pub(crate) place: Option<Place<UserId>>,
+    pub(crate) metrics: Metrics,
 }
 
 /// One connection.
@@ -83,6 +85,8 @@ struct Connection<S> {
     last_heard: Instant,
     ping_due: Instant,
     pinged: bool,
+    /// When the oldest emission that is written and not yet flushed was published.
+    unflushed: Option<Instant>,
 }
 
 struct Attachment {
@@ -113,6 +117,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
         last_heard: now,
         ping_due: now + PING_EVERY,
         pinged: false,
+        unflushed: None,
         context,
     };
     let end = connection.run().await;
@@ -135,6 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if let Err(end) = self.socket.flush().await {
                 return end;
+            }
+            if let Some(since) = self.unflushed.take() {
+                self.context.metrics.fan_out.observe(since.elapsed().as_secs_f64());
             }
             let phase = *self.context.phase.borrow_and_update();
             match phase {
@@ -234,6 +242,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Output::Request { tag, request } => self.request(tag, request).await,
             }
+        }
+        while let Some(code) = self.machine.refused() {
+            self.context.metrics.refused(code);
         }
         Ok(())
     }
@@ -352,6 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             progress = Progress::More;
+            self.unflushed = self.unflushed.or(batch.since);
             // Invariant: an answer is ready before the events it is about can be read, so whatever is
             // ready now belongs in front of this batch.
             while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Config;
 use crate::listener::Guest;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Places;
 use crate::rest::Refused;
@@ -38,6 +39,7 @@ const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) mcp: McpServers,
+    pub(crate) metrics: Metrics,
     pub(crate) access: Access,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connections: TaskTracker,
@@ -118,11 +120,14 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         handshake_within: shared.config.limits.handshake,
         pace: Pace::new(shared.config.limits.commands_per_second),
         place,
+        metrics: shared.metrics.clone(),
     };
+    let metrics = shared.metrics.clone();
     let guest = request.extensions_mut().remove::<Guest>();
     let frame_bytes = shared.config.limits.frame_bytes;
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
+            let _counted = metrics.connected(dialect.name());
             drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
         }
         drop((permit, guest));

@@ -34,6 +34,7 @@ mod error;
 mod keys;
 mod log;
 mod memory;
+mod metrics;
 mod peers;
 mod reader;
 mod recall;
@@ -46,6 +47,7 @@ mod writer;
 
 pub use error::StoreError;
 pub use keys::{Key, KeyId, Scope};
+pub use metrics::Metrics;
 pub use store::Store;
 pub use types::{
     Added, Append, Block, BlockEdit, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,

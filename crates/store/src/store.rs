@@ -11,7 +11,7 @@ use thoughtwire_proto::Timestamp;
 
 use crate::reader::Readers;
 use crate::writer::{Pen, Writer};
-use crate::{StoreError, peers, recovery, schema};
+use crate::{Metrics, StoreError, peers, recovery, schema};
 
 /// The name of the data file in its directory.
 const FILE: &str = "thoughtwire.db";
@@ -47,6 +47,25 @@ impl Store {
         let (connection, path, lock) = prepare(dir, now)?;
         let (writer, pen) = Writer::by_hand(connection);
         Ok((Self { writer, readers: Readers::new(&path), lock: Mutex::new(Some(lock)), by_hand: true }, pen))
+    }
+
+    /// What it counts of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.writer.metrics
+    }
+
+    /// Whether it can save: at once where the newest write worked, and else by trying another.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if !self.writer.is_failing() {
+            return Ok(());
+        }
+        // New bytes each time: a page that does not change is not written.
+        let probe = "INSERT OR REPLACE INTO secrets (name, value) VALUES ('probe', randomblob(8))";
+        self.writer.write(move |connection| Ok(connection.execute(probe, []).map(drop)?)).await
     }
 
     /// Whether it was opened with [`Store::open_by_hand`].

@@ -2,14 +2,16 @@
 //! share one wait for the disk.
 
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{StoreError, recall};
+use crate::{Metrics, StoreError, recall};
 
 /// Jobs per transaction: beyond this the wait for the disk is well shared, and the first job has waited long enough.
 const BATCH: usize = 1024;
@@ -77,6 +79,9 @@ pub(crate) struct Writer {
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
     /// Nothing where somebody else holds the pen.
     thread: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) metrics: Metrics,
+    /// Whether the newest transaction could not be saved.
+    failing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -89,7 +94,9 @@ impl Writer {
     /// A writer that writes only when its pen is moved.
     pub(crate) fn by_hand(connection: Connection) -> (Self, Pen) {
         let (jobs, queue) = mpsc::unbounded_channel();
-        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None) }, Pen { connection, queue })
+        let (metrics, failing) = (Metrics::default(), Arc::new(AtomicBool::new(false)));
+        let pen = Pen { connection, queue, metrics: metrics.clone(), failing: Arc::clone(&failing) };
+        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), metrics, failing }, pen)
     }
 
     pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
@@ -100,6 +107,10 @@ impl Writer {
             drop(jobs.send(job));
         }
         Commit(outcome)
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Takes no more, finishes what it has, and ends.
@@ -120,6 +131,8 @@ impl Writer {
 pub struct Pen {
     connection: Connection,
     queue: mpsc::UnboundedReceiver<Box<dyn Job>>,
+    metrics: Metrics,
+    failing: Arc<AtomicBool>,
 }
 
 /// Jobs whose transaction has ended, and who was not told yet.
@@ -166,7 +179,14 @@ impl Pen {
         {
             jobs.push(job);
         }
+        let begun = Instant::now();
         let committed = commit(&mut self.connection, &mut jobs);
+        self.failing.store(committed.is_err(), Ordering::Relaxed);
+        self.metrics.batch.observe(jobs.len() as f64);
+        self.metrics.seconds.observe(begun.elapsed().as_secs_f64());
+        if committed.is_err() {
+            self.metrics.failures.inc();
+        }
         Written { jobs, committed }
     }
 

@@ -122,8 +122,7 @@ impl Task {
             after,
             turn: self.shown_turn.clone(),
         };
-        let subscription =
-            Subscription::new(Arc::clone(&self.shared.store), self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
+        let subscription = Subscription::new(&self.shared, self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
         Ok((attached, subscription))
     }
 

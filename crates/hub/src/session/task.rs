@@ -366,6 +366,7 @@ impl Task {
                 | Event::Other(_) => {}
             }
         }
+        self.shared.metrics.committed(&pending.records);
         self.shared.changed(&self.stored.user, &self.stored.id, &pending.records);
         self.tail.publish(pending.records.into_iter().map(Emission::Record).chain(shown));
     }

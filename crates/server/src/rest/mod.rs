@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,7 @@ use thoughtwire_proto::{AgentProfile, Answer, Command, CommandId, Emission, Reco
 use thoughtwire_store::Scope;
 
 use crate::access::{Access, KEY_NEEDED, unauthorized};
+use crate::metrics::Metrics;
 
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -35,6 +37,7 @@ pub(crate) struct Rest {
     pub(crate) access: Access,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
+    pub(crate) metrics: Metrics,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
 }
@@ -52,6 +55,8 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
         let mut response = (status(refusal.code), Json(json!({"error": {"code": refusal.code, "reason": refusal.reason}}))).into_response();
+        // For those who count.
+        response.extensions_mut().insert(refusal.code);
         if refusal.code.retry() == Retry::Later {
             response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
         }
@@ -108,6 +113,7 @@ macro_rules! routes {
 }
 
 routes! {
+    "/metrics" => get Admin metrics;
     "/v1/whoami" => get Known keys::whoami;
     "/v1/login" => post Open keys::login;
     "/v1/logout" => post Open keys::logout;
@@ -136,6 +142,12 @@ routes! {
 pub(crate) fn router(rest: Rest) -> Router {
     let rest = Arc::new(rest);
     table().route_layer(middleware::from_fn_with_state(Arc::clone(&rest), let_in)).with_state(rest)
+}
+
+/// Figures of the whole server: nothing of them is one user's.
+async fn metrics(State(rest): Shared) -> Answered {
+    let text = rest.metrics.show().map_err(|error| Refusal::new(RefusalCode::Internal, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
 }
 
 /// What every request to a route passes: who is it, and may they?

@@ -10,14 +10,14 @@ use super::rest::{call, http};
 use super::support::{Client, Live};
 
 /// A server that asks for keys, and the owner's hands.
-struct Guarded {
-    live: Live,
-    owner: String,
+pub(super) struct Guarded {
+    pub(super) live: Live,
+    pub(super) owner: String,
     dir: tempfile::TempDir,
 }
 
 impl Guarded {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(&[]).await
     }
 
@@ -34,13 +34,13 @@ impl Guarded {
     }
 
     /// A new key: its id, and what opens.
-    async fn key(&self, user: &str, scopes: &[&str]) -> (String, String) {
+    pub(super) async fn key(&self, user: &str, scopes: &[&str]) -> (String, String) {
         let (status, made) = self.call(&self.owner, "POST", "/v1/keys", Some(json!({"user": user, "scopes": scopes}))).await;
         assert_eq!(status, 201, "{made}");
         (made["key"]["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
     }
 
-    async fn native(&self, key: &str) -> Client {
+    pub(super) async fn native(&self, key: &str) -> Client {
         let mut client = self.live.native().await;
         client.send(json!({"type": "hello", "token": key})).await;
         client

@@ -61,10 +61,10 @@ impl Acknowledged {
 }
 
 /// A small file system of one's own, where the tests may mount one.
-struct Small(tempfile::TempDir);
+pub(super) struct Small(tempfile::TempDir);
 
 impl Small {
-    fn mount(options: &str) -> Option<Self> {
+    pub(super) fn mount(options: &str) -> Option<Self> {
         let small = Self(tempfile::tempdir().unwrap());
         if small.run(options) {
             return Some(small);
@@ -73,7 +73,7 @@ impl Small {
         None
     }
 
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         assert!(self.run(&format!("remount,{options}")));
     }
 
@@ -83,7 +83,7 @@ impl Small {
         mount.status().is_ok_and(|status| status.success())
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 }

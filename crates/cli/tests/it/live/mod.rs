@@ -8,6 +8,7 @@ mod faults;
 mod limits;
 mod memgpt;
 mod native;
+mod operations;
 mod rest;
 mod rooms;
 mod sparky;

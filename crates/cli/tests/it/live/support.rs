@@ -64,10 +64,15 @@ impl Live {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM, and its exit code.
-    pub(crate) async fn terminate(&mut self) -> Option<i32> {
+    /// SIGTERM.
+    pub(crate) fn signal(&self) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) async fn terminate(&mut self) -> Option<i32> {
+        self.signal();
         tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().code()
     }
 

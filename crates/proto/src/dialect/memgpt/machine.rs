@@ -214,6 +214,7 @@ impl MemgptMachine {
     }
 
     fn refuse(&mut self, refusal: &Refusal, text: &str) {
+        self.outbox.note(refusal.code);
         // The original's opening words; the sender's own frame may be quoted to it, nobody else's.
         let frame = if refusal.code != RefusalCode::UnknownType {
             ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason))
@@ -234,6 +235,7 @@ impl Machine for MemgptMachine {
                 self.go_on();
             }
             Ok(Frame::Server(_)) => {
+                self.outbox.note(RefusalCode::UnknownType);
                 self.tell(ServerFrame::error("unrecognized client package data type: a server's frame, sent by a client"));
             }
             Err(refusal) => self.refuse(&refusal, text),
@@ -241,6 +243,7 @@ impl Machine for MemgptMachine {
     }
 
     fn unreadable(&mut self, reason: &str) {
+        self.outbox.note(RefusalCode::BadFrame);
         self.tell(ServerFrame::command_response(format!("Error: bad data from client - {reason}")));
     }
 
@@ -251,6 +254,9 @@ impl Machine for MemgptMachine {
     fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
         match self.doing.take() {
             Some((expected, doing)) if expected == tag => {
+                if let Err(refusal) = &outcome {
+                    self.outbox.note(refusal.code);
+                }
                 self.did(doing, outcome);
                 self.go_on();
             }
@@ -324,6 +330,10 @@ impl Machine for MemgptMachine {
 
     fn poll(&mut self) -> Option<Output> {
         self.outbox.poll()
+    }
+
+    fn refused(&mut self) -> Option<RefusalCode> {
+        self.outbox.refused()
     }
 }
 

@@ -198,6 +198,7 @@ impl NativeMachine {
     }
 
     fn refuse(&mut self, id: Option<CommandId>, refusal: Refusal) {
+        self.outbox.note(refusal.code);
         self.outbox.frame(ServerFrame::Refused(Refused::new(id, refusal)).encode());
     }
 
@@ -321,5 +322,9 @@ impl Machine for NativeMachine {
 
     fn poll(&mut self) -> Option<Output> {
         self.outbox.poll()
+    }
+
+    fn refused(&mut self) -> Option<RefusalCode> {
+        self.outbox.refused()
     }
 }

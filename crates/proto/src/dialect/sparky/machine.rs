@@ -157,11 +157,15 @@ impl SparkyMachine {
     /// A frame before `ready`.
     fn greet(&mut self, payload: Payload) {
         let Payload::Connect { session_id, personality, history, user_id, token, chat_id, chat_name } = payload else {
+            self.outbox.note(RefusalCode::BadRequest);
             return self.complain("First message must be 'connect' type");
         };
         let history = match history.unwrap_or_default().iter().map(entry).collect::<Result<Vec<_>, _>>() {
             Ok(history) => history,
-            Err(reason) => return self.complain(format!("Invalid message format: {reason}")),
+            Err(reason) => {
+                self.outbox.note(RefusalCode::BadRequest);
+                return self.complain(format!("Invalid message format: {reason}"));
+            }
         };
         self.personality = personality.filter(|text| !text.is_empty());
         self.history = history;
@@ -180,7 +184,10 @@ impl SparkyMachine {
                     let approve = text.trim() == APPROVE;
                     self.request(Command::Decide { session: Some(session), call: None, approve }, Doing::Deciding);
                 }
-                None => self.complain("Nothing was settled: switch to the chat that is meant first"),
+                None => {
+                    self.outbox.note(RefusalCode::BadRequest);
+                    self.complain("Nothing was settled: switch to the chat that is meant first");
+                }
             },
             Payload::Message { text, file_id, .. } => match self.current() {
                 Some(session) => self.say(session, text, file_id),
@@ -376,6 +383,7 @@ impl Machine for SparkyMachine {
             }
             Err(refusal) if refusal.code == RefusalCode::UnknownType && is_ping(text) && self.ready => {}
             Err(refusal) => {
+                self.outbox.note(refusal.code);
                 let words = if self.ready { "Invalid message" } else { "Invalid message format" };
                 self.complain(format!("{words}: {refusal}"));
             }
@@ -383,6 +391,7 @@ impl Machine for SparkyMachine {
     }
 
     fn unreadable(&mut self, reason: &str) {
+        self.outbox.note(RefusalCode::BadFrame);
         let words = if self.ready { "Invalid message" } else { "Invalid message format" };
         self.complain(format!("{words}: {reason}"));
     }
@@ -395,6 +404,7 @@ impl Machine for SparkyMachine {
                 self.request(Command::OpenPeer { wire: PeerWire::Sparky, space, name }, Doing::OpeningPeer);
             }
             Err(refusal) => {
+                self.outbox.note(refusal.code);
                 self.connecting = None;
                 self.complain(refusal.reason);
                 self.go_on();
@@ -405,6 +415,9 @@ impl Machine for SparkyMachine {
     fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
         match self.doing.take() {
             Some((expected, doing)) if expected == tag => {
+                if let Err(refusal) = &outcome {
+                    self.outbox.note(refusal.code);
+                }
                 self.did(doing, outcome);
                 self.go_on();
             }
@@ -461,6 +474,10 @@ impl Machine for SparkyMachine {
 
     fn poll(&mut self) -> Option<Output> {
         self.outbox.poll()
+    }
+
+    fn refused(&mut self) -> Option<RefusalCode> {
+        self.outbox.refused()
     }
 }
 

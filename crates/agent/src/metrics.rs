@@ -1,0 +1,51 @@
+//! What agents count of their models.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type Labelled<M> = Family<[(&'static str, String); 1], M, fn() -> M>;
+
+/// Figures of model calls, by provider. Cheap to clone; all clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    first: Labelled<Histogram>,
+    whole: Labelled<Histogram>,
+    failures: Labelled<Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 16));
+        Self {
+            first: Labelled::new_with_constructor(seconds),
+            whole: Labelled::new_with_constructor(seconds),
+            failures: Labelled::new_with_constructor(Counter::default),
+        }
+    }
+}
+
+impl Metrics {
+    /// Has them shown by a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("model_first_seconds", "From asking a model until the first piece of its reply", self.first.clone());
+        registry.register("model_seconds", "From asking a model until the end of its reply", self.whole.clone());
+        registry.register("model_failures", "Replies that did not come to their end", self.failures.clone());
+    }
+
+    /// One call of a model: when it said its first word and when its last, in seconds from being asked.
+    pub(crate) fn asked(&self, model: &str, first: Option<f64>, whole: Option<f64>) {
+        let provider = model.split(['/', ':']).next().unwrap_or_default();
+        let labels = [("provider", provider.to_owned())];
+        if let Some(first) = first {
+            self.first.get_or_create(&labels).observe(first);
+        }
+        match whole {
+            Some(whole) => self.whole.get_or_create(&labels).observe(whole),
+            None => {
+                self.failures.get_or_create(&labels).inc();
+            }
+        }
+    }
+}
