@@ -78,6 +78,12 @@ pub struct AgentSettings {
     /// How many tokens one turn may cost, read and written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_budget: Option<u64>,
+    /// Turns of its sessions that ended so many days ago are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+    /// The oldest turns of its sessions are deleted while more than so many events stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_events: Option<u64>,
     /// What it may do with its tools, by the tool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub permissions: BTreeMap<String, Permission>,

@@ -30,6 +30,7 @@
 
 mod agents;
 mod archive;
+mod backup;
 mod error;
 mod keys;
 mod log;
@@ -40,14 +41,17 @@ mod reader;
 mod recall;
 mod receipts;
 mod recovery;
+mod retention;
 mod schema;
 mod store;
 mod types;
 mod writer;
 
+pub use backup::Contents;
 pub use error::StoreError;
 pub use keys::{Key, KeyId, Scope};
 pub use metrics::Metrics;
+pub use retention::{Overlong, Retention};
 pub use store::Store;
 pub use types::{
     Added, Append, Block, BlockEdit, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,

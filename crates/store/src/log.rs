@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use thoughtwire_proto::{CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
 
 use crate::recovery::{Closing, close_turn};
+use crate::retention::mind_reuse;
 use crate::{Append, Commit, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts};
 
 impl Store {
@@ -159,8 +160,7 @@ pub(crate) fn erase_session(connection: &Connection, id: &str) -> Result<(), Sto
     ] {
         connection.execute(statement, [num])?;
     }
-    // The numbers of deleted events may be given out again; they are not indexed yet then.
-    connection.execute("UPDATE indexed SET id = min(id, (SELECT coalesce(max(id), 0) FROM events))", [])?;
+    mind_reuse(connection)?;
     for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
         connection.execute(statement, [id])?;
     }

@@ -21,6 +21,10 @@ impl Readers {
         Self { path: path.to_owned(), idle: Mutex::new(Some(Vec::new())) }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let taken = self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_mut().ok_or(StoreError::Stopped)?.pop();
         let connection = match taken {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -85,15 +85,26 @@ CREATE TABLE keys (
 ) WITHOUT ROWID;
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ",
+    "
+-- How much of the log is kept; what is absent is as the agent's settings have it.
+ALTER TABLE sessions ADD COLUMN keep_days INTEGER;
+ALTER TABLE sessions ADD COLUMN keep_events INTEGER;
+-- What is deleted leaves no words behind in what is searched.
+INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
+INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
+",
 ];
+
+/// The schema of a file, which must not be newer than ours; 0 where there is none.
+pub(crate) fn check(connection: &Connection) -> Result<i64, StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known { Err(StoreError::Newer { found, known }) } else { Ok(found) }
+}
 
 /// Brings a file to the newest schema.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let known = MIGRATIONS.len() as i64;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Newer { found, known });
-    }
+    let found = check(connection)?;
     for (number, migration) in (1_i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;

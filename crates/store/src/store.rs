@@ -11,10 +11,10 @@ use thoughtwire_proto::Timestamp;
 
 use crate::reader::Readers;
 use crate::writer::{Pen, Writer};
-use crate::{Metrics, StoreError, peers, recovery, schema};
+use crate::{Metrics, StoreError, backup, peers, recovery, schema};
 
 /// The name of the data file in its directory.
-const FILE: &str = "thoughtwire.db";
+pub(crate) const FILE: &str = "thoughtwire.db";
 
 /// Everything durable: one `SQLite` file, one writer, readers beside it.
 pub struct Store {
@@ -23,6 +23,8 @@ pub struct Store {
     /// The operating system's lock on the directory, for as long as the store is open.
     lock: Mutex<Option<File>>,
     by_hand: bool,
+    /// Held while a copy is made.
+    pub(crate) copying: Mutex<()>,
 }
 
 impl Store {
@@ -34,7 +36,7 @@ impl Store {
     pub fn open(dir: &Path, now: Timestamp) -> Result<Self, StoreError> {
         let (connection, path, lock) = prepare(dir, now)?;
         let writer = Writer::start(connection)?;
-        Ok(Self { writer, readers: Readers::new(&path), lock: Mutex::new(Some(lock)), by_hand: false })
+        Ok(Self::of(writer, &path, lock, false))
     }
 
     /// [`Store::open`] without threads: nothing is written but by the pen that comes with it, and
@@ -46,7 +48,11 @@ impl Store {
     pub fn open_by_hand(dir: &Path, now: Timestamp) -> Result<(Self, Pen), StoreError> {
         let (connection, path, lock) = prepare(dir, now)?;
         let (writer, pen) = Writer::by_hand(connection);
-        Ok((Self { writer, readers: Readers::new(&path), lock: Mutex::new(Some(lock)), by_hand: true }, pen))
+        Ok((Self::of(writer, &path, lock, true), pen))
+    }
+
+    fn of(writer: Writer, path: &Path, lock: File, by_hand: bool) -> Self {
+        Self { writer, readers: Readers::new(path), lock: Mutex::new(Some(lock)), by_hand, copying: Mutex::new(()) }
     }
 
     /// What it counts of itself.
@@ -105,7 +111,7 @@ impl Drop for Store {
 
 /// The directory, the file and its schema made ready, and what a crash cut ended.
 fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, PathBuf, File), StoreError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    make_dir(dir)?;
     let lock = take_lock(dir)?;
     let path = dir.join(FILE);
     // Made by us first, so that it is nobody else's to read from its first moment.
@@ -114,8 +120,11 @@ fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, PathBuf, File), St
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(64);
     schema::migrate(&mut connection)?;
+    backup::begin_anew(&mut connection)?;
     let ended = recovery::recover(&mut connection, now)?;
     if ended > 0 {
         tracing::info!(turns = ended, "ended turns that were cut when the server last stopped");
@@ -124,7 +133,11 @@ fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, PathBuf, File), St
     Ok((connection, path, lock))
 }
 
-fn take_lock(dir: &Path) -> Result<File, StoreError> {
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    Ok(fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
+}
+
+pub(crate) fn take_lock(dir: &Path) -> Result<File, StoreError> {
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

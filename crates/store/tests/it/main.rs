@@ -11,6 +11,7 @@
 )]
 
 mod appending;
+mod keeping;
 mod memory;
 mod opening;
 mod peers;
