@@ -107,8 +107,8 @@ impl SettingFlags {
 
     fn into_settings(self) -> AgentSettings {
         let permissions = self.permissions().collect();
-        let Self { fallbacks, context_window, max_output_tokens, max_steps, token_budget, .. } = self;
-        AgentSettings { fallbacks, context_window, max_output_tokens, max_steps, token_budget, permissions }
+        let Self { fallbacks, context_window, max_output_tokens, max_steps, token_budget, keep_days, keep_events, .. } = self;
+        AgentSettings { fallbacks, context_window, max_output_tokens, max_steps, token_budget, keep_days, keep_events, permissions }
     }
 }
 

@@ -4,10 +4,12 @@
 
 mod agents;
 mod archival;
+mod backup;
 mod chat;
 mod cli;
 mod client;
 mod config;
+mod doctor;
 mod frame;
 mod keys;
 mod memory;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{ChatFlags, Cli, Command, SendFlags};
+use crate::cli::{BackupFlags, ChatFlags, Cli, Command, SendFlags};
 use crate::out::Look;
 
 /// A command line that parses but cannot be meant.
@@ -85,6 +87,12 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Archival { reach, command } => block_on(archival::run(reach.or(url), command)),
         Command::Sessions { reach, command } => block_on(sessions::run(reach.or(url), command)),
         Command::Keys { reach, command } => block_on(keys::run(reach.or(url), command)),
+        Command::Backup(flags) => {
+            let reach = flags.reach.or(url);
+            block_on(backup::back_up(BackupFlags { reach, ..flags }))
+        }
+        Command::Restore(flags) => backup::restore(flags),
+        Command::Doctor(flags) => block_on(doctor::run(flags)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
     }

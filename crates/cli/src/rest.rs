@@ -1,10 +1,13 @@
 //! A server's REST side, as the owner's commands use it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use indicatif::ProgressBar;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -20,6 +23,8 @@ use crate::Usage;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a request may take that carries an agent, or has texts embedded.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a copy of all data may take.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How long it may take to find out whether anybody is there.
 const GLANCE: Duration = Duration::from_secs(2);
 
@@ -166,6 +171,10 @@ pub(crate) struct SessionPage {
     pub(crate) first: Seq,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_days: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_events: Option<u64>,
 }
 
 /// A no from the server.
@@ -359,6 +368,10 @@ impl Rest {
         self.send(request).await.map(drop)
     }
 
+    pub(crate) async fn edit_session(&self, session: &SessionId, changes: &Value) -> anyhow::Result<()> {
+        self.send(self.request(Method::PATCH, &["v1", "sessions", session.as_str()])?.json(changes)).await.map(drop)
+    }
+
     pub(crate) async fn keys(&self) -> anyhow::Result<Vec<Key>> {
         let body: KeysBody = self.read(self.request(Method::GET, &["v1", "keys"])?).await?;
         Ok(body.keys)
@@ -370,6 +383,28 @@ impl Rest {
 
     pub(crate) async fn revoke_key(&self, key: &str) -> anyhow::Result<()> {
         self.send(self.request(Method::DELETE, &["v1", "keys", key])?).await.map(drop)
+    }
+
+    /// Copies all data into a file; gives its length.
+    pub(crate) async fn back_up(&self, file: &mut File, bar: &ProgressBar) -> anyhow::Result<u64> {
+        if let Through::Directory(directory) = &self.through {
+            return Ok(std::io::copy(&mut directory.backup().await?, file)?);
+        }
+        let request = self.request(Method::GET, &["v1", "backup"])?.timeout(BACKUP_PATIENCE);
+        let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
+        if !response.status().is_success() {
+            return Err(self.refused(response.status(), &response.bytes().await.unwrap_or_default()));
+        }
+        let length = response.content_length().unwrap_or_default();
+        bar.set_length(length);
+        let mut written = 0;
+        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+            file.write_all(&piece)?;
+            written += piece.len() as u64;
+            bar.set_position(written);
+        }
+        anyhow::ensure!(written == length, "the copy broke off after {written} of {length} bytes");
+        Ok(written)
     }
 
     fn request(&self, method: Method, path: &[&str]) -> anyhow::Result<RequestBuilder> {
@@ -403,14 +438,19 @@ impl Rest {
         if status.is_success() {
             return Ok(body.to_vec());
         }
-        match serde_json::from_slice(&body) {
+        Err(self.refused(status, &body))
+    }
+
+    /// What an answer that is no yes says.
+    fn refused(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
+        match serde_json::from_slice(body) {
             Ok(ErrorBody { error: ErrorWire { code, mut reason } }) => {
                 if status == StatusCode::UNAUTHORIZED && self.server.key.is_none() {
                     reason.push_str(" (THOUGHTWIRE_KEY is not set)");
                 }
-                Err(Refused { code, reason }.into())
+                Refused { code, reason }.into()
             }
-            Err(_) => anyhow::bail!("{} answered {status}; is a Thoughtwire server there?", self.server.base),
+            Err(_) => anyhow::anyhow!("{} answered {status}; is a Thoughtwire server there?", self.server.base),
         }
     }
 

@@ -48,6 +48,15 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
             let place = reach.place().await?;
             export(&place, &session, format, output.as_deref()).await?;
         }
+        SessionsCommand::Keep { session, days, events, form } => {
+            let keep = json!({"keep_days": days, "keep_events": events});
+            reach.place().await?.edit_session(&session, &keep).await?;
+            if form.json {
+                out::json(&json!({"session": session, "keep_days": days, "keep_events": events}))?;
+            } else {
+                out::line(&kept(days, events))?;
+            }
+        }
         SessionsCommand::Delete { sessions, yes, form } => {
             let place = reach.place().await?;
             if !yes && !confirmed(&sessions)? {
@@ -61,6 +70,16 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
         }
     }
     Ok(Outcome::Done)
+}
+
+/// What is kept of a log, in words.
+fn kept(days: Option<u32>, events: Option<u64>) -> String {
+    match (days, events) {
+        (None, None) => "as its agent's settings have it".to_owned(),
+        (Some(days), None) => format!("what was said in the last {days} days"),
+        (None, Some(events)) => format!("the newest {events} events"),
+        (Some(days), Some(events)) => format!("what was said in the last {days} days, at most {events} events"),
+    }
 }
 
 /// A session and its newest events.
@@ -102,6 +121,7 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
             ["tokens".to_owned(), format!("{} read, {} written", page.session.usage.input_tokens, page.session.usage.output_tokens)],
             ["opened".to_owned(), local_time(page.session.created_at)],
             ["last active".to_owned(), active],
+            ["kept".to_owned(), kept(page.keep_days, page.keep_events)],
             ["instructions".to_owned(), page.instructions.as_deref().map(story::short).unwrap_or_default()],
         ],
     )?;

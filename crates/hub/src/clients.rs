@@ -101,7 +101,7 @@ impl Client {
                 continue;
             }
             let batch = self.subscription.next().await.ok()?;
-            if batch.closed.is_some() {
+            if batch.closed.is_some() || batch.shortened {
                 return None;
             }
             for entry in batch.entries {

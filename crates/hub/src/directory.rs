@@ -8,13 +8,13 @@ use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Record, Refusal, RefusalCode, SessionId, UserId, check_name,
 };
-use thoughtwire_store::{Block, NewAgent, NewSession, SessionFilter, StoreError};
+use thoughtwire_store::{Block, NewAgent, NewSession, Retention, SessionFilter, StoreError};
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
 use crate::hub::{Shared, lost};
 use crate::session::{Once, What};
-use crate::{Hub, receipts};
+use crate::{Hub, receipts, retention};
 
 impl Hub {
     pub(crate) async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
@@ -35,6 +35,7 @@ impl Hub {
             return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
         let spec = self.shared.agent.prepare(spec);
+        check_retention(&spec)?;
         let named = !spec.name.is_empty();
         if named {
             check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
@@ -157,6 +158,7 @@ impl Hub {
         merge(&mut spec, Value::Object(changes));
         profile.spec = serde_json::from_value(spec).map_err(|error| bad(format!("the agent's settings: {error}")))?;
         check_name(&profile.spec.name).map_err(|no| bad(format!("the agent's name: {no}")))?;
+        check_retention(&profile.spec)?;
         if names_models {
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
@@ -279,8 +281,24 @@ pub struct ImportedSession {
 }
 
 /// The settings that [`Hub::edit_agent`] takes.
-const EDITABLE: [&str; 10] =
-    ["name", "model", "style", "preset", "fallbacks", "context_window", "max_output_tokens", "max_steps", "token_budget", "permissions"];
+const EDITABLE: [&str; 12] = [
+    "name",
+    "model",
+    "style",
+    "preset",
+    "fallbacks",
+    "context_window",
+    "max_output_tokens",
+    "max_steps",
+    "token_budget",
+    "keep_days",
+    "keep_events",
+    "permissions",
+];
+
+fn check_retention(spec: &AgentSpec) -> Result<(), Refusal> {
+    retention::check(Retention { days: spec.settings.keep_days, events: spec.settings.keep_events })
+}
 
 /// JSON merge patch (RFC 7396).
 fn merge(target: &mut Value, patch: Value) {

@@ -323,6 +323,11 @@ impl Shared {
         self.deliver(session, Ask { user: user.clone(), what }).await;
     }
 
+    /// Asks in the hub's own name.
+    pub(crate) async fn deliver_own(self: &Arc<Self>, session: &SessionId, what: What) {
+        self.deliver(session, Ask { user: self.nobody.clone(), what }).await;
+    }
+
     pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut ask: Ask) {
         loop {
             let asks = self.wake(session);

@@ -37,6 +37,7 @@ mod memory;
 mod metrics;
 mod reading;
 mod receipts;
+mod retention;
 mod session;
 mod subscription;
 mod tail;

@@ -50,6 +50,9 @@ pub struct Batch {
     pub caught_up: Option<Seq>,
     /// Set when the session ended under the subscriber; why. Nothing follows.
     pub closed: Option<String>,
+    /// Set when what lies behind the cursor is kept no longer. Nothing follows; who attaches again
+    /// starts over from where the log begins.
+    pub shortened: bool,
 }
 
 impl Subscription {
@@ -102,7 +105,7 @@ impl Subscription {
                     self.place = Place::Tail(position);
                     self.note(&entries);
                     let since = entries.first().map(|entry| entry.at());
-                    return Ok(Batch { entries, since, caught_up: None, closed: None });
+                    return Ok(Batch { entries, since, ..Batch::default() });
                 }
                 Found::Closed(reason) => return Ok(Batch { closed: Some(reason), ..Batch::default() }),
                 // Too slow for the ring: back to the log, at our own pace. Deltas missed are
@@ -121,7 +124,15 @@ impl Subscription {
             self.told_caught_up = true;
             return Ok(Batch { entries, caught_up, ..Batch::default() });
         }
+        if self.seen.next() < self.tail.first() {
+            return Ok(Batch { shortened: true, ..Batch::default() });
+        }
         match (self.page().await, self.tail.closed()) {
+            // Shortened while the page was read.
+            (Ok(entries), _) if entries.first().and_then(|entry| entry.seq()).is_some_and(|seq| seq != self.seen.next()) => {
+                Ok(Batch { shortened: true, ..Batch::default() })
+            }
+            (Err(_), None) if self.seen.next() < self.tail.first() => Ok(Batch { shortened: true, ..Batch::default() }),
             (Ok(entries), _) => {
                 self.note(&entries);
                 Ok(Batch { entries, ..Batch::default() })

@@ -101,6 +101,8 @@ pub(crate) struct Tail {
     /// How many emissions were ever published: lets a reader see without the lock that there is nothing new.
     published: AtomicU64,
     head: watch::Sender<Seq>,
+    /// Where the log begins.
+    first: AtomicU64,
     /// Somebody came or left.
     presence: Notify,
     /// Whole pages of the log that subscribers read back, newest last.
@@ -144,7 +146,7 @@ pub(crate) enum Found {
 }
 
 impl Tail {
-    pub(crate) fn new(session: SessionId, head: Seq) -> Arc<Self> {
+    pub(crate) fn new(session: SessionId, first: Seq, head: Seq) -> Arc<Self> {
         let ring =
             Ring { entries: VecDeque::new(), base: 0, bytes: 0, open: Vec::new(), calls: Vec::new(), readers: Vec::new(), closed: None };
         Arc::new(Self {
@@ -152,6 +154,7 @@ impl Tail {
             ring: Mutex::new(ring),
             published: AtomicU64::new(0),
             head: watch::Sender::new(head),
+            first: AtomicU64::new(first.0),
             presence: Notify::new(),
             pages: Mutex::new(Vec::new()),
         })
@@ -206,6 +209,22 @@ impl Tail {
             self.head.send_replace(head);
         }
         ring.wake_all();
+    }
+
+    /// The log begins at a position from now on: nothing before it is handed out any more.
+    pub(crate) fn forget(&self, first: Seq) {
+        let mut ring = locked(&self.ring);
+        self.first.store(first.0, Ordering::Release);
+        locked(&self.pages).clear();
+        let gone = ring.entries.iter().rposition(|entry| entry.seq().is_some_and(|seq| seq < first)).map_or(0, |last| last + 1);
+        let weight: usize = ring.entries.drain(..gone).map(|entry| entry.weight()).sum();
+        ring.bytes -= weight;
+        ring.base += gone as u64;
+    }
+
+    /// Where the log begins.
+    pub(crate) fn first(&self) -> Seq {
+        Seq(self.first.load(Ordering::Acquire))
     }
 
     /// Ends the tail: the session was deleted or could not go on.

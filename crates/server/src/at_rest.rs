@@ -1,5 +1,6 @@
 //! A data directory that no server runs on, opened for its owner's commands.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,6 +69,16 @@ impl AtRest {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, ANSWER_BYTES).await?;
         Ok(Response::from_parts(parts, body))
+    }
+
+    /// Copies all data, as [`Store::backup`] does.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub async fn backup(&self) -> Result<File, ServeError> {
+        let store = Arc::clone(&self.store);
+        let copied = tokio::task::spawn_blocking(move || store.backup()).await;
+        Ok(copied.map_err(|error| ServeError::Broken(error.to_string()))??)
     }
 
     /// Saves what is under way and lets go of the directory.

@@ -17,6 +17,7 @@
 mod access;
 mod at_rest;
 mod config;
+mod doctor;
 #[cfg(test)]
 mod echo;
 mod guard;
@@ -37,6 +38,7 @@ mod websocket;
 
 pub use at_rest::AtRest;
 pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting, TlsConfig};
+pub use doctor::{Finding, Health, examine};
 pub use rest::{Need, ROUTES};
 pub use server::{ServeError, Server};
 pub use thoughtwire_agent::{HUMANS, PERSONAS};

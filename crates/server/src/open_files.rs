@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is open besides connections: the data files, listeners, pipes, and requests that are no WebSockets.
-const RESERVED: u64 = 32;
+pub(crate) const RESERVED: u64 = 32;
 
 /// Asks for as many files as `wanted` connections need, and gives how many connections there can be.
 ///

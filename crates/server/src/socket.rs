@@ -359,6 +359,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 continue;
             }
+            if batch.shortened {
+                // Who comes again is told where the log begins.
+                return Err(End::Close(Close::Restart, "older events were deleted meanwhile; come again"));
+            }
             if batch.entries.is_empty() && batch.caught_up.is_none() {
                 continue;
             }

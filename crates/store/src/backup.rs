@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use rusqlite::{Connection, OpenFlags};
+use thoughtwire_proto::Timestamp;
 
 use crate::store::{FILE, make_dir, take_lock};
 use crate::{Store, StoreError, schema};
@@ -29,6 +30,8 @@ pub struct Contents {
     pub events: u64,
     /// Keys that are not revoked.
     pub keys: u64,
+    /// When anything was last said.
+    pub newest: Option<Timestamp>,
 }
 
 impl Store {
@@ -46,10 +49,10 @@ impl Store {
         Ok(file)
     }
 
-    /// Looks at a copy: whether it is whole, and what is in it.
+    /// Looks at a copy, or at data: whether it is whole, and what is in it.
     ///
     /// # Errors
-    /// When it is no such copy, is damaged, or is of a newer version.
+    /// When it is neither, is damaged, or is of a newer version.
     pub fn inspect(file: &Path) -> Result<Contents, StoreError> {
         inspect(&open(file)?, file)
     }
@@ -66,8 +69,7 @@ impl Store {
         let data = dir.join(FILE);
         if data.exists() {
             let (data, dir) = (data.display(), dir.display());
-            let reason =
-                format!("there is data in {dir} already, and it was left alone: move {data} away, or say another --data-dir");
+            let reason = format!("there is data in {dir} already, and it was left alone: move {data} away, or say another --data-dir");
             return Err(StoreError::Invalid(reason));
         }
         let partial = dir.join("restore.partial");
@@ -123,9 +125,12 @@ fn inspect(copy: &Connection, file: &Path) -> Result<Contents, StoreError> {
     if health != "ok" {
         return Err(StoreError::Corrupt(health));
     }
-    let count = |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0)).map_err(|_| foreign(file));
+    let count =
+        |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0)).map_err(|_| foreign(file));
     let keys = if count("sqlite_schema WHERE name = 'keys'")? == 0 { 0 } else { count("keys")? };
-    Ok(Contents { agents: count("agents")?, sessions: count("sessions")?, events: count("events")?, keys })
+    let newest: Option<i64> = copy.query_row("SELECT max(updated_at) FROM sessions", [], |row| row.get(0)).map_err(|_| foreign(file))?;
+    let newest = newest.map(Timestamp::from_millis);
+    Ok(Contents { agents: count("agents")?, sessions: count("sessions")?, events: count("events")?, keys, newest })
 }
 
 /// Gives the logs of data that was copied new epochs, once.

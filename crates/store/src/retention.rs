@@ -141,8 +141,7 @@ pub(crate) fn mind_reuse(connection: &Connection) -> Result<(), StoreError> {
 
 /// The last of a log's events before an instant, going by the order of the log: a clock may have jumped.
 fn old(connection: &Connection, num: i64, first: u64, head: u64, before: i64) -> Result<u64, StoreError> {
-    let mut select =
-        connection.prepare_cached("SELECT seq FROM events WHERE session = ? AND seq >= ? AND at >= ? ORDER BY seq LIMIT 1")?;
+    let mut select = connection.prepare_cached("SELECT seq FROM events WHERE session = ? AND seq >= ? AND at >= ? ORDER BY seq LIMIT 1")?;
     let young = select.query_row(params![num, to_i64(first), before], |row| get_u64(row, 0)).optional()?;
     Ok(young.map_or(head, |seq| seq.saturating_sub(1)))
 }

@@ -80,6 +80,12 @@ impl Store {
         self.by_hand
     }
 
+    /// The file with the data in a directory.
+    #[must_use]
+    pub fn file(dir: &Path) -> PathBuf {
+        dir.join(FILE)
+    }
+
     /// Whether some process has the store in a directory open.
     ///
     /// # Errors

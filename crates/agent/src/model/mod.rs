@@ -6,6 +6,7 @@ mod name;
 mod offline;
 mod providers;
 pub(crate) mod remote;
+mod trying;
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,7 @@ pub use error::{Awaited, ModelError};
 pub use name::check_model;
 pub use providers::{Endpoint, Providers, Timeouts};
 pub use remote::Kept;
+pub use trying::try_model;
 
 /// Decides what comes next in a conversation.
 pub trait Model: Send + Sync + 'static {

@@ -130,6 +130,12 @@ pub(crate) struct SettingFlags {
     /// How many tokens one turn may cost.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) token_budget: Option<u64>,
+    /// Delete turns that ended so many days ago.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) keep_days: Option<u32>,
+    /// Delete the oldest turns of a session while more than so many events stay.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_events: Option<u64>,
     /// A tool that it may use; a `*` at the end stands for the rest of the name; may be repeated.
     #[arg(long, value_name = "TOOL")]
     pub(crate) allow: Vec<String>,

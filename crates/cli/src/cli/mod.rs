@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it. A file per group of commands.
 
 mod agents;
+mod keeping;
 mod keys;
 mod memory;
 mod serve;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentsCommand, SettingFlags};
+pub(crate) use keeping::{BackupFlags, DoctorFlags, RestoreFlags};
 pub(crate) use keys::{KeysCommand, ScopeChoice};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
@@ -87,6 +89,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Copy all data into one file, while the server runs.
+    Backup(BackupFlags),
+    /// Make a data directory from a backup.
+    Restore(RestoreFlags),
+    /// Check a set-up, and say what to mend.
+    Doctor(DoctorFlags),
     /// Show and check the server's configuration.
     Config {
         #[command(subcommand)]

@@ -14,6 +14,7 @@ Examples:
   thoughtwire sessions show SESSION --last 10
   thoughtwire sessions export SESSION > session.jsonl
   thoughtwire sessions export SESSION --format markdown --output talk.md
+  thoughtwire sessions keep SESSION --days 30
   thoughtwire sessions delete SESSION
 
 With --data-dir they reach the server that runs on that directory, or open it themselves
@@ -53,6 +54,19 @@ pub(crate) enum SessionsCommand {
         /// One line of JSON per event; what `--format jsonl` does.
         #[arg(long, conflicts_with = "format")]
         json: bool,
+    },
+    /// Say how much of a session's log is kept; without a number it is as its agent's settings have it.
+    Keep {
+        /// Its id.
+        session: SessionId,
+        /// Delete turns that ended so many days ago.
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
+        /// Delete the oldest turns while more than so many events stay.
+        #[arg(long, value_name = "N")]
+        events: Option<u64>,
+        #[command(flatten)]
+        form: Form,
     },
     /// Delete sessions and their logs, for good.
     Delete {

@@ -10,6 +10,7 @@ use super::commit::Waiter;
 use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
 use crate::clock::new_item_id;
+use crate::retention::cut_before;
 use crate::subscription::Subscription;
 use crate::tail::Reader;
 use crate::{Input, receipts};
@@ -17,7 +18,7 @@ use crate::{Input, receipts};
 impl Task {
     pub(super) async fn asked(&mut self, ask: Ask) -> Option<End> {
         let Ask { user, what } = ask;
-        if user != self.stored.user && !matches!(what, What::Stop { .. } | What::Profile(_) | What::Erased) {
+        if user != self.stored.user && !matches!(what, What::Stop { .. } | What::Shorten { .. } | What::Profile(_) | What::Erased) {
             what.refuse(unknown_session(&self.stored.id));
             return None;
         }
@@ -87,6 +88,7 @@ impl Task {
                     Err(error) => drop(reply.send(Err(Refusal::from(&error)))),
                 }
             }
+            What::Shorten { through, reply } => drop(reply.send(self.shorten(through).await)),
             What::Begin { text, reply } => self.begin(text, reply),
             What::Stop { deadline } => self.stopping = Some(deadline),
         }
@@ -124,6 +126,25 @@ impl Task {
         };
         let subscription = Subscription::new(&self.shared, self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
         Ok((attached, subscription))
+    }
+
+    /// Has the log begin behind its turns up to a position.
+    async fn shorten(&mut self, through: Seq) -> Result<bool, Refusal> {
+        let turn = self.state.turn().into_iter().flat_map(|turn| [turn.asked, turn.started]);
+        let queued = self.state.queue().iter().map(|queued| queued.seq);
+        let through = cut_before(turn.chain(queued), through.min(self.tail.head()));
+        let is_idle = self.state.turn().is_none() && self.under_way.is_empty();
+        let num = self.stored.num;
+        let cut = if is_idle && through == self.state.head() {
+            Some(through)
+        } else {
+            self.shared.read(move |store| store.turn_end(num, through)).await?
+        };
+        let Some(first) = cut.map(Seq::next).filter(|first| *first > self.stored.first) else { return Ok(false) };
+        self.shared.store.begin_at(num, first).await.map_err(|error| Refusal::from(&error))?;
+        self.stored.first = first;
+        self.tail.forget(first);
+        Ok(true)
     }
 
     fn send(&mut self, text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply) {

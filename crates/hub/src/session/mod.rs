@@ -19,7 +19,7 @@ mod waits;
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Start, TurnId, UserId};
+use thoughtwire_proto::{AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, Start, TurnId, UserId};
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
 
@@ -116,6 +116,11 @@ pub(crate) enum What {
         once: Option<Once>,
         reply: Reply,
     },
+    /// The log is to lose its turns up to a position. Tells whether it became shorter.
+    Shorten {
+        through: Seq,
+        reply: oneshot::Sender<Result<bool, Refusal>>,
+    },
     Delete {
         once: Option<Once>,
         reply: Reply,
@@ -145,6 +150,7 @@ impl What {
             | Self::Rename { reply, .. }
             | Self::Instruct { reply, .. }
             | Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Shorten { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Begin { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Stop { .. } | Self::Profile(_) | Self::Erased => {}
         }

@@ -133,7 +133,7 @@ impl Task {
             return Err(unknown_session(id));
         };
         let state = stored.state.clone();
-        let tail = Tail::new(id.clone(), state.head());
+        let tail = Tail::new(id.clone(), stored.first, state.head());
         let clients = Clients::new(shared, &stored.user, id);
         Ok(Self {
             shared: Arc::clone(shared),

@@ -12,6 +12,7 @@
 
 mod embedding;
 mod failing;
+mod keeping;
 mod simulation;
 mod subscribing;
 mod support;

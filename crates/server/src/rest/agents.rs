@@ -58,7 +58,12 @@ pub(super) async fn edit(
     body: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Answered {
     let user = caller.user;
-    let profile = rest.hub.edit_agent(&user, &agent, read(body)?).await?;
+    let changes = read(body)?;
+    let keeps = changes.contains_key("keep_days") || changes.contains_key("keep_events");
+    let profile = rest.hub.edit_agent(&user, &agent, changes).await?;
+    if keeps {
+        rest.sweep();
+    }
     Ok(Json(json!({"agent": profile})).into_response())
 }
 

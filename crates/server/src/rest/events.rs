@@ -43,7 +43,8 @@ pub(super) async fn events(
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
-    let after = Seq(query.after.unwrap_or(0));
+    // What lies before the beginning may still be on its way out.
+    let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
     let events = rest.hub.read(move |store| store.events(stored.num, after, limit)).await?;
     let page = json!({"session": session, "epoch": stored.epoch, "first": stored.first, "head": stored.state.head(), "events": events});
     Ok(Json(page).into_response())
@@ -72,7 +73,7 @@ async fn stream(rest: &Rest, caller: &Identity, session: SessionId, headers: &He
                     continue;
                 }
                 let batch = subscription.next().await.ok()?;
-                if batch.closed.is_some() {
+                if batch.closed.is_some() || batch.shortened {
                     return None;
                 }
                 ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();

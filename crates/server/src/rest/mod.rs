@@ -1,6 +1,7 @@
 //! REST: the owner's hands, for scripts and tools. A file per noun; what they share is here.
 
 mod agents;
+mod backup;
 mod events;
 mod inputs;
 mod keys;
@@ -113,6 +114,7 @@ macro_rules! routes {
 }
 
 routes! {
+    "/v1/backup" => get Admin backup::backup;
     "/metrics" => get Admin metrics;
     "/v1/whoami" => get Known keys::whoami;
     "/v1/login" => post Open keys::login;
@@ -130,7 +132,7 @@ routes! {
     "/v1/agents/{agent}/archival" within IMPORT_BYTES => get Agents memory::archival, post Agents memory::add;
     "/v1/presets" => get Chat agents::presets;
     "/v1/sessions" => get Chat sessions::list, post Chat sessions::create;
-    "/v1/sessions/{session}" => get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::rename;
+    "/v1/sessions/{session}" => get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::edit;
     "/v1/sessions/{session}/events" => get Chat events::events;
     "/v1/sessions/{session}/inputs" => get Chat inputs::queued, post Chat inputs::input;
     "/v1/sessions/{session}/inputs/{input}" => delete Chat inputs::withdraw;
@@ -182,6 +184,16 @@ pub(super) type Answered = Result<Response, Refused>;
 impl Rest {
     pub(super) async fn execute(&self, user: &UserId, id: Option<CommandId>, command: Command) -> Result<Answer, Refused> {
         Ok(self.hub.execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command }).await?)
+    }
+
+    /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
+    pub(super) fn sweep(&self) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            if let Err(refusal) = hub.sweep().await {
+                tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again");
+            }
+        });
     }
 
     pub(super) async fn profile(&self, user: &UserId, agent: String) -> Result<AgentProfile, Refused> {

@@ -5,10 +5,10 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use thoughtwire_proto::{Answer, Command};
-use thoughtwire_store::SessionFilter;
+use thoughtwire_store::{Retention, SessionFilter};
 
 use super::{Answered, Shared, done, idempotency_key, read, session_id, unexpected};
 use crate::access::Identity;
@@ -61,8 +61,16 @@ pub(super) async fn show(State(rest): Shared, caller: Identity, Path(session): P
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
     let listing = listing::one(&rest.hub, &user, &session).await?;
-    Ok(Json(json!({"session": listing, "epoch": stored.epoch, "first": stored.first, "instructions": stored.state.instructions()}))
-        .into_response())
+    let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
+    let page = json!({
+        "session": listing,
+        "epoch": stored.epoch,
+        "first": stored.first,
+        "instructions": stored.state.instructions(),
+        "keep_days": keep.days,
+        "keep_events": keep.events,
+    });
+    Ok(Json(page).into_response())
 }
 
 pub(super) async fn delete(State(rest): Shared, caller: Identity, headers: HeaderMap, Path(session): Path<String>) -> Answered {
@@ -71,20 +79,43 @@ pub(super) async fn delete(State(rest): Shared, caller: Identity, headers: Heade
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// What may be changed; what is absent stays, and `null` takes a limit away.
 #[derive(Deserialize)]
-pub(super) struct RenameBody {
-    title: String,
+#[serde(deny_unknown_fields)]
+pub(super) struct EditBody {
+    title: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    keep_days: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    keep_events: Option<Option<u64>>,
 }
 
-pub(super) async fn rename(
+/// Tells `null` from nothing.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+pub(super) async fn edit(
     State(rest): Shared,
     caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
-    body: Result<Json<RenameBody>, JsonRejection>,
+    body: Result<Json<EditBody>, JsonRejection>,
 ) -> Answered {
     let user = caller.user;
-    let RenameBody { title } = read(body)?;
-    let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session: session_id(session)?, title }).await?;
+    let EditBody { title, keep_days, keep_events } = read(body)?;
+    let session = session_id(session)?;
+    if keep_days.is_some() || keep_events.is_some() {
+        let num = rest.own(&user, &session).await?.num;
+        let now = rest.hub.read(move |store| store.retention(num)).await?;
+        let keep = Retention { days: keep_days.unwrap_or(now.days), events: keep_events.unwrap_or(now.events) };
+        rest.hub.keep(&user, &session, keep).await?;
+        rest.sweep();
+    }
+    let Some(title) = title else {
+        rest.own(&user, &session).await?;
+        return Ok(Json(json!({})).into_response());
+    };
+    let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session, title }).await?;
     Ok(Json(done(&answer)).into_response())
 }

@@ -44,7 +44,7 @@ fn a_backup_is_taken_back_as_another_lifetime_of_the_same_logs() {
     turn(&store, &mut ada, "apple", NOW);
     let copy = dir.path().join("copy");
     backup(&store, &copy);
-    let contents = Contents { agents: 1, sessions: 1, events: 5, keys: 0 };
+    let contents = Contents { agents: 1, sessions: 1, events: 5, keys: 0, newest: Some(NOW) };
     assert_eq!(Store::inspect(&copy).unwrap(), contents);
     turn(&store, &mut ada, "later", NOW);
 

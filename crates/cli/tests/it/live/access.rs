@@ -259,7 +259,9 @@ async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
     assert_eq!(guarded.call(&key, "GET", "/v1/agents", None).await.0, 401);
     let ticket = format!("/v1/ws?ticket={}", ticket["ticket"].as_str().unwrap());
     assert!(tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&ticket).parse().unwrap()).connect().await.is_err());
-    assert!(unharmed.is_quiet().await);
+    // Who is left is told who left, and is answered.
+    unharmed.send(json!({"type": "ping"})).await;
+    unharmed.until_type("pong").await;
     let (_, keys) = guarded.call(&guarded.owner, "GET", "/v1/keys", None).await;
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
     assert!(!keys.to_string().contains(&other), "what opens is not shown again");

@@ -1,0 +1,35 @@
+//! Trying a model out: whether it answers at all.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use thoughtwire_proto::Style;
+
+use super::{ModelError, Models, Piece, Providers, Timeouts};
+use crate::prompt::{Chat, Prompt, Purpose};
+
+/// Asks a model one short question, and hears the answer to its end.
+///
+/// # Errors
+/// When its name is not known, what it needs is not set, or it does not answer.
+pub async fn try_model(name: &str, providers: &Providers, timeouts: Timeouts) -> Result<(), ModelError> {
+    let model = Models::new(providers.clone(), timeouts).get(name)?;
+    let prompt = Prompt {
+        purpose: Purpose::Turn,
+        style: Style::Native,
+        system: "You are being tried out. Answer with one word.".to_owned(),
+        blocks: Vec::new(),
+        chat: vec![Chat::User("Are you there?".to_owned())],
+        turn_from: 0,
+        tools: Vec::new(),
+        // Enough for those that think before they speak.
+        max_output_tokens: Some(256),
+    };
+    let mut reply = model.reply(Arc::new(prompt));
+    while let Some(piece) = reply.next().await {
+        if let Piece::Done(_) = piece? {
+            return Ok(());
+        }
+    }
+    Err(ModelError::Cut("Its answer broke off before its end.".to_owned()))
+}

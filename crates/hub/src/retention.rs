@@ -1,0 +1,56 @@
+//! Retention: logs lose their oldest turns where somebody said how much is kept.
+
+use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionId, UserId};
+use thoughtwire_store::{Overlong, Retention};
+use tokio::sync::oneshot;
+
+use crate::Hub;
+use crate::session::What;
+use crate::session::unknown_session;
+
+impl Hub {
+    /// Says how much of a session's log is kept; where that says nothing, its agent's settings count.
+    /// What is too much goes with the next [`Hub::sweep`].
+    ///
+    /// # Errors
+    /// When there is no such session of this user, a number is 0, or nothing can be saved.
+    pub async fn keep(&self, user: &UserId, session: &SessionId, keep: Retention) -> Result<(), Refusal> {
+        check(keep)?;
+        let (wanted, owner) = (session.clone(), user.clone());
+        let found = self.read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner))).await?;
+        let num = found.ok_or_else(|| unknown_session(session))?.num;
+        self.store().set_retention(num, keep).await.map_err(|error| Refusal::from(&error))
+    }
+
+    /// Deletes what is older or more than what is kept, also from what searches find. Turns go as a
+    /// whole; what a running turn or a waiting input stands on stays. Gives the number of logs that became shorter.
+    ///
+    /// # Errors
+    /// When the store fails; what was to go then goes with the next sweep.
+    pub async fn sweep(&self) -> Result<usize, Refusal> {
+        let now = self.shared.now();
+        let overlong = self.read(move |store| store.overlong(now)).await?;
+        let mut shortened = 0;
+        for Overlong { session, num, through } in overlong {
+            let (reply, answer) = oneshot::channel();
+            self.shared.deliver_own(&session, What::Shorten { through, reply }).await;
+            // A session that was deleted meanwhile has nothing to lose.
+            shortened += usize::from(answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)));
+            while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
+        }
+        Ok(shortened)
+    }
+}
+
+/// Whether what is kept is something.
+pub(crate) fn check(keep: Retention) -> Result<(), Refusal> {
+    if keep.days == Some(0) || keep.events == Some(0) {
+        return Err(Refusal::new(RefusalCode::BadRequest, "keep_days and keep_events are at least 1; absent, everything is kept"));
+    }
+    Ok(())
+}
+
+/// Where a log may be cut: not within what a position and those behind it stand on.
+pub(crate) fn cut_before(needed: impl Iterator<Item = Seq>, through: Seq) -> Seq {
+    needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min)
+}
