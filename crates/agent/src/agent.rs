@@ -61,6 +61,8 @@ pub struct AgentOptions {
     pub client_tool_ms: i64,
     /// How many bytes of a tool's output the model is shown.
     pub output_bytes: usize,
+    /// How many bytes of text an agent's archival memory may have.
+    pub archival_bytes: u64,
     /// The MCP servers.
     pub mcp: McpServers,
     /// What finds notes by their meaning.
@@ -69,7 +71,7 @@ pub struct AgentOptions {
 
 impl AgentOptions {
     /// The usual limits: 50 steps, 3 retries, a context window of 32,000 tokens, an hour for an
-    /// approval, two minutes for a client's tool, 16 KiB of a tool's output.
+    /// approval, two minutes for a client's tool, 16 KiB of a tool's output, 256 MiB of notes.
     #[must_use]
     pub fn new(default_model: impl Into<String>, providers: Providers) -> Self {
         Self {
@@ -87,6 +89,7 @@ impl AgentOptions {
             approval_ms: 3_600_000,
             client_tool_ms: 120_000,
             output_bytes: 16 << 10,
+            archival_bytes: 256 << 20,
             mcp: McpServers::none(),
             embedder: None,
         }
@@ -127,7 +130,7 @@ impl MemoryAgent {
             output_bytes: options.output_bytes,
             clock: options.clock,
         };
-        let archive = Archive::new(Arc::clone(&store), options.embedder);
+        let archive = Archive::new(Arc::clone(&store), options.embedder, options.archival_bytes);
         let toolbox = Toolbox { store, archive, mcp: options.mcp, permissions: options.permissions, clock: options.clock };
         Self {
             toolbox: Arc::new(toolbox),

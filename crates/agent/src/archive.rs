@@ -24,13 +24,16 @@ const RANK_DAMPING: f64 = 60.0;
 pub struct Archive {
     store: Arc<Store>,
     embedder: Option<Embedder>,
+    /// Bytes of text that an agent may have in it.
+    most: u64,
 }
 
 impl Archive {
-    /// An archive over a store; without an embedding model it is searched by words alone.
+    /// An archive over a store, in which each agent may have at most so many bytes of text; without an
+    /// embedding model it is searched by words alone.
     #[must_use]
-    pub fn new(store: Arc<Store>, embedder: Option<Embedder>) -> Self {
-        Self { store, embedder }
+    pub fn new(store: Arc<Store>, embedder: Option<Embedder>, most: u64) -> Self {
+        Self { store, embedder, most }
     }
 
     /// Adds notes, all or none. Those with a `source` that are there already are skipped. Notes that
@@ -45,7 +48,7 @@ impl Archive {
                 note.vector = Some((model.clone(), vector));
             }
         }
-        self.store.archival_add(agent, notes).await
+        self.store.archival_add(agent, notes, self.most).await
     }
 
     /// A note that somebody wrote just now.

@@ -2,7 +2,7 @@
 
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned};
+use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, Silenced};
 use thoughtwire_proto::{CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus};
 
 use crate::Chat;
@@ -173,14 +173,16 @@ impl Calls<'_> {
             Next::Run(runs) => self.run_by(runs, &call, &name, &args, spoken).await?,
             Next::AwaitClient(until) => self.client(&call, until).await?,
             Next::Ask(runs, until) => {
-                let refused = match self.turn.interface.approval(&call, name.clone(), until).await? {
-                    Decision::Approved => None,
-                    Decision::Denied => Some("The owner denied this call."),
-                    Decision::Expired => Some("Nobody approved this call in time, so it was not made."),
-                    Decision::Void => Some("The turn ended before anybody could approve this call."),
+                let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
+                    Ok(Decision::Approved) => None,
+                    Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
+                    Ok(Decision::Expired) => Some("Nobody approved this call in time, so it was not made.".to_owned()),
+                    Ok(Decision::Void) => Some("The turn ended before anybody could approve this call.".to_owned()),
+                    Err(Silenced::Refused(why)) => Some(why),
+                    Err(silenced) => return Err(silenced.into()),
                 };
                 match refused {
-                    Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why.to_owned()))).await?,
+                    Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why))).await?,
                     None => self.run_by(runs, &call, &name, &args, spoken).await?,
                 }
             }

@@ -28,6 +28,10 @@ pub struct HubOptions {
     pub passivate_after: Duration,
     /// The most inputs that may wait in one session.
     pub queued_inputs: usize,
+    /// How many calls of one turn may wait for leave at once.
+    pub open_approvals: usize,
+    /// How long one turn may take, not counted while it waits for people or clients outside.
+    pub turn_within: Duration,
     /// Runs no turns: for an owner's commands on a store that no server runs on.
     pub resting: bool,
     /// For how long a closed connection's proven cursors count, in milliseconds.
@@ -41,6 +45,8 @@ impl Default for HubOptions {
         Self {
             passivate_after: Duration::from_secs(60),
             queued_inputs: 256,
+            open_approvals: 100,
+            turn_within: Duration::from_secs(6 * 3600),
             resting: false,
             proven_for_ms: 3_600_000,
             clock: Clock::default(),

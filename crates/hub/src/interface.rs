@@ -28,6 +28,9 @@ pub enum Silenced {
     /// What was said cannot be said here, such as an empty message.
     #[error("{0}")]
     Illegal(String),
+    /// It is not asked, because as much is asked already as may be. The turn goes on.
+    #[error("{0}")]
+    Refused(String),
     /// It could not be saved.
     #[error("{0}")]
     Unsaved(String),
@@ -332,10 +335,11 @@ impl Interface {
     /// A question that stood before a restart is waited for again, whatever `expires_at` says.
     ///
     /// # Errors
-    /// When the turn has ended.
+    /// When the turn has ended, or as many calls wait for leave as may.
     pub async fn approval(&self, call: &CallId, name: impl Into<String>, expires_at: Timestamp) -> Result<Decision, Silenced> {
         match self.wait(call.clone(), Question::Approval { name: name.into(), expires_at }).await? {
             Answered::Decided(decision) => Ok(decision),
+            Answered::Refused(reason) => Err(Silenced::Refused(reason)),
             Answered::Returned(_) => Err(Silenced::Illegal("the call waited for a client, not for an approval".to_owned())),
         }
     }
@@ -354,6 +358,7 @@ impl Interface {
     pub async fn client_runs(&self, call: &CallId, expires_at: Timestamp) -> Result<Returned, Silenced> {
         match self.wait(call.clone(), Question::Client { expires_at }).await? {
             Answered::Returned(returned) => Ok(returned),
+            Answered::Refused(reason) => Err(Silenced::Refused(reason)),
             Answered::Decided(_) => Err(Silenced::Illegal("the call waited for an approval, not for a client".to_owned())),
         }
     }

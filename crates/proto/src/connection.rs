@@ -135,8 +135,8 @@ pub trait Machine: Send {
     /// Takes a text frame (or a binary one, read as text) from the client.
     fn frame(&mut self, text: &str);
 
-    /// Takes a frame that is no text at all; answers it as a bad frame.
-    fn unreadable(&mut self, reason: &str);
+    /// Takes a frame that is not to be read at all, and answers it with this refusal.
+    fn unreadable(&mut self, refusal: &Refusal);
 
     /// Takes the outcome of [`Output::Authenticate`].
     fn authenticated(&mut self, outcome: Result<(), Refusal>);
@@ -184,6 +184,32 @@ pub trait Machine: Send {
 
     /// The next refusal that was answered, in whatever words, since this was last asked: for those who count them.
     fn refused(&mut self) -> Option<RefusalCode>;
+}
+
+/// How deep the arrays and objects of a JSON text are nested. Of a text that is no JSON it is what a
+/// reader could come to at most.
+///
+/// ```
+/// assert_eq!(thoughtwire_proto::connection::depth(r#"{"a": [1, "[[["]}"#), 2);
+/// ```
+#[must_use]
+pub fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Outputs in order and tags in sequence: what every machine keeps.

@@ -55,6 +55,8 @@ pub enum RefusalCode {
     NoTurn,
     /// The command id was used with other content.
     IdReused,
+    /// The agent's archival memory has no room for it.
+    ArchivalFull,
     /// Commands come too fast.
     TooFast,
     /// The disk is full; nothing was saved.
@@ -71,7 +73,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the table's order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::BadRequest,
@@ -91,6 +93,7 @@ impl RefusalCode {
         Self::TurnRunning,
         Self::NoTurn,
         Self::IdReused,
+        Self::ArchivalFull,
         Self::TooFast,
         Self::StoreFull,
         Self::StoreFailed,
@@ -122,6 +125,7 @@ impl RefusalCode {
             Self::TurnRunning => "turn_running",
             Self::NoTurn => "no_turn",
             Self::IdReused => "id_reused",
+            Self::ArchivalFull => "archival_full",
             Self::TooFast => "too_fast",
             Self::StoreFull => "store_full",
             Self::StoreFailed => "store_failed",
@@ -153,6 +157,7 @@ impl RefusalCode {
             | Self::TooManySessions
             | Self::NoTurn
             | Self::IdReused
+            | Self::ArchivalFull
             | Self::Unsupported
             | Self::Internal => Retry::Never,
         }

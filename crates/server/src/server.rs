@@ -133,7 +133,12 @@ impl Server {
         let agent = MemoryAgent::new(Arc::clone(&store), options);
         let archive = agent.archive().clone();
         let models = agent.metrics().clone();
-        let hub_options = HubOptions { queued_inputs: config.limits.queued_inputs, ..HubOptions::default() };
+        let hub_options = HubOptions {
+            queued_inputs: config.limits.queued_inputs,
+            open_approvals: config.limits.open_approvals,
+            turn_within: config.limits.turn,
+            ..HubOptions::default()
+        };
         let hub = Hub::new(Arc::clone(&store), Arc::new(agent), hub_options)?;
         let metrics = Metrics::new(&hub, &models);
         let token = format!("tw_{}{}", new_id::<()>(), new_id::<()>());

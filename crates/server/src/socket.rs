@@ -15,7 +15,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use thoughtwire_hub::{Answering, Hub, Presence, Subscription, Wake};
-use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag};
+use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId};
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -65,6 +65,8 @@ pub(crate) struct Context {
     /// Held as long as the connection is: one of its user's places, once it is known whose.
     pub(crate) place: Option<Place<UserId>>,
     pub(crate) metrics: Metrics,
+    /// How deep a frame may be nested.
+    pub(crate) json_depth: usize,
 }
 
 /// One connection.
@@ -212,8 +214,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Heard::Ping => {}
             Heard::Pong(payload) => self.proven(payload),
             Heard::Message(message) => match std::str::from_utf8(message.as_payload()) {
+                Ok(text) if depth(text) > self.context.json_depth => {
+                    let reason = format!("the frame is nested more than {} levels deep", self.context.json_depth);
+                    self.machine.unreadable(&Refusal::new(RefusalCode::TooLarge, reason));
+                }
                 Ok(text) => self.machine.frame(text),
-                Err(_) => self.machine.unreadable("the binary frame is not UTF-8"),
+                Err(_) => self.machine.unreadable(&Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8")),
             },
         }
     }

@@ -121,6 +121,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         pace: Pace::new(shared.config.limits.commands_per_second),
         place,
         metrics: shared.metrics.clone(),
+        json_depth: shared.config.limits.json_depth,
     };
     let metrics = shared.metrics.clone();
     let guest = request.extensions_mut().remove::<Guest>();

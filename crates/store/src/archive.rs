@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{AgentId, Timestamp};
 
@@ -12,18 +12,29 @@ use crate::{Added, Commit, NewNote, Note, Page, Store, StoreError, recall};
 const COLUMNS: &str = "notes.id, at, notes.text, source";
 
 impl Store {
-    /// Adds notes to an agent's archival memory, all or none. What was imported before is skipped.
-    pub fn archival_add(&self, agent: &AgentId, notes: Vec<NewNote>) -> Commit<Added> {
+    /// Adds notes to an agent's archival memory, which may have at most so many bytes of text; all or
+    /// none. What was imported before is skipped.
+    pub fn archival_add(&self, agent: &AgentId, notes: Vec<NewNote>, most: u64) -> Commit<Added> {
         let agent = agent.clone();
         self.writer.write(move |connection| {
             let mut outcome = Added { added: 0, duplicates: 0 };
+            let mut bytes = 0;
             for note in &notes {
                 match write_note(connection, &agent, note)? {
-                    Some(_) => outcome.added += 1,
+                    Some(_) => {
+                        outcome.added += 1;
+                        bytes += note.text.len();
+                    }
                     None => outcome.duplicates += 1,
                 }
             }
-            Ok(outcome)
+            let mut count = connection.prepare_cached("UPDATE agents SET archived = archived + ? WHERE id = ? RETURNING archived")?;
+            let archived = count.query_row(params![bytes, agent.as_str()], |row| row.get::<_, u64>(0)).optional()?;
+            match archived {
+                Some(archived) if archived > most && bytes > 0 => Err(StoreError::ArchivalFull { most }),
+                Some(_) => Ok(outcome),
+                None => Err(StoreError::Missing(format!("agent {agent}"))),
+            }
         })
     }
 

@@ -46,6 +46,12 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// The agent has as much in its archival memory as it may.
+    #[error("archival memory may hold {most} bytes, and this would be more; nothing was added")]
+    ArchivalFull {
+        /// The most bytes of text.
+        most: u64,
+    },
     /// What was to be taken in cannot be.
     #[error("{0}")]
     Invalid(String),
@@ -115,6 +121,7 @@ impl From<&StoreError> for Refusal {
         let code = match error {
             StoreError::Full => RefusalCode::StoreFull,
             StoreError::NameTaken { .. } => RefusalCode::NameTaken,
+            StoreError::ArchivalFull { .. } => RefusalCode::ArchivalFull,
             StoreError::Stopped => RefusalCode::Stopping,
             StoreError::Missing(_) => RefusalCode::UnknownSession,
             StoreError::Invalid(_) => RefusalCode::BadRequest,
@@ -135,6 +142,7 @@ impl From<&StoreError> for Refusal {
             | StoreError::Full
             | StoreError::ReadOnly
             | StoreError::NameTaken { .. }
+            | StoreError::ArchivalFull { .. }
             | StoreError::Invalid(_)
             | StoreError::Missing(_)
             | StoreError::Stopped => error.to_string(),

@@ -89,6 +89,9 @@ CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- How much of the log is kept; what is absent is as the agent's settings have it.
 ALTER TABLE sessions ADD COLUMN keep_days INTEGER;
 ALTER TABLE sessions ADD COLUMN keep_events INTEGER;
+-- Bytes of text in an agent's notes.
+ALTER TABLE agents ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+UPDATE agents SET archived = (SELECT coalesce(sum(octet_length(text)), 0) FROM notes WHERE agent = agents.id);
 -- What is deleted leaves no words behind in what is searched.
 INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
 INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);

@@ -81,7 +81,9 @@ impl From<Silenced> for ToolFault {
         match silenced {
             Silenced::Ended => Self::Silenced(silenced),
             // The model can do something about these, or at least say so.
-            Silenced::Illegal(why) | Silenced::Unsaved(why) => Self::Complaint(format!("That was not done: {why}.")),
+            Silenced::Illegal(why) | Silenced::Refused(why) | Silenced::Unsaved(why) => {
+                Self::Complaint(format!("That was not done: {why}."))
+            }
         }
     }
 }

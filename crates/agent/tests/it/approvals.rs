@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Piece};
+use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, Request, SessionId, ToolDeclaration, ToolStatus,
 };
@@ -267,4 +268,37 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     let profile = home.hub.edit_agent(&home.user, "tess", cleared).await.unwrap();
     assert!(profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3));
     let _home: Arc<Script> = script;
+}
+
+#[tokio::test]
+async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is_told() {
+    let piece = |index| {
+        let name = "calculator".to_owned();
+        [Piece::Call { index, name, provider_id: None }, Piece::Args { index, json: json!({"expression": "6*7"}).to_string() }]
+    };
+    let three: Vec<Piece> = (0..3).flat_map(piece).chain([done()]).collect();
+    let script = Script::new([three, text("Done.")]);
+    let dir = tempfile::tempdir().unwrap();
+    let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
+    let home = Home::scripted_within(dir.path(), &script, asking(), limit);
+    let (_, session) = home.agent("tess", Default::default()).await;
+    let is_returned =
+        |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
+    let told = home.listen(&session, is_returned, home.send(&session, "6*7, three times?", Policy::Queue)).await;
+    assert_eq!(told.records.iter().filter(|record| matches!(record.event, Event::ApprovalAsked { .. })).count(), 2);
+    let refused = "2 calls wait for approval already, so this one was not asked for and not made.";
+    assert_eq!(told.returned(), [(ToolStatus::Error, refused)]);
+    let calls: Vec<CallId> = told
+        .records
+        .iter()
+        .filter_map(|record| if let Event::ApprovalAsked { call, .. } = &record.event { Some(call.clone()) } else { None })
+        .collect();
+    let decide = async {
+        for call in &calls {
+            home.execute(decide(&session, call, true)).await;
+        }
+    };
+    let told = home.listen(&session, |_| false, decide).await;
+    assert_eq!(told.returned(), [(ToolStatus::Success, "42"), (ToolStatus::Success, "42")]);
+    assert_eq!(told.end().0, "Completed");
 }

@@ -52,11 +52,11 @@ async fn one_ranking_out_of_words_and_meaning() {
     let script = Script::new([search, text("Tea.")]);
     let home = Home::scripted(&script, AgentOptions { embedder: Some(local(dir.path())), ..options("offline") });
     let (agent, session) = home.agent("tess", Style::Native).await;
-    let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())));
+    let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())), u64::MAX);
     let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
     archive.add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect()).await.unwrap();
     // Written without a vector, as before there was a model: it is embedded when it is looked for.
-    home.hub.store().archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)]).await.unwrap();
+    home.hub.store().archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX).await.unwrap();
     let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
     assert_eq!(found.items.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["She likes tea", "Coffee at noon"]);
     // What has the word and lies near comes before what only lies near.
@@ -77,7 +77,7 @@ async fn an_embedding_model_that_is_away_costs_nothing_but_the_meaning() {
     let away = Embedder::open("ollama/nomic-embed-text", &providers("127.0.0.1:1")).unwrap();
     let home = Home::new(options("offline"));
     let (agent, _) = home.agent("tess", Style::Native).await;
-    let archive = Archive::new(Arc::clone(home.hub.store()), Some(away));
+    let archive = Archive::new(Arc::clone(home.hub.store()), Some(away), u64::MAX);
     archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();
     assert_eq!(archive.search(&agent, "tea", 0, 5).await.unwrap().items.len(), 1);
 }

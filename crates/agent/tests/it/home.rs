@@ -59,9 +59,13 @@ impl Home {
     }
 
     pub(crate) fn scripted_in(dir: &Path, script: &Arc<Script>, options: AgentOptions) -> Self {
+        Self::scripted_within(dir, script, options, HubOptions::default())
+    }
+
+    pub(crate) fn scripted_within(dir: &Path, script: &Arc<Script>, options: AgentOptions, hub: HubOptions) -> Self {
         let store = Arc::new(Store::open(dir, now()).unwrap());
         let agent = MemoryAgent::with_model(Arc::clone(&store), options, Arc::clone(script) as Arc<dyn Model>);
-        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: None }
+        Self { hub: Hub::new(store, Arc::new(agent), hub).unwrap(), user: "ada".parse().unwrap(), _dir: None }
     }
 
     /// Stops the hub and lets go of the store, as a planned stop does.

@@ -183,7 +183,7 @@ async fn searches_page_and_leave_the_question_out() {
     for n in 0..7 {
         home.say(&session, &format!("say: parrot number {n}")).await;
         let note = thoughtwire_agent::Archive::note(format!("parrot note {n}"), thoughtwire_hub::now(), None);
-        home.hub.store().archival_add(&agent, vec![note]).await.unwrap();
+        home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();

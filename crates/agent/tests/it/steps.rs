@@ -252,7 +252,7 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
     let home = Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
     let (agent, session) = home.agent("tess", Style::Native).await;
     let note = thoughtwire_agent::Archive::note(format!("parrot {}", "ä".repeat(2_000)), thoughtwire_hub::now(), None);
-    home.hub.store().archival_add(&agent, vec![note]).await.unwrap();
+    home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
     let told = home.say(&session, "look").await;
     let (_, part) = told.returned()[0];
     assert!(part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"), "{part}");

@@ -22,6 +22,13 @@ impl Task {
         };
         // The call's own append may have asked already.
         let stands = self.state.turn().is_some_and(|turn| turn.calls.iter().any(|open| open.call == call && open.waits()));
+        let asked = self.state.turn().map_or(0, |turn| turn.calls.iter().filter(|open| open.approval.is_some()).count());
+        if !stands && awaited == Awaited::Approval && asked >= self.shared.options.open_approvals {
+            let reason = format!("{asked} calls wait for approval already, so this one was not asked for and not made.");
+            // An agent that no longer waits needs no answer.
+            drop(ear.send(Answered::Refused(reason)));
+            return;
+        }
         // When it cannot be asked, dropping the ear tells the agent.
         if (stands || self.append(vec![(Some(turn), event)], Also::default(), Vec::new()).is_ok())
             && let Some(running) = &mut self.running

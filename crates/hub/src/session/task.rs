@@ -171,6 +171,7 @@ impl Task {
             } else if idle_since.elapsed() >= self.shared.options.passivate_after && self.shared.passivate(&self.stored.id, asks) {
                 return End::Idle;
             }
+            self.mind_time();
             match self.next(asks, idle_since).await {
                 Next::Committed(Ok(())) => self.confirm(),
                 Next::Committed(Err(error)) => self.fail(&error).await,
@@ -259,6 +260,7 @@ impl Task {
         }
         self.checkpoint();
         self.expire_waits();
+        self.end_overdue();
     }
 
     fn tell_presence(&mut self) {

@@ -1,5 +1,7 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 use thoughtwire_proto::{
     Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
@@ -33,8 +35,34 @@ pub(crate) struct Running {
     /// The last checkpoint that was handed to the store.
     checkpoint: Option<Commit<()>>,
     pub(super) waits: Waits,
+    time: TurnTime,
     /// What the turn cost so far, where its agent said so.
     spent: Usage,
+}
+
+/// What a turn has left of its time, which stands still while it waits for people or clients outside.
+struct TurnTime {
+    left: Duration,
+    /// Since when it runs.
+    since: Option<Instant>,
+}
+
+impl TurnTime {
+    fn runs(&mut self, runs: bool) {
+        match self.since {
+            None if runs => self.since = Some(Instant::now()),
+            Some(since) if !runs => {
+                self.left = self.left.saturating_sub(since.elapsed());
+                self.since = None;
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    /// When it is up.
+    fn up(&self) -> Option<Instant> {
+        self.since.map(|since| since + self.left)
+    }
 }
 
 /// Who runs the turn.
@@ -82,10 +110,7 @@ impl Running {
             let millis = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or(0);
             Instant::now() + std::time::Duration::from_millis(millis)
         });
-        match (self.checkpoint_due, lapse) {
-            (Some(checkpoint), Some(lapse)) => Some(checkpoint.min(lapse)),
-            (checkpoint, lapse) => checkpoint.or(lapse),
-        }
+        [self.checkpoint_due, lapse, self.time.up()].into_iter().flatten().min()
     }
 
     /// Forgets an open item; true when it has a checkpoint that must go.
@@ -165,6 +190,7 @@ impl Task {
             checkpoint_due: None,
             checkpoint: None,
             waits: self.state.turn().map(Waits::of).unwrap_or_default(),
+            time: TurnTime { left: self.shared.options.turn_within, since: None },
             spent: Usage::default(),
         });
         Interface {
@@ -252,6 +278,29 @@ impl Task {
             let item = OpenItem { item: open.item.clone(), turn: running.id.clone(), kind: open.kind, text: open.text.clone() };
             // A checkpoint that fails costs what the next one saves; appends report the disk's state.
             running.checkpoint = Some(self.shared.store.checkpoint(self.stored.num, item));
+        }
+    }
+
+    /// Counts the running turn's time, or has it stand still.
+    pub(super) fn mind_time(&mut self) {
+        let is_parked = self.is_parked();
+        if let Some(running) = &mut self.running {
+            running.time.runs(!is_parked);
+        }
+    }
+
+    /// Ends a turn that has taken all the time that it may.
+    pub(super) fn end_overdue(&mut self) {
+        let is_up = self.running.as_ref().and_then(|running| running.time.up()).is_some_and(|up| up <= Instant::now());
+        if !is_up || self.unended.is_some() {
+            return;
+        }
+        let most = self.shared.options.turn_within.as_secs();
+        let reason = format!("The turn took longer than {most} s, which is the limit. Say how it should go on.");
+        let closing = self.closing(Outcome::Failed, Some("turn_limit"), Some(&reason));
+        // What an agent cannot say in a turn cannot be said here either; then it ends as it can.
+        if let Err(error) = self.end_with(&mut Vec::new(), closing) {
+            tracing::error!(session = %self.stored.id, %error, "a turn whose time is up could not be ended");
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Returned {
 /// What an agent waits for, told once it has come.
 #[derive(Debug)]
 pub(crate) enum Answered {
+    /// It was not even asked; why.
+    Refused(String),
     Decided(Decision),
     Returned(Returned),
 }

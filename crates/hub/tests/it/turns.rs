@@ -1,11 +1,12 @@
 //! Turns: each ends once, whatever happens to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode};
 
-use crate::support::{Puppet, Room, events, kinds};
+use crate::support::{Puppet, Room, event, events, kinds};
 
 fn outcomes(log: &[Event]) -> Vec<(Outcome, Option<&str>)> {
     log.iter()
@@ -212,4 +213,26 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
     room.hub.stop(std::time::Duration::ZERO).await;
     room.hub.store().close();
     assert!(std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = Duration::from_millis(300);
+    let room = Room::with(dir.path(), Arc::new(Puppet), HubOptions { turn_within: limit, ..HubOptions::default() }).await;
+    let (_, mut listener) = room.after(0).await;
+    room.send("begin hang").await.unwrap();
+    room.send_as(None, "ask", Policy::Queue).await.unwrap();
+    let seen = events(&listener.turn().await);
+    let Some(Event::TurnEnded { outcome: Outcome::Failed, code: Some(code), reason: Some(reason), .. }) = seen.last() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(code, "turn_limit");
+    assert!(reason.starts_with("The turn took longer than"), "{reason}");
+    assert!(seen.iter().any(|event| matches!(event, Event::Message { text, complete: false, .. } if text == "Half a sen")), "{seen:?}");
+    // What was queued runs; while it waits for its owner, its time stands still.
+    listener.until(|emission| matches!(event(emission), Some(Event::ApprovalAsked { .. }))).await;
+    tokio::time::sleep(3 * limit).await;
+    room.ask(None, Command::Decide { session: Some(room.session.clone()), call: None, approve: true }).await.unwrap();
+    assert!(matches!(events(&listener.turn().await).last(), Some(Event::TurnEnded { outcome: Outcome::Completed, .. })));
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use config::{Environment, File, FileFormat, Value};
 use serde::de::DeserializeOwned;
 
-use super::{ConfigError, Flags, SETTINGS};
+use super::reading::SETTINGS;
+use super::{ConfigError, Flags};
 
 /// Tables of the file whose keys are names that its owner chose.
 const TABLES: [&str; 2] = ["permissions", "mcp"];

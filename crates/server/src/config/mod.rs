@@ -1,18 +1,20 @@
 //! Configuration: flags over `THOUGHTWIRE_*` variables over a TOML file over defaults.
 
 mod layers;
+mod reading;
 mod tables;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use thoughtwire_agent::{AgentOptions, Embedder, Endpoint, McpConfig, McpServers, ModelError, Providers, Timeouts};
+use thoughtwire_agent::{AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts};
 use thoughtwire_proto::Permission;
 
-use layers::{Found, Layers, bad, text};
+use layers::Layers;
+use reading::{Reading, to_size};
 
 /// Where a server listens unless told otherwise: `MemGPT`'s host, and a port beside its own.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
@@ -155,6 +157,14 @@ pub struct Limits {
     pub connections_per_user: usize,
     /// Connections of one address, if a number was said; else [`Limits::PER_ADDRESS`], and any number of this machine.
     pub connections_per_address: Option<usize>,
+    /// How deep the JSON of a frame may be nested; at most [`Limits::JSON_DEPTH`].
+    pub json_depth: usize,
+    /// Calls of one turn that may wait for leave at once.
+    pub open_approvals: usize,
+    /// How long one turn may take, not counted while it waits for people or clients outside.
+    pub turn: Duration,
+    /// Bytes of text that an agent's archival memory may have.
+    pub archival_bytes: u64,
     /// Commands of one connection in a second; twice as many may come at once.
     pub commands_per_second: u32,
 }
@@ -162,6 +172,8 @@ pub struct Limits {
 impl Limits {
     /// Connections of one address that is not this machine.
     pub const PER_ADDRESS: usize = 1_000;
+    /// Levels of nesting that can be read at all.
+    pub const JSON_DEPTH: usize = 127;
 }
 
 /// One setting as it came out.
@@ -209,220 +221,6 @@ pub enum ConfigError {
     },
 }
 
-/// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 43] = [
-    "listen",
-    "data_dir",
-    "model",
-    "fallbacks",
-    "embedding",
-    "auth",
-    "jwt.algorithm",
-    "jwt.key",
-    "jwt.key_file",
-    "jwt.audience",
-    "tls.certificate",
-    "tls.key",
-    "trust_proxy",
-    "allow_origin",
-    "allow_host",
-    "grace_seconds",
-    "context_window",
-    "max_output_tokens",
-    "max_steps",
-    "token_budget",
-    "approval_seconds",
-    "client_tool_seconds",
-    "tool_output_bytes",
-    "limits.frame_bytes",
-    "limits.attached_sessions",
-    "limits.queued_inputs",
-    "limits.handshake_seconds",
-    "limits.connections",
-    "limits.connections_per_user",
-    "limits.connections_per_address",
-    "limits.commands_per_second",
-    "timeouts.connect_seconds",
-    "timeouts.first_seconds",
-    "timeouts.silence_seconds",
-    "openai.api_key",
-    "openai.base_url",
-    "anthropic.api_key",
-    "anthropic.base_url",
-    "gemini.api_key",
-    "gemini.base_url",
-    "ollama.base_url",
-    "ollama.api_key",
-    "log",
-];
-
-/// The layers being read, and what came of it so far.
-struct Reading {
-    layers: Layers,
-    settings: Vec<Setting>,
-}
-
-impl Reading {
-    fn note(&mut self, name: &'static str, value: String, found: Option<&Found>) {
-        let source = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
-        self.settings.push(Setting { name, value, source });
-    }
-
-    /// A text; an empty one counts as none.
-    fn text(&mut self, name: &'static str) -> Option<String> {
-        let found = self.layers.find(name);
-        let value = found.as_ref().map(text).filter(|value| !value.is_empty());
-        self.note(name, value.clone().unwrap_or_default(), found.as_ref());
-        value
-    }
-
-    fn secret(&mut self, name: &'static str) -> Option<String> {
-        let found = self.layers.find(name);
-        let value = found.as_ref().map(text).filter(|value| !value.is_empty());
-        self.note(name, if value.is_some() { "(set)" } else { "" }.to_owned(), found.as_ref());
-        value
-    }
-
-    fn texts(&mut self, name: &'static str) -> Vec<String> {
-        let found = self.layers.list(name);
-        let values = found.as_ref().map(|(values, _)| values.clone()).unwrap_or_default();
-        self.note(name, values.join(", "), found.as_ref().map(|(_, found)| found));
-        values
-    }
-
-    fn maybe_number(&mut self, name: &'static str) -> Result<Option<u64>, ConfigError> {
-        let found = self.layers.find(name);
-        let value = match &found {
-            Some(given) => Some(given.value.clone().into_uint().map_err(|_| bad(name, &text(given), Some(given), "a whole number"))?),
-            None => None,
-        };
-        self.note(name, value.map(|value| value.to_string()).unwrap_or_default(), found.as_ref());
-        Ok(value)
-    }
-
-    fn number(&mut self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
-        let value = self.maybe_number(name)?.unwrap_or(default);
-        if let Some(setting) = self.settings.last_mut() {
-            setting.value = value.to_string();
-        }
-        Ok(value)
-    }
-
-    fn seconds(&mut self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
-        Ok(Duration::from_secs(self.number(name, default.as_secs())?))
-    }
-
-    fn endpoint(&mut self, api_key: &'static str, base_url: &'static str) -> Endpoint {
-        Endpoint { api_key: self.secret(api_key), base_url: self.text(base_url) }
-    }
-
-    fn listen(&mut self) -> Result<Vec<SocketAddr>, ConfigError> {
-        let given = self.layers.list("listen");
-        let (texts, found) = match given {
-            Some((texts, found)) => (texts, Some(found)),
-            None => (vec![DEFAULT_LISTEN.to_owned()], None),
-        };
-        let parse =
-            |text: &String| parse_listen(text).ok_or_else(|| bad("listen", text, found.as_ref(), "an address such as 127.0.0.1:8282"));
-        let addresses = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        self.note("listen", join(&addresses), found.as_ref());
-        Ok(addresses)
-    }
-
-    fn data_dir(&mut self) -> Result<PathBuf, ConfigError> {
-        let found = self.layers.find("data_dir");
-        let dir = match &found {
-            Some(found) => PathBuf::from(text(found)),
-            None => directories::ProjectDirs::from("", "", "thoughtwire").ok_or(ConfigError::NoDataDir)?.data_dir().to_owned(),
-        };
-        self.note("data_dir", dir.display().to_string(), found.as_ref());
-        Ok(dir)
-    }
-
-    fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<(Auth, bool), ConfigError> {
-        let found = self.layers.find("auth");
-        let exposed = proxied || addresses.iter().any(|address| !address.ip().is_loopback());
-        let auth = match found.as_ref().map(text).as_deref() {
-            Some("none") => Auth::None,
-            Some("keys") => Auth::Keys,
-            Some(other) => return Err(bad("auth", other, found.as_ref(), "`none` or `keys`")),
-            // Who is reached from elsewhere asks who comes.
-            None if exposed => Auth::Keys,
-            None => Auth::None,
-        };
-        self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
-        Ok((auth, found.is_some()))
-    }
-
-    fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
-        let found = self.layers.find(name);
-        let value = match &found {
-            Some(given) => given.value.clone().into_bool().map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
-            None => false,
-        };
-        self.note(name, value.to_string(), found.as_ref());
-        Ok(value)
-    }
-
-    fn tls(&mut self) -> Result<Option<TlsConfig>, ConfigError> {
-        match (self.text("tls.certificate"), self.text("tls.key")) {
-            (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
-            _ => Err(ConfigError::Table { table: "tls".to_owned(), reason: "say `certificate` and `key`, both".to_owned() }),
-        }
-    }
-
-    fn jwt(&mut self) -> Result<Option<JwtConfig>, ConfigError> {
-        let algorithm = self.text("jwt.algorithm");
-        let (key, file, audience) = (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
-        let refused = |reason: &str| ConfigError::Table { table: "jwt".to_owned(), reason: reason.to_owned() };
-        let Some(algorithm) = algorithm else {
-            return match (key, file, audience) {
-                (None, None, None) => Ok(None),
-                _ => Err(refused("say `algorithm`: HS256, RS256 or ES256")),
-            };
-        };
-        let key = match (key, file) {
-            (Some(key), None) => key,
-            (None, Some(file)) => std::fs::read_to_string(&file).map_err(|error| refused(&format!("{file} cannot be read: {error}")))?,
-            (None, None) => return Err(refused("say `key` or `key_file`: the secret of HS256, or the public key in PEM")),
-            (Some(_), Some(_)) => return Err(refused("say `key` or `key_file`, not both")),
-        };
-        let audience = audience.ok_or_else(|| refused("say `audience`: the `aud` of tokens that are meant for this server"))?;
-        Ok(Some(JwtConfig { algorithm, key, audience }))
-    }
-
-    /// A text with a default that is shown.
-    fn text_or(&mut self, name: &'static str, default: &str) -> String {
-        let value = self.text(name).unwrap_or_else(|| default.to_owned());
-        if let Some(setting) = self.settings.last_mut() {
-            setting.value.clone_from(&value);
-        }
-        value
-    }
-
-    fn agents(&mut self, fallbacks: Vec<String>) -> Result<Agents, ConfigError> {
-        let usual = AgentOptions::new("offline", Providers::default());
-        let waits = Timeouts::default();
-        Ok(Agents {
-            fallbacks,
-            context_window: to_size(self.number("context_window", usual.context_window as u64)?),
-            max_output_tokens: self.maybe_number("max_output_tokens")?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
-            max_steps: to_size(self.number("max_steps", usual.max_steps as u64)?),
-            token_budget: self.maybe_number("token_budget")?,
-            approval: self.seconds("approval_seconds", Duration::from_secs(3600))?,
-            client_tool: self.seconds("client_tool_seconds", Duration::from_secs(120))?,
-            tool_output_bytes: to_size(self.number("tool_output_bytes", usual.output_bytes as u64)?),
-            timeouts: Timeouts {
-                connect: self.seconds("timeouts.connect_seconds", waits.connect)?,
-                first: self.seconds("timeouts.first_seconds", waits.first)?,
-                silence: self.seconds("timeouts.silence_seconds", waits.silence)?,
-            },
-            permissions: tables::permissions(&self.layers)?,
-        })
-    }
-}
-
 impl Config {
     /// Reads every source and checks the result; also tells where each setting came from.
     ///
@@ -451,6 +249,10 @@ impl Config {
             connections: to_size(reading.number("limits.connections", 20_000)?),
             connections_per_user: to_size(reading.number("limits.connections_per_user", 2_000)?),
             connections_per_address: reading.maybe_number("limits.connections_per_address")?.map(to_size),
+            json_depth: reading.depth("limits.json_depth")?,
+            open_approvals: to_size(reading.number("limits.open_approvals", 100)?),
+            turn: reading.seconds("limits.turn_seconds", Duration::from_secs(6 * 3600))?,
+            archival_bytes: reading.number("limits.archival_bytes", 256 << 20)?,
             commands_per_second: u32::try_from(reading.number("limits.commands_per_second", 10_000)?).unwrap_or(u32::MAX),
         };
         let providers = Providers {
@@ -508,6 +310,7 @@ impl Config {
             approval_ms: millis(approval),
             client_tool_ms: millis(client_tool),
             output_bytes: tool_output_bytes,
+            archival_bytes: self.limits.archival_bytes,
             timeouts,
             permissions,
             embedder,
@@ -515,24 +318,4 @@ impl Config {
             ..AgentOptions::new(&self.model, self.providers.clone())
         })
     }
-}
-
-fn parse_listen(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().or_else(|| {
-        let (host, port) = text.rsplit_once(':')?;
-        let ip: IpAddr = match host {
-            "localhost" => IpAddr::from([127, 0, 0, 1]),
-            "" | "*" => IpAddr::from([0, 0, 0, 0]),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, port.parse().ok()?))
-    })
-}
-
-fn join(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn to_size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -79,7 +79,7 @@ fn status(code: RefusalCode) -> StatusCode {
         RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached => StatusCode::CONFLICT,
         RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
         RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
-        RefusalCode::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
+        RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
         RefusalCode::StoreFailed | RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::Unsupported => StatusCode::NOT_IMPLEMENTED,

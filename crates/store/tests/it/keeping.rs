@@ -115,7 +115,7 @@ fn what_is_deleted_is_in_no_search_no_file_and_no_later_backup() {
     turn(&store, &mut his, "harmonica", NOW);
     for profile in [&ada, &bob] {
         let text = if profile.id == ada.id { "a zither in the attic" } else { "a balalaika in the cellar" };
-        store.archival_add(&profile.id, vec![NewNote { text: text.into(), at: NOW, source: None, vector: None }]).wait().unwrap();
+        store.archival_add(&profile.id, vec![NewNote { text: text.into(), at: NOW, source: None, vector: None }], u64::MAX).wait().unwrap();
     }
     store.catch_up_recall().wait().unwrap();
     let before = dir.path().join("before");

@@ -46,9 +46,9 @@ fn searches_rank_by_words_and_take_any_text_as_words() {
     let profile = agent(&store, "ada");
     let other = agent(&store, "bob");
     for text in ["tea tea tea with milk", "coffee, and once tea", "nothing of it"] {
-        store.archival_add(&profile.id, vec![note(text)]).wait().unwrap();
+        store.archival_add(&profile.id, vec![note(text)], u64::MAX).wait().unwrap();
     }
-    store.archival_add(&other.id, vec![note("tea of somebody else")]).wait().unwrap();
+    store.archival_add(&other.id, vec![note("tea of somebody else")], u64::MAX).wait().unwrap();
     let page = store.archival_search(&profile.id, "tea", 0, 10).unwrap();
     assert_eq!((page.total, page.items[0].text.as_str()), (2, "tea tea tea with milk"));
     assert_eq!(store.archival_search(&profile.id, "tea", 1, 10).unwrap().items.len(), 1);
@@ -89,9 +89,9 @@ fn what_was_imported_is_known_again_and_lies_near_what_it_means() {
         ..note(text)
     };
     let first = vec![imported("north", [0.0, 1.0]), imported("east", [1.0, 0.0]), imported("north", [0.0, 1.0])];
-    let added = store.archival_add(&profile.id, first).wait().unwrap();
+    let added = store.archival_add(&profile.id, first, u64::MAX).wait().unwrap();
     assert_eq!((added.added, added.duplicates), (2, 1));
-    let again = store.archival_add(&profile.id, vec![imported("east", [1.0, 0.0]), note("east")]).wait().unwrap();
+    let again = store.archival_add(&profile.id, vec![imported("east", [1.0, 0.0]), note("east")], u64::MAX).wait().unwrap();
     assert_eq!((again.added, again.duplicates), (1, 1), "what somebody writes twice is written twice");
     let near = store.archival_nearest(&profile.id, "m", &[0.6, 0.8], 5).unwrap();
     assert_eq!(near.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["north", "east"]);
@@ -113,7 +113,7 @@ fn an_agent_goes_with_everything_that_is_of_it() {
     store.append(append(&mut log, many)).wait().unwrap();
     store.catch_up_recall().wait().unwrap();
     for profile in [&ada, &bob] {
-        store.archival_add(&profile.id, vec![note("tea")]).wait().unwrap();
+        store.archival_add(&profile.id, vec![note("tea")], u64::MAX).wait().unwrap();
     }
     assert_eq!(store.delete_agent(&ada.id).wait().unwrap(), std::slice::from_ref(&ada.main_session));
     assert!(store.agent_by_id(&ada.id).unwrap().is_none() && store.session(&ada.main_session).unwrap().is_none());

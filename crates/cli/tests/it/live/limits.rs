@@ -191,3 +191,82 @@ async fn behind_a_proxy_that_is_trusted_keys_are_asked_for_and_cookies_are_secur
     assert!(set(login.try_clone().unwrap().header("x-forwarded-proto", "https").send().await.unwrap()).contains("; Secure"));
     assert!(!set(login.send().await.unwrap()).contains("; Secure"));
 }
+
+#[tokio::test]
+async fn what_is_nested_too_deep_is_refused_on_every_wire_and_the_connection_lives() {
+    let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    for (settings, most) in [("[limits]\njson_depth = 8", 8), ("", 127)] {
+        let (live, _dir) = with(settings, &[]).await;
+        let sentence = format!("the frame is nested more than {most} levels deep");
+        let mut native = live.native().await;
+        native.send_text(&format!(r#"{{"type":"ping","x":{}}}"#, nested(most))).await;
+        let refused = native.next().await;
+        assert_eq!((&refused["code"], &refused["reason"]), (&json!("too_large"), &json!(sentence)));
+        // As deep as it may be, and brackets within a text are none.
+        native.send_text(&format!(r#"{{"type":"ping","x":{}}}"#, nested(most - 1))).await;
+        assert_eq!(native.next().await["type"], "pong");
+        native.send_text(&format!(r#"{{"type":"ping","x":"\"{}"}}"#, nested(500))).await;
+        assert_eq!(native.next().await["type"], "pong");
+
+        let mut memgpt = live.connect("/memgpt").await;
+        memgpt.send_text(&format!(r#"{{"type":"user_message","message":"x","x":{}}}"#, nested(most))).await;
+        assert_eq!(memgpt.next().await["status"], format!("Error: bad data from client - {sentence}"));
+        memgpt.send(json!({"type": "command", "command": "load_agent", "name": "nobody"})).await;
+        assert!(memgpt.next().await.to_string().contains("Failed to load agent"));
+
+        let mut sparky = live.sparky(json!({})).await;
+        sparky.until_type("ready").await;
+        sparky.send_text(&format!(r#"{{"type":"message","data":{{"text":"x","x":{}}}}}"#, nested(most))).await;
+        assert!(sparky.until_type("error").await.pop().unwrap().to_string().contains(&sentence));
+        sparky.send(json!({"type": "message", "data": {"text": "what is 6*7?"}})).await;
+        sparky.until_type("message").await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let said = {
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, "[limits]\njson_depth = 500").unwrap();
+        let args = ["config", "check", "--config", file.to_str().unwrap()];
+        crate::usage::thoughtwire(&args, b"").err
+    };
+    assert!(said.contains("`limits.json_depth` is \"500\"") && said.contains("a number from 1 to 127"), "{said}");
+}
+
+#[tokio::test]
+async fn a_full_archive_takes_no_more_and_keeps_what_it_has() {
+    let (live, _dir) = with("[limits]\narchival_bytes = 40", &[]).await;
+    let (mut client, session) = live.agent("ada", "offline").await;
+    let add = async |text: &str| {
+        let notes = json!({"notes": [{"text": text}]});
+        call(&live, "POST", "/v1/agents/ada/archival", &[], Some(notes)).await
+    };
+    assert_eq!(add(&"a".repeat(30)).await.0, 201);
+    let (status, refused) = add(&"b".repeat(11)).await;
+    assert_eq!((status, &refused["error"]["code"]), (507, &json!("archival_full")));
+    assert_eq!(refused["error"]["reason"], "archival memory may hold 40 bytes, and this would be more; nothing was added");
+    assert_eq!(add(&"c".repeat(10)).await.0, 201);
+    // The agent itself is told, and goes on.
+    client.attach(&session, None).await;
+    client
+        .send(json!({"type": "send", "id": "m", "session": session, "text": format!("Remember that {}", "plums are purple ".repeat(30))}))
+        .await;
+    let told = client.turn().await;
+    let returned = told.iter().find(|frame| frame["event"]["kind"] == "tool_returned").expect("a call of a tool");
+    assert_eq!(returned["event"]["status"], "error", "{returned}");
+    assert!(returned["event"]["text"].as_str().unwrap().contains("may hold 40 bytes"), "{returned}");
+    let (_, page) = call(&live, "GET", "/v1/agents/ada/archival", &[], None).await;
+    assert_eq!(page["total"], 2);
+}
+
+#[tokio::test]
+async fn a_turn_without_end_is_ended_and_what_waits_runs() {
+    let (live, _dir) = with("[limits]\nturn_seconds = 1", &[]).await;
+    let (mut client, session) = live.agent("ada", "load:items=1000000,bytes=10,rate=20").await;
+    client.attach(&session, None).await;
+    client.send(json!({"type": "send", "id": "one", "session": session, "text": "go"})).await;
+    client.send(json!({"type": "send", "id": "two", "session": session, "text": "go on"})).await;
+    for _ in 0..2 {
+        let end = client.turn().await.pop().unwrap();
+        assert_eq!((&end["event"]["outcome"], &end["event"]["code"]), (&json!("failed"), &json!("turn_limit")), "{end}");
+        assert_eq!(end["event"]["reason"], "The turn took longer than 1 s, which is the limit. Say how it should go on.");
+    }
+}

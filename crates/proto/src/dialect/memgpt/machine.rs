@@ -242,9 +242,9 @@ impl Machine for MemgptMachine {
         }
     }
 
-    fn unreadable(&mut self, reason: &str) {
-        self.outbox.note(RefusalCode::BadFrame);
-        self.tell(ServerFrame::command_response(format!("Error: bad data from client - {reason}")));
+    fn unreadable(&mut self, refusal: &Refusal) {
+        self.outbox.note(refusal.code);
+        self.tell(ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason)));
     }
 
     fn authenticated(&mut self, _outcome: Result<(), Refusal>) {

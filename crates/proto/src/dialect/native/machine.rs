@@ -223,8 +223,8 @@ impl Machine for NativeMachine {
         }
     }
 
-    fn unreadable(&mut self, reason: &str) {
-        self.refuse(None, Refusal::new(RefusalCode::BadFrame, reason));
+    fn unreadable(&mut self, refusal: &Refusal) {
+        self.refuse(None, refusal.clone());
     }
 
     fn authenticated(&mut self, outcome: Result<(), Refusal>) {

@@ -390,10 +390,10 @@ impl Machine for SparkyMachine {
         }
     }
 
-    fn unreadable(&mut self, reason: &str) {
-        self.outbox.note(RefusalCode::BadFrame);
+    fn unreadable(&mut self, refusal: &Refusal) {
+        self.outbox.note(refusal.code);
         let words = if self.ready { "Invalid message" } else { "Invalid message format" };
-        self.complain(format!("{words}: {reason}"));
+        self.complain(format!("{words}: {refusal}"));
     }
 
     fn authenticated(&mut self, outcome: Result<(), Refusal>) {

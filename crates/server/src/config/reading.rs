@@ -1,0 +1,255 @@
+//! Reading settings one by one, with their defaults, and noting where each came from.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
+
+use super::layers::{Found, Layers, bad, text};
+use super::{Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables};
+
+/// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
+pub(super) const SETTINGS: [&str; 47] = [
+    "listen",
+    "data_dir",
+    "model",
+    "fallbacks",
+    "embedding",
+    "auth",
+    "jwt.algorithm",
+    "jwt.key",
+    "jwt.key_file",
+    "jwt.audience",
+    "tls.certificate",
+    "tls.key",
+    "trust_proxy",
+    "allow_origin",
+    "allow_host",
+    "grace_seconds",
+    "context_window",
+    "max_output_tokens",
+    "max_steps",
+    "token_budget",
+    "approval_seconds",
+    "client_tool_seconds",
+    "tool_output_bytes",
+    "limits.frame_bytes",
+    "limits.attached_sessions",
+    "limits.queued_inputs",
+    "limits.handshake_seconds",
+    "limits.connections",
+    "limits.connections_per_user",
+    "limits.connections_per_address",
+    "limits.json_depth",
+    "limits.open_approvals",
+    "limits.turn_seconds",
+    "limits.archival_bytes",
+    "limits.commands_per_second",
+    "timeouts.connect_seconds",
+    "timeouts.first_seconds",
+    "timeouts.silence_seconds",
+    "openai.api_key",
+    "openai.base_url",
+    "anthropic.api_key",
+    "anthropic.base_url",
+    "gemini.api_key",
+    "gemini.base_url",
+    "ollama.base_url",
+    "ollama.api_key",
+    "log",
+];
+/// The layers being read, and what came of it so far.
+pub(super) struct Reading {
+    pub(super) layers: Layers,
+    pub(super) settings: Vec<Setting>,
+}
+
+impl Reading {
+    fn note(&mut self, name: &'static str, value: String, found: Option<&Found>) {
+        let source = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
+        self.settings.push(Setting { name, value, source });
+    }
+
+    /// A text; an empty one counts as none.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        let found = self.layers.find(name);
+        let value = found.as_ref().map(text).filter(|value| !value.is_empty());
+        self.note(name, value.clone().unwrap_or_default(), found.as_ref());
+        value
+    }
+
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<String> {
+        let found = self.layers.find(name);
+        let value = found.as_ref().map(text).filter(|value| !value.is_empty());
+        self.note(name, if value.is_some() { "(set)" } else { "" }.to_owned(), found.as_ref());
+        value
+    }
+
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+        let found = self.layers.list(name);
+        let values = found.as_ref().map(|(values, _)| values.clone()).unwrap_or_default();
+        self.note(name, values.join(", "), found.as_ref().map(|(_, found)| found));
+        values
+    }
+
+    pub(super) fn maybe_number(&mut self, name: &'static str) -> Result<Option<u64>, ConfigError> {
+        let found = self.layers.find(name);
+        let value = match &found {
+            Some(given) => Some(given.value.clone().into_uint().map_err(|_| bad(name, &text(given), Some(given), "a whole number"))?),
+            None => None,
+        };
+        self.note(name, value.map(|value| value.to_string()).unwrap_or_default(), found.as_ref());
+        Ok(value)
+    }
+
+    pub(super) fn number(&mut self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        let value = self.maybe_number(name)?.unwrap_or(default);
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value = value.to_string();
+        }
+        Ok(value)
+    }
+
+    pub(super) fn seconds(&mut self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+        Ok(Duration::from_secs(self.number(name, default.as_secs())?))
+    }
+
+    pub(super) fn depth(&mut self, name: &'static str) -> Result<usize, ConfigError> {
+        let depth = to_size(self.number(name, Limits::JSON_DEPTH as u64)?);
+        if !(1..=Limits::JSON_DEPTH).contains(&depth) {
+            return Err(bad(name, &depth.to_string(), self.layers.find(name).as_ref(), "a number from 1 to 127"));
+        }
+        Ok(depth)
+    }
+
+    pub(super) fn endpoint(&mut self, api_key: &'static str, base_url: &'static str) -> Endpoint {
+        Endpoint { api_key: self.secret(api_key), base_url: self.text(base_url) }
+    }
+
+    pub(super) fn listen(&mut self) -> Result<Vec<SocketAddr>, ConfigError> {
+        let given = self.layers.list("listen");
+        let (texts, found) = match given {
+            Some((texts, found)) => (texts, Some(found)),
+            None => (vec![DEFAULT_LISTEN.to_owned()], None),
+        };
+        let parse =
+            |text: &String| parse_listen(text).ok_or_else(|| bad("listen", text, found.as_ref(), "an address such as 127.0.0.1:8282"));
+        let addresses = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        self.note("listen", join(&addresses), found.as_ref());
+        Ok(addresses)
+    }
+
+    pub(super) fn data_dir(&mut self) -> Result<PathBuf, ConfigError> {
+        let found = self.layers.find("data_dir");
+        let dir = match &found {
+            Some(found) => PathBuf::from(text(found)),
+            None => directories::ProjectDirs::from("", "", "thoughtwire").ok_or(ConfigError::NoDataDir)?.data_dir().to_owned(),
+        };
+        self.note("data_dir", dir.display().to_string(), found.as_ref());
+        Ok(dir)
+    }
+
+    pub(super) fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<(Auth, bool), ConfigError> {
+        let found = self.layers.find("auth");
+        let exposed = proxied || addresses.iter().any(|address| !address.ip().is_loopback());
+        let auth = match found.as_ref().map(text).as_deref() {
+            Some("none") => Auth::None,
+            Some("keys") => Auth::Keys,
+            Some(other) => return Err(bad("auth", other, found.as_ref(), "`none` or `keys`")),
+            // Who is reached from elsewhere asks who comes.
+            None if exposed => Auth::Keys,
+            None => Auth::None,
+        };
+        self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
+        Ok((auth, found.is_some()))
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
+        let found = self.layers.find(name);
+        let value = match &found {
+            Some(given) => given.value.clone().into_bool().map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
+            None => false,
+        };
+        self.note(name, value.to_string(), found.as_ref());
+        Ok(value)
+    }
+
+    pub(super) fn tls(&mut self) -> Result<Option<TlsConfig>, ConfigError> {
+        match (self.text("tls.certificate"), self.text("tls.key")) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
+            _ => Err(ConfigError::Table { table: "tls".to_owned(), reason: "say `certificate` and `key`, both".to_owned() }),
+        }
+    }
+
+    pub(super) fn jwt(&mut self) -> Result<Option<JwtConfig>, ConfigError> {
+        let algorithm = self.text("jwt.algorithm");
+        let (key, file, audience) = (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
+        let refused = |reason: &str| ConfigError::Table { table: "jwt".to_owned(), reason: reason.to_owned() };
+        let Some(algorithm) = algorithm else {
+            return match (key, file, audience) {
+                (None, None, None) => Ok(None),
+                _ => Err(refused("say `algorithm`: HS256, RS256 or ES256")),
+            };
+        };
+        let key = match (key, file) {
+            (Some(key), None) => key,
+            (None, Some(file)) => std::fs::read_to_string(&file).map_err(|error| refused(&format!("{file} cannot be read: {error}")))?,
+            (None, None) => return Err(refused("say `key` or `key_file`: the secret of HS256, or the public key in PEM")),
+            (Some(_), Some(_)) => return Err(refused("say `key` or `key_file`, not both")),
+        };
+        let audience = audience.ok_or_else(|| refused("say `audience`: the `aud` of tokens that are meant for this server"))?;
+        Ok(Some(JwtConfig { algorithm, key, audience }))
+    }
+
+    /// A text with a default that is shown.
+    pub(super) fn text_or(&mut self, name: &'static str, default: &str) -> String {
+        let value = self.text(name).unwrap_or_else(|| default.to_owned());
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value.clone_from(&value);
+        }
+        value
+    }
+
+    pub(super) fn agents(&mut self, fallbacks: Vec<String>) -> Result<Agents, ConfigError> {
+        let usual = AgentOptions::new("offline", Providers::default());
+        let waits = Timeouts::default();
+        Ok(Agents {
+            fallbacks,
+            context_window: to_size(self.number("context_window", usual.context_window as u64)?),
+            max_output_tokens: self.maybe_number("max_output_tokens")?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+            max_steps: to_size(self.number("max_steps", usual.max_steps as u64)?),
+            token_budget: self.maybe_number("token_budget")?,
+            approval: self.seconds("approval_seconds", Duration::from_secs(3600))?,
+            client_tool: self.seconds("client_tool_seconds", Duration::from_secs(120))?,
+            tool_output_bytes: to_size(self.number("tool_output_bytes", usual.output_bytes as u64)?),
+            timeouts: Timeouts {
+                connect: self.seconds("timeouts.connect_seconds", waits.connect)?,
+                first: self.seconds("timeouts.first_seconds", waits.first)?,
+                silence: self.seconds("timeouts.silence_seconds", waits.silence)?,
+            },
+            permissions: tables::permissions(&self.layers)?,
+        })
+    }
+}
+
+fn parse_listen(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| {
+        let (host, port) = text.rsplit_once(':')?;
+        let ip: IpAddr = match host {
+            "localhost" => IpAddr::from([127, 0, 0, 1]),
+            "" | "*" => IpAddr::from([0, 0, 0, 0]),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, port.parse().ok()?))
+    })
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn to_size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
