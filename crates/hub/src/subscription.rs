@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
-use thoughtwire_store::{SessionNum, Store};
+use thoughtwire_store::{LogPage, SessionNum, Store};
 use tokio::time::Instant;
 
 use crate::hub::Shared;
@@ -11,8 +11,9 @@ use crate::metrics::Metrics;
 use crate::reading;
 use crate::tail::{Entry, Found, Reader, Tail};
 
-/// Records read from the log at a time.
-const PAGE: usize = 256;
+/// Records read from the log at a time, and about how many bytes of them.
+const PAGE: u64 = 256;
+const PAGE_BYTES: usize = 256 << 10;
 /// Entries taken from the tail at a time, so that one busy session does not starve the others of a connection.
 const MOST: usize = 256;
 
@@ -145,19 +146,18 @@ impl Subscription {
 
     /// The page of the log behind the cursor, shared with others who read it.
     async fn page(&self) -> Result<Vec<Arc<Entry>>, Refusal> {
-        let number = self.seen.0 / PAGE as u64;
-        let page = match self.tail.cached_page(number) {
+        let page = match self.tail.cached_page(self.seen) {
             Some(page) => page,
             None => {
-                let session = self.session;
-                let records = reading::read(&self.store, move |store| store.events(session, Seq(number * PAGE as u64), PAGE))
-                    .await
-                    .map_err(|error| Refusal::from(&error))?;
-                let full = records.len() == PAGE;
+                let (session, after) = (self.session, self.seen);
+                let LogPage { records, is_whole } =
+                    reading::read(&self.store, move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
+                        .await
+                        .map_err(|error| Refusal::from(&error))?;
                 let page: Arc<[Arc<Entry>]> =
                     records.into_iter().map(|record| Entry::new(self.tail.session(), Emission::Record(record))).collect();
-                if full {
-                    self.tail.cache_page(number, &page);
+                if is_whole {
+                    self.tail.cache_page(&page);
                 }
                 page
             }

@@ -106,7 +106,7 @@ pub(crate) struct Tail {
     /// Somebody came or left.
     presence: Notify,
     /// Whole pages of the log that subscribers read back, newest last.
-    pages: Mutex<Vec<(u64, Page)>>,
+    pages: Mutex<Vec<Page>>,
 }
 
 /// A page of the log as entries, so that what is read back is encoded once and shared as well.
@@ -164,16 +164,22 @@ impl Tail {
         &self.session
     }
 
-    pub(crate) fn cached_page(&self, number: u64) -> Option<Page> {
-        locked(&self.pages).iter().find(|(known, _)| *known == number).map(|(_, page)| Arc::clone(page))
+    /// A page that has the record behind a position.
+    pub(crate) fn cached_page(&self, after: Seq) -> Option<Page> {
+        let wanted = after.next();
+        let has = |page: &&Page| {
+            let (first, last) = (page.first().and_then(|entry| entry.seq()), page.last().and_then(|entry| entry.seq()));
+            first.is_some_and(|first| first <= wanted) && last.is_some_and(|last| last >= wanted)
+        };
+        locked(&self.pages).iter().find(has).cloned()
     }
 
-    pub(crate) fn cache_page(&self, number: u64, page: &Page) {
+    pub(crate) fn cache_page(&self, page: &Page) {
         let mut pages = locked(&self.pages);
         if pages.len() >= PAGES {
             pages.remove(0);
         }
-        pages.push((number, Arc::clone(page)));
+        pages.push(Arc::clone(page));
     }
 
     /// The committed head.

@@ -5,7 +5,9 @@ use thoughtwire_proto::{CallId, Event, Id, Record, Seq, SessionId, SessionListin
 
 use crate::recovery::{Closing, close_turn};
 use crate::retention::mind_reuse;
-use crate::{Append, Commit, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts};
+use crate::{
+    Append, Commit, LogPage, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts,
+};
 
 impl Store {
     /// Appends records with everything that belongs to them, in one transaction.
@@ -109,6 +111,41 @@ impl Store {
     /// When the file cannot be read.
     pub fn events(&self, session: SessionNum, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.page("SELECT seq, at, turn, body FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?", session, after, limit)
+    }
+
+    /// The page of a log that has the record behind a position, for those who read it from its
+    /// beginning on. Where pages end depends on the log alone, so that all who read it share them: after
+    /// every `limit` positions, and before that where a page would have more than about so many bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log_page(&self, session: SessionNum, after: Seq, limit: u64, bytes: usize) -> Result<LogPage, StoreError> {
+        let window = Seq(after.0 / limit * limit);
+        let end = Seq(window.0 + limit);
+        let (mut begin, mut last, mut size, mut ended) = (window, window, 0, false);
+        self.readers.read(|connection| {
+            // The length alone is in the row's head: no text is read for it.
+            let mut select = connection
+                .prepare_cached("SELECT seq, octet_length(body) FROM events WHERE session = ? AND seq > ? AND seq <= ? ORDER BY seq")?;
+            let mut rows = select.query(params![session.0, to_i64(window.0), to_i64(end.0)])?;
+            while let Some(row) = rows.next()? {
+                let (seq, length) = (Seq(get_u64(row, 0)?), row.get::<_, usize>(1)?);
+                if size > 0 && size + length > bytes {
+                    if last > after {
+                        ended = true;
+                        break;
+                    }
+                    (begin, size) = (last, 0);
+                }
+                (last, size) = (seq, size + length);
+            }
+            Ok(())
+        })?;
+        let count = usize::try_from(last.0 - begin.0).unwrap_or(usize::MAX);
+        let mut records = self.events(session, begin, count)?;
+        // Where the log has lost its beginning, fewer lie before `last` than positions do.
+        records.retain(|record| record.seq <= last);
+        Ok(LogPage { is_whole: ended || last == end, records })
     }
 
     /// The newest `limit` records before a position, in order.

@@ -158,6 +158,15 @@ pub struct NewAgent {
     pub receipt: Option<Receipt>,
 }
 
+/// A page of a log: see [`Store::log_page`](crate::Store::log_page).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogPage {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// Whether the page will never have more.
+    pub is_whole: bool,
+}
+
 /// Which sessions to list.
 #[derive(Debug, Default, Clone)]
 pub struct SessionFilter {

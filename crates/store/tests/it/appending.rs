@@ -1,7 +1,7 @@
 //! Appends: order, group commit, idempotence, and that a bad one harms no other.
 
 use thoughtwire_proto::{Refusal, RefusalCode, Seq};
-use thoughtwire_store::{NewSession, Receipt, Store, StoreError};
+use thoughtwire_store::{LogPage, NewSession, Receipt, Store, StoreError};
 
 use crate::support::{NOW, agent, append, log, new_agent, open, says, session, user};
 
@@ -128,4 +128,33 @@ fn a_store_opened_by_hand_writes_when_its_pen_moves_and_tells_afterwards() {
     // What was not written when the pen is put down never happened.
     drop(pen);
     assert!(matches!(second.wait(), Err(StoreError::Stopped)));
+}
+
+#[test]
+fn pages_of_a_log_end_where_the_log_says_whoever_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut ada = session(&store, &agent(&store, "ada"));
+    for number in 0..40 {
+        // Small ones, and at times one that is larger than a page.
+        let text = "x".repeat(if number % 7 == 6 { 5_000 } else { 100 });
+        store.append(append(&mut ada, vec![(None, says(&format!("i-{number}"), &text))])).wait().unwrap();
+    }
+    let head = ada.state.head().0;
+    let page = |after: u64| store.log_page(ada.num, Seq(after), 16, 1_000).unwrap();
+    let mut pages = Vec::new();
+    for after in 0..head {
+        let LogPage { records, is_whole } = page(after);
+        let seqs: Vec<u64> = records.iter().map(|record| record.seq.0).collect();
+        assert!(seqs.contains(&(after + 1)), "{after}: {seqs:?}");
+        assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        assert!(is_whole || seqs.contains(&head), "{seqs:?}");
+        let bytes: usize = records.iter().map(|record| serde_json::to_string(&record.event).unwrap().len()).sum();
+        assert!(bytes <= 1_000 || records.len() == 1, "{bytes} bytes in {} records", records.len());
+        pages.push(seqs);
+    }
+    pages.dedup();
+    // Each record is in one page, whoever asked for it.
+    assert_eq!(pages.concat(), (1..=head).collect::<Vec<_>>());
+    assert!(pages.len() > 10);
 }
