@@ -331,14 +331,18 @@ async fn out_of_memory_it_ends_with_a_sentence_and_loses_nothing() {
     let (data, errors) = (dir.path().join("data"), dir.path().join("errors"));
     let mut live = Live::on(&data, &[]).await;
     let (mut client, mut kept) = Acknowledged::open(&live).await;
-    for number in 0..250 {
+    for number in 0..30 {
         assert_eq!(kept.send(&mut client, &format!("m-{number} {}", "x".repeat(900_000))).await, None);
     }
     assert_eq!(live.terminate().await, Some(0));
-    // Enough to start with, not enough to hand out a page of such a log.
-    let mut live = Live::with_limit(&data, "-v 300000", &errors).await;
+    // Enough to start and to hand out such a log with, not enough for a frame that is larger than all of it.
+    let limit = "-v 500000 && export THOUGHTWIRE_LIMITS__FRAME_BYTES=1000000000";
+    let mut live = Live::with_limit(&data, limit, &errors).await;
     let mut client = live.native().await;
-    client.send(json!({"type": "attach", "session": kept.session, "after": 0})).await;
+    client.attach(&kept.session, Some(0)).await;
+    let huge = json!({"type": "send", "id": "huge", "session": kept.session, "text": "x".repeat(600_000_000)});
+    // It ends in the midst of this.
+    let _cut = futures::SinkExt::send(&mut client.socket, tokio_websockets::Message::text(huge.to_string())).await;
     while client.next_or_close().await.is_ok() {}
     assert!(live.end().await.signal().is_some(), "it was ended, it did not stop");
     let said = fs::read_to_string(&errors).unwrap();
