@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { reasonOf } from "./reason";
 import { type AgentPage, type Block, type Note, rest } from "./rest";
 import { attempt, drawer, sessions, trouble } from "./store";
 
@@ -8,7 +9,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   const [page, setPage] = useState<AgentPage | undefined>(undefined);
   const read = () =>
     rest.agent(agent).then(setPage, (error: unknown) => {
-      trouble.value = error instanceof Error ? error.message : String(error);
+      trouble.value = reasonOf(error);
     });
   // Other sessions of the agent change its memory as well.
   const news = [...sessions.value.values()].filter((entry) => entry.agent === agent).reduce((sum, entry) => sum + entry.head, 0);

@@ -6,9 +6,10 @@ import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { SideBar } from "./side-bar";
 import { deliverAll, outbox } from "./outbox";
-import { current, drawer, line, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
+import { current, drawer, line, loggedIn, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
 
-export function start(root: HTMLElement): void {
+export function start(root: HTMLElement, byLogin: boolean): void {
+  loggedIn.value = byLogin;
   deliverAll();
   render(<App />, root);
 }

@@ -102,14 +102,15 @@ function Log({ place }: { place: Place }) {
     return () => watch.disconnect();
   }, [away]);
 
+  const lowest = entries[end - 1]?.key;
   const up = async () => {
-    if (!away) setLast(entries[end - 1]?.key);
+    if (!away) setLast(lowest);
     setAway(true);
     if (start === 0) await place.readOlder();
     const count = Math.min(drawn + STEP, MOST);
     const excess = drawn + STEP - count;
     setDrawn(count);
-    if (excess > 0) setLast(place.transcript.entries.at(place.transcript.entries.findIndex((entry) => entry.key === entries[end - 1]?.key) - excess)?.key);
+    if (excess > 0) setLast(place.transcript.entries.at(place.transcript.entries.findIndex((entry) => entry.key === lowest) - excess)?.key);
   };
   const down = () => {
     setLast(entries[end + STEP - 1]?.key);
@@ -138,7 +139,7 @@ function Log({ place }: { place: Place }) {
           keep();
           if (rose && below > SLACK) {
             // From here on what is read stays, whatever is added behind it.
-            if (!away) setLast(entries[end - 1]?.key);
+            if (!away) setLast(lowest);
             setAway(true);
           } else if (below < EDGE && end < entries.length) down();
           else if (below <= SLACK && away) newest();

@@ -1,5 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 
+import { reasonOf } from "./reason";
 import { rest } from "./rest";
 
 /** Where keys are needed: shows one to the server once, and keeps nothing of it. */
@@ -16,7 +17,7 @@ export function Login() {
             await rest.login(field.current?.value.trim() ?? "");
             location.reload();
           } catch (error) {
-            setTrouble(error instanceof Error ? error.message : String(error));
+            setTrouble(reasonOf(error));
             field.current?.select();
           }
         }}

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { type Policy, RefusedError } from "thoughtwire";
 
 import { keepDraft } from "./drafts";
+import { reasonOf } from "./reason";
 import { keep, load } from "./storage";
 import { client, current, mainSession, open, trouble } from "./store";
 
@@ -58,7 +59,7 @@ async function deliver(unsent: Unsent): Promise<void> {
     await client.command({ type: "send", session, text, ...(policy ? { policy } : {}) }, { id });
     forget();
   } catch (error) {
-    trouble.value = `Not sent: ${error instanceof Error ? error.message : String(error)}`;
+    trouble.value = `Not sent: ${reasonOf(error)}`;
     if (error instanceof RefusedError && error.retry) {
       setTimeout(() => outbox.value.some((other) => other.id === id) && void deliver({ ...unsent, session }), AGAIN_AFTER);
     } else if (error instanceof RefusedError) {

@@ -55,13 +55,11 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
 const of = (...parts: string[]) => "/v1/" + parts.map(encodeURIComponent).join("/");
 
 export const rest = {
-  /** Who the server takes us for; nobody without a login where keys are needed. */
-  whoami: () => call<{ user: string; auth: "none" | "keys" }>("GET", of("whoami")),
-  /** Whether we are somebody. A server that cannot be reached is asked again later, by whoever connects to it. */
-  isKnown: (): Promise<boolean> =>
-    rest.whoami().then(
-      () => true,
-      (error: unknown) => !(error instanceof Refusal && error.status === 401),
+  /** Whether we are somebody, and by a login. A server that cannot be reached is asked again later, by whoever connects to it. */
+  standing: (): Promise<"open" | "known" | "unknown"> =>
+    call<{ auth: "none" | "keys" }>("GET", of("whoami")).then(
+      ({ auth }) => (auth === "keys" ? "known" : "open"),
+      (error: unknown) => (error instanceof Refusal && error.status === 401 ? "unknown" : "open"),
     ),
   login: (key: string) => call("POST", of("login"), { key }),
   logout: () => call("POST", of("logout")),

@@ -3,6 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import { Client, type EventFrame, RefusedError, type Room, type SessionListing, type Shown } from "thoughtwire";
 
 import { adoptDraft } from "./drafts";
+import { reasonOf } from "./reason";
 import { rest } from "./rest";
 import { keep, load } from "./storage";
 import { Transcript } from "./transcript";
@@ -15,7 +16,6 @@ const LEAP = 1_000;
 export const client = new Client({ url: `${location.origin.replace(/^http/, "ws")}/v1/ws`, name: "web" });
 
 export const sessions = signal<Map<string, SessionListing>>(new Map());
-export const listed = signal(false);
 export const line = signal<"connecting" | "live" | "catching up" | "offline">("connecting");
 export const current = signal<Place | undefined>(undefined);
 export const trouble = signal("");
@@ -73,7 +73,7 @@ export class Place {
     try {
       for await (const shown of this.room) this.#show(shown);
     } catch (error) {
-      trouble.value = error instanceof Error ? error.message : String(error);
+      trouble.value = reasonOf(error);
       // A session that is gone is left; one whose line was closed for good is still the one to come back to.
       if (current.value === this && client.state !== "closed") open(undefined);
     }
@@ -143,13 +143,15 @@ export class Place {
       const before = this.transcript.first;
       const after = Math.max(0, before - 1 - size);
       const page = await rest.events(this.session, after, before - 1 - after);
-      this.transcript = Transcript.of(this.session, page.events, this.transcript, this.#events);
-      this.#events = [...page.events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#events];
-      this.older.value = page.events.length > 0 && this.transcript.first > Math.max(1, page.first);
+      // Where the log has lost its beginning, a page begins later than it was asked for.
+      const events = page.events.filter((frame) => frame.seq < before);
+      this.transcript = Transcript.of(this.session, events, this.transcript, this.#events);
+      this.#events = [...events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#events];
+      this.older.value = events.length > 0 && this.transcript.first > Math.max(1, page.first);
       this.version.value += 1;
       return true;
     } catch (error) {
-      trouble.value = String(error instanceof Error ? error.message : error);
+      trouble.value = reasonOf(error);
       return false;
     }
   }
@@ -211,7 +213,7 @@ export async function attempt(what: () => Promise<unknown>): Promise<boolean> {
     await what();
     return true;
   } catch (error) {
-    trouble.value = error instanceof Error ? error.message : String(error);
+    trouble.value = reasonOf(error);
     return false;
   }
 }
@@ -219,8 +221,8 @@ export async function attempt(what: () => Promise<unknown>): Promise<boolean> {
 client.onState((state, reason) => {
   // A browser does not say why it could not connect: perhaps the login has ended.
   if (state === "waiting" || state === "closed") {
-    void rest.isKnown().then((known) => {
-      if (!known) location.reload();
+    void rest.standing().then((standing) => {
+      if (standing === "unknown") location.reload();
     });
   }
   if (state === "open") void prune();
@@ -250,10 +252,7 @@ async function follow(): Promise<void> {
     } else {
       all.set(entry.id, entry);
     }
-    batch(() => {
-      sessions.value = all;
-      listed.value = true;
-    });
+    sessions.value = all;
   }
 }
 
@@ -268,10 +267,6 @@ export function goTo(): void {
   wanted.value = seq === undefined ? undefined : Number(seq);
 }
 
-rest.whoami().then(
-  ({ auth }) => (loggedIn.value = auth === "keys"),
-  () => {},
-);
 window.addEventListener("hashchange", goTo);
 window.addEventListener("storage", (event) => {
   if (event.key === "seen") seen.value = { ...seen.value, ...readSeen() };
