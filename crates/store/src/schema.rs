@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -85,6 +85,20 @@ CREATE TABLE keys (
 ) WITHOUT ROWID;
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ",
+    "
+-- A deleted session's number is never another's: who still reads the one must not be shown the other.
+CREATE TABLE numbered_sessions (
+    num INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, agent TEXT NOT NULL, epoch TEXT NOT NULL,
+    first INTEGER NOT NULL, head INTEGER NOT NULL, state TEXT NOT NULL, running INTEGER NOT NULL, queued INTEGER NOT NULL,
+    title TEXT, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+);
+INSERT INTO numbered_sessions SELECT * FROM sessions;
+DROP TABLE sessions;
+ALTER TABLE numbered_sessions RENAME TO sessions;
+CREATE INDEX sessions_by_user ON sessions (user, updated_at);
+CREATE INDEX sessions_by_agent ON sessions (agent);
+CREATE INDEX sessions_with_work ON sessions (num) WHERE running OR queued;
+",
 ];
 
 /// Brings a file to the newest schema.
@@ -101,4 +115,40 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_keep_their_numbers_and_a_deleted_ones_is_not_given_again() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, migration) in (1_i64..).zip(MIGRATIONS).take(3) {
+            connection.execute_batch(migration).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        let insert = |connection: &Connection, id: &str| {
+            connection
+                .execute(
+                    "INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued, created_at, updated_at)
+                     VALUES (?, 'local', 'a-1', 'e-1', 1, 0, '', 0, 0, 0, 0)",
+                    [id],
+                )
+                .unwrap();
+            connection.last_insert_rowid()
+        };
+        let old = [insert(&connection, "s-1"), insert(&connection, "s-2")];
+        migrate(&mut connection).unwrap();
+        let kept: Vec<i64> = connection
+            .prepare("SELECT num FROM sessions ORDER BY id")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .flatten()
+            .collect();
+        assert_eq!(kept, old);
+        connection.execute("DELETE FROM sessions WHERE id = 's-2'", []).unwrap();
+        assert_eq!(insert(&connection, "s-3"), old[1] + 1);
+    }
 }
