@@ -267,10 +267,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             Command::Detach { session } => {
+                let proof: Vec<Proven> = self.proof_rows().into_iter().filter(|proven| proven.session == session).collect();
                 let outcome = match self.attached.remove(&session) {
                     Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
                     None => Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}"))),
                 };
+                if !proof.is_empty() {
+                    // It is over here: left open, it would hold back those that come until the next start.
+                    hub.prove(proof, Some(thoughtwire_hub::now())).await;
+                }
                 self.machine.answer(tag, outcome);
                 return;
             }
