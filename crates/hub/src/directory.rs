@@ -263,8 +263,9 @@ impl Hub {
         let spec = AgentSpec { name: name.clone(), ..AgentSpec::default() };
         match self.clone().create_agent(user.clone(), spec, None).await {
             Ok(Answer::Agent(profile)) => Ok(profile),
-            // Made by another connection in between.
-            Ok(_) | Err(_) => self.find_agent(user, &name).await,
+            Ok(_) => self.find_agent(user, &name).await,
+            // Made by another connection in between, or not made at all.
+            Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
         }
     }
 }
