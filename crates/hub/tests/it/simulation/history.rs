@@ -96,13 +96,13 @@ impl History {
         }
         let (store, pen) = self.open();
         self.check_disk(&store, false);
-        self.ledger.lock().unwrap().begins();
+        self.ledger.lock().unwrap().begins(self.wall.load(Ordering::Relaxed));
         let options =
             HubOptions { passivate_after: Duration::from_secs(3), queued_inputs: 4, clock: clock.clone(), ..HubOptions::default() };
         let agent = Actor { resumes: self.dice.u8(0..5) != 0, clock: clock.clone(), ledger: Arc::clone(&self.ledger) };
         let hub = Hub::new(Arc::new(store), Arc::new(agent), options).unwrap();
         tokio::spawn(follow_list(hub.changes(), Arc::clone(&self.ledger)));
-        let mut life = Life::new(hub, pen);
+        let mut life = Life::new(hub, clock, pen);
         let end = self.act(&mut life, last).await;
         self.wall.fetch_add(i64::try_from(began.elapsed().as_millis()).unwrap(), Ordering::Relaxed);
         end
@@ -113,6 +113,12 @@ impl History {
         for number in 0..places {
             if self.dice.bool() {
                 self.come_back(life, number);
+            }
+        }
+        let callers = self.ledger.lock().unwrap().callers.len();
+        for number in 0..callers {
+            if self.dice.bool() {
+                self.connect(life, number);
             }
         }
         for _ in 0..self.dice.u32(0..60) {
@@ -140,7 +146,7 @@ impl History {
     }
 
     async fn step(&mut self, life: &mut Life) {
-        match self.dice.u8(0..46) {
+        match self.dice.u8(0..52) {
             0..=8 => self.send(life),
             9..=10 => self.again(life),
             11..=12 => self.cancel(life),
@@ -165,6 +171,9 @@ impl History {
             37..=38 => self.make(life),
             39..=40 => self.delete(life),
             41 => self.leave(life),
+            42..=43 => self.call(life),
+            44..=46 => self.say(life),
+            47 => self.hang_up(life),
             _ => {}
         }
         // Some steps follow each other without a breath, some after everybody has done what there was to do.
@@ -258,6 +267,11 @@ impl History {
             }
             life.readers[&number].pace(Pace::Eager);
         }
+        let callers = self.ledger.lock().unwrap().callers.len();
+        for number in 0..callers {
+            self.connect(life, number);
+            life.callers[&number].pace(Pace::Eager);
+        }
         let mut rounds = 0;
         loop {
             for _ in 0..20 {
@@ -266,7 +280,6 @@ impl History {
             }
             self.check_complaints();
             self.ledger.lock().unwrap().excused = false;
-            self.check_rooms(life.hub.store());
             let states: BTreeMap<_, _> = self
                 .rooms_there()
                 .into_iter()
@@ -275,6 +288,7 @@ impl History {
             let busy: Vec<_> = states.iter().filter(|(_, state)| state.turn().is_some() || !state.queue().is_empty()).collect();
             // A slow reader may be in the middle of its pause.
             if busy.is_empty() && life.pen.waiting() == 0 && rounds > 3 {
+                self.check_rooms(life.hub.store());
                 let head = |room| states.get(&room).map_or(0, |state| state.head().0);
                 self.ledger.lock().unwrap().check_rest(head, |number| life.readers.contains_key(&number));
                 return self.check_complaints();
@@ -295,6 +309,7 @@ impl History {
         let millis = self.dice.i64(-900_000_000..900_000_000);
         self.note(format!("the clock jumps {millis} ms"));
         self.done.jumps += 1;
+        self.ledger.lock().unwrap().jumps += 1;
         self.wall.fetch_add(millis, Ordering::Relaxed);
     }
 

@@ -6,12 +6,13 @@ use thoughtwire_hub::{Batch, Changed};
 use thoughtwire_proto::{Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode, SessionId, Start, State};
 
 use super::asked::{Asked, Opening, content, is_duplicate, is_of_the_store, made_session, position};
+use super::heard::Heard;
 use super::place::Place;
 use super::room::Room;
 use super::tally::Tally;
 
 /// The words with which subscribers are told that a session is gone.
-const DELETED: &str = "the session was deleted";
+pub(crate) const DELETED: &str = "the session was deleted";
 
 /// All that outlives a crash: people's eyes.
 #[derive(Default)]
@@ -19,6 +20,12 @@ pub(crate) struct Ledger {
     pub(crate) rooms: Vec<Room>,
     pub(crate) asked: Vec<Asked>,
     pub(crate) places: Vec<Place>,
+    /// Clients of the older wires.
+    pub(crate) callers: Vec<Heard>,
+    /// How often the wall clock jumped.
+    pub(crate) jumps: u64,
+    /// The newest time at which a connection of theirs was closed, and old proofs thrown away.
+    pub(crate) swept: i64,
     /// Sessions that were there when this life began, or of which the list told since.
     listed: HashSet<SessionId>,
     ran: HashSet<CallId>,
@@ -272,8 +279,9 @@ impl Ledger {
     // What there is.
 
     /// A server begins its work; what there is has been looked at.
-    pub(crate) fn begins(&mut self) {
+    pub(crate) fn begins(&mut self, now: i64) {
         (self.excused, self.shaken) = (false, false);
+        self.callers.iter_mut().for_each(|heard| heard.starts(now));
         for room in &mut self.rooms {
             (room.was_gone, room.told_gone) = (room.gone, 0);
         }
@@ -297,13 +305,16 @@ impl Ledger {
         let is_gone = |session: &SessionId| self.rooms.iter().any(|room| room.session == *session && room.gone);
         let makers = self.asked.iter().filter(|asked| asked.room.is_none());
         let mut wrong: Vec<String> = makers.filter_map(|asked| asked.check_made(openings, is_gone)).collect();
-        for opening in openings.iter() {
+        let is_called = |opening: &Opening| self.callers.iter().any(|heard| heard.has(&opening.agent));
+        for opening in openings {
             if self.room_of(&opening.session).is_none() {
-                if !self.asked.iter().any(|asked| asked.is_made(opening)) {
+                if !self.asked.iter().any(|asked| asked.is_made(opening)) && !is_called(opening) {
                     wrong.push(format!("nobody asked for the session of {} with {:?}", opening.agent, opening.instructions));
                 }
-                self.open_room(&opening.session, opening.is_main);
             }
+        }
+        for opening in openings {
+            self.open_room(&opening.session, opening.is_main);
         }
         self.complaints.extend(wrong);
     }
@@ -322,6 +333,9 @@ impl Ledger {
     pub(crate) fn check_log(&mut self, room: usize, records: &[Record], stored: &State, at_rest: bool) {
         let mut wrong = self.rooms[room].check(records, stored, at_rest);
         wrong.extend(self.asked.iter().filter(|asked| asked.room == Some(room)).filter_map(|asked| asked.check(records)));
+        for (number, heard) in self.callers.iter_mut().enumerate() {
+            wrong.extend(heard.check(room, records, at_rest).into_iter().map(|wrong| format!("caller {number}: {wrong}")));
+        }
         self.complaints.extend(wrong);
         for record in records {
             self.see(room, record);
@@ -338,6 +352,8 @@ impl Ledger {
             };
             wrong.extend(complaint.map(|complaint| format!("place {number} {complaint}")));
         }
+        let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
+        wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
         let unlisted = self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
         wrong.extend(unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)));
         let untold = |room: &&Room| room.gone && !room.was_gone && room.told_gone == 0;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use thoughtwire_hub::Hub;
+use thoughtwire_hub::{Clock, Hub};
 use thoughtwire_store::{Pen, Written};
 use tokio::task::AbortHandle;
 
+use super::caller::Caller;
 use super::disk::{Disk, Image, Moment};
 use super::reader::Reader;
 
@@ -16,14 +17,16 @@ pub(crate) struct Life {
     pub(crate) pen: Pen,
     /// A write that is on disk, of which nobody was told yet, and the disk before it.
     held: Option<(Written, Image)>,
+    pub(crate) clock: Clock,
     pub(crate) readers: BTreeMap<usize, Reader>,
+    pub(crate) callers: BTreeMap<usize, Caller>,
     /// Commands that were asked, answered or not.
     pub(crate) asking: Vec<AbortHandle>,
 }
 
 impl Life {
-    pub(crate) fn new(hub: Hub, pen: Pen) -> Self {
-        Self { hub, pen, held: None, readers: BTreeMap::new(), asking: Vec::new() }
+    pub(crate) fn new(hub: Hub, clock: Clock, pen: Pen) -> Self {
+        Self { hub, pen, clock, held: None, readers: BTreeMap::new(), callers: BTreeMap::new(), asking: Vec::new() }
     }
 
     /// Writes, and tells who waits. Tells whether there was anything to do.

@@ -9,13 +9,17 @@
 
 mod actor;
 mod asked;
+mod caller;
+mod calling;
 mod checking;
 mod count;
 mod disk;
+mod heard;
 mod history;
 mod ledger;
 mod life;
 mod people;
+mod phoning;
 mod place;
 mod reader;
 mod room;

@@ -235,7 +235,7 @@ impl History {
         life.readers[&number].pace(pace);
     }
 
-    fn pace(&mut self) -> Pace {
+    pub(crate) fn pace(&mut self) -> Pace {
         match self.dice.u8(0..6) {
             0 => Pace::Stalled,
             1 => Pace::Slow(self.dice.u64(1..5_000)),

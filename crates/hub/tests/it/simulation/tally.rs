@@ -23,6 +23,16 @@ pub(crate) struct Tally {
     pub(crate) attached: u64,
     pub(crate) read: u64,
     pub(crate) pieces: u64,
+    /// Attachments of clients of the older wires; those that went on where they were, and those whose
+    /// proof counted no more.
+    pub(crate) callers_attached: u64,
+    pub(crate) came_back: u64,
+    pub(crate) came_anew: u64,
+    /// Frames that they heard, and events among these that they had heard before.
+    pub(crate) frames: u64,
+    pub(crate) heard_again: u64,
+    /// Proofs that were kept.
+    pub(crate) proofs: u64,
 }
 
 impl Tally {
@@ -42,6 +52,12 @@ impl Tally {
             (&mut self.attached, other.attached),
             (&mut self.read, other.read),
             (&mut self.pieces, other.pieces),
+            (&mut self.callers_attached, other.callers_attached),
+            (&mut self.came_back, other.came_back),
+            (&mut self.came_anew, other.came_anew),
+            (&mut self.frames, other.frames),
+            (&mut self.heard_again, other.heard_again),
+            (&mut self.proofs, other.proofs),
         ] {
             *sum += one;
         }
@@ -53,7 +69,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
-             {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces",
+             {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
+             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -68,6 +85,12 @@ impl fmt::Display for Tally {
             self.read,
             self.attached,
             self.pieces,
+            self.callers_attached,
+            self.came_back,
+            self.came_anew,
+            self.frames,
+            self.heard_again,
+            self.proofs,
         )
     }
 }
