@@ -310,10 +310,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn attach(&mut self, session: SessionId, start: Start, tools: Vec<ToolDeclaration>) -> Result<Answer, Refusal> {
-        let peer = match &start {
-            Start::Proven(peer) => Some(peer.clone()),
-            Start::Head | Start::After(_) | Start::Last(_) => None,
-        };
+        // Also of a chat that another of its connections opened, which is not asked for as proven.
+        let peer = self.machine.peer().cloned();
         // Attaching again starts over from the new place.
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);
