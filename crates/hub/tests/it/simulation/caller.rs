@@ -294,7 +294,7 @@ impl Line {
     }
 
     async fn attach(&mut self, session: SessionId, start: Start) -> Result<Answer, Refusal> {
-        let peer = if let Start::Proven(peer) = &start { Some(peer.clone()) } else { None };
+        let (peer, is_proven) = (self.machine.peer().cloned(), matches!(start, Start::Proven(_)));
         self.attached.remove(&session);
         let before = self.ledger.lock().unwrap().view(&session);
         let wake = Arc::clone(&self.wake);
@@ -308,7 +308,7 @@ impl Line {
         };
         let now = self.clock.now().as_millis();
         let whose = (self.caller, self.number);
-        let certainty = self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, peer.is_some(), now);
+        let certainty = self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, is_proven, now);
         self.write(Item::Joined { session: session.clone(), after: attached.after, certainty });
         let encoding = self.machine.encoding(&session);
         let (proven, kept) = (attached.after, peer.is_some());
@@ -428,7 +428,7 @@ impl Line {
             attachment.peer.as_ref().map(|peer| Proven {
                 user: self.user.clone(),
                 peer: peer.clone(),
-                connection: format!("k{}", self.number),
+                connection: format!("k{}-{}", self.caller, self.number),
                 session: session.clone(),
                 seq: attachment.proven,
             })

@@ -41,7 +41,13 @@ impl Ledger {
         self.hold(!gone, || format!("caller {caller} is attached to what is gone"));
         self.hold(attached.head.0 >= known, || format!("caller {caller} is attached at head {} of {known}", attached.head));
         let now = (jumps == self.jumps && !self.shaken).then_some(now);
-        let joining = Joining { room, connection, after: attached.after.0, known, now, swept: self.swept, is_proven };
+        let peer = &self.callers[caller].peer;
+        let of_peer = || self.callers.iter().enumerate().filter(|(_, heard)| heard.peer == *peer);
+        let alone = of_peer().map(|(_, heard)| heard.lines).sum::<u32>() == 1;
+        let others = of_peer().filter(|(other, _)| *other != caller);
+        let others = others.filter_map(|(_, heard)| heard.followed.get(&room)?.least()).min();
+        let (after, swept) = (attached.after.0, self.swept);
+        let joining = Joining { room, connection, after, known, now, swept, is_proven, alone, others };
         self.callers[caller].attached(&joining).unwrap_or_else(|wrong| {
             self.complain(format!("caller {caller}, room {room}: {wrong}"));
             Certainty::Open

@@ -67,6 +67,10 @@ pub(crate) struct Joining {
     pub(crate) swept: i64,
     /// It was asked for as what the peer had proven.
     pub(crate) is_proven: bool,
+    /// The server holds no other connection of its peer open.
+    pub(crate) alone: bool,
+    /// What the peer's other clients have proven at least.
+    pub(crate) others: Option<u64>,
 }
 
 /// Whether it has to go on where it was.
@@ -121,21 +125,21 @@ impl Heard {
 
     /// The server attaches one of its connections, where it was proven to be, or elsewhere.
     pub(crate) fn attached(&mut self, joining: &Joining) -> Result<Certainty, String> {
-        let Joining { room, connection, after, known, now, swept, is_proven } = *joining;
-        let alone = self.lines == 1 && self.listens_to(connection);
+        let Joining { room, connection, after, known, now, swept, is_proven, alone, others } = *joining;
         let followed = self.followed.entry(room).or_default();
-        if !is_proven {
-            let expected = now.is_none() || !alone;
-            return expected.then_some(Certainty::Open).ok_or_else(|| "it is not attached where it was proven to be".to_owned());
-        }
         let counts = |proof: &Proof| {
             let closed = |at: i64| now.is_some_and(|now| at >= now - PROVEN_FOR) && at >= swept - KEPT_FOR;
             // Of one that began further on it may never have heard.
             proof.kept && followed.covered.is_some_and(|covered| proof.after <= covered) && proof.closed_at.is_none_or(closed)
         };
         let certain = followed.proofs.values().any(counts);
-        let least = followed.proofs.values().map(|proof| proof.least).min();
+        let least = followed.least().into_iter().chain(others).min();
         followed.proofs.insert(connection, Proof { after, least: after, kept: false, closed_at: None });
+        if !is_proven {
+            // A chat that another connection of the peer has just opened.
+            let expected = now.is_none() || !alone;
+            return expected.then_some(Certainty::Open).ok_or_else(|| "it is not attached where it was proven to be".to_owned());
+        }
         match least {
             Some(least) if after < least => Err(format!("it goes on behind {after}, where {least} was proven")),
             None if after < known => Err(format!("it came at {known}, and is told what was before from {after} on")),
@@ -235,6 +239,11 @@ impl Heard {
 }
 
 impl Followed {
+    /// What was proven at least, by whichever connection.
+    pub(crate) fn least(&self) -> Option<u64> {
+        self.proofs.values().map(|proof| proof.least).min()
+    }
+
     fn leap(&mut self, from: u64, to: u64, connection: u32) {
         if to > from + 1 {
             self.leaps.push(Leap { from, to, connection });

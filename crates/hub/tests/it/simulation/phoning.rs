@@ -20,9 +20,15 @@ impl History {
         let callers = self.ledger.lock().unwrap().callers.len();
         let number = if callers < CALLERS { callers } else { self.dice.usize(0..callers) };
         if number == callers {
-            let (wire, space) = if self.dice.bool() { (PeerWire::Memgpt, String::new()) } else { (PeerWire::Sparky, format!("u{number}")) };
-            let with = if wire == PeerWire::Memgpt { "ada".to_owned() } else { format!("c{number}") };
-            let peer = PeerRef { wire, space, name: format!("n{number}") };
+            let twin = if callers > 0 && self.dice.u8(0..3) == 0 { Some(self.dice.usize(0..callers)) } else { None };
+            let (peer, with) = match twin {
+                // The same client in another window, or on another machine.
+                Some(twin) => self.whose(twin),
+                None if self.dice.bool() => {
+                    (PeerRef { wire: PeerWire::Memgpt, space: String::new(), name: format!("n{number}") }, "ada".to_owned())
+                }
+                None => (PeerRef { wire: PeerWire::Sparky, space: format!("u{number}"), name: format!("n{number}") }, format!("c{number}")),
+            };
             self.ledger.lock().unwrap().callers.push(Heard::new(peer, with));
         }
         self.connect(life, number);
@@ -34,10 +40,7 @@ impl History {
         }
         let pace = self.pace();
         let caller = Caller::connect(&life.hub, &life.clock, &self.user, number, pace, &self.ledger);
-        let (peer, with) = {
-            let heard = &self.ledger.lock().unwrap().callers[number];
-            (heard.peer.clone(), heard.with.clone())
-        };
+        let (peer, with) = self.whose(number);
         self.note(format!("caller {number} connects: {:?}", peer.wire));
         caller.types(match peer.wire {
             PeerWire::Memgpt => json!({"type": "command", "command": "load_agent", "name": with}).to_string(),
@@ -55,11 +58,8 @@ impl History {
         self.tags += 1;
         let text = format!("t{} {}", self.tags, script(&mut self.dice));
         self.note(format!("caller {number} says {text}"));
-        let (wire, with) = {
-            let heard = &self.ledger.lock().unwrap().callers[number];
-            (heard.peer.wire, heard.with.clone())
-        };
-        life.callers[&number].types(match wire {
+        let (peer, with) = self.whose(number);
+        life.callers[&number].types(match peer.wire {
             PeerWire::Memgpt => json!({"type": "user_message", "message": text, "agent_name": with}).to_string(),
             PeerWire::Sparky => json!({"type": "message", "data": {"text": text}}).to_string(),
         });
@@ -81,6 +81,11 @@ impl History {
                 }
             }
         }
+    }
+
+    fn whose(&self, number: usize) -> (PeerRef, String) {
+        let heard = &self.ledger.lock().unwrap().callers[number];
+        (heard.peer.clone(), heard.with.clone())
     }
 
     /// How long it takes the server to notice that somebody is gone.
