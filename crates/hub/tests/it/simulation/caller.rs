@@ -17,7 +17,7 @@ use thoughtwire_hub::{Clock, Hub, Presence, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
 use thoughtwire_proto::{
-    Answer, Command, Emission, Event, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
+    Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
 };
 use thoughtwire_store::Proven;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -26,14 +26,13 @@ use tokio::time::Instant;
 use super::heard::Certainty;
 use super::ledger::Ledger;
 use super::people::Question;
+use super::proof::{Proof, keep};
 use super::reader::Pace;
 
 /// Frames that a line holds; while it is full, the server does not write.
 const LINE: usize = 64;
 /// Answers under way per connection; while there are so many, it is not read.
 const ANSWERS: usize = 64;
-/// How often frames are followed by a ping.
-const PROVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A client's hold on its connection. Dropped, nothing more is typed.
 pub(crate) struct Caller {
@@ -66,10 +65,7 @@ struct Line {
     on_line: VecDeque<Item>,
     pace: Pace,
     broken: Option<Instant>,
-    serial: u64,
-    unproven: Vec<(u64, Vec<(SessionId, Seq)>)>,
-    proof_due: Option<Instant>,
-    proof_last: Option<Instant>,
+    proof: Proof,
 }
 
 struct Attachment {
@@ -126,10 +122,7 @@ impl Caller {
             on_line: VecDeque::new(),
             pace,
             broken: None,
-            serial: 0,
-            unproven: Vec::new(),
-            proof_due: None,
-            proof_last: None,
+            proof: Proof::default(),
         };
         tokio::spawn(line.run());
         Self { orders }
@@ -174,7 +167,7 @@ impl Line {
                 (Pace::Slow(millis), None, false) => now + Duration::from_millis(millis / 8),
                 (_, _, _) => far,
             };
-            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof_due.unwrap_or(far), self.broken.unwrap_or(far));
+            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof.due().unwrap_or(far), self.broken.unwrap_or(far));
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(ends_at) => break,
@@ -385,7 +378,7 @@ impl Line {
                     self.write(item);
                 }
                 if let (true, Emission::Record(record)) = (is_peer, &entry.emitted().emission) {
-                    self.wants_proof(&record.event);
+                    self.proof.wants(&record.event);
                 }
             }
             if let Some(seq) = batch.caught_up {
@@ -395,25 +388,15 @@ impl Line {
         progress
     }
 
-    fn wants_proof(&mut self, event: &Event) {
-        let now = Instant::now();
-        let is_end = matches!(event, Event::TurnEnded { .. });
-        let due = if is_end { now } else { self.proof_last.map_or(now, |last| (last + PROVE_EVERY).max(now)) };
-        self.proof_due = Some(self.proof_due.map_or(due, |known| known.min(due)));
-    }
-
     fn ask_proof(&mut self) {
-        (self.proof_due, self.proof_last) = (None, Some(Instant::now()));
-        self.serial += 1;
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
-        self.unproven.push((self.serial, cursors));
-        self.write(Item::Ping(self.serial));
+        let serial = self.proof.ask(cursors);
+        self.write(Item::Ping(serial));
     }
 
     fn proven(&mut self, serial: u64) {
-        let proven: Vec<_> = self.unproven.extract_if(.., |(waiting, _)| *waiting <= serial).flat_map(|(_, cursors)| cursors).collect();
-        for (session, seq) in proven {
+        for (session, seq) in self.proof.proven(serial) {
             if let Some(attachment) = self.attached.get_mut(&session) {
                 attachment.proven = attachment.proven.max(seq);
             }
@@ -439,21 +422,6 @@ impl Line {
     async fn keep(&mut self, rows: Vec<Proven>, closed_at: Option<thoughtwire_proto::Timestamp>) {
         keep(self.hub.clone(), Arc::clone(&self.ledger), (self.caller, self.number), rows, closed_at).await;
     }
-}
-
-/// Keeps a proof, and notes that it is kept.
-async fn keep(
-    hub: Hub,
-    ledger: Arc<Mutex<Ledger>>,
-    whose: (usize, u32),
-    rows: Vec<Proven>,
-    closed_at: Option<thoughtwire_proto::Timestamp>,
-) {
-    if rows.is_empty() {
-        return;
-    }
-    hub.prove(rows.clone(), closed_at).await;
-    ledger.lock().unwrap().proved(whose, &rows);
 }
 
 async fn follow(joined: &mut Option<broadcast::Receiver<(UserId, Joined)>>) -> (UserId, Joined) {

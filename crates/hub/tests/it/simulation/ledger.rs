@@ -307,10 +307,9 @@ impl Ledger {
         let mut wrong: Vec<String> = makers.filter_map(|asked| asked.check_made(openings, is_gone)).collect();
         let is_called = |opening: &Opening| self.callers.iter().any(|heard| heard.has(&opening.agent));
         for opening in openings {
-            if self.room_of(&opening.session).is_none() {
-                if !self.asked.iter().any(|asked| asked.is_made(opening)) && !is_called(opening) {
-                    wrong.push(format!("nobody asked for the session of {} with {:?}", opening.agent, opening.instructions));
-                }
+            let known = self.room_of(&opening.session).is_some();
+            if !known && !self.asked.iter().any(|asked| asked.is_made(opening)) && !is_called(opening) {
+                wrong.push(format!("nobody asked for the session of {} with {:?}", opening.agent, opening.instructions));
             }
         }
         for opening in openings {

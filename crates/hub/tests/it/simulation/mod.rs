@@ -21,6 +21,7 @@ mod life;
 mod people;
 mod phoning;
 mod place;
+mod proof;
 mod reader;
 mod room;
 mod tally;

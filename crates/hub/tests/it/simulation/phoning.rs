@@ -23,7 +23,14 @@ impl History {
             let twin = if callers > 0 && self.dice.u8(0..3) == 0 { Some(self.dice.usize(0..callers)) } else { None };
             let (peer, with) = match twin {
                 // The same client in another window, or on another machine.
-                Some(twin) => self.whose(twin),
+                Some(twin) => {
+                    let (mut peer, with) = self.whose(twin);
+                    // Or another client of the same user's, in the same chat.
+                    if peer.wire == PeerWire::Sparky && self.dice.bool() {
+                        peer.name = format!("n{number}");
+                    }
+                    (peer, with)
+                }
                 None if self.dice.bool() => {
                     (PeerRef { wire: PeerWire::Memgpt, space: String::new(), name: format!("n{number}") }, "ada".to_owned())
                 }
