@@ -55,7 +55,7 @@ export class Person {
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
       // That a server is away is known where it was killed.
-      if (message.type() === "error" && !/WebSocket connection|ERR_CONNECTION_(REFUSED|RESET)/.test(message.text())) this.complaints.push(message.text());
+      if (message.type() === "error" && !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(message.text())) this.complaints.push(message.text());
     });
     page.on("dialog", (dialog) => {
       if (dialog.type() === "alert") this.complaints.push(`alert: ${dialog.message()}`);

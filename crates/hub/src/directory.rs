@@ -189,25 +189,38 @@ impl Hub {
     }
 
     pub(crate) async fn delete(self, user: UserId, session: SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
-        if let Some(once) = &once {
-            let (user, id) = (user.clone(), once.id.clone());
-            if let Some(receipt) = self.read(move |store| store.receipt(&user, None, &id)).await? {
-                return receipts::answer_again(&receipt, once);
-            }
+        if let Some(answer) = self.done_before(&user, once.as_ref()).await? {
+            return Ok(answer);
         }
+        match self.delete_now(&user, &session, once.clone()).await {
+            // Two of the same id at once: the other one deleted it.
+            Err(refusal) if refusal.code == RefusalCode::UnknownSession => self.done_before(&user, once.as_ref()).await?.ok_or(refusal),
+            outcome => outcome,
+        }
+    }
+
+    async fn delete_now(&self, user: &UserId, session: &SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
         let (owner, wanted) = (user.clone(), session.clone());
         let is_main = self
             .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner).map(|stored| stored.is_main)))
             .await?
-            .ok_or_else(|| crate::session::unknown_session(&session))?;
+            .ok_or_else(|| crate::session::unknown_session(session))?;
         if is_main {
             return Err(Refusal::new(RefusalCode::Forbidden, "this is its agent's main session; it lives as long as the agent"));
         }
         let (reply, answer) = oneshot::channel();
-        self.shared.ask(&user, &session, What::Delete { once, reply }).await;
+        self.shared.ask(user, session, What::Delete { once, reply }).await;
         let answer = answer.await.map_err(|_| lost())??;
-        self.shared.tell(&user, &session, true);
+        self.shared.tell(user, session, true);
         Ok(answer)
+    }
+
+    /// The first answer to a command that belongs to no session, if it took effect before.
+    async fn done_before(&self, user: &UserId, once: Option<&Once>) -> Result<Option<Answer>, Refusal> {
+        let Some(once) = once else { return Ok(None) };
+        let (user, id) = (user.clone(), once.id.clone());
+        let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
+        receipt.map(|receipt| receipts::answer_again(&receipt, once)).transpose()
     }
 
     pub(crate) async fn open_peer(self, user: UserId, peer: PeerRef) -> Result<Answer, Refusal> {
@@ -252,8 +265,9 @@ impl Hub {
         let spec = AgentSpec { name: name.clone(), ..AgentSpec::default() };
         match self.clone().create_agent(user.clone(), spec, None).await {
             Ok(Answer::Agent(profile)) => Ok(profile),
-            // Made by another connection in between.
-            Ok(_) | Err(_) => self.find_agent(user, &name).await,
+            Ok(_) => self.find_agent(user, &name).await,
+            // Made by another connection in between, or not made at all.
+            Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
         }
     }
 }

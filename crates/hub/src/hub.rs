@@ -242,12 +242,12 @@ impl Hub {
             }
             Command::DeleteSession { session } => {
                 let once = once(&[session.as_str()]);
-                return Box::pin(self.clone().delete(user.clone(), session, once));
+                return self.begin(self.clone().delete(user.clone(), session, once));
             }
             Command::CreateAgent(spec) => {
                 let content = serde_json::to_string(&spec).unwrap_or_default();
                 let once = once(&[&content]);
-                return Box::pin(self.clone().create_agent(user.clone(), *spec, once));
+                return self.begin(self.clone().create_agent(user.clone(), *spec, once));
             }
             Command::FindAgent { agent } => {
                 let (hub, user) = (self.clone(), user.clone());
@@ -256,14 +256,14 @@ impl Hub {
             Command::CreateSession { agent, title, instructions, history } => {
                 let content = serde_json::to_string(&history).unwrap_or_default();
                 let once = once(&[&agent, title.as_deref().unwrap_or_default(), instructions.as_deref().unwrap_or_default(), &content]);
-                return Box::pin(self.clone().create_session(user.clone(), agent, title, instructions, history, once));
+                return self.begin(self.clone().create_session(user.clone(), agent, title, instructions, history, once));
             }
             Command::OpenPeer { wire, space, name } => {
                 let name = name.unwrap_or_else(|| new_id::<()>().to_string());
-                return Box::pin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
+                return self.begin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
             }
             Command::OpenChat { peer, chat, title, instructions, history } => {
-                return Box::pin(self.clone().open_chat(user.clone(), peer, chat, title, instructions, history));
+                return self.begin(self.clone().open_chat(user.clone(), peer, chat, title, instructions, history));
             }
             Command::ToolReturn { session: Some(session), call, status, text, content } => {
                 let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -280,6 +280,13 @@ impl Hub {
         };
         self.shared.ask(user, &session, what).await;
         Box::pin(async move { answer.await.map_err(|_| lost())? })
+    }
+
+    /// Carries something out that is no session's, on a task of its own: who asked may leave, and those
+    /// who follow the sessions are told all the same.
+    fn begin(&self, work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static) -> Answering {
+        let work = self.shared.tasks.spawn(work);
+        Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
     }
 
     pub(crate) fn clients(&self, user: &UserId, session: &SessionId) -> Arc<crate::clients::Clients> {

@@ -156,6 +156,12 @@ pub trait Machine: Send {
     /// The session ended under the connection (deleted).
     fn detached(&mut self, session: &SessionId, reason: &str);
 
+    /// Whose connection it is, where its client can be known again: in whatever session it is then
+    /// attached, what it has proven to have read is kept.
+    fn peer(&self) -> Option<&PeerRef> {
+        None
+    }
+
     /// Whether the driver shall tell of chats that the peer's other connections open.
     fn has_chats(&self) -> bool {
         false

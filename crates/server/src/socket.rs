@@ -284,10 +284,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             Command::Detach { session } => {
+                let proof: Vec<Proven> = self.proof_rows().into_iter().filter(|proven| proven.session == session).collect();
                 let outcome = match self.attached.remove(&session) {
                     Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
                     None => Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}"))),
                 };
+                if !proof.is_empty() {
+                    // It is over here: left open, it would hold back those that come until the next start.
+                    hub.prove(proof, Some(thoughtwire_hub::now())).await;
+                }
                 self.machine.answer(tag, outcome);
                 return;
             }
@@ -322,10 +327,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn attach(&mut self, session: SessionId, start: Start, tools: Vec<ToolDeclaration>) -> Result<Answer, Refusal> {
-        let peer = match &start {
-            Start::Proven(peer) => Some(peer.clone()),
-            Start::Head | Start::After(_) | Start::Last(_) => None,
-        };
+        // Also of a chat that another of its connections opened, which is not asked for as proven.
+        let peer = self.machine.peer().cloned();
         // Attaching again starts over from the new place.
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);

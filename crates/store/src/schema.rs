@@ -86,9 +86,19 @@ CREATE TABLE keys (
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ",
     "
--- How much of the log is kept; what is absent is as the agent's settings have it.
-ALTER TABLE sessions ADD COLUMN keep_days INTEGER;
-ALTER TABLE sessions ADD COLUMN keep_events INTEGER;
+-- A deleted session's number is never another's: who still reads the one must not be shown the other.
+-- `keep_…` is how much of the log is kept; what is absent is as the agent's settings have it.
+CREATE TABLE numbered_sessions (
+    num INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, agent TEXT NOT NULL, epoch TEXT NOT NULL,
+    first INTEGER NOT NULL, head INTEGER NOT NULL, state TEXT NOT NULL, running INTEGER NOT NULL, queued INTEGER NOT NULL,
+    title TEXT, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, keep_days INTEGER, keep_events INTEGER
+);
+INSERT INTO numbered_sessions SELECT *, NULL, NULL FROM sessions;
+DROP TABLE sessions;
+ALTER TABLE numbered_sessions RENAME TO sessions;
+CREATE INDEX sessions_by_user ON sessions (user, updated_at);
+CREATE INDEX sessions_by_agent ON sessions (agent);
+CREATE INDEX sessions_with_work ON sessions (num) WHERE running OR queued;
 -- Bytes of text in an agent's notes.
 ALTER TABLE agents ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 UPDATE agents SET archived = (SELECT coalesce(sum(octet_length(text)), 0) FROM notes WHERE agent = agents.id);
@@ -115,4 +125,40 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_keep_their_numbers_and_a_deleted_ones_is_not_given_again() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, migration) in (1_i64..).zip(MIGRATIONS).take(3) {
+            connection.execute_batch(migration).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        let insert = |connection: &Connection, id: &str| {
+            connection
+                .execute(
+                    "INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued, created_at, updated_at)
+                     VALUES (?, 'local', 'a-1', 'e-1', 1, 0, '', 0, 0, 0, 0)",
+                    [id],
+                )
+                .unwrap();
+            connection.last_insert_rowid()
+        };
+        let old = [insert(&connection, "s-1"), insert(&connection, "s-2")];
+        migrate(&mut connection).unwrap();
+        let kept: Vec<i64> = connection
+            .prepare("SELECT num FROM sessions ORDER BY id")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .flatten()
+            .collect();
+        assert_eq!(kept, old);
+        connection.execute("DELETE FROM sessions WHERE id = 's-2'", []).unwrap();
+        assert_eq!(insert(&connection, "s-3"), old[1] + 1);
+    }
 }

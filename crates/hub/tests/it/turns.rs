@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_hub::HubOptions;
-use thoughtwire_proto::{Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode};
+use thoughtwire_proto::{Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode, Request, SessionId};
 
 use crate::support::{Puppet, Room, event, events, kinds};
 
@@ -152,6 +152,49 @@ async fn one_users_session_is_unknown_to_another() {
     assert_eq!(attached.err().unwrap().code, RefusalCode::UnknownSession);
     let find = room.ask(None, Command::FindAgent { agent: room.agent.id.to_string() }).await;
     assert_eq!(find.unwrap_err().code, RefusalCode::UnknownAgent);
+}
+
+/// A session of the room's agent beside its main one.
+async fn another(room: &Room) -> SessionId {
+    let command = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: vec![] };
+    let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
+    session
+}
+
+#[tokio::test]
+async fn a_deletion_asked_for_twice_at_once_is_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut room = Room::open(dir.path()).await;
+    room.session = another(&room).await;
+    // Its task is awake, so that both meet it.
+    let _listener = room.after(0).await;
+    let delete = || room.ask(Some("d-1"), Command::DeleteSession { session: room.session.clone() });
+    let (first, second) = tokio::join!(delete(), delete());
+    assert_eq!(first.unwrap(), Answer::Done { seq: None, duplicate: false });
+    assert_eq!(second.unwrap(), Answer::Done { seq: None, duplicate: true });
+}
+
+#[tokio::test]
+async fn what_a_client_left_behind_is_told_to_the_list_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let session = another(&room).await;
+    let mut changes = room.hub.changes();
+    let request = Request { id: None, command: Command::DeleteSession { session: session.clone() } };
+    drop(room.hub.submit(&room.user, None, request).await);
+    let changed = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await.expect("nobody is told").unwrap();
+    assert_eq!((changed.session, changed.gone), (session, true));
+}
+
+#[tokio::test]
+async fn who_reads_a_deleted_session_is_never_shown_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut room = Room::open(dir.path()).await;
+    room.session = another(&room).await;
+    let (_, mut listener) = room.after(0).await;
+    room.ask(None, Command::DeleteSession { session: room.session.clone() }).await.unwrap();
+    another(&room).await;
+    assert!(listener.next().await.is_none());
 }
 
 #[tokio::test]

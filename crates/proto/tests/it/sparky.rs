@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
+use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{Loading, Message, SparkyMachine, ToolLoading, normalise, render};
-use thoughtwire_proto::{Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Start};
+use thoughtwire_proto::{Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Seq, Start};
 
 #[derive(Deserialize)]
 struct Row {
@@ -93,6 +93,12 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
         machine.encoding(&"x2".parse().unwrap()),
         Encoding::Sparky { session_id: "s".into(), user_id: "u".into(), chat_id: "c2".into() }
     );
+    // A chat that another connection opens is not asked for as proven, and is the peer's all the same.
+    assert_eq!(machine.peer(), Some(&peer));
+    machine.joined(&Joined { peer, chat: "c3".into(), session: "x3".parse().unwrap(), is_new: true });
+    let (tag, command) = request(&mut machine);
+    assert!(matches!(command, Command::Attach { start: Start::After(cursor), .. } if cursor.seq == Seq::ZERO));
+    machine.answer(tag, done());
     // The last selection survived.
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
     assert!(matches!(request(&mut machine).1, Command::Send { session, .. } if session.as_str() == "x1"));

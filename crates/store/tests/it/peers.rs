@@ -47,9 +47,10 @@ fn chats_belong_to_a_name_space_and_are_known_again() {
 }
 
 #[test]
-fn the_smallest_cursor_closed_lately_counts() {
+fn the_smallest_cursor_of_those_that_are_open_or_closed_lately_counts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
+    agent(&store, "ada");
     store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
     let session = "s-ada".parse().unwrap();
     let proof = |connection: &str, seq| {
@@ -57,8 +58,9 @@ fn the_smallest_cursor_closed_lately_counts() {
     };
     let at = |millis| Timestamp::from_millis(NOW.as_millis() + millis);
     let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
+    assert_eq!(since(0), None, "nothing is known");
     store.prove(proof("k1", 5), None).wait().unwrap();
-    assert_eq!(since(0), None, "still open");
+    assert_eq!(since(0), Some(Seq(5)), "open, as far as anybody knows: its client may have come back before that was noticed");
     store.prove(proof("k1", 7), Some(at(10))).wait().unwrap();
     store.prove(proof("k2", 9), Some(at(20))).wait().unwrap();
     assert_eq!(since(0), Some(Seq(7)));
@@ -66,6 +68,20 @@ fn the_smallest_cursor_closed_lately_counts() {
     store.prove(proof("k3", 3), None).wait().unwrap();
     drop(store);
     let store = Store::open(dir.path(), at(30)).unwrap();
-    let cut = store.proven(&user(), &peer("p1"), &session, at(25)).unwrap();
-    assert_eq!(cut, Some(Seq(3)), "a connection that a crash cut closed when the store was next opened");
+    let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
+    assert_eq!(since(25), Some(Seq(3)), "a connection that a crash cut closed when the store was next opened");
+    assert_eq!(since(35), None);
+}
+
+#[test]
+fn of_a_deleted_session_nothing_is_proven_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    agent(&store, "ada");
+    store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
+    let session = store.create_session(new_session(&store, "x1")).wait().unwrap().id;
+    store.delete_session(&session, None).wait().unwrap();
+    let late = Proven { user: user(), peer: peer("p1"), connection: "k1".into(), session: session.clone(), seq: Seq(1) };
+    store.prove(vec![late], None).wait().unwrap();
+    assert_eq!(store.proven(&user(), &peer("p1"), &session, NOW).unwrap(), None);
 }

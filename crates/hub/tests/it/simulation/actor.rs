@@ -195,11 +195,18 @@ impl Part {
         let called = |event: &Event| matches!(event, Event::ToolCalled { call: called, .. } if called == call);
         let settled =
             |event: &Event| matches!(event, Event::ApprovalSettled { call: settled, decision: Decision::Approved, .. } if settled == call);
-        if !records.iter().any(|record| called(&record.event)) {
-            self.complain("a tool ran whose call is not on disk");
-        }
-        if approved && !records.iter().any(|record| settled(&record.event)) {
-            self.complain("a tool ran whose approval is not on disk");
+        let missing = if !records.iter().any(|record| called(&record.event)) {
+            Some("a tool ran whose call is not on disk")
+        } else if approved && !records.iter().any(|record| settled(&record.event)) {
+            Some("a tool ran whose approval is not on disk")
+        } else {
+            None
+        };
+        if let Some(missing) = missing {
+            // The log may be gone with its session, of which this turn is told next.
+            if !self.is_doomed() {
+                self.complain(missing);
+            }
         }
         self.ledger.lock().unwrap().ran(call);
         Ok(())
@@ -207,6 +214,11 @@ impl Part {
 
     fn later(&self, millis: u64) -> Timestamp {
         Timestamp::from_millis(self.clock.now().as_millis() + i64::try_from(millis).unwrap())
+    }
+
+    fn is_doomed(&self) -> bool {
+        let ledger = self.ledger.lock().unwrap();
+        ledger.room_of(&self.turn.session).is_some_and(|room| ledger.is_doomed(room))
     }
 
     fn complain(&self, what: &str) {

@@ -191,6 +191,28 @@ impl Disk {
         }
     }
 
+    /// What there is of sessions that are not there.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        let connection = self.connection();
+        let mut found = Vec::new();
+        for (table, known) in [
+            ("events", "num"),
+            ("open_items", "num"),
+            ("said", "num"),
+            ("outputs", "num"),
+            ("receipts", "num"),
+            ("chats", "id"),
+            ("proven", "id"),
+        ] {
+            let select =
+                format!("SELECT DISTINCT session FROM {table} WHERE session <> 0 AND session NOT IN (SELECT {known} FROM sessions)");
+            let mut select = connection.prepare(&select).unwrap();
+            let rows = select.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
+            found.extend(rows.map(|session| format!("{table} of {:?}", session.unwrap())));
+        }
+        found
+    }
+
     fn connection(&self) -> Connection {
         Connection::open(self.dir.join(FILE)).unwrap()
     }

@@ -8,10 +8,23 @@
 //! - `THOUGHTWIRE_HISTORIES=N` says how many; 0 is for ever, from a seed of the day on.
 
 mod actor;
+mod asked;
+mod caller;
+mod calling;
+mod checking;
+mod count;
 mod disk;
+mod heard;
 mod history;
 mod ledger;
+mod life;
+mod people;
+mod phoning;
+mod place;
+mod proof;
 mod reader;
+mod room;
+mod tally;
 mod template;
 
 use std::collections::HashMap;
@@ -20,7 +33,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use history::{Done, History};
+use count::Sum;
+use history::History;
 use template::Template;
 
 /// So many in every run of the tests; their seeds are the numbers from 0 on.
@@ -121,54 +135,4 @@ fn variable(name: &str) -> Option<u64> {
 
 fn of_the_day() -> u64 {
     variable("THOUGHTWIRE_FROM").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() << 24)
-}
-
-/// What all histories together were made of.
-#[derive(Default)]
-struct Sum {
-    histories: u64,
-    done: Done,
-    failures: Vec<(u64, String)>,
-    told: Option<Instant>,
-}
-
-impl Sum {
-    fn add(&mut self, done: &Done) {
-        self.histories += 1;
-        let sum = &mut self.done;
-        for (moment, times) in &done.crashes {
-            *sum.crashes.entry(*moment).or_default() += times;
-        }
-        for (sum, one) in [
-            (&mut sum.steps, done.steps),
-            (&mut sum.stops, done.stops),
-            (&mut sum.faults, done.faults),
-            (&mut sum.jumps, done.jumps),
-            (&mut sum.records, done.records),
-            (&mut sum.turns, done.turns),
-            (&mut sum.tally.commands, done.tally.commands),
-            (&mut sum.tally.acknowledged, done.tally.acknowledged),
-            (&mut sum.tally.repeated, done.tally.repeated),
-            (&mut sum.tally.refused, done.tally.refused),
-            (&mut sum.tally.read, done.tally.read),
-            (&mut sum.tally.pieces, done.tally.pieces),
-            (&mut sum.tally.attached, done.tally.attached),
-        ] {
-            *sum += one;
-        }
-        sum.most_waiting = sum.most_waiting.max(done.most_waiting);
-    }
-}
-
-impl std::fmt::Display for Sum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Done { steps, crashes, stops, faults, jumps, tally, records, turns, most_waiting } = &self.done;
-        write!(
-            f,
-            "{} histories, {steps} steps; crashes {crashes:?}, {stops} planned stops, {faults} disk faults, {jumps} jumps of the clock; \
-             {} commands ({} acknowledged, {} of them as repeated, {} refused); {turns} turns, {records} events on disk, {} read by {} \
-             subscribers, {} pieces; at most {most_waiting} writes waited",
-            self.histories, tally.commands, tally.acknowledged, tally.repeated, tally.refused, tally.read, tally.attached, tally.pieces,
-        )
-    }
 }

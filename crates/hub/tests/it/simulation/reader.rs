@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::{Hub, Presence, Subscription, Wake};
-use thoughtwire_proto::{SessionId, Start, UserId};
+use thoughtwire_proto::{RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -27,8 +27,16 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Attaches place number `number` of the ledger from `start` on, and reads.
-    pub(crate) fn attach(hub: &Hub, user: &UserId, session: &SessionId, number: usize, start: Start, ledger: &Arc<Mutex<Ledger>>) -> Self {
-        let (pace, paces) = watch::channel(Pace::Eager);
+    pub(crate) fn attach(
+        hub: &Hub,
+        user: &UserId,
+        session: &SessionId,
+        number: usize,
+        start: Start,
+        pace: Pace,
+        ledger: &Arc<Mutex<Ledger>>,
+    ) -> Self {
+        let (pace, paces) = watch::channel(pace);
         let (hub, user, session, ledger) = (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
         let task = tokio::spawn(async move { read(&hub, &user, &session, number, start, paces, &ledger).await });
         Self { pace, task }
@@ -56,14 +64,15 @@ async fn read(
 ) {
     let wake: Wake = Arc::new(Notify::new());
     let mut subscription: Subscription = loop {
-        let known = ledger.lock().unwrap().head_of(number);
+        let known = ledger.lock().unwrap().known_of(number);
         match hub.attach(user, session, start.clone(), Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await {
             Ok((attached, subscription)) => {
                 ledger.lock().unwrap().attached(number, &start, known, &attached);
                 break subscription;
             }
+            Err(refusal) if refusal.code == RefusalCode::UnknownSession => return ledger.lock().unwrap().turned_away(number),
             Err(refusal) => {
-                ledger.lock().unwrap().hindered(&refusal);
+                ledger.lock().unwrap().hindered(number, &refusal);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -97,7 +106,7 @@ async fn read(
                 }
             }
             Err(refusal) => {
-                ledger.lock().unwrap().hindered(&refusal);
+                ledger.lock().unwrap().hindered(number, &refusal);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use thoughtwire_hub::{Hub, HubOptions, now};
 use thoughtwire_proto::{AgentSpec, Answer, Command, Request, SessionId, UserId};
-use thoughtwire_store::{SessionNum, Store};
+use thoughtwire_store::Store;
 
 use super::disk;
 use crate::support::Puppet;
 
 pub(crate) struct Template {
     pub(crate) user: UserId,
-    pub(crate) sessions: Vec<(SessionId, SessionNum)>,
+    /// The agent's main session first.
+    pub(crate) sessions: Vec<SessionId>,
     pub(crate) file: Vec<u8>,
 }
 
@@ -28,13 +29,10 @@ impl Template {
             let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await.unwrap() else { panic!("no agent") };
             let second = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: Vec::new() };
             let Answer::Session(second) = ask(second).await.unwrap() else { panic!("no session") };
-            let sessions = [agent.main_session, second].map(|id| {
-                let num = hub.store().session(&id).unwrap().unwrap().num;
-                (id, num)
-            });
+            let sessions = vec![agent.main_session, second];
             hub.stop(Duration::ZERO).await;
             hub.store().close();
-            (user, sessions.to_vec())
+            (user, sessions)
         });
         let file = std::fs::read(dir.path().join("thoughtwire.db")).unwrap();
         Self { user, sessions, file }

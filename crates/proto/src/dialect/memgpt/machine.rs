@@ -268,6 +268,10 @@ impl Machine for MemgptMachine {
         Encoding::Memgpt
     }
 
+    fn peer(&self) -> Option<&PeerRef> {
+        self.peer.as_ref()
+    }
+
     fn shows(&mut self, emitted: &Emitted) -> bool {
         let Emission::Record(record) = &emitted.emission else { return false };
         match &record.event {

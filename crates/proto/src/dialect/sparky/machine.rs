@@ -430,6 +430,10 @@ impl Machine for SparkyMachine {
         Encoding::Sparky { session_id, user_id, chat_id: self.chats.get(session).cloned().unwrap_or_default() }
     }
 
+    fn peer(&self) -> Option<&PeerRef> {
+        self.peer.as_ref()
+    }
+
     fn shows(&mut self, emitted: &Emitted) -> bool {
         match &emitted.emission {
             Emission::Record(_) | Emission::Status { .. } => true,

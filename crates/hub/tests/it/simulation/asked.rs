@@ -1,0 +1,149 @@
+//! A command, however often it was asked, and what it has to have done.
+
+use thoughtwire_proto::{Answer, Command, CommandId, Disposition, Event, Outcome, Record, RefusalCode, SessionId};
+
+pub(crate) struct Asked {
+    pub(crate) id: Option<CommandId>,
+    /// Where; nowhere for what makes an agent or a session.
+    pub(crate) room: Option<usize>,
+    /// What makes its effect known: its words, or who asked.
+    pub(crate) tag: String,
+    pub(crate) command: Command,
+    pub(crate) yes: Option<Answer>,
+    /// Answers that did not say that it was done before.
+    pub(crate) first_answers: u32,
+    /// Asked, and not answered yet.
+    pub(crate) under_way: u32,
+    /// Asked, and never to be answered: a crash came, or who asked has left.
+    pub(crate) lost: u32,
+}
+
+/// A session as it was opened.
+pub(crate) struct Opening {
+    pub(crate) session: SessionId,
+    /// The name and the model of its agent.
+    pub(crate) agent: String,
+    pub(crate) model: Option<String>,
+    pub(crate) is_main: bool,
+    pub(crate) instructions: Option<String>,
+}
+
+impl Asked {
+    pub(crate) fn deletes(&self, room: usize) -> bool {
+        self.room == Some(room) && matches!(self.command, Command::DeleteSession { .. })
+    }
+
+    /// Whether it was done, as far as those know who asked.
+    pub(crate) fn may_be_done(&self) -> bool {
+        self.yes.is_some() || self.under_way + self.lost > 0
+    }
+
+    /// Its effect on a log: once if it was acknowledged, never if it was refused.
+    pub(crate) fn check(&self, records: &[Record]) -> Option<String> {
+        if let Some(seq) = self.yes.as_ref().and_then(position) {
+            let there = usize::try_from(seq).ok().and_then(|seq| records.get(seq - 1));
+            if there.is_none_or(|record| !self.is_effect(record)) {
+                return Some(format!("{} was acknowledged at {seq}, where there is {there:?}", self.tag));
+            }
+        }
+        // These can be done by others as well, or leave no event.
+        if matches!(self.command, Command::Cancel { .. } | Command::Withdraw { .. } | Command::DeleteSession { .. }) {
+            return None;
+        }
+        self.check_times(records.iter().filter(|record| self.is_effect(record)).count())
+    }
+
+    /// What it made: one session, as long as that was not deleted.
+    pub(crate) fn check_made(&self, openings: &[Opening], is_gone: impl Fn(&SessionId) -> bool) -> Option<String> {
+        let made: Vec<_> = openings.iter().filter(|opening| self.is_made(opening)).collect();
+        match self.yes.as_ref().and_then(made_session) {
+            Some(session) if is_gone(&session) => {
+                (!made.is_empty()).then(|| format!("{} made {session}, which is gone, and another one", self.tag))
+            }
+            Some(session) if made.iter().any(|opening| opening.session != session) => {
+                Some(format!("{} was answered {session}, and made another one", self.tag))
+            }
+            Some(_) | None => self.check_times(made.len()),
+        }
+    }
+
+    fn check_times(&self, times: usize) -> Option<String> {
+        let fits = match (&self.yes, self.lost + self.under_way) {
+            (Some(_), _) => times == 1,
+            (None, 0) => times == 0,
+            (None, _) => times <= 1,
+        };
+        (!fits).then(|| format!("{} took effect {times} times; answer {:?}, {} unanswered", self.tag, self.yes, self.lost))
+    }
+
+    pub(crate) fn is_made(&self, opening: &Opening) -> bool {
+        match &self.command {
+            Command::CreateSession { instructions, .. } => *instructions == opening.instructions,
+            Command::CreateAgent(spec) => {
+                opening.is_main && spec.model == opening.model && (spec.name.is_empty() || spec.name == opening.agent)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_effect(&self, record: &Record) -> bool {
+        match (&self.command, &record.event) {
+            (Command::Send { text: said, .. }, Event::UserMessage { item, text, .. }) => {
+                let fits = match &self.yes {
+                    Some(Answer::Input { input, disposition, .. }) => {
+                        input == item && (*disposition == Disposition::Steered) == record.turn.is_some()
+                    }
+                    _ => true,
+                };
+                said == text && fits
+            }
+            (Command::Rename { title, .. }, Event::SessionRenamed { title: now }) => title == now,
+            (Command::Instruct { instructions, .. }, Event::InstructionsChanged { instructions: now }) => instructions == now,
+            (Command::Withdraw { input, .. }, Event::InputWithdrawn { input: gone }) => input == gone,
+            (Command::Cancel { .. }, Event::TurnEnded { outcome, .. }) => *outcome == Outcome::Cancelled,
+            (Command::Decide { .. }, Event::ApprovalSettled { by, .. }) => by.as_ref() == Some(&self.tag),
+            (Command::ToolReturn { text, .. }, Event::ToolReturned { text: now, .. }) => text == now,
+            _ => false,
+        }
+    }
+}
+
+/// The position that an answer tells of.
+pub(crate) fn position(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Input { seq, .. } | Answer::Done { seq: Some(seq), .. } => Some(seq.0),
+        _ => None,
+    }
+}
+
+/// The session that an answer tells of.
+pub(crate) fn made_session(answer: &Answer) -> Option<SessionId> {
+    match answer {
+        Answer::Session(session) | Answer::SessionAgain(session) => Some(session.clone()),
+        Answer::Agent(profile) | Answer::AgentAgain(profile) => Some(profile.main_session.clone()),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_duplicate(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Input { duplicate: true, .. } | Answer::Done { duplicate: true, .. } | Answer::SessionAgain(_) | Answer::AgentAgain(_)
+    )
+}
+
+/// An answer without whether it was the first.
+pub(crate) fn content(answer: &Answer) -> Answer {
+    match answer.clone() {
+        Answer::Input { seq, input, disposition, .. } => Answer::Input { seq, input, disposition, duplicate: false },
+        Answer::Done { seq, .. } => Answer::Done { seq, duplicate: false },
+        Answer::SessionAgain(session) => Answer::Session(session),
+        Answer::AgentAgain(profile) => Answer::Agent(profile),
+        other => other,
+    }
+}
+
+/// The refusals of a server that cannot save, or is about to stop.
+pub(crate) fn is_of_the_store(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::StoreFailed | RefusalCode::Stopping)
+}

@@ -1,0 +1,435 @@
+//! A client of an older wire, and its connection as the server drives it: a real machine against the
+//! hub, with a line in between that can break with frames on it.
+//!
+//! ```text
+//! client ──typed──▶ machine ──requests──▶ hub
+//! client ◀──line─── frames and pings ◀─── tails
+//! client ──pongs──▶ proof ──────────────▶ store
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use thoughtwire_hub::{Clock, Hub, Presence, Subscription, Wake};
+use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
+use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
+use thoughtwire_proto::{
+    Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
+};
+use thoughtwire_store::Proven;
+use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::time::Instant;
+
+use super::heard::Certainty;
+use super::ledger::Ledger;
+use super::people::Question;
+use super::proof::{Proof, keep};
+use super::reader::Pace;
+
+/// Frames that a line holds; while it is full, the server does not write.
+const LINE: usize = 64;
+/// Answers under way per connection; while there are so many, it is not read.
+const ANSWERS: usize = 64;
+
+/// A client's hold on its connection. Dropped, nothing more is typed.
+pub(crate) struct Caller {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+enum Order {
+    Type(String),
+    Pace(Pace),
+    /// The client is gone with what is on the line; the server notices later.
+    Break(Duration),
+}
+
+/// A connection and its client.
+struct Line {
+    hub: Hub,
+    clock: Clock,
+    user: UserId,
+    ledger: Arc<Mutex<Ledger>>,
+    /// Its client's number in the ledger, and its own among the client's.
+    caller: usize,
+    number: u32,
+    machine: Box<dyn Machine>,
+    joined: Option<broadcast::Receiver<(UserId, Joined)>>,
+    wake: Wake,
+    attached: BTreeMap<SessionId, Attachment>,
+    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    typed: VecDeque<String>,
+    on_line: VecDeque<Item>,
+    pace: Pace,
+    broken: Option<Instant>,
+    proof: Proof,
+}
+
+struct Attachment {
+    subscription: Subscription,
+    encoding: Encoding,
+    peer: Option<PeerRef>,
+    proven: Seq,
+}
+
+/// What is on the line.
+enum Item {
+    Record {
+        session: SessionId,
+        record: Record,
+        text: String,
+    },
+    Word(String),
+    Ping(u64),
+    /// Not a frame: from here on it is another place in a session, or none.
+    Joined {
+        session: SessionId,
+        after: Seq,
+        certainty: Certainty,
+    },
+    Left(SessionId),
+}
+
+impl Caller {
+    pub(crate) fn connect(hub: &Hub, clock: &Clock, user: &UserId, caller: usize, pace: Pace, ledger: &Arc<Mutex<Ledger>>) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (number, peer) = {
+            let heard = &mut ledger.lock().unwrap().callers[caller];
+            heard.lines += 1;
+            (heard.connects(), heard.peer.clone())
+        };
+        let machine: Box<dyn Machine> = match peer.wire {
+            PeerWire::Memgpt => Box::new(MemgptMachine::new(Some(peer.name.clone()))),
+            PeerWire::Sparky => Box::new(SparkyMachine::new(Vec::new())),
+        };
+        let line = Line {
+            hub: hub.clone(),
+            clock: clock.clone(),
+            user: user.clone(),
+            ledger: Arc::clone(ledger),
+            caller,
+            number,
+            joined: machine.has_chats().then(|| hub.joined()),
+            machine,
+            wake: Arc::new(Notify::new()),
+            attached: BTreeMap::new(),
+            answers: FuturesUnordered::new(),
+            orders: inbox,
+            typed: VecDeque::new(),
+            on_line: VecDeque::new(),
+            pace,
+            broken: None,
+            proof: Proof::default(),
+        };
+        tokio::spawn(line.run());
+        Self { orders }
+    }
+
+    pub(crate) fn types(&self, text: String) {
+        self.order(Order::Type(text));
+    }
+
+    pub(crate) fn pace(&self, pace: Pace) {
+        self.order(Order::Pace(pace));
+    }
+
+    pub(crate) fn breaks(&self, noticed_after: Duration) {
+        self.order(Order::Break(noticed_after));
+    }
+
+    fn order(&self, order: Order) {
+        // A line that the server has closed takes none.
+        drop(self.orders.send(order));
+    }
+}
+
+impl Line {
+    async fn run(mut self) {
+        loop {
+            self.carry_out().await;
+            if self.show().await {
+                continue;
+            }
+            if !self.machine.is_full()
+                && self.answers.len() < ANSWERS
+                && let Some(text) = self.typed.pop_front()
+            {
+                self.machine.frame(&text);
+                continue;
+            }
+            let now = Instant::now();
+            let far = now + Duration::from_secs(3_600);
+            let read_at = match (self.pace, self.broken, self.on_line.is_empty()) {
+                (Pace::Eager, None, false) => now,
+                (Pace::Slow(millis), None, false) => now + Duration::from_millis(millis / 8),
+                (_, _, _) => far,
+            };
+            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof.due().unwrap_or(far), self.broken.unwrap_or(far));
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(ends_at) => break,
+                Some(order) = self.orders.recv() => self.obey(order),
+                Some((tag, outcome)) = self.answers.next() => self.machine.answer(tag, outcome),
+                () = wake.notified() => {}
+                opened = follow(&mut self.joined) => {
+                    if opened.0 == self.user {
+                        self.machine.joined(&opened.1);
+                    }
+                }
+                () = tokio::time::sleep_until(read_at) => self.read(),
+                () = tokio::time::sleep_until(proof_at) => self.ask_proof(),
+            }
+        }
+        let now = self.clock.now();
+        {
+            let mut ledger = self.ledger.lock().unwrap();
+            ledger.callers[self.caller].lines -= 1;
+            ledger.closing(self.caller, None, self.number, now.as_millis());
+        }
+        let rows = self.proof_rows();
+        self.keep(rows, Some(now)).await;
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Type(text) => self.typed.push_back(text),
+            Order::Pace(pace) => self.pace = pace,
+            Order::Break(noticed_after) => {
+                self.broken = Some(Instant::now() + noticed_after);
+                self.on_line.clear();
+                self.typed.clear();
+            }
+        }
+    }
+
+    fn write(&mut self, item: Item) {
+        if self.broken.is_none() {
+            self.on_line.push_back(item);
+        }
+    }
+
+    // The client's side.
+
+    fn read(&mut self) {
+        let most = if self.pace == Pace::Eager { LINE } else { 1 };
+        for _ in 0..most {
+            match self.on_line.pop_front() {
+                Some(Item::Record { session, record, text }) => {
+                    self.ledger.lock().unwrap().heard(self.caller, self.number, &session, &record, &text);
+                }
+                Some(Item::Word(text)) => self.ledger.lock().unwrap().heard_word(self.caller, &text),
+                Some(Item::Ping(serial)) => self.proven(serial),
+                Some(Item::Joined { session, after, certainty }) => {
+                    self.ledger.lock().unwrap().comes(self.caller, &session, after.0, certainty);
+                }
+                Some(Item::Left(session)) => self.ledger.lock().unwrap().leaves(self.caller, self.number, &session),
+                None => return,
+            }
+        }
+    }
+
+    // The server's side; see `socket.rs` and `proof.rs` there.
+
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Frame(frame) => self.write(Item::Word(frame)),
+                Output::Authenticate { .. } => self.machine.authenticated(Ok(())),
+                Output::Request { tag, request } => self.request(tag, request).await,
+            }
+        }
+    }
+
+    async fn request(&mut self, tag: Tag, request: Request) {
+        match request.command {
+            Command::Attach { session, start, .. } => {
+                let outcome = self.attach(session, start).await;
+                self.machine.answer(tag, outcome);
+            }
+            Command::Detach { session } => {
+                let outcome = self.detach(&session).await;
+                self.machine.answer(tag, outcome);
+            }
+            _ => {
+                let question = self.question(&request.command);
+                let answering = self.hub.submit(&self.user, Some("caller".to_owned()), request).await;
+                let (ledger, caller, number) = (Arc::clone(&self.ledger), self.caller, self.number);
+                self.answers.push(Box::pin(async move {
+                    let outcome = tokio::task::coop::unconstrained(answering).await;
+                    match question {
+                        Some(question) => {
+                            if let Ok(Answer::Input { input, .. }) = &outcome {
+                                ledger.lock().unwrap().callers[caller].said(number, input.clone());
+                            }
+                            question.answered(outcome.clone());
+                        }
+                        None => ledger.lock().unwrap().called(caller, &outcome),
+                    }
+                    (tag, outcome)
+                }));
+            }
+        }
+    }
+
+    /// What it says is asked like everybody's.
+    fn question(&self, command: &Command) -> Option<Question> {
+        let Command::Send { session, text, .. } = command else { return None };
+        let number = {
+            let mut ledger = self.ledger.lock().unwrap();
+            let room = ledger.room_of(session);
+            let tag = text.split(' ').next().unwrap_or_default().to_owned();
+            ledger.asks(None, room, tag, command.clone())
+        };
+        Some(Question::new(&self.ledger, number))
+    }
+
+    async fn attach(&mut self, session: SessionId, start: Start) -> Result<Answer, Refusal> {
+        let (peer, is_proven) = (self.machine.peer().cloned(), matches!(start, Start::Proven(_)));
+        self.attached.remove(&session);
+        let before = self.ledger.lock().unwrap().view(&session);
+        let wake = Arc::clone(&self.wake);
+        let attached = self.hub.attach(&self.user, &session, start, wake, Presence::Client { tools: Vec::new() }).await;
+        let (attached, subscription) = match attached {
+            Ok(attached) => attached,
+            Err(refusal) => {
+                self.ledger.lock().unwrap().not_joined(self.caller, &session, &refusal);
+                return Err(refusal);
+            }
+        };
+        let now = self.clock.now().as_millis();
+        let whose = (self.caller, self.number);
+        let certainty = self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, is_proven, now);
+        self.write(Item::Joined { session: session.clone(), after: attached.after, certainty });
+        let encoding = self.machine.encoding(&session);
+        let (proven, kept) = (attached.after, peer.is_some());
+        self.attached.insert(session, Attachment { subscription, encoding, peer, proven });
+        if kept {
+            let rows = self.proof_rows();
+            self.keep(rows, None).await;
+        }
+        Ok(Answer::Attached(attached))
+    }
+
+    async fn detach(&mut self, session: &SessionId) -> Result<Answer, Refusal> {
+        let rows: Vec<Proven> = self.proof_rows().into_iter().filter(|row| row.session == *session).collect();
+        if self.attached.remove(session).is_none() {
+            return Err(Refusal::new(RefusalCode::NotAttached, "not attached"));
+        }
+        let now = self.clock.now();
+        self.ledger.lock().unwrap().detached(self.caller, self.number, session, now.as_millis());
+        self.write(Item::Left(session.clone()));
+        self.keep(rows, Some(now)).await;
+        Ok(Answer::Done { seq: None, duplicate: false })
+    }
+
+    /// Writes what lies behind each cursor. Tells whether there was anything.
+    async fn show(&mut self) -> bool {
+        let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
+        let mut progress = false;
+        for session in ready {
+            if self.on_line.len() >= LINE {
+                return progress;
+            }
+            let Some(attachment) = self.attached.get_mut(&session) else { continue };
+            let batch = match attachment.subscription.next().await {
+                Ok(batch) => batch,
+                Err(refusal) => {
+                    self.attached.remove(&session);
+                    self.ledger.lock().unwrap().cut_off(self.caller, &session, &refusal);
+                    self.write(Item::Left(session.clone()));
+                    self.machine.detached(&session, &refusal.reason);
+                    return true;
+                }
+            };
+            if let Some(reason) = batch.closed {
+                self.attached.remove(&session);
+                if self.ledger.lock().unwrap().closed_under(self.caller, &session, &reason) {
+                    self.write(Item::Left(session.clone()));
+                    self.machine.detached(&session, &reason);
+                    progress = true;
+                }
+                continue;
+            }
+            if batch.entries.is_empty() && batch.caught_up.is_none() {
+                continue;
+            }
+            progress = true;
+            while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {
+                self.machine.answer(tag, outcome);
+            }
+            self.carry_out().await;
+            let (encoding, is_peer) = match self.attached.get(&session) {
+                Some(attachment) => (attachment.encoding.clone(), attachment.peer.is_some()),
+                None => continue,
+            };
+            for entry in &batch.entries {
+                if !self.machine.shows(entry.emitted()) {
+                    continue;
+                }
+                for frame in entry.frames(&encoding).iter() {
+                    let text = std::str::from_utf8(frame).unwrap().to_owned();
+                    let item = match &entry.emitted().emission {
+                        Emission::Record(record) => Item::Record { session: session.clone(), record: record.clone(), text },
+                        _ => Item::Word(text),
+                    };
+                    self.write(item);
+                }
+                if let (true, Emission::Record(record)) = (is_peer, &entry.emitted().emission) {
+                    self.proof.wants(&record.event);
+                }
+            }
+            if let Some(seq) = batch.caught_up {
+                self.machine.caught_up(&session, seq);
+            }
+        }
+        progress
+    }
+
+    fn ask_proof(&mut self) {
+        let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
+        let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
+        let serial = self.proof.ask(cursors);
+        self.write(Item::Ping(serial));
+    }
+
+    fn proven(&mut self, serial: u64) {
+        for (session, seq) in self.proof.proven(serial) {
+            if let Some(attachment) = self.attached.get_mut(&session) {
+                attachment.proven = attachment.proven.max(seq);
+            }
+        }
+        let rows = self.proof_rows();
+        let keep = keep(self.hub.clone(), Arc::clone(&self.ledger), (self.caller, self.number), rows, None);
+        tokio::spawn(keep);
+    }
+
+    fn proof_rows(&self) -> Vec<Proven> {
+        let row = |(session, attachment): (&SessionId, &Attachment)| {
+            attachment.peer.as_ref().map(|peer| Proven {
+                user: self.user.clone(),
+                peer: peer.clone(),
+                connection: format!("k{}-{}", self.caller, self.number),
+                session: session.clone(),
+                seq: attachment.proven,
+            })
+        };
+        self.attached.iter().filter_map(row).collect()
+    }
+
+    async fn keep(&mut self, rows: Vec<Proven>, closed_at: Option<thoughtwire_proto::Timestamp>) {
+        keep(self.hub.clone(), Arc::clone(&self.ledger), (self.caller, self.number), rows, closed_at).await;
+    }
+}
+
+async fn follow(joined: &mut Option<broadcast::Receiver<(UserId, Joined)>>) -> (UserId, Joined) {
+    match joined {
+        Some(joined) => match joined.recv().await {
+            Ok(joined) => joined,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,171 @@
+//! What the clients of the older wires heard, put down in the ledger.
+
+use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::dialect::encode;
+use thoughtwire_proto::{Answer, Attached, Emission, Emitted, PeerWire, Record, Refusal, RefusalCode, SessionId};
+use thoughtwire_store::Proven;
+
+use super::asked::is_of_the_store;
+use super::heard::{Came, Certainty, Joining};
+use super::ledger::{DELETED, Ledger};
+
+/// The chat of a message to nobody in particular.
+const DEFAULT_CHAT: &str = "default";
+
+/// What was known of a session when somebody asked to be attached to it.
+pub(crate) struct View {
+    head: u64,
+    gone: bool,
+    jumps: u64,
+}
+
+impl Ledger {
+    pub(crate) fn view(&self, session: &SessionId) -> View {
+        let room = self.room_of(session);
+        View { head: room.map_or(0, |room| self.head(room)), gone: room.is_some_and(|room| self.rooms[room].gone), jumps: self.jumps }
+    }
+
+    /// A connection is attached to a session, of which its client hears later.
+    pub(crate) fn joined(
+        &mut self,
+        (caller, connection): (usize, u32),
+        session: &SessionId,
+        before: &View,
+        attached: &Attached,
+        is_proven: bool,
+        now: i64,
+    ) -> Certainty {
+        self.tally.callers_attached += 1;
+        let room = self.open_room(session, false);
+        let View { head: known, gone, jumps } = *before;
+        self.hold(!gone, || format!("caller {caller} is attached to what is gone"));
+        self.hold(attached.head.0 >= known, || format!("caller {caller} is attached at head {} of {known}", attached.head));
+        let now = (jumps == self.jumps && !self.shaken).then_some(now);
+        let peer = &self.callers[caller].peer;
+        let of_peer = || self.callers.iter().enumerate().filter(|(_, heard)| heard.peer == *peer);
+        let alone = of_peer().map(|(_, heard)| heard.lines).sum::<u32>() == 1;
+        let others = of_peer().filter(|(other, _)| *other != caller);
+        let others = others.filter_map(|(_, heard)| heard.followed.get(&room)?.least()).min();
+        let (after, swept) = (attached.after.0, self.swept);
+        let joining = Joining { room, connection, after, known, now, swept, is_proven, alone, others };
+        self.callers[caller].attached(&joining).unwrap_or_else(|wrong| {
+            self.complain(format!("caller {caller}, room {room}: {wrong}"));
+            Certainty::Open
+        })
+    }
+
+    /// A client begins to hear a session.
+    pub(crate) fn comes(&mut self, caller: usize, session: &SessionId, after: u64, certainty: Certainty) {
+        let room = self.open_room(session, false);
+        match self.callers[caller].comes(room, after, certainty) {
+            Came::First => {}
+            Came::On => self.tally.came_back += 1,
+            Came::Anew => self.tally.came_anew += 1,
+        }
+    }
+
+    /// A client hears no more of a session on this connection.
+    pub(crate) fn leaves(&mut self, caller: usize, connection: u32, session: &SessionId) {
+        let room = self.open_room(session, false);
+        self.callers[caller].left(room, connection);
+    }
+
+    pub(crate) fn not_joined(&mut self, caller: usize, session: &SessionId, refusal: &Refusal) {
+        let doomed = self.room_of(session).is_some_and(|room| self.is_doomed(room));
+        let fits = match refusal.code {
+            RefusalCode::UnknownSession => doomed,
+            code => is_of_the_store(code) && (self.excused || doomed),
+        };
+        self.hold(fits, || format!("caller {caller} is not attached although nothing is wrong: {refusal:?}"));
+    }
+
+    /// A frame of an event arrived at a client.
+    pub(crate) fn heard(&mut self, caller: usize, connection: u32, session: &SessionId, record: &Record, text: &str) {
+        self.tally.frames += 1;
+        let Some(room) = self.room_of(session) else { return };
+        self.see(room, record);
+        let heard = &mut self.callers[caller];
+        if !heard.listens_to(connection) {
+            return self.complain(format!("caller {caller} hears a line that is broken"));
+        }
+        match heard.heard(room, connection, record.seq.0) {
+            Ok(again) => self.tally.heard_again += u64::from(again),
+            Err(wrong) => self.complain(format!("caller {caller}, room {room}: {wrong}")),
+        }
+        let peer = &self.callers[caller].peer;
+        let sparky = |chat: &str| Encoding::Sparky { session_id: peer.name.clone(), user_id: peer.space.clone(), chat_id: chat.to_owned() };
+        let encodings = match peer.wire {
+            PeerWire::Memgpt => vec![Encoding::Memgpt],
+            PeerWire::Sparky => vec![sparky(&self.callers[caller].with), sparky(DEFAULT_CHAT)],
+        };
+        let emitted = Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
+        let fits = encodings.iter().any(|encoding| encode(encoding, &emitted).iter().any(|frame| frame == text));
+        self.hold(fits, || format!("caller {caller} is shown {record:?} as {text}"));
+    }
+
+    /// A frame that is no event's arrived at a client.
+    pub(crate) fn heard_word(&mut self, caller: usize, text: &str) {
+        self.tally.frames += 1;
+        let fits = !text.contains("an answer to another question");
+        self.hold(fits, || format!("caller {caller} is told {text}"));
+    }
+
+    /// A client's connection asked for something that is not said in a session.
+    pub(crate) fn called(&mut self, caller: usize, outcome: &Result<Answer, Refusal>) {
+        match outcome {
+            Ok(Answer::Chat { session, .. }) => drop(self.open_room(session, false)),
+            Ok(_) => {}
+            Err(refusal) => {
+                let fits = is_of_the_store(refusal.code) && self.excused;
+                self.hold(fits, || format!("caller {caller} was refused although nothing is wrong: {refusal:?}"));
+            }
+        }
+    }
+
+    /// The server gave up a session on a connection, since it cannot be read.
+    pub(crate) fn cut_off(&mut self, caller: usize, session: &SessionId, refusal: &Refusal) {
+        let Some(room) = self.room_of(session) else { return };
+        let fits = self.excused || self.is_doomed(room);
+        self.hold(fits, || format!("caller {caller} is cut off although nothing is wrong: {refusal:?}"));
+    }
+
+    /// A session ended under a connection. Tells whether it was deleted.
+    pub(crate) fn closed_under(&mut self, caller: usize, session: &SessionId, reason: &str) -> bool {
+        let Some(room) = self.room_of(session) else { return false };
+        if reason != DELETED {
+            let excused = self.excused;
+            self.hold(excused, || format!("caller {caller}: closed: {reason}"));
+            return false;
+        }
+        self.tally.told_gone += 1;
+        let fits = self.is_doomed(room);
+        self.hold(fits, || format!("caller {caller} is told that its session is gone, which nobody asked for"));
+        self.rooms[room].gone = true;
+        true
+    }
+
+    /// The client went elsewhere.
+    pub(crate) fn detached(&mut self, caller: usize, connection: u32, session: &SessionId, now: i64) {
+        let Some(room) = self.room_of(session) else { return };
+        self.closing(caller, Some(room), connection, now);
+    }
+
+    /// A connection is over, in one session or in all of them.
+    pub(crate) fn closing(&mut self, caller: usize, room: Option<usize>, connection: u32, now: i64) {
+        self.swept = self.swept.max(now);
+        self.callers[caller].closing(room, connection, now);
+    }
+
+    /// A proof was handed to the store, which has taken it if nothing was wrong.
+    pub(crate) fn proved(&mut self, (caller, connection): (usize, u32), rows: &[Proven]) {
+        if self.shaken {
+            return;
+        }
+        self.tally.proofs += 1;
+        for row in rows {
+            if let Some(room) = self.room_of(&row.session) {
+                self.callers[caller].proved(room, connection, row.seq.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A server that runs: its hub, the pen that writes for it, and who is connected.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use thoughtwire_hub::{Clock, Hub};
+use thoughtwire_store::{Pen, Written};
+use tokio::task::AbortHandle;
+
+use super::caller::Caller;
+use super::disk::{Disk, Image, Moment};
+use super::reader::Reader;
+
+pub(crate) struct Life {
+    pub(crate) hub: Hub,
+    pub(crate) pen: Pen,
+    /// A write that is on disk, of which nobody was told yet, and the disk before it.
+    held: Option<(Written, Image)>,
+    pub(crate) clock: Clock,
+    pub(crate) readers: BTreeMap<usize, Reader>,
+    pub(crate) callers: BTreeMap<usize, Caller>,
+    /// Commands that were asked, answered or not.
+    pub(crate) asking: Vec<AbortHandle>,
+}
+
+impl Life {
+    pub(crate) fn new(hub: Hub, clock: Clock, pen: Pen) -> Self {
+        Self { hub, pen, clock, held: None, readers: BTreeMap::new(), callers: BTreeMap::new(), asking: Vec::new() }
+    }
+
+    /// Writes, and tells who waits. Tells whether there was anything to do.
+    pub(crate) fn write(&mut self, most: usize) -> bool {
+        let held = self.held.take().map(|(written, _)| written.tell()).is_some();
+        self.pen.write(most).map(Written::tell).is_some() || held
+    }
+
+    /// Writes, and leaves everybody in the dark about it for a while.
+    pub(crate) fn hold(&mut self, disk: &Disk, most: usize) {
+        if self.held.is_none() {
+            let before = disk.image();
+            self.held = self.pen.write(most).map(|written| (written, before));
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn crash(&mut self, disk: &mut Disk, dice: &mut Rng) -> Moment {
+        match (&self.held, dice.u8(0..8)) {
+            (Some((_, before)), _) => disk.crash_inside(before, dice),
+            (None, 0) => {
+                disk.crash_in_checkpoint(dice);
+                Moment::Checkpoint
+            }
+            (None, 1) => {
+                disk.crash(dice);
+                Moment::Between
+            }
+            (None, _) => {
+                // Nobody is told: the process is gone before it could.
+                self.hold(disk, dice.usize(1..20));
+                match &self.held {
+                    Some((_, before)) => disk.crash_inside(before, dice),
+                    None => {
+                        disk.crash(dice);
+                        Moment::Between
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Virtual time passes when nobody has anything left to do.
+pub(crate) async fn pass(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}

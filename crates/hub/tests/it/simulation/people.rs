@@ -1,0 +1,296 @@
+//! What people do to a server.
+
+use std::sync::{Arc, Mutex};
+
+use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Refusal, Request, Seq, Start, ToolStatus};
+
+use super::actor::script;
+use super::asked::Asked;
+use super::history::History;
+use super::ledger::Ledger;
+use super::life::Life;
+use super::place::Place;
+use super::reader::{Pace, Reader};
+
+/// How many clients follow at most.
+const PLACES: usize = 6;
+/// How many sessions there are at most.
+const ROOMS: usize = 6;
+
+impl History {
+    pub(crate) fn send(&mut self, life: &mut Life) {
+        let (room, with_id) = (self.room(), self.dice.u8(0..4) != 0);
+        let session = self.ledger.lock().unwrap().rooms[room].session.clone();
+        let policy = [Policy::Queue, Policy::Queue, Policy::Interrupt, Policy::Reject, Policy::Steer][self.dice.usize(0..5)];
+        let script = script(&mut self.dice);
+        self.ask(life, Some(room), with_id, |tag| Command::Send {
+            session,
+            text: format!("{tag} {script}"),
+            attachments: Vec::new(),
+            policy,
+        });
+    }
+
+    /// Asks something once more under its id, answered or not.
+    pub(crate) fn again(&mut self, life: &mut Life) {
+        let rare = self.dice.bool();
+        let with_id: Vec<usize> = {
+            let ledger = self.ledger.lock().unwrap();
+            let is_meant = |asked: &Asked| !rare || asked.room.is_none() || matches!(asked.command, Command::DeleteSession { .. });
+            (0..ledger.asked.len()).filter(|number| ledger.asked[*number].id.is_some() && is_meant(&ledger.asked[*number])).collect()
+        };
+        let Some(number) = self.dice.choice(with_id) else { return };
+        self.submit(life, number);
+    }
+
+    pub(crate) fn cancel(&mut self, life: &mut Life) {
+        let room = self.room();
+        let (session, turns) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.rooms[room].session.clone(), ledger.rooms[room].turns.clone())
+        };
+        let turn = if self.dice.bool() { turns.last().cloned() } else { None };
+        let with_id = self.dice.bool();
+        self.ask(life, Some(room), with_id, |_| Command::Cancel { session, turn });
+    }
+
+    pub(crate) fn withdraw(&mut self, life: &mut Life) {
+        let room = self.room();
+        let (session, inputs) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.rooms[room].session.clone(), ledger.rooms[room].inputs.clone())
+        };
+        let newest = inputs.into_iter().rev().take(4);
+        let Some(input) = self.dice.choice(newest.collect::<Vec<_>>()) else { return };
+        let with_id = self.dice.bool();
+        self.ask(life, Some(room), with_id, |_| Command::Withdraw { session: Some(session), input });
+    }
+
+    pub(crate) fn decide(&mut self, life: &mut Life) {
+        let room = self.room();
+        let (session, questions) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.rooms[room].session.clone(), ledger.rooms[room].questions.clone())
+        };
+        let call = if self.dice.bool() { questions.last().cloned() } else { None };
+        let (with_id, approve) = (self.dice.bool(), self.dice.u8(0..3) != 0);
+        self.ask(life, Some(room), with_id, |_| Command::Decide { session: Some(session), call, approve });
+    }
+
+    pub(crate) fn bring_result(&mut self, life: &mut Life) {
+        let room = self.room();
+        let (session, outside) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.rooms[room].session.clone(), ledger.rooms[room].outside.clone())
+        };
+        let Some(call) = outside.last().cloned() else { return };
+        let with_id = self.dice.bool();
+        let status = if self.dice.bool() { ToolStatus::Success } else { ToolStatus::Error };
+        self.ask(life, Some(room), with_id, |tag| Command::ToolReturn {
+            session: Some(session),
+            call,
+            status,
+            text: format!("{tag} result"),
+            content: None,
+        });
+    }
+
+    pub(crate) fn rename(&mut self, life: &mut Life) {
+        let (room, with_id) = (self.room(), self.dice.bool());
+        let session = self.ledger.lock().unwrap().rooms[room].session.clone();
+        let instruct = self.dice.bool();
+        self.ask(life, Some(room), with_id, |tag| match instruct {
+            true => Command::Instruct { session, instructions: format!("{tag} be kind") },
+            false => Command::Rename { session, title: format!("{tag} title") },
+        });
+    }
+
+    /// Makes an agent, or a session of one; now and then asked for twice at once.
+    pub(crate) fn make(&mut self, life: &mut Life) {
+        if self.rooms_there().len() >= ROOMS {
+            return;
+        }
+        let (kind, with_id) = (self.dice.u8(0..8), self.dice.u8(0..4) != 0);
+        let number = self.ask(life, None, with_id, |tag| match kind {
+            0 | 1 => {
+                let name = if kind == 0 { String::new() } else { tag.to_owned() };
+                Command::CreateAgent(Box::new(AgentSpec { name, model: Some(format!("{tag} model")), ..AgentSpec::default() }))
+            }
+            _ => {
+                let (title, instructions) = ((kind % 2 == 0).then(|| format!("{tag} title")), Some(format!("{tag} from the start")));
+                Command::CreateSession { agent: "ada".to_owned(), title, instructions, history: Vec::new() }
+            }
+        });
+        if with_id && self.dice.u8(0..4) == 0 {
+            self.submit(life, number);
+        }
+    }
+
+    /// Deletes a session with all that is under way in it; now and then asked for twice at once.
+    pub(crate) fn delete(&mut self, life: &mut Life) {
+        let room = self.room();
+        if self.ledger.lock().unwrap().rooms[room].is_main && self.dice.u8(0..8) != 0 {
+            return;
+        }
+        let session = self.ledger.lock().unwrap().rooms[room].session.clone();
+        let with_id = self.dice.u8(0..4) != 0;
+        let number = self.ask(life, Some(room), with_id, |_| Command::DeleteSession { session });
+        if with_id && self.dice.u8(0..4) == 0 {
+            self.submit(life, number);
+        }
+    }
+
+    /// Somebody leaves with a command under way.
+    pub(crate) fn leave(&mut self, life: &mut Life) {
+        let newest = life.asking.len().saturating_sub(4);
+        if let Some(number) = self.dice.choice(newest..life.asking.len()) {
+            life.asking[number].abort();
+        }
+    }
+
+    pub(crate) fn ask(&mut self, life: &mut Life, room: Option<usize>, with_id: bool, command: impl FnOnce(&str) -> Command) -> usize {
+        self.tags += 1;
+        let tag = format!("t{}", self.tags);
+        let id = with_id.then(|| tag.parse().unwrap());
+        let command = command(&tag);
+        self.note(format!("{tag} in {room:?}: {}", told(&command)));
+        let number = self.ledger.lock().unwrap().asks(id, room, tag, command);
+        self.submit(life, number);
+        number
+    }
+
+    fn submit(&mut self, life: &mut Life, number: usize) {
+        let (hub, user) = (life.hub.clone(), self.user.clone());
+        let (tag, request) = {
+            let ledger = self.ledger.lock().unwrap();
+            let asked = &ledger.asked[number];
+            (asked.tag.clone(), Request { id: asked.id.clone(), command: asked.command.clone() })
+        };
+        let question = Question::new(&self.ledger, number);
+        let asking = tokio::spawn(async move {
+            let answer = hub.submit(&user, Some(tag), request).await.await;
+            question.answered(answer);
+        });
+        life.asking.push(asking.abort_handle());
+    }
+
+    pub(crate) fn attach(&mut self, life: &mut Life) {
+        let places = self.ledger.lock().unwrap().places.len();
+        let number = match places {
+            places if places < PLACES => {
+                let room = self.room();
+                self.ledger.lock().unwrap().add_place(room)
+            }
+            places => self.dice.usize(0..places),
+        };
+        let elsewhere = self.room();
+        {
+            let place = &mut self.ledger.lock().unwrap().places[number];
+            if place.told_gone {
+                *place = Place::new(elsewhere);
+            }
+        }
+        let (room, head) = {
+            let ledger = self.ledger.lock().unwrap();
+            (ledger.places[number].room, ledger.known_of(number).0)
+        };
+        let start = match self.dice.u8(0..6) {
+            0 => Start::Head,
+            1 => Start::Last(self.dice.u64(0..10)),
+            // A place that was never reached: the log has to be sent anew.
+            2 => Start::After(Cursor { epoch: None, seq: Seq(head + 100_000) }),
+            _ => Start::After(Cursor { epoch: None, seq: Seq(self.dice.u64(0..=head)) }),
+        };
+        self.note(format!("place {number} attaches {start:?}"));
+        let session = self.ledger.lock().unwrap().rooms[room].session.clone();
+        let pace = self.pace();
+        life.readers.insert(number, Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger));
+    }
+
+    pub(crate) fn come_back(&mut self, life: &mut Life, number: usize) {
+        let (session, cursor) = {
+            let ledger = self.ledger.lock().unwrap();
+            let place = &ledger.places[number];
+            (ledger.rooms[place.room].session.clone(), place.cursor.unwrap_or(0))
+        };
+        let start = Start::After(Cursor { epoch: None, seq: Seq(cursor) });
+        let pace = self.pace();
+        life.readers.insert(number, Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger));
+    }
+
+    /// Somebody is gone, and perhaps comes back at once.
+    pub(crate) fn vanish(&mut self, life: &mut Life) {
+        let there: Vec<usize> = life.readers.keys().copied().collect();
+        let Some(number) = self.dice.choice(there) else { return };
+        life.readers.remove(&number);
+        if self.dice.bool() {
+            self.come_back(life, number);
+        }
+    }
+
+    pub(crate) fn change_pace(&mut self, life: &mut Life) {
+        let there: Vec<usize> = life.readers.keys().copied().collect();
+        let Some(number) = self.dice.choice(there) else { return };
+        let pace = self.pace();
+        life.readers[&number].pace(pace);
+    }
+
+    pub(crate) fn pace(&mut self) -> Pace {
+        match self.dice.u8(0..6) {
+            0 => Pace::Stalled,
+            1 => Pace::Slow(self.dice.u64(1..5_000)),
+            _ => Pace::Eager,
+        }
+    }
+
+    /// A room, seldom one that is gone.
+    fn room(&mut self) -> usize {
+        let there = self.rooms_there();
+        let rooms = self.ledger.lock().unwrap().rooms.len();
+        if self.dice.u8(0..16) == 0 { self.dice.usize(0..rooms) } else { there[self.dice.usize(0..there.len())].0 }
+    }
+}
+
+/// A command without its ids, which are others every time.
+fn told(command: &Command) -> String {
+    match command {
+        Command::Send { text, policy, .. } => format!("send {policy:?} {text}"),
+        Command::Withdraw { .. } => "withdraw".to_owned(),
+        Command::Cancel { turn, .. } => format!("cancel, by name: {}", turn.is_some()),
+        Command::Decide { call, approve, .. } => format!("decide {approve}, by name: {}", call.is_some()),
+        Command::ToolReturn { status, .. } => format!("tool_return {status:?}"),
+        Command::Rename { .. } => "rename".to_owned(),
+        Command::Instruct { .. } => "instruct".to_owned(),
+        Command::DeleteSession { .. } => "delete".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A command on its way, and whoever waits for its answer. Dropped, nobody waits any more.
+pub(crate) struct Question {
+    ledger: Arc<Mutex<Ledger>>,
+    number: usize,
+    was_gone: bool,
+    is_answered: bool,
+}
+
+impl Question {
+    pub(crate) fn new(ledger: &Arc<Mutex<Ledger>>, number: usize) -> Self {
+        let was_gone = ledger.lock().unwrap().goes_out(number);
+        Self { ledger: Arc::clone(ledger), number, was_gone, is_answered: false }
+    }
+
+    pub(crate) fn answered(mut self, answer: Result<Answer, Refusal>) {
+        self.is_answered = true;
+        self.ledger.lock().unwrap().answered(self.number, self.was_gone, answer);
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // A panic on the way here says more than a poisoned lock.
+        if let (false, Ok(mut ledger)) = (self.is_answered, self.ledger.lock()) {
+            ledger.abandoned(self.number);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A session as people saw it, and what its log has to be.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use thoughtwire_proto::{CallId, Event, ItemId, Record, SessionId, State, TurnId};
+
+pub(crate) struct Room {
+    pub(crate) session: SessionId,
+    /// Its agent's own, which lives as long as the agent.
+    pub(crate) is_main: bool,
+    /// It is known to be deleted.
+    pub(crate) gone: bool,
+    /// It was so when this life began.
+    pub(crate) was_gone: bool,
+    /// How often those who follow the list of sessions were told so in this life.
+    pub(crate) told_gone: u32,
+    pub(crate) seen: BTreeMap<u64, Record>,
+    pub(crate) inputs: Vec<ItemId>,
+    pub(crate) turns: Vec<TurnId>,
+    pub(crate) questions: Vec<CallId>,
+    pub(crate) outside: Vec<CallId>,
+}
+
+impl Room {
+    pub(crate) fn new(session: SessionId, is_main: bool) -> Self {
+        let (seen, inputs, turns, questions, outside) = Default::default();
+        Self { session, is_main, gone: false, was_gone: false, told_gone: 0, seen, inputs, turns, questions, outside }
+    }
+
+    /// Somebody saw a record: from now on it has to stay as it is.
+    pub(crate) fn see(&mut self, record: &Record) -> Option<String> {
+        if let Some(seen) = self.seen.get(&record.seq.0) {
+            return (seen != record).then(|| format!("{} was {seen:?}, and is {record:?}", record.seq));
+        }
+        match &record.event {
+            Event::UserMessage { item, .. } => self.inputs.push(item.clone()),
+            Event::TurnStarted { .. } => self.turns.extend(record.turn.clone()),
+            Event::ApprovalAsked { call, .. } => self.questions.push(call.clone()),
+            Event::ToolAwaited { call, .. } => self.outside.push(call.clone()),
+            _ => {}
+        }
+        self.seen.insert(record.seq.0, record.clone());
+        None
+    }
+
+    /// Holds the log on disk against itself and against all that was seen.
+    pub(crate) fn check(&self, records: &[Record], stored: &State, at_rest: bool) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut state = State::default();
+        for (record, expected) in records.iter().zip(1..) {
+            if record.seq.0 != expected {
+                wrong.push(format!("{} stands where {expected} should", record.seq));
+            }
+            if let Err(illegal) = state.apply(record.turn.as_ref(), &record.event) {
+                wrong.push(format!("the log does not hold together at {}: {illegal}", record.seq));
+            }
+        }
+        if state != *stored {
+            wrong.push(format!("the log adds up to {state:?}, and {stored:?} is kept"));
+        }
+        for (seq, seen) in &self.seen {
+            let there = usize::try_from(*seq).ok().and_then(|seq| records.get(seq - 1));
+            if there != Some(seen) {
+                wrong.push(format!("{seq} was seen as {seen:?}, and on disk is {there:?}"));
+            }
+        }
+        wrong.extend(turns(records, at_rest));
+        wrong
+    }
+}
+
+/// Every turn begins and ends once, runs an input of its own, and says only what is its own.
+fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut tags: HashMap<&ItemId, &str> = HashMap::new();
+    let mut begun: HashMap<&TurnId, &ItemId> = HashMap::new();
+    let mut ended: HashSet<&TurnId> = HashSet::new();
+    let mut left: HashSet<&ItemId> = HashSet::new();
+    for record in records {
+        match (&record.event, &record.turn) {
+            (Event::UserMessage { item, text, .. }, turn) => {
+                let twice = tags.insert(item, text.split(' ').next().unwrap_or_default()).is_some();
+                if twice {
+                    wrong.push(format!("input {item} is there twice"));
+                }
+                if turn.is_none() {
+                    left.insert(item);
+                }
+            }
+            (Event::InputWithdrawn { input }, _) => drop(left.remove(input)),
+            (Event::TurnStarted { input }, Some(turn)) => {
+                if !left.remove(input) {
+                    wrong.push(format!("input {input} ran twice, or was withdrawn"));
+                }
+                if begun.insert(turn, input).is_some() {
+                    wrong.push(format!("turn {turn} began twice"));
+                }
+            }
+            (Event::TurnEnded { .. }, Some(turn)) if !ended.insert(turn) => wrong.push(format!("turn {turn} ended twice")),
+            (Event::Thought { text, .. } | Event::Message { text, .. }, Some(turn)) => {
+                let tag = begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
+                if text.split(':').next() != Some(tag) {
+                    wrong.push(format!("{text:?} was said in the turn of {tag}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    if at_rest {
+        wrong.extend(begun.keys().filter(|turn| !ended.contains(*turn)).map(|turn| format!("turn {turn} never ended")));
+        wrong.extend(left.iter().map(|input| format!("input {input} never ran")));
+    }
+    wrong
+}

@@ -1,0 +1,96 @@
+//! How often what happened to people.
+
+use std::fmt;
+
+/// Counted by the [`Ledger`](super::ledger::Ledger).
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) commands: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) repeated: u64,
+    pub(crate) refused: u64,
+    /// Whose askers left before the answer.
+    pub(crate) abandoned: u64,
+    /// Agents and sessions.
+    pub(crate) made: u64,
+    pub(crate) deleted: u64,
+    /// Deletions that a crash cut, which were done, and which were not.
+    pub(crate) cut_done: u64,
+    pub(crate) cut_undone: u64,
+    /// Subscribers that were told that their session is gone, and that found it gone.
+    pub(crate) told_gone: u64,
+    pub(crate) turned_away: u64,
+    pub(crate) attached: u64,
+    pub(crate) read: u64,
+    pub(crate) pieces: u64,
+    /// Attachments of clients of the older wires; those that went on where they were, and those whose
+    /// proof counted no more.
+    pub(crate) callers_attached: u64,
+    pub(crate) came_back: u64,
+    pub(crate) came_anew: u64,
+    /// Frames that they heard, and events among these that they had heard before.
+    pub(crate) frames: u64,
+    pub(crate) heard_again: u64,
+    /// Proofs that were kept.
+    pub(crate) proofs: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, one) in [
+            (&mut self.commands, other.commands),
+            (&mut self.acknowledged, other.acknowledged),
+            (&mut self.repeated, other.repeated),
+            (&mut self.refused, other.refused),
+            (&mut self.abandoned, other.abandoned),
+            (&mut self.made, other.made),
+            (&mut self.deleted, other.deleted),
+            (&mut self.cut_done, other.cut_done),
+            (&mut self.cut_undone, other.cut_undone),
+            (&mut self.told_gone, other.told_gone),
+            (&mut self.turned_away, other.turned_away),
+            (&mut self.attached, other.attached),
+            (&mut self.read, other.read),
+            (&mut self.pieces, other.pieces),
+            (&mut self.callers_attached, other.callers_attached),
+            (&mut self.came_back, other.came_back),
+            (&mut self.came_anew, other.came_anew),
+            (&mut self.frames, other.frames),
+            (&mut self.heard_again, other.heard_again),
+            (&mut self.proofs, other.proofs),
+        ] {
+            *sum += one;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
+             {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
+             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs",
+            self.commands,
+            self.acknowledged,
+            self.repeated,
+            self.refused,
+            self.abandoned,
+            self.made,
+            self.deleted,
+            self.cut_done,
+            self.cut_undone,
+            self.told_gone,
+            self.turned_away,
+            self.read,
+            self.attached,
+            self.pieces,
+            self.callers_attached,
+            self.came_back,
+            self.came_anew,
+            self.frames,
+            self.heard_again,
+            self.proofs,
+        )
+    }
+}
