@@ -29,7 +29,6 @@ mod owner_file;
 mod pace;
 mod page;
 mod places;
-mod proof;
 mod rest;
 mod server;
 mod socket;

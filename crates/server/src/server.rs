@@ -59,10 +59,10 @@ pub enum ServeError {
         reason: String,
     },
     /// The file with the owner's token cannot be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("server.json cannot be written in {dir}: {source}", dir = .dir.display())]
     OwnerFile {
-        /// The file.
-        path: PathBuf,
+        /// The data directory.
+        dir: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -173,7 +173,8 @@ impl Server {
                 (Some(inner), url)
             }
         };
-        let owner_file = OwnerFile::write(&config.data_dir, &url, &token)?;
+        let owner_file = OwnerFile::write(&config.data_dir, &url, &token)
+            .map_err(|source| ServeError::OwnerFile { dir: config.data_dir.clone(), source })?;
         Ok(Self { config, listeners, inner, tls, addresses, store, hub, mcp, archive, metrics, access, owner_file })
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use thoughtwire_hub::{Answering, Hub, Presence, Subscription, Wake};
+use thoughtwire_hub::{Answering, Hub, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId};
 use thoughtwire_store::Proven;
@@ -28,7 +28,6 @@ use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Place;
-use crate::proof::Proof;
 use crate::websocket::{End, Heard, WebSocket};
 
 /// How often a silent connection is asked whether it lives.

@@ -5,8 +5,58 @@ use std::path::PathBuf;
 use config::{Environment, File, FileFormat, Value};
 use serde::de::DeserializeOwned;
 
-use super::reading::SETTINGS;
 use super::{ConfigError, Flags};
+
+/// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
+const SETTINGS: [&str; 47] = [
+    "listen",
+    "data_dir",
+    "model",
+    "fallbacks",
+    "embedding",
+    "auth",
+    "jwt.algorithm",
+    "jwt.key",
+    "jwt.key_file",
+    "jwt.audience",
+    "tls.certificate",
+    "tls.key",
+    "trust_proxy",
+    "allow_origin",
+    "allow_host",
+    "grace_seconds",
+    "context_window",
+    "max_output_tokens",
+    "max_steps",
+    "token_budget",
+    "approval_seconds",
+    "client_tool_seconds",
+    "tool_output_bytes",
+    "limits.frame_bytes",
+    "limits.attached_sessions",
+    "limits.queued_inputs",
+    "limits.handshake_seconds",
+    "limits.connections",
+    "limits.connections_per_user",
+    "limits.connections_per_address",
+    "limits.json_depth",
+    "limits.open_approvals",
+    "limits.turn_seconds",
+    "limits.archival_bytes",
+    "limits.commands_per_second",
+    "timeouts.connect_seconds",
+    "timeouts.first_seconds",
+    "timeouts.silence_seconds",
+    "openai.api_key",
+    "openai.base_url",
+    "anthropic.api_key",
+    "anthropic.base_url",
+    "gemini.api_key",
+    "gemini.base_url",
+    "ollama.base_url",
+    "ollama.api_key",
+    "log",
+];
 
 /// Tables of the file whose keys are names that its owner chose.
 const TABLES: [&str; 2] = ["permissions", "mcp"];

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use thoughtwire_hub::{Clock, Hub, Presence, Subscription, Wake};
+use thoughtwire_hub::{Clock, Hub, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
 use thoughtwire_proto::{
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::heard::Certainty;
 use super::ledger::Ledger;
 use super::people::Question;
-use super::proof::{Proof, keep};
+use super::proof::keep;
 use super::reader::Pace;
 
 /// Frames that a line holds; while it is full, the server does not write.
@@ -83,7 +83,7 @@ enum Item {
         text: String,
     },
     Word(String),
-    Ping(u64),
+    Ping(Vec<u8>),
     /// Not a frame: from here on it is another place in a session, or none.
     Joined {
         session: SessionId,
@@ -221,7 +221,7 @@ impl Line {
                     self.ledger.lock().unwrap().heard(self.caller, self.number, &session, &record, &text);
                 }
                 Some(Item::Word(text)) => self.ledger.lock().unwrap().heard_word(self.caller, &text),
-                Some(Item::Ping(serial)) => self.proven(serial),
+                Some(Item::Ping(payload)) => self.proven(&payload),
                 Some(Item::Joined { session, after, certainty }) => {
                     self.ledger.lock().unwrap().comes(self.caller, &session, after.0, certainty);
                 }
@@ -231,7 +231,7 @@ impl Line {
         }
     }
 
-    // The server's side; see `socket.rs` and `proof.rs` there.
+    // The server's side; see `socket.rs` there.
 
     async fn carry_out(&mut self) {
         while let Some(output) = self.machine.poll() {
@@ -377,8 +377,8 @@ impl Line {
                     };
                     self.write(item);
                 }
-                if let (true, Emission::Record(record)) = (is_peer, &entry.emitted().emission) {
-                    self.proof.wants(&record.event);
+                if is_peer {
+                    self.proof.wants(&entry.emitted().emission);
                 }
             }
             if let Some(seq) = batch.caught_up {
@@ -391,12 +391,12 @@ impl Line {
     fn ask_proof(&mut self) {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
-        let serial = self.proof.ask(cursors);
-        self.write(Item::Ping(serial));
+        let payload = self.proof.ask(cursors);
+        self.write(Item::Ping(payload));
     }
 
-    fn proven(&mut self, serial: u64) {
-        for (session, seq) in self.proof.proven(serial) {
+    fn proven(&mut self, payload: &[u8]) {
+        for (session, seq) in self.proof.proven(payload) {
             if let Some(attachment) = self.attached.get_mut(&session) {
                 attachment.proven = attachment.proven.max(seq);
             }

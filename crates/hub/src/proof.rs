@@ -10,11 +10,11 @@ use tokio::time::Instant;
 const PROVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Cursors of a connection's sessions.
-pub(crate) type Cursors = Vec<(SessionId, Seq)>;
+type Cursors = Vec<(SessionId, Seq)>;
 
-/// What is written but not proven to be read.
+/// What one connection was written and has not proven to have read.
 #[derive(Default)]
-pub(crate) struct Proof {
+pub struct Proof {
     serial: u64,
     waiting: Vec<(u64, Cursors)>,
     due: Option<Instant>,
@@ -23,17 +23,20 @@ pub(crate) struct Proof {
 
 impl Proof {
     /// When the next ping is due for the sake of what was written.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    pub(crate) fn is_due(&self) -> bool {
+    /// Whether it is due now.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
         self.due.is_some_and(|due| due <= Instant::now())
     }
 
     /// Notes an emission that was written: at the end of a turn proof is wanted at once, else at most
     /// once a second.
-    pub(crate) fn wants(&mut self, emission: &Emission) {
+    pub fn wants(&mut self, emission: &Emission) {
         let Emission::Record(record) = emission else { return };
         let now = Instant::now();
         let due =
@@ -42,7 +45,7 @@ impl Proof {
     }
 
     /// The payload of a ping that, answered, proves these cursors.
-    pub(crate) fn ask(&mut self, cursors: Cursors) -> Vec<u8> {
+    pub fn ask(&mut self, cursors: Cursors) -> Vec<u8> {
         self.due = None;
         self.last = Some(Instant::now());
         self.serial += 1;
@@ -53,7 +56,7 @@ impl Proof {
     }
 
     /// What a pong proves: all that its ping and earlier, unanswered ones asked for.
-    pub(crate) fn proven(&mut self, payload: &[u8]) -> Cursors {
+    pub fn proven(&mut self, payload: &[u8]) -> Cursors {
         let Ok(bytes) = <[u8; 8]>::try_from(payload) else { return Vec::new() };
         let serial = u64::from_be_bytes(bytes);
         // A pong that nobody asked for (RFC 6455, 5.5.3) proves nothing.
