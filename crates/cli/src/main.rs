@@ -4,6 +4,7 @@
 
 mod agents;
 mod archival;
+mod bench;
 mod chat;
 mod cli;
 mod client;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{ChatFlags, Cli, Command, SendFlags};
+use crate::cli::{BenchFlags, ChatFlags, Cli, Command, SendFlags};
 use crate::out::Look;
 
 /// A command line that parses but cannot be meant.
@@ -87,6 +88,10 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Keys { reach, command } => block_on(keys::run(reach.or(url), command)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
+        Command::Bench(flags) => {
+            let reach = flags.reach.or(url);
+            block_on(bench::run(BenchFlags { reach, ..flags }))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it. A file per group of commands.
 
 mod agents;
+mod bench;
 mod keys;
 mod memory;
 mod serve;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentsCommand, SettingFlags};
+pub(crate) use bench::{BenchDialect, BenchFlags};
 pub(crate) use keys::{KeysCommand, ScopeChoice};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
@@ -97,6 +99,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: FrameCommand,
     },
+    /// Put a server under load, and check what it delivers.
+    Bench(BenchFlags),
 }
 
 /// Which server to talk to.
