@@ -124,9 +124,10 @@ impl Seat {
     /// Connects and says its greeting, until it is where it wants to be.
     async fn enter(&self, cursor: Option<&Cursor>) -> anyhow::Result<Line> {
         let name = format!("{}-{}", self.plan.name, self.who);
-        let path = self.plan.wire.path(self.is_stalled().then_some(&name));
+        let known_as = self.is_stalled().then_some(name.as_str());
+        let path = self.plan.wire.path(known_as);
         let mut line = connect(&self.plan, self.who, &path).await?;
-        for frame in self.plan.wire.greeting(&self.room.place, &name, cursor) {
+        for frame in self.plan.wire.greeting(&self.room.place, known_as, cursor) {
             line.send(Message::text(frame)).await?;
         }
         if self.plan.wire.is_ready_at_once() {

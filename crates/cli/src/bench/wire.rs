@@ -60,8 +60,11 @@ impl Wire {
         }
     }
 
-    /// What a reader says first. `name` is its own.
-    pub(crate) fn greeting(&self, place: &Place, name: &str, cursor: Option<&Cursor>) -> Vec<String> {
+    /// What a reader says first.
+    ///
+    /// On Sparky's wire readers are tabs of one Sparky session for each chat; one that is to be known again has
+    /// a Sparky session of its own, whose proven position is then its own as well.
+    pub(crate) fn greeting(&self, place: &Place, known_as: Option<&str>, cursor: Option<&Cursor>) -> Vec<String> {
         let session = &place.0;
         match self {
             Self::Native => vec![match cursor {
@@ -69,7 +72,10 @@ impl Wire {
                 Some(Cursor { epoch, seq }) => json!({"type": "attach", "session": session, "after": seq, "epoch": epoch}).to_string(),
             }],
             Self::Memgpt => vec![json!({"type": "command", "command": "load_agent", "name": session}).to_string()],
-            Self::Sparky => vec![json!({"type": "connect", "data": {"session_id": name, "chat_id": session}}).to_string()],
+            Self::Sparky => {
+                let name = known_as.unwrap_or(session);
+                vec![json!({"type": "connect", "data": {"session_id": name, "chat_id": session}}).to_string()]
+            }
             Self::Plain { hello, .. } => hello.clone(),
         }
     }
