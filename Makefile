@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test soak test-deps walls lint conformance fuzz sdk web chromium
+.PHONY: serve test soak test-deps walls lint conformance fuzz bench bench-deps sdk web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -34,6 +34,40 @@ conformance:
 # Ten minutes for each target in fuzz/, or FUZZ_SECONDS. It needs Rust's nightly toolchain.
 fuzz:
 	@tools/fuzz
+
+# What it costs, against its peers on this machine: writes bench/RESULTS.md. BENCH chooses rows, ROUNDS
+# says how often each is measured. An hour for all of them; leave the machine alone meanwhile.
+BENCH ?=
+ROUNDS ?= 3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+bench: bench-deps
+	$(CARGO) build --release -p thoughtwire
+	$(CARGO) build --release --manifest-path bench/limits/Cargo.toml --target-dir $(TARGET)/limits
+	bench/run --rounds $(ROUNDS) --binary $(TARGET)/release/thoughtwire --limits $(TARGET)/limits/release $(BENCH)
+
+# The servers that the bench compares with. NATS is the system's (Debian: apt install nats-server), and left
+# out where it is not.
+BENCH_DEPS := bench/.deps
+bench-deps: $(BENCH_DEPS)/websockets-17.4 $(BENCH_DEPS)/pymemgpt-0.2.5 $(BENCH_DEPS)/socket.io-4.8.4
+
+$(BENCH_DEPS)/websockets-17.4:
+	@command -v $(PYTHON) >/dev/null || { echo "The bench needs Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(BENCH_DEPS)/venv
+	$(BENCH_DEPS)/venv/bin/pip install --quiet websockets==17.4 fastapi==0.165.0 uvicorn==0.54.0
+	touch $@
+
+# Without its own dependencies, most of which are for models and storage; these are what its interface imports.
+$(BENCH_DEPS)/pymemgpt-0.2.5:
+	$(PYTHON) -m venv $(BENCH_DEPS)/memgpt
+	$(BENCH_DEPS)/memgpt/bin/pip install --quiet websockets==12.0 colorama==0.4.6 demjson3==3.0.6 pytz==2026.6 tiktoken==0.14.0
+	$(BENCH_DEPS)/memgpt/bin/pip install --quiet --no-deps pymemgpt==0.2.5
+	touch $@
+
+$(BENCH_DEPS)/socket.io-4.8.4:
+	@command -v npm >/dev/null || { echo "The bench needs Node.js with npm: install it, and run this again."; exit 1; }
+	mkdir -p $(BENCH_DEPS)
+	npm install --silent --no-audit --no-fund --prefix $(BENCH_DEPS) ws@8.23.0 socket.io@4.8.4
+	touch $@
 
 # The third-party clients and servers that the tests talk to, below $(DEPS).
 test-deps: $(DEPS)/websockets-12.0 $(DEPS)/pymemgpt-0.2.5 $(DEPS)/pymemgpt-0.2.11 $(DEPS)/aimock-1.43.0 $(DEPS)/server-everything-2026.8.31

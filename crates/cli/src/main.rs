@@ -5,6 +5,7 @@
 mod agents;
 mod archival;
 mod backup;
+mod bench;
 mod chat;
 mod cli;
 mod client;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{BackupFlags, ChatFlags, Cli, Command, SendFlags};
+use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, Command, SendFlags};
 use crate::out::Look;
 
 /// A command line that parses but cannot be meant.
@@ -95,6 +96,10 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Doctor(flags) => block_on(doctor::run(flags)),
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
+        Command::Bench(flags) => {
+            let reach = flags.reach.or(url);
+            block_on(bench::run(BenchFlags { reach, ..flags }))
+        }
     }
 }
 

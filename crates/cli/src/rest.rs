@@ -214,6 +214,11 @@ struct SessionsBody {
 }
 
 #[derive(Deserialize)]
+struct SessionBody {
+    session: SessionId,
+}
+
+#[derive(Deserialize)]
 struct EventsBody {
     events: Vec<Record>,
 }
@@ -348,6 +353,13 @@ impl Rest {
         }
         let body: SessionsBody = self.read(request).await?;
         Ok(body.sessions)
+    }
+
+    /// A new session with an agent.
+    pub(crate) async fn create_session(&self, agent: &str) -> anyhow::Result<SessionId> {
+        let request = self.request(Method::POST, &["v1", "sessions"])?.json(&serde_json::json!({"agent": agent}));
+        let body: SessionBody = self.read(request.header("idempotency-key", thoughtwire_hub::new_id::<()>().as_str())).await?;
+        Ok(body.session)
     }
 
     pub(crate) async fn session(&self, session: &SessionId) -> anyhow::Result<SessionPage> {

@@ -1,19 +1,21 @@
 //! `load:`: words in bulk, for load tests without an LLM.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use thoughtwire_proto::Usage;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::{Done, Model, ModelError, Piece};
 use crate::Prompt;
 
 /// Each input makes `items` messages, or one message in as many deltas.
 ///
-/// Each piece begins with its number, counted from 1, so that a reader can verify what it got.
+/// Each piece begins with its number, counted from 1, so that a reader can verify what it got. With
+/// `marks=yes` it begins with `~NUMBER~DUE~`, where `DUE` is when it was due, in microseconds since
+/// 1970: a reader on the same machine tells how late it came, also when the server could not keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     items: u64,
@@ -21,6 +23,7 @@ pub(crate) struct Load {
     /// Pieces a second; 0 for as fast as it can.
     rate: u64,
     shape: Shape,
+    head: Head,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,16 @@ enum Shape {
     Messages,
     Deltas,
 }
+
+/// What a piece begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Number,
+    Mark,
+}
+
+/// A timer's own coarseness is not counted as lateness.
+const TIMER: Duration = Duration::from_millis(2);
 
 const MOST_ITEMS: u64 = 10_000_000;
 const MOST_BYTES: u64 = 1 << 20;
@@ -37,7 +50,7 @@ const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
 
 impl Load {
     pub(crate) fn parse(parameters: &str) -> Result<Self, ModelError> {
-        let mut load = Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages };
+        let mut load = Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages, head: Head::Number };
         for parameter in parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match key {
@@ -49,6 +62,13 @@ impl Load {
                         "yes" => Shape::Deltas,
                         "no" => Shape::Messages,
                         _ => return Err(bad(&format!("`deltas` is `yes` or `no`, not `{}`", value.escape_debug()))),
+                    }
+                }
+                "marks" => {
+                    load.head = match value {
+                        "yes" => Head::Mark,
+                        "no" => Head::Number,
+                        _ => return Err(bad(&format!("`marks` is `yes` or `no`, not `{}`", value.escape_debug()))),
                     }
                 }
                 _ => return Err(bad(&format!("it has no parameter `{}`", key.escape_debug()))),
@@ -69,9 +89,12 @@ impl Load {
         Some(interval)
     }
 
-    /// The text of a piece: its number, filled up to the asked length and ended by a space.
-    fn text(self, n: u64) -> String {
-        let mut text = format!("{n} ");
+    /// The text of a piece: its number or mark, filled up to the asked length and ended by a space.
+    fn text(self, n: u64, due: u64) -> String {
+        let mut text = match self.head {
+            Head::Number => format!("{n} "),
+            Head::Mark => format!("~{n}~{due}~ "),
+        };
         if self.bytes > text.len() {
             text.extend(std::iter::repeat_n('x', self.bytes - text.len() - 1));
             text.push(' ');
@@ -86,6 +109,39 @@ impl Load {
     }
 }
 
+/// When the pieces of one reply are due.
+struct Timer {
+    interval: Option<Interval>,
+    begun: Instant,
+    /// The same moment on the wall, in microseconds.
+    wall: u64,
+    last: u64,
+}
+
+impl Timer {
+    fn new(load: Load) -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { interval: load.interval(), begun: Instant::now(), wall: micros(wall), last: 0 }
+    }
+
+    /// Waits until the next piece is due, and gives that moment: never before the last one's.
+    async fn due(&mut self) -> u64 {
+        let due = match &mut self.interval {
+            Some(interval) => {
+                let due = interval.tick().await;
+                if due.elapsed() < TIMER { Instant::now() } else { due }
+            }
+            None => Instant::now(),
+        };
+        self.last = self.last.max(self.wall + micros(due.duration_since(self.begun)));
+        self.last
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelError> {
     match value.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
@@ -94,29 +150,26 @@ fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelErr
 }
 
 fn bad(what: &str) -> ModelError {
-    ModelError::Unknown(format!("the model `load:items=N,bytes=B,rate=R,deltas=yes|no` cannot be made: {what}"))
+    ModelError::Unknown(format!("the model `load:items=N,bytes=B,rate=R,deltas=yes|no,marks=yes|no` cannot be made: {what}"))
 }
 
 impl Model for Load {
     fn reply(&self, _prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
         let load = *self;
-        // The interval is made when the stream is first polled: it needs a runtime.
-        stream::unfold((1, None), move |(n, interval): (u64, Option<Option<Interval>>)| async move {
+        // The timer is made when the stream is first polled: it needs a runtime.
+        stream::unfold((1, None), move |(n, timer): (u64, Option<Timer>)| async move {
             if n > load.items {
                 // Invariant: a load of messages ended with its last one.
-                return (n == load.items + 1 && load.shape == Shape::Deltas).then(|| (Ok(load.done(None)), (n + 1, interval)));
+                return (n == load.items + 1 && load.shape == Shape::Deltas).then(|| (Ok(load.done(None)), (n + 1, timer)));
             }
-            let mut interval = interval.unwrap_or_else(|| load.interval());
-            if let Some(interval) = &mut interval {
-                interval.tick().await;
-            }
-            let text = load.text(n);
+            let mut timer = timer.unwrap_or_else(|| Timer::new(load));
+            let text = load.text(n, timer.due().await);
             let piece = match load.shape {
                 Shape::Deltas => Piece::Message(text),
                 Shape::Messages if n == load.items => load.done(Some(text)),
                 Shape::Messages => Piece::Whole(text),
             };
-            Some((Ok(piece), (n + 1, Some(interval))))
+            Some((Ok(piece), (n + 1, Some(timer))))
         })
         .boxed()
     }

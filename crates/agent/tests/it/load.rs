@@ -49,3 +49,22 @@ async fn the_rate_is_kept() {
     let took = begun.elapsed().as_millis();
     assert!((490..3000).contains(&took), "51 messages at 100 a second took {took} ms");
 }
+
+#[tokio::test]
+async fn marks_tell_when_each_piece_was_due() {
+    let home = Home::new(options("load:items=20,bytes=40,rate=0,marks=yes"));
+    let (_, session) = home.agent("tess", Style::Native).await;
+    let told = home.say(&session, "go").await;
+    let mut last = 0;
+    let mut number = 0;
+    for record in &told.records {
+        let Event::Message { text, .. } = &record.event else { continue };
+        number += 1;
+        let parts: Vec<&str> = text.split('~').collect();
+        assert_eq!((parts[0], parts[1], text.len()), ("", number.to_string().as_str(), 40));
+        let due: u64 = parts[2].parse().unwrap();
+        assert!(due >= last);
+        last = due;
+    }
+    assert_eq!(number, 20);
+}

@@ -15,7 +15,7 @@ fn names_are_checked_without_a_network() {
     for (name, providers) in [
         ("offline", &none),
         ("load", &none),
-        ("load:items=3,bytes=10,rate=5,deltas=yes", &none),
+        ("load:items=3,bytes=10,rate=5,deltas=yes,marks=yes", &none),
         ("openai/gpt-5-mini", &with(Some("sk-1"), None)),
         ("openai/meta/llama:8b", &with(None, Some("http://127.0.0.1:8000/v1"))),
     ] {
@@ -32,6 +32,7 @@ fn names_are_checked_without_a_network() {
         ("load:bytes=many", &none, "`bytes` is a whole number"),
         ("load:rate", &none, "`rate` is a whole number"),
         ("load:deltas=maybe", &none, "`yes` or `no`"),
+        ("load:marks=2", &none, "`yes` or `no`"),
         ("load:speed=9", &none, "no parameter `speed`"),
         ("load:items=10000000,bytes=1000,deltas=yes", &none, "one message of"),
     ] {

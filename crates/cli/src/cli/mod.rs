@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it. A file per group of commands.
 
 mod agents;
+mod bench;
 mod keeping;
 mod keys;
 mod memory;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentsCommand, SettingFlags};
+pub(crate) use bench::{BenchDialect, BenchFlags};
 pub(crate) use keeping::{BackupFlags, DoctorFlags, RestoreFlags};
 pub(crate) use keys::{KeysCommand, ScopeChoice};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
@@ -105,6 +107,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: FrameCommand,
     },
+    /// Put a server under load, and check what it delivers.
+    Bench(BenchFlags),
 }
 
 /// Which server to talk to.

@@ -3,6 +3,7 @@
 mod access;
 mod approvals;
 mod bad_input;
+mod bench;
 mod crash;
 mod faults;
 mod limits;

@@ -1,0 +1,127 @@
+"""Each server that is measured: how it is started, and how the generator talks to it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DEPS = os.path.join(HERE, ".deps")
+PEERS = os.path.join(HERE, "peers")
+# The server has one core, everything else the other.
+SERVER_CORE, OTHER_CORE = "0", "1"
+PORT = 18450
+
+
+class Unavailable(Exception):
+    """A server that cannot be run here, and why."""
+
+
+class Server:
+    """A running server. `url` and `flags` are for the generator."""
+
+    def __init__(self, process, url, flags, helpers=(), folder=None):
+        self.process, self.url, self.flags, self.helpers, self.folder = process, url, flags, list(helpers), folder
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in [*self.helpers, self.process]:
+            process.send_signal(signal.SIGTERM)
+        for process in [*self.helpers, self.process]:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def spawn(core, command, ready, **environment):
+    """Starts a process on a core and waits for the line that says it is ready."""
+    process = subprocess.Popen(
+        ["taskset", "-c", core, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    line = process.stdout.readline()
+    while ready not in line:
+        if not line:
+            raise Unavailable(f"`{os.path.basename(str(command[0]))} {os.path.basename(str(command[-1]))}` did not start")
+        line = process.stdout.readline()
+    return process
+
+
+def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
+    """One of the servers below `peers/`, or of the limits: all are told the load when they are started."""
+
+    def start(load):
+        numbers = [PORT, load["items"], load["bytes"], load["rate"]]
+        full = [part if part is not LOAD else number for part in command for number in (numbers if part is LOAD else [0])]
+        process = spawn(SERVER_CORE, full, "ready", PYTHONPATH=PEERS, NODE_PATH=f"{DEPS}/node_modules", **environment)
+        return Server(process, url.format(port=PORT), ["--dialect", "plain", *flags])
+
+    return start
+
+
+LOAD = object()
+
+
+def thoughtwire(binary, dialect="native"):
+    """Thoughtwire on an empty directory."""
+
+    def start(_load):
+        folder = tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
+        command = [binary, "serve", "--listen", f"127.0.0.1:{PORT}", "--data-dir", folder]
+        process = spawn(SERVER_CORE, command, "listening")
+        return Server(process, f"http://127.0.0.1:{PORT}", ["--dialect", dialect], folder=folder)
+
+    return start
+
+
+def nats(load):
+    """NATS with its WebSocket, and a publisher beside it that is not measured."""
+    binary = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not binary:
+        raise Unavailable("nats-server is not installed (Debian: apt install nats-server)")
+    folder = tempfile.mkdtemp(prefix="bench-")
+    with open(f"{folder}/nats.conf", "w") as file:
+        file.write(f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\nwebsocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n')
+    process = subprocess.Popen(
+        ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(1)
+    publisher = [f"{DEPS}/venv/bin/python", f"{PEERS}/nats_publisher.py", PORT + 1, load["items"], load["bytes"], load["rate"]]
+    helper = spawn(OTHER_CORE, publisher, "ready", PYTHONPATH=PEERS)
+    hello = ['CONNECT {"verbose":false,"pedantic":false}\r\n', "SUB bench 1\r\n"]
+    flags = ["--dialect", "plain", *(part for text in hello for part in ("--hello", text)), "--go", "PUB bench.go 0\r\n\r\n"]
+    return Server(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
+
+
+def peers(limits):
+    """Everybody else, by name."""
+    python, memgpt = f"{DEPS}/venv/bin/python", f"{DEPS}/memgpt/bin/python"
+    return {
+        "bare epoll, one frame a write": plain([f"{limits}/epoll", LOAD, 1]),
+        "bare epoll, eight frames a write": plain([f"{limits}/epoll", LOAD, 8]),
+        "Python websockets, broadcast": plain([python, f"{PEERS}/websockets_broadcast.py", LOAD]),
+        "MemGPT's interface (pymemgpt 0.2.5)": plain([memgpt, f"{PEERS}/memgpt_interface.py", LOAD]),
+        "FastAPI, uvicorn": plain([python, f"{PEERS}/fastapi_sparky.py", LOAD], url="ws://127.0.0.1:{port}/ws/chat"),
+        "Node ws": plain(["node", f"{PEERS}/ws.js", LOAD]),
+        "Socket.IO, with recovery": plain(
+            ["node", f"{PEERS}/socket_io.js", LOAD],
+            url="ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket",
+            flags=["--hello", "40", "--go", '42["go"]'],
+        ),
+        "NATS websocket": nats,
+    }

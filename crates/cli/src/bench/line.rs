@@ -1,0 +1,53 @@
+//! A connection of the generator's: made, and greeted.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::Uri;
+use http::header::AUTHORIZATION;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_websockets::{ClientBuilder, Connector, Limits, MaybeTlsStream, WebSocketStream};
+
+use super::plan::Plan;
+use crate::rest::install_tls;
+
+pub(crate) type Line = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How long connecting may take.
+const WITHIN: Duration = Duration::from_secs(30);
+/// What the kernel takes in for a connection that never reads: little, so that it is soon the server that waits.
+const STALLED_BUFFER: u32 = 4096;
+
+/// Connects one reader.
+pub(crate) async fn connect(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
+    match tokio::time::timeout(WITHIN, dial(plan, who, path)).await {
+        Ok(line) => line.with_context(|| format!("connection {} to {}", who + 1, plan.target.base)),
+        Err(_) => anyhow::bail!("connection {} to {} took longer than {} s", who + 1, plan.target.base, WITHIN.as_secs()),
+    }
+}
+
+async fn dial(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
+    let target = &plan.target;
+    let socket = if target.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if plan.is_stalled(who) {
+        socket.set_recv_buffer_size(STALLED_BUFFER)?;
+    }
+    if let Some(source) = plan.source(who) {
+        socket.bind(source).with_context(|| format!("from {source}"))?;
+    }
+    let stream = socket.connect(target.address).await?;
+    let connector = if target.is_tls {
+        install_tls();
+        Connector::new()?
+    } else {
+        Connector::Plain
+    };
+    let stream = connector.wrap(&target.host, stream).await?;
+    let uri: Uri = format!("{}{path}", target.base).parse()?;
+    let mut request = ClientBuilder::from_uri(uri).limits(Limits::unlimited());
+    if let Some(authorization) = &target.authorization {
+        request = request.add_header(AUTHORIZATION, authorization.clone())?;
+    }
+    Ok(request.connect_on(stream).await?.0)
+}

@@ -1,0 +1,290 @@
+//! One reader: its connection, and what it got, held against what it should get.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::sync::{Semaphore, watch};
+use tokio_websockets::Message;
+
+use super::ledger::{Faults, Ledger, Seqs};
+use super::line::{Line, connect};
+use super::mark::{marks, now};
+use super::plan::Plan;
+use super::room::Room;
+use super::tally::{Tally, increase};
+use super::wire::{Cursor, Glance, Resume};
+
+/// How often a reader that woke comes back before it gives up.
+const ATTEMPTS: usize = 10;
+
+/// One reader.
+pub(crate) struct Seat {
+    pub(crate) plan: Rc<Plan>,
+    pub(crate) tally: Rc<Tally>,
+    pub(crate) room: Rc<Room>,
+    pub(crate) who: usize,
+    pub(crate) view: RefCell<View>,
+}
+
+/// What a reader got.
+pub(crate) struct View {
+    pub(crate) ledger: Ledger,
+    seqs: Seqs,
+    epoch: Option<String>,
+    is_ready: bool,
+}
+
+/// What of `attached` a reader keeps.
+#[derive(Deserialize)]
+struct Attached {
+    epoch: String,
+    head: u64,
+}
+
+impl Seat {
+    pub(crate) fn new(plan: &Rc<Plan>, tally: &Rc<Tally>, room: &Rc<Room>, who: usize) -> Rc<Self> {
+        let view = View { ledger: Ledger::new(plan.load.items), seqs: Seqs::default(), epoch: None, is_ready: false };
+        Rc::new(Self { plan: Rc::clone(plan), tally: Rc::clone(tally), room: Rc::clone(room), who, view: RefCell::new(view) })
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.plan.is_stalled(self.who)
+    }
+
+    /// What went wrong, after so many inputs of its session.
+    pub(crate) fn faults(&self) -> Faults {
+        let view = self.view.borrow();
+        view.seqs.with(view.ledger.faults(self.expected()))
+    }
+
+    /// How many pieces it is to get.
+    pub(crate) fn expected(&self) -> u64 {
+        self.room.asked.get() * self.plan.load.items
+    }
+
+    /// Whether it says its session's inputs.
+    fn speaks(&self) -> bool {
+        self.who < self.plan.sessions
+    }
+
+    /// Connects, reads and checks until it is dropped. `doors` lets so many connect at once; `wake` is when
+    /// a stalled reader reads after all.
+    pub(crate) async fn sit(self: Rc<Self>, doors: Rc<Semaphore>, mut wake: watch::Receiver<bool>) {
+        let line = {
+            let Ok(_door) = doors.acquire().await else { return };
+            match self.enter(None).await {
+                Ok(line) => line,
+                Err(error) => return self.leave(&format!("{error:#}")),
+            }
+        };
+        self.tally.ready.set(self.tally.ready.get() + 1);
+        if self.speaks() {
+            return self.speak(line).await;
+        }
+        if !self.is_stalled() {
+            let reason = self.read(line).await;
+            return self.leave(&reason);
+        }
+        if wake.wait_for(|woken| *woken).await.is_err() {
+            return;
+        }
+        let mut reason = self.read(line).await;
+        for _ in 0..ATTEMPTS {
+            match self.come_back().await {
+                Ok(Some(line)) => reason = self.read(line).await,
+                Ok(None) => break,
+                Err(error) => reason = format!("{error:#}"),
+            }
+        }
+        self.leave(&reason);
+    }
+
+    fn leave(&self, reason: &str) {
+        increase(&self.tally.closed);
+        self.tally.complain(reason);
+    }
+
+    /// Connects anew where the wire knows the way back.
+    async fn come_back(&self) -> anyhow::Result<Option<Line>> {
+        let cursor = match (self.plan.wire.resumes(), self.view.borrow().epoch.clone()) {
+            (Resume::Exactly, Some(epoch)) => Some(Cursor { epoch, seq: self.view.borrow().seqs.last() }),
+            (Resume::Repeating, _) => {
+                self.view.borrow_mut().ledger.may_repeat();
+                None
+            }
+            (Resume::Exactly, None) | (Resume::Never, _) => return Ok(None),
+        };
+        increase(&self.tally.reconnected);
+        self.view.borrow_mut().is_ready = false;
+        self.enter(cursor.as_ref()).await.map(Some)
+    }
+
+    /// Connects and says its greeting, until it is where it wants to be.
+    async fn enter(&self, cursor: Option<&Cursor>) -> anyhow::Result<Line> {
+        let name = format!("{}-{}", self.plan.name, self.who);
+        let known_as = self.is_stalled().then_some(name.as_str());
+        let path = self.plan.wire.path(known_as);
+        let mut line = connect(&self.plan, self.who, &path).await?;
+        for frame in self.plan.wire.greeting(&self.room.place, known_as, cursor) {
+            line.send(Message::text(frame)).await?;
+        }
+        if self.plan.wire.is_ready_at_once() {
+            return Ok(line);
+        }
+        while !self.view.borrow().is_ready {
+            match tokio::time::timeout(self.plan.patience, line.next()).await {
+                Ok(Some(message)) => self.take(&message?)?,
+                Ok(None) => anyhow::bail!("the server closed a connection before it was ready"),
+                Err(_) => anyhow::bail!("the server did not answer a greeting"),
+            }
+        }
+        Ok(line)
+    }
+
+    /// Reads until the connection ends; gives why.
+    async fn read(&self, mut line: Line) -> String {
+        while let Some(message) = line.next().await {
+            let taken = message.map_err(anyhow::Error::from).and_then(|message| self.take(&message));
+            if let Err(error) = taken {
+                return format!("{error:#}");
+            }
+        }
+        "the server closed a connection".to_owned()
+    }
+
+    /// Reads, and says its session's inputs when they are due.
+    async fn speak(&self, mut line: Line) {
+        loop {
+            tokio::select! {
+                message = line.next() => {
+                    let taken = match message {
+                        Some(message) => message.map_err(anyhow::Error::from).and_then(|message| self.take(&message)),
+                        None => Err(anyhow::anyhow!("the server closed a connection")),
+                    };
+                    if let Err(error) = taken {
+                        return self.leave(&format!("{error:#}"));
+                    }
+                }
+                () = self.room.wake.notified() => {}
+            }
+            while let Some(number) = self.room.next() {
+                let input = self.plan.wire.input(&self.room.place, number);
+                if let Err(error) = line.send(Message::text(input)).await {
+                    return self.leave(&error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes a message in.
+    fn take(&self, message: &Message) -> anyhow::Result<()> {
+        if let Some((code, reason)) = message.as_close() {
+            anyhow::bail!("the server closed a connection: {} {reason}", u16::from(code));
+        }
+        if !message.is_text() && !message.is_binary() {
+            return Ok(());
+        }
+        let frame: &[u8] = message.as_payload();
+        self.tally.frame(frame.len());
+        let glance = self.plan.wire.glance(frame, self.plan.load.deltas);
+        let mut view = self.view.borrow_mut();
+        if let Glance::Pieces(Some(seq))
+        | Glance::Whole(Some(seq))
+        | Glance::Ended(Some(seq))
+        | Glance::Failed(Some(seq))
+        | Glance::Other(Some(seq)) = glance
+        {
+            view.seqs.take(seq);
+        }
+        match glance {
+            Glance::Pieces(_) => self.pieces(&mut view, frame),
+            Glance::Whole(_) => self.whole(&mut view, frame),
+            Glance::SoFar => {
+                if let Some(mark) = marks(frame).last() {
+                    let moved = view.ledger.supersede(mark);
+                    self.moved(moved, now());
+                }
+            }
+            Glance::Ready => view.is_ready = true,
+            Glance::Attached => {
+                let attached: Attached = serde_json::from_slice(frame)?;
+                if view.epoch.is_none() {
+                    view.seqs.begin(attached.head);
+                }
+                view.epoch = Some(attached.epoch);
+            }
+            Glance::Ended(_) => self.turn_ended(),
+            Glance::Failed(_) => {
+                let said = String::from_utf8_lossy(frame);
+                if self.tally.begun.get() == 0 {
+                    anyhow::bail!("the server refused: {said}");
+                }
+                if self.speaks() {
+                    increase(&self.tally.failed);
+                    self.tally.complain(&said);
+                    self.turn_ended();
+                }
+            }
+            Glance::Other(_) => {}
+        }
+        Ok(())
+    }
+
+    fn pieces(&self, view: &mut View, frame: &[u8]) {
+        let mut at = 0;
+        for mark in marks(frame) {
+            if at == 0 {
+                at = now();
+            }
+            let moved = view.ledger.take(mark);
+            if moved > 0 && !self.is_stalled() {
+                self.tally.piece(at.saturating_sub(mark.due));
+            }
+            self.moved(moved, at);
+            if mark.n == self.plan.load.items && moved > 0 && !self.plan.wire.tells_ends() {
+                self.turn_ended();
+            }
+        }
+    }
+
+    /// The event that stands for all deltas of an input has to have them all.
+    fn whole(&self, view: &mut View, frame: &[u8]) {
+        let mut count = 0;
+        let mut last = None;
+        for mark in marks(frame) {
+            count += 1;
+            if mark.n != count {
+                break;
+            }
+            last = Some(mark);
+        }
+        if let Some(mark) = last {
+            let moved = view.ledger.supersede(mark);
+            self.moved(moved, now());
+        }
+        if count != self.plan.load.items {
+            view.ledger.broken();
+        }
+    }
+
+    fn moved(&self, by: u64, at: u64) {
+        // What stalled readers make up for is looked at by itself.
+        if !self.is_stalled() {
+            self.tally.moved(by, at);
+        }
+    }
+
+    fn turn_ended(&self) {
+        if !self.speaks() {
+            return;
+        }
+        if let Some(due) = self.room.end() {
+            self.tally.turn(due.elapsed());
+        }
+        if self.plan.arrivals.is_none() && self.room.wants_more(self.plan.until, self.tally.started.get()) {
+            self.room.ask(tokio::time::Instant::now());
+        }
+    }
+}

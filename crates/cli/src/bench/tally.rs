@@ -1,0 +1,104 @@
+//! What all readers of a run add to: counts, and latencies of everything.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use tokio::time::{Duration, Instant};
+
+use super::mark::now;
+
+/// The longest latency that is told apart.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What all readers of a run add to. A run is one thread.
+pub(crate) struct Tally {
+    /// Readers that are where they want to be.
+    pub(crate) ready: Cell<usize>,
+    /// Pieces that came.
+    pub(crate) delivered: Cell<u64>,
+    /// Pieces that readers are past, whether they came or not.
+    pub(crate) passed: Cell<u64>,
+    pub(crate) frames: Cell<u64>,
+    pub(crate) bytes: Cell<u64>,
+    pub(crate) failed: Cell<u64>,
+    /// When the load began, and when its last piece came; microseconds since 1970.
+    pub(crate) begun: Cell<u64>,
+    pub(crate) last: Cell<u64>,
+    /// The same moment as `begun`.
+    pub(crate) started: Cell<Instant>,
+    pub(crate) pieces: RefCell<Histogram<u64>>,
+    pub(crate) turns: RefCell<Histogram<u64>>,
+    /// What was said against us, and how often.
+    pub(crate) complaints: RefCell<BTreeMap<String, u64>>,
+    pub(crate) closed: Cell<u64>,
+    pub(crate) reconnected: Cell<u64>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let longest = u64::try_from(LONGEST.as_micros())?;
+        Ok(Self {
+            ready: Cell::new(0),
+            delivered: Cell::new(0),
+            passed: Cell::new(0),
+            frames: Cell::new(0),
+            bytes: Cell::new(0),
+            failed: Cell::new(0),
+            begun: Cell::new(0),
+            last: Cell::new(0),
+            started: Cell::new(Instant::now()),
+            pieces: RefCell::new(Histogram::new_with_bounds(1, longest, 3)?),
+            turns: RefCell::new(Histogram::new_with_bounds(1, longest, 3)?),
+            complaints: RefCell::default(),
+            closed: Cell::new(0),
+            reconnected: Cell::new(0),
+        })
+    }
+
+    /// The load begins now.
+    pub(crate) fn begin(&self) {
+        self.begun.set(now());
+        self.last.set(now());
+        self.started.set(Instant::now());
+        self.frames.set(0);
+        self.bytes.set(0);
+    }
+
+    /// Something came.
+    pub(crate) fn frame(&self, bytes: usize) {
+        self.frames.set(self.frames.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes as u64);
+    }
+
+    /// A reader moved on by so many pieces, at this moment.
+    pub(crate) fn moved(&self, by: u64, at: u64) {
+        self.passed.set(self.passed.get() + by);
+        self.last.set(at);
+    }
+
+    /// A piece came so late.
+    pub(crate) fn piece(&self, late: u64) {
+        self.delivered.set(self.delivered.get() + 1);
+        self.pieces.borrow_mut().saturating_record(late.max(1));
+    }
+
+    /// A turn took so long.
+    pub(crate) fn turn(&self, took: Duration) {
+        self.turns.borrow_mut().saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// Something was refused, failed, or broke.
+    pub(crate) fn complain(&self, what: &str) {
+        // Enough to see what it is about.
+        let what: String = what.chars().take(300).collect();
+        let mut complaints = self.complaints.borrow_mut();
+        if complaints.len() < 20 || complaints.contains_key(&what) {
+            *complaints.entry(what).or_default() += 1;
+        }
+    }
+}
+
+pub(crate) fn increase(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}

@@ -1,0 +1,197 @@
+//! The wires, as far as a load needs them: what to say, and at a glance what a frame is.
+//!
+//! Frames are not parsed: their beginnings are compared. The server writes its keys in a fixed order,
+//! and a frame that begins otherwise is counted as nothing, which shows as a loss.
+
+use memchr::memmem::find;
+use serde_json::json;
+
+/// One of the wires.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Native,
+    Memgpt,
+    Sparky,
+    Plain { hello: Vec<String>, go: String },
+}
+
+/// A session, as its wire names it: a session's id, an agent's name, a chat's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(pub(crate) String);
+
+/// Where a reader goes on after its connection broke.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor {
+    pub(crate) epoch: String,
+    pub(crate) seq: u64,
+}
+
+/// A frame at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Glance {
+    /// The reader is where it wanted to be.
+    Ready,
+    /// Native: the answer to an attach.
+    Attached,
+    /// It has pieces, each of them new. Native events have their number.
+    Pieces(Option<u64>),
+    /// It stands for all pieces so far.
+    SoFar,
+    /// It is the whole text of an input's pieces.
+    Whole(Option<u64>),
+    /// A turn ended well.
+    Ended(Option<u64>),
+    /// A turn ended otherwise, or something was refused.
+    Failed(Option<u64>),
+    /// Nothing that a load is about.
+    Other(Option<u64>),
+}
+
+impl Wire {
+    /// The path, with the name of a reader that is to be known again.
+    pub(crate) fn path(&self, known_as: Option<&str>) -> String {
+        match (self, known_as) {
+            (Self::Native, _) => "/v1/ws".to_owned(),
+            (Self::Memgpt, Some(name)) => format!("/memgpt?client={name}"),
+            (Self::Memgpt, None) => "/memgpt".to_owned(),
+            (Self::Sparky, _) => "/ws/chat".to_owned(),
+            // Its address was given whole.
+            (Self::Plain { .. }, _) => String::new(),
+        }
+    }
+
+    /// What a reader says first.
+    ///
+    /// On Sparky's wire readers are tabs of one Sparky session for each chat; one that is to be known again has
+    /// a Sparky session of its own, whose proven position is then its own as well.
+    pub(crate) fn greeting(&self, place: &Place, known_as: Option<&str>, cursor: Option<&Cursor>) -> Vec<String> {
+        let session = &place.0;
+        match self {
+            Self::Native => vec![match cursor {
+                None => json!({"type": "attach", "session": session}).to_string(),
+                Some(Cursor { epoch, seq }) => json!({"type": "attach", "session": session, "after": seq, "epoch": epoch}).to_string(),
+            }],
+            Self::Memgpt => vec![json!({"type": "command", "command": "load_agent", "name": session}).to_string()],
+            Self::Sparky => {
+                let name = known_as.unwrap_or(session);
+                vec![json!({"type": "connect", "data": {"session_id": name, "chat_id": session}}).to_string()]
+            }
+            Self::Plain { hello, .. } => hello.clone(),
+        }
+    }
+
+    /// Whether a reader is where it wants to be as soon as it has said its greeting.
+    pub(crate) fn is_ready_at_once(&self) -> bool {
+        matches!(self, Self::Plain { .. })
+    }
+
+    /// An input.
+    pub(crate) fn input(&self, place: &Place, number: u64) -> String {
+        match self {
+            Self::Native => json!({"type": "send", "id": format!("b{number}"), "session": place.0, "text": "go"}).to_string(),
+            Self::Memgpt => json!({"type": "user_message", "message": "go", "agent_name": place.0}).to_string(),
+            Self::Sparky => json!({"type": "message", "data": {"text": "go"}}).to_string(),
+            Self::Plain { go, .. } => go.clone(),
+        }
+    }
+
+    /// Whether a turn's end is told by a frame of its own; else its last piece is its end.
+    pub(crate) fn tells_ends(&self) -> bool {
+        match self {
+            Self::Native | Self::Memgpt => true,
+            Self::Sparky | Self::Plain { .. } => false,
+        }
+    }
+
+    /// Whether a reader can come back to where it was, and whether it is then told some of it again.
+    pub(crate) fn resumes(&self) -> Resume {
+        match self {
+            Self::Native => Resume::Exactly,
+            Self::Memgpt | Self::Sparky => Resume::Repeating,
+            Self::Plain { .. } => Resume::Never,
+        }
+    }
+
+    /// Looks at a frame. `deltas` says whether a load's text comes in deltas.
+    pub(crate) fn glance(&self, frame: &[u8], deltas: bool) -> Glance {
+        match self {
+            Self::Native => native(frame, deltas),
+            Self::Memgpt => memgpt(frame),
+            Self::Sparky => sparky(frame),
+            Self::Plain { .. } => Glance::Pieces(None),
+        }
+    }
+}
+
+/// What a reader gets when it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    Exactly,
+    Repeating,
+    Never,
+}
+
+fn native(frame: &[u8], deltas: bool) -> Glance {
+    let Some(kind) = frame.strip_prefix(b"{\"type\":\"") else { return Glance::Other(None) };
+    if kind.starts_with(b"delta\"") {
+        return Glance::Pieces(None);
+    }
+    if kind.starts_with(b"event\"") {
+        let seq = seq(kind);
+        let event = find(kind, b"\"event\":{\"kind\":\"").and_then(|at| kind.get(at + 17..)).unwrap_or_default();
+        return if event.starts_with(b"message\"") {
+            if deltas { Glance::Whole(seq) } else { Glance::Pieces(seq) }
+        } else if event.starts_with(b"turn_ended\"") {
+            if find(event, b"\"outcome\":\"completed\"").is_some() { Glance::Ended(seq) } else { Glance::Failed(seq) }
+        } else {
+            Glance::Other(seq)
+        };
+    }
+    if kind.starts_with(b"partial\"") {
+        Glance::SoFar
+    } else if kind.starts_with(b"caught_up\"") {
+        Glance::Ready
+    } else if kind.starts_with(b"attached\"") {
+        Glance::Attached
+    } else if kind.starts_with(b"refused\"") || kind.starts_with(b"detached\"") {
+        Glance::Failed(None)
+    } else {
+        Glance::Other(None)
+    }
+}
+
+/// The number behind `"seq":`.
+fn seq(frame: &[u8]) -> Option<u64> {
+    let digits = frame.get(find(frame, b"\"seq\":")? + 6..)?;
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
+}
+
+fn memgpt(frame: &[u8]) -> Glance {
+    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return Glance::Other(None) };
+    if kind.starts_with(b"agent_response\"") {
+        Glance::Pieces(None)
+    } else if kind.starts_with(b"agent_response_end\"") {
+        Glance::Ended(None)
+    } else if kind.starts_with(b"command_response\"") && find(kind, b"\"OK").is_some() {
+        Glance::Ready
+    } else if kind.starts_with(b"agent_response_start\"") {
+        Glance::Other(None)
+    } else {
+        // What is left are errors, of which this wire has three kinds.
+        Glance::Failed(None)
+    }
+}
+
+fn sparky(frame: &[u8]) -> Glance {
+    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return Glance::Other(None) };
+    if kind.starts_with(b"message\"") {
+        Glance::Pieces(None)
+    } else if kind.starts_with(b"ready\"") {
+        Glance::Ready
+    } else if kind.starts_with(b"error\"") {
+        Glance::Failed(None)
+    } else {
+        Glance::Other(None)
+    }
+}
