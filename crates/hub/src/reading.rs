@@ -12,6 +12,7 @@ pub(crate) async fn read<T: Send + 'static>(
     if store.is_by_hand() {
         return read(store);
     }
+    let _turn = store.turn_to_read().await;
     let store = Arc::clone(store);
     // Only a runtime that is shutting down takes no more.
     tokio::task::spawn_blocking(move || read(&store)).await.unwrap_or(Err(StoreError::Stopped))

@@ -28,10 +28,12 @@ impl Store {
                     None => outcome.duplicates += 1,
                 }
             }
-            let mut count = connection.prepare_cached("UPDATE agents SET archived = archived + ? WHERE id = ? RETURNING archived")?;
-            let archived = count.query_row(params![bytes, agent.as_str()], |row| row.get::<_, u64>(0)).optional()?;
-            match archived {
-                Some(archived) if archived > most && bytes > 0 => Err(StoreError::ArchivalFull { most }),
+            let mut count = connection.prepare_cached(
+                "UPDATE agents SET notes = notes + ?, notes_bytes = notes_bytes + ? WHERE id = ? RETURNING notes_bytes",
+            )?;
+            let total = count.query_row(params![outcome.added, bytes, agent.as_str()], |row| row.get::<_, u64>(0)).optional()?;
+            match total {
+                Some(total) if total > most && bytes > 0 => Err(StoreError::ArchivalFull { most }),
                 Some(_) => Ok(outcome),
                 None => Err(StoreError::Missing(format!("agent {agent}"))),
             }
@@ -125,8 +127,8 @@ impl Store {
     /// When the file cannot be read.
     pub fn archival_count(&self, agent: &AgentId) -> Result<usize, StoreError> {
         self.readers.read(|connection| {
-            let count: i64 = connection.query_row("SELECT count(*) FROM notes WHERE agent = ?", [agent.as_str()], |row| row.get(0))?;
-            Ok(usize::try_from(count).unwrap_or(0))
+            let mut select = connection.prepare_cached("SELECT notes FROM agents WHERE id = ?")?;
+            Ok(select.query_row([agent.as_str()], |row| row.get(0)).optional()?.unwrap_or(0))
         })
     }
 }

@@ -187,6 +187,8 @@ pub(crate) fn erase_session(connection: &Connection, id: &str) -> Result<(), Sto
     let num: Option<i64> = connection.query_row("SELECT num FROM sessions WHERE id = ?", [id], |row| row.get(0)).optional()?;
     let num = num.ok_or_else(|| StoreError::Missing(format!("session {id}")))?;
     for statement in [
+        "UPDATE agents SET said = agents.said - (SELECT count(*) FROM said WHERE session = ?1)
+         WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
         "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?)",
         "DELETE FROM said WHERE session = ?",
         "DELETE FROM events WHERE session = ?",

@@ -1,6 +1,6 @@
 //! Recall memory: what was said in all of an agent's sessions, found by words or by date.
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use thoughtwire_proto::{AgentId, Event, Role, Seq, Timestamp};
 
 use crate::log::{get_id, get_u64};
@@ -70,8 +70,8 @@ impl Store {
     /// When the file cannot be read.
     pub fn recall_count(&self, agent: &AgentId) -> Result<usize, StoreError> {
         self.readers.read(|connection| {
-            let count: i64 = connection.query_row("SELECT count(*) FROM said WHERE agent = ?", [agent.as_str()], |row| row.get(0))?;
-            Ok(usize::try_from(count).unwrap_or(0))
+            let mut select = connection.prepare_cached("SELECT said FROM agents WHERE id = ?")?;
+            Ok(select.query_row([agent.as_str()], |row| row.get(0)).optional()?.unwrap_or(0))
         })
     }
 }
@@ -92,7 +92,7 @@ pub(crate) fn index_some(connection: &mut Connection) -> Result<bool, StoreError
 }
 
 fn index_step(connection: &Connection) -> Result<bool, StoreError> {
-    let from: i64 = connection.query_row("SELECT id FROM indexed", [], |row| row.get(0))?;
+    let from: i64 = connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
     let mut select = connection.prepare_cached(
         "SELECT events.id, session, seq, at, body, agent FROM events JOIN sessions ON sessions.num = session
          WHERE events.id > ? ORDER BY events.id LIMIT ?",
@@ -115,10 +115,11 @@ fn index_step(connection: &Connection) -> Result<bool, StoreError> {
         connection
             .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text) VALUES (?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![last, agent, session, seq, at, role, text])?;
+        connection.prepare_cached("UPDATE agents SET said = said + 1 WHERE id = ?")?.execute([&agent])?;
         connection.prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?.execute(params![last, text])?;
     }
     if count > 0 {
-        connection.execute("UPDATE indexed SET id = ?", [last])?;
+        connection.prepare_cached("UPDATE indexed SET id = ?")?.execute([last])?;
     }
     Ok(count == STEP)
 }

@@ -99,9 +99,14 @@ ALTER TABLE numbered_sessions RENAME TO sessions;
 CREATE INDEX sessions_by_user ON sessions (user, updated_at);
 CREATE INDEX sessions_by_agent ON sessions (agent);
 CREATE INDEX sessions_with_work ON sessions (num) WHERE running OR queued;
--- Bytes of text in an agent's notes.
-ALTER TABLE agents ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
-UPDATE agents SET archived = (SELECT coalesce(sum(octet_length(text)), 0) FROM notes WHERE agent = agents.id);
+-- Counts that every prompt has: how many notes an agent has and bytes of text in them, how many things were said.
+ALTER TABLE agents ADD COLUMN notes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE agents ADD COLUMN notes_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE agents ADD COLUMN said INTEGER NOT NULL DEFAULT 0;
+UPDATE agents SET
+    notes = (SELECT count(*) FROM notes WHERE agent = agents.id),
+    notes_bytes = (SELECT coalesce(sum(octet_length(text)), 0) FROM notes WHERE agent = agents.id),
+    said = (SELECT count(*) FROM said WHERE agent = agents.id);
 -- What is deleted leaves no words behind in what is searched.
 INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
 INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);

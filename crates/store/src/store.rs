@@ -3,11 +3,12 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use thoughtwire_proto::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::reader::Readers;
 use crate::writer::{Pen, Writer};
@@ -72,6 +73,11 @@ impl Store {
         // New bytes each time: a page that does not change is not written.
         let probe = "INSERT OR REPLACE INTO secrets (name, value) VALUES ('probe', randomblob(8))";
         self.writer.write(move |connection| Ok(connection.execute(probe, []).map(drop)?)).await
+    }
+
+    /// Waits for a turn to read: more reads at once than there are connections only hold threads.
+    pub async fn turn_to_read(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.readers.turns()).acquire_owned().await.ok()
     }
 
     /// Whether it was opened with [`Store::open_by_hand`].
