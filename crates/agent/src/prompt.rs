@@ -1,5 +1,7 @@
 //! The prompt: everything a model is told in one step.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 use thoughtwire_store::Block;
@@ -23,7 +25,7 @@ pub struct Prompt {
     /// Where in `chat` the running turn begins.
     pub turn_from: usize,
     /// What may be called.
-    pub tools: Vec<ToolSpec>,
+    pub tools: Vec<Arc<ToolSpec>>,
     /// How many tokens the reply may have.
     pub max_output_tokens: Option<u32>,
 }
@@ -98,8 +100,8 @@ impl Prompt {
 }
 
 /// A rough count of the tokens of a prompt without its conversation.
-pub(crate) fn overhead(system: &str, tools: &[ToolSpec]) -> usize {
-    let described: usize = tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.schema.to_string().len()).sum();
+pub(crate) fn overhead(system: &str, tools: &[Arc<ToolSpec>]) -> usize {
+    let described: usize = tools.iter().map(|tool| tool.size()).sum();
     (system.len() + described) / 4
 }
 

@@ -1,5 +1,7 @@
 //! The built-in tools by name, and how they are described to a model.
 
+use std::sync::{Arc, OnceLock};
+
 use serde_json::{Value, json};
 use thoughtwire_proto::{Permission, Style};
 
@@ -43,6 +45,8 @@ pub struct ToolSpec {
     pub description: String,
     /// The JSON Schema of its arguments.
     pub schema: Value,
+    /// How many bytes telling a model of it takes; counted when first asked for.
+    size: OnceLock<usize>,
 }
 
 /// One argument of a tool.
@@ -216,9 +220,29 @@ impl Tool {
 }
 
 impl ToolSpec {
+    pub(crate) fn new(name: String, description: String, schema: Value) -> Self {
+        Self { name, description, schema, size: OnceLock::new() }
+    }
+
+    /// The built-in tools of a style: described once, since every step of every turn needs them.
+    pub(crate) fn built_in(style: Style) -> &'static [(Tool, Arc<Self>)] {
+        static OF_STYLES: [OnceLock<Vec<(Tool, Arc<ToolSpec>)>>; 2] = [const { OnceLock::new() }; 2];
+        let [native, memgpt] = &OF_STYLES;
+        let known = match style {
+            Style::Native => native,
+            Style::Memgpt => memgpt,
+        };
+        known.get_or_init(|| Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect())
+    }
+
+    /// How many bytes telling a model of it takes, about.
+    pub(crate) fn size(&self) -> usize {
+        *self.size.get_or_init(|| self.name.len() + self.description.len() + self.schema.to_string().len())
+    }
+
     /// Describes a built-in tool for a style.
     #[must_use]
-    pub fn new(tool: Tool, style: Style) -> Self {
+    pub fn of(tool: Tool, style: Style) -> Self {
         let mut properties = serde_json::Map::new();
         let mut required = Vec::new();
         for param in tool.params() {
@@ -232,7 +256,7 @@ impl ToolSpec {
             }
         }
         let schema = json!({"type": "object", "properties": properties, "required": required});
-        let mut spec = Self { name: tool.name().to_owned(), description: tool.description().to_owned(), schema };
+        let mut spec = Self::new(tool.name().to_owned(), tool.description().to_owned(), schema);
         if style == Style::Memgpt && tool.takes_heartbeat() {
             spec.add_heartbeat();
         }

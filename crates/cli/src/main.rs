@@ -31,6 +31,10 @@ use clap::Parser as _;
 use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, Command, SendFlags};
 use crate::out::Look;
 
+/// Turns allocate in one thread and free in another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A command line that parses but cannot be meant.
 #[derive(Debug)]
 struct Usage(String);

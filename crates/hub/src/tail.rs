@@ -1,6 +1,6 @@
 //! The tail of a live session: what its subscribers read, in emission order.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -20,7 +20,7 @@ pub struct Entry {
     emitted: Emitted,
     /// When it came.
     at: Instant,
-    frames: Mutex<Vec<(Encoding, Frames)>>,
+    frames: Mutex<HashMap<Encoding, Frames>>,
 }
 
 /// An emission's frames in one encoding, shared by all who read them.
@@ -28,7 +28,7 @@ pub type Frames = Arc<[Bytes]>;
 
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
-        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::new(Vec::new()) })
+        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::new(HashMap::new()) })
     }
 
     /// What is shown.
@@ -41,11 +41,11 @@ impl Entry {
     #[must_use]
     pub fn frames(&self, encoding: &Encoding) -> Frames {
         let mut cache = locked(&self.frames);
-        if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
+        if let Some(frames) = cache.get(encoding) {
             return Arc::clone(frames);
         }
         let frames: Frames = encode(encoding, &self.emitted).into_iter().map(Bytes::from).collect();
-        cache.push((encoding.clone(), Arc::clone(&frames)));
+        cache.insert(encoding.clone(), Arc::clone(&frames));
         frames
     }
 

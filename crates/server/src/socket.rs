@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request,
 use thoughtwire_store::Proven;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, too_many};
@@ -83,6 +84,10 @@ struct Connection<S> {
     proof: Proof,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
+    /// Resolves when the server is in another phase. Like the timer it is kept from one wait to the next:
+    /// every event of every session wakes a connection, and what does not change is not set up anew for it.
+    phased: BoxFuture<'static, Result<(), watch::error::RecvError>>,
+    timer: Pin<Box<Sleep>>,
     last_heard: Instant,
     ping_due: Instant,
     pinged: bool,
@@ -115,6 +120,8 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
         watching: None,
         proof: Proof::default(),
         ended,
+        phased: phased(context.phase.clone()),
+        timer: Box::pin(tokio::time::sleep_until(now + PING_EVERY)),
         last_heard: now,
         ping_due: now + PING_EVERY,
         pinged: false,
@@ -159,9 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let greeted = self.machine.is_greeted();
             let wake_at = self.wake_at(greet_by, greeted);
+            if self.timer.deadline() != wake_at {
+                self.timer.as_mut().reset(wake_at);
+            }
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
-            let wake = Arc::clone(&self.wake);
-            let Self { socket, answers, watching, joined, context, ended, .. } = self;
+            let Self { socket, answers, watching, joined, ended, phased, timer, wake, .. } = self;
             tokio::select! {
                 biased;
                 reason = ended => return End::Close(Close::Policy, reason),
@@ -178,13 +187,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // What was missed is found again by connecting again.
                     Err(_) => return End::Close(Close::Restart, "too much happened at once; come again"),
                 },
-                // The server's end of the watch lives as long as the server: its loss is its stop.
-                changed = context.phase.changed() => {
+                changed = phased => {
+                    // The server's end of the watch lives as long as the server: its loss is its stop.
                     if changed.is_err() {
                         return End::Close(Close::Restart, Close::Restart.reason());
                     }
+                    self.context.phase.mark_unchanged();
+                    self.phased = self::phased(self.context.phase.clone());
                 }
-                () = tokio::time::sleep_until(wake_at) => {
+                () = timer.as_mut() => {
                     if !greeted && Instant::now() >= greet_by {
                         return End::Close(Close::Policy, Close::Policy.reason());
                     }
@@ -346,6 +357,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
     async fn show(&mut self) -> Result<Progress, End> {
+        if !self.attached.values().any(|at| at.subscription.has_news()) && !self.proof.is_due() {
+            return Ok(Progress::Idle);
+        }
         let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
         let mut progress = Progress::Idle;
         for session in ready {
@@ -494,6 +508,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 enum Progress {
     More,
     Idle,
+}
+
+/// Resolves when the phase is another than the one that this receiver has seen.
+fn phased(mut phase: watch::Receiver<Phase>) -> BoxFuture<'static, Result<(), watch::error::RecvError>> {
+    Box::pin(async move { phase.changed().await })
 }
 
 async fn follow<T: Clone>(followed: &mut Option<broadcast::Receiver<T>>) -> Result<T, broadcast::error::RecvError> {

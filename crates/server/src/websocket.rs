@@ -1,8 +1,10 @@
 //! The one file that holds a WebSocket: messages in, messages out, an end, and how long each may take.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, poll};
 use thoughtwire_proto::connection::Close;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_websockets::proto::ProtocolError;
@@ -75,9 +77,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Puts a message on its way; [`WebSocket::flush`] sends it off.
     pub(crate) async fn write(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
-        match tokio::time::timeout(TAKEN_WITHIN, self.stream.feed(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        match in_time(self.stream.feed(message)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(End::Gone),
         }
     }
 
@@ -86,10 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Ok(());
         }
         self.unflushed = false;
-        match tokio::time::timeout(TAKEN_WITHIN, self.stream.flush()).await {
-            Ok(Ok(())) => Ok(()),
+        match in_time(self.stream.flush()).await {
+            Some(Ok(())) => Ok(()),
             // It takes nothing: dropped, it resumes where it was when it comes back.
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
+            Some(Err(_)) | None => Err(End::Gone),
         }
     }
 
@@ -137,6 +139,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         // Who does not answer a close in time is left.
         drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
     }
+}
+
+/// Waits for a peer to take what is written to it, as long as it may take. No clock is looked at for
+/// what is taken at once, which is nearly all.
+async fn in_time<T>(taken: impl Future<Output = T>) -> Option<T> {
+    let mut taken = pin!(taken);
+    if let Poll::Ready(outcome) = poll!(taken.as_mut()) {
+        return Some(outcome);
+    }
+    tokio::time::timeout(TAKEN_WITHIN, taken).await.ok()
 }
 
 fn message(close: Close, reason: &str) -> Message {

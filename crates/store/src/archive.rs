@@ -28,9 +28,8 @@ impl Store {
                     None => outcome.duplicates += 1,
                 }
             }
-            let mut count = connection.prepare_cached(
-                "UPDATE agents SET notes = notes + ?, notes_bytes = notes_bytes + ? WHERE id = ? RETURNING notes_bytes",
-            )?;
+            let mut count = connection
+                .prepare_cached("UPDATE agents SET notes = notes + ?, notes_bytes = notes_bytes + ? WHERE id = ? RETURNING notes_bytes")?;
             let total = count.query_row(params![outcome.added, bytes, agent.as_str()], |row| row.get::<_, u64>(0)).optional()?;
             match total {
                 Some(total) if total > most && bytes > 0 => Err(StoreError::ArchivalFull { most }),

@@ -1,6 +1,7 @@
 //! The tools of one turn: built in, of MCP servers, and those that attached clients run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ToolListing, ToolSource};
@@ -13,7 +14,7 @@ use crate::tool::{Tool, ToolSpec};
 /// A tool that may be called, and who runs it.
 #[derive(Debug, Clone)]
 pub(crate) struct Offered {
-    pub(crate) spec: ToolSpec,
+    pub(crate) spec: Arc<ToolSpec>,
     pub(crate) runs: Runs,
     pub(crate) permission: Permission,
 }
@@ -39,34 +40,37 @@ impl Toolset {
         defaults: &BTreeMap<String, Permission>,
     ) -> Self {
         let mut set = Self::default();
-        for tool in Tool::of(style) {
-            set.add(ToolSpec::new(tool, style), Runs::BuiltIn(tool), permission(tool.name(), agents, defaults, tool.permission()));
+        for (tool, spec) in ToolSpec::built_in(style) {
+            set.add(Arc::clone(spec), Runs::BuiltIn(*tool), permission(tool.name(), agents, defaults, tool.permission()));
         }
+        let described = |name, description, schema| {
+            let mut spec = ToolSpec::new(name, description, schema);
+            complete(&mut spec.schema);
+            if style == Style::Memgpt {
+                spec.add_heartbeat();
+            }
+            Arc::new(spec)
+        };
         for tool in servers.tools() {
             let permission = permission(&tool.name, agents, defaults, Permission::Allow);
-            set.add(ToolSpec { name: tool.name, description: tool.description, schema: tool.schema }, Runs::Mcp, permission);
+            set.add(described(tool.name, tool.description, tool.schema), Runs::Mcp, permission);
         }
         for ToolDeclaration { name, description, parameters } in clients {
-            let schema = Value::Object(parameters);
             let permission = permission(&name, agents, defaults, Permission::Allow);
-            set.add(ToolSpec { name, description, schema }, Runs::Client, permission);
-        }
-        if style == Style::Memgpt {
-            set.0.iter_mut().filter(|offered| !matches!(offered.runs, Runs::BuiltIn(_))).for_each(|offered| offered.spec.add_heartbeat());
+            set.add(described(name, description, Value::Object(parameters)), Runs::Client, permission);
         }
         set
     }
 
-    fn add(&mut self, mut spec: ToolSpec, runs: Runs, permission: Permission) {
-        complete(&mut spec.schema);
+    fn add(&mut self, spec: Arc<ToolSpec>, runs: Runs, permission: Permission) {
         if self.0.iter().all(|known| known.spec.name != spec.name) {
             self.0.push(Offered { spec, runs, permission });
         }
     }
 
     /// What the model is told: not of what it may not use.
-    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
-        self.usable().map(|offered| offered.spec.clone()).collect()
+    pub(crate) fn specs(&self) -> Vec<Arc<ToolSpec>> {
+        self.usable().map(|offered| Arc::clone(&offered.spec)).collect()
     }
 
     fn usable(&self) -> impl Iterator<Item = &Offered> {

@@ -88,6 +88,42 @@ async fn a_subscriber_that_does_not_read_is_counted_as_slow() {
     assert!(figure(&figures(&live, None).await.1, "thoughtwire_subscribers_fell_behind_total").is_some_and(|times| times >= 1.0));
 }
 
+#[tokio::test]
+async fn who_takes_nothing_past_the_keep_alive_is_dropped_and_goes_on_when_it_comes_back() {
+    let live = Live::start().await;
+    let (mut client, session) = live.agent("ada", "load:items=3000,bytes=8000").await;
+    client.attach(&session, None).await;
+    // One with more on its way than any buffer holds, and one to whom nothing is said: neither reads.
+    let mut stalled = live.native().await;
+    stalled.attach(&session, None).await;
+    let silent = live.native().await;
+    client.send(json!({"type": "send", "id": "m", "session": session, "text": "go"})).await;
+    let head = client.turn().await.last().unwrap()["seq"].as_u64().unwrap();
+    let connections = async || figure(&figures(&live, None).await.1, "thoughtwire_connections{dialect=\"native\"}");
+    assert_eq!(connections().await, Some(3.0));
+    while connections().await != Some(1.0) {
+        // Who answers pings stays.
+        client.send(json!({"type": "ping"})).await;
+        client.until_type("pong").await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    drop(silent);
+    // What it was sent before it was dropped is still in its buffers: it goes on behind the last of that.
+    let mut seen = 1;
+    while let Ok(frame) = stalled.next_or_close().await {
+        if frame["type"] == "event" {
+            seen += 1;
+            assert_eq!(frame["seq"], seen);
+        }
+    }
+    assert!(seen < head, "it was dropped in the midst");
+    let mut again = live.native().await;
+    let (attached, rest) = again.attach(&session, Some(seen)).await;
+    assert_eq!(attached["recovered"], true);
+    let seqs: Vec<u64> = events(&rest).iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (seen + 1..=head).collect::<Vec<_>>());
+}
+
 async fn readiness(live: &Live) -> (u16, String) {
     let response = http().get(format!("{}/readyz", live.url)).send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
