@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
@@ -14,6 +15,9 @@ use tokio::time::Instant;
 /// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
 /// falls further behind reads the log instead.
 const TAIL_BYTES: usize = 1 << 20;
+/// How long it keeps them: who has not read them by then reads the log, and a thousand sessions that say
+/// a little now and then do not fill the memory with what everybody has.
+const TAIL_KEEPS: Duration = Duration::from_secs(5);
 
 /// One emission, encoded at most once per encoding.
 pub struct Entry {
@@ -204,7 +208,9 @@ impl Tail {
             ring.bytes += entry.weight();
             ring.entries.push_back(entry);
         }
-        while ring.bytes > TAIL_BYTES && ring.entries.len() > 1 {
+        let now = Instant::now();
+        let is_old = |entry: &Arc<Entry>| now.duration_since(entry.at) > TAIL_KEEPS;
+        while ring.entries.len() > 1 && (ring.bytes > TAIL_BYTES || ring.entries.front().is_some_and(is_old)) {
             if let Some(old) = ring.entries.pop_front() {
                 ring.bytes -= old.weight();
                 ring.base += 1;

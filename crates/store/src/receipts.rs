@@ -6,6 +6,19 @@ use thoughtwire_proto::{CommandId, UserId};
 use crate::{Receipt, SessionNum, Store, StoreError};
 
 impl Store {
+    /// The ids of all commands that took effect in a session, unless there are more than so many.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn receipt_ids(&self, user: &UserId, session: SessionNum, most: usize) -> Result<Option<Vec<String>>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT id FROM receipts WHERE user = ? AND session = ? LIMIT ?")?;
+            let rows = select.query_map(params![user.as_str(), session.0, most + 1], |row| row.get(0))?;
+            let ids: Vec<String> = rows.collect::<Result<_, _>>()?;
+            Ok((ids.len() <= most).then_some(ids))
+        })
+    }
+
     /// The receipt of a command, if it took effect before.
     ///
     /// # Errors

@@ -250,6 +250,9 @@ impl Task {
             }
             return None;
         }
+        if self.receipts.as_ref().is_some_and(|known| !known.contains(once.id.as_str())) {
+            return Some((Some(once), reply));
+        }
         let (user, num, id) = (user.clone(), self.stored.num, once.id.clone());
         match self.shared.read(move |store| store.receipt(&user, Some(num), &id)).await {
             Ok(None) => Some((Some(once), reply)),

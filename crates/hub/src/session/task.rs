@@ -1,6 +1,6 @@
 //! The task of one live session.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 /// How long to wait before a turn's end that could not be saved is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Ids of commands that a live session knows by heart: about 100 kB of them at most.
+const BY_HEART: usize = 1_000;
+
 /// A live session.
 pub(crate) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -38,6 +41,9 @@ pub(crate) struct Task {
     pub(super) tail: Arc<Tail>,
     pub(super) clients: Arc<Clients>,
     pub(super) under_way: UnderWay,
+    /// The ids of all commands that took effect here, if they are few enough to be known by heart. What
+    /// is not among them has not; what is may still have failed.
+    pub(super) receipts: Option<HashSet<String>>,
     /// The queued inputs' contents.
     pub(super) inputs: HashMap<ItemId, Input>,
     pub(super) running: Option<Running>,
@@ -126,10 +132,11 @@ impl Task {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
                 let inputs = read_inputs(store, &stored)?;
-                Ok(Some((stored, profile, inputs)))
+                let receipts = store.receipt_ids(&stored.user, stored.num, BY_HEART)?;
+                Ok(Some((stored, profile, inputs, receipts)))
             })
             .await?;
-        let Some((stored, profile, inputs)) = loaded else {
+        let Some((stored, profile, inputs, receipts)) = loaded else {
             return Err(unknown_session(id));
         };
         let state = stored.state.clone();
@@ -145,6 +152,7 @@ impl Task {
             state,
             tail,
             under_way: UnderWay::default(),
+            receipts: receipts.map(HashSet::from_iter),
             inputs,
             running: None,
             told_presence: 0,
@@ -311,6 +319,12 @@ impl Task {
                 })
                 .unwrap_or_default(),
         });
+        if let (Some(once), Some(known)) = (&once, &mut self.receipts) {
+            known.insert(once.id.to_string());
+            if known.len() > BY_HEART {
+                self.receipts = None;
+            }
+        }
         let head = state.head();
         let append = Append {
             session: self.stored.num,
