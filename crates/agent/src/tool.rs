@@ -219,6 +219,9 @@ impl Tool {
     }
 }
 
+/// The built-in tools of a style, once they were described.
+type Described = OnceLock<Vec<(Tool, Arc<ToolSpec>)>>;
+
 impl ToolSpec {
     pub(crate) fn new(name: String, description: String, schema: Value) -> Self {
         Self { name, description, schema, size: OnceLock::new() }
@@ -226,11 +229,11 @@ impl ToolSpec {
 
     /// The built-in tools of a style: described once, since every step of every turn needs them.
     pub(crate) fn built_in(style: Style) -> &'static [(Tool, Arc<Self>)] {
-        static OF_STYLES: [OnceLock<Vec<(Tool, Arc<ToolSpec>)>>; 2] = [const { OnceLock::new() }; 2];
-        let [native, memgpt] = &OF_STYLES;
+        static NATIVE: Described = Described::new();
+        static MEMGPT: Described = Described::new();
         let known = match style {
-            Style::Native => native,
-            Style::Memgpt => memgpt,
+            Style::Native => &NATIVE,
+            Style::Memgpt => &MEMGPT,
         };
         known.get_or_init(|| Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect())
     }
