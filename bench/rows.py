@@ -2,10 +2,13 @@
 
 import json
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 import servers
 from servers import OTHER_CORE, SERVER_CORE, Unavailable
@@ -269,4 +272,109 @@ def size(bench):
     return {"tables": [{"title": "", "head": ["", ""], "rows": rows}], "plots": [], "notes": []}
 
 
-ROWS = {row.__name__: row for row in (fanout, dialects, streams, turns, durable, idle, slow, size)}
+def resume(bench):
+    """Coming back: what clients that were away cost"""
+    away, together, crowd = [], [], []
+    for number in range(bench.rounds):
+        bench.tell(f"  round {number + 1}")
+        folder = tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
+        start = servers.thoughtwire(bench.binary, folder=folder)
+        with start(None) as server:
+            session = talked(server, "long", "load:items=10000,bytes=200")
+            before = cpu_seconds(server.pid)
+            for _ in range(10):
+                away.append(come_back(server, session, 0, 1))
+            together.append((cpu_seconds(server.pid) - before) / 10 * 1000)
+        # The same data under a new process, with others talking meanwhile.
+        with start(None) as server:
+            talked(server, "live", "load:items=2000,bytes=200,rate=200", wait=False)
+            head = call(server, "GET", f"/v1/sessions/{session}")["session"]["head"]
+            before = cpu_seconds(server.pid)
+            found = come_back(server, session, head - 100, 1000)
+            crowd.append((cpu_seconds(server.pid) - before, found["seconds"], found["least"]))
+        shutil.rmtree(folder, ignore_errors=True)
+    seconds = [f"{statistics.median(column):.2f}" for column in zip(*[(cpu, wall) for cpu, wall, _ in crowd])]
+    faults = "none" if min(found["least"] for found in away) >= 10_000 and min(least for _, _, least in crowd) >= 100 else "events are missing"
+    rows = [
+        ["one client, 10,000 events behind", f"{statistics.median(together):.0f}", f"{statistics.median(found['seconds'] for found in away):.2f}", faults],
+        ["1,000 clients, 100 events behind, at once after a restart, beside live traffic", f"{float(seconds[0]) * 1000:.0f}", seconds[1], faults],
+    ]
+    head = ["", "server's CPU, ms", "until the last has all, s", "faults"]
+    note = "Socket.IO's recovery has no row: what it keeps for clients that are away is in memory, and a restart forgets it."
+    return {"tables": [{"title": "", "head": head, "rows": rows}], "plots": [], "notes": [note]}
+
+
+def call(server, method, path, body=None):
+    """A REST request."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.url + path, data, {"content-type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        return json.load(answer)
+
+
+def talked(server, name, model, wait=True):
+    """A session in which a turn of a model has run, or begins to."""
+    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"]["main_session"]
+    call(server, "POST", f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""), {"text": "go"})
+    return session
+
+
+def come_back(server, session, after, clients):
+    """Has clients attach behind a position and read all."""
+    url = server.url.replace("http", "ws") + "/v1/ws"
+    command = ["taskset", "-c", OTHER_CORE, f"{servers.DEPS}/venv/bin/python", f"{servers.PEERS}/readers.py", url, session, str(after), str(clients)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def cpu_seconds(pid):
+    """Processor time that a process has used."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def codec(bench):
+    """Reading and writing frames"""
+    lines = 200_000
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for dialect in ("native", "memgpt", "sparky"):
+            with open(os.path.join(os.path.dirname(servers.HERE), "vectors", f"{dialect}.jsonl")) as file:
+                wires = [row["wire"] for row in map(json.loads, file) if "\n" not in row.get("wire", "\n")]
+            # Only those that are frames of this wire: what is refused costs less.
+            command = [bench.binary, "frame", "decode", "--dialect", dialect]
+            read = subprocess.run(command, input="\n".join(wires) + "\n", capture_output=True, text=True, check=True).stdout.splitlines()
+            known = [(wire, line) for wire, line in zip(wires, read) if line.startswith('{"ok"')]
+            cells = [f"Thoughtwire, {dialect}"]
+            for verb, texts in zip(("decode", "encode"), zip(*known)):
+                with open(f"{folder}/frames", "w") as file:
+                    file.writelines(f"{text}\n" for text in (texts * (lines // len(texts) + 1))[:lines])
+                costs = [frame_cost(bench.binary, verb, dialect, f"{folder}/frames") / lines * 1e9 for _ in range(bench.rounds)]
+                cells.append(f"{statistics.median(costs):,.0f}")
+            rows.append(cells)
+    costs = [json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for command in [original()] * bench.rounds]
+    rows.append(["MemGPT's own (pymemgpt 0.2.5)", *(f"{statistics.median(cost[verb] for cost in costs):,.0f}" for verb in ("decode", "encode"))])
+    notes = [
+        "Ours is `thoughtwire frame decode` and `encode` over the recorded frames: each frame is read, checked, and written in its normal form, "
+        "and its line is read and written as well, so it is more than a connection does for it.",
+        "MemGPT's own is `json.loads` alone, and the text of one thought of 200 bytes.",
+    ]
+    return {"tables": [{"title": "", "head": ["", "decode, ns a frame", "encode, ns a frame"], "rows": rows}], "plots": [], "notes": notes}
+
+
+def original():
+    """What measures MemGPT's own frames."""
+    return ["taskset", "-c", SERVER_CORE, f"{servers.DEPS}/memgpt/bin/python", f"{servers.PEERS}/codec.py"]
+
+
+def frame_cost(binary, verb, dialect, file):
+    """Processor time, in seconds, that reading or writing a file of frames takes."""
+    with open(file) as frames:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = ["taskset", "-c", SERVER_CORE, binary, "frame", verb, "--dialect", dialect]
+        subprocess.run(command, stdin=frames, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+ROWS = {row.__name__: row for row in (fanout, dialects, streams, turns, durable, idle, resume, codec, slow, size)}

@@ -77,14 +77,14 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
 LOAD = object()
 
 
-def thoughtwire(binary, dialect="native"):
-    """Thoughtwire on an empty directory."""
+def thoughtwire(binary, dialect="native", folder=None):
+    """Thoughtwire on an empty directory, or on one that outlives it."""
 
     def start(_load):
-        folder = tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
-        command = [binary, "serve", "--listen", f"127.0.0.1:{PORT}", "--data-dir", folder]
+        own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
+        command = [binary, "serve", "--listen", f"127.0.0.1:{PORT}", "--data-dir", folder or own]
         process = spawn(SERVER_CORE, command, "listening")
-        return Server(process, f"http://127.0.0.1:{PORT}", ["--dialect", dialect], folder=folder)
+        return Server(process, f"http://127.0.0.1:{PORT}", ["--dialect", dialect], folder=own)
 
     return start
 
