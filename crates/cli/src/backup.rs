@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tempfile::NamedTempFile;
+use thoughtwire_server::{ConfigError, usual_data_dir};
 use thoughtwire_store::{Contents, Store};
 
 use crate::cli::{BackupFlags, RestoreFlags};
@@ -44,10 +45,8 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
 
 pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<Outcome> {
     let RestoreFlags { file, data_dir, form } = flags;
-    let dir = match data_dir.or_else(usual_dir) {
-        Some(dir) => dir,
-        None => anyhow::bail!("no data directory could be found for this user; say `--data-dir DIR`"),
-    };
+    let said = || std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let dir = data_dir.or_else(said).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
     let contents = Store::restore(&file, &dir)?;
     if form.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
@@ -64,9 +63,4 @@ pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<Outcome> {
 fn told(contents: Contents) -> String {
     let Contents { agents, sessions, events, .. } = contents;
     format!("{agents} agents, {sessions} sessions, {events} events")
-}
-
-fn usual_dir() -> Option<PathBuf> {
-    let said = std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty());
-    said.map(PathBuf::from).or_else(|| Some(directories::ProjectDirs::from("", "", "thoughtwire")?.data_dir().to_owned()))
 }

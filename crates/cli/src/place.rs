@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use thoughtwire_server::usual_data_dir;
 use thoughtwire_store::Store;
 use tokio::time::Instant;
 
@@ -100,8 +101,7 @@ impl Reach {
 
 /// With nothing said: the server of the usual data directory if one runs, else the usual address.
 async fn usual() -> anyhow::Result<Server> {
-    let dirs = directories::ProjectDirs::from("", "", "thoughtwire");
-    if let Some(server) = dirs.and_then(|dirs| owner_file(dirs.data_dir()).ok().flatten())
+    if let Some(server) = usual_data_dir().and_then(|dir| owner_file(&dir).ok().flatten())
         && Rest::new(server.clone())?.is_there().await
     {
         return Ok(server);

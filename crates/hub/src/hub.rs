@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -171,6 +172,16 @@ impl Hub {
     /// The store's, as a refusal.
     pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
         self.shared.read(read).await
+    }
+
+    /// Copies all data, as [`Store::backup`] does. It takes its time, and none of the turns of short reads.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn backup(&self) -> Result<File, StoreError> {
+        let store = Arc::clone(&self.shared.store);
+        // Only a runtime that is shutting down takes no more.
+        tokio::task::spawn_blocking(move || store.backup()).await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Attaches to a session.

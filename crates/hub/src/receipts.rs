@@ -1,5 +1,7 @@
 //! Receipts: what makes a command that carries an id take effect once.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId};
@@ -23,6 +25,34 @@ enum Kept {
     Made {
         id: String,
     },
+}
+
+/// Ids that a live session knows by heart: about 100 kB of them at most.
+pub(crate) const BY_HEART: usize = 1_000;
+
+/// The ids of all commands that took effect in a session, if they are few enough to be known by heart.
+pub(crate) struct Known(Option<HashSet<String>>);
+
+impl Known {
+    /// What the store has of them; nothing where they are too many.
+    pub(crate) fn new(ids: Option<Vec<String>>) -> Self {
+        Self(ids.map(HashSet::from_iter))
+    }
+
+    /// A command is on its way to the disk. Should it not get there, its id stays: that costs one look.
+    pub(crate) fn add(&mut self, id: &CommandId) {
+        if let Some(ids) = &mut self.0 {
+            ids.insert(id.to_string());
+            if ids.len() > BY_HEART {
+                self.0 = None;
+            }
+        }
+    }
+
+    /// Whether a command certainly did not take effect before, so that the store need not be asked.
+    pub(crate) fn is_new(&self, id: &CommandId) -> bool {
+        self.0.as_ref().is_some_and(|ids| !ids.contains(id.as_str()))
+    }
 }
 
 /// The digest of a command's content: its name and its parts, each with its length in front.

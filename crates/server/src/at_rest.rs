@@ -76,9 +76,7 @@ impl AtRest {
     /// # Errors
     /// When it cannot be copied.
     pub async fn backup(&self) -> Result<File, ServeError> {
-        let store = Arc::clone(&self.store);
-        let copied = tokio::task::spawn_blocking(move || store.backup()).await;
-        Ok(copied.map_err(|error| ServeError::Broken(error.to_string()))??)
+        Ok(self.hub.backup().await?)
     }
 
     /// Saves what is under way and lets go of the directory.

@@ -31,10 +31,8 @@ use crate::page;
 use crate::places::Places;
 use crate::rest::{Refused, Rest, router};
 use crate::socket::Phase;
+use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
-
-/// How often logs lose what is kept no longer. Ages are told in days.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -222,7 +220,7 @@ impl Server {
             serving.spawn(doors.clone().keep(listener));
         }
         drop(doors);
-        serving.spawn(keep_short(self.hub.clone(), phase.subscribe()));
+        serving.spawn(sweeping::now_and_then(self.hub.clone(), phase.subscribe()));
         serving.close();
         stop.await;
         tracing::info!("stopping");
@@ -238,22 +236,6 @@ impl Server {
         drop(tokio::task::spawn_blocking(move || store.close()).await);
         drop(self.owner_file);
         Ok(())
-    }
-}
-
-/// Has logs lose what is kept no longer, at the start and every now and then.
-async fn keep_short(hub: Hub, mut phase: watch::Receiver<Phase>) {
-    let mut due = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        tokio::select! {
-            _ = due.tick() => {}
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
-        }
-        match hub.sweep().await {
-            Ok(0) => {}
-            Ok(logs) => tracing::info!(logs, "deleted events that are kept no longer"),
-            Err(refusal) => tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again"),
-        }
     }
 }
 

@@ -250,7 +250,7 @@ impl Task {
             }
             return None;
         }
-        if self.receipts.as_ref().is_some_and(|known| !known.contains(once.id.as_str())) {
+        if self.known.is_new(&once.id) {
             return Some((Some(once), reply));
         }
         let (user, num, id) = (user.clone(), self.stored.num, once.id.clone());

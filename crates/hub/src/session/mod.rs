@@ -15,6 +15,7 @@ mod commit;
 mod outside;
 mod task;
 mod turn;
+mod turn_time;
 mod waits;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The task of one live session.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +28,6 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 /// How long to wait before a turn's end that could not be saved is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Ids of commands that a live session knows by heart: about 100 kB of them at most.
-const BY_HEART: usize = 1_000;
-
 /// A live session.
 pub(crate) struct Task {
     pub(super) shared: Arc<Shared>,
@@ -41,9 +38,7 @@ pub(crate) struct Task {
     pub(super) tail: Arc<Tail>,
     pub(super) clients: Arc<Clients>,
     pub(super) under_way: UnderWay,
-    /// The ids of all commands that took effect here, if they are few enough to be known by heart. What
-    /// is not among them has not; what is may still have failed.
-    pub(super) receipts: Option<HashSet<String>>,
+    pub(super) known: receipts::Known,
     /// The queued inputs' contents.
     pub(super) inputs: HashMap<ItemId, Input>,
     pub(super) running: Option<Running>,
@@ -132,11 +127,11 @@ impl Task {
                 let Some(stored) = store.session(&wanted)? else { return Ok(None) };
                 let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
                 let inputs = read_inputs(store, &stored)?;
-                let receipts = store.receipt_ids(&stored.user, stored.num, BY_HEART)?;
-                Ok(Some((stored, profile, inputs, receipts)))
+                let ids = store.receipt_ids(&stored.user, stored.num, receipts::BY_HEART)?;
+                Ok(Some((stored, profile, inputs, ids)))
             })
             .await?;
-        let Some((stored, profile, inputs, receipts)) = loaded else {
+        let Some((stored, profile, inputs, ids)) = loaded else {
             return Err(unknown_session(id));
         };
         let state = stored.state.clone();
@@ -152,7 +147,7 @@ impl Task {
             state,
             tail,
             under_way: UnderWay::default(),
-            receipts: receipts.map(HashSet::from_iter),
+            known: receipts::Known::new(ids),
             inputs,
             running: None,
             told_presence: 0,
@@ -319,11 +314,8 @@ impl Task {
                 })
                 .unwrap_or_default(),
         });
-        if let (Some(once), Some(known)) = (&once, &mut self.receipts) {
-            known.insert(once.id.to_string());
-            if known.len() > BY_HEART {
-                self.receipts = None;
-            }
+        if let Some(once) = &once {
+            self.known.add(&once.id);
         }
         let head = state.head();
         let append = Append {

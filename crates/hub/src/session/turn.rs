@@ -1,7 +1,5 @@
 //! The running turn of a live session: starting it, hearing its agent, ending it once.
 
-use std::time::Duration;
-
 use futures::FutureExt as _;
 use thoughtwire_proto::{
     Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
@@ -14,6 +12,7 @@ use tokio::time::Instant;
 use super::asked::refuse;
 use super::commit::Waiter;
 use super::task::{Also, CHECKPOINT_EVERY, Task};
+use super::turn_time::TurnTime;
 use super::waits::Waits;
 use super::{Once, Reply, VOICE};
 use crate::agent::{Log, Turn};
@@ -38,31 +37,6 @@ pub(crate) struct Running {
     time: TurnTime,
     /// What the turn cost so far, where its agent said so.
     spent: Usage,
-}
-
-/// What a turn has left of its time, which stands still while it waits for people or clients outside.
-struct TurnTime {
-    left: Duration,
-    /// Since when it runs.
-    since: Option<Instant>,
-}
-
-impl TurnTime {
-    fn runs(&mut self, runs: bool) {
-        match self.since {
-            None if runs => self.since = Some(Instant::now()),
-            Some(since) if !runs => {
-                self.left = self.left.saturating_sub(since.elapsed());
-                self.since = None;
-            }
-            None | Some(_) => {}
-        }
-    }
-
-    /// When it is up.
-    fn up(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.left)
-    }
 }
 
 /// Who runs the turn.
@@ -190,7 +164,7 @@ impl Task {
             checkpoint_due: None,
             checkpoint: None,
             waits: self.state.turn().map(Waits::of).unwrap_or_default(),
-            time: TurnTime { left: self.shared.options.turn_within, since: None },
+            time: TurnTime::new(self.shared.options.turn_within),
             spent: Usage::default(),
         });
         Interface {

@@ -19,6 +19,12 @@ use reading::{Reading, to_size};
 /// Where a server listens unless told otherwise: `MemGPT`'s host, and a port beside its own.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
 
+/// The platform's data directory of this user, if there is one.
+#[must_use]
+pub fn usual_data_dir() -> Option<PathBuf> {
+    Some(directories::ProjectDirs::from("", "", "thoughtwire")?.data_dir().to_owned())
+}
+
 /// Whether keys are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

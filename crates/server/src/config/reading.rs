@@ -7,7 +7,7 @@ use std::time::Duration;
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
 use super::layers::{Found, Layers, bad, text};
-use super::{Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables};
+use super::{Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables, usual_data_dir};
 
 /// The layers being read, and what came of it so far.
 pub(super) struct Reading {
@@ -94,7 +94,7 @@ impl Reading {
         let found = self.layers.find("data_dir");
         let dir = match &found {
             Some(found) => PathBuf::from(text(found)),
-            None => directories::ProjectDirs::from("", "", "thoughtwire").ok_or(ConfigError::NoDataDir)?.data_dir().to_owned(),
+            None => usual_data_dir().ok_or(ConfigError::NoDataDir)?,
         };
         self.note("data_dir", dir.display().to_string(), found.as_ref());
         Ok(dir)

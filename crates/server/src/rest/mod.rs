@@ -189,11 +189,7 @@ impl Rest {
     /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
     pub(super) fn sweep(&self) {
         let hub = self.hub.clone();
-        tokio::spawn(async move {
-            if let Err(refusal) = hub.sweep().await {
-                tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again");
-            }
-        });
+        tokio::spawn(async move { crate::sweeping::once(&hub).await });
     }
 
     pub(super) async fn profile(&self, user: &UserId, agent: String) -> Result<AgentProfile, Refused> {
