@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, Permission, Timestamp};
+use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Timestamp};
 use thoughtwire_store::Store;
 
 use crate::archive::Archive;
@@ -182,7 +182,7 @@ impl Agent for MemoryAgent {
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
         let Minds::Named(models) = &self.minds else { return Ok(()) };
-        for name in spec.model.iter().chain(&spec.settings.fallbacks) {
+        for name in spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks) {
             match check_model(name, models.providers()) {
                 // A key can come later, and need not be known where an agent is edited.
                 Ok(()) | Err(ModelError::Unset(_)) => {}

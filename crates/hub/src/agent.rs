@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, ItemId, OpenCall, Permission, Record, Seq, SessionId, TurnId};
+use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId, TurnId};
 use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
@@ -67,6 +67,8 @@ pub struct ToolListing {
 pub enum ToolSource {
     /// The agent itself.
     BuiltIn,
+    /// A program outside that runs the agent.
+    Offered,
     /// An MCP server.
     Mcp {
         /// Its name.
@@ -97,22 +99,13 @@ pub struct Turn {
     pub(crate) log: Log,
 }
 
-/// Something said to the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its id.
-    pub item: ItemId,
-    /// The words.
-    pub text: String,
-    /// References to files.
-    pub attachments: Vec<String>,
-}
-
 /// Where a turn reads its session's past.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
     pub(crate) session: SessionNum,
+    /// Where its input stands.
+    pub(crate) asked: Seq,
     pub(crate) started: Seq,
     /// The head when the agent was handed the turn.
     pub(crate) launched: Seq,

@@ -23,6 +23,7 @@ mod encode;
 mod fields;
 mod line;
 mod machine;
+mod offer;
 mod server;
 #[cfg(test)]
 mod typescript;
