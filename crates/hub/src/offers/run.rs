@@ -28,7 +28,8 @@ const KNOWN: usize = 1_024;
 const HISTORY_BYTES: usize = 512 << 10;
 /// Records of its own that a turn that goes on comes with.
 const OWN_RECORDS: usize = 10_000;
-const APPROVAL_MS: u64 = 300_000;
+/// How long people and clients are waited for, unless the program says otherwise: as with the built-in agent.
+const APPROVAL_MS: u64 = 3_600_000;
 const CLIENT_MS: u64 = 120_000;
 /// A month: longer than anybody waits.
 const LONGEST_MS: u64 = 30 * 24 * 3_600_000;
@@ -55,6 +56,12 @@ impl Heard {
             return None;
         }
         Some(answering(settled.clone(), true))
+    }
+
+    /// Whether something was said whole under an id.
+    fn knows(&self, id: &str) -> bool {
+        let is_said = |(known, settled): &(CommandId, Settled)| known.as_str() == id && !matches!(settled.peek(), Some(Err(_)));
+        locked(&self.0).iter().any(is_said)
     }
 
     fn add(&self, id: CommandId, settled: Settled) {
@@ -372,8 +379,7 @@ impl Run {
     /// Something that has no event: done when it is on its way.
     async fn word(&self, word: Word) -> Result<Settled, Refusal> {
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
-        let done: BoxFuture<'static, _> = Box::pin(std::future::ready(Ok(Said { seq: None, steered: Vec::new() })));
-        Ok(done.shared())
+        Ok(nothing())
     }
 
     async fn event(&self, event: Event) -> Result<Settled, Refusal> {
@@ -429,18 +435,20 @@ impl Run {
     }
 
     async fn piece(&self, item: ItemId, n: u64, kind: StreamKind, text: String) -> Result<Settled, Refusal> {
+        // Of a program that starts over: the whole of it is there already.
+        if self.heard.knows(item.as_str()) {
+            return Ok(nothing());
+        }
         {
             let mut so_far = locked(&self.so_far);
             let next = so_far.open.get(&item).copied().unwrap_or(0);
             if n > next {
                 return Err(bad_request(format!("delta {next} of {item} comes before {n}")));
             }
-            if n == next {
-                so_far.open.insert(item.clone(), next + 1);
-            } else {
-                drop(so_far);
-                return Ok(futures::future::ready(Ok(Said { seq: None, steered: Vec::new() })).boxed().shared());
+            if n < next {
+                return Ok(nothing());
             }
+            so_far.open.insert(item.clone(), next + 1);
         }
         self.word(Word::Piece { item, kind, text }).await
     }
@@ -467,6 +475,11 @@ impl Run {
         };
         Ok(outcome.boxed().shared())
     }
+}
+
+/// The answer to what leaves no event.
+fn nothing() -> Settled {
+    std::future::ready(Ok(Said { seq: None, steered: Vec::new() })).boxed().shared()
 }
 
 fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {

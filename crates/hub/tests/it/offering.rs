@@ -12,7 +12,7 @@ use thoughtwire_proto::{
     RefusalCode, Request, Run, SessionId, StreamKind, ToolDeclaration, ToolStatus, TurnId, Usage, Verb,
 };
 
-use crate::support::{Listener, Puppet, Room, events, kinds};
+use crate::support::{Listener, Puppet, Room, event, events, kinds};
 
 fn offer(worker: &str) -> Offer {
     Offer {
@@ -126,6 +126,9 @@ async fn a_program_runs_a_turn_with_every_verb() {
     let run = program.run().await;
     assert_eq!((run.input.text.as_str(), run.resumed, run.history.len()), ("What is 6*7?", false, 0));
     let turn = run.turn;
+    // Only who reads along is shown deltas.
+    let listening = tokio::spawn(async move { listener.turn().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
     program.said(&turn, "", delta("i-1", 0, "It ")).await;
     program.said(&turn, "t-1", thought("Hm.")).await;
     program.said(&turn, "c-1", called("calculator")).await;
@@ -137,11 +140,16 @@ async fn a_program_runs_a_turn_with_every_verb() {
     program.said(&turn, "", Verb::Usage(Usage { input_tokens: 2, output_tokens: 3, cached_tokens: None })).await;
     program.said(&turn, "i-1", Verb::AssistantMessage { text: "It is".into() }).await;
     program.said(&turn, "i-2", Verb::Finish { text: Some("42.".into()) }).await;
-    let seen = listener.turn().await;
+    let seen = listening.await.unwrap();
     let expected = "session_opened user_message turn_started thought tool_called tool_returned tool_called tool_returned message usage \
                     message turn_ended";
     assert_eq!(kinds(&events(&seen)), expected.split_whitespace().collect::<Vec<_>>());
-    assert!(seen.iter().any(|emission| matches!(emission, Emission::Delta(delta) if delta.item.as_str() == "i-1" && delta.n == 0)));
+    let is_streamed = |emission: &Emission| match emission {
+        Emission::Delta(delta) => delta.item.as_str() == "i-1" && delta.n == 0,
+        Emission::Partial(partial) => partial.item.as_str() == "i-1",
+        _ => false,
+    };
+    assert!(seen.iter().any(is_streamed));
     assert!(seen.iter().any(|emission| matches!(emission, Emission::Status { text, .. } if text == "nearly")));
     assert_eq!(ended(&seen), (Outcome::Completed, None));
 }
@@ -175,11 +183,14 @@ async fn inputs_wait_for_somebody_to_offer_across_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let room = open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;
-    for text in ["one", "two"] {
-        let answer = room.send(text).await.unwrap();
-        assert!(matches!(answer, Answer::Input { disposition: Disposition::Queued, .. }), "{answer:?}");
-    }
-    listener.until(|emission| matches!(emission, Emission::Status { text, .. } if text.starts_with("bob is run by a program"))).await;
+    let told = listener.until(|emission| matches!(emission, Emission::Status { text, .. } if text.starts_with("bob is run by a program")));
+    let sent = async {
+        for text in ["one", "two"] {
+            let answer = room.send(text).await.unwrap();
+            assert!(matches!(answer, Answer::Input { disposition: Disposition::Queued, .. }), "{answer:?}");
+        }
+    };
+    tokio::join!(told, sent);
     room.hub.stop(Duration::ZERO).await;
     let store = Arc::clone(room.hub.store());
     let session = room.session.clone();
@@ -265,6 +276,7 @@ async fn who_comes_back_goes_on_where_its_acknowledgements_stopped() {
     room.send("hi").await.unwrap();
     let turn = program.run().await.turn;
     program.said(&turn, "t-1", thought("Hm.")).await;
+    listener.until(|emission| matches!(event(emission), Some(Event::Thought { .. }))).await;
     for (n, text) in ["Once ", "upon "].into_iter().enumerate() {
         program.said(&turn, "", delta("i-1", n as u64, text)).await;
     }
@@ -283,11 +295,13 @@ async fn who_comes_back_goes_on_where_its_acknowledgements_stopped() {
     program.said(&turn, "", delta("i-1", 1, "upon ")).await;
     assert_eq!(code(program.say(&turn, "", delta("i-1", 3, "time")).await), RefusalCode::BadRequest);
     program.said(&turn, "", delta("i-1", 2, "a time")).await;
+    // One of an item that is whole opens nothing.
+    program.said(&turn, "", delta("t-1", 0, "H")).await;
     program.said(&turn, "i-1", Verb::Finish { text: Some("Once upon a time".into()) }).await;
     let seen = listener.turn().await;
     assert_eq!(ended(&seen), (Outcome::Completed, None));
     let log = room.log().await;
-    assert_eq!(kinds(&log).iter().filter(|kind| **kind == "thought").count(), 1);
+    assert_eq!(kinds(&log).iter().filter(|kind| matches!(**kind, "thought" | "message")).count(), 2);
 }
 
 #[tokio::test]
@@ -338,11 +352,7 @@ async fn a_cancel_reaches_the_program_and_its_late_words_are_refused() {
         outcomes.push(ended(&listener.turn().await));
     }
     let said = |outcome, code: &str| (outcome, Some(code.to_owned()));
-    let expected = [
-        said(Outcome::Cancelled, "cancelled"),
-        said(Outcome::Cancelled, "interrupted"),
-        said(Outcome::Failed, "out_of_tea"),
-    ];
+    let expected = [said(Outcome::Cancelled, "cancelled"), said(Outcome::Cancelled, "interrupted"), said(Outcome::Failed, "out_of_tea")];
     assert_eq!(outcomes, expected);
 }
 

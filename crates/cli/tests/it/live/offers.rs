@@ -17,7 +17,7 @@ fn counter(url: &str, worker: &str) -> Child {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_thoughtwire")).with_file_name("examples").join("offered");
     let mut command = Command::new(&binary);
     command.args(["--url", url, "--worker", worker, "--agent", "counter"]).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()))
+    command.spawn().unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p thoughtwire --examples` makes it", binary.display()))
 }
 
 /// An address that stays the same when a server is started again.
@@ -155,6 +155,8 @@ async fn of_two_programs_one_dies_under_load() {
     }
     for session in &sessions {
         client.attach(session, Some(0)).await;
+    }
+    for session in &sessions {
         for n in 0..3 {
             client.send(json!({"type": "send", "id": format!("m-{n}"), "session": session, "text": "40"})).await;
         }
