@@ -106,6 +106,10 @@ impl Link {
                     Err(refusal) => self.hub.find_agent(&self.user, &offer.agent).await.map_err(|_| refusal)?,
                 }
             }
+            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
+                let reason = format!("{refusal}; a key with the scope `agents` makes it by offering it");
+                return Err(Refusal::new(RefusalCode::UnknownAgent, reason));
+            }
             found => found?,
         };
         if !is_offered(&agent) {

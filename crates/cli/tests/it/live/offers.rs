@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use super::access::Guarded;
 use super::crash::moments;
 use super::support::{Client, Live, events};
 
@@ -180,6 +181,79 @@ async fn of_two_programs_one_dies_under_load() {
     assert!((1..=4).contains(&outcomes["failed"]), "{outcomes:?}");
     assert!(log.iter().any(|frame| frame["event"]["code"] == "agent_lost"));
     assert!(log.iter().any(|frame| frame["type"] == "status" && frame["text"].as_str().unwrap().contains("went away")));
+}
+
+#[tokio::test]
+async fn offering_needs_its_scope_and_ends_at_the_users_wall() {
+    let guarded = Guarded::start().await;
+    let (_, chats) = guarded.key("ada", &["chat", "agents"]).await;
+    let (_, makes) = guarded.key("ada", &["offer", "agents"]).await;
+    let (id, offers) = guarded.key("ada", &["offer"]).await;
+    let (_, mallory) = guarded.key("mallory", &["offer"]).await;
+    let offer = |agent: &str| json!({"type": "offer", "id": "o", "agent": agent, "worker": "w"});
+    let mut client = guarded.native(&chats).await;
+    assert_eq!(client.ask(offer("bob")).await["code"], "forbidden");
+    let mut program = guarded.native(&offers).await;
+    assert_eq!(program.ask(offer("bob")).await["code"], "unknown_agent");
+    let mut maker = guarded.native(&makes).await;
+    let made = maker.ask(offer("bob")).await;
+    let (agent, session) = (made["agent"]["id"].as_str().unwrap(), made["session"].as_str().unwrap());
+    drop(maker);
+    assert_eq!(program.ask(json!({"type": "offer", "id": "p", "agent": "bob", "worker": "p"})).await["type"], "ack");
+    // One that may only offer reads no sessions.
+    assert_eq!(program.ask(json!({"type": "attach", "id": "a", "session": session})).await["code"], "forbidden");
+
+    client.attach(session, Some(0)).await;
+    client.send(json!({"type": "send", "session": session, "text": "hi"})).await;
+    let run = program.until_type("run").await.pop().unwrap();
+    let mut other = guarded.native(&mallory).await;
+    assert_eq!(other.ask(offer(agent)).await["code"], "unknown_agent");
+    let say = json!({"type": "say", "id": "i-1", "turn": run["turn"], "verb": "assistant_message", "text": "I am bob."});
+    assert_eq!(other.ask(say.clone()).await["code"], "no_turn");
+    // Also over the owner's own connection, which does not run it.
+    assert_eq!(client.ask(say.clone()).await["code"], "forbidden");
+    assert_eq!(program.ask(say).await["type"], "ack");
+
+    let bearer = format!("Bearer {}", guarded.owner);
+    let (status, _) = super::rest::call(&guarded.live, "DELETE", &format!("/v1/keys/{id}"), &[("authorization", &bearer)], None).await;
+    assert_eq!(status, 204);
+    assert_eq!(program.next_or_close().await, Err(1008));
+    client.until(|frame| frame["type"] == "status" && frame["text"].as_str().unwrap().contains("went away")).await;
+}
+
+#[tokio::test]
+async fn a_program_that_floods_is_refused_and_harms_nobody() {
+    let live = Live::start().await;
+    let mut program = live.native().await;
+    let ack = program.ask(json!({"type": "offer", "id": "o", "agent": "bob"})).await;
+    let session = ack["session"].as_str().unwrap().to_owned();
+    let (mut client, other) = live.agent("ada", "offline").await;
+    client.attach(&session, Some(0)).await;
+    client.attach(&other, Some(0)).await;
+    client.send(json!({"type": "send", "session": session, "text": "hi"})).await;
+    let run = program.until_type("run").await.pop().unwrap();
+    // Words for turns that are not its own, and for one that is over.
+    client.ask(json!({"type": "cancel", "id": "x", "session": session})).await;
+    program.until_type("cancel").await;
+    let flood = async {
+        for n in 0..5_000 {
+            let turn = if n % 2 == 0 { run["turn"].clone() } else { json!("t-none") };
+            program.send(json!({"type": "say", "id": format!("i-{n}"), "turn": turn, "verb": "assistant_message", "text": "x"})).await;
+            if n % 50 == 49 {
+                for _ in 0..50 {
+                    let refused = program.next().await;
+                    assert_eq!((&refused["type"], &refused["code"]), (&json!("refused"), &json!("no_turn")));
+                }
+            }
+        }
+    };
+    let talk = async {
+        client.send(json!({"type": "send", "session": other, "text": "what is 6*7?"})).await;
+        client.until(|frame| frame["session"] == other.as_str() && kind(frame) == "turn_ended").await
+    };
+    let ((), frames) = tokio::join!(flood, talk);
+    assert!(frames.iter().all(|frame| frame["event"]["text"] != "x"), "nothing of it is said");
+    assert_eq!(frames.last().unwrap()["event"]["outcome"], "completed");
 }
 
 #[tokio::test]
