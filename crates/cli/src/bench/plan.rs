@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) patience: Duration,
     pub(crate) addresses: u32,
     pub(crate) pid: Option<u32>,
+    /// The load comes from a program that offers the agent, and not from the server.
+    pub(crate) offers: bool,
     pub(crate) keeps: bool,
     /// What names made for this run have in common.
     pub(crate) name: String,
@@ -88,6 +90,9 @@ impl Plan {
         if flags.arrivals.is_some() && flags.dialect == BenchDialect::Sparky {
             return Err(Usage("on Sparky's wire an input ends the turn before it, so there is no open loop".to_owned()).into());
         }
+        if flags.offered && flags.dialect != BenchDialect::Native {
+            return Err(Usage("--offered is for the native wire".to_owned()).into());
+        }
         for seconds in [flags.seconds, flags.arrivals, Some(flags.hold)].into_iter().flatten() {
             if !(0.0..1e9).contains(&seconds) {
                 return Err(Usage(format!("{seconds} is no number of seconds, or of inputs a second")).into());
@@ -135,13 +140,17 @@ impl Plan {
             patience: Duration::from_secs(flags.patience.max(1)),
             addresses,
             pid: flags.pid,
+            offers: flags.offered,
             keeps: flags.keep,
             name,
         })
     }
 
-    /// The model that makes the load.
+    /// The model of the agent that makes the load.
     pub(crate) fn model(&self) -> String {
+        if self.offers {
+            return thoughtwire_proto::OFFERED.to_owned();
+        }
         let Load { items, bytes, rate, deltas } = self.load;
         format!("load:items={items},bytes={bytes},rate={rate},deltas={},marks=yes", if deltas { "yes" } else { "no" })
     }

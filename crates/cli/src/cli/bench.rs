@@ -67,6 +67,10 @@ pub(crate) struct BenchFlags {
     /// [default: each session's next one when its turn has ended, a closed loop].
     #[arg(long, value_name = "R")]
     pub(crate) arrivals: Option<f64>,
+    /// Have the load made by a program that offers the agent over a connection of its own, and not by the
+    /// server: what an agent outside costs beside one that is built in.
+    #[arg(long)]
+    pub(crate) offered: bool,
     /// How many of the connections never read.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) stalled: u32,
