@@ -80,11 +80,11 @@ def until_ready(process):
 
 def readers(bench, server, clients, *rest):
     """Has clients come, as `peers/readers.py` says; gives its report."""
-    script = [clients, *rest]
-    shown = " ".join(str(part) for part in script)
-    bench.ran(f"bench/peers/readers.py URL PID {shown if len(shown) < 100 else shown[:100] + '…'}")
+    mode, *where = rest
+    # Sessions have other names each time.
+    bench.ran(" ".join(["bench/peers/readers.py URL PID", str(clients), mode, *(["SESSIONS"] if where else []), *map(str, where[1:])]))
     url = re.sub("^http", "ws", server.url) + ("/v1/ws" if server.url.startswith("http") else "")
-    command = ["taskset", "-c", OTHER_CORE, f"{servers.DEPS}/venv/bin/python", f"{servers.PEERS}/readers.py", url, server.pid, *script]
+    command = ["taskset", "-c", OTHER_CORE, f"{servers.DEPS}/venv/bin/python", f"{servers.PEERS}/readers.py", url, server.pid, clients, *rest]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise Unavailable(f"the clients failed: {done.stderr.strip()[-300:]}")
