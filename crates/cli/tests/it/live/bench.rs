@@ -107,7 +107,6 @@ async fn what_cannot_be_meant_is_told() {
         "--connections 2 --stalled 2",
         "--connections 2 --subscribers 2",
         "--dialect memgpt --deltas",
-        "--dialect sparky --arrivals 3",
         "--wake",
     ] {
         assert_eq!(bench("http://127.0.0.1:1", flags).await.0, 2, "{flags}");
