@@ -139,6 +139,7 @@ impl Task {
             log: Log {
                 store: std::sync::Arc::clone(&self.shared.store),
                 session: self.stored.num,
+                first: self.stored.first,
                 started: self.state.turn().map_or(self.state.head(), |turn| turn.started),
                 launched: self.state.head(),
             },
