@@ -261,12 +261,12 @@ impl Interface {
         self.append_with(vec![event], None, Some((call.clone(), whole)), false).await.map(drop)
     }
 
-    /// Says that the conversation up to a position is summed up by a text from now on.
+    /// Says that the conversation up to a position is summed up by a text from now on; tells where that stands.
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<(), Silenced> {
-        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await.map(drop)
+    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<Seq, Silenced> {
+        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
     }
 
     /// Begins a thought that is written piece by piece.

@@ -164,6 +164,7 @@ impl Task {
             log: Log {
                 store: Arc::clone(&self.shared.store),
                 session: self.stored.num,
+                first: self.stored.first,
                 asked: self.state.turn().map_or(head, |turn| turn.asked),
                 started: self.state.turn().map_or(head, |turn| turn.started),
                 launched: head,

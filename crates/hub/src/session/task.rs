@@ -100,6 +100,7 @@ impl Task {
             Ok(mut task) => {
                 let end = task.live(&mut asks).await;
                 drop(task.running.take());
+                shared.agent.left(task.stored.num);
                 match end {
                     End::Idle => {}
                     End::Deleted => task.tail.close("the session was deleted"),
