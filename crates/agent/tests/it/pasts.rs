@@ -169,6 +169,8 @@ async fn rest(home: &Home, session: &SessionId) {
         }
     };
     tokio::time::timeout(PATIENCE, resting).await.expect("it does not come to rest");
+    // How much is indexed stands in the prompt and takes up room there: as much in each run.
+    home.hub.store().catch_up_recall().await.unwrap();
 }
 
 /// A prompt's conversation, with calls numbered instead of named: their names are new in each run.
