@@ -79,6 +79,38 @@ async fn server_sent_events_resume_by_their_id() {
 }
 
 #[tokio::test]
+async fn who_waits_for_too_long_a_turn_is_told_where_it_began() {
+    let live = Live::start().await;
+    let (_client, session) = live.agent("slow", "load:items=100000,bytes=8,rate=5,deltas=no").await;
+    let once = [("idempotency-key", "k-1")];
+    let inputs = format!("/v1/sessions/{session}/inputs?wait=0.1");
+    let (status, told) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
+    assert_eq!((status, &told["disposition"], told.get("events")), (202, &json!("started"), None), "{told}");
+    let (status, again) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
+    assert_eq!((status, &again["duplicate"], &again["seq"]), (202, &json!(true), &told["seq"]), "it goes on, and was not said again");
+    let (status, refused) = call(&live, "POST", &inputs, &once, Some(json!({"text": "stop"}))).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("id_reused")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_as_everything_else_is() {
+    let live = Live::start().await;
+    let (_client, session) = live.agent("ada", "offline").await;
+    let of = format!("/v1/sessions/{session}");
+    for (method, path, body) in [
+        ("GET", format!("{of}/events?limit=many"), None),
+        ("POST", format!("{of}/inputs?wait=long"), Some(json!({"text": "hi"}))),
+        ("POST", format!("{of}/inputs?wait=-1"), Some(json!({"text": "hi"}))),
+        ("POST", format!("{of}/inputs"), Some(json!({"words": "hi"}))),
+        ("POST", format!("{of}/cancel"), Some(json!({"turn": 1}))),
+        ("GET", "/v1/agents/ada/recall".to_owned(), None),
+    ] {
+        let (status, answer) = call(&live, method, &path, &[], body).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn only_this_machine_comes_in_without_keys() {
     let live = Live::start().await;
     for (headers, admitted) in [
