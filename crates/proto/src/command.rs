@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId, Usage};
 
 /// What happens to an input that arrives while a turn runs.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -24,7 +24,7 @@ pub enum Policy {
 }
 
 /// What became of an accepted input.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
@@ -37,7 +37,7 @@ pub enum Disposition {
 }
 
 /// How an agent speaks.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -49,6 +49,7 @@ pub enum Style {
 }
 
 /// Whether a tool may be used.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
@@ -61,6 +62,7 @@ pub enum Permission {
 }
 
 /// What an agent may do and spend; what is absent has the server's default.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Models to ask, in order, when `model` cannot be had.
@@ -90,6 +92,7 @@ pub struct AgentSettings {
 }
 
 /// What an agent is made of.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name, unique per user.
@@ -118,6 +121,7 @@ pub struct AgentSpec {
 }
 
 /// An agent as stored.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentProfile {
     /// Its id.
@@ -163,7 +167,7 @@ pub enum PeerWire {
 }
 
 /// A tool that a client runs, declared at `attach`.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolDeclaration {
     /// Its name.
@@ -378,7 +382,7 @@ pub struct Attached {
 }
 
 /// A session as lists show it.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionListing {
     /// Its id.

@@ -6,6 +6,7 @@ mod events;
 mod inputs;
 mod keys;
 mod memory;
+mod openapi;
 mod portable;
 mod sessions;
 
@@ -116,6 +117,7 @@ macro_rules! routes {
 }
 
 routes! {
+    "/v1/openapi.json" => get Open openapi::openapi;
     "/v1/backup" => get Admin backup::backup;
     "/metrics" => get Admin metrics;
     "/v1/whoami" => get Known keys::whoami;

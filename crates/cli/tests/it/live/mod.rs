@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod memgpt;
 mod native;
+mod openapi;
 mod operations;
 mod rest;
 mod rooms;

@@ -23,6 +23,8 @@ mod encode;
 mod fields;
 mod line;
 mod machine;
+#[cfg(test)]
+mod schemas;
 mod server;
 #[cfg(test)]
 mod typescript;
