@@ -36,7 +36,8 @@ fuzz:
 	@tools/fuzz
 
 # What it costs, against its peers on this machine: writes bench/RESULTS.md. BENCH chooses rows, ROUNDS
-# says how often each is measured. An hour for all of them; leave the machine alone meanwhile.
+# says how often each is measured. An hour and a half for all of them; leave the machine alone meanwhile.
+# BENCH="--short idle" only sees that a row runs.
 BENCH ?=
 ROUNDS ?= 3
 TARGET := $(or $(CARGO_TARGET_DIR),target)

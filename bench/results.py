@@ -28,6 +28,11 @@ def table(head, rows):
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
+def tables(found):
+    """The tables of a row, with their titles."""
+    return [part for each in found["tables"] for part in ([f"### {each['title']}\n"] if each["title"] else []) + [table(each["head"], each["rows"])]]
+
+
 def write(folder):
     """Writes RESULTS.md and its plots from the files of the rows."""
     parts = [HEAD]
@@ -41,10 +46,7 @@ def write(folder):
         if found["run"]["load_before"] >= BUSY:
             parts.append(f"**Other processes were running (load average {found['run']['load_before']}): take ratios from this, no times.**\n")
         parts += [note + "\n" for note in found["notes"]]
-        for each in found["tables"]:
-            if each["title"]:
-                parts.append(f"### {each['title']}\n")
-            parts.append(table(each["head"], each["rows"]))
+        parts += tables(found)
         for number, each in enumerate(found["plots"]):
             picture = f"results/{name}-{number + 1}.svg"
             with open(os.path.join(folder, picture), "w") as file:
@@ -61,8 +63,7 @@ def where(found):
     lines = [
         f"<details><summary>{run['date']}, commit {run['commit']}, {run['rounds']} rounds, load average {run['load_before']} before</summary>\n",
         *(f"- {name}: {value}" for name, value in {**machine, **found["versions"]}.items()),
-        "\n```sh",
-        *(f"thoughtwire {command}" for command in found["commands"]),
-        "```\n\n</details>\n",
+        *(["\n```sh", *found["commands"], "```"] if found["commands"] else []),
+        "\n</details>\n",
     ]
     return "\n".join(lines)

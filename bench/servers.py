@@ -20,10 +20,11 @@ class Unavailable(Exception):
 
 
 class Server:
-    """A running server. `url` and `flags` are for the generator."""
+    """A running server. `url`, `flags` and `environment` are for the generator."""
 
-    def __init__(self, process, url, flags, helpers=(), folder=None):
+    def __init__(self, process, url, flags, helpers=(), folder=None, environment=None):
         self.process, self.url, self.flags, self.helpers, self.folder = process, url, flags, list(helpers), folder
+        self.environment = environment or {}
 
     @property
     def pid(self):
@@ -77,16 +78,31 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
 LOAD = object()
 
 
-def thoughtwire(binary, dialect="native", folder=None):
-    """Thoughtwire on an empty directory, or on one that outlives it."""
+def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None):
+    """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate."""
 
     def start(_load):
         own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
-        command = [binary, "serve", "--listen", f"127.0.0.1:{PORT}", "--data-dir", folder or own]
+        command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder or own]
+        if tls:
+            command += ["--tls-certificate", f"{tls}/certificate.pem", "--tls-key", f"{tls}/key.pem"]
         process = spawn(SERVER_CORE, command, "listening")
-        return Server(process, f"http://127.0.0.1:{PORT}", ["--dialect", dialect], folder=own)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
+        return Server(process, url, ["--dialect", dialect], folder=own, environment=trusted)
 
     return start
+
+
+def certificate(folder):
+    """Makes a key, and a certificate for this machine that stands for itself."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    command += ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"openssl made no certificate: {error}") from None
 
 
 def nats(load):

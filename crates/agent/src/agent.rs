@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, ToolListing, Turn};
-use thoughtwire_proto::{AgentSpec, Permission, Timestamp};
-use thoughtwire_store::Store;
+use thoughtwire_proto::{AgentSpec, OFFERED, Permission, Timestamp};
+use thoughtwire_store::{SessionNum, Store};
 
 use crate::archive::Archive;
 use crate::embedding::Embedder;
@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::mcp::McpServers;
 use crate::metrics::Metrics;
 use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
+use crate::pasts::Pasts;
 use crate::presets;
 use crate::step::{Candidate, Steps};
 use crate::tools::{self, Toolbox};
@@ -27,6 +28,7 @@ pub struct MemoryAgent {
     default_model: String,
     fallbacks: Vec<String>,
     metrics: Metrics,
+    pasts: Arc<Pasts>,
 }
 
 /// What a [`MemoryAgent`] is made with.
@@ -63,6 +65,9 @@ pub struct AgentOptions {
     pub output_bytes: usize,
     /// How many bytes of text an agent's archival memory may have.
     pub archival_bytes: u64,
+    /// How many bytes of what sessions said are kept at hand for their next turns, over all sessions:
+    /// what is not at hand is read from the log.
+    pub past_bytes: usize,
     /// The MCP servers.
     pub mcp: McpServers,
     /// What finds notes by their meaning.
@@ -71,7 +76,8 @@ pub struct AgentOptions {
 
 impl AgentOptions {
     /// The usual limits: 50 steps, 3 retries, a context window of 32,000 tokens, an hour for an
-    /// approval, two minutes for a client's tool, 16 KiB of a tool's output, 256 MiB of notes.
+    /// approval, two minutes for a client's tool, 16 KiB of a tool's output, 256 MiB of notes,
+    /// 64 MiB of what was said at hand.
     #[must_use]
     pub fn new(default_model: impl Into<String>, providers: Providers) -> Self {
         Self {
@@ -90,6 +96,7 @@ impl AgentOptions {
             client_tool_ms: 120_000,
             output_bytes: 16 << 10,
             archival_bytes: 256 << 20,
+            past_bytes: 64 << 20,
             mcp: McpServers::none(),
             embedder: None,
         }
@@ -139,6 +146,7 @@ impl MemoryAgent {
             default_model: options.default_model,
             fallbacks: options.fallbacks,
             metrics: Metrics::default(),
+            pasts: Arc::new(Pasts::new(options.past_bytes)),
         }
     }
 
@@ -172,8 +180,12 @@ impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let models = self.models(&turn.agent.spec);
         let limits = self.limits.of(&turn.agent.spec);
-        let (toolbox, metrics) = (Arc::clone(&self.toolbox), self.metrics.clone());
-        async move { Steps::begin(turn, models, toolbox, limits, metrics).await?.run().await }.boxed()
+        let (toolbox, metrics, pasts) = (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.pasts));
+        async move { Steps::begin(turn, models, toolbox, limits, metrics, pasts).await?.run().await }.boxed()
+    }
+
+    fn left(&self, log: SessionNum) {
+        drop(self.pasts.take(log));
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {
@@ -182,7 +194,7 @@ impl Agent for MemoryAgent {
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
         let Minds::Named(models) = &self.minds else { return Ok(()) };
-        for name in spec.model.iter().chain(&spec.settings.fallbacks) {
+        for name in spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks) {
             match check_model(name, models.providers()) {
                 // A key can come later, and need not be known where an agent is edited.
                 Ok(()) | Err(ModelError::Unset(_)) => {}

@@ -168,7 +168,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         style: Style::Native,
         system,
         blocks: Vec::new(),
-        chat: vec![Chat::User(text)],
+        chat: vec![Arc::new(Chat::User(text))],
         turn_from: 0,
         tools: Vec::new(),
         // The words asked for are the limit; this one is for a model that does not stop.

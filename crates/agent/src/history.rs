@@ -1,59 +1,105 @@
-//! The conversation so far, read from the session's log.
+//! The conversation so far, as a session's log tells it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use thoughtwire_proto::{CallId, Event, HistoryEntry, ItemId, Record, Role, Seq};
+use thoughtwire_proto::{CallId, Event, HistoryEntry, ItemId, Record, Role, Seq, Timestamp};
 
 use crate::Chat;
 
-/// Turns records into a conversation.
-///
-/// A queued input stands where its turn began, not where it was sent: in between, the agent had not
-/// heard it yet. What still waits is left out.
-pub(crate) fn chat(records: &[Record]) -> Vec<Chat> {
-    chat_after(records, Seq::ZERO)
+/// A part of the conversation that prompts have or leave out as a whole.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) from: Seq,
+    pub(crate) part: Part,
+    pub(crate) chat: Vec<Arc<Chat>>,
+    /// About how many tokens it makes in a prompt.
+    pub(crate) tokens: usize,
 }
 
-/// [`chat`] without what a summary covers.
-pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
+/// What a part of the conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// A turn, from its beginning on.
+    Turn,
+    /// What the session was opened with, or the rest of a turn whose beginning is not among the records.
+    Rest,
+}
+
+/// Inputs whose turn has not begun.
+pub(crate) type Waiting = HashMap<ItemId, WaitingInput>;
+
+/// An input whose turn has not begun.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WaitingInput {
+    pub(crate) seq: Seq,
+    pub(crate) at: Timestamp,
+    chat: Arc<Chat>,
+}
+
+/// Whether the input of each turn was among what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inputs {
+    Known,
+    Missing,
+}
+
+/// Turns the records behind a position, `covered`, into a conversation.
+///
+/// A queued input stands where its turn began, not where it was sent: in between, the agent had not
+/// heard it yet. What still waits is left in `waiting`; inputs are put there wherever they stand, since
+/// their turn may have begun behind `covered`.
+pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (Vec<Told>, Inputs) {
     let returned: HashSet<&CallId> = records.iter().filter_map(returned_call).collect();
     let mut called: HashSet<&CallId> = HashSet::new();
-    let mut waiting: HashMap<&ItemId, Chat> = HashMap::new();
-    let mut chat = Vec::new();
-    // What joined a turn while its calls ran was heard after their results; and between a call and its
-    // result nothing else may stand.
-    let mut joined: Vec<Chat> = Vec::new();
-    let mut running = 0_usize;
+    let mut telling = Telling { told: Vec::new(), joined: Vec::new(), running: 0 };
+    let mut inputs = Inputs::Known;
     for record in records {
-        // Inputs are kept whatever a summary covers: their turn may have begun behind it.
-        if let (Event::UserMessage { item, text, attachments, .. }, None) = (&record.event, &record.turn) {
-            waiting.insert(item, heard(text, attachments));
-            continue;
+        let seq = record.seq;
+        match (&record.event, &record.turn) {
+            (Event::UserMessage { item, text, attachments, .. }, None) => {
+                let chat = Arc::new(heard(text, attachments));
+                waiting.insert(item.clone(), WaitingInput { seq, at: record.at, chat });
+                continue;
+            }
+            (Event::TurnStarted { input }, _) => {
+                let input = waiting.remove(input);
+                if seq > covered {
+                    if input.is_none() {
+                        inputs = Inputs::Missing;
+                    }
+                    telling.told.push(Told {
+                        from: seq,
+                        part: Part::Turn,
+                        chat: input.map(|input| input.chat).into_iter().collect(),
+                        tokens: 0,
+                    });
+                }
+                continue;
+            }
+            (Event::InputWithdrawn { input }, _) => drop(waiting.remove(input)),
+            (_, _) => {}
         }
-        if record.seq <= covered {
+        if seq <= covered {
             continue;
         }
         match &record.event {
-            Event::SessionOpened { history, .. } => chat.extend(history.iter().map(from_before)),
-            Event::UserMessage { text, attachments, .. } if running > 0 => joined.push(heard(text, attachments)),
-            Event::UserMessage { text, attachments, .. } => chat.push(heard(text, attachments)),
-            Event::TurnStarted { input } => chat.extend(waiting.remove(input)),
-            Event::Thought { text, .. } => chat.push(Chat::Thought(text.clone())),
-            Event::Message { text, .. } => chat.push(Chat::Message(text.clone())),
+            Event::SessionOpened { history, .. } => history.iter().for_each(|entry| telling.say(seq, from_before(entry))),
+            Event::UserMessage { text, attachments, .. } => telling.hear(seq, heard(text, attachments)),
+            Event::Thought { text, .. } => telling.say(seq, Chat::Thought(text.clone())),
+            Event::Message { text, .. } => telling.say(seq, Chat::Message(text.clone())),
             // Providers refuse a call without its result and the other way round.
             Event::ToolCalled { call, name, args } if returned.contains(call) => {
                 called.insert(call);
-                running += 1;
-                chat.push(Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
+                telling.running += 1;
+                telling.say(seq, Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
             }
             Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
-                chat.push(Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
-                running -= 1;
-                if running == 0 {
-                    chat.append(&mut joined);
-                }
+                telling.say(seq, Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
+                telling.returned();
             }
-            Event::ToolCalled { .. }
+            Event::TurnStarted { .. }
+            | Event::ToolCalled { .. }
             | Event::ToolAwaited { .. }
             | Event::ToolReturned { .. }
             | Event::Compacted { .. }
@@ -68,8 +114,57 @@ pub(crate) fn chat_after(records: &[Record], covered: Seq) -> Vec<Chat> {
             | Event::Other(_) => {}
         }
     }
-    chat.append(&mut joined);
-    chat
+    (telling.end(), inputs)
+}
+
+/// What the running turn's own records tell: its input, which the turn brings along, is not among it.
+pub(crate) fn so_far(records: &[Record]) -> impl Iterator<Item = Arc<Chat>> {
+    tell(records, Seq::ZERO, &mut Waiting::new()).0.into_iter().flat_map(|told| told.chat)
+}
+
+/// A conversation that is being written.
+struct Telling {
+    told: Vec<Told>,
+    /// What joined a turn while its calls ran was heard after their results; and between a call and its
+    /// result nothing else may stand.
+    joined: Vec<(Seq, Chat)>,
+    /// Calls that have not returned.
+    running: usize,
+}
+
+impl Telling {
+    fn say(&mut self, seq: Seq, chat: Chat) {
+        let chat = Arc::new(chat);
+        match self.told.last_mut() {
+            Some(told) => told.chat.push(chat),
+            None => self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 }),
+        }
+    }
+
+    fn hear(&mut self, seq: Seq, chat: Chat) {
+        if self.running > 0 { self.joined.push((seq, chat)) } else { self.say(seq, chat) }
+    }
+
+    fn returned(&mut self) {
+        self.running -= 1;
+        if self.running == 0 {
+            self.say_joined();
+        }
+    }
+
+    fn say_joined(&mut self) {
+        for (seq, chat) in std::mem::take(&mut self.joined) {
+            self.say(seq, chat);
+        }
+    }
+
+    fn end(mut self) -> Vec<Told> {
+        self.say_joined();
+        for told in &mut self.told {
+            told.tokens = told.chat.iter().map(|chat| chat.tokens()).sum();
+        }
+        self.told
+    }
 }
 
 /// What the person said, with the files that came along named.
@@ -77,20 +172,19 @@ pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
     if attachments.is_empty() { Chat::User(text.to_owned()) } else { Chat::User(format!("{text}\n[attached: {}]", attachments.join(", "))) }
 }
 
-/// About how many tokens records make in a prompt.
-pub(crate) fn tokens(records: &[Record]) -> usize {
-    chat(records).iter().map(Chat::tokens).sum()
-}
-
 /// Shortens what by itself would leave too little room for the rest.
-pub(crate) fn clip(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
+pub(crate) fn clip(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
     chat.iter_mut().for_each(|entry| clip_one(entry, tokens));
     chat
 }
 
 /// Shortens one entry.
-pub(crate) fn clip_one(entry: &mut Chat, tokens: usize) {
-    match entry {
+pub(crate) fn clip_one(entry: &mut Arc<Chat>, tokens: usize) {
+    // What fits as a whole has nothing to shorten: it stays shared.
+    if entry.tokens() <= tokens {
+        return;
+    }
+    match Arc::make_mut(entry) {
         Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
             shorten(text, tokens);
         }
@@ -116,12 +210,12 @@ fn shorten(text: &mut String, tokens: usize) {
 }
 
 /// Drops the oldest turns until the rest fits.
-pub(crate) fn fit(mut chat: Vec<Chat>, tokens: usize) -> Vec<Chat> {
-    let mut left: usize = chat.iter().map(Chat::tokens).sum();
+pub(crate) fn fit(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
+    let mut left: usize = chat.iter().map(|entry| entry.tokens()).sum();
     let mut drop = 0;
     for entry in &chat {
         // Only at the beginning of a turn: a result must not lose its call.
-        if left <= tokens && (drop == 0 || matches!(entry, Chat::User(_))) {
+        if left <= tokens && (drop == 0 || matches!(**entry, Chat::User(_))) {
             break;
         }
         left = left.saturating_sub(entry.tokens());

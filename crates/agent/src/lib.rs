@@ -39,6 +39,8 @@ mod limits;
 mod mcp;
 mod metrics;
 mod model;
+mod past;
+mod pasts;
 mod presets;
 mod prompt;
 mod reply;

@@ -21,7 +21,7 @@ pub struct Prompt {
     /// The core memory by itself.
     pub blocks: Vec<Block>,
     /// The conversation, oldest first.
-    pub chat: Vec<Chat>,
+    pub chat: Vec<Arc<Chat>>,
     /// Where in `chat` the running turn begins.
     pub turn_from: usize,
     /// What may be called.
@@ -95,7 +95,7 @@ impl Prompt {
     /// A rough count of the prompt's tokens, for models that are not told by a provider.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        overhead(&self.system, &self.tools) + self.chat.iter().map(Chat::tokens).sum::<usize>()
+        overhead(&self.system, &self.tools) + self.chat.iter().map(|entry| entry.tokens()).sum::<usize>()
     }
 }
 

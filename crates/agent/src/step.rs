@@ -8,11 +8,12 @@ use thoughtwire_hub::{AgentError, Final, Finish, Turn};
 use thoughtwire_proto::{CallId, Style, Usage};
 
 use crate::calls::{Calls, Heartbeat};
-use crate::context::{Context, Past};
+use crate::context::Context;
 use crate::figures::grouped;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Model, ModelError};
+use crate::pasts::Pasts;
 use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
 use crate::tools::{Toolbox, Toolset};
@@ -54,13 +55,14 @@ impl Steps {
         toolbox: Arc<Toolbox>,
         limits: Limits,
         metrics: Metrics,
+        pasts: Arc<Pasts>,
     ) -> Result<Self, AgentError> {
         let style = turn.agent.spec.style.unwrap_or_default();
         let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| (most as usize).min(limits.context_window / 2));
         let room = limits.context_window.saturating_sub(reply).max(500);
-        let (context, past) = Context::read(&turn, room).await?;
+        let context = Context::read(&turn, room, pasts).await?;
         let mut steps = Self { turn, style, models, toolbox, limits, room, context, spent: Usage::default(), cost: 0, metrics };
-        if past == Past::Part {
+        if steps.context.overflows(&steps.turn, room) {
             let frame = steps.frame().await?;
             steps.shrink(&frame).await?;
         }
@@ -86,7 +88,7 @@ impl Steps {
                 let frame = self.frame().await?;
                 let heard = self.ask(&frame).await?;
                 self.spend(heard.usage).await?;
-                self.context.chat.extend(heard.said);
+                self.context.chat.extend(heard.said.into_iter().map(Arc::new));
                 if !heard.calls.is_empty() {
                     heartbeat = Some(self.call_all(&frame, heard.calls).await?);
                     continue;
@@ -131,7 +133,7 @@ impl Steps {
         let frame = self.frame().await?;
         let mut chat = Vec::new();
         self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
-        self.context.chat.append(&mut chat);
+        self.context.chat.extend(chat.into_iter().map(Arc::new));
         // Whether a call beside these had asked to go on is not known any more; to go on is right for all.
         Ok(Some(Heartbeat::Beats))
     }
@@ -147,9 +149,9 @@ impl Steps {
     async fn finish(&mut self, last: Option<Final>) -> Result<Finish, AgentError> {
         let usage = std::mem::take(&mut self.spent);
         if let Some(Final::Text(text)) = &last {
-            self.context.chat.push(Chat::Message(text.clone()));
+            self.context.chat.push(Arc::new(Chat::Message(text.clone())));
         } else if let Some(Final::Open(writer)) = &last {
-            self.context.chat.push(Chat::Message(writer.text().to_owned()));
+            self.context.chat.push(Arc::new(Chat::Message(writer.text().to_owned())));
         }
         Ok(self.turn.interface.finish(last, (!usage.is_none()).then_some(usage)).await?)
     }
@@ -281,7 +283,7 @@ impl Steps {
     async fn call_all(&mut self, frame: &Frame, calls: Vec<HeardCall>) -> Result<Heartbeat, AgentError> {
         let mut chat = Vec::new();
         let heartbeat = self.calls(&frame.toolset).run(calls, &mut chat).await?;
-        self.context.chat.append(&mut chat);
+        self.context.chat.extend(chat.into_iter().map(Arc::new));
         Ok(heartbeat)
     }
 }

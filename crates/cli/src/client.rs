@@ -279,6 +279,7 @@ impl Line {
             | ServerFrame::Session(_)
             | ServerFrame::SessionGone { .. }
             | ServerFrame::Detached { .. }
+            | ServerFrame::Directed(_)
             | ServerFrame::Pong { .. }
             | ServerFrame::Other(_) => Ok(()),
         }

@@ -59,6 +59,7 @@ fn scope(choice: ScopeChoice) -> Scope {
     match choice {
         ScopeChoice::Chat => Scope::Chat,
         ScopeChoice::Agents => Scope::Agents,
+        ScopeChoice::Offer => Scope::Offer,
         ScopeChoice::Admin => Scope::Admin,
     }
 }

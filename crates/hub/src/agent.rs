@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, ItemId, OpenCall, Permission, Record, Seq, SessionId, TurnId};
+use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId, TurnId};
 use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
@@ -41,6 +41,9 @@ pub trait Agent: Send + Sync + 'static {
         false
     }
 
+    /// A session has left memory, or is gone: what was kept for its next turn can go.
+    fn left(&self, _log: SessionNum) {}
+
     /// The tools that an agent has, for people and for clients that list them.
     fn tools(&self, _spec: &AgentSpec) -> Vec<ToolListing> {
         Vec::new()
@@ -67,6 +70,8 @@ pub struct ToolListing {
 pub enum ToolSource {
     /// The agent itself.
     BuiltIn,
+    /// A program outside that runs the agent.
+    Offered,
     /// An MCP server.
     Mcp {
         /// Its name.
@@ -97,22 +102,15 @@ pub struct Turn {
     pub(crate) log: Log,
 }
 
-/// Something said to the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its id.
-    pub item: ItemId,
-    /// The words.
-    pub text: String,
-    /// References to files.
-    pub attachments: Vec<String>,
-}
-
 /// Where a turn reads its session's past.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
     pub(crate) session: SessionNum,
+    /// Where its input stands.
+    pub(crate) asked: Seq,
+    /// Where it begins.
+    pub(crate) first: Seq,
     pub(crate) started: Seq,
     /// The head when the agent was handed the turn.
     pub(crate) launched: Seq,
@@ -148,6 +146,32 @@ impl Turn {
     pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
         let log = self.log.clone();
         self.read(move |store| store.events(log.session, after, limit)).await
+    }
+
+    /// The records behind a position, up to this turn's `turn_started`, oldest first. Waits until they
+    /// are all on disk. What was said lately costs no reading.
+    ///
+    /// # Errors
+    /// When the turn was ended, or the store cannot be read.
+    pub async fn since(&self, after: Seq) -> Result<Vec<Record>, AgentError> {
+        self.interface.committed(self.log.started).await?;
+        if let Some(records) = self.interface.tail.records(after, self.log.started) {
+            return Ok(records);
+        }
+        let most = usize::try_from(self.log.started.0.saturating_sub(after.0 + 1)).unwrap_or(usize::MAX);
+        self.records_after(after, most).await
+    }
+
+    /// The number of the session's log, which is never another's.
+    #[must_use]
+    pub fn log(&self) -> SessionNum {
+        self.log.session
+    }
+
+    /// Where the session's log begins: what was before is not kept any more.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        self.log.first
     }
 
     /// Where this turn's `turn_started` stands.

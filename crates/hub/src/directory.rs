@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
 use crate::hub::{Shared, lost};
+use crate::offers::is_offered;
 use crate::session::{Once, What};
 use crate::{Hub, receipts, retention};
 
@@ -166,6 +167,9 @@ impl Hub {
         let (id, owner) = (profile.id.clone(), user.clone());
         let filter = SessionFilter { agent: Some(id), ..SessionFilter::default() };
         let sessions: Vec<_> = self.read(move |store| store.sessions(&owner, &filter)).await?.into_iter().map(|one| one.id).collect();
+        if !is_offered(&profile) {
+            self.shared.offers.end(&profile.id, "the agent is the server's to run now");
+        }
         let shared = Arc::new(profile.clone());
         self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
         for session in &sessions {
@@ -182,6 +186,7 @@ impl Hub {
         let profile = self.find_agent(user, agent).await?;
         let gone = self.shared.store.delete_agent(&profile.id).await.map_err(|error| Refusal::from(&error))?;
         self.shared.ask_live(&gone, || What::Erased).await;
+        self.shared.offers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal, RefusalCode, Request, SessionId, Start, Timestamp,
-    ToolDeclaration, ToolStatus, UserId, check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Permission, Record, Refusal, RefusalCode, Request, SessionId,
+    Start, Timestamp, ToolDeclaration, ToolStatus, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -18,9 +18,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::clock::{Clock, new_id};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::offers::{Offers, is_offered};
 use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
-use crate::{Agent, Interface, Subscription, ToolListing, reading, receipts};
+use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, reading, receipts};
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct HubOptions {
     pub open_approvals: usize,
     /// How long one turn may take, not counted while it waits for people or clients outside.
     pub turn_within: Duration,
+    /// How long the turns of a program that offers an agent wait for it when it goes away.
+    pub offer_grace: Duration,
     /// Runs no turns: for an owner's commands on a store that no server runs on.
     pub resting: bool,
     /// For how long a closed connection's proven cursors count, in milliseconds.
@@ -48,6 +51,7 @@ impl Default for HubOptions {
             queued_inputs: 256,
             open_approvals: 100,
             turn_within: Duration::from_secs(6 * 3600),
+            offer_grace: Duration::from_secs(30),
             resting: false,
             proven_for_ms: 3_600_000,
             clock: Clock::default(),
@@ -78,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
+    pub(crate) offers: Arc<Offers>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     /// When what runs has to end, once the hub is to stop.
     stopping: OnceLock<tokio::time::Instant>,
@@ -115,6 +120,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
+            offers: Arc::new(Offers::new(options.offer_grace)),
             store,
             agent,
             options,
@@ -152,6 +158,22 @@ impl Hub {
     #[must_use]
     pub fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
         self.shared.agent.tools(spec)
+    }
+
+    /// The tools that an agent has: its own, or those that the programs which run it have declared.
+    #[must_use]
+    pub fn tools_of(&self, agent: &AgentProfile) -> Vec<ToolListing> {
+        if !is_offered(agent) {
+            return self.tools(&agent.spec);
+        }
+        let permission = |name: &str| agent.spec.settings.permissions.get(name).copied().unwrap_or(Permission::Allow);
+        let listed = |tool: ToolDeclaration| ToolListing {
+            permission: permission(&tool.name),
+            name: tool.name,
+            description: tool.description,
+            source: ToolSource::Offered,
+        };
+        self.shared.offers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
@@ -285,7 +307,7 @@ impl Hub {
             Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
                 return refused(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
             }
-            Command::Attach { .. } | Command::Detach { .. } | Command::Watch => {
+            Command::Attach { .. } | Command::Detach { .. } | Command::Watch | Command::Offer(_) | Command::Say { .. } => {
                 return refused(RefusalCode::Unsupported, "this belongs to a connection");
             }
         };
@@ -442,7 +464,7 @@ impl Shared {
     }
 }
 
-fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
+pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
     check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
@@ -486,6 +508,8 @@ fn command_name(command: &Command) -> &'static str {
         Command::Rename { .. } => "rename",
         Command::Instruct { .. } => "instruct",
         Command::Watch => "watch",
+        Command::Offer(_) => "offer",
+        Command::Say { .. } => "say",
         Command::OpenPeer { .. } => "open_peer",
         Command::OpenChat { .. } => "open_chat",
     }

@@ -17,7 +17,7 @@ use crate::item_writer::{Final, ItemWriter};
 use crate::memory::{EditError, Memory};
 use crate::session::{Answered, Ear, Returned};
 use crate::tail::Tail;
-use crate::{Input, function_message};
+use crate::{AgentError, Input, function_message};
 
 /// Why a verb was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,13 +66,26 @@ pub(crate) enum Word {
     /// A status line.
     Status { text: String },
     /// The turn's end.
-    Finish { events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>> },
+    Finish {
+        events: Vec<Event>,
+        /// Set when the turn failed.
+        failed: Option<AgentError>,
+        /// Told when it is on disk.
+        on_disk: Option<oneshot::Sender<Result<Seq, Silenced>>>,
+        settled: oneshot::Sender<Result<Finish, Silenced>>,
+    },
     /// Inputs that joined the turn since the last question.
     Steered { settled: oneshot::Sender<Vec<Input>> },
     /// What the turn cost so far.
     Spent(Usage),
     /// A call waits for somebody outside.
-    Await { call: CallId, question: Question, ear: Ear },
+    Await {
+        call: CallId,
+        question: Question,
+        ear: Ear,
+        /// Told when the question is on disk, or why it was not asked.
+        asked: Option<oneshot::Sender<Result<Seq, Silenced>>>,
+    },
 }
 
 /// What a call waits for.
@@ -248,12 +261,12 @@ impl Interface {
         self.append_with(vec![event], None, Some((call.clone(), whole)), false).await.map(drop)
     }
 
-    /// Says that the conversation up to a position is summed up by a text from now on.
+    /// Says that the conversation up to a position is summed up by a text from now on; tells where that stands.
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<(), Silenced> {
-        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await.map(drop)
+    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<Seq, Silenced> {
+        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
     }
 
     /// Begins a thought that is written piece by piece.
@@ -365,7 +378,7 @@ impl Interface {
 
     async fn wait(&self, call: CallId, question: Question) -> Result<Answered, Silenced> {
         let (ear, answer) = oneshot::channel();
-        self.speak(Word::Await { call, question, ear }).await?;
+        self.speak(Word::Await { call, question, ear, asked: None }).await?;
         answer.await.map_err(|_| Silenced::Ended)
     }
 
@@ -394,7 +407,7 @@ impl Interface {
             None => {}
         }
         let (settled, answer) = oneshot::channel();
-        self.speak(Word::Finish { events, settled }).await?;
+        self.speak(Word::Finish { events, failed: None, on_disk: None, settled }).await?;
         answer.await.map_err(|_| Silenced::Ended)?
     }
 

@@ -61,7 +61,7 @@ impl Memory {
         owner
     }
 
-    async fn blocks(&self, agent: &AgentId) -> Result<Vec<Block>, EditError> {
+    pub(crate) async fn blocks(&self, agent: &AgentId) -> Result<Vec<Block>, EditError> {
         let agent = agent.clone();
         let blocks = reading::read(&self.store, move |store| store.blocks(&agent)).await;
         blocks.map_err(|error| EditError::Refused(format!("The memory cannot be read: {error}.")))

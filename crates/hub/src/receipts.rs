@@ -71,7 +71,9 @@ pub(crate) fn to_json(answer: &Answer) -> String {
         Answer::Done { seq, .. } => Kept::Done { seq: *seq },
         Answer::Agent(profile) | Answer::AgentAgain(profile) => Kept::Made { id: profile.id.to_string() },
         Answer::Session(session) | Answer::SessionAgain(session) => Kept::Made { id: session.to_string() },
-        Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } => Kept::Done { seq: None },
+        Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Offered { .. } | Answer::Said { .. } => {
+            Kept::Done { seq: None }
+        }
     };
     // Invariant: `Kept` has only strings and numbers, which always serialise.
     serde_json::to_string(&kept).unwrap_or_default()
@@ -96,7 +98,7 @@ pub(crate) fn repeated(answer: Answer) -> Answer {
         Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
         Answer::Agent(profile) | Answer::AgentAgain(profile) => Answer::AgentAgain(profile),
         Answer::Session(session) | Answer::SessionAgain(session) => Answer::SessionAgain(session),
-        same @ (Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. }) => same,
+        same @ (Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Offered { .. } | Answer::Said { .. }) => same,
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
-use thoughtwire_proto::{CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Seq, SessionId, StreamKind, ToolDeclaration, TurnId};
+use thoughtwire_proto::{
+    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind, ToolDeclaration, TurnId,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -336,6 +338,24 @@ impl Tail {
         }
         entries.extend(ring.open.iter().map(|partial| Entry::new(&self.session, Emission::Partial(partial.clone()))));
         Some((entries, ring.end()))
+    }
+
+    /// The records behind one position and before another; nothing when the ring no longer has them all.
+    pub(crate) fn records(&self, after: Seq, before: Seq) -> Option<Vec<Record>> {
+        let ring = locked(&self.ring);
+        let mut records = Vec::new();
+        for entry in ring.entries.iter().rev() {
+            if let Emission::Record(record) = &entry.emitted.emission {
+                if record.seq <= after {
+                    break;
+                }
+                if record.seq < before {
+                    records.push(record.clone());
+                }
+            }
+        }
+        records.reverse();
+        (records.len() as u64 == before.0.saturating_sub(after.0 + 1)).then_some(records)
     }
 
     /// The newest call of a turn that has not returned, with its tool.

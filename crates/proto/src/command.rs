@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, ItemId, Seq, SessionId, Timestamp, ToolStatus, TurnId, Usage};
+use crate::{
+    AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, Input, ItemId, Offer, Seq, SessionId, Timestamp, ToolStatus, TurnId, Usage,
+    Verb, WorkerId,
+};
 
 /// What happens to an input that arrives while a turn runs.
 #[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
@@ -49,7 +52,7 @@ pub enum Style {
 }
 
 /// Whether a tool may be used.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
@@ -283,6 +286,15 @@ pub enum Command {
     },
     /// Follow the list of sessions.
     Watch,
+    /// Run turns for an agent, as a program outside.
+    Offer(Box<Offer>),
+    /// Speak in a turn that this connection runs.
+    Say {
+        /// Which.
+        turn: TurnId,
+        /// What.
+        verb: Verb,
+    },
     /// Know an older wire's client again, or make its name up.
     OpenPeer {
         /// Which wire.
@@ -350,6 +362,24 @@ pub enum Answer {
         session: SessionId,
         /// Opened just now.
         is_new: bool,
+    },
+    /// Turns of an agent will be handed to this connection.
+    Offered {
+        /// The agent.
+        agent: Box<AgentProfile>,
+        /// The name under which it is offered.
+        worker: WorkerId,
+        /// The turns that are still this worker's.
+        turns: Vec<TurnId>,
+    },
+    /// What was said in a turn is on disk.
+    Said {
+        /// The event's position.
+        seq: Option<Seq>,
+        /// Inputs that joined the turn, which therefore goes on.
+        steered: Vec<Input>,
+        /// True when this id was seen before and nothing was done again.
+        duplicate: bool,
     },
     /// Done; where it left an event, its position.
     Done {

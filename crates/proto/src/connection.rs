@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Answer, Emitted, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
+use crate::{Answer, Directive, Emitted, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -172,6 +172,9 @@ pub trait Machine: Send {
 
     /// A session of the user's list is there, or changed. The older wires know no list.
     fn listed(&mut self, _listing: &SessionListing) {}
+
+    /// Something for a program that offers an agent. The older wires know no offers.
+    fn directed(&mut self, _directive: Directive) {}
 
     /// A session of the user's list is gone.
     fn unlisted(&mut self, _session: &SessionId) {}

@@ -364,7 +364,7 @@ impl Usage {
 }
 
 /// An event at its position in a session's log.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields, rename = "LogRecord"))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its position.

@@ -160,6 +160,9 @@ pub enum CallKind {}
 /// Marks an [`Id`] as that of a command.
 #[derive(Debug)]
 pub enum CommandKind {}
+/// Marks an [`Id`] as the name of a program that offers an agent.
+#[derive(Debug)]
+pub enum WorkerKind {}
 
 /// Who owns agents and sessions.
 pub type UserId = Id<UserKind>;
@@ -175,6 +178,8 @@ pub type ItemId = Id<ItemKind>;
 pub type CallId = Id<CallKind>;
 /// A client's own name for a command, which makes it take effect once.
 pub type CommandId = Id<CommandKind>;
+/// The name under which a program offers to run an agent's turns.
+pub type WorkerId = Id<WorkerKind>;
 
 /// A position in one session's log: from 1, without gaps. 0 lies before the first record.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -54,6 +54,8 @@ pub enum RefusalCode {
     TurnRunning,
     /// No turn runs.
     NoTurn,
+    /// Programs outside do not run this agent.
+    NotOffered,
     /// The command id was used with other content.
     IdReused,
     /// The agent's archival memory has no room for it.
@@ -74,7 +76,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the table's order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::BadRequest,
@@ -93,6 +95,7 @@ impl RefusalCode {
         Self::QueueFull,
         Self::TurnRunning,
         Self::NoTurn,
+        Self::NotOffered,
         Self::IdReused,
         Self::ArchivalFull,
         Self::TooFast,
@@ -125,6 +128,7 @@ impl RefusalCode {
             Self::QueueFull => "queue_full",
             Self::TurnRunning => "turn_running",
             Self::NoTurn => "no_turn",
+            Self::NotOffered => "not_offered",
             Self::IdReused => "id_reused",
             Self::ArchivalFull => "archival_full",
             Self::TooFast => "too_fast",
@@ -157,6 +161,7 @@ impl RefusalCode {
             | Self::NotAttached
             | Self::TooManySessions
             | Self::NoTurn
+            | Self::NotOffered
             | Self::IdReused
             | Self::ArchivalFull
             | Self::Unsupported

@@ -15,10 +15,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use thoughtwire_hub::{Answering, Hub, Presence, Proof, Subscription, Wake};
+use thoughtwire_hub::{Answering, Hub, Link, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
-use thoughtwire_proto::{Answer, Command, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId};
-use thoughtwire_store::Proven;
+use thoughtwire_proto::{
+    Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId,
+};
+use thoughtwire_store::{Proven, Scope};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
@@ -81,6 +83,8 @@ struct Connection<S> {
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
     watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
     joined: Option<broadcast::Receiver<(UserId, Joined)>>,
+    /// Where it offers agents, once it has.
+    link: Option<Link>,
     proof: Proof,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
@@ -118,6 +122,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
         attached: HashMap::new(),
         answers: FuturesUnordered::new(),
         watching: None,
+        link: None,
         proof: Proof::default(),
         ended,
         phased: phased(context.phase.clone()),
@@ -170,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.timer.as_mut().reset(wake_at);
             }
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
-            let Self { socket, answers, watching, joined, ended, phased, timer, wake, .. } = self;
+            let Self { socket, answers, watching, joined, link, ended, phased, timer, wake, .. } = self;
             tokio::select! {
                 biased;
                 reason = ended => return End::Close(Close::Policy, reason),
@@ -180,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Ok(heard) => self.hear(&heard),
                     Err(end) => return end,
                 },
+                directive = directed(link) => self.machine.directed(directive),
                 changed = follow(watching) => self.list(changed).await,
                 opened = follow(joined) => match opened {
                     Ok((user, joined)) if user == self.context.entrant.identity.user => self.machine.joined(&joined),
@@ -277,7 +283,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn request(&mut self, tag: Tag, request: Request) {
         let from = Some(self.context.from.clone());
         let identity = &self.context.entrant.identity;
-        if !self.context.pace.allows() {
+        // What is said in a turn comes as fast as the turn takes it.
+        if !matches!(request.command, Command::Say { .. }) && !self.context.pace.allows() {
             let refusal = Refusal::new(RefusalCode::TooFast, "this connection asks for more in a second than it may; send slower");
             self.machine.answer(tag, Err(refusal));
             return;
@@ -314,6 +321,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 return;
             }
+            Command::Offer(offer) => {
+                let may_make = identity.has(Scope::Agents);
+                let outcome = self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
+                self.machine.answer(tag, outcome);
+                return;
+            }
+            Command::Say { turn, verb } => self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await,
             Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
                 let sessions: Vec<_> = self.attached.keys().cloned().collect();
                 Box::pin(among(hub, user, from, request, sessions))
@@ -513,6 +527,13 @@ enum Progress {
 /// Resolves when the phase is another than the one that this receiver has seen.
 fn phased(mut phase: watch::Receiver<Phase>) -> BoxFuture<'static, Result<(), watch::error::RecvError>> {
     Box::pin(async move { phase.changed().await })
+}
+
+async fn directed(link: &mut Option<Link>) -> Directive {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn follow<T: Clone>(followed: &mut Option<broadcast::Receiver<T>>) -> Result<T, broadcast::error::RecvError> {

@@ -22,17 +22,23 @@ pub enum Scope {
     Chat,
     /// Make, edit and delete agents, and what they remember.
     Agents,
+    /// Run agents' turns, as a program outside.
+    Offer,
     /// Keys, figures and backups; it has the others within.
     Admin,
 }
 
 impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Agents, Self::Offer, Self::Admin];
+
     /// Its name in flags and on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Agents => "agents",
+            Self::Offer => "offer",
             Self::Admin => "admin",
         }
     }

@@ -5,16 +5,21 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Metrics, StoreError, recall};
 
 /// Jobs per transaction: beyond this the wait for the disk is well shared, and the first job has waited long enough.
 const BATCH: usize = 1024;
+
+/// How long what was said waits for more before it is indexed. Each step of it is a transaction, and
+/// the next write waits until that is on disk. Who searches has all of it indexed first.
+const INDEX_AFTER: Duration = Duration::from_millis(250);
 
 /// One write: run under a savepoint, told once its transaction has ended.
 trait Job: Send {
@@ -79,6 +84,8 @@ pub(crate) struct Writer {
     jobs: Mutex<Option<mpsc::UnboundedSender<Box<dyn Job>>>>,
     /// Nothing where somebody else holds the pen.
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The same thread, to be woken where it waits with its index.
+    asleep: Option<Thread>,
     pub(crate) metrics: Metrics,
     /// Whether the newest transaction could not be saved.
     failing: Arc<AtomicBool>,
@@ -87,8 +94,8 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (writer, pen) = Self::by_hand(connection);
-        let thread = std::thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || pen.run())?;
-        Ok(Self { thread: Mutex::new(Some(thread)), ..writer })
+        let thread = thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || pen.run())?;
+        Ok(Self { asleep: Some(thread.thread().clone()), thread: Mutex::new(Some(thread)), ..writer })
     }
 
     /// A writer that writes only when its pen is moved.
@@ -96,7 +103,7 @@ impl Writer {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (metrics, failing) = (Metrics::default(), Arc::new(AtomicBool::new(false)));
         let pen = Pen { connection, queue, metrics: metrics.clone(), failing: Arc::clone(&failing) };
-        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), metrics, failing }, pen)
+        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), asleep: None, metrics, failing }, pen)
     }
 
     pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
@@ -106,6 +113,7 @@ impl Writer {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
         }
+        self.wake();
         Commit(outcome)
     }
 
@@ -113,9 +121,16 @@ impl Writer {
         self.failing.load(Ordering::Relaxed)
     }
 
+    fn wake(&self) {
+        if let Some(thread) = &self.asleep {
+            thread.unpark();
+        }
+    }
+
     /// Takes no more, finishes what it has, and ends.
     pub(crate) fn stop(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.wake();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             drop(thread.join());
@@ -191,25 +206,30 @@ impl Pen {
     }
 
     fn run(mut self) {
-        let mut behind = true;
+        // Since when something may wait to be indexed.
+        let mut behind = Some(Instant::now());
         loop {
-            let first = match self.queue.try_recv() {
-                Ok(job) => job,
-                Err(_) if behind => {
-                    // Nothing to write: index some of what was said meanwhile.
-                    behind = self.index().unwrap_or_else(|error| {
+            let first = match (self.queue.try_recv(), behind) {
+                (Ok(job), _) => job,
+                (Err(TryRecvError::Empty), Some(since)) if since.elapsed() < INDEX_AFTER => {
+                    thread::park_timeout(INDEX_AFTER.saturating_sub(since.elapsed()));
+                    continue;
+                }
+                (Err(_), Some(since)) => {
+                    let more = self.index().unwrap_or_else(|error| {
                         tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
                         false
                     });
+                    behind = more.then_some(since);
                     continue;
                 }
-                Err(_) => match self.queue.blocking_recv() {
+                (Err(_), None) => match self.queue.blocking_recv() {
                     Some(job) => job,
                     None => break,
                 },
             };
             self.write_with(first, BATCH).tell();
-            behind = true;
+            behind.get_or_insert_with(Instant::now);
         }
         // What is left in the log is folded into the file; the next start would do it as well.
         if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {

@@ -4,9 +4,121 @@
 /** Any JSON. */
 export type JsonValue = number | string | boolean | JsonValue[] | { [key: string]: JsonValue } | null;
 
-export type ClientFrame = { "type": "hello", id?: string, token?: string, client?: string, } | { "type": "attach", id?: string, session: string, after?: number, epoch?: string, last?: number, tools?: Array<ToolDeclaration>, } | { "type": "detach", id?: string, session: string, } | { "type": "create_agent", id?: string, name: string, persona?: string, human?: string, model?: string, style?: Style, } | { "type": "create_session", id?: string, agent: string, title?: string, instructions?: string, history?: Array<HistoryEntry>, } | { "type": "delete_session", id?: string, session: string, } | { "type": "send", id?: string, session: string, text: string, attachments?: Array<string>, policy?: Policy, } | { "type": "withdraw", id?: string, session?: string, input: string, } | { "type": "cancel", id?: string, session: string, turn?: string, } | { "type": "decide", id?: string, session?: string, call: string, decision: Verdict, } | { "type": "tool_return", id?: string, session?: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "rename", id?: string, session: string, title: string, } | { "type": "watch", id?: string, } | { "type": "ping", id?: string, };
+export type ClientFrame = { "type": "hello", id?: string, token?: string, client?: string, } | { "type": "attach", id?: string, session: string, after?: number, epoch?: string, last?: number, tools?: Array<ToolDeclaration>, } | { "type": "detach", id?: string, session: string, } | { "type": "create_agent", id?: string, name: string, persona?: string, human?: string, model?: string, style?: Style, } | { "type": "create_session", id?: string, agent: string, title?: string, instructions?: string, history?: Array<HistoryEntry>, } | { "type": "delete_session", id?: string, session: string, } | { "type": "send", id?: string, session: string, text: string, attachments?: Array<string>, policy?: Policy, } | { "type": "withdraw", id?: string, session?: string, input: string, } | { "type": "cancel", id?: string, session: string, turn?: string, } | { "type": "decide", id?: string, session?: string, call: string, decision: Verdict, } | { "type": "tool_return", id?: string, session?: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "rename", id?: string, session: string, title: string, } | { "type": "watch", id?: string, } | { "type": "offer", id?: string, 
+/**
+ * The agent's name or id.
+ */
+agent: string, 
+/**
+ * The program's name for itself, under which it has its turns again when it comes back.
+ */
+worker?: string, 
+/**
+ * How many turns it runs at once; absent for 1, and 0 for no more new ones.
+ */
+turns?: number, 
+/**
+ * How many of the newest records before its input come with a turn.
+ */
+history?: number, 
+/**
+ * Whether core memory comes with a turn.
+ */
+memory?: boolean, 
+/**
+ * The agent's own tools.
+ */
+tools?: Array<ToolDeclaration>, 
+/**
+ * There when it keeps what it was handed: up to where it has sessions' logs already.
+ */
+cursors?: { [key in string]: number }, } | { "type": "say", id?: string, turn: string, } & ({ "verb": "internal_monologue", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "assistant_message", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "function_message", 
+/**
+ * The line.
+ */
+text: string, } | { "verb": "tool_called", 
+/**
+ * The tool.
+ */
+name: string, 
+/**
+ * Its arguments.
+ */
+args: { [key in string]: JsonValue }, } | { "verb": "tool_returned", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * Whether it worked.
+ */
+status: ToolStatus, 
+/**
+ * The result or the error.
+ */
+text: string, 
+/**
+ * The result in richer form.
+ */
+content?: JsonValue, } | { "verb": "approval", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * How long the question stands, in milliseconds.
+ */
+timeout_ms?: number, } | { "verb": "client_runs", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * How long the result is awaited, in milliseconds.
+ */
+timeout_ms?: number, } | { "verb": "delta", 
+/**
+ * The item, or the call whose arguments these are.
+ */
+item: string, 
+/**
+ * Which of the item's pieces: from 0.
+ */
+n: number, 
+/**
+ * What kind of item.
+ */
+kind: StreamKind, 
+/**
+ * The piece.
+ */
+text: string, } | { "verb": "status", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "usage" } & Usage | { "verb": "finish", 
+/**
+ * Its last message.
+ */
+text?: string, } | { "verb": "fail", 
+/**
+ * A word for programs.
+ */
+code?: string, 
+/**
+ * A sentence for people.
+ */
+reason: string, }) | { "type": "ping", id?: string, };
 
-export type ServerFrame = { "type": "welcome", protocol: string, server: string, limits: Limits, } | { "type": "attached", id?: string, session: string, agent: string, epoch: string, first: number, head: number, recovered: boolean, turn?: string, } | { "type": "caught_up", session: string, seq: number, } | { "type": "ack", id: string, agent?: Agent, session?: string, seq?: number, disposition?: Disposition, input?: string, duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "goaway", reason: string, retry_after_ms: number, };
+export type ServerFrame = { "type": "welcome", protocol: string, server: string, limits: Limits, } | { "type": "attached", id?: string, session: string, agent: string, epoch: string, first: number, head: number, recovered: boolean, turn?: string, } | { "type": "caught_up", session: string, seq: number, } | { "type": "ack", id: string, agent?: Agent, session?: string, seq?: number, disposition?: Disposition, input?: string, worker?: string, turns?: Array<string>, steered?: Array<Input>, duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, };
 
 export type Agent = { id: string, name: string, persona?: string, human?: string, model?: string, style?: Style, preset?: string, };
 
@@ -285,6 +397,240 @@ created_at: string,
 updated_at: string, };
 
 export type Verdict = "approved" | "denied";
+
+export type Offer = { 
+/**
+ * The agent's name or id.
+ */
+agent: string, 
+/**
+ * The program's name for itself, under which it has its turns again when it comes back.
+ */
+worker?: string, 
+/**
+ * How many turns it runs at once; absent for 1, and 0 for no more new ones.
+ */
+turns?: number, 
+/**
+ * How many of the newest records before its input come with a turn.
+ */
+history?: number, 
+/**
+ * Whether core memory comes with a turn.
+ */
+memory?: boolean, 
+/**
+ * The agent's own tools.
+ */
+tools?: Array<ToolDeclaration>, 
+/**
+ * There when it keeps what it was handed: up to where it has sessions' logs already.
+ */
+cursors?: { [key in string]: number }, };
+
+export type Run = { 
+/**
+ * The agent that is meant.
+ */
+agent: string, 
+/**
+ * The session.
+ */
+session: string, 
+/**
+ * The turn.
+ */
+turn: string, 
+/**
+ * What was said.
+ */
+input: Input, 
+/**
+ * What the session adds to the agent's persona.
+ */
+instructions?: string, 
+/**
+ * The position behind which `history` is whole.
+ */
+after?: number, 
+/**
+ * What was asked for of the past, and of a turn that goes on what happened in it.
+ */
+history?: Array<LogRecord>, 
+/**
+ * Core memory.
+ */
+memory?: Array<MemoryBlock>, 
+/**
+ * Tools that attached clients run.
+ */
+client_tools?: Array<ToolDeclaration>, 
+/**
+ * Those of the declared tools that are not allowed outright.
+ */
+permissions?: { [key in string]: Permission }, 
+/**
+ * Its calls that wait.
+ */
+waiting?: Array<WaitingCall>, 
+/**
+ * The turn goes on: this worker had it before, or it waited for people when the server stopped.
+ */
+resumed?: boolean, 
+/**
+ * How many deltas of each open item have arrived.
+ */
+open?: { [key in string]: number }, };
+
+export type Input = { 
+/**
+ * Its id.
+ */
+item: string, 
+/**
+ * The words.
+ */
+text: string, 
+/**
+ * References to files.
+ */
+attachments?: Array<string>, };
+
+export type LogRecord = { 
+/**
+ * Its position.
+ */
+seq: number, 
+/**
+ * When it was accepted.
+ */
+at: string, 
+/**
+ * The turn it belongs to, if any.
+ */
+turn?: string, 
+/**
+ * What happened.
+ */
+event: Event, };
+
+export type MemoryBlock = { 
+/**
+ * Its label.
+ */
+label: string, 
+/**
+ * Its text.
+ */
+text: string, 
+/**
+ * The most characters it may have.
+ */
+limit: number, };
+
+export type WaitingCall = { 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * The tool.
+ */
+name: string, 
+/**
+ * For whom.
+ */
+awaits: Awaits, };
+
+export type Awaits = "approval" | "client";
+
+export type Permission = "allow" | "ask" | "deny";
+
+export type Verb = { "verb": "internal_monologue", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "assistant_message", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "function_message", 
+/**
+ * The line.
+ */
+text: string, } | { "verb": "tool_called", 
+/**
+ * The tool.
+ */
+name: string, 
+/**
+ * Its arguments.
+ */
+args: { [key in string]: JsonValue }, } | { "verb": "tool_returned", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * Whether it worked.
+ */
+status: ToolStatus, 
+/**
+ * The result or the error.
+ */
+text: string, 
+/**
+ * The result in richer form.
+ */
+content?: JsonValue, } | { "verb": "approval", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * How long the question stands, in milliseconds.
+ */
+timeout_ms?: number, } | { "verb": "client_runs", 
+/**
+ * The call.
+ */
+call: string, 
+/**
+ * How long the result is awaited, in milliseconds.
+ */
+timeout_ms?: number, } | { "verb": "delta", 
+/**
+ * The item, or the call whose arguments these are.
+ */
+item: string, 
+/**
+ * Which of the item's pieces: from 0.
+ */
+n: number, 
+/**
+ * What kind of item.
+ */
+kind: StreamKind, 
+/**
+ * The piece.
+ */
+text: string, } | { "verb": "status", 
+/**
+ * The words.
+ */
+text: string, } | { "verb": "usage" } & Usage | { "verb": "finish", 
+/**
+ * Its last message.
+ */
+text?: string, } | { "verb": "fail", 
+/**
+ * A word for programs.
+ */
+code?: string, 
+/**
+ * A sentence for people.
+ */
+reason: string, };
 
 export type Limits = { 
 /**

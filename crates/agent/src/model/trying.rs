@@ -19,7 +19,7 @@ pub async fn try_model(name: &str, providers: &Providers, timeouts: Timeouts) ->
         style: Style::Native,
         system: "You are being tried out. Answer with one word.".to_owned(),
         blocks: Vec::new(),
-        chat: vec![Chat::User("Are you there?".to_owned())],
+        chat: vec![Arc::new(Chat::User("Are you there?".to_owned()))],
         turn_from: 0,
         tools: Vec::new(),
         // Enough for those that think before they speak.

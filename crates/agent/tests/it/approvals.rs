@@ -159,7 +159,7 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     assert_eq!((told.message().as_str(), told.end().0.as_str()), ("It is 42.", "Completed"));
     // The model sees the whole turn: its input, both calls, both results.
     let prompt = &script.prompts()[0];
-    let kinds: Vec<&str> = prompt.chat.iter().skip(prompt.turn_from).map(kind).collect();
+    let kinds: Vec<&str> = prompt.chat.iter().skip(prompt.turn_from).map(|entry| kind(entry)).collect();
     assert_eq!(kinds, ["user", "thought", "called", "returned", "called", "returned"], "{:?}", prompt.chat);
 }
 

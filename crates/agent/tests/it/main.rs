@@ -19,6 +19,7 @@ mod memory;
 mod mock;
 mod models;
 mod offline;
+mod pasts;
 mod providers;
 mod steps;
 mod transcripts;

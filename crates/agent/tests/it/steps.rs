@@ -41,7 +41,7 @@ async fn natively_every_result_goes_back() {
     assert_eq!((usage.input_tokens, usage.output_tokens), (20, 4));
     let prompts = script.prompts();
     let last = prompts[1].chat.last().unwrap();
-    assert!(matches!(last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"), "{last:?}");
+    assert!(matches!(&**last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"), "{last:?}");
     let names: Vec<&str> = prompts[0].tools.iter().map(|tool| tool.name.as_str()).collect();
     assert!(!names.contains(&"send_message") && names.contains(&"core_memory_append"), "{names:?}");
 }
@@ -193,7 +193,7 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
     let words: Vec<String> = prompt
         .chat
         .iter()
-        .map(|entry| match entry {
+        .map(|entry| match &**entry {
             Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => text.clone(),
             Chat::Called { name, .. } => name.clone(),
             Chat::Kept(_) => String::new(),
@@ -260,7 +260,7 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
     let num = home.hub.store().session(&session).unwrap().unwrap().num;
     let whole = home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
-    let Chat::Returned { text, .. } = script.prompts()[1].chat.last().unwrap().clone() else { panic!("no result") };
+    let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else { panic!("no result") };
     assert_eq!(text, part, "the model sees what the event says");
 }
 
@@ -286,9 +286,9 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
     home.say(&session, "and now?").await;
     let prompts = script.prompts();
     for prompt in [&prompts[1], &prompts[2]] {
-        let at = prompt.chat.iter().position(|entry| matches!(entry, Chat::Called { .. })).unwrap();
-        assert!(matches!(&prompt.chat[at + 1], Chat::Returned { .. }), "{:?}", prompt.chat);
-        assert!(matches!(&prompt.chat[at + 2], Chat::User(text) if text == "quickly!"), "{:?}", prompt.chat);
+        let at = prompt.chat.iter().position(|entry| matches!(**entry, Chat::Called { .. })).unwrap();
+        assert!(matches!(&*prompt.chat[at + 1], Chat::Returned { .. }), "{:?}", prompt.chat);
+        assert!(matches!(&*prompt.chat[at + 2], Chat::User(text) if text == "quickly!"), "{:?}", prompt.chat);
     }
     let door = prompts[0].tools.iter().find(|tool| tool.name == "door").unwrap();
     assert_eq!(door.schema, json!({"type": "object", "properties": {}}), "completed as providers want it");

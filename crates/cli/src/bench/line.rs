@@ -6,10 +6,9 @@ use anyhow::Context as _;
 use http::Uri;
 use http::header::AUTHORIZATION;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_websockets::{ClientBuilder, Connector, Limits, MaybeTlsStream, WebSocketStream};
+use tokio_websockets::{ClientBuilder, Limits, MaybeTlsStream, WebSocketStream};
 
 use super::plan::Plan;
-use crate::rest::install_tls;
 
 pub(crate) type Line = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -37,13 +36,7 @@ async fn dial(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
         socket.bind(source).with_context(|| format!("from {source}"))?;
     }
     let stream = socket.connect(target.address).await?;
-    let connector = if target.is_tls {
-        install_tls();
-        Connector::new()?
-    } else {
-        Connector::Plain
-    };
-    let stream = connector.wrap(&target.host, stream).await?;
+    let stream = target.connector.wrap(&target.host, stream).await?;
     let uri: Uri = format!("{}{path}", target.base).parse()?;
     let mut request = ClientBuilder::from_uri(uri).limits(Limits::unlimited());
     if let Some(authorization) = &target.authorization {

@@ -14,6 +14,7 @@ mod line;
 mod mark;
 mod meter;
 mod plan;
+mod program;
 mod report;
 mod room;
 mod seat;
@@ -107,7 +108,12 @@ impl Run {
         for seat in &self.seats {
             readers.spawn_local(Rc::clone(seat).sit(Rc::clone(&doors), woken.clone()));
         }
-        self.gather().await?;
+        let program = async { if self.plan.offers { program::offer(Rc::clone(&self.plan)).await } else { std::future::pending().await } };
+        tokio::pin!(program);
+        tokio::select! {
+            gathered = self.gather() => gathered?,
+            ended = &mut program => ended?,
+        }
         if self.plan.wire.is_ready_at_once() {
             // Whether a server of somebody else's has taken a greeting in cannot be told.
             tokio::time::sleep(SETTLE).await;
@@ -123,6 +129,7 @@ impl Run {
         tokio::select! {
             () = self.watch(&mut meter) => {}
             () = asking => {}
+            ended = &mut program => ended?,
         }
         tokio::time::sleep(self.plan.hold).await;
         meter.look();

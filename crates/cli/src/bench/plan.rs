@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
+use tokio_websockets::Connector;
 
 use super::wire::Wire;
 use crate::Usage;
 use crate::cli::{BenchDialect, BenchFlags};
-use crate::rest::Server;
+use crate::rest::{Server, install_tls};
 
 /// Connections from one address to another: what Linux has ports for, with room to spare.
 const PORTS: u32 = 20_000;
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) patience: Duration,
     pub(crate) addresses: u32,
     pub(crate) pid: Option<u32>,
+    /// The load comes from a program that offers the agent, and not from the server.
+    pub(crate) offers: bool,
     pub(crate) keeps: bool,
     /// What names made for this run have in common.
     pub(crate) name: String,
@@ -59,7 +62,8 @@ pub(crate) struct Target {
     /// As the request names it, without a path.
     pub(crate) base: String,
     pub(crate) host: String,
-    pub(crate) is_tls: bool,
+    /// One for all connections: to make it reads the system's certificates.
+    pub(crate) connector: Connector,
     pub(crate) authorization: Option<HeaderValue>,
 }
 
@@ -85,8 +89,8 @@ impl Plan {
         if flags.deltas && flags.dialect != BenchDialect::Native {
             return Err(Usage("only the native wire has deltas".to_owned()).into());
         }
-        if flags.arrivals.is_some() && flags.dialect == BenchDialect::Sparky {
-            return Err(Usage("on Sparky's wire an input ends the turn before it, so there is no open loop".to_owned()).into());
+        if flags.offered && flags.dialect != BenchDialect::Native {
+            return Err(Usage("--offered is for the native wire".to_owned()).into());
         }
         for seconds in [flags.seconds, flags.arrivals, Some(flags.hold)].into_iter().flatten() {
             if !(0.0..1e9).contains(&seconds) {
@@ -108,7 +112,8 @@ impl Plan {
                 .into());
             }
             Some(addresses) => addresses,
-            None => connections.div_ceil(PORTS),
+            // One address needs no choosing: then a port can serve other servers' connections as well.
+            None => Some(connections.div_ceil(PORTS)).filter(|addresses| *addresses > 1).unwrap_or(0),
         };
         let name = format!("bench-{}", thoughtwire_hub::new_id::<()>().as_str());
         let wire = match flags.dialect {
@@ -135,13 +140,17 @@ impl Plan {
             patience: Duration::from_secs(flags.patience.max(1)),
             addresses,
             pid: flags.pid,
+            offers: flags.offered,
             keeps: flags.keep,
             name,
         })
     }
 
-    /// The model that makes the load.
+    /// The model of the agent that makes the load.
     pub(crate) fn model(&self) -> String {
+        if self.offers {
+            return thoughtwire_proto::OFFERED.to_owned();
+        }
         let Load { items, bytes, rate, deltas } = self.load;
         format!("load:items={items},bytes={bytes},rate={rate},deltas={},marks=yes", if deltas { "yes" } else { "no" })
     }
@@ -173,7 +182,13 @@ impl Target {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let address = *addresses.first().ok_or_else(|| wrong("the host has no address"))?;
         let authorization = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose()?;
-        Ok(Self { address, base: base.trim_end_matches('/').to_owned(), host, is_tls, authorization })
+        let connector = if is_tls {
+            install_tls();
+            Connector::new()?
+        } else {
+            Connector::Plain
+        };
+        Ok(Self { address, base: base.trim_end_matches('/').to_owned(), host, connector, authorization })
     }
 
     fn is_loopback(&self) -> bool {

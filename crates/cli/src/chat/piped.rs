@@ -61,7 +61,7 @@ impl Talk {
             match happening {
                 Happening::Answered { id, outcome } if id == sent => match outcome.map(|ack| ack.acked) {
                     Ok(Acked::Input { input, .. }) => ours = input,
-                    Ok(Acked::Agent(_) | Acked::Session(_) | Acked::Done { .. }) => {
+                    Ok(Acked::Agent(_) | Acked::Session(_) | Acked::Offered { .. } | Acked::Steered { .. } | Acked::Done { .. }) => {
                         anyhow::bail!("the server did not say what became of the input")
                     }
                     Err(refused) => {

@@ -64,9 +64,14 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "S", conflicts_with = "inputs")]
     pub(crate) seconds: Option<f64>,
     /// Send so many inputs a second over all sessions, whether their turns end or not (an open loop)
-    /// [default: each session's next one when its turn has ended, a closed loop].
+    /// [default: each session's next one when its turn has ended, a closed loop]. On Sparky's wire an input
+    /// ends the turn before it: there it takes so few that turns have ended by then.
     #[arg(long, value_name = "R")]
     pub(crate) arrivals: Option<f64>,
+    /// Have the load made by a program that offers the agent over a connection of its own, and not by the
+    /// server: what an agent outside costs beside one that is built in.
+    #[arg(long)]
+    pub(crate) offered: bool,
     /// How many of the connections never read.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) stalled: u32,

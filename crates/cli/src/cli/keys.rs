@@ -53,6 +53,8 @@ pub(crate) enum ScopeChoice {
     Chat,
     /// Make, edit and delete agents, and what they remember.
     Agents,
+    /// Run agents' turns, as a program outside.
+    Offer,
     /// Keys and figures; it has the others within.
     Admin,
 }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Answer, Attached, Disposition, Event, Policy, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp, UserId};
+use thoughtwire_proto::{
+    Answer, Attached, Disposition, Emission, Event, Policy, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp, UserId,
+};
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
 
 use super::commit::Waiter;
+use super::starting::{NoPlace, Starting};
 use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
 use crate::clock::new_item_id;
+use crate::offers::deserted;
 use crate::retention::cut_before;
 use crate::subscription::Subscription;
 use crate::tail::Reader;
@@ -62,7 +66,11 @@ impl Task {
                 }
             }
             What::Remember { edit, before, reply } => self.remember(edit, before, reply),
-            What::Profile(profile) => self.profile = profile,
+            What::Profile(profile) => {
+                self.profile = profile;
+                // Somebody else may run it now.
+                self.start_next();
+            }
             What::Erased => return Some(End::Deleted),
             What::Rename { title, once, reply } => {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
@@ -164,18 +172,27 @@ impl Task {
         let input = Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
         let message = Event::UserMessage { item: item.clone(), text, attachments, from };
         let running = self.state.turn().map(|turn| turn.id.clone());
+        let interrupts = running.is_some() && policy == Policy::Interrupt;
+        let mut slot = None;
         let (events, disposition) = match (running, policy) {
-            (None, _) => {
-                self.inputs.insert(item.clone(), input);
-                (vec![(None, message)], Disposition::Started)
-            }
+            (None, _) => match self.place_for_new() {
+                Ok(place) => {
+                    slot = place;
+                    self.inputs.insert(item.clone(), input);
+                    (vec![(None, message)], Disposition::Started)
+                }
+                Err(NoPlace) if self.is_queue_full() => return self.refuse_full(reply),
+                Err(NoPlace) => {
+                    self.inputs.insert(item.clone(), input);
+                    (vec![(None, message)], Disposition::Queued)
+                }
+            },
             (Some(_), Policy::Reject) => {
                 return refuse(reply, RefusalCode::TurnRunning, "a turn runs; send it again when it has ended".to_owned());
             }
             (Some(_), Policy::Queue) => {
-                if self.state.queue().len() >= self.shared.options.queued_inputs {
-                    let reason = format!("{} inputs wait already; send it again when some have run", self.state.queue().len());
-                    return refuse(reply, RefusalCode::QueueFull, reason);
+                if self.is_queue_full() {
+                    return self.refuse_full(reply);
                 }
                 self.inputs.insert(item.clone(), input);
                 (vec![(None, message)], Disposition::Queued)
@@ -194,26 +211,44 @@ impl Task {
                     Some("interrupted"),
                     Some("a new input interrupted this turn"),
                 ));
-                (events, Disposition::Started)
+                match self.place_for_new() {
+                    Ok(place) => {
+                        slot = place;
+                        (events, Disposition::Started)
+                    }
+                    Err(NoPlace) => (events, Disposition::Queued),
+                }
             }
         };
+        let is_alone = disposition == Disposition::Queued && self.is_offered() && self.shared.offers.is_deserted(&self.profile.id);
         let seq = self.state.head().next();
         let answer = Answer::Input { seq, input: item.clone(), disposition, duplicate: false };
         let mut events = events;
         // Interrupting or idle: the new input's turn starts in the same append.
-        let start = (disposition == Disposition::Started).then(|| self.starting(&item));
-        if let Some((turn, event)) = &start {
-            events.push((Some(turn.clone()), event.clone()));
-        }
+        let start = (disposition == Disposition::Started).then(|| Starting::new(item, slot));
+        events.extend(start.as_ref().map(Starting::event));
         match self.append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))]) {
             Ok(_) => {
-                if let Some((turn, _)) = start {
-                    drop(self.running.take());
-                    self.launch(turn, item);
+                if start.is_some() || interrupts {
+                    self.go_on_with(start);
+                } else {
+                    self.start_next();
+                }
+                if is_alone {
+                    self.show(Emission::Status { turn: None, text: deserted(&self.profile) });
                 }
             }
             Err(error) => tracing::error!(session = %self.stored.id, %error, "an input could not be accepted"),
         }
+    }
+
+    fn is_queue_full(&self) -> bool {
+        self.state.queue().len() >= self.shared.options.queued_inputs
+    }
+
+    fn refuse_full(&self, reply: Reply) {
+        let reason = format!("{} inputs wait already; send it again when some have run", self.state.queue().len());
+        refuse(reply, RefusalCode::QueueFull, reason);
     }
 
     /// Records an owner's edit of a memory block together with the block itself.
@@ -276,10 +311,11 @@ impl Task {
         let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
         let message = Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
         self.inputs.insert(item.clone(), input);
-        let (turn, started) = self.starting(&item);
-        match self.append(vec![(None, message), (Some(turn.clone()), started)], Also::default(), Vec::new()) {
+        let starting = Starting::new(item.clone(), None);
+        let started = starting.event();
+        match self.append(vec![(None, message), started], Also::default(), Vec::new()) {
             Ok(_) => {
-                let interface = self.embed(turn, item);
+                let interface = self.embed(starting.turn, item);
                 drop(reply.send(Ok(interface)));
             }
             Err(error) => drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string())))),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use thoughtwire_proto::{Answer, CallId, CommandId, Emission, Record, Refusal, Seq};
+use thoughtwire_proto::{Answer, CallId, CommandId, Emission, Record, Refusal, RefusalCode, Seq};
 use thoughtwire_store::{Commit, StoreError};
 use tokio::sync::oneshot;
 
@@ -49,7 +49,11 @@ impl Waiter {
     pub(crate) fn failed(self, refusal: &Refusal) {
         match self {
             Self::Client(reply, _) => drop(reply.send(Err(refusal.clone()))),
-            Self::Agent(reply, _) => drop(reply.send(Err(Silenced::Unsaved(refusal.reason.clone())))),
+            Self::Agent(reply, _) => {
+                let reason = refusal.reason.clone();
+                let silenced = if refusal.code == RefusalCode::BadRequest { Silenced::Illegal(reason) } else { Silenced::Unsaved(reason) };
+                drop(reply.send(Err(silenced)));
+            }
         }
     }
 }

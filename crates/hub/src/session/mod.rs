@@ -13,6 +13,7 @@
 mod asked;
 mod commit;
 mod outside;
+mod starting;
 mod task;
 mod turn;
 mod turn_time;

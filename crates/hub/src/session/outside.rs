@@ -1,19 +1,31 @@
 //! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
 
-use thoughtwire_proto::{Answer, CallId, Decision, Event, OpenCall, RefusalCode, ToolStatus, TurnId};
+use thoughtwire_proto::{Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnId};
+use tokio::sync::oneshot;
 
 use super::asked::refuse;
 use super::commit::Waiter;
 use super::task::{Also, Task};
 use super::waits::{Answered, Awaited, Ear, Returned};
 use super::{Once, Reply};
-use crate::interface::Question;
+use crate::interface::{Question, Silenced};
 
 impl Task {
     /// The agent waits: asks the question, or goes on with one that stood before a restart.
-    pub(super) fn begin_waiting(&mut self, turn: TurnId, call: CallId, question: Question, ear: Ear) {
+    pub(super) fn begin_waiting(
+        &mut self,
+        turn: TurnId,
+        call: CallId,
+        question: Question,
+        ear: Ear,
+        told: Option<oneshot::Sender<Result<Seq, Silenced>>>,
+    ) {
         let Some(running) = &mut self.running else { return };
-        let Some(ear) = running.waits.listen(&call, ear) else { return };
+        let Some(ear) = running.waits.listen(&call, ear) else {
+            // It was asked before: whoever asks again learns up to where that is known.
+            drop(told.map(|told| told.send(Ok(self.state.head()))));
+            return;
+        };
         let (awaited, expires_at, event) = match question {
             Question::Approval { name, expires_at } => {
                 (Awaited::Approval, expires_at, Event::ApprovalAsked { call: call.clone(), name, expires_at })
@@ -26,11 +38,17 @@ impl Task {
         if !stands && awaited == Awaited::Approval && asked >= self.shared.options.open_approvals {
             let reason = format!("{asked} calls wait for approval already, so this one was not asked for and not made.");
             // An agent that no longer waits needs no answer.
-            drop(ear.send(Answered::Refused(reason)));
+            drop(ear.send(Answered::Refused(reason.clone())));
+            drop(told.map(|told| told.send(Err(Silenced::Refused(reason)))));
             return;
         }
         // When it cannot be asked, dropping the ear tells the agent.
-        if (stands || self.append(vec![(Some(turn), event)], Also::default(), Vec::new()).is_ok())
+        let seq = if stands { self.state.head() } else { self.state.head().next() };
+        let mut waiters: Vec<_> = told.map(|told| Waiter::Agent(told, seq)).into_iter().collect();
+        if stands {
+            waiters.drain(..).for_each(Waiter::saved);
+        }
+        if (stands || self.append(vec![(Some(turn), event)], Also::default(), waiters).is_ok())
             && let Some(running) = &mut self.running
         {
             running.waits.begin(call, awaited, expires_at, ear);

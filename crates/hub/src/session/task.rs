@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use super::asked::unknown_session;
 use super::commit::{Pending, UnderWay, Waiter};
+use super::starting::Place;
 use super::turn::Running;
 use super::waits::Answered;
 use super::{Ask, Once};
 use crate::clients::Clients;
 use crate::hub::Shared;
+use crate::offers::is_offered;
 use crate::tail::Tail;
 use crate::{Input, receipts};
 
@@ -42,6 +44,8 @@ pub(crate) struct Task {
     /// The queued inputs' contents.
     pub(super) inputs: HashMap<ItemId, Input>,
     pub(super) running: Option<Running>,
+    /// For the next turn, where programs outside run the agent.
+    pub(super) place: Place,
     /// The running turn as subscribers know it.
     pub(super) shown_turn: Option<TurnId>,
     told_presence: u64,
@@ -57,6 +61,8 @@ enum Next {
     Voice(Option<crate::interface::Voice>),
     Returned(Result<Result<(), crate::AgentError>, tokio::task::JoinError>),
     Asked(Option<Ask>),
+    /// There is a place for the next turn.
+    Given,
     PresenceChanged,
     Tick,
 }
@@ -94,6 +100,7 @@ impl Task {
             Ok(mut task) => {
                 let end = task.live(&mut asks).await;
                 drop(task.running.take());
+                shared.agent.left(task.stored.num);
                 match end {
                     End::Idle => {}
                     End::Deleted => task.tail.close("the session was deleted"),
@@ -135,6 +142,7 @@ impl Task {
             return Err(unknown_session(id));
         };
         let state = stored.state.clone();
+        let resumes = is_offered(&profile) || shared.agent.resumes();
         let tail = Tail::new(id.clone(), stored.first, state.head());
         let clients = Clients::new(shared, &stored.user, id);
         Ok(Self {
@@ -143,13 +151,14 @@ impl Task {
             stored,
             profile: Arc::new(profile),
             shown_turn: state.turn().map(|turn| turn.id.clone()),
-            unended: state.turn().filter(|turn| !turn.is_parked() || !shared.agent.resumes()).map(|_| (left_alone(), Instant::now())),
+            unended: state.turn().filter(|turn| !turn.is_parked() || !resumes).map(|_| (left_alone(), Instant::now())),
             state,
             tail,
             under_way: UnderWay::default(),
             known: receipts::Known::new(ids),
             inputs,
             running: None,
+            place: Place::default(),
             told_presence: 0,
             presence_due: None,
             stopping: shared.stopping(),
@@ -189,6 +198,7 @@ impl Task {
                     }
                 }
                 Next::Asked(None) => return End::Stopped,
+                Next::Given => self.start_next(),
                 Next::PresenceChanged => self.presence_due = Some(Instant::now() + PRESENCE_GATHER),
                 Next::Tick => self.tick(),
             }
@@ -210,7 +220,7 @@ impl Task {
         let room = self.under_way.has_room();
         let wake_at = self.wake_at(idle_since);
         let presence = Arc::clone(&self.tail);
-        let Self { under_way, running, presence_due, .. } = self;
+        let Self { under_way, running, place, presence_due, .. } = self;
         let (voice, work) = match running {
             Some(running) => (Some((&mut running.voice, running.work.is_embedded())), Some(&mut running.work)),
             None => (None, None),
@@ -222,6 +232,7 @@ impl Task {
             word = recv(voice), if room => Next::Voice(word),
             outcome = join(work), if room => Next::Returned(outcome),
             ask = asks.recv(), if room => Next::Asked(ask),
+            () = place.given(), if room => Next::Given,
             () = presence.presence_changed(), if presence_due.is_none() => Next::PresenceChanged,
             () = tokio::time::sleep_until(wake_at) => Next::Tick,
         }

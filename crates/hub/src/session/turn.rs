@@ -1,8 +1,8 @@
-//! The running turn of a live session: starting it, hearing its agent, ending it once.
+//! The running turn of a live session: hearing its agent, ending it once.
 
 use futures::FutureExt as _;
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -11,15 +11,15 @@ use tokio::time::Instant;
 
 use super::asked::refuse;
 use super::commit::Waiter;
+use super::starting::Starting;
 use super::task::{Also, CHECKPOINT_EVERY, Task};
 use super::turn_time::TurnTime;
 use super::waits::Waits;
-use super::{Once, Reply, VOICE};
-use crate::agent::{Log, Turn};
-use crate::clock::new_turn_id;
+use super::{Once, Reply};
 use crate::interface::{Finish, Silenced, Voice, Word};
+use crate::offers::SlotCell;
 use crate::tail::OpenText;
-use crate::{AgentError, Input, Interface};
+use crate::{AgentError, Input};
 
 /// The running turn. Dropping it silences the agent and drops its future.
 pub(crate) struct Running {
@@ -27,6 +27,8 @@ pub(crate) struct Running {
     pub(super) voice: mpsc::Receiver<Voice>,
     pub(super) work: Work,
     pub(super) steered: Vec<Input>,
+    /// Its place with the program outside that runs it, if one does.
+    pub(super) slot: SlotCell,
     open: Vec<OpenText>,
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
@@ -78,6 +80,24 @@ impl Drop for Work {
 }
 
 impl Running {
+    /// A turn that nothing was said in yet.
+    pub(super) fn new(id: TurnId, voice: mpsc::Receiver<Voice>, waits: Waits, time: TurnTime) -> Self {
+        Self {
+            id,
+            voice,
+            work: Work::Embedded,
+            steered: Vec::new(),
+            slot: SlotCell::default(),
+            open: Vec::new(),
+            checkpointed: Vec::new(),
+            checkpoint_due: None,
+            checkpoint: None,
+            waits,
+            time,
+            spent: Usage::default(),
+        }
+    }
+
     /// When something has to be done by the clock.
     pub(super) fn due(&self, now: Timestamp) -> Option<Instant> {
         let lapse = self.waits.due().map(|at| {
@@ -97,88 +117,6 @@ impl Running {
 }
 
 impl Task {
-    /// The event that starts a turn on an input, under a new id.
-    pub(super) fn starting(&self, input: &ItemId) -> (TurnId, Event) {
-        (new_turn_id(), Event::TurnStarted { input: input.clone() })
-    }
-
-    /// Starts the oldest queued input, if nothing runs.
-    pub(super) fn start_next(&mut self) {
-        if self.shared.options.resting || self.stopping.is_some() || self.unended.is_some() || self.state.turn().is_some() {
-            return;
-        }
-        let Some(input) = self.state.queue().front().map(|queued| queued.input.clone()) else { return };
-        let (turn, event) = self.starting(&input);
-        if self.append(vec![(Some(turn.clone()), event)], Also::default(), Vec::new()).is_ok() {
-            self.launch(turn, input);
-        }
-    }
-
-    /// Goes on with the turn that was parked when the server last stopped.
-    pub(super) fn resume(&mut self) {
-        if self.unended.is_none()
-            && !self.shared.options.resting
-            && let Some(turn) = self.state.turn().cloned()
-        {
-            self.launch(turn.id, turn.input);
-        }
-    }
-
-    /// Hands an accepted turn to the agent, without waiting for the disk.
-    pub(super) fn launch(&mut self, turn: TurnId, input: ItemId) {
-        let waiting = self.state.turn().map(|turn| turn.calls.clone()).unwrap_or_default();
-        let interface = self.embed(turn.clone(), input);
-        let run = Turn {
-            session: self.stored.id.clone(),
-            id: turn,
-            agent: std::sync::Arc::clone(&self.profile),
-            instructions: self.state.instructions().map(str::to_owned),
-            input: (*interface.input).clone(),
-            waiting,
-            compaction: self.state.compaction(),
-            log: Log {
-                store: std::sync::Arc::clone(&self.shared.store),
-                session: self.stored.num,
-                started: self.state.turn().map_or(self.state.head(), |turn| turn.started),
-                launched: self.state.head(),
-            },
-            interface,
-        };
-        let work = self.shared.agent.run(run);
-        if let Some(running) = &mut self.running {
-            running.work = Work::Task(Some(tokio::spawn(work)));
-        }
-    }
-
-    /// Opens a voice for an accepted turn.
-    pub(super) fn embed(&mut self, turn: TurnId, input: ItemId) -> Interface {
-        let (sender, voice) = mpsc::channel(VOICE);
-        let input = self.inputs.remove(&input).unwrap_or(Input { item: input, text: String::new(), attachments: Vec::new() });
-        self.running = Some(Running {
-            id: turn.clone(),
-            voice,
-            work: Work::Embedded,
-            steered: Vec::new(),
-            open: Vec::new(),
-            checkpointed: Vec::new(),
-            checkpoint_due: None,
-            checkpoint: None,
-            waits: self.state.turn().map(Waits::of).unwrap_or_default(),
-            time: TurnTime::new(self.shared.options.turn_within),
-            spent: Usage::default(),
-        });
-        Interface {
-            session: self.stored.id.clone(),
-            turn,
-            voice: sender,
-            tail: std::sync::Arc::clone(&self.tail),
-            clients: std::sync::Arc::clone(&self.clients),
-            input: std::sync::Arc::new(input),
-            memory: std::sync::Arc::clone(&self.shared.memory),
-            agent: self.stored.agent.clone(),
-        }
-    }
-
     /// Takes one word of the agent.
     pub(super) fn hear(&mut self, voice: Voice) {
         let Voice { turn, word } = voice;
@@ -199,7 +137,10 @@ impl Task {
             }
             Word::Piece { item, kind, text } => self.piece(turn, item, kind, text),
             Word::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
-            Word::Finish { events, settled } => self.finish(&turn, events, settled),
+            Word::Finish { events, failed, on_disk, settled } => {
+                let waiter = |seq| on_disk.map(|told| Waiter::Agent(told, seq));
+                self.finish(&turn, events, failed.as_ref(), waiter, settled);
+            }
             Word::Steered { settled } => {
                 let inputs = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
                 drop(settled.send(inputs));
@@ -209,7 +150,7 @@ impl Task {
                     running.spent = usage;
                 }
             }
-            Word::Await { call, question, ear } => self.begin_waiting(turn, call, question, ear),
+            Word::Await { call, question, ear, asked } => self.begin_waiting(turn, call, question, ear, asked),
         }
     }
 
@@ -273,20 +214,30 @@ impl Task {
         let reason = format!("The turn took longer than {most} s, which is the limit. Say how it should go on.");
         let closing = self.closing(Outcome::Failed, Some("turn_limit"), Some(&reason));
         // What an agent cannot say in a turn cannot be said here either; then it ends as it can.
-        if let Err(error) = self.end_with(&mut Vec::new(), closing) {
+        if let Err(error) = self.end_with(&mut Vec::new(), closing, None) {
             tracing::error!(session = %self.stored.id, %error, "a turn whose time is up could not be ended");
         }
     }
 
-    fn finish(&mut self, turn: &TurnId, mut events: Vec<Event>, settled: oneshot::Sender<Result<Finish, Silenced>>) {
-        // What it cost is among the events.
-        if let Some(running) = &mut self.running {
+    fn finish(
+        &mut self,
+        turn: &TurnId,
+        mut events: Vec<Event>,
+        failed: Option<&AgentError>,
+        waiter: impl FnOnce(Seq) -> Option<Waiter>,
+        settled: oneshot::Sender<Result<Finish, Silenced>>,
+    ) {
+        // What it cost is among the events, unless it failed.
+        if failed.is_none()
+            && let Some(running) = &mut self.running
+        {
             running.spent = Usage::default();
         }
         let steered = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
-        if !steered.is_empty() {
-            let events = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
-            let outcome = self.append(events, Also::default(), Vec::new()).map(|_| Finish::Steered(steered));
+        if !steered.is_empty() && failed.is_none() {
+            let events: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
+            let last = Seq(self.state.head().0 + events.len() as u64);
+            let outcome = self.append(events, Also::default(), waiter(last).into_iter().collect()).map(|_| Finish::Steered(steered));
             drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
             return;
         }
@@ -300,30 +251,27 @@ impl Task {
             running.open.retain(|open| !said.contains(&open.item));
         }
         // Whatever the agent left open is closed in front of the end, not in front of its message.
-        let closing = self.closing(Outcome::Completed, None, None);
-        let ended = self.end_with(&mut all, closing);
+        let closing = match failed {
+            None => self.closing(Outcome::Completed, None, None),
+            Some(error) => self.closing(Outcome::Failed, Some(&error.code), Some(&error.reason)),
+        };
+        let last = Seq(self.state.head().0 + (all.len() + closing.len()) as u64);
+        let ended = self.end_with(&mut all, closing, waiter(last));
         drop(settled.send(ended.map(|()| Finish::Ended)));
     }
 
     /// Appends a turn's last events, goes on with the queue in the same append, and lets the agent go.
-    fn end_with(&mut self, events: &mut Vec<(Option<TurnId>, Event)>, closing: Vec<(Option<TurnId>, Event)>) -> Result<(), Silenced> {
+    fn end_with(
+        &mut self,
+        events: &mut Vec<(Option<TurnId>, Event)>,
+        closing: Vec<(Option<TurnId>, Event)>,
+        waiter: Option<Waiter>,
+    ) -> Result<(), Silenced> {
         events.extend(closing);
-        let next = self.state.queue().front().map(|queued| queued.input.clone()).filter(|_| self.stopping.is_none());
-        let start = next.as_ref().map(|input| self.starting(input));
-        if let Some((turn, event)) = &start {
-            events.push((Some(turn.clone()), event.clone()));
-        }
-        let outcome = self.append(std::mem::take(events), Also::default(), Vec::new());
-        match outcome {
-            Ok(_) => {
-                drop(self.running.take());
-                if let (Some((turn, _)), Some(input)) = (start, next) {
-                    self.launch(turn, input);
-                }
-                Ok(())
-            }
-            Err(illegal) => Err(Silenced::Illegal(illegal.to_string())),
-        }
+        let next = self.next_in_line();
+        events.extend(next.as_ref().map(Starting::event));
+        let outcome = self.append(std::mem::take(events), Also::default(), waiter.into_iter().collect());
+        outcome.map(|_| self.go_on_with(next)).map_err(|illegal| Silenced::Illegal(illegal.to_string()))
     }
 
     /// The agent's future ended: end the turn if the agent did not.
@@ -352,7 +300,7 @@ impl Task {
             }
             Err(_) => self.closing(Outcome::Failed, Some("agent_gone"), Some("The agent was stopped from outside.")),
         };
-        if let Err(error) = self.end_with(&mut Vec::new(), closing) {
+        if let Err(error) = self.end_with(&mut Vec::new(), closing, None) {
             tracing::error!(session = %self.stored.id, %error, "a turn could not be ended");
         }
     }
@@ -404,17 +352,11 @@ impl Task {
                 let mut events = self.closing(Outcome::Cancelled, Some("cancelled"), Some("the turn was cancelled"));
                 let seq = self.state.head().0 + events.len() as u64;
                 let answer = Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
-                let next = self.state.queue().front().map(|queued| queued.input.clone()).filter(|_| self.stopping.is_none());
-                let start = next.as_ref().map(|input| self.starting(input));
-                if let Some((turn, event)) = &start {
-                    events.push((Some(turn.clone()), event.clone()));
-                }
+                let next = self.next_in_line();
+                events.extend(next.as_ref().map(Starting::event));
                 if self.append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
                     self.unended = None;
-                    drop(self.running.take());
-                    if let (Some((turn, _)), Some(input)) = (start, next) {
-                        self.launch(turn, input);
-                    }
+                    self.go_on_with(next);
                 }
             }
         }

@@ -13,6 +13,7 @@
 mod embedding;
 mod failing;
 mod keeping;
+mod offering;
 mod simulation;
 mod subscribing;
 mod support;

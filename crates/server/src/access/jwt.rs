@@ -58,9 +58,8 @@ impl Jwt {
             return Err(unauthorized("the token is refused: its `sub` begins with `~`"));
         }
         let user = UserId::new(claims.sub).map_err(|error| unauthorized(format!("the token is refused: its `sub`: {error}")))?;
-        let named = [Scope::Chat, Scope::Agents, Scope::Admin];
         let mut scopes: Vec<Scope> =
-            claims.scope.split(' ').filter_map(|name| named.into_iter().find(|scope| scope.as_str() == name)).collect();
+            claims.scope.split(' ').filter_map(|name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name)).collect();
         if claims.scope.trim().is_empty() {
             scopes.push(Scope::Chat);
         }

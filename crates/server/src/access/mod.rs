@@ -44,7 +44,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn owner(user: UserId) -> Self {
-        Self { user, scopes: vec![Scope::Chat, Scope::Agents, Scope::Admin], key: None, until: None, revoked: CancellationToken::new() }
+        Self { user, scopes: Scope::ALL.to_vec(), key: None, until: None, revoked: CancellationToken::new() }
     }
 
     /// Whether it has a scope, by itself or within `admin`.
@@ -68,6 +68,7 @@ impl Identity {
     pub(crate) fn demand_for(&self, command: &Command) -> Result<(), Refusal> {
         self.demand(match command {
             Command::CreateAgent(_) => Scope::Agents,
+            Command::Offer(_) | Command::Say { .. } => Scope::Offer,
             Command::FindAgent { .. }
             | Command::CreateSession { .. }
             | Command::DeleteSession { .. }

@@ -27,7 +27,7 @@ pub(super) async fn show(State(rest): Shared, caller: Identity, Path(agent): Pat
     let (blocks, archived, recalled) =
         rest.hub.read(move |store| Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))).await?;
     let blocks: Vec<Value> = blocks.iter().map(block).collect();
-    let tools = rest.hub.tools(&profile.spec);
+    let tools = rest.hub.tools_of(&profile);
     let memory = json!({"archival": archived, "recall": recalled});
     Ok(Json(json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": rest.mcp.states()})).into_response())
 }

@@ -79,7 +79,9 @@ fn status(code: RefusalCode) -> StatusCode {
         | RefusalCode::UnknownInput
         | RefusalCode::UnknownCall
         | RefusalCode::UnknownKey => StatusCode::NOT_FOUND,
-        RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached => StatusCode::CONFLICT,
+        RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached | RefusalCode::NotOffered => {
+            StatusCode::CONFLICT
+        }
         RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
         RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -243,7 +245,9 @@ pub(super) fn done(answer: &Answer) -> Value {
         | Answer::Attached(_)
         | Answer::Input { .. }
         | Answer::Peer { .. }
-        | Answer::Chat { .. } => {
+        | Answer::Chat { .. }
+        | Answer::Offered { .. }
+        | Answer::Said { .. } => {
             json!({})
         }
     }

@@ -55,7 +55,7 @@ pub(crate) struct Returned {
 /// Sums up what was said by its beginning and its end: the first words of each line, as far as there is room.
 fn summary(prompt: &Prompt) -> Vec<Piece> {
     let told: Vec<&str> =
-        prompt.chat.iter().flat_map(|entry| if let Chat::User(text) = entry { text.lines().collect() } else { Vec::new() }).collect();
+        prompt.chat.iter().flat_map(|entry| if let Chat::User(text) = &**entry { text.lines().collect() } else { Vec::new() }).collect();
     let said = told.iter().filter_map(|line| line.strip_prefix("Person: ")).map(|line| line.chars().take(80).collect::<String>());
     let mut text = "The person said, among other things: ".to_owned();
     for line in said {
@@ -82,7 +82,7 @@ fn pieces(prompt: &Prompt) -> Vec<Piece> {
             }
         }
     }
-    let is_first = !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(entry, Chat::Message(_)));
+    let is_first = !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(**entry, Chat::Message(_)));
     if is_first && !asks.iter().any(Ask::wants_nothing_added) {
         words.push(words::pieces(INTRODUCTION));
     }
@@ -104,7 +104,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
     let mut args_of = std::collections::HashMap::new();
     let mut answered = false;
     for entry in prompt.chat.iter().skip(prompt.turn_from) {
-        match entry {
+        match &**entry {
             Chat::User(text) => {
                 if std::mem::take(&mut answered) {
                     inputs.clear();

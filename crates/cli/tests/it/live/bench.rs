@@ -32,6 +32,8 @@ async fn every_reader_of_every_wire_gets_everything_once() {
         "--dialect sparky --sessions 2 --connections 7 --items 30 --rate 0",
         "--dialect native --sessions 7 --subscribers 1 --items 30 --rate 200 --deltas",
         "--dialect native --connections 7 --items 10 --inputs 3 --rate 0 --addresses 3",
+        "--dialect native --offered --sessions 7 --subscribers 1 --items 30 --rate 0",
+        "--dialect native --offered --sessions 7 --subscribers 1 --items 30 --rate 200 --deltas",
         "--dialect memgpt --connections 7 --items 10 --inputs 3 --arrivals 50 --rate 0",
     ] {
         let (code, report) = bench(&live.url, flags).await;
@@ -105,7 +107,6 @@ async fn what_cannot_be_meant_is_told() {
         "--connections 2 --stalled 2",
         "--connections 2 --subscribers 2",
         "--dialect memgpt --deltas",
-        "--dialect sparky --arrivals 3",
         "--wake",
     ] {
         assert_eq!(bench("http://127.0.0.1:1", flags).await.0, 2, "{flags}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::support::{Live, events};
 
 /// A small generator with a fixed seed: the moments differ from round to round and are the same in every run.
-fn moments() -> impl Iterator<Item = u64> {
+pub(crate) fn moments() -> impl Iterator<Item = u64> {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     std::iter::from_fn(move || {
         state ^= state << 13;

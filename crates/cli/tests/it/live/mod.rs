@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod memgpt;
 mod native;
+mod offers;
 mod openapi;
 mod operations;
 mod rest;

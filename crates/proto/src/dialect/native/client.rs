@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::{Any, Fields, bad, cursor};
+use super::offer;
 use super::wire::{ClientWire, to_text};
 use crate::{
-    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Policy, Refusal, SessionId, Start, Style, ToolDeclaration, ToolStatus,
-    TurnId,
+    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Offer, Policy, Refusal, SessionId, Start, Style, ToolDeclaration,
+    ToolStatus, TurnId, Verb,
 };
 
 /// A frame from a client to a server.
@@ -139,6 +140,15 @@ pub enum ClientBody {
     },
     /// `watch`: follow the list of sessions.
     Watch,
+    /// `offer`: run turns for an agent.
+    Offer(Box<Offer>),
+    /// `say`: speak in a turn that this connection runs.
+    Say {
+        /// The turn.
+        turn: TurnId,
+        /// What is said.
+        verb: Verb,
+    },
     /// `ping`: answered by `pong`.
     Ping,
 }
@@ -166,7 +176,7 @@ pub struct Undecoded {
 
 impl ClientFrame {
     /// Every `type` of this direction.
-    pub(super) const KINDS: [&str; 14] = [
+    pub(super) const KINDS: [&str; 16] = [
         "hello",
         "attach",
         "detach",
@@ -180,6 +190,8 @@ impl ClientFrame {
         "tool_return",
         "rename",
         "watch",
+        "offer",
+        "say",
         "ping",
     ];
 
@@ -196,7 +208,7 @@ impl ClientFrame {
 
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
         let id = fields.take("id").map_err(|refusal| Undecoded { id: None, refusal })?;
-        match ClientBody::read(&mut fields) {
+        match ClientBody::read(&mut fields).and_then(|body| body.checked(id.as_ref())) {
             Ok(body) => Ok(Self { id, body }),
             Err(refusal) => Err(Undecoded { id, refusal }),
         }
@@ -244,6 +256,8 @@ impl ClientFrame {
             }
             ClientBody::Rename { session, title } => ClientWire::Rename { id, session, title },
             ClientBody::Watch => ClientWire::Watch { id },
+            ClientBody::Offer(offer) => ClientWire::Offer { id, offer },
+            ClientBody::Say { turn, verb } => ClientWire::Say { id, turn, verb },
             ClientBody::Ping => ClientWire::Ping { id },
         }
     }
@@ -296,9 +310,21 @@ impl ClientBody {
             },
             "rename" => Self::Rename { session: fields.need("session")?, title: fields.need("title")? },
             "watch" => Self::Watch,
+            "offer" => Self::Offer(Box::new(offer::read(fields)?)),
+            "say" => Self::Say { turn: fields.need("turn")?, verb: offer::read_verb(fields)? },
             "ping" => Self::Ping,
             _ => return Err(fields.unknown()),
         })
+    }
+
+    /// What has an event needs an id, or who says it again after a break would say it twice.
+    fn checked(self, id: Option<&CommandId>) -> Result<Self, Refusal> {
+        match &self {
+            Self::Say { verb, .. } if id.is_none() && !matches!(verb, Verb::Delta { .. } | Verb::Status { .. } | Verb::Usage(_)) => {
+                Err(bad("say needs \"id\" with this \"verb\", so that it can be said again without being said twice".to_owned()))
+            }
+            _ => Ok(self),
+        }
     }
 
     /// The command it asks for; `hello` and `ping` are the connection's own and ask for none.
@@ -323,6 +349,8 @@ impl ClientBody {
             Self::ToolReturn { session, call, status, text, content } => Command::ToolReturn { session, call, status, text, content },
             Self::Rename { session, title } => Command::Rename { session, title },
             Self::Watch => Command::Watch,
+            Self::Offer(offer) => Command::Offer(offer),
+            Self::Say { turn, verb } => Command::Say { turn, verb },
         })
     }
 }

@@ -1,5 +1,7 @@
 //! A frame's keys, taken one by one, with reasons that name the key that was wrong.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -8,8 +10,8 @@ use super::client::Verdict;
 use super::server::Limits;
 use super::wire::AgentRead;
 use crate::{
-    Cursor, Disposition, Epoch, Event, HistoryEntry, Id, Policy, Refusal, RefusalCode, Seq, SessionListing, StreamKind, Style, Timestamp,
-    ToolDeclaration, ToolStatus,
+    Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy, Refusal, RefusalCode, Seq, SessionId, SessionListing,
+    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId,
 };
 
 /// The most characters of the sender's own words that a reason repeats.
@@ -90,6 +92,14 @@ impl Fields {
     pub(super) fn unknown(&self) -> Refusal {
         let kind: String = self.kind.chars().take(ECHOED).collect();
         Refusal::new(RefusalCode::UnknownType, format!("the type {kind:?} is not known here"))
+    }
+
+    /// Reads all keys that are left.
+    ///
+    /// # Errors
+    /// In the words of what reads them.
+    pub(super) fn rest<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        T::deserialize(Value::Object(std::mem::take(&mut self.map))).map_err(|error| bad(format!("{}: {error}", self.kind)))
     }
 
     /// The whole object again, with its `type` in front.
@@ -189,6 +199,26 @@ impl Shape for Vec<String> {
 
 impl Shape for Vec<HistoryEntry> {
     const SHAPE: &'static str = "a list of {\"role\": \"user\" or \"assistant\", \"text\": a string}";
+}
+
+impl Shape for Map<String, Value> {
+    const SHAPE: &'static str = "an object";
+}
+
+impl Shape for BTreeMap<SessionId, Seq> {
+    const SHAPE: &'static str = "an object of sessions and positions";
+}
+
+impl Shape for Vec<TurnId> {
+    const SHAPE: &'static str = "a list of turns";
+}
+
+impl Shape for Vec<Input> {
+    const SHAPE: &'static str = "a list of inputs";
+}
+
+impl Shape for Decision {
+    const SHAPE: &'static str = "\"approved\", \"denied\", \"expired\" or \"void\"";
 }
 
 impl Shape for Vec<ToolDeclaration> {

@@ -47,7 +47,8 @@ pub fn render(frame: &Value) -> Result<String, Refusal> {
     })
 }
 
-/// The two directions share no type, so a type tells its direction.
+/// The two directions share one type, `cancel`, and what a server says with it a client could say as well:
+/// so a type tells its direction.
 fn read(fields: Fields) -> Result<Either, Refusal> {
     if ClientFrame::KINDS.contains(&fields.kind()) {
         return ClientFrame::from_fields(fields).map(Either::Client).map_err(|undecoded| undecoded.refusal);
@@ -63,6 +64,7 @@ fn read(fields: Fields) -> Result<Either, Refusal> {
         | ServerFrame::Emitted(_)
         | ServerFrame::Session(_)
         | ServerFrame::SessionGone { .. }
+        | ServerFrame::Directed(_)
         | ServerFrame::Detached { .. }
         | ServerFrame::Pong { .. }
         | ServerFrame::GoAway { .. }) => Ok(Either::Server(frame)),

@@ -6,7 +6,7 @@ use super::PROTOCOL;
 use super::client::{ClientBody, ClientFrame};
 use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
-use crate::{Answer, Command, CommandId, Emitted, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
+use crate::{Answer, Command, CommandId, Directive, Emitted, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
 
 /// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
 const UNDER_WAY: usize = 64;
@@ -112,6 +112,8 @@ impl NativeMachine {
             | ClientBody::Decide { .. }
             | ClientBody::ToolReturn { .. }
             | ClientBody::Rename { .. }
+            | ClientBody::Offer(_)
+            | ClientBody::Say { .. }
             | ClientBody::Watch) => self.ask(id, body),
         }
     }
@@ -175,6 +177,8 @@ impl NativeMachine {
             | Command::Rename { .. }
             | Command::Instruct { .. }
             | Command::Watch
+            | Command::Offer(_)
+            | Command::Say { .. }
             | Command::OpenPeer { .. }
             | Command::OpenChat { .. } => Ok(About::Else),
         }
@@ -273,6 +277,9 @@ impl Machine for NativeMachine {
             Answer::Input { seq, input, disposition, duplicate } => {
                 self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
             }
+            Answer::Offered { agent, worker, turns } => self.ack(id, Acked::Offered { agent, worker, turns }, false),
+            Answer::Said { seq, steered, duplicate } if steered.is_empty() => self.ack(id, Acked::Done { seq }, duplicate),
+            Answer::Said { seq, steered, duplicate } => self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate),
             Answer::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
             Answer::Peer { .. } | Answer::Chat { .. } => {
                 self.refuse(id, Refusal::new(RefusalCode::Internal, "the server gave an answer to another question"));
@@ -303,6 +310,10 @@ impl Machine for NativeMachine {
 
     fn unlisted(&mut self, session: &SessionId) {
         self.outbox.frame(ServerFrame::SessionGone { session: session.clone() }.encode());
+    }
+
+    fn directed(&mut self, directive: Directive) {
+        self.outbox.frame(ServerFrame::Directed(directive).encode());
     }
 
     fn going_away(&mut self, reason: &str, retry_after_ms: u64) {

@@ -23,6 +23,7 @@ mod encode;
 mod fields;
 mod line;
 mod machine;
+mod offer;
 #[cfg(test)]
 mod schemas;
 mod server;

@@ -103,26 +103,39 @@ fn the_schemas_are_those_of_the_server() {
     hold("openapi.json", &openapi(document));
 }
 
-/// Takes away the room that a schema leaves for what is newer.
-#[derive(Clone)]
-struct Closed;
+/// Takes away the room that schemas leave for what is newer.
+#[derive(Clone, Default)]
+struct Closed {
+    /// Definitions of objects that are written into others, beside their `type` or `kind`.
+    parts: Vec<String>,
+}
 
 impl Transform for Closed {
     fn transform(&mut self, schema: &mut Schema) {
-        if schema.get("properties").is_some() {
-            schema.insert("unevaluatedProperties".to_owned(), Value::Bool(false));
-        }
         transform_subschemas(self, schema);
+        if schema.get("properties").is_none() {
+            return;
+        }
+        if let Some(Value::String(part)) = schema.get("$ref") {
+            self.parts.push(part.replace("#/$defs/", ""));
+        }
+        if let Some(Value::Array(branches)) = schema.get_mut("oneOf") {
+            // They are parts of this object as well.
+            branches.iter_mut().filter_map(Value::as_object_mut).for_each(|branch| drop(branch.remove("unevaluatedProperties")));
+        }
+        schema.insert("unevaluatedProperties".to_owned(), Value::Bool(false));
     }
 }
 
 /// Of one of the definitions; nothing newer is let pass.
 fn validator(definition: &Value) -> jsonschema::Validator {
     let mut schema = Schema::try_from(native()).expect("a schema");
-    Closed.transform(&mut schema);
-    // An event of kind `usage` has its keys and one more.
+    let mut closed = Closed::default();
+    closed.transform(&mut schema);
     let definitions = schema.get_mut("$defs").expect("definitions");
-    definitions["Usage"].as_object_mut().expect("an object").remove("unevaluatedProperties");
+    for part in closed.parts {
+        definitions[part].as_object_mut().expect("an object").remove("unevaluatedProperties");
+    }
     let schema = json!({"allOf": [definition], "$defs": definitions});
     jsonschema::draft202012::new(&schema).expect("a schema")
 }

@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 
 use super::encode::emission;
 use super::fields::Fields;
+use super::offer;
 use super::wire::{AgentRead, ServerWire, to_text};
 use crate::{
-    AgentId, AgentProfile, Attached, CommandId, Delta, Disposition, Emission, Emitted, Epoch, ItemId, Partial, Record, Refusal,
-    RefusalCode, Retry, Seq, SessionId, SessionListing, Start, TurnId,
+    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted, Epoch, Input, ItemId, Partial, Record,
+    Refusal, RefusalCode, Retry, Seq, SessionId, SessionListing, Start, TurnId, WorkerId,
 };
 
 /// A frame from a server to a client.
@@ -56,6 +57,8 @@ pub enum ServerFrame {
         /// The session.
         session: SessionId,
     },
+    /// `run`, `cancel`, `approval_settled`, `tool_returned`, `offer_ended`: what a program that offers an agent is told.
+    Directed(Directive),
     /// `detached`: the server ended an attachment.
     Detached {
         /// The session.
@@ -141,6 +144,22 @@ pub enum Acked {
         disposition: Disposition,
         /// The input's id.
         input: Option<ItemId>,
+    },
+    /// Turns of an agent will come.
+    Offered {
+        /// The agent.
+        agent: Box<AgentProfile>,
+        /// The name under which it is offered.
+        worker: WorkerId,
+        /// The turns that are still this worker's.
+        turns: Vec<TurnId>,
+    },
+    /// What was said ended no turn: these inputs joined it.
+    Steered {
+        /// The event's position.
+        seq: Option<Seq>,
+        /// The inputs.
+        inputs: Vec<Input>,
     },
     /// Done; where it left an event, its position.
     Done {
@@ -242,6 +261,7 @@ impl ServerFrame {
             "session" => Self::Session(fields.need("listing")?),
             "session_gone" => Self::SessionGone { session: fields.need("session")? },
             "detached" => Self::Detached { session: fields.need("session")?, reason: fields.need("reason")? },
+            "run" | "cancel" | "approval_settled" | "tool_returned" | "offer_ended" => Self::Directed(offer::read_directive(fields)?),
             "pong" => Self::Pong { id: fields.take("id")? },
             "goaway" => Self::GoAway { reason: fields.need("reason")?, retry_after_ms: fields.need("retry_after_ms")? },
             _ => Self::Other(std::mem::take(fields).into_object()),
@@ -276,6 +296,7 @@ impl ServerFrame {
             Self::Session(listing) => ServerWire::Session { listing },
             Self::SessionGone { session } => ServerWire::SessionGone { session },
             Self::Detached { session, reason } => ServerWire::Detached { session, reason },
+            Self::Directed(directive) => offer::wire(directive),
             Self::Pong { id } => ServerWire::Pong { id: id.as_ref() },
             Self::GoAway { reason, retry_after_ms } => ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms },
             Self::Other(object) => ServerWire::Other(object),
@@ -286,6 +307,7 @@ impl ServerFrame {
 impl Ack {
     fn wire(&self) -> ServerWire<'_> {
         let (mut agent, mut session, mut seq, mut disposition, mut input) = (None, None, None, None, None);
+        let (mut worker, mut turns, mut steered): (_, Option<&[TurnId]>, &[Input]) = (None, None, &[]);
         match &self.acked {
             Acked::Agent(profile) => {
                 agent = Some(profile.as_ref().into());
@@ -295,9 +317,15 @@ impl Ack {
             Acked::Input { seq: at, disposition: became, input: item } => {
                 (seq, disposition, input) = (Some(*at), Some(*became), item.as_ref());
             }
+            Acked::Offered { agent: profile, worker: name, turns: running } => {
+                agent = Some(profile.as_ref().into());
+                session = Some(&profile.main_session);
+                (worker, turns) = (Some(name), Some(running.as_slice()));
+            }
+            Acked::Steered { seq: at, inputs } => (seq, steered) = (*at, inputs),
             Acked::Done { seq: at } => seq = *at,
         }
-        ServerWire::Ack { id: &self.id, agent, session, seq, disposition, input, duplicate: self.duplicate }
+        ServerWire::Ack { id: &self.id, agent, session, seq, disposition, input, worker, turns, steered, duplicate: self.duplicate }
     }
 }
 
@@ -305,15 +333,20 @@ impl Acked {
     fn read(fields: &mut Fields) -> Result<Self, Refusal> {
         if fields.has("agent") {
             let agent: AgentRead = fields.need("agent")?;
-            return Ok(Self::Agent(Box::new(agent.into_profile(fields.need("session")?))));
+            let agent = Box::new(agent.into_profile(fields.need("session")?));
+            return Ok(match fields.take("worker")? {
+                Some(worker) => Self::Offered { agent, worker, turns: fields.need("turns")? },
+                None => Self::Agent(agent),
+            });
         }
         if fields.has("disposition") {
             let (seq, disposition) = (fields.need("seq")?, fields.need("disposition")?);
             return Ok(Self::Input { seq, disposition, input: fields.take("input")? });
         }
-        match fields.take("session")? {
-            Some(session) => Ok(Self::Session(session)),
-            None => Ok(Self::Done { seq: fields.take("seq")? }),
+        match (fields.take("session")?, fields.take("steered")?) {
+            (Some(session), _) => Ok(Self::Session(session)),
+            (None, Some(inputs)) => Ok(Self::Steered { seq: fields.take("seq")?, inputs }),
+            (None, None) => Ok(Self::Done { seq: fields.take("seq")? }),
         }
     }
 }

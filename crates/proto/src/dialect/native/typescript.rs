@@ -11,8 +11,8 @@ use super::server::Limits;
 use super::wire::{AgentWire, ClientWire, ServerWire};
 use crate::connection::Close;
 use crate::{
-    Decision, Disposition, Event, HistoryEntry, Outcome, Policy, Retry, Role, SessionListing, StreamKind, Style, ToolDeclaration,
-    ToolStatus, Usage,
+    Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer, Outcome, Permission, Policy, Record, Retry, Role, Run,
+    SessionListing, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, Verb, WaitingCall,
 };
 
 const HEAD: &str = "\
@@ -45,6 +45,15 @@ fn the_typescript_types_are_those_of_the_server() {
     write(ToolDeclaration::decl(&config));
     write(SessionListing::decl(&config));
     write(Verdict::decl(&config));
+    write(Offer::decl(&config));
+    write(Run::decl(&config));
+    write(Input::decl(&config));
+    write(Record::decl(&config));
+    write(MemoryBlock::decl(&config));
+    write(WaitingCall::decl(&config));
+    write(Awaits::decl(&config));
+    write(Permission::decl(&config));
+    write(Verb::decl(&config));
     write(Limits::decl(&config));
     let last: Vec<u16> = Close::ALL.into_iter().filter(|close| close.retry() == Retry::Never).map(Close::code).collect();
     text.push_str(&format!(

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::client::Verdict;
 use super::server::Limits;
 use crate::{
-    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Disposition, Epoch, Event, HistoryEntry, ItemId, Policy, Seq,
-    SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId,
+    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition, Epoch, Event, HistoryEntry, Input, ItemId,
+    Offer, Policy, Run, Seq, SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, WorkerId,
 };
 
 /// What clients write.
@@ -126,6 +126,19 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
     },
+    Offer {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a CommandId>,
+        #[serde(flatten)]
+        offer: &'a Offer,
+    },
+    Say {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a CommandId>,
+        turn: &'a TurnId,
+        #[serde(flatten)]
+        verb: &'a Verb,
+    },
     Ping {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -170,6 +183,13 @@ pub(super) enum ServerWire<'a> {
         disposition: Option<Disposition>,
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a ItemId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        worker: Option<&'a WorkerId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        turns: Option<&'a [TurnId]>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        #[cfg_attr(test, ts(as = "Option<Vec<Input>>"))]
+        steered: &'a [Input],
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         #[cfg_attr(test, ts(as = "Option<bool>"))]
         duplicate: bool,
@@ -228,6 +248,29 @@ pub(super) enum ServerWire<'a> {
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
+    },
+    Run(&'a Run),
+    Cancel {
+        session: &'a SessionId,
+        turn: &'a TurnId,
+    },
+    ApprovalSettled {
+        turn: &'a TurnId,
+        call: &'a CallId,
+        decision: Decision,
+    },
+    ToolReturned {
+        turn: &'a TurnId,
+        call: &'a CallId,
+        status: ToolStatus,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        content: Option<&'a Value>,
+    },
+    OfferEnded {
+        agent: &'a AgentId,
+        worker: &'a WorkerId,
+        reason: &'a str,
     },
     Goaway {
         reason: &'a str,

@@ -1,0 +1,125 @@
+"""What every row needs: the generator, and what is made of its reports."""
+
+import json
+import os
+import statistics
+import subprocess
+import urllib.request
+
+import servers
+from servers import OTHER_CORE, Unavailable
+
+
+class Bench:
+    """The binaries, how often everything is repeated, and what was run."""
+
+    def __init__(self, binary, limits, rounds, is_short, tell):
+        self.binary, self.limits, self.rounds, self.is_short, self.tell = binary, limits, rounds, is_short, tell
+        self.commands = []
+
+    def some(self, number, few):
+        """A size: what is measured, or what is enough to see that a row runs."""
+        return few if self.is_short else number
+
+    def generating(self, server, load, *flags):
+        """Begins to put a server under load: the generator's process."""
+        numbers = [part for key, value in load.items() for part in (f"--{key}", str(value))]
+        command = ["bench", *server.flags, *numbers, *map(str, flags)]
+        shown = " ".join(part if part.isprintable() and " " not in part else repr(part) for part in command)
+        self.ran(f"thoughtwire {shown}")
+        return subprocess.Popen(
+            ["taskset", "-c", OTHER_CORE, self.binary, *command, "--url", server.url, "--pid", str(server.pid), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **server.environment},
+        )
+
+    def generator(self, server, load, *flags):
+        """Puts a server under load; gives the generator's report."""
+        return self.report(self.generating(server, load, *flags))
+
+    def report(self, process):
+        """What a generator says in the end."""
+        said, complaint = process.communicate()
+        try:
+            report = json.loads(said)
+        except ValueError:
+            raise Unavailable(f"the generator failed: {complaint.strip()[-300:]}") from None
+        report["good"] = process.returncode == 0
+        return report
+
+    def ran(self, command):
+        """Keeps what was run, so that it can be run again."""
+        if command not in self.commands:
+            self.commands.append(command)
+
+    def rounds_of(self, starts, load, *flags):
+        """Runs each server in turn, as often as there are rounds; gives the reports of each."""
+        reports = {name: [] for name in starts}
+        absent = {}
+        for number in range(self.rounds):
+            for name, start in starts.items():
+                if name in absent:
+                    continue
+                self.tell(f"  round {number + 1}: {name}")
+                try:
+                    with start(load) as server:
+                        reports[name].append(self.generator(server, load, *flags))
+                except Unavailable as why:
+                    absent[name] = str(why)
+        return {name: found for name, found in reports.items() if found}, absent
+
+
+def median(reports, *path):
+    """The median of one figure."""
+
+    def figure(report):
+        for key in path:
+            report = report[key]
+        return report
+
+    return statistics.median(figure(report) for report in reports)
+
+
+def ms(microseconds):
+    return f"{microseconds / 1000:.2f}"
+
+
+def faults(reports):
+    """What was not as it should be, over all rounds."""
+    found = []
+    for key in ("lost", "gaps", "duplicates", "disordered", "failed", "closed"):
+        count = sum(report[key] for report in reports)
+        if count:
+            found.append(f"{count} {key}")
+    if any(report["generator"]["is_bottleneck"] for report in reports):
+        found.append("generator busy")
+    return ", ".join(found) or "none"
+
+
+def spread(reports):
+    """Least and most of the CPU per delivery."""
+    all_of_them = [report["server"]["cpu_us_per_delivery"] for report in reports]
+    return f"{min(all_of_them):.2f}–{max(all_of_them):.2f}"
+
+
+def resident(pid):
+    """Resident memory of a process, in bytes."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
+
+
+def call(server, method, path, body=None):
+    """A REST request."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.url + path, data, {"content-type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        return json.load(answer)
+
+
+def talked(server, name, model, wait=True):
+    """A session in which a turn of a model has run, or begins to."""
+    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"]["main_session"]
+    call(server, "POST", f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""), {"text": "go"})
+    return session

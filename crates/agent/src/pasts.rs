@@ -1,0 +1,71 @@
+//! The pasts that are kept between turns, so that a turn reads only what is new.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use thoughtwire_store::SessionNum;
+
+use crate::past::Past;
+
+/// The pasts of the sessions that spoke last, as many as have room. Who is not among them only costs
+/// more time.
+pub(crate) struct Pasts {
+    most_bytes: usize,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    kept: HashMap<SessionNum, Kept>,
+    /// By when they were put here, the oldest first.
+    by_age: BTreeMap<u64, SessionNum>,
+    bytes: usize,
+    newest: u64,
+}
+
+struct Kept {
+    past: Past,
+    bytes: usize,
+    age: u64,
+}
+
+impl Pasts {
+    pub(crate) fn new(most_bytes: usize) -> Self {
+        Self { most_bytes, shelf: Mutex::default() }
+    }
+
+    /// Takes what was kept of a session, for its next turn to go on from.
+    pub(crate) fn take(&self, log: SessionNum) -> Option<Past> {
+        self.shelf().take(log)
+    }
+
+    /// Keeps a session's past; drops those that nobody asked for the longest.
+    pub(crate) fn keep(&self, log: SessionNum, past: Past) {
+        let bytes = past.bytes();
+        let mut shelf = self.shelf();
+        shelf.take(log);
+        shelf.newest += 1;
+        let age = shelf.newest;
+        shelf.bytes += bytes;
+        shelf.by_age.insert(age, log);
+        shelf.kept.insert(log, Kept { past, bytes, age });
+        while shelf.bytes > self.most_bytes {
+            let Some((_, oldest)) = shelf.by_age.first_key_value() else { return };
+            let oldest = *oldest;
+            shelf.take(oldest);
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn take(&mut self, log: SessionNum) -> Option<Past> {
+        let Kept { past, bytes, age } = self.kept.remove(&log)?;
+        self.by_age.remove(&age);
+        self.bytes -= bytes;
+        Some(past)
+    }
+}

@@ -1,0 +1,103 @@
+//! The load from outside: a program that offers the bench's agent, and says in each turn what the model
+//! `load:` would.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{SinkExt as _, StreamExt as _};
+use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
+use thoughtwire_proto::{CommandId, Directive, ItemId, Offer, StreamKind, TurnId, Usage, Verb};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_websockets::Message;
+
+use super::line;
+use super::mark::now;
+use super::plan::{Load, Plan};
+
+/// What may be said and not yet written, over all turns.
+const UNWRITTEN: usize = 64;
+/// Turns at once: the most that one program may run.
+const TURNS: u64 = 1_000;
+
+/// Offers the agent, and runs its turns for as long as it is polled.
+pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
+    let (mut writing, mut reading) = line::connect(&plan, 0, "/v1/ws").await?.split();
+    let offer =
+        Offer { agent: plan.name.clone(), worker: None, turns: Some(TURNS), history: None, memory: None, tools: Vec::new(), cursors: None };
+    let (voice, mut spoken) = mpsc::channel::<ClientFrame>(UNWRITTEN);
+    voice.send(ClientFrame { id: None, body: ClientBody::Offer(Box::new(offer)) }).await?;
+    let write = async {
+        while let Some(frame) = spoken.recv().await {
+            writing.feed(Message::text(frame.encode())).await?;
+            // What is there already goes out in one go.
+            while let Ok(frame) = spoken.try_recv() {
+                writing.feed(Message::text(frame.encode())).await?;
+            }
+            writing.flush().await?;
+        }
+        Ok(())
+    };
+    let read = async {
+        let mut turns = JoinSet::new();
+        while let Some(message) = reading.next().await {
+            let message = message?;
+            let Some(text) = message.as_text() else { continue };
+            // Acknowledgements are most of what comes, and need no reading.
+            if text.starts_with("{\"type\":\"ack\"") {
+                continue;
+            }
+            match ServerFrame::decode(text)? {
+                ServerFrame::Directed(Directive::Run(run)) => {
+                    while turns.try_join_next().is_some() {}
+                    turns.spawn_local(speak(plan.load, run.turn, voice.clone()));
+                }
+                ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => anyhow::bail!("the offer ended: {reason}"),
+                ServerFrame::Refused(refused) => anyhow::bail!("what the program says is refused: {}", refused.reason),
+                _ => {}
+            }
+        }
+        anyhow::bail!("the server closed the program's connection")
+    };
+    tokio::select! {
+        outcome = write => outcome,
+        outcome = read => outcome,
+    }
+    .context("the program that offers the agent")
+}
+
+/// Says one turn's pieces.
+async fn speak(load: Load, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
+    let say = async |id: Option<CommandId>, verb: Verb| {
+        // A run that is over needs no more words.
+        drop(voice.send(ClientFrame { id, body: ClientBody::Say { turn: turn.clone(), verb } }).await);
+    };
+    let id = |n: u64| CommandId::new(format!("{turn}-{n}")).ok();
+    let mut timer = (load.rate > 0).then(|| {
+        let mut timer = tokio::time::interval(Duration::from_secs(1).div_f64(load.rate as f64));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        timer
+    });
+    let mut whole = String::new();
+    for n in 1..=load.items {
+        if let Some(timer) = &mut timer {
+            timer.tick().await;
+        }
+        let head = format!("~{n}~{}~ ", now());
+        let text = format!("{head:x<width$}", width = usize::try_from(load.bytes).unwrap_or(0));
+        if load.deltas {
+            whole.push_str(&text);
+            if let Ok(item) = ItemId::new(format!("{turn}-{}", load.items)) {
+                say(None, Verb::Delta { item, n: n - 1, kind: StreamKind::Message, text }).await;
+            }
+        } else if n < load.items {
+            say(id(n), Verb::AssistantMessage { text }).await;
+        } else {
+            whole = text;
+        }
+    }
+    say(None, Verb::Usage(Usage { input_tokens: 0, output_tokens: load.items * load.bytes / 4, cached_tokens: None })).await;
+    say(id(load.items), Verb::Finish { text: Some(whole) }).await;
+}

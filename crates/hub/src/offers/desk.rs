@@ -1,0 +1,185 @@
+//! One offered agent: who offers it, and who waits for a place.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use thoughtwire_proto::{AgentId, Seq, SessionId, ToolDeclaration, TurnId, WorkerId};
+use tokio::sync::oneshot;
+
+use super::link::Mail;
+use super::run::{Heard, Run};
+use super::{Offers, Slot};
+
+/// Turns that are over and whose last words may still be said again, per worker.
+const REMEMBERED: usize = 64;
+/// Sessions whose position is kept for a program that keeps its own past, per worker.
+const POSITIONS: usize = 100_000;
+
+/// Up to where a program has a session's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Have {
+    Seq(Seq),
+    /// Everything up to the end of this turn, which it ran itself.
+    Turn(TurnId),
+}
+
+/// What a program asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Terms {
+    pub(super) turns: usize,
+    pub(super) history: usize,
+    pub(super) memory: bool,
+    pub(super) tools: Vec<ToolDeclaration>,
+    /// None where it keeps no past of its own.
+    pub(super) have: Option<BTreeMap<SessionId, Have>>,
+}
+
+/// One program that offers the agent.
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    /// Tells this stay from an earlier one.
+    pub(super) stay: u64,
+    terms: Terms,
+    /// Where its connection is; none while it is away.
+    pub(super) mail: Option<Arc<Mail>>,
+    /// Slots given.
+    taken: usize,
+    pub(super) runs: Vec<Arc<Run>>,
+    over: VecDeque<(TurnId, Arc<Heard>)>,
+}
+
+impl Worker {
+    pub(super) fn new(id: WorkerId, stay: u64, terms: Terms, mail: Arc<Mail>) -> Self {
+        Self { id, stay, terms, mail: Some(mail), taken: 0, runs: Vec::new(), over: VecDeque::new() }
+    }
+
+    /// It offers again.
+    pub(super) fn renew(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    fn has_room(&self) -> bool {
+        self.mail.is_some() && self.taken < self.terms.turns
+    }
+
+    /// What it wants to be told with a turn of this session.
+    pub(super) fn terms_for(&self, session: &SessionId) -> Terms {
+        let have = self.terms.have.as_ref().map(|all| all.get(session).cloned().map(|have| (session.clone(), have)).into_iter().collect());
+        Terms { have, tools: self.terms.tools.clone(), ..self.terms }
+    }
+
+    /// Keeps what was said in a turn that is over, for a program that says its last words again.
+    pub(super) fn remember(&mut self, run: &Run) {
+        self.over.push_back((run.turn().clone(), run.heard()));
+        if self.over.len() > REMEMBERED {
+            self.over.pop_front();
+        }
+        if let Some(have) = &mut self.terms.have {
+            if have.len() >= POSITIONS {
+                have.clear();
+            }
+            have.insert(run.session().clone(), Have::Turn(run.turn().clone()));
+        }
+    }
+
+    pub(super) fn over(&self, turn: &TurnId) -> Option<Arc<Heard>> {
+        self.over.iter().find(|(over, _)| over == turn).map(|(_, heard)| Arc::clone(heard))
+    }
+}
+
+/// One agent's workers, and the sessions that wait for one, the longest first.
+pub(super) struct Desk {
+    agent: AgentId,
+    workers: Vec<Worker>,
+    waiting: VecDeque<(SessionId, oneshot::Sender<Slot>)>,
+}
+
+impl Desk {
+    pub(super) fn new(agent: AgentId) -> Self {
+        Self { agent, workers: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.iter()
+    }
+
+    pub(super) fn worker(&mut self, id: &WorkerId) -> Option<&mut Worker> {
+        self.workers.iter_mut().find(|worker| worker.id == *id)
+    }
+
+    pub(super) fn add(&mut self, worker: Worker) -> &mut Worker {
+        let at = self.workers.len();
+        self.workers.push(worker);
+        &mut self.workers[at]
+    }
+
+    /// Takes a worker away that is not here; of a given stay only.
+    pub(super) fn remove(&mut self, id: &WorkerId, stay: Option<u64>) -> Option<Worker> {
+        let is_gone = |worker: &Worker| worker.id == *id && worker.mail.is_none() && stay.is_none_or(|stay| stay == worker.stay);
+        let at = self.workers.iter().position(is_gone)?;
+        Some(self.workers.swap_remove(at))
+    }
+
+    pub(super) fn clear(&mut self) -> Vec<Worker> {
+        std::mem::take(&mut self.workers)
+    }
+
+    pub(super) fn tools(&self) -> Vec<ToolDeclaration> {
+        let mut known = HashSet::new();
+        let all = self.workers.iter().flat_map(|worker| &worker.terms.tools);
+        all.filter(|tool| known.insert(tool.name.clone())).cloned().collect()
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.workers.iter().all(|worker| worker.mail.is_none())
+    }
+
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.iter().any(|(_, given)| !given.is_closed())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.workers.is_empty() && self.waiting.is_empty()
+    }
+
+    pub(super) fn wait(&mut self, session: SessionId, given: oneshot::Sender<Slot>) {
+        self.waiting.push_back((session, given));
+    }
+
+    pub(super) fn release(&mut self, worker: &WorkerId) {
+        if let Some(worker) = self.worker(worker) {
+            worker.taken = worker.taken.saturating_sub(1);
+        }
+    }
+
+    /// Gives places to those who wait, as long as there are any.
+    pub(super) fn serve(&mut self, offers: &Arc<Offers>) {
+        while let Some((session, given)) = self.waiting.pop_front() {
+            if given.is_closed() {
+                continue;
+            }
+            // The same session comes to the same worker as long as that has room and the same ones are
+            // there (rendezvous hashing: Thaler and Ravishankar, 1998), and nobody has to remember it.
+            let free = self.workers.iter_mut().filter(|worker| worker.has_room());
+            let Some(worker) = free.max_by_key(|worker| score(&session, &worker.id)) else {
+                self.waiting.push_front((session, given));
+                return;
+            };
+            let slot = Slot { offers: Some(Arc::clone(offers)), agent: self.agent.clone(), worker: worker.id.clone() };
+            worker.taken += 1;
+            if let Err(mut slot) = given.send(slot) {
+                worker.taken -= 1;
+                // Its drop would ask for the lock that is held here.
+                slot.offers = None;
+            }
+        }
+    }
+}
+
+fn score(session: &SessionId, worker: &WorkerId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (session.as_str(), worker.as_str()).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,510 @@
+//! One turn at a program outside: what it is told of it, and what it says in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use thoughtwire_proto::{
+    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Input, ItemId, MemoryBlock, Permission, Record, Refusal, RefusalCode,
+    Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage, Verb, WaitingCall, WorkerId,
+};
+use tokio::sync::oneshot;
+
+use super::Offers;
+use super::desk::{Have, Terms};
+use crate::agent::Turn;
+use crate::function_message::{self, Line};
+use crate::hub::Answering;
+use crate::interface::{Finish, Question, Silenced, Voice, Word};
+use crate::session::Answered;
+use crate::tail::locked;
+use crate::{AgentError, now};
+
+/// Ids of what was said that a turn knows: many more than a program may have said without an answer.
+const KNOWN: usize = 1_024;
+/// Bytes of history that come with a turn.
+const HISTORY_BYTES: usize = 512 << 10;
+/// Records of its own that a turn that goes on comes with.
+const OWN_RECORDS: usize = 10_000;
+/// How long people and clients are waited for, unless the program says otherwise: as with the built-in agent.
+const APPROVAL_MS: u64 = 3_600_000;
+const CLIENT_MS: u64 = 120_000;
+/// A month: longer than anybody waits.
+const LONGEST_MS: u64 = 30 * 24 * 3_600_000;
+
+/// What came of something said.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    seq: Option<Seq>,
+    steered: Vec<Input>,
+}
+
+type Settled = Shared<BoxFuture<'static, Result<Said, Refusal>>>;
+
+/// What was said in a turn, by its ids: the same id does nothing again.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<VecDeque<(CommandId, Settled)>>);
+
+impl Heard {
+    /// The answer to what was said before. A refusal is not remembered.
+    pub(super) fn again(&self, id: &CommandId) -> Option<Answering> {
+        let heard = locked(&self.0);
+        let (_, settled) = heard.iter().rev().find(|(known, _)| known == id)?;
+        if let Some(Err(_)) = settled.peek() {
+            return None;
+        }
+        Some(answering(settled.clone(), true))
+    }
+
+    /// Whether something was said whole under an id.
+    fn knows(&self, id: &str) -> bool {
+        let is_said = |(known, settled): &(CommandId, Settled)| known.as_str() == id && !matches!(settled.peek(), Some(Err(_)));
+        locked(&self.0).iter().any(is_said)
+    }
+
+    fn add(&self, id: CommandId, settled: Settled) {
+        let mut heard = locked(&self.0);
+        heard.push_back((id, settled));
+        if heard.len() > KNOWN {
+            heard.pop_front();
+        }
+    }
+}
+
+fn answering(settled: Settled, duplicate: bool) -> Answering {
+    Box::pin(async move { settled.await.map(|Said { seq, steered }| Answer::Said { seq, steered, duplicate }) })
+}
+
+/// A turn at a worker.
+pub(super) struct Run {
+    pub(super) worker: WorkerId,
+    turn: Turn,
+    offers: Weak<Offers>,
+    heard: Arc<Heard>,
+    so_far: Mutex<SoFar>,
+    over: Mutex<Option<oneshot::Sender<Result<(), AgentError>>>>,
+    /// The worker has said its end, so that it need not be told of it.
+    finishing: AtomicBool,
+}
+
+#[derive(Default)]
+struct SoFar {
+    /// Open calls with their tools, in the order of the calls.
+    calls: Vec<(CallId, String)>,
+    /// How many deltas of each open item came.
+    open: BTreeMap<ItemId, u64>,
+    usage: Usage,
+    /// What came for open calls: told again to a worker that comes back.
+    told: Vec<(CallId, Directive)>,
+}
+
+impl Run {
+    pub(super) fn new(turn: Turn, worker: WorkerId, offers: &Arc<Offers>, over: oneshot::Sender<Result<(), AgentError>>) -> Self {
+        let calls = turn.waiting.iter().map(|open| (open.call.clone(), open.name.clone())).collect();
+        Self {
+            worker,
+            turn,
+            offers: Arc::downgrade(offers),
+            heard: Arc::default(),
+            so_far: Mutex::new(SoFar { calls, ..SoFar::default() }),
+            over: Mutex::new(Some(over)),
+            finishing: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn turn(&self) -> &TurnId {
+        &self.turn.id
+    }
+
+    pub(super) fn session(&self) -> &SessionId {
+        &self.turn.session
+    }
+
+    pub(super) fn agent(&self) -> &AgentId {
+        &self.turn.agent.id
+    }
+
+    pub(super) fn heard(&self) -> Arc<Heard> {
+        Arc::clone(&self.heard)
+    }
+
+    /// It went on after the server was stopped.
+    pub(super) fn goes_on(&self) -> bool {
+        self.turn.log.launched > self.turn.log.started
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.load(Ordering::Relaxed)
+    }
+
+    /// Ends the future that stands in for the agent.
+    pub(super) fn end(&self, outcome: Result<(), AgentError>) {
+        if let Some(over) = locked(&self.over).take() {
+            // A turn that was ended otherwise needs no end.
+            drop(over.send(outcome));
+        }
+    }
+
+    /// Shows a status, if the turn has room for it.
+    pub(super) fn say_soon(&self, text: String) {
+        // It is for people only.
+        drop(self.turn.interface.voice.try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }));
+    }
+
+    /// What came for its open calls.
+    pub(super) fn told(&self) -> Vec<Directive> {
+        locked(&self.so_far).told.iter().map(|(_, directive)| directive.clone()).collect()
+    }
+
+    fn tell(&self, call: CallId, directive: Directive) {
+        locked(&self.so_far).told.push((call, directive.clone()));
+        if let Some(offers) = self.offers.upgrade() {
+            offers.tell(self, directive);
+        }
+    }
+
+    // ------------------------------------------------------------ what it is told
+
+    /// The turn as its worker is handed it.
+    pub(super) async fn handed(&self, resumed: bool) -> Result<Directive, AgentError> {
+        let Some(offers) = self.offers.upgrade() else { return Err(super::lost()) };
+        let terms = offers.terms(self);
+        let (turn, interface) = (&self.turn, &self.turn.interface);
+        let (mut after, mut history) = if terms.history == 0 { (None, Vec::new()) } else { self.past(&terms).await? };
+        if resumed {
+            let before = Seq(turn.log.started.0.saturating_sub(1));
+            interface.committed(turn.log.started).await?;
+            let own = turn.records_after(before, OWN_RECORDS).await?;
+            history.extend(own.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
+        }
+        let bytes = |record: &Record| serde_json::to_vec(record).map_or(0, |text| text.len());
+        let mut room = HISTORY_BYTES;
+        let kept = history.iter().rev().take_while(|record| {
+            let size = bytes(record);
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        });
+        let cut = history.len() - kept.count();
+        let history = history.split_off(cut);
+        if cut > 0 {
+            after = history.first().map(|record| Seq(record.seq.0.saturating_sub(1))).or(after);
+        }
+        let memory = if terms.memory {
+            let blocks =
+                interface.memory.blocks(&turn.agent.id).await.map_err(|error| AgentError::new("store_failed", error.to_string()))?;
+            let shown = |block: thoughtwire_store::Block| MemoryBlock { label: block.label, text: block.text, limit: block.limit as u64 };
+            blocks.into_iter().map(shown).collect()
+        } else {
+            Vec::new()
+        };
+        let waiting = turn.waiting.iter().filter_map(|open| {
+            let awaits = match (open.approval, open.awaited) {
+                (Some(_), _) => Awaits::Approval,
+                (None, Some(_)) => Awaits::Client,
+                (None, None) => return None,
+            };
+            Some(WaitingCall { call: open.call.clone(), name: open.name.clone(), awaits })
+        });
+        Ok(Directive::Run(Box::new(thoughtwire_proto::Run {
+            agent: turn.agent.id.clone(),
+            session: turn.session.clone(),
+            turn: turn.id.clone(),
+            input: turn.input.clone(),
+            instructions: turn.instructions.clone(),
+            after,
+            history,
+            memory,
+            client_tools: interface.client_tools(),
+            permissions: self.permissions(&terms),
+            waiting: waiting.collect(),
+            resumed,
+            open: locked(&self.so_far).open.clone(),
+        })))
+    }
+
+    /// What was said before its input, as far as the program wants it, and where that begins.
+    async fn past(&self, terms: &Terms) -> Result<(Option<Seq>, Vec<Record>), AgentError> {
+        let log = &self.turn.log;
+        self.turn.interface.committed(log.started).await?;
+        let mut records = self.turn.records_before(log.asked, terms.history).await?;
+        let have = terms.have.as_ref().and_then(|have| have.get(&self.turn.session));
+        match have {
+            Some(Have::Seq(seq)) => records.retain(|record| record.seq > *seq),
+            Some(Have::Turn(turn)) => {
+                if let Some(last) = records.iter().rposition(|record| record.turn.as_ref() == Some(turn)) {
+                    records.drain(..=last);
+                }
+            }
+            None => {}
+        }
+        let begin = records.first().map_or(log.asked, |record| record.seq);
+        Ok((Some(Seq(begin.0.saturating_sub(1))), records))
+    }
+
+    fn permissions(&self, terms: &Terms) -> BTreeMap<String, Permission> {
+        let all = &self.turn.agent.spec.settings.permissions;
+        let declared = terms.tools.iter().filter_map(|tool| Some((tool.name.clone(), *all.get(&tool.name)?)));
+        declared.filter(|(_, permission)| *permission != Permission::Allow).collect()
+    }
+
+    /// Listens for what a turn that goes on waits for, and tells what came while nobody listened.
+    pub(super) async fn listen_again(self: &Arc<Self>) {
+        if !self.goes_on() {
+            return;
+        }
+        let waiting: Vec<_> = self.turn.waiting.iter().filter(|open| open.waits()).cloned().collect();
+        if let Ok(so_far) = self.turn.so_far().await {
+            for record in so_far {
+                match record.event {
+                    Event::ApprovalSettled { call, decision, .. } if !waiting.iter().any(|open| open.call == call) => {
+                        let directive = Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision };
+                        self.tell(call, directive);
+                    }
+                    Event::ToolReturned { call, status, text, content, .. } => {
+                        let directive = Directive::ToolReturned { turn: self.turn.id.clone(), call: call.clone(), status, text, content };
+                        self.tell(call, directive);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for open in waiting {
+            let question = match (open.approval, open.awaited) {
+                (Some(expires_at), _) => Question::Approval { name: open.name, expires_at },
+                (None, Some(expires_at)) => Question::Client { expires_at },
+                (None, None) => continue,
+            };
+            let (ear, answer) = oneshot::channel();
+            if self.turn.interface.speak(Word::Await { call: open.call.clone(), question, ear, asked: None }).await.is_ok() {
+                self.follow(open.call, answer);
+            }
+        }
+    }
+
+    /// Tells the worker what comes for a call that waits.
+    fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<Answered>) {
+        let run = Arc::clone(self);
+        tokio::spawn(async move {
+            let turn = run.turn.id.clone();
+            let directive = match answer.await {
+                Ok(Answered::Decided(decision)) => Directive::ApprovalSettled { turn, call: call.clone(), decision },
+                Ok(Answered::Returned(returned)) => {
+                    locked(&run.so_far).calls.retain(|(open, _)| *open != call);
+                    let crate::Returned { status, text, content } = returned;
+                    Directive::ToolReturned { turn, call: call.clone(), status, text, content }
+                }
+                // It was refused, of which its own answer tells, or the turn is over.
+                Ok(Answered::Refused(_)) | Err(_) => return,
+            };
+            run.tell(call, directive);
+        });
+    }
+
+    // ------------------------------------------------------------ what it says
+
+    /// Takes something said. It is on its way in its order when this returns; the answer comes when it
+    /// is on disk.
+    pub(super) async fn say(self: &Arc<Self>, id: Option<CommandId>, verb: Verb) -> Answering {
+        if let Some(again) = id.as_ref().and_then(|id| self.heard.again(id)) {
+            return again;
+        }
+        match self.speak(id.as_ref(), verb).await {
+            Ok(settled) => {
+                if let Some(id) = id {
+                    self.heard.add(id, settled.clone());
+                }
+                answering(settled, false)
+            }
+            Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
+        }
+    }
+
+    async fn speak(self: &Arc<Self>, id: Option<&CommandId>, verb: Verb) -> Result<Settled, Refusal> {
+        // Those that have events were refused before they came here if they have no id.
+        let id = id.map_or("", |id| id.as_str());
+        let item = || ItemId::new(id).map_err(|bad| bad_request(bad.to_string()));
+        match verb {
+            Verb::InternalMonologue { text } => self.whole(Event::Thought { item: item()?, text, complete: true }).await,
+            Verb::AssistantMessage { text } => self.whole(Event::Message { item: item()?, text, complete: true }).await,
+            Verb::FunctionMessage { text } => match function_message::parse(&text) {
+                Line::Running { name, args } => self.called(id, name, args).await,
+                Line::Returned { status, text } => {
+                    let newest = locked(&self.so_far).calls.last().map(|(call, _)| call.clone());
+                    let call = newest.ok_or_else(|| bad_request("no call is open that this could be the result of".to_owned()))?;
+                    self.returned(call, status, text, None).await
+                }
+                Line::Other => self.word(Word::Status { text }).await,
+            },
+            Verb::ToolCalled { name, args } => self.called(id, name, args).await,
+            Verb::ToolReturned { call, status, text, content } => self.returned(call, status, text, content).await,
+            Verb::Approval { call, timeout_ms } => {
+                let name = self.open_call(&call)?;
+                self.wait(call, Question::Approval { name, expires_at: within(timeout_ms.unwrap_or(APPROVAL_MS)) }).await
+            }
+            Verb::ClientRuns { call, timeout_ms } => {
+                self.open_call(&call)?;
+                self.wait(call, Question::Client { expires_at: within(timeout_ms.unwrap_or(CLIENT_MS)) }).await
+            }
+            Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
+            Verb::Status { text } => self.word(Word::Status { text }).await,
+            Verb::Usage(usage) => {
+                locked(&self.so_far).usage = usage;
+                self.word(Word::Spent(usage)).await
+            }
+            Verb::Finish { text } => {
+                let usage = locked(&self.so_far).usage;
+                let mut events = Vec::new();
+                events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                if let Some(text) = text {
+                    events.push(Event::Message { item: item()?, text, complete: true });
+                }
+                self.finish(events, None).await
+            }
+            Verb::Fail { code, reason } => {
+                let error = AgentError::new(code.unwrap_or_else(|| "agent_failed".to_owned()), reason);
+                self.finish(Vec::new(), Some(error)).await
+            }
+        }
+    }
+
+    fn open_call(&self, call: &CallId) -> Result<String, Refusal> {
+        let so_far = locked(&self.so_far);
+        let open = so_far.calls.iter().find(|(open, _)| open == call).map(|(_, name)| name.clone());
+        open.ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, format!("call {call} is not open in this turn")))
+    }
+
+    /// Something that has no event: done when it is on its way.
+    async fn word(&self, word: Word) -> Result<Settled, Refusal> {
+        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        Ok(nothing())
+    }
+
+    async fn event(&self, event: Event) -> Result<Settled, Refusal> {
+        let (settled, answer) = oneshot::channel();
+        let word = Word::Say { events: vec![event], block: None, output: None, durable: true, settled };
+        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        Ok(saved(answer))
+    }
+
+    /// A whole item, which supersedes the deltas of it.
+    async fn whole(&self, event: Event) -> Result<Settled, Refusal> {
+        if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+            locked(&self.so_far).open.remove(item);
+        }
+        self.event(event).await
+    }
+
+    async fn called(&self, id: &str, name: String, args: serde_json::Map<String, serde_json::Value>) -> Result<Settled, Refusal> {
+        if self.turn.agent.spec.settings.permissions.get(&name) == Some(&Permission::Deny) {
+            return Err(Refusal::new(RefusalCode::Forbidden, format!("this agent may not use the tool {name}")));
+        }
+        let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
+        {
+            let mut so_far = locked(&self.so_far);
+            so_far.calls.push((call.clone(), name.clone()));
+            so_far.open.retain(|item, _| item.as_str() != id);
+        }
+        self.event(Event::ToolCalled { call, name, args }).await
+    }
+
+    async fn returned(
+        &self,
+        call: CallId,
+        status: ToolStatus,
+        text: String,
+        content: Option<serde_json::Value>,
+    ) -> Result<Settled, Refusal> {
+        let name = self.open_call(&call)?;
+        {
+            let mut so_far = locked(&self.so_far);
+            so_far.calls.retain(|(open, _)| *open != call);
+            so_far.told.retain(|(about, _)| *about != call);
+        }
+        self.event(Event::ToolReturned { call, name, status, text, content }).await
+    }
+
+    async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
+        let ((ear, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
+        let word = Word::Await { call: call.clone(), question, ear, asked: Some(asked) };
+        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        self.follow(call, answer);
+        Ok(saved(on_disk))
+    }
+
+    async fn piece(&self, item: ItemId, n: u64, kind: StreamKind, text: String) -> Result<Settled, Refusal> {
+        // Of a program that starts over: the whole of it is there already.
+        if self.heard.knows(item.as_str()) {
+            return Ok(nothing());
+        }
+        {
+            let mut so_far = locked(&self.so_far);
+            let next = so_far.open.get(&item).copied().unwrap_or(0);
+            if n > next {
+                return Err(bad_request(format!("delta {next} of {item} comes before {n}")));
+            }
+            if n < next {
+                return Ok(nothing());
+            }
+            so_far.open.insert(item.clone(), next + 1);
+        }
+        self.word(Word::Piece { item, kind, text }).await
+    }
+
+    async fn finish(self: &Arc<Self>, events: Vec<Event>, failed: Option<AgentError>) -> Result<Settled, Refusal> {
+        let ((settled, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
+        self.finishing.store(true, Ordering::Relaxed);
+        let word = Word::Finish { events, failed, on_disk: Some(on_disk), settled };
+        if let Err(silenced) = self.turn.interface.speak(word).await {
+            return Err(refused(&silenced));
+        }
+        let run = Arc::clone(self);
+        let outcome = async move {
+            let finish = answer.await.unwrap_or(Err(Silenced::Ended));
+            if !matches!(finish, Ok(Finish::Ended)) {
+                run.finishing.store(false, Ordering::Relaxed);
+            }
+            let steered = match finish.map_err(|silenced| refused(&silenced))? {
+                Finish::Ended => Vec::new(),
+                Finish::Steered(inputs) => inputs,
+            };
+            let seq = saved.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+            Ok(Said { seq: Some(seq), steered })
+        };
+        Ok(outcome.boxed().shared())
+    }
+}
+
+/// The answer to what leaves no event.
+fn nothing() -> Settled {
+    std::future::ready(Ok(Said { seq: None, steered: Vec::new() })).boxed().shared()
+}
+
+fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {
+    let settled = async move {
+        let seq = answer.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+        Ok(Said { seq: Some(seq), steered: Vec::new() })
+    };
+    settled.boxed().shared()
+}
+
+fn within(millis: u64) -> Timestamp {
+    let millis = i64::try_from(millis.min(LONGEST_MS)).unwrap_or(0);
+    Timestamp::from_millis(now().as_millis() + millis)
+}
+
+fn bad_request(reason: String) -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, reason)
+}
+
+fn refused(silenced: &Silenced) -> Refusal {
+    let code = match silenced {
+        Silenced::Ended => RefusalCode::NoTurn,
+        Silenced::Illegal(_) => RefusalCode::BadRequest,
+        Silenced::Refused(_) => RefusalCode::QueueFull,
+        Silenced::Unsaved(_) => RefusalCode::StoreFailed,
+    };
+    Refusal::new(code, silenced.to_string())
+}

@@ -1,0 +1,79 @@
+//! Offering an agent: reading what programs say, and writing what they are told.
+
+use super::fields::{Any, Fields, bad};
+use super::wire::ServerWire;
+use crate::{Directive, Offer, Refusal, Usage, Verb};
+
+/// The keys of `offer`.
+pub(super) fn read(fields: &mut Fields) -> Result<Offer, Refusal> {
+    Ok(Offer {
+        agent: fields.need("agent")?,
+        worker: fields.take("worker")?,
+        turns: fields.take("turns")?,
+        history: fields.take("history")?,
+        memory: fields.take("memory")?,
+        tools: fields.take("tools")?.unwrap_or_default(),
+        cursors: fields.take("cursors")?,
+    })
+}
+
+/// The keys of `say`, but for those that all verbs have.
+pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
+    let verb: String = fields.need("verb")?;
+    Ok(match verb.as_str() {
+        "internal_monologue" => Verb::InternalMonologue { text: fields.need("text")? },
+        "assistant_message" => Verb::AssistantMessage { text: fields.need("text")? },
+        "function_message" => Verb::FunctionMessage { text: fields.need("text")? },
+        "tool_called" => Verb::ToolCalled { name: fields.need("name")?, args: fields.need("args")? },
+        "tool_returned" => Verb::ToolReturned {
+            call: fields.need("call")?,
+            status: fields.need("status")?,
+            text: fields.need("text")?,
+            content: fields.take::<Any>("content")?.map(|Any(content)| content),
+        },
+        "approval" => Verb::Approval { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? },
+        "client_runs" => Verb::ClientRuns { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? },
+        "delta" => Verb::Delta { item: fields.need("item")?, n: fields.need("n")?, kind: fields.need("kind")?, text: fields.need("text")? },
+        "status" => Verb::Status { text: fields.need("text")? },
+        "usage" => Verb::Usage(Usage {
+            input_tokens: fields.need("input_tokens")?,
+            output_tokens: fields.need("output_tokens")?,
+            cached_tokens: fields.take("cached_tokens")?,
+        }),
+        "finish" => Verb::Finish { text: fields.take("text")? },
+        "fail" => Verb::Fail { code: fields.take("code")?, reason: fields.need("reason")? },
+        _ => return Err(bad("the \"verb\" of say must be one of an agent's: PROTOCOL.md has them".to_owned())),
+    })
+}
+
+/// What is told, by its type.
+pub(super) fn read_directive(fields: &mut Fields) -> Result<Directive, Refusal> {
+    Ok(match fields.kind() {
+        "run" => Directive::Run(Box::new(fields.rest()?)),
+        "cancel" => Directive::Cancel { session: fields.need("session")?, turn: fields.need("turn")? },
+        "approval_settled" => {
+            Directive::ApprovalSettled { turn: fields.need("turn")?, call: fields.need("call")?, decision: fields.need("decision")? }
+        }
+        "tool_returned" => Directive::ToolReturned {
+            turn: fields.need("turn")?,
+            call: fields.need("call")?,
+            status: fields.need("status")?,
+            text: fields.need("text")?,
+            content: fields.take::<Any>("content")?.map(|Any(content)| content),
+        },
+        _ => Directive::OfferEnded { agent: fields.need("agent")?, worker: fields.need("worker")?, reason: fields.need("reason")? },
+    })
+}
+
+/// A directive as it is written.
+pub(super) fn wire(directive: &Directive) -> ServerWire<'_> {
+    match directive {
+        Directive::Run(run) => ServerWire::Run(run),
+        Directive::Cancel { session, turn } => ServerWire::Cancel { session, turn },
+        Directive::ApprovalSettled { turn, call, decision } => ServerWire::ApprovalSettled { turn, call, decision: *decision },
+        Directive::ToolReturned { turn, call, status, text, content } => {
+            ServerWire::ToolReturned { turn, call, status: *status, text, content: content.as_ref() }
+        }
+        Directive::OfferEnded { agent, worker, reason } => ServerWire::OfferEnded { agent, worker, reason },
+    }
+}
