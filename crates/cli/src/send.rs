@@ -1,10 +1,14 @@
 //! `thoughtwire send`: one input, one answer.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use thoughtwire_proto::dialect::native::{Acked, ClientBody};
-use thoughtwire_proto::{Cursor, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq, SessionId, Start, TurnId};
+use serde::Serialize;
+use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused};
+use thoughtwire_proto::{
+    CommandId, Cursor, Disposition, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq, SessionId, Start, TurnId,
+};
 
 use crate::chat::{MAIN, found_or_made};
 use crate::cli::SendFlags;
@@ -15,10 +19,10 @@ use crate::view::{Piece, View};
 use crate::{Outcome, Usage, out};
 
 /// How long a server may be away before the answer is given up.
-const GIVE_UP: std::time::Duration = std::time::Duration::from_secs(60);
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
-    let SendFlags { reach, text, agent, session, policy, id, json } = flags;
+    let SendFlags { reach, text, agent, session, policy, id, wait, no_wait, json } = flags;
     let text = match text.as_str() {
         "-" => {
             let mut text = String::new();
@@ -38,46 +42,121 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
             None => found_or_made(&rest, MAIN).await?.session,
         },
     };
-    let mut follower = Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
-    let body = ClientBody::Send { session, text, attachments: Vec::new(), policy: Some(policy.into()) };
+    let follower = Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
+    let body = ClientBody::Send { session: session.clone(), text, attachments: Vec::new(), policy: Some(policy.into()) };
     let sent = follower.ask(id, body).await;
+    let mut errand = Errand { follower, session, sent, json, answer: None };
+    if no_wait {
+        return errand.saved().await;
+    }
+    let Some(limit) = wait.flatten() else { return errand.ended().await };
+    if let Ok(ended) = tokio::time::timeout(limit, errand.ended()).await {
+        return ended;
+    }
+    let Errand { session, answer, .. } = errand;
+    match answer {
+        Some(_) => anyhow::bail!("the turn has not ended in time; it goes on, and `thoughtwire sessions show {session}` has it"),
+        None => anyhow::bail!("the server has not answered in time"),
+    }
+}
 
-    let mut answer: Option<Answer> = None;
-    let mut view = View::default();
-    while let Some(happening) = follower.next().await {
-        match happening {
-            Happening::Answered { id, .. } if id != sent => {}
-            Happening::Answered { outcome: Err(refused), .. } => anyhow::bail!(refused.reason),
-            Happening::Answered { outcome: Ok(ack), .. } => {
-                let Acked::Input { seq, input: Some(input), .. } = ack.acked else {
-                    anyhow::bail!("the server did not say what became of the input");
-                };
-                answer = Some(Answer { input, turn: None, json });
-                // From just before the input on, so that an answer of long ago is told as well.
-                let seq = Seq(seq.0.saturating_sub(1));
-                follower.attach(Start::After(Cursor { epoch: None, seq })).await;
-            }
-            Happening::Attached(attached) => {
-                drop(view.attach(&attached));
-                if !attached.recovered {
-                    anyhow::bail!("the log of {} does not reach back to the input any more", attached.session);
+/// An input on its way.
+struct Errand {
+    follower: Follower,
+    session: SessionId,
+    /// Its command's id.
+    sent: CommandId,
+    json: bool,
+    /// Once the input is saved.
+    answer: Option<Answer>,
+}
+
+/// What became of an input; for programs with the same keys as REST's.
+#[derive(Serialize)]
+struct Saved {
+    session: SessionId,
+    seq: Seq,
+    input: ItemId,
+    disposition: Disposition,
+    duplicate: bool,
+}
+
+impl Errand {
+    /// Waits until the input is on disk, and says what became of it.
+    async fn saved(mut self) -> anyhow::Result<Outcome> {
+        while let Some(happening) = self.follower.next().await {
+            match happening {
+                Happening::Answered { id, outcome } if id == self.sent => {
+                    let saved = Saved::read(self.session, outcome)?;
+                    if self.json {
+                        out::json(&saved)?;
+                    } else {
+                        let fate = match saved.disposition {
+                            Disposition::Started => "its turn runs",
+                            Disposition::Queued => "it waits for its turn",
+                            Disposition::Steered => "it joined the running turn",
+                        };
+                        out::remark(Look::Dim, &format!("(saved as #{} of {}: {fate})", saved.seq, saved.session));
+                    }
+                    return Ok(Outcome::Done);
                 }
+                Happening::Offline { reason, pause } => offline(&reason, pause),
+                Happening::Over(error) => return Err(error),
+                Happening::Answered { .. } | Happening::Attached(_) | Happening::Shown(_) | Happening::CaughtUp => {}
             }
-            Happening::Shown(emission) => {
-                if let Some(answer) = &mut answer
-                    && let Some(outcome) = answer.show(&mut view, &emission)?
-                {
-                    return Ok(if outcome == TurnOutcome::Completed { Outcome::Done } else { Outcome::Failed });
+        }
+        anyhow::bail!("the connection ended before the input was saved")
+    }
+
+    /// Prints the turn, up to its end.
+    async fn ended(&mut self) -> anyhow::Result<Outcome> {
+        let mut view = View::default();
+        while let Some(happening) = self.follower.next().await {
+            match happening {
+                Happening::Answered { id, .. } if id != self.sent => {}
+                Happening::Answered { outcome, .. } => {
+                    let Saved { seq, input, .. } = Saved::read(self.session.clone(), outcome)?;
+                    self.answer = Some(Answer { input, turn: None, json: self.json });
+                    // From just before the input on, so that an answer of long ago is told as well.
+                    let seq = Seq(seq.0.saturating_sub(1));
+                    self.follower.attach(Start::After(Cursor { epoch: None, seq })).await;
                 }
+                Happening::Attached(attached) => {
+                    drop(view.attach(&attached));
+                    if !attached.recovered {
+                        anyhow::bail!("the log of {} does not reach back to the input any more", attached.session);
+                    }
+                }
+                Happening::Shown(emission) => {
+                    if let Some(answer) = &mut self.answer
+                        && let Some(outcome) = answer.show(&mut view, &emission)?
+                    {
+                        return Ok(if outcome == TurnOutcome::Completed { Outcome::Done } else { Outcome::Failed });
+                    }
+                }
+                Happening::Offline { reason, pause } => offline(&reason, pause),
+                Happening::CaughtUp => {}
+                Happening::Over(error) => return Err(error),
             }
-            Happening::Offline { reason, pause } => {
-                out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
+        }
+        anyhow::bail!("the connection ended before the turn did")
+    }
+}
+
+impl Saved {
+    fn read(session: SessionId, outcome: Result<Ack, Refused>) -> anyhow::Result<Self> {
+        match outcome {
+            Ok(Ack { acked: Acked::Input { seq, input: Some(input), disposition }, duplicate, .. }) => {
+                Ok(Self { session, seq, input, disposition, duplicate })
             }
-            Happening::CaughtUp => {}
-            Happening::Over(error) => return Err(error),
+            Ok(_) => anyhow::bail!("the server did not say what became of the input"),
+            Err(refused) => anyhow::bail!(refused.reason),
         }
     }
-    anyhow::bail!("the connection ended before the turn did")
+}
+
+fn offline(reason: &str, pause: Duration) {
+    out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
 }
 
 async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What happens to an input that arrives while a turn runs.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -27,7 +27,7 @@ pub enum Policy {
 }
 
 /// What became of an accepted input.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
@@ -40,7 +40,7 @@ pub enum Disposition {
 }
 
 /// How an agent speaks.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -52,7 +52,7 @@ pub enum Style {
 }
 
 /// Whether a tool may be used.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
@@ -65,6 +65,7 @@ pub enum Permission {
 }
 
 /// What an agent may do and spend; what is absent has the server's default.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Models to ask, in order, when `model` cannot be had.
@@ -94,6 +95,7 @@ pub struct AgentSettings {
 }
 
 /// What an agent is made of.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name, unique per user.
@@ -122,6 +124,7 @@ pub struct AgentSpec {
 }
 
 /// An agent as stored.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentProfile {
     /// Its id.
@@ -167,7 +170,7 @@ pub enum PeerWire {
 }
 
 /// A tool that a client runs, declared at `attach`.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolDeclaration {
     /// Its name.
@@ -409,7 +412,7 @@ pub struct Attached {
 }
 
 /// A session as lists show it.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionListing {
     /// Its id.

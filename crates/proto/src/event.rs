@@ -16,7 +16,7 @@ use crate::{AgentId, CallId, ItemId, Seq, SessionId, Timestamp, TurnId};
 /// assert_eq!(serde_json::to_string(&newer)?, r#"{"kind":"dreamt","of":"sheep"}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -170,7 +170,7 @@ pub enum Event {
     },
     /// A kind that this version does not know; kept as it came.
     #[serde(untagged)]
-    #[cfg_attr(test, ts(skip))]
+    #[cfg_attr(test, schemars(skip), ts(skip))]
     Other(OtherEvent),
 }
 
@@ -272,7 +272,7 @@ impl<'de> Deserialize<'de> for OtherEvent {
 }
 
 /// Words from before a session.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// Who spoke.
@@ -282,7 +282,7 @@ pub struct HistoryEntry {
 }
 
 /// Who spoke in a [`HistoryEntry`].
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -293,7 +293,7 @@ pub enum Role {
 }
 
 /// How an approval was settled.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -308,7 +308,7 @@ pub enum Decision {
 }
 
 /// Whether a call worked.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
@@ -319,7 +319,7 @@ pub enum ToolStatus {
 }
 
 /// How a turn ended.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -334,7 +334,7 @@ pub enum Outcome {
 }
 
 /// Tokens of a turn's model calls.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read by the model.
@@ -364,7 +364,7 @@ impl Usage {
 }
 
 /// An event at its position in a session's log.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "LogRecord"))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields, rename = "LogRecord"))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its position.
@@ -379,7 +379,7 @@ pub struct Record {
 }
 
 /// What kind of item a delta or partial belongs to.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {

@@ -291,3 +291,43 @@ mod typescript {
     written_as!("string", Timestamp);
     written_as!("number", Seq);
 }
+
+/// How these look in JSON Schema.
+#[cfg(test)]
+mod schemas {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Id, MAX_NAME_CHARS, Seq, Timestamp};
+
+    macro_rules! written_as {
+        ($name:literal, [$($kind:ident)?] $of:ty, $schema:tt) => {
+            impl$(<$kind>)? JsonSchema for $of {
+                fn schema_name() -> Cow<'static, str> {
+                    $name.into()
+                }
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!($schema)
+                }
+            }
+        };
+    }
+
+    written_as!("Id", [K] Id<K>, {
+        "description": "An opaque identifier: printable characters.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NAME_CHARS,
+    });
+    written_as!("Timestamp", [] Timestamp, {
+        "description": "An instant: RFC 3339 in UTC, with milliseconds.",
+        "type": "string",
+        "format": "date-time",
+    });
+    written_as!("Seq", [] Seq, {
+        "description": "A position in one session's log: from 1, without gaps. 0 lies before the first record.",
+        "type": "integer",
+        "minimum": 0,
+    });
+}

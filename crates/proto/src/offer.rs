@@ -13,7 +13,7 @@ use crate::{
 pub const OFFERED: &str = "offered";
 
 /// "I run turns for this agent."
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
     /// The agent's name or id.
@@ -41,7 +41,7 @@ pub struct Offer {
 }
 
 /// Something said to an agent.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Its id.
@@ -55,7 +55,7 @@ pub struct Input {
 }
 
 /// A core memory block, as a program is shown it.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryBlock {
     /// Its label.
@@ -67,7 +67,7 @@ pub struct MemoryBlock {
 }
 
 /// A call of a turn that goes on after a break, which waits.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingCall {
     /// The call.
@@ -79,7 +79,7 @@ pub struct WaitingCall {
 }
 
 /// For whom a call waits.
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaits {
@@ -90,7 +90,7 @@ pub enum Awaits {
 }
 
 /// A turn to run.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The agent that is meant.
@@ -138,7 +138,7 @@ pub struct Run {
 }
 
 /// What a program says in a turn that it runs: the verbs of an agent's interface.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {

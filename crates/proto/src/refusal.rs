@@ -14,6 +14,7 @@ pub enum Retry {
 }
 
 /// Why a command or a frame was refused: the one table of codes, shared by all dialects.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {

@@ -1,5 +1,7 @@
 //! `chat` and `send`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use thoughtwire_proto::{Policy, SessionId};
 
@@ -38,10 +40,11 @@ Examples:
   thoughtwire send \"What is 6*7?\"
   thoughtwire send --agent ada \"And again?\" 2>/dev/null     the answer alone
   git diff | thoughtwire send -                             the text from standard input
-  thoughtwire send --json \"Hi\" | jq -r .event.kind          every event
+  thoughtwire send --wait --json \"Hi\" | jq -r .event.kind   every event, up to the end of the turn
   thoughtwire send --id order-66 \"Ship it\"                  takes effect once, however often it is sent
+  thoughtwire send --no-wait --json \"Tidy up\" | jq .input   it goes on without you
 
-The answer goes to stdout, thoughts and tools to stderr. Exit code 1 if the turn did not complete.")]
+The answer goes to stdout, thoughts and tools to stderr. Exit code 1 if the turn did not complete, or not in time.")]
 pub(crate) struct SendFlags {
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -59,9 +62,21 @@ pub(crate) struct SendFlags {
     /// A name for this input, unique in its session: sent again under the same name it is not said again.
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<thoughtwire_proto::CommandId>,
-    /// Print every event of the turn as a line of JSON.
+    /// Wait for the end of the turn, as it does unless told otherwise; with SECONDS no longer than that. The
+    /// turn goes on when the time is over.
+    #[arg(long, value_name = "SECONDS", require_equals = true, value_parser = seconds)]
+    pub(crate) wait: Option<Option<Duration>>,
+    /// Wait only until the input is saved, and say what became of it.
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+    /// Print every event of the turn as a line of JSON; with --no-wait one line that says what became of the input.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// The values of `--policy`.

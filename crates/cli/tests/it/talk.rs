@@ -88,10 +88,31 @@ fn send_prints_the_answer_and_only_that() {
     let log = server.run(&["sessions", "export", &session], "");
     assert_eq!(lines(&log.out).iter().filter(|event| event["event"]["kind"] == "user_message").count(), 1);
 
-    let ran = server.run(&["send", "-", "--json", "--session", &session], "What is\n6*9?");
+    let ran = server.run(&["send", "-", "--wait", "--json", "--session", &session], "What is\n6*9?");
     let events = lines(&ran.out);
     assert_eq!(events[0]["event"]["text"], "What is\n6*9?");
     assert_eq!(events.last().unwrap()["event"]["outcome"], "completed");
+    assert_eq!(server.run(&["send", "-", "--json", "--session", &session], "And 6*8?").code, 0, "to wait is what it does anyway");
+}
+
+#[test]
+fn send_waits_no_longer_than_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::on(dir.path(), "127.0.0.1:0");
+    let session = server.agent("slow", "load:items=100000,bytes=8,rate=5,deltas=no");
+    let ran = server.run(&["send", "one", "--no-wait", "--json", "--session", &session, "--id", "q-1"], "");
+    let saved = lines(&ran.out).pop().unwrap();
+    assert_eq!((ran.code, &saved["session"], &saved["disposition"]), (0, &session.as_str().into(), &"started".into()), "{ran:?}");
+    assert_eq!(saved["duplicate"], false);
+    // Its turn takes hours.
+    let again = server.run(&["send", "one", "--wait=0.5", "--json", "--session", &session, "--id", "q-1"], "");
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.err.contains("in time"), "{again:?}");
+    let ran = server.run(&["send", "two", "--no-wait", "--session", &session], "");
+    assert!(ran.code == 0 && ran.out.is_empty() && ran.err.contains("it waits for its turn"), "{ran:?}");
+    for wrong in [["--wait=soon", "--json"], ["--wait=-1", "--json"], ["--wait=1", "--no-wait"]] {
+        assert_eq!(server.run(&[&["send", "three", "--session", &session], &wrong[..]].concat(), "").code, 2, "{wrong:?}");
+    }
 }
 
 #[test]

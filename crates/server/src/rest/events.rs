@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::access::Identity;
 
-use super::{Answered, Refused, Rest, Shared, bad, record_of, session_id};
+use super::{Answered, Query, Refused, Rest, Shared, bad, record_of, session_id};
 
 /// The most events in one page.
 const PAGE: usize = 1000;

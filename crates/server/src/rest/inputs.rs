@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::access::Identity;
 
-use super::{Answered, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected};
+use super::{Answered, Query, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected};
 
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
@@ -120,10 +120,10 @@ pub(super) async fn cancel(
     caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
-    body: Option<Json<CancelBody>>,
+    body: Result<Option<Json<CancelBody>>, JsonRejection>,
 ) -> Answered {
     let user = caller.user;
-    let CancelBody { turn } = body.map(|Json(body)| body).unwrap_or_default();
+    let CancelBody { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
     let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Cancel { session: session_id(session)?, turn }).await?;
     Ok(Json(done(&answer)).into_response())
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use thoughtwire_store::{Block, Note};
 
 use crate::access::Identity;
 
-use super::{Answered, Shared, bad, read};
+use super::{Answered, Query, Shared, bad, read};
 
 /// Results in one page, unless the caller says otherwise, and at most.
 const PAGE: usize = 20;

@@ -6,19 +6,22 @@ mod events;
 mod inputs;
 mod keys;
 mod memory;
+mod openapi;
 mod portable;
 mod sessions;
 
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
@@ -116,6 +119,7 @@ macro_rules! routes {
 }
 
 routes! {
+    "/v1/openapi.json" => get Open openapi::openapi;
     "/v1/backup" => get Admin backup::backup;
     "/metrics" => get Admin metrics;
     "/v1/whoami" => get Known keys::whoami;
@@ -178,6 +182,20 @@ async fn let_in(State(rest): Shared, path: MatchedPath, mut request: Request, ne
         request.extensions_mut().insert(identity);
     }
     next.run(request).await
+}
+
+/// What stands behind the `?`; what cannot be read is refused as everything else is.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refused> {
+        match axum::extract::Query::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(bad(&rejection.body_text()).into()),
+        }
+    }
 }
 
 pub(super) type Shared = State<Arc<Rest>>;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use thoughtwire_store::{Block, SessionFilter};
 
 use crate::access::Identity;
 
-use super::{Answered, Refused, Shared, read};
+use super::{Answered, Query, Refused, Shared, read};
 
 /// The form of the file; a newer one is refused rather than half understood.
 const FORM: u32 = 1;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
@@ -10,7 +10,7 @@ use serde_json::json;
 use thoughtwire_proto::{Answer, Command};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{Answered, Shared, done, idempotency_key, read, session_id, unexpected};
+use super::{Answered, Query, Shared, done, idempotency_key, read, session_id, unexpected};
 use crate::access::Identity;
 use crate::listing;
 

@@ -21,7 +21,7 @@ impl Guarded {
         Self::with(&[]).await
     }
 
-    async fn with(flags: &[&str]) -> Self {
+    pub(super) async fn with(flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::on(dir.path(), &[&["--auth", "keys"], flags].concat()).await;
         let owner = owner_token(&dir);

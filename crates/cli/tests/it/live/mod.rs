@@ -10,6 +10,7 @@ mod limits;
 mod memgpt;
 mod native;
 mod offers;
+mod openapi;
 mod operations;
 mod rest;
 mod rooms;

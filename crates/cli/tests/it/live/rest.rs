@@ -1,6 +1,9 @@
 //! REST, and who may come in.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::support::{Live, kinds};
 
@@ -76,6 +79,85 @@ async fn server_sent_events_resume_by_their_id() {
     }
     assert!(!text.contains("id: 2\n") && text.contains("id: 3\n"));
     assert!(kinds(&turn).len() > 3);
+}
+
+#[tokio::test]
+async fn who_waits_for_too_long_a_turn_is_told_where_it_began() {
+    let live = Live::start().await;
+    let (_client, session) = live.agent("slow", "load:items=100000,bytes=8,rate=5,deltas=no").await;
+    let once = [("idempotency-key", "k-1")];
+    let inputs = format!("/v1/sessions/{session}/inputs?wait=0.1");
+    let (status, told) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
+    assert_eq!((status, &told["disposition"], told.get("events")), (202, &json!("started"), None), "{told}");
+    let (status, again) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
+    assert_eq!((status, &again["duplicate"], &again["seq"]), (202, &json!(true), &told["seq"]), "it goes on, and was not said again");
+    let (status, refused) = call(&live, "POST", &inputs, &once, Some(json!({"text": "stop"}))).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("id_reused")));
+}
+
+/// The commands that the README shows for those without a socket, each in one line.
+fn shown_commands() -> Vec<String> {
+    let readme = include_str!("../../../../../README.md");
+    let (_, part) = readme.split_once("**Without a socket**").unwrap();
+    let block = part.split("```").nth(1).unwrap().replace("\\\n", "");
+    block.lines().filter(|line| line.starts_with("curl ") || line.starts_with("thoughtwire ")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_commands_of_the_readme_work_as_they_stand_there() {
+    let live = Live::start().await;
+    let (_client, session) = live.agent("ada", "offline").await;
+    let shell = |line: &str| {
+        let mut shell = tokio::process::Command::new("sh");
+        let line =
+            line.replace("http://127.0.0.1:8282", &live.url).replace("thoughtwire ", concat!(env!("CARGO_BIN_EXE_thoughtwire"), " "));
+        shell.args(["-c", &format!("exec {line}")]).env("SESSION", &session).env("THOUGHTWIRE_URL", &live.url);
+        shell.stdout(Stdio::piped()).kill_on_drop(true);
+        shell
+    };
+    let [input, events, send] = &shown_commands()[..] else { panic!("the README shows three commands") };
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let output = shell(input).output().await.unwrap();
+        answers.push(serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|_| panic!("{output:?}")));
+    }
+    let [first, again] = &answers[..] else { unreachable!() };
+    assert!(first["events"].to_string().contains("42"), "{first}");
+    assert_eq!((&first["duplicate"], &again["duplicate"]), (&json!(false), &json!(true)));
+    assert_eq!(first["events"], again["events"]);
+    let mut stream = shell(events).spawn().unwrap();
+    let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
+    let (mut seqs, mut ended) = (Vec::new(), false);
+    while !ended {
+        let line = lines.next_line().await.unwrap().expect("a stream without end");
+        if let Some(record) = line.strip_prefix("data: ") {
+            let record: Value = serde_json::from_str(record).unwrap();
+            seqs.push(record["seq"].as_u64().unwrap());
+            ended = record["event"]["kind"] == "turn_ended";
+        }
+    }
+    assert_eq!(seqs, (1..=*seqs.last().unwrap()).collect::<Vec<_>>());
+    let output = shell(send).output().await.unwrap();
+    let told: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((output.status.code(), json!(told)), (Some(0), first["events"].clone()), "the same input, and so the same answer");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_as_everything_else_is() {
+    let live = Live::start().await;
+    let (_client, session) = live.agent("ada", "offline").await;
+    let of = format!("/v1/sessions/{session}");
+    for (method, path, body) in [
+        ("GET", format!("{of}/events?limit=many"), None),
+        ("POST", format!("{of}/inputs?wait=long"), Some(json!({"text": "hi"}))),
+        ("POST", format!("{of}/inputs?wait=-1"), Some(json!({"text": "hi"}))),
+        ("POST", format!("{of}/inputs"), Some(json!({"words": "hi"}))),
+        ("POST", format!("{of}/cancel"), Some(json!({"turn": 1}))),
+        ("GET", "/v1/agents/ada/recall".to_owned(), None),
+    ] {
+        let (status, answer) = call(&live, method, &path, &[], body).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{method} {path}: {answer}");
+    }
 }
 
 #[tokio::test]

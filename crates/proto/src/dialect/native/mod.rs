@@ -24,6 +24,8 @@ mod fields;
 mod line;
 mod machine;
 mod offer;
+#[cfg(test)]
+mod schemas;
 mod server;
 #[cfg(test)]
 mod typescript;

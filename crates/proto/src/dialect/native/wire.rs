@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What clients write.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "ClientFrame"))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "ClientFrame"), ts(optional_fields, rename = "ClientFrame"))]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientWire<'a> {
@@ -146,7 +146,7 @@ pub(super) enum ClientWire<'a> {
 }
 
 /// What servers write.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "ServerFrame"))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "ServerFrame"), ts(optional_fields, rename = "ServerFrame"))]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
@@ -278,12 +278,12 @@ pub(super) enum ServerWire<'a> {
     },
     /// A type that this version does not know, as it came; it has its own `type`.
     #[serde(untagged)]
-    #[cfg_attr(test, ts(skip))]
+    #[cfg_attr(test, schemars(skip), ts(skip))]
     Other(&'a Map<String, Value>),
 }
 
 /// An agent as an `ack` shows it.
-#[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields, rename = "Agent"))]
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "Agent"), ts(optional_fields, rename = "Agent"))]
 #[derive(Serialize)]
 pub(super) struct AgentWire<'a> {
     id: &'a AgentId,
