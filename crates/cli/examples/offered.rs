@@ -82,7 +82,18 @@ async fn serve(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
                     }
                     ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => break reason,
                     ServerFrame::Refused(refused) => eprintln!("refused: {}", refused.reason),
-                    _ => {}
+                    ServerFrame::Welcome { .. }
+                    | ServerFrame::Attached(_)
+                    | ServerFrame::CaughtUp { .. }
+                    | ServerFrame::Ack(_)
+                    | ServerFrame::Emitted(_)
+                    | ServerFrame::Session(_)
+                    | ServerFrame::SessionGone { .. }
+                    | ServerFrame::Directed(_)
+                    | ServerFrame::Detached { .. }
+                    | ServerFrame::Pong { .. }
+                    | ServerFrame::GoAway { .. }
+                    | ServerFrame::Other(_) => {}
                 }
             }
         }

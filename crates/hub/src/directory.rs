@@ -254,8 +254,7 @@ impl Hub {
             self.shared.tell(&user, &id, false);
         }
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
-        // Nobody following is no error.
-        drop(self.shared.joined.send((user, joined)));
+        self.shared.joins.tell(&user, joined);
         Ok(Answer::Chat { chat, session, is_new })
     }
 

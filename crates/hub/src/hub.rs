@@ -16,6 +16,7 @@ use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{Clock, new_id};
+use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
@@ -91,8 +92,7 @@ pub(crate) struct Shared {
     nobody: UserId,
     /// A lagging follower is told so and lists again, so this may be small.
     changes: broadcast::Sender<Changed>,
-    /// Chats that peers opened; a follower that lags has to begin anew.
-    pub(crate) joined: broadcast::Sender<(UserId, Joined)>,
+    pub(crate) joins: Joins,
 }
 
 /// How an attachment counts.
@@ -129,7 +129,7 @@ impl Hub {
             nobody: new_id(),
             tasks: tokio_util::task::TaskTracker::new(),
             changes: broadcast::Sender::new(256),
-            joined: broadcast::Sender::new(256),
+            joins: Joins::default(),
         });
         for session in waiting {
             shared.wake(&session);
@@ -182,10 +182,10 @@ impl Hub {
         self.shared.changes.subscribe()
     }
 
-    /// Follows the chats that peers open, of all users.
+    /// Follows the chats that a peer opens.
     #[must_use]
-    pub fn joined(&self) -> broadcast::Receiver<(UserId, Joined)> {
-        self.shared.joined.subscribe()
+    pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
+        self.shared.joins.follow(user, peer)
     }
 
     /// Runs a blocking read of the store.
@@ -348,6 +348,7 @@ impl Hub {
     pub async fn stop(&self, grace: Duration) {
         // Who is woken from now on ends at once: a second stop changes nothing.
         let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
+        self.shared.offers.stop();
         let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.

@@ -33,6 +33,7 @@ mod function_message;
 mod hub;
 mod interface;
 mod item_writer;
+mod joins;
 mod memory;
 mod metrics;
 mod offers;

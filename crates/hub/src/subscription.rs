@@ -128,7 +128,8 @@ impl Subscription {
         if self.seen.next() < self.tail.first() {
             return Ok(Batch { shortened: true, ..Batch::default() });
         }
-        match (self.page().await, self.tail.closed()) {
+        // In a box: who reads along never comes here again, and need not have the room for it.
+        match (Box::pin(self.page()).await, self.tail.closed()) {
             // Shortened while the page was read.
             (Ok(entries), _) if entries.first().and_then(|entry| entry.seq()).is_some_and(|seq| seq != self.seen.next()) => {
                 Ok(Batch { shortened: true, ..Batch::default() })

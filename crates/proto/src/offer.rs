@@ -227,6 +227,25 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Whether it is said under an id: what leaves an event, or ends something, must not take effect twice.
+    #[must_use]
+    pub const fn needs_id(&self) -> bool {
+        match self {
+            Self::Delta { .. } | Self::Status { .. } | Self::Usage(_) => false,
+            Self::InternalMonologue { .. }
+            | Self::AssistantMessage { .. }
+            | Self::FunctionMessage { .. }
+            | Self::ToolCalled { .. }
+            | Self::ToolReturned { .. }
+            | Self::Approval { .. }
+            | Self::ClientRuns { .. }
+            | Self::Finish { .. }
+            | Self::Fail { .. } => true,
+        }
+    }
+}
+
 /// What a program that offers is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Directive {

@@ -79,10 +79,11 @@ struct Connection<S> {
     /// Names the connection among its peer's.
     name: String,
     wake: Wake,
-    attached: HashMap<SessionId, Attachment>,
+    /// Boxed, since a map has room for more than it holds, and most connections have one.
+    attached: HashMap<SessionId, Box<Attachment>>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
     watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
-    joined: Option<broadcast::Receiver<(UserId, Joined)>>,
+    joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
     link: Option<Link>,
     proof: Proof,
@@ -110,13 +111,11 @@ struct Attachment {
 /// Drives one connection to its end.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S>, machine: Box<dyn Machine>, context: Context) {
     let now = Instant::now();
-    // Followed from before the peer is known, so that no chat is opened unseen in between.
-    let joined = machine.has_chats().then(|| context.hub.joined());
     let ended = context.entrant.identity.ended();
     let mut connection = Connection {
         socket,
         machine,
-        joined,
+        joined: None,
         name: thoughtwire_hub::new_id::<()>().to_string(),
         wake: Arc::new(Notify::new()),
         attached: HashMap::new(),
@@ -188,8 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 directive = directed(link) => self.machine.directed(directive),
                 changed = follow(watching) => self.list(changed).await,
                 opened = follow(joined) => match opened {
-                    Ok((user, joined)) if user == self.context.entrant.identity.user => self.machine.joined(&joined),
-                    Ok(_) => {}
+                    Ok(joined) => self.machine.joined(&joined),
                     // What was missed is found again by connecting again.
                     Err(_) => return End::Close(Close::Restart, "too much happened at once; come again"),
                 },
@@ -262,7 +260,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         Err(refusal) => self.machine.authenticated(Err(refusal)),
                     }
                 }
-                Output::Request { tag, request } => self.request(tag, request).await,
+                // In a box, or each connection would have the room for it all its life.
+                Output::Request { tag, request } => Box::pin(self.request(tag, request)).await,
             }
         }
         while let Some(code) = self.machine.refused() {
@@ -321,6 +320,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 return;
             }
+            Command::OpenPeer { wire, space, name } if self.machine.has_chats() => {
+                let peer = PeerRef { wire, space, name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()) };
+                // From before it is opened, so that no chat is opened unseen in between.
+                self.joined = Some(hub.joined(&user, &peer));
+                let PeerRef { wire, space, name } = peer;
+                let command = Command::OpenPeer { wire, space, name: Some(name) };
+                hub.submit(&user, from, Request { id: request.id, command }).await
+            }
             Command::Offer(offer) => {
                 let may_make = identity.has(Scope::Agents);
                 let outcome = self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
@@ -361,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
-        self.attached.insert(session, Attachment { subscription, encoding, peer, proven });
+        self.attached.insert(session, Box::new(Attachment { subscription, encoding, peer, proven }));
         if kept {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
@@ -485,7 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 seq: attachment.proven,
             })
         };
-        self.attached.iter().filter_map(row).collect()
+        self.attached.iter().map(|(session, attachment)| (session, &**attachment)).filter_map(row).collect()
     }
 
     async fn keep_proof(&mut self, closed: bool) {

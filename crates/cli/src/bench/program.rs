@@ -56,7 +56,18 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
                 }
                 ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => anyhow::bail!("the offer ended: {reason}"),
                 ServerFrame::Refused(refused) => anyhow::bail!("what the program says is refused: {}", refused.reason),
-                _ => {}
+                ServerFrame::Welcome { .. }
+                | ServerFrame::Attached(_)
+                | ServerFrame::CaughtUp { .. }
+                | ServerFrame::Ack(_)
+                | ServerFrame::Emitted(_)
+                | ServerFrame::Session(_)
+                | ServerFrame::SessionGone { .. }
+                | ServerFrame::Directed(_)
+                | ServerFrame::Detached { .. }
+                | ServerFrame::Pong { .. }
+                | ServerFrame::GoAway { .. }
+                | ServerFrame::Other(_) => {}
             }
         }
         anyhow::bail!("the server closed the program's connection")

@@ -93,7 +93,15 @@ impl Worker {
 pub(super) struct Desk {
     agent: AgentId,
     workers: Vec<Worker>,
-    waiting: VecDeque<(SessionId, oneshot::Sender<Slot>)>,
+    waiting: VecDeque<Claim>,
+}
+
+/// A session that waits for a place.
+pub(super) struct Claim {
+    pub(super) session: SessionId,
+    /// The turn that goes on there, where one was parked.
+    pub(super) turn: Option<TurnId>,
+    pub(super) given: oneshot::Sender<Slot>,
 }
 
 impl Desk {
@@ -109,10 +117,8 @@ impl Desk {
         self.workers.iter_mut().find(|worker| worker.id == *id)
     }
 
-    pub(super) fn add(&mut self, worker: Worker) -> &mut Worker {
-        let at = self.workers.len();
+    pub(super) fn add(&mut self, worker: Worker) {
         self.workers.push(worker);
-        &mut self.workers[at]
     }
 
     /// Takes a worker away that is not here; of a given stay only.
@@ -137,15 +143,21 @@ impl Desk {
     }
 
     pub(super) fn is_waited_for(&self) -> bool {
-        self.waiting.iter().any(|(_, given)| !given.is_closed())
+        self.waiting.iter().any(|claim| !claim.given.is_closed())
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.workers.is_empty() && self.waiting.is_empty()
     }
 
-    pub(super) fn wait(&mut self, session: SessionId, given: oneshot::Sender<Slot>) {
-        self.waiting.push_back((session, given));
+    pub(super) fn wait(&mut self, claim: Claim) {
+        self.waiting.push_back(claim);
+    }
+
+    /// Whether a worker is here and has not more turns than it wants.
+    pub(super) fn keeps(&self, worker: &WorkerId) -> bool {
+        let is_kept = |known: &Worker| known.id == *worker && known.mail.is_some() && known.taken <= known.terms.turns;
+        self.workers.iter().any(is_kept)
     }
 
     pub(super) fn release(&mut self, worker: &WorkerId) {
@@ -154,9 +166,10 @@ impl Desk {
         }
     }
 
-    /// Gives places to those who wait, as long as there are any.
-    pub(super) fn serve(&mut self, offers: &Arc<Offers>) {
-        while let Some((session, given)) = self.waiting.pop_front() {
+    /// Gives places to those who wait, as long as there are any. Tells of turns that go on at whom.
+    pub(super) fn serve(&mut self, offers: &Arc<Offers>) -> Vec<(WorkerId, TurnId)> {
+        let mut going_on = Vec::new();
+        while let Some(Claim { session, turn, given }) = self.waiting.pop_front() {
             if given.is_closed() {
                 continue;
             }
@@ -164,8 +177,8 @@ impl Desk {
             // there (rendezvous hashing: Thaler and Ravishankar, 1998), and nobody has to remember it.
             let free = self.workers.iter_mut().filter(|worker| worker.has_room());
             let Some(worker) = free.max_by_key(|worker| score(&session, &worker.id)) else {
-                self.waiting.push_front((session, given));
-                return;
+                self.waiting.push_front(Claim { session, turn, given });
+                break;
             };
             let slot = Slot { offers: Some(Arc::clone(offers)), agent: self.agent.clone(), worker: worker.id.clone() };
             worker.taken += 1;
@@ -173,8 +186,11 @@ impl Desk {
                 worker.taken -= 1;
                 // Its drop would ask for the lock that is held here.
                 slot.offers = None;
+            } else {
+                going_on.extend(turn.map(|turn| (worker.id.clone(), turn)));
             }
         }
+        going_on
     }
 }
 

@@ -10,6 +10,7 @@ mod link;
 mod run;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::AgentError;
 use crate::agent::Turn;
 use crate::tail::locked;
-use desk::{Desk, Terms, Worker};
+use desk::{Claim, Desk, Terms, Worker};
 use link::Mail;
 use run::{Heard, Run};
 
@@ -34,6 +35,8 @@ pub(crate) fn is_offered(profile: &AgentProfile) -> bool {
 pub(crate) struct Offers {
     board: Mutex<Board>,
     grace: Duration,
+    /// The hub stops: turns that merely wait go on at its next start, and programs wait for them.
+    stops: AtomicBool,
 }
 
 /// What stands on it, under one lock that is never held across an await.
@@ -55,9 +58,18 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Whether its worker is here, and wants as many turns as it has.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.desk(|desk| desk.keeps(&self.worker))
+    }
+
     /// Whether other sessions wait for a place with this agent.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.offers.as_ref().is_some_and(|offers| locked(&offers.board).desks.get(&self.agent).is_some_and(Desk::is_waited_for))
+        self.desk(Desk::is_waited_for)
+    }
+
+    fn desk(&self, asks: impl FnOnce(&Desk) -> bool) -> bool {
+        self.offers.as_ref().is_some_and(|offers| locked(&offers.board).desks.get(&self.agent).is_some_and(asks))
     }
 }
 
@@ -67,7 +79,7 @@ impl Drop for Slot {
         let mut board = locked(&offers.board);
         if let Some(desk) = board.desks.get_mut(&self.agent) {
             desk.release(&self.worker);
-            desk.serve(&offers);
+            drop(desk.serve(&offers));
             if desk.is_empty() {
                 board.desks.remove(&self.agent);
             }
@@ -84,16 +96,22 @@ pub(crate) type SlotCell = Arc<Mutex<Option<Slot>>>;
 impl Offers {
     /// No offers yet; the turns of a program that goes away will wait this long for it.
     pub(crate) fn new(grace: Duration) -> Self {
-        Self { board: Mutex::default(), grace }
+        Self { board: Mutex::default(), grace, stops: AtomicBool::new(false) }
     }
 
-    /// Asks for a place with one of an agent's workers; it comes when there is one.
-    pub(crate) fn claim(self: &Arc<Self>, agent: &AgentId, session: &SessionId) -> oneshot::Receiver<Slot> {
+    /// From now on programs are not told that turns are over: who comes back is told which go on.
+    pub(crate) fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for a place with one of an agent's workers; it comes when there is one. `turn` is the one that
+    /// goes on there, where it was parked.
+    pub(crate) fn claim(self: &Arc<Self>, agent: &AgentId, session: &SessionId, turn: Option<TurnId>) -> oneshot::Receiver<Slot> {
         let (given, slot) = oneshot::channel();
         let mut board = locked(&self.board);
         let desk = board.desks.entry(agent.clone()).or_insert_with(|| Desk::new(agent.clone()));
-        desk.wait(session.clone(), given);
-        desk.serve(self);
+        desk.wait(Claim { session: session.clone(), turn, given });
+        drop(desk.serve(self));
         slot
     }
 
@@ -115,10 +133,10 @@ impl Offers {
             let given = locked(&slot).as_ref().map(|slot| slot.worker.clone());
             match given {
                 Some(worker) => match self.hand_out(turn, worker, over) {
-                    Ok(run) => break run,
+                    Handed::Out(run) => break run,
                     // It left between our look and our knock: somebody else may have room.
-                    Err(back) => {
-                        (turn, over) = back;
+                    Handed::Back(same, told) => {
+                        (turn, over) = (*same, told);
                         drop(locked(&slot).take());
                     }
                 },
@@ -127,7 +145,7 @@ impl Offers {
                     if self.is_deserted(&turn.agent.id) {
                         turn.interface.status(deserted(&turn.agent)).await?;
                     }
-                    let Ok(given) = self.claim(&turn.agent.id, &turn.session).await else { return Err(lost()) };
+                    let Ok(given) = self.claim(&turn.agent.id, &turn.session, Some(turn.id.clone())).await else { return Err(lost()) };
                     *locked(&slot) = Some(given);
                 }
             }
@@ -138,16 +156,18 @@ impl Offers {
     }
 
     /// Puts a turn into a worker's mail; gives it back when that worker is gone for good.
-    fn hand_out(self: &Arc<Self>, turn: Turn, worker: WorkerId, over: Over) -> Result<Arc<Run>, (Turn, Over)> {
+    fn hand_out(self: &Arc<Self>, turn: Turn, worker: WorkerId, over: Over) -> Handed {
         let mut board = locked(&self.board);
-        let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker)) else { return Err((turn, over)) };
+        let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker)) else {
+            return Handed::Back(Box::new(turn), over);
+        };
         let run = Arc::new(Run::new(turn, worker, self, over));
         if let Some(mail) = &known.mail {
             mail.run(Arc::clone(&run), run.goes_on());
         }
         known.runs.push(Arc::clone(&run));
         board.runs.insert(run.turn().clone(), Arc::clone(&run));
-        Ok(run)
+        Handed::Out(run)
     }
 
     /// Tells a turn's worker something, if it is here; one that comes back is told again.
@@ -166,7 +186,9 @@ impl Offers {
         let Some(worker) = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker)) else { return };
         worker.runs.retain(|other| !Arc::ptr_eq(other, run));
         worker.remember(run);
-        if let Some(mail) = &worker.mail {
+        if let Some(mail) = &worker.mail
+            && !self.stops.load(Ordering::Relaxed)
+        {
             mail.over(run);
         }
     }
@@ -177,25 +199,27 @@ impl Offers {
         board.stays += 1;
         let stay = board.stays;
         let desk = board.desks.entry(agent.clone()).or_insert_with(|| Desk::new(agent.clone()));
-        let known = match desk.worker(worker) {
+        let mut running = Vec::new();
+        match desk.worker(worker) {
             Some(known) => {
-                if let Some(before) = known.mail.replace(Arc::clone(mail))
-                    && !Arc::ptr_eq(&before, mail)
-                {
+                let before = known.mail.replace(Arc::clone(mail));
+                let is_back = before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, mail));
+                if let Some(before) = before.filter(|_| is_back) {
                     let reason = format!("another connection offers as {worker}");
                     before.tell(Directive::OfferEnded { agent: agent.clone(), worker: worker.clone(), reason });
                 }
                 known.stay = stay;
                 known.renew(terms);
-                known
+                for run in &known.runs {
+                    running.push(run.turn().clone());
+                    if is_back {
+                        mail.run(Arc::clone(run), true);
+                    }
+                }
             }
             None => desk.add(Worker::new(worker.clone(), stay, terms, Arc::clone(mail))),
-        };
-        let running: Vec<_> = known.runs.iter().map(|run| run.turn().clone()).collect();
-        for run in known.runs.clone() {
-            mail.run(run, true);
         }
-        desk.serve(self);
+        running.extend(desk.serve(self).into_iter().filter(|(to, _)| to == worker).map(|(_, turn)| turn));
         running
     }
 
@@ -280,6 +304,13 @@ impl Offers {
         let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
         worker.map(|worker| worker.terms_for(run.session())).unwrap_or_default()
     }
+}
+
+/// What became of a turn that was to be handed out.
+enum Handed {
+    Out(Arc<Run>),
+    /// Its worker is gone.
+    Back(Box<Turn>, Over),
 }
 
 /// Gives a turn back when its future is done or dropped.

@@ -93,6 +93,8 @@ pub(super) struct Run {
 struct SoFar {
     /// Open calls with their tools, in the order of the calls.
     calls: Vec<(CallId, String)>,
+    /// Those of them that wait.
+    waiting: Vec<WaitingCall>,
     /// How many deltas of each open item came.
     open: BTreeMap<ItemId, u64>,
     usage: Usage,
@@ -103,12 +105,21 @@ struct SoFar {
 impl Run {
     pub(super) fn new(turn: Turn, worker: WorkerId, offers: &Arc<Offers>, over: oneshot::Sender<Result<(), AgentError>>) -> Self {
         let calls = turn.waiting.iter().map(|open| (open.call.clone(), open.name.clone())).collect();
+        let waiting = turn.waiting.iter().filter_map(|open| {
+            let awaits = match (open.approval, open.awaited) {
+                (Some(_), _) => Awaits::Approval,
+                (None, Some(_)) => Awaits::Client,
+                (None, None) => return None,
+            };
+            Some(WaitingCall { call: open.call.clone(), name: open.name.clone(), awaits })
+        });
+        let waiting = waiting.collect();
         Self {
             worker,
             turn,
             offers: Arc::downgrade(offers),
             heard: Arc::default(),
-            so_far: Mutex::new(SoFar { calls, ..SoFar::default() }),
+            so_far: Mutex::new(SoFar { calls, waiting, ..SoFar::default() }),
             over: Mutex::new(Some(over)),
             finishing: AtomicBool::new(false),
         }
@@ -200,14 +211,10 @@ impl Run {
         } else {
             Vec::new()
         };
-        let waiting = turn.waiting.iter().filter_map(|open| {
-            let awaits = match (open.approval, open.awaited) {
-                (Some(_), _) => Awaits::Approval,
-                (None, Some(_)) => Awaits::Client,
-                (None, None) => return None,
-            };
-            Some(WaitingCall { call: open.call.clone(), name: open.name.clone(), awaits })
-        });
+        let (waiting, open) = {
+            let so_far = locked(&self.so_far);
+            (so_far.waiting.clone(), so_far.open.clone())
+        };
         Ok(Directive::Run(Box::new(thoughtwire_proto::Run {
             agent: turn.agent.id.clone(),
             session: turn.session.clone(),
@@ -219,9 +226,9 @@ impl Run {
             memory,
             client_tools: interface.client_tools(),
             permissions: self.permissions(&terms),
-            waiting: waiting.collect(),
+            waiting,
             resumed,
-            open: locked(&self.so_far).open.clone(),
+            open,
         })))
     }
 
@@ -267,7 +274,23 @@ impl Run {
                         let directive = Directive::ToolReturned { turn: self.turn.id.clone(), call: call.clone(), status, text, content };
                         self.tell(call, directive);
                     }
-                    _ => {}
+                    Event::SessionOpened { .. }
+                    | Event::SessionRenamed { .. }
+                    | Event::InstructionsChanged { .. }
+                    | Event::UserMessage { .. }
+                    | Event::InputWithdrawn { .. }
+                    | Event::TurnStarted { .. }
+                    | Event::Thought { .. }
+                    | Event::ToolCalled { .. }
+                    | Event::ApprovalAsked { .. }
+                    | Event::ApprovalSettled { .. }
+                    | Event::ToolAwaited { .. }
+                    | Event::Message { .. }
+                    | Event::Usage(_)
+                    | Event::MemoryEdited { .. }
+                    | Event::Compacted { .. }
+                    | Event::TurnEnded { .. }
+                    | Event::Other(_) => {}
                 }
             }
         }
@@ -289,7 +312,9 @@ impl Run {
         let run = Arc::clone(self);
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
-            let directive = match answer.await {
+            let answer = answer.await;
+            locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+            let directive = match answer {
                 Ok(Answered::Decided(decision)) => Directive::ApprovalSettled { turn, call: call.clone(), decision },
                 Ok(Answered::Returned(returned)) => {
                     locked(&run.so_far).calls.retain(|(open, _)| *open != call);
@@ -428,6 +453,16 @@ impl Run {
 
     async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
         let ((ear, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
+        let awaits = match question {
+            Question::Approval { .. } => Awaits::Approval,
+            Question::Client { .. } => Awaits::Client,
+        };
+        let name = self.open_call(&call)?;
+        {
+            let mut so_far = locked(&self.so_far);
+            so_far.waiting.retain(|waiting| waiting.call != call);
+            so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
+        }
         let word = Word::Await { call: call.clone(), question, ear, asked: Some(asked) };
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
         self.follow(call, answer);

@@ -73,7 +73,7 @@ impl Task {
         let mut claim = match place {
             Place::Given(slot) => return Ok(Some(slot)),
             Place::Claimed(claim) => claim,
-            Place::Unclaimed => self.shared.offers.claim(&self.profile.id, &self.stored.id),
+            Place::Unclaimed => self.shared.offers.claim(&self.profile.id, &self.stored.id, None),
         };
         match claim.try_recv() {
             Ok(slot) => Ok(Some(slot)),
@@ -92,7 +92,7 @@ impl Task {
             return Ok(None);
         }
         match &self.running {
-            Some(running) => locked(&running.slot).take().map(Some).ok_or(NoPlace),
+            Some(running) => locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace),
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
         }
@@ -108,7 +108,7 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot).take_if(|slot| !slot.is_wanted())?;
+        let slot = locked(&self.running.as_ref()?.slot).take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
 

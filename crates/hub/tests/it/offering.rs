@@ -428,7 +428,7 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     let decide = |call: &str| Command::Decide { session: Some(room.session.clone()), call: Some(call.parse().unwrap()), approve: true };
     room.ask(None, decide("c-1")).await.unwrap();
     let (mut program, turns) = Program::come(&room, offer("other")).await;
-    assert_eq!(turns, []);
+    assert_eq!(turns, std::slice::from_ref(&turn));
     let run = program.run().await;
     assert!(run.resumed && run.turn == turn, "{run:?}");
     assert!(run.waiting.iter().all(|waiting| waiting.awaits == Awaits::Approval));
@@ -437,19 +437,37 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     room.ask(None, decide("c-2")).await.unwrap();
     let second = program.told().await;
     assert!(matches!(&second, Directive::ApprovalSettled { call, .. } if call.as_str() == "c-2"), "{second:?}");
-    // A program that comes back is told again what came for calls that are open.
+    // A program that comes back is told again what came for calls that are open, and what still waits.
+    program.said(&turn, "c-3", called("risky")).await;
+    program.said(&turn, "v-3", ask("c-3")).await;
     drop(program);
     let (mut program, _) = Program::come(&room, offer("other")).await;
-    assert!(program.run().await.resumed);
+    let run = program.run().await;
+    assert!(run.resumed);
+    assert_eq!(run.waiting.iter().map(|waiting| waiting.call.as_str()).collect::<Vec<_>>(), ["c-3"]);
     for _ in 0..2 {
         assert!(matches!(program.told().await, Directive::ApprovalSettled { .. }));
     }
-    for call in ["c-1", "c-2"] {
+    for call in ["c-1", "c-2", "c-3"] {
         let verb = Verb::ToolReturned { call: call.parse().unwrap(), status: ToolStatus::Success, text: "ok".into(), content: None };
         program.said(&turn, &format!("r-{call}"), verb).await;
     }
     program.finish(&turn, "i-1").await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
+}
+
+#[tokio::test]
+async fn who_leaves_gets_no_more_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = open(dir.path()).await;
+    let (mut leaving, _) = Program::come(&room, offer("leaving")).await;
+    room.send("one").await.unwrap();
+    room.send("two").await.unwrap();
+    let turn = leaving.run().await.turn;
+    leaving.0.offer(Offer { turns: Some(0), ..offer("leaving") }, true).await.unwrap();
+    leaving.finish(&turn, "i-1").await.unwrap();
+    let (mut next, _) = Program::come(&room, offer("next")).await;
+    assert_eq!(next.run().await.input.text, "two");
 }
 
 async fn spoken(program: &mut Program, listener: &mut Listener, n: usize) -> Run {

@@ -56,7 +56,7 @@ struct Line {
     caller: usize,
     number: u32,
     machine: Box<dyn Machine>,
-    joined: Option<broadcast::Receiver<(UserId, Joined)>>,
+    joined: Option<broadcast::Receiver<Joined>>,
     wake: Wake,
     attached: BTreeMap<SessionId, Attachment>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
@@ -112,7 +112,7 @@ impl Caller {
             ledger: Arc::clone(ledger),
             caller,
             number,
-            joined: machine.has_chats().then(|| hub.joined()),
+            joined: machine.has_chats().then(|| hub.joined(user, &peer)),
             machine,
             wake: Arc::new(Notify::new()),
             attached: BTreeMap::new(),
@@ -174,11 +174,7 @@ impl Line {
                 Some(order) = self.orders.recv() => self.obey(order),
                 Some((tag, outcome)) = self.answers.next() => self.machine.answer(tag, outcome),
                 () = wake.notified() => {}
-                opened = follow(&mut self.joined) => {
-                    if opened.0 == self.user {
-                        self.machine.joined(&opened.1);
-                    }
-                }
+                opened = follow(&mut self.joined) => self.machine.joined(&opened),
                 () = tokio::time::sleep_until(read_at) => self.read(),
                 () = tokio::time::sleep_until(proof_at) => self.ask_proof(),
             }
@@ -424,7 +420,7 @@ impl Line {
     }
 }
 
-async fn follow(joined: &mut Option<broadcast::Receiver<(UserId, Joined)>>) -> (UserId, Joined) {
+async fn follow(joined: &mut Option<broadcast::Receiver<Joined>>) -> Joined {
     match joined {
         Some(joined) => match joined.recv().await {
             Ok(joined) => joined,

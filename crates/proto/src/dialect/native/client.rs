@@ -208,7 +208,11 @@ impl ClientFrame {
 
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
         let id = fields.take("id").map_err(|refusal| Undecoded { id: None, refusal })?;
-        match ClientBody::read(&mut fields).and_then(|body| body.checked(id.as_ref())) {
+        match ClientBody::read(&mut fields) {
+            Ok(ClientBody::Say { verb, .. }) if id.is_none() && verb.needs_id() => {
+                let reason = "say needs \"id\" with this \"verb\", so that it can be said again without being said twice";
+                Err(Undecoded { id, refusal: bad(reason.to_owned()) })
+            }
             Ok(body) => Ok(Self { id, body }),
             Err(refusal) => Err(Undecoded { id, refusal }),
         }
@@ -315,16 +319,6 @@ impl ClientBody {
             "ping" => Self::Ping,
             _ => return Err(fields.unknown()),
         })
-    }
-
-    /// What has an event needs an id, or who says it again after a break would say it twice.
-    fn checked(self, id: Option<&CommandId>) -> Result<Self, Refusal> {
-        match &self {
-            Self::Say { verb, .. } if id.is_none() && !matches!(verb, Verb::Delta { .. } | Verb::Status { .. } | Verb::Usage(_)) => {
-                Err(bad("say needs \"id\" with this \"verb\", so that it can be said again without being said twice".to_owned()))
-            }
-            _ => Ok(self),
-        }
     }
 
     /// The command it asks for; `hello` and `ping` are the connection's own and ask for none.
