@@ -15,7 +15,8 @@ type Part = Reply["stream"] extends ReadableStream<infer P> ? P : never;
 const model = new MockLanguageModelV3({
   doStream: ({ prompt }): Promise<Reply> => {
     const last = prompt.at(-1);
-    const result = last?.role === "tool" ? last.content.flatMap((part) => (part.type === "tool-result" && part.output.type === "text" ? [part.output.value] : [])) : [];
+    const returned = last?.role === "tool" ? last.content[0] : undefined;
+    const product = returned?.type === "tool-result" && returned.output.type === "text" ? returned.output.value : undefined;
     const factors = last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
     const says = (text: string): Part[] => [
       { type: "text-start", id: "text" },
@@ -28,7 +29,9 @@ const model = new MockLanguageModelV3({
       { type: "reasoning-end", id: "thought" },
       { type: "tool-call", toolCallId: "multiply", toolName: "multiply", input },
     ];
-    const said = factors ? calls(JSON.stringify({ a: Number(factors[1]), b: Number(factors[2]) })) : says(result.length > 0 ? `It is ${result.join()}.` : "I can only multiply.");
+    const said = factors
+      ? calls(JSON.stringify({ a: Number(factors[1]), b: Number(factors[2]) }))
+      : says(product === undefined ? "I can only multiply." : `It is ${product}.`);
     const finish: Part = {
       type: "finish",
       finishReason: { unified: factors ? "tool-calls" : "stop", raw: undefined },

@@ -24,7 +24,7 @@ export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, 
 export { Room } from "./room.js";
 export type { AttachOptions, RunTool, Shown } from "./room.js";
 export { offer } from "./offer.js";
-export type { Answer, OfferedAgent, OfferOptions } from "./offer.js";
+export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
 export type { Interface, Returned, Streamed, WaitOptions } from "./interface.js";
 export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
 export type * from "./wire.js";

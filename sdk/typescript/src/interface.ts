@@ -2,7 +2,8 @@
 import { heeded } from "./deferred.js";
 import { EndedError } from "./errors.js";
 import type { Turn } from "./turn.js";
-import type { Awaits, Decision, Input, JsonValue, LogRecord, MemoryBlock, Permission, StreamKind, ToolDeclaration, ToolStatus, Usage, WaitingCall } from "./wire.js";
+import type { Awaits, Decision, Input, JsonValue, LogRecord, MemoryBlock } from "./wire.js";
+import type { Permission, StreamKind, ToolDeclaration, ToolStatus, Usage, WaitingCall } from "./wire.js";
 
 /** What a client's tool came back with. */
 export interface Returned {
@@ -113,7 +114,7 @@ export class Interface {
   }
 
   /** Says what a call came back with. */
-  toolReturned(call: string, text: string, { status = "success", content }: { status?: ToolStatus; content?: JsonValue } = {}): Promise<void> {
+  toolReturned(call: string, text: string, { status = "success", content }: Partial<Omit<Returned, "text">> = {}): Promise<void> {
     const more = content === undefined ? {} : { content };
     return this.#turn.tell(crypto.randomUUID(), { verb: "tool_returned", call, status, text, ...more });
   }
@@ -216,7 +217,9 @@ export class Streamed {
   }
 }
 
-function whole(turn: Turn, verb: "internal_monologue" | "assistant_message", text: string, item: string = crypto.randomUUID()): Promise<string> {
+type Whole = "internal_monologue" | "assistant_message";
+
+function whole(turn: Turn, verb: Whole, text: string, item: string = crypto.randomUUID()): Promise<string> {
   return heeded(turn.tell(item, { verb, text }).then(() => item));
 }
 

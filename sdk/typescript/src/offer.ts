@@ -16,7 +16,7 @@ const RETRY_AFTER = 1_000;
 const LAST_WORDS = 2_000;
 
 /** Answers a turn. What it returns is the turn's last message; what it throws fails the turn. */
-export type Answer = (turn: Interface) => Promise<string | void> | string | void;
+export type TurnFunction = (turn: Interface) => Promise<string | void> | string | void;
 
 /** How an agent is offered. */
 export interface OfferOptions {
@@ -45,14 +45,18 @@ export interface OfferOptions {
  * Offers an agent and runs its turns, across any number of connections, until it is stopped or
  * the client is closed.
  *
+ * One client offers an agent once; `turns` is how many of its turns run at the same time.
+ *
  * @example
  * ```ts
  * const client = new Client({ url: "ws://127.0.0.1:8282/v1/ws" });
  * const agent = offer(client, "echo", (turn) => `You said: ${turn.userMessage}`);
  * await agent.offered();
  * ```
+ *
+ * @throws {ClosedError} when the client is closed.
  */
-export function offer(client: Client, agent: string, answer: Answer, options: OfferOptions = {}): OfferedAgent {
+export function offer(client: Client, agent: string, answer: TurnFunction, options: OfferOptions = {}): OfferedAgent {
   return new OfferedAgent(client, agent, answer, options);
 }
 
@@ -64,7 +68,7 @@ export class OfferedAgent implements Guest {
   readonly worker: string;
   readonly #client: Client;
   readonly #line: Line;
-  readonly #answer: Answer;
+  readonly #answer: TurnFunction;
   readonly #options: OfferOptions;
   readonly #standing = deferred<{ agent: Agent; session: string }>();
   readonly #over = deferred<void>();
@@ -81,7 +85,7 @@ export class OfferedAgent implements Guest {
   #phase: "offering" | "stopping" | "over" = "offering";
 
   /** @internal Made by {@link offer}. */
-  constructor(client: Client, name: string, answer: Answer, options: OfferOptions) {
+  constructor(client: Client, name: string, answer: TurnFunction, options: OfferOptions) {
     this.name = name;
     this.worker = options.worker ?? `typescript-${crypto.randomUUID()}`;
     this.#client = client;
@@ -110,7 +114,7 @@ export class OfferedAgent implements Guest {
 
   /** Takes no new turns, gives those that run so many milliseconds to come to their end, and fails those that do not. */
   async stop(grace = 10_000): Promise<void> {
-    if (this.#phase !== "offering") return this.ended;
+    if (this.#phase !== "offering") return this.#over.promise.catch(() => {});
     this.#phase = "stopping";
     this.opened();
     if (this.#turns.size > 0 || this.#client.state === "open") await within(grace, this.#rested.promise);
@@ -201,7 +205,9 @@ export class OfferedAgent implements Guest {
   #stands({ agent, session, turns = [] }: Ack): void {
     this.#asked = undefined;
     // What is not told any more has ended while there was no connection.
-    for (const turn of [...this.#turns.values()]) if (!turns.includes(turn.id)) this.#forget(turn, "the turn ended while there was no connection");
+    for (const turn of [...this.#turns.values()]) {
+      if (!turns.includes(turn.id)) this.#forget(turn, "the turn ended while there was no connection");
+    }
     this.#coming = new Set(turns.filter((turn) => !this.#turns.has(turn)));
     this.#cameBack = this.#agent !== undefined;
     this.#agent = agent?.id;
@@ -269,25 +275,26 @@ export class OfferedAgent implements Guest {
   }
 
   async #fail(turn: Turn, error: unknown, told: Interface | undefined): Promise<void> {
-    const [reason, code] = forPeople(error);
+    const failed = turn.fail(...forPeople(error));
     if (!(error instanceof FailedError)) this.#report(error, told);
     try {
-      await turn.fail(reason, code);
+      await failed;
     } catch (refused) {
       if (!turn.signal.aborted) this.#report(refused, told);
     }
   }
 
   #report(error: unknown, turn?: Interface): void {
-    if (this.#options.onError) this.#options.onError(error, turn);
-    else console.error(turn ? `thoughtwire: turn ${turn.turn} of ${this.name} fails:` : `thoughtwire: ${this.name} is not offered any more:`, error);
+    if (this.#options.onError) return this.#options.onError(error, turn);
+    const what = turn ? `turn ${turn.turn} of ${this.name} fails` : `${this.name} is not offered any more`;
+    console.error(`thoughtwire: ${what}:`, error);
   }
 }
 
 /** Nothing was said in a turn that is handed out again. */
 function isUntouched({ turn, history = [], open = {} }: Run): boolean {
-  const said = history.some((record) => record.turn === turn && record.event.kind !== "turn_started" && record.event.kind !== "user_message");
-  return !said && Object.keys(open).length === 0;
+  const said = history.filter(({ event }) => event.kind !== "turn_started" && event.kind !== "user_message");
+  return !said.some((record) => record.turn === turn) && Object.keys(open).length === 0;
 }
 
 /** What people are told of an error: no more than that there was one, where its text may be nobody else's business. */

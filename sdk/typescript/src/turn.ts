@@ -82,11 +82,11 @@ export class Turn {
     return this.#next(async () => {
       this.#maySpeak();
       const n = this.#pieces.get(item) ?? 0;
-      this.#pieces.set(item, n + 1);
       const wire = JSON.stringify({ type: "say", turn: this.id, verb: "delta", item, n, kind, text });
-      this.#unheard.set(pieceKey(item, n), { wire, item, n });
-      const refused = this.#live && this.#line.write(wire);
+      const refused = this.#live ? this.#line.write(wire) : undefined;
       if (refused) throw refused;
+      this.#pieces.set(item, n + 1);
+      this.#unheard.set(pieceKey(item, n), { wire, item, n });
       await this.#line.spacious();
     });
   }
@@ -103,6 +103,7 @@ export class Turn {
 
   /** Waits for what people or a client make of a call, once `asked` is acknowledged. */
   async answer(call: string, asked: () => Promise<unknown>): Promise<Answered> {
+    this.#maySpeak();
     const answer = this.#answers.get(call) ?? deferred<Answered>();
     this.#answers.set(call, answer);
     try {
@@ -128,8 +129,14 @@ export class Turn {
   acknowledged(id: string, frame: Ack | Refused): boolean {
     const ack = this.#forget(id);
     if (!ack) return false;
-    if (frame.type === "ack") ack.resolve(frame);
-    else ack.reject(frame.code === "no_turn" ? new EndedError(frame.reason) : new RefusedError(frame));
+    if (frame.type === "ack") {
+      ack.resolve(frame);
+    } else if (frame.code === "no_turn") {
+      ack.reject(new EndedError(frame.reason));
+      this.end(frame.reason);
+    } else {
+      ack.reject(new RefusedError(frame));
+    }
     return true;
   }
 

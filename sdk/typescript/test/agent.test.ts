@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { type Answer, type Client, EndedError, FailedError, type Interface, type OfferOptions, type OfferedAgent, RefusedError, type Room, offer } from "../src/index.js";
 import { deferred } from "../src/deferred.js";
+import { type Client, EndedError, type EventFrame, FailedError, type Interface, type OfferOptions } from "../src/index.js";
+import { RefusedError, type TurnFunction, offer } from "../src/index.js";
 import { Server, Way, ended, messages, until } from "./support.js";
 
 describe("an agent of one's own", () => {
@@ -15,7 +16,7 @@ describe("an agent of one's own", () => {
     return client;
   };
   /** An agent that is offered on a connection of its own, and a room in its main session. */
-  const offered = async (name: string, answer: Answer, options?: OfferOptions, url?: string): Promise<{ agent: OfferedAgent; session: string; room: Room }> => {
+  const offered = async (name: string, answer: TurnFunction, options?: OfferOptions, url?: string) => {
     const agent = offer(connect(url), name, answer, options);
     const { session } = await agent.offered();
     return { agent, session, room: connect().attach(session, { after: 0 }) };
@@ -52,8 +53,8 @@ describe("an agent of one's own", () => {
     const tools = [{ name: "calculator", description: "Calculates." }];
     const { session } = await offered("ada", answer, { memory: true, tools });
     await server.rest("PATCH", "/v1/agents/ada", { permissions: { calculator: "ask" } });
-    const parameters = { type: "object" };
-    const room = connect().attach(session, { tools: { open_door: { description: "Opens a door.", parameters, run: (args) => `the ${String(args["room"])} is open` } } });
+    const run = (args: Record<string, unknown>) => `the ${String(args["room"])} is open`;
+    const room = connect().attach(session, { tools: { open_door: { description: "Opens a door.", run } } });
     await room.send("do it all");
     const seen: string[] = [];
     for await (const shown of room) {
@@ -135,8 +136,10 @@ describe("an agent of one's own", () => {
     const reported: unknown[] = [];
     const { room } = await offered("dee", (turn) => {
       if (turn.userMessage === "tea") throw new FailedError("There is no tea.", { code: "out_of_tea" });
+      if (turn.userMessage === "secrets") throw new Error("the password is xyzzy");
       if (turn.userMessage === "silence") void turn.assistantMessage("");
-      else throw new Error("the password is xyzzy");
+      if (turn.userMessage === "a flood") return "ä".repeat(700_000);
+      return undefined;
     }, { onError: (error) => reported.push(error) });
     const end = async (text: string) => {
       await room.send(text);
@@ -151,6 +154,8 @@ describe("an agent of one's own", () => {
     // Refused where nobody waited for it: not lost behind the turn's end.
     assert.equal((await end("silence"))[0], "bad_request");
     assert.ok(reported[1] instanceof RefusedError);
+    // Refused by the client itself: the server would end the connection for it.
+    assert.equal((await end("a flood"))[0], "too_large");
   });
 
   it("goes on where it stopped when its connection is cut in the middle of a turn, and nothing is doubled", async () => {
@@ -189,6 +194,39 @@ describe("an agent of one's own", () => {
     }
     assert.deepEqual(numbers, Array.from({ length: 30 }, (_, n) => n));
     assert.deepEqual(said, ["go", "one", "noon", "two", numbers.map((n) => `${n} `).join(""), "the end"]);
+    await agent.stop();
+    await way.close();
+  });
+
+  it("says everything once and in order, however often its connection is cut", async () => {
+    const way = await Way.to(server);
+    const words = Array.from({ length: 40 }, (_, n) => `word ${n}`);
+    const { agent, session } = await offered("fay", async (turn) => {
+      for (const word of words) {
+        const message = turn.message();
+        for (const piece of word.split(/(?<= )/)) await message.write(piece);
+        await message.end();
+        await turn.toolReturned(await turn.toolCalled("nod"), "nodded");
+      }
+      return "the end";
+    }, { turns: 3 }, way.url);
+    const client = connect();
+    const sessions = [session, await client.createSession({ agent: "fay" }), await client.createSession({ agent: "fay" })];
+    let heard = 0;
+    await Promise.all(sessions.map(async (session) => {
+      const room = client.attach(session, { after: 0 });
+      await room.send("go");
+      const log: EventFrame[] = [];
+      for await (const frame of room) {
+        // Whatever is on its way then is lost.
+        if ((heard += 1) % 60 === 0) way.cut();
+        if (frame.type === "event") log.push(frame);
+        if (frame.type === "event" && ended(frame)) break;
+      }
+      assert.deepEqual(messages(log), [...words, "the end"]);
+      const calls = log.map(({ event }) => event.kind).filter((kind) => kind.startsWith("tool_"));
+      assert.deepEqual(calls, words.flatMap(() => ["tool_called", "tool_returned"]));
+    }));
     await agent.stop();
     await way.close();
   });

@@ -11,7 +11,8 @@ it("runs the AI SDK's model as an agent: streamed, and with a tool", async () =>
   const server = await Server.start();
   const client = server.client();
   const example = new URL("../examples/ai-sdk.js", import.meta.url).pathname;
-  const program = spawn(process.execPath, [example], { env: { ...process.env, THOUGHTWIRE_URL: server.url }, stdio: ["ignore", "pipe", "inherit"] });
+  const env = { ...process.env, THOUGHTWIRE_URL: server.url };
+  const program = spawn(process.execPath, [example], { env, stdio: ["ignore", "pipe", "inherit"] });
   try {
     const [line] = (await once(createInterface({ input: program.stdout }), "line")) as [string];
     assert.match(line, /multiplier is offered/);

@@ -6,6 +6,7 @@ export class Fake {
   static made: Fake[] = [];
   readonly CLOSED = 3;
   readyState = 1;
+  bufferedAmount = 0;
   sent: Record<string, unknown>[] = [];
   onmessage?: (event: { data: string }) => void;
   onclose?: (event: { code: number; reason: string }) => void;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 
 import { deferred } from "../src/deferred.js";
-import { type Answer, type Client, EndedError, type OfferOptions, RefusedError, offer } from "../src/index.js";
+import { type Client, EndedError, type OfferOptions, RefusedError, type TurnFunction, offer } from "../src/index.js";
 import { Fake, open } from "./fake.js";
 
 /** Lets everything run that waits for nothing outside. */
@@ -14,14 +14,20 @@ const said = (socket: Fake) => socket.sent.splice(0).filter((frame) => frame["ty
 
 function takesOffer(socket: Fake, ...turns: string[]): Record<string, unknown> {
   const asked = socket.sent.splice(0).find((frame) => frame["type"] === "offer")!;
-  socket.says({ type: "ack", id: asked["id"], agent: { id: "a-1", name: "ada", model: "offered" }, session: "s-1", worker: asked["worker"], turns });
+  const { id, worker } = asked;
+  socket.says({ type: "ack", id, agent: { id: "a-1", name: "ada", model: "offered" }, session: "s-1", worker, turns });
   return asked;
 }
 
-const run = (turn: string, more: object = {}) => ({ type: "run", agent: "a-1", session: "s-1", turn, input: { item: `i-${turn}`, text: "hello" }, ...more });
-const ack = (socket: Fake, ...frames: Record<string, unknown>[]) => frames.forEach((frame) => frame["id"] && socket.says({ type: "ack", id: frame["id"], seq: 1 }));
+function run(turn: string, more: object = {}): object {
+  return { type: "run", agent: "a-1", session: "s-1", turn, input: { item: `i-${turn}`, text: "hello" }, ...more };
+}
 
-function offered(answer: Answer, options?: OfferOptions) {
+function ack(socket: Fake, ...frames: Record<string, unknown>[]): void {
+  for (const { id } of frames) if (id !== undefined) socket.says({ type: "ack", id, seq: 1 });
+}
+
+function offered(answer: TurnFunction, options?: OfferOptions) {
   const { client, socket } = open();
   const agent = offer(client, "ada", answer, options);
   return { client, socket, agent, asked: takesOffer(socket) };
@@ -106,6 +112,25 @@ it("says at most 64 verbs that are not acknowledged, in the order of a program t
   await client.close();
 });
 
+it("holds who streams up while much waits to be written", async () => {
+  let written = 0;
+  const { client, socket } = offered(async (turn) => {
+    const message = turn.message();
+    for (const piece of ["a", "b"]) {
+      await message.write(piece);
+      written += 1;
+    }
+    await message.end();
+  });
+  socket.bufferedAmount = 10_000_000;
+  socket.says(run("t-1"));
+  await settled();
+  assert.deepEqual([written, said(socket).length], [0, 1]);
+  socket.bufferedAmount = 0;
+  while (written < 2) await settled();
+  await client.close();
+});
+
 it("aborts a turn that has ended while there was no connection, and one that the server cancels", async () => {
   const reasons: unknown[] = [];
   const { client, socket } = offered(async (turn) => {
@@ -122,6 +147,18 @@ it("aborts a turn that has ended while there was no connection, and one that the
   await settled();
   assert.deepEqual(reasons.map((reason) => reason instanceof EndedError), [true, true, true, true]);
   assert.deepEqual(said(next), []);
+  await client.close();
+});
+
+it("ends a turn of which the server knows nothing any more, and says no more in it", async () => {
+  const reported: unknown[] = [];
+  const { client, socket } = offered((turn) => turn.toolCalled("door"), { onError: (error) => reported.push(error) });
+  socket.says(run("t-1"));
+  await settled();
+  const [called] = said(socket);
+  socket.says({ type: "refused", id: called!["id"], code: "no_turn", reason: "it has ended", retry: false });
+  await settled();
+  assert.deepEqual([said(socket), reported], [[], []]);
   await client.close();
 });
 
@@ -168,7 +205,8 @@ it("learns what was settled while it was away, but not from what was asked befor
   assert.deepEqual(answers, ["expired"]);
   const third = again(client, second);
   takesOffer(third, "t-1");
-  third.says(run("t-1", { resumed: true, history: own(question, expired, question, { kind: "approval_settled", call, decision: "approved" }) }));
+  const approved = { kind: "approval_settled", call, decision: "approved" };
+  third.says(run("t-1", { resumed: true, history: own(question, expired, question, approved) }));
   await settled();
   ack(third, ...said(third));
   third.says({ type: "tool_returned", turn: "t-1", call, status: "success", text: "open" });
