@@ -150,6 +150,7 @@ export class OfferedAgent implements Guest {
   broke(): void {
     this.#asked = undefined;
     for (const turn of this.#turns.values()) turn.broke();
+    this.#rest();
   }
 
   /** @internal A frame that is no session's; tells whether it was for this agent. */
@@ -237,7 +238,8 @@ export class OfferedAgent implements Guest {
 
   #forget(turn: Turn, reason: string): void {
     turn.end(reason);
-    this.#turns.delete(turn.id);
+    // Under its id another may run already: handed out again, while what is left of this one comes to its end.
+    if (this.#turns.get(turn.id) === turn) this.#turns.delete(turn.id);
     this.#rest();
   }
 

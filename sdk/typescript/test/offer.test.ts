@@ -176,6 +176,28 @@ it("begins a turn that was on its way to it when the connection broke, and fails
   await client.close();
 });
 
+it("takes a turn up again whose function has not noticed yet that it was aborted", async () => {
+  const notices = deferred<void>();
+  const { client, socket } = offered(async (turn) => {
+    if (turn.resumed) return turn.approval(turn.waiting[0]!.call);
+    await notices.promise;
+    return "too late";
+  }, { resumes: true });
+  socket.says(run("t-1"));
+  await settled();
+  const next = again(client, socket);
+  // The server was started anew: it lists no turns, and hands out again what waits for people.
+  takesOffer(next);
+  const called = { seq: 3, at: "", turn: "t-1", event: { kind: "tool_called", call: "c-1", name: "door", args: {} } };
+  next.says(run("t-1", { resumed: true, history: [called], waiting: [{ call: "c-1", name: "door", awaits: "approval" }] }));
+  notices.resolve();
+  await settled();
+  next.says({ type: "approval_settled", turn: "t-1", call: "c-1", decision: "denied" });
+  await settled();
+  assert.deepEqual(said(next).map(({ verb, text }) => [verb, text]), [["finish", "denied"]]);
+  await client.close();
+});
+
 it("learns what was settled while it was away, but not from what was asked before", async () => {
   const answers: string[] = [];
   const { client, socket } = offered(async (turn) => {
