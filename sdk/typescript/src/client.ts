@@ -1,6 +1,7 @@
 import { Backoff } from "./backoff.js";
 import { ClosedError, RefusedError } from "./errors.js";
 import { FINAL_CODES } from "./generated.js";
+import type { Guest, Line } from "./guest.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
@@ -10,6 +11,10 @@ const ASK_AFTER = 10_000;
 const DEAD_AFTER = 8_000;
 /** How long a connection may take to be greeted. */
 const GREETED_WITHIN = 10_000;
+
+/** Bytes that wait to be written before who streams is held up, and how often it is seen whether they went out, in milliseconds. */
+const UNWRITTEN = 1 << 20;
+const LOOK_AGAIN = 20;
 
 /** What a {@link Client} is made with. */
 export interface ClientOptions {
@@ -82,6 +87,7 @@ export class Client {
   readonly #backoff = new Backoff();
   readonly #pending = new Map<string, Pending>();
   readonly #rooms = new Map<string, Room>();
+  readonly #guests = new Set<Guest>();
   readonly #listeners = new Set<(state: ClientState, reason?: string) => void>();
   readonly #watchers = new Set<Queue<SessionListing | { gone: string }>>();
   #socket: WebSocket | undefined;
@@ -144,6 +150,14 @@ export class Client {
     if (this.#state === "open") room.opened();
     else if (this.#state === "closed") room.ended(new ClosedError("the client is closed"));
     return room;
+  }
+
+  /** @internal Lets something else share the connection; it finds out by itself whether one stands. */
+  join(guest: Guest): Line {
+    if (this.#state === "closed") throw new ClosedError("the client is closed");
+    this.#guests.add(guest);
+    const write = (wire: string) => this.#tooLarge(wire) ?? this.#send(wire);
+    return { write, spacious: () => this.#spacious(), leave: () => void this.#guests.delete(guest) };
   }
 
   /** The list of sessions: all that there are, then each that changes; `{ gone }` for one that left. */
@@ -235,13 +249,14 @@ export class Client {
         this.#largest = frame.limits.frame_bytes ?? Infinity;
         return this.#welcomed();
       case "ack":
-        return this.#settle(frame.id, (pending) => pending.resolve(frame));
+        if (this.#pending.has(frame.id)) return this.#settle(frame.id, (pending) => pending.resolve(frame));
+        return this.#pass(frame);
       case "refused":
         if (frame.id !== undefined && this.#pending.has(frame.id)) {
           return this.#settle(frame.id, (pending) => pending.reject(new RefusedError(frame)));
         }
-        if (frame.id !== undefined) this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
-        return;
+        if (frame.id !== undefined && this.#rooms.has(frame.id)) return this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
+        return this.#pass(frame);
       case "session":
         return this.#watchers.forEach((queue) => queue.push(frame.listing));
       case "session_gone":
@@ -251,10 +266,20 @@ export class Client {
         return;
       case "pong":
         return;
+      case "run":
+      case "cancel":
+      case "approval_settled":
+      case "tool_returned":
+      case "offer_ended":
+        return this.#pass(frame);
       default:
         // Frames of a session; a type from a newer server is nobody's and passed over.
         if ("session" in frame && typeof frame.session === "string") this.#rooms.get(frame.session)?.heard(frame);
     }
+  }
+
+  #pass(frame: ServerFrame): void {
+    for (const guest of this.#guests) if (guest.heard(frame)) return;
   }
 
   #welcomed(): void {
@@ -265,16 +290,26 @@ export class Client {
       this.#write({ type: "hello", ...(token === undefined ? {} : { token }), ...(name === undefined ? {} : { client: name }) });
     }
     for (const room of this.#rooms.values()) room.opened();
+    for (const guest of [...this.#guests]) guest.opened();
     if (this.#watchers.size > 0) this.#write({ type: "watch" });
     // In the order in which they were asked: a Map keeps it.
     for (const { frame } of [...this.#pending.values()]) this.#ask(frame);
   }
 
   #ask(frame: ClientFrame & { id: string }): void {
-    const size = new TextEncoder().encode(JSON.stringify(frame)).length;
-    if (size <= this.#largest) return this.#write(frame);
+    const wire = JSON.stringify(frame);
+    const refused = this.#tooLarge(wire);
+    if (refused) this.#settle(frame.id, (pending) => pending.reject(refused));
+    else this.#send(wire);
+  }
+
+  #tooLarge(wire: string): RefusedError | undefined {
+    // No character of JavaScript's has more than three bytes.
+    if (wire.length * 3 <= this.#largest) return undefined;
+    const size = new TextEncoder().encode(wire).length;
+    if (size <= this.#largest) return undefined;
     const reason = `the frame has ${size} bytes, and the server takes ${this.#largest}`;
-    this.#settle(frame.id, (pending) => pending.reject(new RefusedError({ type: "refused", id: frame.id, code: "too_large", reason, retry: false })));
+    return new RefusedError({ type: "refused", code: "too_large", reason, retry: false });
   }
 
   #settle(id: string, how: (pending: Pending) => void): void {
@@ -292,6 +327,7 @@ export class Client {
       return this.#end(new ClosedError(`the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`));
     }
     for (const room of this.#rooms.values()) room.broke();
+    for (const guest of this.#guests) guest.broke();
     this.#enter("waiting", reason);
     const pause = this.#backoff.next(this.#away);
     this.#away = 0;
@@ -305,6 +341,7 @@ export class Client {
     this.#enter("closed", error.message);
     for (const id of [...this.#pending.keys()]) this.#settle(id, (pending) => pending.reject(error));
     for (const room of [...this.#rooms.values()]) room.ended(error);
+    for (const guest of [...this.#guests]) guest.closed(error);
     for (const queue of this.#watchers) queue.end();
   }
 
@@ -332,7 +369,18 @@ export class Client {
   }
 
   #write(frame: ClientFrame): void {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
+    this.#send(JSON.stringify(frame));
+  }
+
+  #send(wire: string): undefined {
+    if (this.#socket?.readyState === 1) this.#socket.send(wire);
+  }
+
+  async #spacious(): Promise<void> {
+    // A WebSocket does not tell when it has written: it is looked after.
+    while (this.#socket?.readyState === 1 && this.#socket.bufferedAmount > UNWRITTEN) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+    }
   }
 }
 

@@ -19,3 +19,20 @@ export class RefusedError extends Error {
 export class ClosedError extends Error {
   override readonly name = "ClosedError";
 }
+
+/** The turn has ended: what is said in it is not taken any more. */
+export class EndedError extends Error {
+  override readonly name = "EndedError";
+}
+
+/** Thrown in a turn it ends that turn as failed. Its text is for people, and reaches them. */
+export class FailedError extends Error {
+  override readonly name = "FailedError";
+  /** A word for programs, `agent_failed` if left out. */
+  readonly code: string | undefined;
+
+  constructor(reason: string, { code, ...options }: ErrorOptions & { code?: string } = {}) {
+    super(reason, options);
+    this.code = code;
+  }
+}

@@ -3,7 +3,8 @@
  *
  * A {@link Client} keeps one connection and makes it again when it breaks; what was asked meanwhile is
  * sent then, once. A {@link Room} is a place in one session: everything that happens there, in order,
- * each event once, whatever happened to the connection.
+ * each event once, whatever happened to the connection. {@link offer} makes this program an agent, whose
+ * turns it answers through the {@link Interface} that it is handed.
  *
  * @example
  * ```ts
@@ -22,5 +23,8 @@ export { Client } from "./client.js";
 export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, SendOptions } from "./client.js";
 export { Room } from "./room.js";
 export type { AttachOptions, RunTool, Shown } from "./room.js";
-export { ClosedError, RefusedError } from "./errors.js";
+export { offer } from "./offer.js";
+export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
+export type { Interface, Returned, Streamed, WaitOptions } from "./interface.js";
+export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
 export type * from "./wire.js";

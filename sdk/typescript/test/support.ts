@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { type Socket, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -54,9 +54,8 @@ export class Server {
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  client(name?: string): Client {
-    const url = `${this.url.replace("http", "ws")}/v1/ws`;
-    return new Client({ url, webSocket: WebSocket as unknown as new (url: string, protocols: string[]) => globalThis.WebSocket, ...(name ? { name } : {}) });
+  client(name?: string, url = `${this.url.replace("http", "ws")}/v1/ws`): Client {
+    return new Client({ url, webSocket: WebSocket as unknown as typeof globalThis.WebSocket, ...(name ? { name } : {}) });
   }
 
   /** A session's log, as REST tells it. */
@@ -87,6 +86,64 @@ export class Server {
   async rest(method: string, path: string, body: unknown): Promise<void> {
     const response = await fetch(`${this.url}${path}`, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
     assert.ok(response.ok, await response.text());
+  }
+}
+
+/** A way to a server that can be cut. */
+export class Way {
+  readonly #listener = createServer((from) => this.#lead(from));
+  readonly #to: number;
+  readonly #open = new Set<Socket>();
+  #deaf = false;
+
+  private constructor(to: number) {
+    this.#to = to;
+  }
+
+  static async to(server: Server): Promise<Way> {
+    const way = new Way(Number(new URL(server.url).port));
+    way.#listener.listen(0, "127.0.0.1");
+    await once(way.#listener, "listening");
+    return way;
+  }
+
+  get url(): string {
+    const address = this.#listener.address();
+    assert.ok(address && typeof address === "object");
+    return `ws://127.0.0.1:${address.port}/v1/ws`;
+  }
+
+  /** From now on nothing that the server says arrives, on what is connected now. */
+  deafen(): void {
+    this.#deaf = true;
+  }
+
+  /** Ends all connections; new ones find their way again. */
+  cut(): void {
+    this.#deaf = false;
+    for (const socket of this.#open) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    this.#listener.close();
+    this.cut();
+    await once(this.#listener, "close");
+  }
+
+  #lead(from: Socket): void {
+    const to = connect(this.#to, "127.0.0.1");
+    for (const [socket, other] of [[from, to], [to, from]] as const) {
+      this.#open.add(socket);
+      // An end that was cut is one like any other.
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        this.#open.delete(socket);
+        other.destroy();
+      });
+      socket.on("data", (bytes) => {
+        if (socket === from || !this.#deaf) other.write(bytes);
+      });
+    }
   }
 }
 

@@ -4,46 +4,15 @@ import { readFileSync } from "node:fs";
 import { it } from "node:test";
 
 import { Backoff } from "../src/backoff.js";
-import { Client, ClosedError, type Shown } from "../src/index.js";
+import { ClosedError, type Shown } from "../src/index.js";
 import { Queue } from "../src/queue.js";
+import { open } from "./fake.js";
 
 const vectors = (name: string): unknown[] =>
   readFileSync(new URL(`../../../../vectors/${name}.jsonl`, import.meta.url), "utf8")
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as unknown);
-
-/** A socket whose other side is the test. */
-class Fake {
-  static made: Fake[] = [];
-  readonly CLOSED = 3;
-  readyState = 1;
-  sent: Record<string, unknown>[] = [];
-  onmessage?: (event: { data: string }) => void;
-  onclose?: (event: { code: number; reason: string }) => void;
-  constructor() {
-    Fake.made.push(this);
-  }
-  send(text: string): void {
-    this.sent.push(JSON.parse(text) as Record<string, unknown>);
-  }
-  addEventListener(_: string, listener: () => void): void {
-    listener();
-  }
-  close(): void {
-    this.readyState = 3;
-  }
-  says(frame: unknown): void {
-    this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
-  }
-}
-
-function open(): { client: Client; socket: Fake } {
-  const client = new Client({ url: "ws://test", token: "t", name: "n", webSocket: Fake as never });
-  const socket = Fake.made.at(-1)!;
-  socket.says({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
-  return { client, socket };
-}
 
 it("says who it is first", async () => {
   const { client, socket } = open();

@@ -1,0 +1,126 @@
+/**
+ * An agent on the Vercel AI SDK: `node dist/examples/ai-sdk.js [AGENT]`.
+ *
+ * Its model is the AI SDK's own mock, which needs no network; put one of yours in its place.
+ */
+import { type ModelMessage, jsonSchema, simulateReadableStream, stepCountIs, streamText, tool } from "ai";
+import { MockLanguageModelV3 } from "ai/test";
+
+import { Client, type Interface, type Streamed, offer } from "../src/index.js";
+
+type Reply = Awaited<ReturnType<MockLanguageModelV3["doStream"]>>;
+type Part = Reply["stream"] extends ReadableStream<infer P> ? P : never;
+
+/** Multiplies with a tool, if it is told what. */
+const model = new MockLanguageModelV3({
+  doStream: ({ prompt }): Promise<Reply> => {
+    const last = prompt.at(-1);
+    const returned = last?.role === "tool" ? last.content[0] : undefined;
+    const product = returned?.type === "tool-result" && returned.output.type === "text" ? returned.output.value : undefined;
+    const factors = last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
+    const says = (text: string): Part[] => [
+      { type: "text-start", id: "text" },
+      ...text.split(/(?<= )/).map((delta): Part => ({ type: "text-delta", id: "text", delta })),
+      { type: "text-end", id: "text" },
+    ];
+    const calls = (input: string): Part[] => [
+      { type: "reasoning-start", id: "thought" },
+      { type: "reasoning-delta", id: "thought", delta: "There is a tool for that." },
+      { type: "reasoning-end", id: "thought" },
+      { type: "tool-call", toolCallId: "multiply", toolName: "multiply", input },
+    ];
+    const said = factors
+      ? calls(JSON.stringify({ a: Number(factors[1]), b: Number(factors[2]) }))
+      : says(product === undefined ? "I can only multiply." : `It is ${product}.`);
+    const finish: Part = {
+      type: "finish",
+      finishReason: { unified: factors ? "tool-calls" : "stop", raw: undefined },
+      usage: {
+        inputTokens: { total: 40, noCache: 40, cacheRead: 0, cacheWrite: 0 },
+        outputTokens: { total: 8, text: 8, reasoning: 0 },
+      },
+    };
+    return Promise.resolve({ stream: simulateReadableStream({ chunks: [...said, finish] }) });
+  },
+});
+
+/** What was said in the session before. */
+function past({ history }: Interface): ModelMessage[] {
+  return history.flatMap(({ event }): ModelMessage[] => {
+    if (event.kind === "user_message") return [{ role: "user", content: event.text }];
+    if (event.kind === "message") return [{ role: "assistant", content: event.text }];
+    return [];
+  });
+}
+
+/** Runs a tool when its call is on disk, and says what it gave. */
+async function told(turn: Interface, name: string, args: Record<string, unknown>, run: () => string): Promise<string> {
+  const call = await turn.toolCalled(name, args);
+  let result: string;
+  try {
+    result = run();
+  } catch (error) {
+    await turn.toolReturned(call, String(error), { status: "error" });
+    throw error;
+  }
+  await turn.toolReturned(call, result);
+  return result;
+}
+
+async function answer(turn: Interface): Promise<void> {
+  const multiply = tool({
+    description: "Multiplies two numbers.",
+    inputSchema: jsonSchema<{ a: number; b: number }>({
+      type: "object",
+      properties: { a: { type: "number" }, b: { type: "number" } },
+      required: ["a", "b"],
+    }),
+    execute: ({ a, b }) => told(turn, "multiply", { a, b }, () => String(a * b)),
+  });
+  const { fullStream } = streamText({
+    model,
+    ...(turn.instructions === undefined ? {} : { system: turn.instructions }),
+    messages: [...past(turn), { role: "user", content: turn.userMessage }],
+    tools: { multiply },
+    stopWhen: stepCountIs(8),
+    abortSignal: turn.signal,
+    // It comes in the stream as well, and is thrown there.
+    onError: () => {},
+  });
+  const open = new Map<string, Streamed>();
+  for await (const part of fullStream) {
+    switch (part.type) {
+      case "reasoning-start":
+        open.set(part.id, turn.thought());
+        break;
+      case "text-start":
+        open.set(part.id, turn.message());
+        break;
+      case "reasoning-delta":
+      case "text-delta":
+        await open.get(part.id)?.write(part.text);
+        break;
+      case "reasoning-end":
+      case "text-end":
+        await open.get(part.id)?.end();
+        break;
+      case "finish":
+        await turn.usage({ input_tokens: part.totalUsage.inputTokens ?? 0, output_tokens: part.totalUsage.outputTokens ?? 0 });
+        break;
+      case "error":
+        throw part.error;
+    }
+  }
+}
+
+const base = process.env["THOUGHTWIRE_URL"] ?? "http://127.0.0.1:8282";
+// Node has a WebSocket of its own from 22 on.
+const webSocket = globalThis.WebSocket ?? ((await import("ws")).default as unknown as typeof globalThis.WebSocket);
+const client = new Client({ url: `${base.replace(/^http/, "ws")}/v1/ws`, webSocket, name: "ai-sdk.ts" });
+const tools = [{ name: "multiply", description: "Multiplies two numbers." }];
+const agent = offer(client, process.argv[2] ?? "multiplier", answer, { turns: 8, history: 100, tools });
+await agent.offered();
+console.log(`${agent.name} is offered at ${base}`);
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void agent.stop());
+await agent.ended;
+await client.close();
