@@ -1,0 +1,32 @@
+"""Sessions with LLM agents that survive every disconnect: talk to agents, and offer your own.
+
+A :class:`Client` keeps one connection and makes it again when it breaks; what was asked meanwhile is sent
+then, once. A :class:`Room` is a place in one session: everything that happens there, in order, each event
+once, whatever happened to the connection. :mod:`thoughtwire.blocking` has the same without ``async``.
+
+What it refuses to know: models, tools, and what an agent is made of.
+"""
+
+from . import events, frames
+from .client import Client, connect
+from .errors import ClosedError, EndedError, FailedError, RefusedError, ThoughtwireError
+from .room import Cursor, Reset, Room, Shown, Tool
+from .transcript import Transcript
+
+__all__ = [
+    "Client",
+    "ClosedError",
+    "Cursor",
+    "EndedError",
+    "FailedError",
+    "RefusedError",
+    "Reset",
+    "Room",
+    "Shown",
+    "ThoughtwireError",
+    "Tool",
+    "Transcript",
+    "connect",
+    "events",
+    "frames",
+]
