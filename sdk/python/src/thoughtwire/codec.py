@@ -60,7 +60,12 @@ def encode(frame: frames.ServerFrame | commands.ClientFrame | verbs.AgentFrame) 
     :raises ValueError: when it holds what JSON cannot.
     """
     keys = {"type": frame.type, **_keys(frame)}
-    return json.dumps(keys, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        wire = json.dumps(keys, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        wire.encode()
+    except TypeError as error:
+        raise ValueError(f"what {frame.type} holds is no JSON: {error}") from None
+    return wire
 
 
 def read(kind: type[Any], value: Any) -> Any:

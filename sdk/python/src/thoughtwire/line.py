@@ -84,11 +84,15 @@ class Line:
         """Writes a frame behind those that wait. Without a connection it is dropped: who needs it says it again.
 
         :raises RefusedError: when the frame is larger than the server takes.
+        :raises ValueError: when it holds what JSON cannot, whether there is a connection or not.
         """
+        self.write_wire(encode(frame))
+
+    def write_wire(self, wire: str) -> None:
+        """Writes a frame that is encoded already; see :meth:`write`."""
         if self.state != "open":
             return
-        wire = encode(frame)
-        size = len(wire.encode(errors="replace"))
+        size = len(wire.encode())
         if self._largest is not None and size > self._largest:
             raise RefusedError("too_large", f"the frame has {size} bytes, and the server takes {self._largest}", False)
         self._out.append(wire)

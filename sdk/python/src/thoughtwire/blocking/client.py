@@ -1,68 +1,17 @@
-"""The same without ``async``: for scripts, notebooks and synchronous programs.
+"""The client whose methods wait."""
 
-Everything here asks its asynchronous sister and waits for the answer; that one runs in a loop on one
-thread of its own.
-
->>> import thoughtwire.blocking
->>> with thoughtwire.blocking.connect("http://127.0.0.1:8282") as client:  # doctest: +SKIP
-...     room = client.attach(client.create_agent("ada").main_session, after=0)
-...     room.send("What is 6*7?")
-...     for shown in room:
-...         print(shown)
-"""
-
-import asyncio
-import concurrent.futures
-import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from . import client as asynchronous
-from . import commands, frames
-from .events import HistoryEntry, Record, ToolStatus
-from .line import LineState
-from .room import Cursor, Shown, Tool
-from .room import Room as AsyncRoom
+from .. import client as asynchronous
+from .. import commands, frames
+from ..events import HistoryEntry, Record, ToolStatus
+from ..line import LineState
+from ..room import Cursor, Shown, Tool
+from ..room import Room as AsyncRoom
+from .loop import Loop
 
 T = TypeVar("T")
-
-
-class Loop:
-    """An event loop on a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="thoughtwire", daemon=True)
-        self._thread.start()
-
-    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs it in the loop, and gives what it gives. Interrupted, it is cancelled there."""
-        return wait(coroutine, self._loop)
-
-    def call(self, function: Callable[[], T]) -> T:
-        """Calls a plain function in the loop, and gives what it gives."""
-
-        async def called() -> T:
-            return function()
-
-        return self.wait(called())
-
-    def close(self) -> None:
-        """Ends the loop and its thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-
-def wait(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Runs it in a loop of another thread, and gives what it gives."""
-    future: concurrent.futures.Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 def connect(
