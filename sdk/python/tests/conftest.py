@@ -10,10 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import Server  # noqa: E402
+from support import PATIENCE, Server  # noqa: E402
 
 #: A test that takes longer hangs.
-GIVEN_UP_AFTER = 180.0
+GIVEN_UP_AFTER = 3 * PATIENCE
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from thoughtwire.frames import EventFrame
 HERE = Path(__file__).parent
 BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(HERE.parents[2] / "target" / "debug" / "thoughtwire")
 #: Every wait ends by a condition; this only says when the condition is given up.
-PATIENCE = float(os.environ.get("PATIENCE", "60"))
+PATIENCE = 60.0
 
 
 class Server:
@@ -105,6 +105,45 @@ async def shown_until(room: Room, last: Callable[[Shown], bool]) -> list[Shown]:
     raise AssertionError("the room ended first")
 
 
+class Cable:
+    """What lies between a program and the server; it can be cut, and is whole again at once."""
+
+    def __init__(self, server: Server) -> None:
+        self._port = int(server.url.rsplit(":", 1)[1])
+        self._ends: set[asyncio.StreamWriter] = set()
+        self.url = ""
+
+    async def __aenter__(self) -> "Cable":
+        self._listener = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends |= {writer, there}
+        await asyncio.gather(_pour(reader, there), _pour(there_reader, writer))
+
+
+async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await source.read(65536):
+            into.write(piece)
+            await into.drain()
+    except ConnectionError:
+        pass
+    finally:
+        into.close()
+
+
 class Peer:
     """The other side of one connection, played by the test."""
 
@@ -168,6 +207,3 @@ async def soon(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(holds(), PATIENCE)
-
-
-Test = Callable[..., Awaitable[None]]

@@ -119,7 +119,7 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0) if isinstance(value, (dict, list)) else 0
 
 
-def _build(kind: type[Any], keys: dict[str, Any], word: str) -> Any:
+def _build(kind: Any, keys: dict[str, Any], word: str) -> Any:
     built = {}
     for name, wire_name, reader, required in _fields(kind):
         if wire_name not in keys:
@@ -137,7 +137,7 @@ _Reader = Callable[[Any], Any]
 
 
 @lru_cache(maxsize=None)
-def _fields(kind: type[Any]) -> tuple[tuple[str, str, _Reader, bool], ...]:
+def _fields(kind: Any) -> tuple[tuple[str, str, _Reader, bool], ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
         (field.name, field.name.rstrip("_"), _reader(hints[field.name]), field.default is dataclasses.MISSING)
@@ -162,7 +162,7 @@ def _reader(hint: Any) -> _Reader:
         return _list_of(_reader(args[0]))
     if origin is dict:
         return _object_of(_reader(args[1]))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint):
         return _object_as(hint)
     return _PLAIN[hint]
 
@@ -230,7 +230,7 @@ def _object_of(inner: _Reader) -> _Reader:
     return read_object
 
 
-def _object_as(kind: type[Any]) -> _Reader:
+def _object_as(kind: Any) -> _Reader:
     def read_object(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _Expected("an object")

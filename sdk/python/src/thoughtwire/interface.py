@@ -200,8 +200,8 @@ class Interface(Told):
 class Streamed:
     """A thought or a message that is said in pieces.
 
-    The whole is said behind the block. A block that is left by an exception says no whole: what had
-    arrived is cut off there when the turn ends.
+    The whole is said behind the block, or by :meth:`end` where there is none. A block that is left by an
+    exception says no whole: what had arrived is cut off there when the turn ends.
     """
 
     def __init__(self, turn: Turn, kind: frames.StreamKind) -> None:
@@ -223,10 +223,10 @@ class Streamed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            await self._whole()
+            await self.end()
 
-    async def _whole(self) -> None:
-        # A message or thought is never empty.
+    async def end(self) -> None:
+        """Says the whole; without any words nothing, since a message or thought is never empty."""
         if not self.text.strip():
             return
         verb = verbs.InternalMonologue if self._kind == "thought" else verbs.AssistantMessage
@@ -244,7 +244,8 @@ class StreamedCall(Streamed):
     async def __aenter__(self) -> "StreamedCall":
         return self
 
-    async def _whole(self) -> None:
+    async def end(self) -> None:
+        """Says the call; it may run then."""
         args = json.loads(self.text or "{}")
         if not isinstance(args, dict):
             raise ValueError(f"the arguments of {self.name} must be a JSON object")

@@ -218,7 +218,7 @@ class Offering:
             log.error("turn %s could not be ended as failed: %s", turn.id, refused)
 
 
-async def _called(function: TurnFunction, interface: Interface) -> Any:
+async def _called(function: Callable[..., Any], interface: Interface) -> Any:
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):
         return await function(interface)
     loop = asyncio.get_running_loop()

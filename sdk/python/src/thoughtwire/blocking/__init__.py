@@ -13,5 +13,6 @@ thread of its own.
 
 from .client import Client, Room, connect
 from .interface import Interface
+from .loop import Loop
 
-__all__ = ["Client", "Interface", "Room", "connect"]
+__all__ = ["Client", "Interface", "Loop", "Room", "connect"]

@@ -107,6 +107,10 @@ class Streamed:
         """Says the next piece."""
         self._interface._wait(self._streamed.write(text))
 
+    def end(self) -> None:
+        """Says the whole, where there is no ``with`` block."""
+        self._interface._wait(self._streamed.end())
+
     def __enter__(self) -> "Streamed":
         return self
 

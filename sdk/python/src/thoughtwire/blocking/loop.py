@@ -21,6 +21,10 @@ class Loop:
         """Runs it in the loop, and gives what it gives. Interrupted, it is cancelled there."""
         return wait(coroutine, self._loop)
 
+    def begin(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Runs it in the loop; nobody waits for it."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def call(self, function: Callable[[], T]) -> T:
         """Calls a plain function in the loop, and gives what it gives."""
 
@@ -32,9 +36,17 @@ class Loop:
     def close(self) -> None:
         """Ends the loop and its thread."""
         if self._thread.is_alive():
+            self.wait(_cancel_others())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def wait(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
