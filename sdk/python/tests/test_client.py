@@ -77,12 +77,16 @@ async def test_raises_what_the_server_refuses(server: Server) -> None:
 
 
 async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> None:
+    ran: list[str] = []
+
     def open_door(room: str) -> str:
+        ran.append(room)
         if room == "cellar":
             raise RuntimeError("the cellar is locked")
         return f"the {room} is open"
 
     async def close_door(room: str) -> str:
+        ran.append(room)
         return f"the {room} is closed"
 
     async with Client(server.url) as client:
@@ -101,6 +105,14 @@ async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> No
         ]:
             await room.send(f'use {name} {{"room": "{where}"}}')
             assert came in " ".join(messages(await until(room, ended)))
+        assert ran == ["attic", "cellar", "attic"]
+        # Who reads all of it again runs nothing of it again.
+        room.leave()
+        room = client.attach(session, after=0, tools=tools)
+        await shown_until(room, lambda shown: isinstance(shown, CaughtUp))
+        await room.send('use open_door {"room": "attic"}')
+        await until(room, lambda frame: ended(frame) and len(ran) > 3)
+        assert ran == ["attic", "cellar", "attic", "attic"]
 
 
 async def test_settles_approvals_cancels_turns_and_withdraws_what_waits(server: Server) -> None:

@@ -112,7 +112,8 @@ class Agent:
             await self._offering.serve()
         finally:
             self._offering = None
-            self._served.clear()
+            # Another one, since it may be served again by another loop.
+            self._served = asyncio.Event()
 
     async def offered(self) -> frames.AgentListing:
         """Waits until the offer stands, while :meth:`serve` runs; gives the agent as the server tells it.

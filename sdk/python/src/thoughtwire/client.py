@@ -78,11 +78,17 @@ class Client:
         :param timeout: in seconds; with none it waits as long as it takes.
         :raises ClosedError: when it does not come to stand in time, or the server will not have us.
         """
-        stands = asyncio.Event()
-        unwatch = self._line.on_state(lambda state, _: stands.set() if state in ("open", "closed") else None)
+        decided = asyncio.Event()
+
+        def watch(state: LineState, _: str | None = None) -> None:
+            if state in ("open", "closed"):
+                decided.set()
+
+        watch(self.state)
+        unwatch = self._line.on_state(watch)
         self._line.start()
         try:
-            await asyncio.wait_for(stands.wait(), timeout)
+            await asyncio.wait_for(decided.wait(), timeout)
         except asyncio.TimeoutError:
             reason = self._line.reason
             await self.close()
@@ -173,6 +179,7 @@ class Client:
             raise ValueError(f"this client is attached to {session} already")
         if cursor is not None:
             after, epoch = cursor.seq, cursor.epoch
+        # Here, not when the connection stands: what excludes each other is the caller's mistake.
         commands.Attach(session=session, after=after, epoch=epoch, last=last)
         room = Room(
             session,

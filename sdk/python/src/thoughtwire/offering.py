@@ -14,7 +14,7 @@ from . import blocking, frames, verbs
 from .address import Address
 from .errors import ClosedError, EndedError, FailedError, RefusedError
 from .interface import Interface
-from .line import Line
+from .line import Line, LineState
 from .turn import Turn
 
 log = logging.getLogger("thoughtwire")
@@ -47,13 +47,16 @@ class Offering:
         self._offer = offer
         self._begins = begins
         self._resumes = resumes
+        self._address = address
         self._line = Line(address, self)
+        self._line.on_state(self._noticed)
         self._turns: dict[str, Turn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._window = asyncio.Semaphore(_WINDOW)
         self._asked: dict[str, Turn] = {}
         self._offered: str | None = None
         self._stopping = False
+        self._missed = False
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
@@ -117,6 +120,14 @@ class Offering:
         elif isinstance(frame, frames.OfferEnded):
             self._fall(ClosedError(frame.reason))
 
+    def _noticed(self, state: LineState, reason: str | None) -> None:
+        # Once for each outage: between attempts nothing is new.
+        if state == "waiting" and not self._missed:
+            self._missed = True
+            log.warning("no connection to %s (%s); trying again until there is one", self._address.rest, reason)
+        elif state == "open":
+            self._missed = False
+
     # The offer.
 
     def _say_offer(self) -> None:
@@ -132,7 +143,7 @@ class Offering:
                 self._end(self._turns[id], "the turn ended while there was no connection")
             if frame.agent is not None and not self.standing.done():
                 self.standing.set_result(dataclasses.replace(frame.agent, main_session=frame.session))
-            log.info("the agent is offered")
+            log.info("the agent %s is offered at %s", self._offer().agent, self._address.rest)
         elif frame.retry:
             asyncio.get_running_loop().call_later(_RETRY_AFTER, self._say_offer)
         else:

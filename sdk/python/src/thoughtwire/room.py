@@ -93,8 +93,11 @@ class Room:
         self._last = last
         self._tools = dict(tools)
         self._mailbox: Mailbox[Shown] = Mailbox()
+        #: Open calls of this client's tools, and those of them that are to be run.
         self._calls: dict[str, ToolCalled] = {}
+        self._awaited: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
+        self._caught_up = False
         self._phase: _Phase = "apart"
 
     @property
@@ -176,6 +179,7 @@ class Room:
         if self._client.state != "open":
             return
         self._phase = "attaching"
+        self._caught_up = False
         resumes = self._seq is not None
         self._write(
             commands.Attach(
@@ -230,7 +234,11 @@ class Room:
                 self._seq = frame.seq
                 self._run(frame)
                 self._show(frame)
-        elif isinstance(frame, (frames.Delta, frames.Partial, frames.Status, frames.Presence, frames.CaughtUp)):
+        elif isinstance(frame, frames.CaughtUp):
+            self._caught_up = True
+            self._run_awaited()
+            self._show(frame)
+        elif isinstance(frame, (frames.Delta, frames.Partial, frames.Status, frames.Presence)):
             self._show(frame)
 
     def _attached(self, frame: frames.Attached) -> None:
@@ -256,8 +264,17 @@ class Room:
             self._calls[event.call] = event
         elif isinstance(event, ToolReturned):
             self._calls.pop(event.call, None)
+            self._awaited.discard(event.call)
         elif isinstance(event, ToolAwaited) and event.call in self._calls:
-            task = asyncio.create_task(self._answer(self._calls[event.call]))
+            self._awaited.add(event.call)
+            self._run_awaited()
+
+    def _run_awaited(self) -> None:
+        # What the log tells may have been answered long ago: a little further on stands whether it was.
+        if not self._caught_up:
+            return
+        while self._awaited:
+            task = asyncio.create_task(self._answer(self._calls[self._awaited.pop()]))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
