@@ -21,15 +21,15 @@ agent = thoughtwire.Agent("memgpt-sam")
 sams: dict[str, MemGPTAgent] = {}
 
 
-class InMemory(LocalStateManager):
+class InMemory(LocalStateManager):  # type: ignore[misc]  # It has no types.
     """MemGPT's state without its archival storage, which wants an embedding model."""
 
     archival_memory = None
 
     def __init__(self) -> None:
-        self.memory = None
-        self.messages = []
-        self.all_messages = []
+        self.memory: object = None
+        self.messages: list[object] = []
+        self.all_messages: list[object] = []
 
 
 def make_sam(session: str) -> MemGPTAgent:

@@ -166,6 +166,8 @@ class Transcript:
         elif isinstance(entry.body, Said):
             entry.body.fate = fate
             entry.turn = frame.turn
+            if fate == "withdrawn":
+                del self._said[input]
 
     def _ended(self, turn: str | None, event: events.TurnEnded) -> None:
         # Inputs that joined the turn end with it.
