@@ -158,9 +158,9 @@ class Peer:
         await self._connection.send(wire)
 
     async def hears(self, type: str) -> Any:
-        """The next frame, which must be of this type."""
+        """The next frame, which must be of this type; of what an agent says, of this verb."""
         frame = json.loads(await asyncio.wait_for(self._connection.recv(), PATIENCE))
-        assert frame["type"] == type, frame
+        assert frame.get("verb", frame["type"]) == type, frame
         return frame
 
     async def closes(self, code: int = 1011, reason: str = "") -> None:

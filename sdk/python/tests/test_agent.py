@@ -325,7 +325,7 @@ async def test_another_process_takes_up_what_the_first_one_began(server: Server)
             return "a new turn"
         kinds = [record.event.kind for record in turn.history if record.turn == turn.turn]
         (waiting,) = turn.waiting
-        assert (waiting.name, waiting.for_) == ("door", "approval")
+        assert (waiting.name, waiting.awaits) == ("door", "approval")
         decision = await turn.approval(waiting.call)
         await turn.tool_returned(waiting.call, "open")
         return f"{kinds[-1]}, {decision}"

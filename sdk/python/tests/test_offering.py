@@ -141,7 +141,7 @@ async def test_cancels_what_the_server_cancels_and_what_it_does_not_list_any_mor
             await runs(peer, "t-1")
             await runs(peer, "t-2")
             await soon(lambda: len(begins) == 2)
-            await peer.say(type="cancel", session="s-1", turn="t-1", reason="cancelled")
+            await peer.say(type="cancel", session="s-1", turn="t-1")
             await soon(lambda: ends == ["t-1"])
             await peer.breaks()
             peer = await server.greets()
@@ -149,13 +149,13 @@ async def test_cancels_what_the_server_cancels_and_what_it_does_not_list_any_mor
             await soon(lambda: ends == ["t-1", "t-2"])
             # Nothing was said in them, and what comes and goes at once is not even begun.
             await runs(peer, "t-3")
-            await peer.say(type="cancel", session="s-1", turn="t-3", reason="cancelled")
+            await peer.say(type="cancel", session="s-1", turn="t-3")
             await runs(peer, "t-4")
             await soon(lambda: "t-4" in begins)
 
 
 async def test_takes_up_a_turn_of_another_process_only_with_a_function_for_that() -> None:
-    waiting = [{"call": "c-1", "name": "door", "for": "approval"}]
+    waiting = [{"call": "c-1", "name": "door", "awaits": "approval"}]
     called = {"kind": "tool_called", "call": "c-1", "name": "door", "args": {}}
     history = [{"seq": 4, "at": AT, "turn": "t-1", "event": called}]
     async with scripted() as server:
@@ -219,7 +219,7 @@ async def test_waits_for_the_ack_of_a_call_and_pipelines_the_rest_within_a_windo
         @agent.turn
         async def answer(turn: Interface) -> None:
             nonlocal said, called
-            for n in range(300):
+            for n in range(100):
                 await turn.internal_monologue(str(n))
                 said += 1
             await turn.tool_called("door", {})
@@ -227,11 +227,11 @@ async def test_waits_for_the_ack_of_a_call_and_pipelines_the_rest_within_a_windo
 
         async with offered(agent, server) as peer:
             await runs(peer)
-            thoughts = [await peer.hears("internal_monologue") for _ in range(256)]
-            assert said == 256
+            thoughts = [await peer.hears("internal_monologue") for _ in range(64)]
+            assert said == 64
             for frame in thoughts:
                 await peer.say(type="ack", id=frame["id"], seq=1)
-            for _ in range(44):
+            for _ in range(36):
                 await acks(peer, "internal_monologue")
             call = await peer.hears("tool_called")
             assert not called
@@ -324,7 +324,7 @@ async def test_a_plain_function_runs_on_a_thread_and_finds_that_its_turn_has_end
             await peer.hears("status")
             await acks(peer, "tool_called")
             await acks(peer, "approval")
-            await peer.say(type="cancel", session="s-1", turn="t-1", reason="cancelled")
+            await peer.say(type="cancel", session="s-1", turn="t-1")
             await soon(lambda: ends == ["t-1"])
 
 

@@ -33,8 +33,9 @@ class Agent:
     :param history: how many of the newest events come with a turn.
     :param memory: whether core memory comes with a turn.
     :param tools: the agent's own tools, for people and for its permissions.
-    :param cursors: by session, up to where this program has the log already: only newer events come. It is
-        looked at whenever the offer is made.
+    :param cursors: says that this program keeps the history that it is handed: by session, up to where it
+        has the log, and nothing for none yet. Only newer events come. It is looked at whenever the offer
+        is made.
     """
 
     def __init__(
@@ -167,5 +168,5 @@ class Agent:
             history=self._history or None,
             memory=self._memory,
             tools=self._tools,
-            cursors=dict(self._cursors) if self._cursors else None,
+            cursors=dict(self._cursors) if self._cursors is not None else None,
         )

@@ -59,7 +59,10 @@ def encode(frame: frames.ServerFrame | commands.ClientFrame | verbs.AgentFrame) 
 
     :raises ValueError: when it holds what JSON cannot.
     """
-    keys = {"type": frame.type, **_keys(frame)}
+    tags = {"type": frame.type}
+    if isinstance(frame, get_args(verbs.Say)):
+        tags["verb"] = frame.verb
+    keys = {**tags, **_keys(frame)}
     try:
         wire = json.dumps(keys, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         wire.encode()
@@ -79,7 +82,7 @@ def read(kind: type[Any], value: Any) -> Any:
         raise BadFrame("bad_request", f"the answer must be {expected}") from None
 
 
-def _decode(wire: str, known: dict[str, type[Any]]) -> Any:
+def _decode(wire: str, known: dict[str, Any]) -> Any:
     keys = _parse(wire)
     word = keys.get("type")
     if not isinstance(word, str):
@@ -87,6 +90,10 @@ def _decode(wire: str, known: dict[str, type[Any]]) -> Any:
     kind = known.get(word)
     if kind is None:
         raise BadFrame("unknown_type", f'the type "{word[:32]}" is not known here')
+    if kind is verbs.Say:
+        kind = _SAY.get(keys.get("verb", ""))
+        if kind is None:
+            raise BadFrame("bad_request", "the \"verb\" of say must be one of an agent's")
     try:
         return _build(kind, keys, word)
     except ValueError as error:
@@ -287,10 +294,12 @@ _PLAIN: dict[Any, _Reader] = {
     datetime: _instant,
     Any: _anything,
 }
-_SERVER: dict[str, type[Any]] = {kind.type: kind for kind in get_args(frames.ServerFrame)}
-_CLIENT: dict[str, type[Any]] = {
-    kind.type: kind for kind in (*get_args(commands.ClientFrame), *get_args(verbs.AgentFrame))
+_SERVER: dict[str, Any] = {kind.type: kind for kind in get_args(frames.ServerFrame)}
+_CLIENT: dict[str, Any] = {
+    **{kind.type: kind for kind in (*get_args(commands.ClientFrame), verbs.Offer)},
+    "say": verbs.Say,
 }
+_SAY: dict[Any, Any] = {kind.verb: kind for kind in get_args(verbs.Say)}
 _EVENTS: dict[str, type[Any]] = {
     kind.kind: kind for kind in get_args(events.Event) if kind is not events.UnknownEvent
 }

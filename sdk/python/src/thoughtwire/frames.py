@@ -248,11 +248,11 @@ class MemoryBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An open call that waits for its owner's leave, or for a client to run it. (`for` on the wire.)"""
+    """An open call that waits for its owner's leave, or for a client to run it."""
 
     call: Id
     name: str
-    for_: Literal["approval", "client"]
+    awaits: Literal["approval", "client"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +283,6 @@ class RunCancelled:
     type: ClassVar[str] = "cancel"
     session: Id
     turn: Id
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

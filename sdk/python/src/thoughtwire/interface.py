@@ -193,8 +193,8 @@ class Interface(Told):
         await (await self._turn.say(verbs.ToolCalled(id=item, turn=self.turn, name=name, args=args)))
         return item
 
-    def _waits(self, call: str, for_: Literal["approval", "client"]) -> bool:
-        return any(waiting.call == call and waiting.for_ == for_ for waiting in self.waiting)
+    def _waits(self, call: str, awaits: Literal["approval", "client"]) -> bool:
+        return any(waiting.call == call and waiting.awaits == awaits for waiting in self.waiting)
 
 
 class Streamed:

@@ -19,8 +19,8 @@ from .turn import Turn
 
 log = logging.getLogger("thoughtwire")
 
-#: Verbs that may be unacknowledged; beyond it the server stops to read the connection.
-_WINDOW = 256
+#: Verbs that may be unacknowledged, as many as the server takes before it stops to read the connection.
+_WINDOW = 64
 #: How long until an offer is made again that was refused for the moment, in seconds.
 _RETRY_AFTER = 1.0
 #: How long a stopping program waits for the server to take the last it says, in seconds.
@@ -113,7 +113,7 @@ class Offering:
             self._run(frame)
         elif isinstance(frame, frames.RunCancelled):
             if frame.turn in self._turns:
-                self._end(self._turns[frame.turn], frame.reason)
+                self._end(self._turns[frame.turn], "the turn was ended")
         elif isinstance(frame, (frames.CallSettled, frames.CallReturned)):
             if frame.turn in self._turns:
                 self._turns[frame.turn].answered(frame)

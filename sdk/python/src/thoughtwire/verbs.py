@@ -1,4 +1,7 @@
-"""What a program that offers an agent says: the frames of the native wire, as PROTOCOL.md has them."""
+"""What a program that offers an agent says: the frames of the native wire, as PROTOCOL.md has them.
+
+All but the offer are one frame there, `say`, with a `verb`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -26,7 +29,8 @@ class Offer:
 class InternalMonologue:
     """A whole thought; the `id` is its item."""
 
-    type: ClassVar[str] = "internal_monologue"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "internal_monologue"
     id: Id
     turn: Id
     text: str
@@ -36,7 +40,8 @@ class InternalMonologue:
 class AssistantMessage:
     """A whole message; the `id` is its item."""
 
-    type: ClassVar[str] = "assistant_message"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "assistant_message"
     id: Id
     turn: Id
     text: str
@@ -46,7 +51,8 @@ class AssistantMessage:
 class FunctionMessage:
     """A line as MemGPT's agents give it."""
 
-    type: ClassVar[str] = "function_message"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "function_message"
     id: Id
     turn: Id
     text: str
@@ -56,7 +62,8 @@ class FunctionMessage:
 class ToolCalled:
     """A tool is about to run; the `id` is the call's."""
 
-    type: ClassVar[str] = "tool_called"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "tool_called"
     id: Id
     turn: Id
     name: str
@@ -67,7 +74,8 @@ class ToolCalled:
 class ToolReturned:
     """What the call came back with."""
 
-    type: ClassVar[str] = "tool_returned"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "tool_returned"
     id: Id
     turn: Id
     call: Id
@@ -80,7 +88,8 @@ class ToolReturned:
 class Approval:
     """Ask the owner's leave for an open call."""
 
-    type: ClassVar[str] = "approval"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "approval"
     id: Id
     turn: Id
     call: Id
@@ -91,7 +100,8 @@ class Approval:
 class ClientRuns:
     """Have a client run an open call."""
 
-    type: ClassVar[str] = "client_runs"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "client_runs"
     id: Id
     turn: Id
     call: Id
@@ -102,7 +112,8 @@ class ClientRuns:
 class Delta:
     """A piece of what comes whole later, under the `id` that is `item` here."""
 
-    type: ClassVar[str] = "delta"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "delta"
     turn: Id
     item: Id
     n: int
@@ -114,7 +125,8 @@ class Delta:
 class Status:
     """What goes on, for people."""
 
-    type: ClassVar[str] = "status"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "status"
     turn: Id
     text: str
 
@@ -123,7 +135,8 @@ class Status:
 class Usage:
     """What the turn cost so far."""
 
-    type: ClassVar[str] = "usage"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "usage"
     turn: Id
     input_tokens: int
     output_tokens: int
@@ -134,7 +147,8 @@ class Usage:
 class Finish:
     """Ends the turn, with `text` as its last message."""
 
-    type: ClassVar[str] = "finish"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "finish"
     id: Id
     turn: Id
     text: str | None = None
@@ -144,7 +158,8 @@ class Finish:
 class Fail:
     """Ends the turn as failed."""
 
-    type: ClassVar[str] = "fail"
+    type: ClassVar[str] = "say"
+    verb: ClassVar[str] = "fail"
     id: Id
     turn: Id
     code: str | None = None
@@ -163,4 +178,5 @@ Verb: TypeAlias = (
     | Finish
     | Fail
 )
-AgentFrame: TypeAlias = Verb | Offer | Delta | Status | Usage
+Say: TypeAlias = Verb | Delta | Status | Usage
+AgentFrame: TypeAlias = Offer | Say
