@@ -3,11 +3,15 @@
 It runs on a scripted chat model, which needs no network; put any other of LangChain's in its place.
 """
 
+import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -17,13 +21,23 @@ from langgraph.prebuilt import tools_condition
 import thoughtwire
 
 
+class Scripted(GenericFakeChatModel):
+    """LangChain's fake chat model, which streams its calls as well."""
+
+    def _stream(self, messages: list[BaseMessage], *more: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        said = next(self.messages)
+        assert isinstance(said, AIMessage)
+        for word in str(said.content).split():
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word + " "))
+        for call in said.tool_calls:
+            piece = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
+
+
 def script() -> Iterator[AIMessage]:
     """What the model says: a call, then an answer, over and over."""
-    n = 0
-    while True:
-        n += 1
-        call = {"name": "multiply", "args": {"left": 6, "right": 7}, "id": f"call-{n}", "type": "tool_call"}
-        yield AIMessage("", tool_calls=[call])
+    for n in itertools.count():
+        yield AIMessage("", tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")])
         yield AIMessage("The product is 42.")
 
 
@@ -34,7 +48,7 @@ def multiply(left: int, right: int) -> int:
 
 
 TOOLS: dict[str, BaseTool] = {"multiply": multiply}
-model = GenericFakeChatModel(messages=script())
+model = Scripted(messages=script())
 
 
 async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:

@@ -172,18 +172,18 @@ async def test_errors_end_the_turn_as_failed_with_a_clean_text(server: Server) -
     async def answer(turn: Interface) -> None:
         if turn.user_message == "tea":
             raise FailedError("There is no tea.", code="out_of_tea")
-        if turn.user_message == "empty":
-            await turn.assistant_message("   ")
+        if turn.user_message == "refused":
+            await turn.tool_returned("nowhere", "42")
             return
         raise RuntimeError("the password is xyzzy")
 
     async with talking(agent, server) as (_, room):
         ends = []
-        for text in ("tea", "empty", "boom"):
+        for text in ("tea", "refused", "boom"):
             await room.send(text)
             ends.append(ending(await until(room, ended)))
         assert [end.outcome for end in ends] == ["failed"] * 3
-        assert [end.code for end in ends] == ["out_of_tea", "empty_text", "agent_failed"]
+        assert [end.code for end in ends] == ["out_of_tea", "unknown_call", "agent_failed"]
         assert ends[0].reason == "There is no tea."
         assert "xyzzy" not in str(ends[2].reason)
 
@@ -282,7 +282,7 @@ async def test_a_broken_connection_loses_and_doubles_nothing(server: Server) -> 
 async def test_a_deltas_reader_sees_the_text_go_on_where_it_stopped(server: Server) -> None:
     async with Cable(server) as cable:
         agent = Agent("ian", url=cable.url)
-        more = asyncio.Event()
+        more, seen = asyncio.Event(), asyncio.Event()
 
         @agent.turn
         async def answer(turn: Interface) -> None:
@@ -291,6 +291,7 @@ async def test_a_deltas_reader_sees_the_text_go_on_where_it_stopped(server: Serv
                 await message.write("two ")
                 await more.wait()
                 await message.write("three")
+                await seen.wait()
 
         async with talking(agent, server) as (_, room):
             await room.send("go")
@@ -301,6 +302,8 @@ async def test_a_deltas_reader_sees_the_text_go_on_where_it_stopped(server: Serv
                     if read == "one two ":
                         cable.cut()
                         more.set()
+                    elif read == "one two three":
+                        seen.set()
                 if isinstance(shown, EventFrame) and ended(shown):
                     break
             assert read == "one two three"

@@ -226,8 +226,8 @@ class Streamed:
             await self.end()
 
     async def end(self) -> None:
-        """Says the whole; without any words nothing, since a message or thought is never empty."""
-        if not self.text.strip():
+        """Says the whole; of no words nothing, since a message or thought is never empty."""
+        if not self.text:
             return
         verb = verbs.InternalMonologue if self._kind == "thought" else verbs.AssistantMessage
         self._turn.let_go(await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text)))

@@ -79,14 +79,14 @@ class SyncInterface(_Interface[blocking.Interface]):
         """The agent thinks."""
         self._tell("internal_monologue", msg)
         turn = self._turn.get()
-        if turn is not None and _says_something(msg):
-            turn.internal_monologue(msg or "")
+        if turn is not None and msg:
+            turn.internal_monologue(msg)
 
     def assistant_message(self, msg: str, msg_obj: object = None) -> None:
         """The agent answers."""
         self._tell("assistant_message", msg)
         turn = self._turn.get()
-        if turn is not None and _says_something(msg):
+        if turn is not None and msg:
             turn.assistant_message(msg)
 
     def function_message(self, msg: str, msg_obj: object = None) -> None:
@@ -119,14 +119,14 @@ class AsyncInterface(_Interface[interface.Interface]):
         """The agent thinks."""
         await _send_to_all({*self.clients}, "internal_monologue", msg)
         turn = self._turn.get()
-        if turn is not None and _says_something(msg):
-            await turn.internal_monologue(msg or "")
+        if turn is not None and msg:
+            await turn.internal_monologue(msg)
 
     async def assistant_message(self, msg: str, msg_obj: object = None) -> None:
         """The agent answers."""
         await _send_to_all({*self.clients}, "assistant_message", msg)
         turn = self._turn.get()
-        if turn is not None and _says_something(msg):
+        if turn is not None and msg:
             await turn.assistant_message(msg)
 
     async def function_message(self, msg: str, msg_obj: object = None) -> None:
@@ -151,10 +151,6 @@ async def _send_to_all(clients: set[RegisteredClient], kind: str, msg: str | Non
 
     # A client that is gone is its owner's to unregister; the others and the turn go on.
     await asyncio.gather(*map(send, clients), return_exceptions=True)
-
-
-def _says_something(msg: str | None) -> bool:
-    return bool(msg and msg.strip())
 
 
 def _as_json(line: str) -> str:

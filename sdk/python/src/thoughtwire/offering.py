@@ -216,8 +216,7 @@ class Offering:
         # What was said without waiting and refused fails the turn, rather than being lost behind its end.
         await turn.drained()
         # A message is never empty.
-        last = text if text and text.strip() else None
-        ack = await (await turn.say(verbs.Finish(id=str(uuid.uuid4()), turn=turn.id, text=last)))
+        ack = await (await turn.say(verbs.Finish(id=str(uuid.uuid4()), turn=turn.id, text=text or None)))
         return ack.steered
 
     async def _fail(self, turn: Turn, reason: str, code: str | None) -> None:
