@@ -20,7 +20,7 @@ from thoughtwire.frames import EventFrame
 HERE = Path(__file__).parent
 BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(HERE.parents[2] / "target" / "debug" / "thoughtwire")
 #: Every wait ends by a condition; this only says when the condition is given up.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Server:

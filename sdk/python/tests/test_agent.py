@@ -435,7 +435,6 @@ async def test_inputs_wait_while_nobody_offers_and_stopping_takes_no_new_ones(se
         await stopping
         await serving
         await other.send("two")
-        await shown_until(other, lambda shown: isinstance(shown, Status))
         serving = asyncio.create_task(agent.serve())
         assert messages(await until(other, ended)) == ["You said: two"]
         await agent.stop()

@@ -373,3 +373,65 @@ async def test_stops_with_a_grace_and_fails_what_does_not_end_in_it() -> None:
         assert (failed["turn"], failed["code"]) == ("t-2", "agent_stopped")
         await stopping
         await serving
+
+
+async def test_stops_only_when_nothing_can_come_any_more() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            return turn.user_message
+
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets()
+        await takes_offer(peer)
+        await agent.offered()
+        stopping = asyncio.create_task(agent.stop(grace=60))
+        offer = await peer.hears("offer")
+        # Handed out before the server knew.
+        await runs(peer, text="on its way")
+        assert (await acks(peer, "finish"))["text"] == "on its way"
+        await peer.say(type="ack", id=offer["id"], agent={"id": "a-1", "name": "ada"}, session="s-1", turns=[])
+        await stopping
+        await serving
+
+
+async def test_begins_a_turn_that_was_on_its_way_when_the_connection_broke() -> None:
+    started = {"seq": 2, "at": AT, "turn": "t-1", "event": {"kind": "turn_started", "input": "i-1"}}
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            return "begun"
+
+        async with offered(agent, server) as peer:
+            await agent.offered()
+            await peer.breaks()
+            peer = await server.greets()
+            await takes_offer(peer, "t-1")
+            await runs(peer, resumed=True, history=[started])
+            assert (await acks(peer, "finish"))["text"] == "begun"
+
+
+async def test_fails_a_turn_also_when_something_in_it_was_refused() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+        refused = asyncio.Event()
+
+        @agent.turn
+        async def answer(turn: Interface) -> None:
+            await turn.tool_returned("nowhere", "42")
+            await refused.wait()
+            raise FailedError("There is no tea.")
+
+        async with offered(agent, server) as peer:
+            await runs(peer)
+            returned = await peer.hears("tool_returned")
+            await peer.say(type="refused", id=returned["id"], code="unknown_call", reason="no call", retry=False)
+            # What another turn says shows that the refusal was heard.
+            await runs(peer, "t-2")
+            await peer.hears("tool_returned")
+            refused.set()
+            assert (await peer.hears("fail"))["reason"] == "There is no tea."

@@ -79,9 +79,10 @@ class Agent:
         raises ends the turn as failed; of that only a :class:`~thoughtwire.FailedError`'s text reaches
         people.
 
-        With ``resumes=True`` the function also takes turns up that another process began, with
-        `turn.history` and `turn.waiting`; without such a function those are failed. Where both are
-        registered, it has only those.
+        With ``resumes=True`` the function also takes turns up in the middle, with `turn.history` and
+        `turn.waiting`: those that another process began, and those that waited for people when the server
+        was started anew. Without such a function they are failed. Where both are registered, it has only
+        those.
         """
         if function is None:
             return lambda function: self._register(function, resumes)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
-from . import blocking, frames, verbs
+from . import blocking, events, frames, verbs
 from .address import Address
 from .errors import ClosedError, EndedError, FailedError, RefusedError
 from .interface import Interface
@@ -54,7 +54,14 @@ class Offering:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._window = asyncio.Semaphore(_WINDOW)
         self._asked: dict[str, Turn] = {}
+        #: The offer that is not answered yet.
         self._offered: str | None = None
+        #: Turns that are this program's and have not come yet.
+        self._coming: set[str] = set()
+        #: This very process has offered before.
+        self._came_back = False
+        #: Nothing runs, and nothing is to come.
+        self._rested = asyncio.Event()
         self._stopping = False
         self._missed = False
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,8 +87,11 @@ class Offering:
         """Takes no new turns, lets those that run come to their end, and fails those that do not in time."""
         self._stopping = True
         self._say_offer()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=grace)
+        self._notice_rest()
+        try:
+            await asyncio.wait_for(self._rested.wait(), grace)
+        except asyncio.TimeoutError:
+            log.warning("the agent stops in the middle of %s turns", len(self._tasks))
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:
@@ -95,8 +105,10 @@ class Offering:
         self._say_offer()
 
     def broke(self) -> None:
+        self._offered = None
         for turn in self._turns.values():
             turn.broke()
+        self._notice_rest()
 
     def ended(self, error: ClosedError) -> None:
         self._fall(error)
@@ -131,16 +143,22 @@ class Offering:
     # The offer.
 
     def _say_offer(self) -> None:
+        if self._line.state != "open":
+            return
         offer = self._offer()
         self._offered = str(uuid.uuid4())
         turns = 0 if self._stopping else offer.turns
         self._line.write(dataclasses.replace(offer, id=self._offered, turns=turns))
 
     def _offer_answered(self, frame: frames.Ack | frames.Refused) -> None:
+        self._offered = None
         if isinstance(frame, frames.Ack):
             # Those that are not told any more have ended while there was no connection.
             for id in self._turns.keys() - set(frame.turns or ()):
                 self._end(self._turns[id], "the turn ended while there was no connection")
+            self._coming = set(frame.turns or ()) - self._turns.keys()
+            self._came_back = self.standing.done()
+            self._notice_rest()
             if frame.agent is not None and not self.standing.done():
                 self.standing.set_result(dataclasses.replace(frame.agent, main_session=frame.session))
             log.info("the agent %s is offered at %s", self._offer().agent, self._address.rest)
@@ -163,6 +181,10 @@ class Offering:
     def _run(self, run: frames.Run) -> None:
         if run.turn in self._turns:
             return self._turns[run.turn].resumed(run)
+        self._coming.discard(run.turn)
+        if run.resumed and self._came_back and _is_untouched(run):
+            # It was on its way to this very process when a connection broke.
+            run = dataclasses.replace(run, resumed=False)
         turn = Turn(run, self._line, self._window, self._asked)
         self._turns[run.turn] = turn
         task = asyncio.create_task(self._play(turn), name=f"thoughtwire-turn-{run.turn}")
@@ -179,11 +201,16 @@ class Offering:
         turn.end("the turn has ended")
         self._turns.pop(turn.id, None)
         self._tasks.pop(turn.id, None)
+        self._notice_rest()
+
+    def _notice_rest(self) -> None:
+        if self._stopping and self._offered is None and not self._tasks and not self._coming:
+            self._rested.set()
 
     async def _play(self, turn: Turn) -> None:
         function = self._resumes if turn.run.resumed else self._begins or self._resumes
         if function is None:
-            reason = "The agent's program was started anew in the middle of this turn."
+            reason = "The agent or the server was started anew in the middle of this turn."
             return await self._fail(turn, reason, "agent_restarted")
         try:
             inputs: tuple[frames.Input, ...] = (turn.run.input,)
@@ -221,11 +248,17 @@ class Offering:
 
     async def _fail(self, turn: Turn, reason: str, code: str | None) -> None:
         try:
-            await (await turn.say(verbs.Fail(id=str(uuid.uuid4()), turn=turn.id, code=code, reason=reason)))
+            await turn.fail(reason, code)
         except EndedError:
             pass
         except RefusedError as refused:
             log.error("turn %s could not be ended as failed: %s", turn.id, refused)
+
+
+def _is_untouched(run: frames.Run) -> bool:
+    """Whether nothing was said in a turn that is handed out again."""
+    said = (record for record in run.history if record.turn == run.turn)
+    return not run.open and all(isinstance(one.event, (events.TurnStarted, events.UserMessage)) for one in said)
 
 
 async def _called(function: Callable[..., Any], interface: Interface) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 from collections import defaultdict
 from collections.abc import MutableMapping
 from typing import TypeAlias
@@ -72,6 +73,11 @@ class Turn:
         self._asked[verb.id] = self
         self._write(verb.id, wire)
         return ack
+
+    async def fail(self, reason: str, code: str | None) -> None:
+        """Says the turn's end, whatever was refused before, and waits until that is on disk."""
+        self._refused = None
+        await (await self.say(verbs.Fail(id=str(uuid.uuid4()), turn=self.id, code=code, reason=reason)))
 
     def let_go(self, ack: "asyncio.Future[frames.Ack]") -> None:
         """Nobody waits for this answer: a no is told by the next verb."""
