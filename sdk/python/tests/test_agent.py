@@ -472,6 +472,35 @@ async def test_survives_a_killed_server() -> None:
         server.stop()
 
 
+async def test_a_turn_that_waits_for_people_outlives_the_server() -> None:
+    server = Server()
+    agent = Agent("ada", url=server.url)
+
+    @agent.turn(resumes=True)
+    async def answer(turn: Interface) -> str:
+        if turn.resumed:
+            (waiting,) = turn.waiting
+            call = waiting.call
+        else:
+            call = await turn.tool_called("door", {})
+        decision = await turn.approval(call, timeout=3600)
+        await turn.tool_returned(call, "open")
+        return decision
+
+    try:
+        async with talking(agent, server) as (_, room):
+            await room.send("go")
+            asked = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+            assert isinstance(asked, events.ApprovalAsked)
+            for stop in (server.kill, server.terminate):
+                await asyncio.to_thread(stop)
+                await asyncio.to_thread(server.again)
+            await room.decide(asked.call, "approved")
+            assert messages(await until(room, ended)) == ["approved"]
+    finally:
+        server.stop()
+
+
 async def test_many_turns_at_once(server: Server) -> None:
     agent = Agent("oz", url=server.url, turns=64)
 

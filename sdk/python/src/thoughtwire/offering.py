@@ -50,8 +50,9 @@ class Offering:
         self._address = address
         self._line = Line(address, self)
         self._line.on_state(self._noticed)
+        #: Turns that run, by their ids, and what answers them; one that ended may still be at its last lines.
         self._turns: dict[str, Turn] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[Turn, asyncio.Task[None]] = {}
         self._window = asyncio.Semaphore(_WINDOW)
         self._asked: dict[str, Turn] = {}
         #: The offer that is not answered yet.
@@ -188,20 +189,24 @@ class Offering:
         turn = Turn(run, self._line, self._window, self._asked)
         self._turns[run.turn] = turn
         task = asyncio.create_task(self._play(turn), name=f"thoughtwire-turn-{run.turn}")
-        self._tasks[run.turn] = task
+        self._tasks[turn] = task
         task.add_done_callback(lambda _: self._forget(turn))
 
     def _end(self, turn: Turn, reason: str) -> None:
         # Cancelled first: who waits in the turn shall find that, not the end of what it waits for.
-        if turn.id in self._tasks:
-            self._tasks[turn.id].cancel()
-        turn.end(reason)
+        self._tasks[turn].cancel()
+        self._leave(turn, reason)
 
     def _forget(self, turn: Turn) -> None:
-        turn.end("the turn has ended")
-        self._turns.pop(turn.id, None)
-        self._tasks.pop(turn.id, None)
+        self._leave(turn, "the turn has ended")
+        del self._tasks[turn]
         self._notice_rest()
+
+    def _leave(self, turn: Turn, reason: str) -> None:
+        turn.end(reason)
+        # Under its id another may run already, handed out again.
+        if self._turns.get(turn.id) is turn:
+            del self._turns[turn.id]
 
     def _notice_rest(self) -> None:
         if self._stopping and self._offered is None and not self._tasks and not self._coming:
