@@ -1,0 +1,102 @@
+"""An agent made with LangGraph: streamed, its tool calls told, each session with the graph's own memory.
+
+It runs on a scripted chat model, which needs no network; put any other of LangChain's in its place.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import tools_condition
+
+import thoughtwire
+
+
+class Scripted(GenericFakeChatModel):
+    """LangChain's fake chat model, which streams its calls as well."""
+
+    def _stream(self, messages: list[BaseMessage], *more: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        said = next(self.messages)
+        assert isinstance(said, AIMessage)
+        for word in str(said.content).split():
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word + " "))
+        for call in said.tool_calls:
+            piece = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
+
+
+def script() -> Iterator[AIMessage]:
+    """What the model says: a call, then an answer, over and over."""
+    for n in itertools.count():
+        yield AIMessage("", tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")])
+        yield AIMessage("The product is 42.")
+
+
+@tool
+def multiply(left: int, right: int) -> int:
+    """Multiplies two numbers."""
+    return left * right
+
+
+TOOLS: dict[str, BaseTool] = {"multiply": multiply}
+model = Scripted(messages=script())
+
+
+async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """Asks the model, and streams what it says."""
+    turn: thoughtwire.Interface = config["configurable"]["turn"]
+    whole: AIMessageChunk | None = None
+    async with turn.message() as message:
+        async for chunk in model.astream(state["messages"], config):
+            await message.write(str(chunk.text))
+            whole = chunk if whole is None else whole + chunk
+    return {"messages": [whole]}
+
+
+async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """Runs the calls that the model asked for, each when it is on disk."""
+    turn: thoughtwire.Interface = config["configurable"]["turn"]
+    results = []
+    thought = state["messages"][-1]
+    for asked in thought.tool_calls if isinstance(thought, AIMessage) else []:
+        call = await turn.tool_called(asked["name"], asked["args"])
+        try:
+            text = str(await TOOLS[asked["name"]].ainvoke(asked["args"], config))
+            await turn.tool_returned(call, text)
+        except Exception as error:
+            text = str(error)
+            await turn.tool_returned(call, text, status="error")
+        results.append(ToolMessage(text, tool_call_id=asked["id"]))
+    return {"messages": results}
+
+
+graph = (
+    StateGraph(MessagesState)
+    .add_node("think", think)
+    .add_node("tools", use_tools)
+    .add_edge(START, "think")
+    .add_conditional_edges("think", tools_condition)
+    .add_edge("tools", "think")
+    .compile(checkpointer=InMemorySaver())
+)
+agent = thoughtwire.Agent("langgraph-ada", turns=16)
+
+
+@agent.turn
+async def answer(turn: thoughtwire.Interface) -> None:
+    # One thread of the graph for each session.
+    config: RunnableConfig = {"configurable": {"thread_id": turn.session, "turn": turn}}
+    await graph.ainvoke({"messages": [HumanMessage(turn.user_message)]}, config)
+
+
+if __name__ == "__main__":
+    agent.run()

@@ -1,0 +1,227 @@
+"""The client whose methods wait."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .. import client as asynchronous
+from .. import commands, frames
+from ..events import HistoryEntry, Record, ToolStatus
+from ..line import LineState
+from ..room import Cursor, Shown, Tool
+from ..room import Room as AsyncRoom
+from .loop import Loop
+
+T = TypeVar("T")
+
+
+def connect(
+    url: str | None = None,
+    *,
+    key: str | None = None,
+    name: str | None = None,
+    timeout: float | None = 10.0,
+) -> "Client":
+    """A client whose connection stands. Errors are those of :func:`thoughtwire.connect`."""
+    loop = Loop()
+    try:
+        return Client(loop, loop.wait(asynchronous.connect(url, key=key, name=name, timeout=timeout)))
+    except BaseException:
+        loop.close()
+        raise
+
+
+class Client:
+    """:class:`thoughtwire.Client`, whose methods wait. Made by :func:`connect`."""
+
+    def __init__(self, loop: Loop, client: asynchronous.Client) -> None:
+        self._loop = loop
+        self._client = client
+
+    @property
+    def state(self) -> LineState:
+        """Whether the connection stands."""
+        return self._client.state
+
+    def close(self) -> None:
+        """Ends the connection for good."""
+        if self._client.state != "closed":
+            self._loop.wait(self._client.close())
+        self._loop.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wake(self) -> None:
+        """Looks now whether the connection lives."""
+        self._loop.call(self._client.wake)
+
+    def create_agent(
+        self,
+        name: str,
+        *,
+        persona: str | None = None,
+        human: str | None = None,
+        model: str | None = None,
+        style: frames.Style | None = None,
+        id: str | None = None,
+    ) -> frames.AgentListing:
+        """Makes an agent with its main session."""
+        return self._loop.wait(
+            self._client.create_agent(name, persona=persona, human=human, model=model, style=style, id=id)
+        )
+
+    def create_session(
+        self,
+        agent: str,
+        *,
+        title: str | None = None,
+        instructions: str | None = None,
+        history: Sequence[HistoryEntry] = (),
+        id: str | None = None,
+    ) -> str:
+        """Opens a session with an agent; gives the session's id."""
+        return self._loop.wait(
+            self._client.create_session(agent, title=title, instructions=instructions, history=history, id=id)
+        )
+
+    def delete_session(self, session: str, *, id: str | None = None) -> None:
+        """Deletes a session and its log."""
+        self._loop.wait(self._client.delete_session(session, id=id))
+
+    def attach(
+        self,
+        session: str,
+        *,
+        after: int | None = None,
+        epoch: str | None = None,
+        cursor: Cursor | None = None,
+        last: int | None = None,
+        tools: Mapping[str, Tool] | None = None,
+    ) -> "Room":
+        """Takes a place in a session."""
+        room = self._loop.call(
+            lambda: self._client.attach(
+                session, after=after, epoch=epoch, cursor=cursor, last=last, tools=tools
+            )
+        )
+        return Room(self._loop, room)
+
+    def watch(self) -> Iterator[frames.SessionListing | frames.SessionGone]:
+        """The list of sessions: all that there are, then each that changes."""
+        changes = self._client.watch()
+        try:
+            while True:
+                change = self._loop.wait(_next(changes))
+                if change is None:
+                    return
+                yield change
+        finally:
+            self._loop.wait(changes.aclose())
+
+    def command(self, command: commands.Command, *, id: str | None = None) -> frames.Ack:
+        """Sends a command and waits for its answer."""
+        return self._loop.wait(self._client.command(command, id=id))
+
+    def agents(self) -> list[frames.AgentListing]:
+        """One's agents."""
+        return self._loop.wait(self._client.agents())
+
+    def agent(self, name: str) -> frames.AgentListing:
+        """An agent, by its name or id."""
+        return self._loop.wait(self._client.agent(name))
+
+    def edit_agent(self, agent: str, **settings: Any) -> frames.AgentListing:
+        """Changes settings of an agent."""
+        return self._loop.wait(self._client.edit_agent(agent, **settings))
+
+    def delete_agent(self, agent: str) -> None:
+        """Deletes an agent with its sessions and its memory."""
+        self._loop.wait(self._client.delete_agent(agent))
+
+    def sessions(self, agent: str | None = None, *, limit: int | None = None) -> list[frames.SessionListing]:
+        """One's sessions, newest activity first."""
+        return self._loop.wait(self._client.sessions(agent, limit=limit))
+
+    def records(self, session: str, *, after: int = 0, limit: int | None = None) -> list[Record]:
+        """A page of a session's log."""
+        return self._loop.wait(self._client.records(session, after=after, limit=limit))
+
+    def rest(
+        self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None
+    ) -> Any:
+        """Any other request of PROTOCOL.md's table."""
+        return self._loop.wait(self._client.rest(method, path, body, query))
+
+
+async def _next(changes: AsyncGenerator[T, None]) -> T | None:
+    """The next of a generator; nothing behind its end."""
+    return await anext(changes, None)
+
+
+class Room:
+    """:class:`thoughtwire.Room`, to be iterated with ``for``. Made by :meth:`Client.attach`."""
+
+    def __init__(self, loop: Loop, room: AsyncRoom) -> None:
+        self._loop = loop
+        self._room = room
+        self.session = room.session
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where to go on after a restart."""
+        return self._room.cursor
+
+    def send(
+        self,
+        text: str,
+        *,
+        policy: commands.Policy | None = None,
+        attachments: Sequence[str] = (),
+        id: str | None = None,
+    ) -> frames.Ack:
+        """Says something to the agent; returns when it is on disk."""
+        return self._loop.wait(self._room.send(text, policy=policy, attachments=attachments, id=id))
+
+    def cancel(self, turn: str | None = None, *, id: str | None = None) -> None:
+        """Ends the running turn; with `turn` only that one."""
+        self._loop.wait(self._room.cancel(turn, id=id))
+
+    def withdraw(self, input: str, *, id: str | None = None) -> None:
+        """Takes a queued input back."""
+        self._loop.wait(self._room.withdraw(input, id=id))
+
+    def decide(self, call: str, decision: commands.Verdict, *, id: str | None = None) -> None:
+        """Settles an approval."""
+        self._loop.wait(self._room.decide(call, decision, id=id))
+
+    def tool_return(
+        self,
+        call: str,
+        text: str,
+        *,
+        status: ToolStatus = "success",
+        content: Any = None,
+        id: str | None = None,
+    ) -> None:
+        """Brings the result of a call that waits for a client."""
+        self._loop.wait(self._room.tool_return(call, text, status=status, content=content, id=id))
+
+    def rename(self, title: str, *, id: str | None = None) -> None:
+        """Gives the session a title."""
+        self._loop.wait(self._room.rename(title, id=id))
+
+    def leave(self) -> None:
+        """Leaves the session."""
+        self._loop.call(self._room.leave)
+
+    def __iter__(self) -> "Room":
+        return self
+
+    def __next__(self) -> Shown:
+        try:
+            return self._loop.wait(self._room.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None

@@ -1,0 +1,93 @@
+"""MemGPT's interface against what its agent calls, without that agent; examples/memgpt_agent.py has the agent."""
+
+import asyncio
+import json
+
+from support import scripted, soon
+from test_offering import acks, offered, runs
+
+from thoughtwire import Agent, Interface, blocking
+from thoughtwire.memgpt import AsyncInterface, SyncInterface
+
+
+class Socket:
+    """A registered client, whose `send` is awaited as a WebSocket's is."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    async def send(self, frame: str, /) -> None:
+        told = json.loads(frame)
+        assert told["type"] == "agent_response"
+        self.heard.append((told["message_type"], told["message"]))
+
+
+class Broken:
+    """A registered client that is gone."""
+
+    def send(self, frame: str, /) -> None:
+        raise ConnectionError("gone")
+
+
+async def test_says_what_memgpt_says_in_the_turn_it_is_bound_to() -> None:
+    said = SyncInterface()
+    socket = Socket()
+    said.register_client(socket)
+    said.register_client(Broken())
+    async with scripted() as server:
+        agent = Agent("sam", url=server.url)
+
+        @agent.turn
+        def answer(turn: blocking.Interface) -> None:
+            with said.speaks_in(turn):
+                said.user_message(turn.user_message)
+                said.internal_monologue("Hm.")
+                said.internal_monologue(None)
+                said.function_message("Running send_message({'message': 'It\\'s 42.', 'ok': True})")
+                said.assistant_message("It's 42.")
+                said.function_message("Success: None")
+                said.step_yield()
+            said.assistant_message("said to nobody")
+
+        async with offered(agent, server) as peer:
+            await runs(peer)
+            assert (await acks(peer, "internal_monologue"))["text"] == "Hm."
+            line = (await acks(peer, "function_message"))["text"]
+            assert line == 'Running send_message({"message": "It\'s 42.", "ok": true})'
+            assert (await acks(peer, "assistant_message"))["text"] == "It's 42."
+            assert (await acks(peer, "function_message"))["text"] == "Success: None"
+            await acks(peer, "finish")
+    # Registered clients hear in their own time, also what is said outside of turns.
+    await soon(lambda: len(socket.heard) == 6)
+    kinds = [kind for kind, _ in socket.heard]
+    mono, function, message = "internal_monologue", "function_message", "assistant_message"
+    assert kinds == [mono, mono, function, message, function, message]
+    said.unregister_client(socket)
+    said.close()
+
+
+async def test_the_asynchronous_form_says_the_same() -> None:
+    said = AsyncInterface()
+    socket = Socket()
+    said.register_client(socket)
+    async with scripted() as server:
+        agent = Agent("sam", url=server.url, turns=2)
+
+        @agent.turn
+        async def answer(turn: Interface) -> None:
+            with said.speaks_in(turn):
+                await asyncio.sleep(0)
+                await said.internal_monologue(f"Hm {turn.user_message}.")
+                await said.function_message("Running odd(not python")
+                await said.assistant_message("Yes.")
+
+        async with offered(agent, server) as peer:
+            # Two turns at once do not take each other's words.
+            await runs(peer, "t-1", "one")
+            await runs(peer, "t-2", "two")
+            thoughts = [await acks(peer, "internal_monologue") for _ in range(2)]
+            assert {(one["turn"], one["text"]) for one in thoughts} == {("t-1", "Hm one."), ("t-2", "Hm two.")}
+            for _ in range(2):
+                await acks(peer, "function_message")
+    assert len(socket.heard) >= 4
+    said.close()

@@ -1,0 +1,116 @@
+"""The view of a session: what it makes of events and deltas, and how it shows itself."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from support import Server, ended, shown_until
+from test_vectors import rows
+
+from thoughtwire import Client, Reset, Transcript, codec, events
+from thoughtwire.frames import CaughtUp, Delta, EventFrame, Partial, Status
+from thoughtwire.transcript import Call, Said
+
+AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def told(*happened: events.Event, turn: str | None = "t-1") -> Transcript:
+    transcript = Transcript()
+    for seq, event in enumerate(happened, start=1):
+        transcript.apply(EventFrame(session="s", seq=seq, at=AT, turn=turn, event=event))
+    return transcript
+
+
+def delta(n: int, text: str, item: str = "i-2", **more: Any) -> Delta:
+    return Delta(session="s", turn="t-1", item=item, n=n, kind="message", text=text, **more)
+
+
+def test_takes_every_recorded_event() -> None:
+    happened = [codec._event(row) for row in rows("events")]
+    transcript = told(*happened)
+    assert transcript._seq == len(happened)
+    assert repr(transcript) and transcript._repr_html_()
+
+
+def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
+    transcript = told(events.TurnStarted(input="i-1"))
+    for piece in (delta(0, "It "), delta(1, "is"), delta(1, "is"), delta(3, "late")):
+        transcript.apply(piece)
+    assert [open.text for open in transcript.open] == ["It is"]
+    transcript.apply(Partial(session="s", turn="t-1", item="i-2", n=3, kind="message", text="It is 4"))
+    transcript.apply(delta(3, "2."))
+    assert [open.text for open in transcript.open] == ["It is 42."]
+    transcript.apply(Status(session="s", turn="t-1", text="thinking"))
+    assert repr(transcript).splitlines() == [
+        "agent: It is 42.…",
+        "status: thinking",
+    ]
+    whole = events.Message(item="i-2", text="It is 42", complete=False)
+    transcript.apply(EventFrame(session="s", seq=2, at=AT, turn="t-1", event=whole))
+    transcript.apply(delta(4, " late"))
+    end = events.TurnEnded(input="i-1", outcome="cancelled", reason="You cancelled it.")
+    transcript.apply(EventFrame(session="s", seq=3, at=AT, turn="t-1", event=end))
+    transcript.apply(delta(0, "late", item="i-9"))
+    assert transcript.open == [] and transcript.messages == ["It is 42"]
+    assert repr(transcript).splitlines() == ["agent: It is 42 (cut off)", "cancelled: You cancelled it."]
+    transcript.apply(Reset("s", "e-2"))
+    assert repr(transcript) == "(nothing yet)"
+
+
+def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
+    transcript = told(
+        events.UserMessage(item="i-1", text="Hello", attachments=("file-1",)),
+        events.UserMessage(item="i-2", text="Wait"),
+        turn=None,
+    )
+    assert "user (waits): Hello [file-1]" in repr(transcript)
+    more: list[events.Event] = [
+        events.TurnStarted(input="i-1"),
+        events.InputWithdrawn(input="i-2"),
+        events.ToolCalled(call="c-1", name="door", args={"room": "attic"}),
+        events.ApprovalAsked(call="c-1", expires_at=AT),
+        events.ApprovalSettled(call="c-1", decision="approved"),
+        events.ToolAwaited(call="c-1", expires_at=AT),
+        events.ToolReturned(call="c-1", name="door", status="error", text="stuck"),
+        events.TurnEnded(input="i-1", outcome="completed"),
+    ]
+    for seq, event in enumerate(more, start=3):
+        transcript.apply(EventFrame(session="s", seq=seq, at=AT, turn="t-1", event=event))
+    hello, wait, call = (entry.body for entry in transcript.entries[:3])
+    assert isinstance(hello, Said) and hello.fate == "completed"
+    assert isinstance(wait, Said) and wait.fate == "withdrawn"
+    assert isinstance(call, Call) and call.approval == "approved" and call.awaited
+    assert repr(transcript).splitlines() == [
+        "user: Hello [file-1]",
+        "user (withdrawn): Wait",
+        'call: door({"room": "attic"}) → error: stuck',
+    ]
+
+
+def test_nothing_that_is_said_steers_a_page_or_a_terminal() -> None:
+    transcript = told(
+        events.SessionRenamed(title="<b>"),
+        events.UserMessage(item="i-1", text="<script>alert(1)</script>", from_='"><img>'),
+        events.ToolCalled(call="c-1", name="</div>", args={"<x>": "&"}),
+        events.Message(item="i-2", text="\x1b[2Jgone\x07\nnext", complete=True),
+    )
+    page = transcript._repr_html_()
+    assert not any(bad in page for bad in ("<script", "<img", "<x>", "<b>\n", "</div>("))
+    assert "\x1b" not in repr(transcript) and "\\x1b[2Jgone\\x07\nnext" in repr(transcript)
+
+
+async def test_live_and_replayed_are_the_same(server: Server) -> None:
+    async with Client(server.url) as client:
+        session = (await client.create_agent("transcribed")).main_session
+        assert session
+        room = client.attach(session, after=0)
+        live = Transcript()
+        for text in ("What is 6*7?", "count to 20", "remember that I like tea"):
+            await room.send(text)
+            for shown in await shown_until(room, lambda one: isinstance(one, EventFrame) and ended(one)):
+                live.apply(shown)
+        room.leave()
+        replayed = Transcript()
+        again = client.attach(session, after=0)
+        for shown in await shown_until(again, lambda one: isinstance(one, CaughtUp)):
+            replayed.apply(shown)
+        assert replayed == live and len(live.messages) == 3
