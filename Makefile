@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test soak test-deps walls lint conformance fuzz bench bench-deps sdk web chromium
+.PHONY: serve test soak test-deps walls lint conformance fuzz bench bench-deps sdk sdk-python web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -12,9 +12,10 @@ serve:
 	$(CARGO) run -p thoughtwire -- serve
 
 # Installs what the tests need, and runs all of them.
-test: test-deps walls sdk web chromium
+test: test-deps walls sdk sdk-python web chromium
 	$(CARGO) test --workspace
 	npm test --silent --prefix sdk/typescript
+	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy && ../../$(PYTHON_SDK)/bin/python -m pytest -q
 	npm test --silent --prefix web
 
 # Histories of the simulation until it is stopped, or HISTORIES=N of them; each minute it tells how far it is.
@@ -105,6 +106,19 @@ sdk/typescript/node_modules/.package-lock.json: sdk/typescript/package-lock.json
 	@command -v npm >/dev/null || { echo "The TypeScript client needs Node.js with npm: install it, and run this again."; exit 1; }
 	npm ci --silent --no-audit --no-fund --prefix sdk/typescript
 	@touch $@
+
+# The Python client, with what its tests and examples need. The MemGPT agent runs on Pythons before 3.12.
+PYTHON_SDK := $(DEPS)/python
+sdk-python: $(PYTHON_SDK)/installed
+
+$(PYTHON_SDK)/installed: sdk/python/pyproject.toml sdk/python/examples/memgpt-requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "The tests need Python 3 with venv: install it, or say PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(PYTHON_SDK)
+	$(PYTHON_SDK)/bin/pip install --quiet -e 'sdk/python[test,examples]'
+	if $(PYTHON_SDK)/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  $(PYTHON_SDK)/bin/pip install --quiet -r sdk/python/examples/memgpt-requirements.txt && \
+	  $(PYTHON_SDK)/bin/pip install --quiet --no-deps pymemgpt==0.2.5; fi
+	touch $@
 
 # The page, which the server's build takes in: web/dist/page
 web: web/dist/page/index.html

@@ -8,6 +8,8 @@
 //! It may be killed and started again in the middle of a turn, and so may the server: every item has an id
 //! that follows from its turn, so what is said twice is said once, and starting over is going on.
 
+#![allow(clippy::print_stderr, reason = "a program of its own, which tells its user what it waits for")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 
