@@ -8,7 +8,7 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, chromium
 import type { Client, EventFrame } from "../../sdk/typescript/src/index.js";
 import type { Server } from "../../sdk/typescript/test/support.js";
 
-export { Server } from "../../sdk/typescript/test/support.js";
+export { Server, WebSocket } from "../../sdk/typescript/test/support.js";
 
 function executable(): string {
   const chosen = process.env["CHROMIUM"];

@@ -1,10 +1,11 @@
-"""MemGPT's own agent, from PyPI, behind Thoughtwire: `python memgpt_agent.py`.
+"""MemGPT's own agent, from PyPI, behind Thoughtwire: `python memgpt_agent.py [NAME]`.
 
 It needs an OpenAI-compatible server of the chat completions with functions, at `OPENAI_BASE_URL`. What
 makes it speak here is the one argument `interface`; the rest is MemGPT's.
 """
 
 import os
+import sys
 
 from memgpt.agent import Agent as MemGPTAgent
 from memgpt.config import AgentConfig
@@ -17,7 +18,7 @@ import thoughtwire
 from thoughtwire.memgpt import SyncInterface
 
 interface = SyncInterface()
-agent = thoughtwire.Agent("memgpt-sam")
+agent = thoughtwire.Agent(sys.argv[1] if len(sys.argv) > 1 else "memgpt-sam")
 sams: dict[str, MemGPTAgent] = {}
 
 

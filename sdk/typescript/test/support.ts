@@ -11,6 +11,8 @@ import WebSocket from "ws";
 
 import { Client, type EventFrame, type Room } from "../src/index.js";
 
+export { WebSocket };
+
 const BINARY = process.env["THOUGHTWIRE_BIN"] ?? new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
 
 /** A running `thoughtwire serve`, which can be killed and started again at the same address. */
