@@ -52,6 +52,11 @@ export class Room implements AsyncIterable<Shown> {
   readonly #write: (frame: ClientFrame) => void;
   readonly #left: () => void;
   readonly #queue = new Queue<Shown>();
+  /** Calls that wait for a client, and those of them that were begun here. */
+  readonly #awaited = new Set<string>();
+  readonly #begun = new Set<string>();
+  /** The log is read to where it was live. */
+  #isLive = false;
   readonly #calls = new Map<string, { name: string; args: Record<string, unknown> }>();
   #epoch: string | undefined;
   #seq: number | undefined;
@@ -174,6 +179,7 @@ export class Room implements AsyncIterable<Shown> {
         }
         this.#epoch = frame.epoch;
         this.#phase = "attached";
+        this.#isLive = false;
         return;
       case "detached":
         return this.ended(new ClosedError(frame.reason));
@@ -183,11 +189,14 @@ export class Room implements AsyncIterable<Shown> {
         this.#seq = frame.seq;
         this.#run(frame);
         return this.#show(frame);
+      case "caught_up":
+        this.#isLive = true;
+        this.#runAwaited();
+        return this.#show(frame);
       case "delta":
       case "partial":
       case "status":
       case "presence":
-      case "caught_up":
         return this.#show(frame);
       default:
         // Of a newer server, or not of a session.
@@ -210,11 +219,24 @@ export class Room implements AsyncIterable<Shown> {
       this.#calls.set(event.call, { name: event.name, args: event.args as Record<string, unknown> });
     } else if (event.kind === "tool_returned") {
       this.#calls.delete(event.call);
+      this.#awaited.delete(event.call);
+      this.#begun.delete(event.call);
     } else if (event.kind === "tool_awaited") {
-      const called = this.#calls.get(event.call);
-      const tool = called && this.#options.tools?.[called.name];
-      if (called && tool) void this.#answer(event.call, called, tool.run);
+      this.#awaited.add(event.call);
+      if (this.#isLive) this.#runAwaited();
     }
+  }
+
+  /** Of what the log tells only that still waits which no later event settles: so not before it is read. */
+  #runAwaited(): void {
+    for (const call of this.#awaited) {
+      const called = this.#calls.get(call);
+      const tool = called && this.#options.tools?.[called.name];
+      if (!called || !tool || this.#begun.has(call)) continue;
+      this.#begun.add(call);
+      void this.#answer(call, called, tool.run);
+    }
+    this.#awaited.clear();
   }
 
   async #answer(call: string, called: { name: string; args: Record<string, unknown> }, run: RunTool): Promise<void> {

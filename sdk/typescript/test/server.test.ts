@@ -78,6 +78,11 @@ describe("a client of a server", () => {
     assert.match(messages(await until(room, ended)).join(), /the attic is open/);
     await room.send('use open_door {"room": "cellar"}');
     assert.match(messages(await until(room, ended)).join(), /the cellar is locked/);
+    // Who reads the log again runs none of what is done.
+    const again: unknown[] = [];
+    const reader = connect().attach(session, { after: 0, tools: { open_door: { description: "", parameters, run: (args) => String(again.push(args)) } } });
+    for await (const shown of reader) if (shown.type === "caught_up") break;
+    assert.deepEqual(again, []);
   });
 
   it("settles approvals, cancels turns and withdraws what waits", async () => {
