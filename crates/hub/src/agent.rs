@@ -139,6 +139,11 @@ impl Turn {
         self.read(move |store| store.events(log.session, before, most)).await
     }
 
+    /// Whether it goes on after a restart.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.log.launched > self.log.started
+    }
+
     /// At most `limit` records behind a position, oldest first.
     ///
     /// # Errors

@@ -353,6 +353,16 @@ impl Usage {
         *self == Self::default()
     }
 
+    /// What was spent since a time when this much had been.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(before.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(before.output_tokens),
+            cached_tokens: self.cached_tokens.map(|cached| cached.saturating_sub(before.cached_tokens.unwrap_or(0))),
+        }
+    }
+
     /// Adds what more was spent.
     pub fn add(&mut self, more: Self) {
         self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);

@@ -133,6 +133,8 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
         context,
     };
     let end = connection.run().await;
+    // From now on it gets no turns.
+    connection.link = None;
     connection.keep_proof(true).await;
     connection.socket.end(end).await;
 }
@@ -246,6 +248,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Output::Authenticate { token, client, space } => {
                     let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
                     match outcome {
+                        Ok(identity)
+                            if identity.user != self.context.entrant.identity.user
+                                && (self.link.is_some() || !self.attached.is_empty()) =>
+                        {
+                            let reason = "this connection acts for another user already; open another one";
+                            self.machine.authenticated(Err(Refusal::new(RefusalCode::BadRequest, reason)));
+                        }
                         Ok(identity) if !self.takes_place(&identity) => {
                             self.machine.authenticated(Err(too_many()));
                         }

@@ -14,6 +14,8 @@ use super::{Offers, Slot};
 
 /// Turns that are over and whose last words may still be said again, per worker.
 const REMEMBERED: usize = 64;
+/// Claims among which dead ones may stand.
+const UNLOOKED: usize = 64;
 /// Sessions whose position is kept for a program that keeps its own past, per worker.
 const POSITIONS: usize = 100_000;
 
@@ -39,6 +41,8 @@ pub(super) struct Terms {
 /// One program that offers the agent.
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    /// Tells it from an earlier one of the same name.
+    pub(super) born: u64,
     /// Tells this stay from an earlier one.
     pub(super) stay: u64,
     terms: Terms,
@@ -52,7 +56,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(id: WorkerId, stay: u64, terms: Terms, mail: Arc<Mail>) -> Self {
-        Self { id, stay, terms, mail: Some(mail), taken: 0, runs: Vec::new(), over: VecDeque::new() }
+        Self { id, born: stay, stay, terms, mail: Some(mail), taken: 0, runs: Vec::new(), over: VecDeque::new() }
     }
 
     /// It offers again.
@@ -76,7 +80,8 @@ impl Worker {
         if self.over.len() > REMEMBERED {
             self.over.pop_front();
         }
-        if let Some(have) = &mut self.terms.have {
+        // What it was not handed it does not have.
+        if let Some(have) = self.terms.have.as_mut().filter(|_| run.was_handed()) {
             if have.len() >= POSITIONS {
                 have.clear();
             }
@@ -94,6 +99,8 @@ pub(super) struct Desk {
     agent: AgentId,
     workers: Vec<Worker>,
     waiting: VecDeque<Claim>,
+    /// So many waited when those that wait no longer were last looked for.
+    left: usize,
 }
 
 /// A session that waits for a place.
@@ -106,11 +113,7 @@ pub(super) struct Claim {
 
 impl Desk {
     pub(super) fn new(agent: AgentId) -> Self {
-        Self { agent, workers: Vec::new(), waiting: VecDeque::new() }
-    }
-
-    pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
-        self.workers.iter()
+        Self { agent, workers: Vec::new(), waiting: VecDeque::new(), left: 0 }
     }
 
     pub(super) fn worker(&mut self, id: &WorkerId) -> Option<&mut Worker> {
@@ -121,15 +124,21 @@ impl Desk {
         self.workers.push(worker);
     }
 
-    /// Takes a worker away that is not here; of a given stay only.
-    pub(super) fn remove(&mut self, id: &WorkerId, stay: Option<u64>) -> Option<Worker> {
-        let is_gone = |worker: &Worker| worker.id == *id && worker.mail.is_none() && stay.is_none_or(|stay| stay == worker.stay);
+    /// Takes a worker away that is not here since a given stay.
+    pub(super) fn remove(&mut self, id: &WorkerId, stay: u64) -> Option<Worker> {
+        let is_gone = |worker: &Worker| worker.id == *id && worker.mail.is_none() && stay == worker.stay;
         let at = self.workers.iter().position(is_gone)?;
         Some(self.workers.swap_remove(at))
     }
 
-    pub(super) fn clear(&mut self) -> Vec<Worker> {
-        std::mem::take(&mut self.workers)
+    /// Everybody who is here, and who waits for them.
+    pub(super) fn clear(&mut self) -> (Vec<Worker>, VecDeque<Claim>) {
+        (std::mem::take(&mut self.workers), std::mem::take(&mut self.waiting))
+    }
+
+    /// Turns that go on once there is a place for them.
+    pub(super) fn parked(&self) -> impl Iterator<Item = &TurnId> {
+        self.waiting.iter().filter(|claim| !claim.given.is_closed()).filter_map(|claim| claim.turn.as_ref())
     }
 
     pub(super) fn tools(&self) -> Vec<ToolDeclaration> {
@@ -150,18 +159,25 @@ impl Desk {
         self.workers.is_empty() && self.waiting.is_empty()
     }
 
+    /// Turns that go on stand in front of those that begin.
     pub(super) fn wait(&mut self, claim: Claim) {
-        self.waiting.push_back(claim);
+        if self.waiting.len() > 2 * self.left + UNLOOKED {
+            self.waiting.retain(|claim| !claim.given.is_closed());
+            self.left = self.waiting.len();
+        }
+        let at =
+            if claim.turn.is_some() { self.waiting.iter().take_while(|other| other.turn.is_some()).count() } else { self.waiting.len() };
+        self.waiting.insert(at, claim);
     }
 
     /// Whether a worker is here and has not more turns than it wants.
-    pub(super) fn keeps(&self, worker: &WorkerId) -> bool {
-        let is_kept = |known: &Worker| known.id == *worker && known.mail.is_some() && known.taken <= known.terms.turns;
+    pub(super) fn keeps(&self, born: u64) -> bool {
+        let is_kept = |known: &Worker| known.born == born && known.mail.is_some() && known.taken <= known.terms.turns;
         self.workers.iter().any(is_kept)
     }
 
-    pub(super) fn release(&mut self, worker: &WorkerId) {
-        if let Some(worker) = self.worker(worker) {
+    pub(super) fn release(&mut self, born: u64) {
+        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.born == born) {
             worker.taken = worker.taken.saturating_sub(1);
         }
     }
@@ -180,7 +196,7 @@ impl Desk {
                 self.waiting.push_front(Claim { session, turn, given });
                 break;
             };
-            let slot = Slot { offers: Some(Arc::clone(offers)), agent: self.agent.clone(), worker: worker.id.clone() };
+            let slot = Slot { offers: Some(Arc::clone(offers)), agent: self.agent.clone(), worker: worker.id.clone(), born: worker.born };
             worker.taken += 1;
             if let Err(mut slot) = given.send(slot) {
                 worker.taken -= 1;

@@ -39,7 +39,7 @@ enum Letter {
 impl Mail {
     /// A turn to run, with what came for its calls if it goes on.
     pub(super) fn run(&self, run: Arc<Run>, resumed: bool) {
-        let told = run.told();
+        let told = run.mailed();
         let mut waiting = locked(&self.waiting);
         waiting.push_back(Letter::Run { run, resumed });
         waiting.extend(told.into_iter().map(Letter::Directive));
@@ -141,10 +141,15 @@ impl Link {
         if let Some(run) = self.hub.shared.offers.running(turn, &self.mail) {
             return run.say(id, verb).await;
         }
-        let again = self.hub.shared.offers.over(turn, &self.mail).zip(id).and_then(|(heard, id)| heard.again(&id));
+        let offers = &self.hub.shared.offers;
+        let again = offers.over(turn, &self.offered, &self.mail).zip(id).and_then(|(heard, id)| heard.again(&id));
         again.unwrap_or_else(|| {
-            let reason = format!("turn {turn} is not this program's to speak in: it has ended, or never was");
-            Box::pin(std::future::ready(Err(Refusal::new(RefusalCode::NoTurn, reason))))
+            let refusal = if offers.is_stopping() {
+                Refusal::new(RefusalCode::Stopping, "the server is stopping; say it again when it is back")
+            } else {
+                Refusal::new(RefusalCode::NoTurn, format!("turn {turn} is not this program's to speak in: it has ended, or never was"))
+            };
+            Box::pin(std::future::ready(Err(refusal)))
         })
     }
 

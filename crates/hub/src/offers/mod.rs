@@ -11,10 +11,10 @@ mod run;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use thoughtwire_proto::{AgentId, AgentProfile, Directive, OFFERED, SessionId, ToolDeclaration, TurnId, WorkerId};
+use thoughtwire_proto::{AgentId, AgentProfile, Directive, OFFERED, Record, SessionId, ToolDeclaration, TurnId, WorkerId};
 use tokio::sync::oneshot;
 
 use crate::AgentError;
@@ -55,12 +55,14 @@ pub(crate) struct Slot {
     offers: Option<Arc<Offers>>,
     agent: AgentId,
     worker: WorkerId,
+    /// Which worker of that name.
+    born: u64,
 }
 
 impl Slot {
     /// Whether its worker is here, and wants as many turns as it has.
     pub(crate) fn is_kept(&self) -> bool {
-        self.desk(|desk| desk.keeps(&self.worker))
+        self.desk(|desk| desk.keeps(self.born))
     }
 
     /// Whether other sessions wait for a place with this agent.
@@ -78,7 +80,7 @@ impl Drop for Slot {
         let Some(offers) = self.offers.take() else { return };
         let mut board = locked(&offers.board);
         if let Some(desk) = board.desks.get_mut(&self.agent) {
-            desk.release(&self.worker);
+            desk.release(self.born);
             drop(desk.serve(&offers));
             if desk.is_empty() {
                 board.desks.remove(&self.agent);
@@ -128,11 +130,12 @@ impl Offers {
     /// Runs a turn at a worker: hands it over, and waits until it is ended.
     pub(crate) async fn run(self: Arc<Self>, turn: Turn, slot: SlotCell) -> Result<(), AgentError> {
         let (over, ended) = oneshot::channel();
+        let so_far = if turn.goes_on() { turn.so_far().await? } else { Vec::new() };
         let (mut turn, mut over) = (turn, over);
         let run = loop {
             let given = locked(&slot).as_ref().map(|slot| slot.worker.clone());
             match given {
-                Some(worker) => match self.hand_out(turn, worker, over) {
+                Some(worker) => match self.hand_out(turn, worker, over, &so_far) {
                     Handed::Out(run) => break run,
                     // It left between our look and our knock: somebody else may have room.
                     Handed::Back(same, told) => {
@@ -151,23 +154,32 @@ impl Offers {
             }
         };
         let _given_back = GivenBack { offers: Arc::clone(&self), run: Arc::clone(&run) };
-        run.listen_again().await;
+        run.listen_again(&so_far).await;
+        self.deliver(&run);
         ended.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Puts a turn into a worker's mail; gives it back when that worker is gone for good.
-    fn hand_out(self: &Arc<Self>, turn: Turn, worker: WorkerId, over: Over) -> Handed {
+    /// Makes a turn a worker's; gives it back when that worker is gone for good.
+    fn hand_out(self: &Arc<Self>, turn: Turn, worker: WorkerId, over: Over, so_far: &[Record]) -> Handed {
         let mut board = locked(&self.board);
         let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker)) else {
             return Handed::Back(Box::new(turn), over);
         };
-        let run = Arc::new(Run::new(turn, worker, self, over));
-        if let Some(mail) = &known.mail {
-            mail.run(Arc::clone(&run), run.goes_on());
-        }
+        let run = Arc::new(Run::new(turn, worker, self, over, so_far));
         known.runs.push(Arc::clone(&run));
         board.runs.insert(run.turn().clone(), Arc::clone(&run));
         Handed::Out(run)
+    }
+
+    /// Puts a turn into its worker's mail, if that is here and has not got it already.
+    fn deliver(&self, run: &Arc<Run>) {
+        let mut board = locked(&self.board);
+        let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
+        if let Some(mail) = worker.and_then(|worker| worker.mail.as_ref())
+            && !run.is_mailed()
+        {
+            mail.run(Arc::clone(run), run.goes_on());
+        }
     }
 
     /// Tells a turn's worker something, if it is here; one that comes back is told again.
@@ -187,7 +199,7 @@ impl Offers {
         worker.runs.retain(|other| !Arc::ptr_eq(other, run));
         worker.remember(run);
         if let Some(mail) = &worker.mail
-            && !self.stops.load(Ordering::Relaxed)
+            && !self.is_stopping()
         {
             mail.over(run);
         }
@@ -220,6 +232,8 @@ impl Offers {
             None => desk.add(Worker::new(worker.clone(), stay, terms, Arc::clone(mail))),
         }
         running.extend(desk.serve(self).into_iter().filter(|(to, _)| to == worker).map(|(_, turn)| turn));
+        // They may become this worker's yet.
+        running.extend(desk.parked().cloned());
         running
     }
 
@@ -233,8 +247,8 @@ impl Offers {
         }
         known.mail = None;
         if known.runs.is_empty() {
-            drop(board);
-            return self.leave(agent, worker, None);
+            let stay = known.stay;
+            return self.leave_from(board, agent, worker, stay);
         }
         for run in &known.runs {
             run.say_soon(format!("the program that runs this agent went away; it has {} seconds to come back", self.grace.as_secs()));
@@ -243,14 +257,13 @@ impl Offers {
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
             if let Some(offers) = offers.upgrade() {
-                offers.leave(&agent, &worker, Some(stay));
+                offers.leave_from(locked(&offers.board), &agent, &worker, stay);
             }
         });
     }
 
     /// A worker is gone for good, unless it came back meanwhile: whatever it ran fails.
-    fn leave(&self, agent: &AgentId, worker: &WorkerId, stay: Option<u64>) {
-        let mut board = locked(&self.board);
+    fn leave_from(&self, mut board: MutexGuard<'_, Board>, agent: &AgentId, worker: &WorkerId, stay: u64) {
         let Some(desk) = board.desks.get_mut(agent) else { return };
         let Some(gone) = desk.remove(worker, stay) else { return };
         if desk.is_empty() {
@@ -264,15 +277,12 @@ impl Offers {
 
     /// Nobody offers this agent any more: it was deleted, or is the server's to run now.
     pub(crate) fn end(&self, agent: &AgentId, reason: &str) {
-        let workers = {
+        let (workers, waiting) = {
             let mut board = locked(&self.board);
-            let Some(desk) = board.desks.get_mut(agent) else { return };
-            let workers = desk.clear();
-            if desk.is_empty() {
-                board.desks.remove(agent);
-            }
-            workers
+            board.desks.remove(agent).map(|mut desk| desk.clear()).unwrap_or_default()
         };
+        // Who waits asks again, or does not need a place any more.
+        drop(waiting);
         for worker in workers {
             if let Some(mail) = &worker.mail {
                 mail.tell(Directive::OfferEnded { agent: agent.clone(), worker: worker.id.clone(), reason: reason.to_owned() });
@@ -291,11 +301,18 @@ impl Offers {
         worker.mail.as_ref().is_some_and(|own| Arc::ptr_eq(own, mail)).then_some(run)
     }
 
-    /// What was said in a turn that is over, as long as it is remembered.
-    fn over(&self, turn: &TurnId, mail: &Arc<Mail>) -> Option<Arc<Heard>> {
-        let board = locked(&self.board);
-        let workers = board.desks.values().flat_map(Desk::workers);
-        workers.filter(|worker| worker.mail.as_ref().is_some_and(|own| Arc::ptr_eq(own, mail))).find_map(|worker| worker.over(turn))
+    /// What was said in a turn of one of these that is over, as long as it is remembered.
+    fn over(&self, turn: &TurnId, offered: &[(AgentId, WorkerId)], mail: &Arc<Mail>) -> Option<Arc<Heard>> {
+        let mut board = locked(&self.board);
+        offered.iter().find_map(|(agent, worker)| {
+            let worker = board.desks.get_mut(agent)?.worker(worker)?;
+            worker.mail.as_ref().filter(|own| Arc::ptr_eq(own, mail))?;
+            worker.over(turn)
+        })
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stops.load(Ordering::Relaxed)
     }
 
     /// What a worker asked to be told with each turn.

@@ -1,6 +1,6 @@
 //! One turn at a program outside: what it is told of it, and what it says in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -26,9 +26,16 @@ use crate::{AgentError, now};
 const KNOWN: usize = 1_024;
 /// Bytes of history that come with a turn.
 const HISTORY_BYTES: usize = 512 << 10;
-/// Records of its own that a turn that goes on comes with.
-const OWN_RECORDS: usize = 10_000;
 /// How long people and clients are waited for, unless the program says otherwise: as with the built-in agent.
+/// Calls of one turn that may be open at once.
+const OPEN_CALLS: usize = 256;
+/// Items of one turn that may be open at once, and their bytes together.
+const OPEN_ITEMS: usize = 64;
+const OPEN_BYTES: usize = 8 << 20;
+/// What is kept of what came for calls, to be told again.
+const TOLD: usize = 64;
+/// Records that are read at once.
+const PAGE: usize = 64;
 const APPROVAL_MS: u64 = 3_600_000;
 const CLIENT_MS: u64 = 120_000;
 /// A month: longer than anybody waits.
@@ -83,10 +90,15 @@ pub(super) struct Run {
     turn: Turn,
     offers: Weak<Offers>,
     heard: Arc<Heard>,
+    /// One thing is said after the other, also where two connections speak for one worker for a moment.
+    order: tokio::sync::Mutex<()>,
     so_far: Mutex<SoFar>,
     over: Mutex<Option<oneshot::Sender<Result<(), AgentError>>>>,
     /// The worker has said its end, so that it need not be told of it.
-    finishing: AtomicBool,
+    finishing: Arc<AtomicBool>,
+    /// It is, or was, in its worker's mail, and was taken out of it.
+    mailed: AtomicBool,
+    handed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,13 +109,60 @@ struct SoFar {
     waiting: Vec<WaitingCall>,
     /// How many deltas of each open item came.
     open: BTreeMap<ItemId, u64>,
+    /// Their bytes.
+    open_bytes: usize,
     usage: Usage,
+    /// How much of that is written.
+    written: Usage,
     /// What came for open calls: told again to a worker that comes back.
     told: Vec<(CallId, Directive)>,
 }
 
+impl SoFar {
+    /// An item is whole.
+    fn close(&mut self, item: &str) {
+        self.open.retain(|open, _| open.as_str() != item);
+        // What is said whole is not said piece by piece any more; a little too much room harms nobody.
+        if self.open.is_empty() {
+            self.open_bytes = 0;
+        }
+    }
+}
+
 impl Run {
-    pub(super) fn new(turn: Turn, worker: WorkerId, offers: &Arc<Offers>, over: oneshot::Sender<Result<(), AgentError>>) -> Self {
+    /// `so_far` is what a turn that goes on has said: saying it again says nothing.
+    pub(super) fn new(
+        turn: Turn,
+        worker: WorkerId,
+        offers: &Arc<Offers>,
+        over: oneshot::Sender<Result<(), AgentError>>,
+        so_far: &[Record],
+    ) -> Self {
+        let heard = Heard::default();
+        for record in so_far {
+            let id = match &record.event {
+                Event::Thought { item, .. } | Event::Message { item, .. } => item.as_str(),
+                Event::ToolCalled { call, .. } => call.as_str(),
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::UserMessage { .. }
+                | Event::InputWithdrawn { .. }
+                | Event::TurnStarted { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::ToolAwaited { .. }
+                | Event::ToolReturned { .. }
+                | Event::Usage(_)
+                | Event::MemoryEdited { .. }
+                | Event::Compacted { .. }
+                | Event::TurnEnded { .. }
+                | Event::Other(_) => continue,
+            };
+            if let Ok(id) = CommandId::new(id) {
+                heard.add(id, done(Some(record.seq)));
+            }
+        }
         let calls = turn.waiting.iter().map(|open| (open.call.clone(), open.name.clone())).collect();
         let waiting = turn.waiting.iter().filter_map(|open| {
             let awaits = match (open.approval, open.awaited) {
@@ -118,10 +177,13 @@ impl Run {
             worker,
             turn,
             offers: Arc::downgrade(offers),
-            heard: Arc::default(),
+            heard: Arc::new(heard),
+            order: tokio::sync::Mutex::default(),
             so_far: Mutex::new(SoFar { calls, waiting, ..SoFar::default() }),
             over: Mutex::new(Some(over)),
-            finishing: AtomicBool::new(false),
+            finishing: Arc::default(),
+            mailed: AtomicBool::new(false),
+            handed: AtomicBool::new(false),
         }
     }
 
@@ -143,7 +205,7 @@ impl Run {
 
     /// It went on after the server was stopped.
     pub(super) fn goes_on(&self) -> bool {
-        self.turn.log.launched > self.turn.log.started
+        self.turn.goes_on()
     }
 
     pub(super) fn is_finishing(&self) -> bool {
@@ -164,14 +226,32 @@ impl Run {
         drop(self.turn.interface.voice.try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }));
     }
 
-    /// What came for its open calls.
-    pub(super) fn told(&self) -> Vec<Directive> {
+    pub(super) fn is_mailed(&self) -> bool {
+        self.mailed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn was_handed(&self) -> bool {
+        self.handed.load(Ordering::Relaxed)
+    }
+
+    /// It comes into its worker's mail: gives what came for its open calls, which belongs behind it.
+    pub(super) fn mailed(&self) -> Vec<Directive> {
+        self.mailed.store(true, Ordering::Relaxed);
         locked(&self.so_far).told.iter().map(|(_, directive)| directive.clone()).collect()
     }
 
     fn tell(&self, call: CallId, directive: Directive) {
-        locked(&self.so_far).told.push((call, directive.clone()));
-        if let Some(offers) = self.offers.upgrade() {
+        {
+            let mut so_far = locked(&self.so_far);
+            so_far.told.push((call, directive.clone()));
+            if so_far.told.len() > TOLD {
+                so_far.told.remove(0);
+            }
+        }
+        // Otherwise it comes with the turn.
+        if self.is_mailed()
+            && let Some(offers) = self.offers.upgrade()
+        {
             offers.tell(self, directive);
         }
     }
@@ -180,29 +260,29 @@ impl Run {
 
     /// The turn as its worker is handed it.
     pub(super) async fn handed(&self, resumed: bool) -> Result<Directive, AgentError> {
+        self.handed.store(true, Ordering::Relaxed);
         let Some(offers) = self.offers.upgrade() else { return Err(super::lost()) };
         let terms = offers.terms(self);
         let (turn, interface) = (&self.turn, &self.turn.interface);
+        // What a program is told is on disk, as for everybody.
+        interface.committed(turn.log.started).await?;
         let (mut after, mut history) = if terms.history == 0 { (None, Vec::new()) } else { self.past(&terms).await? };
         if resumed {
-            let before = Seq(turn.log.started.0.saturating_sub(1));
-            interface.committed(turn.log.started).await?;
-            let own = turn.records_after(before, OWN_RECORDS).await?;
+            let own = self.newest(interface.tail.head().next(), usize::MAX, Some(turn.log.started)).await?;
             history.extend(own.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
         }
-        let bytes = |record: &Record| serde_json::to_vec(record).map_or(0, |text| text.len());
         let mut room = HISTORY_BYTES;
         let kept = history.iter().rev().take_while(|record| {
-            let size = bytes(record);
+            let size = size(record);
             let fits = size <= room;
             room = room.saturating_sub(size);
             fits
         });
         let cut = history.len() - kept.count();
-        let history = history.split_off(cut);
-        if cut > 0 {
-            after = history.first().map(|record| Seq(record.seq.0.saturating_sub(1))).or(after);
+        if let Some(last_cut) = cut.checked_sub(1).and_then(|at| history.get(at)) {
+            after = Some(last_cut.seq);
         }
+        let history = history.split_off(cut);
         let memory = if terms.memory {
             let blocks =
                 interface.memory.blocks(&turn.agent.id).await.map_err(|error| AgentError::new("store_failed", error.to_string()))?;
@@ -232,23 +312,48 @@ impl Run {
         })))
     }
 
-    /// What was said before its input, as far as the program wants it, and where that begins.
+    /// What was said before this turn, as far as the program wants it, and behind which position that is whole.
+    ///
+    /// An input is heard when its turn starts: one that waits yet is left out, and one that had been queued
+    /// before the program's own position comes with the turn that it became.
     async fn past(&self, terms: &Terms) -> Result<(Option<Seq>, Vec<Record>), AgentError> {
-        let log = &self.turn.log;
-        self.turn.interface.committed(log.started).await?;
-        let mut records = self.turn.records_before(log.asked, terms.history).await?;
+        let started = self.turn.log.started;
+        let mut records = self.newest(started, terms.history.saturating_add(1), None).await?;
+        let is_heard: HashSet<ItemId> = records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
+        let waits =
+            |record: &Record| matches!((&record.event, &record.turn), (Event::UserMessage { item, .. }, None) if !is_heard.contains(item));
+        records.retain(|record| record.seq != self.turn.log.asked && !waits(record));
+        let surplus = records.len().saturating_sub(terms.history);
+        records.drain(..surplus);
         let have = terms.have.as_ref().and_then(|have| have.get(&self.turn.session));
-        match have {
-            Some(Have::Seq(seq)) => records.retain(|record| record.seq > *seq),
-            Some(Have::Turn(turn)) => {
-                if let Some(last) = records.iter().rposition(|record| record.turn.as_ref() == Some(turn)) {
-                    records.drain(..=last);
-                }
-            }
-            None => {}
-        }
-        let begin = records.first().map_or(log.asked, |record| record.seq);
+        let has = match have {
+            Some(Have::Seq(seq)) => records.partition_point(|record| record.seq <= *seq),
+            Some(Have::Turn(turn)) => records.iter().rposition(|record| record.turn.as_ref() == Some(turn)).map_or(0, |last| last + 1),
+            None => 0,
+        };
+        let new = records.split_off(has);
+        let begin = new.first().map_or(started, |record| record.seq);
+        let begun: HashSet<&ItemId> = new.iter().filter_map(|record| started_input(&record.event)).collect();
+        records.retain(|record| matches!(&record.event, Event::UserMessage { item, .. } if record.turn.is_none() && begun.contains(item)));
+        records.extend(new);
         Ok((Some(Seq(begin.0.saturating_sub(1))), records))
+    }
+
+    /// The newest records before a position: as many as are wanted, and no more bytes than are sent.
+    async fn newest(&self, before: Seq, limit: usize, down_to: Option<Seq>) -> Result<Vec<Record>, AgentError> {
+        let (mut before, mut bytes) = (before, 0);
+        let mut newest: VecDeque<Record> = VecDeque::new();
+        while newest.len() < limit && bytes <= HISTORY_BYTES {
+            let page = self.turn.records_before(before, PAGE.min(limit - newest.len())).await?;
+            let Some(first) = page.first().map(|record| record.seq) else { break };
+            bytes += page.iter().map(size).sum::<usize>();
+            before = first;
+            page.into_iter().rev().for_each(|record| newest.push_front(record));
+            if down_to.is_some_and(|last| first <= last) {
+                break;
+            }
+        }
+        Ok(newest.into())
     }
 
     fn permissions(&self, terms: &Terms) -> BTreeMap<String, Permission> {
@@ -258,40 +363,38 @@ impl Run {
     }
 
     /// Listens for what a turn that goes on waits for, and tells what came while nobody listened.
-    pub(super) async fn listen_again(self: &Arc<Self>) {
-        if !self.goes_on() {
-            return;
-        }
+    pub(super) async fn listen_again(self: &Arc<Self>, so_far: &[Record]) {
         let waiting: Vec<_> = self.turn.waiting.iter().filter(|open| open.waits()).cloned().collect();
-        if let Ok(so_far) = self.turn.so_far().await {
-            for record in so_far {
-                match record.event {
-                    Event::ApprovalSettled { call, decision, .. } if !waiting.iter().any(|open| open.call == call) => {
-                        let directive = Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision };
-                        self.tell(call, directive);
-                    }
-                    Event::ToolReturned { call, status, text, content, .. } => {
-                        let directive = Directive::ToolReturned { turn: self.turn.id.clone(), call: call.clone(), status, text, content };
-                        self.tell(call, directive);
-                    }
-                    Event::SessionOpened { .. }
-                    | Event::SessionRenamed { .. }
-                    | Event::InstructionsChanged { .. }
-                    | Event::UserMessage { .. }
-                    | Event::InputWithdrawn { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::Thought { .. }
-                    | Event::ToolCalled { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::ToolAwaited { .. }
-                    | Event::Message { .. }
-                    | Event::Usage(_)
-                    | Event::MemoryEdited { .. }
-                    | Event::Compacted { .. }
-                    | Event::TurnEnded { .. }
-                    | Event::Other(_) => {}
+        let mut awaited = HashSet::new();
+        for record in so_far {
+            match &record.event {
+                Event::ApprovalSettled { call, decision, .. } if !waiting.iter().any(|open| open.call == *call) => {
+                    let directive = Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision: *decision };
+                    self.tell(call.clone(), directive);
                 }
+                Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
+                // Of what it returned itself it need not be told.
+                Event::ToolReturned { call, status, text, content, .. } if awaited.contains(call) => {
+                    let (turn, text, content) = (self.turn.id.clone(), text.clone(), content.clone());
+                    self.tell(call.clone(), Directive::ToolReturned { turn, call: call.clone(), status: *status, text, content });
+                }
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::UserMessage { .. }
+                | Event::InputWithdrawn { .. }
+                | Event::TurnStarted { .. }
+                | Event::Thought { .. }
+                | Event::ToolCalled { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::ToolReturned { .. }
+                | Event::Message { .. }
+                | Event::Usage(_)
+                | Event::MemoryEdited { .. }
+                | Event::Compacted { .. }
+                | Event::TurnEnded { .. }
+                | Event::Other(_) => {}
             }
         }
         for open in waiting {
@@ -313,7 +416,10 @@ impl Run {
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
             let answer = answer.await;
-            locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+            // Asked again meanwhile, it is followed there.
+            if answer.is_ok() {
+                locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+            }
             let directive = match answer {
                 Ok(Answered::Decided(decision)) => Directive::ApprovalSettled { turn, call: call.clone(), decision },
                 Ok(Answered::Returned(returned)) => {
@@ -333,6 +439,7 @@ impl Run {
     /// Takes something said. It is on its way in its order when this returns; the answer comes when it
     /// is on disk.
     pub(super) async fn say(self: &Arc<Self>, id: Option<CommandId>, verb: Verb) -> Answering {
+        let _order = self.order.lock().await;
         if let Some(again) = id.as_ref().and_then(|id| self.heard.again(id)) {
             return again;
         }
@@ -380,9 +487,13 @@ impl Run {
                 self.word(Word::Spent(usage)).await
             }
             Verb::Finish { text } => {
-                let usage = locked(&self.so_far).usage;
                 let mut events = Vec::new();
-                events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                {
+                    let mut so_far = locked(&self.so_far);
+                    let usage = so_far.usage.since(so_far.written);
+                    so_far.written = so_far.usage;
+                    events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                }
                 if let Some(text) = text {
                     events.push(Event::Message { item: item()?, text, complete: true });
                 }
@@ -417,7 +528,7 @@ impl Run {
     /// A whole item, which supersedes the deltas of it.
     async fn whole(&self, event: Event) -> Result<Settled, Refusal> {
         if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
-            locked(&self.so_far).open.remove(item);
+            locked(&self.so_far).close(item.as_str());
         }
         self.event(event).await
     }
@@ -429,8 +540,11 @@ impl Run {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
         {
             let mut so_far = locked(&self.so_far);
+            if so_far.calls.len() >= OPEN_CALLS {
+                return Err(too_large(format!("{OPEN_CALLS} calls of this turn are open, which is the most; let some return first")));
+            }
             so_far.calls.push((call.clone(), name.clone()));
-            so_far.open.retain(|item, _| item.as_str() != id);
+            so_far.close(id);
         }
         self.event(Event::ToolCalled { call, name, args }).await
     }
@@ -445,6 +559,9 @@ impl Run {
         let name = self.open_call(&call)?;
         {
             let mut so_far = locked(&self.so_far);
+            if so_far.waiting.iter().any(|waiting| waiting.call == call) {
+                return Err(bad_request(format!("call {call} waits for somebody else; it returns when that is settled")));
+            }
             so_far.calls.retain(|(open, _)| *open != call);
             so_far.told.retain(|(about, _)| *about != call);
         }
@@ -483,23 +600,28 @@ impl Run {
             if n < next {
                 return Ok(nothing());
             }
+            if so_far.open_bytes + text.len() > OPEN_BYTES || (n == 0 && so_far.open.len() >= OPEN_ITEMS) {
+                let most = format!("{OPEN_ITEMS} items and {} MiB", OPEN_BYTES >> 20);
+                return Err(too_large(format!("at most {most} of a turn may be streamed and not said whole; say some of it whole first")));
+            }
+            so_far.open_bytes += text.len();
             so_far.open.insert(item.clone(), next + 1);
         }
         self.word(Word::Piece { item, kind, text }).await
     }
 
-    async fn finish(self: &Arc<Self>, events: Vec<Event>, failed: Option<AgentError>) -> Result<Settled, Refusal> {
+    async fn finish(&self, events: Vec<Event>, failed: Option<AgentError>) -> Result<Settled, Refusal> {
         let ((settled, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
         self.finishing.store(true, Ordering::Relaxed);
         let word = Word::Finish { events, failed, on_disk: Some(on_disk), settled };
         if let Err(silenced) = self.turn.interface.speak(word).await {
             return Err(refused(&silenced));
         }
-        let run = Arc::clone(self);
+        let finishing = Arc::clone(&self.finishing);
         let outcome = async move {
             let finish = answer.await.unwrap_or(Err(Silenced::Ended));
             if !matches!(finish, Ok(Finish::Ended)) {
-                run.finishing.store(false, Ordering::Relaxed);
+                finishing.store(false, Ordering::Relaxed);
             }
             let steered = match finish.map_err(|silenced| refused(&silenced))? {
                 Finish::Ended => Vec::new(),
@@ -514,7 +636,26 @@ impl Run {
 
 /// The answer to what leaves no event.
 fn nothing() -> Settled {
-    std::future::ready(Ok(Said { seq: None, steered: Vec::new() })).boxed().shared()
+    done(None)
+}
+
+/// The answer to what is done.
+fn done(seq: Option<Seq>) -> Settled {
+    std::future::ready(Ok(Said { seq, steered: Vec::new() })).boxed().shared()
+}
+
+/// The input of the turn that an event starts.
+fn started_input(event: &Event) -> Option<&ItemId> {
+    if let Event::TurnStarted { input } = event { Some(input) } else { None }
+}
+
+/// A record's bytes, about as they are sent.
+fn size(record: &Record) -> usize {
+    serde_json::to_vec(record).map_or(0, |text| text.len())
+}
+
+fn too_large(reason: String) -> Refusal {
+    Refusal::new(RefusalCode::TooLarge, reason)
 }
 
 fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {

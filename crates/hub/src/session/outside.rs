@@ -111,9 +111,12 @@ impl Task {
         };
         if self
             .append(vec![(Some(turn.clone()), event)], Also { once, answered: Some((call.clone(), answered)), ..Also::default() }, waiters)
-            .is_ok()
-            && let Some(running) = &mut self.running
+            .is_err()
         {
+            // Something else has settled it: there is nothing to wait for.
+            tracing::debug!(%call, "a call that waited was settled otherwise");
+        }
+        if let Some(running) = &mut self.running {
             running.waits.close(call);
         }
     }

@@ -227,6 +227,10 @@ impl Task {
         waiter: impl FnOnce(Seq) -> Option<Waiter>,
         settled: oneshot::Sender<Result<Finish, Silenced>>,
     ) {
+        if let Some(illegal) = events.iter().find(|event| matches!(event, Event::Message { text, .. } if text.is_empty())) {
+            drop(settled.send(Err(Silenced::Illegal(format!("a {} must not be empty", illegal.kind())))));
+            return;
+        }
         // What it cost is among the events, unless it failed.
         if failed.is_none()
             && let Some(running) = &mut self.running
@@ -239,10 +243,6 @@ impl Task {
             let last = Seq(self.state.head().0 + events.len() as u64);
             let outcome = self.append(events, Also::default(), waiter(last).into_iter().collect()).map(|_| Finish::Steered(steered));
             drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
-            return;
-        }
-        if let Some(illegal) = events.iter().find(|event| matches!(event, Event::Message { text, .. } if text.is_empty())) {
-            drop(settled.send(Err(Silenced::Illegal(format!("a {} must not be empty", illegal.kind())))));
             return;
         }
         let mut all: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();

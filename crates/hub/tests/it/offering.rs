@@ -395,11 +395,18 @@ async fn inputs_that_join_a_turn_keep_it_going() {
     room.send("one").await.unwrap();
     let turn = program.run().await.turn;
     room.send_as(None, "and two", Policy::Steer).await.unwrap();
+    // A finish that is refused takes nothing along.
+    assert_eq!(code(program.say(&turn, "i-0", Verb::Finish { text: Some(String::new()) }).await), RefusalCode::BadRequest);
+    let spent = |tokens| Verb::Usage(Usage { input_tokens: tokens, output_tokens: 0, cached_tokens: None });
+    program.said(&turn, "", spent(5)).await;
     let Ok(Answer::Said { steered, .. }) = program.finish(&turn, "i-1").await else { panic!("not said") };
     assert!(matches!(steered.as_slice(), [Input { text, .. }] if text == "and two"));
+    program.said(&turn, "", spent(7)).await;
     program.finish(&turn, "i-2").await.unwrap();
     let seen = events(&listener.turn().await);
     assert_eq!(kinds(&seen).iter().filter(|kind| **kind == "message").count(), 2);
+    let spent = seen.iter().filter_map(|event| if let Event::Usage(usage) = event { Some(usage.input_tokens) } else { None });
+    assert_eq!(spent.collect::<Vec<_>>(), [5, 2]);
 }
 
 #[tokio::test]
@@ -432,6 +439,11 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     let run = program.run().await;
     assert!(run.resumed && run.turn == turn, "{run:?}");
     assert!(run.waiting.iter().all(|waiting| waiting.awaits == Awaits::Approval));
+    // What it had said before is not said again.
+    for call in ["c-1", "c-2"] {
+        let again = program.say(&turn, call, called("risky")).await.unwrap();
+        assert!(matches!(again, Answer::Said { duplicate: true, seq: Some(_), .. }), "{again:?}");
+    }
     let first = program.told().await;
     assert!(matches!(&first, Directive::ApprovalSettled { call, decision: Decision::Approved, .. } if call.as_str() == "c-1"), "{first:?}");
     room.ask(None, decide("c-2")).await.unwrap();
@@ -448,11 +460,63 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     for _ in 0..2 {
         assert!(matches!(program.told().await, Directive::ApprovalSettled { .. }));
     }
+    room.ask(None, decide("c-3")).await.unwrap();
+    assert!(matches!(program.told().await, Directive::ApprovalSettled { .. }));
     for call in ["c-1", "c-2", "c-3"] {
         let verb = Verb::ToolReturned { call: call.parse().unwrap(), status: ToolStatus::Success, text: "ok".into(), content: None };
         program.said(&turn, &format!("r-{call}"), verb).await;
     }
     program.finish(&turn, "i-1").await.unwrap();
+    assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_fails_when_its_agent_becomes_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = open(dir.path()).await;
+    let session = room.session.clone();
+    let (mut program, _) = Program::come(&room, offer("w")).await;
+    room.send("hi").await.unwrap();
+    let turn = program.run().await.turn;
+    program.said(&turn, "c-1", called("risky")).await;
+    program.said(&turn, "v-1", Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None }).await;
+    // Whom others are to settle, the program does not.
+    let returned = Verb::ToolReturned { call: "c-1".parse().unwrap(), status: ToolStatus::Success, text: "ok".into(), content: None };
+    assert_eq!(code(program.say(&turn, "r-1", returned).await), RefusalCode::BadRequest);
+    room.hub.stop(Duration::ZERO).await;
+    let store = Arc::clone(room.hub.store());
+    drop((program, room));
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+
+    let mut room = Room::open(dir.path()).await;
+    room.session = session;
+    let (_, mut listener) = room.after(0).await;
+    let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
+    room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    assert_eq!(ended(&listener.turn().await), (Outcome::Failed, Some("agent_lost".to_owned())));
+}
+
+#[tokio::test]
+async fn a_program_keeps_no_more_open_than_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    let (mut program, _) = Program::come(&room, offer("w")).await;
+    room.send("hi").await.unwrap();
+    let turn = program.run().await.turn;
+    for n in 0..256 {
+        program.said(&turn, &format!("c-{n}"), called("x")).await;
+    }
+    assert_eq!(code(program.say(&turn, "c-256", called("x")).await), RefusalCode::TooLarge);
+    let megabyte = "x".repeat(1 << 20);
+    for n in 0..8 {
+        program.said(&turn, "", delta("i-1", n, &megabyte)).await;
+    }
+    assert_eq!(code(program.say(&turn, "", delta("i-1", 8, &megabyte)).await), RefusalCode::TooLarge);
+    // What is said whole makes room.
+    program.said(&turn, "i-1", Verb::AssistantMessage { text: "It was long.".into() }).await;
+    program.said(&turn, "", delta("i-2", 0, &megabyte)).await;
+    program.finish(&turn, "i-2").await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
 }
 
@@ -503,6 +567,41 @@ async fn a_program_gets_as_much_of_the_past_as_it_asks_for() {
     room.send("hi").await.unwrap();
     let run = spoken(&mut program, &mut listener, 3).await;
     assert_eq!(run.history.iter().map(|record| record.event.kind()).collect::<Vec<_>>(), ["session_renamed"]);
+}
+
+#[tokio::test]
+async fn an_input_counts_from_the_start_of_its_turn_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = open(dir.path()).await;
+    let (_, mut listener) = room.after(0).await;
+    let (mut one, _) = Program::come(&room, Offer { history: Some(100), cursors: Some(BTreeMap::new()), ..offer("one") }).await;
+    for text in ["first", "second", "third"] {
+        room.send(text).await.unwrap();
+    }
+    let told = |run: &Run| {
+        let said = run.history.iter().filter_map(|record| match &record.event {
+            Event::UserMessage { text, .. } | Event::Message { text, .. } => Some(text.clone()),
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    let run = one.run().await;
+    assert_eq!((run.input.text.as_str(), told(&run)), ("first", Vec::new()));
+    one.0.offer(Offer { turns: Some(0), history: Some(100), cursors: Some(BTreeMap::new()), ..offer("one") }, true).await.unwrap();
+    one.finish(&run.turn, "i-1").await.unwrap();
+    // The second one runs elsewhere, where nothing is known.
+    let (mut two, _) = Program::come(&room, Offer { history: Some(100), ..offer("two") }).await;
+    let run = two.run().await;
+    assert_eq!((run.input.text.as_str(), told(&run)), ("second", vec!["first".to_owned(), "Done.".to_owned()]));
+    two.0.offer(Offer { turns: Some(0), ..offer("two") }, true).await.unwrap();
+    two.finish(&run.turn, "i-2").await.unwrap();
+    // Behind the end of the first turn, where the second and third input lay already.
+    let first = listener.turn().await;
+    let Some(Emission::Record(end)) = first.last() else { panic!("no end") };
+    let cursor = BTreeMap::from([(room.session.clone(), end.seq)]);
+    one.0.offer(Offer { turns: Some(1), history: Some(100), cursors: Some(cursor), ..offer("one") }, true).await.unwrap();
+    let run = one.run().await;
+    assert_eq!((run.input.text.as_str(), told(&run)), ("third", vec!["second".to_owned(), "Done.".to_owned()]));
 }
 
 #[tokio::test]
