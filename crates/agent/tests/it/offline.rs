@@ -183,7 +183,8 @@ async fn an_input_that_joins_the_turn_is_answered_in_it() {
             home.send(&session, "what is 6*7?", Policy::Steer).await;
         })
         .await;
-    assert!(told.message().ends_with("6*7 = 42"), "the joined input was not answered");
+    // In the first step or behind it, as it comes.
+    assert!(told.message().contains("6*7 = 42"), "the joined input was not answered");
     let turns = told.records.iter().filter(|record| matches!(record.event, Event::TurnStarted { .. })).count();
     assert_eq!(turns, 1);
     home.close().await;
