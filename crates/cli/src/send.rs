@@ -16,7 +16,7 @@ use crate::client::{Follower, Happening, Patience};
 use crate::out::Look;
 use crate::rest::Rest;
 use crate::view::{Piece, View};
-use crate::{Outcome, Usage, out};
+use crate::{Outcome, Usage, out, story};
 
 /// How long a server may be away before the answer is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
@@ -55,6 +55,9 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
     }
     let Errand { session, answer, .. } = errand;
     match answer {
+        Some(Answer { turn: None, .. }) => {
+            anyhow::bail!("the input waits, and its turn has not begun in time; `thoughtwire sessions show {session}` will have it")
+        }
         Some(_) => anyhow::bail!("the turn has not ended in time; it goes on, and `thoughtwire sessions show {session}` has it"),
         None => anyhow::bail!("the server has not answered in time"),
     }
@@ -127,7 +130,14 @@ impl Errand {
                         anyhow::bail!("the log of {} does not reach back to the input any more", attached.session);
                     }
                 }
+                Happening::Shown(Emission::Status { turn: None, text }) => out::remark(Look::Dim, &format!("({})", story::clean(&text))),
                 Happening::Shown(emission) => {
+                    if matches!(&emission, Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })) {
+                        out::remark(
+                            Look::Dim,
+                            "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
+                        );
+                    }
                     if let Some(answer) = &mut self.answer
                         && let Some(outcome) = answer.show(&mut view, &emission)?
                     {

@@ -130,6 +130,8 @@ struct Ring {
     calls: Vec<(CallId, String, TurnId)>,
     readers: Vec<Weak<Reader>>,
     closed: Option<String>,
+    /// A status that holds for as long as it stands here, and which those who come are told.
+    standing: Option<String>,
 }
 
 /// A subscriber as the tail knows it.
@@ -153,8 +155,16 @@ pub(crate) enum Found {
 
 impl Tail {
     pub(crate) fn new(session: SessionId, first: Seq, head: Seq) -> Arc<Self> {
-        let ring =
-            Ring { entries: VecDeque::new(), base: 0, bytes: 0, open: Vec::new(), calls: Vec::new(), readers: Vec::new(), closed: None };
+        let ring = Ring {
+            entries: VecDeque::new(),
+            base: 0,
+            bytes: 0,
+            open: Vec::new(),
+            calls: Vec::new(),
+            readers: Vec::new(),
+            closed: None,
+            standing: None,
+        };
         Arc::new(Self {
             session,
             ring: Mutex::new(ring),
@@ -337,7 +347,14 @@ impl Tail {
             }
         }
         entries.extend(ring.open.iter().map(|partial| Entry::new(&self.session, Emission::Partial(partial.clone()))));
+        let standing = ring.standing.clone().map(|text| Emission::Status { turn: None, text });
+        entries.extend(standing.map(|status| Entry::new(&self.session, status)));
         Some((entries, ring.end()))
+    }
+
+    /// Has those who come told a status, until it is taken back.
+    pub(crate) fn stands(&self, status: Option<String>) {
+        locked(&self.ring).standing = status;
     }
 
     /// The records behind one position and before another; nothing when the ring no longer has them all.

@@ -70,7 +70,14 @@ impl Talk {
                     }
                 },
                 Happening::Attached(attached) => self.transcript.attach(&attached),
+                Happening::Shown(Emission::Status { turn: None, text }) => out::remark(Look::Dim, &format!("({})", story::clean(&text))),
                 Happening::Shown(emission) => {
+                    if matches!(&emission, Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })) {
+                        out::remark(
+                            Look::Dim,
+                            "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
+                        );
+                    }
                     let change = self.transcript.apply(&emission);
                     let Emission::Record(record) = emission else { continue };
                     if let Event::TurnStarted { input } = &record.event

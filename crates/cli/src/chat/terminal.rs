@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use crossterm::event::{Event, EventStream, KeyEvent, KeyEventKind, KeyModifiers};
-use futures::{AsyncWriteExt as _, StreamExt as _};
+use futures::AsyncWriteExt as _;
 use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
 use thoughtwire_proto::transcript::{Approval, Body};
@@ -36,7 +35,6 @@ pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outc
         sent: HashMap::new(),
         line: Line::Connecting,
         status: String::new(),
-        set_aside: None,
     };
     chat.page.whole(Look::Dim, &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name))).await?;
     let outcome = chat.talk(&mut lines).await;
@@ -56,8 +54,6 @@ struct Chat {
     line: Line,
     /// What the agent says it is about.
     status: String,
-    /// A question that is answered already, or that its owner wants to answer later.
-    set_aside: Option<CallId>,
 }
 
 /// Whether the server is there.
@@ -77,25 +73,14 @@ enum Next {
 impl Chat {
     async fn talk(&mut self, lines: &mut Readline) -> anyhow::Result<Outcome> {
         let mut prompt = String::new();
-        // Read only while a question waits: else the keys are the line's.
-        let mut keys = EventStream::new();
         loop {
-            let question = self.question();
             let wanted = self.prompt();
             if wanted != prompt {
                 lines.update_prompt(&wanted)?;
                 prompt = wanted;
             }
             tokio::select! {
-                event = keys.next(), if question.is_some() => {
-                    if let (Some(call), Some(Ok(Event::Key(key)))) = (question, event)
-                        && let Next::Leave = self.pressed(call, key).await?
-                    {
-                        return Ok(Outcome::Done);
-                    }
-                    lines.flush()?;
-                }
-                event = lines.readline(), if question.is_none() => match event? {
+                event = lines.readline() => match event? {
                     ReadlineEvent::Line(line) => {
                         if !line.trim().is_empty() {
                             lines.add_history_entry(line.clone());
@@ -109,13 +94,7 @@ impl Chat {
                 },
                 happening = self.follower.next() => match happening {
                     Some(Happening::Over(error)) => return Err(error),
-                    Some(happening) => {
-                        self.happened(happening).await?;
-                        if self.question().is_some() {
-                            // Nobody reads the line now, which would print it.
-                            lines.flush()?;
-                        }
-                    }
+                    Some(happening) => self.happened(happening).await?,
                     None => anyhow::bail!("the connection ended"),
                 },
             }
@@ -129,7 +108,7 @@ impl Chat {
             kept => format!(", {kept} kept"),
         };
         if self.question().is_some() {
-            return self.page.paint.show(Look::Bold, "y to allow it, n to deny it, any other key to answer later › ");
+            return self.page.paint.show(Look::Bold, "y to allow it, n to deny it › ");
         }
         let state = match (self.line, self.view.transcript().turn()) {
             (Line::Connecting, _) => format!("connecting{waiting} "),
@@ -141,27 +120,9 @@ impl Chat {
         format!("{}› ", self.page.paint.show(Look::Dim, &state))
     }
 
-    /// A key that was pressed while a question waits.
-    async fn pressed(&mut self, call: CallId, key: KeyEvent) -> anyhow::Result<Next> {
-        if key.kind != KeyEventKind::Press {
-            return Ok(Next::On);
-        }
-        let held = key.modifiers.contains(KeyModifiers::CONTROL);
-        let character = key.code.as_char().map(|character| character.to_ascii_lowercase());
-        match (character, held) {
-            (Some('c'), true) => self.cancel().await?,
-            (Some('d'), true) => return Ok(Next::Leave),
-            (Some('y'), false) => self.settle(call.clone(), Verdict::Approved).await,
-            (Some('n'), false) => self.settle(call.clone(), Verdict::Denied).await,
-            (_, _) => self.page.whole(Look::Dim, "(it waits; /approve or /deny when you have decided)").await?,
-        }
-        self.set_aside = Some(call);
-        Ok(Next::On)
-    }
-
-    /// The question that a key answers.
+    /// The question that a line answers.
     fn question(&self) -> Option<CallId> {
-        self.asked().filter(|call| self.line == Line::Online && self.set_aside.as_ref() != Some(call))
+        self.asked().filter(|_| self.line == Line::Online)
     }
 
     async fn settle(&mut self, call: CallId, decision: Verdict) {
@@ -169,6 +130,18 @@ impl Chat {
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<Next> {
+        // A line of its own, so that nothing half typed decides.
+        if let Some(call) = self.question() {
+            let decision = match line.trim().to_ascii_lowercase().as_str() {
+                "y" | "yes" => Some(Verdict::Approved),
+                "n" | "no" => Some(Verdict::Denied),
+                _ => None,
+            };
+            if let Some(decision) = decision {
+                self.settle(call, decision).await;
+                return Ok(Next::On);
+            }
+        }
         match Input::read(line) {
             Input::Empty => {}
             Input::Say(text, policy) => self.say(text, policy).await?,
@@ -241,7 +214,11 @@ impl Chat {
                 }
             }
             Happening::CaughtUp => {}
-            Happening::Shown(Emission::Status { text, .. }) => self.status = short(&text),
+            Happening::Shown(Emission::Status { turn: Some(_), text }) => self.status = short(&text),
+            // Of the session, and not of a turn that the prompt could tell of.
+            Happening::Shown(Emission::Status { turn: None, text }) => {
+                self.page.whole(Look::Dim, &format!("({})", clean(&text))).await?;
+            }
             Happening::Shown(emission) => {
                 for piece in self.view.apply(&emission) {
                     if let Piece::TurnEnded(_) = piece {

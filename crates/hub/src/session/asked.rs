@@ -235,7 +235,9 @@ impl Task {
                     self.start_next();
                 }
                 if is_alone {
-                    self.show(Emission::Status { turn: None, text: deserted(&self.profile) });
+                    let text = deserted(&self.profile);
+                    self.tail.stands(Some(text.clone()));
+                    self.show(Emission::Status { turn: None, text });
                 }
             }
             Err(error) => tracing::error!(session = %self.stored.id, %error, "an input could not be accepted"),

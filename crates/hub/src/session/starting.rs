@@ -12,7 +12,7 @@ use super::turn_time::TurnTime;
 use super::waits::Waits;
 use crate::agent::{Log, Turn};
 use crate::clock::new_turn_id;
-use crate::offers::{Slot, is_offered};
+use crate::offers::{Slot, deserted, is_offered};
 use crate::tail::locked;
 use crate::{Input, Interface};
 
@@ -130,7 +130,13 @@ impl Task {
             self.place = Place::Unclaimed;
             return;
         };
-        let Ok(slot) = self.take_place() else { return };
+        let Ok(slot) = self.take_place() else {
+            // Also when it waited since before a restart.
+            if self.shared.offers.is_deserted(&self.profile.id) {
+                self.tail.stands(Some(deserted(&self.profile)));
+            }
+            return;
+        };
         let next = Starting::new(input, slot);
         if self.append(vec![next.event()], Also::default(), Vec::new()).is_ok() {
             self.launch(next);
@@ -150,6 +156,7 @@ impl Task {
     /// Hands an accepted turn to the agent, without waiting for the disk.
     pub(super) fn launch(&mut self, starting: Starting) {
         let Starting { turn, input, slot } = starting;
+        self.tail.stands(None);
         let waiting = self.state.turn().map(|turn| turn.calls.clone()).unwrap_or_default();
         let interface = self.embed(turn.clone(), input);
         let head = self.state.head();

@@ -199,6 +199,9 @@ async fn inputs_wait_for_somebody_to_offer_across_a_restart() {
 
     let mut room = Room::open(dir.path()).await;
     room.session = session;
+    // Who comes late is told as well.
+    let (_, mut listener) = room.after(0).await;
+    listener.until(|emission| matches!(emission, Emission::Status { text, .. } if text.starts_with("bob is run by a program"))).await;
     let (mut program, _) = Program::come(&room, offer("w")).await;
     for text in ["one", "two"] {
         let run = program.run().await;
