@@ -45,7 +45,8 @@ class Told:
         self.permissions: Mapping[str, Literal["ask", "deny"]] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
-        #: The open calls of a resumed turn that wait for people or clients.
+        #: The open calls of a resumed turn that wait for people or clients. What was answered before it was
+        #: handed over is not among them: `history` has it, and :meth:`Interface.approval` gives it at once.
         self.waiting = run.waiting
         self._turn = turn
 

@@ -61,6 +61,9 @@ class Turn:
         )
         for one in run.waiting:
             self._answers[one.call, _ANSWERED_BY[one.awaits]]
+        # Another process asked, and it was answered in between: who asks again has the answer at once.
+        for answer in _answers(run):
+            self.answered(answer)
         self._refused: RefusedError | None = None
         #: Said on this connection, as opposed to kept for the next.
         self._live = True
