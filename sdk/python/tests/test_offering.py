@@ -474,7 +474,10 @@ async def test_a_mistake_is_raised_at_its_line_and_nothing_of_it_is_sent() -> No
             ):
                 with pytest.raises(TypeError):
                     await mistake()
-            for unfit in (lambda: turn.tool_returned("c-2", "", status=wrong), lambda: turn.approval("c-2", timeout=-1)):
+            for unfit in (
+                lambda: turn.tool_returned("c-2", "", status=wrong),
+                lambda: turn.approval("c-2", timeout=-1),
+            ):
                 with pytest.raises(ValueError):
                     await unfit()
             return "nothing said"
