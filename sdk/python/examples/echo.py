@@ -4,7 +4,7 @@ import sys
 
 import thoughtwire
 
-agent = thoughtwire.Agent(sys.argv[1] if len(sys.argv) > 1 else "echo", turns=16)
+agent = thoughtwire.Agent(sys.argv[1] if len(sys.argv) > 1 else "echo")
 
 
 @agent.turn

@@ -88,7 +88,7 @@ graph = (
     .add_edge("tools", "think")
     .compile(checkpointer=InMemorySaver())
 )
-agent = thoughtwire.Agent("langgraph-ada", turns=16)
+agent = thoughtwire.Agent("langgraph-ada")
 
 
 @agent.turn

@@ -157,9 +157,13 @@ class Peer:
     async def say_raw(self, wire: str) -> None:
         await self._connection.send(wire)
 
+    async def hears_any(self) -> Any:
+        """The next frame."""
+        return json.loads(await asyncio.wait_for(self._connection.recv(), PATIENCE))
+
     async def hears(self, type: str) -> Any:
         """The next frame, which must be of this type; of what an agent says, of this verb."""
-        frame = json.loads(await asyncio.wait_for(self._connection.recv(), PATIENCE))
+        frame = await self.hears_any()
         assert frame.get("verb", frame["type"]) == type, frame
         return frame
 

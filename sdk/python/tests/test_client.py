@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from support import Server, ended, messages, shown_until, until
 
-from thoughtwire import Client, ClosedError, RefusedError, Reset, Tool, connect, events
+from thoughtwire import Agent, Client, ClosedError, RefusedError, Reset, Tool, connect, events
 from thoughtwire.frames import CaughtUp, Delta, EventFrame, SessionListing
 
 
@@ -193,11 +193,21 @@ async def test_gives_up_waiting_when_cancelled(server: Server) -> None:
         assert (await room.send("hello again")).seq
 
 
-async def test_shows_its_key_and_is_not_let_in_without() -> None:
+async def test_shows_its_key_and_is_not_let_in_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THOUGHTWIRE_KEY", raising=False)
     server = Server("--auth", "keys")
     try:
-        with pytest.raises(ClosedError, match="401"):
+        with pytest.raises(ClosedError, match=r"401\): the key is not known here") as wrong:
             await connect(server.url, key="tw-wrong")
+        assert "{" not in str(wrong.value)
+        async with Client(server.url) as keyless:
+            for asks in (keyless.create_agent("ada"), keyless.agents(), anext(keyless.attach("s-1"))):
+                with pytest.raises(RefusedError, match="wants a key: set THOUGHTWIRE_KEY or pass key=…"):
+                    await asks
+        agent = Agent("ada", url=server.url)
+        agent.turn(lambda turn: "hello")
+        with pytest.raises(RefusedError, match="wants a key"):
+            await agent.serve()
         async with Client(server.url, key=server.owner) as client:
             assert (await client.rest("GET", "/v1/whoami"))["auth"] == "keys"
             assert (await client.create_agent("ada")).main_session
@@ -205,9 +215,19 @@ async def test_shows_its_key_and_is_not_let_in_without() -> None:
         server.stop()
 
 
-async def test_says_how_to_start_a_server_where_there_is_none() -> None:
+async def test_says_how_to_start_a_server_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ClosedError, match="`thoughtwire serve` starts one"):
-        await connect("http://127.0.0.1:9", timeout=0.5)
+        await connect("http://127.0.0.1:9", timeout=1.5)
+    # And says so at once, and once, to who waits for longer.
+    (told,) = [record.message for record in caplog.records if "no connection" in record.message]
+    assert "http://127.0.0.1:9" in told and "`thoughtwire serve` starts a server" in told
+
+
+async def test_takes_an_agent_that_is_there_and_makes_one_that_is_not(server: Server) -> None:
+    async with Client(server.url) as client:
+        made = await client.ensure_agent("ivy", persona="I am Ivy.")
+        again = await client.ensure_agent("ivy")
+        assert (again.id, again.main_session, again.persona) == (made.id, made.main_session, "I am Ivy.")
 
 
 async def test_survives_a_killed_server() -> None:

@@ -1,14 +1,15 @@
 """An offered agent against a scripted server: what a real one does rarely, and in which order things go out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from support import Peer, Scripted, scripted, soon
+from websockets.exceptions import ConnectionClosed
 
-from thoughtwire import Agent, ClosedError, EndedError, FailedError, Interface, RefusedError, blocking
+from thoughtwire import Agent, ClosedError, EndedError, FailedError, Interface, RefusedError, Waiting, blocking
 
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -176,11 +177,14 @@ async def test_takes_up_a_turn_of_another_process_only_with_a_function_for_that(
         async def resume(turn: Interface) -> str:
             assert turn.resumed and turn.history[0].event.kind == "tool_called"
             # It waits already: it is not asked again.
-            return await turn.approval(turn.waiting[0].call)
+            decision = await turn.approval(turn.waiting[0])
+            await turn.tool_returned(turn.waiting[0], "shut")
+            return decision
 
         async with offered(agent, server) as peer:
             await runs(peer, resumed=True, waiting=waiting, history=history)
             await peer.say(type="approval_settled", turn="t-1", call="c-1", decision="denied")
+            assert (await acks(peer, "tool_returned"))["call"] == "c-1"
             assert (await acks(peer, "finish"))["text"] == "denied"
 
 
@@ -255,7 +259,7 @@ async def test_answers_inputs_that_joined_the_turn_in_the_same_turn() -> None:
             assert (await acks(peer, "finish"))["text"] == "2: and\n\nmore"
 
 
-async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb() -> None:
+async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb(caplog: pytest.LogCaptureFixture) -> None:
     async with scripted() as server:
         agent = Agent("ada", url=server.url)
         codes: list[str] = []
@@ -268,16 +272,19 @@ async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb() -> None
                 codes.append(refused.code)
             with pytest.raises(ValueError, match="no JSON"):
                 await turn.tool_called("rm", {"what": object()})
-            await turn.assistant_message(" ")
+            await turn.assistant_message("secret")
 
         async with offered(agent, server) as peer:
             await runs(peer)
             call = await peer.hears("tool_called")
             await peer.say(type="refused", id=call["id"], code="forbidden", reason="denied", retry=False)
             empty = await peer.hears("assistant_message")
-            await peer.say(type="refused", id=empty["id"], code="empty_text", reason="it is empty", retry=False)
+            await peer.say(type="refused", id=empty["id"], code="empty_text", reason="`text`!", retry=False)
             failed = await acks(peer, "fail")
-            assert codes == ["forbidden"] and failed["code"] == "empty_text" and "it is empty" in failed["reason"]
+            assert codes == ["forbidden"] and failed["code"] == "empty_text"
+            # Its insides are for the log.
+            assert failed["reason"] == "The agent could not say what it wanted to; its log has more."
+            assert "`text`!" in caplog.text and "Traceback" in caplog.text
 
 
 async def test_an_error_ends_the_turn_with_a_clean_text() -> None:
@@ -435,3 +442,223 @@ async def test_fails_a_turn_also_when_something_in_it_was_refused() -> None:
             await peer.hears("tool_returned")
             refused.set()
             assert (await peer.hears("fail"))["reason"] == "There is no tea."
+
+
+async def test_a_mistake_is_raised_at_its_line_and_nothing_of_it_is_sent() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+        door = Waiting(call="c-1", name="door", awaits="approval")
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            wrong: Any = 42
+            refused: dict[str, list[Callable[[], Awaitable[object]]]] = {
+                "empty_text": [lambda: turn.assistant_message(""), lambda: turn.internal_monologue("")],
+                "too_large": [lambda: turn.assistant_message("x" * 1000), lambda: turn.message().write("x" * 1000)],
+                "bad_request": [lambda: turn.tool_returned(door, "open")],
+            }
+            for code, says in refused.items():
+                for say in says:
+                    with pytest.raises(RefusedError) as no:
+                        await say()
+                    assert no.value.code == code and not no.value.retry
+            for mistake in (
+                lambda: turn.assistant_message(wrong),
+                lambda: turn.status(wrong),
+                lambda: turn.thought().write(wrong),
+                lambda: turn.tool_called("door", wrong),
+                lambda: turn.tool_returned("c-2", wrong),
+                lambda: turn.approval(wrong),
+                lambda: turn.client_runs("c-2", timeout=wrong.__str__()),
+                lambda: turn.usage(1, wrong / 2),
+            ):
+                with pytest.raises(TypeError):
+                    await mistake()
+            for unfit in (
+                lambda: turn.tool_returned("c-2", "", status=wrong),
+                lambda: turn.approval("c-2", timeout=-1),
+            ):
+                with pytest.raises(ValueError):
+                    await unfit()
+            return "nothing said"
+
+        @agent.turn(resumes=True)
+        async def resume(turn: Interface) -> str:
+            return await answer(turn)
+
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets(frame_bytes=900)
+        await takes_offer(peer)
+        waiting = [{"call": "c-1", "name": "door", "awaits": "approval"}]
+        await runs(peer, resumed=True, waiting=waiting)
+        assert (await acks(peer, "finish"))["text"] == "nothing said"
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_fails_a_turn_also_when_its_reason_or_its_last_message_is_too_long() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            if turn.turn == "t-1":
+                raise FailedError("x" * 1000)
+            return "x" * 1000
+
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets(frame_bytes=900)
+        await takes_offer(peer)
+        await runs(peer)
+        assert (await acks(peer, "fail"))["reason"] == "The agent's program failed."
+        await runs(peer, "t-2")
+        assert (await acks(peer, "fail"))["code"] == "too_large"
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+async def test_a_stop_leaves_turns_that_wait_for_people_where_they_are_taken_up(
+    resumes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url, worker="w-1")
+
+        async def answer(turn: Interface) -> str:
+            call = await turn.tool_called("door", {})
+            return await (turn.approval(call) if turn.turn == "t-1" else turn.client_runs(call))  # type: ignore
+
+        agent.turn(resumes=resumes)(answer)
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets()
+        await takes_offer(peer)
+        for turn, asks in (("t-1", "approval"), ("t-2", "client_runs")):
+            await runs(peer, turn)
+            await acks(peer, "tool_called")
+            await acks(peer, asks)
+        stopping = asyncio.create_task(agent.stop(grace=60 if resumes else 0.2))
+        # Its turns are told, and another that waits for a place, which does not come.
+        offer = await peer.hears("offer")
+        told = {"turns": ["t-1", "t-2", "t-9"], "session": "s-1", "agent": {"id": "a-1", "name": "ada"}}
+        await peer.say(type="ack", id=offer["id"], **told)
+        if not resumes:
+            assert {(await acks(peer, "fail"))["turn"], (await acks(peer, "fail"))["turn"]} == {"t-1", "t-2"}
+        began = asyncio.get_running_loop().time()
+        await stopping
+        await serving
+        assert asyncio.get_running_loop().time() - began < 10
+        assert ("left to who offers the agent as the worker w-1" if resumes else "resumes=True") in caplog.text
+        with pytest.raises(ConnectionClosed):
+            await peer.hears("nothing more")
+
+
+async def test_a_stop_does_not_leave_a_turn_that_does_something_beside_its_waiting() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+        go = asyncio.Event()
+
+        async def open_window(turn: Interface) -> None:
+            call = await turn.tool_called("window", {})
+            await go.wait()
+            await turn.tool_returned(call, "open")
+
+        @agent.turn(resumes=True)
+        async def answer(turn: Interface) -> None:
+            call = await turn.tool_called("door", {})
+            await asyncio.gather(turn.approval(call), open_window(turn))
+
+        serving = asyncio.create_task(agent.serve())
+        peer = await server.greets()
+        await takes_offer(peer)
+        await runs(peer)
+        await acks(peer, "tool_called")
+        for _ in range(2):
+            frame = await peer.hears_any()
+            await peer.say(type="ack", id=frame["id"], seq=1)
+        stopping = asyncio.create_task(agent.stop(grace=60))
+        await takes_offer(peer, "t-1")
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        go.set()
+        await acks(peer, "tool_returned")
+        await stopping
+        await serving
+
+
+async def test_what_a_stopping_server_refuses_is_said_again_when_it_is_back() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            await turn.internal_monologue("Hm.")
+            await turn.tool_called("door", {})
+            return "done"
+
+        async with offered(agent, server) as peer:
+            await runs(peer)
+            said = [await peer.hears("internal_monologue"), await peer.hears("tool_called")]
+            for frame in said:
+                await peer.say(type="refused", id=frame["id"], code="stopping", reason="later", retry=True)
+            await peer.breaks()
+            peer = await server.greets()
+            await takes_offer(peer, "t-1")
+            # Told, but it waits for a place: its run comes later.
+            await asyncio.sleep(0.05)
+            await runs(peer, resumed=True)
+            assert [await acks(peer, "internal_monologue"), await acks(peer, "tool_called")] == said
+            assert (await acks(peer, "finish"))["text"] == "done"
+
+
+async def test_who_stops_to_wait_may_ask_again() -> None:
+    async with scripted() as server:
+        agent = Agent("ada", url=server.url)
+
+        @agent.turn
+        async def answer(turn: Interface) -> str:
+            call = await turn.tool_called("door", {})
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(turn.approval(call), 0.1)
+            with pytest.raises(RefusedError, match="waits for people"):
+                await turn.tool_returned(call, "open")
+            assert await turn.approval(call) == "expired"
+            # One that was answered can be asked anew.
+            return await turn.approval(call)
+
+        async with offered(agent, server) as peer:
+            await runs(peer)
+            call = (await acks(peer, "tool_called"))["id"]
+            await acks(peer, "approval")
+            await asyncio.sleep(0.2)
+            await peer.say(type="approval_settled", turn="t-1", call=call, decision="expired")
+            await acks(peer, "approval")
+            await peer.say(type="approval_settled", turn="t-1", call=call, decision="approved")
+            assert (await acks(peer, "finish"))["text"] == "approved"
+
+
+async def test_offers_sixteen_turns_in_a_loop_and_one_on_a_thread_and_tells_of_it_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    async with scripted() as server:
+        for function, turns in ((lambda turn: None, 1), (_says_nothing, 16)):
+            agent = Agent("ada", url=server.url)
+            agent.turn(function)
+            serving = asyncio.create_task(agent.serve())
+            peer = await server.greets()
+            assert (await takes_offer(peer))["turns"] == turns
+            await agent.offered()
+            await peer.breaks()
+            peer = await server.greets()
+            await takes_offer(peer)
+            stopping = asyncio.create_task(agent.stop())
+            await takes_offer(peer)
+            await stopping
+            await serving
+            told = [record.message for record in caplog.records if "offered" in record.message]
+            assert [" again " in one for one in told] == [False, True], told
+            caplog.clear()
+
+
+async def _says_nothing(turn: Interface) -> None:
+    pass

@@ -13,7 +13,7 @@ from . import events, frames
 from .agent import Agent
 from .client import Client, connect
 from .errors import ClosedError, EndedError, FailedError, RefusedError, ThoughtwireError
-from .frames import ToolDeclaration
+from .frames import ToolDeclaration, Waiting
 from .interface import Interface, Returned
 from .room import Cursor, Reset, Room, Shown, Tool
 from .transcript import Transcript
@@ -35,6 +35,7 @@ __all__ = [
     "Tool",
     "ToolDeclaration",
     "Transcript",
+    "Waiting",
     "connect",
     "events",
     "frames",

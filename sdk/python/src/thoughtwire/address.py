@@ -50,6 +50,10 @@ class Address:
         """Whether it is this machine's own, where no proxy stands in between."""
         return urlsplit(self.rest).hostname in ("127.0.0.1", "localhost", "::1")
 
+    def no_entry(self, reason: str) -> str:
+        """Why a server does not let us in, and what to do."""
+        return reason if self.key else "this server wants a key: set THOUGHTWIRE_KEY or pass key=…"
+
     @property
     def headers(self) -> dict[str, str]:
         """What every request bears."""

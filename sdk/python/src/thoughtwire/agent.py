@@ -1,14 +1,25 @@
 """An agent of one's own, offered to a server."""
 
 import asyncio
+import logging
 import signal
+import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar, overload
 
 from . import frames, verbs
 from .address import Address
-from .offering import Offering, TurnFunction
+from .errors import ClosedError, RefusedError
+from .offering import Offering, TurnFunction, is_async
+
+log = logging.getLogger("thoughtwire")
+
+#: Turns that run at once, unless it is said: in a loop they cost little; functions on threads may share what
+#: threads should not.
+_TURNS_IN_LOOP = 16
+_TURNS_ON_THREADS = 1
 
 F = TypeVar("F", bound=TurnFunction)
 
@@ -28,8 +39,9 @@ class Agent:
     :param url: the server's, else ``THOUGHTWIRE_URL``, else this machine's.
     :param key: what the server wants to be shown, else ``THOUGHTWIRE_KEY``.
     :param worker: names this program. Who comes back under the same name has its turns again; without one
-        that holds as long as the process lives.
-    :param turns: how many turns it runs at once.
+        that holds as long as the process lives. Two processes at once need two names.
+    :param turns: how many turns it runs at once, else 16, or 1 when a plain function answers them. One that
+        waits for people counts.
     :param history: how many of the newest events come with a turn.
     :param memory: whether core memory comes with a turn.
     :param tools: the agent's own tools, for people and for its permissions.
@@ -45,7 +57,7 @@ class Agent:
         url: str | None = None,
         key: str | None = None,
         worker: str | None = None,
-        turns: int = 1,
+        turns: int | None = None,
         history: int = 0,
         memory: bool = False,
         tools: Sequence[frames.ToolDeclaration] = (),
@@ -127,13 +139,27 @@ class Agent:
         return await asyncio.shield(self._offering.standing)
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Takes no new turns, gives those that run `grace` seconds, and ends :meth:`serve`."""
+        """Takes no new turns, gives those that run `grace` seconds, and ends :meth:`serve`.
+
+        Those that do not end in it fail. Those that merely wait for people are left as they are, at once,
+        where a function takes them up (``resumes=True``): whoever offers the agent under this worker's name
+        within 30 seconds has them.
+        """
         if self._offering is not None:
             await self._offering.stop(grace)
 
     def run(self, *, grace: float = 10.0) -> None:
-        """Serves until Ctrl-C or SIGTERM, for scripts. A second one does not wait for the `grace`."""
-        asyncio.run(self._run(grace))
+        """Serves until Ctrl-C or SIGTERM, for scripts. A second one does not wait for the `grace`.
+
+        What goes on is logged to stderr, unless the program logs it already.
+
+        :raises SystemExit: with a sentence, when the server will not have the agent.
+        """
+        with _logging():
+            try:
+                asyncio.run(self._run(grace))
+            except (RefusedError, ClosedError) as error:
+                raise SystemExit(f"the agent {self.name} is not offered: {error}") from None
 
     async def _run(self, grace: float) -> None:
         loop = asyncio.get_running_loop()
@@ -144,6 +170,10 @@ class Agent:
             if stopping:
                 serving.cancel()
             else:
+                running = self._offering.running if self._offering is not None else 0
+                if running:
+                    turns = f"{running} turns run" if running > 1 else "1 turn runs"
+                    log.info("stopping: %s; Ctrl-C again ends it at once", turns)
                 stopping.append(asyncio.create_task(self.stop(grace)))
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -162,12 +192,32 @@ class Agent:
                 task.cancel()
 
     def _offer(self) -> verbs.Offer:
+        functions = [function for function in (self._begins, self._resumes) if function is not None]
+        turns = _TURNS_IN_LOOP if all(map(is_async, functions)) else _TURNS_ON_THREADS
         return verbs.Offer(
             agent=self.name,
             worker=self.worker,
-            turns=self._turns,
+            turns=turns if self._turns is None else self._turns,
             history=self._history or None,
             memory=self._memory,
             tools=self._tools,
             cursors=dict(self._cursors) if self._cursors is not None else None,
         )
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Inside, what this package logs is seen: where nobody listens, on stderr."""
+    if log.hasHandlers():
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stderr), log.level
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    if level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

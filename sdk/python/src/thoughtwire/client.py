@@ -129,10 +129,27 @@ class Client:
     ) -> frames.AgentListing:
         """Makes an agent with its main session, which is :attr:`~frames.AgentListing.main_session`."""
         command = commands.CreateAgent(name=name, persona=persona, human=human, model=model, style=style)
-        ack = await self.command(command, id=id)
-        if ack.agent is None:
+        listing = codec.listing(await self.command(command, id=id))
+        if listing is None:
             raise ClosedError("the server acknowledged an agent without telling it")
-        return dataclasses.replace(ack.agent, main_session=ack.session)
+        return listing
+
+    async def ensure_agent(
+        self,
+        name: str,
+        *,
+        persona: str | None = None,
+        human: str | None = None,
+        model: str | None = None,
+        style: frames.Style | None = None,
+    ) -> frames.AgentListing:
+        """An agent by its name; one that is not there is made, and one that is stays as it is."""
+        try:
+            return await self.create_agent(name, persona=persona, human=human, model=model, style=style)
+        except RefusedError as refused:
+            if refused.code != "name_taken":
+                raise
+        return await self.agent(name)
 
     async def create_session(
         self,

@@ -82,6 +82,19 @@ def read(kind: type[Any], value: Any) -> Any:
         raise BadFrame("bad_request", f"the answer must be {expected}") from None
 
 
+def listing(ack: frames.Ack) -> frames.AgentListing | None:
+    """The agent that an `ack` tells, with its main session beside it; nothing when it does not.
+
+    >>> ack = frames.Ack(id="c-1", agent=frames.AgentProfile(id="a-1", name="ada"), session="s-1")
+    >>> listing(ack).main_session
+    's-1'
+    """
+    if ack.agent is None or ack.session is None:
+        return None
+    told = {field.name: getattr(ack.agent, field.name) for field in dataclasses.fields(frames.AgentProfile)}
+    return frames.AgentListing(**told, main_session=ack.session)
+
+
 def _decode(wire: str, known: dict[str, Any]) -> Any:
     keys = _parse(wire)
     word = keys.get("type")

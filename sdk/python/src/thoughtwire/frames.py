@@ -31,7 +31,7 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentListing:
+class AgentProfile:
     """An agent, as the server tells it."""
 
     id: Id
@@ -41,8 +41,13 @@ class AgentListing:
     model: str | None = None
     style: Style | None = None
     preset: str | None = None
-    #: Told where agents are listed.
-    main_session: Id | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentListing(AgentProfile):
+    """An agent, as the server lists it."""
+
+    main_session: Id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,7 @@ class Ack:
 
     type: ClassVar[str] = "ack"
     id: Id
-    agent: AgentListing | None = None
+    agent: AgentProfile | None = None
     session: Id | None = None
     seq: int | None = None
     disposition: Disposition | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from . import frames, verbs
+from . import checks, frames, verbs
 from .errors import EndedError
 from .events import Record, ToolStatus
 from .turn import Turn
@@ -45,7 +45,8 @@ class Told:
         self.permissions: Mapping[str, Literal["ask", "deny"]] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
-        #: The open calls of a resumed turn that wait for people or clients.
+        #: The open calls of a resumed turn that wait for people or clients. What was answered before it was
+        #: handed over is not among them: `history` has it, and :meth:`Interface.approval` gives it at once.
         self.waiting = run.waiting
         self._turn = turn
 
@@ -70,18 +71,21 @@ class Interface(Told):
 
     Everything is said in order. What needs not wait for the server does not: a no to it is raised by the
     next verb, and before the turn's end. All verbs raise :class:`EndedError` when the turn has ended, and
-    :class:`RefusedError` when the server says no.
+    :class:`RefusedError` when the server says no. What would be refused in any case says nothing, and raises
+    at once: RefusedError with the code ``empty_text`` or ``too_large``, :class:`TypeError`, :class:`ValueError`.
+
+    A call is named by its id, or by what `waiting` has of it.
     """
 
     async def internal_monologue(self, text: str) -> str:
         """Says a whole thought; gives its item."""
-        item = _new_id()
+        item, text = _new_id(), checks.words(text, "a thought")
         self._turn.let_go(await self._turn.say(verbs.InternalMonologue(id=item, turn=self.turn, text=text)))
         return item
 
     async def assistant_message(self, text: str) -> str:
         """Says a whole message; gives its item. What the turn's function returns is the last one."""
-        item = _new_id()
+        item, text = _new_id(), checks.words(text, "a message")
         self._turn.let_go(await self._turn.say(verbs.AssistantMessage(id=item, turn=self.turn, text=text)))
         return item
 
@@ -90,6 +94,7 @@ class Interface(Told):
 
         A call has been written when this returns, and may run.
         """
+        text = checks.text(text, "a function message")
         ack = await self._turn.say(verbs.FunctionMessage(id=_new_id(), turn=self.turn, text=text))
         if text.startswith("Running "):
             await ack
@@ -101,30 +106,36 @@ class Interface(Told):
 
         :raises RefusedError: with the code ``forbidden`` when the agent's permissions deny the tool.
         """
-        return await self._call(_new_id(), name, dict(args or {}))
+        return await self._call(_new_id(), checks.words(name, "a tool's name"), checks.arguments(args))
 
     async def tool_returned(
-        self, call: str, text: str, *, status: ToolStatus = "success", content: Any = None
+        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
     ) -> None:
-        """Says what a call came back with."""
+        """Says what a call came back with. One that waits is returned by people and clients alone."""
         verb = verbs.ToolReturned(
-            id=_new_id(), turn=self.turn, call=call, status=status, text=text, content=content
+            id=_new_id(),
+            turn=self.turn,
+            call=checks.call_id(call),
+            status=checks.status(status),
+            text=checks.text(text, "a call's result"),
+            content=content,
         )
         self._turn.let_go(await self._turn.say(verb))
 
     async def approval(
-        self, call: str, *, timeout: float | None = None
+        self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
         """Asks the owner's leave for an open call, and waits for the answer.
 
         A call of a resumed turn that waits for leave already is only waited for.
 
-        :param timeout: in seconds; the server has 5 minutes unless told.
+        :param timeout: in seconds; the server waits for an hour unless told.
         """
-        if not self._waits(call, "approval"):
+        call, timeout_ms = checks.call_id(call), checks.milliseconds(timeout)
+        if not self._turn.is_asked(call, "approval"):
             await (
                 await self._turn.say(
-                    verbs.Approval(id=_new_id(), turn=self.turn, call=call, timeout_ms=_milliseconds(timeout))
+                    verbs.Approval(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
                 )
             )
         decision = (await self._turn.settled(call)).decision
@@ -132,18 +143,19 @@ class Interface(Told):
             raise EndedError("the turn has ended")
         return decision
 
-    async def client_runs(self, call: str, *, timeout: float | None = None) -> Returned:
+    async def client_runs(self, call: str | frames.Waiting, *, timeout: float | None = None) -> Returned:
         """Has a client run an open call of one of :attr:`client_tools`, and waits for the result.
 
         The server has written the result already. A call of a resumed turn that waits for a client
         already is only waited for.
 
-        :param timeout: in seconds; the server has 2 minutes unless told.
+        :param timeout: in seconds; the server waits for 2 minutes unless told.
         """
-        if not self._waits(call, "client"):
+        call, timeout_ms = checks.call_id(call), checks.milliseconds(timeout)
+        if not self._turn.is_asked(call, "client"):
             await (
                 await self._turn.say(
-                    verbs.ClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=_milliseconds(timeout))
+                    verbs.ClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
                 )
             )
         returned = await self._turn.returned(call)
@@ -172,29 +184,26 @@ class Interface(Told):
         ...         await call.write('"6*7"}')
         ...     await turn.tool_returned(call.item, str(6 * 7))
         """
-        return StreamedCall(self, name)
+        return StreamedCall(self, checks.words(name, "a tool's name"))
 
     async def status(self, text: str) -> None:
         """Says what goes on, for people. It is not kept."""
-        self._turn.status(text)
+        self._turn.status(checks.text(text, "a status"))
 
     async def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
         """Says what the turn cost so far. The last one counts."""
         self._turn.usage(
             verbs.Usage(
                 turn=self.turn,
-                input_tokens=input_tokens,
-                output_tokens=output_tokens,
-                cached_tokens=cached_tokens,
+                input_tokens=checks.count(input_tokens, "a number of tokens"),
+                output_tokens=checks.count(output_tokens, "a number of tokens"),
+                cached_tokens=None if cached_tokens is None else checks.count(cached_tokens, "a number of tokens"),
             )
         )
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
         await (await self._turn.say(verbs.ToolCalled(id=item, turn=self.turn, name=name, args=args)))
         return item
-
-    def _waits(self, call: str, awaits: Literal["approval", "client"]) -> bool:
-        return any(waiting.call == call and waiting.awaits == awaits for waiting in self.waiting)
 
 
 class Streamed:
@@ -212,9 +221,10 @@ class Streamed:
 
     async def write(self, text: str) -> None:
         """Says the next piece."""
-        if text:
+        if checks.text(text, "a piece"):
+            self._turn.delta(self.item, self._kind, text)
             self.text += text
-            await self._turn.delta(self.item, self._kind, text)
+            await self._turn.spacious()
 
     async def __aenter__(self) -> "Streamed":
         return self
@@ -254,7 +264,3 @@ class StreamedCall(Streamed):
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1000)

@@ -1,6 +1,7 @@
 """One connection to a server, made again whenever it breaks."""
 
 import asyncio
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from .address import Address
 from .backoff import Backoff
 from .codec import BadFrame, decode_server_frame, encode
 from .errors import ClosedError, RefusedError
+from .pulse import Pulse
+from .rest import refusal
 
 #: ``waiting`` is between two attempts; ``closed`` is for good.
 LineState: TypeAlias = Literal["apart", "connecting", "open", "waiting", "closed"]
@@ -69,6 +72,10 @@ class Line:
         self._away = 0.0
         #: The largest frame that the server takes; beyond it the connection would end.
         self._largest: int | None = None
+        self._pulse = Pulse()
+        self._was_open = False
+        #: An outage that was told: between attempts nothing is new.
+        self._missed = False
 
     def on_state(self, watcher: Callable[[LineState, str | None], None]) -> Callable[[], None]:
         """Calls back whenever the state changes; gives a function that ends that."""
@@ -92,13 +99,20 @@ class Line:
         """Writes a frame that is encoded already; see :meth:`write`."""
         if self.state != "open":
             return
-        size = len(wire.encode())
-        if self._largest is not None and size > self._largest:
-            raise RefusedError("too_large", f"the frame has {size} bytes, and the server takes {self._largest}", False)
+        self.check(wire)
         self._out.append(wire)
         self._filled.set()
         if len(self._out) >= _FULL:
             self._spacious.clear()
+
+    def check(self, wire: str) -> None:
+        """Looks whether the server takes a frame of this size, as far as it has said, connected or not.
+
+        :raises RefusedError: when it does not.
+        """
+        size = len(wire.encode())
+        if self._largest is not None and size > self._largest:
+            raise RefusedError("too_large", f"the frame has {size} bytes, and the server takes {self._largest}", False)
 
     async def spacious(self) -> None:
         """Waits until few frames wait to be written, or there is no connection for them."""
@@ -125,6 +139,7 @@ class Line:
                 reason = await self._connection(backoff)
                 if self.state == "closed":
                     return
+                self._tell_of_outage(reason)
                 self._enter("waiting", reason)
                 self._listener.broke()
                 pause = backoff.next(self._away)
@@ -159,13 +174,16 @@ class Line:
             status = invalid.response.status_code
             if status in (401, 403):
                 body = (invalid.response.body or b"").decode(errors="replace")
-                raise ClosedError(f"the server does not let us in ({status}): {body[:500]}") from None
+                _, said = refusal(body) or ("", body[:200] or "it does not say why")
+                reason = self._address.no_entry(said) if status == 401 else said
+                raise ClosedError(f"the server does not let us in ({status}): {reason}") from None
             return f"the server answered {status}"
         except ConnectionClosed as closed:
             if closed.rcvd is None:
                 return "the connection broke"
             if closed.rcvd.code in _FINAL_CODES:
-                raise ClosedError(f"the server closed the connection for good ({closed.rcvd})") from None
+                why = self._address.no_entry(str(closed.rcvd)) if closed.rcvd.code == 1008 else str(closed.rcvd)
+                raise ClosedError(f"the server closed the connection for good ({why})") from None
             return str(closed.rcvd)
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             return str(error) or type(error).__name__
@@ -180,14 +198,17 @@ class Line:
         backoff.reset()
         self._out.clear()
         self._spacious.set()
+        self._was_open, self._missed = True, False
         self._enter("open")
         self._listener.opened()
-        beside = [asyncio.create_task(self._write_out(socket)), asyncio.create_task(self._look(socket))]
+        beside = [*map(asyncio.create_task, (self._write_out(socket), self._look(socket), self._pulse.beat()))]
         try:
             while True:
                 frame = _frame(await socket.recv())
                 if isinstance(frame, frames.Goaway):
                     self._away = frame.retry_after_ms / 1000
+                elif isinstance(frame, frames.Refused) and frame.code == "unauthorized":
+                    self._listener.heard(dataclasses.replace(frame, reason=self._address.no_entry(frame.reason)))
                 elif frame is not None:
                     self._listener.heard(frame)
         finally:
@@ -215,6 +236,20 @@ class Line:
                     await asyncio.wait_for(await socket.ping(), _DEAD_AFTER / 2)
                 except asyncio.TimeoutError:
                     await socket.close()
+
+    def _tell_of_outage(self, reason: str) -> None:
+        if self._missed:
+            return
+        self._missed = True
+        how = "" if self._was_open else "; `thoughtwire serve` starts a server"
+        log.warning("no connection to %s (%s); trying again until there is one%s", self._address.rest, reason, how)
+        stood = self._pulse.stood_still()
+        if stood:
+            log.warning(
+                "the event loop stood still for %.0f s before: what blocks it, such as time.sleep, belongs into"
+                " asyncio.to_thread, or a turn's function into a plain one, which runs on a thread",
+                stood,
+            )
 
     def _end(self, error: ClosedError) -> None:
         if self.state != "closed":

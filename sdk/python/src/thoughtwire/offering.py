@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
-from . import blocking, events, frames, verbs
+from . import blocking, codec, events, frames, verbs
 from .address import Address
 from .errors import ClosedError, EndedError, FailedError, RefusedError
 from .interface import Interface
-from .line import Line, LineState
+from .line import Line
 from .turn import Turn
 
 log = logging.getLogger("thoughtwire")
@@ -25,6 +25,10 @@ _WINDOW = 64
 _RETRY_AFTER = 1.0
 #: How long a stopping program waits for the server to take the last it says, in seconds.
 _LAST_WORDS = 2.0
+
+#: What clients are told of a turn that failed by an error, and by one that the server's no was.
+_FAILED = "The agent's program failed."
+_REFUSED = "The agent could not say what it wanted to; its log has more."
 
 #: What answers a turn. What it returns is the turn's last message.
 TurnFunction: TypeAlias = (
@@ -49,7 +53,6 @@ class Offering:
         self._resumes = resumes
         self._address = address
         self._line = Line(address, self)
-        self._line.on_state(self._noticed)
         #: Turns that run, by their ids, and what answers them; one that ended may still be at its last lines.
         self._turns: dict[str, Turn] = {}
         self._tasks: dict[Turn, asyncio.Task[None]] = {}
@@ -61,10 +64,11 @@ class Offering:
         self._coming: set[str] = set()
         #: This very process has offered before.
         self._came_back = False
-        #: Nothing runs, and nothing is to come.
-        self._rested = asyncio.Event()
+        #: That it is offered on this connection has been logged.
+        self._told = False
         self._stopping = False
-        self._missed = False
+        #: Something happened that a stop may have waited for.
+        self._stirred = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
@@ -85,31 +89,65 @@ class Offering:
                 self.standing.cancel()
 
     async def stop(self, grace: float) -> None:
-        """Takes no new turns, lets those that run come to their end, and fails those that do not in time."""
+        """Takes no new turns, lets those that run come to their end, and fails those that do not in time.
+
+        Turns that merely wait for people are left as they are, where a function takes them up again.
+        """
         self._stopping = True
         self._say_offer()
-        self._notice_rest()
-        try:
-            await asyncio.wait_for(self._rested.wait(), grace)
-        except asyncio.TimeoutError:
-            log.warning("the agent stops in the middle of %s turns", len(self._tasks))
-        for task in self._tasks.values():
+        for turn in self._tasks:
+            if turn.waits and self._resumes is None:
+                log.warning(
+                    "turn %s waits for people, and fails when the grace is over: no function takes it up again"
+                    " (@agent.turn(resumes=True))",
+                    turn.id,
+                )
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace
+        # Of turns that wait for a place, nobody knows whether they come at all.
+        loop.call_later(_LAST_WORDS, self._expect_no_more)
+        while not self._is_at_rest():
+            self._stirred.clear()
+            try:
+                await asyncio.wait_for(self._stirred.wait(), until - loop.time())
+            except asyncio.TimeoutError:
+                break
+        cut = []
+        for turn, task in self._tasks.items():
+            if self._is_left(turn):
+                log.warning(
+                    "turn %s waits for people, and is left to who offers the agent as the worker %s within 30 s"
+                    " (Agent(…, worker=…) names it)",
+                    turn.id,
+                    self._offer().worker,
+                )
+            else:
+                cut.append(task)
+        if cut:
+            log.warning("the agent stops in the middle of %s turns, which fail", len(cut))
+        for task in cut:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=_LAST_WORDS)
+        if cut:
+            await asyncio.wait(cut, timeout=_LAST_WORDS)
         if not self._over.done():
             self._over.set_result(None)
+
+    @property
+    def running(self) -> int:
+        """How many turns run."""
+        return len(self._tasks)
 
     # What the line tells.
 
     def opened(self) -> None:
+        self._told = False
         self._say_offer()
 
     def broke(self) -> None:
         self._offered = None
         for turn in self._turns.values():
             turn.broke()
-        self._notice_rest()
+        self._stirred.set()
 
     def ended(self, error: ClosedError) -> None:
         self._fall(error)
@@ -133,14 +171,6 @@ class Offering:
         elif isinstance(frame, frames.OfferEnded):
             self._fall(ClosedError(frame.reason))
 
-    def _noticed(self, state: LineState, reason: str | None) -> None:
-        # Once for each outage: between attempts nothing is new.
-        if state == "waiting" and not self._missed:
-            self._missed = True
-            log.warning("no connection to %s (%s); trying again until there is one", self._address.rest, reason)
-        elif state == "open":
-            self._missed = False
-
     # The offer.
 
     def _say_offer(self) -> None:
@@ -159,10 +189,14 @@ class Offering:
                 self._end(self._turns[id], "the turn ended while there was no connection")
             self._coming = set(frame.turns or ()) - self._turns.keys()
             self._came_back = self.standing.done()
-            self._notice_rest()
-            if frame.agent is not None and not self.standing.done():
-                self.standing.set_result(dataclasses.replace(frame.agent, main_session=frame.session))
-            log.info("the agent %s is offered at %s", self._offer().agent, self._address.rest)
+            self._stirred.set()
+            if not self._told:
+                self._told = True
+                how = "offered again" if self._came_back else "offered"
+                log.info("the agent %s is %s at %s", self._offer().agent, how, self._address.rest)
+            agent = codec.listing(frame)
+            if agent is not None and not self.standing.done():
+                self.standing.set_result(agent)
         elif frame.retry:
             asyncio.get_running_loop().call_later(_RETRY_AFTER, self._say_offer)
         else:
@@ -186,7 +220,7 @@ class Offering:
         if run.resumed and self._came_back and _is_untouched(run):
             # It was on its way to this very process when a connection broke.
             run = dataclasses.replace(run, resumed=False)
-        turn = Turn(run, self._line, self._window, self._asked)
+        turn = Turn(run, self._line, self._window, self._asked, self._stirred.set)
         self._turns[run.turn] = turn
         task = asyncio.create_task(self._play(turn), name=f"thoughtwire-turn-{run.turn}")
         self._tasks[turn] = task
@@ -200,7 +234,7 @@ class Offering:
     def _forget(self, turn: Turn) -> None:
         self._leave(turn, "the turn has ended")
         del self._tasks[turn]
-        self._notice_rest()
+        self._stirred.set()
 
     def _leave(self, turn: Turn, reason: str) -> None:
         turn.end(reason)
@@ -208,9 +242,17 @@ class Offering:
         if self._turns.get(turn.id) is turn:
             del self._turns[turn.id]
 
-    def _notice_rest(self) -> None:
-        if self._stopping and self._offered is None and not self._tasks and not self._coming:
-            self._rested.set()
+    def _is_at_rest(self) -> bool:
+        """Whether nothing runs that a stop would cut, and nothing is to come."""
+        return self._offered is None and not self._coming and all(map(self._is_left, self._tasks))
+
+    def _is_left(self, turn: Turn) -> bool:
+        """Whether a stop leaves a turn as it is: the next process goes on with it."""
+        return self._resumes is not None and turn.waits
+
+    def _expect_no_more(self) -> None:
+        self._coming.clear()
+        self._stirred.set()
 
     async def _play(self, turn: Turn) -> None:
         function = self._resumes if turn.run.resumed else self._begins or self._resumes
@@ -229,14 +271,15 @@ class Offering:
                 await self._fail(turn, "The agent's program was stopped.", "agent_stopped")
             raise
         except FailedError as failed:
-            await self._fail(turn, str(failed), failed.code)
+            await self._fail(turn, str(failed) or _FAILED, failed.code)
         except RefusedError as refused:
-            log.warning("turn %s fails, since the server refused what it said: %s", turn.id, refused)
-            await self._fail(turn, f"What the agent said was refused: {refused}", refused.code)
+            # Its sentence is for who wrote the program, and tells of its insides.
+            log.exception("turn %s fails, since what it said is refused (%s)", turn.id, refused.code)
+            await self._fail(turn, _REFUSED, refused.code)
         except Exception:
             # Clients are told no more than this: an error's text may be nobody else's business.
             log.exception("turn %s fails", turn.id)
-            await self._fail(turn, "The agent's program failed.", None)
+            await self._fail(turn, _FAILED, None)
 
     async def _answer(
         self, function: TurnFunction, turn: Turn, inputs: tuple[frames.Input, ...]
@@ -256,8 +299,13 @@ class Offering:
             await turn.fail(reason, code)
         except EndedError:
             pass
-        except RefusedError as refused:
-            log.error("turn %s could not be ended as failed: %s", turn.id, refused)
+        except (RefusedError, ValueError) as refused:
+            if reason == _FAILED:
+                log.error("turn %s could not be ended as failed: %s", turn.id, refused)
+            else:
+                # Its reason was too long, perhaps.
+                log.error("turn %s fails without its reason: %s", turn.id, refused)
+                await self._fail(turn, _FAILED, None)
 
 
 def _is_untouched(run: frames.Run) -> bool:
@@ -266,8 +314,13 @@ def _is_untouched(run: frames.Run) -> bool:
     return not run.open and all(isinstance(one.event, (events.TurnStarted, events.UserMessage)) for one in said)
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a function runs in the loop, as opposed to on a thread of its own."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+
+
 async def _called(function: Callable[..., Any], interface: Interface) -> Any:
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):
+    if is_async(function):
         return await function(interface)
     loop = asyncio.get_running_loop()
     return await _on_thread(function, blocking.Interface(interface, loop), loop)

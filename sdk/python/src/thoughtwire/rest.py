@@ -48,8 +48,17 @@ class Rest:
             with self._opener.open(Request(url, content, headers, method=method), timeout=_WITHIN) as answer:
                 text = answer.read()
         except HTTPError as error:
-            raise _refused(error) from None
+            raise self._refused(error) from None
         return json.loads(text) if text else None
+
+    def _refused(self, error: HTTPError) -> RefusedError:
+        with error:
+            text = error.read().decode(errors="replace")
+        # What is no refusal may be a proxy's page.
+        code, reason = refusal(text) or (f"http_{error.code}", text[:200] or error.reason)
+        if error.code == 401:
+            reason = self._address.no_entry(reason)
+        return RefusedError(code, reason, retry="Retry-After" in error.headers)
 
 
 def part(name: str) -> str:
@@ -57,13 +66,14 @@ def part(name: str) -> str:
     return quote(name, safe="")
 
 
-def _refused(error: HTTPError) -> RefusedError:
-    with error:
-        text = error.read().decode(errors="replace")
+def refusal(body: str) -> tuple[str, str] | None:
+    """The code and the sentence of a refusal, as the server answers a request with it.
+
+    >>> refusal('{"error":{"code":"unauthorized","reason":"the key is not known here"}}')
+    ('unauthorized', 'the key is not known here')
+    """
     try:
-        no = json.loads(text)["error"]
-        code, reason = str(no["code"]), str(no["reason"])
+        no = json.loads(body)["error"]
+        return str(no["code"]), str(no["reason"])
     except (ValueError, TypeError, KeyError):
-        # A proxy's page, perhaps.
-        code, reason = f"http_{error.code}", text[:200] or error.reason
-    return RefusedError(code, reason, retry="Retry-After" in error.headers)
+        return None

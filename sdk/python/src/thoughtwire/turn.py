@@ -4,14 +4,18 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import MutableMapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Literal, TypeAlias
 
 from . import codec, events, frames, verbs
 from .errors import EndedError, RefusedError
 from .line import Line
+from .open_calls import OpenCalls
 
 log = logging.getLogger("thoughtwire")
+
+#: What ends a call's waiting.
+_ANSWERED_BY = {"approval": frames.CallSettled.type, "client": frames.CallReturned.type}
 
 _Answer: TypeAlias = "asyncio.Future[frames.CallSettled | frames.CallReturned]"
 
@@ -29,6 +33,7 @@ class Turn:
         line: Line,
         window: asyncio.Semaphore,
         asked: MutableMapping[str, "Turn"],
+        waits: Callable[[], None],
     ) -> None:
         self.id = run.turn
         self.run = run
@@ -39,6 +44,11 @@ class Turn:
         self._window = window
         #: Whose the answer to a verb is, over all turns of a connection.
         self._asked = asked
+        #: Called whenever its function begins to wait for people or clients.
+        self._begins_to_wait = waits
+        self._calls = OpenCalls(run.waiting)
+        #: What its function waits for now.
+        self._awaited: list[_Answer] = []
         # Verbs by their id, deltas by their item and number.
         self._unheard: dict[str | tuple[str, int], str] = {}
         self._acks: dict[str, asyncio.Future[frames.Ack]] = {}
@@ -49,6 +59,11 @@ class Turn:
         self._answers: defaultdict[tuple[str, str], _Answer] = defaultdict(
             asyncio.get_running_loop().create_future
         )
+        for one in run.waiting:
+            self._answers[one.call, _ANSWERED_BY[one.awaits]]
+        # Another process asked, and it was answered in between: who asks again has the answer at once.
+        for answer in _answers(run):
+            self.answered(answer)
         self._refused: RefusedError | None = None
         #: Said on this connection, as opposed to kept for the next.
         self._live = True
@@ -61,6 +76,8 @@ class Turn:
         """
         wire = codec.encode(verb)
         self._may_speak()
+        self._line.check(wire)
+        self._calls.check(verb)
         await self._window.acquire()
         if self.ended:
             self._window.release()
@@ -71,6 +88,7 @@ class Turn:
         ack: asyncio.Future[frames.Ack] = asyncio.get_running_loop().create_future()
         self._acks[verb.id] = ack
         self._asked[verb.id] = self
+        self._calls.said(verb)
         self._write(verb.id, wire)
         return ack
 
@@ -89,13 +107,17 @@ class Turn:
 
         ack.add_done_callback(answered)
 
-    async def delta(self, item: str, kind: frames.StreamKind, text: str) -> None:
-        """Says a piece of an item; is held up while much waits to be written."""
+    def delta(self, item: str, kind: frames.StreamKind, text: str) -> None:
+        """Says a piece of an item; see :meth:`spacious`."""
         self._may_speak()
         n = self._pieces.get(item, 0)
         wire = codec.encode(verbs.Delta(turn=self.id, item=item, n=n, kind=kind, text=text))
+        self._line.check(wire)
         self._pieces[item] = n + 1
         self._write((item, n), wire)
+
+    async def spacious(self) -> None:
+        """Is held up while much waits to be written."""
         await self._line.spacious()
 
     def status(self, text: str) -> None:
@@ -111,19 +133,42 @@ class Turn:
         if self._live:
             self._line.write(usage)
 
+    def is_asked(self, call: str, awaits: Literal["approval", "client"]) -> bool:
+        """Whether people or a client have a call already, or their answer has come and nobody has taken it."""
+        return (call, _ANSWERED_BY[awaits]) in self._answers
+
     async def settled(self, call: str) -> frames.CallSettled:
         """Waits for what people make of a call."""
-        self._may_speak()
-        settled = await self._answers[call, frames.CallSettled.type]
+        settled = await self._answer(call, frames.CallSettled.type)
         assert isinstance(settled, frames.CallSettled)
         return settled
 
     async def returned(self, call: str) -> frames.CallReturned:
         """Waits for what a client makes of a call."""
-        self._may_speak()
-        returned = await self._answers[call, frames.CallReturned.type]
+        returned = await self._answer(call, frames.CallReturned.type)
         assert isinstance(returned, frames.CallReturned)
         return returned
+
+    async def _answer(self, call: str, type: str) -> frames.CallSettled | frames.CallReturned:
+        self._may_speak()
+        answer = self._answers[call, type]
+        if not answer.done():
+            self._calls.waits(call)
+        self._awaited.append(answer)
+        self._begins_to_wait()
+        try:
+            # Whoever stops to wait for it may ask for it again.
+            answered = await asyncio.shield(answer)
+            self._answers.pop((call, type), None)
+            return answered
+        finally:
+            self._awaited.remove(answer)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it merely waits for people and clients: another process may wait as well."""
+        awaits = any(not answer.done() for answer in self._awaited)
+        return awaits and not self._acks and self._calls.all_wait
 
     async def drained(self) -> None:
         """Waits until everything that was said is acknowledged.
@@ -137,18 +182,24 @@ class Turn:
 
     def acknowledged(self, frame: frames.Ack | frames.Refused) -> None:
         """The answer to a verb."""
+        if isinstance(frame, frames.Refused) and frame.code == "stopping":
+            # Not taken, and not for good: it is said again when the server is back.
+            return
         ack = self._forget(frame.id or "")
         if ack is None or ack.done():
             return
         if isinstance(frame, frames.Ack):
             ack.set_result(frame)
-        elif frame.code == "no_turn":
+            return
+        self._calls.refused(frame.id or "")
+        if frame.code == "no_turn":
             ack.set_exception(EndedError(frame.reason))
         else:
             ack.set_exception(RefusedError(frame.code, frame.reason, frame.retry))
 
     def answered(self, frame: frames.CallSettled | frames.CallReturned) -> None:
         """What people or a client made of a call."""
+        self._calls.answered(frame)
         answer = self._answers[frame.call, frame.type]
         if not answer.done():
             answer.set_result(frame)
@@ -167,18 +218,8 @@ class Turn:
             if isinstance(key, str) or key[1] >= arrived.get(key[0], 0):
                 self._write(key, wire)
         # What was settled while there was no connection to tell it on.
-        for record in run.history:
-            event = record.event
-            if record.turn != self.id:
-                continue
-            if isinstance(event, events.ApprovalSettled):
-                self.answered(frames.CallSettled(turn=self.id, call=event.call, decision=event.decision))
-            elif isinstance(event, events.ToolReturned):
-                self.answered(
-                    frames.CallReturned(
-                        turn=self.id, call=event.call, status=event.status, text=event.text, content=event.content
-                    )
-                )
+        for answer in _answers(run):
+            self.answered(answer)
 
     def end(self, reason: str) -> None:
         """The turn has ended: whoever waits in it learns so."""
@@ -225,3 +266,24 @@ class Turn:
         if ack is not None:
             self._window.release()
         return ack
+
+
+def _answers(run: frames.Run) -> Iterable[frames.CallSettled | frames.CallReturned]:
+    """What people and clients made of a turn's calls, as its history tells; of one asked again, nothing yet."""
+    answers: dict[str, frames.CallSettled | frames.CallReturned] = {}
+    returns: list[frames.CallReturned] = []
+    for record in run.history:
+        event = record.event
+        if record.turn != run.turn:
+            continue
+        if isinstance(event, events.ApprovalAsked):
+            answers.pop(event.call, None)
+        elif isinstance(event, events.ApprovalSettled):
+            answers[event.call] = frames.CallSettled(turn=run.turn, call=event.call, decision=event.decision)
+        elif isinstance(event, events.ToolReturned):
+            returns.append(
+                frames.CallReturned(
+                    turn=run.turn, call=event.call, status=event.status, text=event.text, content=event.content
+                )
+            )
+    return [*answers.values(), *returns]

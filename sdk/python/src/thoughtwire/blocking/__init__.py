@@ -5,7 +5,7 @@ thread of its own.
 
 >>> import thoughtwire.blocking
 >>> with thoughtwire.blocking.connect("http://127.0.0.1:8282") as client:  # doctest: +SKIP
-...     room = client.attach(client.create_agent("ada").main_session, after=0)
+...     room = client.attach(client.ensure_agent("ada").main_session, after=0)
 ...     room.send("What is 6*7?")
 ...     for shown in room:
 ...         print(shown)

@@ -73,6 +73,20 @@ class Client:
             self._client.create_agent(name, persona=persona, human=human, model=model, style=style, id=id)
         )
 
+    def ensure_agent(
+        self,
+        name: str,
+        *,
+        persona: str | None = None,
+        human: str | None = None,
+        model: str | None = None,
+        style: frames.Style | None = None,
+    ) -> frames.AgentListing:
+        """An agent by its name; one that is not there is made."""
+        return self._loop.wait(
+            self._client.ensure_agent(name, persona=persona, human=human, model=model, style=style)
+        )
+
     def create_session(
         self,
         agent: str,

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from .. import frames
 from .. import interface as asynchronous
 from ..errors import EndedError
 from ..events import ToolStatus
@@ -44,18 +45,18 @@ class Interface(asynchronous.Told):
         return self._wait(self._interface.tool_called(name, args))
 
     def tool_returned(
-        self, call: str, text: str, *, status: ToolStatus = "success", content: Any = None
+        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
     ) -> None:
         """Says what a call came back with."""
         self._wait(self._interface.tool_returned(call, text, status=status, content=content))
 
     def approval(
-        self, call: str, *, timeout: float | None = None
+        self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
         """Asks the owner's leave for an open call, and waits for the answer."""
         return self._wait(self._interface.approval(call, timeout=timeout))
 
-    def client_runs(self, call: str, *, timeout: float | None = None) -> Returned:
+    def client_runs(self, call: str | frames.Waiting, *, timeout: float | None = None) -> Returned:
         """Has a client run an open call, and waits for the result."""
         return self._wait(self._interface.client_runs(call, timeout=timeout))
 
