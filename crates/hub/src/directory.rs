@@ -249,12 +249,16 @@ impl Hub {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.shared.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let (session, is_new) = self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
+        let (session, is_new, is_news) =
+            self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
         if is_new {
             self.shared.tell(&user, &id, false);
         }
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
-        self.shared.joins.tell(&user, joined);
+        // Who came later found it among the peer's chats.
+        if is_news {
+            self.shared.joins.tell(&user, joined);
+        }
         Ok(Answer::Chat { chat, session, is_new })
     }
 

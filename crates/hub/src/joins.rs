@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use crate::tail::locked;
 
 /// Chats that a connection may be behind with before it has to begin anew.
-const UNTOLD: usize = 64;
+const UNTOLD: usize = 256;
 
 /// Who follows which peer.
 #[derive(Default)]

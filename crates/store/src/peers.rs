@@ -35,8 +35,9 @@ impl Store {
     }
 
     /// Finds a chat of the peer's name space, or opens it as `new`; the peer has it and has it
-    /// selected from then on. Resolves to its session, and whether it was opened just now.
-    pub fn open_chat(&self, user: &UserId, peer: &PeerRef, chat: &str, new: NewSession) -> Commit<(SessionId, bool)> {
+    /// selected from then on. Resolves to its session, whether it was opened just now, and whether the peer
+    /// had not had it before.
+    pub fn open_chat(&self, user: &UserId, peer: &PeerRef, chat: &str, new: NewSession) -> Commit<(SessionId, bool, bool)> {
         let (user, peer, chat) = (user.clone(), peer.clone(), chat.to_owned());
         self.writer.write(move |connection| {
             let num = peer_num(connection, &user, &peer)?.ok_or_else(|| StoreError::Missing("such client".to_owned()))?;
@@ -59,9 +60,9 @@ impl Store {
                     new.id.clone()
                 }
             };
-            connection.execute("INSERT OR IGNORE INTO peer_chats (peer, chat) VALUES (?, ?)", params![num, chat])?;
+            let joined = connection.execute("INSERT OR IGNORE INTO peer_chats (peer, chat) VALUES (?, ?)", params![num, chat])?;
             connection.execute("UPDATE peers SET selected = ? WHERE num = ?", params![chat, num])?;
-            Ok((session, is_new))
+            Ok((session, is_new, is_new || joined > 0))
         })
     }
 

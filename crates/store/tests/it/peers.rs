@@ -31,10 +31,10 @@ fn chats_belong_to_a_name_space_and_are_known_again() {
     let store = open(dir.path());
     agent(&store, "ada");
     assert!(store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap().is_new);
-    let (first, is_new) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
-    assert!(is_new);
-    let (again, is_new) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
-    assert!(!is_new && again == first);
+    let (first, is_new, is_news) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
+    assert!(is_new && is_news);
+    let (again, is_new, is_still_news) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
+    assert!(!is_new && !is_still_news && again == first);
     store.open_chat(&user(), &peer("p1"), "c2", new_session(&store, "x3")).wait().unwrap();
     drop(store);
     let store = open(dir.path());
