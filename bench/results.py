@@ -19,6 +19,8 @@ Written by `make bench`; do not edit. How it is measured:
 - Latency is from when a message was due to when the generator read it. A server that falls behind its pace cannot hide it.
 - The generator checks what it gets: every reader each message once, in order. `faults` says what was not so, and where the generator itself had no time left.
 
+[GOALS.md](GOALS.md) holds it against what was to be reached, and says what holds back what is missed.
+
 `make bench` runs every row, `make bench BENCH="fanout slow"` some; `ROUNDS=5` says how often.
 """
 
