@@ -266,11 +266,16 @@ impl Hub {
     async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
         let name = if space.is_empty() || space == user.as_str() { "sparky".to_owned() } else { format!("sparky:{space}") };
         let name: String = name.chars().take(thoughtwire_proto::MAX_NAME_CHARS).collect();
+        self.found_or_made(user, AgentSpec { name, ..AgentSpec::default() }).await
+    }
+
+    /// The agent of a name; made of this when it is not there.
+    pub(crate) async fn found_or_made(&self, user: &UserId, spec: AgentSpec) -> Result<AgentProfile, Refusal> {
+        let name = spec.name.clone();
         match self.find_agent(user, &name).await {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
             found => return found,
         }
-        let spec = AgentSpec { name: name.clone(), ..AgentSpec::default() };
         match self.clone().create_agent(user.clone(), spec, None).await {
             Ok(Answer::Agent(profile)) => Ok(profile),
             Ok(_) => self.find_agent(user, &name).await,

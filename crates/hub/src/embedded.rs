@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::{AgentSpec, Answer, Command, Refusal, RefusalCode, Request, SessionId, UserId};
+use thoughtwire_proto::{AgentSpec, Refusal, RefusalCode, SessionId, UserId};
 use thoughtwire_store::Store;
 
 use crate::clients::{Client, ClientId, Clients};
@@ -60,17 +60,7 @@ impl Embedded {
             .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
         let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default()).map_err(|error| Refusal::from(&error))?;
         let user = UserId::new("local").map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
-        let find = Request { id: None, command: Command::FindAgent { agent: name.to_owned() } };
-        let found = match hub.execute(&user, None, find).await {
-            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
-                let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
-                hub.execute(&user, None, Request { id: None, command: Command::CreateAgent(Box::new(spec)) }).await?
-            }
-            found => found?,
-        };
-        let Answer::Agent(profile) = found else {
-            return Err(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"));
-        };
+        let profile = hub.found_or_made(&user, AgentSpec { name: name.to_owned(), ..AgentSpec::default() }).await?;
         let clients = hub.clients(&user, &profile.main_session);
         Ok(Self { hub, user, session: profile.main_session, clients })
     }

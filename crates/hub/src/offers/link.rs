@@ -96,21 +96,17 @@ impl Link {
             return Err(bad(format!("at most {TURNS} turns may be run at once, and at most {HISTORY} records come with one")));
         }
         offer.tools.iter().try_for_each(check_tool)?;
-        let agent = match self.hub.find_agent(&self.user, &offer.agent).await {
-            Err(refusal) if refusal.code == RefusalCode::UnknownAgent && may_make => {
-                let spec = AgentSpec { name: offer.agent.clone(), model: Some(OFFERED.to_owned()), ..AgentSpec::default() };
-                match self.hub.clone().create_agent(self.user.clone(), spec, None).await {
-                    Ok(Answer::Agent(agent)) => agent,
-                    // Made by another program in between, or not made at all.
-                    Ok(_) => self.hub.find_agent(&self.user, &offer.agent).await?,
-                    Err(refusal) => self.hub.find_agent(&self.user, &offer.agent).await.map_err(|_| refusal)?,
+        let agent = if may_make {
+            let spec = AgentSpec { name: offer.agent.clone(), model: Some(OFFERED.to_owned()), ..AgentSpec::default() };
+            self.hub.found_or_made(&self.user, spec).await?
+        } else {
+            match self.hub.find_agent(&self.user, &offer.agent).await {
+                Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
+                    let reason = format!("{refusal}; a key with the scope `agents` makes it by offering it");
+                    return Err(Refusal::new(refusal.code, reason));
                 }
+                found => found?,
             }
-            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
-                let reason = format!("{refusal}; a key with the scope `agents` makes it by offering it");
-                return Err(Refusal::new(RefusalCode::UnknownAgent, reason));
-            }
-            found => found?,
         };
         if !is_offered(&agent) {
             let reason = format!(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
-    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Input, ItemId, MemoryBlock, Permission, Record, Refusal, RefusalCode,
+    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, MemoryBlock, Permission, Record, Refusal, RefusalCode,
     Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use crate::agent::Turn;
 use crate::function_message::{self, Line};
 use crate::hub::Answering;
 use crate::interface::{Finish, Question, Silenced, Voice, Word};
-use crate::session::Answered;
+use crate::session::{Answered, item_of};
 use crate::tail::locked;
 use crate::{AgentError, now};
 
@@ -140,26 +140,12 @@ impl Run {
     ) -> Self {
         let heard = Heard::default();
         for record in so_far {
-            let id = match &record.event {
-                Event::Thought { item, .. } | Event::Message { item, .. } => item.as_str(),
-                Event::ToolCalled { call, .. } => call.as_str(),
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ToolReturned { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
-                | Event::TurnEnded { .. }
-                | Event::Other(_) => continue,
+            let id = if let Event::ToolCalled { call, .. } = &record.event {
+                Some(call.as_str())
+            } else {
+                item_of(&record.event).map(Id::as_str)
             };
-            if let Ok(id) = CommandId::new(id) {
+            if let Some(Ok(id)) = id.map(CommandId::new) {
                 heard.add(id, done(Some(record.seq)));
             }
         }

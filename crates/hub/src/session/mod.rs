@@ -31,6 +31,7 @@ use crate::tail::Reader;
 
 pub(crate) use asked::unknown_session;
 pub(crate) use task::Task;
+pub(crate) use turn::item_of;
 pub use waits::Returned;
 pub(crate) use waits::{Answered, Ear};
 

@@ -378,7 +378,8 @@ impl Task {
     }
 }
 
-fn item_of(event: &Event) -> Option<&ItemId> {
+/// The item that an event is the whole of.
+pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
     match event {
         Event::Thought { item, .. } | Event::Message { item, .. } => Some(item),
         Event::SessionOpened { .. }

@@ -78,6 +78,16 @@ async fn with(dir: &Path, options: HubOptions) -> Room {
     room
 }
 
+/// The same room under the next hub, after a planned stop. Whoever was there is gone.
+async fn started_again<T>(room: Room, dir: &Path, guest: T) -> Room {
+    room.hub.stop(Duration::ZERO).await;
+    let store = Arc::clone(room.hub.store());
+    let session = room.session.clone();
+    drop((guest, room));
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    Room { session, ..Room::open(dir).await }
+}
+
 async fn another(room: &Room) -> SessionId {
     let command = Command::CreateSession { agent: "bob".into(), title: None, instructions: None, history: vec![] };
     let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
@@ -191,14 +201,7 @@ async fn inputs_wait_for_somebody_to_offer_across_a_restart() {
         }
     };
     tokio::join!(told, sent);
-    room.hub.stop(Duration::ZERO).await;
-    let store = Arc::clone(room.hub.store());
-    let session = room.session.clone();
-    drop((listener, room));
-    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
-
-    let mut room = Room::open(dir.path()).await;
-    room.session = session;
+    let room = started_again(room, dir.path(), listener).await;
     // Who comes late is told as well.
     let (_, mut listener) = room.after(0).await;
     listener.until(|emission| matches!(emission, Emission::Status { text, .. } if text.starts_with("bob is run by a program"))).await;
@@ -416,7 +419,6 @@ async fn inputs_that_join_a_turn_keep_it_going() {
 async fn a_turn_that_waits_for_people_outlives_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let room = open(dir.path()).await;
-    let session = room.session.clone();
     let (mut program, _) = Program::come(&room, offer("w")).await;
     room.send("hi").await.unwrap();
     let turn = program.run().await.turn;
@@ -426,13 +428,7 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     }
     program.said(&turn, "v-1", ask("c-1")).await;
     program.said(&turn, "v-2", ask("c-2")).await;
-    room.hub.stop(Duration::ZERO).await;
-    let store = Arc::clone(room.hub.store());
-    drop((program, room));
-    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
-
-    let mut room = Room::open(dir.path()).await;
-    room.session = session;
+    let room = started_again(room, dir.path(), program).await;
     let (_, mut listener) = room.after(0).await;
     // Decided while nobody runs the turn.
     let decide = |call: &str| Command::Decide { session: Some(room.session.clone()), call: Some(call.parse().unwrap()), approve: true };
@@ -477,7 +473,6 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
 async fn a_turn_that_waits_fails_when_its_agent_becomes_the_servers() {
     let dir = tempfile::tempdir().unwrap();
     let room = open(dir.path()).await;
-    let session = room.session.clone();
     let (mut program, _) = Program::come(&room, offer("w")).await;
     room.send("hi").await.unwrap();
     let turn = program.run().await.turn;
@@ -486,13 +481,7 @@ async fn a_turn_that_waits_fails_when_its_agent_becomes_the_servers() {
     // Whom others are to settle, the program does not.
     let returned = Verb::ToolReturned { call: "c-1".parse().unwrap(), status: ToolStatus::Success, text: "ok".into(), content: None };
     assert_eq!(code(program.say(&turn, "r-1", returned).await), RefusalCode::BadRequest);
-    room.hub.stop(Duration::ZERO).await;
-    let store = Arc::clone(room.hub.store());
-    drop((program, room));
-    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
-
-    let mut room = Room::open(dir.path()).await;
-    room.session = session;
+    let room = started_again(room, dir.path(), program).await;
     let (_, mut listener) = room.after(0).await;
     let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
     room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
