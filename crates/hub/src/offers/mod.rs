@@ -5,6 +5,7 @@
 //! until that ended it. What the worker says in between goes through the turn's own interface, so the
 //! session cannot tell such an agent from one that is built in.
 
+mod briefing;
 mod desk;
 mod link;
 mod run;

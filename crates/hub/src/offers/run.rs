@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, Weak};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
-    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, MemoryBlock, Permission, Record, Refusal, RefusalCode,
-    Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage, Verb, WaitingCall, WorkerId,
+    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, Permission, Record, Refusal, RefusalCode, Seq,
+    SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
 use super::Offers;
-use super::desk::{Have, Terms};
 use crate::agent::Turn;
 use crate::function_message::{self, Line};
 use crate::hub::Answering;
@@ -24,9 +23,6 @@ use crate::{AgentError, now};
 
 /// Ids of what was said that a turn knows: many more than a program may have said without an answer.
 const KNOWN: usize = 1_024;
-/// Bytes of history that come with a turn.
-const HISTORY_BYTES: usize = 512 << 10;
-/// How long people and clients are waited for, unless the program says otherwise: as with the built-in agent.
 /// Calls of one turn that may be open at once.
 const OPEN_CALLS: usize = 256;
 /// Items of one turn that may be open at once, and their bytes together.
@@ -34,8 +30,7 @@ const OPEN_ITEMS: usize = 64;
 const OPEN_BYTES: usize = 8 << 20;
 /// What is kept of what came for calls, to be told again.
 const TOLD: usize = 64;
-/// Records that are read at once.
-const PAGE: usize = 64;
+/// How long people and clients are waited for, unless the program says otherwise: as with the built-in agent.
 const APPROVAL_MS: u64 = 3_600_000;
 const CLIENT_MS: u64 = 120_000;
 /// A month: longer than anybody waits.
@@ -87,28 +82,28 @@ fn answering(settled: Settled, duplicate: bool) -> Answering {
 /// A turn at a worker.
 pub(super) struct Run {
     pub(super) worker: WorkerId,
-    turn: Turn,
-    offers: Weak<Offers>,
+    pub(super) turn: Turn,
+    pub(super) offers: Weak<Offers>,
     heard: Arc<Heard>,
     /// One thing is said after the other, also where two connections speak for one worker for a moment.
     order: tokio::sync::Mutex<()>,
-    so_far: Mutex<SoFar>,
+    pub(super) so_far: Mutex<SoFar>,
     over: Mutex<Option<oneshot::Sender<Result<(), AgentError>>>>,
     /// The worker has said its end, so that it need not be told of it.
     finishing: Arc<AtomicBool>,
     /// It is, or was, in its worker's mail, and was taken out of it.
     mailed: AtomicBool,
-    handed: AtomicBool,
+    pub(super) handed: AtomicBool,
 }
 
 #[derive(Default)]
-struct SoFar {
+pub(super) struct SoFar {
     /// Open calls with their tools, in the order of the calls.
     calls: Vec<(CallId, String)>,
     /// Those of them that wait.
-    waiting: Vec<WaitingCall>,
+    pub(super) waiting: Vec<WaitingCall>,
     /// How many deltas of each open item came.
-    open: BTreeMap<ItemId, u64>,
+    pub(super) open: BTreeMap<ItemId, u64>,
     /// Their bytes.
     open_bytes: usize,
     usage: Usage,
@@ -240,112 +235,6 @@ impl Run {
         {
             offers.tell(self, directive);
         }
-    }
-
-    // ------------------------------------------------------------ what it is told
-
-    /// The turn as its worker is handed it.
-    pub(super) async fn handed(&self, resumed: bool) -> Result<Directive, AgentError> {
-        self.handed.store(true, Ordering::Relaxed);
-        let Some(offers) = self.offers.upgrade() else { return Err(super::lost()) };
-        let terms = offers.terms(self);
-        let (turn, interface) = (&self.turn, &self.turn.interface);
-        // What a program is told is on disk, as for everybody.
-        interface.committed(turn.log.started).await?;
-        let (mut after, mut history) = if terms.history == 0 { (None, Vec::new()) } else { self.past(&terms).await? };
-        if resumed {
-            let own = self.newest(interface.tail.head().next(), usize::MAX, Some(turn.log.started)).await?;
-            history.extend(own.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
-        }
-        let mut room = HISTORY_BYTES;
-        let kept = history.iter().rev().take_while(|record| {
-            let size = size(record);
-            let fits = size <= room;
-            room = room.saturating_sub(size);
-            fits
-        });
-        let cut = history.len() - kept.count();
-        if let Some(last_cut) = cut.checked_sub(1).and_then(|at| history.get(at)) {
-            after = Some(last_cut.seq);
-        }
-        let history = history.split_off(cut);
-        let memory = if terms.memory {
-            let blocks =
-                interface.memory.blocks(&turn.agent.id).await.map_err(|error| AgentError::new("store_failed", error.to_string()))?;
-            let shown = |block: thoughtwire_store::Block| MemoryBlock { label: block.label, text: block.text, limit: block.limit as u64 };
-            blocks.into_iter().map(shown).collect()
-        } else {
-            Vec::new()
-        };
-        let (waiting, open) = {
-            let so_far = locked(&self.so_far);
-            (so_far.waiting.clone(), so_far.open.clone())
-        };
-        Ok(Directive::Run(Box::new(thoughtwire_proto::Run {
-            agent: turn.agent.id.clone(),
-            session: turn.session.clone(),
-            turn: turn.id.clone(),
-            input: turn.input.clone(),
-            instructions: turn.instructions.clone(),
-            after,
-            history,
-            memory,
-            client_tools: interface.client_tools(),
-            permissions: self.permissions(&terms),
-            waiting,
-            resumed,
-            open,
-        })))
-    }
-
-    /// What was said before this turn, as far as the program wants it, and behind which position that is whole.
-    ///
-    /// An input is heard when its turn starts: one that waits yet is left out, and one that had been queued
-    /// before the program's own position comes with the turn that it became.
-    async fn past(&self, terms: &Terms) -> Result<(Option<Seq>, Vec<Record>), AgentError> {
-        let started = self.turn.log.started;
-        let mut records = self.newest(started, terms.history.saturating_add(1), None).await?;
-        let is_heard: HashSet<ItemId> = records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
-        let waits =
-            |record: &Record| matches!((&record.event, &record.turn), (Event::UserMessage { item, .. }, None) if !is_heard.contains(item));
-        records.retain(|record| record.seq != self.turn.log.asked && !waits(record));
-        let surplus = records.len().saturating_sub(terms.history);
-        records.drain(..surplus);
-        let have = terms.have.as_ref().and_then(|have| have.get(&self.turn.session));
-        let has = match have {
-            Some(Have::Seq(seq)) => records.partition_point(|record| record.seq <= *seq),
-            Some(Have::Turn(turn)) => records.iter().rposition(|record| record.turn.as_ref() == Some(turn)).map_or(0, |last| last + 1),
-            None => 0,
-        };
-        let new = records.split_off(has);
-        let begin = new.first().map_or(started, |record| record.seq);
-        let begun: HashSet<&ItemId> = new.iter().filter_map(|record| started_input(&record.event)).collect();
-        records.retain(|record| matches!(&record.event, Event::UserMessage { item, .. } if record.turn.is_none() && begun.contains(item)));
-        records.extend(new);
-        Ok((Some(Seq(begin.0.saturating_sub(1))), records))
-    }
-
-    /// The newest records before a position: as many as are wanted, and no more bytes than are sent.
-    async fn newest(&self, before: Seq, limit: usize, down_to: Option<Seq>) -> Result<Vec<Record>, AgentError> {
-        let (mut before, mut bytes) = (before, 0);
-        let mut newest: VecDeque<Record> = VecDeque::new();
-        while newest.len() < limit && bytes <= HISTORY_BYTES {
-            let page = self.turn.records_before(before, PAGE.min(limit - newest.len())).await?;
-            let Some(first) = page.first().map(|record| record.seq) else { break };
-            bytes += page.iter().map(size).sum::<usize>();
-            before = first;
-            page.into_iter().rev().for_each(|record| newest.push_front(record));
-            if down_to.is_some_and(|last| first <= last) {
-                break;
-            }
-        }
-        Ok(newest.into())
-    }
-
-    fn permissions(&self, terms: &Terms) -> BTreeMap<String, Permission> {
-        let all = &self.turn.agent.spec.settings.permissions;
-        let declared = terms.tools.iter().filter_map(|tool| Some((tool.name.clone(), *all.get(&tool.name)?)));
-        declared.filter(|(_, permission)| *permission != Permission::Allow).collect()
     }
 
     /// Listens for what a turn that goes on waits for, and tells what came while nobody listened.
@@ -628,16 +517,6 @@ fn nothing() -> Settled {
 /// The answer to what is done.
 fn done(seq: Option<Seq>) -> Settled {
     std::future::ready(Ok(Said { seq, steered: Vec::new() })).boxed().shared()
-}
-
-/// The input of the turn that an event starts.
-fn started_input(event: &Event) -> Option<&ItemId> {
-    if let Event::TurnStarted { input } = event { Some(input) } else { None }
-}
-
-/// A record's bytes, about as they are sent.
-fn size(record: &Record) -> usize {
-    serde_json::to_vec(record).map_or(0, |text| text.len())
 }
 
 fn too_large(reason: String) -> Refusal {
