@@ -123,7 +123,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<String, Permission>>"))]
     pub permissions: BTreeMap<String, Permission>,
-    /// Its calls that wait.
+    /// Its open calls that people or a client were asked about. An answer that has come follows behind this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(test, ts(as = "Option<Vec<WaitingCall>>"))]
     pub waiting: Vec<WaitingCall>,

@@ -22,8 +22,7 @@ PROGRAM = """
     @agent.turn(resumes=True)
     async def answer(turn):
         if turn.resumed:
-            # It may have been answered before this process came.
-            (call,) = turn.waiting or [one.event.call for one in turn.history if one.event.kind == "tool_called"]
+            (call,) = turn.waiting
         elif turn.user_message == "ask":
             call = await turn.tool_called("door", {})
         else:

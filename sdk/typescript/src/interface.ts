@@ -48,7 +48,10 @@ export class Interface {
   readonly permissions: Readonly<Record<string, Permission>>;
   /** Whether the turn was begun before: by another process, or before the server was started anew. */
   readonly resumed: boolean;
-  /** The open calls of a resumed turn that wait for people or clients. */
+  /**
+   * The open calls of a resumed turn about which people or clients were asked. {@link Interface.approval}
+   * and {@link Interface.clientRuns} wait for the answer, and ask nobody again.
+   */
   readonly waiting: readonly WaitingCall[];
   readonly #turn: Turn;
 
@@ -169,10 +172,9 @@ export class Interface {
   }
 
   #wait(awaits: Awaits, call: string, { timeout }: WaitOptions) {
-    const waits = this.waiting.some((waiting) => waiting.call === call && waiting.awaits === awaits);
     const verb = awaits === "approval" ? "approval" as const : "client_runs" as const;
     const question = { verb, call, ...(timeout === undefined ? {} : { timeout_ms: timeout }) };
-    return this.#turn.answer(call, () => (waits ? Promise.resolve() : this.#turn.ask(crypto.randomUUID(), question)));
+    return this.#turn.answer(awaits, call, () => this.#turn.ask(crypto.randomUUID(), question));
   }
 }
 

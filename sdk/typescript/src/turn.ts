@@ -3,7 +3,7 @@ import { type Deferred, deferred, heeded } from "./deferred.js";
 import { EndedError, RefusedError } from "./errors.js";
 import type { Line } from "./guest.js";
 import type { Queue } from "./queue.js";
-import type { Ack, FrameOf, Refused, Run, StreamKind, Usage, Verb } from "./wire.js";
+import type { Ack, Awaits, FrameOf, Refused, Run, StreamKind, Usage, Verb } from "./wire.js";
 
 /** What people or a client made of a call. */
 export type Answered = FrameOf<"approval_settled"> | FrameOf<"tool_returned">;
@@ -31,6 +31,7 @@ export class Turn {
   readonly #acks = new Map<string, Deferred<Ack>>();
   /** How many pieces each open item has. */
   readonly #pieces = new Map<string, number>();
+  /** By who was asked and for which call; one may come before the program waits for it. */
   readonly #answers = new Map<string, Deferred<Answered>>();
   #usage: string | undefined;
   /** The no to what nobody waited for. */
@@ -44,8 +45,13 @@ export class Turn {
     this.run = run;
     this.#line = line;
     this.#window = window;
-    // What these wait for may come before the program asks for it.
-    for (const { call } of run.waiting ?? []) this.#answers.set(call, deferred());
+    for (const { call, awaits } of run.waiting ?? []) this.#answers.set(answerKey(awaits, call), deferred());
+    // Another process asked, and it was answered in between.
+    for (const answer of settled(run)) {
+      const key = answerKey(askedOf(answer), answer.call);
+      if (!this.#answers.has(key)) this.#answers.set(key, deferred());
+      this.answered(answer);
+    }
   }
 
   get id(): string {
@@ -101,16 +107,18 @@ export class Turn {
     return this.#pass(() => (this.#usage = JSON.stringify({ type: "say", turn: this.id, verb: "usage", ...usage })));
   }
 
-  /** Waits for what people or a client make of a call, once `asked` is acknowledged. */
-  async answer(call: string, asked: () => Promise<unknown>): Promise<Answered> {
+  /** Waits for what people or a client make of a call, which `ask` puts to them unless it was put to them already. */
+  async answer(awaits: Awaits, call: string, ask: () => Promise<unknown>): Promise<Answered> {
     this.#maySpeak();
-    const answer = this.#answers.get(call) ?? deferred<Answered>();
-    this.#answers.set(call, answer);
+    const key = answerKey(awaits, call);
+    const asked = this.#answers.get(key);
+    const answer = asked ?? deferred<Answered>();
+    this.#answers.set(key, answer);
     try {
-      await asked();
+      if (!asked) await ask().catch(answer.reject);
       return await answer.promise;
     } finally {
-      this.#answers.delete(call);
+      this.#answers.delete(key);
     }
   }
 
@@ -141,7 +149,7 @@ export class Turn {
   }
 
   answered(frame: Answered): void {
-    this.#answers.get(frame.call)?.resolve(frame);
+    this.#answers.get(answerKey(askedOf(frame), frame.call))?.resolve(frame);
   }
 
   /** The connection broke: what is said from now on is kept for the next. */
@@ -230,6 +238,10 @@ export class Turn {
 /** No id has a line break in it. */
 const pieceKey = (item: string, n: number): string => `${item}\n${n}`;
 
+const answerKey = (awaits: Awaits, call: string): string => `${awaits}\n${call}`;
+
+const askedOf = (answer: Answered): Awaits => (answer.type === "approval_settled" ? "approval" : "client");
+
 /** What was settled in a turn while there was no connection to tell it on. */
 function settled({ turn, history = [] }: Run): Iterable<Answered> {
   const found = new Map<string, Answered>();
@@ -237,10 +249,11 @@ function settled({ turn, history = [] }: Run): Iterable<Answered> {
     if (whose !== turn) continue;
     if (event.kind === "approval_settled" || event.kind === "tool_returned") {
       const { kind: type, ...rest } = event;
-      found.set(event.call, { type, turn, ...rest } as Answered);
+      const answer = { type, turn, ...rest } as Answered;
+      found.set(answerKey(askedOf(answer), event.call), answer);
     } else if (event.kind === "approval_asked" || event.kind === "tool_awaited") {
       // Asked anew: what came of it before is no answer.
-      found.delete(event.call);
+      found.delete(answerKey(event.kind === "approval_asked" ? "approval" : "client", event.call));
     }
   }
   return found.values();

@@ -51,7 +51,7 @@ impl Run {
         };
         let (waiting, open) = {
             let so_far = locked(&self.so_far);
-            (so_far.waiting.clone(), so_far.open.clone())
+            (so_far.asked(), so_far.open.clone())
         };
         Ok(Directive::Run(Box::new(thoughtwire_proto::Run {
             agent: turn.agent.id.clone(),

@@ -101,7 +101,7 @@ pub(super) struct SoFar {
     /// Open calls with their tools, in the order of the calls.
     calls: Vec<(CallId, String)>,
     /// Those of them that wait.
-    pub(super) waiting: Vec<WaitingCall>,
+    waiting: Vec<WaitingCall>,
     /// How many deltas of each open item came.
     pub(super) open: BTreeMap<ItemId, u64>,
     /// Their bytes.
@@ -114,6 +114,17 @@ pub(super) struct SoFar {
 }
 
 impl SoFar {
+    /// The open calls that people or a client were asked about. Those that were answered are among them, and
+    /// their answers follow behind the turn: when it was given decides nothing for a program that comes back.
+    pub(super) fn asked(&self) -> Vec<WaitingCall> {
+        let asked = self.calls.iter().filter_map(|(call, name)| {
+            let waits = self.waiting.iter().find(|waiting| waiting.call == *call).cloned();
+            let was_answered = || self.told.iter().any(|(about, _)| about == call);
+            waits.or_else(|| was_answered().then(|| WaitingCall { call: call.clone(), name: name.clone(), awaits: Awaits::Approval }))
+        });
+        asked.collect()
+    }
+
     /// An item is whole.
     fn close(&mut self, item: &str) {
         self.open.retain(|open, _| open.as_str() != item);
@@ -221,9 +232,14 @@ impl Run {
         locked(&self.so_far).told.iter().map(|(_, directive)| directive.clone()).collect()
     }
 
+    /// Tells what came for a call, for which nobody waits any more.
     fn tell(&self, call: CallId, directive: Directive) {
         {
             let mut so_far = locked(&self.so_far);
+            so_far.waiting.retain(|waiting| waiting.call != call);
+            if matches!(directive, Directive::ToolReturned { .. }) {
+                so_far.calls.retain(|(open, _)| *open != call);
+            }
             so_far.told.push((call, directive.clone()));
             if so_far.told.len() > TOLD {
                 so_far.told.remove(0);
@@ -290,20 +306,15 @@ impl Run {
         let run = Arc::clone(self);
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
-            let answer = answer.await;
-            // Asked again meanwhile, it is followed there.
-            if answer.is_ok() {
-                locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
-            }
-            let directive = match answer {
+            let directive = match answer.await {
                 Ok(Answered::Decided(decision)) => Directive::ApprovalSettled { turn, call: call.clone(), decision },
-                Ok(Answered::Returned(returned)) => {
-                    locked(&run.so_far).calls.retain(|(open, _)| *open != call);
-                    let crate::Returned { status, text, content } = returned;
+                Ok(Answered::Returned(crate::Returned { status, text, content })) => {
                     Directive::ToolReturned { turn, call: call.clone(), status, text, content }
                 }
-                // It was refused, of which its own answer tells, or the turn is over.
-                Ok(Answered::Refused(_)) | Err(_) => return,
+                // Of which its own answer tells.
+                Ok(Answered::Refused(_)) => return locked(&run.so_far).waiting.retain(|waiting| waiting.call != call),
+                // Asked again meanwhile, it is followed there; or the turn is over.
+                Err(_) => return,
             };
             run.tell(call, directive);
         });

@@ -437,7 +437,10 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     assert_eq!(turns, std::slice::from_ref(&turn));
     let run = program.run().await;
     assert!(run.resumed && run.turn == turn, "{run:?}");
+    let asked = |run: &Run| run.waiting.iter().map(|waiting| waiting.call.to_string()).collect::<Vec<_>>();
     assert!(run.waiting.iter().all(|waiting| waiting.awaits == Awaits::Approval));
+    // Answered or not: the answer follows.
+    assert_eq!(asked(&run), ["c-1", "c-2"]);
     // What it had said before is not said again.
     for call in ["c-1", "c-2"] {
         let again = program.say(&turn, call, called("risky")).await.unwrap();
@@ -455,7 +458,7 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     let (mut program, _) = Program::come(&room, offer("other")).await;
     let run = program.run().await;
     assert!(run.resumed);
-    assert_eq!(run.waiting.iter().map(|waiting| waiting.call.as_str()).collect::<Vec<_>>(), ["c-3"]);
+    assert_eq!(asked(&run), ["c-1", "c-2", "c-3"]);
     for _ in 0..2 {
         assert!(matches!(program.told().await, Directive::ApprovalSettled { .. }));
     }

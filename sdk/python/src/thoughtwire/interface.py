@@ -45,8 +45,9 @@ class Told:
         self.permissions: Mapping[str, Literal["ask", "deny"]] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
-        #: The open calls of a resumed turn that wait for people or clients. What was answered before it was
-        #: handed over is not among them: `history` has it, and :meth:`Interface.approval` gives it at once.
+        #: The open calls of a resumed turn about which people or clients were asked, answered or not:
+        #: :meth:`Interface.approval` and :meth:`Interface.client_runs` give the answer when it is there.
+        #: What a client brought has closed its call: `history` has it.
         self.waiting = run.waiting
         self._turn = turn
 
