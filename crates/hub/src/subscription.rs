@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::hub::Shared;
 use crate::metrics::Metrics;
 use crate::reading;
-use crate::tail::{Entry, Found, Reader, Tail};
+use crate::session::unknown_session;
+use crate::tail::{DELETED, Entry, Found, Reader, Tail};
 
 /// Records read from the log at a time, and about how many bytes of them.
 const PAGE: u64 = 256;
@@ -141,6 +142,10 @@ impl Subscription {
             }
             // The log went with its session.
             (Err(_), Some(reason)) => Ok(Batch { closed: Some(reason), ..Batch::default() }),
+            // The session's task has not come to say so yet.
+            (Err(refusal), None) if refusal.code == RefusalCode::UnknownSession => {
+                Ok(Batch { closed: Some(DELETED.to_owned()), ..Batch::default() })
+            }
             (Err(refusal), None) => Err(refusal),
         }
     }
@@ -166,6 +171,11 @@ impl Subscription {
         let head = self.tail.head();
         let rest: Vec<_> = page.iter().filter(|entry| entry.seq().is_some_and(|seq| seq > self.seen && seq <= head)).cloned().collect();
         if rest.is_empty() {
+            let id = self.tail.session().clone();
+            let stored = reading::read(&self.store, move |store| store.session(&id)).await.map_err(|error| Refusal::from(&error))?;
+            if stored.is_none() {
+                return Err(unknown_session(self.tail.session()));
+            }
             return Err(Refusal::new(RefusalCode::StoreFailed, format!("the log ends at {} although its head is {head}", self.seen)));
         }
         Ok(rest)

@@ -14,6 +14,9 @@ use thoughtwire_proto::{
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+/// Why a deleted session's tail is closed.
+pub(crate) const DELETED: &str = "the session was deleted";
+
 /// Bytes of emissions that a tail keeps. Enough for a burst between two wakes of a busy reader; who
 /// falls further behind reads the log instead.
 const TAIL_BYTES: usize = 1 << 20;

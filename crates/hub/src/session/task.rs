@@ -20,7 +20,7 @@ use super::{Ask, Once};
 use crate::clients::Clients;
 use crate::hub::Shared;
 use crate::offers::is_offered;
-use crate::tail::Tail;
+use crate::tail::{DELETED, Tail};
 use crate::{Input, receipts};
 
 /// How long changes of presence are gathered before they are told.
@@ -103,7 +103,7 @@ impl Task {
                 shared.agent.left(task.stored.num);
                 match end {
                     End::Idle => {}
-                    End::Deleted => task.tail.close("the session was deleted"),
+                    End::Deleted => task.tail.close(DELETED),
                     End::Stopped => task.tail.close("the server is stopping"),
                 }
                 if matches!(end, End::Deleted | End::Stopped) {
