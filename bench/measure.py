@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 
 import servers
-from servers import OTHER_CORE, Unavailable
+from servers import Unavailable
 
 
 class Bench:
@@ -28,7 +28,7 @@ class Bench:
         shown = " ".join(part if part.isprintable() and " " not in part else repr(part) for part in command)
         self.ran(f"thoughtwire {shown}")
         return subprocess.Popen(
-            ["taskset", "-c", OTHER_CORE, self.binary, *command, "--url", server.url, "--pid", str(server.pid), "--json"],
+            ["taskset", "-c", server.beside, self.binary, *command, "--url", server.url, "--pid", str(server.pid), "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

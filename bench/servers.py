@@ -12,6 +12,7 @@ DEPS = os.path.join(HERE, ".deps")
 PEERS = os.path.join(HERE, "peers")
 # The server has one core, everything else the other.
 SERVER_CORE, OTHER_CORE = "0", "1"
+BOTH = "0,1"
 PORT = 18450
 
 
@@ -20,11 +21,11 @@ class Unavailable(Exception):
 
 
 class Server:
-    """A running server. `url`, `flags` and `environment` are for the generator."""
+    """A running server. `url`, `flags`, `environment` and `beside`, where it may run, are for the generator."""
 
-    def __init__(self, process, url, flags, helpers=(), folder=None, environment=None):
+    def __init__(self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE):
         self.process, self.url, self.flags, self.helpers, self.folder = process, url, flags, list(helpers), folder
-        self.environment = environment or {}
+        self.environment, self.beside = environment or {}, beside
 
     @property
     def pid(self):
@@ -78,18 +79,20 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
 LOAD = object()
 
 
-def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None):
-    """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate."""
+def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shares=False):
+    """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate;
+    one that shares has both cores, and so has the generator."""
 
     def start(_load):
         own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
         command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder or own]
         if tls:
             command += ["--tls-certificate", f"{tls}/certificate.pem", "--tls-key", f"{tls}/key.pem"]
-        process = spawn(SERVER_CORE, command, "listening")
+        process = spawn(BOTH if shares else SERVER_CORE, command, "listening")
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
-        return Server(process, url, ["--dialect", dialect], folder=own, environment=trusted)
+        beside = BOTH if shares else OTHER_CORE
+        return Server(process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside)
 
     return start
 

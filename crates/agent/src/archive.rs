@@ -63,9 +63,9 @@ impl Archive {
     /// When the store cannot be read.
     pub async fn search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Note>, StoreError> {
         let near = self.near(agent, query).await?;
-        let (store, id, words) = (Arc::clone(&self.store), agent.clone(), query.to_owned());
+        let (id, words) = (agent.clone(), query.to_owned());
         let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
-        let found = read(move || store.archival_search(&id, &words, reach.0, reach.1)).await?;
+        let found = self.store.reading(move |store| store.archival_search(&id, &words, reach.0, reach.1)).await?;
         if near.is_empty() {
             return Ok(found);
         }
@@ -80,13 +80,13 @@ impl Archive {
         self.catch_up(agent, embedder).await?;
         let Some((model, vectors)) = self.embed(vec![query.to_owned()]).await else { return Ok(Vec::new()) };
         let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
-        let (store, agent) = (Arc::clone(&self.store), agent.clone());
-        read(move || store.archival_nearest(&agent, &model, &vector, NEAREST)).await
+        let agent = agent.clone();
+        self.store.reading(move |store| store.archival_nearest(&agent, &model, &vector, NEAREST)).await
     }
 
     async fn catch_up(&self, agent: &AgentId, embedder: &Embedder) -> Result<(), StoreError> {
-        let (store, id, model) = (Arc::clone(&self.store), agent.clone(), embedder.name().to_owned());
-        let without = read(move || store.archival_without_vector(&id, &model, CATCH_UP)).await?;
+        let (id, model) = (agent.clone(), embedder.name().to_owned());
+        let without = self.store.reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP)).await?;
         if without.is_empty() {
             return Ok(());
         }
@@ -126,8 +126,4 @@ fn fuse(rankings: [Vec<Note>; 2]) -> Vec<Note> {
     let score = |note: &Note| scores.get(&note.id).copied().unwrap_or(0.0);
     notes.sort_by(|one, other| score(other).total_cmp(&score(one)).then(one.id.cmp(&other.id)));
     notes
-}
-
-async fn read<T: Send + 'static>(read: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?
 }

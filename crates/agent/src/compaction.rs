@@ -167,7 +167,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         purpose: Purpose::Summary,
         style: Style::Native,
         system,
-        blocks: Vec::new(),
+        blocks: Arc::default(),
         chat: vec![Arc::new(Chat::User(text))],
         turn_from: 0,
         tools: Vec::new(),

@@ -19,7 +19,7 @@ pub struct Prompt {
     /// The instructions, with the core memory written out in them.
     pub system: String,
     /// The core memory by itself.
-    pub blocks: Vec<Block>,
+    pub blocks: Arc<[Block]>,
     /// The conversation, oldest first.
     pub chat: Vec<Arc<Chat>>,
     /// Where in `chat` the running turn begins.

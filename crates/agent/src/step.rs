@@ -44,7 +44,7 @@ pub(crate) struct Steps {
 /// What a step's prompt is written from, beside the conversation.
 struct Frame {
     system: String,
-    blocks: Vec<thoughtwire_store::Block>,
+    blocks: Arc<[thoughtwire_store::Block]>,
     toolset: Toolset,
 }
 
@@ -246,7 +246,8 @@ impl Steps {
     /// Read anew for each step: a tool may have changed the core memory, and tools come and go.
     async fn frame(&self) -> Result<Frame, AgentError> {
         let agent = &self.turn.agent;
-        let known = self.toolbox.known(agent.id.clone()).await.map_err(|error| AgentError::new("store_failed", error))?;
+        let unread = |error| AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"));
+        let known = self.toolbox.store.known(&agent.id).await.map_err(unread)?;
         let now = crate::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
         let system = Brief {
             name: &agent.spec.name,
@@ -260,7 +261,7 @@ impl Steps {
         .write();
         let clients = self.turn.interface.client_tools();
         let toolset = self.toolbox.toolset(self.style, clients, &agent.spec.settings.permissions);
-        Ok(Frame { system, blocks: known.blocks, toolset })
+        Ok(Frame { system, blocks: Arc::clone(&known.blocks), toolset })
     }
 
     fn prompt(&self, frame: &Frame) -> Prompt {
@@ -268,7 +269,7 @@ impl Steps {
             purpose: Purpose::Turn,
             style: self.style,
             system: frame.system.clone(),
-            blocks: frame.blocks.clone(),
+            blocks: Arc::clone(&frame.blocks),
             chat: self.context.chat.clone(),
             turn_from: self.context.turn_from,
             tools: frame.toolset.specs(),

@@ -9,7 +9,6 @@ use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
 use crate::interface::Silenced;
-use crate::reading;
 
 /// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
 ///
@@ -195,7 +194,9 @@ impl Turn {
     }
 
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, AgentError> {
-        reading::read(&self.log.store, read)
+        self.log
+            .store
+            .reading(read)
             .await
             .map_err(|error| AgentError::new("store_failed", format!("the session's log cannot be read: {error}")))
     }

@@ -190,6 +190,7 @@ impl Hub {
         for session in &gone {
             self.shared.tell(user, session, true);
         }
+        self.erase_deleted();
         Ok(())
     }
 
@@ -217,6 +218,7 @@ impl Hub {
         self.shared.ask(user, session, What::Delete { once, reply }).await;
         let answer = answer.await.map_err(|_| lost())??;
         self.shared.tell(user, session, true);
+        self.erase_deleted();
         Ok(answer)
     }
 

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
 use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
-use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, reading, receipts};
+use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -87,7 +87,9 @@ pub(crate) struct Shared {
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     /// When what runs has to end, once the hub is to stop.
     stopping: OnceLock<tokio::time::Instant>,
-    tasks: tokio_util::task::TaskTracker,
+    pub(crate) tasks: tokio_util::task::TaskTracker,
+    /// Held by who takes what was deleted out of the file.
+    pub(crate) erasing: tokio::sync::Mutex<()>,
     /// In whose name the hub itself asks.
     nobody: UserId,
     /// A lagging follower is told so and lists again, so this may be small.
@@ -128,6 +130,7 @@ impl Hub {
             stopping: OnceLock::new(),
             nobody: new_id(),
             tasks: tokio_util::task::TaskTracker::new(),
+            erasing: tokio::sync::Mutex::default(),
             changes: broadcast::Sender::new(256),
             joins: Joins::default(),
         });
@@ -443,7 +446,7 @@ impl Shared {
         &self,
         read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        reading::read(&self.store, read).await.map_err(|error| Refusal::from(&error))
+        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
     }
 
     /// Tells followers of the session list, where records change what it shows.

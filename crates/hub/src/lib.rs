@@ -38,7 +38,6 @@ mod memory;
 mod metrics;
 mod offers;
 mod proof;
-mod reading;
 mod receipts;
 mod retention;
 mod session;

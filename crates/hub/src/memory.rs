@@ -7,11 +7,11 @@ use thoughtwire_proto::{AgentId, AgentProfile, Answer, Refusal, RefusalCode, Use
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
 
+use crate::Hub;
 use crate::hub::lost;
 use crate::interface::Silenced;
 use crate::session::What;
 use crate::tail::locked;
-use crate::{Hub, reading};
 
 /// The core memory of all agents.
 ///
@@ -63,7 +63,7 @@ impl Memory {
 
     pub(crate) async fn blocks(&self, agent: &AgentId) -> Result<Vec<Block>, EditError> {
         let agent = agent.clone();
-        let blocks = reading::read(&self.store, move |store| store.blocks(&agent)).await;
+        let blocks = self.store.reading(move |store| store.blocks(&agent)).await;
         blocks.map_err(|error| EditError::Refused(format!("The memory cannot be read: {error}.")))
     }
 

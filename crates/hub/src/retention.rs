@@ -28,6 +28,7 @@ impl Hub {
     /// # Errors
     /// When the store fails; what was to go then goes with the next sweep.
     pub async fn sweep(&self) -> Result<usize, Refusal> {
+        self.erase().await?;
         let now = self.shared.now();
         let overlong = self.read(move |store| store.overlong(now)).await?;
         let mut shortened = 0;
@@ -39,6 +40,25 @@ impl Hub {
             while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
         }
         Ok(shortened)
+    }
+
+    /// Takes what was deleted out of the file, a little at a time, so that others' writes come in between.
+    async fn erase(&self) -> Result<(), Refusal> {
+        // Together they would have others wait for all of them at once.
+        let _turn = self.shared.erasing.lock().await;
+        // What is left when the server stops goes when it is started again.
+        while self.shared.stopping().is_none() && self.store().erase_some().await.map_err(|error| Refusal::from(&error))? {}
+        Ok(())
+    }
+
+    /// Erases behind a deletion, which is done already for everybody who looks.
+    pub(crate) fn erase_deleted(&self) {
+        let hub = self.clone();
+        self.shared.tasks.spawn(async move {
+            if let Err(refusal) = hub.erase().await {
+                tracing::warn!(%refusal, "what was deleted could not be taken out of the file; the next sweep tries again");
+            }
+        });
     }
 }
 

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::hub::Shared;
 use crate::metrics::Metrics;
-use crate::reading;
 use crate::session::unknown_session;
 use crate::tail::{DELETED, Entry, Found, Reader, Tail};
 
@@ -156,10 +155,11 @@ impl Subscription {
             Some(page) => page,
             None => {
                 let (session, after) = (self.session, self.seen);
-                let LogPage { records, is_whole } =
-                    reading::read(&self.store, move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
-                        .await
-                        .map_err(|error| Refusal::from(&error))?;
+                let LogPage { records, is_whole } = self
+                    .store
+                    .reading(move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
+                    .await
+                    .map_err(|error| Refusal::from(&error))?;
                 let page: Arc<[Arc<Entry>]> =
                     records.into_iter().map(|record| Entry::new(self.tail.session(), Emission::Record(record))).collect();
                 if is_whole {
@@ -172,7 +172,7 @@ impl Subscription {
         let rest: Vec<_> = page.iter().filter(|entry| entry.seq().is_some_and(|seq| seq > self.seen && seq <= head)).cloned().collect();
         if rest.is_empty() {
             let id = self.tail.session().clone();
-            let stored = reading::read(&self.store, move |store| store.session(&id)).await.map_err(|error| Refusal::from(&error))?;
+            let stored = self.store.reading(move |store| store.session(&id)).await.map_err(|error| Refusal::from(&error))?;
             if stored.is_none() {
                 return Err(unknown_session(self.tail.session()));
             }

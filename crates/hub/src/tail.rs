@@ -1,6 +1,6 @@
 //! The tail of a live session: what its subscribers read, in emission order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -29,7 +29,8 @@ pub struct Entry {
     emitted: Emitted,
     /// When it came.
     at: Instant,
-    frames: Mutex<HashMap<Encoding, Frames>>,
+    /// By encoding: hardly ever more than two, which are found soonest by looking.
+    frames: Mutex<Vec<(Encoding, Frames)>>,
 }
 
 /// An emission's frames in one encoding, shared by all who read them.
@@ -37,7 +38,7 @@ pub type Frames = Arc<[Bytes]>;
 
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
-        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::new(HashMap::new()) })
+        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::default() })
     }
 
     /// What is shown.
@@ -50,11 +51,11 @@ impl Entry {
     #[must_use]
     pub fn frames(&self, encoding: &Encoding) -> Frames {
         let mut cache = locked(&self.frames);
-        if let Some(frames) = cache.get(encoding) {
+        if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
             return Arc::clone(frames);
         }
         let frames: Frames = encode(encoding, &self.emitted).into_iter().map(Bytes::from).collect();
-        cache.insert(encoding.clone(), Arc::clone(&frames));
+        cache.push((encoding.clone(), Arc::clone(&frames)));
         frames
     }
 

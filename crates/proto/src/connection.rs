@@ -5,6 +5,7 @@
 //! [`Output::Request`] through [`Machine::answer`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::{Answer, Directive, Emitted, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
 
@@ -112,7 +113,7 @@ impl Close {
 }
 
 /// What a connection's emissions are encoded with. Equal encodings give equal frames, so the hub
-/// encodes once for all connections that share one.
+/// encodes once for all connections that share one. Cheap to clone: it is looked up for every delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `thoughtwire.v1`.
@@ -122,11 +123,11 @@ pub enum Encoding {
     /// Sparky, with the labels that its frames carry.
     Sparky {
         /// Sparky's session id.
-        session_id: String,
+        session_id: Arc<str>,
         /// Sparky's user id.
-        user_id: String,
+        user_id: Arc<str>,
         /// The chat this session is.
-        chat_id: String,
+        chat_id: Arc<str>,
     },
 }
 

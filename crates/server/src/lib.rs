@@ -33,6 +33,7 @@ mod rest;
 mod server;
 mod socket;
 mod sweeping;
+mod tallied;
 mod upgrade;
 mod websocket;
 

@@ -175,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
+            self.socket.doze();
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let Self { socket, answers, watching, joined, link, ended, phased, timer, wake, .. } = self;
             tokio::select! {

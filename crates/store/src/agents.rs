@@ -3,8 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use thoughtwire_proto::{AgentId, AgentProfile, SessionId, UserId};
 
+use crate::erasing::{Sessions, hide_notes, hide_sessions};
+use crate::known::Touched;
 use crate::log::get_id;
-use crate::{Commit, NewAgent, NewSession, Store, StoreError, archive, log, memory, receipts};
+use crate::{Commit, NewAgent, NewSession, Store, StoreError, log, memory, receipts};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -71,19 +73,18 @@ impl Store {
         })
     }
 
-    /// Deletes an agent with its sessions and its memory. Resolves to the sessions that went with it.
+    /// Deletes an agent with its sessions and its memory. Resolves to the sessions that went with it. What
+    /// is left of them in the file goes with [`Store::erase_some`].
     pub fn delete_agent(&self, id: &AgentId) -> Commit<Vec<SessionId>> {
         let id = id.clone();
-        self.writer.write(move |connection| {
+        self.writer.write_known(Touched::Agent(id.clone()), move |connection| {
             let sessions: Vec<SessionId> = {
                 let mut select = connection.prepare("SELECT id FROM sessions WHERE agent = ?")?;
                 let rows = select.query_map([id.as_str()], |row| get_id(row, 0))?;
                 rows.collect::<Result<_, _>>()?
             };
-            for session in &sessions {
-                log::erase_session(connection, session.as_str())?;
-            }
-            archive::erase(connection, &id)?;
+            hide_sessions(connection, Sessions::Agents, id.as_str())?;
+            hide_notes(connection, &id)?;
             for statement in ["DELETE FROM blocks WHERE agent = ?", "DELETE FROM agents WHERE id = ?"] {
                 connection.execute(statement, [id.as_str()])?;
             }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{AgentId, Timestamp};
 
+use crate::known::Touched;
 use crate::{Added, Commit, NewNote, Note, Page, Store, StoreError, recall};
 
 const COLUMNS: &str = "notes.id, at, notes.text, source";
@@ -16,7 +17,7 @@ impl Store {
     /// none. What was imported before is skipped.
     pub fn archival_add(&self, agent: &AgentId, notes: Vec<NewNote>, most: u64) -> Commit<Added> {
         let agent = agent.clone();
-        self.writer.write(move |connection| {
+        self.writer.write_known(Touched::Agent(agent.clone()), move |connection| {
             let mut outcome = Added { added: 0, duplicates: 0 };
             let mut bytes = 0;
             for note in &notes {
@@ -191,18 +192,6 @@ fn write_vector(connection: &Connection, note: i64, agent: &AgentId, model: &str
         model,
         bytes
     ])?;
-    Ok(())
-}
-
-/// Deletes all notes of an agent.
-pub(crate) fn erase(connection: &Connection, agent: &AgentId) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM notes_words WHERE rowid IN (SELECT id FROM notes WHERE agent = ?)",
-        "DELETE FROM note_vectors WHERE agent = ?",
-        "DELETE FROM notes WHERE agent = ?",
-    ] {
-        connection.execute(statement, [agent.as_str()])?;
-    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use thoughtwire_proto::Timestamp;
 
 use crate::store::{FILE, make_dir, take_lock};
-use crate::{Store, StoreError, schema};
+use crate::{Store, StoreError, erasing, schema};
 
 /// What a file begins with that was copied: whoever opens it as data next gives its logs new epochs,
 /// since they may go on in another way than those they were copied from. "TWcp" in ASCII.
@@ -44,6 +44,11 @@ impl Store {
         let _one_at_a_time = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.readers.path().with_file_name("backup.partial");
         self.readers.read(|connection| copy(connection, &path))?;
+        if let Err(error) = erase_rest(&path) {
+            // That says more than that the rest of it cannot be removed either.
+            drop(fs::remove_file(&path));
+            return Err(error);
+        }
         let file = File::open(&path)?;
         fs::remove_file(&path)?;
         Ok(file)
@@ -78,6 +83,17 @@ impl Store {
         File::open(dir)?.sync_all()?;
         Ok(contents)
     }
+}
+
+/// Takes what was deleted, and is on its way out of the data, out of a copy of it.
+fn erase_rest(copy: &Path) -> Result<(), StoreError> {
+    let connection = Connection::open(copy)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    // Nobody needs it back as it was, so nothing of it is to be written elsewhere either.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    while erasing::erase_some(&connection)? {}
+    Ok(())
 }
 
 /// Writes a copy of what a connection sees, compact and without what was deleted, to the disk for good.

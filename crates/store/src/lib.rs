@@ -31,8 +31,10 @@
 mod agents;
 mod archive;
 mod backup;
+mod erasing;
 mod error;
 mod keys;
+mod known;
 mod log;
 mod memory;
 mod metrics;
@@ -50,6 +52,7 @@ mod writer;
 pub use backup::Contents;
 pub use error::StoreError;
 pub use keys::{Key, KeyId, Scope};
+pub use known::Known;
 pub use metrics::Metrics;
 pub use retention::{Overlong, Retention};
 pub use store::Store;

@@ -3,16 +3,20 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use thoughtwire_proto::{CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
 
+use crate::erasing::{Sessions, hide_sessions};
+use crate::known::Touched;
 use crate::recovery::{Closing, close_turn};
-use crate::retention::mind_reuse;
 use crate::{
     Append, Commit, LogPage, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts,
 };
 
+const COLUMNS: &str = "seq, at, turn, body";
+
 impl Store {
     /// Appends records with everything that belongs to them, in one transaction.
     pub fn append(&self, append: Append) -> Commit<()> {
-        self.writer.write(move |connection| write_append(connection, &append))
+        let touched = append.block.as_ref().map_or(Touched::Nothing, |edit| Touched::Agent(edit.agent.clone()));
+        self.writer.write_known(touched, move |connection| write_append(connection, &append))
     }
 
     /// Saves an open item's text so far, for the case that the process dies before its event.
@@ -30,11 +34,13 @@ impl Store {
         self.writer.write(move |connection| write_session(connection, &new, false))
     }
 
-    /// Deletes a session and all that is of it.
+    /// Deletes a session. What is left of it in the file goes with [`Store::erase_some`].
     pub fn delete_session(&self, id: &SessionId, receipt: Option<Receipt>) -> Commit<()> {
         let id = id.clone();
-        self.writer.write(move |connection| {
-            erase_session(connection, id.as_str())?;
+        self.writer.write_known(Touched::Anybody, move |connection| {
+            if hide_sessions(connection, Sessions::One, id.as_str())? == 0 {
+                return Err(StoreError::Missing(format!("session {id}")));
+            }
             receipts::write(connection, receipt.as_ref())
         })
     }
@@ -110,7 +116,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn events(&self, session: SessionNum, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.page("SELECT seq, at, turn, body FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?", session, after, limit)
+        self.page(&format!("SELECT {COLUMNS} FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"), session, after, limit)
     }
 
     /// The page of a log that has the record behind a position, for those who read it from its
@@ -122,30 +128,22 @@ impl Store {
     pub fn log_page(&self, session: SessionNum, after: Seq, limit: u64, bytes: usize) -> Result<LogPage, StoreError> {
         let window = Seq(after.0 / limit * limit);
         let end = Seq(window.0 + limit);
-        let (mut begin, mut last, mut size, mut ended) = (window, window, 0, false);
         self.readers.read(|connection| {
-            // The length alone is in the row's head: no text is read for it.
+            let begin = if after == window { window } else { begin_of_page(connection, session, (window, end), after, bytes)? };
             let mut select = connection
-                .prepare_cached("SELECT seq, octet_length(body) FROM events WHERE session = ? AND seq > ? AND seq <= ? ORDER BY seq")?;
-            let mut rows = select.query(params![session.0, to_i64(window.0), to_i64(end.0)])?;
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE session = ? AND seq > ? AND seq <= ? ORDER BY seq"))?;
+            let mut rows = select.query(params![session.0, to_i64(begin.0), to_i64(end.0)])?;
+            let (mut records, mut size) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
-                let (seq, length) = (Seq(get_u64(row, 0)?), row.get::<_, usize>(1)?);
+                let length = body(row)?.len();
                 if size > 0 && size + length > bytes {
-                    if last > after {
-                        ended = true;
-                        break;
-                    }
-                    (begin, size) = (last, 0);
+                    return Ok(LogPage { is_whole: true, records });
                 }
-                (last, size) = (seq, size + length);
+                size += length;
+                records.push(record(row)?);
             }
-            Ok(())
-        })?;
-        let count = usize::try_from(last.0 - begin.0).unwrap_or(usize::MAX);
-        let mut records = self.events(session, begin, count)?;
-        // Where the log has lost its beginning, fewer lie before `last` than positions do.
-        records.retain(|record| record.seq <= last);
-        Ok(LogPage { is_whole: ended || last == end, records })
+            Ok(LogPage { is_whole: records.last().is_some_and(|last| last.seq == end), records })
+        })
     }
 
     /// The newest `limit` records before a position, in order.
@@ -154,7 +152,7 @@ impl Store {
     /// When the file cannot be read.
     pub fn events_before(&self, session: SessionNum, before: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
         let mut records = self.page(
-            "SELECT seq, at, turn, body FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            &format!("SELECT {COLUMNS} FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?"),
             session,
             before,
             limit,
@@ -166,44 +164,51 @@ impl Store {
     fn page(&self, select: &str, session: SessionNum, bound: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(select)?;
-            let mut rows = select.query(params![session.0, to_i64(bound.0), i64::try_from(limit).unwrap_or(i64::MAX)])?;
-            let mut records = Vec::new();
-            while let Some(row) = rows.next()? {
-                let turn: Option<String> = row.get(2)?;
-                records.push(Record {
-                    seq: Seq(get_u64(row, 0)?),
-                    at: Timestamp::from_millis(row.get(1)?),
-                    turn: turn.map(|turn| parse_id(&turn)).transpose()?,
-                    event: serde_json::from_str(row.get_ref(3)?.as_str().map_err(|_| StoreError::Corrupt("an event is no text".into()))?)?,
-                });
-            }
-            Ok(records)
+            let rows = select.query_and_then(params![session.0, to_i64(bound.0), i64::try_from(limit).unwrap_or(i64::MAX)], record)?;
+            rows.collect()
         })
     }
 }
 
-/// Deletes a session and all that is of it.
-pub(crate) fn erase_session(connection: &Connection, id: &str) -> Result<(), StoreError> {
-    let num: Option<i64> = connection.query_row("SELECT num FROM sessions WHERE id = ?", [id], |row| row.get(0)).optional()?;
-    let num = num.ok_or_else(|| StoreError::Missing(format!("session {id}")))?;
-    for statement in [
-        "UPDATE agents SET said = agents.said - (SELECT count(*) FROM said WHERE session = ?1)
-         WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
-        "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?)",
-        "DELETE FROM said WHERE session = ?",
-        "DELETE FROM events WHERE session = ?",
-        "DELETE FROM open_items WHERE session = ?",
-        "DELETE FROM outputs WHERE session = ?",
-        "DELETE FROM receipts WHERE session = ?",
-        "DELETE FROM sessions WHERE num = ?",
-    ] {
-        connection.execute(statement, [num])?;
+/// Where the page begins that has the record behind a position, in a window of a log.
+fn begin_of_page(
+    connection: &Connection,
+    session: SessionNum,
+    (window, end): (Seq, Seq),
+    after: Seq,
+    bytes: usize,
+) -> Result<Seq, StoreError> {
+    // The length alone is in the row's head: no text is read for it.
+    let mut select =
+        connection.prepare_cached("SELECT seq, octet_length(body) FROM events WHERE session = ? AND seq > ? AND seq <= ? ORDER BY seq")?;
+    let mut rows = select.query(params![session.0, to_i64(window.0), to_i64(end.0)])?;
+    let (mut begin, mut last, mut size) = (window, window, 0);
+    while let Some(row) = rows.next()? {
+        let length: usize = row.get(1)?;
+        if size > 0 && size + length > bytes {
+            (begin, size) = (last, 0);
+        }
+        (last, size) = (Seq(get_u64(row, 0)?), size + length);
+        if last > after {
+            break;
+        }
     }
-    mind_reuse(connection)?;
-    for statement in ["DELETE FROM chats WHERE session = ?", "DELETE FROM proven WHERE session = ?"] {
-        connection.execute(statement, [id])?;
-    }
-    Ok(())
+    Ok(begin)
+}
+
+fn body<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {
+    row.get_ref(3)?.as_str().map_err(|_| StoreError::Corrupt("an event is no text".into()))
+}
+
+/// A record from its [`COLUMNS`].
+fn record(row: &Row<'_>) -> Result<Record, StoreError> {
+    let turn = row.get_ref(2)?.as_str_or_null().map_err(|_| StoreError::Corrupt("a turn's id is no text".into()))?;
+    Ok(Record {
+        seq: Seq(get_u64(row, 0)?),
+        at: Timestamp::from_millis(row.get(1)?),
+        turn: turn.map(parse_id).transpose()?,
+        event: serde_json::from_str(body(row)?)?,
+    })
 }
 
 pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(), StoreError> {

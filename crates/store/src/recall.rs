@@ -1,8 +1,11 @@
 //! Recall memory: what was said in all of an agent's sessions, found by words or by date.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use thoughtwire_proto::{AgentId, Event, Role, Seq, Timestamp};
 
+use crate::known::Touched;
 use crate::log::{get_id, get_u64};
 use crate::{Commit, Page, Recalled, Store, StoreError};
 
@@ -14,8 +17,8 @@ const COLUMNS: &str = "sessions.id, seq, said.at, role, said.text";
 impl Store {
     /// Indexes everything that is on disk. A search that follows misses nothing that was said before.
     pub fn catch_up_recall(&self) -> Commit<()> {
-        self.writer.write(|connection| {
-            while index_step(connection)? {}
+        self.writer.write_known(Touched::Anybody, |connection| {
+            while index_step(connection)?.more {}
             Ok(())
         })
     }
@@ -83,15 +86,23 @@ pub(crate) fn words(query: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" OR "))
 }
 
-/// Indexes some more in a transaction of its own; true when there may be more.
-pub(crate) fn index_some(connection: &mut Connection) -> Result<bool, StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let more = index_step(&transaction)?;
-    transaction.commit()?;
-    Ok(more)
+/// What a step of the index came to.
+pub(crate) struct Indexed {
+    /// There may be more.
+    pub(crate) more: bool,
+    /// How many things were indexed of each agent's.
+    pub(crate) said: HashMap<AgentId, usize>,
 }
 
-fn index_step(connection: &Connection) -> Result<bool, StoreError> {
+/// Indexes some more in a transaction of its own.
+pub(crate) fn index_some(connection: &mut Connection) -> Result<Indexed, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let indexed = index_step(&transaction)?;
+    transaction.commit()?;
+    Ok(indexed)
+}
+
+fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
     let from: i64 = connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
     let mut select = connection.prepare_cached(
         "SELECT events.id, session, seq, at, body, agent FROM events JOIN sessions ON sessions.num = session
@@ -100,6 +111,7 @@ fn index_step(connection: &Connection) -> Result<bool, StoreError> {
     let mut rows = select.query([from, STEP])?;
     let mut last = from;
     let mut count = 0;
+    let mut said: HashMap<AgentId, usize> = HashMap::new();
     while let Some(row) = rows.next()? {
         last = row.get(0)?;
         count += 1;
@@ -111,17 +123,20 @@ fn index_step(connection: &Connection) -> Result<bool, StoreError> {
             Role::Assistant => "assistant",
         };
         let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
-        let agent: String = row.get(5)?;
+        let agent: AgentId = get_id(row, 5)?;
         connection
             .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text) VALUES (?, ?, ?, ?, ?, ?, ?)")?
-            .execute(params![last, agent, session, seq, at, role, text])?;
-        connection.prepare_cached("UPDATE agents SET said = said + 1 WHERE id = ?")?.execute([&agent])?;
+            .execute(params![last, agent.as_str(), session, seq, at, role, text])?;
+        *said.entry(agent).or_default() += 1;
         connection.prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?.execute(params![last, text])?;
+    }
+    for (agent, more) in &said {
+        connection.prepare_cached("UPDATE agents SET said = said + ? WHERE id = ?")?.execute(params![more, agent.as_str()])?;
     }
     if count > 0 {
         connection.prepare_cached("UPDATE indexed SET id = ?")?.execute([last])?;
     }
-    Ok(count == STEP)
+    Ok(Indexed { more: count == STEP, said })
 }
 
 fn recalled(row: &Row<'_>) -> rusqlite::Result<Recalled> {

@@ -3,11 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use thoughtwire_proto::{Seq, SessionId, Timestamp};
 
+use crate::known::Touched;
 use crate::log::{get_id, get_u64, to_i64};
-use crate::{Commit, SessionNum, Store, StoreError};
-
-/// Events that go with one write: few enough that a write that comes meanwhile hardly waits.
-const STEP: i64 = 500;
+use crate::{Commit, SessionNum, Store, StoreError, erasing};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -110,35 +108,8 @@ impl Store {
 
     /// Deletes some of what lies before a log's beginning, also from what searches find; true when there may be more.
     pub fn forget_some(&self, session: SessionNum) -> Commit<bool> {
-        self.writer.write(move |connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT events.id, events.seq FROM events JOIN sessions ON num = session
-                 WHERE session = ? AND seq < first ORDER BY seq LIMIT ?",
-            )?;
-            let rows = select.query_map([session.0, STEP], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-            let gone = rows.collect::<Result<Vec<_>, _>>()?;
-            let Some((_, last)) = gone.last().copied() else { return Ok(false) };
-            for statement in [
-                "DELETE FROM outputs WHERE session = ?1 AND call IN
-                    (SELECT body ->> '$.call' FROM events WHERE session = ?1 AND seq <= ?2 AND body ->> '$.kind' = 'tool_returned')",
-                "UPDATE agents SET said = agents.said - (SELECT count(*) FROM said WHERE session = ?1 AND seq <= ?2)
-                 WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
-                "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?1 AND seq <= ?2)",
-                "DELETE FROM said WHERE session = ?1 AND seq <= ?2",
-                "DELETE FROM events WHERE session = ?1 AND seq <= ?2",
-            ] {
-                connection.execute(statement, [session.0, last])?;
-            }
-            mind_reuse(connection)?;
-            Ok(gone.len() == STEP as usize)
-        })
+        self.writer.write_known(Touched::Anybody, move |connection| erasing::erase_before(connection, session))
     }
-}
-
-/// The numbers of deleted events may be given out again; they are not indexed yet then.
-pub(crate) fn mind_reuse(connection: &Connection) -> Result<(), StoreError> {
-    connection.execute("UPDATE indexed SET id = min(id, (SELECT coalesce(max(id), 0) FROM events))", [])?;
-    Ok(())
 }
 
 /// The last of a log's events before an instant, going by the order of the log: a clock may have jumped.

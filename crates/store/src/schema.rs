@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -110,6 +110,11 @@ UPDATE agents SET
 -- What is deleted leaves no words behind in what is searched.
 INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
 INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
+",
+    "
+-- What was deleted and is in the file yet.
+CREATE TABLE erased_sessions (session INTEGER PRIMARY KEY);
+CREATE TABLE erased_agents (agent TEXT PRIMARY KEY) WITHOUT ROWID;
 ",
 ];
 

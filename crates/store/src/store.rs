@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use thoughtwire_proto::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::reader::Readers;
 use crate::writer::{Pen, Writer};
@@ -75,15 +75,23 @@ impl Store {
         self.writer.write(move |connection| Ok(connection.execute(probe, []).map(drop)?)).await
     }
 
-    /// Waits for a turn to read: more reads at once than there are connections only hold threads.
-    pub async fn turn_to_read(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(self.readers.turns()).acquire_owned().await.ok()
-    }
-
-    /// Whether it was opened with [`Store::open_by_hand`].
-    #[must_use]
-    pub fn is_by_hand(&self) -> bool {
-        self.by_hand
+    /// Reads without holding up whoever else is on the thread: on tokio's blocking pool, and where it
+    /// stands if the store was opened with [`Store::open_by_hand`]. It waits for its turn: more reads at
+    /// once than there are connections only hold threads.
+    ///
+    /// # Errors
+    /// The read's.
+    pub async fn reading<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.by_hand {
+            return read(self);
+        }
+        let _turn = self.readers.turns().acquire().await;
+        let store = Arc::clone(self);
+        // Only a runtime that is shutting down takes no more.
+        tokio::task::spawn_blocking(move || read(&store)).await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// The file with the data in a directory.
@@ -132,9 +140,13 @@ fn prepare(dir: &Path, now: Timestamp) -> Result<(Connection, PathBuf, File), St
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Four times what is usual: what is written again and again comes to the file once.
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     // What is deleted is overwritten.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // No plan hangs on what a parameter is: the search index's own statements were planned anew each time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     schema::migrate(&mut connection)?;
     backup::begin_anew(&mut connection)?;
     let ended = recovery::recover(&mut connection, now)?;

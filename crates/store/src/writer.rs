@@ -12,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::known::{Shelf, Touched};
 use crate::{Metrics, StoreError, recall};
 
 /// Jobs per transaction: beyond this the wait for the disk is well shared, and the first job has waited long enough.
@@ -24,6 +25,7 @@ const INDEX_AFTER: Duration = Duration::from_millis(250);
 /// One write: run under a savepoint, told once its transaction has ended.
 trait Job: Send {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
+    fn touched(&self) -> &Touched;
     /// `committed` is how the transaction ended.
     fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -31,6 +33,7 @@ trait Job: Send {
 struct Work<F, T> {
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
+    touched: Touched,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -41,6 +44,10 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Job for Wo
         let result = outcome.as_ref().map(drop).map_err(Clone::clone);
         self.outcome = Some(outcome);
         result
+    }
+
+    fn touched(&self) -> &Touched {
+        &self.touched
     }
 
     fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -87,6 +94,7 @@ pub(crate) struct Writer {
     /// The same thread, to be woken where it waits with its index.
     asleep: Option<Thread>,
     pub(crate) metrics: Metrics,
+    pub(crate) shelf: Arc<Shelf>,
     /// Whether the newest transaction could not be saved.
     failing: Arc<AtomicBool>,
 }
@@ -101,14 +109,24 @@ impl Writer {
     /// A writer that writes only when its pen is moved.
     pub(crate) fn by_hand(connection: Connection) -> (Self, Pen) {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let (metrics, failing) = (Metrics::default(), Arc::new(AtomicBool::new(false)));
-        let pen = Pen { connection, queue, metrics: metrics.clone(), failing: Arc::clone(&failing) };
-        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), asleep: None, metrics, failing }, pen)
+        let (metrics, shelf, failing) = (Metrics::default(), Arc::<Shelf>::default(), Arc::new(AtomicBool::new(false)));
+        let pen = Pen { connection, queue, metrics: metrics.clone(), shelf: Arc::clone(&shelf), failing: Arc::clone(&failing) };
+        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), asleep: None, metrics, shelf, failing }, pen)
     }
 
+    /// A write that leaves what agents know as it is.
     pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
+        self.write_known(Touched::Nothing, work)
+    }
+
+    /// A write that changes what agents know.
+    pub(crate) fn write_known<T: Send + 'static>(
+        &self,
+        touched: Touched,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Commit<T> {
         let (reply, outcome) = oneshot::channel();
-        let job = Box::new(Work { work: Some(work), outcome: None, reply });
+        let job = Box::new(Work { work: Some(work), outcome: None, touched, reply });
         if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
@@ -147,6 +165,7 @@ pub struct Pen {
     connection: Connection,
     queue: mpsc::UnboundedReceiver<Box<dyn Job>>,
     metrics: Metrics,
+    shelf: Arc<Shelf>,
     failing: Arc<AtomicBool>,
 }
 
@@ -184,7 +203,9 @@ impl Pen {
     /// # Errors
     /// When it cannot be saved; it is tried again with the next call.
     pub fn index(&mut self) -> Result<bool, StoreError> {
-        recall::index_some(&mut self.connection)
+        let indexed = recall::index_some(&mut self.connection)?;
+        self.shelf.indexed(indexed.said);
+        Ok(indexed.more)
     }
 
     fn write_with(&mut self, first: Box<dyn Job>, most: usize) -> Written {
@@ -196,6 +217,7 @@ impl Pen {
         }
         let begun = Instant::now();
         let committed = commit(&mut self.connection, &mut jobs);
+        self.shelf.forget(jobs.iter().map(|job| job.touched()));
         self.failing.store(committed.is_err(), Ordering::Relaxed);
         self.metrics.batch.observe(jobs.len() as f64);
         self.metrics.seconds.observe(begun.elapsed().as_secs_f64());

@@ -18,7 +18,7 @@ pub async fn try_model(name: &str, providers: &Providers, timeouts: Timeouts) ->
         purpose: Purpose::Turn,
         style: Style::Native,
         system: "You are being tried out. Answer with one word.".to_owned(),
-        blocks: Vec::new(),
+        blocks: std::sync::Arc::default(),
         chat: vec![Arc::new(Chat::User("Are you there?".to_owned()))],
         turn_from: 0,
         tools: Vec::new(),

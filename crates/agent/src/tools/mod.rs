@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Silenced, Turn};
-use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
-use thoughtwire_store::{Block, Store};
+use thoughtwire_proto::{Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_store::Store;
 
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
@@ -88,22 +88,7 @@ impl From<Silenced> for ToolFault {
     }
 }
 
-/// What an agent knows before it looks anything up.
-pub(crate) struct Known {
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) archived: usize,
-    pub(crate) remembered: usize,
-}
-
 impl Toolbox {
-    /// Reads what goes into every prompt.
-    pub(crate) async fn known(&self, agent: AgentId) -> Result<Known, String> {
-        let known = self.read(move |store| {
-            Ok(Known { blocks: store.blocks(&agent)?, archived: store.archival_count(&agent)?, remembered: store.recall_count(&agent)? })
-        });
-        known.await.map_err(|_| "the agent's memory cannot be read".to_owned())
-    }
-
     /// The tools of a turn.
     pub(crate) fn toolset(&self, style: Style, clients: Vec<ToolDeclaration>, agents: &BTreeMap<String, Permission>) -> Toolset {
         Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
@@ -197,11 +182,8 @@ impl Toolbox {
         &self,
         read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
     ) -> Result<T, ToolFault> {
-        let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || read(&store))
-            .await
-            .map_err(|_| ToolFault::Silenced(Silenced::Ended))?
-            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+        let read = self.store.reading(read).await;
+        read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
     }
 }
 

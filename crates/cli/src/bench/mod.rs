@@ -94,7 +94,7 @@ struct Run {
 
 impl Run {
     fn new(plan: &Rc<Plan>, stage: &Stage, dialect: BenchDialect) -> anyhow::Result<Self> {
-        let tally = Rc::new(Tally::new()?);
+        let tally = Rc::new(Tally::new(plan.timed.clone())?);
         let rooms: Vec<_> = stage.places.iter().map(|place| Rc::new(Room::new(place.clone()))).collect();
         let seats = rooms.iter().cycle().take(plan.connections).enumerate().map(|(who, room)| Seat::new(plan, &tally, room, who)).collect();
         Ok(Self { plan: Rc::clone(plan), dialect, tally, rooms, seats })

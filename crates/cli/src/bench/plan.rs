@@ -1,6 +1,7 @@
 //! What a run shall do: the flags, checked.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) until: Until,
     /// Inputs a second over all sessions; else each follows its predecessor's end.
     pub(crate) arrivals: Option<f64>,
+    /// Microseconds after the beginning between which latencies count.
+    pub(crate) timed: RangeInclusive<u64>,
     pub(crate) hold: Duration,
     pub(crate) patience: Duration,
     pub(crate) addresses: u32,
@@ -136,6 +139,7 @@ impl Plan {
             load: Load { items: flags.items, bytes: flags.bytes, rate: flags.rate, deltas: flags.deltas },
             until,
             arrivals: flags.arrivals.filter(|rate| *rate > 0.0),
+            timed: flags.timed.as_ref().map_or(0..=u64::MAX, |timed| micros(*timed.start())..=micros(*timed.end())),
             hold: Duration::from_secs_f64(flags.hold),
             patience: Duration::from_secs(flags.patience.max(1)),
             addresses,
@@ -164,6 +168,10 @@ impl Plan {
         let number = u32::try_from(who).unwrap_or_default().checked_rem(self.addresses)?;
         Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number)), 0))
     }
+}
+
+fn micros(seconds: f64) -> u64 {
+    u64::try_from(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Target {

@@ -240,7 +240,7 @@ impl Seat {
             }
             let moved = view.ledger.take(mark);
             if moved > 0 && !self.is_stalled() {
-                self.tally.piece(at.saturating_sub(mark.due));
+                self.tally.piece(at.saturating_sub(mark.due), at);
             }
             self.moved(moved, at);
             if mark.n == self.plan.load.items && moved > 0 && !self.plan.wire.tells_ends() {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use hdrhistogram::Histogram;
 use tokio::time::{Duration, Instant};
@@ -13,6 +14,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What all readers of a run add to. A run is one thread.
 pub(crate) struct Tally {
+    timed: RangeInclusive<u64>,
     /// Readers that are where they want to be.
     pub(crate) ready: Cell<usize>,
     /// Pieces that came.
@@ -36,9 +38,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// Of latencies, those count that come within some microseconds after the beginning.
+    pub(crate) fn new(timed: RangeInclusive<u64>) -> anyhow::Result<Self> {
         let longest = u64::try_from(LONGEST.as_micros())?;
         Ok(Self {
+            timed,
             ready: Cell::new(0),
             delivered: Cell::new(0),
             passed: Cell::new(0),
@@ -77,10 +81,12 @@ impl Tally {
         self.last.set(at);
     }
 
-    /// A piece came so late.
-    pub(crate) fn piece(&self, late: u64) {
+    /// A piece came so late, at this moment.
+    pub(crate) fn piece(&self, late: u64, at: u64) {
         self.delivered.set(self.delivered.get() + 1);
-        self.pieces.borrow_mut().saturating_record(late.max(1));
+        if self.timed.contains(&at.saturating_sub(self.begun.get())) {
+            self.pieces.borrow_mut().saturating_record(late.max(1));
+        }
     }
 
     /// A turn took so long.

@@ -1,5 +1,7 @@
 //! `bench`.
 
+use std::ops::RangeInclusive;
+
 use clap::{Args, ValueEnum};
 
 use super::{Form, Reach};
@@ -78,6 +80,10 @@ pub(crate) struct BenchFlags {
     /// At the end those read after all, and must get everything in order.
     #[arg(long, requires = "stalled")]
     pub(crate) wake: bool,
+    /// Count the latencies of what comes between these seconds alone, such as `5-15`: not of all
+    /// sessions' beginning and end at the same time.
+    #[arg(long, value_name = "FROM-TO", value_parser = window)]
+    pub(crate) timed: Option<RangeInclusive<f64>>,
     /// Stay connected for so long, with nothing said, before the end.
     #[arg(long, value_name = "S", default_value_t = 0.0)]
     pub(crate) hold: f64,
@@ -112,4 +118,11 @@ pub(crate) enum BenchDialect {
     Sparky,
     /// Any other server whose frames carry marks.
     Plain,
+}
+
+fn window(text: &str) -> Result<RangeInclusive<f64>, String> {
+    let parsed = text.split_once('-').and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    parsed
+        .filter(|window: &RangeInclusive<f64>| window.start() < window.end())
+        .ok_or_else(|| format!("`{text}` is not two seconds, as in `5-15`"))
 }

@@ -90,6 +90,7 @@ fn a_session_is_opened_listed_and_deleted_whole() {
 
     store.delete_session(&second.id, None).wait().unwrap();
     assert!(store.session(&second.id).unwrap().is_none());
+    while store.erase_some().wait().unwrap() {}
     assert!(store.events(second.num, Seq::ZERO, 10).unwrap().is_empty());
     assert_eq!(store.recall_search(&ada.id, "camomile", 0, 10).unwrap().total, 0);
     assert!(matches!(store.delete_session(&second.id, None).wait(), Err(StoreError::Missing(_))));

@@ -124,6 +124,7 @@ fn what_is_deleted_is_in_no_search_no_file_and_no_later_backup() {
     store.delete_agent(&ada.id).wait().unwrap();
     let after = dir.path().join("after");
     backup(&store, &after);
+    while store.erase_some().wait().unwrap() {}
     store.close();
     for file in [&after, &dir.path().join("thoughtwire.db")] {
         // Within an index, a word stands without its beginning where its neighbour has the same.
@@ -190,4 +191,53 @@ fn a_log_longer_than_it_is_to_be_loses_whole_turns_from_its_beginning() {
     store.catch_up_recall().wait().unwrap();
     assert_eq!(found("afterwards"), 2);
     assert_eq!(store.events(ada.num, Seq::ZERO, 100).unwrap()[0].seq, Seq(42));
+}
+
+#[test]
+fn what_is_deleted_is_gone_at_once_and_leaves_the_file_in_steps_between_which_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (ada, bob) = (agent(&store, "ada"), agent(&store, "bob"));
+    let (mut hers, mut his) = (session(&store, &ada), session(&store, &bob));
+    for number in 0..300 {
+        turn(&store, &mut hers, &format!("xylophone{number}"), NOW);
+    }
+    let note = |text: String| NewNote { text, at: NOW, source: None, vector: Some(("m".into(), vec![1.0])) };
+    store.archival_add(&ada.id, (0..500).map(|number| note(format!("zither{number}"))).collect(), u64::MAX).wait().unwrap();
+    store.catch_up_recall().wait().unwrap();
+    store.delete_agent(&ada.id).wait().unwrap();
+    assert!(store.session(&ada.main_session).unwrap().is_none());
+    assert_eq!(store.recall_search(&ada.id, "xylophone1", 0, 10).unwrap().total, 0);
+    let mut steps = 0;
+    while store.erase_some().wait().unwrap() {
+        turn(&store, &mut his, &format!("harmonica{steps}"), NOW);
+        steps += 1;
+        // Cut here, it goes on at the next start.
+        if steps == 3 {
+            break;
+        }
+    }
+    store.close();
+    drop(store);
+    let store = open(dir.path());
+    while store.erase_some().wait().unwrap() {
+        turn(&store, &mut his, &format!("harmonica{steps}"), NOW);
+        steps += 1;
+    }
+    assert!(steps > 5, "{steps} steps");
+    store.catch_up_recall().wait().unwrap();
+    assert_eq!(store.recall_search(&bob.id, &format!("harmonica{}", steps - 1), 0, 10).unwrap().total, 2);
+    store.close();
+    let file = dir.path().join("thoughtwire.db");
+    for word in ["xylophon", "zither"] {
+        assert!(!has(&file, word), "{word}");
+    }
+    let left = rusqlite::Connection::open(&file).unwrap();
+    for (table, rows) in [("erased_sessions", 0), ("erased_agents", 0), ("note_vectors", 0), ("notes", 0)] {
+        let found: i64 = left.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(found, rows, "{table}");
+    }
+    for index in ["said_words", "notes_words"] {
+        left.execute_batch(&format!("INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")).unwrap();
+    }
 }

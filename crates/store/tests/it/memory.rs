@@ -1,9 +1,11 @@
 //! Blocks, notes, and what was said.
 
-use thoughtwire_proto::{AgentProfile, Timestamp};
-use thoughtwire_store::{Block, BlockEdit, NewNote};
+use std::sync::Arc;
 
-use crate::support::{NOW, agent, append, open, says, session};
+use thoughtwire_proto::{AgentProfile, Event, Seq, Timestamp};
+use thoughtwire_store::{Block, BlockEdit, NewNote, Store};
+
+use crate::support::{NOW, agent, append, new_agent, open, says, session};
 
 fn edit_of(profile: &AgentProfile, text: &str) -> BlockEdit {
     let block = Block { label: "human".into(), text: text.into(), limit: 2000, description: String::new() };
@@ -22,17 +24,12 @@ fn a_block_changes_with_the_event_that_says_so() {
     let mut ada = session(&store, &profile);
     let labels: Vec<_> = store.blocks(&profile.id).unwrap().into_iter().map(|block| block.label).collect();
     assert_eq!(labels, ["persona", "human"]);
-    let edited = thoughtwire_proto::Event::MemoryEdited {
-        block: "human".into(),
-        before: String::new(),
-        after: "Likes tea.".into(),
-        by: "agent".into(),
-    };
+    let edited = Event::MemoryEdited { block: "human".into(), before: String::new(), after: "Likes tea.".into(), by: "agent".into() };
     let mut edit = append(&mut ada, vec![(None, edited)]);
     edit.block = Some(edit_of(&profile, "Likes tea."));
     let mut stale = append(&mut ada.clone(), vec![(None, says("i-1", "x"))]);
     stale.block = Some(edit_of(&profile, "Lost."));
-    stale.after = thoughtwire_proto::Seq(99);
+    stale.after = Seq(99);
     store.append(edit).wait().unwrap();
     store.append(stale).wait().unwrap_err();
     let blocks = store.blocks(&profile.id).unwrap();
@@ -129,4 +126,49 @@ fn an_agent_goes_with_everything_that_is_of_it() {
     for word in ["oolong", "sencha"] {
         assert_eq!(store.recall_search(&carl.id, word, 0, 9).unwrap().total, 1, "{word}");
     }
+}
+
+#[tokio::test]
+async fn what_an_agent_knows_is_what_the_file_has_after_every_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut pen) = Store::open_by_hand(dir.path(), NOW).unwrap();
+    let store = Arc::new(store);
+    let making = store.create_agent(new_agent("ada"));
+    pen.write(usize::MAX).unwrap().tell();
+    let profile = making.await.unwrap();
+    let mut ada = session(&store, &profile);
+    let known = async || {
+        let known = store.known(&profile.id).await.unwrap();
+        // Asked again, nothing is read.
+        assert!(Arc::ptr_eq(&known, &store.known(&profile.id).await.unwrap()));
+        assert_eq!(known.blocks.to_vec(), store.blocks(&profile.id).unwrap());
+        assert_eq!(known.archived, store.archival_count(&profile.id).unwrap());
+        assert_eq!(known.remembered, store.recall_count(&profile.id).unwrap());
+        (known.blocks[1].text.clone(), known.archived, known.remembered)
+    };
+    assert_eq!(known().await, (String::new(), 0, 0));
+    let edited = Event::MemoryEdited { block: "human".into(), before: String::new(), after: "Likes tea.".into(), by: "agent".into() };
+    let mut edit = append(&mut ada, vec![(None, edited), (None, says("i-1", "x"))]);
+    edit.block = Some(edit_of(&profile, "Likes tea."));
+    drop(store.append(edit));
+    let written = pen.write(usize::MAX).unwrap();
+    assert_eq!(known().await, ("Likes tea.".into(), 0, 0));
+    written.tell();
+    pen.index().unwrap();
+    assert_eq!(known().await, ("Likes tea.".into(), 0, 1));
+    drop(store.append(append(&mut ada, vec![(None, says("i-2", "y"))])));
+    drop(store.catch_up_recall());
+    drop(store.archival_add(&profile.id, vec![note("tea"), note("milk")], u64::MAX));
+    pen.write(usize::MAX).unwrap().tell();
+    assert_eq!(known().await, ("Likes tea.".into(), 2, 2));
+    drop(store.begin_at(ada.num, Seq(4)));
+    drop(store.forget_some(ada.num));
+    pen.write(usize::MAX).unwrap().tell();
+    assert_eq!(known().await, ("Likes tea.".into(), 2, 1));
+    drop(store.delete_session(&ada.id, None));
+    pen.write(usize::MAX).unwrap().tell();
+    assert_eq!(known().await.2, 0);
+    drop(store.delete_agent(&profile.id));
+    pen.write(usize::MAX).unwrap().tell();
+    assert!(store.known(&profile.id).await.unwrap().blocks.is_empty());
 }

@@ -93,7 +93,11 @@ impl Ledger {
             Err(wrong) => self.complain(format!("caller {caller}, room {room}: {wrong}")),
         }
         let peer = &self.callers[caller].peer;
-        let sparky = |chat: &str| Encoding::Sparky { session_id: peer.name.clone(), user_id: peer.space.clone(), chat_id: chat.to_owned() };
+        let sparky = |chat: &str| Encoding::Sparky {
+            session_id: peer.name.as_str().into(),
+            user_id: peer.space.as_str().into(),
+            chat_id: chat.into(),
+        };
         let encodings = match peer.wire {
             PeerWire::Memgpt => vec![Encoding::Memgpt],
             PeerWire::Sparky => vec![sparky(&self.callers[caller].with), sparky(DEFAULT_CHAT)],

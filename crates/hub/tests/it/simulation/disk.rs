@@ -191,7 +191,7 @@ impl Disk {
         }
     }
 
-    /// What there is of sessions that are not there.
+    /// What there is of sessions that are not there, other than logs that are on the list of those to be erased.
     pub(crate) fn left_behind(&self) -> Vec<String> {
         let connection = self.connection();
         let mut found = Vec::new();
@@ -204,8 +204,11 @@ impl Disk {
             ("chats", "id"),
             ("proven", "id"),
         ] {
-            let select =
-                format!("SELECT DISTINCT session FROM {table} WHERE session <> 0 AND session NOT IN (SELECT {known} FROM sessions)");
+            let listed = if ["events", "said", "outputs"].contains(&table) { "SELECT session FROM erased_sessions" } else { "NULL" };
+            let select = format!(
+                "SELECT DISTINCT session FROM {table} WHERE session <> 0
+                 AND session NOT IN (SELECT {known} FROM sessions) AND (session IN ({listed})) IS NOT TRUE"
+            );
             let mut select = connection.prepare(&select).unwrap();
             let rows = select.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
             found.extend(rows.map(|session| format!("{table} of {:?}", session.unwrap())));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use thoughtwire_hub::{Changed, Clock, Hub, HubOptions};
 use thoughtwire_proto::{Command, Timestamp, UserId};
-use thoughtwire_store::{Pen, Store};
+use thoughtwire_store::{Pen, Store, StoreError};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -222,7 +222,7 @@ impl History {
                 () = &mut stop => break,
                 () = pass(10) => match &mut writes {
                     None => drop(life.write(1024)),
-                    Some(0) if life.pen.waiting() > 0 => return self.cut_stop(life),
+                    Some(0) if life.pen.waiting() > 0 || life.held.is_some() => return self.cut_stop(life),
                     Some(0) => {}
                     Some(left) => {
                         let most = self.dice.usize(1..4);
@@ -329,7 +329,13 @@ impl History {
     }
 
     fn open(&mut self) -> (Store, Pen) {
-        Store::open_by_hand(self.disk.dir(), Timestamp::from_millis(self.wall.load(Ordering::Relaxed))).unwrap()
+        loop {
+            match Store::open_by_hand(self.disk.dir(), Timestamp::from_millis(self.wall.load(Ordering::Relaxed))) {
+                // A process that another test starts has our files open until it runs its own program.
+                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn note(&mut self, what: String) {

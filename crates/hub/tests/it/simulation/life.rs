@@ -16,7 +16,7 @@ pub(crate) struct Life {
     pub(crate) hub: Hub,
     pub(crate) pen: Pen,
     /// A write that is on disk, of which nobody was told yet, and the disk before it.
-    held: Option<(Written, Image)>,
+    pub(crate) held: Option<(Written, Image)>,
     pub(crate) clock: Clock,
     pub(crate) readers: BTreeMap<usize, Reader>,
     pub(crate) callers: BTreeMap<usize, Caller>,

@@ -426,8 +426,9 @@ impl Machine for SparkyMachine {
     }
 
     fn encoding(&self, session: &SessionId) -> Encoding {
-        let (session_id, user_id) = self.peer.as_ref().map(|peer| (peer.name.clone(), peer.space.clone())).unwrap_or_default();
-        Encoding::Sparky { session_id, user_id, chat_id: self.chats.get(session).cloned().unwrap_or_default() }
+        let (name, space) = self.peer.as_ref().map(|peer| (peer.name.as_str(), peer.space.as_str())).unwrap_or_default();
+        let chat = self.chats.get(session).map(String::as_str).unwrap_or_default();
+        Encoding::Sparky { session_id: name.into(), user_id: space.into(), chat_id: chat.into() }
     }
 
     fn peer(&self) -> Option<&PeerRef> {
