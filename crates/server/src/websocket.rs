@@ -39,7 +39,7 @@ pub(crate) struct WebSocket<S> {
 }
 
 enum Stream<S> {
-    Awake(WebSocketStream<Tallied<S>>),
+    Awake(Box<WebSocketStream<Tallied<S>>>),
     Dozing(Tallied<S>),
 }
 
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if let Some(Stream::Dozing(_)) = self.stream {
             self.woken += 1;
             self.stream = self.stream.take().map(|stream| match stream {
-                Stream::Dozing(stream) => Stream::Awake(ServerBuilder::new().limits(self.limits).serve(stream)),
+                Stream::Dozing(stream) => Stream::Awake(Box::new(ServerBuilder::new().limits(self.limits).serve(stream))),
                 awake @ Stream::Awake(_) => awake,
             });
         }
