@@ -1,10 +1,11 @@
 //! A stream that counts what is read from it, and can wait for more with no buffer of anybody's.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is read ahead while waiting: enough for most of what clients say.
 const AHEAD: usize = 512;
@@ -31,12 +32,17 @@ impl<S: AsyncRead + Unpin> Tallied<S> {
     /// # Errors
     /// The stream's.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
-        if self.ahead.is_empty() {
-            let mut bytes = [0; AHEAD];
-            let count = self.stream.read(&mut bytes).await?;
-            self.ahead = bytes.get(..count).unwrap_or_default().into();
-        }
-        Ok(())
+        poll_fn(|context| {
+            if self.ahead.is_empty() {
+                // Here and not across the wait: who waits has no room for it either.
+                let mut bytes = [0; AHEAD];
+                let mut read = ReadBuf::new(&mut bytes);
+                ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+                self.ahead = read.filled().into();
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 }
 
@@ -80,7 +86,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tallied<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
