@@ -470,7 +470,7 @@ client_tools?: Array<ToolDeclaration>,
  */
 permissions?: { [key in string]: Permission }, 
 /**
- * Its calls that wait.
+ * Its open calls that people or a client were asked about. An answer that has come follows behind this.
  */
 waiting?: Array<WaitingCall>, 
 /**
