@@ -17,9 +17,10 @@ pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(40);
 /// How long a close may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often a connection may wake between two of our pings and doze off again at once; one that wakes
-/// more often stays awake until the next ping.
-const OFTEN: u32 = 8;
+/// How often a connection may wake between two of our pings and doze off again at once, for one
+/// allocation each time; one that wakes more often stays awake until the next ping. Not few: what a room
+/// that fills is told of its arrivals would have all of it awake at once.
+const OFTEN: u32 = 100;
 
 /// The server's side of one WebSocket.
 ///
@@ -280,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_woken_often_stays_awake_until_the_next_ping() {
         let (mut client, mut server) = pair();
-        for number in 0..20 {
+        for number in 0..OFTEN * 2 {
             assert_eq!(server.dozes(), number <= OFTEN);
             client.send(Message::text("again")).await.unwrap();
             assert_eq!(server.text().await, "again");
