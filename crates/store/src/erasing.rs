@@ -102,9 +102,9 @@ pub(crate) fn hide_sessions(connection: &Connection, which: Sessions, key: &str)
     Ok(gone)
 }
 
-/// Leaves an agent's notes for [`Store::erase_some`].
+/// Leaves an agent's notes for [`Store::erase_some`]; of two who delete it at once the second finds it done.
 pub(crate) fn hide_notes(connection: &Connection, agent: &AgentId) -> Result<(), StoreError> {
-    connection.execute("INSERT INTO erased_agents VALUES (?)", [agent.as_str()])?;
+    connection.execute("INSERT OR IGNORE INTO erased_agents VALUES (?)", [agent.as_str()])?;
     Ok(())
 }
 
