@@ -57,7 +57,7 @@ impl Clients {
         let shared = self.shared.upgrade().ok_or_else(gone)?;
         let wake = Arc::new(Notify::new());
         let (reply, answer) = oneshot::channel();
-        let reader = Arc::new(Reader { wake: Arc::clone(&wake), present: true, tools: Vec::new() });
+        let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
         shared.ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply }).await;
         let (_, subscription) = answer.await.map_err(|_| gone())??;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));

@@ -1,7 +1,7 @@
 //! The hub: finds or wakes the task of a session, and answers what needs no session.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -60,6 +60,11 @@ impl Default for HubOptions {
     }
 }
 
+/// How long what was proven waits for more of the same, and how much of it goes into one write, behind
+/// which others have their turn.
+const PROVEN_WITHIN: Duration = Duration::from_millis(250);
+const PROVEN_AT_ONCE: usize = 64;
+
 /// A session's listing changed; for those who follow a user's list.
 #[derive(Debug, Clone)]
 pub struct Changed {
@@ -95,6 +100,9 @@ pub(crate) struct Shared {
     /// A lagging follower is told so and lists again, so this may be small.
     changes: broadcast::Sender<Changed>,
     pub(crate) joins: Joins,
+    /// What connections have proven in which session, and is not kept yet. In the order in which they
+    /// came, which is nearly that of their rows.
+    proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
 }
 
 /// How an attachment counts.
@@ -133,6 +141,7 @@ impl Hub {
             erasing: tokio::sync::Mutex::default(),
             changes: broadcast::Sender::new(256),
             joins: Joins::default(),
+            proven: Mutex::default(),
         });
         for session in waiting {
             shared.wake(&session);
@@ -229,7 +238,7 @@ impl Hub {
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = Arc::new(Reader { wake, present, tools });
+        let reader = Reader::new(wake, present, tools);
         self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
         answer.await.map_err(|_| lost())?
     }
@@ -344,6 +353,28 @@ impl Hub {
     pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
         // What is not kept is sent again on reconnect: a repetition, never a loss.
         drop(self.shared.store.prove(proof, closed_at).await);
+    }
+
+    /// Keeps what connections that go on have proven to have read, before long: thousands that prove
+    /// something every second share a few writes.
+    pub fn prove_soon(&self, proof: Vec<Proven>) {
+        let mut waiting = locked(&self.shared.proven);
+        let is_first = waiting.is_empty();
+        waiting.extend(proof.into_iter().map(|proven| ((proven.connection.clone(), proven.session.clone()), proven)));
+        if is_first && !waiting.is_empty() {
+            let hub = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PROVEN_WITHIN).await;
+                let mut waiting = std::mem::take(&mut *locked(&hub.shared.proven)).into_values();
+                loop {
+                    let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
+                    if some.is_empty() {
+                        return;
+                    }
+                    hub.prove(some, None).await;
+                }
+            });
+        }
     }
 
     /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when

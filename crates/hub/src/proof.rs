@@ -22,10 +22,11 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// When the next ping is due for the sake of what was written.
+    /// When whoever sleeps has to look at it again: when the next ping is due, or may be due for what is
+    /// written meanwhile. So nobody needs to be woken to be told that it will be.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        self.due
+    pub fn look_at(&self) -> Option<Instant> {
+        self.due.or_else(|| self.last.map(|last| last + PROVE_EVERY).filter(|next| *next > Instant::now()))
     }
 
     /// Whether it is due now.
@@ -70,6 +71,35 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sleeps_until_it_is_to_look_again_asks_in_time() {
+        let said = |event| Emission::Record(thoughtwire_proto::Record { seq: Seq(1), at: Default::default(), turn: None, event });
+        let message = said(Event::Message { item: "i".parse().unwrap(), text: String::new(), complete: true });
+        let ended = said(Event::TurnEnded {
+            input: "i".parse().unwrap(),
+            outcome: thoughtwire_proto::Outcome::Completed,
+            code: None,
+            reason: None,
+        });
+        let mut proof = Proof::default();
+        assert_eq!(proof.look_at(), None, "nothing was written yet");
+        proof.wants(&message);
+        assert!(proof.is_due());
+        drop(proof.ask(Vec::new()));
+        let before = proof.look_at();
+        assert_eq!(before, Some(Instant::now() + PROVE_EVERY));
+        proof.wants(&message);
+        assert_eq!((proof.look_at(), proof.is_due()), (before, false));
+        tokio::time::advance(PROVE_EVERY).await;
+        assert!(proof.is_due());
+        drop(proof.ask(Vec::new()));
+        proof.wants(&ended);
+        assert!(proof.is_due(), "the end of a turn does not wait");
+        drop(proof.ask(Vec::new()));
+        tokio::time::advance(PROVE_EVERY).await;
+        assert_eq!(proof.look_at(), None, "nothing was written since");
+    }
 
     #[test]
     fn a_pong_proves_its_ping_and_those_before_it() {

@@ -8,22 +8,20 @@ use tokio::time::Instant;
 
 use crate::hub::Shared;
 use crate::metrics::Metrics;
+use crate::pushing::{Lent, Outlet};
 use crate::session::unknown_session;
-use crate::tail::{DELETED, Entry, Found, Reader, Tail};
+use crate::tail::{DELETED, Entry, Found, MOST, Reader, Tail, locked};
 
 /// Records read from the log at a time, and about how many bytes of them.
 const PAGE: u64 = 256;
 const PAGE_BYTES: usize = 256 << 10;
-/// Entries taken from the tail at a time, so that one busy session does not starve the others of a connection.
-const MOST: usize = 256;
 
 /// A place in one session. It costs the same however far it is behind.
 pub struct Subscription {
     store: Arc<Store>,
     session: SessionNum,
     tail: Arc<Tail>,
-    _reader: Arc<Reader>,
-    left: Arc<Tail>,
+    reader: Arc<Reader>,
     place: Place,
     /// The last record handed out.
     seen: Seq,
@@ -62,9 +60,8 @@ impl Subscription {
         Self {
             store: Arc::clone(&shared.store),
             session,
-            left: Arc::clone(&tail),
             tail,
-            _reader: reader,
+            reader,
             place: Place::Log,
             seen: after,
             told_caught_up: false,
@@ -92,6 +89,26 @@ impl Subscription {
         match self.place {
             Place::Log => true,
             Place::Tail(position) => self.tail.has_news(position),
+        }
+    }
+
+    /// Lends its place to the tail: what comes goes to `outlet`, until the place is taken back. Whoever
+    /// did not read up to the tail yet keeps it, and is woken as always.
+    ///
+    /// Between the two nothing else may be asked of the subscription, and nobody but the outlet write
+    /// where it writes.
+    pub fn lend(&mut self, outlet: &Arc<dyn Outlet>) {
+        if let Place::Tail(position) = self.place {
+            *locked(&self.reader.lent) = Some(Lent::new(Arc::clone(outlet), position, self.seen));
+            self.tail.pushes();
+        }
+    }
+
+    /// Takes its place back, if it is lent. What the outlet took up to now is read.
+    pub fn take_back(&mut self) {
+        if let Some(lent) = locked(&self.reader.lent).take() {
+            self.place = Place::Tail(lent.position);
+            self.seen = lent.seen;
         }
     }
 
@@ -204,6 +221,6 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.is_slow(false);
         self.metrics.subscribers.dec();
-        self.left.left();
+        self.reader.leave(&self.tail);
     }
 }

@@ -1,8 +1,8 @@
 //! The tail of a live session: what its subscribers read, in emission order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use thoughtwire_proto::{
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::pushing::{Group, Lent};
+
 /// Why a deleted session's tail is closed.
 pub(crate) const DELETED: &str = "the session was deleted";
 
@@ -23,6 +25,8 @@ const TAIL_BYTES: usize = 1 << 20;
 /// How long it keeps them: who has not read them by then reads the log, and a thousand sessions that say
 /// a little now and then do not fill the memory with what everybody has.
 const TAIL_KEEPS: Duration = Duration::from_secs(5);
+/// Entries taken from the tail at a time, so that one busy session does not starve the others of a connection.
+pub(crate) const MOST: usize = 256;
 
 /// One emission, encoded at most once per encoding.
 pub struct Entry {
@@ -60,7 +64,8 @@ impl Entry {
     }
 
     /// When it was published, or read back from the log.
-    pub(crate) fn at(&self) -> Instant {
+    #[must_use]
+    pub fn at(&self) -> Instant {
         self.at
     }
 
@@ -110,6 +115,8 @@ pub(crate) struct Tail {
     ring: Mutex<Ring>,
     /// How many emissions were ever published: lets a reader see without the lock that there is nothing new.
     published: AtomicU64,
+    /// Whether any of its readers ever lent its place.
+    pushes: AtomicBool,
     head: watch::Sender<Seq>,
     /// Where the log begins.
     first: AtomicU64,
@@ -132,7 +139,7 @@ struct Ring {
     bytes: usize,
     open: Vec<Partial>,
     calls: Vec<(CallId, String, TurnId)>,
-    readers: Vec<Weak<Reader>>,
+    groups: Vec<Arc<Group>>,
     closed: Option<String>,
     /// A status that holds for as long as it stands here, and which those who come are told.
     standing: Option<String>,
@@ -145,6 +152,26 @@ pub(crate) struct Reader {
     pub(crate) present: bool,
     /// The tools that it runs.
     pub(crate) tools: Vec<ToolDeclaration>,
+    /// Its place, while it sleeps.
+    pub(crate) lent: Mutex<Option<Lent>>,
+    /// Said before the tail is told: somebody who brings it news may hold it a little longer.
+    has_left: AtomicBool,
+}
+
+impl Reader {
+    pub(crate) fn new(wake: Wake, present: bool, tools: Vec<ToolDeclaration>) -> Arc<Self> {
+        Arc::new(Self { wake, present, tools, lent: Mutex::default(), has_left: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn leave(&self, tail: &Tail) {
+        drop(locked(&self.lent).take());
+        self.has_left.store(true, Ordering::Release);
+        tail.presence.notify_one();
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
+    }
 }
 
 /// What a reader finds behind its position.
@@ -165,7 +192,7 @@ impl Tail {
             bytes: 0,
             open: Vec::new(),
             calls: Vec::new(),
-            readers: Vec::new(),
+            groups: Vec::new(),
             closed: None,
             standing: None,
         };
@@ -173,6 +200,7 @@ impl Tail {
             session,
             ring: Mutex::new(ring),
             published: AtomicU64::new(0),
+            pushes: AtomicBool::new(false),
             head: watch::Sender::new(head),
             first: AtomicU64::new(first.0),
             presence: Notify::new(),
@@ -213,8 +241,8 @@ impl Tail {
         let _ = self.head.subscribe().wait_for(|head| *head >= seq).await;
     }
 
-    /// Puts emissions on the tail and wakes everybody. Records must come in order and be committed.
-    pub(crate) fn publish(&self, emissions: impl IntoIterator<Item = Emission>) {
+    /// Puts emissions on the tail, for everybody. Records must come in order and be committed.
+    pub(crate) fn publish(self: &Arc<Self>, emissions: impl IntoIterator<Item = Emission>) {
         let mut ring = locked(&self.ring);
         let mut head = None;
         for emission in emissions {
@@ -232,11 +260,11 @@ impl Tail {
                 ring.base += 1;
             }
         }
-        self.published.store(ring.end(), Ordering::Release);
+        self.published.store(ring.end(), Ordering::SeqCst);
         if let Some(head) = head {
             self.head.send_replace(head);
         }
-        ring.wake_all();
+        self.tell_all(&mut ring);
     }
 
     /// The log begins at a position from now on: nothing before it is handed out any more.
@@ -256,11 +284,24 @@ impl Tail {
     }
 
     /// Ends the tail: the session was deleted or could not go on.
-    pub(crate) fn close(&self, reason: &str) {
+    pub(crate) fn close(self: &Arc<Self>, reason: &str) {
         let mut ring = locked(&self.ring);
         ring.closed = Some(reason.to_owned());
-        self.published.fetch_add(1, Ordering::Release);
-        ring.wake_all();
+        self.published.fetch_add(1, Ordering::SeqCst);
+        self.tell_all(&mut ring);
+    }
+
+    fn tell_all(self: &Arc<Self>, ring: &mut Ring) {
+        ring.groups.retain(|group| !group.is_empty());
+        let pushes = self.pushes.load(Ordering::SeqCst);
+        for group in &ring.groups {
+            if pushes { group.push(self) } else { group.wake() }
+        }
+    }
+
+    /// From now on what is published is brought, and not only told.
+    pub(crate) fn pushes(&self) {
+        self.pushes.store(true, Ordering::SeqCst);
     }
 
     /// Why the tail was closed, if it was.
@@ -269,12 +310,14 @@ impl Tail {
     }
 
     pub(crate) fn join(&self, reader: &Arc<Reader>) {
-        locked(&self.ring).readers.push(Arc::downgrade(reader));
-        self.presence.notify_one();
-    }
-
-    /// A reader left; its place is forgotten when presence is next counted.
-    pub(crate) fn left(&self) {
+        let mut ring = locked(&self.ring);
+        // The newest has room, if any has.
+        if !ring.groups.iter().rev().any(|group| group.join(reader)) {
+            let group = Arc::<Group>::default();
+            group.join(reader);
+            ring.groups.push(group);
+        }
+        drop(ring);
         self.presence.notify_one();
     }
 
@@ -286,7 +329,7 @@ impl Tail {
     /// The tools that attached clients run; of two with one name the first.
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
-        for reader in locked(&self.ring).readers.iter().filter_map(Weak::upgrade) {
+        for reader in locked(&self.ring).groups.iter().flat_map(|group| group.readers()) {
             for tool in &reader.tools {
                 if tools.iter().all(|known| known.name != tool.name) {
                     tools.push(tool.clone());
@@ -298,18 +341,21 @@ impl Tail {
 
     /// How many clients are present. Forgets those that left.
     pub(crate) fn presence(&self) -> u64 {
-        let mut ring = locked(&self.ring);
-        ring.readers.retain(|reader| reader.strong_count() > 0);
-        ring.readers.iter().filter_map(Weak::upgrade).filter(|reader| reader.present).count() as u64
+        locked(&self.ring).groups.iter().flat_map(|group| group.readers()).filter(|reader| reader.present).count() as u64
     }
 
     pub(crate) fn has_readers(&self) -> bool {
-        locked(&self.ring).readers.iter().any(|reader| reader.strong_count() > 0)
+        !locked(&self.ring).groups.iter().all(|group| group.is_empty())
     }
 
     /// Whether something was published behind a position.
     pub(crate) fn has_news(&self, position: u64) -> bool {
-        self.published.load(Ordering::Acquire) > position
+        self.published() > position
+    }
+
+    /// How much was published, ever.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::SeqCst)
     }
 
     /// Takes at most `most` entries from a position on.
@@ -389,16 +435,6 @@ impl Tail {
 impl Ring {
     fn end(&self) -> u64 {
         self.base + self.entries.len() as u64
-    }
-
-    fn wake_all(&mut self) {
-        self.readers.retain(|reader| match reader.upgrade() {
-            Some(reader) => {
-                reader.wake.notify_one();
-                true
-            }
-            None => false,
-        });
     }
 
     /// Keeps `open` and `calls` in step with what was published.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::{Answer, Directive, Emitted, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
+use crate::{Answer, Directive, Emission, Emitted, Event, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
 
 /// One frame's text.
 pub type Frame = String;
@@ -131,6 +131,21 @@ pub enum Encoding {
     },
 }
 
+impl Encoding {
+    /// Whether a connection's own machine has to see an emission, since what its client said before
+    /// decides whether it is shown, or since the machine waits for it.
+    #[must_use]
+    pub fn is_for_machine(&self, emission: &Emission) -> bool {
+        match (self, emission) {
+            (Self::Memgpt, Emission::Record(record)) => {
+                matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. } | Event::InputWithdrawn { .. })
+            }
+            (Self::Native | Self::Sparky { .. }, Emission::Record(_))
+            | (_, Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. }) => false,
+        }
+    }
+}
+
 /// One dialect's side of a connection.
 pub trait Machine: Send {
     /// Takes a text frame (or a binary one, read as text) from the client.
@@ -148,8 +163,11 @@ pub trait Machine: Send {
     /// Says how emissions of a session that was just attached are encoded.
     fn encoding(&self, session: &SessionId) -> Encoding;
 
-    /// Whether this connection is shown an emission; it drops frames and never edits them.
-    fn shows(&mut self, emitted: &Emitted) -> bool;
+    /// Whether this connection is shown an emission; it drops frames and never edits them. Asked of
+    /// those that are [`Encoding::is_for_machine`]; all others are shown, in as many frames as they have.
+    fn shows(&mut self, _emitted: &Emitted) -> bool {
+        true
+    }
 
     /// Every event up to the head of the attachment was written.
     fn caught_up(&mut self, session: &SessionId, seq: Seq);

@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use headers::{HeaderMapExt as _, SecWebsocketKey};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::line::Transport;
 use crate::upgrade::switching;
 use crate::websocket::{Heard, WebSocket};
 
@@ -32,7 +32,8 @@ async fn upgrade(mut request: Request) -> Response {
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(stream) = upgraded.await {
-            echo(WebSocket::new(TokioIo::new(stream), FRAME_BYTES)).await;
+            let (transport, ahead) = Transport::new(stream);
+            echo(WebSocket::new(transport, ahead, FRAME_BYTES)).await;
         }
     });
     switching(key, None)
@@ -54,5 +55,5 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocket<S>) {
             Err(end) => break end,
         }
     };
-    socket.end(end).await;
+    socket.end(end, &[]).await;
 }

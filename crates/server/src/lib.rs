@@ -21,6 +21,7 @@ mod doctor;
 #[cfg(test)]
 mod echo;
 mod guard;
+mod line;
 mod listener;
 mod listing;
 mod metrics;

@@ -5,17 +5,20 @@
 //! socket ◀──frames── machine ◀──answers─── hub
 //! socket ◀──────────frames, encoded once── tails (one cursor per attached session)
 //! ```
+//!
+//! While it has nothing to do it lends its cursors and its socket, and sleeps through the frames that
+//! are brought to it.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use thoughtwire_hub::{Answering, Hub, Link, Presence, Proof, Subscription, Wake};
+use thoughtwire_hub::{Answering, Hub, Link, Outlet, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::{
     Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId,
@@ -27,6 +30,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, too_many};
+use crate::line::{Lane, Line, locked};
 use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -74,6 +78,8 @@ pub(crate) struct Context {
 /// One connection.
 struct Connection<S> {
     socket: WebSocket<S>,
+    /// Where others can write, while it sleeps.
+    line: Option<Arc<Line>>,
     machine: Box<dyn Machine>,
     context: Context,
     /// Names the connection among its peer's.
@@ -86,7 +92,7 @@ struct Connection<S> {
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
     link: Option<Link>,
-    proof: Proof,
+    proof: Arc<Mutex<Proof>>,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
     /// Resolves when the server is in another phase. Like the timer it is kept from one wait to the next:
@@ -106,14 +112,22 @@ struct Attachment {
     /// The older wires' client, whose proven cursor is kept.
     peer: Option<PeerRef>,
     proven: Seq,
+    /// What it lends its cursor with, where that is possible.
+    outlet: Option<Arc<dyn Outlet>>,
 }
 
 /// Drives one connection to its end.
-pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S>, machine: Box<dyn Machine>, context: Context) {
+pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: WebSocket<S>,
+    line: Option<Arc<Line>>,
+    machine: Box<dyn Machine>,
+    context: Context,
+) {
     let now = Instant::now();
     let ended = context.entrant.identity.ended();
     let mut connection = Connection {
         socket,
+        line,
         machine,
         joined: None,
         name: thoughtwire_hub::new_id::<()>().to_string(),
@@ -122,7 +136,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
         answers: FuturesUnordered::new(),
         watching: None,
         link: None,
-        proof: Proof::default(),
+        proof: Arc::default(),
         ended,
         phased: phased(context.phase.clone()),
         timer: Box::pin(tokio::time::sleep_until(now + PING_EVERY)),
@@ -135,8 +149,9 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocket<S
     let end = connection.run().await;
     // From now on it gets no turns.
     connection.link = None;
+    let begun = connection.take_back();
     connection.keep_proof(true).await;
-    connection.socket.end(end).await;
+    connection.socket.end(end, &begun).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -176,6 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.timer.as_mut().reset(wake_at);
             }
             self.socket.doze();
+            self.lend();
+            let mut is_time = false;
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let Self { socket, answers, watching, joined, link, ended, phased, timer, wake, .. } = self;
             tokio::select! {
@@ -202,16 +219,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.context.phase.mark_unchanged();
                     self.phased = self::phased(self.context.phase.clone());
                 }
-                () = timer.as_mut() => {
-                    if !greeted && Instant::now() >= greet_by {
-                        return End::Close(Close::Policy, Close::Policy.reason());
-                    }
-                    if let Err(end) = self.tick().await {
-                        return end;
-                    }
+                () = timer.as_mut() => is_time = true,
+            }
+            let begun = self.take_back();
+            if let Err(end) = self.socket.finish(&begun).await {
+                return end;
+            }
+            if is_time {
+                if !greeted && Instant::now() >= greet_by {
+                    return End::Close(Close::Policy, Close::Policy.reason());
+                }
+                if let Err(end) = self.tick().await {
+                    return end;
                 }
             }
         }
+    }
+
+    /// Lends all cursors, while nothing but what is published can be to be written. An answer comes
+    /// before the events that it is about, so who waits for one reads by itself; so does who runs turns.
+    fn lend(&mut self) {
+        if self.answers.is_empty() && self.link.is_none() {
+            for attachment in self.attached.values_mut() {
+                if let Some(outlet) = &attachment.outlet {
+                    attachment.subscription.lend(outlet);
+                }
+            }
+        }
+    }
+
+    /// Takes them back: from here on nobody else writes. What was begun has to be sent first.
+    fn take_back(&mut self) -> Vec<u8> {
+        for attachment in self.attached.values_mut() {
+            attachment.subscription.take_back();
+        }
+        self.line.as_ref().map(|line| line.take_rest()).unwrap_or_default()
     }
 
     fn wake_at(&self, greet_by: Instant, greeted: bool) -> Instant {
@@ -219,8 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(due) = self.proof.due() {
-            at = at.min(due);
+        if let Some(look) = locked(&self.proof).look_at() {
+            at = at.min(look);
         }
         at
     }
@@ -378,7 +420,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
-        self.attached.insert(session, Box::new(Attachment { subscription, encoding, peer, proven }));
+        let outlet = self.line.as_ref().map(|line| -> Arc<dyn Outlet> {
+            Arc::new(Lane {
+                line: Arc::clone(line),
+                encoding: encoding.clone(),
+                proof: kept.then(|| Arc::clone(&self.proof)),
+                wake: Arc::clone(&self.wake),
+                metrics: self.context.metrics.clone(),
+            })
+        });
+        self.attached.insert(session, Box::new(Attachment { subscription, encoding, peer, proven, outlet }));
         if kept {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
@@ -388,7 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
     async fn show(&mut self) -> Result<Progress, End> {
-        if !self.attached.values().any(|at| at.subscription.has_news()) && !self.proof.is_due() {
+        if !self.attached.values().any(|at| at.subscription.has_news()) && !locked(&self.proof).is_due() {
             return Ok(Progress::Idle);
         }
         let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
@@ -432,21 +483,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => continue,
             };
             for entry in &batch.entries {
-                if !self.machine.shows(entry.emitted()) {
+                if encoding.is_for_machine(&entry.emitted().emission) && !self.machine.shows(entry.emitted()) {
                     continue;
                 }
                 for frame in entry.frames(&encoding).iter() {
                     self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
                 }
                 if is_peer {
-                    self.proof.wants(&entry.emitted().emission);
+                    locked(&self.proof).wants(&entry.emitted().emission);
                 }
             }
             if let Some(seq) = batch.caught_up {
                 self.machine.caught_up(&session, seq);
             }
         }
-        if progress == Progress::Idle && self.proof.is_due() {
+        if progress == Progress::Idle && locked(&self.proof).is_due() {
             self.ask_proof().await?;
         }
         Ok(progress)
@@ -462,7 +513,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.ping_due = now + PING_EVERY;
             self.ask_proof().await?;
         }
-        if self.proof.is_due() {
+        if locked(&self.proof).is_due() {
             self.ask_proof().await?;
         }
         self.socket.flush().await
@@ -473,22 +524,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn ask_proof(&mut self) -> Result<(), End> {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
-        let payload = self.proof.ask(cursors);
+        let payload = locked(&self.proof).ask(cursors);
         self.socket.write(Message::ping(payload)).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
         let mut moved = false;
-        for (session, seq) in self.proof.proven(payload) {
+        let proven = locked(&self.proof).proven(payload);
+        for (session, seq) in proven {
             if let Some(attachment) = self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven) {
                 attachment.proven = seq;
                 moved = true;
             }
         }
         if moved {
-            let (hub, proof) = (self.context.hub.clone(), self.proof_rows());
-            tokio::spawn(async move { hub.prove(proof, None).await });
+            self.context.hub.prove_soon(self.proof_rows());
         }
     }
 

@@ -18,8 +18,9 @@ pub(crate) struct Tallied<S> {
 }
 
 impl<S: AsyncRead + Unpin> Tallied<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, ahead: Box::default(), handed_on: 0 }
+    /// A stream of which so much was read ahead.
+    pub(crate) fn new(stream: S, ahead: Box<[u8]>) -> Self {
+        Self { stream, ahead, handed_on: 0 }
     }
 
     /// How many bytes were read from it so far.
@@ -93,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_ahead_comes_first_and_is_counted_once() {
         let (mut near, far) = tokio::io::duplex(64);
-        let mut far = Tallied::new(far);
+        let mut far = Tallied::new(far, Box::default());
         assert!(tokio::time::timeout(std::time::Duration::from_millis(1), far.readable()).await.is_err());
         near.write_all(b"one two").await.unwrap();
         far.readable().await.unwrap();

@@ -7,7 +7,6 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, UPGRA
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use headers::HeaderMapExt as _;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use thoughtwire_agent::{McpPhase, McpServers};
 use thoughtwire_hub::Hub;
@@ -21,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Config;
+use crate::line::Transport;
 use crate::listener::Guest;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -129,7 +129,9 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
             let _counted = metrics.connected(dialect.name());
-            drive(WebSocket::new(TokioIo::new(upgraded), frame_bytes), machine, context).await;
+            let (transport, ahead) = Transport::new(upgraded);
+            let line = transport.line().cloned();
+            drive(WebSocket::new(transport, ahead, frame_bytes), line, machine, context).await;
         }
         drop((permit, guest));
     });

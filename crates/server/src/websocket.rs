@@ -67,10 +67,11 @@ pub(crate) enum End {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Over a stream whose upgrade is answered; no message may have more bytes than `frame_bytes`.
-    pub(crate) fn new(stream: S, frame_bytes: usize) -> Self {
+    /// Over a stream whose upgrade is answered, of which `ahead` was read already; no message may have
+    /// more bytes than `frame_bytes`.
+    pub(crate) fn new(stream: S, ahead: Box<[u8]>, frame_bytes: usize) -> Self {
         let limits = Limits::default().max_payload_len(Some(frame_bytes));
-        Self { stream: Some(Stream::Dozing(Tallied::new(stream))), limits, unflushed: false, heard: 0, woken: 0 }
+        Self { stream: Some(Stream::Dozing(Tallied::new(stream, ahead))), limits, unflushed: false, heard: 0, woken: 0 }
     }
 
     /// The next thing the peer sends. Can be dropped and called again.
@@ -133,6 +134,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    /// Sends the rest of a frame that others began while everything of ours was sent. Before anything
+    /// else is.
+    pub(crate) async fn finish(&mut self, rest: &[u8]) -> Result<(), End> {
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let sent = match &mut self.stream {
+            Some(Stream::Awake(stream)) => in_time(stream.get_mut().write_all(rest)).await,
+            Some(Stream::Dozing(stream)) => in_time(stream.write_all(rest)).await,
+            None => None,
+        };
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(End::Gone),
+        }
+    }
+
     /// Has the connection doze while nothing is to be done, unless it is woken often.
     pub(crate) fn doze(&mut self) {
         let Some(Stream::Awake(stream)) = &self.stream else { return };
@@ -161,8 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// Ends the connection as it has to be.
-    pub(crate) async fn end(mut self, end: End) {
+    /// Ends the connection as it has to be, behind the rest of a frame that others began.
+    pub(crate) async fn end(mut self, end: End, rest: &[u8]) {
+        if !matches!(end, End::Gone) && !matches!(tokio::time::timeout(CLOSE_WITHIN, self.finish(rest)).await, Ok(Ok(()))) {
+            return;
+        }
         match end {
             End::Gone => {}
             End::Answered => self.last_words(None).await,
@@ -244,7 +265,7 @@ mod tests {
 
     fn pair() -> (WebSocketStream<DuplexStream>, WebSocket<DuplexStream>) {
         let (near, far) = tokio::io::duplex(1 << 20);
-        (ClientBuilder::new().take_over(near), WebSocket::new(far, 1 << 20))
+        (ClientBuilder::new().take_over(near), WebSocket::new(far, Box::default(), 1 << 20))
     }
 
     impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -328,7 +349,7 @@ mod tests {
         assert!(matches!(server.next().await, Err(End::Gone)));
         let (mut client, mut server) = pair();
         assert!(server.dozes());
-        let ending = server.end(End::Close(Close::Restart, "the server is stopping"));
+        let ending = server.end(End::Close(Close::Restart, "the server is stopping"), &[]);
         let (_, heard) = tokio::join!(ending, client.next());
         assert!(heard.unwrap().unwrap().is_close());
     }

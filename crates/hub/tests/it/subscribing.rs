@@ -1,9 +1,9 @@
 //! Subscribers: from every position the same events, partials once, and the log for who falls behind.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::HubOptions;
+use thoughtwire_hub::{Entry, HubOptions, Outlet, Presence};
 use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start};
 
 use crate::support::{Puppet, Room, event, events};
@@ -71,6 +71,75 @@ async fn who_falls_behind_the_ring_reads_the_log_and_loses_nothing() {
     let log = room.log().await;
     assert_eq!(log.len(), 20_005);
     assert_eq!(seen, log[1..]);
+}
+
+/// Where a sleeper's news go, and all that it got. Of every so many entries it takes one less.
+struct Bowl {
+    records: Mutex<Vec<u64>>,
+    most: usize,
+}
+
+impl Bowl {
+    fn put(&self, entries: &[Arc<Entry>]) {
+        let seqs = entries.iter().filter_map(|entry| match &entry.emitted().emission {
+            Emission::Record(record) => Some(record.seq.0),
+            _ => None,
+        });
+        self.records.lock().unwrap().extend(seqs);
+    }
+}
+
+impl Outlet for Bowl {
+    fn take(&self, entries: &[Arc<Entry>]) -> usize {
+        let taken = entries.len().min(self.most);
+        self.put(&entries[..taken]);
+        taken
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_brought_to_sleepers_is_all_of_it_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let mut readers = Vec::new();
+    for number in 0..100 {
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let (start, presence) = (Start::After(Cursor { epoch: None, seq: Seq::ZERO }), Presence::Client { tools: Vec::new() });
+        let mut subscription = room.hub.attach(&room.user, &room.session, start, Arc::clone(&wake), presence).await.unwrap().1;
+        // Some take all they are brought, some nothing, some a part.
+        let bowl = Arc::new(Bowl { records: Mutex::default(), most: [usize::MAX, 0, 1, 7][number % 4] });
+        let outlet: Arc<dyn Outlet> = Arc::<Bowl>::clone(&bowl);
+        let read = Arc::clone(&bowl);
+        let task = tokio::spawn(async move {
+            loop {
+                while subscription.has_news() {
+                    read.put(&subscription.next().await.unwrap().entries);
+                }
+                assert_eq!(read.records.lock().unwrap().last().copied().unwrap_or(0), subscription.cursor().0);
+                subscription.lend(&outlet);
+                wake.notified().await;
+                subscription.take_back();
+            }
+        });
+        readers.push((bowl, task));
+    }
+    let (_, mut listener) = room.after(0).await;
+    for text in ["3000", "think stream say", "500"] {
+        room.send(text).await.unwrap();
+        listener.turn().await;
+    }
+    let head = room.log().await.len() as u64;
+    for (number, (bowl, task)) in readers.iter().enumerate() {
+        let has_all = async {
+            while bowl.records.lock().unwrap().len() < head as usize {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), has_all).await;
+        assert!(in_time.is_ok() && !task.is_finished(), "reader {number} has {} of {head}", bowl.records.lock().unwrap().len());
+        assert!(bowl.records.lock().unwrap().iter().copied().eq(1..=head), "reader {number}");
+        task.abort();
+    }
 }
 
 #[tokio::test]

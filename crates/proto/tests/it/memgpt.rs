@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use thoughtwire_proto::connection::{Machine, Output, Tag};
+use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
 use thoughtwire_proto::dialect::memgpt::{ClientFrame, Frame, MemgptMachine, Says, ServerFrame, encode, normalise, render};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event, Outcome, Record, RefusalCode, Seq, Start,
@@ -151,6 +151,27 @@ fn naming_another_agent_waits_for_ones_own_turns() {
     assert!(driven.machine.shows(&ended("i-1", Outcome::Completed)));
     driven.arrive("bob");
     driven.sent("i-2");
+}
+
+#[test]
+fn what_is_not_for_the_machine_is_shown_to_every_connection() {
+    let mut driven = Driven { machine: MemgptMachine::new(None) };
+    let about = |event| {
+        let record = Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
+        Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
+    };
+    let input = || "i-other".parse().unwrap();
+    for emitted in [
+        about(Event::TurnStarted { input: input() }),
+        about(Event::InputWithdrawn { input: input() }),
+        ended("i-other", Outcome::Failed),
+        about(Event::Message { item: "m".parse().unwrap(), text: "hello".into(), complete: true }),
+        about(Event::SessionRenamed { title: "a title".into() }),
+        Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Presence { clients: 2 } },
+    ] {
+        assert_eq!(driven.machine.shows(&emitted), !Encoding::Memgpt.is_for_machine(&emitted.emission), "{emitted:?}");
+        assert!(!Encoding::Native.is_for_machine(&emitted.emission));
+    }
 }
 
 #[test]

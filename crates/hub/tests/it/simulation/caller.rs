@@ -167,7 +167,7 @@ impl Line {
                 (Pace::Slow(millis), None, false) => now + Duration::from_millis(millis / 8),
                 (_, _, _) => far,
             };
-            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof.due().unwrap_or(far), self.broken.unwrap_or(far));
+            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof.look_at().unwrap_or(far), self.broken.unwrap_or(far));
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(ends_at) => break,
@@ -176,7 +176,7 @@ impl Line {
                 () = wake.notified() => {}
                 opened = follow(&mut self.joined) => self.machine.joined(&opened),
                 () = tokio::time::sleep_until(read_at) => self.read(),
-                () = tokio::time::sleep_until(proof_at) => self.ask_proof(),
+                () = tokio::time::sleep_until(proof_at) => if self.proof.is_due() { self.ask_proof() },
             }
         }
         let now = self.clock.now();

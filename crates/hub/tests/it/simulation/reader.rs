@@ -1,9 +1,10 @@
 //! A subscriber of the simulation: quick, slow or stalled, there or away.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{Hub, Presence, Subscription, Wake};
+use thoughtwire_hub::{Batch, Entry, Hub, Outlet, Presence, Subscription, Wake};
 use thoughtwire_proto::{RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -17,6 +18,28 @@ pub(crate) enum Pace {
     /// So many milliseconds between two looks.
     Slow(u64),
     Stalled,
+}
+
+/// Where its news go while it sleeps. Now and then it takes less than it is brought.
+struct Bowl {
+    number: usize,
+    ledger: Arc<Mutex<Ledger>>,
+    brought: AtomicUsize,
+}
+
+impl Outlet for Bowl {
+    fn take(&self, entries: &[Arc<Entry>]) -> usize {
+        let taken = match self.brought.fetch_add(1, Ordering::Relaxed) % 5 {
+            3 => entries.len() / 2,
+            4 => 0,
+            _ => entries.len(),
+        };
+        if taken > 0 {
+            let batch = Batch { entries: entries[..taken].to_vec(), ..Batch::default() };
+            self.ledger.lock().unwrap().batch(self.number, &batch);
+        }
+        taken
+    }
 }
 
 /// A subscriber that is there. Dropped, it vanishes without a word.
@@ -60,8 +83,9 @@ async fn read(
     number: usize,
     start: Start,
     mut paces: watch::Receiver<Pace>,
-    ledger: &Mutex<Ledger>,
+    ledger: &Arc<Mutex<Ledger>>,
 ) {
+    let outlet: Arc<dyn Outlet> = Arc::new(Bowl { number, ledger: Arc::clone(ledger), brought: AtomicUsize::new(0) });
     let wake: Wake = Arc::new(Notify::new());
     let mut subscription: Subscription = loop {
         let known = ledger.lock().unwrap().known_of(number);
@@ -90,11 +114,15 @@ async fn read(
             }
         }
         if !subscription.has_news() {
+            if pace == Pace::Eager {
+                subscription.lend(&outlet);
+            }
             tokio::select! {
                 biased;
                 () = wake.notified() => {}
                 changed = paces.changed() => if changed.is_err() { return },
             }
+            subscription.take_back();
             continue;
         }
         match subscription.next().await {

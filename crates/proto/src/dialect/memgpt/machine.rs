@@ -273,7 +273,7 @@ impl Machine for MemgptMachine {
     }
 
     fn shows(&mut self, emitted: &Emitted) -> bool {
-        let Emission::Record(record) = &emitted.emission else { return false };
+        let Emission::Record(record) = &emitted.emission else { return true };
         match &record.event {
             Event::TurnStarted { input } => self.asked.contains(input),
             Event::TurnEnded { input, .. } => {

@@ -6,7 +6,7 @@ use super::PROTOCOL;
 use super::client::{ClientBody, ClientFrame};
 use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
-use crate::{Answer, Command, CommandId, Directive, Emitted, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
+use crate::{Answer, Command, CommandId, Directive, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
 
 /// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
 const UNDER_WAY: usize = 64;
@@ -289,10 +289,6 @@ impl Machine for NativeMachine {
 
     fn encoding(&self, _session: &SessionId) -> Encoding {
         Encoding::Native
-    }
-
-    fn shows(&mut self, _emitted: &Emitted) -> bool {
-        true
     }
 
     fn caught_up(&mut self, session: &SessionId, seq: Seq) {

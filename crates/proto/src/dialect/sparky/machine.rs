@@ -7,10 +7,7 @@ use super::encode::{APPROVE, DENY};
 use super::payload::Payload;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
-use crate::{
-    Answer, Command, Cursor, Emission, Emitted, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq,
-    SessionId, Start,
-};
+use crate::{Answer, Command, Cursor, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq, SessionId, Start};
 
 /// Frames that may wait for those before them.
 const WAITING: usize = 64;
@@ -433,13 +430,6 @@ impl Machine for SparkyMachine {
 
     fn peer(&self) -> Option<&PeerRef> {
         self.peer.as_ref()
-    }
-
-    fn shows(&mut self, emitted: &Emitted) -> bool {
-        match &emitted.emission {
-            Emission::Record(_) | Emission::Status { .. } => true,
-            Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => false,
-        }
     }
 
     fn has_chats(&self) -> bool {

@@ -1,0 +1,241 @@
+//! What a connection's bytes go over, and who may write there: its own task, and while that sleeps
+//! those who bring it news.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustix::net::{Shutdown, shutdown};
+use thoughtwire_hub::{Entry, Outlet, Proof, Wake};
+use thoughtwire_proto::connection::Encoding;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::metrics::Metrics;
+
+/// How many bytes are brought at a time; an entry that has more is left to the connection's own task.
+const AT_ONCE: usize = 64 << 10;
+
+/// An upgraded connection's stream.
+pub(crate) enum Transport {
+    Plain(OwnedReadHalf, Arc<Line>),
+    /// Over TLS only the connection's own task can write.
+    Tls(TokioIo<Upgraded>),
+}
+
+/// The writing half of a TCP connection, for more than one in turn.
+pub(crate) struct Line {
+    stream: OwnedWriteHalf,
+    /// The rest of a frame of which a part was taken: to be sent before anything else is.
+    rest: Mutex<Vec<u8>>,
+}
+
+impl Transport {
+    /// The stream of an upgrade that was answered, and what was read of it already.
+    pub(crate) fn new(upgraded: Upgraded) -> (Self, Box<[u8]>) {
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let (reads, stream) = parts.io.into_inner().into_split();
+                (Self::Plain(reads, Arc::new(Line { stream, rest: Mutex::default() })), parts.read_buf.as_ref().into())
+            }
+            Err(upgraded) => (Self::Tls(TokioIo::new(upgraded)), Box::default()),
+        }
+    }
+
+    /// The line, where others than the connection's own task can write.
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        match self {
+            Self::Plain(_, line) => Some(line),
+            Self::Tls(_) => None,
+        }
+    }
+}
+
+impl Line {
+    /// What has to be sent before anything else, once.
+    pub(crate) fn take_rest(&self) -> Vec<u8> {
+        std::mem::take(&mut locked(&self.rest))
+    }
+
+    fn poll_write(&self, context: &mut Context<'_>, write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.as_ref().poll_write_ready(context))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream, _) => Pin::new(stream).poll_read(context, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(_, line) => line.poll_write(context, |stream| stream.try_write(bytes)),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(_, line) => line.poll_write(context, |stream| stream.try_write_vectored(bytes)),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(..) => true,
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(..) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(_, line) => Poll::Ready(shutdown(line.stream.as_ref(), Shutdown::Write).map_err(io::Error::from)),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+/// One attached session's news on a line, while the connection sleeps.
+pub(crate) struct Lane {
+    pub(crate) line: Arc<Line>,
+    pub(crate) encoding: Encoding,
+    /// An older wire's: what is written wants proof.
+    pub(crate) proof: Option<Arc<Mutex<Proof>>>,
+    pub(crate) wake: Wake,
+    pub(crate) metrics: Metrics,
+}
+
+impl Outlet for Lane {
+    fn take(&self, entries: &[Arc<Entry>]) -> usize {
+        let mut rest = locked(&self.line.rest);
+        let mut taken = 0;
+        while rest.is_empty()
+            && let Some((bytes, count)) = self.frames(entries.get(taken..).unwrap_or_default())
+        {
+            if !bytes.is_empty() {
+                match self.line.stream.try_write(&bytes) {
+                    Ok(written) => *rest = bytes.get(written..).unwrap_or_default().to_vec(),
+                    // It takes nothing now, or never again: the connection's own task finds out.
+                    Err(_) => break,
+                }
+            }
+            taken += count;
+        }
+        let (now_taken, has_rest) = (entries.get(..taken).unwrap_or_default(), !rest.is_empty());
+        drop(rest);
+        if let Some(first) = now_taken.first() {
+            self.metrics.fan_out.observe(first.at().elapsed().as_secs_f64());
+        }
+        if has_rest | self.wants_proof(now_taken) {
+            self.wake.notify_one();
+        }
+        taken
+    }
+}
+
+impl Lane {
+    /// The frames of the first entries, and how many entries these are; nothing when there are none that
+    /// can be brought.
+    fn frames(&self, entries: &[Arc<Entry>]) -> Option<(Vec<u8>, usize)> {
+        let (mut bytes, mut count) = (Vec::new(), 0);
+        for entry in entries {
+            if self.encoding.is_for_machine(&entry.emitted().emission) {
+                break;
+            }
+            let frames = entry.frames(&self.encoding);
+            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>() > AT_ONCE {
+                break;
+            }
+            for frame in frames.iter() {
+                head(frame.len(), &mut bytes);
+                bytes.extend_from_slice(frame);
+            }
+            count += 1;
+        }
+        (count > 0).then_some((bytes, count))
+    }
+
+    /// Notes what was written, and tells whether the connection has to look sooner than it is going to.
+    fn wants_proof(&self, entries: &[Arc<Entry>]) -> bool {
+        let Some(proof) = &self.proof else { return false };
+        let mut proof = locked(proof);
+        let before = proof.look_at();
+        for entry in entries {
+            proof.wants(&entry.emitted().emission);
+        }
+        proof.look_at() != before
+    }
+}
+
+/// The longest head of a frame from a server.
+const LONGEST_HEAD: usize = 2 + 8;
+
+/// The head of a whole text message from a server, with so many bytes behind it (RFC 6455, section 5.2).
+fn head(payload: usize, into: &mut Vec<u8>) {
+    const WHOLE_TEXT: u8 = 0x81;
+    into.push(WHOLE_TEXT);
+    match (u8::try_from(payload), u16::try_from(payload)) {
+        (Ok(length @ 0..=125), _) => into.push(length),
+        (_, Ok(length)) => {
+            into.push(126);
+            into.extend_from_slice(&length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            into.push(127);
+            into.extend_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
+/// A poisoned lock only means that another thread panicked between two complete changes.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio_websockets::{ClientBuilder, Limits};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_of_any_length_is_read_as_it_was_written() {
+        for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 300_000] {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let mut client = ClientBuilder::new().limits(Limits::unlimited()).take_over(near);
+            for text in ["x".repeat(length), "behind it".to_owned()] {
+                let mut bytes = Vec::new();
+                head(text.len(), &mut bytes);
+                assert!(bytes.len() <= LONGEST_HEAD);
+                far.write_all(&bytes).await.unwrap();
+                far.write_all(text.as_bytes()).await.unwrap();
+                assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some(text.as_str()), "{length} bytes");
+            }
+        }
+    }
+}
