@@ -217,8 +217,15 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::StreamExt as _;
-    use tokio::io::AsyncWriteExt as _;
+    use futures::future::BoxFuture;
+    use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Turn, now};
+    use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Request, Seq, Start};
+    use thoughtwire_store::Store;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpSocket};
     use tokio_websockets::{ClientBuilder, Limits};
 
     use super::*;
@@ -237,5 +244,109 @@ mod tests {
                 assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some(text.as_str()), "{length} bytes");
             }
         }
+    }
+
+    /// Says messages of all sizes, some of them too large to be brought.
+    struct Talker;
+
+    impl Agent for Talker {
+        fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
+            Box::pin(async move {
+                for n in 1..200 {
+                    turn.interface.assistant_message("x".repeat(n * 7919 % 70_000)).await?;
+                }
+                turn.interface.finish(None, None).await?;
+                Ok(())
+            })
+        }
+    }
+
+    /// All that a turn of it says.
+    async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
+        let user = "local".parse().unwrap();
+        let ask = async |command| hub.execute(&user, None, Request { id: None, command }).await.unwrap();
+        let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
+        let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await else { panic!("no agent") };
+        let session = agent.main_session;
+        ask(Command::Send { session: session.clone(), text: "go".to_owned(), attachments: vec![], policy: Policy::Queue }).await;
+        let wake = Wake::default();
+        let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
+        let (_, mut subscription) = hub.attach(&user, &session, start, Arc::clone(&wake), Presence::Unseen).await.unwrap();
+        let mut entries = Vec::new();
+        while entries.len() < 200 {
+            if subscription.has_news() {
+                entries.extend(subscription.next().await.unwrap().entries);
+            } else {
+                wake.notified().await;
+            }
+        }
+        entries
+    }
+
+    /// A line with little room, and its other end.
+    async fn narrow() -> (Transport, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let (far, near) = tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+        let (near, _) = near.unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
+        let (reads, stream) = near.into_split();
+        (Transport::Plain(reads, Arc::new(Line { stream, rest: Mutex::default() })), far.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_a_line_takes_in_pieces_is_whole_at_its_other_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::new(Arc::new(Store::open(dir.path(), now()).unwrap()), Arc::new(Talker), HubOptions::default()).unwrap();
+        let entries = entries(&hub).await;
+        let (mut transport, mut far) = narrow().await;
+        let line = Arc::clone(transport.line().unwrap());
+        let lane = Lane {
+            line: Arc::clone(&line),
+            encoding: Encoding::Native,
+            proof: None,
+            wake: Wake::default(),
+            metrics: Metrics::new(&hub, &thoughtwire_agent::Metrics::default()),
+        };
+        let mut expected = Vec::new();
+        for frame in entries.iter().flat_map(|entry| entry.frames(&Encoding::Native).to_vec()) {
+            head(frame.len(), &mut expected);
+            expected.extend_from_slice(&frame);
+        }
+        let (mut in_pieces, mut alone) = (0, 0);
+        let write = async {
+            let mut place = 0;
+            while place < entries.len() {
+                let taken = lane.take(&entries[place..entries.len().min(place + 3)]);
+                place += taken;
+                if !locked(&line.rest).is_empty() {
+                    assert_eq!(lane.take(&entries), 0, "nothing goes in front of the rest");
+                }
+                let rest = line.take_rest();
+                if !rest.is_empty() {
+                    // As a connection does that was woken: the rest of what was begun first.
+                    tokio::time::timeout(Duration::from_secs(10), lane.wake.notified()).await.expect("it is woken");
+                    in_pieces += 1;
+                    transport.write_all(&rest).await.unwrap();
+                } else if taken == 0 {
+                    // Too large to be brought, or no room at all: its own task writes.
+                    let mut bytes = Vec::new();
+                    for frame in entries[place].frames(&Encoding::Native).iter() {
+                        head(frame.len(), &mut bytes);
+                        bytes.extend_from_slice(frame);
+                    }
+                    transport.write_all(&bytes).await.unwrap();
+                    place += 1;
+                    alone += 1;
+                }
+            }
+            transport.shutdown().await.unwrap();
+        };
+        let mut read = Vec::new();
+        let (_, outcome) = tokio::join!(write, far.read_to_end(&mut read));
+        outcome.unwrap();
+        assert!(read == expected, "{} bytes of {}", read.len(), expected.len());
+        assert!(in_pieces > 10 && alone > 10, "{in_pieces} in pieces, {alone} alone");
     }
 }

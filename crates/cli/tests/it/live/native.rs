@@ -109,6 +109,45 @@ async fn a_long_step_delays_no_other_client() {
 }
 
 #[tokio::test]
+async fn who_reads_in_fits_and_starts_gets_every_frame_whole() {
+    let live = Live::start().await;
+    let (mut client, session) = live.agent("ada", "load:items=300,bytes=60000,rate=60").await;
+    let mut narrow = live.narrow().await;
+    narrow.attach(&session, None).await;
+    client.send(json!({"type": "send", "id": "m", "session": session, "text": "go"})).await;
+    let mut seqs = Vec::new();
+    loop {
+        let frame = narrow.next().await;
+        if frame["type"] == "event" {
+            seqs.push(frame["seq"].as_u64().unwrap());
+            if frame["event"]["kind"] == "turn_ended" {
+                break;
+            }
+        }
+        // Long enough for more to come than there is room for, and then it catches up.
+        if seqs.len() % 150 == 30 {
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        }
+    }
+    let head = *seqs.last().unwrap();
+    assert_eq!(seqs, (2..=head).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_answer_comes_before_the_events_that_it_is_about() {
+    let live = Live::start().await;
+    let (mut client, session) = live.agent("ada", "load:items=1,bytes=10").await;
+    client.attach(&session, None).await;
+    for number in 0..300 {
+        client.send(json!({"type": "send", "id": format!("m-{number}"), "session": session, "text": "go"})).await;
+        let seen = client.turn().await;
+        let place = |holds: &dyn Fn(&Value) -> bool| seen.iter().position(holds).unwrap_or_else(|| panic!("{seen:?}"));
+        let answer = place(&|frame| frame["type"] == "ack" && frame["id"] == format!("m-{number}"));
+        assert!(answer < place(&|frame| frame["event"]["kind"] == "user_message"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_planned_stop_says_so_and_exits_with_0() {
     let mut live = Live::start().await;
     let (mut client, session) = live.agent("ada", "load:items=100000,bytes=10,rate=20,deltas=yes").await;

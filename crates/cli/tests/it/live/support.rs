@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
 
@@ -89,6 +89,18 @@ impl Live {
     /// A native connection, past its `welcome`.
     pub(crate) async fn native(&self) -> Client {
         let mut client = self.connect("/v1/ws").await;
+        assert_eq!(client.next().await["type"], "welcome");
+        client
+    }
+
+    /// A native connection, past its `welcome`, that takes only some kilobytes ahead of what it reads.
+    pub(crate) async fn narrow(&self) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let uri: http::Uri = self.ws("/v1/ws").parse().unwrap();
+        let stream = socket.connect(uri.authority().unwrap().as_str().parse().unwrap()).await.unwrap();
+        let (socket, _) = ClientBuilder::from_uri(uri).connect_on(MaybeTlsStream::Plain(stream)).await.unwrap();
+        let mut client = Client { socket };
         assert_eq!(client.next().await["type"], "welcome");
         client
     }
