@@ -19,9 +19,10 @@ impl Store {
         self.writer.write_known(touched, move |connection| write_append(connection, &append))
     }
 
-    /// Saves an open item's text so far, for the case that the process dies before its event.
+    /// Saves an open item's text so far, for the case that the process dies before its event. Nobody
+    /// waits for that, so it takes a tenth of a second if nothing else is to be written.
     pub fn checkpoint(&self, session: SessionNum, item: OpenItem) -> Commit<()> {
-        self.writer.write(move |connection| {
+        self.writer.write_soon(move |connection| {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO open_items (session, item, turn, kind, text) VALUES (?, ?, ?, ?, ?)")?
                 .execute(params![session.0, item.item.as_str(), item.turn.as_str(), kind_name(item.kind), item.text])?;

@@ -22,10 +22,14 @@ const BATCH: usize = 1024;
 /// the next write waits until that is on disk. Who searches has all of it indexed first.
 const INDEX_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a write that can wait does so, for others to share its transaction.
+const COMPANY_WITHIN: Duration = Duration::from_millis(100);
+
 /// One write: run under a savepoint, told once its transaction has ended.
 trait Job: Send {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
     fn touched(&self) -> &Touched;
+    fn can_wait(&self) -> bool;
     /// `committed` is how the transaction ended.
     fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -34,6 +38,7 @@ struct Work<F, T> {
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     touched: Touched,
+    can_wait: bool,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -48,6 +53,10 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Job for Wo
 
     fn touched(&self) -> &Touched {
         &self.touched
+    }
+
+    fn can_wait(&self) -> bool {
+        self.can_wait
     }
 
     fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -116,7 +125,15 @@ impl Writer {
 
     /// A write that leaves what agents know as it is.
     pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
-        self.write_known(Touched::Nothing, work)
+        self.push(Touched::Nothing, false, work)
+    }
+
+    /// A write that nobody waits for: within a tenth of a second, with others if there are any.
+    pub(crate) fn write_soon<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Commit<T> {
+        self.push(Touched::Nothing, true, work)
     }
 
     /// A write that changes what agents know.
@@ -125,8 +142,17 @@ impl Writer {
         touched: Touched,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Commit<T> {
+        self.push(touched, false, work)
+    }
+
+    fn push<T: Send + 'static>(
+        &self,
+        touched: Touched,
+        can_wait: bool,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Commit<T> {
         let (reply, outcome) = oneshot::channel();
-        let job = Box::new(Work { work: Some(work), outcome: None, touched, reply });
+        let job = Box::new(Work { work: Some(work), outcome: None, touched, can_wait, reply });
         if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
@@ -195,7 +221,7 @@ impl Pen {
     /// Runs at most `most` of the writes that wait, in one transaction; nothing when none waits.
     pub fn write(&mut self, most: usize) -> Option<Written> {
         let first = self.queue.try_recv().ok()?;
-        Some(self.write_with(first, most))
+        Some(self.write_with(vec![first], most))
     }
 
     /// Indexes some of what was said, for searches. Tells whether there is more to index.
@@ -208,8 +234,7 @@ impl Pen {
         Ok(indexed.more)
     }
 
-    fn write_with(&mut self, first: Box<dyn Job>, most: usize) -> Written {
-        let mut jobs = vec![first];
+    fn write_with(&mut self, mut jobs: Vec<Box<dyn Job>>, most: usize) -> Written {
         while jobs.len() < most
             && let Ok(job) = self.queue.try_recv()
         {
@@ -228,29 +253,45 @@ impl Pen {
     }
 
     fn run(mut self) {
+        // Writes that can wait, in their place in front of whatever comes, and since when.
+        let mut waiting: (Vec<Box<dyn Job>>, Option<Instant>) = (Vec::new(), None);
         // Since when something may wait to be indexed.
         let mut behind = Some(Instant::now());
         loop {
-            let first = match (self.queue.try_recv(), behind) {
-                (Ok(job), _) => job,
-                (Err(TryRecvError::Empty), Some(since)) if since.elapsed() < INDEX_AFTER => {
-                    thread::park_timeout(INDEX_AFTER.saturating_sub(since.elapsed()));
-                    continue;
+            let job = match self.queue.try_recv() {
+                Ok(job) => Some(job),
+                Err(reason) => {
+                    let left = |since: Option<Instant>, within: Duration| since.map(|since| within.saturating_sub(since.elapsed()));
+                    let (to_write, to_index) = (left(waiting.1, COMPANY_WITHIN), left(behind, INDEX_AFTER));
+                    let is_over = reason == TryRecvError::Disconnected;
+                    match (to_write, to_index) {
+                        (Some(left), _) if is_over || left.is_zero() => None,
+                        (_, Some(left)) if is_over || left.is_zero() => {
+                            let more = self.index().unwrap_or_else(|error| {
+                                tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
+                                false
+                            });
+                            behind = behind.filter(|_| more);
+                            continue;
+                        }
+                        (Some(left), other) | (other, Some(left)) => {
+                            thread::park_timeout(other.map_or(left, |other| other.min(left)));
+                            continue;
+                        }
+                        (None, None) => match self.queue.blocking_recv() {
+                            Some(job) => Some(job),
+                            None => break,
+                        },
+                    }
                 }
-                (Err(_), Some(since)) => {
-                    let more = self.index().unwrap_or_else(|error| {
-                        tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
-                        false
-                    });
-                    behind = more.then_some(since);
-                    continue;
-                }
-                (Err(_), None) => match self.queue.blocking_recv() {
-                    Some(job) => job,
-                    None => break,
-                },
             };
-            self.write_with(first, BATCH).tell();
+            let waits = job.as_ref().is_some_and(|job| job.can_wait());
+            waiting.0.extend(job);
+            if waits && waiting.0.len() < BATCH && waiting.1.get_or_insert_with(Instant::now).elapsed() < COMPANY_WITHIN {
+                continue;
+            }
+            let (jobs, _) = std::mem::take(&mut waiting);
+            self.write_with(jobs, BATCH).tell();
             behind.get_or_insert_with(Instant::now);
         }
         // What is left in the log is folded into the file; the next start would do it as well.

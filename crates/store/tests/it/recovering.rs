@@ -1,7 +1,7 @@
 //! Recovery: a store that is dropped in the middle of a turn, opened again.
 
 use thoughtwire_proto::{Event, Outcome, StreamKind, Timestamp, ToolStatus, TurnId};
-use thoughtwire_store::OpenItem;
+use thoughtwire_store::{Append, OpenItem};
 
 use crate::support::{agent, append, log, open, says, session};
 
@@ -42,6 +42,35 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
     drop(store);
 
     assert_eq!(log(&open(dir.path()), &ada).len(), 9, "a second start finds nothing to end");
+}
+
+#[test]
+fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut ada = session(&store, &agent(&store, "ada"));
+    let turn: TurnId = "t-1".parse().unwrap();
+    let begun = vec![(None, says("i-1", "go")), (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() })];
+    store.append(append(&mut ada, begun)).wait().unwrap();
+    let checkpoint = |item: &str| {
+        let item = item.parse().unwrap();
+        store.checkpoint(ada.num, OpenItem { item, turn: turn.clone(), kind: StreamKind::Message, text: "Once upon".into() })
+    };
+    let said = |item: &str| Event::Message { item: item.parse().unwrap(), text: "Once upon a time".into(), complete: true };
+    // Its text so far, and at once the whole of it; and so far of the next, when the store is closed.
+    let earlier = checkpoint("m-1");
+    let closed_items = vec!["m-1".parse().unwrap()];
+    store.append(Append { closed_items, ..append(&mut ada.clone(), vec![(Some(&turn), said("m-1"))]) }).wait().unwrap();
+    earlier.wait().unwrap();
+    let later = checkpoint("m-2");
+    drop(store);
+    later.wait().unwrap();
+
+    let after = log(&open(dir.path()), &ada).split_off(3);
+    assert_eq!(after[0], said("m-1"));
+    assert!(matches!(&after[1], Event::Message { item, complete: false, .. } if item.as_str() == "m-2"), "{after:?}");
+    assert!(matches!(&after[2], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
+    assert_eq!(after.len(), 3);
 }
 
 #[test]
