@@ -100,8 +100,8 @@ pub(crate) struct Shared {
     /// A lagging follower is told so and lists again, so this may be small.
     changes: broadcast::Sender<Changed>,
     pub(crate) joins: Joins,
-    /// What connections have proven in which session, and is not kept yet. In the order in which they
-    /// came, which is nearly that of their rows.
+    /// What connections have proven in which session, and is not kept yet. Ordered by connection, which is
+    /// nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
 }
 
@@ -360,7 +360,10 @@ impl Hub {
     pub fn prove_soon(&self, proof: Vec<Proven>) {
         let mut waiting = locked(&self.shared.proven);
         let is_first = waiting.is_empty();
-        waiting.extend(proof.into_iter().map(|proven| ((proven.connection.clone(), proven.session.clone()), proven)));
+        for proven in proof {
+            let known = waiting.entry((proven.connection.clone(), proven.session.clone())).or_insert_with(|| proven.clone());
+            known.seq = known.seq.max(proven.seq);
+        }
         if is_first && !waiting.is_empty() {
             let hub = self.clone();
             tokio::spawn(async move {

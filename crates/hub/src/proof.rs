@@ -48,9 +48,9 @@ impl Proof {
     /// The payload of a ping that, answered, proves these cursors.
     pub fn ask(&mut self, cursors: Cursors) -> Vec<u8> {
         self.due = None;
-        self.last = Some(Instant::now());
         self.serial += 1;
         if !cursors.is_empty() {
+            self.last = Some(Instant::now());
             self.waiting.push((self.serial, cursors));
         }
         self.serial.to_be_bytes().to_vec()
@@ -86,19 +86,21 @@ mod tests {
         assert_eq!(proof.look_at(), None, "nothing was written yet");
         proof.wants(&message);
         assert!(proof.is_due());
-        drop(proof.ask(Vec::new()));
+        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
         let before = proof.look_at();
         assert_eq!(before, Some(Instant::now() + PROVE_EVERY));
         proof.wants(&message);
         assert_eq!((proof.look_at(), proof.is_due()), (before, false));
         tokio::time::advance(PROVE_EVERY).await;
         assert!(proof.is_due());
-        drop(proof.ask(Vec::new()));
+        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
         proof.wants(&ended);
         assert!(proof.is_due(), "the end of a turn does not wait");
-        drop(proof.ask(Vec::new()));
+        drop(proof.ask(vec![("s-1".parse().unwrap(), Seq(1))]));
         tokio::time::advance(PROVE_EVERY).await;
         assert_eq!(proof.look_at(), None, "nothing was written since");
+        drop(proof.ask(Vec::new()));
+        assert_eq!(proof.look_at(), None, "a ping that proves nothing");
     }
 
     #[test]

@@ -20,8 +20,9 @@ const AT_ONCE: usize = 4;
 
 /// Where a reader's news go while it sleeps.
 pub trait Outlet: Send + Sync {
-    /// Takes entries in their order, without waiting, and tells how many. When that is not all of
-    /// them, nothing more is brought: the reader is woken, and finds the rest at its place.
+    /// Takes the first of these entries, without waiting, and tells how many. The others are brought
+    /// again soon; but when it takes none, nothing more is brought: the reader is woken, and finds them
+    /// at its place. Called while the place is locked, so it must not ask anything of its subscription.
     fn take(&self, entries: &[Arc<Entry>]) -> usize;
 }
 
@@ -55,8 +56,10 @@ impl Lent {
                 }
             },
         };
-        let taken = self.outlet.take(entries);
-        self.is_open = taken == entries.len();
+        // Not open again should it panic.
+        self.is_open = false;
+        let taken = self.outlet.take(entries).min(entries.len());
+        self.is_open = taken > 0;
         self.position += taken as u64;
         if let Some(seq) = entries.iter().take(taken).rev().find_map(|entry| entry.seq()) {
             self.seen = seq;
@@ -118,9 +121,11 @@ impl Group {
     }
 
     async fn bring(self: Arc<Self>, tail: Arc<Tail>) {
+        let _guard = Guard(&self);
+        let mut told = None;
         loop {
             let published = tail.published();
-            let is_behind = self.bring_once(&tail).await;
+            let is_behind = self.bring_once(&tail, told.replace(published) != Some(published)).await;
             // In this order: what is published from here on finds nobody at it, or is seen below.
             self.is_pushing.store(false, Ordering::SeqCst);
             if (tail.published() == published && !is_behind) || self.is_pushing.swap(true, Ordering::SeqCst) {
@@ -131,7 +136,7 @@ impl Group {
     }
 
     /// Tells whether somebody who can be brought more is not there yet.
-    async fn bring_once(&self, tail: &Tail) -> bool {
+    async fn bring_once(&self, tail: &Tail, is_news: bool) -> bool {
         let mut is_behind = false;
         for (number, readers) in self.readers().chunks(AT_ONCE).enumerate() {
             if number > 0 {
@@ -145,10 +150,24 @@ impl Group {
                 }
                 match &*lent {
                     Some(lent) if lent.is_open => is_behind |= tail.has_news(lent.position),
-                    Some(_) | None => reader.wake.notify_one(),
+                    Some(_) => reader.wake.notify_one(),
+                    None if is_news => reader.wake.notify_one(),
+                    None => {}
                 }
             }
         }
         is_behind
+    }
+}
+
+/// A reader whose outlet panics takes nobody along: the others are woken, and brought what comes next.
+struct Guard<'a>(&'a Group);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.is_pushing.store(false, Ordering::SeqCst);
+            self.0.wake();
+        }
     }
 }

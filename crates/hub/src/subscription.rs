@@ -100,7 +100,7 @@ impl Subscription {
     pub fn lend(&mut self, outlet: &Arc<dyn Outlet>) {
         if let Place::Tail(position) = self.place {
             *locked(&self.reader.lent) = Some(Lent::new(Arc::clone(outlet), position, self.seen));
-            self.tail.pushes();
+            self.tail.start_pushing();
         }
     }
 

@@ -152,6 +152,8 @@ pub(crate) struct Reader {
     pub(crate) present: bool,
     /// The tools that it runs.
     pub(crate) tools: Vec<ToolDeclaration>,
+    /// When it came.
+    since: Instant,
     /// Its place, while it sleeps.
     pub(crate) lent: Mutex<Option<Lent>>,
     /// Said before the tail is told: somebody who brings it news may hold it a little longer.
@@ -160,7 +162,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(wake: Wake, present: bool, tools: Vec<ToolDeclaration>) -> Arc<Self> {
-        Arc::new(Self { wake, present, tools, lent: Mutex::default(), has_left: AtomicBool::new(false) })
+        Arc::new(Self { wake, present, tools, since: Instant::now(), lent: Mutex::default(), has_left: AtomicBool::new(false) })
     }
 
     pub(crate) fn leave(&self, tail: &Tail) {
@@ -300,7 +302,7 @@ impl Tail {
     }
 
     /// From now on what is published is brought, and not only told.
-    pub(crate) fn pushes(&self) {
+    pub(crate) fn start_pushing(&self) {
         self.pushes.store(true, Ordering::SeqCst);
     }
 
@@ -311,7 +313,7 @@ impl Tail {
 
     pub(crate) fn join(&self, reader: &Arc<Reader>) {
         let mut ring = locked(&self.ring);
-        // The newest has room, if any has.
+        // Most often the newest has room.
         if !ring.groups.iter().rev().any(|group| group.join(reader)) {
             let group = Arc::<Group>::default();
             group.join(reader);
@@ -326,10 +328,12 @@ impl Tail {
         self.presence.notified().await;
     }
 
-    /// The tools that attached clients run; of two with one name the first.
+    /// The tools that attached clients run; of two with one name that of who came first.
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
-        for reader in locked(&self.ring).groups.iter().flat_map(|group| group.readers()) {
+        let mut readers: Vec<_> = locked(&self.ring).groups.iter().flat_map(|group| group.readers()).collect();
+        readers.sort_by_key(|reader| reader.since);
+        for reader in readers {
             for tool in &reader.tools {
                 if tools.iter().all(|known| known.name != tool.name) {
                     tools.push(tool.clone());

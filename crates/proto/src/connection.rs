@@ -137,9 +137,24 @@ impl Encoding {
     #[must_use]
     pub fn is_for_machine(&self, emission: &Emission) -> bool {
         match (self, emission) {
-            (Self::Memgpt, Emission::Record(record)) => {
-                matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. } | Event::InputWithdrawn { .. })
-            }
+            (Self::Memgpt, Emission::Record(record)) => match record.event {
+                Event::TurnStarted { .. } | Event::TurnEnded { .. } | Event::InputWithdrawn { .. } => true,
+                Event::SessionOpened { .. }
+                | Event::SessionRenamed { .. }
+                | Event::InstructionsChanged { .. }
+                | Event::UserMessage { .. }
+                | Event::Thought { .. }
+                | Event::ToolCalled { .. }
+                | Event::ApprovalAsked { .. }
+                | Event::ApprovalSettled { .. }
+                | Event::ToolAwaited { .. }
+                | Event::ToolReturned { .. }
+                | Event::Message { .. }
+                | Event::Usage(_)
+                | Event::MemoryEdited { .. }
+                | Event::Compacted { .. }
+                | Event::Other(_) => false,
+            },
             (Self::Native | Self::Sparky { .. }, Emission::Record(_))
             | (_, Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. }) => false,
         }

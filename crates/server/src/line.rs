@@ -17,13 +17,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::metrics::Metrics;
 
-/// How many bytes are brought at a time; an entry that has more is left to the connection's own task.
-const AT_ONCE: usize = 64 << 10;
+/// How many bytes are brought in one write; an entry that has more is left to the connection's own task.
+const ONE_WRITE: usize = 64 << 10;
 
 /// An upgraded connection's stream.
 pub(crate) enum Transport {
     Plain(OwnedReadHalf, Arc<Line>),
-    /// Over TLS only the connection's own task can write.
+    /// Over anything else, as TLS is, only the connection's own task can write.
     Tls(TokioIo<Upgraded>),
 }
 
@@ -131,25 +131,26 @@ pub(crate) struct Lane {
 impl Outlet for Lane {
     fn take(&self, entries: &[Arc<Entry>]) -> usize {
         let mut rest = locked(&self.line.rest);
-        let mut taken = 0;
-        while rest.is_empty()
-            && let Some((bytes, count)) = self.frames(entries.get(taken..).unwrap_or_default())
-        {
-            if !bytes.is_empty() {
-                match self.line.stream.try_write(&bytes) {
-                    Ok(written) => *rest = bytes.get(written..).unwrap_or_default().to_vec(),
-                    // It takes nothing now, or never again: the connection's own task finds out.
-                    Err(_) => break,
-                }
-            }
-            taken += count;
+        if !rest.is_empty() {
+            return 0;
         }
-        let (now_taken, has_rest) = (entries.get(..taken).unwrap_or_default(), !rest.is_empty());
+        // Encoded before anything is written.
+        let (bytes, taken) = self.frames(entries);
+        if !bytes.is_empty() {
+            match self.line.stream.try_write(&bytes) {
+                Ok(written) => *rest = bytes.get(written..).unwrap_or_default().to_vec(),
+                // It takes nothing now, or never again: the connection's own task finds out.
+                Err(_) => return 0,
+            }
+        }
+        let has_rest = !rest.is_empty();
         drop(rest);
-        if let Some(first) = now_taken.first() {
+        let entries = entries.get(..taken).unwrap_or_default();
+        if let Some(first) = entries.first() {
             self.metrics.fan_out.observe(first.at().elapsed().as_secs_f64());
         }
-        if has_rest | self.wants_proof(now_taken) {
+        let looks_sooner = self.note_written(entries);
+        if has_rest || looks_sooner {
             self.wake.notify_one();
         }
         taken
@@ -157,16 +158,16 @@ impl Outlet for Lane {
 }
 
 impl Lane {
-    /// The frames of the first entries, and how many entries these are; nothing when there are none that
-    /// can be brought.
-    fn frames(&self, entries: &[Arc<Entry>]) -> Option<(Vec<u8>, usize)> {
+    /// The frames of the first entries, and how many entries these are: none when the first of all cannot
+    /// be brought.
+    fn frames(&self, entries: &[Arc<Entry>]) -> (Vec<u8>, usize) {
         let (mut bytes, mut count) = (Vec::new(), 0);
         for entry in entries {
             if self.encoding.is_for_machine(&entry.emitted().emission) {
                 break;
             }
             let frames = entry.frames(&self.encoding);
-            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>() > AT_ONCE {
+            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>() > ONE_WRITE {
                 break;
             }
             for frame in frames.iter() {
@@ -175,11 +176,12 @@ impl Lane {
             }
             count += 1;
         }
-        (count > 0).then_some((bytes, count))
+        (bytes, count)
     }
 
-    /// Notes what was written, and tells whether the connection has to look sooner than it is going to.
-    fn wants_proof(&self, entries: &[Arc<Entry>]) -> bool {
+    /// Notes what was written for the proof of it, and tells whether the connection has to look sooner
+    /// than it is going to.
+    fn note_written(&self, entries: &[Arc<Entry>]) -> bool {
         let Some(proof) = &self.proof else { return false };
         let mut proof = locked(proof);
         let before = proof.look_at();

@@ -96,7 +96,7 @@ struct Connection<S> {
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
     /// Resolves when the server is in another phase. Like the timer it is kept from one wait to the next:
-    /// every event of every session wakes a connection, and what does not change is not set up anew for it.
+    /// a busy connection is woken all the time, and what does not change is not set up anew for it.
     phased: BoxFuture<'static, Result<(), watch::error::RecvError>>,
     timer: Pin<Box<Sleep>>,
     last_heard: Instant,

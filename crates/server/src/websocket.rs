@@ -18,8 +18,9 @@ pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(40);
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a connection may wake between two of our pings and doze off again at once, for a few
-/// allocations each time; one that wakes more often stays awake until the next ping. Not less: what a room
-/// that fills is told of its arrivals would have all of it awake at once.
+/// allocations each time; one that wakes more often stays awake until the next ping. Not less: over TLS a
+/// connection is woken for each event, and what a room that fills is told of its arrivals would have all
+/// of it awake at once.
 const OFTEN: u32 = 16;
 
 /// The server's side of one WebSocket.

@@ -253,45 +253,46 @@ impl Pen {
     }
 
     fn run(mut self) {
-        // Writes that can wait, in their place in front of whatever comes, and since when.
-        let mut waiting: (Vec<Box<dyn Job>>, Option<Instant>) = (Vec::new(), None);
+        // Writes that can wait, in their place in front of whatever comes, and since when the first does.
+        let mut gathered: Vec<Box<dyn Job>> = Vec::new();
+        let mut waiting: Option<Instant> = None;
         // Since when something may wait to be indexed.
         let mut behind = Some(Instant::now());
+        let left = |since: Option<Instant>, within: Duration| since.map(|since| within.saturating_sub(since.elapsed()));
         loop {
             let job = match self.queue.try_recv() {
                 Ok(job) => Some(job),
                 Err(reason) => {
-                    let left = |since: Option<Instant>, within: Duration| since.map(|since| within.saturating_sub(since.elapsed()));
-                    let (to_write, to_index) = (left(waiting.1, COMPANY_WITHIN), left(behind, INDEX_AFTER));
                     let is_over = reason == TryRecvError::Disconnected;
-                    match (to_write, to_index) {
-                        (Some(left), _) if is_over || left.is_zero() => None,
-                        (_, Some(left)) if is_over || left.is_zero() => {
-                            let more = self.index().unwrap_or_else(|error| {
-                                tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
-                                false
-                            });
-                            behind = behind.filter(|_| more);
-                            continue;
-                        }
-                        (Some(left), other) | (other, Some(left)) => {
-                            thread::park_timeout(other.map_or(left, |other| other.min(left)));
-                            continue;
-                        }
-                        (None, None) => match self.queue.blocking_recv() {
+                    let due = |left: &Duration| is_over || left.is_zero();
+                    let (to_write, to_index) = (left(waiting, COMPANY_WITHIN), left(behind, INDEX_AFTER));
+                    if to_write.as_ref().is_some_and(due) {
+                        None
+                    } else if to_index.as_ref().is_some_and(due) {
+                        let more = self.index().unwrap_or_else(|error| {
+                            tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
+                            false
+                        });
+                        behind = behind.filter(|_| more);
+                        continue;
+                    } else if let Some(left) = to_write.into_iter().chain(to_index).min() {
+                        thread::park_timeout(left);
+                        continue;
+                    } else {
+                        match self.queue.blocking_recv() {
                             Some(job) => Some(job),
                             None => break,
-                        },
+                        }
                     }
                 }
             };
-            let waits = job.as_ref().is_some_and(|job| job.can_wait());
-            waiting.0.extend(job);
-            if waits && waiting.0.len() < BATCH && waiting.1.get_or_insert_with(Instant::now).elapsed() < COMPANY_WITHIN {
+            let can_wait = job.as_ref().is_some_and(|job| job.can_wait());
+            gathered.extend(job);
+            if can_wait && gathered.len() < BATCH && waiting.get_or_insert_with(Instant::now).elapsed() < COMPANY_WITHIN {
                 continue;
             }
-            let (jobs, _) = std::mem::take(&mut waiting);
-            self.write_with(jobs, BATCH).tell();
+            waiting = None;
+            self.write_with(std::mem::take(&mut gathered), BATCH).tell();
             behind.get_or_insert_with(Instant::now);
         }
         // What is left in the log is folded into the file; the next start would do it as well.

@@ -274,39 +274,25 @@ impl Machine for MemgptMachine {
 
     fn shows(&mut self, emitted: &Emitted) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
-        match &record.event {
-            Event::TurnStarted { input } => self.asked.contains(input),
-            Event::TurnEnded { input, .. } => {
-                let before = self.asked.len();
-                self.asked.retain(|asked| asked != input);
-                let ours = self.asked.len() != before;
-                if ours {
-                    self.go_on();
-                }
-                ours
-            }
-            Event::InputWithdrawn { input } => {
-                // Withdrawn from elsewhere: its turn will not come.
-                self.asked.retain(|asked| asked != input);
-                self.go_on();
-                false
-            }
-            Event::SessionOpened { .. }
-            | Event::SessionRenamed { .. }
-            | Event::InstructionsChanged { .. }
-            | Event::UserMessage { .. }
-            | Event::Thought { .. }
-            | Event::ToolCalled { .. }
-            | Event::ApprovalAsked { .. }
-            | Event::ApprovalSettled { .. }
-            | Event::ToolAwaited { .. }
-            | Event::ToolReturned { .. }
-            | Event::Message { .. }
-            | Event::Usage(_)
-            | Event::MemoryEdited { .. }
-            | Event::Compacted { .. }
-            | Event::Other(_) => true,
+        if let Event::TurnStarted { input } = &record.event {
+            return self.asked.contains(input);
         }
+        if let Event::TurnEnded { input, .. } = &record.event {
+            let before = self.asked.len();
+            self.asked.retain(|asked| asked != input);
+            let ours = self.asked.len() != before;
+            if ours {
+                self.go_on();
+            }
+            return ours;
+        }
+        if let Event::InputWithdrawn { input } = &record.event {
+            // Withdrawn from elsewhere: its turn will not come.
+            self.asked.retain(|asked| asked != input);
+            self.go_on();
+            return false;
+        }
+        true
     }
 
     fn caught_up(&mut self, _session: &SessionId, _seq: Seq) {}
