@@ -97,32 +97,39 @@ impl Outlet for Bowl {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_brought_to_sleepers_is_all_of_it_once_and_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let room = Room::open(dir.path()).await;
-    let mut readers = Vec::new();
-    for number in 0..100 {
-        let wake = Arc::new(tokio::sync::Notify::new());
-        let (start, presence) = (Start::After(Cursor { epoch: None, seq: Seq::ZERO }), Presence::Client { tools: Vec::new() });
-        let mut subscription = room.hub.attach(&room.user, &room.session, start, Arc::clone(&wake), presence).await.unwrap().1;
-        // Some take all they are brought, some nothing, some a part.
-        let bowl = Arc::new(Bowl { records: Mutex::default(), most: [usize::MAX, 0, 1, 7][number % 4] });
-        let outlet: Arc<dyn Outlet> = Arc::<Bowl>::clone(&bowl);
-        let read = Arc::clone(&bowl);
-        let task = tokio::spawn(async move {
-            loop {
-                while subscription.has_news() {
-                    read.put(&subscription.next().await.unwrap().entries);
-                }
-                assert_eq!(read.records.lock().unwrap().last().copied().unwrap_or(0), subscription.cursor().0);
-                subscription.lend(&outlet);
-                wake.notified().await;
-                subscription.take_back();
-            }
-        });
-        readers.push((bowl, task));
+/// One that cannot take anything.
+struct Broken;
+
+impl Outlet for Broken {
+    fn take(&self, _entries: &[Arc<Entry>]) -> usize {
+        panic!("as told")
     }
+}
+
+/// A reader that sleeps whenever there is nothing for it; gives what it got up to now, and its task.
+async fn sleeper(room: &Room, most: usize, broken: bool) -> (Arc<Bowl>, tokio::task::JoinHandle<()>) {
+    let wake = Arc::new(tokio::sync::Notify::new());
+    let (start, presence) = (Start::After(Cursor { epoch: None, seq: Seq::ZERO }), Presence::Client { tools: Vec::new() });
+    let mut subscription = room.hub.attach(&room.user, &room.session, start, Arc::clone(&wake), presence).await.unwrap().1;
+    let bowl = Arc::new(Bowl { records: Mutex::default(), most });
+    let outlet: Arc<dyn Outlet> = if broken { Arc::new(Broken) } else { Arc::<Bowl>::clone(&bowl) };
+    let read = Arc::clone(&bowl);
+    let task = tokio::spawn(async move {
+        loop {
+            while subscription.has_news() {
+                read.put(&subscription.next().await.unwrap().entries);
+            }
+            assert_eq!(read.records.lock().unwrap().last().copied().unwrap_or(0), subscription.cursor().0);
+            subscription.lend(&outlet);
+            wake.notified().await;
+            subscription.take_back();
+        }
+    });
+    (bowl, task)
+}
+
+/// Some turns, and every reader has every record once and in order.
+async fn all_get_all(room: &Room, readers: Vec<(Arc<Bowl>, tokio::task::JoinHandle<()>)>) {
     let (_, mut listener) = room.after(0).await;
     for text in ["3000", "think stream say", "500"] {
         room.send(text).await.unwrap();
@@ -140,6 +147,29 @@ async fn what_is_brought_to_sleepers_is_all_of_it_once_and_in_order() {
         assert!(bowl.records.lock().unwrap().iter().copied().eq(1..=head), "reader {number}");
         task.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_brought_to_sleepers_is_all_of_it_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let mut readers = Vec::new();
+    for number in 0..100 {
+        // Some take all they are brought, some nothing, some a part.
+        readers.push(sleeper(&room, [usize::MAX, 0, 1, 7][number % 4], false).await);
+    }
+    all_get_all(&room, readers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outlet_that_panics_takes_no_other_reader_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open(dir.path()).await;
+    let mut readers = Vec::new();
+    for number in 0..5 {
+        readers.push(sleeper(&room, usize::MAX, number == 2).await);
+    }
+    all_get_all(&room, readers).await;
 }
 
 #[tokio::test]
