@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use crate::hub::Shared;
 use crate::metrics::Metrics;
-use crate::pushing::{Lent, Outlet};
 use crate::session::unknown_session;
-use crate::tail::{DELETED, Entry, Found, MOST, Reader, Tail, locked};
+use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail, locked};
 
 /// Records read from the log at a time, and about how many bytes of them.
 const PAGE: u64 = 256;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use thoughtwire_proto::Seq;
 
-use crate::tail::{Entry, Found, MOST, Reader, Tail, locked};
+use super::{Entry, Found, MOST, Reader, Tail, locked};
 
 /// Readers that share a task: few enough that all cores have some of a full room.
 const GROUP: usize = 32;

@@ -1,5 +1,7 @@
 //! The tail of a live session: what its subscribers read, in emission order.
 
+mod pushing;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,9 @@ use thoughtwire_proto::{
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::pushing::{Group, Lent};
+use pushing::Group;
+pub(crate) use pushing::Lent;
+pub use pushing::Outlet;
 
 /// Why a deleted session's tail is closed.
 pub(crate) const DELETED: &str = "the session was deleted";
