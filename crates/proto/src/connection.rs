@@ -178,8 +178,8 @@ pub trait Machine: Send {
     /// Says how emissions of a session that was just attached are encoded.
     fn encoding(&self, session: &SessionId) -> Encoding;
 
-    /// Whether this connection is shown an emission; it drops frames and never edits them. Asked of
-    /// those that are [`Encoding::is_for_machine`]; all others are shown, in as many frames as they have.
+    /// Whether this connection is shown an emission; it drops frames and never edits them. All that is
+    /// not [`Encoding::is_for_machine`] is shown, in as many frames as it has, and need not be asked about.
     fn shows(&mut self, _emitted: &Emitted) -> bool {
         true
     }

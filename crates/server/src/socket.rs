@@ -483,7 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => continue,
             };
             for entry in &batch.entries {
-                if encoding.is_for_machine(&entry.emitted().emission) && !self.machine.shows(entry.emitted()) {
+                if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
                 for frame in entry.frames(&encoding).iter() {

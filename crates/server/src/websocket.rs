@@ -117,10 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if message.is_ping() {
             self.woken = 0;
         }
-        match in_time(self.awake()?.feed(message)).await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(End::Gone),
-        }
+        in_time(self.awake()?.feed(message)).await
     }
 
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
@@ -128,11 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Ok(());
         }
         self.unflushed = false;
-        match in_time(self.awake()?.flush()).await {
-            Some(Ok(())) => Ok(()),
-            // It takes nothing: dropped, it resumes where it was when it comes back.
-            Some(Err(_)) | None => Err(End::Gone),
-        }
+        in_time(self.awake()?.flush()).await
     }
 
     /// Sends the rest of a frame that others began while everything of ours was sent. Before anything
@@ -141,14 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if rest.is_empty() {
             return Ok(());
         }
-        let sent = match &mut self.stream {
+        match &mut self.stream {
             Some(Stream::Awake(stream)) => in_time(stream.get_mut().write_all(rest)).await,
             Some(Stream::Dozing(stream)) => in_time(stream.write_all(rest)).await,
-            None => None,
-        };
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(End::Gone),
+            None => Err(End::Gone),
         }
     }
 
@@ -244,12 +233,17 @@ fn bytes_of_frame(payload: usize) -> u64 {
 
 /// Waits for a peer to take what is written to it, as long as it may take. No clock is looked at for
 /// what is taken at once, which is nearly all.
-async fn in_time<T>(taken: impl Future<Output = T>) -> Option<T> {
+async fn in_time<E>(taken: impl Future<Output = Result<(), E>>) -> Result<(), End> {
     let mut taken = pin!(taken);
-    if let Poll::Ready(outcome) = poll!(taken.as_mut()) {
-        return Some(outcome);
+    let outcome = match poll!(taken.as_mut()) {
+        Poll::Ready(outcome) => Ok(outcome),
+        Poll::Pending => tokio::time::timeout(TAKEN_WITHIN, taken).await,
+    };
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        // It takes nothing: dropped, it resumes where it was when it comes back.
+        Ok(Err(_)) | Err(_) => Err(End::Gone),
     }
-    tokio::time::timeout(TAKEN_WITHIN, taken).await.ok()
 }
 
 fn message(close: Close, reason: &str) -> Message {

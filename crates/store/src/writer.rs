@@ -259,32 +259,31 @@ impl Pen {
         // Since when something may wait to be indexed.
         let mut behind = Some(Instant::now());
         let left = |since: Option<Instant>, within: Duration| since.map(|since| within.saturating_sub(since.elapsed()));
+        // Once nothing more can come, nothing is put off any longer.
+        let is_due = |left: Option<Duration>, why| left.is_some_and(|left| left.is_zero() || why == TryRecvError::Disconnected);
         loop {
+            let (to_write, to_index) = (left(waiting, COMPANY_WITHIN), left(behind, INDEX_AFTER));
             let job = match self.queue.try_recv() {
                 Ok(job) => Some(job),
-                Err(reason) => {
-                    let is_over = reason == TryRecvError::Disconnected;
-                    let due = |left: &Duration| is_over || left.is_zero();
-                    let (to_write, to_index) = (left(waiting, COMPANY_WITHIN), left(behind, INDEX_AFTER));
-                    if to_write.as_ref().is_some_and(due) {
-                        None
-                    } else if to_index.as_ref().is_some_and(due) {
-                        let more = self.index().unwrap_or_else(|error| {
-                            tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
-                            false
-                        });
-                        behind = behind.filter(|_| more);
-                        continue;
-                    } else if let Some(left) = to_write.into_iter().chain(to_index).min() {
+                Err(why) if is_due(to_write, why) => None,
+                Err(why) if is_due(to_index, why) => {
+                    let more = self.index().unwrap_or_else(|error| {
+                        tracing::warn!(%error, "what was said could not be indexed; it is tried again with the next write");
+                        false
+                    });
+                    behind = behind.filter(|_| more);
+                    continue;
+                }
+                Err(_) => match to_write.into_iter().chain(to_index).min() {
+                    Some(left) => {
                         thread::park_timeout(left);
                         continue;
-                    } else {
-                        match self.queue.blocking_recv() {
-                            Some(job) => Some(job),
-                            None => break,
-                        }
                     }
-                }
+                    None => match self.queue.blocking_recv() {
+                        Some(job) => Some(job),
+                        None => break,
+                    },
+                },
             };
             let can_wait = job.as_ref().is_some_and(|job| job.can_wait());
             gathered.extend(job);
