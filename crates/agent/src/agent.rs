@@ -115,7 +115,8 @@ impl MemoryAgent {
     /// An agent whose models go by name.
     #[must_use]
     pub fn new(store: Arc<Store>, options: AgentOptions) -> Self {
-        let minds = Minds::Named(Box::new(Models::new(options.providers.clone(), options.timeouts)));
+        let minds =
+            Minds::Named(Box::new(Models::new(options.providers.clone(), options.timeouts)));
         Self::with_minds(store, options, minds)
     }
 
@@ -138,7 +139,13 @@ impl MemoryAgent {
             clock: options.clock,
         };
         let archive = Archive::new(Arc::clone(&store), options.embedder, options.archival_bytes);
-        let toolbox = Toolbox { store, archive, mcp: options.mcp, permissions: options.permissions, clock: options.clock };
+        let toolbox = Toolbox {
+            store,
+            archive,
+            mcp: options.mcp,
+            permissions: options.permissions,
+            clock: options.clock,
+        };
         Self {
             toolbox: Arc::new(toolbox),
             minds,
@@ -170,7 +177,10 @@ impl MemoryAgent {
                 let first = spec.model.as_ref().unwrap_or(&self.default_model);
                 let own = &spec.settings.fallbacks;
                 let others = if own.is_empty() { &self.fallbacks } else { own };
-                std::iter::once(first).chain(others).map(|name| (name.clone(), models.get(name))).collect()
+                std::iter::once(first)
+                    .chain(others)
+                    .map(|name| (name.clone(), models.get(name)))
+                    .collect()
             }
         }
     }
@@ -180,7 +190,8 @@ impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let models = self.models(&turn.agent.spec);
         let limits = self.limits.of(&turn.agent.spec);
-        let (toolbox, metrics, pasts) = (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.pasts));
+        let (toolbox, metrics, pasts) =
+            (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.pasts));
         async move { Steps::begin(turn, models, toolbox, limits, metrics, pasts).await?.run().await }.boxed()
     }
 
@@ -194,7 +205,9 @@ impl Agent for MemoryAgent {
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
         let Minds::Named(models) = &self.minds else { return Ok(()) };
-        for name in spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks) {
+        for name in
+            spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks)
+        {
             match check_model(name, models.providers()) {
                 // A key can come later, and need not be known where an agent is edited.
                 Ok(()) | Err(ModelError::Unset(_)) => {}

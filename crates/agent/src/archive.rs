@@ -61,38 +61,63 @@ impl Archive {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Note>, StoreError> {
+    pub async fn search(
+        &self,
+        agent: &AgentId,
+        query: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page<Note>, StoreError> {
         let near = self.near(agent, query).await?;
         let (id, words) = (agent.clone(), query.to_owned());
         let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
-        let found = self.store.reading(move |store| store.archival_search(&id, &words, reach.0, reach.1)).await?;
+        let found = self
+            .store
+            .reading(move |store| store.archival_search(&id, &words, reach.0, reach.1))
+            .await?;
         if near.is_empty() {
             return Ok(found);
         }
-        let only_near = near.iter().filter(|note| found.items.iter().all(|other| other.id != note.id)).count();
+        let only_near =
+            near.iter().filter(|note| found.items.iter().all(|other| other.id != note.id)).count();
         let total = found.total + only_near;
-        Ok(Page { items: fuse([found.items, near]).into_iter().skip(offset).take(limit).collect(), total })
+        Ok(Page {
+            items: fuse([found.items, near]).into_iter().skip(offset).take(limit).collect(),
+            total,
+        })
     }
 
     /// What lies near in meaning; nothing where there is no embedding model or it cannot be had.
     async fn near(&self, agent: &AgentId, query: &str) -> Result<Vec<Note>, StoreError> {
         let Some(embedder) = &self.embedder else { return Ok(Vec::new()) };
         self.catch_up(agent, embedder).await?;
-        let Some((model, vectors)) = self.embed(vec![query.to_owned()]).await else { return Ok(Vec::new()) };
+        let Some((model, vectors)) = self.embed(vec![query.to_owned()]).await else {
+            return Ok(Vec::new());
+        };
         let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
         let agent = agent.clone();
-        self.store.reading(move |store| store.archival_nearest(&agent, &model, &vector, NEAREST)).await
+        self.store
+            .reading(move |store| store.archival_nearest(&agent, &model, &vector, NEAREST))
+            .await
     }
 
     async fn catch_up(&self, agent: &AgentId, embedder: &Embedder) -> Result<(), StoreError> {
         let (id, model) = (agent.clone(), embedder.name().to_owned());
-        let without = self.store.reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP)).await?;
+        let without = self
+            .store
+            .reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP))
+            .await?;
         if without.is_empty() {
             return Ok(());
         }
-        let (ids, texts): (Vec<i64>, Vec<String>) = without.into_iter().map(|note| (note.id, note.text)).unzip();
+        let (ids, texts): (Vec<i64>, Vec<String>) =
+            without.into_iter().map(|note| (note.id, note.text)).unzip();
         match self.embed(texts).await {
-            Some((model, vectors)) => self.store.archival_set_vectors(agent, &model, ids.into_iter().zip(vectors).collect()).await,
+            Some((model, vectors)) => {
+                self.store
+                    .archival_set_vectors(agent, &model, ids.into_iter().zip(vectors).collect())
+                    .await
+            }
             None => Ok(()),
         }
     }
@@ -100,7 +125,8 @@ impl Archive {
     async fn embed(&self, texts: Vec<String>) -> Option<(String, Vec<Vec<f32>>)> {
         let embedder = self.embedder.as_ref()?;
         // One text that is too long would cost all the others their vectors.
-        let texts = texts.into_iter().map(|text| text.chars().take(EMBEDDED_CHARS).collect()).collect();
+        let texts =
+            texts.into_iter().map(|text| text.chars().take(EMBEDDED_CHARS).collect()).collect();
         match embedder.embed(texts).await {
             Ok(vectors) => Some((embedder.name().to_owned(), vectors)),
             Err(error) => {

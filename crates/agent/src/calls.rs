@@ -3,7 +3,9 @@
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
 use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, Silenced};
-use thoughtwire_proto::{CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus};
+use thoughtwire_proto::{
+    CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
+};
 
 use crate::Chat;
 use crate::limits::Limits;
@@ -59,7 +61,11 @@ struct Done {
 
 impl Calls<'_> {
     /// Runs the calls that a model made, and tells the chat of them.
-    pub(crate) async fn run(&self, heard: Vec<HeardCall>, chat: &mut Vec<Chat>) -> Result<Heartbeat, AgentError> {
+    pub(crate) async fn run(
+        &self,
+        heard: Vec<HeardCall>,
+        chat: &mut Vec<Chat>,
+    ) -> Result<Heartbeat, AgentError> {
         let plans: Vec<Plan> = heard.into_iter().map(|heard| self.plan(heard)).collect();
         let until = self.client_until();
         let called = plans.iter().map(|plan| Called {
@@ -101,7 +107,9 @@ impl Calls<'_> {
             Ok(args) => {
                 let next = match self.check(&name, &args) {
                     Err(complaint) => Next::Complain(complaint),
-                    Ok((runs, Permission::Ask)) => Next::Ask(runs, self.later(self.limits.approval_ms)),
+                    Ok((runs, Permission::Ask)) => {
+                        Next::Ask(runs, self.later(self.limits.approval_ms))
+                    }
                     Ok((runs, Permission::Allow | Permission::Deny)) => Next::Run(runs),
                 };
                 (args, next)
@@ -129,8 +137,13 @@ impl Calls<'_> {
     }
 
     /// What speaks or changes the memory keeps its order; all else runs beside it.
-    async fn carry_out(&self, plans: Vec<Plan>, chat: &mut Vec<Chat>) -> Result<Heartbeat, AgentError> {
-        let ordered = |plan: &Plan| matches!(plan.next, Next::Run(Runs::BuiltIn(tool)) if tool.keeps_order());
+    async fn carry_out(
+        &self,
+        plans: Vec<Plan>,
+        chat: &mut Vec<Chat>,
+    ) -> Result<Heartbeat, AgentError> {
+        let ordered =
+            |plan: &Plan| matches!(plan.next, Next::Run(Runs::BuiltIn(tool)) if tool.keeps_order());
         let (mut in_order, mut beside) = (Vec::new(), Vec::new());
         for (at, plan) in plans.into_iter().enumerate() {
             if ordered(&plan) { in_order.push((at, plan)) } else { beside.push((at, plan)) }
@@ -142,7 +155,9 @@ impl Calls<'_> {
             }
             done
         };
-        let side_by_side = join_all(beside.into_iter().map(|(at, plan)| async move { (at, self.one(plan).await) }));
+        let side_by_side = join_all(
+            beside.into_iter().map(|(at, plan)| async move { (at, self.one(plan).await) }),
+        );
         let (mut done, others) = join(one_by_one, side_by_side).await;
         done.extend(others);
         done.sort_by_key(|(at, _)| *at);
@@ -169,15 +184,21 @@ impl Calls<'_> {
         let Plan { call, name, args, provider_id, spoken, next } = plan;
         let wanted = args.get(tool::HEARTBEAT).and_then(Value::as_bool) == Some(true);
         let Done { status, text } = match next {
-            Next::Complain(complaint) => self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?,
+            Next::Complain(complaint) => {
+                self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?
+            }
             Next::Run(runs) => self.run_by(runs, &call, &name, &args, spoken).await?,
             Next::AwaitClient(until) => self.client(&call, until).await?,
             Next::Ask(runs, until) => {
                 let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
                     Ok(Decision::Approved) => None,
                     Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
-                    Ok(Decision::Expired) => Some("Nobody approved this call in time, so it was not made.".to_owned()),
-                    Ok(Decision::Void) => Some("The turn ended before anybody could approve this call.".to_owned()),
+                    Ok(Decision::Expired) => {
+                        Some("Nobody approved this call in time, so it was not made.".to_owned())
+                    }
+                    Ok(Decision::Void) => {
+                        Some("The turn ended before anybody could approve this call.".to_owned())
+                    }
                     Err(Silenced::Refused(why)) => Some(why),
                     Err(silenced) => return Err(silenced.into()),
                 };
@@ -216,17 +237,26 @@ impl Calls<'_> {
     }
 
     /// Logs what a call came back with.
-    async fn say(&self, call: &CallId, name: &str, result: Result<ToolOutput, ToolFault>) -> Result<Done, AgentError> {
+    async fn say(
+        &self,
+        call: &CallId,
+        name: &str,
+        result: Result<ToolOutput, ToolFault>,
+    ) -> Result<Done, AgentError> {
         let (status, ToolOutput { text, content, is_error: _ }) = match result {
             Ok(output) if output.is_error => (ToolStatus::Error, output),
             Ok(output) => (ToolStatus::Success, output),
-            Err(ToolFault::Complaint(complaint)) => (ToolStatus::Error, ToolOutput::from(complaint)),
+            Err(ToolFault::Complaint(complaint)) => {
+                (ToolStatus::Error, ToolOutput::from(complaint))
+            }
             Err(ToolFault::Silenced(silenced)) => return Err(silenced.into()),
         };
         let interface = &self.turn.interface;
         // What is too large for its event is kept beside the log, as the text is.
         let (content, large) = match content {
-            Some(content) if content.to_string().len() > self.limits.output_bytes => (None, Some(content.to_string())),
+            Some(content) if content.to_string().len() > self.limits.output_bytes => {
+                (None, Some(content.to_string()))
+            }
             content => (content, None),
         };
         if let (Some(whole), true) = (large, text.len() <= self.limits.output_bytes) {
@@ -235,7 +265,9 @@ impl Calls<'_> {
         }
         match tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call) {
             Some(part) => {
-                interface.tool_returned_part(call, name, status, part.clone(), text, content).await?;
+                interface
+                    .tool_returned_part(call, name, status, part.clone(), text, content)
+                    .await?;
                 Ok(Done { status, text: part })
             }
             None => {
@@ -247,8 +279,10 @@ impl Calls<'_> {
 
     /// Waits for a client's result, which the session logs itself.
     async fn client(&self, call: &CallId, until: Timestamp) -> Result<Done, AgentError> {
-        let Returned { status, text, content: _ } = self.turn.interface.client_runs(call, until).await?;
-        let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call).unwrap_or(text);
+        let Returned { status, text, content: _ } =
+            self.turn.interface.client_runs(call, until).await?;
+        let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
+            .unwrap_or(text);
         Ok(Done { status, text })
     }
 }

@@ -60,7 +60,10 @@ pub(crate) async fn compact(
                     continue;
                 }
                 Err(error) => {
-                    tracing::warn!(code = error.code(), "the past could not be summed up; its oldest part is left out of the prompt");
+                    tracing::warn!(
+                        code = error.code(),
+                        "the past could not be summed up; its oldest part is left out of the prompt"
+                    );
                     break;
                 }
             }
@@ -74,7 +77,12 @@ pub(crate) async fn compact(
 }
 
 /// What happened next, up to `until`, as about so many tokens of text; and the last position that is in it.
-async fn part(turn: &Turn, mut after: Seq, until: Seq, tokens: usize) -> Result<(String, Option<Seq>), AgentError> {
+async fn part(
+    turn: &Turn,
+    mut after: Seq,
+    until: Seq,
+    tokens: usize,
+) -> Result<(String, Option<Seq>), AgentError> {
     let (mut told, mut through) = (String::new(), None);
     loop {
         let page = turn.records_after(after, PAGE).await?;
@@ -102,14 +110,20 @@ fn transcript(records: &[Record]) -> String {
     };
     for record in records {
         match &record.event {
-            Event::SessionOpened { history, .. } => history.iter().for_each(|entry| match entry.role {
-                thoughtwire_proto::Role::User => line("Person", &entry.text),
-                thoughtwire_proto::Role::Assistant => line("You", &entry.text),
-            }),
+            Event::SessionOpened { history, .. } => {
+                history.iter().for_each(|entry| match entry.role {
+                    thoughtwire_proto::Role::User => line("Person", &entry.text),
+                    thoughtwire_proto::Role::Assistant => line("You", &entry.text),
+                })
+            }
             Event::UserMessage { text, .. } => line("Person", text),
             Event::Message { text, .. } => line("You", text),
-            Event::ToolReturned { name, status: ToolStatus::Success, text, .. } => line(&format!("Result of {name}"), text),
-            Event::ToolReturned { name, status: ToolStatus::Error, text, .. } => line(&format!("Failure of {name}"), text),
+            Event::ToolReturned { name, status: ToolStatus::Success, text, .. } => {
+                line(&format!("Result of {name}"), text)
+            }
+            Event::ToolReturned { name, status: ToolStatus::Error, text, .. } => {
+                line(&format!("Failure of {name}"), text)
+            }
             Event::Thought { .. }
             | Event::ToolCalled { .. }
             | Event::ToolAwaited { .. }
@@ -130,7 +144,12 @@ fn transcript(records: &[Record]) -> String {
 }
 
 /// Has a summary written by the first model that can be had.
-async fn sum_up(models: &[Arc<dyn Model>], before: Option<&str>, told: &str, tokens: usize) -> Result<(String, Usage), ModelError> {
+async fn sum_up(
+    models: &[Arc<dyn Model>],
+    before: Option<&str>,
+    told: &str,
+    tokens: usize,
+) -> Result<(String, Usage), ModelError> {
     let prompt = Arc::new(prompt(before, told, tokens));
     let mut last = ModelError::Unknown("there is no model to write a summary".to_owned());
     for model in models {
@@ -176,7 +195,11 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
     }
 }
 
-async fn write(model: &Arc<dyn Model>, prompt: &Arc<Prompt>, tokens: usize) -> Result<(String, Usage), ModelError> {
+async fn write(
+    model: &Arc<dyn Model>,
+    prompt: &Arc<Prompt>,
+    tokens: usize,
+) -> Result<(String, Usage), ModelError> {
     let mut reply = pin!(model.reply(Arc::clone(prompt)));
     let mut summary = String::new();
     while let Some(piece) = reply.next().await {

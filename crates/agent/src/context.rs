@@ -29,7 +29,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// Goes on from the past that was kept, or reads it, at most about `tokens` of it, and puts the turn behind it.
-    pub(crate) async fn read(turn: &Turn, tokens: usize, pasts: Arc<Pasts>) -> Result<Self, AgentError> {
+    pub(crate) async fn read(
+        turn: &Turn,
+        tokens: usize,
+        pasts: Arc<Pasts>,
+    ) -> Result<Self, AgentError> {
         let kept = match pasts.take(turn.log()) {
             Some(kept) => kept.go_on(turn).await?,
             None => None,
@@ -67,7 +71,9 @@ impl Context {
 
     /// Puts inputs behind what was said.
     pub(crate) fn hear(&mut self, inputs: &[Input]) {
-        self.chat.extend(inputs.iter().map(|input| Arc::new(history::heard(&input.text, &input.attachments))));
+        self.chat.extend(
+            inputs.iter().map(|input| Arc::new(history::heard(&input.text, &input.attachments))),
+        );
     }
 
     pub(crate) fn tokens(&self) -> usize {
@@ -76,7 +82,12 @@ impl Context {
 
     /// Makes room: sums up the past but for its newest part, and shortens what still does not fit.
     /// Tells what the model's work cost.
-    pub(crate) async fn shrink(&mut self, turn: &Turn, models: &[Arc<dyn Model>], tokens: usize) -> Result<Usage, AgentError> {
+    pub(crate) async fn shrink(
+        &mut self,
+        turn: &Turn,
+        models: &[Arc<dyn Model>],
+        tokens: usize,
+    ) -> Result<Usage, AgentError> {
         let own: usize = self.chat.iter().skip(self.turn_from).map(|entry| entry.tokens()).sum();
         let past: usize = self.chat.iter().take(self.turn_from).map(|entry| entry.tokens()).sum();
         let keep = tokens.saturating_sub(own) / 2;
@@ -89,7 +100,9 @@ impl Context {
             turn.interface.status("Summing up the older part of our conversation…").await?;
             let part = (tokens / 2).max(200);
             let before = self.past.summary().map(str::to_owned);
-            if let Some(done) = compaction::compact(turn, models, before, after, until, part).await? {
+            if let Some(done) =
+                compaction::compact(turn, models, before, after, until, part).await?
+            {
                 let seq = turn.interface.compacted(done.summary.clone(), done.through).await?;
                 self.past.sum_up(Compaction { seq, through: done.through }, &done.summary);
                 usage = done.usage;

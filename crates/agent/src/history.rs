@@ -84,18 +84,38 @@ pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (
             continue;
         }
         match &record.event {
-            Event::SessionOpened { history, .. } => history.iter().for_each(|entry| telling.say(seq, from_before(entry))),
-            Event::UserMessage { text, attachments, .. } => telling.hear(seq, heard(text, attachments)),
+            Event::SessionOpened { history, .. } => {
+                history.iter().for_each(|entry| telling.say(seq, from_before(entry)))
+            }
+            Event::UserMessage { text, attachments, .. } => {
+                telling.hear(seq, heard(text, attachments))
+            }
             Event::Thought { text, .. } => telling.say(seq, Chat::Thought(text.clone())),
             Event::Message { text, .. } => telling.say(seq, Chat::Message(text.clone())),
             // Providers refuse a call without its result and the other way round.
             Event::ToolCalled { call, name, args } if returned.contains(call) => {
                 called.insert(call);
                 telling.running += 1;
-                telling.say(seq, Chat::Called { call: call.clone(), name: name.clone(), args: args.clone(), provider_id: None });
+                telling.say(
+                    seq,
+                    Chat::Called {
+                        call: call.clone(),
+                        name: name.clone(),
+                        args: args.clone(),
+                        provider_id: None,
+                    },
+                );
             }
             Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
-                telling.say(seq, Chat::Returned { call: call.clone(), name: name.clone(), status: *status, text: text.clone() });
+                telling.say(
+                    seq,
+                    Chat::Returned {
+                        call: call.clone(),
+                        name: name.clone(),
+                        status: *status,
+                        text: text.clone(),
+                    },
+                );
                 telling.returned();
             }
             Event::TurnStarted { .. }
@@ -137,7 +157,9 @@ impl Telling {
         let chat = Arc::new(chat);
         match self.told.last_mut() {
             Some(told) => told.chat.push(chat),
-            None => self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 }),
+            None => {
+                self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 })
+            }
         }
     }
 
@@ -169,7 +191,11 @@ impl Telling {
 
 /// What the person said, with the files that came along named.
 pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
-    if attachments.is_empty() { Chat::User(text.to_owned()) } else { Chat::User(format!("{text}\n[attached: {}]", attachments.join(", "))) }
+    if attachments.is_empty() {
+        Chat::User(text.to_owned())
+    } else {
+        Chat::User(format!("{text}\n[attached: {}]", attachments.join(", ")))
+    }
 }
 
 /// Shortens what by itself would leave too little room for the rest.
@@ -185,7 +211,11 @@ pub(crate) fn clip_one(entry: &mut Arc<Chat>, tokens: usize) {
         return;
     }
     match Arc::make_mut(entry) {
-        Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => {
+        Chat::User(text)
+        | Chat::Message(text)
+        | Chat::Thought(text)
+        | Chat::Note(text)
+        | Chat::Returned { text, .. } => {
             shorten(text, tokens);
         }
         Chat::Kept(_) => {}

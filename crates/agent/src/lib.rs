@@ -53,9 +53,15 @@ mod tools;
 pub use agent::{AgentOptions, MemoryAgent};
 pub use archive::Archive;
 pub use embedding::Embedder;
-pub use mcp::{McpConfig, McpConfigError, McpError, McpOutput, McpPhase, McpServers, McpState, McpTool, McpTransport};
+pub use mcp::{
+    McpConfig, McpConfigError, McpError, McpOutput, McpPhase, McpServers, McpState, McpTool,
+    McpTransport,
+};
 pub use metrics::Metrics;
-pub use model::{Awaited, Done, Endpoint, Kept, Model, ModelError, Piece, Providers, Timeouts, check_model, try_model};
+pub use model::{
+    Awaited, Done, Endpoint, Kept, Model, ModelError, Piece, Providers, Timeouts, check_model,
+    try_model,
+};
 pub use presets::{HUMANS, PERSONAS, Preset};
 pub use prompt::{Chat, Prompt, Purpose};
 pub use tool::{Tool, ToolSpec};

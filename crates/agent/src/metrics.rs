@@ -29,9 +29,21 @@ impl Default for Metrics {
 impl Metrics {
     /// Has them shown by a registry.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("model_first_seconds", "From asking a model until the first piece of its reply", self.first.clone());
-        registry.register("model_seconds", "From asking a model until the end of its reply", self.whole.clone());
-        registry.register("model_failures", "Replies that did not come to their end", self.failures.clone());
+        registry.register(
+            "model_first_seconds",
+            "From asking a model until the first piece of its reply",
+            self.first.clone(),
+        );
+        registry.register(
+            "model_seconds",
+            "From asking a model until the end of its reply",
+            self.whole.clone(),
+        );
+        registry.register(
+            "model_failures",
+            "Replies that did not come to their end",
+            self.failures.clone(),
+        );
     }
 
     /// One call of a model: when it said its first word and when its last, in seconds from being asked.

@@ -43,7 +43,14 @@ impl Past {
         let mut records = turn.history(PAGE).await?;
         loop {
             let (told, waiting) = (Vec::new(), Waiting::new());
-            let mut past = Self { after: covered, through: covered, compaction: turn.compaction, summary: summary.clone(), told, waiting };
+            let mut past = Self {
+                after: covered,
+                through: covered,
+                compaction: turn.compaction,
+                summary: summary.clone(),
+                told,
+                waiting,
+            };
             let inputs = past.take(&records);
             let Some(first) = records.first().map(|record| record.seq) else { return Ok(past) };
             let is_whole = first.0 <= covered.0 + 1;
@@ -64,7 +71,10 @@ impl Past {
     /// Goes on from what an earlier turn of the session had; nothing when that is not this turn's past.
     pub(crate) async fn go_on(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
         let is_near = self.through < turn.started() && turn.started().0 - self.through.0 <= BEHIND;
-        if self.compaction != turn.compaction || self.after != beginning(turn.compaction, turn) || !is_near {
+        if self.compaction != turn.compaction
+            || self.after != beginning(turn.compaction, turn)
+            || !is_near
+        {
             return Ok(None);
         }
         let records = turn.since(self.through).await?;
@@ -90,7 +100,10 @@ impl Past {
 
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.told.iter().map(|told| told.tokens * 4 + (told.chat.len() + 1) * size_of::<Chat>()).sum()
+        self.told
+            .iter()
+            .map(|told| told.tokens * 4 + (told.chat.len() + 1) * size_of::<Chat>())
+            .sum()
     }
 
     /// Where an input that waits stands in the log, and when it came.
@@ -145,5 +158,11 @@ fn before(seq: Seq) -> Seq {
 
 async fn summary_at(turn: &Turn, seq: Seq) -> Result<Option<Arc<str>>, AgentError> {
     let records = turn.records_after(before(seq), 1).await?;
-    Ok(records.into_iter().find_map(|record| if let Event::Compacted { summary, .. } = record.event { Some(summary.into()) } else { None }))
+    Ok(records.into_iter().find_map(|record| {
+        if let Event::Compacted { summary, .. } = record.event {
+            Some(summary.into())
+        } else {
+            None
+        }
+    }))
 }

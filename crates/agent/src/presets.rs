@@ -61,7 +61,10 @@ pub const HUMANS: [Preset; 2] = [
 /// Puts a preset's text in the place of its name.
 pub(crate) fn furnish(mut spec: AgentSpec) -> AgentSpec {
     for (given, presets) in [(&mut spec.persona, &PERSONAS[..]), (&mut spec.human, &HUMANS[..])] {
-        let named = given.as_deref().map(str::trim).and_then(|name| presets.iter().find(|(preset, _)| *preset == name));
+        let named = given
+            .as_deref()
+            .map(str::trim)
+            .and_then(|name| presets.iter().find(|(preset, _)| *preset == name));
         if let Some((_, text)) = named {
             *given = Some((*text).to_owned());
         }

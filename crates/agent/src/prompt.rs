@@ -80,10 +80,16 @@ impl Chat {
     /// A rough count of tokens: four characters to each, and a few for the frame around it.
     pub(crate) fn tokens(&self) -> usize {
         let bytes = match self {
-            Self::Note(text) | Self::User(text) | Self::Thought(text) | Self::Message(text) => text.len(),
+            Self::Note(text) | Self::User(text) | Self::Thought(text) | Self::Message(text) => {
+                text.len()
+            }
             Self::Kept(kept) => kept.bytes(),
             Self::Called { name, args, .. } => {
-                name.len() + args.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len)).sum::<usize>()
+                name.len()
+                    + args
+                        .iter()
+                        .map(|(key, value)| key.len() + value.as_str().map_or(8, str::len))
+                        .sum::<usize>()
             }
             Self::Returned { name, text, .. } => name.len() + text.len(),
         };
@@ -95,7 +101,8 @@ impl Prompt {
     /// A rough count of the prompt's tokens, for models that are not told by a provider.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        overhead(&self.system, &self.tools) + self.chat.iter().map(|entry| entry.tokens()).sum::<usize>()
+        overhead(&self.system, &self.tools)
+            + self.chat.iter().map(|entry| entry.tokens()).sum::<usize>()
     }
 }
 
@@ -134,8 +141,12 @@ impl Brief<'_> {
             let Block { label, text: words, limit, description } = block;
             text.push_str(&format!("\n<{label} about=\"{description}\" characters=\"{used} of {limit}\">\n{words}\n</{label}>\n"));
         }
-        if let Some(instructions) = self.instructions.filter(|instructions| !instructions.trim().is_empty()) {
-            text.push_str(&format!("\nFor this conversation you were asked to keep to this:\n{instructions}\n"));
+        if let Some(instructions) =
+            self.instructions.filter(|instructions| !instructions.trim().is_empty())
+        {
+            text.push_str(&format!(
+                "\nFor this conversation you were asked to keep to this:\n{instructions}\n"
+            ));
         }
         // What changes most stands last: providers cache prompts by their beginning.
         text.push_str(&format!(

@@ -76,12 +76,22 @@ struct OpenCall {
 
 impl Listener {
     pub(crate) fn new(interface: Interface) -> Self {
-        Self { interface, open: Open::Nothing, calls: Vec::new(), said: Vec::new(), begun: false, first: None }
+        Self {
+            interface,
+            open: Open::Nothing,
+            calls: Vec::new(),
+            said: Vec::new(),
+            begun: false,
+            first: None,
+        }
     }
 
     /// Whether anything was heard: a request must not be repeated then.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun || !matches!(self.open, Open::Nothing) || !self.calls.is_empty() || !self.said.is_empty()
+        self.begun
+            || !matches!(self.open, Open::Nothing)
+            || !self.calls.is_empty()
+            || !self.said.is_empty()
     }
 
     /// When the first piece of the reply came.
@@ -90,7 +100,10 @@ impl Listener {
     }
 
     /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
-    pub(crate) async fn listen(&mut self, reply: impl Stream<Item = Result<Piece, ModelError>>) -> Result<Heard, Fault> {
+    pub(crate) async fn listen(
+        &mut self,
+        reply: impl Stream<Item = Result<Piece, ModelError>>,
+    ) -> Result<Heard, Fault> {
         let mut reply = pin!(reply);
         while let Some(piece) = reply.next().await {
             self.first.get_or_insert_with(Instant::now);
@@ -104,13 +117,18 @@ impl Listener {
                     // follows that would have to know them: they are not kept.
                     self.interface.assistant_message(text).await?;
                 }
-                Piece::Call { index, name, provider_id } => self.begin_call(index, name, provider_id).await?,
+                Piece::Call { index, name, provider_id } => {
+                    self.begin_call(index, name, provider_id).await?
+                }
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
                 Piece::Kept(kept) => self.said.push(Chat::Kept(kept)),
                 Piece::Done(Done { usage, last }) => return self.end(last, usage).await,
             }
         }
-        Err(Fault::Model(ModelError::Cut("The model's reply broke off before its end. What came of it is kept; ask again.".to_owned())))
+        Err(Fault::Model(ModelError::Cut(
+            "The model's reply broke off before its end. What came of it is kept; ask again."
+                .to_owned(),
+        )))
     }
 
     async fn think(&mut self, text: &str) -> Result<(), Fault> {
@@ -158,16 +176,31 @@ impl Listener {
         Ok(())
     }
 
-    async fn begin_call(&mut self, index: usize, name: String, provider_id: Option<String>) -> Result<(), Fault> {
+    async fn begin_call(
+        &mut self,
+        index: usize,
+        name: String,
+        provider_id: Option<String>,
+    ) -> Result<(), Fault> {
         self.close().await?;
-        let spoken = (Tool::named(&name) == Some(Tool::SendMessage)).then(|| (Spoken::default(), self.interface.open_message()));
-        self.calls.push(OpenCall { index, call: new_id(), name, provider_id, json: String::new(), spoken });
+        let spoken = (Tool::named(&name) == Some(Tool::SendMessage))
+            .then(|| (Spoken::default(), self.interface.open_message()));
+        self.calls.push(OpenCall {
+            index,
+            call: new_id(),
+            name,
+            provider_id,
+            json: String::new(),
+            spoken,
+        });
         Ok(())
     }
 
     async fn continue_call(&mut self, index: usize, json: &str) -> Result<(), Fault> {
         let Some(open) = self.calls.iter_mut().find(|open| open.index == index) else {
-            return Err(Fault::Model(ModelError::Failed("The model sent arguments for a call that it had not begun.".to_owned())));
+            return Err(Fault::Model(ModelError::Failed(
+                "The model sent arguments for a call that it had not begun.".to_owned(),
+            )));
         };
         open.json.push_str(json);
         self.interface.tool_args(&open.call, json).await?;
@@ -178,7 +211,8 @@ impl Listener {
     }
 
     async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
-        let calls: Vec<HeardCall> = std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
+        let calls: Vec<HeardCall> =
+            std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
         let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
             (None, Open::Message(writer)) if calls.is_empty() => Some(Final::Open(writer)),
             (last, open) => {
@@ -194,9 +228,14 @@ impl Listener {
 impl OpenCall {
     fn close(self) -> HeardCall {
         let json = if self.json.trim().is_empty() { "{}" } else { &self.json };
-        let args = serde_json::from_str(json)
-            .map_err(|error| format!("The arguments of {} are not a JSON object: {error}. Call it again with one.", self.name));
-        let spoken = self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
+        let args = serde_json::from_str(json).map_err(|error| {
+            format!(
+                "The arguments of {} are not a JSON object: {error}. Call it again with one.",
+                self.name
+            )
+        });
+        let spoken =
+            self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
         HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
     }
 }

@@ -92,7 +92,9 @@ fn escape_length(text: &str) -> Option<usize> {
         return Some(2);
     }
     let high = text.get(2..6)?;
-    let is_surrogate = high.get(..2).is_some_and(|start| matches!(start.to_ascii_lowercase().as_str(), "d8" | "d9" | "da" | "db"));
+    let is_surrogate = high.get(..2).is_some_and(|start| {
+        matches!(start.to_ascii_lowercase().as_str(), "d8" | "d9" | "da" | "db")
+    });
     let length = if is_surrogate { 12 } else { 6 };
     (bytes.len() >= length).then_some(length)
 }

@@ -58,10 +58,23 @@ impl Steps {
         pasts: Arc<Pasts>,
     ) -> Result<Self, AgentError> {
         let style = turn.agent.spec.style.unwrap_or_default();
-        let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| (most as usize).min(limits.context_window / 2));
+        let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| {
+            (most as usize).min(limits.context_window / 2)
+        });
         let room = limits.context_window.saturating_sub(reply).max(500);
         let context = Context::read(&turn, room, pasts).await?;
-        let mut steps = Self { turn, style, models, toolbox, limits, room, context, spent: Usage::default(), cost: 0, metrics };
+        let mut steps = Self {
+            turn,
+            style,
+            models,
+            toolbox,
+            limits,
+            room,
+            context,
+            spent: Usage::default(),
+            cost: 0,
+            metrics,
+        };
         if steps.context.overflows(&steps.turn, room) {
             let frame = steps.frame().await?;
             steps.shrink(&frame).await?;
@@ -108,13 +121,17 @@ impl Steps {
     /// A turn ends here when it has taken or cost all that it may.
     fn check_limits(&self, steps: usize) -> Result<(), AgentError> {
         if steps >= self.limits.max_steps {
-            let reason = format!("The agent took {steps} steps without coming to an end, which is the limit. Say how it should go on.");
+            let reason = format!(
+                "The agent took {steps} steps without coming to an end, which is the limit. Say how it should go on."
+            );
             return Err(AgentError::new("step_limit", reason));
         }
         match self.limits.token_budget {
             Some(budget) if self.cost >= budget => {
                 let (cost, budget) = (grouped(self.cost as usize), grouped(budget as usize));
-                let reason = format!("The turn has cost {cost} tokens, and {budget} is the limit. Say how it should go on.");
+                let reason = format!(
+                    "The turn has cost {cost} tokens, and {budget} is the limit. Say how it should go on."
+                );
                 Err(AgentError::new("token_budget", reason))
             }
             Some(_) | None => Ok(()),
@@ -128,8 +145,14 @@ impl Steps {
         }
         let waiting = std::mem::take(&mut self.turn.waiting);
         self.toolbox.servers_settled().await;
-        let args: Vec<(CallId, Map<String, serde_json::Value>)> = self.turn.so_far().await?.into_iter().filter_map(called).collect();
-        let args_of = |call: &CallId| args.iter().find(|(known, _)| known == call).map(|(_, args)| args.clone()).unwrap_or_default();
+        let args: Vec<(CallId, Map<String, serde_json::Value>)> =
+            self.turn.so_far().await?.into_iter().filter_map(called).collect();
+        let args_of = |call: &CallId| {
+            args.iter()
+                .find(|(known, _)| known == call)
+                .map(|(_, args)| args.clone())
+                .unwrap_or_default()
+        };
         let frame = self.frame().await?;
         let mut chat = Vec::new();
         self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
@@ -191,7 +214,9 @@ impl Steps {
             match outcome {
                 Ok(heard) => return Ok(heard),
                 // Another model could not go on with what this one began to say.
-                Err((Fault::Model(error), Said::Nothing)) if error.is_elsewhere_better() => last = error,
+                Err((Fault::Model(error), Said::Nothing)) if error.is_elsewhere_better() => {
+                    last = error
+                }
                 Err((fault, _)) => return Err(fault),
             }
         }
@@ -199,7 +224,12 @@ impl Steps {
     }
 
     /// Asks one model, and again while it cannot be had and has said nothing yet.
-    async fn ask_one(&self, name: &str, model: &Arc<dyn Model>, prompt: &Arc<Prompt>) -> Result<Heard, (Fault, Said)> {
+    async fn ask_one(
+        &self,
+        name: &str,
+        model: &Arc<dyn Model>,
+        prompt: &Arc<Prompt>,
+    ) -> Result<Heard, (Fault, Said)> {
         let mut attempt = 0;
         loop {
             let mut listener = Listener::new(self.turn.interface.clone());
@@ -215,20 +245,30 @@ impl Steps {
             if listener.has_begun() {
                 return Err((Fault::Model(error), Said::Something));
             }
-            let Some(wait) = error.retry_in(attempt).filter(|_| attempt < self.limits.retries) else {
+            let Some(wait) = error.retry_in(attempt).filter(|_| attempt < self.limits.retries)
+            else {
                 return Err((Fault::Model(error), Said::Nothing));
             };
             attempt += 1;
             tracing::debug!(code = error.code(), attempt, "asking the model again");
-            let status = format!("The model did not answer; asking again in {:.1} s.", wait.as_secs_f64());
-            self.turn.interface.status(status).await.map_err(|silenced| (silenced.into(), Said::Nothing))?;
+            let status =
+                format!("The model did not answer; asking again in {:.1} s.", wait.as_secs_f64());
+            self.turn
+                .interface
+                .status(status)
+                .await
+                .map_err(|silenced| (silenced.into(), Said::Nothing))?;
             tokio::time::sleep(wait).await;
         }
     }
 
     /// Sums up or shortens what would not fit.
     async fn make_room(&mut self, frame: &Frame) -> Result<(), AgentError> {
-        if self.context.tokens() <= self.room_beside(frame) { Ok(()) } else { self.shrink(frame).await }
+        if self.context.tokens() <= self.room_beside(frame) {
+            Ok(())
+        } else {
+            self.shrink(frame).await
+        }
     }
 
     /// How many tokens of conversation a prompt has room for.
@@ -238,7 +278,8 @@ impl Steps {
 
     async fn shrink(&mut self, frame: &Frame) -> Result<(), AgentError> {
         let room = self.room_beside(frame);
-        let models: Vec<Arc<dyn Model>> = self.models.iter().filter_map(|(_, model)| model.as_ref().ok().cloned()).collect();
+        let models: Vec<Arc<dyn Model>> =
+            self.models.iter().filter_map(|(_, model)| model.as_ref().ok().cloned()).collect();
         let usage = self.context.shrink(&self.turn, &models, room).await?;
         self.spend(usage).await
     }
@@ -246,7 +287,9 @@ impl Steps {
     /// Read anew for each step: a tool may have changed the core memory, and tools come and go.
     async fn frame(&self) -> Result<Frame, AgentError> {
         let agent = &self.turn.agent;
-        let unread = |error| AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"));
+        let unread = |error| {
+            AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"))
+        };
         let known = self.toolbox.store.known(&agent.id).await.map_err(unread)?;
         let now = crate::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
         let system = Brief {
@@ -278,10 +321,21 @@ impl Steps {
     }
 
     fn calls<'a>(&'a self, toolset: &'a Toolset) -> Calls<'a> {
-        Calls { toolbox: &self.toolbox, toolset, turn: &self.turn, style: self.style, limits: self.limits, asked: self.context.asked }
+        Calls {
+            toolbox: &self.toolbox,
+            toolset,
+            turn: &self.turn,
+            style: self.style,
+            limits: self.limits,
+            asked: self.context.asked,
+        }
     }
 
-    async fn call_all(&mut self, frame: &Frame, calls: Vec<HeardCall>) -> Result<Heartbeat, AgentError> {
+    async fn call_all(
+        &mut self,
+        frame: &Frame,
+        calls: Vec<HeardCall>,
+    ) -> Result<Heartbeat, AgentError> {
         let mut chat = Vec::new();
         let heartbeat = self.calls(&frame.toolset).run(calls, &mut chat).await?;
         self.context.chat.extend(chat.into_iter().map(Arc::new));
@@ -297,7 +351,11 @@ enum Said {
 }
 
 fn called(record: thoughtwire_proto::Record) -> Option<(CallId, Map<String, serde_json::Value>)> {
-    if let thoughtwire_proto::Event::ToolCalled { call, args, .. } = record.event { Some((call, args)) } else { None }
+    if let thoughtwire_proto::Event::ToolCalled { call, args, .. } = record.event {
+        Some((call, args))
+    } else {
+        None
+    }
 }
 
 fn failed(error: &ModelError) -> AgentError {

@@ -6,8 +6,12 @@ use thoughtwire_proto::Timestamp;
 /// Tells the time in a zone, or in the server's.
 pub(crate) fn current_time(now: Timestamp, zone: Option<&str>) -> Result<String, String> {
     let zone = match zone.map(str::trim).filter(|zone| !zone.is_empty()) {
-        Some(name) => TimeZone::get(name)
-            .map_err(|_| format!("There is no time zone `{}`. Name one as in `Europe/Berlin`, or `UTC`.", name.escape_debug()))?,
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            format!(
+                "There is no time zone `{}`. Name one as in `Europe/Berlin`, or `UTC`.",
+                name.escape_debug()
+            )
+        })?,
         None => TimeZone::system(),
     };
     Ok(write(now, &zone))

@@ -78,8 +78,12 @@ const fn text(name: &'static str, about: &'static str) -> Param {
 }
 
 const BLOCK: Param = text("name", "The block's name, such as `human` or `persona`.");
-const PAGE: Param =
-    Param { name: "page", kind: Kind::Whole, need: Need::Optional, about: "Which page of the results, from 0; the first if left out." };
+const PAGE: Param = Param {
+    name: "page",
+    kind: Kind::Whole,
+    need: Need::Optional,
+    about: "Which page of the results, from 0; the first if left out.",
+};
 
 impl Tool {
     const ALL: [Self; 11] = [
@@ -130,14 +134,24 @@ impl Tool {
 
     pub(crate) const fn description(self) -> &'static str {
         match self {
-            Self::SendMessage => "Say something to the person. Nothing else that you write is heard.",
+            Self::SendMessage => {
+                "Say something to the person. Nothing else that you write is heard."
+            }
             Self::CoreMemoryAppend => "Add a line to a block of your core memory.",
-            Self::CoreMemoryReplace => "Change a part of a core memory block, or take it out by replacing it with an empty text.",
-            Self::ConversationSearch => "Look for words in everything that was said, in all your conversations.",
+            Self::CoreMemoryReplace => {
+                "Change a part of a core memory block, or take it out by replacing it with an empty text."
+            }
+            Self::ConversationSearch => {
+                "Look for words in everything that was said, in all your conversations."
+            }
             Self::ConversationSearchDate => "Look up what was said between two days.",
-            Self::ArchivalMemoryInsert => "Write a note into archival memory. It should make sense to you when you find it by itself.",
+            Self::ArchivalMemoryInsert => {
+                "Write a note into archival memory. It should make sense to you when you find it by itself."
+            }
             Self::ArchivalMemorySearch => "Look for words in the notes of your archival memory.",
-            Self::PauseHeartbeats => "Have no heartbeats by the clock for a while. People's messages still reach you.",
+            Self::PauseHeartbeats => {
+                "Have no heartbeats by the clock for a while. People's messages still reach you."
+            }
             Self::Calculator => "Work out an arithmetic expression, such as `(12 / 5 + 1) ^ 2`.",
             Self::CurrentTime => "Tell the date and time of now.",
             Self::FetchUrl => "Read a page of the web as text.",
@@ -153,22 +167,49 @@ impl Tool {
                 const {
                     &[
                         BLOCK,
-                        text("old_content", "The text to replace, exactly as it stands in the block."),
+                        text(
+                            "old_content",
+                            "The text to replace, exactly as it stands in the block.",
+                        ),
                         text("new_content", "What stands there instead; may be empty."),
                     ]
                 }
             }
             Self::ConversationSearch => const { &[text("query", "The words to look for."), PAGE] },
             Self::ConversationSearchDate => {
-                const { &[text("start_date", "The first day, as YYYY-MM-DD."), text("end_date", "The last day, as YYYY-MM-DD."), PAGE] }
+                const {
+                    &[
+                        text("start_date", "The first day, as YYYY-MM-DD."),
+                        text("end_date", "The last day, as YYYY-MM-DD."),
+                        PAGE,
+                    ]
+                }
             }
             Self::ArchivalMemoryInsert => const { &[text("content", "The note.")] },
-            Self::ArchivalMemorySearch => const { &[text("query", "The words to look for."), PAGE] },
-            Self::PauseHeartbeats => {
-                const { &[Param { name: "minutes", kind: Kind::Whole, need: Need::Required, about: "For how long, up to 360." }] }
+            Self::ArchivalMemorySearch => {
+                const { &[text("query", "The words to look for."), PAGE] }
             }
-            Self::FetchUrl => const { &[text("url", "The page's address, with http:// or https://.")] },
-            Self::Calculator => const { &[text("expression", "Numbers with + - * / % ^, brackets, and functions such as sqrt.")] },
+            Self::PauseHeartbeats => {
+                const {
+                    &[Param {
+                        name: "minutes",
+                        kind: Kind::Whole,
+                        need: Need::Required,
+                        about: "For how long, up to 360.",
+                    }]
+                }
+            }
+            Self::FetchUrl => {
+                const { &[text("url", "The page's address, with http:// or https://.")] }
+            }
+            Self::Calculator => {
+                const {
+                    &[text(
+                        "expression",
+                        "Numbers with + - * / % ^, brackets, and functions such as sqrt.",
+                    )]
+                }
+            }
             Self::CurrentTime => {
                 const {
                     &[Param {
@@ -202,7 +243,10 @@ impl Tool {
     /// Whether it speaks or changes the agent's memory: such calls of one step keep their order.
     pub(crate) const fn keeps_order(self) -> bool {
         match self {
-            Self::SendMessage | Self::CoreMemoryAppend | Self::CoreMemoryReplace | Self::ArchivalMemoryInsert => true,
+            Self::SendMessage
+            | Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::ArchivalMemoryInsert => true,
             Self::ConversationSearch
             | Self::ConversationSearchDate
             | Self::ArchivalMemorySearch
@@ -235,12 +279,16 @@ impl ToolSpec {
             Style::Native => &NATIVE,
             Style::Memgpt => &MEMGPT,
         };
-        known.get_or_init(|| Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect())
+        known.get_or_init(|| {
+            Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect()
+        })
     }
 
     /// How many bytes telling a model of it takes, about.
     pub(crate) fn size(&self) -> usize {
-        *self.size.get_or_init(|| self.name.len() + self.description.len() + self.schema.to_string().len())
+        *self.size.get_or_init(|| {
+            self.name.len() + self.description.len() + self.schema.to_string().len()
+        })
     }
 
     /// Describes a built-in tool for a style.
@@ -271,7 +319,8 @@ impl ToolSpec {
         let about = "True to see the result and go on; false to end your turn with this call.";
         let Value::Object(schema) = &mut self.schema else { return };
         if let Value::Object(properties) = schema.entry("properties").or_insert_with(|| json!({})) {
-            properties.insert(HEARTBEAT.to_owned(), json!({"type": "boolean", "description": about}));
+            properties
+                .insert(HEARTBEAT.to_owned(), json!({"type": "boolean", "description": about}));
         }
         if let Value::Array(required) = schema.entry("required").or_insert_with(|| json!([])) {
             required.push(Value::String(HEARTBEAT.to_owned()));

@@ -8,7 +8,10 @@
 //! It may be killed and started again in the middle of a turn, and so may the server: every item has an id
 //! that follows from its turn, so what is said twice is said once, and starting over is going on.
 
-#![allow(clippy::print_stderr, reason = "a program of its own, which tells its user what it waits for")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a program of its own, which tells its user what it waits for"
+)]
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +19,9 @@ use std::time::Duration;
 use clap::Parser;
 use futures::{SinkExt as _, StreamExt as _};
 use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
-use thoughtwire_proto::{CommandId, Directive, ItemId, Offer, Run, StreamKind, TurnId, Verb, WorkerId};
+use thoughtwire_proto::{
+    CommandId, Directive, ItemId, Offer, Run, StreamKind, TurnId, Verb, WorkerId,
+};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_websockets::{ClientBuilder, Message};
@@ -60,7 +65,10 @@ async fn serve(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         tools: Vec::new(),
         cursors: None,
     };
-    let frame = ClientFrame { id: Some(CommandId::new("offer")?), body: ClientBody::Offer(Box::new(offer)) };
+    let frame = ClientFrame {
+        id: Some(CommandId::new("offer")?),
+        body: ClientBody::Offer(Box::new(offer)),
+    };
     socket.send(Message::text(frame.encode())).await?;
     // A turn that is not written out waits: who speaks is as fast as the connection.
     let (voice, mut spoken) = mpsc::channel::<ClientFrame>(16);
@@ -121,7 +129,8 @@ async fn count(run: Run, voice: mpsc::Sender<ClientFrame>) {
     for n in 1..=to {
         let text = n.to_string();
         if let Ok(item) = ItemId::new(format!("{turn}-{n}")) {
-            say(None, Verb::Delta { item, n: 0, kind: StreamKind::Message, text: text.clone() }).await;
+            say(None, Verb::Delta { item, n: 0, kind: StreamKind::Message, text: text.clone() })
+                .await;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
         say(id(&text), Verb::AssistantMessage { text }).await;

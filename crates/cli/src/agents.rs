@@ -20,26 +20,53 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             if form.json {
                 out::json(&json!({"agents": agents}))?;
             } else if agents.is_empty() {
-                out::remark(Look::Dim, "there are no agents yet; make one with `thoughtwire agents create NAME`");
+                out::remark(
+                    Look::Dim,
+                    "there are no agents yet; make one with `thoughtwire agents create NAME`",
+                );
             } else {
-                out::table(["NAME", "ID", "MODEL", "STYLE", "MAIN SESSION"], &agents.iter().map(row).collect::<Vec<_>>())?;
+                out::table(
+                    ["NAME", "ID", "MODEL", "STYLE", "MAIN SESSION"],
+                    &agents.iter().map(row).collect::<Vec<_>>(),
+                )?;
             }
         }
         AgentsCommand::Show { agent, form } => {
             let page = reach.place().await?.agent(&agent).await?;
             if form.json { out::json(&page)? } else { show(&page)? }
         }
-        AgentsCommand::Create { name, persona, persona_file, human, human_file, settings, form } => {
-            thoughtwire_proto::check_name(&name).map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
+        AgentsCommand::Create {
+            name,
+            persona,
+            persona_file,
+            human,
+            human_file,
+            settings,
+            form,
+        } => {
+            thoughtwire_proto::check_name(&name)
+                .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
             let persona = text_or_file(persona, persona_file.as_deref())?;
             let human = text_or_file(human, human_file.as_deref())?;
             let (model, style) = (settings.model.clone(), settings.style.map(Style::from));
-            let spec = AgentSpec { name, persona, human, model, style, settings: settings.into_settings(), ..AgentSpec::default() };
+            let spec = AgentSpec {
+                name,
+                persona,
+                human,
+                model,
+                style,
+                settings: settings.into_settings(),
+                ..AgentSpec::default()
+            };
             let agent = reach.place().await?.create_agent(&spec).await?;
             if form.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
-                out::line(&format!("made {} ({}); talk to it with `thoughtwire chat --agent {0}`", clean(&agent.spec.name), agent.id))?;
+                out::line(&format!(
+                    "made {} ({}); talk to it with `thoughtwire chat --agent {0}`",
+                    clean(&agent.spec.name),
+                    agent.id
+                ))?;
             }
         }
         AgentsCommand::Edit { agent, name, settings, unset, form } => {
@@ -48,7 +75,10 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             if form.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
-                out::line(&format!("{} is changed; its next turn goes by it", clean(&agent.spec.name)))?;
+                out::line(&format!(
+                    "{} is changed; its next turn goes by it",
+                    clean(&agent.spec.name)
+                ))?;
             }
         }
         AgentsCommand::Delete { agent, yes, form } => {
@@ -76,7 +106,12 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             if form.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
-                out::line(&format!("made {} ({}) from {}", clean(&agent.spec.name), agent.id, file.display()))?;
+                out::line(&format!(
+                    "made {} ({}) from {}",
+                    clean(&agent.spec.name),
+                    agent.id,
+                    file.display()
+                ))?;
             }
         }
         AgentsCommand::Presets { form } => {
@@ -89,9 +124,13 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 }))?;
             } else {
                 let rows = |kind: &str, presets: &[(&str, &str)]| {
-                    presets.iter().map(|(name, text)| [kind.to_owned(), (*name).to_owned(), short(text)]).collect::<Vec<_>>()
+                    presets
+                        .iter()
+                        .map(|(name, text)| [kind.to_owned(), (*name).to_owned(), short(text)])
+                        .collect::<Vec<_>>()
                 };
-                let rows: Vec<_> = rows("persona", personas).into_iter().chain(rows("human", humans)).collect();
+                let rows: Vec<_> =
+                    rows("persona", personas).into_iter().chain(rows("human", humans)).collect();
                 out::table(["FOR", "NAME", "TEXT"], &rows)?;
             }
         }
@@ -101,21 +140,54 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
 
 impl SettingFlags {
     fn permissions(&self) -> impl Iterator<Item = (String, Permission)> {
-        let named = [(&self.allow, Permission::Allow), (&self.ask, Permission::Ask), (&self.deny, Permission::Deny)];
-        named.into_iter().flat_map(|(tools, permission)| tools.iter().map(move |tool| (tool.clone(), permission)))
+        let named = [
+            (&self.allow, Permission::Allow),
+            (&self.ask, Permission::Ask),
+            (&self.deny, Permission::Deny),
+        ];
+        named.into_iter().flat_map(|(tools, permission)| {
+            tools.iter().map(move |tool| (tool.clone(), permission))
+        })
     }
 
     fn into_settings(self) -> AgentSettings {
         let permissions = self.permissions().collect();
-        let Self { fallbacks, context_window, max_output_tokens, max_steps, token_budget, keep_days, keep_events, .. } = self;
-        AgentSettings { fallbacks, context_window, max_output_tokens, max_steps, token_budget, keep_days, keep_events, permissions }
+        let Self {
+            fallbacks,
+            context_window,
+            max_output_tokens,
+            max_steps,
+            token_budget,
+            keep_days,
+            keep_events,
+            ..
+        } = self;
+        AgentSettings {
+            fallbacks,
+            context_window,
+            max_output_tokens,
+            max_steps,
+            token_budget,
+            keep_days,
+            keep_events,
+            permissions,
+        }
     }
 }
 
 /// The settings that an edit names, as the server merges them.
-fn changes(name: Option<String>, settings: SettingFlags, unset: Vec<String>) -> anyhow::Result<Map<String, Value>> {
+fn changes(
+    name: Option<String>,
+    settings: SettingFlags,
+    unset: Vec<String>,
+) -> anyhow::Result<Map<String, Value>> {
     let style = settings.style.map(Style::from);
-    let spec = AgentSpec { name: name.unwrap_or_default(), model: settings.model.clone(), style, ..AgentSpec::default() };
+    let spec = AgentSpec {
+        name: name.unwrap_or_default(),
+        model: settings.model.clone(),
+        style,
+        ..AgentSpec::default()
+    };
     let spec = AgentSpec { settings: settings.into_settings(), ..spec };
     let Value::Object(mut changes) = serde_json::to_value(spec)? else { return Ok(Map::new()) };
     if changes.get("name").is_some_and(|name| name == "") {
@@ -123,14 +195,21 @@ fn changes(name: Option<String>, settings: SettingFlags, unset: Vec<String>) -> 
     }
     changes.extend(unset.into_iter().map(|setting| (setting, Value::Null)));
     if changes.is_empty() {
-        return Err(Usage("nothing is to be changed; `thoughtwire agents edit --help` tells what can be".to_owned()).into());
+        return Err(Usage(
+            "nothing is to be changed; `thoughtwire agents edit --help` tells what can be"
+                .to_owned(),
+        )
+        .into());
     }
     Ok(changes)
 }
 
 fn text_or_file(text: Option<String>, file: Option<&Path>) -> anyhow::Result<Option<String>> {
     match file {
-        Some(file) => Ok(Some(std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)),
+        Some(file) => Ok(Some(
+            std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?,
+        )),
         None => Ok(text),
     }
 }
@@ -149,7 +228,8 @@ pub(crate) fn read_all(file: &Path) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
     match output {
         Some(path) => {
-            let mut file = std::fs::File::create_new(path).with_context(|| format!("{} cannot be made", path.display()))?;
+            let mut file = std::fs::File::create_new(path)
+                .with_context(|| format!("{} cannot be made", path.display()))?;
             file.write_all(bytes).with_context(|| format!("{} cannot be written", path.display()))
         }
         None => Ok(out::bytes(bytes)?),
@@ -160,8 +240,12 @@ fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Usage("say --yes to delete without being asked".to_owned()).into());
     }
-    let remembers = format!("{} notes and {} things that were said", page.memory.archival, page.memory.recall);
-    out::remark_piece(Look::Plain, &format!("Delete {} with {remembers}, for good? [y/N] ", clean(&page.agent.spec.name)));
+    let remembers =
+        format!("{} notes and {} things that were said", page.memory.archival, page.memory.recall);
+    out::remark_piece(
+        Look::Plain,
+        &format!("Delete {} with {remembers}, for good? [y/N] ", clean(&page.agent.spec.name)),
+    );
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
@@ -170,7 +254,13 @@ fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
 fn row(agent: &AgentProfile) -> [String; 5] {
     let AgentProfile { id, spec, main_session } = agent;
     let model = spec.model.clone().unwrap_or_else(|| "(the server's)".to_owned());
-    [clean(&spec.name).into_owned(), id.to_string(), clean(&model).into_owned(), style(spec.style).to_owned(), main_session.to_string()]
+    [
+        clean(&spec.name).into_owned(),
+        id.to_string(),
+        clean(&model).into_owned(),
+        style(spec.style).to_owned(),
+        main_session.to_string(),
+    ]
 }
 
 fn show(page: &AgentPage) -> std::io::Result<()> {
@@ -183,7 +273,10 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             ["model".to_owned(), model],
             ["style".to_owned(), style],
             ["main session".to_owned(), session],
-            ["memory".to_owned(), format!("{} things said, {} notes", page.memory.recall, page.memory.archival)],
+            [
+                "memory".to_owned(),
+                format!("{} things said, {} notes", page.memory.recall, page.memory.archival),
+            ],
         ],
     )?;
     let settings = serde_json::to_value(&page.agent.spec.settings).unwrap_or_default();
@@ -191,9 +284,17 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
         out::line(&format!("{name}: {}", clean(&value.to_string())))?;
     }
     for block in &page.blocks {
-        let description = if block.description.is_empty() { String::new() } else { format!(" — {}", short(&block.description)) };
+        let description = if block.description.is_empty() {
+            String::new()
+        } else {
+            format!(" — {}", short(&block.description))
+        };
         let used = block.text.chars().count();
-        out::line(&format!("\n{} ({used} of {} characters){description}", clean(&block.label), block.limit))?;
+        out::line(&format!(
+            "\n{} ({used} of {} characters){description}",
+            clean(&block.label),
+            block.limit
+        ))?;
         out::line(clean(&block.text).trim_end())?;
     }
     out::line("")?;
@@ -203,12 +304,22 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             Permission::Ask => "ask",
             Permission::Deny => "deny",
         };
-        let source = tool.server.clone().map_or_else(|| "built in".to_owned(), |server| format!("MCP {server}"));
+        let source = tool
+            .server
+            .clone()
+            .map_or_else(|| "built in".to_owned(), |server| format!("MCP {server}"));
         [clean(&tool.name).into_owned(), permission.to_owned(), source, short(&tool.description)]
     };
-    out::table(["TOOL", "PERMISSION", "FROM", "WHAT IT DOES"], &page.tools.iter().map(tool).collect::<Vec<_>>())?;
+    out::table(
+        ["TOOL", "PERMISSION", "FROM", "WHAT IT DOES"],
+        &page.tools.iter().map(tool).collect::<Vec<_>>(),
+    )?;
     for server in &page.mcp {
-        let reason = server.reason.as_deref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+        let reason = server
+            .reason
+            .as_deref()
+            .map(|reason| format!(": {}", clean(reason)))
+            .unwrap_or_default();
         out::line(&format!("MCP server {} is {}{reason}", clean(&server.name), server.phase))?;
     }
     Ok(())

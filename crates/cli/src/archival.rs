@@ -35,7 +35,10 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
             if form.json {
                 out::json(&added)?;
             } else {
-                out::line(&format!("{} notes added, {} were there already", added.added, added.duplicates))?;
+                out::line(&format!(
+                    "{} notes added, {} were there already",
+                    added.added, added.duplicates
+                ))?;
             }
         }
         ArchivalCommand::Export { agent, output } => {
@@ -65,7 +68,11 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
     let mut sum = AddedPage::default();
     for batch in notes.chunks(BATCH) {
         let added = place.add_notes(agent, batch).await.with_context(|| {
-            format!("{} of {} notes are in; run it again and it goes on from there", sum.added + sum.duplicates, notes.len())
+            format!(
+                "{} of {} notes are in; run it again and it goes on from there",
+                sum.added + sum.duplicates,
+                notes.len()
+            )
         })?;
         sum.added += added.added;
         sum.duplicates += added.duplicates;
@@ -77,19 +84,31 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
 
 /// The notes that a file makes.
 fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
-    let text = String::from_utf8(read_all(file)?).with_context(|| format!("{} is no UTF-8 text", file.display()))?;
-    let source = file.file_name().map_or_else(|| "standard input".into(), |name| name.to_string_lossy());
-    let kind = file.extension().map(|kind| kind.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let text = String::from_utf8(read_all(file)?)
+        .with_context(|| format!("{} is no UTF-8 text", file.display()))?;
+    let source =
+        file.file_name().map_or_else(|| "standard input".into(), |name| name.to_string_lossy());
+    let kind = file
+        .extension()
+        .map(|kind| kind.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default();
     let note = |text: &str| json!({"text": text, "source": source});
     match kind.as_str() {
         "md" | "markdown" => Ok(MarkdownSplitter::new(chunk).chunks(&text).map(note).collect()),
         "jsonl" | "ndjson" => {
             let mut notes = Vec::new();
-            for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-                let told = note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
-                let mut parts = TextSplitter::new(chunk).chunks(&told.text).map(note).collect::<Vec<_>>();
+            for (number, line) in
+                (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+            {
+                let told =
+                    note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
+                let mut parts =
+                    TextSplitter::new(chunk).chunks(&told.text).map(note).collect::<Vec<_>>();
                 if let Some(at) = told.at {
-                    parts.iter_mut().filter_map(Value::as_object_mut).for_each(|note| drop(note.insert("at".to_owned(), at.clone())));
+                    parts
+                        .iter_mut()
+                        .filter_map(Value::as_object_mut)
+                        .for_each(|note| drop(note.insert("at".to_owned(), at.clone())));
                 }
                 notes.extend(parts);
             }
@@ -109,9 +128,13 @@ fn note_of(line: &str) -> anyhow::Result<Told> {
     match serde_json::from_str(line).context("it is no JSON")? {
         Value::String(text) => Ok(Told { text, at: None }),
         Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
-            Some(Value::String(text)) => Ok(Told { text, at: note.remove("at").filter(Value::is_string) }),
+            Some(Value::String(text)) => {
+                Ok(Told { text, at: note.remove("at").filter(Value::is_string) })
+            }
             Some(_) | None => anyhow::bail!("it has no \"text\""),
         },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => anyhow::bail!("it is neither a text nor an object with one"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            anyhow::bail!("it is neither a text nor an object with one")
+        }
     }
 }

@@ -10,8 +10,12 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use thoughtwire_proto::connection::Close;
-use thoughtwire_proto::dialect::native::{Ack, ClientBody, ClientFrame, PROTOCOL, Refused, ServerFrame};
-use thoughtwire_proto::{Attached, CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start};
+use thoughtwire_proto::dialect::native::{
+    Ack, ClientBody, ClientFrame, PROTOCOL, Refused, ServerFrame,
+};
+use thoughtwire_proto::{
+    Attached, CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start,
+};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -77,7 +81,12 @@ enum Ask {
 
 impl Follower {
     /// Starts following. With no `start` nothing is read until [`Follower::attach`].
-    pub(crate) fn new(server: Server, session: SessionId, start: Option<Start>, patience: Patience) -> Self {
+    pub(crate) fn new(
+        server: Server,
+        session: SessionId,
+        start: Option<Start>,
+        patience: Patience,
+    ) -> Self {
         let (asks, asked) = mpsc::channel(ASKS);
         let (tell, happenings) = mpsc::channel(HAPPENINGS);
         let line = Line { server, session, start, patience, tell, waiting: VecDeque::new() };
@@ -164,7 +173,11 @@ impl Line {
             if let Patience::For(most) = self.patience
                 && last_seen.elapsed() >= most
             {
-                let error = anyhow::anyhow!("{} could not be reached for {} s: {reason}", self.server.base, most.as_secs());
+                let error = anyhow::anyhow!(
+                    "{} could not be reached for {} s: {reason}",
+                    self.server.base,
+                    most.as_secs()
+                );
                 return drop(self.tell.send(Happening::Over(error)).await);
             }
             // Full jitter: clients that lost the same server do not come back in step.
@@ -198,10 +211,15 @@ impl Line {
         }
     }
 
-    async fn talk(&mut self, socket: &mut Socket, asked: &mut mpsc::Receiver<Ask>) -> Result<(), End> {
+    async fn talk(
+        &mut self,
+        socket: &mut Socket,
+        asked: &mut mpsc::Receiver<Ask>,
+    ) -> Result<(), End> {
         let hello = ClientBody::Hello { token: None, client: Some("cli".to_owned()) };
         write(socket, &ClientFrame { id: None, body: hello }).await?;
-        let mut connection = Connection { attaching: None, attached: false, at_least: Duration::ZERO };
+        let mut connection =
+            Connection { attaching: None, attached: false, at_least: Duration::ZERO };
         if let Some(start) = self.start.clone() {
             connection.attach(socket, &self.session, start).await?;
         }
@@ -247,27 +265,42 @@ impl Line {
     }
 
     async fn hear(&mut self, text: &str, connection: &mut Connection) -> Result<(), End> {
-        let frame = ServerFrame::decode(text)
-            .map_err(|refusal| End::Lost(format!("the server sent what cannot be read: {refusal}"), FIRST_PAUSE))?;
+        let frame = ServerFrame::decode(text).map_err(|refusal| {
+            End::Lost(format!("the server sent what cannot be read: {refusal}"), FIRST_PAUSE)
+        })?;
         match frame {
             ServerFrame::Welcome { protocol, .. } if protocol != PROTOCOL => {
-                Err(End::Fatal(anyhow::anyhow!("{} speaks {protocol}; this client speaks {PROTOCOL}", self.server.base)))
+                Err(End::Fatal(anyhow::anyhow!(
+                    "{} speaks {protocol}; this client speaks {PROTOCOL}",
+                    self.server.base
+                )))
             }
             ServerFrame::Attached(attachment) if connection.is_answer(attachment.id.as_ref()) => {
                 let Some((_, start)) = connection.attaching.take() else { return Ok(()) };
                 let attached = attachment.attached(&start);
                 connection.attached = true;
-                self.start = Some(Start::After(Cursor { epoch: Some(attached.epoch.clone()), seq: attached.after }));
+                self.start = Some(Start::After(Cursor {
+                    epoch: Some(attached.epoch.clone()),
+                    seq: attached.after,
+                }));
                 self.tell(Happening::Attached(attached)).await
             }
-            ServerFrame::CaughtUp { session, .. } if session == self.session => self.tell(Happening::CaughtUp).await,
-            ServerFrame::Emitted(emitted) if emitted.session == self.session && connection.attached => self.show(emitted.emission).await,
+            ServerFrame::CaughtUp { session, .. } if session == self.session => {
+                self.tell(Happening::CaughtUp).await
+            }
+            ServerFrame::Emitted(emitted)
+                if emitted.session == self.session && connection.attached =>
+            {
+                self.show(emitted.emission).await
+            }
             ServerFrame::Ack(ack) => {
                 self.waiting.retain(|frame| frame.id.as_ref() != Some(&ack.id));
                 self.tell(Happening::Answered { id: ack.id.clone(), outcome: Ok(ack) }).await
             }
             ServerFrame::Refused(refused) => self.refused(refused, connection).await,
-            ServerFrame::Detached { session, reason } if session == self.session => Err(End::Lost(reason, FIRST_PAUSE)),
+            ServerFrame::Detached { session, reason } if session == self.session => {
+                Err(End::Lost(reason, FIRST_PAUSE))
+            }
             ServerFrame::GoAway { retry_after_ms, .. } => {
                 connection.at_least = Duration::from_millis(retry_after_ms).min(LONGEST_PAUSE);
                 Ok(())
@@ -292,7 +325,11 @@ impl Line {
             return Err(End::Fatal(anyhow::anyhow!(refused.reason)));
         };
         if connection.is_answer(Some(&id)) {
-            return Err(if again { End::Lost(refused.reason, FIRST_PAUSE) } else { End::Fatal(anyhow::anyhow!(refused.reason)) });
+            return Err(if again {
+                End::Lost(refused.reason, FIRST_PAUSE)
+            } else {
+                End::Fatal(anyhow::anyhow!(refused.reason))
+            });
         }
         // It comes back, and then takes what it could not take any more.
         if refused.known() == Some(RefusalCode::Stopping) {
@@ -310,7 +347,10 @@ impl Line {
                 return Ok(());
             }
             if record.seq != cursor.seq.next() {
-                return Err(End::Lost(format!("event {} came where {} was due", record.seq, cursor.seq.next()), FIRST_PAUSE));
+                return Err(End::Lost(
+                    format!("event {} came where {} was due", record.seq, cursor.seq.next()),
+                    FIRST_PAUSE,
+                ));
             }
             cursor.seq = record.seq;
         }
@@ -332,9 +372,18 @@ struct Connection {
 }
 
 impl Connection {
-    async fn attach(&mut self, socket: &mut Socket, session: &SessionId, start: Start) -> Result<(), End> {
+    async fn attach(
+        &mut self,
+        socket: &mut Socket,
+        session: &SessionId,
+        start: Start,
+    ) -> Result<(), End> {
         let id: CommandId = thoughtwire_hub::new_id();
-        let body = ClientBody::Attach { session: session.clone(), start: start.clone(), tools: Vec::new() };
+        let body = ClientBody::Attach {
+            session: session.clone(),
+            start: start.clone(),
+            tools: Vec::new(),
+        };
         // Of an attachment that is replaced nothing more is taken: it may lie elsewhere.
         self.attached = false;
         self.attaching = Some((id.clone(), start));
@@ -361,7 +410,9 @@ async fn connect(server: &Server) -> Result<Socket, End> {
 }
 
 async fn dial(server: &Server) -> Result<Socket, End> {
-    let wrong = |what: &str| End::Fatal(anyhow::anyhow!("{} is no address of a server: {what}", server.base));
+    let wrong = |what: &str| {
+        End::Fatal(anyhow::anyhow!("{} is no address of a server: {what}", server.base))
+    };
     let url = reqwest::Url::parse(&server.base).map_err(|error| wrong(&error.to_string()))?;
     let (host, port) = match (url.host_str(), url.port_or_known_default()) {
         (Some(host), Some(port)) => (host.trim_matches(['[', ']']), port),
@@ -369,13 +420,17 @@ async fn dial(server: &Server) -> Result<Socket, End> {
     };
     let is_tls = url.scheme() == "https";
     let target = server.base.replacen("http", "ws", 1) + "/v1/ws";
-    let mut request = ClientBuilder::new().uri(&target).map_err(|error| wrong(&error.to_string()))?;
+    let mut request =
+        ClientBuilder::new().uri(&target).map_err(|error| wrong(&error.to_string()))?;
     if let Some(key) = &server.key {
-        let value = http::HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| wrong("the key has characters that no key has"))?;
+        let value = http::HeaderValue::from_str(&format!("Bearer {key}"))
+            .map_err(|_| wrong("the key has characters that no key has"))?;
         request = request.add_header(http::header::AUTHORIZATION, value)?;
     }
     // Every address that the name has is tried, as the REST client does.
-    let stream = TcpStream::connect((host, port)).await.map_err(|_| End::Lost(no_server(&server.base).to_string(), Duration::ZERO))?;
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|_| End::Lost(no_server(&server.base).to_string(), Duration::ZERO))?;
     // What is typed goes out at once; failing to say so costs only milliseconds.
     drop(stream.set_nodelay(true));
     let connector = if is_tls {
@@ -388,10 +443,14 @@ async fn dial(server: &Server) -> Result<Socket, End> {
     match request.connect_on(stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(error) => Err(match status(&error) {
-            Some(401 | 403) => End::Fatal(anyhow::anyhow!("{} does not let us in; is THOUGHTWIRE_KEY right?", server.base)),
-            Some(status @ (404 | 405 | 426)) => {
-                End::Fatal(anyhow::anyhow!("{} answered {status} at /v1/ws; is a Thoughtwire server there?", server.base))
-            }
+            Some(401 | 403) => End::Fatal(anyhow::anyhow!(
+                "{} does not let us in; is THOUGHTWIRE_KEY right?",
+                server.base
+            )),
+            Some(status @ (404 | 405 | 426)) => End::Fatal(anyhow::anyhow!(
+                "{} answered {status} at /v1/ws; is a Thoughtwire server there?",
+                server.base
+            )),
             Some(_) | None => error.into(),
         }),
     }
@@ -399,7 +458,10 @@ async fn dial(server: &Server) -> Result<Socket, End> {
 
 /// The HTTP status that refused the upgrade.
 fn status(error: &tokio_websockets::Error) -> Option<u16> {
-    if let tokio_websockets::Error::Upgrade(tokio_websockets::upgrade::Error::DidNotSwitchProtocols(status)) = error {
+    if let tokio_websockets::Error::Upgrade(
+        tokio_websockets::upgrade::Error::DidNotSwitchProtocols(status),
+    ) = error
+    {
         Some(*status)
     } else {
         None

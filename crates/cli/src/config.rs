@@ -13,14 +13,23 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
             if form.json {
                 out::json(&json!({"settings": settings}))?;
             } else {
-                let row = |setting: &Setting| [setting.name.to_owned(), setting.value.clone(), setting.source.clone()];
-                out::table(["SETTING", "VALUE", "FROM"], &settings.iter().map(row).collect::<Vec<_>>())?;
+                let row = |setting: &Setting| {
+                    [setting.name.to_owned(), setting.value.clone(), setting.source.clone()]
+                };
+                out::table(
+                    ["SETTING", "VALUE", "FROM"],
+                    &settings.iter().map(row).collect::<Vec<_>>(),
+                )?;
             }
             Ok(Outcome::Done)
         }
         ConfigCommand::Check { flags, form } => match (Config::load(&flags.into()), form.json) {
-            (Ok(_), true) => out::json(&json!({"ok": true})).map(|()| Outcome::Done).map_err(Into::into),
-            (Ok(_), false) => out::line("the configuration is good").map(|()| Outcome::Done).map_err(Into::into),
+            (Ok(_), true) => {
+                out::json(&json!({"ok": true})).map(|()| Outcome::Done).map_err(Into::into)
+            }
+            (Ok(_), false) => {
+                out::line("the configuration is good").map(|()| Outcome::Done).map_err(Into::into)
+            }
             (Err(error), true) => {
                 out::json(&json!({"ok": false, "error": error.to_string()}))?;
                 Ok(Outcome::Failed)
@@ -32,11 +41,31 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
 
 impl From<ServeFlags> for Flags {
     fn from(flags: ServeFlags) -> Self {
-        let ServeFlags { listen, data_dir, config, model, auth, allow_origin, tls_certificate, tls_key, trust_proxy } = flags;
+        let ServeFlags {
+            listen,
+            data_dir,
+            config,
+            model,
+            auth,
+            allow_origin,
+            tls_certificate,
+            tls_key,
+            trust_proxy,
+        } = flags;
         let auth = auth.map(|choice| match choice {
             AuthChoice::None => "none".to_owned(),
             AuthChoice::Keys => "keys".to_owned(),
         });
-        Self { listen, data_dir, config, model, auth, allow_origin, tls_certificate, tls_key, trust_proxy }
+        Self {
+            listen,
+            data_dir,
+            config,
+            model,
+            auth,
+            allow_origin,
+            tls_certificate,
+            tls_key,
+            trust_proxy,
+        }
     }
 }

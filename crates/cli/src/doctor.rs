@@ -17,7 +17,10 @@ pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<Outcome> {
             subject: "configuration".to_owned(),
             health: Health::Bad,
             found: error.to_string(),
-            mend: Some("correct it; `thoughtwire config show` tells where each setting comes from".to_owned()),
+            mend: Some(
+                "correct it; `thoughtwire config show` tells where each setting comes from"
+                    .to_owned(),
+            ),
         }],
     };
     let worst = findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Good);

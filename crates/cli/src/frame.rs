@@ -13,17 +13,25 @@ pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<Outcome> {
     let mut input = std::io::stdin().lock();
     let mut read = Vec::new();
     while next_line(&mut input, &mut read)? {
-        let text = std::str::from_utf8(&read)
-            .map_err(|error| Refusal::new(RefusalCode::BadFrame, format!("the frame is not UTF-8 from byte {} on", error.valid_up_to())));
+        let text = std::str::from_utf8(&read).map_err(|error| {
+            Refusal::new(
+                RefusalCode::BadFrame,
+                format!("the frame is not UTF-8 from byte {} on", error.valid_up_to()),
+            )
+        });
         match command {
-            FrameCommand::Decode { dialect } => match text.and_then(|text| decode((*dialect).into(), text)) {
-                Ok(frame) => out::line(&format!("{{\"ok\":{frame}}}"))?,
-                Err(refusal) => refused(&refusal)?,
-            },
-            FrameCommand::Encode { dialect } => match text.and_then(|text| encode((*dialect).into(), text)) {
-                Ok(frame) => out::line(&frame)?,
-                Err(refusal) => refused(&refusal)?,
-            },
+            FrameCommand::Decode { dialect } => {
+                match text.and_then(|text| decode((*dialect).into(), text)) {
+                    Ok(frame) => out::line(&format!("{{\"ok\":{frame}}}"))?,
+                    Err(refusal) => refused(&refusal)?,
+                }
+            }
+            FrameCommand::Encode { dialect } => {
+                match text.and_then(|text| encode((*dialect).into(), text)) {
+                    Ok(frame) => out::line(&frame)?,
+                    Err(refusal) => refused(&refusal)?,
+                }
+            }
         }
     }
     Ok(Outcome::Done)

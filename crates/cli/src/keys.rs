@@ -21,7 +21,10 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
                 out::json(&made)?;
             } else {
                 out::line(&made.secret)?;
-                let said = format!("This is the only time that the key is shown. `thoughtwire keys revoke {}` takes it back.", made.key.id);
+                let said = format!(
+                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` takes it back.",
+                    made.key.id
+                );
                 out::remark(Look::Dim, &said);
             }
         }
@@ -32,12 +35,19 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
             } else if keys.is_empty() {
                 out::remark(Look::Dim, "there are no keys; `thoughtwire keys add` makes one");
             } else {
-                out::table(["KEY", "USER", "NAME", "SCOPES", "MADE", "EXPIRES"], &keys.iter().map(row).collect::<Vec<_>>())?;
+                out::table(
+                    ["KEY", "USER", "NAME", "SCOPES", "MADE", "EXPIRES"],
+                    &keys.iter().map(row).collect::<Vec<_>>(),
+                )?;
             }
         }
         KeysCommand::Revoke { key, form } => {
             reach.place().await?.revoke_key(&key).await?;
-            if form.json { out::json(&json!({"revoked": key}))? } else { out::line(&format!("{key} is revoked"))? }
+            if form.json {
+                out::json(&json!({"revoked": key}))?
+            } else {
+                out::line(&format!("{key} is revoked"))?
+            }
         }
     }
     Ok(Outcome::Done)
@@ -68,6 +78,10 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
     let wrong = || Usage(format!("--expires {text:?} is no time such as 12h, 30d or \"1 year\""));
     // Relative to now, since months and years have no length of their own.
     let span: Span = text.parse().map_err(|_| wrong())?;
-    let length = span.to_duration(SpanRelativeTo::from(&jiff::Zoned::now())).map_err(|_| wrong())?;
-    u64::try_from(length.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(|| wrong().into())
+    let length =
+        span.to_duration(SpanRelativeTo::from(&jiff::Zoned::now())).map_err(|_| wrong())?;
+    u64::try_from(length.as_secs())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| wrong().into())
 }

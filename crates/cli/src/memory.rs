@@ -18,7 +18,10 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             let mut blocks = reach.place().await?.agent(&agent).await?.blocks;
             if let Some(label) = &label {
                 blocks.retain(|block| block.label == *label);
-                anyhow::ensure!(!blocks.is_empty(), "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists all");
+                anyhow::ensure!(
+                    !blocks.is_empty(),
+                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists all"
+                );
             }
             if form.json {
                 out::json(&json!({"blocks": blocks}))?;
@@ -47,7 +50,11 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             changes.extend(limit.map(|limit| ("limit".to_owned(), Value::from(limit))));
             changes.extend(description.map(|text| ("description".to_owned(), Value::String(text))));
             if changes.is_empty() {
-                return Err(Usage("say what is to change: --text, --file, --limit, --description or --delete".to_owned()).into());
+                return Err(Usage(
+                    "say what is to change: --text, --file, --limit, --description or --delete"
+                        .to_owned(),
+                )
+                .into());
             }
             let block = place.edit_block(&agent, &label, &changes).await?;
             if form.json { out::json(&json!({"block": block}))? } else { show(&block)? }
@@ -57,13 +64,25 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             let (lines, total, json) = match place {
                 SearchIn::Recall => {
                     let page = rest.recall(&agent, &query, limit).await?;
-                    let line = |found: &crate::rest::RecalledPage| format!("{}  {}: {}", found.at, found.role, short(&found.text));
-                    (page.results.iter().map(line).collect::<Vec<_>>(), page.total, serde_json::to_value(page)?)
+                    let line = |found: &crate::rest::RecalledPage| {
+                        format!("{}  {}: {}", found.at, found.role, short(&found.text))
+                    };
+                    (
+                        page.results.iter().map(line).collect::<Vec<_>>(),
+                        page.total,
+                        serde_json::to_value(page)?,
+                    )
                 }
                 SearchIn::Archival => {
                     let page = rest.search_notes(&agent, &query, limit).await?;
-                    let line = |note: &crate::rest::NotePage| format!("{}  {}", note.at, short(&note.text));
-                    (page.notes.iter().map(line).collect::<Vec<_>>(), page.total, serde_json::to_value(page)?)
+                    let line = |note: &crate::rest::NotePage| {
+                        format!("{}  {}", note.at, short(&note.text))
+                    };
+                    (
+                        page.notes.iter().map(line).collect::<Vec<_>>(),
+                        page.total,
+                        serde_json::to_value(page)?,
+                    )
                 }
             };
             if form.json {
@@ -80,12 +99,21 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
 }
 
 fn read_text(file: &Path) -> anyhow::Result<String> {
-    String::from_utf8(read_all(file)?).with_context(|| format!("{} is no UTF-8 text", file.display()))
+    String::from_utf8(read_all(file)?)
+        .with_context(|| format!("{} is no UTF-8 text", file.display()))
 }
 
 fn show(block: &BlockPage) -> std::io::Result<()> {
-    let description = if block.description.is_empty() { String::new() } else { format!(" — {}", short(&block.description)) };
+    let description = if block.description.is_empty() {
+        String::new()
+    } else {
+        format!(" — {}", short(&block.description))
+    };
     let used = block.text.chars().count();
-    out::line(&format!("{} ({used} of {} characters){description}", clean(&block.label), block.limit))?;
+    out::line(&format!(
+        "{} ({used} of {} characters){description}",
+        clean(&block.label),
+        block.limit
+    ))?;
     out::line(&format!("{}\n", clean(&block.text).trim_end()))
 }

@@ -49,7 +49,9 @@ impl Reach {
                 Some(server) if Rest::new(server.clone())?.is_there().await => Ok(server),
                 Some(_) | None => {
                     let dir = dir.display();
-                    anyhow::bail!("no server runs on {dir}; start one with `thoughtwire serve --data-dir {dir}`")
+                    anyhow::bail!(
+                        "no server runs on {dir}; start one with `thoughtwire serve --data-dir {dir}`"
+                    )
                 }
             },
             Said::Nothing => usual().await,
@@ -63,7 +65,9 @@ impl Reach {
         };
         if !dir.is_dir() {
             let dir = dir.display();
-            anyhow::bail!("there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one");
+            anyhow::bail!(
+                "there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one"
+            );
         }
         let give_up = Instant::now() + SETTLE;
         loop {
@@ -78,7 +82,10 @@ impl Reach {
                 break;
             }
             if Instant::now() >= give_up {
-                anyhow::bail!("another process has {} open, and it is no server that answers", dir.display());
+                anyhow::bail!(
+                    "another process has {} open, and it is no server that answers",
+                    dir.display()
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -118,9 +125,12 @@ fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+        }
     };
-    let OwnerFile { url, token } = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    let OwnerFile { url, token } =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     Ok(Some(Server { base: base(&url)?, key: Some(token) }))
 }
 
@@ -130,15 +140,27 @@ fn base(url: &str) -> Result<String, Usage> {
     let (scheme, rest) = match url.split_once("://") {
         Some(("http" | "ws", rest)) => ("http", rest),
         Some(("https" | "wss", rest)) => ("https", rest),
-        Some((scheme, _)) => return Err(Usage(format!("{url:?} is no address of a server: {scheme} is not http, https, ws or wss"))),
+        Some((scheme, _)) => {
+            return Err(Usage(format!(
+                "{url:?} is no address of a server: {scheme} is not http, https, ws or wss"
+            )));
+        }
         None => ("http", url),
     };
     let rest = rest.trim_end_matches('/').trim_end_matches("/v1/ws").trim_end_matches('/');
     let base = format!("{scheme}://{rest}");
     match reqwest::Url::parse(&base) {
-        Ok(parsed) if parsed.has_host() && parsed.query().is_none() && parsed.fragment().is_none() => Ok(base),
-        Ok(_) => Err(Usage(format!("{url:?} is no address of a server; it should look like {DEFAULT_URL}"))),
-        Err(error) => Err(Usage(format!("{url:?} is no address of a server: {error}; it should look like {DEFAULT_URL}"))),
+        Ok(parsed)
+            if parsed.has_host() && parsed.query().is_none() && parsed.fragment().is_none() =>
+        {
+            Ok(base)
+        }
+        Ok(_) => Err(Usage(format!(
+            "{url:?} is no address of a server; it should look like {DEFAULT_URL}"
+        ))),
+        Err(error) => Err(Usage(format!(
+            "{url:?} is no address of a server: {error}; it should look like {DEFAULT_URL}"
+        ))),
     }
 }
 

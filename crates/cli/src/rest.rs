@@ -13,7 +13,9 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thoughtwire_proto::{AgentProfile, AgentSpec, Epoch, Permission, Record, Seq, SessionId, SessionListing, Timestamp};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Epoch, Permission, Record, Seq, SessionId, SessionListing, Timestamp,
+};
 use thoughtwire_server::AtRest;
 use thoughtwire_store::Key;
 
@@ -226,7 +228,9 @@ struct EventsBody {
 impl Rest {
     /// A data directory that no server runs on, opened under its lock.
     pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
-        let directory = AtRest::open(dir).await.with_context(|| format!("{} cannot be opened", dir.display()))?;
+        let directory = AtRest::open(dir)
+            .await
+            .with_context(|| format!("{} cannot be opened", dir.display()))?;
         // Nobody is called by this name: its requests do not leave the process.
         let rest = Self::new(Server { base: "http://localhost".to_owned(), key: None })?;
         Ok(Self { through: Through::Directory(directory), ..rest })
@@ -236,12 +240,14 @@ impl Rest {
         let mut headers = HeaderMap::new();
         if let Some(key) = &server.key {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
-            let mut value = value.map_err(|_| Usage("THOUGHTWIRE_KEY has characters that no key has".to_owned()))?;
+            let mut value = value
+                .map_err(|_| Usage("THOUGHTWIRE_KEY has characters that no key has".to_owned()))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         // A proxy in between would make the server take us for a stranger.
-        let mut builder = reqwest::Client::builder().default_headers(headers).timeout(PATIENCE).no_proxy();
+        let mut builder =
+            reqwest::Client::builder().default_headers(headers).timeout(PATIENCE).no_proxy();
         if server.base.starts_with("https:") {
             install_tls();
         } else {
@@ -251,7 +257,12 @@ impl Rest {
         }
         // A base without a slash at its end would lose its last part when joined.
         let base = Url::parse(&format!("{}/", server.base)).context("the server's address")?;
-        Ok(Self { server, base, http: builder.build().context("the HTTP client cannot be made")?, through: Through::Network })
+        Ok(Self {
+            server,
+            base,
+            http: builder.build().context("the HTTP client cannot be made")?,
+            through: Through::Network,
+        })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -261,7 +272,12 @@ impl Rest {
     /// Whether a server answers at all.
     pub(crate) async fn is_there(&self) -> bool {
         let Ok(url) = self.base.join("healthz") else { return false };
-        self.http.get(url).timeout(GLANCE).send().await.is_ok_and(|response| response.status().is_success())
+        self.http
+            .get(url)
+            .timeout(GLANCE)
+            .send()
+            .await
+            .is_ok_and(|response| response.status().is_success())
     }
 
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<AgentProfile>> {
@@ -277,7 +293,13 @@ impl Rest {
     pub(crate) async fn find_agent(&self, agent: &str) -> anyhow::Result<Option<AgentProfile>> {
         match self.agent(agent).await {
             Ok(page) => Ok(Some(page.agent)),
-            Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == "unknown_agent") => Ok(None),
+            Err(error)
+                if error
+                    .downcast_ref::<Refused>()
+                    .is_some_and(|refused| refused.code == "unknown_agent") =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -289,8 +311,13 @@ impl Rest {
         Ok(page.agent)
     }
 
-    pub(crate) async fn edit_agent(&self, agent: &str, changes: &Map<String, Value>) -> anyhow::Result<AgentProfile> {
-        let page: AgentPage = self.read(self.request(Method::PATCH, &["v1", "agents", agent])?.json(changes)).await?;
+    pub(crate) async fn edit_agent(
+        &self,
+        agent: &str,
+        changes: &Map<String, Value>,
+    ) -> anyhow::Result<AgentProfile> {
+        let page: AgentPage =
+            self.read(self.request(Method::PATCH, &["v1", "agents", agent])?.json(changes)).await?;
         Ok(page.agent)
     }
 
@@ -304,8 +331,15 @@ impl Rest {
         self.send(request.query(&[("history", history)]).timeout(LONG_PATIENCE)).await
     }
 
-    pub(crate) async fn import_agent(&self, file: Vec<u8>, name: Option<&str>) -> anyhow::Result<AgentProfile> {
-        let mut request = self.request(Method::POST, &["v1", "import"])?.header("content-type", "application/json").body(file);
+    pub(crate) async fn import_agent(
+        &self,
+        file: Vec<u8>,
+        name: Option<&str>,
+    ) -> anyhow::Result<AgentProfile> {
+        let mut request = self
+            .request(Method::POST, &["v1", "import"])?
+            .header("content-type", "application/json")
+            .body(file);
         if let Some(name) = name {
             request = request.query(&[("name", name)]);
         }
@@ -313,37 +347,74 @@ impl Rest {
         Ok(page.agent)
     }
 
-    pub(crate) async fn edit_block(&self, agent: &str, label: &str, changes: &Map<String, Value>) -> anyhow::Result<BlockPage> {
-        let body: BlockBody = self.read(self.request(Method::PATCH, &["v1", "agents", agent, "blocks", label])?.json(changes)).await?;
+    pub(crate) async fn edit_block(
+        &self,
+        agent: &str,
+        label: &str,
+        changes: &Map<String, Value>,
+    ) -> anyhow::Result<BlockPage> {
+        let body: BlockBody = self
+            .read(
+                self.request(Method::PATCH, &["v1", "agents", agent, "blocks", label])?
+                    .json(changes),
+            )
+            .await?;
         Ok(body.block)
     }
 
     pub(crate) async fn delete_block(&self, agent: &str, label: &str) -> anyhow::Result<()> {
-        self.send(self.request(Method::DELETE, &["v1", "agents", agent, "blocks", label])?).await.map(drop)
+        self.send(self.request(Method::DELETE, &["v1", "agents", agent, "blocks", label])?)
+            .await
+            .map(drop)
     }
 
-    pub(crate) async fn recall(&self, agent: &str, query: &str, limit: u64) -> anyhow::Result<RecallPage> {
+    pub(crate) async fn recall(
+        &self,
+        agent: &str,
+        query: &str,
+        limit: u64,
+    ) -> anyhow::Result<RecallPage> {
         let request = self.request(Method::GET, &["v1", "agents", agent, "recall"])?;
         self.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
     }
 
-    pub(crate) async fn search_notes(&self, agent: &str, query: &str, limit: u64) -> anyhow::Result<NotesPage> {
+    pub(crate) async fn search_notes(
+        &self,
+        agent: &str,
+        query: &str,
+        limit: u64,
+    ) -> anyhow::Result<NotesPage> {
         let request = self.request(Method::GET, &["v1", "agents", agent, "archival"])?;
         self.read(request.query(&[("query", query), ("limit", &limit.to_string())])).await
     }
 
     /// Notes behind a number, in the order in which they were made.
-    pub(crate) async fn notes(&self, agent: &str, after: i64, limit: i64) -> anyhow::Result<NotesPage> {
+    pub(crate) async fn notes(
+        &self,
+        agent: &str,
+        after: i64,
+        limit: i64,
+    ) -> anyhow::Result<NotesPage> {
         let request = self.request(Method::GET, &["v1", "agents", agent, "archival"])?;
         self.read(request.query(&[("after", after), ("limit", limit)])).await
     }
 
-    pub(crate) async fn add_notes(&self, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
-        let request = self.request(Method::POST, &["v1", "agents", agent, "archival"])?.json(&serde_json::json!({"notes": notes}));
+    pub(crate) async fn add_notes(
+        &self,
+        agent: &str,
+        notes: &[Value],
+    ) -> anyhow::Result<AddedPage> {
+        let request = self
+            .request(Method::POST, &["v1", "agents", agent, "archival"])?
+            .json(&serde_json::json!({"notes": notes}));
         self.read(request.timeout(LONG_PATIENCE)).await
     }
 
-    pub(crate) async fn sessions(&self, agent: Option<&str>, limit: Option<usize>) -> anyhow::Result<Vec<SessionListing>> {
+    pub(crate) async fn sessions(
+        &self,
+        agent: Option<&str>,
+        limit: Option<usize>,
+    ) -> anyhow::Result<Vec<SessionListing>> {
         let mut request = self.request(Method::GET, &["v1", "sessions"])?;
         if let Some(agent) = agent {
             request = request.query(&[("agent", agent)]);
@@ -357,8 +428,12 @@ impl Rest {
 
     /// A new session with an agent.
     pub(crate) async fn create_session(&self, agent: &str) -> anyhow::Result<SessionId> {
-        let request = self.request(Method::POST, &["v1", "sessions"])?.json(&serde_json::json!({"agent": agent}));
-        let body: SessionBody = self.read(request.header("idempotency-key", thoughtwire_hub::new_id::<()>().as_str())).await?;
+        let request = self
+            .request(Method::POST, &["v1", "sessions"])?
+            .json(&serde_json::json!({"agent": agent}));
+        let body: SessionBody = self
+            .read(request.header("idempotency-key", thoughtwire_hub::new_id::<()>().as_str()))
+            .await?;
         Ok(body.session)
     }
 
@@ -366,12 +441,18 @@ impl Rest {
         self.read(self.request(Method::GET, &["v1", "sessions", session.as_str()])?).await
     }
 
-    pub(crate) async fn events(&self, session: &SessionId, after: Seq, limit: u64) -> anyhow::Result<Vec<Record>> {
+    pub(crate) async fn events(
+        &self,
+        session: &SessionId,
+        after: Seq,
+        limit: u64,
+    ) -> anyhow::Result<Vec<Record>> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         let request = self.request(Method::GET, &["v1", "sessions", session.as_str(), "events"])?;
-        let body: EventsBody = self.read(request.query(&[("after", after.0), ("limit", limit)])).await?;
+        let body: EventsBody =
+            self.read(request.query(&[("after", after.0), ("limit", limit)])).await?;
         Ok(body.events)
     }
 
@@ -380,8 +461,14 @@ impl Rest {
         self.send(request).await.map(drop)
     }
 
-    pub(crate) async fn edit_session(&self, session: &SessionId, changes: &Value) -> anyhow::Result<()> {
-        self.send(self.request(Method::PATCH, &["v1", "sessions", session.as_str()])?.json(changes)).await.map(drop)
+    pub(crate) async fn edit_session(
+        &self,
+        session: &SessionId,
+        changes: &Value,
+    ) -> anyhow::Result<()> {
+        self.send(self.request(Method::PATCH, &["v1", "sessions", session.as_str()])?.json(changes))
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn keys(&self) -> anyhow::Result<Vec<Key>> {
@@ -405,7 +492,9 @@ impl Rest {
         let request = self.request(Method::GET, &["v1", "backup"])?.timeout(BACKUP_PATIENCE);
         let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
         if !response.status().is_success() {
-            return Err(self.refused(response.status(), &response.bytes().await.unwrap_or_default()));
+            return Err(
+                self.refused(response.status(), &response.bytes().await.unwrap_or_default())
+            );
         }
         let length = response.content_length().unwrap_or_default();
         bar.set_length(length);
@@ -430,20 +519,26 @@ impl Rest {
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let body = self.send(request).await?;
-        serde_json::from_slice(&body).with_context(|| format!("{} does not answer like a Thoughtwire server", self.server.base))
+        serde_json::from_slice(&body).with_context(|| {
+            format!("{} does not answer like a Thoughtwire server", self.server.base)
+        })
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
         let (status, body) = match &self.through {
             Through::Network => {
                 let response = request.send().await.map_err(|error| self.unreachable(error))?;
-                (response.status(), response.bytes().await.map_err(|error| self.unreachable(error))?)
+                (
+                    response.status(),
+                    response.bytes().await.map_err(|error| self.unreachable(error))?,
+                )
             }
             Through::Directory(directory) => {
                 let request: http::Request<reqwest::Body> = request.build()?.try_into()?;
                 let (parts, body) = request.into_parts();
                 let body = Bytes::copy_from_slice(body.as_bytes().unwrap_or_default());
-                let (parts, body) = directory.call(http::Request::from_parts(parts, body)).await?.into_parts();
+                let (parts, body) =
+                    directory.call(http::Request::from_parts(parts, body)).await?.into_parts();
                 (parts.status, body)
             }
         };
@@ -462,7 +557,10 @@ impl Rest {
                 }
                 Refused { code, reason }.into()
             }
-            Err(_) => anyhow::anyhow!("{} answered {status}; is a Thoughtwire server there?", self.server.base),
+            Err(_) => anyhow::anyhow!(
+                "{} answered {status}; is a Thoughtwire server there?",
+                self.server.base
+            ),
         }
     }
 
@@ -477,7 +575,9 @@ impl Rest {
 
 /// That nobody is there, and what to do about it.
 pub(crate) fn no_server(base: &str) -> anyhow::Error {
-    anyhow::anyhow!("no server can be reached at {base}; start one with `thoughtwire serve`, or say where it is with --url")
+    anyhow::anyhow!(
+        "no server can be reached at {base}; start one with `thoughtwire serve`, or say where it is with --url"
+    )
 }
 
 /// One TLS implementation for everything in this process. That it is there already is as good.

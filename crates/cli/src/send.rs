@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused};
 use thoughtwire_proto::{
-    CommandId, Cursor, Disposition, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq, SessionId, Start, TurnId,
+    CommandId, Cursor, Disposition, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq,
+    SessionId, Start, TurnId,
 };
 
 use crate::chat::{MAIN, found_or_made};
@@ -42,8 +43,14 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
             None => found_or_made(&rest, MAIN).await?.session,
         },
     };
-    let follower = Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
-    let body = ClientBody::Send { session: session.clone(), text, attachments: Vec::new(), policy: Some(policy.into()) };
+    let follower =
+        Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
+    let body = ClientBody::Send {
+        session: session.clone(),
+        text,
+        attachments: Vec::new(),
+        policy: Some(policy.into()),
+    };
     let sent = follower.ask(id, body).await;
     let mut errand = Errand { follower, session, sent, json, answer: None };
     if no_wait {
@@ -56,9 +63,13 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
     let Errand { session, answer, .. } = errand;
     match answer {
         Some(Answer { turn: None, .. }) => {
-            anyhow::bail!("the input waits, and its turn has not begun in time; `thoughtwire sessions show {session}` will have it")
+            anyhow::bail!(
+                "the input waits, and its turn has not begun in time; `thoughtwire sessions show {session}` will have it"
+            )
         }
-        Some(_) => anyhow::bail!("the turn has not ended in time; it goes on, and `thoughtwire sessions show {session}` has it"),
+        Some(_) => anyhow::bail!(
+            "the turn has not ended in time; it goes on, and `thoughtwire sessions show {session}` has it"
+        ),
         None => anyhow::bail!("the server has not answered in time"),
     }
 }
@@ -99,13 +110,19 @@ impl Errand {
                             Disposition::Queued => "it waits for its turn",
                             Disposition::Steered => "it joined the running turn",
                         };
-                        out::remark(Look::Dim, &format!("(saved as #{} of {}: {fate})", saved.seq, saved.session));
+                        out::remark(
+                            Look::Dim,
+                            &format!("(saved as #{} of {}: {fate})", saved.seq, saved.session),
+                        );
                     }
                     return Ok(Outcome::Done);
                 }
                 Happening::Offline { reason, pause } => offline(&reason, pause),
                 Happening::Over(error) => return Err(error),
-                Happening::Answered { .. } | Happening::Attached(_) | Happening::Shown(_) | Happening::CaughtUp => {}
+                Happening::Answered { .. }
+                | Happening::Attached(_)
+                | Happening::Shown(_)
+                | Happening::CaughtUp => {}
             }
         }
         anyhow::bail!("the connection ended before the input was saved")
@@ -127,12 +144,20 @@ impl Errand {
                 Happening::Attached(attached) => {
                     drop(view.attach(&attached));
                     if !attached.recovered {
-                        anyhow::bail!("the log of {} does not reach back to the input any more", attached.session);
+                        anyhow::bail!(
+                            "the log of {} does not reach back to the input any more",
+                            attached.session
+                        );
                     }
                 }
-                Happening::Shown(Emission::Status { turn: None, text }) => out::remark(Look::Dim, &format!("({})", story::clean(&text))),
+                Happening::Shown(Emission::Status { turn: None, text }) => {
+                    out::remark(Look::Dim, &format!("({})", story::clean(&text)))
+                }
                 Happening::Shown(emission) => {
-                    if matches!(&emission, Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })) {
+                    if matches!(
+                        &emission,
+                        Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })
+                    ) {
                         out::remark(
                             Look::Dim,
                             "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
@@ -141,7 +166,11 @@ impl Errand {
                     if let Some(answer) = &mut self.answer
                         && let Some(outcome) = answer.show(&mut view, &emission)?
                     {
-                        return Ok(if outcome == TurnOutcome::Completed { Outcome::Done } else { Outcome::Failed });
+                        return Ok(if outcome == TurnOutcome::Completed {
+                            Outcome::Done
+                        } else {
+                            Outcome::Failed
+                        });
                     }
                 }
                 Happening::Offline { reason, pause } => offline(&reason, pause),
@@ -156,9 +185,11 @@ impl Errand {
 impl Saved {
     fn read(session: SessionId, outcome: Result<Ack, Refused>) -> anyhow::Result<Self> {
         match outcome {
-            Ok(Ack { acked: Acked::Input { seq, input: Some(input), disposition }, duplicate, .. }) => {
-                Ok(Self { session, seq, input, disposition, duplicate })
-            }
+            Ok(Ack {
+                acked: Acked::Input { seq, input: Some(input), disposition },
+                duplicate,
+                ..
+            }) => Ok(Self { session, seq, input, disposition, duplicate }),
             Ok(_) => anyhow::bail!("the server did not say what became of the input"),
             Err(refused) => anyhow::bail!(refused.reason),
         }
@@ -171,7 +202,9 @@ fn offline(reason: &str, pause: Duration) {
 
 async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
     let found = rest.find_agent(agent).await?;
-    let profile = found.with_context(|| format!("there is no agent {agent:?}; make it with `thoughtwire agents create {agent}`"))?;
+    let profile = found.with_context(|| {
+        format!("there is no agent {agent:?}; make it with `thoughtwire agents create {agent}`")
+    })?;
     Ok(profile.main_session)
 }
 
@@ -184,7 +217,11 @@ struct Answer {
 
 impl Answer {
     /// Prints what belongs to the turn; tells how it ended once it has.
-    fn show(&mut self, view: &mut View, emission: &Emission) -> anyhow::Result<Option<TurnOutcome>> {
+    fn show(
+        &mut self,
+        view: &mut View,
+        emission: &Emission,
+    ) -> anyhow::Result<Option<TurnOutcome>> {
         let of = match emission {
             Emission::Record(record) => {
                 self.begin(record);
@@ -211,13 +248,19 @@ impl Answer {
             }
         }
         match emission {
-            Emission::Record(Record { event: Event::TurnEnded { outcome, .. }, .. }) if is_ours => Ok(Some(*outcome)),
-            Emission::Record(Record { event: Event::InputWithdrawn { input }, .. }) if *input == self.input => {
+            Emission::Record(Record { event: Event::TurnEnded { outcome, .. }, .. }) if is_ours => {
+                Ok(Some(*outcome))
+            }
+            Emission::Record(Record { event: Event::InputWithdrawn { input }, .. })
+                if *input == self.input =>
+            {
                 anyhow::bail!("the input was taken back before its turn")
             }
-            Emission::Record(_) | Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {
-                Ok(None)
-            }
+            Emission::Record(_)
+            | Emission::Delta(_)
+            | Emission::Partial(_)
+            | Emission::Status { .. }
+            | Emission::Presence { .. } => Ok(None),
         }
     }
 

@@ -13,9 +13,17 @@ use crate::out;
 
 pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<Outcome> {
     let (config, settings) = Config::load(&flags.into())?;
-    let log = settings.iter().find(|setting| setting.name == "log").map_or("warn,rmcp=error", |setting| setting.value.as_str());
-    let filter = EnvFilter::try_new(log).with_context(|| format!("the log setting {log:?} cannot be used"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let log = settings
+        .iter()
+        .find(|setting| setting.name == "log")
+        .map_or("warn,rmcp=error", |setting| setting.value.as_str());
+    let filter = EnvFilter::try_new(log)
+        .with_context(|| format!("the log setting {log:?} cannot be used"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
 }
 

@@ -26,7 +26,10 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
             if form.json {
                 out::json(&json!({"sessions": sessions}))?;
             } else if sessions.is_empty() {
-                out::remark(Look::Dim, "there are no sessions; every agent has one: `thoughtwire agents create NAME`");
+                out::remark(
+                    Look::Dim,
+                    "there are no sessions; every agent has one: `thoughtwire agents create NAME`",
+                );
             } else {
                 let rows: Vec<_> = sessions.iter().map(row).collect();
                 out::table(["ID", "AGENT", "TITLE", "EVENTS", "STATE", "LAST ACTIVE"], &rows)?;
@@ -64,8 +67,15 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
                 return Ok(Outcome::Failed);
             }
             for session in &sessions {
-                place.delete_session(session).await.with_context(|| format!("{session} was not deleted"))?;
-                if form.json { out::json(&json!({"deleted": session}))? } else { out::line(&format!("deleted {session}"))? }
+                place
+                    .delete_session(session)
+                    .await
+                    .with_context(|| format!("{session} was not deleted"))?;
+                if form.json {
+                    out::json(&json!({"deleted": session}))?
+                } else {
+                    out::line(&format!("deleted {session}"))?
+                }
             }
         }
     }
@@ -78,7 +88,9 @@ fn kept(days: Option<u32>, events: Option<u64>) -> String {
         (None, None) => "as its agent's settings have it".to_owned(),
         (Some(days), None) => format!("what was said in the last {days} days"),
         (None, Some(events)) => format!("the newest {events} events"),
-        (Some(days), Some(events)) => format!("what was said in the last {days} days, at most {events} events"),
+        (Some(days), Some(events)) => {
+            format!("what was said in the last {days} days, at most {events} events")
+        }
     }
 }
 
@@ -118,15 +130,27 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
             ["title".to_owned(), title],
             ["events".to_owned(), head],
             ["state".to_owned(), state],
-            ["tokens".to_owned(), format!("{} read, {} written", page.session.usage.input_tokens, page.session.usage.output_tokens)],
+            [
+                "tokens".to_owned(),
+                format!(
+                    "{} read, {} written",
+                    page.session.usage.input_tokens, page.session.usage.output_tokens
+                ),
+            ],
             ["opened".to_owned(), local_time(page.session.created_at)],
             ["last active".to_owned(), active],
             ["kept".to_owned(), kept(page.keep_days, page.keep_events)],
-            ["instructions".to_owned(), page.instructions.as_deref().map(story::short).unwrap_or_default()],
+            [
+                "instructions".to_owned(),
+                page.instructions.as_deref().map(story::short).unwrap_or_default(),
+            ],
         ],
     )?;
     if after.next() > page.first {
-        out::line(&Paint::of_stdout().show(Look::Dim, &format!("\n… the newest {} of {} events", events.len(), page.session.head)))?;
+        out::line(&Paint::of_stdout().show(
+            Look::Dim,
+            &format!("\n… the newest {} of {} events", events.len(), page.session.head),
+        ))?;
     } else {
         out::line("")?;
     }
@@ -141,8 +165,18 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
 fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
     let mut transcript = Transcript::default();
     let (first, head) = (page.first, page.session.head);
-    let (session, agent, epoch) = (page.session.id.clone(), page.session.agent.clone(), page.epoch.clone());
-    transcript.attach(&Attached { session, agent, epoch, first, head, recovered: true, after, turn: None });
+    let (session, agent, epoch) =
+        (page.session.id.clone(), page.session.agent.clone(), page.epoch.clone());
+    transcript.attach(&Attached {
+        session,
+        agent,
+        epoch,
+        first,
+        head,
+        recovered: true,
+        after,
+        turn: None,
+    });
     for record in events {
         // Pages follow each other without a gap, so every record is taken.
         let _ = transcript.apply(&Emission::Record(record.clone()));
@@ -150,11 +184,17 @@ fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
     transcript
 }
 
-async fn export(place: &Rest, session: &SessionId, format: ExportFormat, output: Option<&Path>) -> anyhow::Result<()> {
+async fn export(
+    place: &Rest,
+    session: &SessionId,
+    format: ExportFormat,
+    output: Option<&Path>,
+) -> anyhow::Result<()> {
     let page = place.session(session).await?;
     let mut out: Box<dyn Write> = match output {
         Some(path) => {
-            let file = File::create_new(path).with_context(|| format!("{} cannot be written", path.display()))?;
+            let file = File::create_new(path)
+                .with_context(|| format!("{} cannot be written", path.display()))?;
             Box::new(BufWriter::new(file))
         }
         None => Box::new(BufWriter::new(std::io::stdout())),
@@ -183,10 +223,21 @@ async fn export(place: &Rest, session: &SessionId, format: ExportFormat, output:
     Ok(())
 }
 
-fn markdown(out: &mut impl Write, page: &SessionPage, transcript: &Transcript) -> std::io::Result<()> {
+fn markdown(
+    out: &mut impl Write,
+    page: &SessionPage,
+    transcript: &Transcript,
+) -> std::io::Result<()> {
     let listing = &page.session;
     let title = listing.title.as_deref().unwrap_or(&listing.agent_name);
-    writeln!(out, "# {}\n\n{} · {} · {}", clean(title), clean(&listing.agent_name), listing.id, listing.created_at)?;
+    writeln!(
+        out,
+        "# {}\n\n{} · {} · {}",
+        clean(title),
+        clean(&listing.agent_name),
+        listing.id,
+        listing.created_at
+    )?;
     for entry in transcript.entries() {
         let Some((look, told)) = story::entry(entry) else { continue };
         match look {
@@ -207,7 +258,10 @@ fn confirmed(sessions: &[SessionId]) -> std::io::Result<bool> {
         [one] => format!("the session {one}"),
         many => format!("{} sessions", many.len()),
     };
-    out::remark_piece(Look::Bold, &format!("delete {what} and all that was said in it, for good? [y/N] "));
+    out::remark_piece(
+        Look::Bold,
+        &format!("delete {what} and all that was said in it, for good? [y/N] "),
+    );
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

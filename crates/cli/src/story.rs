@@ -16,8 +16,13 @@ pub(crate) type Told = (Look, String);
 
 /// Text from elsewhere, without what would command the terminal.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    let commands = |character: char| character.is_control() && character != '\n' && character != '\t';
-    if text.contains(commands) { Cow::Owned(text.replace("\r\n", "\n").replace(commands, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    let commands =
+        |character: char| character.is_control() && character != '\n' && character != '\t';
+    if text.contains(commands) {
+        Cow::Owned(text.replace("\r\n", "\n").replace(commands, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// The first line of a text, cut to a length that fits one line with others.
@@ -50,11 +55,17 @@ pub(crate) fn call(call: &Call) -> String {
 fn arguments(args: &Map<String, Value>) -> String {
     let value = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            value.to_string()
+        }
     };
     let said = match args.len() {
         1 => args.values().map(value).collect(),
-        _ => args.iter().map(|(name, given)| format!("{name}: {}", value(given))).collect::<Vec<_>>().join(", "),
+        _ => args
+            .iter()
+            .map(|(name, given)| format!("{name}: {}", value(given)))
+            .collect::<Vec<_>>()
+            .join(", "),
     };
     short(&said)
 }
@@ -67,7 +78,8 @@ pub(crate) fn ending(outcome: Outcome, reason: Option<&str>) -> Option<Told> {
         Outcome::Failed => (Look::Bad, "failed"),
         Outcome::Interrupted => (Look::Bad, "interrupted"),
     };
-    let told = reason.map_or_else(|| format!("✗ {what}"), |reason| format!("✗ {what}: {}", clean(reason)));
+    let told =
+        reason.map_or_else(|| format!("✗ {what}"), |reason| format!("✗ {what}: {}", clean(reason)));
     Some((look, told))
 }
 
@@ -102,8 +114,13 @@ pub(crate) fn input(text: &str, from: Option<&str>) -> Told {
 pub(crate) fn question(asked: &Call) -> Option<Told> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
-            let until = jiff::Timestamp::from_millisecond(until.as_millis()).ok()?.to_zoned(jiff::tz::TimeZone::system());
-            Some((Look::Bold, format!("? {} wants your leave until {}", call(asked), until.strftime("%H:%M:%S"))))
+            let until = jiff::Timestamp::from_millisecond(until.as_millis())
+                .ok()?
+                .to_zoned(jiff::tz::TimeZone::system());
+            Some((
+                Look::Bold,
+                format!("? {} wants your leave until {}", call(asked), until.strftime("%H:%M:%S")),
+            ))
         }
         Some(Approval::Settled(decision)) => {
             let word = match decision {
@@ -120,13 +137,19 @@ pub(crate) fn question(asked: &Call) -> Option<Told> {
 
 fn fact(event: &Event) -> Option<Told> {
     Some(match event {
-        Event::SessionRenamed { title } => (Look::Dim, format!("✎ the session is now called {}", clean(title))),
+        Event::SessionRenamed { title } => {
+            (Look::Dim, format!("✎ the session is now called {}", clean(title)))
+        }
         Event::MemoryEdited { block, after, by, .. } => {
             let by = if by == "agent" { String::new() } else { format!(" (by {})", clean(by)) };
             (Look::Dim, format!("✎ memory, {}{by}: {}", clean(block), short(after)))
         }
-        Event::Compacted { .. } => (Look::Dim, "✎ the oldest part of the conversation was summarised".to_owned()),
-        Event::InstructionsChanged { instructions } => (Look::Dim, format!("✎ instructions: {}", short(instructions))),
+        Event::Compacted { .. } => {
+            (Look::Dim, "✎ the oldest part of the conversation was summarised".to_owned())
+        }
+        Event::InstructionsChanged { instructions } => {
+            (Look::Dim, format!("✎ instructions: {}", short(instructions)))
+        }
         Event::SessionOpened { .. }
         | Event::UserMessage { .. }
         | Event::InputWithdrawn { .. }
@@ -159,13 +182,30 @@ mod tests {
     #[test]
     fn calls_are_folded() {
         let told = |args: Value, returned: Option<(ToolStatus, &str)>| {
-            let returned = returned.map(|(status, text)| Returned { status, text: text.to_owned(), content: None });
+            let returned = returned.map(|(status, text)| Returned {
+                status,
+                text: text.to_owned(),
+                content: None,
+            });
             let args = args.as_object().cloned();
-            call(&Call { call: "c".parse().unwrap(), name: "calculator".to_owned(), args, approval: None, awaited: None, returned })
+            call(&Call {
+                call: "c".parse().unwrap(),
+                name: "calculator".to_owned(),
+                args,
+                approval: None,
+                awaited: None,
+                returned,
+            })
         };
-        assert_eq!(told(json!({"expression": "6*7"}), Some((ToolStatus::Success, "42"))), "⚙ calculator(6*7) → 42");
+        assert_eq!(
+            told(json!({"expression": "6*7"}), Some((ToolStatus::Success, "42"))),
+            "⚙ calculator(6*7) → 42"
+        );
         assert_eq!(told(json!({"a": 1, "b": "x"}), None), "⚙ calculator(a: 1, b: x)");
-        assert_eq!(told(json!({}), Some((ToolStatus::Error, "no\nreally"))), "⚙ calculator() ✗ no…");
+        assert_eq!(
+            told(json!({}), Some((ToolStatus::Error, "no\nreally"))),
+            "⚙ calculator() ✗ no…"
+        );
         assert_eq!(told(Value::Null, None), "⚙ calculator()");
         assert!(told(json!({"x": "y".repeat(500)}), None).chars().count() < 120);
     }

@@ -56,13 +56,18 @@ impl View {
     pub(crate) fn attach(&mut self, attached: &Attached) -> Vec<Piece> {
         let known = self.transcript.cursor();
         self.transcript.attach(attached);
-        let goes_on = known.epoch.is_none() || (known.epoch == self.transcript.cursor().epoch && known.seq == attached.after);
+        let goes_on = known.epoch.is_none()
+            || (known.epoch == self.transcript.cursor().epoch && known.seq == attached.after);
         if goes_on {
             return Vec::new();
         }
         self.waiting.clear();
-        let mut pieces: Vec<_> = self.telling.take().map(|telling| Piece::End(telling.look)).into_iter().collect();
-        pieces.push(Piece::Whole((Look::Dim, "the session could not be resumed where it was left; it is told again".to_owned())));
+        let mut pieces: Vec<_> =
+            self.telling.take().map(|telling| Piece::End(telling.look)).into_iter().collect();
+        pieces.push(Piece::Whole((
+            Look::Dim,
+            "the session could not be resumed where it was left; it is told again".to_owned(),
+        )));
         pieces
     }
 
@@ -79,7 +84,9 @@ impl View {
     }
 
     fn stream(&mut self, item: &ItemId, pieces: &mut Vec<Piece>) {
-        let Some(open) = self.transcript.open().iter().find(|open| open.item == *item) else { return };
+        let Some(open) = self.transcript.open().iter().find(|open| open.item == *item) else {
+            return;
+        };
         let look = match open.kind {
             StreamKind::Thought => Look::Dim,
             StreamKind::Message => Look::Plain,
@@ -100,7 +107,10 @@ impl View {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let ends_turn = matches!(entry.body, Body::Ended { .. });
         match (&mut self.telling, &entry.body) {
-            (Some(telling), Body::Thought { item, text, complete } | Body::Message { item, text, complete }) if telling.item == *item => {
+            (
+                Some(telling),
+                Body::Thought { item, text, complete } | Body::Message { item, text, complete },
+            ) if telling.item == *item => {
                 telling.go_on(text, pieces);
                 if !complete {
                     pieces.push(Piece::Text(telling.look, "…".to_owned()));
@@ -125,7 +135,9 @@ impl View {
         }
         if ends_turn {
             self.tell(at, pieces);
-        } else if let Some(next) = self.transcript.open().iter().find(|open| open.kind != StreamKind::ToolArgs) {
+        } else if let Some(next) =
+            self.transcript.open().iter().find(|open| open.kind != StreamKind::ToolArgs)
+        {
             let next = next.item.clone();
             self.stream(&next, pieces);
         }
@@ -136,9 +148,15 @@ impl View {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
             // Told when it is first seen, not again when its turn comes.
-            Body::Input { item, text, from, .. } => self.told.insert(item.clone()).then(|| story::input(text, from.as_deref())),
+            Body::Input { item, text, from, .. } => {
+                self.told.insert(item.clone()).then(|| story::input(text, from.as_deref()))
+            }
             Body::Call(call) if call.returned.is_none() => story::question(call),
-            Body::Call(_) | Body::Thought { .. } | Body::Message { .. } | Body::Ended { .. } | Body::Fact(_) => story::entry(entry),
+            Body::Call(_)
+            | Body::Thought { .. }
+            | Body::Message { .. }
+            | Body::Ended { .. }
+            | Body::Fact(_) => story::entry(entry),
         };
         pieces.extend(told.map(Piece::Whole));
         if let Body::Ended { outcome, .. } = entry.body {
@@ -205,7 +223,9 @@ mod tests {
     }
 
     fn emission(frame: &serde_json::Value) -> Emission {
-        let ServerFrame::Emitted(emitted) = ServerFrame::decode(&frame.to_string()).unwrap() else { panic!("{frame}") };
+        let ServerFrame::Emitted(emitted) = ServerFrame::decode(&frame.to_string()).unwrap() else {
+            panic!("{frame}")
+        };
         emitted.emission
     }
 
@@ -230,7 +250,11 @@ mod tests {
     }
 
     fn ended(seq: u64) -> serde_json::Value {
-        event(seq, Some("t"), json!({"kind": "turn_ended", "input": "in-1", "outcome": "completed"}))
+        event(
+            seq,
+            Some("t"),
+            json!({"kind": "turn_ended", "input": "in-1", "outcome": "completed"}),
+        )
     }
 
     #[test]
@@ -281,9 +305,17 @@ mod tests {
         let mut frames = begun();
         frames.extend([
             delta("m", 0, "message", "Once upon"),
-            event(4, Some("t"), json!({"kind": "message", "item": "m", "text": "Once", "complete": false})),
+            event(
+                4,
+                Some("t"),
+                json!({"kind": "message", "item": "m", "text": "Once", "complete": false}),
+            ),
             delta("n", 0, "message", "Yes"),
-            event(5, Some("t"), json!({"kind": "message", "item": "n", "text": "No", "complete": true})),
+            event(
+                5,
+                Some("t"),
+                json!({"kind": "message", "item": "n", "text": "No", "complete": true}),
+            ),
             ended(6),
         ]);
         assert_eq!(told(&frames), "Once upon…\nYes\nNo\n[Completed]\n");

@@ -110,7 +110,10 @@ mod tests {
     #[test]
     fn lines_break_between_words() {
         assert_eq!(wrapped(10, &["one two three four"]), "one two\nthree four\n");
-        assert_eq!(wrapped(10, &["a\n  indented text here\n\nb"]), "a\n  indented\ntext here\n\nb\n");
+        assert_eq!(
+            wrapped(10, &["a\n  indented text here\n\nb"]),
+            "a\n  indented\ntext here\n\nb\n"
+        );
         assert_eq!(wrapped(10, &["0123456789abcdef x"]), "0123456789\nabcdef x\n");
         assert_eq!(wrapped(10, &["漢字漢字漢字漢"]), "漢字漢字漢\n字漢\n");
         assert_eq!(wrapped(10, &[""]), "");

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use thoughtwire_proto::{AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId, TurnId};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
+    TurnId,
+};
 use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
@@ -162,7 +165,8 @@ impl Turn {
         if let Some(records) = self.interface.tail.records(after, self.log.started) {
             return Ok(records);
         }
-        let most = usize::try_from(self.log.started.0.saturating_sub(after.0 + 1)).unwrap_or(usize::MAX);
+        let most =
+            usize::try_from(self.log.started.0.saturating_sub(after.0 + 1)).unwrap_or(usize::MAX);
         self.records_after(after, most).await
     }
 
@@ -188,17 +192,22 @@ impl Turn {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn records_before(&self, before: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
+    pub async fn records_before(
+        &self,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, AgentError> {
         let log = self.log.clone();
         self.read(move |store| store.events_before(log.session, before, limit)).await
     }
 
-    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, AgentError> {
-        self.log
-            .store
-            .reading(read)
-            .await
-            .map_err(|error| AgentError::new("store_failed", format!("the session's log cannot be read: {error}")))
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, AgentError> {
+        self.log.store.reading(read).await.map_err(|error| {
+            AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
+        })
     }
 }
 

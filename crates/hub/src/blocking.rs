@@ -48,13 +48,14 @@ impl Interface {
         let failure = Arc::new(Mutex::new(None));
         let input = Arc::clone(&interface.input);
         let failed = Arc::clone(&failure);
-        let pump = std::thread::Builder::new().name("thoughtwire-voice".to_owned()).spawn(move || {
-            while let Ok(verb) = queue.recv() {
-                if let Err(silenced) = runtime.block_on(verb(interface.clone())) {
-                    locked(&failed).get_or_insert(silenced);
+        let pump =
+            std::thread::Builder::new().name("thoughtwire-voice".to_owned()).spawn(move || {
+                while let Ok(verb) = queue.recv() {
+                    if let Err(silenced) = runtime.block_on(verb(interface.clone())) {
+                        locked(&failed).get_or_insert(silenced);
+                    }
                 }
-            }
-        });
+            });
         // Without a thread every verb reports that the turn has ended, since its queue is closed.
         Self { verbs: Some(verbs), failure, input, pump: pump.ok() }
     }
@@ -71,7 +72,9 @@ impl Interface {
     /// When an earlier verb was refused, or the turn has ended.
     pub fn internal_monologue(&self, text: impl Into<String>) -> Result<(), Silenced> {
         let text = text.into();
-        self.queue(move |interface| async move { interface.internal_monologue(text).await.map(drop) })
+        self.queue(
+            move |interface| async move { interface.internal_monologue(text).await.map(drop) },
+        )
     }
 
     /// Says a whole message.
@@ -80,7 +83,9 @@ impl Interface {
     /// As [`Interface::internal_monologue`].
     pub fn assistant_message(&self, text: impl Into<String>) -> Result<(), Silenced> {
         let text = text.into();
-        self.queue(move |interface| async move { interface.assistant_message(text).await.map(drop) })
+        self.queue(
+            move |interface| async move { interface.assistant_message(text).await.map(drop) },
+        )
     }
 
     /// Takes a line as `MemGPT` agents give it; see [`crate::Interface::function_message`].
@@ -96,7 +101,11 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn tool_called(&self, name: impl Into<String>, args: Map<String, Value>) -> Result<CallId, Silenced> {
+    pub fn tool_called(
+        &self,
+        name: impl Into<String>,
+        args: Map<String, Value>,
+    ) -> Result<CallId, Silenced> {
         let name = name.into();
         self.wait(move |interface| async move { interface.tool_called(name, args).await })
     }
@@ -113,7 +122,9 @@ impl Interface {
         text: impl Into<String>,
     ) -> Result<(), Silenced> {
         let (name, text) = (name.into(), text.into());
-        self.queue(move |interface| async move { interface.tool_returned(&call, name, status, text, None).await })
+        self.queue(move |interface| async move {
+            interface.tool_returned(&call, name, status, text, None).await
+        })
     }
 
     /// Shows people what the agent is about.
@@ -137,8 +148,14 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn finish(&self, message: Option<String>, usage: Option<Usage>) -> Result<Finish, Silenced> {
-        self.wait(move |interface| async move { interface.finish(message.map(Into::into), usage).await })
+    pub fn finish(
+        &self,
+        message: Option<String>,
+        usage: Option<Usage>,
+    ) -> Result<Finish, Silenced> {
+        self.wait(
+            move |interface| async move { interface.finish(message.map(Into::into), usage).await },
+        )
     }
 
     /// Carries out what was queued and joins the pump. A turn that was not finished ends here.
@@ -154,7 +171,10 @@ impl Interface {
         locked(&self.failure).take().map_or(Ok(()), Err)
     }
 
-    fn queue<F>(&self, verb: impl FnOnce(crate::Interface) -> F + Send + 'static) -> Result<(), Silenced>
+    fn queue<F>(
+        &self,
+        verb: impl FnOnce(crate::Interface) -> F + Send + 'static,
+    ) -> Result<(), Silenced>
     where
         F: Future<Output = Result<(), Silenced>> + Send + 'static,
     {
@@ -162,10 +182,15 @@ impl Interface {
             return Err(silenced);
         }
         let verbs = self.verbs.as_ref().ok_or(Silenced::Ended)?;
-        verbs.send(Box::new(move |interface| Box::pin(verb(interface)))).map_err(|_| Silenced::Ended)
+        verbs
+            .send(Box::new(move |interface| Box::pin(verb(interface))))
+            .map_err(|_| Silenced::Ended)
     }
 
-    fn wait<T, F>(&self, verb: impl FnOnce(crate::Interface) -> F + Send + 'static) -> Result<T, Silenced>
+    fn wait<T, F>(
+        &self,
+        verb: impl FnOnce(crate::Interface) -> F + Send + 'static,
+    ) -> Result<T, Silenced>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Silenced>> + Send + 'static,
@@ -221,7 +246,10 @@ impl<A: Agent> crate::Agent for OnThreads<A> {
             });
             match work.await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(AgentError::new("agent_panicked", "The agent broke off because of a defect in it.")),
+                Err(_) => Err(AgentError::new(
+                    "agent_panicked",
+                    "The agent broke off because of a defect in it.",
+                )),
             }
         })
     }
@@ -266,7 +294,9 @@ impl Embedded {
             .thread_name("thoughtwire")
             .enable_all()
             .build()
-            .map_err(|error| Refusal::new(RefusalCode::Internal, format!("no runtime can be started: {error}")))?;
+            .map_err(|error| {
+                Refusal::new(RefusalCode::Internal, format!("no runtime can be started: {error}"))
+            })?;
         let embedded = runtime.block_on(crate::Embedded::open(dir, name))?;
         Ok(Self { embedded: Some(embedded), runtime: Some(runtime) })
     }

@@ -58,7 +58,9 @@ impl Clients {
         let wake = Arc::new(Notify::new());
         let (reply, answer) = oneshot::channel();
         let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
-        shared.ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply }).await;
+        shared
+            .ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply })
+            .await;
         let (_, subscription) = answer.await.map_err(|_| gone())??;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
@@ -115,10 +117,16 @@ impl Client {
     /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
     fn shows(&self, entry: &Entry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
-            (Encoding::Memgpt, Emission::Record(record)) => !matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. }),
+            (Encoding::Memgpt, Emission::Record(record)) => {
+                !matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. })
+            }
             (
                 Encoding::Memgpt | Encoding::Native | Encoding::Sparky { .. },
-                Emission::Record(_) | Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. },
+                Emission::Record(_)
+                | Emission::Delta(_)
+                | Emission::Partial(_)
+                | Emission::Status { .. }
+                | Emission::Presence { .. },
             ) => true,
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Record, Refusal, RefusalCode, SessionId, UserId, check_name,
+    AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
+    SessionId, UserId, check_name,
 };
 use thoughtwire_store::{Block, NewAgent, NewSession, Retention, SessionFilter, StoreError};
 use tokio::sync::oneshot;
@@ -18,20 +19,35 @@ use crate::session::{Once, What};
 use crate::{Hub, receipts, retention};
 
 impl Hub {
-    pub(crate) async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
+    pub(crate) async fn find_agent(
+        &self,
+        user: &UserId,
+        agent: &str,
+    ) -> Result<AgentProfile, Refusal> {
         let (wanted, user) = (agent.to_owned(), user.clone());
         let found = self.read(move |store| store.agent(&user, &wanted)).await?;
-        found.ok_or_else(|| Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist")))
+        found.ok_or_else(|| {
+            Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist"))
+        })
     }
 
-    async fn made_before(&self, user: &UserId, once: Option<&Once>) -> Result<Option<String>, Refusal> {
+    async fn made_before(
+        &self,
+        user: &UserId,
+        once: Option<&Once>,
+    ) -> Result<Option<String>, Refusal> {
         let Some(once) = once else { return Ok(None) };
         let (user, id) = (user.clone(), once.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
         receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
     }
 
-    pub(crate) async fn create_agent(self, user: UserId, spec: AgentSpec, once: Option<Once>) -> Result<Answer, Refusal> {
+    pub(crate) async fn create_agent(
+        self,
+        user: UserId,
+        spec: AgentSpec,
+        once: Option<Once>,
+    ) -> Result<Answer, Refusal> {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
             return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
@@ -39,7 +55,9 @@ impl Hub {
         check_retention(&spec)?;
         let named = !spec.name.is_empty();
         if named {
-            check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
+            check_name(&spec.name).map_err(|bad| {
+                Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}"))
+            })?;
         }
         loop {
             let mut spec = spec.clone();
@@ -108,18 +126,30 @@ impl Hub {
     ///
     /// # Errors
     /// When the name is taken, a log does not hold together, or nothing can be saved.
-    pub async fn import_agent(&self, user: &UserId, imported: Imported) -> Result<AgentProfile, Refusal> {
+    pub async fn import_agent(
+        &self,
+        user: &UserId,
+        imported: Imported,
+    ) -> Result<AgentProfile, Refusal> {
         let Imported { spec, blocks, sessions } = imported;
-        check_name(&spec.name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))?;
+        check_name(&spec.name).map_err(|bad| {
+            Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}"))
+        })?;
         for block in &blocks {
-            check_name(&block.label).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("a block's label: {bad}")))?;
+            check_name(&block.label).map_err(|bad| {
+                Refusal::new(RefusalCode::BadRequest, format!("a block's label: {bad}"))
+            })?;
         }
         let mut sessions = sessions.into_iter();
         let id: thoughtwire_proto::AgentId = new_id();
-        let profile = AgentProfile { id: id.clone(), spec: spec.clone(), main_session: new_session_id() };
+        let profile =
+            AgentProfile { id: id.clone(), spec: spec.clone(), main_session: new_session_id() };
         let take = |session: ImportedSession| {
             let ImportedSession { instructions, history, records } = session;
-            NewSession { records, ..self.shared.new_session(user, &profile, None, instructions, history) }
+            NewSession {
+                records,
+                ..self.shared.new_session(user, &profile, None, instructions, history)
+            }
         };
         let main = sessions.next().map(&take);
         let others: Vec<NewSession> = sessions.map(&take).collect();
@@ -134,7 +164,8 @@ impl Hub {
             at: self.shared.now(),
             receipt: None,
         };
-        let profile = self.shared.store.create_agent(new).await.map_err(|error| Refusal::from(&error))?;
+        let profile =
+            self.shared.store.create_agent(new).await.map_err(|error| Refusal::from(&error))?;
         self.shared.tell(user, &profile.main_session, false);
         Ok(profile)
     }
@@ -144,7 +175,12 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no such agent, a setting is unknown or wrong, or the name is taken.
-    pub async fn edit_agent(&self, user: &UserId, agent: &str, changes: Map<String, Value>) -> Result<AgentProfile, Refusal> {
+    pub async fn edit_agent(
+        &self,
+        user: &UserId,
+        agent: &str,
+        changes: Map<String, Value>,
+    ) -> Result<AgentProfile, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let found = self.find_agent(user, agent).await?;
         // Of two edits at once the second one reads what the first one left.
@@ -152,21 +188,32 @@ impl Hub {
         let _turn = owner.lock().await;
         let mut profile = self.find_agent(user, found.id.as_str()).await?;
         if let Some(key) = changes.keys().find(|key| !EDITABLE.contains(&key.as_str())) {
-            return Err(bad(format!("an agent has no setting {key:?} that can be edited; there are: {}", EDITABLE.join(", "))));
+            return Err(bad(format!(
+                "an agent has no setting {key:?} that can be edited; there are: {}",
+                EDITABLE.join(", ")
+            )));
         }
         let names_models = changes.contains_key("model") || changes.contains_key("fallbacks");
-        let mut spec = serde_json::to_value(&profile.spec).map_err(|error| bad(error.to_string()))?;
+        let mut spec =
+            serde_json::to_value(&profile.spec).map_err(|error| bad(error.to_string()))?;
         merge(&mut spec, Value::Object(changes));
-        profile.spec = serde_json::from_value(spec).map_err(|error| bad(format!("the agent's settings: {error}")))?;
+        profile.spec = serde_json::from_value(spec)
+            .map_err(|error| bad(format!("the agent's settings: {error}")))?;
         check_name(&profile.spec.name).map_err(|no| bad(format!("the agent's name: {no}")))?;
         check_retention(&profile.spec)?;
         if names_models {
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
-        let profile = self.shared.store.update_agent(profile).await.map_err(|error| Refusal::from(&error))?;
+        let profile =
+            self.shared.store.update_agent(profile).await.map_err(|error| Refusal::from(&error))?;
         let (id, owner) = (profile.id.clone(), user.clone());
         let filter = SessionFilter { agent: Some(id), ..SessionFilter::default() };
-        let sessions: Vec<_> = self.read(move |store| store.sessions(&owner, &filter)).await?.into_iter().map(|one| one.id).collect();
+        let sessions: Vec<_> = self
+            .read(move |store| store.sessions(&owner, &filter))
+            .await?
+            .into_iter()
+            .map(|one| one.id)
+            .collect();
         if !is_offered(&profile) {
             self.shared.offers.end(&profile.id, "the agent is the server's to run now");
         }
@@ -184,7 +231,12 @@ impl Hub {
     /// When there is no such agent, or nothing can be saved.
     pub async fn delete_agent(&self, user: &UserId, agent: &str) -> Result<(), Refusal> {
         let profile = self.find_agent(user, agent).await?;
-        let gone = self.shared.store.delete_agent(&profile.id).await.map_err(|error| Refusal::from(&error))?;
+        let gone = self
+            .shared
+            .store
+            .delete_agent(&profile.id)
+            .await
+            .map_err(|error| Refusal::from(&error))?;
         self.shared.ask_live(&gone, || What::Erased).await;
         self.shared.offers.end(&profile.id, "the agent was deleted");
         for session in &gone {
@@ -194,25 +246,45 @@ impl Hub {
         Ok(())
     }
 
-    pub(crate) async fn delete(self, user: UserId, session: SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
+    pub(crate) async fn delete(
+        self,
+        user: UserId,
+        session: SessionId,
+        once: Option<Once>,
+    ) -> Result<Answer, Refusal> {
         if let Some(answer) = self.done_before(&user, once.as_ref()).await? {
             return Ok(answer);
         }
         match self.delete_now(&user, &session, once.clone()).await {
             // Two of the same id at once: the other one deleted it.
-            Err(refusal) if refusal.code == RefusalCode::UnknownSession => self.done_before(&user, once.as_ref()).await?.ok_or(refusal),
+            Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
+                self.done_before(&user, once.as_ref()).await?.ok_or(refusal)
+            }
             outcome => outcome,
         }
     }
 
-    async fn delete_now(&self, user: &UserId, session: &SessionId, once: Option<Once>) -> Result<Answer, Refusal> {
+    async fn delete_now(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        once: Option<Once>,
+    ) -> Result<Answer, Refusal> {
         let (owner, wanted) = (user.clone(), session.clone());
         let is_main = self
-            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner).map(|stored| stored.is_main)))
+            .read(move |store| {
+                Ok(store
+                    .session(&wanted)?
+                    .filter(|stored| stored.user == owner)
+                    .map(|stored| stored.is_main))
+            })
             .await?
             .ok_or_else(|| crate::session::unknown_session(session))?;
         if is_main {
-            return Err(Refusal::new(RefusalCode::Forbidden, "this is its agent's main session; it lives as long as the agent"));
+            return Err(Refusal::new(
+                RefusalCode::Forbidden,
+                "this is its agent's main session; it lives as long as the agent",
+            ));
         }
         let (reply, answer) = oneshot::channel();
         self.shared.ask(user, session, What::Delete { once, reply }).await;
@@ -223,7 +295,11 @@ impl Hub {
     }
 
     /// The first answer to a command that belongs to no session, if it took effect before.
-    async fn done_before(&self, user: &UserId, once: Option<&Once>) -> Result<Option<Answer>, Refusal> {
+    async fn done_before(
+        &self,
+        user: &UserId,
+        once: Option<&Once>,
+    ) -> Result<Option<Answer>, Refusal> {
         let Some(once) = once else { return Ok(None) };
         let (user, id) = (user.clone(), once.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
@@ -232,10 +308,21 @@ impl Hub {
 
     pub(crate) async fn open_peer(self, user: UserId, peer: PeerRef) -> Result<Answer, Refusal> {
         for name in [&peer.name, &peer.space].into_iter().filter(|name| !name.is_empty()) {
-            check_name(name).map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
+            check_name(name)
+                .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         }
-        let opened = self.shared.store.open_peer(&user, &peer, self.shared.now()).await.map_err(|error| Refusal::from(&error))?;
-        Ok(Answer::Peer { peer, is_new: opened.is_new, chats: opened.chats, selected: opened.selected })
+        let opened = self
+            .shared
+            .store
+            .open_peer(&user, &peer, self.shared.now())
+            .await
+            .map_err(|error| Refusal::from(&error))?;
+        Ok(Answer::Peer {
+            peer,
+            is_new: opened.is_new,
+            chats: opened.chats,
+            selected: opened.selected,
+        })
     }
 
     pub(crate) async fn open_chat(
@@ -247,12 +334,18 @@ impl Hub {
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
     ) -> Result<Answer, Refusal> {
-        check_name(&chat).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}")))?;
+        check_name(&chat).map_err(|bad| {
+            Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}"))
+        })?;
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.shared.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let (session, is_new, is_news) =
-            self.shared.store.open_chat(&user, &peer, &chat, new).await.map_err(|error| Refusal::from(&error))?;
+        let (session, is_new, is_news) = self
+            .shared
+            .store
+            .open_chat(&user, &peer, &chat, new)
+            .await
+            .map_err(|error| Refusal::from(&error))?;
         if is_new {
             self.shared.tell(&user, &id, false);
         }
@@ -266,13 +359,21 @@ impl Hub {
 
     /// The one agent that a Sparky user has here, made when first needed.
     async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
-        let name = if space.is_empty() || space == user.as_str() { "sparky".to_owned() } else { format!("sparky:{space}") };
+        let name = if space.is_empty() || space == user.as_str() {
+            "sparky".to_owned()
+        } else {
+            format!("sparky:{space}")
+        };
         let name: String = name.chars().take(thoughtwire_proto::MAX_NAME_CHARS).collect();
         self.found_or_made(user, AgentSpec { name, ..AgentSpec::default() }).await
     }
 
     /// The agent of a name; made of this when it is not there.
-    pub(crate) async fn found_or_made(&self, user: &UserId, spec: AgentSpec) -> Result<AgentProfile, Refusal> {
+    pub(crate) async fn found_or_made(
+        &self,
+        user: &UserId,
+        spec: AgentSpec,
+    ) -> Result<AgentProfile, Refusal> {
         let name = spec.name.clone();
         match self.find_agent(user, &name).await {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}

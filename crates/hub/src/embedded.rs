@@ -43,7 +43,10 @@ struct Absent;
 
 impl Agent for Absent {
     fn run(&self, _turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
-        Box::pin(std::future::ready(Err(AgentError::new("no_agent", "The program that speaks for this agent is not listening."))))
+        Box::pin(std::future::ready(Err(AgentError::new(
+            "no_agent",
+            "The program that speaks for this agent is not listening.",
+        ))))
     }
 }
 
@@ -58,9 +61,13 @@ impl Embedded {
         let store = opened
             .map_err(|_| Refusal::new(RefusalCode::Stopping, "the runtime is stopping"))?
             .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
-        let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default()).map_err(|error| Refusal::from(&error))?;
-        let user = UserId::new("local").map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
-        let profile = hub.found_or_made(&user, AgentSpec { name: name.to_owned(), ..AgentSpec::default() }).await?;
+        let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default())
+            .map_err(|error| Refusal::from(&error))?;
+        let user = UserId::new("local")
+            .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
+        let profile = hub
+            .found_or_made(&user, AgentSpec { name: name.to_owned(), ..AgentSpec::default() })
+            .await?;
         let clients = hub.clients(&user, &profile.main_session);
         Ok(Self { hub, user, session: profile.main_session, clients })
     }

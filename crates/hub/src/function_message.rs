@@ -29,7 +29,9 @@ pub(crate) fn parse(line: &str) -> Line {
             let args = match serde_json::from_str(inner) {
                 Ok(Value::Object(args)) => args,
                 // Python's repr is no JSON: what cannot be read is kept as it was written.
-                Ok(_) | Err(_) if !inner.is_empty() => Map::from_iter([("text".to_owned(), Value::String(inner.to_owned()))]),
+                Ok(_) | Err(_) if !inner.is_empty() => {
+                    Map::from_iter([("text".to_owned(), Value::String(inner.to_owned()))])
+                }
                 Ok(_) | Err(_) => Map::new(),
             };
             Line::Running { name: name.to_owned(), args }
@@ -52,8 +54,14 @@ mod tests {
             let args = serde_json::from_str(args).unwrap();
             assert_eq!(parse(line), Line::Running { name: name.to_owned(), args }, "{line}");
         }
-        assert_eq!(parse("Success: 3"), Line::Returned { status: ToolStatus::Success, text: "3".into() });
-        assert_eq!(parse("Error: no"), Line::Returned { status: ToolStatus::Error, text: "no".into() });
+        assert_eq!(
+            parse("Success: 3"),
+            Line::Returned { status: ToolStatus::Success, text: "3".into() }
+        );
+        assert_eq!(
+            parse("Error: no"),
+            Line::Returned { status: ToolStatus::Error, text: "no".into() }
+        );
         assert_eq!(parse("Running late"), Line::Other);
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Permission, Record, Refusal, RefusalCode, Request, SessionId,
-    Start, Timestamp, ToolDeclaration, ToolStatus, UserId, check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Permission, Record,
+    Refusal, RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus,
+    UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -125,7 +126,11 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn new(store: Arc<Store>, agent: Arc<dyn Agent>, options: HubOptions) -> Result<Self, StoreError> {
+    pub fn new(
+        store: Arc<Store>,
+        agent: Arc<dyn Agent>,
+        options: HubOptions,
+    ) -> Result<Self, StoreError> {
         let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
@@ -163,7 +168,10 @@ impl Hub {
 
     /// Brings the count of live sessions up to date, which nothing does by itself.
     pub fn count_live(&self) {
-        self.shared.metrics.live.set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
+        self.shared
+            .metrics
+            .live
+            .set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
     }
 
     /// The tools that an agent of this making has.
@@ -178,7 +186,9 @@ impl Hub {
         if !is_offered(agent) {
             return self.tools(&agent.spec);
         }
-        let permission = |name: &str| agent.spec.settings.permissions.get(name).copied().unwrap_or(Permission::Allow);
+        let permission = |name: &str| {
+            agent.spec.settings.permissions.get(name).copied().unwrap_or(Permission::Allow)
+        };
         let listed = |tool: ToolDeclaration| ToolListing {
             permission: permission(&tool.name),
             name: tool.name,
@@ -204,7 +214,10 @@ impl Hub {
     ///
     /// # Errors
     /// The store's, as a refusal.
-    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
         self.shared.read(read).await
     }
 
@@ -215,7 +228,9 @@ impl Hub {
     pub async fn backup(&self) -> Result<File, StoreError> {
         let store = Arc::clone(&self.shared.store);
         // Only a runtime that is shutting down takes no more.
-        tokio::task::spawn_blocking(move || store.backup()).await.unwrap_or(Err(StoreError::Stopped))
+        tokio::task::spawn_blocking(move || store.backup())
+            .await
+            .unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Attaches to a session.
@@ -247,7 +262,12 @@ impl Hub {
     ///
     /// # Errors
     /// The refusal.
-    pub async fn execute(&self, user: &UserId, from: Option<String>, request: Request) -> Result<Answer, Refusal> {
+    pub async fn execute(
+        &self,
+        user: &UserId,
+        from: Option<String>,
+        request: Request,
+    ) -> Result<Answer, Refusal> {
         self.submit(user, from, request).await.await
     }
 
@@ -256,7 +276,9 @@ impl Hub {
     pub async fn submit(&self, user: &UserId, from: Option<String>, request: Request) -> Answering {
         let Request { id, command } = request;
         let name = command_name(&command);
-        let once = |parts: &[&str]| id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) });
+        let once = |parts: &[&str]| {
+            id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) })
+        };
         let (reply, answer) = oneshot::channel();
         let (session, what) = match command {
             Command::Send { session, text, attachments, policy } => {
@@ -274,7 +296,10 @@ impl Hub {
                 (session, What::Cancel { turn, once, reply })
             }
             Command::Decide { session: Some(session), call, approve } => {
-                let once = once(&[call.as_ref().map_or("", |call| call.as_str()), if approve { "approved" } else { "denied" }]);
+                let once = once(&[
+                    call.as_ref().map_or("", |call| call.as_str()),
+                    if approve { "approved" } else { "denied" },
+                ]);
                 (session, What::Decide { call, approve, by: from, once, reply })
             }
             Command::Rename { session, title } => {
@@ -296,30 +321,69 @@ impl Hub {
             }
             Command::FindAgent { agent } => {
                 let (hub, user) = (self.clone(), user.clone());
-                return Box::pin(async move { hub.find_agent(&user, &agent).await.map(Answer::Agent) });
+                return Box::pin(
+                    async move { hub.find_agent(&user, &agent).await.map(Answer::Agent) },
+                );
             }
             Command::CreateSession { agent, title, instructions, history } => {
                 let content = serde_json::to_string(&history).unwrap_or_default();
-                let once = once(&[&agent, title.as_deref().unwrap_or_default(), instructions.as_deref().unwrap_or_default(), &content]);
-                return self.begin(self.clone().create_session(user.clone(), agent, title, instructions, history, once));
+                let once = once(&[
+                    &agent,
+                    title.as_deref().unwrap_or_default(),
+                    instructions.as_deref().unwrap_or_default(),
+                    &content,
+                ]);
+                return self.begin(self.clone().create_session(
+                    user.clone(),
+                    agent,
+                    title,
+                    instructions,
+                    history,
+                    once,
+                ));
             }
             Command::OpenPeer { wire, space, name } => {
                 let name = name.unwrap_or_else(|| new_id::<()>().to_string());
-                return self.begin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
+                return self
+                    .begin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
             }
             Command::OpenChat { peer, chat, title, instructions, history } => {
-                return self.begin(self.clone().open_chat(user.clone(), peer, chat, title, instructions, history));
+                return self.begin(self.clone().open_chat(
+                    user.clone(),
+                    peer,
+                    chat,
+                    title,
+                    instructions,
+                    history,
+                ));
             }
             Command::ToolReturn { session: Some(session), call, status, text, content } => {
                 let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
                 let worked = if status == ToolStatus::Success { "success" } else { "error" };
                 let once = once(&[call.as_str(), worked, &text, &rich]);
-                (session, What::ToolReturn { call, returned: Returned { status, text, content }, once, reply })
+                (
+                    session,
+                    What::ToolReturn {
+                        call,
+                        returned: Returned { status, text, content },
+                        once,
+                        reply,
+                    },
+                )
             }
-            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
-                return refused(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
+            Command::Withdraw { session: None, .. }
+            | Command::Decide { session: None, .. }
+            | Command::ToolReturn { session: None, .. } => {
+                return refused(
+                    RefusalCode::BadRequest,
+                    "say which session is meant, or attach to it first",
+                );
             }
-            Command::Attach { .. } | Command::Detach { .. } | Command::Watch | Command::Offer(_) | Command::Say { .. } => {
+            Command::Attach { .. }
+            | Command::Detach { .. }
+            | Command::Watch
+            | Command::Offer(_)
+            | Command::Say { .. } => {
                 return refused(RefusalCode::Unsupported, "this belongs to a connection");
             }
         };
@@ -329,12 +393,19 @@ impl Hub {
 
     /// Carries something out that is no session's, on a task of its own: who asked may leave, and those
     /// who follow the sessions are told all the same.
-    fn begin(&self, work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static) -> Answering {
+    fn begin(
+        &self,
+        work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static,
+    ) -> Answering {
         let work = self.shared.tasks.spawn(work);
         Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
     }
 
-    pub(crate) fn clients(&self, user: &UserId, session: &SessionId) -> Arc<crate::clients::Clients> {
+    pub(crate) fn clients(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+    ) -> Arc<crate::clients::Clients> {
         crate::clients::Clients::new(&self.shared, user, session)
     }
 
@@ -343,7 +414,12 @@ impl Hub {
     ///
     /// # Errors
     /// When a turn runs already, or there is no such session.
-    pub async fn user_message(&self, user: &UserId, session: &SessionId, text: impl Into<String>) -> Result<Interface, Refusal> {
+    pub async fn user_message(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        text: impl Into<String>,
+    ) -> Result<Interface, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.shared.ask(user, session, What::Begin { text: text.into(), reply }).await;
         answer.await.map_err(|_| lost())?
@@ -361,7 +437,9 @@ impl Hub {
         let mut waiting = locked(&self.shared.proven);
         let is_first = waiting.is_empty();
         for proven in proof {
-            let known = waiting.entry((proven.connection.clone(), proven.session.clone())).or_insert_with(|| proven.clone());
+            let known = waiting
+                .entry((proven.connection.clone(), proven.session.clone()))
+                .or_insert_with(|| proven.clone());
             known.seq = known.seq.max(proven.seq);
         }
         if is_first && !waiting.is_empty() {
@@ -389,7 +467,10 @@ impl Hub {
         let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.
-            drop(asks.send(Ask { user: self.shared.nobody.clone(), what: What::Stop { deadline } }).await);
+            drop(
+                asks.send(Ask { user: self.shared.nobody.clone(), what: What::Stop { deadline } })
+                    .await,
+            );
         }
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -488,7 +569,10 @@ impl Shared {
         let shows = |record: &Record| {
             matches!(
                 record.event,
-                Event::SessionRenamed { .. } | Event::UserMessage { .. } | Event::TurnStarted { .. } | Event::TurnEnded { .. }
+                Event::SessionRenamed { .. }
+                    | Event::UserMessage { .. }
+                    | Event::TurnStarted { .. }
+                    | Event::TurnEnded { .. }
             )
         };
         if self.changes.receiver_count() > 0 && records.iter().any(shows) {
@@ -509,7 +593,10 @@ pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
         return Ok(());
     }
     // What model providers take.
-    Err(bad(format!("the tool {:?} has a name with more than letters, digits, `_` and `-` in it", tool.name)))
+    Err(bad(format!(
+        "the tool {:?} has a name with more than letters, digits, `_` and `-` in it",
+        tool.name
+    )))
 }
 
 fn refused(code: RefusalCode, reason: &str) -> Answering {
@@ -518,7 +605,10 @@ fn refused(code: RefusalCode, reason: &str) -> Answering {
 }
 
 pub(crate) fn lost() -> Refusal {
-    Refusal::new(RefusalCode::Stopping, "the session's task ended before it could answer; send it again")
+    Refusal::new(
+        RefusalCode::Stopping,
+        "the session's task ended before it could answer; send it again",
+    )
 }
 
 fn policy_name(policy: thoughtwire_proto::Policy) -> &'static str {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp, ToolDeclaration, ToolStatus, TurnId, Usage,
+    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp,
+    ToolDeclaration, ToolStatus, TurnId, Usage,
 };
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::{mpsc, oneshot};
@@ -188,10 +189,14 @@ impl Interface {
                 // The next line's result is looked for on the tail.
                 self.committed(seq).await
             }
-            function_message::Line::Returned { status, text } => match self.tail.newest_call(&self.turn) {
-                Some(call) => self.tool_returned(&call.0, call.1, status, text, None).await,
-                None => Err(Silenced::Illegal("no call is open that this could be the result of".to_owned())),
-            },
+            function_message::Line::Returned { status, text } => {
+                match self.tail.newest_call(&self.turn) {
+                    Some(call) => self.tool_returned(&call.0, call.1, status, text, None).await,
+                    None => Err(Silenced::Illegal(
+                        "no call is open that this could be the result of".to_owned(),
+                    )),
+                }
+            }
             function_message::Line::Other => self.status(line).await,
         }
     }
@@ -200,7 +205,11 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn tool_called(&self, name: impl Into<String>, args: Map<String, Value>) -> Result<CallId, Silenced> {
+    pub async fn tool_called(
+        &self,
+        name: impl Into<String>,
+        args: Map<String, Value>,
+    ) -> Result<CallId, Silenced> {
         let call = new_call_id();
         self.tool_called_as(call.clone(), name, args).await?;
         Ok(call)
@@ -210,7 +219,12 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn tool_called_as(&self, call: CallId, name: impl Into<String>, args: Map<String, Value>) -> Result<(), Silenced> {
+    pub async fn tool_called_as(
+        &self,
+        call: CallId,
+        name: impl Into<String>,
+        args: Map<String, Value>,
+    ) -> Result<(), Silenced> {
         let event = Event::ToolCalled { call, name: name.into(), args };
         self.append(vec![event], true).await.map(drop)
     }
@@ -241,7 +255,14 @@ impl Interface {
         text: impl Into<String>,
         content: Option<Value>,
     ) -> Result<(), Silenced> {
-        self.say(Event::ToolReturned { call: call.clone(), name: name.into(), status, text: text.into(), content }).await
+        self.say(Event::ToolReturned {
+            call: call.clone(),
+            name: name.into(),
+            status,
+            text: text.into(),
+            content,
+        })
+        .await
     }
 
     /// [`Interface::tool_returned`] with a part of a text, the whole of which is kept beside the log.
@@ -257,7 +278,13 @@ impl Interface {
         whole: String,
         content: Option<Value>,
     ) -> Result<(), Silenced> {
-        let event = Event::ToolReturned { call: call.clone(), name: name.into(), status, text: part.into(), content };
+        let event = Event::ToolReturned {
+            call: call.clone(),
+            name: name.into(),
+            status,
+            text: part.into(),
+            content,
+        };
         self.append_with(vec![event], None, Some((call.clone(), whole)), false).await.map(drop)
     }
 
@@ -265,7 +292,11 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn compacted(&self, summary: impl Into<String>, through: Seq) -> Result<Seq, Silenced> {
+    pub async fn compacted(
+        &self,
+        summary: impl Into<String>,
+        through: Seq,
+    ) -> Result<Seq, Silenced> {
         self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
     }
 
@@ -316,17 +347,23 @@ impl Interface {
         label: impl Into<String>,
         change: impl FnOnce(&Block) -> Result<String, String> + Send + 'static,
     ) -> Result<Block, EditError> {
-        let (memory, interface, agent, label) = (Arc::clone(&self.memory), self.clone(), self.agent.clone(), label.into());
+        let (memory, interface, agent, label) =
+            (Arc::clone(&self.memory), self.clone(), self.agent.clone(), label.into());
         // On a task of its own: a cancelled turn drops its future, and the next edit must not read
         // the block before this one is settled.
         let edit = tokio::spawn(async move {
             let owner = memory.owner(&agent);
             let _turn = owner.lock().await;
             let before = memory.block(&agent, &label).await?;
-            let after = Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
+            let after =
+                Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
             if after != before {
-                let event =
-                    Event::MemoryEdited { block: label.clone(), before: before.text, after: after.text.clone(), by: "agent".to_owned() };
+                let event = Event::MemoryEdited {
+                    block: label.clone(),
+                    before: before.text,
+                    after: after.text.clone(),
+                    by: "agent".to_owned(),
+                };
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
                 interface.append_with(vec![event], Some(edit), None, true).await?;
             }
@@ -349,11 +386,18 @@ impl Interface {
     ///
     /// # Errors
     /// When the turn has ended, or as many calls wait for leave as may.
-    pub async fn approval(&self, call: &CallId, name: impl Into<String>, expires_at: Timestamp) -> Result<Decision, Silenced> {
+    pub async fn approval(
+        &self,
+        call: &CallId,
+        name: impl Into<String>,
+        expires_at: Timestamp,
+    ) -> Result<Decision, Silenced> {
         match self.wait(call.clone(), Question::Approval { name: name.into(), expires_at }).await? {
             Answered::Decided(decision) => Ok(decision),
             Answered::Refused(reason) => Err(Silenced::Refused(reason)),
-            Answered::Returned(_) => Err(Silenced::Illegal("the call waited for a client, not for an approval".to_owned())),
+            Answered::Returned(_) => Err(Silenced::Illegal(
+                "the call waited for a client, not for an approval".to_owned(),
+            )),
         }
     }
 
@@ -368,11 +412,17 @@ impl Interface {
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn client_runs(&self, call: &CallId, expires_at: Timestamp) -> Result<Returned, Silenced> {
+    pub async fn client_runs(
+        &self,
+        call: &CallId,
+        expires_at: Timestamp,
+    ) -> Result<Returned, Silenced> {
         match self.wait(call.clone(), Question::Client { expires_at }).await? {
             Answered::Returned(returned) => Ok(returned),
             Answered::Refused(reason) => Err(Silenced::Refused(reason)),
-            Answered::Decided(_) => Err(Silenced::Illegal("the call waited for an approval, not for a client".to_owned())),
+            Answered::Decided(_) => Err(Silenced::Illegal(
+                "the call waited for an approval, not for a client".to_owned(),
+            )),
         }
     }
 
@@ -396,13 +446,19 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn finish(&self, message: Option<Final>, usage: Option<Usage>) -> Result<Finish, Silenced> {
+    pub async fn finish(
+        &self,
+        message: Option<Final>,
+        usage: Option<Usage>,
+    ) -> Result<Finish, Silenced> {
         let mut events = Vec::new();
         if let Some(usage) = usage {
             events.push(Event::Usage(usage));
         }
         match message {
-            Some(Final::Text(text)) => events.push(Event::Message { item: new_item_id(), text, complete: true }),
+            Some(Final::Text(text)) => {
+                events.push(Event::Message { item: new_item_id(), text, complete: true })
+            }
             Some(Final::Open(writer)) => events.push(writer.into_event()),
             None => {}
         }

@@ -66,7 +66,9 @@ impl ItemWriter {
             return Ok(());
         }
         self.text.push_str(piece);
-        self.interface.speak(Word::Piece { item: self.item.clone(), kind: self.kind, text: piece.to_owned() }).await
+        self.interface
+            .speak(Word::Piece { item: self.item.clone(), kind: self.kind, text: piece.to_owned() })
+            .await
     }
 
     /// Ends the item: its event supersedes the pieces.
@@ -81,9 +83,13 @@ impl ItemWriter {
 
     pub(crate) fn into_event(self) -> Event {
         match self.kind {
-            StreamKind::Thought => Event::Thought { item: self.item, text: self.text, complete: true },
+            StreamKind::Thought => {
+                Event::Thought { item: self.item, text: self.text, complete: true }
+            }
             // Arguments have no writer of their own.
-            StreamKind::Message | StreamKind::ToolArgs => Event::Message { item: self.item, text: self.text, complete: true },
+            StreamKind::Message | StreamKind::ToolArgs => {
+                Event::Message { item: self.item, text: self.text, complete: true }
+            }
         }
     }
 }

@@ -30,7 +30,10 @@ impl Joins {
             followed.peers.retain(|_, told| told.receiver_count() > 0);
             followed.left = followed.peers.len();
         }
-        let told = followed.peers.entry((user.clone(), peer.clone())).or_insert_with(|| broadcast::Sender::new(UNTOLD));
+        let told = followed
+            .peers
+            .entry((user.clone(), peer.clone()))
+            .or_insert_with(|| broadcast::Sender::new(UNTOLD));
         told.subscribe()
     }
 

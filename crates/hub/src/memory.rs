@@ -70,10 +70,12 @@ impl Memory {
     pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> Result<Block, EditError> {
         let blocks = self.blocks(agent).await?;
         let labels: Vec<String> = blocks.iter().map(|block| format!("`{}`", block.label)).collect();
-        blocks
-            .into_iter()
-            .find(|block| block.label == label)
-            .ok_or_else(|| EditError::Refused(format!("There is no memory block `{label}`. There are: {}.", labels.join(", "))))
+        blocks.into_iter().find(|block| block.label == label).ok_or_else(|| {
+            EditError::Refused(format!(
+                "There is no memory block `{label}`. There are: {}.",
+                labels.join(", ")
+            ))
+        })
     }
 }
 
@@ -82,15 +84,33 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no such agent, the text does not fit, or nothing can be saved.
-    pub async fn edit_block(&self, user: &UserId, agent: &str, label: &str, change: BlockChange) -> Result<Block, Refusal> {
-        check_name(label).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the block's label: {bad}")))?;
+    pub async fn edit_block(
+        &self,
+        user: &UserId,
+        agent: &str,
+        label: &str,
+        change: BlockChange,
+    ) -> Result<Block, Refusal> {
+        check_name(label).map_err(|bad| {
+            Refusal::new(RefusalCode::BadRequest, format!("the block's label: {bad}"))
+        })?;
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let known =
-            self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?.into_iter().find(|block| block.label == label);
-        let before =
-            known.unwrap_or(Block { label: label.to_owned(), text: String::new(), limit: Block::LIMIT, description: String::new() });
+        let known = self
+            .shared
+            .memory
+            .blocks(&profile.id)
+            .await
+            .map_err(|error| refused(&error))?
+            .into_iter()
+            .find(|block| block.label == label);
+        let before = known.unwrap_or(Block {
+            label: label.to_owned(),
+            text: String::new(),
+            limit: Block::LIMIT,
+            description: String::new(),
+        });
         let BlockChange { text, limit, description } = change;
         let after = Block {
             label: label.to_owned(),
@@ -100,10 +120,17 @@ impl Hub {
         };
         let characters = after.text.chars().count();
         if characters > after.limit {
-            let reason = format!("`{label}` may have {} characters, and this has {characters}; shorten it or raise the limit", after.limit);
+            let reason = format!(
+                "`{label}` may have {} characters, and this has {characters}; shorten it or raise the limit",
+                after.limit
+            );
             return Err(Refusal::new(RefusalCode::BadRequest, reason));
         }
-        let edit = BlockEdit { agent: profile.id.clone(), label: label.to_owned(), to: Some(after.clone()) };
+        let edit = BlockEdit {
+            agent: profile.id.clone(),
+            label: label.to_owned(),
+            to: Some(after.clone()),
+        };
         self.remember(user, &profile, edit, before.text).await?;
         Ok(after)
     }
@@ -112,16 +139,28 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no such agent or block, or nothing can be saved.
-    pub async fn delete_block(&self, user: &UserId, agent: &str, label: &str) -> Result<(), Refusal> {
+    pub async fn delete_block(
+        &self,
+        user: &UserId,
+        agent: &str,
+        label: &str,
+    ) -> Result<(), Refusal> {
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let before = self.shared.memory.block(&profile.id, label).await.map_err(|error| refused(&error))?;
+        let before =
+            self.shared.memory.block(&profile.id, label).await.map_err(|error| refused(&error))?;
         let edit = BlockEdit { agent: profile.id.clone(), label: label.to_owned(), to: None };
         self.remember(user, &profile, edit, before.text).await.map(drop)
     }
 
-    async fn remember(&self, user: &UserId, profile: &AgentProfile, edit: BlockEdit, before: String) -> Result<Answer, Refusal> {
+    async fn remember(
+        &self,
+        user: &UserId,
+        profile: &AgentProfile,
+        edit: BlockEdit,
+        before: String,
+    ) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.shared.ask(user, &profile.main_session, What::Remember { edit, before, reply }).await;
         answer.await.map_err(|_| lost())?

@@ -42,9 +42,21 @@ impl Metrics {
     /// Has them shown by a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("live_sessions", "Sessions in memory", self.live.clone());
-        registry.register("subscribers", "Places that connections have in sessions", self.subscribers.clone());
-        registry.register("slow_subscribers", "Subscribers that read the log because the tail was too fast for them", self.behind.clone());
-        registry.register("subscribers_fell_behind", "How often a subscriber became slow", self.fell_behind.clone());
+        registry.register(
+            "subscribers",
+            "Places that connections have in sessions",
+            self.subscribers.clone(),
+        );
+        registry.register(
+            "slow_subscribers",
+            "Subscribers that read the log because the tail was too fast for them",
+            self.behind.clone(),
+        );
+        registry.register(
+            "subscribers_fell_behind",
+            "How often a subscriber became slow",
+            self.fell_behind.clone(),
+        );
         registry.register(
             "fan_out_seconds",
             "From publishing an emission until a socket took it, for readers of the tail",
@@ -52,7 +64,11 @@ impl Metrics {
         );
         registry.register("events", "Events that were committed", self.events.clone());
         registry.register("turns", "Turns that ended, by outcome", self.turns.clone());
-        registry.register("tokens", "Tokens that models read and wrote, by kind; cached ones are among the input", self.tokens.clone());
+        registry.register(
+            "tokens",
+            "Tokens that models read and wrote, by kind; cached ones are among the input",
+            self.tokens.clone(),
+        );
     }
 
     pub(crate) fn committed(&self, records: &[Record]) {
@@ -67,7 +83,11 @@ impl Metrics {
                 };
                 self.turns.get_or_create(&[("outcome", outcome)]).inc();
             } else if let Event::Usage(usage) = &record.event {
-                let kinds = [("input", usage.input_tokens), ("output", usage.output_tokens), ("cached", usage.cached_tokens.unwrap_or(0))];
+                let kinds = [
+                    ("input", usage.input_tokens),
+                    ("output", usage.output_tokens),
+                    ("cached", usage.cached_tokens.unwrap_or(0)),
+                ];
                 for (kind, tokens) in kinds {
                     self.tokens.get_or_create(&[("kind", kind)]).inc_by(tokens);
                 }

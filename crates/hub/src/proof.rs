@@ -26,7 +26,9 @@ impl Proof {
     /// written meanwhile. So nobody needs to be woken to be told that it will be.
     #[must_use]
     pub fn look_at(&self) -> Option<Instant> {
-        self.due.or_else(|| self.last.map(|last| last + PROVE_EVERY).filter(|next| *next > Instant::now()))
+        self.due.or_else(|| {
+            self.last.map(|last| last + PROVE_EVERY).filter(|next| *next > Instant::now())
+        })
     }
 
     /// Whether it is due now.
@@ -40,8 +42,11 @@ impl Proof {
     pub fn wants(&mut self, emission: &Emission) {
         let Emission::Record(record) = emission else { return };
         let now = Instant::now();
-        let due =
-            if matches!(record.event, Event::TurnEnded { .. }) { now } else { self.last.map_or(now, |last| (last + PROVE_EVERY).max(now)) };
+        let due = if matches!(record.event, Event::TurnEnded { .. }) {
+            now
+        } else {
+            self.last.map_or(now, |last| (last + PROVE_EVERY).max(now))
+        };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
     }
 
@@ -64,7 +69,10 @@ impl Proof {
         if serial > self.serial {
             return Vec::new();
         }
-        self.waiting.extract_if(.., |(waiting, _)| *waiting <= serial).flat_map(|(_, cursors)| cursors).collect()
+        self.waiting
+            .extract_if(.., |(waiting, _)| *waiting <= serial)
+            .flat_map(|(_, cursors)| cursors)
+            .collect()
     }
 }
 
@@ -74,8 +82,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_sleeps_until_it_is_to_look_again_asks_in_time() {
-        let said = |event| Emission::Record(thoughtwire_proto::Record { seq: Seq(1), at: Default::default(), turn: None, event });
-        let message = said(Event::Message { item: "i".parse().unwrap(), text: String::new(), complete: true });
+        let said = |event| {
+            Emission::Record(thoughtwire_proto::Record {
+                seq: Seq(1),
+                at: Default::default(),
+                turn: None,
+                event,
+            })
+        };
+        let message = said(Event::Message {
+            item: "i".parse().unwrap(),
+            text: String::new(),
+            complete: true,
+        });
         let ended = said(Event::TurnEnded {
             input: "i".parse().unwrap(),
             outcome: thoughtwire_proto::Outcome::Completed,

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use thoughtwire_proto::{Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId};
+use thoughtwire_proto::{
+    Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId,
+};
 use thoughtwire_store::{Receipt, SessionNum};
 
 use crate::session::Once;
@@ -67,13 +69,21 @@ pub(crate) fn digest(name: &str, parts: &[&str]) -> String {
 
 pub(crate) fn to_json(answer: &Answer) -> String {
     let kept = match answer {
-        Answer::Input { seq, input, disposition, .. } => Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition },
-        Answer::Done { seq, .. } => Kept::Done { seq: *seq },
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => Kept::Made { id: profile.id.to_string() },
-        Answer::Session(session) | Answer::SessionAgain(session) => Kept::Made { id: session.to_string() },
-        Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Offered { .. } | Answer::Said { .. } => {
-            Kept::Done { seq: None }
+        Answer::Input { seq, input, disposition, .. } => {
+            Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition }
         }
+        Answer::Done { seq, .. } => Kept::Done { seq: *seq },
+        Answer::Agent(profile) | Answer::AgentAgain(profile) => {
+            Kept::Made { id: profile.id.to_string() }
+        }
+        Answer::Session(session) | Answer::SessionAgain(session) => {
+            Kept::Made { id: session.to_string() }
+        }
+        Answer::Attached(_)
+        | Answer::Peer { .. }
+        | Answer::Chat { .. }
+        | Answer::Offered { .. }
+        | Answer::Said { .. } => Kept::Done { seq: None },
     };
     // Invariant: `Kept` has only strings and numbers, which always serialise.
     serde_json::to_string(&kept).unwrap_or_default()
@@ -86,7 +96,12 @@ pub(crate) fn made(user: &UserId, once: Once, id: &str) -> Receipt {
 }
 
 /// A receipt for something done.
-pub(crate) fn done(user: &UserId, session: Option<SessionNum>, once: Once, seq: Option<Seq>) -> Receipt {
+pub(crate) fn done(
+    user: &UserId,
+    session: Option<SessionNum>,
+    once: Once,
+    seq: Option<Seq>,
+) -> Receipt {
     let answer = serde_json::to_string(&Kept::Done { seq }).unwrap_or_default();
     Receipt { user: user.clone(), session, id: once.id, digest: once.digest, answer }
 }
@@ -94,11 +109,17 @@ pub(crate) fn done(user: &UserId, session: Option<SessionNum>, once: Once, seq: 
 /// The first answer, for a repetition.
 pub(crate) fn repeated(answer: Answer) -> Answer {
     match answer {
-        Answer::Input { seq, input, disposition, .. } => Answer::Input { seq, input, disposition, duplicate: true },
+        Answer::Input { seq, input, disposition, .. } => {
+            Answer::Input { seq, input, disposition, duplicate: true }
+        }
         Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
         Answer::Agent(profile) | Answer::AgentAgain(profile) => Answer::AgentAgain(profile),
         Answer::Session(session) | Answer::SessionAgain(session) => Answer::SessionAgain(session),
-        same @ (Answer::Attached(_) | Answer::Peer { .. } | Answer::Chat { .. } | Answer::Offered { .. } | Answer::Said { .. }) => same,
+        same @ (Answer::Attached(_)
+        | Answer::Peer { .. }
+        | Answer::Chat { .. }
+        | Answer::Offered { .. }
+        | Answer::Said { .. }) => same,
     }
 }
 
@@ -108,9 +129,14 @@ pub(crate) fn answer_again(receipt: &Receipt, once: &Once) -> Result<Answer, Ref
         return Err(reused(&once.id));
     }
     match serde_json::from_str(&receipt.answer) {
-        Ok(Kept::Input { seq, input, disposition }) => Ok(Answer::Input { seq, input, disposition, duplicate: true }),
+        Ok(Kept::Input { seq, input, disposition }) => {
+            Ok(Answer::Input { seq, input, disposition, duplicate: true })
+        }
         Ok(Kept::Done { seq }) => Ok(Answer::Done { seq, duplicate: true }),
-        Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(RefusalCode::Internal, "the receipt of this command id cannot be read")),
+        Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(
+            RefusalCode::Internal,
+            "the receipt of this command id cannot be read",
+        )),
     }
 }
 
@@ -126,5 +152,8 @@ pub(crate) fn made_before(receipt: &Receipt, once: &Once) -> Result<String, Refu
 }
 
 pub(crate) fn reused(id: &CommandId) -> Refusal {
-    Refusal::new(RefusalCode::IdReused, format!("command id {id:?} was used before with other content; use a new id"))
+    Refusal::new(
+        RefusalCode::IdReused,
+        format!("command id {id:?} was used before with other content; use a new id"),
+    )
 }

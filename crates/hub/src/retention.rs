@@ -14,10 +14,17 @@ impl Hub {
     ///
     /// # Errors
     /// When there is no such session of this user, a number is 0, or nothing can be saved.
-    pub async fn keep(&self, user: &UserId, session: &SessionId, keep: Retention) -> Result<(), Refusal> {
+    pub async fn keep(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        keep: Retention,
+    ) -> Result<(), Refusal> {
         check(keep)?;
         let (wanted, owner) = (session.clone(), user.clone());
-        let found = self.read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner))).await?;
+        let found = self
+            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner)))
+            .await?;
         let num = found.ok_or_else(|| unknown_session(session))?.num;
         self.store().set_retention(num, keep).await.map_err(|error| Refusal::from(&error))
     }
@@ -36,7 +43,9 @@ impl Hub {
             let (reply, answer) = oneshot::channel();
             self.shared.deliver_own(&session, What::Shorten { through, reply }).await;
             // A session that was deleted meanwhile has nothing to lose.
-            shortened += usize::from(answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)));
+            shortened += usize::from(
+                answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
+            );
             while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
         }
         Ok(shortened)
@@ -47,7 +56,9 @@ impl Hub {
         // Together they would have others wait for all of them at once.
         let _turn = self.shared.erasing.lock().await;
         // What is left when the server stops goes when it is started again.
-        while self.shared.stopping().is_none() && self.store().erase_some().await.map_err(|error| Refusal::from(&error))? {}
+        while self.shared.stopping().is_none()
+            && self.store().erase_some().await.map_err(|error| Refusal::from(&error))?
+        {}
         Ok(())
     }
 
@@ -65,7 +76,10 @@ impl Hub {
 /// Whether what is kept is something.
 pub(crate) fn check(keep: Retention) -> Result<(), Refusal> {
     if keep.days == Some(0) || keep.events == Some(0) {
-        return Err(Refusal::new(RefusalCode::BadRequest, "keep_days and keep_events are at least 1; absent, everything is kept"));
+        return Err(Refusal::new(
+            RefusalCode::BadRequest,
+            "keep_days and keep_events are at least 1; absent, everything is kept",
+        ));
     }
     Ok(())
 }

@@ -54,7 +54,13 @@ pub struct Batch {
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: &Shared, session: SessionNum, tail: Arc<Tail>, reader: Arc<Reader>, after: Seq) -> Self {
+    pub(crate) fn new(
+        shared: &Shared,
+        session: SessionNum,
+        tail: Arc<Tail>,
+        reader: Arc<Reader>,
+        after: Seq,
+    ) -> Self {
         shared.metrics.subscribers.inc();
         Self {
             store: Arc::clone(&shared.store),
@@ -124,7 +130,9 @@ impl Subscription {
                     let since = entries.first().map(|entry| entry.at());
                     return Ok(Batch { entries, since, ..Batch::default() });
                 }
-                Found::Closed(reason) => return Ok(Batch { closed: Some(reason), ..Batch::default() }),
+                Found::Closed(reason) => {
+                    return Ok(Batch { closed: Some(reason), ..Batch::default() });
+                }
                 // Too slow for the ring: back to the log, at our own pace. Deltas missed are
                 // superseded by the partials that come when stepping back on.
                 Found::Behind => {
@@ -147,10 +155,17 @@ impl Subscription {
         // In a box: who reads along never comes here again, and need not have the room for it.
         match (Box::pin(self.page()).await, self.tail.closed()) {
             // Shortened while the page was read.
-            (Ok(entries), _) if entries.first().and_then(|entry| entry.seq()).is_some_and(|seq| seq != self.seen.next()) => {
+            (Ok(entries), _)
+                if entries
+                    .first()
+                    .and_then(|entry| entry.seq())
+                    .is_some_and(|seq| seq != self.seen.next()) =>
+            {
                 Ok(Batch { shortened: true, ..Batch::default() })
             }
-            (Err(_), None) if self.seen.next() < self.tail.first() => Ok(Batch { shortened: true, ..Batch::default() }),
+            (Err(_), None) if self.seen.next() < self.tail.first() => {
+                Ok(Batch { shortened: true, ..Batch::default() })
+            }
             (Ok(entries), _) => {
                 self.note(&entries);
                 Ok(Batch { entries, ..Batch::default() })
@@ -176,8 +191,10 @@ impl Subscription {
                     .reading(move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
                     .await
                     .map_err(|error| Refusal::from(&error))?;
-                let page: Arc<[Arc<Entry>]> =
-                    records.into_iter().map(|record| Entry::new(self.tail.session(), Emission::Record(record))).collect();
+                let page: Arc<[Arc<Entry>]> = records
+                    .into_iter()
+                    .map(|record| Entry::new(self.tail.session(), Emission::Record(record)))
+                    .collect();
                 if is_whole {
                     self.tail.cache_page(&page);
                 }
@@ -185,14 +202,25 @@ impl Subscription {
             }
         };
         let head = self.tail.head();
-        let rest: Vec<_> = page.iter().filter(|entry| entry.seq().is_some_and(|seq| seq > self.seen && seq <= head)).cloned().collect();
+        let rest: Vec<_> = page
+            .iter()
+            .filter(|entry| entry.seq().is_some_and(|seq| seq > self.seen && seq <= head))
+            .cloned()
+            .collect();
         if rest.is_empty() {
             let id = self.tail.session().clone();
-            let stored = self.store.reading(move |store| store.session(&id)).await.map_err(|error| Refusal::from(&error))?;
+            let stored = self
+                .store
+                .reading(move |store| store.session(&id))
+                .await
+                .map_err(|error| Refusal::from(&error))?;
             if stored.is_none() {
                 return Err(unknown_session(self.tail.session()));
             }
-            return Err(Refusal::new(RefusalCode::StoreFailed, format!("the log ends at {} although its head is {head}", self.seen)));
+            return Err(Refusal::new(
+                RefusalCode::StoreFailed,
+                format!("the log ends at {} although its head is {head}", self.seen),
+            ));
         }
         Ok(rest)
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, Input, ItemId, Offer, Seq, SessionId, Timestamp, ToolStatus, TurnId, Usage,
-    Verb, WorkerId,
+    AgentId, CallId, CommandId, Cursor, Epoch, HistoryEntry, Input, ItemId, Offer, Seq, SessionId,
+    Timestamp, ToolStatus, TurnId, Usage, Verb, WorkerId,
 };
 
 /// What happens to an input that arrives while a turn runs.

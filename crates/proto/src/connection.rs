@@ -7,7 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::{Answer, Directive, Emission, Emitted, Event, PeerRef, Refusal, RefusalCode, Request, Retry, Seq, SessionId, SessionListing};
+use crate::{
+    Answer, Directive, Emission, Emitted, Event, PeerRef, Refusal, RefusalCode, Request, Retry,
+    Seq, SessionId, SessionListing,
+};
 
 /// One frame's text.
 pub type Frame = String;
@@ -69,7 +72,8 @@ pub enum Close {
 
 impl Close {
     /// Every reason, in the order of its codes.
-    pub const ALL: [Self; 5] = [Self::Protocol, Self::NotText, Self::Policy, Self::TooLarge, Self::Restart];
+    pub const ALL: [Self; 5] =
+        [Self::Protocol, Self::NotText, Self::Policy, Self::TooLarge, Self::Restart];
 
     /// The WebSocket close code (RFC 6455, 7.4 and the IANA registry).
     #[must_use]
@@ -138,7 +142,9 @@ impl Encoding {
     pub fn is_for_machine(&self, emission: &Emission) -> bool {
         match (self, emission) {
             (Self::Memgpt, Emission::Record(record)) => match record.event {
-                Event::TurnStarted { .. } | Event::TurnEnded { .. } | Event::InputWithdrawn { .. } => true,
+                Event::TurnStarted { .. }
+                | Event::TurnEnded { .. }
+                | Event::InputWithdrawn { .. } => true,
                 Event::SessionOpened { .. }
                 | Event::SessionRenamed { .. }
                 | Event::InstructionsChanged { .. }
@@ -156,7 +162,13 @@ impl Encoding {
                 | Event::Other(_) => false,
             },
             (Self::Native | Self::Sparky { .. }, Emission::Record(_))
-            | (_, Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. }) => false,
+            | (
+                _,
+                Emission::Delta(_)
+                | Emission::Partial(_)
+                | Emission::Status { .. }
+                | Emission::Presence { .. },
+            ) => false,
         }
     }
 }

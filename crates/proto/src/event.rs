@@ -262,10 +262,12 @@ impl<'de> Deserialize<'de> for OtherEvent {
         let mut body = Map::deserialize(deserializer)?;
         match body.shift_remove("kind") {
             // A known kind lands here only when its keys are wrong.
-            Some(Value::String(kind)) if !KNOWN_KINDS.contains(&kind.as_str()) => Ok(Self { kind, body }),
-            Some(Value::String(kind)) => {
-                Err(serde::de::Error::custom(format_args!("an event of kind {kind:?} lacks a key or has one of a wrong type")))
+            Some(Value::String(kind)) if !KNOWN_KINDS.contains(&kind.as_str()) => {
+                Ok(Self { kind, body })
             }
+            Some(Value::String(kind)) => Err(serde::de::Error::custom(format_args!(
+                "an event of kind {kind:?} lacks a key or has one of a wrong type"
+            ))),
             _ => Err(serde::de::Error::custom("an event needs a `kind`")),
         }
     }
@@ -359,7 +361,9 @@ impl Usage {
         Self {
             input_tokens: self.input_tokens.saturating_sub(before.input_tokens),
             output_tokens: self.output_tokens.saturating_sub(before.output_tokens),
-            cached_tokens: self.cached_tokens.map(|cached| cached.saturating_sub(before.cached_tokens.unwrap_or(0))),
+            cached_tokens: self
+                .cached_tokens
+                .map(|cached| cached.saturating_sub(before.cached_tokens.unwrap_or(0))),
         }
     }
 
@@ -374,7 +378,11 @@ impl Usage {
 }
 
 /// An event at its position in a session's log.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields, rename = "LogRecord"))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema, ts_rs::TS),
+    ts(optional_fields, rename = "LogRecord")
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its position.

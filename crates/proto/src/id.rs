@@ -182,7 +182,9 @@ pub type CommandId = Id<CommandKind>;
 pub type WorkerId = Id<WorkerKind>;
 
 /// A position in one session's log: from 1, without gaps. 0 lies before the first record.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

@@ -25,16 +25,17 @@ mod state;
 pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, Disposition, PeerRef, PeerWire, Permission, Policy, Request,
-    SessionListing, Start, Style, ToolDeclaration,
+    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, Disposition, PeerRef,
+    PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
 };
 pub use event::{
-    Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome, Partial, Record, Role, StreamKind,
-    ToolStatus, Usage,
+    Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome,
+    Partial, Record, Role, StreamKind, ToolStatus, Usage,
 };
 pub use id::{
-    AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind, Id, ItemId, ItemKind, MAX_NAME_CHARS,
-    Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind, UserId, UserKind, WorkerId, WorkerKind, check_name,
+    AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind,
+    Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
+    UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AgentId, CallId, Decision, ItemId, Permission, Record, Seq, SessionId, StreamKind, ToolDeclaration, ToolStatus, TurnId, Usage, WorkerId,
+    AgentId, CallId, Decision, ItemId, Permission, Record, Seq, SessionId, StreamKind,
+    ToolDeclaration, ToolStatus, TurnId, Usage, WorkerId,
 };
 
 /// What an agent's `model` is called where programs outside run it.

@@ -144,7 +144,12 @@ impl RefusalCode {
     #[must_use]
     pub const fn retry(self) -> Retry {
         match self {
-            Self::QueueFull | Self::TurnRunning | Self::TooFast | Self::StoreFull | Self::StoreFailed | Self::Stopping => Retry::Later,
+            Self::QueueFull
+            | Self::TurnRunning
+            | Self::TooFast
+            | Self::StoreFull
+            | Self::StoreFailed
+            | Self::Stopping => Retry::Later,
             Self::BadFrame
             | Self::UnknownType
             | Self::BadRequest

@@ -193,7 +193,8 @@ impl State {
                     if self.queue.iter().any(|queued| queued.input == *item) {
                         return illegal("the input is queued already");
                     }
-                    self.queue.push_back(QueuedInput { input: item.clone(), seq: self.head.next() });
+                    self.queue
+                        .push_back(QueuedInput { input: item.clone(), seq: self.head.next() });
                 }
             },
             Event::InputWithdrawn { input } => {
@@ -231,13 +232,20 @@ impl State {
                 if open.calls.iter().any(|open| open.call == *call) {
                     return illegal("the call is open already");
                 }
-                open.calls.push(OpenCall { call: call.clone(), name: name.clone(), approval: None, awaited: None });
+                open.calls.push(OpenCall {
+                    call: call.clone(),
+                    name: name.clone(),
+                    approval: None,
+                    awaited: None,
+                });
             }
             Event::ApprovalAsked { call, expires_at, .. } => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
                     Some(open) if !open.waits() => open.approval = Some(*expires_at),
-                    Some(open) if open.awaited.is_some() => return illegal("a client runs the call already"),
+                    Some(open) if open.awaited.is_some() => {
+                        return illegal("a client runs the call already");
+                    }
                     Some(_) => return illegal("the approval is asked already"),
                     None => return illegal("the call is not open"),
                 }
@@ -253,7 +261,9 @@ impl State {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
                     Some(open) if !open.waits() => open.awaited = Some(*expires_at),
-                    Some(open) if open.approval.is_some() => return illegal("the call waits for an approval"),
+                    Some(open) if open.approval.is_some() => {
+                        return illegal("the call waits for an approval");
+                    }
                     Some(_) => return illegal("the call is awaited already"),
                     None => return illegal("the call is not open"),
                 }
@@ -296,7 +306,11 @@ impl State {
         Ok(())
     }
 
-    fn own_turn(&mut self, turn: Option<&TurnId>, event: &Event) -> Result<&mut OpenTurn, IllegalEvent> {
+    fn own_turn(
+        &mut self,
+        turn: Option<&TurnId>,
+        event: &Event,
+    ) -> Result<&mut OpenTurn, IllegalEvent> {
         match turn {
             Some(turn) => self.running(turn, event),
             None => Err(IllegalEvent { kind: event.kind().to_owned(), reason: "it names no turn" }),
@@ -306,7 +320,9 @@ impl State {
     fn running(&mut self, turn: &TurnId, event: &Event) -> Result<&mut OpenTurn, IllegalEvent> {
         match &mut self.turn {
             Some(open) if open.id == *turn => Ok(open),
-            Some(_) | None => Err(IllegalEvent { kind: event.kind().to_owned(), reason: "its turn does not run" }),
+            Some(_) | None => {
+                Err(IllegalEvent { kind: event.kind().to_owned(), reason: "its turn does not run" })
+            }
         }
     }
 }

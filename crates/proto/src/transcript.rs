@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::{
-    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, ItemId, Outcome, Partial, Record, Seq, SessionId, Timestamp,
-    ToolStatus, TurnId,
+    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, ItemId, Outcome, Partial,
+    Record, Seq, SessionId, Timestamp, ToolStatus, TurnId,
 };
 
 /// A session as far as this client has seen it.
@@ -184,7 +184,8 @@ impl Transcript {
     /// Begins or resumes an attachment. What there is stays when the attachment continues it, else it is
     /// dropped: another session, another lifetime of its log, or a cursor that was not honoured.
     pub fn attach(&mut self, attached: &Attached) {
-        let same_log = self.session.as_ref() == Some(&attached.session) && self.epoch.as_ref() == Some(&attached.epoch);
+        let same_log = self.session.as_ref() == Some(&attached.session)
+            && self.epoch.as_ref() == Some(&attached.epoch);
         if !same_log || attached.after != self.seq {
             *self = Self { seq: attached.after, ..Self::default() };
         }
@@ -247,9 +248,17 @@ impl Transcript {
             Event::UserMessage { item, text, attachments, from } => {
                 let fate = if turn.is_some() { Fate::Runs } else { Fate::Waits };
                 self.inputs.insert(item.clone(), self.entries.len());
-                Body::Input { item: item.clone(), text: text.clone(), attachments: attachments.clone(), from: from.clone(), fate }
+                Body::Input {
+                    item: item.clone(),
+                    text: text.clone(),
+                    attachments: attachments.clone(),
+                    from: from.clone(),
+                    fate,
+                }
             }
-            Event::InputWithdrawn { input } => return self.settle(input, None, Fate::Withdrawn, event, record),
+            Event::InputWithdrawn { input } => {
+                return self.settle(input, None, Fate::Withdrawn, event, record);
+            }
             Event::TurnStarted { input } => {
                 self.turn.clone_from(turn);
                 self.open.clear();
@@ -299,17 +308,33 @@ impl Transcript {
                 None => Body::Fact(event.clone()),
             },
             Event::ToolReturned { call, name, status, text, content } => {
-                let returned = Some(Returned { status: *status, text: text.clone(), content: content.clone() });
+                let returned = Some(Returned {
+                    status: *status,
+                    text: text.clone(),
+                    content: content.clone(),
+                });
                 if let Some((at, open)) = self.call(call) {
                     open.returned = returned;
                     self.calls.remove(call);
                     return Change::Entry(at);
                 }
-                Body::Call(Call { call: call.clone(), name: name.clone(), args: None, approval: None, awaited: None, returned })
+                Body::Call(Call {
+                    call: call.clone(),
+                    name: name.clone(),
+                    args: None,
+                    approval: None,
+                    awaited: None,
+                    returned,
+                })
             }
             Event::TurnEnded { input, outcome, code, reason } => {
                 self.end(turn.as_ref(), input, *outcome);
-                Body::Ended { input: input.clone(), outcome: *outcome, code: code.clone(), reason: reason.clone() }
+                Body::Ended {
+                    input: input.clone(),
+                    outcome: *outcome,
+                    code: code.clone(),
+                    reason: reason.clone(),
+                }
             }
             Event::SessionRenamed { title } => {
                 self.title = Some(title.clone());
@@ -331,10 +356,18 @@ impl Transcript {
     }
 
     /// Writes an input's fate where the input stands; out of view, the event stands for itself.
-    fn settle(&mut self, input: &ItemId, turn: Option<&TurnId>, became: Fate, event: &Event, record: &Record) -> Change {
+    fn settle(
+        &mut self,
+        input: &ItemId,
+        turn: Option<&TurnId>,
+        became: Fate,
+        event: &Event,
+        record: &Record,
+    ) -> Change {
         let at = self.inputs.get(input).copied();
         if let Some(at) = at
-            && let Some(Entry { turn: of, body: Body::Input { fate, .. }, .. }) = self.entries.get_mut(at)
+            && let Some(Entry { turn: of, body: Body::Input { fate, .. }, .. }) =
+                self.entries.get_mut(at)
         {
             *fate = became;
             *of = turn.cloned();
@@ -343,14 +376,21 @@ impl Transcript {
             }
             return Change::Entry(at);
         }
-        self.push(Entry { seq: record.seq, at: record.at, turn: record.turn.clone(), body: Body::Fact(event.clone()) })
+        self.push(Entry {
+            seq: record.seq,
+            at: record.at,
+            turn: record.turn.clone(),
+            body: Body::Fact(event.clone()),
+        })
     }
 
     fn end(&mut self, ended: Option<&TurnId>, input: &ItemId, outcome: Outcome) {
         let entries = &mut self.entries;
         // Inputs that joined the turn end with it.
         self.inputs.retain(|item, at| match entries.get_mut(*at) {
-            Some(Entry { turn, body: Body::Input { fate, .. }, .. }) if item == input || (turn.is_some() && turn.as_ref() == ended) => {
+            Some(Entry { turn, body: Body::Input { fate, .. }, .. })
+                if item == input || (turn.is_some() && turn.as_ref() == ended) =>
+            {
                 *fate = Fate::Ended(outcome);
                 false
             }
@@ -389,7 +429,13 @@ impl Transcript {
             // Seen before; or some are missing, and the partial or the event will make it whole.
             Some(_) => return Change::Nothing,
             None if *n == 0 => {
-                self.open.push(Partial { turn: turn.clone(), item: item.clone(), n: 1, kind: *kind, text: text.clone() });
+                self.open.push(Partial {
+                    turn: turn.clone(),
+                    item: item.clone(),
+                    n: 1,
+                    kind: *kind,
+                    text: text.clone(),
+                });
             }
             None => return Change::Nothing,
         }

@@ -39,9 +39,16 @@ impl AtRest {
         let dir = dir.to_owned();
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
         let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
-        let agent = MemoryAgent::new(Arc::clone(&store), AgentOptions::new("offline", Providers::default()));
+        let agent = MemoryAgent::new(
+            Arc::clone(&store),
+            AgentOptions::new("offline", Providers::default()),
+        );
         let (archive, models) = (agent.archive().clone(), agent.metrics().clone());
-        let hub = Hub::new(Arc::clone(&store), Arc::new(agent), HubOptions { resting: true, ..HubOptions::default() })?;
+        let hub = Hub::new(
+            Arc::clone(&store),
+            Arc::new(agent),
+            HubOptions { resting: true, ..HubOptions::default() },
+        )?;
         let guard = Guard {
             auth: Auth::None,
             listen: Vec::new(),
@@ -53,7 +60,14 @@ impl AtRest {
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let access = Access::open(guard, local, None, usize::MAX, &store).await?;
         let metrics = Metrics::new(&hub, &models);
-        let router = router(Rest { hub: hub.clone(), access, archive, mcp: McpServers::none(), metrics, secure: false });
+        let router = router(Rest {
+            hub: hub.clone(),
+            access,
+            archive,
+            mcp: McpServers::none(),
+            metrics,
+            secure: false,
+        });
         Ok(Self { store, hub, router })
     }
 

@@ -61,8 +61,17 @@ impl Finding {
         Self { subject: subject.into(), health: Health::Good, found: found.into(), mend: None }
     }
 
-    fn doubtful(subject: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { subject: subject.into(), health: Health::Doubtful, found: found.into(), mend: Some(mend.into()) }
+    fn doubtful(
+        subject: impl Into<String>,
+        found: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            subject: subject.into(),
+            health: Health::Doubtful,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
     }
 
     fn bad(subject: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
@@ -75,7 +84,8 @@ impl Finding {
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let dir = config.data_dir.clone();
-    let (data, contents, running) = tokio::task::spawn_blocking(move || directory(&dir)).await.unwrap_or_default();
+    let (data, contents, running) =
+        tokio::task::spawn_blocking(move || directory(&dir)).await.unwrap_or_default();
     findings.extend(data);
     for address in &config.listen {
         findings.push(port(*address, running).await);
@@ -83,7 +93,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     findings.push(keys(config, contents));
     findings.extend(config.tls.as_ref().map(|tls| match listener::tls(tls) {
         Ok(_) => Finding::good("tls", "the certificate and its key belong together"),
-        Err(error) => Finding::bad("tls", error, "correct tls.certificate and tls.key; both are PEM"),
+        Err(error) => {
+            Finding::bad("tls", error, "correct tls.certificate and tls.key; both are PEM")
+        }
     }));
     findings.extend(config.jwt.as_ref().map(|jwt| match Jwt::open(jwt) {
         Ok(_) => Finding::good("jwt", format!("tokens are checked as {}", jwt.algorithm)),
@@ -107,7 +119,15 @@ fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
     let mut findings = Vec::new();
     // What is not there yet will be made in the nearest directory that is.
     let Some(base) = dir.ancestors().find(|dir| dir.is_dir()) else {
-        return (vec![Finding::bad(SUBJECT, format!("{shown} cannot be made"), "say another --data-dir")], None, false);
+        return (
+            vec![Finding::bad(
+                SUBJECT,
+                format!("{shown} cannot be made"),
+                "say another --data-dir",
+            )],
+            None,
+            false,
+        );
     };
     match wait_for_disk(base) {
         Ok(waited) if waited > SLOW_DISK => findings.push(Finding::doubtful(
@@ -115,18 +135,31 @@ fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
             format!("saving takes {} ms in {}", waited.as_millis(), base.display()),
             "every answer waits for the disk: choose a faster one with --data-dir",
         )),
-        Ok(waited) => findings.push(Finding::good("disk", format!("saving takes {:.1} ms", waited.as_secs_f64() * 1000.0))),
+        Ok(waited) => findings.push(Finding::good(
+            "disk",
+            format!("saving takes {:.1} ms", waited.as_secs_f64() * 1000.0),
+        )),
         Err(error) => {
             let found = format!("nothing can be written in {}: {error}", base.display());
-            findings.push(Finding::bad("disk", found, "correct its permissions, or say another --data-dir"));
+            findings.push(Finding::bad(
+                "disk",
+                found,
+                "correct its permissions, or say another --data-dir",
+            ));
         }
     }
     if let Ok(disk) = rustix::fs::statvfs(base) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let found = format!("{:.1} GiB are free", free as f64 / f64::from(1 << 30));
         findings.push(match free {
-            ..NO_ROOM => Finding::bad("room", found, "make room: on a full disk every input is refused"),
-            NO_ROOM..LITTLE_ROOM => Finding::doubtful("room", found, "make room soon, or keep less: `thoughtwire agents edit --keep-days`"),
+            ..NO_ROOM => {
+                Finding::bad("room", found, "make room: on a full disk every input is refused")
+            }
+            NO_ROOM..LITTLE_ROOM => Finding::doubtful(
+                "room",
+                found,
+                "make room soon, or keep less: `thoughtwire agents edit --keep-days`",
+            ),
             LITTLE_ROOM.. => Finding::good("room", found),
         });
     }
@@ -138,13 +171,20 @@ fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
     }
     if std::fs::metadata(&file).is_ok_and(|data| data.permissions().mode() & 0o077 != 0) {
         let mend = format!("chmod 600 {}", file.display());
-        findings.push(Finding::doubtful("privacy", format!("others may read {}", file.display()), mend));
+        findings.push(Finding::doubtful(
+            "privacy",
+            format!("others may read {}", file.display()),
+            mend,
+        ));
     }
     let contents = match Store::inspect(&file) {
         Ok(contents) => {
             let Contents { agents, sessions, events, .. } = contents;
             let who = if running { "; a server runs on it" } else { "" };
-            findings.push(Finding::good(SUBJECT, format!("{shown}: {agents} agents, {sessions} sessions, {events} events{who}")));
+            findings.push(Finding::good(
+                SUBJECT,
+                format!("{shown}: {agents} agents, {sessions} sessions, {events} events{who}"),
+            ));
             Some(contents)
         }
         Err(error) => {
@@ -178,13 +218,20 @@ async fn port(address: SocketAddr, running: bool) -> Finding {
     let subject = format!("port {}", address.port());
     match TcpListener::bind(address).await {
         Ok(_) => Finding::good(subject, format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && running => {
-            Finding::good(subject, format!("{address} is taken, and a server runs on the data directory"))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Finding::bad(subject, format!("another program listens on {address}"), "stop it, or say another --listen")
-        }
-        Err(error) => Finding::bad(subject, format!("{address} cannot be listened on: {error}"), "say another --listen"),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && running => Finding::good(
+            subject,
+            format!("{address} is taken, and a server runs on the data directory"),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Finding::bad(
+            subject,
+            format!("another program listens on {address}"),
+            "stop it, or say another --listen",
+        ),
+        Err(error) => Finding::bad(
+            subject,
+            format!("{address} cannot be listened on: {error}"),
+            "say another --listen",
+        ),
     }
 }
 
@@ -199,9 +246,14 @@ fn keys(config: &Config, contents: Option<Contents>) -> Finding {
             "say --auth keys, unless that is meant",
         ),
         (Auth::Keys, _) if made > 0 => Finding::good("keys", format!("{made} keys open it")),
-        (Auth::Keys, _) if config.jwt.is_some() => Finding::good("keys", "tokens of another login open it"),
+        (Auth::Keys, _) if config.jwt.is_some() => {
+            Finding::good("keys", "tokens of another login open it")
+        }
         (Auth::Keys, _) => {
-            let mend = format!("make one: `thoughtwire keys add --data-dir {}`", config.data_dir.display());
+            let mend = format!(
+                "make one: `thoughtwire keys add --data-dir {}`",
+                config.data_dir.display()
+            );
             let found = "keys are asked for, and there is none";
             // Then it does not even start.
             if exposed.is_some() && !config.auth_is_said {
@@ -218,10 +270,16 @@ fn files(config: &Config) -> Finding {
     match getrlimit(Resource::Nofile).maximum {
         Some(most) if most < wanted => Finding::doubtful(
             "open files",
-            format!("this process may open {most} files, which is less than limits.connections ({}) needs", config.limits.connections),
+            format!(
+                "this process may open {most} files, which is less than limits.connections ({}) needs",
+                config.limits.connections
+            ),
             "raise `ulimit -Hn` (LimitNOFILE= with systemd), or lower limits.connections",
         ),
-        Some(_) | None => Finding::good("open files", format!("enough for {} connections", config.limits.connections)),
+        Some(_) | None => Finding::good(
+            "open files",
+            format!("enough for {} connections", config.limits.connections),
+        ),
     }
 }
 
@@ -231,10 +289,18 @@ async fn model(config: &Config, name: &str) -> Finding {
         return unusable(subject, &error);
     }
     let begun = Instant::now();
-    match tokio::time::timeout(PATIENCE, try_model(name, &config.providers, config.agents.timeouts)).await {
-        Ok(Ok(())) => Finding::good(subject, format!("it answered in {:.1} s", begun.elapsed().as_secs_f64())),
+    match tokio::time::timeout(PATIENCE, try_model(name, &config.providers, config.agents.timeouts))
+        .await
+    {
+        Ok(Ok(())) => {
+            Finding::good(subject, format!("it answered in {:.1} s", begun.elapsed().as_secs_f64()))
+        }
         Ok(Err(error)) => unusable(subject, &error),
-        Err(_) => Finding::bad(subject, format!("it did not answer within {} s", PATIENCE.as_secs()), "check its address and its load"),
+        Err(_) => Finding::bad(
+            subject,
+            format!("it did not answer within {} s", PATIENCE.as_secs()),
+            "check its address and its load",
+        ),
     }
 }
 
@@ -245,12 +311,18 @@ async fn embedding(config: &Config, name: &str) -> Finding {
     let embedder = match opened {
         Ok(Ok(embedder)) => embedder,
         Ok(Err(error)) => return unusable(subject, &error),
-        Err(error) => return Finding::bad(subject, error.to_string(), "report this: it is a defect"),
+        Err(error) => {
+            return Finding::bad(subject, error.to_string(), "report this: it is a defect");
+        }
     };
     match tokio::time::timeout(PATIENCE, embedder.embed(vec!["Are you there?".to_owned()])).await {
         Ok(Ok(_)) => Finding::good(subject, "it answered"),
         Ok(Err(error)) => unusable(subject, &error),
-        Err(_) => Finding::bad(subject, format!("it did not answer within {} s", PATIENCE.as_secs()), "check its address and its load"),
+        Err(_) => Finding::bad(
+            subject,
+            format!("it did not answer within {} s", PATIENCE.as_secs()),
+            "check its address and its load",
+        ),
     }
 }
 
@@ -270,9 +342,11 @@ fn clock(contents: Option<Contents>) -> Finding {
         return Finding::bad("clock", format!("it says {now}, which has long been"), MEND);
     }
     match newest {
-        Some(newest) if newest.as_millis() > now.as_millis() + AHEAD_MS => {
-            Finding::doubtful("clock", format!("it says {now}, and something was said at {newest}"), MEND)
-        }
+        Some(newest) if newest.as_millis() > now.as_millis() + AHEAD_MS => Finding::doubtful(
+            "clock",
+            format!("it says {now}, and something was said at {newest}"),
+            MEND,
+        ),
         Some(_) | None => Finding::good("clock", now.to_string()),
     }
 }

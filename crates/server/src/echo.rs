@@ -21,14 +21,23 @@ const FRAME_BYTES: usize = 16 << 20;
 #[ignore = "a server: `make conformance` runs it"]
 async fn serves_until_its_input_ends() {
     let address = std::env::var("THOUGHTWIRE_ECHO").expect("THOUGHTWIRE_ECHO says where to listen");
-    let listener = tokio::net::TcpListener::bind(address).await.expect("the address can be listened on");
-    let served = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(any(upgrade))).await });
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await.expect("it is read").expect("to its end");
+    let listener =
+        tokio::net::TcpListener::bind(address).await.expect("the address can be listened on");
+    let served =
+        tokio::spawn(
+            async move { axum::serve(listener, Router::new().fallback(any(upgrade))).await },
+        );
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
+        .await
+        .expect("it is read")
+        .expect("to its end");
     assert!(!served.is_finished(), "it served all the time");
 }
 
 async fn upgrade(mut request: Request) -> Response {
-    let Some(key) = request.headers().typed_get::<SecWebsocketKey>() else { return StatusCode::UPGRADE_REQUIRED.into_response() };
+    let Some(key) = request.headers().typed_get::<SecWebsocketKey>() else {
+        return StatusCode::UPGRADE_REQUIRED.into_response();
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(stream) = upgraded.await {

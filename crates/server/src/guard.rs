@@ -33,14 +33,18 @@ impl Guard {
             return Ok(());
         }
         if !self.trust_proxy
-            && let Some(name) = headers.keys().find(|name| *name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+            && let Some(name) = headers
+                .keys()
+                .find(|name| *name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
         {
             return Err(forbidden(format!(
                 "the request bears `{name}`: a proxy stands in front, and without keys everybody behind it would be the owner; start the server with --trust-proxy, and keys"
             )));
         }
         let host = match headers.get(HOST) {
-            Some(host) => host.to_str().map_err(|_| forbidden("the `Host` header is not readable".to_owned()))?,
+            Some(host) => host
+                .to_str()
+                .map_err(|_| forbidden("the `Host` header is not readable".to_owned()))?,
             None => return Err(forbidden("the request has no `Host` header".to_owned())),
         };
         if !self.knows_host(host) {
@@ -73,7 +77,9 @@ impl Guard {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("null");
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if self.allows(origin) || authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
+        if self.allows(origin)
+            || authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+        {
             return Ok(());
         }
         Err(forbidden(format!(
@@ -82,17 +88,27 @@ impl Guard {
     }
 
     fn allows(&self, origin: &str) -> bool {
-        self.allow_origin.iter().any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
+        self.allow_origin
+            .iter()
+            .any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
     }
 
     fn knows_host(&self, host: &str) -> bool {
         let name = without_port(host);
-        if is_loopback(name) || self.allow_host.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host)) {
+        if is_loopback(name)
+            || self
+                .allow_host
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
+        {
             return true;
         }
         // An address as a name cannot be rebound, so one that we listen on is as good as configured.
         match address(name) {
-            Some(address) => self.listen.iter().any(|listen| listen.ip() == address || listen.ip().is_unspecified()),
+            Some(address) => self
+                .listen
+                .iter()
+                .any(|listen| listen.ip() == address || listen.ip().is_unspecified()),
             None => false,
         }
     }
@@ -101,7 +117,9 @@ impl Guard {
         if self.allows(origin) {
             return true;
         }
-        authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host) || is_loopback(without_port(authority)))
+        authority(origin).is_some_and(|authority| {
+            authority.eq_ignore_ascii_case(host) || is_loopback(without_port(authority))
+        })
     }
 }
 
@@ -131,7 +149,9 @@ fn address(name: &str) -> Option<IpAddr> {
 
 fn is_loopback(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || address(&name).is_some_and(|address| address.is_loopback())
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address(&name).is_some_and(|address| address.is_loopback())
 }
 
 fn forbidden(reason: String) -> Refusal {

@@ -39,7 +39,10 @@ mod upgrade;
 mod websocket;
 
 pub use at_rest::AtRest;
-pub use config::{Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting, TlsConfig, usual_data_dir};
+pub use config::{
+    Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting, TlsConfig,
+    usual_data_dir,
+};
 pub use doctor::{Finding, Health, examine};
 pub use rest::{Need, ROUTES};
 pub use server::{ServeError, Server};

@@ -40,7 +40,10 @@ impl Transport {
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let (reads, stream) = parts.io.into_inner().into_split();
-                (Self::Plain(reads, Arc::new(Line { stream, rest: Mutex::default() })), parts.read_buf.as_ref().into())
+                (
+                    Self::Plain(reads, Arc::new(Line { stream, rest: Mutex::default() })),
+                    parts.read_buf.as_ref().into(),
+                )
             }
             Err(upgraded) => (Self::Tls(TokioIo::new(upgraded)), Box::default()),
         }
@@ -61,7 +64,11 @@ impl Line {
         std::mem::take(&mut locked(&self.rest))
     }
 
-    fn poll_write(&self, context: &mut Context<'_>, write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&OwnedWriteHalf) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.as_ref().poll_write_ready(context))?;
             match write(&self.stream) {
@@ -73,7 +80,11 @@ impl Line {
 }
 
 impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream, _) => Pin::new(stream).poll_read(context, into),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
@@ -82,16 +93,26 @@ impl AsyncRead for Transport {
 }
 
 impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(_, line) => line.poll_write(context, |stream| stream.try_write(bytes)),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(_, line) => line.poll_write(context, |stream| stream.try_write_vectored(bytes)),
+            Self::Plain(_, line) => {
+                line.poll_write(context, |stream| stream.try_write_vectored(bytes))
+            }
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
         }
     }
@@ -112,7 +133,9 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_, line) => Poll::Ready(shutdown(line.stream.as_ref(), Shutdown::Write).map_err(io::Error::from)),
+            Self::Plain(_, line) => Poll::Ready(
+                shutdown(line.stream.as_ref(), Shutdown::Write).map_err(io::Error::from),
+            ),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
@@ -167,7 +190,9 @@ impl Lane {
                 break;
             }
             let frames = entry.frames(&self.encoding);
-            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>() > ONE_WRITE {
+            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>()
+                > ONE_WRITE
+            {
                 break;
             }
             for frame in frames.iter() {
@@ -243,7 +268,11 @@ mod tests {
                 assert!(bytes.len() <= LONGEST_HEAD);
                 far.write_all(&bytes).await.unwrap();
                 far.write_all(text.as_bytes()).await.unwrap();
-                assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some(text.as_str()), "{length} bytes");
+                assert_eq!(
+                    client.next().await.unwrap().unwrap().as_text(),
+                    Some(text.as_str()),
+                    "{length} bytes"
+                );
             }
         }
     }
@@ -266,14 +295,24 @@ mod tests {
     /// All that a turn of it says.
     async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
         let user = "local".parse().unwrap();
-        let ask = async |command| hub.execute(&user, None, Request { id: None, command }).await.unwrap();
+        let ask =
+            async |command| hub.execute(&user, None, Request { id: None, command }).await.unwrap();
         let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
-        let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await else { panic!("no agent") };
+        let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await else {
+            panic!("no agent")
+        };
         let session = agent.main_session;
-        ask(Command::Send { session: session.clone(), text: "go".to_owned(), attachments: vec![], policy: Policy::Queue }).await;
+        ask(Command::Send {
+            session: session.clone(),
+            text: "go".to_owned(),
+            attachments: vec![],
+            policy: Policy::Queue,
+        })
+        .await;
         let wake = Wake::default();
         let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
-        let (_, mut subscription) = hub.attach(&user, &session, start, Arc::clone(&wake), Presence::Unseen).await.unwrap();
+        let (_, mut subscription) =
+            hub.attach(&user, &session, start, Arc::clone(&wake), Presence::Unseen).await.unwrap();
         let mut entries = Vec::new();
         while entries.len() < 200 {
             if subscription.has_news() {
@@ -290,7 +329,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let (far, near) = tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+        let (far, near) =
+            tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
         let (near, _) = near.unwrap();
         rustix::net::sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
         let (reads, stream) = near.into_split();
@@ -300,7 +340,12 @@ mod tests {
     #[tokio::test]
     async fn what_a_line_takes_in_pieces_is_whole_at_its_other_end() {
         let dir = tempfile::tempdir().unwrap();
-        let hub = Hub::new(Arc::new(Store::open(dir.path(), now()).unwrap()), Arc::new(Talker), HubOptions::default()).unwrap();
+        let hub = Hub::new(
+            Arc::new(Store::open(dir.path(), now()).unwrap()),
+            Arc::new(Talker),
+            HubOptions::default(),
+        )
+        .unwrap();
         let entries = entries(&hub).await;
         let (mut transport, mut far) = narrow().await;
         let line = Arc::clone(transport.line().unwrap());
@@ -328,7 +373,9 @@ mod tests {
                 let rest = line.take_rest();
                 if !rest.is_empty() {
                     // As a connection does that was woken: the rest of what was begun first.
-                    tokio::time::timeout(Duration::from_secs(10), lane.wake.notified()).await.expect("it is woken");
+                    tokio::time::timeout(Duration::from_secs(10), lane.wake.notified())
+                        .await
+                        .expect("it is woken");
                     in_pieces += 1;
                     transport.write_all(&rest).await.unwrap();
                 } else if taken == 0 {

@@ -56,7 +56,8 @@ impl Doors {
                 Ok((stream, peer)) => {
                     let address = peer.ip().to_canonical();
                     let is_counted = self.counts_loopback || !address.is_loopback();
-                    let guest = if is_counted { self.guests.take(address).map(Arc::new) } else { None };
+                    let guest =
+                        if is_counted { self.guests.take(address).map(Arc::new) } else { None };
                     if is_counted && guest.is_none() {
                         tracing::debug!("an address has as many connections as it may have");
                         continue;
@@ -77,20 +78,27 @@ impl Doors {
         match self.tls.clone() {
             None => self.serve(stream, guest).await,
             Some(tls) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(self.within, tls.accept(stream)).await {
+                if let Ok(Ok(stream)) = tokio::time::timeout(self.within, tls.accept(stream)).await
+                {
                     self.serve(stream, guest).await;
                 }
             }
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, guest: Option<Guest>) {
-        let service = self.router.clone().map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            if let Some(guest) = guest.clone() {
-                request.extensions_mut().insert(guest);
-            }
-            request.map(axum::body::Body::new)
-        });
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        mut self,
+        stream: S,
+        guest: Option<Guest>,
+    ) {
+        let service = self.router.clone().map_request(
+            move |mut request: hyper::Request<hyper::body::Incoming>| {
+                if let Some(guest) = guest.clone() {
+                    request.extensions_mut().insert(guest);
+                }
+                request.map(axum::body::Body::new)
+            },
+        );
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.within)
@@ -124,7 +132,8 @@ pub(crate) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, String> {
     if certificates.is_empty() {
         return Err(failed(&config.certificate, "there is no certificate in it".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| failed(&config.key, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key)
+        .map_err(|error| failed(&config.key, error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -10,13 +10,21 @@ pub(crate) async fn all(hub: &Hub, user: &UserId) -> Result<Vec<SessionListing>,
 }
 
 /// Those that a filter lets through.
-pub(crate) async fn some(hub: &Hub, user: &UserId, filter: SessionFilter) -> Result<Vec<SessionListing>, Refusal> {
+pub(crate) async fn some(
+    hub: &Hub,
+    user: &UserId,
+    filter: SessionFilter,
+) -> Result<Vec<SessionListing>, Refusal> {
     let user = user.clone();
     hub.read(move |store| store.sessions(&user, &filter)).await
 }
 
 /// One of a user's sessions.
-pub(crate) async fn one(hub: &Hub, user: &UserId, session: &SessionId) -> Result<Option<SessionListing>, Refusal> {
+pub(crate) async fn one(
+    hub: &Hub,
+    user: &UserId,
+    session: &SessionId,
+) -> Result<Option<SessionListing>, Refusal> {
     let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
     Ok(some(hub, user, filter).await?.pop())
 }

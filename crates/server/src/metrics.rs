@@ -29,13 +29,24 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(hub: &Hub, models: &thoughtwire_agent::Metrics) -> Self {
         let mut registry = Registry::with_prefix("thoughtwire");
-        let (connections, refusals) = (Labelled::<Gauge>::default(), Labelled::<Counter>::default());
+        let (connections, refusals) =
+            (Labelled::<Gauge>::default(), Labelled::<Counter>::default());
         registry.register("connections", "Open WebSockets, by dialect", connections.clone());
-        registry.register("refusals", "Commands, frames and requests that were refused, by code", refusals.clone());
+        registry.register(
+            "refusals",
+            "Commands, frames and requests that were refused, by code",
+            refusals.clone(),
+        );
         hub.metrics().register(&mut registry);
         hub.store().metrics().register(&mut registry);
         models.register(&mut registry);
-        Self { registry: Arc::new(registry), hub: hub.clone(), fan_out: hub.metrics().fan_out.clone(), connections, refusals }
+        Self {
+            registry: Arc::new(registry),
+            hub: hub.clone(),
+            fan_out: hub.metrics().fan_out.clone(),
+            connections,
+            refusals,
+        }
     }
 
     /// The figures as they are now.

@@ -14,14 +14,18 @@ pub(crate) fn connections(wanted: usize) -> usize {
     let files = match limit.current {
         Some(files) if files < needed => {
             let raised = limit.maximum.map_or(needed, |most| most.min(needed));
-            match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+            match setrlimit(
+                Resource::Nofile,
+                Rlimit { current: Some(raised), maximum: limit.maximum },
+            ) {
                 Ok(()) => raised,
                 Err(_) => files,
             }
         }
         Some(_) | None => needed,
     };
-    let fitting = usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(wanted).clamp(1, wanted.max(1));
+    let fitting =
+        usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(wanted).clamp(1, wanted.max(1));
     if fitting < wanted {
         tracing::warn!(
             "at most {fitting} connections can be open at once, not {wanted}: this process may have {files} files open; raise `ulimit -n`"

@@ -15,7 +15,8 @@ impl OwnerFile {
         let content = serde_json::json!({"url": url, "token": token}).to_string();
         // A file from a server that was killed is of no use.
         drop(fs::remove_file(&path));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(content.as_bytes())?;
         Ok(Self(path))
     }

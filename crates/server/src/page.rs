@@ -4,7 +4,8 @@ use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -29,19 +30,29 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 /// What the page loads.
 pub(crate) fn assets<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
-        .route("/assets/{*name}", get(|Path(name): Path<String>| async move { file(&format!("assets/{name}"), FOREVER) }))
+        .route(
+            "/assets/{*name}",
+            get(|Path(name): Path<String>| async move { file(&format!("assets/{name}"), FOREVER) }),
+        )
         .route("/icon.svg", get(|| async { file("icon.svg", ASK_AGAIN) }))
         .layer(CompressionLayer::new())
 }
 
 /// The page itself.
 pub(crate) fn index() -> Response {
-    if Built::get("index.html").is_some() { file("index.html", ASK_AGAIN) } else { Html(WITHOUT).into_response() }
+    if Built::get("index.html").is_some() {
+        file("index.html", ASK_AGAIN)
+    } else {
+        Html(WITHOUT).into_response()
+    }
 }
 
 fn file(name: &str, caching: HeaderValue) -> Response {
-    let Some(file) = Built::get(name) else { return (StatusCode::NOT_FOUND, "not found\n").into_response() };
-    let kind = HeaderValue::from_str(file.metadata.mimetype()).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let Some(file) = Built::get(name) else {
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+    };
+    let kind = HeaderValue::from_str(file.metadata.mimetype())
+        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let headers: [(HeaderName, HeaderValue); 5] = [
         (CONTENT_TYPE, kind),
         (CACHE_CONTROL, caching),

@@ -111,8 +111,10 @@ impl Server {
     /// When one of these cannot be had.
     pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
         config.limits.connections = open_files::connections(config.limits.connections);
-        check_model(&config.model, &config.providers)
-            .map_err(|error| ServeError::Model { model: config.model.clone(), reason: error.to_string() })?;
+        check_model(&config.model, &config.providers).map_err(|error| ServeError::Model {
+            model: config.model.clone(),
+            reason: error.to_string(),
+        })?;
         let dir = config.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now())).await;
         let store = Arc::new(opened.map_err(|error| ServeError::Broken(error.to_string()))??);
@@ -124,9 +126,10 @@ impl Server {
             addresses.push(listener.local_addr().map_err(refused)?);
             listeners.push(listener);
         }
-        let options = config
-            .agent_options()
-            .map_err(|error| ServeError::Model { model: config.embedding.clone().unwrap_or_default(), reason: error.to_string() })?;
+        let options = config.agent_options().map_err(|error| ServeError::Model {
+            model: config.embedding.clone().unwrap_or_default(),
+            reason: error.to_string(),
+        })?;
         let mcp = options.mcp.clone();
         let agent = MemoryAgent::new(Arc::clone(&store), options);
         let archive = agent.archive().clone();
@@ -150,19 +153,24 @@ impl Server {
         };
         let local = UserId::new("local").map_err(|error| ServeError::Broken(error.to_string()))?;
         let jwt = config.jwt.as_ref().map(Jwt::open).transpose().map_err(ServeError::Jwt)?;
-        let access = Access::open(guard, local, jwt, config.limits.connections_per_user, &store).await?;
+        let access =
+            Access::open(guard, local, jwt, config.limits.connections_per_user, &store).await?;
         let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
         if config.auth == Auth::Keys && !access.has_credentials() {
             // Who asked for keys knows that they are to be made; who only listens elsewhere may not.
             if let (Some(&address), false) = (exposed, config.auth_is_said) {
                 return Err(ServeError::NoKeys { address, dir: config.data_dir.clone() });
             }
-            tracing::warn!("there are no keys yet, so only the owner's own commands come in; make one with `thoughtwire keys add`");
+            tracing::warn!(
+                "there are no keys yet, so only the owner's own commands come in; make one with `thoughtwire keys add`"
+            );
         }
         let tls = config.tls.as_ref().map(listener::tls).transpose().map_err(ServeError::Tls)?;
         // A certificate is of a name, and the owner's commands know an address.
         let (inner, url) = match &tls {
-            None => (None, addresses.first().map(|address| url_of(address, false)).unwrap_or_default()),
+            None => {
+                (None, addresses.first().map(|address| url_of(address, false)).unwrap_or_default())
+            }
             Some(_) => {
                 let address = SocketAddr::from(([127, 0, 0, 1], 0));
                 let refused = |source| ServeError::Listen { address, source };
@@ -173,13 +181,29 @@ impl Server {
         };
         let owner_file = OwnerFile::write(&config.data_dir, &url, &token)
             .map_err(|source| ServeError::OwnerFile { dir: config.data_dir.clone(), source })?;
-        Ok(Self { config, listeners, inner, tls, addresses, store, hub, mcp, archive, metrics, access, owner_file })
+        Ok(Self {
+            config,
+            listeners,
+            inner,
+            tls,
+            addresses,
+            store,
+            hub,
+            mcp,
+            archive,
+            metrics,
+            access,
+            owner_file,
+        })
     }
 
     /// The URL of the first address.
     #[must_use]
     pub fn url(&self) -> String {
-        self.addresses.first().map(|address| url_of(address, self.tls.is_some())).unwrap_or_default()
+        self.addresses
+            .first()
+            .map(|address| url_of(address, self.tls.is_some()))
+            .unwrap_or_default()
     }
 
     /// Serves until `stop` resolves, then drains: clients are told, running turns get their grace,
@@ -201,7 +225,8 @@ impl Server {
         };
         let connections = shared.connections.clone();
         let grace = shared.config.grace;
-        let (handshake, per_address) = (shared.config.limits.handshake, shared.config.limits.connections_per_address);
+        let (handshake, per_address) =
+            (shared.config.limits.handshake, shared.config.limits.connections_per_address);
         let router = routes(shared, self.archive);
         let serving = TaskTracker::new();
         let doors = Doors {
@@ -290,7 +315,9 @@ async fn ready(State(shared): State<Shared>) -> Response {
     match outcome {
         Ok(()) => "ready\n".into_response(),
         // One status for every cause, as those who ask expect it.
-        Err(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.reason)).into_response(),
+        Err(refusal) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.reason)).into_response()
+        }
     }
 }
 
@@ -300,8 +327,14 @@ async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
         return upgrade(&shared, request, Dialect::Native);
     }
     let path = request.uri().path();
-    let reason = format!("there is nothing at {path}; WebSockets are at /v1/ws, /memgpt and /ws/chat, REST below /v1/");
-    (StatusCode::NOT_FOUND, axum::Json(serde_json::json!({"error": {"code": "not_found", "reason": reason}}))).into_response()
+    let reason = format!(
+        "there is nothing at {path}; WebSockets are at /v1/ws, /memgpt and /ws/chat, REST below /v1/"
+    );
+    (
+        StatusCode::NOT_FOUND,
+        axum::Json(serde_json::json!({"error": {"code": "not_found", "reason": reason}})),
+    )
+        .into_response()
 }
 
 async fn root(State(shared): State<Shared>, request: Request) -> Response {
@@ -330,6 +363,10 @@ async fn native(State(shared): State<Shared>, request: Request) -> Response {
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {
     // An unspecified address is no address to call.
-    let shown = if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { *address };
+    let shown = if address.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], address.port()))
+    } else {
+        *address
+    };
     format!("{}://{shown}", if tls { "https" } else { "http" })
 }

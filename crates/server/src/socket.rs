@@ -21,7 +21,8 @@ use futures::stream::FuturesUnordered;
 use thoughtwire_hub::{Answering, Hub, Link, Outlet, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::{
-    Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start, ToolDeclaration, UserId,
+    Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start,
+    ToolDeclaration, UserId,
 };
 use thoughtwire_store::{Proven, Scope};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -194,7 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.lend();
             let mut is_time = false;
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
-            let Self { socket, answers, watching, joined, link, ended, phased, timer, wake, .. } = self;
+            let Self {
+                socket, answers, watching, joined, link, ended, phased, timer, wake, ..
+            } = self;
             tokio::select! {
                 biased;
                 reason = ended => return End::Close(Close::Policy, reason),
@@ -274,11 +277,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Heard::Pong(payload) => self.proven(payload),
             Heard::Message(message) => match std::str::from_utf8(message.as_payload()) {
                 Ok(text) if depth(text) > self.context.json_depth => {
-                    let reason = format!("the frame is nested more than {} levels deep", self.context.json_depth);
+                    let reason = format!(
+                        "the frame is nested more than {} levels deep",
+                        self.context.json_depth
+                    );
                     self.machine.unreadable(&Refusal::new(RefusalCode::TooLarge, reason));
                 }
                 Ok(text) => self.machine.frame(text),
-                Err(_) => self.machine.unreadable(&Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8")),
+                Err(_) => self.machine.unreadable(&Refusal::new(
+                    RefusalCode::BadFrame,
+                    "the binary frame is not UTF-8",
+                )),
             },
         }
     }
@@ -289,14 +298,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match output {
                 Output::Frame(frame) => self.socket.write(Message::text(frame)).await?,
                 Output::Authenticate { token, client, space } => {
-                    let outcome = self.context.access.enter(&self.context.entrant, token.as_deref(), space.as_deref());
+                    let outcome = self.context.access.enter(
+                        &self.context.entrant,
+                        token.as_deref(),
+                        space.as_deref(),
+                    );
                     match outcome {
                         Ok(identity)
                             if identity.user != self.context.entrant.identity.user
                                 && (self.link.is_some() || !self.attached.is_empty()) =>
                         {
-                            let reason = "this connection acts for another user already; open another one";
-                            self.machine.authenticated(Err(Refusal::new(RefusalCode::BadRequest, reason)));
+                            let reason =
+                                "this connection acts for another user already; open another one";
+                            self.machine
+                                .authenticated(Err(Refusal::new(RefusalCode::BadRequest, reason)));
                         }
                         Ok(identity) if !self.takes_place(&identity) => {
                             self.machine.authenticated(Err(too_many()));
@@ -336,7 +351,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let identity = &self.context.entrant.identity;
         // What is said in a turn comes as fast as the turn takes it.
         if !matches!(request.command, Command::Say { .. }) && !self.context.pace.allows() {
-            let refusal = Refusal::new(RefusalCode::TooFast, "this connection asks for more in a second than it may; send slower");
+            let refusal = Refusal::new(
+                RefusalCode::TooFast,
+                "this connection asks for more in a second than it may; send slower",
+            );
             self.machine.answer(tag, Err(refusal));
             return;
         }
@@ -352,10 +370,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             Command::Detach { session } => {
-                let proof: Vec<Proven> = self.proof_rows().into_iter().filter(|proven| proven.session == session).collect();
+                let proof: Vec<Proven> = self
+                    .proof_rows()
+                    .into_iter()
+                    .filter(|proven| proven.session == session)
+                    .collect();
                 let outcome = match self.attached.remove(&session) {
                     Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
-                    None => Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}"))),
+                    None => Err(Refusal::new(
+                        RefusalCode::NotAttached,
+                        format!("this connection is not attached to {session}"),
+                    )),
                 };
                 if !proof.is_empty() {
                     // It is over here: left open, it would hold back those that come until the next start.
@@ -373,7 +398,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             Command::OpenPeer { wire, space, name } if self.machine.has_chats() => {
-                let peer = PeerRef { wire, space, name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()) };
+                let peer = PeerRef {
+                    wire,
+                    space,
+                    name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()),
+                };
                 // From before it is opened, so that no chat is opened unseen in between.
                 self.joined = Some(hub.joined(&user, &peer));
                 let PeerRef { wire, space, name } = peer;
@@ -382,12 +411,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Command::Offer(offer) => {
                 let may_make = identity.has(Scope::Agents);
-                let outcome = self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
+                let outcome =
+                    self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
                 self.machine.answer(tag, outcome);
                 return;
             }
-            Command::Say { turn, verb } => self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await,
-            Command::Withdraw { session: None, .. } | Command::Decide { session: None, .. } | Command::ToolReturn { session: None, .. } => {
+            Command::Say { turn, verb } => {
+                self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await
+            }
+            Command::Withdraw { session: None, .. }
+            | Command::Decide { session: None, .. }
+            | Command::ToolReturn { session: None, .. } => {
                 let sessions: Vec<_> = self.attached.keys().cloned().collect();
                 Box::pin(among(hub, user, from, request, sessions))
             }
@@ -406,17 +440,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Command::OpenChat { .. } => hub.submit(&user, from, request).await,
         };
         // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
-        self.answers.push(Box::pin(async move { (tag, tokio::task::coop::unconstrained(answering).await) }));
+        self.answers.push(Box::pin(async move {
+            (tag, tokio::task::coop::unconstrained(answering).await)
+        }));
     }
 
-    async fn attach(&mut self, session: SessionId, start: Start, tools: Vec<ToolDeclaration>) -> Result<Answer, Refusal> {
+    async fn attach(
+        &mut self,
+        session: SessionId,
+        start: Start,
+        tools: Vec<ToolDeclaration>,
+    ) -> Result<Answer, Refusal> {
         // Also of a chat that another of its connections opened, which is not asked for as proven.
         let peer = self.machine.peer().cloned();
         // Attaching again starts over from the new place.
         self.attached.remove(&session);
         let wake = Arc::clone(&self.wake);
-        let (attached, subscription) =
-            self.context.hub.attach(&self.context.entrant.identity.user, &session, start, wake, Presence::Client { tools }).await?;
+        let (attached, subscription) = self
+            .context
+            .hub
+            .attach(
+                &self.context.entrant.identity.user,
+                &session,
+                start,
+                wake,
+                Presence::Client { tools },
+            )
+            .await?;
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
@@ -429,7 +479,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 metrics: self.context.metrics.clone(),
             })
         });
-        self.attached.insert(session, Box::new(Attachment { subscription, encoding, peer, proven, outlet }));
+        self.attached
+            .insert(session, Box::new(Attachment { subscription, encoding, peer, proven, outlet }));
         if kept {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
@@ -439,10 +490,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
     async fn show(&mut self) -> Result<Progress, End> {
-        if !self.attached.values().any(|at| at.subscription.has_news()) && !locked(&self.proof).is_due() {
+        if !self.attached.values().any(|at| at.subscription.has_news())
+            && !locked(&self.proof).is_due()
+        {
             return Ok(Progress::Idle);
         }
-        let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
+        let ready: Vec<_> = self
+            .attached
+            .iter()
+            .filter(|(_, at)| at.subscription.has_news())
+            .map(|(id, _)| id.clone())
+            .collect();
         let mut progress = Progress::Idle;
         for session in ready {
             let Some(attachment) = self.attached.get_mut(&session) else { continue };
@@ -465,7 +523,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if batch.shortened {
                 // Who comes again is told where the log begins.
-                return Err(End::Close(Close::Restart, "older events were deleted meanwhile; come again"));
+                return Err(End::Close(
+                    Close::Restart,
+                    "older events were deleted meanwhile; come again",
+                ));
             }
             if batch.entries.is_empty() && batch.caught_up.is_none() {
                 continue;
@@ -474,7 +535,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unflushed = self.unflushed.or(batch.since);
             // Invariant: an answer is ready before the events it is about can be read, so whatever is
             // ready now belongs in front of this batch.
-            while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {
+            while let Some(Some((tag, outcome))) =
+                futures::FutureExt::now_or_never(self.answers.next())
+            {
                 self.machine.answer(tag, outcome);
             }
             self.carry_out().await?;
@@ -523,7 +586,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn ask_proof(&mut self) -> Result<(), End> {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
-        let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
+        let cursors = of_peers
+            .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
+            .collect();
         let payload = locked(&self.proof).ask(cursors);
         self.socket.write(Message::ping(payload)).await
     }
@@ -533,7 +598,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut moved = false;
         let proven = locked(&self.proof).proven(payload);
         for (session, seq) in proven {
-            if let Some(attachment) = self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven) {
+            if let Some(attachment) =
+                self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven)
+            {
                 attachment.proven = seq;
                 moved = true;
             }
@@ -553,7 +620,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 seq: attachment.proven,
             })
         };
-        self.attached.iter().map(|(session, attachment)| (session, &**attachment)).filter_map(row).collect()
+        self.attached
+            .iter()
+            .map(|(session, attachment)| (session, &**attachment))
+            .filter_map(row)
+            .collect()
     }
 
     async fn keep_proof(&mut self, closed: bool) {
@@ -565,7 +636,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- the list of sessions
 
-    async fn list(&mut self, changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>) {
+    async fn list(
+        &mut self,
+        changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>,
+    ) {
         let (hub, user) = (self.context.hub.clone(), self.context.entrant.identity.user.clone());
         match changed {
             Ok(changed) if changed.user != user => {}
@@ -593,7 +667,9 @@ enum Progress {
 }
 
 /// Resolves when the phase is another than the one that this receiver has seen.
-fn phased(mut phase: watch::Receiver<Phase>) -> BoxFuture<'static, Result<(), watch::error::RecvError>> {
+fn phased(
+    mut phase: watch::Receiver<Phase>,
+) -> BoxFuture<'static, Result<(), watch::error::RecvError>> {
     Box::pin(async move { phase.changed().await })
 }
 
@@ -604,7 +680,9 @@ async fn directed(link: &mut Option<Link>) -> Directive {
     }
 }
 
-async fn follow<T: Clone>(followed: &mut Option<broadcast::Receiver<T>>) -> Result<T, broadcast::error::RecvError> {
+async fn follow<T: Clone>(
+    followed: &mut Option<broadcast::Receiver<T>>,
+) -> Result<T, broadcast::error::RecvError> {
     match followed {
         Some(changes) => changes.recv().await,
         None => std::future::pending().await,
@@ -612,17 +690,27 @@ async fn follow<T: Clone>(followed: &mut Option<broadcast::Receiver<T>>) -> Resu
 }
 
 /// Asks each attached session in turn for an input or call that was named without its session.
-async fn among(hub: Hub, user: UserId, from: Option<String>, request: Request, sessions: Vec<SessionId>) -> Result<Answer, Refusal> {
-    let mut refusal = Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
+async fn among(
+    hub: Hub,
+    user: UserId,
+    from: Option<String>,
+    request: Request,
+    sessions: Vec<SessionId>,
+) -> Result<Answer, Refusal> {
+    let mut refusal =
+        Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
     for id in sessions {
         let mut request = request.clone();
-        if let Command::Withdraw { session, .. } | Command::Decide { session, .. } | Command::ToolReturn { session, .. } =
-            &mut request.command
+        if let Command::Withdraw { session, .. }
+        | Command::Decide { session, .. }
+        | Command::ToolReturn { session, .. } = &mut request.command
         {
             *session = Some(id);
         }
         match hub.execute(&user, from.clone(), request).await {
-            Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => refusal = no,
+            Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => {
+                refusal = no
+            }
             outcome => return outcome,
         }
     }

@@ -27,6 +27,8 @@ pub(crate) async fn once(hub: &Hub) {
     match hub.sweep().await {
         Ok(0) => {}
         Ok(logs) => tracing::info!(logs, "deleted events that are kept no longer"),
-        Err(refusal) => tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again"),
+        Err(refusal) => {
+            tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again")
+        }
     }
 }

@@ -48,7 +48,11 @@ impl<S: AsyncRead + Unpin> Tallied<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tallied<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         if self.ahead.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
@@ -64,11 +68,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tallied<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tallied<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 
@@ -95,7 +107,11 @@ mod tests {
     async fn what_was_read_ahead_comes_first_and_is_counted_once() {
         let (mut near, far) = tokio::io::duplex(64);
         let mut far = Tallied::new(far, Box::default());
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), far.readable()).await.is_err());
+        assert!(
+            tokio::time::timeout(std::time::Duration::from_millis(1), far.readable())
+                .await
+                .is_err()
+        );
         near.write_all(b"one two").await.unwrap();
         far.readable().await.unwrap();
         far.readable().await.unwrap();

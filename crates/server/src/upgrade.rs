@@ -80,32 +80,48 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         return response;
     };
     if headers.get("sec-websocket-version").is_none_or(|version| version != "13") {
-        let mut response = (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here\n").into_response();
+        let mut response =
+            (StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here\n").into_response();
         response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
         return response;
     }
     if *shared.phase.borrow() != Phase::Serving {
-        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again")).into_response();
+        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again"))
+            .into_response();
     }
     // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
-        Ok(None) if dialect == Dialect::Memgpt => return Refused(unauthorized(KEY_NEEDED)).into_response(),
+        Ok(None) if dialect == Dialect::Memgpt => {
+            return Refused(unauthorized(KEY_NEEDED)).into_response();
+        }
         Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
         Err(refusal) => return Refused(refusal).into_response(),
     };
     let needs_token = !entrant.trusted;
     let permit = match shared.open.take(()) {
         Some(permit) => permit,
-        None => return Refused(Refusal::new(RefusalCode::TooFast, "the server has as many connections as it may have")).into_response(),
+        None => {
+            return Refused(Refusal::new(
+                RefusalCode::TooFast,
+                "the server has as many connections as it may have",
+            ))
+            .into_response();
+        }
     };
     // Who is not known yet takes a place among its user's when it is.
-    let place = if entrant.trusted { shared.access.users.take(entrant.identity.user.clone()) } else { None };
+    let place = if entrant.trusted {
+        shared.access.users.take(entrant.identity.user.clone())
+    } else {
+        None
+    };
     if entrant.trusted && place.is_none() {
         return Refused(too_many()).into_response();
     }
-    let client =
-        Query::<UpgradeQuery>::try_from_uri(request.uri()).ok().and_then(|Query(query)| query.client).filter(|name| !name.is_empty());
+    let client = Query::<UpgradeQuery>::try_from_uri(request.uri())
+        .ok()
+        .and_then(|Query(query)| query.client)
+        .filter(|name| !name.is_empty());
     let offered = offers_native(headers) && dialect == Dialect::Native;
     let machine = machine(shared, dialect, client, needs_token);
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
@@ -152,7 +168,12 @@ pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static
     response
 }
 
-fn machine(shared: &Shared, dialect: Dialect, client: Option<String>, needs_token: bool) -> Box<dyn Machine> {
+fn machine(
+    shared: &Shared,
+    dialect: Dialect,
+    client: Option<String>,
+    needs_token: bool,
+) -> Box<dyn Machine> {
     match dialect {
         Dialect::Native => {
             let limits = NativeLimits {
@@ -169,7 +190,11 @@ fn machine(shared: &Shared, dialect: Dialect, client: Option<String>, needs_toke
 
 /// The tools that a Sparky client is told of: built-in ones and those of MCP servers, and servers that have none yet.
 fn loading(shared: &Shared) -> Vec<ToolLoading> {
-    let usable = shared.hub.tools(&AgentSpec::default()).into_iter().filter(|tool| tool.permission != Permission::Deny);
+    let usable = shared
+        .hub
+        .tools(&AgentSpec::default())
+        .into_iter()
+        .filter(|tool| tool.permission != Permission::Deny);
     let tools = usable.map(|tool| ToolLoading { name: tool.name, loading: Loading::Loaded });
     let servers = shared.mcp.states().into_iter().filter_map(|server| {
         let loading = match server.phase {
@@ -184,7 +209,9 @@ fn loading(shared: &Shared) -> Vec<ToolLoading> {
 }
 
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    headers
+        .get(UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 pub(crate) fn offers_native(headers: &HeaderMap) -> bool {

@@ -8,7 +8,9 @@ use futures::{SinkExt, StreamExt, poll};
 use thoughtwire_proto::connection::Close;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_websockets::proto::ProtocolError;
-use tokio_websockets::{CloseCode, Error, Limits, Message, Payload, ServerBuilder, WebSocketStream};
+use tokio_websockets::{
+    CloseCode, Error, Limits, Message, Payload, ServerBuilder, WebSocketStream,
+};
 
 use crate::tallied::Tallied;
 
@@ -72,7 +74,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// more bytes than `frame_bytes`.
     pub(crate) fn new(stream: S, ahead: Box<[u8]>, frame_bytes: usize) -> Self {
         let limits = Limits::default().max_payload_len(Some(frame_bytes));
-        Self { stream: Some(Stream::Dozing(Tallied::new(stream, ahead))), limits, unflushed: false, heard: 0, woken: 0 }
+        Self {
+            stream: Some(Stream::Dozing(Tallied::new(stream, ahead))),
+            limits,
+            unflushed: false,
+            heard: 0,
+            woken: 0,
+        }
     }
 
     /// The next thing the peer sends. Can be dropped and called again.
@@ -159,7 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if let Some(Stream::Dozing(_)) = self.stream {
             self.woken += 1;
             self.stream = self.stream.take().map(|stream| match stream {
-                Stream::Dozing(stream) => Stream::Awake(Box::new(ServerBuilder::new().limits(self.limits).serve(stream))),
+                Stream::Dozing(stream) => {
+                    Stream::Awake(Box::new(ServerBuilder::new().limits(self.limits).serve(stream)))
+                }
                 awake @ Stream::Awake(_) => awake,
             });
         }
@@ -171,7 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Ends the connection as it has to be, behind the rest of a frame that others began.
     pub(crate) async fn end(mut self, end: End, rest: &[u8]) {
-        if !matches!(end, End::Gone) && !matches!(tokio::time::timeout(CLOSE_WITHIN, self.finish(rest)).await, Ok(Ok(()))) {
+        if !matches!(end, End::Gone)
+            && !matches!(tokio::time::timeout(CLOSE_WITHIN, self.finish(rest)).await, Ok(Ok(())))
+        {
             return;
         }
         match end {
@@ -331,7 +343,11 @@ mod tests {
         client.get_mut().write_all(b"bc").await.unwrap();
         assert_eq!(server.text().await, "abc");
         assert!(server.dozes());
-        client.get_mut().write_all(&[0x01, 0x81, 0, 0, 0, 0, b'd', 0x80, 0x81, 0, 0, 0, 0, b'e']).await.unwrap();
+        client
+            .get_mut()
+            .write_all(&[0x01, 0x81, 0, 0, 0, 0, b'd', 0x80, 0x81, 0, 0, 0, 0, b'e'])
+            .await
+            .unwrap();
         assert_eq!(server.text().await, "de");
         assert!(!server.dozes());
     }

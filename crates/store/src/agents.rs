@@ -85,7 +85,9 @@ impl Store {
             };
             hide_sessions(connection, Sessions::Agents, id.as_str())?;
             hide_notes(connection, &id)?;
-            for statement in ["DELETE FROM blocks WHERE agent = ?", "DELETE FROM agents WHERE id = ?"] {
+            for statement in
+                ["DELETE FROM blocks WHERE agent = ?", "DELETE FROM agents WHERE id = ?"]
+            {
                 connection.execute(statement, [id.as_str()])?;
             }
             Ok(sessions)
@@ -96,9 +98,15 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn agent(&self, user: &UserId, name_or_id: &str) -> Result<Option<AgentProfile>, StoreError> {
+    pub fn agent(
+        &self,
+        user: &UserId,
+        name_or_id: &str,
+    ) -> Result<Option<AgentProfile>, StoreError> {
         self.readers.read(|connection| {
-            let select = format!("{SELECT} user = ?1 AND (id = ?2 OR name = ?2) ORDER BY id = ?2 DESC LIMIT 1");
+            let select = format!(
+                "{SELECT} user = ?1 AND (id = ?2 OR name = ?2) ORDER BY id = ?2 DESC LIMIT 1"
+            );
             one(connection, &select, &[user.as_str(), name_or_id])
         })
     }
@@ -117,7 +125,8 @@ impl Store {
     /// When the file cannot be read.
     pub fn agents(&self, user: &UserId) -> Result<Vec<AgentProfile>, StoreError> {
         self.readers.read(|connection| {
-            let mut select = connection.prepare_cached(&format!("{SELECT} user = ? ORDER BY num"))?;
+            let mut select =
+                connection.prepare_cached(&format!("{SELECT} user = ? ORDER BY num"))?;
             let mut rows = select.query([user.as_str()])?;
             let mut agents = Vec::new();
             while let Some(row) = rows.next()? {
@@ -128,7 +137,11 @@ impl Store {
     }
 }
 
-fn one(connection: &Connection, select: &str, arguments: &[&str]) -> Result<Option<AgentProfile>, StoreError> {
+fn one(
+    connection: &Connection,
+    select: &str,
+    arguments: &[&str],
+) -> Result<Option<AgentProfile>, StoreError> {
     let mut select = connection.prepare_cached(select)?;
     let mut rows = select.query(rusqlite::params_from_iter(arguments))?;
     rows.next()?.map(profile).transpose()
@@ -136,5 +149,9 @@ fn one(connection: &Connection, select: &str, arguments: &[&str]) -> Result<Opti
 
 fn profile(row: &Row<'_>) -> Result<AgentProfile, StoreError> {
     let spec: String = row.get(1)?;
-    Ok(AgentProfile { id: get_id(row, 0)?, spec: serde_json::from_str(&spec)?, main_session: get_id(row, 2)? })
+    Ok(AgentProfile {
+        id: get_id(row, 0)?,
+        spec: serde_json::from_str(&spec)?,
+        main_session: get_id(row, 2)?,
+    })
 }

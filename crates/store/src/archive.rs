@@ -44,8 +44,16 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn archival_search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Note>, StoreError> {
-        let Some(words) = recall::words(query) else { return Ok(Page { items: Vec::new(), total: 0 }) };
+    pub fn archival_search(
+        &self,
+        agent: &AgentId,
+        query: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page<Note>, StoreError> {
+        let Some(words) = recall::words(query) else {
+            return Ok(Page { items: Vec::new(), total: 0 });
+        };
         self.readers.read(|connection| {
             const FROM: &str = "FROM notes_words JOIN notes ON notes.id = notes_words.rowid WHERE notes_words MATCH ?1 AND agent = ?2";
             let total: i64 = connection
@@ -64,21 +72,37 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn archival_nearest(&self, agent: &AgentId, model: &str, to: &[f32], limit: usize) -> Result<Vec<Note>, StoreError> {
+    pub fn archival_nearest(
+        &self,
+        agent: &AgentId,
+        model: &str,
+        to: &[f32],
+        limit: usize,
+    ) -> Result<Vec<Note>, StoreError> {
         self.readers.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT note, vector FROM note_vectors WHERE agent = ? AND model = ?")?;
+            let mut select = connection.prepare_cached(
+                "SELECT note, vector FROM note_vectors WHERE agent = ? AND model = ?",
+            )?;
             let mut rows = select.query([agent.as_str(), model])?;
             let mut nearest = BinaryHeap::new();
             while let Some(row) = rows.next()? {
-                let bytes = row.get_ref(1)?.as_blob().map_err(|_| StoreError::Corrupt("a note's vector is no blob".to_owned()))?;
+                let bytes = row
+                    .get_ref(1)?
+                    .as_blob()
+                    .map_err(|_| StoreError::Corrupt("a note's vector is no blob".to_owned()))?;
                 nearest.push(Near { likeness: likeness(bytes, to), note: row.get(0)? });
                 if nearest.len() > limit {
                     // The heap's top is the least alike of those kept.
                     nearest.pop();
                 }
             }
-            let mut one = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM notes WHERE id = ?"))?;
-            nearest.into_sorted_vec().into_iter().map(|near| Ok(one.query_row([near.note], note)?)).collect()
+            let mut one =
+                connection.prepare_cached(&format!("SELECT {COLUMNS} FROM notes WHERE id = ?"))?;
+            nearest
+                .into_sorted_vec()
+                .into_iter()
+                .map(|near| Ok(one.query_row([near.note], note)?))
+                .collect()
         })
     }
 
@@ -86,7 +110,12 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn archival_without_vector(&self, agent: &AgentId, model: &str, limit: usize) -> Result<Vec<Note>, StoreError> {
+    pub fn archival_without_vector(
+        &self,
+        agent: &AgentId,
+        model: &str,
+        limit: usize,
+    ) -> Result<Vec<Note>, StoreError> {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM notes LEFT JOIN note_vectors ON note = notes.id AND model = ?2
@@ -98,7 +127,12 @@ impl Store {
     }
 
     /// Keeps the vectors of notes, in the place of those of another model.
-    pub fn archival_set_vectors(&self, agent: &AgentId, model: &str, vectors: Vec<(i64, Vec<f32>)>) -> Commit<()> {
+    pub fn archival_set_vectors(
+        &self,
+        agent: &AgentId,
+        model: &str,
+        vectors: Vec<(i64, Vec<f32>)>,
+    ) -> Commit<()> {
         let (agent, model) = (agent.clone(), model.to_owned());
         self.writer.write(move |connection| {
             for (id, vector) in &vectors {
@@ -112,10 +146,16 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn archival_notes(&self, agent: &AgentId, after: i64, limit: usize) -> Result<Vec<Note>, StoreError> {
+    pub fn archival_notes(
+        &self,
+        agent: &AgentId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Note>, StoreError> {
         self.readers.read(|connection| {
-            let mut select =
-                connection.prepare_cached(&format!("SELECT {COLUMNS} FROM notes WHERE agent = ? AND id > ? ORDER BY id LIMIT ?"))?;
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM notes WHERE agent = ? AND id > ? ORDER BY id LIMIT ?"
+            ))?;
             let rows = select.query_map(params![agent.as_str(), after, limit], note)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -168,7 +208,11 @@ fn likeness(bytes: &[u8], to: &[f32]) -> f32 {
     numbers.iter().zip(to).map(|(number, other)| f32::from_le_bytes(*number) * other).sum()
 }
 
-fn write_note(connection: &Connection, agent: &AgentId, note: &NewNote) -> Result<Option<i64>, StoreError> {
+fn write_note(
+    connection: &Connection,
+    agent: &AgentId,
+    note: &NewNote,
+) -> Result<Option<i64>, StoreError> {
     let digest = note.source.as_ref().map(|_| format!("{:x}", Sha256::digest(&note.text)));
     let written = connection
         .prepare_cached("INSERT INTO notes (agent, at, text, source, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
@@ -177,24 +221,36 @@ fn write_note(connection: &Connection, agent: &AgentId, note: &NewNote) -> Resul
         return Ok(None);
     }
     let id = connection.last_insert_rowid();
-    connection.prepare_cached("INSERT INTO notes_words (rowid, text) VALUES (?, ?)")?.execute(params![id, note.text])?;
+    connection
+        .prepare_cached("INSERT INTO notes_words (rowid, text) VALUES (?, ?)")?
+        .execute(params![id, note.text])?;
     if let Some((model, vector)) = &note.vector {
         write_vector(connection, id, agent, model, vector)?;
     }
     Ok(Some(id))
 }
 
-fn write_vector(connection: &Connection, note: i64, agent: &AgentId, model: &str, vector: &[f32]) -> Result<(), StoreError> {
+fn write_vector(
+    connection: &Connection,
+    note: i64,
+    agent: &AgentId,
+    model: &str,
+    vector: &[f32],
+) -> Result<(), StoreError> {
     let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-    connection.prepare_cached("INSERT OR REPLACE INTO note_vectors (note, agent, model, vector) VALUES (?, ?, ?, ?)")?.execute(params![
-        note,
-        agent.as_str(),
-        model,
-        bytes
-    ])?;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO note_vectors (note, agent, model, vector) VALUES (?, ?, ?, ?)",
+        )?
+        .execute(params![note, agent.as_str(), model, bytes])?;
     Ok(())
 }
 
 fn note(row: &Row<'_>) -> rusqlite::Result<Note> {
-    Ok(Note { id: row.get(0)?, at: Timestamp::from_millis(row.get(1)?), text: row.get(2)?, source: row.get(3)? })
+    Ok(Note {
+        id: row.get(0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        text: row.get(2)?,
+        source: row.get(3)?,
+    })
 }

@@ -74,7 +74,9 @@ impl Store {
         let data = dir.join(FILE);
         if data.exists() {
             let (data, dir) = (data.display(), dir.display());
-            let reason = format!("there is data in {dir} already, and it was left alone: move {data} away, or say another --data-dir");
+            let reason = format!(
+                "there is data in {dir} already, and it was left alone: move {data} away, or say another --data-dir"
+            );
             return Err(StoreError::Invalid(reason));
         }
         let partial = dir.join("restore.partial");
@@ -106,7 +108,9 @@ fn copy(from: &Connection, to: &Path) -> Result<(), StoreError> {
     // Made by us first, so that it is nobody else's to read from its first moment.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let copied = (|| {
-        let name = to.to_str().ok_or_else(|| StoreError::Io(format!("{} is no name that SQLite can open", to.display())))?;
+        let name = to.to_str().ok_or_else(|| {
+            StoreError::Io(format!("{} is no name that SQLite can open", to.display()))
+        })?;
         from.execute("VACUUM INTO ?", [name])?;
         Connection::open(to)?.pragma_update(None, "application_id", COPY)?;
         Ok(file.sync_all()?)
@@ -125,12 +129,16 @@ fn foreign(file: &Path) -> StoreError {
 fn open(file: &Path) -> Result<Connection, StoreError> {
     // SQLite's own words say neither that a file is not there, nor that it is a foreign one.
     let mut begins = Vec::new();
-    let read = File::open(file).and_then(|open| open.take(HEADER.len() as u64).read_to_end(&mut begins));
+    let read =
+        File::open(file).and_then(|open| open.take(HEADER.len() as u64).read_to_end(&mut begins));
     read.map_err(|error| StoreError::Io(format!("{}: {error}", file.display())))?;
     if begins != HEADER {
         return Err(foreign(file));
     }
-    Ok(Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+    Ok(Connection::open_with_flags(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?)
 }
 
 fn inspect(copy: &Connection, file: &Path) -> Result<Contents, StoreError> {
@@ -141,12 +149,22 @@ fn inspect(copy: &Connection, file: &Path) -> Result<Contents, StoreError> {
     if health != "ok" {
         return Err(StoreError::Corrupt(health));
     }
-    let count =
-        |table: &str| copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0)).map_err(|_| foreign(file));
+    let count = |table: &str| {
+        copy.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, u64>(0))
+            .map_err(|_| foreign(file))
+    };
     let keys = if count("sqlite_schema WHERE name = 'keys'")? == 0 { 0 } else { count("keys")? };
-    let newest: Option<i64> = copy.query_row("SELECT max(updated_at) FROM sessions", [], |row| row.get(0)).map_err(|_| foreign(file))?;
+    let newest: Option<i64> = copy
+        .query_row("SELECT max(updated_at) FROM sessions", [], |row| row.get(0))
+        .map_err(|_| foreign(file))?;
     let newest = newest.map(Timestamp::from_millis);
-    Ok(Contents { agents: count("agents")?, sessions: count("sessions")?, events: count("events")?, keys, newest })
+    Ok(Contents {
+        agents: count("agents")?,
+        sessions: count("sessions")?,
+        events: count("events")?,
+        keys,
+        newest,
+    })
 }
 
 /// Gives the logs of data that was copied new epochs, once.

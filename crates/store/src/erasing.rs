@@ -31,14 +31,22 @@ impl Store {
 /// Takes some of what was deleted out of a file; true when there may be more.
 pub(crate) fn erase_some(connection: &Connection) -> Result<bool, StoreError> {
     let mut room = Room::default();
-    while let Some(session) = first(connection, "SELECT session FROM erased_sessions LIMIT 1", |row| row.get(0).map(SessionNum))? {
+    while let Some(session) =
+        first(connection, "SELECT session FROM erased_sessions LIMIT 1", |row| {
+            row.get(0).map(SessionNum)
+        })?
+    {
         if erase_events(connection, session, i64::MAX, &mut room)? {
             return Ok(true);
         }
         connection.prepare_cached("DELETE FROM outputs WHERE session = ?")?.execute([session.0])?;
-        connection.prepare_cached("DELETE FROM erased_sessions WHERE session = ?")?.execute([session.0])?;
+        connection
+            .prepare_cached("DELETE FROM erased_sessions WHERE session = ?")?
+            .execute([session.0])?;
     }
-    while let Some(agent) = first(connection, "SELECT agent FROM erased_agents LIMIT 1", |row| row.get::<_, String>(0))? {
+    while let Some(agent) =
+        first(connection, "SELECT agent FROM erased_agents LIMIT 1", |row| row.get::<_, String>(0))?
+    {
         if erase_notes(connection, &agent, &mut room)? {
             return Ok(true);
         }
@@ -65,7 +73,13 @@ impl Room {
     }
 
     /// The last of the rows that there is room for; they are their numbers and lengths in order.
-    fn take(&mut self, connection: &Connection, select: &str, of: &dyn rusqlite::ToSql, before: i64) -> Result<Option<i64>, StoreError> {
+    fn take(
+        &mut self,
+        connection: &Connection,
+        select: &str,
+        of: &dyn rusqlite::ToSql,
+        before: i64,
+    ) -> Result<Option<i64>, StoreError> {
         let mut select = connection.prepare_cached(select)?;
         let mut rows = select.query(params![of, before, self.rows])?;
         let mut last = None;
@@ -81,7 +95,11 @@ impl Room {
 }
 
 /// Puts sessions out of everybody's sight, and tells how many; their logs are left for [`Store::erase_some`].
-pub(crate) fn hide_sessions(connection: &Connection, which: Sessions, key: &str) -> Result<usize, StoreError> {
+pub(crate) fn hide_sessions(
+    connection: &Connection,
+    which: Sessions,
+    key: &str,
+) -> Result<usize, StoreError> {
     let which = match which {
         Sessions::One => "sessions.id = ?1",
         Sessions::Agents => "sessions.agent = ?1",
@@ -109,9 +127,16 @@ pub(crate) fn hide_notes(connection: &Connection, agent: &AgentId) -> Result<(),
 }
 
 /// Deletes a log's oldest events before a position, also from what searches find; true when there may be more.
-pub(crate) fn erase_events(connection: &Connection, session: SessionNum, before: i64, room: &mut Room) -> Result<bool, StoreError> {
+pub(crate) fn erase_events(
+    connection: &Connection,
+    session: SessionNum,
+    before: i64,
+    room: &mut Room,
+) -> Result<bool, StoreError> {
     const SELECT: &str = "SELECT seq, octet_length(body) FROM events WHERE session = ? AND seq < ? ORDER BY seq LIMIT ?";
-    let Some(last) = room.take(connection, SELECT, &session.0, before)? else { return Ok(room.is_used_up()) };
+    let Some(last) = room.take(connection, SELECT, &session.0, before)? else {
+        return Ok(room.is_used_up());
+    };
     for statement in [
         "DELETE FROM outputs WHERE session = ?1 AND call IN
             (SELECT body ->> '$.call' FROM events WHERE session = ?1 AND seq <= ?2 AND body ->> '$.kind' = 'tool_returned')",
@@ -128,8 +153,11 @@ pub(crate) fn erase_events(connection: &Connection, session: SessionNum, before:
 }
 
 fn erase_notes(connection: &Connection, agent: &str, room: &mut Room) -> Result<bool, StoreError> {
-    const SELECT: &str = "SELECT id, octet_length(text) FROM notes WHERE agent = ? AND id < ? ORDER BY id LIMIT ?";
-    let Some(last) = room.take(connection, SELECT, &agent, i64::MAX)? else { return Ok(room.is_used_up()) };
+    const SELECT: &str =
+        "SELECT id, octet_length(text) FROM notes WHERE agent = ? AND id < ? ORDER BY id LIMIT ?";
+    let Some(last) = room.take(connection, SELECT, &agent, i64::MAX)? else {
+        return Ok(room.is_used_up());
+    };
     for statement in [
         "DELETE FROM notes_words WHERE rowid IN (SELECT id FROM notes WHERE agent = ?1 AND id <= ?2)",
         "DELETE FROM note_vectors WHERE note IN (SELECT id FROM notes WHERE agent = ?1 AND id <= ?2)",
@@ -142,7 +170,11 @@ fn erase_notes(connection: &Connection, agent: &str, room: &mut Room) -> Result<
 
 /// The numbers of deleted events may be given out again; they are not indexed yet then.
 fn mind_reuse(connection: &Connection) -> Result<(), StoreError> {
-    connection.prepare_cached("UPDATE indexed SET id = min(id, (SELECT coalesce(max(id), 0) FROM events))")?.execute([])?;
+    connection
+        .prepare_cached(
+            "UPDATE indexed SET id = min(id, (SELECT coalesce(max(id), 0) FROM events))",
+        )?
+        .execute([])?;
     Ok(())
 }
 
@@ -155,8 +187,13 @@ fn first<T>(
 }
 
 /// Deletes some of what lies before a log's beginning; true when there may be more.
-pub(crate) fn erase_before(connection: &Connection, session: SessionNum) -> Result<bool, StoreError> {
-    let begin =
-        connection.prepare_cached("SELECT first FROM sessions WHERE num = ?")?.query_row([session.0], |row| row.get(0)).optional()?;
+pub(crate) fn erase_before(
+    connection: &Connection,
+    session: SessionNum,
+) -> Result<bool, StoreError> {
+    let begin = connection
+        .prepare_cached("SELECT first FROM sessions WHERE num = ?")?
+        .query_row([session.0], |row| row.get(0))
+        .optional()?;
     begin.map_or(Ok(false), |begin| erase_events(connection, session, begin, &mut Room::default()))
 }

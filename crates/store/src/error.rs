@@ -35,7 +35,9 @@ pub enum StoreError {
     #[error("the disk is full, so nothing was saved; make room and try again")]
     Full,
     /// The file cannot be written.
-    #[error("the data cannot be written (read-only file or directory), so nothing was saved; check its permissions")]
+    #[error(
+        "the data cannot be written (read-only file or directory), so nothing was saved; check its permissions"
+    )]
     ReadOnly,
     /// The file is damaged.
     #[error("the data file is damaged, so nothing was saved; restore it from a backup ({0})")]
@@ -83,11 +85,17 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
             // A disk without room for the index beside the log says so in its own way.
-            Some(ErrorCode::SystemIoFailure) if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) => {
+            Some(ErrorCode::SystemIoFailure)
+                if error
+                    .sqlite_error()
+                    .is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) =>
+            {
                 Self::Full
             }
             Some(ErrorCode::CannotOpen) => Self::Io(CANNOT_OPEN.to_owned()),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt(error.to_string())
+            }
             Some(_) | None => Self::Sqlite(error.to_string()),
         }
     }
@@ -134,7 +142,10 @@ impl From<&StoreError> for Refusal {
             | StoreError::Sqlite(_) => RefusalCode::StoreFailed,
         };
         let reason = match error {
-            StoreError::Locked { .. } | StoreError::Io(_) | StoreError::Sqlite(_) | StoreError::HeadMoved { .. } => {
+            StoreError::Locked { .. }
+            | StoreError::Io(_)
+            | StoreError::Sqlite(_)
+            | StoreError::HeadMoved { .. } => {
                 "the data could not be read or saved; see the server's log".to_owned()
             }
             StoreError::Corrupt(_) => "the data file is damaged; see the server's log".to_owned(),

@@ -86,7 +86,9 @@ impl Store {
     /// Deletes a key. Resolves to whether there was one.
     pub fn delete_key(&self, id: &KeyId) -> Commit<bool> {
         let id = id.clone();
-        self.writer.write(move |connection| Ok(connection.execute("DELETE FROM keys WHERE id = ?", [id.as_str()])? > 0))
+        self.writer.write(move |connection| {
+            Ok(connection.execute("DELETE FROM keys WHERE id = ?", [id.as_str()])? > 0)
+        })
     }
 
     /// All keys with their digests, oldest first.
@@ -105,11 +107,14 @@ impl Store {
     /// A secret of this data directory: kept as `fresh` the first time it is asked for, the same ever after.
     pub fn secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<Vec<u8>> {
         self.writer.write(move |connection| {
-            let found = connection.query_row("SELECT value FROM secrets WHERE name = ?", [name], |row| row.get(0)).optional()?;
+            let found = connection
+                .query_row("SELECT value FROM secrets WHERE name = ?", [name], |row| row.get(0))
+                .optional()?;
             if let Some(found) = found {
                 return Ok(found);
             }
-            connection.execute("INSERT INTO secrets (name, value) VALUES (?, ?)", params![name, fresh])?;
+            connection
+                .execute("INSERT INTO secrets (name, value) VALUES (?, ?)", params![name, fresh])?;
             Ok(fresh)
         })
     }
@@ -117,8 +122,9 @@ impl Store {
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     let scopes: String = row.get(4)?;
-    let scopes = serde_json::from_str(&scopes)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error)))?;
+    let scopes = serde_json::from_str(&scopes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+    })?;
     Ok(Key {
         id: get_id(row, 1)?,
         user: get_id(row, 2)?,

@@ -37,8 +37,11 @@ impl Store {
             if let Ok(known) = store.writer.shelf.find(&wanted) {
                 return Ok(known);
             }
-            let (blocks, archived, remembered) =
-                (store.blocks(&wanted)?.into(), store.archival_count(&wanted)?, store.recall_count(&wanted)?);
+            let (blocks, archived, remembered) = (
+                store.blocks(&wanted)?.into(),
+                store.archival_count(&wanted)?,
+                store.recall_count(&wanted)?,
+            );
             let known = Arc::new(Known { blocks, archived, remembered });
             store.writer.shelf.keep(wanted, &known, edition);
             Ok(known)

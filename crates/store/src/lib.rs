@@ -57,7 +57,7 @@ pub use metrics::Metrics;
 pub use retention::{Overlong, Retention};
 pub use store::Store;
 pub use types::{
-    Added, Append, Block, BlockEdit, LogPage, NewAgent, NewNote, NewSession, Note, OpenItem, OpenedPeer, Page, Proven, Recalled, Receipt,
-    SessionFilter, SessionNum, StoredSession,
+    Added, Append, Block, BlockEdit, LogPage, NewAgent, NewNote, NewSession, Note, OpenItem,
+    OpenedPeer, Page, Proven, Recalled, Receipt, SessionFilter, SessionNum, StoredSession,
 };
 pub use writer::{Commit, Pen, Written};

@@ -1,13 +1,16 @@
 //! Sessions and their logs.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use thoughtwire_proto::{CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId};
+use thoughtwire_proto::{
+    CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId,
+};
 
 use crate::erasing::{Sessions, hide_sessions};
 use crate::known::Touched;
 use crate::recovery::{Closing, close_turn};
 use crate::{
-    Append, Commit, LogPage, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store, StoreError, StoredSession, memory, receipts,
+    Append, Commit, LogPage, NewSession, OpenItem, Receipt, SessionFilter, SessionNum, Store,
+    StoreError, StoredSession, memory, receipts,
 };
 
 const COLUMNS: &str = "seq, at, turn, body";
@@ -15,7 +18,10 @@ const COLUMNS: &str = "seq, at, turn, body";
 impl Store {
     /// Appends records with everything that belongs to them, in one transaction.
     pub fn append(&self, append: Append) -> Commit<()> {
-        let touched = append.block.as_ref().map_or(Touched::Nothing, |edit| Touched::Agent(edit.agent.clone()));
+        let touched = append
+            .block
+            .as_ref()
+            .map_or(Touched::Nothing, |edit| Touched::Agent(edit.agent.clone()));
         self.writer.write_known(touched, move |connection| write_append(connection, &append))
     }
 
@@ -50,9 +56,14 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn tool_output(&self, session: SessionNum, call: &CallId) -> Result<Option<String>, StoreError> {
+    pub fn tool_output(
+        &self,
+        session: SessionNum,
+        call: &CallId,
+    ) -> Result<Option<String>, StoreError> {
         self.readers.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT text FROM outputs WHERE session = ? AND call = ?")?;
+            let mut select = connection
+                .prepare_cached("SELECT text FROM outputs WHERE session = ? AND call = ?")?;
             Ok(select.query_row(params![session.0, call.as_str()], |row| row.get(0)).optional()?)
         })
     }
@@ -69,7 +80,11 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn sessions(&self, user: &UserId, filter: &SessionFilter) -> Result<Vec<SessionListing>, StoreError> {
+    pub fn sessions(
+        &self,
+        user: &UserId,
+        filter: &SessionFilter,
+    ) -> Result<Vec<SessionListing>, StoreError> {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT sessions.id, sessions.agent, agents.name, title, head, running, queued, sessions.id = agents.main_session,
@@ -106,7 +121,8 @@ impl Store {
     /// When the file cannot be read.
     pub fn sessions_with_work(&self) -> Result<Vec<SessionId>, StoreError> {
         self.readers.read(|connection| {
-            let mut select = connection.prepare("SELECT id FROM sessions WHERE running OR queued ORDER BY num")?;
+            let mut select = connection
+                .prepare("SELECT id FROM sessions WHERE running OR queued ORDER BY num")?;
             let rows = select.query_map([], |row| get_id(row, 0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -116,8 +132,20 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn events(&self, session: SessionNum, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.page(&format!("SELECT {COLUMNS} FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"), session, after, limit)
+    pub fn events(
+        &self,
+        session: SessionNum,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.page(
+            &format!(
+                "SELECT {COLUMNS} FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+            ),
+            session,
+            after,
+            limit,
+        )
     }
 
     /// The page of a log that has the record behind a position, for those who read it from its
@@ -126,7 +154,13 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn log_page(&self, session: SessionNum, after: Seq, limit: u64, bytes: usize) -> Result<LogPage, StoreError> {
+    pub fn log_page(
+        &self,
+        session: SessionNum,
+        after: Seq,
+        limit: u64,
+        bytes: usize,
+    ) -> Result<LogPage, StoreError> {
         let window = Seq(after.0 / limit * limit);
         let end = Seq(window.0 + limit);
         self.readers.read(|connection| {
@@ -151,7 +185,12 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn events_before(&self, session: SessionNum, before: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+    pub fn events_before(
+        &self,
+        session: SessionNum,
+        before: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
         let mut records = self.page(
             &format!("SELECT {COLUMNS} FROM events WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?"),
             session,
@@ -162,10 +201,19 @@ impl Store {
         Ok(records)
     }
 
-    fn page(&self, select: &str, session: SessionNum, bound: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+    fn page(
+        &self,
+        select: &str,
+        session: SessionNum,
+        bound: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(select)?;
-            let rows = select.query_and_then(params![session.0, to_i64(bound.0), i64::try_from(limit).unwrap_or(i64::MAX)], record)?;
+            let rows = select.query_and_then(
+                params![session.0, to_i64(bound.0), i64::try_from(limit).unwrap_or(i64::MAX)],
+                record,
+            )?;
             rows.collect()
         })
     }
@@ -203,7 +251,10 @@ fn body<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {
 
 /// A record from its [`COLUMNS`].
 fn record(row: &Row<'_>) -> Result<Record, StoreError> {
-    let turn = row.get_ref(2)?.as_str_or_null().map_err(|_| StoreError::Corrupt("a turn's id is no text".into()))?;
+    let turn = row
+        .get_ref(2)?
+        .as_str_or_null()
+        .map_err(|_| StoreError::Corrupt("a turn's id is no text".into()))?;
     Ok(Record {
         seq: Seq(get_u64(row, 0)?),
         at: Timestamp::from_millis(row.get(1)?),
@@ -215,11 +266,19 @@ fn record(row: &Row<'_>) -> Result<Record, StoreError> {
 pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(), StoreError> {
     // The receipt first: a repetition that slipped through must change nothing.
     receipts::write(connection, append.receipt.as_ref())?;
-    let mut insert = connection.prepare_cached("INSERT INTO events (session, seq, at, turn, body) VALUES (?, ?, ?, ?, ?)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events (session, seq, at, turn, body) VALUES (?, ?, ?, ?, ?)",
+    )?;
     for record in &append.records {
         let turn = record.turn.as_ref().map(thoughtwire_proto::Id::as_str);
         let body = serde_json::to_string(&record.event)?;
-        insert.execute(params![append.session.0, to_i64(record.seq.0), record.at.as_millis(), turn, body])?;
+        insert.execute(params![
+            append.session.0,
+            to_i64(record.seq.0),
+            record.at.as_millis(),
+            turn,
+            body
+        ])?;
     }
     let at = append.records.last().map_or(0, |record| record.at.as_millis());
     let state = serde_json::to_string(&append.state)?;
@@ -239,10 +298,15 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
             to_i64(append.after.0)
         ])?;
     if changed == 0 {
-        let found: Option<i64> =
-            connection.query_row("SELECT head FROM sessions WHERE num = ?", [append.session.0], |row| row.get(0)).optional()?;
+        let found: Option<i64> = connection
+            .query_row("SELECT head FROM sessions WHERE num = ?", [append.session.0], |row| {
+                row.get(0)
+            })
+            .optional()?;
         return Err(match found {
-            Some(found) => StoreError::HeadMoved { found: found.unsigned_abs(), expected: append.after.0 },
+            Some(found) => {
+                StoreError::HeadMoved { found: found.unsigned_abs(), expected: append.after.0 }
+            }
             None => StoreError::Missing("session any more".to_owned()),
         });
     }
@@ -252,11 +316,11 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
             .execute(params![append.session.0, item.as_str()])?;
     }
     if let Some((call, text)) = &append.output {
-        connection.prepare_cached("INSERT OR REPLACE INTO outputs (session, call, text) VALUES (?, ?, ?)")?.execute(params![
-            append.session.0,
-            call.as_str(),
-            text
-        ])?;
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO outputs (session, call, text) VALUES (?, ?, ?)",
+            )?
+            .execute(params![append.session.0, call.as_str(), text])?;
     }
     match &append.block {
         Some(edit) => memory::write_block(connection, edit),
@@ -264,16 +328,26 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
     }
 }
 
-pub(crate) fn write_session(connection: &Connection, new: &NewSession, is_main: bool) -> Result<StoredSession, StoreError> {
+pub(crate) fn write_session(
+    connection: &Connection,
+    new: &NewSession,
+    is_main: bool,
+) -> Result<StoredSession, StoreError> {
     receipts::write(connection, new.receipt.as_ref())?;
-    let opened = Event::SessionOpened { agent: new.agent.clone(), instructions: new.instructions.clone(), history: new.history.clone() };
+    let opened = Event::SessionOpened {
+        agent: new.agent.clone(),
+        instructions: new.instructions.clone(),
+        history: new.history.clone(),
+    };
     let mut events = vec![opened];
     events.extend(new.title.clone().map(|title| Event::SessionRenamed { title }));
     let mut state = State::default();
     let mut records = Vec::new();
     let carried = new.records.iter().cloned().map(|record| (record.at, record.turn, record.event));
     for (at, turn, event) in events.into_iter().map(|event| (new.at, None, event)).chain(carried) {
-        state.apply(turn.as_ref(), &event).map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
+        state
+            .apply(turn.as_ref(), &event)
+            .map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
         records.push(Record { seq: state.head(), at, turn, event });
     }
     // Another log may have been taken in the middle of a turn; nothing of it is to run here.
@@ -314,7 +388,10 @@ pub(crate) fn write_session(connection: &Connection, new: &NewSession, is_main: 
     })
 }
 
-pub(crate) fn read_session(connection: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {
+pub(crate) fn read_session(
+    connection: &Connection,
+    id: &str,
+) -> Result<Option<StoredSession>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT num, id, user, agent, epoch, first, state, created_at,
                 id = (SELECT main_session FROM agents WHERE agents.id = sessions.agent)
@@ -354,7 +431,9 @@ pub(crate) fn get_u64(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 
 pub(crate) fn get_id<K>(row: &Row<'_>, at: usize) -> rusqlite::Result<Id<K>> {
     let text: String = row.get(at)?;
-    Id::new(text).map_err(|bad| rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(bad)))
+    Id::new(text).map_err(|bad| {
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(bad))
+    })
 }
 
 fn parse_id<K>(text: &str) -> Result<Id<K>, StoreError> {

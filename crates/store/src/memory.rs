@@ -6,8 +6,10 @@ use thoughtwire_proto::{AgentId, AgentSpec};
 use crate::{Block, BlockEdit, Store, StoreError};
 
 /// The blocks that every agent has, with what the model is told about them.
-const BLOCKS: [(&str, &str); 2] =
-    [("persona", "Who the agent is and how it speaks."), ("human", "What the agent knows about the person it talks to.")];
+const BLOCKS: [(&str, &str); 2] = [
+    ("persona", "Who the agent is and how it speaks."),
+    ("human", "What the agent knows about the person it talks to."),
+];
 
 impl Store {
     /// An agent's core memory blocks.
@@ -23,7 +25,12 @@ impl Store {
             )?;
             let rows = select.query_map([agent.as_str()], |row| {
                 let limit: i64 = row.get(2)?;
-                Ok(Block { label: row.get(0)?, text: row.get(1)?, limit: usize::try_from(limit).unwrap_or(0), description: row.get(3)? })
+                Ok(Block {
+                    label: row.get(0)?,
+                    text: row.get(1)?,
+                    limit: usize::try_from(limit).unwrap_or(0),
+                    description: row.get(3)?,
+                })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -31,9 +38,21 @@ impl Store {
 }
 
 /// Writes a new agent's blocks: those it is made with, and of the usual two those that are not among them.
-pub(crate) fn write_first_blocks(connection: &Connection, agent: &AgentId, spec: &AgentSpec, given: &[Block]) -> Result<(), StoreError> {
+pub(crate) fn write_first_blocks(
+    connection: &Connection,
+    agent: &AgentId,
+    spec: &AgentSpec,
+    given: &[Block],
+) -> Result<(), StoreError> {
     for block in given {
-        write_block(connection, &BlockEdit { agent: agent.clone(), label: block.label.clone(), to: Some(block.clone()) })?;
+        write_block(
+            connection,
+            &BlockEdit {
+                agent: agent.clone(),
+                label: block.label.clone(),
+                to: Some(block.clone()),
+            },
+        )?;
     }
     for ((label, description), text) in BLOCKS.into_iter().zip([&spec.persona, &spec.human]) {
         if given.iter().any(|block| block.label == label) {
@@ -42,8 +61,12 @@ pub(crate) fn write_first_blocks(connection: &Connection, agent: &AgentId, spec:
         let text = text.clone().unwrap_or_default();
         // A first text longer than the usual limit makes room for itself.
         let limit = Block::LIMIT.max(text.chars().count());
-        let block = Block { label: label.to_owned(), text, limit, description: description.to_owned() };
-        write_block(connection, &BlockEdit { agent: agent.clone(), label: label.to_owned(), to: Some(block) })?;
+        let block =
+            Block { label: label.to_owned(), text, limit, description: description.to_owned() };
+        write_block(
+            connection,
+            &BlockEdit { agent: agent.clone(), label: label.to_owned(), to: Some(block) },
+        )?;
     }
     Ok(())
 }

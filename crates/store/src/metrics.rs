@@ -26,7 +26,15 @@ impl Metrics {
     /// Has them shown by a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("commit_batch", "Writes that shared one transaction", self.batch.clone());
-        registry.register("commit_seconds", "From a transaction's first write until it was on disk", self.seconds.clone());
-        registry.register("commit_failures", "Transactions that could not be saved", self.failures.clone());
+        registry.register(
+            "commit_seconds",
+            "From a transaction's first write until it was on disk",
+            self.seconds.clone(),
+        );
+        registry.register(
+            "commit_failures",
+            "Transactions that could not be saved",
+            self.failures.clone(),
+        );
     }
 }

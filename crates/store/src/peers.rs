@@ -37,10 +37,17 @@ impl Store {
     /// Finds a chat of the peer's name space, or opens it as `new`; the peer has it and has it
     /// selected from then on. Resolves to its session, whether it was opened just now, and whether the peer
     /// had not had it before.
-    pub fn open_chat(&self, user: &UserId, peer: &PeerRef, chat: &str, new: NewSession) -> Commit<(SessionId, bool, bool)> {
+    pub fn open_chat(
+        &self,
+        user: &UserId,
+        peer: &PeerRef,
+        chat: &str,
+        new: NewSession,
+    ) -> Commit<(SessionId, bool, bool)> {
         let (user, peer, chat) = (user.clone(), peer.clone(), chat.to_owned());
         self.writer.write(move |connection| {
-            let num = peer_num(connection, &user, &peer)?.ok_or_else(|| StoreError::Missing("such client".to_owned()))?;
+            let num = peer_num(connection, &user, &peer)?
+                .ok_or_else(|| StoreError::Missing("such client".to_owned()))?;
             let found: Option<SessionId> = connection
                 .query_row(
                     "SELECT session FROM chats WHERE user = ? AND space = ? AND chat = ?",
@@ -60,8 +67,12 @@ impl Store {
                     new.id.clone()
                 }
             };
-            let joined = connection.execute("INSERT OR IGNORE INTO peer_chats (peer, chat) VALUES (?, ?)", params![num, chat])?;
-            connection.execute("UPDATE peers SET selected = ? WHERE num = ?", params![chat, num])?;
+            let joined = connection.execute(
+                "INSERT OR IGNORE INTO peer_chats (peer, chat) VALUES (?, ?)",
+                params![num, chat],
+            )?;
+            connection
+                .execute("UPDATE peers SET selected = ? WHERE num = ?", params![chat, num])?;
             Ok((session, is_new, is_new || joined > 0))
         })
     }
@@ -100,7 +111,13 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn proven(&self, user: &UserId, peer: &PeerRef, session: &SessionId, closed_since: Timestamp) -> Result<Option<Seq>, StoreError> {
+    pub fn proven(
+        &self,
+        user: &UserId,
+        peer: &PeerRef,
+        session: &SessionId,
+        closed_since: Timestamp,
+    ) -> Result<Option<Seq>, StoreError> {
         self.readers.read(|connection| {
             let Some(peer) = peer_num(connection, user, peer)? else { return Ok(None) };
             let seq: Option<i64> = connection
@@ -113,13 +130,23 @@ impl Store {
 
 /// Connections that a crash cut were open until now, as far as anybody knows.
 pub(crate) fn close_all(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
-    connection.execute("UPDATE proven SET closed_at = ? WHERE closed_at IS NULL", [now.as_millis()])?;
+    connection
+        .execute("UPDATE proven SET closed_at = ? WHERE closed_at IS NULL", [now.as_millis()])?;
     Ok(())
 }
 
-fn peer_num(connection: &Connection, user: &UserId, peer: &PeerRef) -> Result<Option<i64>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT num FROM peers WHERE user = ? AND wire = ? AND space = ? AND name = ?")?;
-    let found = select.query_row(params![user.as_str(), wire_name(peer.wire), peer.space, peer.name], |row| row.get(0));
+fn peer_num(
+    connection: &Connection,
+    user: &UserId,
+    peer: &PeerRef,
+) -> Result<Option<i64>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT num FROM peers WHERE user = ? AND wire = ? AND space = ? AND name = ?",
+    )?;
+    let found = select
+        .query_row(params![user.as_str(), wire_name(peer.wire), peer.space, peer.name], |row| {
+            row.get(0)
+        });
     Ok(found.optional()?)
 }
 

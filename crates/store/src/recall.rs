@@ -28,7 +28,13 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn recall_search(&self, agent: &AgentId, query: &str, offset: usize, limit: usize) -> Result<Page<Recalled>, StoreError> {
+    pub fn recall_search(
+        &self,
+        agent: &AgentId,
+        query: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page<Recalled>, StoreError> {
         let Some(words) = words(query) else { return Ok(Page { items: Vec::new(), total: 0 }) };
         const FROM: &str = "FROM said_words JOIN said ON said.id = said_words.rowid JOIN sessions ON sessions.num = said.session
                             WHERE said_words MATCH ?1 AND said.agent = ?2";
@@ -36,10 +42,14 @@ impl Store {
             let total: i64 = connection
                 .prepare_cached(&format!("SELECT count(*) {FROM}"))?
                 .query_row(params![words, agent.as_str()], |row| row.get(0))?;
-            let mut select =
-                connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"))?;
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"
+            ))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], recalled)?;
-            Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
+            Ok(Page {
+                items: rows.collect::<Result<_, _>>()?,
+                total: usize::try_from(total).unwrap_or(0),
+            })
         })
     }
 
@@ -60,10 +70,20 @@ impl Store {
         self.readers.read(|connection| {
             let total: i64 = connection
                 .prepare_cached(&format!("SELECT count(*) {FROM}"))?
-                .query_row(params![agent.as_str(), from.as_millis(), to.as_millis()], |row| row.get(0))?;
-            let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?4 OFFSET ?5"))?;
-            let rows = select.query_map(params![agent.as_str(), from.as_millis(), to.as_millis(), limit, offset], recalled)?;
-            Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
+                .query_row(params![agent.as_str(), from.as_millis(), to.as_millis()], |row| {
+                    row.get(0)
+                })?;
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} {FROM} ORDER BY said.at, said.id LIMIT ?4 OFFSET ?5"
+            ))?;
+            let rows = select.query_map(
+                params![agent.as_str(), from.as_millis(), to.as_millis(), limit, offset],
+                recalled,
+            )?;
+            Ok(Page {
+                items: rows.collect::<Result<_, _>>()?,
+                total: usize::try_from(total).unwrap_or(0),
+            })
         })
     }
 
@@ -81,8 +101,11 @@ impl Store {
 
 /// A person's words as a query in FTS5's language: each quoted, so that none of it is syntax; any may match.
 pub(crate) fn words(query: &str) -> Option<String> {
-    let words: Vec<String> =
-        query.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| format!("\"{word}\"")).collect();
+    let words: Vec<String> = query
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| format!("\"{word}\""))
+        .collect();
     (!words.is_empty()).then(|| words.join(" OR "))
 }
 
@@ -103,7 +126,8 @@ pub(crate) fn index_some(connection: &mut Connection) -> Result<Indexed, StoreEr
 }
 
 fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
-    let from: i64 = connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
+    let from: i64 =
+        connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
     let mut select = connection.prepare_cached(
         "SELECT events.id, session, seq, at, body, agent FROM events JOIN sessions ON sessions.num = session
          WHERE events.id > ? ORDER BY events.id LIMIT ?",
@@ -128,10 +152,14 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
             .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text) VALUES (?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![last, agent.as_str(), session, seq, at, role, text])?;
         *said.entry(agent).or_default() += 1;
-        connection.prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?.execute(params![last, text])?;
+        connection
+            .prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?
+            .execute(params![last, text])?;
     }
     for (agent, more) in &said {
-        connection.prepare_cached("UPDATE agents SET said = said + ? WHERE id = ?")?.execute(params![more, agent.as_str()])?;
+        connection
+            .prepare_cached("UPDATE agents SET said = said + ? WHERE id = ?")?
+            .execute(params![more, agent.as_str()])?;
     }
     if count > 0 {
         connection.prepare_cached("UPDATE indexed SET id = ?")?.execute([last])?;

@@ -4,7 +4,9 @@
 //! answer. What ran beside that call is over, and comes back as an error.
 
 use rusqlite::Connection;
-use thoughtwire_proto::{Decision, Event, OpenCall, Outcome, Record, SessionId, State, Timestamp, ToolStatus};
+use thoughtwire_proto::{
+    Decision, Event, OpenCall, Outcome, Record, SessionId, State, Timestamp, ToolStatus,
+};
 
 use crate::log::{get_id, kind_name, read_session, write_append};
 use crate::{Append, StoreError, StoredSession};
@@ -12,7 +14,8 @@ use crate::{Append, StoreError, StoredSession};
 /// Ends what a crash interrupted, one transaction per session. Tells how many turns were ended.
 pub(crate) fn recover(connection: &mut Connection, now: Timestamp) -> Result<usize, StoreError> {
     let cut: Vec<SessionId> = {
-        let mut select = connection.prepare("SELECT id FROM sessions WHERE running ORDER BY num")?;
+        let mut select =
+            connection.prepare("SELECT id FROM sessions WHERE running ORDER BY num")?;
         let rows = select.query_map([], |row| get_id(row, 0))?;
         rows.collect::<Result<_, _>>()?
     };
@@ -34,7 +37,11 @@ enum Settled {
     Parked,
 }
 
-fn settle_turn(connection: &Connection, session: &StoredSession, now: Timestamp) -> Result<Settled, StoreError> {
+fn settle_turn(
+    connection: &Connection,
+    session: &StoredSession,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
     let open = open_items(connection, session)?;
     let parks = session.state.turn().is_some_and(|turn| turn.calls.iter().any(OpenCall::waits));
     let (settled, closing) = match parks {
@@ -45,8 +52,16 @@ fn settle_turn(connection: &Connection, session: &StoredSession, now: Timestamp)
     connection.execute("DELETE FROM open_items WHERE session = ?", [session.num.0])?;
     if !records.is_empty() {
         let after = session.state.head();
-        let append =
-            Append { session: session.num, after, records, state, receipt: None, block: None, output: None, closed_items: Vec::new() };
+        let append = Append {
+            session: session.num,
+            after,
+            records,
+            state,
+            receipt: None,
+            block: None,
+            output: None,
+            closed_items: Vec::new(),
+        };
         write_append(connection, &append)?;
     }
     Ok(settled)
@@ -72,7 +87,11 @@ pub(crate) fn close_turn(
             continue;
         }
         if open.approval.is_some() {
-            events.push(Event::ApprovalSettled { call: open.call.clone(), decision: Decision::Void, by: None });
+            events.push(Event::ApprovalSettled {
+                call: open.call.clone(),
+                decision: Decision::Void,
+                by: None,
+            });
         }
         events.push(Event::ToolReturned {
             call: open.call,
@@ -94,7 +113,9 @@ pub(crate) fn close_turn(
     let mut records = Vec::with_capacity(events.len());
     for event in events {
         let in_turn = Some(turn.id.clone());
-        state.apply(in_turn.as_ref(), &event).map_err(|illegal| StoreError::Corrupt(illegal.to_string()))?;
+        state
+            .apply(in_turn.as_ref(), &event)
+            .map_err(|illegal| StoreError::Corrupt(illegal.to_string()))?;
         records.push(Record { seq: state.head(), at: now, turn: in_turn, event });
     }
     Ok((records, state))
@@ -102,8 +123,12 @@ pub(crate) fn close_turn(
 
 /// What was checkpointed of the turn's open thoughts and messages, as incomplete items.
 fn open_items(connection: &Connection, session: &StoredSession) -> Result<Vec<Event>, StoreError> {
-    let Some(turn) = session.state.turn().map(|turn| turn.id.as_str()) else { return Ok(Vec::new()) };
-    let mut select = connection.prepare("SELECT item, kind, text FROM open_items WHERE session = ? AND turn = ? ORDER BY item")?;
+    let Some(turn) = session.state.turn().map(|turn| turn.id.as_str()) else {
+        return Ok(Vec::new());
+    };
+    let mut select = connection.prepare(
+        "SELECT item, kind, text FROM open_items WHERE session = ? AND turn = ? ORDER BY item",
+    )?;
     let mut rows = select.query(rusqlite::params![session.num.0, turn])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {

@@ -37,7 +37,11 @@ impl Store {
                 "UPDATE sessions SET keep_days = ?, keep_events = ? WHERE num = ?",
                 params![keep.days, keep.events.map(to_i64), session.0],
             )?;
-            if changed == 0 { Err(StoreError::Missing("session any more".to_owned())) } else { Ok(()) }
+            if changed == 0 {
+                Err(StoreError::Missing("session any more".to_owned()))
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -47,8 +51,13 @@ impl Store {
     /// When the file cannot be read.
     pub fn retention(&self, session: SessionNum) -> Result<Retention, StoreError> {
         self.readers.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT keep_days, keep_events FROM sessions WHERE num = ?")?;
-            let found = select.query_row([session.0], |row| Ok(Retention { days: row.get(0)?, events: row.get(1)? })).optional()?;
+            let mut select = connection
+                .prepare_cached("SELECT keep_days, keep_events FROM sessions WHERE num = ?")?;
+            let found = select
+                .query_row([session.0], |row| {
+                    Ok(Retention { days: row.get(0)?, events: row.get(1)? })
+                })
+                .optional()?;
             Ok(found.unwrap_or_default())
         })
     }
@@ -101,25 +110,40 @@ impl Store {
     /// Has a log begin at a position from now on. What lies before goes with [`Store::forget_some`].
     pub fn begin_at(&self, session: SessionNum, first: Seq) -> Commit<()> {
         self.writer.write(move |connection| {
-            connection.execute("UPDATE sessions SET first = max(first, ?) WHERE num = ?", params![to_i64(first.0), session.0])?;
+            connection.execute(
+                "UPDATE sessions SET first = max(first, ?) WHERE num = ?",
+                params![to_i64(first.0), session.0],
+            )?;
             Ok(())
         })
     }
 
     /// Deletes some of what lies before a log's beginning, also from what searches find; true when there may be more.
     pub fn forget_some(&self, session: SessionNum) -> Commit<bool> {
-        self.writer.write_known(Touched::Anybody, move |connection| erasing::erase_before(connection, session))
+        self.writer.write_known(Touched::Anybody, move |connection| {
+            erasing::erase_before(connection, session)
+        })
     }
 }
 
 /// The last of a log's events before an instant, going by the order of the log: a clock may have jumped.
-fn old(connection: &Connection, num: i64, first: u64, head: u64, before: i64) -> Result<u64, StoreError> {
-    let mut select = connection.prepare_cached("SELECT seq FROM events WHERE session = ? AND seq >= ? AND at >= ? ORDER BY seq LIMIT 1")?;
-    let young = select.query_row(params![num, to_i64(first), before], |row| get_u64(row, 0)).optional()?;
+fn old(
+    connection: &Connection,
+    num: i64,
+    first: u64,
+    head: u64,
+    before: i64,
+) -> Result<u64, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT seq FROM events WHERE session = ? AND seq >= ? AND at >= ? ORDER BY seq LIMIT 1",
+    )?;
+    let young =
+        select.query_row(params![num, to_i64(first), before], |row| get_u64(row, 0)).optional()?;
     Ok(young.map_or(head, |seq| seq.saturating_sub(1)))
 }
 
 fn has_remains(connection: &Connection, num: i64, first: u64) -> Result<bool, StoreError> {
-    let mut select = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE session = ? AND seq < ?)")?;
+    let mut select = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE session = ? AND seq < ?)")?;
     Ok(select.query_row(params![num, to_i64(first)], |row| row.get(0))?)
 }

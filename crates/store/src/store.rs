@@ -53,7 +53,13 @@ impl Store {
     }
 
     fn of(writer: Writer, path: &Path, lock: File, by_hand: bool) -> Self {
-        Self { writer, readers: Readers::new(path), lock: Mutex::new(Some(lock)), by_hand, copying: Mutex::new(()) }
+        Self {
+            writer,
+            readers: Readers::new(path),
+            lock: Mutex::new(Some(lock)),
+            by_hand,
+            copying: Mutex::new(()),
+        }
     }
 
     /// What it counts of itself.
@@ -162,7 +168,12 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 pub(crate) fn take_lock(dir: &Path) -> Result<File, StoreError> {
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: dir.to_owned() }),

@@ -1,8 +1,8 @@
 //! What goes into the store and comes out of it.
 
 use thoughtwire_proto::{
-    AgentId, AgentSpec, CallId, CommandId, Epoch, HistoryEntry, ItemId, PeerRef, Record, Seq, SessionId, State, StreamKind, Timestamp,
-    TurnId, UserId,
+    AgentId, AgentSpec, CallId, CommandId, Epoch, HistoryEntry, ItemId, PeerRef, Record, Seq,
+    SessionId, State, StreamKind, Timestamp, TurnId, UserId,
 };
 
 /// A session's small number in the file.

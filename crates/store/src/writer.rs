@@ -90,7 +90,9 @@ impl<T> Future for Commit<T> {
     type Output = Result<T, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
     }
 }
 
@@ -111,20 +113,46 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (writer, pen) = Self::by_hand(connection);
-        let thread = thread::Builder::new().name("thoughtwire-writer".to_owned()).spawn(move || pen.run())?;
-        Ok(Self { asleep: Some(thread.thread().clone()), thread: Mutex::new(Some(thread)), ..writer })
+        let thread = thread::Builder::new()
+            .name("thoughtwire-writer".to_owned())
+            .spawn(move || pen.run())?;
+        Ok(Self {
+            asleep: Some(thread.thread().clone()),
+            thread: Mutex::new(Some(thread)),
+            ..writer
+        })
     }
 
     /// A writer that writes only when its pen is moved.
     pub(crate) fn by_hand(connection: Connection) -> (Self, Pen) {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let (metrics, shelf, failing) = (Metrics::default(), Arc::<Shelf>::default(), Arc::new(AtomicBool::new(false)));
-        let pen = Pen { connection, queue, metrics: metrics.clone(), shelf: Arc::clone(&shelf), failing: Arc::clone(&failing) };
-        (Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(None), asleep: None, metrics, shelf, failing }, pen)
+        let (metrics, shelf, failing) =
+            (Metrics::default(), Arc::<Shelf>::default(), Arc::new(AtomicBool::new(false)));
+        let pen = Pen {
+            connection,
+            queue,
+            metrics: metrics.clone(),
+            shelf: Arc::clone(&shelf),
+            failing: Arc::clone(&failing),
+        };
+        (
+            Self {
+                jobs: Mutex::new(Some(jobs)),
+                thread: Mutex::new(None),
+                asleep: None,
+                metrics,
+                shelf,
+                failing,
+            },
+            pen,
+        )
     }
 
     /// A write that leaves what agents know as it is.
-    pub(crate) fn write<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static) -> Commit<T> {
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Commit<T> {
         self.push(Touched::Nothing, false, work)
     }
 
@@ -258,9 +286,13 @@ impl Pen {
         let mut waiting: Option<Instant> = None;
         // Since when something may wait to be indexed.
         let mut behind = Some(Instant::now());
-        let left = |since: Option<Instant>, within: Duration| since.map(|since| within.saturating_sub(since.elapsed()));
+        let left = |since: Option<Instant>, within: Duration| {
+            since.map(|since| within.saturating_sub(since.elapsed()))
+        };
         // Once nothing more can come, nothing is put off any longer.
-        let is_due = |left: Option<Duration>, why| left.is_some_and(|left| left.is_zero() || why == TryRecvError::Disconnected);
+        let is_due = |left: Option<Duration>, why| {
+            left.is_some_and(|left| left.is_zero() || why == TryRecvError::Disconnected)
+        };
         loop {
             let (to_write, to_index) = (left(waiting, COMPANY_WITHIN), left(behind, INDEX_AFTER));
             let job = match self.queue.try_recv() {
@@ -287,7 +319,10 @@ impl Pen {
             };
             let can_wait = job.as_ref().is_some_and(|job| job.can_wait());
             gathered.extend(job);
-            if can_wait && gathered.len() < BATCH && waiting.get_or_insert_with(Instant::now).elapsed() < COMPANY_WITHIN {
+            if can_wait
+                && gathered.len() < BATCH
+                && waiting.get_or_insert_with(Instant::now).elapsed() < COMPANY_WITHIN
+            {
                 continue;
             }
             waiting = None;
@@ -312,7 +347,9 @@ fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
             Ok(()) => {
                 transaction.prepare_cached("RELEASE job")?.execute([])?;
             }
-            Err(cause @ (StoreError::Full | StoreError::ReadOnly | StoreError::Corrupt(_))) => return Err(cause),
+            Err(cause @ (StoreError::Full | StoreError::ReadOnly | StoreError::Corrupt(_))) => {
+                return Err(cause);
+            }
             Err(_) => transaction.execute_batch("ROLLBACK TO job; RELEASE job")?,
         }
     }

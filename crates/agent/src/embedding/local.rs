@@ -16,7 +16,9 @@ impl Local {
         let path = Path::new(dir);
         let shown = path.display();
         if !path.is_dir() {
-            return Err(ModelError::Unknown(format!("there is no directory `{shown}` for the embedding model `local:DIR`")));
+            return Err(ModelError::Unknown(format!(
+                "there is no directory `{shown}` for the embedding model `local:DIR`"
+            )));
         }
         StaticModel::from_pretrained(path, None, None, None).map(Self).map_err(|error| {
             ModelError::Unknown(format!(
@@ -29,8 +31,10 @@ impl Local {
     pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
         let (model, texts) = (self.0.clone(), texts.to_vec());
         // It computes for milliseconds, and a broken model may panic in it.
-        tokio::task::spawn_blocking(move || model.encode(&texts))
-            .await
-            .map_err(|_| ModelError::Failed("The local embedding model broke down over a text. Is it whole?".to_owned()))
+        tokio::task::spawn_blocking(move || model.encode(&texts)).await.map_err(|_| {
+            ModelError::Failed(
+                "The local embedding model broke down over a text. Is it whole?".to_owned(),
+            )
+        })
     }
 }

@@ -78,15 +78,28 @@ impl Embedder {
     }
 
     /// Nothing that is not a vector for each text leaves here.
-    fn check(&self, found: &[Vec<f32>], wanted: usize, before: Option<&Vec<f32>>) -> Result<(), ModelError> {
+    fn check(
+        &self,
+        found: &[Vec<f32>],
+        wanted: usize,
+        before: Option<&Vec<f32>>,
+    ) -> Result<(), ModelError> {
         let name = &self.name;
         if found.len() != wanted {
             let found = found.len();
-            return Err(ModelError::Failed(format!("The embedding model `{name}` made {found} vectors of {wanted} texts.")));
+            return Err(ModelError::Failed(format!(
+                "The embedding model `{name}` made {found} vectors of {wanted} texts."
+            )));
         }
         let length = before.or_else(|| found.first()).map_or(0, Vec::len);
-        if found.iter().any(|vector| vector.len() != length || vector.is_empty() || vector.iter().any(|number| !number.is_finite())) {
-            return Err(ModelError::Failed(format!("The embedding model `{name}` made vectors that cannot be used.")));
+        if found.iter().any(|vector| {
+            vector.len() != length
+                || vector.is_empty()
+                || vector.iter().any(|number| !number.is_finite())
+        }) {
+            return Err(ModelError::Failed(format!(
+                "The embedding model `{name}` made vectors that cannot be used."
+            )));
         }
         Ok(())
     }

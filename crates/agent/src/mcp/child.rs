@@ -16,8 +16,20 @@ use super::server::Server;
 
 /// What a process gets to see of our variables, besides its own; the set of the official SDKs,
 /// with the locale, the time zone and the place for temporary files.
-const INHERITED: [&str; 12] =
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CACHE_HOME"];
+const INHERITED: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+];
 /// How long a process may take to end once its input is closed, and once it is asked by a signal.
 /// Together with [`REAP`] and the session's own end these stay below what `stop` waits.
 const AFTER_CLOSE: Duration = Duration::from_millis(1_500);
@@ -43,15 +55,25 @@ impl Child {
         server: &Arc<Server>,
     ) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
         let mut wrapped = CommandWrap::with_new(command, |command| {
-            command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)))).envs(env);
+            command
+                .args(args)
+                .env_clear()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            command
+                .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+                .envs(env);
         });
         // A group of its own: what it starts in turn ends with it, and a Ctrl-C meant for us leaves its end to us.
         wrapped.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
         let mut process = wrapped.spawn()?;
         let pipes = process.stdout().take().zip(process.stdin().take());
         let pipes = pipes.ok_or_else(|| io::Error::other("it has no pipes"))?;
-        let stderr = process.stderr().take().map(|pipe| AbortOnDropHandle::new(tokio::spawn(drain(pipe, Arc::clone(server)))));
+        let stderr = process
+            .stderr()
+            .take()
+            .map(|pipe| AbortOnDropHandle::new(tokio::spawn(drain(pipe, Arc::clone(server)))));
         Ok((Self { process, stderr }, pipes))
     }
 
@@ -98,7 +120,10 @@ async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
             Ok([]) | Err(_) => break,
             Ok(chunk) => chunk,
         };
-        let (part, ends) = chunk.iter().position(|byte| *byte == b'\n').map_or((chunk, 0), |end| (chunk.split_at(end).0, 1));
+        let (part, ends) = chunk
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or((chunk, 0), |end| (chunk.split_at(end).0, 1));
         let room = LONGEST_LINE.saturating_sub(line.len());
         line.extend(part.iter().take(room));
         let read = part.len() + ends;

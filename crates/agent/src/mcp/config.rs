@@ -68,7 +68,10 @@ impl McpConfig {
     pub fn check(&self) -> Result<(), McpConfigError> {
         // A `_` at the end would let the tools `a_` + `x` and `a` + `_x` share the name `a___x`.
         let fits = (1..=LONGEST_NAME).contains(&self.name.len())
-            && self.name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
+            && self
+                .name
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
             && !self.name.contains("__")
             && !self.name.ends_with('_');
         if fits { Ok(()) } else { Err(McpConfigError::Name(self.name.clone())) }
@@ -78,10 +81,17 @@ impl McpConfig {
 impl fmt::Debug for McpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stdio { command, args, env } => {
-                f.debug_struct("Stdio").field("command", command).field("args", args).field("env", &env.keys()).finish()
-            }
-            Self::Http { url, headers } => f.debug_struct("Http").field("url", &shown(url)).field("headers", &headers.keys()).finish(),
+            Self::Stdio { command, args, env } => f
+                .debug_struct("Stdio")
+                .field("command", command)
+                .field("args", args)
+                .field("env", &env.keys())
+                .finish(),
+            Self::Http { url, headers } => f
+                .debug_struct("Http")
+                .field("url", &shown(url))
+                .field("headers", &headers.keys())
+                .finish(),
         }
     }
 }
@@ -103,7 +113,13 @@ mod tests {
 
     #[test]
     fn names() {
-        let check = |name: &str| McpConfig::new(name, McpTransport::Http { url: String::new(), headers: BTreeMap::new() }).check();
+        let check = |name: &str| {
+            McpConfig::new(
+                name,
+                McpTransport::Http { url: String::new(), headers: BTreeMap::new() },
+            )
+            .check()
+        };
         let longest = "a".repeat(32);
         for name in ["a", "files", "_x", "-", "a_b-C9", &longest] {
             assert!(check(name).is_ok(), "{name}");
@@ -117,9 +133,16 @@ mod tests {
     #[test]
     fn debug_shows_no_secrets() {
         let secret = BTreeMap::from([("KEY".to_owned(), "hush".to_owned())]);
-        let stdio = McpTransport::Stdio { command: "npx".into(), args: vec!["-y".into()], env: secret.clone() };
+        let stdio = McpTransport::Stdio {
+            command: "npx".into(),
+            args: vec!["-y".into()],
+            env: secret.clone(),
+        };
         assert_eq!(format!("{stdio:?}"), r#"Stdio { command: "npx", args: ["-y"], env: ["KEY"] }"#);
-        let http = McpTransport::Http { url: "https://me:hush@example.org/mcp?key=hush".into(), headers: secret };
+        let http = McpTransport::Http {
+            url: "https://me:hush@example.org/mcp?key=hush".into(),
+            headers: secret,
+        };
         assert_eq!(format!("{:?}", McpConfig::new("x", http)).matches("hush").count(), 0);
         assert_eq!(shown("https://me:hush@example.org/mcp?key=hush#x"), "https://example.org/mcp");
         assert_eq!(shown("http://127.0.0.1:80"), "http://127.0.0.1:80");

@@ -14,7 +14,9 @@ pub enum McpError {
         name: String,
     },
     /// The tool's server is not connected; nothing was sent.
-    #[error("The MCP server `{server}` cannot be used now: {reason}. Nothing was called. Try again later, or do without it.")]
+    #[error(
+        "The MCP server `{server}` cannot be used now: {reason}. Nothing was called. Try again later, or do without it."
+    )]
     NotReady {
         /// The server's name.
         server: String,

@@ -11,7 +11,8 @@ use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage};
 use rmcp::service::ServiceError;
 use rmcp::transport::common::client_side_sse::{BoxedSseResponse, ExponentialBackoff};
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
+    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
+    StreamableHttpPostResponse,
 };
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 
@@ -26,12 +27,16 @@ const STREAM_RETRY: Duration = Duration::from_millis(250);
 const MOST_REDIRECTS: usize = 5;
 
 /// Prepares a connection; errors name headers but never show their values.
-pub(super) fn transport(url: &str, headers: &BTreeMap<String, String>) -> Result<StreamableHttpClientTransport<Http>, String> {
+pub(super) fn transport(
+    url: &str,
+    headers: &BTreeMap<String, String>,
+) -> Result<StreamableHttpClientTransport<Http>, String> {
     Url::parse(url).map_err(|error| format!("its URL cannot be used: {error}"))?;
     let mut custom = Headers::new();
     for (name, value) in headers {
         let parsed = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
-        let (parsed, mut value) = parsed.ok_or_else(|| format!("its header `{}` cannot be sent", name.escape_debug()))?;
+        let (parsed, mut value) =
+            parsed.ok_or_else(|| format!("its header `{}` cannot be sent", name.escape_debug()))?;
         value.set_sensitive(true);
         custom.insert(parsed, value);
     }
@@ -48,16 +53,24 @@ pub(super) fn transport(url: &str, headers: &BTreeMap<String, String>) -> Result
     retries.max_times = Some(STREAM_RETRIES);
     retries.base_duration = STREAM_RETRY;
     // The keeper renews a session, and the list of tools with it.
-    let mut config = StreamableHttpClientTransportConfig::with_uri(url).custom_headers(custom).reinit_on_expired_session(false);
+    let mut config = StreamableHttpClientTransportConfig::with_uri(url)
+        .custom_headers(custom)
+        .reinit_on_expired_session(false);
     config.retry_config = Arc::new(retries);
     Ok(StreamableHttpClientTransport::with_client(Http(client), config))
 }
 
 /// Follows what keeps the request whole and its headers with the same server.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let whole = matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-    let home = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if whole && home && attempt.previous().len() <= MOST_REDIRECTS { attempt.follow() } else { attempt.stop() }
+    let whole =
+        matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let home =
+        attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if whole && home && attempt.previous().len() <= MOST_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
 }
 
 /// reqwest for rmcp, with two changes: errors do not show the URL, whose query may hold a key, and
@@ -91,12 +104,22 @@ impl StreamableHttpClient for Http {
         limit: usize,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
         let in_session = session.is_some() && matches!(message, JsonRpcMessage::Request(_));
-        let answer = self.0.post_message_with_max_sse_event_size(uri, message, session, auth, headers, limit).await.map_err(unnamed)?;
+        let answer = self
+            .0
+            .post_message_with_max_sse_event_size(uri, message, session, auth, headers, limit)
+            .await
+            .map_err(unnamed)?;
         let unrelated = matches!(&answer, StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) if error.id.is_none());
         if in_session && unrelated { Err(HttpError::SessionExpired) } else { Ok(answer) }
     }
 
-    async fn delete_session(&self, uri: Arc<str>, session: Arc<str>, auth: Option<String>, headers: Headers) -> Result<(), HttpError> {
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session: Arc<str>,
+        auth: Option<String>,
+        headers: Headers,
+    ) -> Result<(), HttpError> {
         self.0.delete_session(uri, session, auth, headers).await.map_err(unnamed)
     }
 
@@ -120,18 +143,27 @@ impl StreamableHttpClient for Http {
         headers: Headers,
         limit: usize,
     ) -> Result<BoxedSseResponse, HttpError> {
-        self.0.get_stream_with_max_sse_event_size(uri, session, last_event, auth, headers, limit).await.map_err(unnamed)
+        self.0
+            .get_stream_with_max_sse_event_size(uri, session, last_event, auth, headers, limit)
+            .await
+            .map_err(unnamed)
     }
 }
 
 fn unnamed(error: HttpError) -> HttpError {
-    if let HttpError::Client(error) = error { HttpError::Client(error.without_url()) } else { error }
+    if let HttpError::Client(error) = error {
+        HttpError::Client(error.without_url())
+    } else {
+        error
+    }
 }
 
 /// Whether a request failed in a way that says the server or the session is no more, rather than
 /// that this one request was not liked.
 pub(super) fn lost(error: &ServiceError) -> bool {
-    let ServiceError::TransportSend(error) = error else { return matches!(error, ServiceError::TransportClosed) };
+    let ServiceError::TransportSend(error) = error else {
+        return matches!(error, ServiceError::TransportClosed);
+    };
     // What is not HTTP is a pipe, and a pipe that takes nothing is broken.
     error.error.downcast_ref::<HttpError>().is_none_or(|error| {
         matches!(
@@ -150,8 +182,12 @@ pub(super) fn lost(error: &ServiceError) -> bool {
 pub(super) fn reason(error: &DynamicTransportError) -> String {
     match error.error.downcast_ref::<HttpError>() {
         Some(HttpError::Client(error)) => chain(error),
-        Some(HttpError::AuthRequired(_)) => "HTTP 401 Unauthorized; give it a header such as `Authorization`".to_owned(),
-        Some(HttpError::InsufficientScope(_)) => "HTTP 403 Forbidden; its key does not allow this".to_owned(),
+        Some(HttpError::AuthRequired(_)) => {
+            "HTTP 401 Unauthorized; give it a header such as `Authorization`".to_owned()
+        }
+        Some(HttpError::InsufficientScope(_)) => {
+            "HTTP 403 Forbidden; its key does not allow this".to_owned()
+        }
         Some(HttpError::HttpStatus(error)) => format!("HTTP {}", error.status),
         Some(error) => chain(error),
         None => chain(error.error.as_ref()),

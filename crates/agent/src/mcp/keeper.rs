@@ -35,9 +35,17 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
         let wait = backoff.next(fastrand::f64());
         // A server that never comes up says so once, not every half a minute.
         if reason == known && healthy.is_zero() {
-            tracing::debug!(server = server.config.name, ?wait, "MCP server still failing: {reason}");
+            tracing::debug!(
+                server = server.config.name,
+                ?wait,
+                "MCP server still failing: {reason}"
+            );
         } else {
-            tracing::warn!(server = server.config.name, ?wait, "MCP server failed, to be started again: {reason}");
+            tracing::warn!(
+                server = server.config.name,
+                ?wait,
+                "MCP server failed, to be started again: {reason}"
+            );
         }
         known = reason;
         tokio::select! {
@@ -52,7 +60,8 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
 async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Duration) {
     let failed = |reason: String| {
         // A server that was told to end has not failed.
-        let healthy = if stop.is_cancelled() { Duration::ZERO } else { server.failed(reason.clone()) };
+        let healthy =
+            if stop.is_cancelled() { Duration::ZERO } else { server.failed(reason.clone()) };
         (reason, healthy)
     };
     match &server.config.transport {

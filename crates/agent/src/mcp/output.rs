@@ -26,7 +26,9 @@ impl From<CallToolResult> for McpOutput {
         let content = match (only_text, result.structured_content) {
             (true, None) => None,
             (false, None) => Some(json!({"content": result.content})),
-            (true | false, Some(structured)) => Some(json!({"content": result.content, "structuredContent": structured})),
+            (true | false, Some(structured)) => {
+                Some(json!({"content": result.content, "structuredContent": structured}))
+            }
         };
         Self { text, content, is_error: result.is_error.unwrap_or(false) }
     }
@@ -35,8 +37,12 @@ impl From<CallToolResult> for McpOutput {
 fn words(block: &ContentBlock) -> String {
     match block {
         ContentBlock::Text(text) => text.text.clone(),
-        ContentBlock::Image(image) => format!("[image {}, {}]", image.mime_type, bytes(decoded(&image.data))),
-        ContentBlock::Audio(audio) => format!("[audio {}, {}]", audio.mime_type, bytes(decoded(&audio.data))),
+        ContentBlock::Image(image) => {
+            format!("[image {}, {}]", image.mime_type, bytes(decoded(&image.data)))
+        }
+        ContentBlock::Audio(audio) => {
+            format!("[audio {}, {}]", audio.mime_type, bytes(decoded(&audio.data)))
+        }
         ContentBlock::Resource(embedded) => match &embedded.resource {
             ResourceContents::TextResourceContents { text, .. } => text.clone(),
             ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
@@ -44,7 +50,9 @@ fn words(block: &ContentBlock) -> String {
             }
             _ => "[resource of an unknown kind]".to_owned(),
         },
-        ContentBlock::ResourceLink(link) => placeholder("resource link", &link.uri, link.mime_type.as_deref(), link.size),
+        ContentBlock::ResourceLink(link) => {
+            placeholder("resource link", &link.uri, link.mime_type.as_deref(), link.size)
+        }
         _ => "[content of an unknown kind]".to_owned(),
     }
 }
@@ -87,8 +95,14 @@ mod tests {
     #[test]
     fn text_alone_has_no_content() {
         let result = json!({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b\nc"}], "isError": true});
-        assert_eq!(output(result), McpOutput { text: "a\nb\nc".into(), content: None, is_error: true });
-        assert_eq!(output(json!({"content": []})), McpOutput { text: String::new(), content: None, is_error: false });
+        assert_eq!(
+            output(result),
+            McpOutput { text: "a\nb\nc".into(), content: None, is_error: true }
+        );
+        assert_eq!(
+            output(json!({"content": []})),
+            McpOutput { text: String::new(), content: None, is_error: false }
+        );
     }
 
     #[test]
@@ -117,7 +131,9 @@ mod tests {
     #[test]
     fn structured_content_is_kept_and_stands_in_for_missing_text() {
         let structured = json!({"degrees": 21});
-        let found = output(json!({"content": [{"type": "text", "text": "21°"}], "structuredContent": structured}));
+        let found = output(
+            json!({"content": [{"type": "text", "text": "21°"}], "structuredContent": structured}),
+        );
         assert_eq!(found.text, "21°");
         assert_eq!(found.content.unwrap()["structuredContent"], structured);
         assert_eq!(output(json!({"structuredContent": structured})).text, r#"{"degrees":21}"#);

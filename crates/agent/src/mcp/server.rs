@@ -56,7 +56,12 @@ impl Link {
 
 impl Server {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
-        let board = Board { condition: Condition::Starting, restarts: 0, stderr: VecDeque::new(), pid: None };
+        let board = Board {
+            condition: Condition::Starting,
+            restarts: 0,
+            stderr: VecDeque::new(),
+            pid: None,
+        };
         Self { config, board: Mutex::new(board), changes }
     }
 
@@ -64,7 +69,9 @@ impl Server {
         let board = self.board();
         let (phase, tools) = match &board.condition {
             Condition::Starting => (McpPhase::Starting, Vec::new()),
-            Condition::Ready { tools, .. } => (McpPhase::Ready, tools.iter().map(|tool| tool.name.clone()).collect()),
+            Condition::Ready { tools, .. } => {
+                (McpPhase::Ready, tools.iter().map(|tool| tool.name.clone()).collect())
+            }
             Condition::Failed(reason) => (McpPhase::Failed { reason: reason.clone() }, Vec::new()),
             Condition::Stopped => (McpPhase::Stopped, Vec::new()),
         };
@@ -86,7 +93,11 @@ impl Server {
     }
 
     /// Calls a tool by its full name.
-    pub(super) async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
+    pub(super) async fn call(
+        &self,
+        name: &str,
+        args: Map<String, Value>,
+    ) -> Result<McpOutput, McpError> {
         let (tool, link) = self.link(name)?;
         let request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
         let server = self.config.name.clone();
@@ -97,23 +108,33 @@ impl Server {
             answer = timeout(limit, link.peer.call_tool_once(request)) => answer,
             () = link.gone.cancelled() => return Err(McpError::Gone { server, tool }),
         };
-        let failed = |reason: String| McpError::Failed { server: server.clone(), tool: tool.clone(), reason };
+        let failed = |reason: String| McpError::Failed {
+            server: server.clone(),
+            tool: tool.clone(),
+            reason,
+        };
         match answer {
             Err(_) => {
                 link.suspect.notify_one();
                 Err(McpError::TimedOut { server, tool, limit })
             }
             Ok(Ok(CallToolResponse::Complete(result))) => Ok(result.into()),
-            Ok(Ok(CallToolResponse::InputRequired(_))) => Err(failed("it asks for input, which cannot be given here".to_owned())),
-            Ok(Ok(CallToolResponse::Task(_))) => Err(failed("it answers with a task, which is not understood here".to_owned())),
+            Ok(Ok(CallToolResponse::InputRequired(_))) => {
+                Err(failed("it asks for input, which cannot be given here".to_owned()))
+            }
+            Ok(Ok(CallToolResponse::Task(_))) => {
+                Err(failed("it answers with a task, which is not understood here".to_owned()))
+            }
             Ok(Ok(_)) => Err(failed("its answer is not understood here".to_owned())),
             Ok(Err(error)) if http::lost(&error) => {
                 link.suspect.notify_one();
                 Err(McpError::Gone { server, tool })
             }
-            Ok(Err(ServiceError::McpError(error))) => {
-                Err(failed(format!("{} (code {})", error.message.trim_end_matches('.'), error.code.0)))
-            }
+            Ok(Err(ServiceError::McpError(error))) => Err(failed(format!(
+                "{} (code {})",
+                error.message.trim_end_matches('.'),
+                error.code.0
+            ))),
             Ok(Err(ServiceError::TransportSend(error))) => Err(failed(http::reason(&error))),
             Ok(Err(error)) => Err(failed(error.to_string())),
         }

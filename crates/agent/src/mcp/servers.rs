@@ -44,14 +44,19 @@ impl McpServers {
         let (mut servers, mut aborts, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for config in configs {
             let fault = config.check().err();
-            let fault = fault.or_else(|| (!names.insert(config.name.clone())).then(|| McpConfigError::Twice(config.name.clone())));
+            let fault = fault.or_else(|| {
+                (!names.insert(config.name.clone()))
+                    .then(|| McpConfigError::Twice(config.name.clone()))
+            });
             let server = Arc::new(Server::new(config, changes.clone()));
             match fault {
                 Some(fault) => {
                     tracing::warn!("an MCP server is not started: {fault}");
                     server.failed(fault.to_string());
                 }
-                None => aborts.push(tasks.spawn(keeper::keep(Arc::clone(&server), stop.clone())).abort_handle()),
+                None => aborts.push(
+                    tasks.spawn(keeper::keep(Arc::clone(&server), stop.clone())).abort_handle(),
+                ),
             }
             servers.push(server);
         }
@@ -81,7 +86,8 @@ impl McpServers {
     /// # Errors
     /// See [`McpError`]. That a tool reports an error is not one of them, but an output.
     pub async fn call(&self, name: &str, args: Map<String, Value>) -> Result<McpOutput, McpError> {
-        let server = tool::server_of(name).and_then(|owner| self.0.servers.iter().find(|server| server.config.name == owner));
+        let server = tool::server_of(name)
+            .and_then(|owner| self.0.servers.iter().find(|server| server.config.name == owner));
         match server {
             Some(server) => server.call(name, args).await,
             None => Err(McpError::Unknown { name: name.to_owned() }),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ClientRequest, Implementation, PaginatedRequestParams, PingRequest, PingRequestMethod,
+    ClientCapabilities, ClientConfig, ClientRequest, Implementation, PaginatedRequestParams,
+    PingRequest, PingRequestMethod,
 };
 use rmcp::service::{ClientInitializeError, NotificationContext, Peer, RoleClient, ServiceError};
 use rmcp::transport::IntoTransport;
@@ -37,13 +38,19 @@ pub(super) enum Watch {
 }
 
 /// Serves one connection until it ends or `stop` is cancelled, and tells why it ended.
-pub(super) async fn run<T, E, A>(server: &Server, stop: &CancellationToken, transport: T, watch: Watch) -> String
+pub(super) async fn run<T, E, A>(
+    server: &Server,
+    stop: &CancellationToken,
+    transport: T,
+    watch: Watch,
+) -> String
 where
     T: IntoTransport<RoleClient, E, A>,
     E: std::error::Error + Send + Sync + 'static,
 {
     let relist = Arc::new(Notify::new());
-    let greeting = timeout(START_LIMIT, serve_client(Client { relist: Arc::clone(&relist) }, transport));
+    let greeting =
+        timeout(START_LIMIT, serve_client(Client { relist: Arc::clone(&relist) }, transport));
     let service = tokio::select! {
         () = stop.cancelled() => return stopped(server),
         greeted = greeting => match greeted {
@@ -75,7 +82,10 @@ where
     };
     close.cancel();
     if timeout(CLOSE_LIMIT, closed).await.is_err() {
-        tracing::debug!(server = server.config.name, "the connection to an MCP server does not close; it is dropped");
+        tracing::debug!(
+            server = server.config.name,
+            "the connection to an MCP server does not close; it is dropped"
+        );
     }
     reason
 }
@@ -94,7 +104,10 @@ async fn pulse(link: &Link) -> String {
             () = tokio::time::sleep(PING_EVERY) => {}
             () = link.suspect.notified() => {}
         }
-        let ping = ClientRequest::PingRequest(PingRequest { method: PingRequestMethod, extensions: rmcp::model::Extensions::default() });
+        let ping = ClientRequest::PingRequest(PingRequest {
+            method: PingRequestMethod,
+            extensions: rmcp::model::Extensions::default(),
+        });
         if let Ok(Err(error)) = timeout(PING_LIMIT, link.peer.send_request(ping)).await
             && http::lost(&error)
         {
@@ -110,9 +123,16 @@ async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> I
         match timeout(START_LIMIT, list(server, peer)).await {
             Ok(Ok(tools)) => server.relisted(tools),
             Ok(Err(error)) => {
-                tracing::warn!(server = server.config.name, "changed MCP tools cannot be listed, the last list stays: {}", words(&error));
+                tracing::warn!(
+                    server = server.config.name,
+                    "changed MCP tools cannot be listed, the last list stays: {}",
+                    words(&error)
+                );
             }
-            Err(_) => tracing::warn!(server = server.config.name, "changed MCP tools were not listed in time, the last list stays"),
+            Err(_) => tracing::warn!(
+                server = server.config.name,
+                "changed MCP tools were not listed in time, the last list stays"
+            ),
         }
     }
 }
@@ -124,7 +144,8 @@ async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, 
         return Ok(Vec::new());
     }
     for _ in 0..MOST_PAGES {
-        let listed = peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(page))).await?;
+        let listed =
+            peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(page))).await?;
         tools.extend(listed.tools);
         page = listed.next_cursor;
         if page.is_none() {
@@ -132,7 +153,10 @@ async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, 
         }
     }
     if page.is_some() {
-        tracing::warn!(server = server.config.name, "an MCP server's list of tools goes on after {MOST_PAGES} pages; the rest is left out");
+        tracing::warn!(
+            server = server.config.name,
+            "an MCP server's list of tools goes on after {MOST_PAGES} pages; the rest is left out"
+        );
     }
     Ok(tool::fitted(&server.config.name, tools))
 }
@@ -171,6 +195,9 @@ impl ClientHandler for Client {
     }
 
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), Implementation::new("thoughtwire", env!("CARGO_PKG_VERSION")))
+        ClientConfig::new(
+            ClientCapabilities::default(),
+            Implementation::new("thoughtwire", env!("CARGO_PKG_VERSION")),
+        )
     }
 }

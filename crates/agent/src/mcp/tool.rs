@@ -56,7 +56,9 @@ pub(super) fn server_of(full_name: &str) -> Option<&str> {
 }
 
 fn full_name(server: &str, tool: &str) -> Option<String> {
-    let fit = |char: char| if char.is_ascii_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' };
+    let fit = |char: char| {
+        if char.is_ascii_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' }
+    };
     let name: String = format!("{server}__").chars().chain(tool.chars().map(fit)).collect();
     (!tool.is_empty() && name.len() <= LONGEST_NAME).then_some(name)
 }
@@ -91,9 +93,15 @@ mod tests {
 
     #[test]
     fn the_first_of_two_keeps_the_name() {
-        let tool = |name: &'static str, about: &'static str| Tool::new(name, about, Arc::new(serde_json::Map::new()));
-        let tools = fitted("web", vec![tool("a.b", "first"), tool("a/b", "second"), tool("", "none"), tool("c", "third")]);
-        let found: Vec<_> = tools.iter().map(|tool| (&*tool.name, &*tool.tool, &*tool.description)).collect();
+        let tool = |name: &'static str, about: &'static str| {
+            Tool::new(name, about, Arc::new(serde_json::Map::new()))
+        };
+        let tools = fitted(
+            "web",
+            vec![tool("a.b", "first"), tool("a/b", "second"), tool("", "none"), tool("c", "third")],
+        );
+        let found: Vec<_> =
+            tools.iter().map(|tool| (&*tool.name, &*tool.tool, &*tool.description)).collect();
         assert_eq!(found, [("web__a_b", "a.b", "first"), ("web__c", "c", "third")]);
     }
 }

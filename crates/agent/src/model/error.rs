@@ -90,12 +90,14 @@ impl ModelError {
     /// What the provider asks for is kept exactly. Else the pause is drawn anew each time, from nothing
     /// to twice the last limit: those who failed together do not come back together.
     pub(crate) fn retry_in(&self, attempt: u32) -> Option<Duration> {
-        let drawn = || (FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(4))).mul_f64(fastrand::f64());
+        let drawn =
+            || (FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(4))).mul_f64(fastrand::f64());
         match self {
             Self::Busy { retry_after, .. } | Self::Faulty { retry_after, .. } => {
                 Some(retry_after.unwrap_or_else(drawn)).filter(|wait| *wait <= LONGEST_PAUSE)
             }
-            Self::Unreachable(_) | Self::TimedOut { awaited: Awaited::Connection | Awaited::First, .. } => Some(drawn()),
+            Self::Unreachable(_)
+            | Self::TimedOut { awaited: Awaited::Connection | Awaited::First, .. } => Some(drawn()),
             Self::Unknown(_)
             | Self::Unset(_)
             | Self::RefusedKey(_)

@@ -50,25 +50,41 @@ const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
 
 impl Load {
     pub(crate) fn parse(parameters: &str) -> Result<Self, ModelError> {
-        let mut load = Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages, head: Head::Number };
-        for parameter in parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty()) {
+        let mut load =
+            Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages, head: Head::Number };
+        for parameter in
+            parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty())
+        {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match key {
                 "items" => load.items = number(key, value, 1, MOST_ITEMS)?,
-                "bytes" => load.bytes = usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX),
+                "bytes" => {
+                    load.bytes =
+                        usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX)
+                }
                 "rate" => load.rate = number(key, value, 0, MOST_RATE)?,
                 "deltas" => {
                     load.shape = match value {
                         "yes" => Shape::Deltas,
                         "no" => Shape::Messages,
-                        _ => return Err(bad(&format!("`deltas` is `yes` or `no`, not `{}`", value.escape_debug()))),
+                        _ => {
+                            return Err(bad(&format!(
+                                "`deltas` is `yes` or `no`, not `{}`",
+                                value.escape_debug()
+                            )));
+                        }
                     }
                 }
                 "marks" => {
                     load.head = match value {
                         "yes" => Head::Mark,
                         "no" => Head::Number,
-                        _ => return Err(bad(&format!("`marks` is `yes` or `no`, not `{}`", value.escape_debug()))),
+                        _ => {
+                            return Err(bad(&format!(
+                                "`marks` is `yes` or `no`, not `{}`",
+                                value.escape_debug()
+                            )));
+                        }
                     }
                 }
                 _ => return Err(bad(&format!("it has no parameter `{}`", key.escape_debug()))),
@@ -76,7 +92,9 @@ impl Load {
         }
         let whole = load.items.saturating_mul(u64::try_from(load.bytes).unwrap_or(u64::MAX));
         if load.shape == Shape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
-            return Err(bad(&format!("items × bytes would make one message of {whole} bytes; at most {MOST_BYTES_OF_ONE_MESSAGE}")));
+            return Err(bad(&format!(
+                "items × bytes would make one message of {whole} bytes; at most {MOST_BYTES_OF_ONE_MESSAGE}"
+            )));
         }
         Ok(load)
     }
@@ -105,7 +123,10 @@ impl Load {
 
     fn done(self, last: Option<String>) -> Piece {
         let bytes = self.items.saturating_mul(u64::try_from(self.bytes).unwrap_or(u64::MAX));
-        Piece::Done(Done { usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None }, last })
+        Piece::Done(Done {
+            usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None },
+            last,
+        })
     }
 }
 
@@ -145,12 +166,17 @@ fn micros(duration: Duration) -> u64 {
 fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelError> {
     match value.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        Ok(_) | Err(_) => Err(bad(&format!("`{key}` is a whole number from {least} to {most}, not `{}`", value.escape_debug()))),
+        Ok(_) | Err(_) => Err(bad(&format!(
+            "`{key}` is a whole number from {least} to {most}, not `{}`",
+            value.escape_debug()
+        ))),
     }
 }
 
 fn bad(what: &str) -> ModelError {
-    ModelError::Unknown(format!("the model `load:items=N,bytes=B,rate=R,deltas=yes|no,marks=yes|no` cannot be made: {what}"))
+    ModelError::Unknown(format!(
+        "the model `load:items=N,bytes=B,rate=R,deltas=yes|no,marks=yes|no` cannot be made: {what}"
+    ))
 }
 
 impl Model for Load {
@@ -160,7 +186,8 @@ impl Model for Load {
         stream::unfold((1, None), move |(n, timer): (u64, Option<Timer>)| async move {
             if n > load.items {
                 // Invariant: a load of messages ended with its last one.
-                return (n == load.items + 1 && load.shape == Shape::Deltas).then(|| (Ok(load.done(None)), (n + 1, timer)));
+                return (n == load.items + 1 && load.shape == Shape::Deltas)
+                    .then(|| (Ok(load.done(None)), (n + 1, timer)));
             }
             let mut timer = timer.unwrap_or_else(|| Timer::new(load));
             let text = load.text(n, timer.due().await);

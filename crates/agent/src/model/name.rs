@@ -32,13 +32,19 @@ impl Name {
         if name == "offline" {
             return Ok(Self::Offline);
         }
-        if let Some(parameters) = name.strip_prefix("load:").or_else(|| (name == "load").then_some("")) {
+        if let Some(parameters) =
+            name.strip_prefix("load:").or_else(|| (name == "load").then_some(""))
+        {
             return Load::parse(parameters).map(Self::Load);
         }
         if let Some((wire, model)) = Wire::of(name) {
-            return Ok(Self::Remote { model: model?.to_owned(), address: Address::new(wire, providers)? });
+            return Ok(Self::Remote {
+                model: model?.to_owned(),
+                address: Address::new(wire, providers)?,
+            });
         }
-        let remote: Vec<String> = Wire::ALL.iter().map(|wire| format!("`{}/NAME`", wire.prefix())).collect();
+        let remote: Vec<String> =
+            Wire::ALL.iter().map(|wire| format!("`{}/NAME`", wire.prefix())).collect();
         Err(ModelError::Unknown(format!(
             "there is no model `{}`; known are `offline`, {} and `load:items=N,bytes=B,rate=R,deltas=yes|no`",
             name.escape_debug(),

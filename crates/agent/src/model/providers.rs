@@ -27,7 +27,10 @@ pub struct Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("api_key", &self.api_key.as_ref().map(|_| "***")).field("base_url", &self.base_url).finish()
+        f.debug_struct("Endpoint")
+            .field("api_key", &self.api_key.as_ref().map(|_| "***"))
+            .field("base_url", &self.base_url)
+            .finish()
     }
 }
 
@@ -45,6 +48,10 @@ pub struct Timeouts {
 impl Default for Timeouts {
     /// 10 seconds to connect, 120 to the first piece, 60 between two.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), first: Duration::from_secs(120), silence: Duration::from_secs(60) }
+        Self {
+            connect: Duration::from_secs(10),
+            first: Duration::from_secs(120),
+            silence: Duration::from_secs(60),
+        }
     }
 }

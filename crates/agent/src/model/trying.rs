@@ -12,7 +12,11 @@ use crate::prompt::{Chat, Prompt, Purpose};
 ///
 /// # Errors
 /// When its name is not known, what it needs is not set, or it does not answer.
-pub async fn try_model(name: &str, providers: &Providers, timeouts: Timeouts) -> Result<(), ModelError> {
+pub async fn try_model(
+    name: &str,
+    providers: &Providers,
+    timeouts: Timeouts,
+) -> Result<(), ModelError> {
     let model = Models::new(providers.clone(), timeouts).get(name)?;
     let prompt = Prompt {
         purpose: Purpose::Turn,

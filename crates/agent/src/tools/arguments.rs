@@ -18,7 +18,11 @@ impl<'a> Arguments<'a> {
             match args.get(param.name) {
                 None | Some(Value::Null) => {
                     if param.need == Need::Required {
-                        return Err(format!("{} needs `{}`, {wanted}. Call it again with it.", tool.name(), param.name));
+                        return Err(format!(
+                            "{} needs `{}`, {wanted}. Call it again with it.",
+                            tool.name(),
+                            param.name
+                        ));
                     }
                 }
                 Some(value) => {
@@ -60,7 +64,9 @@ impl<'a> Arguments<'a> {
 fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| {
-            let float = number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..1e15).contains(float))?;
+            let float = number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && (0.0..1e15).contains(float))?;
             format!("{float:.0}").parse().ok()
         }),
         Value::String(text) => text.trim().parse().ok(),
@@ -73,7 +79,9 @@ fn kind(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Bool(_) => "true or false".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("\"{}\"", text.chars().take(40).collect::<String>().escape_debug()),
+        Value::String(text) => {
+            format!("\"{}\"", text.chars().take(40).collect::<String>().escape_debug())
+        }
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }

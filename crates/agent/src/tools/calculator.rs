@@ -8,16 +8,22 @@ const LONGEST: usize = 500;
 /// Works an expression out and writes the result without superfluous digits.
 pub(crate) fn calculate(expression: &str) -> Result<String, String> {
     if expression.len() > LONGEST {
-        return Err(format!("The expression has {} bytes; at most {LONGEST} are worked out at once.", expression.len()));
+        return Err(format!(
+            "The expression has {} bytes; at most {LONGEST} are worked out at once.",
+            expression.len()
+        ));
     }
-    let written = expression.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-").replace("**", "^");
+    let written =
+        expression.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-").replace("**", "^");
     let result = FlatEx::<f64, Signs>::parse(&written)
         .and_then(|sum| sum.eval(&[]))
         .map_err(|error| format!("`{expression}` cannot be worked out: {error}."))?;
     if result.is_finite() {
         Ok(plain(result))
     } else {
-        Err(format!("`{expression}` has no result: it divides by zero, or goes beyond what can be counted."))
+        Err(format!(
+            "`{expression}` has no result: it divides by zero, or goes beyond what can be counted."
+        ))
     }
 }
 
@@ -40,5 +46,9 @@ impl MakeOperators<f64> for Signs {
 /// Fifteen significant digits are what a 64-bit float knows for sure: 0.1 + 0.2 is 0.3.
 fn plain(number: f64) -> String {
     let rounded: f64 = format!("{number:.14e}").parse().unwrap_or(number);
-    if rounded != 0.0 && !(1e-6..1e15).contains(&rounded.abs()) { format!("{rounded:e}") } else { format!("{}", rounded + 0.0) }
+    if rounded != 0.0 && !(1e-6..1e15).contains(&rounded.abs()) {
+        format!("{rounded:e}")
+    } else {
+        format!("{}", rounded + 0.0)
+    }
 }

@@ -16,7 +16,11 @@ pub(crate) enum Change {
 }
 
 /// Changes a block and records that; the new text is on disk when this returns.
-pub(crate) async fn edit(interface: &Interface, label: &str, change: Change) -> Result<String, ToolFault> {
+pub(crate) async fn edit(
+    interface: &Interface,
+    label: &str,
+    change: Change,
+) -> Result<String, ToolFault> {
     let (told, hears) = tokio::sync::oneshot::channel();
     let edited = interface.edit_memory(label, move |block| {
         let after = changed(block, &change)?;
@@ -29,7 +33,11 @@ pub(crate) async fn edit(interface: &Interface, label: &str, change: Change) -> 
         return Ok(format!("`{label}` already reads like that; nothing was changed."));
     }
     let (used, limit) = (block.text.chars().count(), block.limit);
-    Ok(format!("`{label}` is changed; it has {} of {} characters now.", grouped(used), grouped(limit)))
+    Ok(format!(
+        "`{label}` is changed; it has {} of {} characters now.",
+        grouped(used),
+        grouped(limit)
+    ))
 }
 
 impl From<EditError> for ToolFault {
@@ -51,10 +59,14 @@ fn changed(block: &Block, change: &Change) -> Result<String, String> {
         Change::Append(content) if text.is_empty() => content.clone(),
         Change::Append(content) => format!("{text}\n{content}"),
         Change::Replace(old, _) if old.is_empty() => {
-            return Err("`old_content` is empty; use core_memory_append to add something.".to_owned());
+            return Err(
+                "`old_content` is empty; use core_memory_append to add something.".to_owned()
+            );
         }
         Change::Replace(old, _) if !text.contains(old.as_str()) => {
-            return Err(format!("`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly as it stands there."));
+            return Err(format!(
+                "`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly as it stands there."
+            ));
         }
         Change::Replace(old, new) => text.replace(old.as_str(), new),
     };

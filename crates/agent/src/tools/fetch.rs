@@ -30,7 +30,8 @@ pub(crate) enum Reach {
 
 /// Fetches a page; the error is for the model.
 pub(crate) async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
-    let parsed = Url::parse(url.trim()).map_err(|error| format!("`url` is no address: {error}."))?;
+    let parsed =
+        Url::parse(url.trim()).map_err(|error| format!("`url` is no address: {error}."))?;
     allowed(&parsed, reach)?;
     let policy = redirect::Policy::custom(move |attempt| match allowed(attempt.url(), reach) {
         Ok(()) if attempt.previous().len() <= REDIRECTS => attempt.follow(),
@@ -58,7 +59,12 @@ pub(crate) async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
     if !status.is_success() {
         return Err(format!("The page answers {status}."));
     }
-    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let kind = response
+        .headers()
+        .get("content-type")
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
@@ -69,9 +75,11 @@ pub(crate) async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
         }
     }
     if kind.contains("html") {
-        return html2text::from_read(body.as_slice(), LINE).map_err(|error| format!("The page cannot be read as text: {error}."));
+        return html2text::from_read(body.as_slice(), LINE)
+            .map_err(|error| format!("The page cannot be read as text: {error}."));
     }
-    if kind.is_empty() || kind.starts_with("text/") || kind.contains("json") || kind.contains("xml") {
+    if kind.is_empty() || kind.starts_with("text/") || kind.contains("json") || kind.contains("xml")
+    {
         return Ok(String::from_utf8_lossy(&body).into_owned());
     }
     Err(format!("The page is {kind}, which is no text."))
@@ -79,11 +87,17 @@ pub(crate) async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
 
 fn allowed(url: &Url, reach: Reach) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`url` begins with {}:, where http: or https: is needed.", url.scheme()));
+        return Err(format!(
+            "`url` begins with {}:, where http: or https: is needed.",
+            url.scheme()
+        ));
     }
-    let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+    let literal =
+        url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
     match literal {
-        Some(address) if !reach.includes(address) => Err(format!("{address} is no public address; only those are read.")),
+        Some(address) if !reach.includes(address) => {
+            Err(format!("{address} is no public address; only those are read."))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -106,13 +120,19 @@ fn is_public(address: IpAddr) -> bool {
             let shared = a == 100 && (64..128).contains(&b);
             let benchmark = a == 198 && (18..20).contains(&b);
             let reserved = a == 0 || a >= 240 || (a == 192 && b == 0);
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_documentation())
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_documentation())
                 && !(shared || benchmark || reserved)
         }
         IpAddr::V6(v6) => {
             let [first, second, ..] = v6.segments();
             // Global unicast only, without documentation and the tunnels that carry IPv4 addresses.
-            (0x2000..0x4000).contains(&first) && !(first == 0x2001 && (second == 0x0db8 || second == 0)) && first != 0x2002
+            (0x2000..0x4000).contains(&first)
+                && !(first == 0x2001 && (second == 0x0db8 || second == 0))
+                && first != 0x2002
         }
     }
 }
@@ -124,10 +144,16 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reach = self.0;
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let reachable: Vec<SocketAddr> = found.into_iter().filter(|address| reach.includes(address.ip())).collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let reachable: Vec<SocketAddr> =
+                found.into_iter().filter(|address| reach.includes(address.ip())).collect();
             if reachable.is_empty() {
-                return Err(format!("{} has no public address; only those are read", name.as_str()).into());
+                return Err(format!(
+                    "{} has no public address; only those are read",
+                    name.as_str()
+                )
+                .into());
             }
             Ok(Box::new(reachable.into_iter()) as Addrs)
         })
@@ -173,7 +199,10 @@ mod tests {
             ("nonsense", "no address"),
         ] {
             let refused = fetch(url, Reach::Public).await;
-            assert!(refused.as_ref().is_err_and(|reason| reason.contains(sentence)), "{url}: {refused:?}");
+            assert!(
+                refused.as_ref().is_err_and(|reason| reason.contains(sentence)),
+                "{url}: {refused:?}"
+            );
         }
     }
 
@@ -182,17 +211,26 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         tokio::spawn(async move {
-            for body in ["HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n", "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n"] {
+            for body in [
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\n",
+            ] {
                 let Ok((mut socket, _)) = listener.accept().await else { return };
                 drop(socket.read(&mut [0; 1024]).await);
                 let page = "<h1>Tea</h1><p>Leaves &amp; water.</p><script>no()</script>";
-                let answer = format!("{body}connection: close\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+                let answer = format!(
+                    "{body}connection: close\r\ncontent-length: {}\r\n\r\n{page}",
+                    page.len()
+                );
                 drop(socket.write_all(answer.as_bytes()).await);
             }
         });
         let url = format!("http://{at}/");
         let text = fetch(&url, Reach::All).await.expect("a page");
-        assert!(text.contains("Tea") && text.contains("Leaves & water.") && !text.contains("no()"), "{text}");
+        assert!(
+            text.contains("Tea") && text.contains("Leaves & water.") && !text.contains("no()"),
+            "{text}"
+        );
         let refused = fetch(&url, Reach::All).await;
         assert!(refused.as_ref().is_err_and(|reason| reason.contains("image/png")), "{refused:?}");
     }

@@ -90,12 +90,22 @@ impl From<Silenced> for ToolFault {
 
 impl Toolbox {
     /// The tools of a turn.
-    pub(crate) fn toolset(&self, style: Style, clients: Vec<ToolDeclaration>, agents: &BTreeMap<String, Permission>) -> Toolset {
+    pub(crate) fn toolset(
+        &self,
+        style: Style,
+        clients: Vec<ToolDeclaration>,
+        agents: &BTreeMap<String, Permission>,
+    ) -> Toolset {
         Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
     }
 
     /// Checks a built-in tool's arguments and runs it.
-    pub(crate) async fn run(&self, tool: Tool, args: &Map<String, Value>, desk: Desk<'_>) -> Result<String, ToolFault> {
+    pub(crate) async fn run(
+        &self,
+        tool: Tool,
+        args: &Map<String, Value>,
+        desk: Desk<'_>,
+    ) -> Result<String, ToolFault> {
         let args = Arguments::check(tool, args).map_err(ToolFault::Complaint)?;
         let agent = desk.turn.agent.id.clone();
         match tool {
@@ -105,19 +115,39 @@ impl Toolbox {
                 core_memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
             Tool::CoreMemoryReplace => {
-                let change = Change::Replace(args.text("old_content").to_owned(), args.text("new_content").to_owned());
+                let change = Change::Replace(
+                    args.text("old_content").to_owned(),
+                    args.text("new_content").to_owned(),
+                );
                 core_memory::edit(&desk.turn.interface, args.text("name"), change).await
             }
-            Tool::ConversationSearch => self.conversation_search(args.text("query"), args.whole("page"), &desk).await,
-            Tool::ConversationSearchDate => {
-                self.conversation_search_date(args.text("start_date"), args.text("end_date"), args.whole("page"), &desk).await
+            Tool::ConversationSearch => {
+                self.conversation_search(args.text("query"), args.whole("page"), &desk).await
             }
-            Tool::ArchivalMemoryInsert => self.archival_memory_insert(agent, args.text("content")).await,
-            Tool::ArchivalMemorySearch => self.archival_memory_search(agent, args.text("query"), args.whole("page")).await,
+            Tool::ConversationSearchDate => {
+                self.conversation_search_date(
+                    args.text("start_date"),
+                    args.text("end_date"),
+                    args.whole("page"),
+                    &desk,
+                )
+                .await
+            }
+            Tool::ArchivalMemoryInsert => {
+                self.archival_memory_insert(agent, args.text("content")).await
+            }
+            Tool::ArchivalMemorySearch => {
+                self.archival_memory_search(agent, args.text("query"), args.whole("page")).await
+            }
             Tool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
-            Tool::Calculator => calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint),
-            Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone")).map_err(ToolFault::Complaint),
-            Tool::FetchUrl => fetch::fetch(args.text("url"), Reach::Public).await.map_err(ToolFault::Complaint),
+            Tool::Calculator => {
+                calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint)
+            }
+            Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone"))
+                .map_err(ToolFault::Complaint),
+            Tool::FetchUrl => {
+                fetch::fetch(args.text("url"), Reach::Public).await.map_err(ToolFault::Complaint)
+            }
         }
     }
 
@@ -139,12 +169,18 @@ impl Toolbox {
     /// Who runs a tool that was called before a restart, when it is not there now: a server that is
     /// down, or a client that is not back.
     pub(crate) fn absent(&self, name: &str) -> Runs {
-        let of_server = self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
+        let of_server =
+            self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
         if of_server { Runs::Mcp } else { Runs::Client }
     }
 
     /// Calls a tool of an MCP server.
-    pub(crate) async fn call_mcp(&self, name: &str, args: &Map<String, Value>, style: Style) -> Result<ToolOutput, ToolFault> {
+    pub(crate) async fn call_mcp(
+        &self,
+        name: &str,
+        args: &Map<String, Value>,
+        style: Style,
+    ) -> Result<ToolOutput, ToolFault> {
         let mut args = args.clone();
         if style == Style::Memgpt {
             // Ours, not the server's.
@@ -168,7 +204,9 @@ impl Toolbox {
                 writer.finish().await?;
             }
             None if message.is_empty() => {
-                return Err(ToolFault::Complaint("`message` is empty; there is nothing to send.".to_owned()));
+                return Err(ToolFault::Complaint(
+                    "`message` is empty; there is nothing to send.".to_owned(),
+                ));
             }
             None => {
                 desk.turn.interface.assistant_message(message).await?;
@@ -193,6 +231,8 @@ fn pause_heartbeats(minutes: u64) -> Result<String, ToolFault> {
     if (1..=LONGEST_PAUSE_MINUTES).contains(&minutes) {
         Ok(format!("No timed heartbeats come for {minutes} minutes."))
     } else {
-        Err(ToolFault::Complaint(format!("`minutes` is from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}.")))
+        Err(ToolFault::Complaint(format!(
+            "`minutes` is from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}."
+        )))
     }
 }

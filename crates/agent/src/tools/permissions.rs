@@ -33,11 +33,16 @@ mod tests {
     #[test]
     fn the_nearest_name_counts() {
         use Permission::{Allow, Ask, Deny};
-        let map = |pairs: &[(&str, Permission)]| pairs.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect::<BTreeMap<_, _>>();
+        let map = |pairs: &[(&str, Permission)]| {
+            pairs.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect::<BTreeMap<_, _>>()
+        };
         let agents = map(&[("files__*", Ask), ("files__delete*", Deny), ("files__read", Allow)]);
         let servers = map(&[("*", Deny), ("clock", Allow)]);
         let of = |tool: &str| permission(tool, &agents, &servers, Allow);
-        assert_eq!([of("files__read"), of("files__write"), of("files__delete_all")], [Allow, Ask, Deny]);
+        assert_eq!(
+            [of("files__read"), of("files__write"), of("files__delete_all")],
+            [Allow, Ask, Deny]
+        );
         assert_eq!([of("clock"), of("clocks")], [Allow, Deny]);
         assert_eq!(permission("clock", &BTreeMap::new(), &BTreeMap::new(), Ask), Ask);
     }

@@ -14,11 +14,17 @@ const PAGE: usize = 5;
 const LAST_PAGE: u64 = 10_000;
 
 impl Toolbox {
-    pub(super) async fn conversation_search(&self, query: &str, page: Option<u64>, desk: &Desk<'_>) -> Result<String, ToolFault> {
+    pub(super) async fn conversation_search(
+        &self,
+        query: &str,
+        page: Option<u64>,
+        desk: &Desk<'_>,
+    ) -> Result<String, ToolFault> {
         let (agent, query) = (desk.turn.agent.id.clone(), checked(query)?);
         let span = Span::of(page, 1)?;
         self.catch_up().await?;
-        let found = self.read(move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
+        let found =
+            self.read(move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
         Ok(recalled(found, span, desk))
     }
 
@@ -32,38 +38,62 @@ impl Toolbox {
         let agent = desk.turn.agent.id.clone();
         let (start, end) = (checked_day("start_date", start)?, checked_day("end_date", end)?);
         if end < start {
-            return Err(ToolFault::Complaint(format!("`end_date` {end} lies before `start_date` {start}.")));
+            return Err(ToolFault::Complaint(format!(
+                "`end_date` {end} lies before `start_date` {start}."
+            )));
         }
         let bounds = time::begin(start).zip(end.tomorrow().ok().and_then(time::begin));
-        let (from, until) = bounds.ok_or_else(|| ToolFault::Complaint("These days are out of range.".to_owned()))?;
+        let (from, until) = bounds
+            .ok_or_else(|| ToolFault::Complaint("These days are out of range.".to_owned()))?;
         let span = Span::of(page, 0)?;
         // The store's bounds are both inclusive. What is being answered right now is not looked up.
         let until = desk.asked.map_or(until, |(_, asked)| asked.min(until));
         let last = Timestamp::from_millis(until.as_millis() - 1);
         self.catch_up().await?;
-        let found = self.read(move |store| store.recall_by_date(&agent, from, last, 0, span.end)).await?;
+        let found =
+            self.read(move |store| store.recall_by_date(&agent, from, last, 0, span.end)).await?;
         Ok(recalled(found, span, desk))
     }
 
     /// Has the search know everything that was said, not only what was indexed in passing.
     async fn catch_up(&self) -> Result<(), ToolFault> {
-        self.store.catch_up_recall().await.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+        self.store
+            .catch_up_recall()
+            .await
+            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
     }
 
-    pub(super) async fn archival_memory_insert(&self, agent: AgentId, content: &str) -> Result<String, ToolFault> {
+    pub(super) async fn archival_memory_insert(
+        &self,
+        agent: AgentId,
+        content: &str,
+    ) -> Result<String, ToolFault> {
         if content.trim().is_empty() {
-            return Err(ToolFault::Complaint("`content` is empty; there is nothing to note.".to_owned()));
+            return Err(ToolFault::Complaint(
+                "`content` is empty; there is nothing to note.".to_owned(),
+            ));
         }
-        let saved = self.archive.add(&agent, vec![Archive::note(content, (self.clock)(), None)]).await;
+        let saved =
+            self.archive.add(&agent, vec![Archive::note(content, (self.clock)(), None)]).await;
         saved.map_err(|error| ToolFault::Complaint(format!("The note was not saved: {error}.")))?;
         Ok("The note is in archival memory.".to_owned())
     }
 
-    pub(super) async fn archival_memory_search(&self, agent: AgentId, query: &str, page: Option<u64>) -> Result<String, ToolFault> {
+    pub(super) async fn archival_memory_search(
+        &self,
+        agent: AgentId,
+        query: &str,
+        page: Option<u64>,
+    ) -> Result<String, ToolFault> {
         let (query, span) = (checked(query)?, Span::of(page, 0)?);
         let found = self.archive.search(&agent, &query, span.start, PAGE).await;
-        let found = found.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))?;
-        let lines = found.items.iter().map(|note| format!("- [{}] {}", time::short(note.at), one_line(&note.text)));
+        let found = found.map_err(|error| {
+            ToolFault::Complaint(format!("The memory cannot be read: {error}."))
+        })?;
+        let lines = found
+            .items
+            .iter()
+            .map(|note| format!("- [{}] {}", time::short(note.at), one_line(&note.text)));
         Ok(listed(&lines.collect::<Vec<_>>(), span, found.total))
     }
 }
@@ -81,7 +111,9 @@ impl Span {
     fn of(page: Option<u64>, spare: usize) -> Result<Self, ToolFault> {
         let page = page.unwrap_or(0);
         match usize::try_from(page) {
-            Ok(number) if page <= LAST_PAGE => Ok(Self { page: number, start: number * PAGE, end: (number + 1) * PAGE + spare }),
+            Ok(number) if page <= LAST_PAGE => {
+                Ok(Self { page: number, start: number * PAGE, end: (number + 1) * PAGE + spare })
+            }
             Ok(_) | Err(_) => Err(ToolFault::Complaint(format!("There is no page {page}."))),
         }
     }
@@ -90,15 +122,15 @@ impl Span {
 /// Lists what was said, without the question that is being answered: it holds the words by nature.
 fn recalled(found: Page<Recalled>, span: Span, desk: &Desk<'_>) -> String {
     let total = found.total;
-    let own = |item: &Recalled| item.session == desk.turn.session && desk.asked.is_some_and(|(seq, _)| seq == item.seq);
+    let own = |item: &Recalled| {
+        item.session == desk.turn.session && desk.asked.is_some_and(|(seq, _)| seq == item.seq)
+    };
     let shown = found.items.len();
     let others: Vec<Recalled> = found.items.into_iter().filter(|item| !own(item)).collect();
     let total = total.saturating_sub(shown - others.len());
-    let lines = others
-        .iter()
-        .skip(span.start)
-        .take(PAGE)
-        .map(|item| format!("- [{}] {}: {}", time::short(item.at), item.role, one_line(&item.text)));
+    let lines = others.iter().skip(span.start).take(PAGE).map(|item| {
+        format!("- [{}] {}: {}", time::short(item.at), item.role, one_line(&item.text))
+    });
     listed(&lines.collect::<Vec<_>>(), span, total)
 }
 
@@ -106,7 +138,12 @@ fn listed(lines: &[String], span: Span, total: usize) -> String {
     if lines.is_empty() && span.page == 0 {
         return "No results.".to_owned();
     }
-    format!("Showing {} of {total} results (page {}):\n{}", lines.len(), span.page, lines.join("\n"))
+    format!(
+        "Showing {} of {total} results (page {}):\n{}",
+        lines.len(),
+        span.page,
+        lines.join("\n")
+    )
 }
 
 fn one_line(text: &str) -> String {
@@ -121,5 +158,10 @@ fn checked(query: &str) -> Result<String, ToolFault> {
 }
 
 fn checked_day(name: &str, text: &str) -> Result<jiff::civil::Date, ToolFault> {
-    time::day(text).ok_or_else(|| ToolFault::Complaint(format!("`{name}` is a day as in 2026-01-31, not `{}`.", text.escape_debug())))
+    time::day(text).ok_or_else(|| {
+        ToolFault::Complaint(format!(
+            "`{name}` is a day as in 2026-01-31, not `{}`.",
+            text.escape_debug()
+        ))
+    })
 }

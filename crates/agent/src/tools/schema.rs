@@ -32,5 +32,8 @@ pub(crate) fn check(tool: &str, schema: &Value, args: &Map<String, Value>) -> Re
     if complaints.is_empty() {
         return Ok(());
     }
-    Err(format!("The arguments of {tool} do not fit: {}. Call it again with better ones.", complaints.join("; ")))
+    Err(format!(
+        "The arguments of {tool} do not fit: {}. Call it again with better ones.",
+        complaints.join("; ")
+    ))
 }

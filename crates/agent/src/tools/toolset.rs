@@ -41,7 +41,11 @@ impl Toolset {
     ) -> Self {
         let mut set = Self::default();
         for (tool, spec) in ToolSpec::built_in(style) {
-            set.add(Arc::clone(spec), Runs::BuiltIn(*tool), permission(tool.name(), agents, defaults, tool.permission()));
+            set.add(
+                Arc::clone(spec),
+                Runs::BuiltIn(*tool),
+                permission(tool.name(), agents, defaults, tool.permission()),
+            );
         }
         let described = |name, description, schema| {
             let mut spec = ToolSpec::new(name, description, schema);
@@ -57,7 +61,11 @@ impl Toolset {
         }
         for ToolDeclaration { name, description, parameters } in clients {
             let permission = permission(&name, agents, defaults, Permission::Allow);
-            set.add(described(name, description, Value::Object(parameters)), Runs::Client, permission);
+            set.add(
+                described(name, description, Value::Object(parameters)),
+                Runs::Client,
+                permission,
+            );
         }
         set
     }
@@ -79,13 +87,17 @@ impl Toolset {
 
     /// The tool of a call, or what to tell the model.
     pub(crate) fn find(&self, name: &str) -> Result<&Offered, String> {
-        let known = || self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ");
+        let known = || {
+            self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
         match self.0.iter().find(|offered| offered.spec.name == name) {
             Some(offered) if offered.permission == Permission::Deny => {
                 Err(format!("The tool `{name}` may not be used here. There are: {}.", known()))
             }
             Some(offered) => Ok(offered),
-            None => Err(format!("There is no tool `{}`. There are: {}.", name.escape_debug(), known())),
+            None => {
+                Err(format!("There is no tool `{}`. There are: {}.", name.escape_debug(), known()))
+            }
         }
     }
 }
@@ -102,7 +114,11 @@ fn complete(schema: &mut Value) {
 }
 
 /// An agent's tools for people: those of clients, which come and go, are not among them.
-pub(crate) fn listing(spec: &AgentSpec, servers: &McpServers, defaults: &BTreeMap<String, Permission>) -> Vec<ToolListing> {
+pub(crate) fn listing(
+    spec: &AgentSpec,
+    servers: &McpServers,
+    defaults: &BTreeMap<String, Permission>,
+) -> Vec<ToolListing> {
     let style = spec.style.unwrap_or_default();
     let agents = &spec.settings.permissions;
     let built_in = Tool::of(style).map(|tool| ToolListing {

@@ -7,14 +7,18 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Piece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, Request, SessionId, ToolDeclaration, ToolStatus,
+    AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, Request, SessionId,
+    ToolDeclaration, ToolStatus,
 };
 
 use crate::home::{Home, Script, Told, call, done, options, text};
 
 /// Options of a server whose agents must ask for the calculator.
 fn asking() -> AgentOptions {
-    AgentOptions { permissions: [("calculator".to_owned(), Permission::Ask)].into(), ..options("offline") }
+    AgentOptions {
+        permissions: [("calculator".to_owned(), Permission::Ask)].into(),
+        ..options("offline")
+    }
 }
 
 fn sum() -> Vec<Piece> {
@@ -51,14 +55,24 @@ async fn until_asked(home: &Home, session: &SessionId) -> CallId {
 
 #[tokio::test]
 async fn a_yes_runs_the_call_and_a_no_is_told_to_the_model() {
-    for (approve, result) in [(true, (ToolStatus::Success, "42")), (false, (ToolStatus::Error, "The owner denied this call."))] {
+    for (approve, result) in [
+        (true, (ToolStatus::Success, "42")),
+        (false, (ToolStatus::Error, "The owner denied this call.")),
+    ] {
         let script = Script::new([sum(), text("Done.")]);
         let home = Home::scripted(&script, asking());
         let (_, session) = home.agent("tess", Default::default()).await;
         let call = until_asked(&home, &session).await;
-        let told = home.listen(&session, |_| false, async { drop(home.execute(decide(&session, &call, approve)).await) }).await;
+        let told = home
+            .listen(&session, |_| false, async {
+                drop(home.execute(decide(&session, &call, approve)).await)
+            })
+            .await;
         assert_eq!(told.returned(), [result]);
-        assert_eq!(told.kinds(), ["approval_settled", "tool_returned", "usage", "message", "turn_ended"]);
+        assert_eq!(
+            told.kinds(),
+            ["approval_settled", "tool_returned", "usage", "message", "turn_ended"]
+        );
     }
 }
 
@@ -79,7 +93,11 @@ async fn of_two_who_answer_at_once_one_wins() {
         assert_eq!(refusal.code.as_str(), "unknown_call");
     };
     let told = home.listen(&session, |_| false, both).await;
-    let settled: Vec<_> = told.records.iter().filter(|record| matches!(record.event, Event::ApprovalSettled { .. })).collect();
+    let settled: Vec<_> = told
+        .records
+        .iter()
+        .filter(|record| matches!(record.event, Event::ApprovalSettled { .. }))
+        .collect();
     assert_eq!(settled.len(), 1);
     assert_eq!(told.end().0, "Completed");
 }
@@ -90,11 +108,21 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
     let home = Home::scripted(&script, AgentOptions { approval_ms: 200, ..asking() });
     let (_, session) = home.agent("tess", Default::default()).await;
     let told = home.say(&session, "6*7?").await;
-    assert!(told.returned()[0].1.contains("Nobody approved this call in time"), "{:?}", told.returned());
+    assert!(
+        told.returned()[0].1.contains("Nobody approved this call in time"),
+        "{:?}",
+        told.returned()
+    );
     let decisions = |told: &Told| -> Vec<Decision> {
         told.records
             .iter()
-            .filter_map(|record| if let Event::ApprovalSettled { decision, .. } = record.event { Some(decision) } else { None })
+            .filter_map(|record| {
+                if let Event::ApprovalSettled { decision, .. } = record.event {
+                    Some(decision)
+                } else {
+                    None
+                }
+            })
             .collect()
     };
     assert_eq!(decisions(&told), [Decision::Expired]);
@@ -104,7 +132,9 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
     let home = Home::scripted(&script, asking());
     let (_, session) = home.agent("tess", Default::default()).await;
     until_asked(&home, &session).await;
-    let cancel = async { drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await) };
+    let cancel = async {
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+    };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(decisions(&told), [Decision::Void]);
     assert_eq!(told.returned(), [(ToolStatus::Error, "abandoned")]);
@@ -113,7 +143,10 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
 #[tokio::test]
 async fn a_denied_tool_is_not_offered_and_not_run() {
     let script = Script::new([sum(), text("Well.")]);
-    let options = AgentOptions { permissions: [("calc*".to_owned(), Permission::Deny)].into(), ..options("offline") };
+    let options = AgentOptions {
+        permissions: [("calc*".to_owned(), Permission::Deny)].into(),
+        ..options("offline")
+    };
     let home = Home::scripted(&script, options);
     let (_, session) = home.agent("tess", Default::default()).await;
     let told = home.say(&session, "6*7?").await;
@@ -139,7 +172,11 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
         Piece::Thought("Two sums.".to_owned()),
         Piece::Call { index: 0, name: "calculator".to_owned(), provider_id: Some("p0".to_owned()) },
         Piece::Args { index: 0, json: json!({"expression": "6*7"}).to_string() },
-        Piece::Call { index: 1, name: "current_time".to_owned(), provider_id: Some("p1".to_owned()) },
+        Piece::Call {
+            index: 1,
+            name: "current_time".to_owned(),
+            provider_id: Some("p1".to_owned()),
+        },
         Piece::Args { index: 1, json: json!({"timezone": "UTC"}).to_string() },
         done(),
     ];
@@ -148,19 +185,31 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     // The other call is over when the first is asked for.
     let is_over = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
     let told = home.listen(&session, is_over, home.send(&session, "6*7?", Policy::Queue)).await;
-    let call = home.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls[0].call.clone();
+    let call = home.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls[0]
+        .call
+        .clone();
     assert_eq!(told.returned().len(), 1);
     copy(dir.path(), crashed.path());
 
     let script = Script::new([text("It is 42.")]);
     let home = Home::scripted_in(crashed.path(), &script, asking());
-    let told = home.listen(&session, |_| false, async { drop(home.execute(decide(&session, &call, true)).await) }).await;
+    let told = home
+        .listen(&session, |_| false, async {
+            drop(home.execute(decide(&session, &call, true)).await)
+        })
+        .await;
     assert_eq!(told.returned(), [(ToolStatus::Success, "42")]);
     assert_eq!((told.message().as_str(), told.end().0.as_str()), ("It is 42.", "Completed"));
     // The model sees the whole turn: its input, both calls, both results.
     let prompt = &script.prompts()[0];
-    let kinds: Vec<&str> = prompt.chat.iter().skip(prompt.turn_from).map(|entry| kind(entry)).collect();
-    assert_eq!(kinds, ["user", "thought", "called", "returned", "called", "returned"], "{:?}", prompt.chat);
+    let kinds: Vec<&str> =
+        prompt.chat.iter().skip(prompt.turn_from).map(|entry| kind(entry)).collect();
+    assert_eq!(
+        kinds,
+        ["user", "thought", "called", "returned", "called", "returned"],
+        "{:?}",
+        prompt.chat
+    );
 }
 
 fn kind(entry: &thoughtwire_agent::Chat) -> &'static str {
@@ -184,19 +233,34 @@ async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let call = until_asked(&home, &session).await;
     home.close().await;
     let home = Home::scripted_in(dir.path(), &Script::new([text("Still here.")]), asking());
-    let told = home.listen(&session, |_| false, async { drop(home.execute(decide(&session, &call, false)).await) }).await;
+    let told = home
+        .listen(&session, |_| false, async {
+            drop(home.execute(decide(&session, &call, false)).await)
+        })
+        .await;
     assert_eq!((told.message().as_str(), told.end().0.as_str()), ("Still here.", "Completed"));
 }
 
 fn weather() -> ToolDeclaration {
-    let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let schema =
+        json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
     let serde_json::Value::Object(parameters) = schema else { unreachable!() };
-    ToolDeclaration { name: "weather".to_owned(), description: "Tells the weather.".to_owned(), parameters }
+    ToolDeclaration {
+        name: "weather".to_owned(),
+        description: "Tells the weather.".to_owned(),
+        parameters,
+    }
 }
 
 fn tool_return(session: &SessionId, call: &CallId, text: &str) -> Command {
     let (session, call) = (Some(session.clone()), call.clone());
-    Command::ToolReturn { session, call, status: ToolStatus::Success, text: text.to_owned(), content: None }
+    Command::ToolReturn {
+        session,
+        call,
+        status: ToolStatus::Success,
+        text: text.to_owned(),
+        content: None,
+    }
 }
 
 #[tokio::test]
@@ -205,8 +269,19 @@ async fn a_client_runs_its_tool_and_answers_once() {
     let script = Script::new([ask(json!(7)), ask(json!("Oslo")), text("Snow in Oslo.")]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Default::default()).await;
-    let waits = home.listen_with(&session, vec![weather()], is_awaited, home.send(&session, "weather?", Policy::Queue)).await;
-    assert!(waits.returned()[0].1.contains("do not fit") && waits.returned()[0].1.contains("/city"), "{:?}", waits.returned());
+    let waits = home
+        .listen_with(
+            &session,
+            vec![weather()],
+            is_awaited,
+            home.send(&session, "weather?", Policy::Queue),
+        )
+        .await;
+    assert!(
+        waits.returned()[0].1.contains("do not fit") && waits.returned()[0].1.contains("/city"),
+        "{:?}",
+        waits.returned()
+    );
     let call = asked(&waits);
     let answers = async {
         home.execute(tool_return(&session, &call, "Snow.")).await;
@@ -218,7 +293,12 @@ async fn a_client_runs_its_tool_and_answers_once() {
     assert_eq!(told.returned(), [(ToolStatus::Success, "Snow.")]);
     assert_eq!(told.message(), "Snow in Oslo.");
     let prompts = script.prompts();
-    assert!(prompts[0].tools.iter().any(|tool| tool.name == "weather" && tool.schema["required"][0] == "city"));
+    assert!(
+        prompts[0]
+            .tools
+            .iter()
+            .any(|tool| tool.name == "weather" && tool.schema["required"][0] == "city")
+    );
     // Who left runs nothing any more.
     assert!(prompts[2].tools.iter().all(|tool| tool.name != "weather"));
 }
@@ -228,32 +308,61 @@ async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash
     let script = Script::new([call("weather", &json!({"city": "Oslo"})), text("Nobody knows.")]);
     let home = Home::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") });
     let (_, session) = home.agent("tess", Default::default()).await;
-    let told = home.listen_with(&session, vec![weather()], |_| false, home.send(&session, "weather?", Policy::Queue)).await;
+    let told = home
+        .listen_with(
+            &session,
+            vec![weather()],
+            |_| false,
+            home.send(&session, "weather?", Policy::Queue),
+        )
+        .await;
     assert_eq!(told.returned(), [(ToolStatus::Error, "No client ran the tool in time.")]);
     drop(home);
 
     let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let home = Home::scripted_in(dir.path(), &Script::new([call("weather", &json!({"city": "Oslo"}))]), options("offline"));
+    let home = Home::scripted_in(
+        dir.path(),
+        &Script::new([call("weather", &json!({"city": "Oslo"}))]),
+        options("offline"),
+    );
     let (_, session) = home.agent("tess", Default::default()).await;
-    let waits = home.listen_with(&session, vec![weather()], is_awaited, home.send(&session, "weather?", Policy::Queue)).await;
+    let waits = home
+        .listen_with(
+            &session,
+            vec![weather()],
+            is_awaited,
+            home.send(&session, "weather?", Policy::Queue),
+        )
+        .await;
     let call = asked(&waits);
     copy(dir.path(), crashed.path());
     let home = Home::scripted_in(crashed.path(), &Script::new([text("Snow.")]), options("offline"));
-    let told = home.listen(&session, |_| false, async { drop(home.execute(tool_return(&session, &call, "It snows.")).await) }).await;
-    assert_eq!((told.returned(), told.message().as_str()), (vec![(ToolStatus::Success, "It snows.")], "Snow."));
+    let told = home
+        .listen(&session, |_| false, async {
+            drop(home.execute(tool_return(&session, &call, "It snows.")).await)
+        })
+        .await;
+    assert_eq!(
+        (told.returned(), told.message().as_str()),
+        (vec![(ToolStatus::Success, "It snows.")], "Snow.")
+    );
 }
 
 #[tokio::test]
 async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     let script = Script::new([text("Plain."), sum(), text("Done.")]);
     let home = Home::scripted(&script, options("offline"));
-    let (_, session) = home.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
+    let (_, session) =
+        home.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
     home.say(&session, "Hi").await;
     let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": 3});
     let serde_json::Value::Object(changes) = changes else { unreachable!() };
     home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
     let call = until_asked(&home, &session).await;
-    home.listen(&session, |_| false, async { drop(home.execute(decide(&session, &call, true)).await) }).await;
+    home.listen(&session, |_| false, async {
+        drop(home.execute(decide(&session, &call, true)).await)
+    })
+    .await;
     for (bad, complaint) in [
         (json!({"max_steps": -1}), "settings"),
         (json!({"persona": "x"}), "no setting \"persona\""),
@@ -266,7 +375,9 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     let cleared = json!({"permissions": {"calculator": null}});
     let serde_json::Value::Object(cleared) = cleared else { unreachable!() };
     let profile = home.hub.edit_agent(&home.user, "tess", cleared).await.unwrap();
-    assert!(profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3));
+    assert!(
+        profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3)
+    );
     let _home: Arc<Script> = script;
 }
 
@@ -274,7 +385,10 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
 async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is_told() {
     let piece = |index| {
         let name = "calculator".to_owned();
-        [Piece::Call { index, name, provider_id: None }, Piece::Args { index, json: json!({"expression": "6*7"}).to_string() }]
+        [
+            Piece::Call { index, name, provider_id: None },
+            Piece::Args { index, json: json!({"expression": "6*7"}).to_string() },
+        ]
     };
     let three: Vec<Piece> = (0..3).flat_map(piece).chain([done()]).collect();
     let script = Script::new([three, text("Done.")]);
@@ -282,16 +396,29 @@ async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is
     let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
     let home = Home::scripted_within(dir.path(), &script, asking(), limit);
     let (_, session) = home.agent("tess", Default::default()).await;
-    let is_returned =
-        |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
-    let told = home.listen(&session, is_returned, home.send(&session, "6*7, three times?", Policy::Queue)).await;
-    assert_eq!(told.records.iter().filter(|record| matches!(record.event, Event::ApprovalAsked { .. })).count(), 2);
+    let is_returned = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
+    let told = home
+        .listen(&session, is_returned, home.send(&session, "6*7, three times?", Policy::Queue))
+        .await;
+    assert_eq!(
+        told.records
+            .iter()
+            .filter(|record| matches!(record.event, Event::ApprovalAsked { .. }))
+            .count(),
+        2
+    );
     let refused = "2 calls wait for approval already, so this one was not asked for and not made.";
     assert_eq!(told.returned(), [(ToolStatus::Error, refused)]);
     let calls: Vec<CallId> = told
         .records
         .iter()
-        .filter_map(|record| if let Event::ApprovalAsked { call, .. } = &record.event { Some(call.clone()) } else { None })
+        .filter_map(|record| {
+            if let Event::ApprovalAsked { call, .. } = &record.event {
+                Some(call.clone())
+            } else {
+                None
+            }
+        })
         .collect();
     let decide = async {
         for call in &calls {

@@ -24,7 +24,8 @@ const WORDS: [(&str, [f32; 2]); 7] = [
 
 /// Writes a model in the form of Model2Vec: a tokenizer, a table of vectors, a configuration.
 fn write_model(dir: &Path) {
-    let vocabulary: serde_json::Map<_, _> = WORDS.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
+    let vocabulary: serde_json::Map<_, _> =
+        WORDS.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
         "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
@@ -32,7 +33,11 @@ fn write_model(dir: &Path) {
     });
     std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     std::fs::write(dir.join("config.json"), json!({"normalize": true}).to_string()).unwrap();
-    let numbers: Vec<u8> = WORDS.iter().flat_map(|(_, vector)| vector).flat_map(|number| number.to_le_bytes()).collect();
+    let numbers: Vec<u8> = WORDS
+        .iter()
+        .flat_map(|(_, vector)| vector)
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
     let header = json!({"embeddings": {"dtype": "F32", "shape": [WORDS.len(), 2], "data_offsets": [0, numbers.len()]}}).to_string();
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
@@ -50,15 +55,28 @@ async fn one_ranking_out_of_words_and_meaning() {
     let dir = tempfile::tempdir().unwrap();
     let search = call("archival_memory_search", &json!({"query": "beverage"}));
     let script = Script::new([search, text("Tea.")]);
-    let home = Home::scripted(&script, AgentOptions { embedder: Some(local(dir.path())), ..options("offline") });
+    let home = Home::scripted(
+        &script,
+        AgentOptions { embedder: Some(local(dir.path())), ..options("offline") },
+    );
     let (agent, session) = home.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())), u64::MAX);
     let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
-    archive.add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect()).await.unwrap();
+    archive
+        .add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect())
+        .await
+        .unwrap();
     // Written without a vector, as before there was a model: it is embedded when it is looked for.
-    home.hub.store().archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX).await.unwrap();
+    home.hub
+        .store()
+        .archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX)
+        .await
+        .unwrap();
     let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
-    assert_eq!(found.items.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["She likes tea", "Coffee at noon"]);
+    assert_eq!(
+        found.items.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(),
+        ["She likes tea", "Coffee at noon"]
+    );
     // What has the word and lies near comes before what only lies near.
     let found = archive.search(&agent, "coffee", 0, 4).await.unwrap();
     assert_eq!(found.items[0].text, "Coffee at noon");

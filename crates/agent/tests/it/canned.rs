@@ -72,7 +72,9 @@ async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec
         Some(Reply { status, body, then }) => {
             let kind = if status == 200 { "text/event-stream" } else { "application/json" };
             let kind = if body.starts_with('{') { "application/json" } else { kind };
-            let head = format!("HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n"
+            );
             // Whoever has what it wants may hang up before the end.
             stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
             then
@@ -93,7 +95,9 @@ async fn read_request(stream: &mut TcpStream) -> Value {
         bytes.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+            let length = head.lines().find_map(|line| {
+                line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+            });
             if body.len() >= length.unwrap_or(0) {
                 return serde_json::from_str(body).unwrap_or_default();
             }

@@ -13,11 +13,18 @@ fn small() -> AgentOptions {
 async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
     let home = Home::new(small());
     let (_, session) = home.agent("tess", Style::Native).await;
-    assert_eq!(home.say(&session, "say: The treasure lies under the third palm of Skull Island").await.end().0, "Completed");
+    assert_eq!(
+        home.say(&session, "say: The treasure lies under the third palm of Skull Island")
+            .await
+            .end()
+            .0,
+        "Completed"
+    );
     // About 30,000 tokens, where the window has 3,000.
     let mut compactions = 0;
     for n in 0..60 {
-        let told = home.say(&session, &format!("say: {n} {}", "about nothing at all ".repeat(48))).await;
+        let told =
+            home.say(&session, &format!("say: {n} {}", "about nothing at all ".repeat(48))).await;
         assert_eq!(told.end().0, "Completed", "{:?}", told.end());
         compactions += told.kinds().iter().filter(|kind| **kind == "compacted").count();
     }
@@ -45,14 +52,21 @@ async fn a_summary_stands_for_what_it_covers_and_is_carried_on() {
         assert_eq!(home.say(&session, &format!("question {n}")).await.end().0, "Completed");
     }
     let prompts = script.prompts();
-    let summaries: Vec<_> = prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
+    let summaries: Vec<_> =
+        prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
     assert!(summaries.len() > 1);
     let Chat::User(second) = &*summaries[1].chat[0] else { panic!("no text to sum up") };
     assert!(second.contains("They spoke of tea."), "the summary before is taken up: {second}");
     let last = prompts.last().unwrap();
-    assert!(matches!(&*last.chat[0], Chat::Note(text) if text.contains("They spoke of tea.")), "{:?}", last.chat[0]);
+    assert!(
+        matches!(&*last.chat[0], Chat::Note(text) if text.contains("They spoke of tea.")),
+        "{:?}",
+        last.chat[0]
+    );
     // What follows a summary begins with a question, also in the turn that made it: providers insist on that.
-    for prompt in prompts.iter().filter(|prompt| prompt.purpose == Purpose::Turn && matches!(*prompt.chat[0], Chat::Note(_))) {
+    for prompt in prompts.iter().filter(|prompt| {
+        prompt.purpose == Purpose::Turn && matches!(*prompt.chat[0], Chat::Note(_))
+    }) {
         assert!(matches!(&*prompt.chat[1], Chat::User(_)), "{:?}", prompt.chat[1]);
     }
     for prompt in prompts.iter().filter(|prompt| prompt.purpose == Purpose::Turn) {
@@ -100,8 +114,10 @@ async fn a_provider_that_finds_the_prompt_too_long_is_asked_with_a_shorter_one()
     let ok = |text: &str| vec![Ok(Piece::Message(text.to_owned())), Ok(done())];
     let too_long = vec![Err(ModelError::TooLong("too long".to_owned()))];
     let replies = vec![ok(&long), ok(&long), ok(&long), too_long, ok("Fine.")];
-    let script = Script::of_results(replies).with_summaries(|| vec![Ok(Piece::Message("In short.".to_owned())), Ok(done())]);
-    let home = Home::scripted(&script, AgentOptions { context_window: 6_000, ..options("offline") });
+    let script = Script::of_results(replies)
+        .with_summaries(|| vec![Ok(Piece::Message("In short.".to_owned())), Ok(done())]);
+    let home =
+        Home::scripted(&script, AgentOptions { context_window: 6_000, ..options("offline") });
     let (_, session) = home.agent("tess", Style::Native).await;
     for n in 0..3 {
         home.say(&session, &format!("question {n}")).await;
@@ -121,7 +137,8 @@ async fn long_questions_with_short_answers_are_summed_up_in_parts_that_fit() {
         assert_eq!(home.say(&session, &question).await.end().0, "Completed");
     }
     let prompts = script.prompts();
-    let summaries: Vec<_> = prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
+    let summaries: Vec<_> =
+        prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
     assert!(!summaries.is_empty());
     for summary in summaries {
         assert!(summary.tokens() <= 3_000, "{}", summary.tokens());

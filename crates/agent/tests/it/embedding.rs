@@ -35,14 +35,22 @@ type Write<'a> = &'a dyn Fn(&[[f32; 2]]) -> Value;
 #[tokio::test]
 async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
     let openai = |vectors: &[[f32; 2]]| {
-        let data = vectors.iter().enumerate().rev().map(|(index, vector)| json!({"index": index, "embedding": vector}));
+        let data = vectors
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(index, vector)| json!({"index": index, "embedding": vector}));
         json!({"model": "m", "data": data.collect::<Vec<_>>(), "usage": {"prompt_tokens": 1, "total_tokens": 1}})
     };
     let gemini = |vectors: &[[f32; 2]]| json!({"embeddings": vectors.iter().map(|vector| json!({"values": vector})).collect::<Vec<_>>()});
     let ollama = |vectors: &[[f32; 2]]| json!({"embeddings": vectors});
-    let count = |body: &Value| body["requests"].as_array().or(body["input"].as_array()).map_or(0, Vec::len);
-    let wires: [(&str, Write<'_>); 3] =
-        [("openai/text-embedding-3-small", &openai), ("gemini/gemini-embedding-001", &gemini), ("ollama/nomic-embed-text", &ollama)];
+    let count =
+        |body: &Value| body["requests"].as_array().or(body["input"].as_array()).map_or(0, Vec::len);
+    let wires: [(&str, Write<'_>); 3] = [
+        ("openai/text-embedding-3-small", &openai),
+        ("gemini/gemini-embedding-001", &gemini),
+        ("ollama/nomic-embed-text", &ollama),
+    ];
     for (name, write) in wires {
         let mut first = vec![[3.0, 4.0]; 64];
         first[1] = [0.0, 2.0];
@@ -54,8 +62,16 @@ async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
         .await;
         let embedder = Embedder::open(name, &providers(&canned.host)).unwrap();
         let vectors = embedder.embed(vec!["words".to_owned(); 65]).await.unwrap();
-        assert_eq!((&vectors[0], &vectors[1], &vectors[64]), (&vec![0.6, 0.8], &vec![0.0, 1.0], &vec![-1.0, 0.0]), "{name}");
-        assert_eq!(canned.asked().iter().map(count).collect::<Vec<_>>(), [64, 64, 1], "{name}: the first was refused");
+        assert_eq!(
+            (&vectors[0], &vectors[1], &vectors[64]),
+            (&vec![0.6, 0.8], &vec![0.0, 1.0], &vec![-1.0, 0.0]),
+            "{name}"
+        );
+        assert_eq!(
+            canned.asked().iter().map(count).collect::<Vec<_>>(),
+            [64, 64, 1],
+            "{name}: the first was refused"
+        );
     }
 }
 
@@ -67,8 +83,16 @@ async fn errors_are_those_of_models() {
         (Reply::new(few), "model_failed", "made 1 vectors of 2 texts"),
         (Reply::new(uneven), "model_failed", "cannot be used"),
         (Reply::new("{}"), "model_failed", "Is OLLAMA_HOST an Ollama server?"),
-        (Reply::refusal(404, r#"{"error": "model not found, try pulling it first"}"#), "model_failed", "try pulling it first."),
-        (Reply::refusal(400, r#"{"error": "the input length exceeds the context length"}"#), "model_window", "too long"),
+        (
+            Reply::refusal(404, r#"{"error": "model not found, try pulling it first"}"#),
+            "model_failed",
+            "try pulling it first.",
+        ),
+        (
+            Reply::refusal(400, r#"{"error": "the input length exceeds the context length"}"#),
+            "model_window",
+            "too long",
+        ),
     ] {
         let canned = Canned::play([reply]).await;
         let embedder = Embedder::open("ollama/nomic-embed-text", &providers(&canned.host)).unwrap();
@@ -76,7 +100,11 @@ async fn errors_are_those_of_models() {
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(sentence), "{error}");
     }
-    let embedder = Embedder::open("ollama/nomic-embed-text", &providers(&format!("127.0.0.1:{}", free_port()))).unwrap();
+    let embedder = Embedder::open(
+        "ollama/nomic-embed-text",
+        &providers(&format!("127.0.0.1:{}", free_port())),
+    )
+    .unwrap();
     assert_eq!(embedder.embed(texts(&["one"])).await.unwrap_err().code(), "model_unreachable");
 }
 
@@ -101,16 +129,35 @@ async fn a_static_model_needs_no_network() {
     let name = format!("local:{}", dir.path().display());
     let none = Providers::default();
     let error = Embedder::open(&name, &none).unwrap_err().to_string();
-    assert!(error.contains("has no static embedding model") && error.contains("model.safetensors"), "{error}");
+    assert!(
+        error.contains("has no static embedding model") && error.contains("model.safetensors"),
+        "{error}"
+    );
 
-    write_model(dir.path(), &[("[UNK]", [0.0, 0.0]), ("tea", [3.0, 4.0]), ("coffee", [4.0, 3.0]), ("server", [-4.0, 3.0])]);
+    write_model(
+        dir.path(),
+        &[
+            ("[UNK]", [0.0, 0.0]),
+            ("tea", [3.0, 4.0]),
+            ("coffee", [4.0, 3.0]),
+            ("server", [-4.0, 3.0]),
+        ],
+    );
     let embedder = Embedder::open(&name, &none).unwrap();
-    let vectors = embedder.embed(texts(&["tea", "server", "coffee", "tea tea", "granite", ""])).await.unwrap();
+    let vectors = embedder
+        .embed(texts(&["tea", "server", "coffee", "tea tea", "granite", ""]))
+        .await
+        .unwrap();
     assert_eq!(vectors[0], [0.6, 0.8]);
     assert_eq!(vectors[3], vectors[0]);
-    let likeness = |a: usize, b: usize| vectors[a].iter().zip(&vectors[b]).map(|(a, b)| a * b).sum::<f32>();
+    let likeness =
+        |a: usize, b: usize| vectors[a].iter().zip(&vectors[b]).map(|(a, b)| a * b).sum::<f32>();
     assert!(likeness(0, 2) > 0.9 && likeness(0, 1).abs() < 1e-6, "{vectors:?}");
-    assert_eq!((&vectors[4], &vectors[5]), (&vec![0.0, 0.0], &vec![0.0, 0.0]), "no word of it is known");
+    assert_eq!(
+        (&vectors[4], &vectors[5]),
+        (&vec![0.0, 0.0], &vec![0.0, 0.0]),
+        "no word of it is known"
+    );
 
     std::fs::write(dir.path().join("model.safetensors"), "not tensors").unwrap();
     let error = Embedder::open(&name, &none).unwrap_err().to_string();
@@ -126,7 +173,10 @@ fn write_model(dir: &Path, words: &[(&str, [f32; 2])]) {
         "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}
     });
-    let data: Vec<u8> = words.iter().flat_map(|(_, vector)| vector.iter().flat_map(|number| number.to_le_bytes())).collect();
+    let data: Vec<u8> = words
+        .iter()
+        .flat_map(|(_, vector)| vector.iter().flat_map(|number| number.to_le_bytes()))
+        .collect();
     let header = json!({"embeddings": {"dtype": "F32", "shape": [words.len(), 2], "data_offsets": [0, data.len()]}}).to_string();
     let mut tensors = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
     tensors.extend_from_slice(header.as_bytes());

@@ -8,11 +8,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::Value;
-use thoughtwire_agent::{AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose};
+use thoughtwire_agent::{
+    AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose,
+};
 use thoughtwire_hub::{Hub, HubOptions, Presence, now};
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId, Start, StreamKind, Style, ToolDeclaration,
-    ToolStatus, Usage, UserId,
+    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId,
+    Start, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -49,7 +51,11 @@ impl Home {
     pub(crate) fn open(dir: &Path, options: AgentOptions) -> Self {
         let store = Arc::new(Store::open(dir, now()).unwrap());
         let agent = MemoryAgent::new(Arc::clone(&store), options);
-        Self { hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(), user: "ada".parse().unwrap(), _dir: None }
+        Self {
+            hub: Hub::new(store, Arc::new(agent), HubOptions::default()).unwrap(),
+            user: "ada".parse().unwrap(),
+            _dir: None,
+        }
     }
 
     pub(crate) fn scripted(script: &Arc<Script>, options: AgentOptions) -> Self {
@@ -62,10 +68,23 @@ impl Home {
         Self::scripted_within(dir, script, options, HubOptions::default())
     }
 
-    pub(crate) fn scripted_within(dir: &Path, script: &Arc<Script>, options: AgentOptions, hub: HubOptions) -> Self {
+    pub(crate) fn scripted_within(
+        dir: &Path,
+        script: &Arc<Script>,
+        options: AgentOptions,
+        hub: HubOptions,
+    ) -> Self {
         let store = Arc::new(Store::open(dir, now()).unwrap());
-        let agent = MemoryAgent::with_model(Arc::clone(&store), options, Arc::clone(script) as Arc<dyn Model>);
-        Self { hub: Hub::new(store, Arc::new(agent), hub).unwrap(), user: "ada".parse().unwrap(), _dir: None }
+        let agent = MemoryAgent::with_model(
+            Arc::clone(&store),
+            options,
+            Arc::clone(script) as Arc<dyn Model>,
+        );
+        Self {
+            hub: Hub::new(store, Arc::new(agent), hub).unwrap(),
+            user: "ada".parse().unwrap(),
+            _dir: None,
+        }
     }
 
     /// Stops the hub and lets go of the store, as a planned stop does.
@@ -76,16 +95,25 @@ impl Home {
     }
 
     pub(crate) async fn agent(&self, name: &str, style: Style) -> (AgentId, SessionId) {
-        self.create(AgentSpec { name: name.to_owned(), style: Some(style), ..AgentSpec::default() }).await
+        self.create(AgentSpec { name: name.to_owned(), style: Some(style), ..AgentSpec::default() })
+            .await
     }
 
     pub(crate) async fn create(&self, spec: AgentSpec) -> (AgentId, SessionId) {
-        let Answer::Agent(profile) = self.execute(Command::CreateAgent(Box::new(spec))).await else { panic!("no agent") };
+        let Answer::Agent(profile) = self.execute(Command::CreateAgent(Box::new(spec))).await
+        else {
+            panic!("no agent")
+        };
         (profile.id, profile.main_session)
     }
 
     pub(crate) async fn session(&self, agent: &str) -> SessionId {
-        let command = Command::CreateSession { agent: agent.to_owned(), title: None, instructions: None, history: Vec::new() };
+        let command = Command::CreateSession {
+            agent: agent.to_owned(),
+            title: None,
+            instructions: None,
+            history: Vec::new(),
+        };
         let Answer::Session(session) = self.execute(command).await else { panic!("no session") };
         session
     }
@@ -95,7 +123,13 @@ impl Home {
     }
 
     pub(crate) async fn send(&self, session: &SessionId, text: &str, policy: Policy) {
-        self.execute(Command::Send { session: session.clone(), text: text.to_owned(), attachments: Vec::new(), policy }).await;
+        self.execute(Command::Send {
+            session: session.clone(),
+            text: text.to_owned(),
+            attachments: Vec::new(),
+            policy,
+        })
+        .await;
     }
 
     /// Says something and listens until the turn has ended.
@@ -104,7 +138,12 @@ impl Home {
     }
 
     /// Does something while listening, until a turn has ended, or earlier.
-    pub(crate) async fn listen(&self, session: &SessionId, until: impl Fn(&Emission) -> bool, act: impl Future<Output = ()>) -> Told {
+    pub(crate) async fn listen(
+        &self,
+        session: &SessionId,
+        until: impl Fn(&Emission) -> bool,
+        act: impl Future<Output = ()>,
+    ) -> Told {
         self.listen_with(session, Vec::new(), until, act).await
     }
 
@@ -118,7 +157,11 @@ impl Home {
     ) -> Told {
         let wake = Arc::new(Notify::new());
         let presence = Presence::Client { tools };
-        let (_, mut subscription) = self.hub.attach(&self.user, session, Start::Head, Arc::clone(&wake), presence).await.unwrap();
+        let (_, mut subscription) = self
+            .hub
+            .attach(&self.user, session, Start::Head, Arc::clone(&wake), presence)
+            .await
+            .unwrap();
         // Only who has caught up is sure to see every delta.
         while subscription.has_news() {
             subscription.next().await.unwrap();
@@ -175,34 +218,39 @@ impl Told {
 
     /// All that was said, as one text.
     pub(crate) fn message(&self) -> String {
-        let texts = self
-            .records
-            .iter()
-            .filter_map(|record| if let Event::Message { text, .. } = &record.event { Some(text.as_str()) } else { None });
+        let texts = self.records.iter().filter_map(|record| {
+            if let Event::Message { text, .. } = &record.event { Some(text.as_str()) } else { None }
+        });
         texts.collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn thought(&self) -> String {
-        let texts = self
-            .records
-            .iter()
-            .filter_map(|record| if let Event::Thought { text, .. } = &record.event { Some(text.as_str()) } else { None });
+        let texts = self.records.iter().filter_map(|record| {
+            if let Event::Thought { text, .. } = &record.event { Some(text.as_str()) } else { None }
+        });
         texts.collect::<Vec<_>>().join("\n")
     }
 
     /// The names of the tools that were called.
     pub(crate) fn called(&self) -> Vec<&str> {
-        let names = self
-            .records
-            .iter()
-            .filter_map(|record| if let Event::ToolCalled { name, .. } = &record.event { Some(name.as_str()) } else { None });
+        let names = self.records.iter().filter_map(|record| {
+            if let Event::ToolCalled { name, .. } = &record.event {
+                Some(name.as_str())
+            } else {
+                None
+            }
+        });
         names.collect()
     }
 
     /// What the calls came back with.
     pub(crate) fn returned(&self) -> Vec<(ToolStatus, &str)> {
         let results = self.records.iter().filter_map(|record| {
-            if let Event::ToolReturned { status, text, .. } = &record.event { Some((*status, text.as_str())) } else { None }
+            if let Event::ToolReturned { status, text, .. } = &record.event {
+                Some((*status, text.as_str()))
+            } else {
+                None
+            }
         });
         results.collect()
     }
@@ -212,13 +260,22 @@ impl Told {
     }
 
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.records.iter().find_map(|record| if let Event::Usage(usage) = record.event { Some(usage) } else { None })
+        self.records.iter().find_map(|record| {
+            if let Event::Usage(usage) = record.event { Some(usage) } else { None }
+        })
     }
 
     /// How the turn ended: outcome, code and reason.
     pub(crate) fn end(&self) -> (String, String, String) {
-        let Event::TurnEnded { outcome, code, reason, .. } = &self.records.last().unwrap().event else { panic!("no end") };
-        (format!("{outcome:?}"), code.clone().unwrap_or_default(), reason.clone().unwrap_or_default())
+        let Event::TurnEnded { outcome, code, reason, .. } = &self.records.last().unwrap().event
+        else {
+            panic!("no end")
+        };
+        (
+            format!("{outcome:?}"),
+            code.clone().unwrap_or_default(),
+            reason.clone().unwrap_or_default(),
+        )
     }
 }
 
@@ -235,23 +292,34 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(replies: impl IntoIterator<Item = Vec<Piece>>) -> Arc<Self> {
-        let replies = replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
+        let replies =
+            replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
         Arc::new(Self { replies: Mutex::new(replies), ..Self::default() })
     }
 
-    pub(crate) fn summing(replies: impl IntoIterator<Item = Vec<Piece>>, summary: &'static str) -> Arc<Self> {
-        let script = Self::of_results(replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()));
+    pub(crate) fn summing(
+        replies: impl IntoIterator<Item = Vec<Piece>>,
+        summary: &'static str,
+    ) -> Arc<Self> {
+        let script = Self::of_results(
+            replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()),
+        );
         script.with_summaries(move || text(summary).into_iter().map(Ok).collect())
     }
 
     /// The same, with what it replies when it is to sum up.
-    pub(crate) fn with_summaries(self: Arc<Self>, summary: impl Fn() -> Reply + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) fn with_summaries(
+        self: Arc<Self>,
+        summary: impl Fn() -> Reply + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let mut script = Arc::into_inner(self).expect("it is not shared yet");
         script.summary = Some(Box::new(summary));
         Arc::new(script)
     }
 
-    pub(crate) fn of_results(replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>) -> Arc<Self> {
+    pub(crate) fn of_results(
+        replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>,
+    ) -> Arc<Self> {
         Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), ..Self::default() })
     }
 
@@ -272,7 +340,10 @@ impl Model for Script {
 }
 
 pub(crate) fn done() -> Piece {
-    Piece::Done(Done { usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None }, ..Done::default() })
+    Piece::Done(Done {
+        usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None },
+        ..Done::default()
+    })
 }
 
 pub(crate) fn text(words: &str) -> Vec<Piece> {
@@ -280,5 +351,9 @@ pub(crate) fn text(words: &str) -> Vec<Piece> {
 }
 
 pub(crate) fn call(name: &str, args: &Value) -> Vec<Piece> {
-    vec![Piece::Call { index: 0, name: name.to_owned(), provider_id: None }, Piece::Args { index: 0, json: args.to_string() }, done()]
+    vec![
+        Piece::Call { index: 0, name: name.to_owned(), provider_id: None },
+        Piece::Args { index: 0, json: args.to_string() },
+        done(),
+    ]
 }

@@ -10,13 +10,20 @@ use crate::home::{Home, options};
 async fn messages_are_numbered_and_as_long_as_asked() {
     for style in [Style::Native, Style::Memgpt] {
         for (bytes, items) in [(1, 12), (2, 9), (50, 1500)] {
-            let home = Home::new(options(&format!("load:items={items},bytes={bytes},rate=0,deltas=no")));
+            let home =
+                Home::new(options(&format!("load:items={items},bytes={bytes},rate=0,deltas=no")));
             let (_, session) = home.agent("tess", style).await;
             let told = home.say(&session, "go").await;
             let texts: Vec<&str> = told
                 .records
                 .iter()
-                .filter_map(|record| if let Event::Message { text, .. } = &record.event { Some(text.as_str()) } else { None })
+                .filter_map(|record| {
+                    if let Event::Message { text, .. } = &record.event {
+                        Some(text.as_str())
+                    } else {
+                        None
+                    }
+                })
                 .collect();
             assert_eq!(texts.len(), items);
             for (at, text) in texts.iter().enumerate() {

@@ -7,7 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use thoughtwire_agent::{AgentOptions, McpConfig, McpError, McpPhase, McpServers, McpState, McpTransport};
+use thoughtwire_agent::{
+    AgentOptions, McpConfig, McpError, McpPhase, McpServers, McpState, McpTransport,
+};
 use thoughtwire_proto::{Style, ToolStatus};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -20,7 +22,9 @@ const LONG: &str = "all__trigger-long-running-operation";
 
 fn everything() -> String {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let script = here.join("../../.test-deps/node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+    let script = here.join(
+        "../../.test-deps/node_modules/@modelcontextprotocol/server-everything/dist/index.js",
+    );
     assert!(script.exists(), "the MCP test server is not installed: run `make test-deps`");
     script.display().to_string()
 }
@@ -29,12 +33,19 @@ fn stdio(name: &str, command: &str, args: &[&str]) -> McpConfig {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     McpConfig::new(
         name,
-        McpTransport::Stdio { command: command.to_owned(), args, env: BTreeMap::from([("MCP_KEY".into(), "hush".into())]) },
+        McpTransport::Stdio {
+            command: command.to_owned(),
+            args,
+            env: BTreeMap::from([("MCP_KEY".into(), "hush".into())]),
+        },
     )
 }
 
 fn http(url: String) -> McpConfig {
-    McpConfig::new("all", McpTransport::Http { url, headers: BTreeMap::from([("x-key".into(), "hush".into())]) })
+    McpConfig::new(
+        "all",
+        McpTransport::Http { url, headers: BTreeMap::from([("x-key".into(), "hush".into())]) },
+    )
 }
 
 fn args(value: Value) -> Map<String, Value> {
@@ -48,7 +59,9 @@ async fn until(servers: &McpServers, name: &str, wanted: impl Fn(&McpState) -> b
     let found = timeout(PATIENCE, async {
         loop {
             changes.borrow_and_update();
-            if let Some(state) = servers.states().into_iter().find(|state| state.name == name && wanted(state)) {
+            if let Some(state) =
+                servers.states().into_iter().find(|state| state.name == name && wanted(state))
+            {
                 return state;
             }
             changes.changed().await.unwrap();
@@ -83,9 +96,13 @@ async fn signal(pid: u32, signal: &str) -> bool {
 }
 
 /// Starts a call that takes longer than the test, and sees it begin.
-fn long_call(servers: &McpServers) -> tokio::task::JoinHandle<Result<thoughtwire_agent::McpOutput, McpError>> {
+fn long_call(
+    servers: &McpServers,
+) -> tokio::task::JoinHandle<Result<thoughtwire_agent::McpOutput, McpError>> {
     let servers = servers.clone();
-    tokio::spawn(async move { servers.call(LONG, args(json!({"duration": 300, "steps": 300}))).await })
+    tokio::spawn(
+        async move { servers.call(LONG, args(json!({"duration": 300, "steps": 300}))).await },
+    )
 }
 
 async fn lists_and_calls(servers: &McpServers) {
@@ -94,7 +111,10 @@ async fn lists_and_calls(servers: &McpServers) {
     assert_eq!((&*echo.server, &*echo.tool), ("all", "echo"));
     assert!(!echo.description.is_empty());
     assert_eq!(echo.schema["properties"]["message"]["type"], "string");
-    assert_eq!(servers.states()[0].tools, tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>());
+    assert_eq!(
+        servers.states()[0].tools,
+        tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>()
+    );
 
     let output = servers.call("all__echo", args(json!({"message": "hello"}))).await.unwrap();
     assert_eq!((&*output.text, output.content, output.is_error), ("Echo: hello", None, false));
@@ -104,15 +124,24 @@ async fn lists_and_calls(servers: &McpServers) {
 
     let image = servers.call("all__get-tiny-image", Map::new()).await.unwrap();
     let lines: Vec<&str> = image.text.lines().collect();
-    assert!(lines[1].starts_with("[image image/png, ") && lines[1].ends_with(" bytes]"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("[image image/png, ") && lines[1].ends_with(" bytes]"),
+        "{lines:?}"
+    );
     assert_eq!(image.content.unwrap()["content"][1]["mimeType"], "image/png");
 
-    let weather = servers.call("all__get-structured-content", args(json!({"location": "Chicago"}))).await.unwrap();
+    let weather = servers
+        .call("all__get-structured-content", args(json!({"location": "Chicago"})))
+        .await
+        .unwrap();
     assert!(weather.content.unwrap()["structuredContent"]["temperature"].is_number());
 
     let unknown = servers.call("all__nothing", Map::new()).await.unwrap_err();
     assert_eq!(unknown, McpError::Unknown { name: "all__nothing".into() });
-    assert_eq!(servers.call("nothing", Map::new()).await.unwrap_err(), McpError::Unknown { name: "nothing".into() });
+    assert_eq!(
+        servers.call("nothing", Map::new()).await.unwrap_err(),
+        McpError::Unknown { name: "nothing".into() }
+    );
 }
 
 #[tokio::test]
@@ -136,7 +165,10 @@ async fn a_killed_server_ends_its_calls_and_comes_back() {
     let pid = servers.states()[0].pid.unwrap();
     assert!(signal(pid, "-KILL").await);
     let error = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(error, McpError::Gone { server: "all".into(), tool: "trigger-long-running-operation".into() });
+    assert_eq!(
+        error,
+        McpError::Gone { server: "all".into(), tool: "trigger-long-running-operation".into() }
+    );
     let back = until(&servers, "all", |state| ready(state) && state.restarts > 0).await;
     assert_ne!(back.pid.unwrap(), pid);
     let output = servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap();
@@ -146,7 +178,10 @@ async fn a_killed_server_ends_its_calls_and_comes_back() {
 
 #[tokio::test]
 async fn a_call_has_a_time_out() {
-    let config = McpConfig { call_timeout: Duration::from_millis(300), ..stdio("all", "node", &[&everything()]) };
+    let config = McpConfig {
+        call_timeout: Duration::from_millis(300),
+        ..stdio("all", "node", &[&everything()])
+    };
     let servers = started(config).await;
     let error = long_call(&servers).await.unwrap().unwrap_err();
     assert!(matches!(error, McpError::TimedOut { .. }), "{error:?}");
@@ -161,12 +196,18 @@ async fn a_server_that_cannot_start_says_why() {
     let servers = McpServers::start(vec![
         stdio("missing", "no-such-command-of-ours", &[]),
         stdio("broken", "sh", &["-c", silent]),
-        McpConfig { name: "far".into(), ..http(format!("http://user:pass@127.0.0.1:{}/mcp?key=hush", free_port())) },
+        McpConfig {
+            name: "far".into(),
+            ..http(format!("http://user:pass@127.0.0.1:{}/mcp?key=hush", free_port()))
+        },
         stdio("bad__name", "true", &[]),
         stdio("broken", "true", &[]),
     ]);
     let missing = until(&servers, "missing", failed).await;
-    assert!(reason(&missing).contains("`no-such-command-of-ours` cannot be started"), "{missing:?}");
+    assert!(
+        reason(&missing).contains("`no-such-command-of-ours` cannot be started"),
+        "{missing:?}"
+    );
     assert!(reason(&missing).contains("install it"), "{missing:?}");
     // A start that fails is tried again, and its last lines are kept. They are read beside the rest,
     // so only the next start is sure to come after them.
@@ -175,12 +216,20 @@ async fn a_server_that_cannot_start_says_why() {
     assert_eq!(broken.stderr.len(), 20);
     assert!(broken.stderr.iter().all(|line| line.starts_with("line ")), "{broken:?}");
     let far = until(&servers, "far", failed).await;
-    assert!(reason(&far).contains("Connection refused") && !reason(&far).contains("hush") && !reason(&far).contains("pass"), "{far:?}");
+    assert!(
+        reason(&far).contains("Connection refused")
+            && !reason(&far).contains("hush")
+            && !reason(&far).contains("pass"),
+        "{far:?}"
+    );
     let states = servers.states();
     assert!(reason(&states[3]).contains("`bad__name` cannot name an MCP server"), "{states:?}");
     assert!(reason(&states[4]).contains("two MCP servers are named `broken`"), "{states:?}");
     let error = servers.call("broken__x", Map::new()).await.unwrap_err();
-    assert!(error.to_string().starts_with("The MCP server `broken` cannot be used now: `sh` ended"), "{error}");
+    assert!(
+        error.to_string().starts_with("The MCP server `broken` cannot be used now: `sh` ended"),
+        "{error}"
+    );
     let json = serde_json::to_value(&states[3]).unwrap();
     assert_eq!((&json["name"], &json["phase"]), (&json!("bad__name"), &json!("failed")));
     servers.stop().await;
@@ -199,7 +248,13 @@ async fn stop_leaves_no_process_not_even_a_grandchild() {
     let family = until(&servers, "family", ready).await;
     until(&servers, "stubborn", ready).await;
     until(&servers, "all", ready).await;
-    let grandchild = family.stderr.iter().find_map(|line| line.strip_prefix("grandchild ")).unwrap().parse().unwrap();
+    let grandchild = family
+        .stderr
+        .iter()
+        .find_map(|line| line.strip_prefix("grandchild "))
+        .unwrap()
+        .parse()
+        .unwrap();
     let mut pids: Vec<u32> = servers.states().iter().filter_map(|state| state.pid).collect();
     assert_eq!(pids.len(), 3);
     pids.push(grandchild);
@@ -210,7 +265,9 @@ async fn stop_leaves_no_process_not_even_a_grandchild() {
     for pid in pids {
         assert!(!lives(pid).await, "{pid} still runs");
     }
-    assert!(servers.states().iter().all(|state| state.phase == McpPhase::Stopped && state.pid.is_none() && state.tools.is_empty()));
+    assert!(servers.states().iter().all(|state| state.phase == McpPhase::Stopped
+        && state.pid.is_none()
+        && state.tools.is_empty()));
     assert!(call.await.unwrap().is_err());
     let late = servers.call("all__echo", Map::new()).await.unwrap_err();
     assert_eq!(late, McpError::NotReady { server: "all".into(), reason: "it was stopped".into() });
@@ -218,7 +275,8 @@ async fn stop_leaves_no_process_not_even_a_grandchild() {
 
 /// Whether a process runs; one that nobody has waited for yet does not.
 async fn lives(pid: u32) -> bool {
-    let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().await.unwrap();
+    let state =
+        Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().await.unwrap();
     let state = String::from_utf8(state.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
@@ -264,7 +322,10 @@ async fn pages_changes_names_and_cancellation() {
     assert_eq!(servers.call("small__grow", Map::new()).await.unwrap().text, "grown");
     until(&servers, "small", |state| state.tools.contains(&"small__grown3".to_owned())).await;
     let refused = servers.call("small__files_read", Map::new()).await.unwrap_err();
-    assert_eq!(refused.to_string(), "`files.read` of the MCP server `small` could not be called: Out of tea (code -32000).");
+    assert_eq!(
+        refused.to_string(),
+        "`files.read` of the MCP server `small` could not be called: Out of tea (code -32000)."
+    );
 
     // Dropping the future of a call cancels it at the server.
     tokio::select! {
@@ -273,7 +334,10 @@ async fn pages_changes_names_and_cancellation() {
     }
     until(&servers, "small", |state| state.tools.contains(&"small__cancelled".to_owned())).await;
     let state = &servers.states()[0];
-    assert_eq!((state.restarts, &*state.stderr), (0, &[format!("hello thoughtwire {}", env!("CARGO_PKG_VERSION"))][..]));
+    assert_eq!(
+        (state.restarts, &*state.stderr),
+        (0, &[format!("hello thoughtwire {}", env!("CARGO_PKG_VERSION"))][..])
+    );
     servers.stop().await;
 }
 
@@ -287,7 +351,12 @@ impl Remote {
     async fn start(port: u16) -> Self {
         let mut command = Command::new("node");
         command.arg(everything()).arg("streamableHttp").env("PORT", port.to_string());
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().expect("node runs the MCP server");
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node runs the MCP server");
         for _ in 0..400 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return Self { port, process };
@@ -324,13 +393,22 @@ async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
     servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
     remote.process.kill().await.unwrap();
     let error = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(error, McpError::Gone { server: "all".into(), tool: "trigger-long-running-operation".into() });
+    assert_eq!(
+        error,
+        McpError::Gone { server: "all".into(), tool: "trigger-long-running-operation".into() }
+    );
     let down = until(&servers, "all", failed).await;
     // Refused, or reset on its way; it depends on how far the server had come with ending.
-    assert!(reason(&down).starts_with("http://127.0.0.1:") && reason(&down).contains("onnection re"), "{down:?}");
+    assert!(
+        reason(&down).starts_with("http://127.0.0.1:") && reason(&down).contains("onnection re"),
+        "{down:?}"
+    );
     let _remote = Remote::start(remote.port).await;
     until(&servers, "all", ready).await;
-    assert_eq!(servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text, "Echo: again");
+    assert_eq!(
+        servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
+        "Echo: again"
+    );
     servers.stop().await;
 }
 
@@ -341,10 +419,15 @@ async fn a_session_that_the_server_has_forgotten_is_renewed() {
     remote.process.kill().await.unwrap();
     let _remote = Remote::start(remote.port).await;
     // Whether the call or a ping finds out first, no call hangs.
-    let early = timeout(PATIENCE, servers.call("all__echo", args(json!({"message": "early"})))).await.unwrap();
+    let early = timeout(PATIENCE, servers.call("all__echo", args(json!({"message": "early"}))))
+        .await
+        .unwrap();
     assert!(early.is_err(), "{early:?}");
     until(&servers, "all", |state| ready(state) && state.restarts > 0).await;
-    assert_eq!(servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text, "Echo: again");
+    assert_eq!(
+        servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
+        "Echo: again"
+    );
     servers.stop().await;
 }
 
@@ -359,9 +442,16 @@ async fn an_agent_uses_them_like_its_own() {
     let told = home.say(&session, "19+23?").await;
     let returned = told.returned();
     assert_eq!(returned[0].0, ToolStatus::Error);
-    assert!(returned[0].1.contains("do not fit") && returned[0].1.contains("\"b\""), "checked here, by its schema: {}", returned[0].1);
+    assert!(
+        returned[0].1.contains("do not fit") && returned[0].1.contains("\"b\""),
+        "checked here, by its schema: {}",
+        returned[0].1
+    );
     assert!(returned[1].1.contains("42"), "{}", returned[1].1);
     let offered = &script.prompts()[0].tools;
-    assert!(offered.iter().any(|tool| tool.name == "all__get-sum" && tool.schema["properties"]["a"]["type"] == "number"));
+    assert!(
+        offered.iter().any(|tool| tool.name == "all__get-sum"
+            && tool.schema["properties"]["a"]["type"] == "number")
+    );
     servers.stop().await;
 }

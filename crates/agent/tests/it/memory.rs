@@ -12,7 +12,11 @@ async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
     let script = Script::new([call(name, args), text("Done.")]);
     let home = Home::scripted(&script, options("offline"));
     // Who speaks plainly is not offered these two.
-    let style = if matches!(name, "send_message" | "pause_heartbeats") { Style::Memgpt } else { Style::Native };
+    let style = if matches!(name, "send_message" | "pause_heartbeats") {
+        Style::Memgpt
+    } else {
+        Style::Native
+    };
     let (_, session) = home.agent("tess", style).await;
     let told = home.say(&session, "do it").await;
     assert_eq!(told.end().0, "Completed", "{name}({args}): {:?} {:?}", told.end(), told.records);
@@ -25,26 +29,58 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
     let cases: [(&str, Value, &str); 22] = [
         ("send_message", json!({"message": ""}), "`message` is empty"),
         ("send_message", json!({"text": "hi"}), "send_message needs `message`, a text"),
-        ("core_memory_append", json!({"name": "human"}), "core_memory_append needs `content`, a text"),
-        ("core_memory_append", json!({"name": "human", "content": 7}), "`content` of core_memory_append is a text, not 7"),
-        ("core_memory_append", json!({"name": "humans", "content": "x"}), "There is no memory block `humans`. There are: "),
+        (
+            "core_memory_append",
+            json!({"name": "human"}),
+            "core_memory_append needs `content`, a text",
+        ),
+        (
+            "core_memory_append",
+            json!({"name": "human", "content": 7}),
+            "`content` of core_memory_append is a text, not 7",
+        ),
+        (
+            "core_memory_append",
+            json!({"name": "humans", "content": "x"}),
+            "There is no memory block `humans`. There are: ",
+        ),
         ("core_memory_append", json!({"name": "human", "content": " "}), "`content` is empty"),
-        ("core_memory_append", json!({"name": "human", "content": "x".repeat(100_000)}), "more do not fit. Shorten it"),
+        (
+            "core_memory_append",
+            json!({"name": "human", "content": "x".repeat(100_000)}),
+            "more do not fit. Shorten it",
+        ),
         (
             "core_memory_replace",
             json!({"name": "human", "old_content": "never said", "new_content": ""}),
             "does not contain \"never said\" word for word",
         ),
-        ("core_memory_replace", json!({"name": "human", "old_content": "", "new_content": "x"}), "`old_content` is empty"),
+        (
+            "core_memory_replace",
+            json!({"name": "human", "old_content": "", "new_content": "x"}),
+            "`old_content` is empty",
+        ),
         ("conversation_search", json!({"query": ""}), "`query` is empty"),
         (
             "conversation_search",
             json!({"query": "tea", "page": "two"}),
             "`page` of conversation_search is a whole number from 0, not \"two\"",
         ),
-        ("conversation_search", json!({"query": "tea", "page": 18_446_744_073_709_551_615_u64}), "There is no page"),
-        ("conversation_search_date", json!({"start_date": "yesterday", "end_date": "2026-01-01"}), "`start_date` is a day as in"),
-        ("conversation_search_date", json!({"start_date": "2026-01-02", "end_date": "2026-01-01"}), "lies before"),
+        (
+            "conversation_search",
+            json!({"query": "tea", "page": 18_446_744_073_709_551_615_u64}),
+            "There is no page",
+        ),
+        (
+            "conversation_search_date",
+            json!({"start_date": "yesterday", "end_date": "2026-01-01"}),
+            "`start_date` is a day as in",
+        ),
+        (
+            "conversation_search_date",
+            json!({"start_date": "2026-01-02", "end_date": "2026-01-01"}),
+            "lies before",
+        ),
         ("archival_memory_insert", json!({"content": ""}), "`content` is empty"),
         ("archival_memory_search", json!({}), "archival_memory_search needs `query`"),
         ("pause_heartbeats", json!({"minutes": 0}), "from 1 to 360, not 0"),
@@ -52,7 +88,11 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
         ("calculator", json!({"expression": "7 apples"}), "cannot be worked out"),
         ("calculator", json!({"expression": "1/0"}), "divides by zero"),
         ("calculator", json!({"expression": "(".repeat(501)}), "at most 500"),
-        ("current_time", json!({"timezone": "Mars/Olympus"}), "There is no time zone `Mars/Olympus`"),
+        (
+            "current_time",
+            json!({"timezone": "Mars/Olympus"}),
+            "There is no time zone `Mars/Olympus`",
+        ),
     ];
     for (name, args, complaint) in cases {
         let (status, text) = returned(name, &args).await;
@@ -64,7 +104,11 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
 #[tokio::test]
 async fn results_are_written_for_reading() {
     let cases: [(&str, Value, &str); 14] = [
-        ("core_memory_append", json!({"name": "human", "content": "She likes tea."}), "`human` is changed; it has "),
+        (
+            "core_memory_append",
+            json!({"name": "human", "content": "She likes tea."}),
+            "`human` is changed; it has ",
+        ),
         ("conversation_search", json!({"query": "unheard-of"}), "No results."),
         ("archival_memory_search", json!({"query": "\"AND (", "page": "0"}), "No results."),
         ("archival_memory_insert", json!({"content": "a note"}), "The note is in archival memory."),
@@ -82,7 +126,8 @@ async fn results_are_written_for_reading() {
     for (name, args, expected) in cases {
         let (status, text) = returned(name, &args).await;
         assert_eq!(status, ToolStatus::Success, "{name}({args}): {text}");
-        let fits = if name == "calculator" { text.ends_with(expected) } else { text.contains(expected) };
+        let fits =
+            if name == "calculator" { text.ends_with(expected) } else { text.contains(expected) };
         assert!(fits, "{name}({args}): {text}");
     }
 }
@@ -91,7 +136,11 @@ async fn results_are_written_for_reading() {
 async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
     let append = json!({"name": "human", "content": "She likes tea."});
     let replace = json!({"name": "human", "old_content": "tea", "new_content": "coffee"});
-    let script = Script::new([call("core_memory_append", &append), call("core_memory_replace", &replace), text("Noted.")]);
+    let script = Script::new([
+        call("core_memory_append", &append),
+        call("core_memory_replace", &replace),
+        text("Noted."),
+    ]);
     let home = Home::scripted(&script, options("offline"));
     let (agent, session) = home.agent("tess", Style::Native).await;
     let before = home.block(&agent, "human");
@@ -116,14 +165,19 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
         .records
         .iter()
         .filter_map(|record| {
-            if let Event::MemoryEdited { block, before, after, by } = &record.event { Some((block, before, after, by)) } else { None }
+            if let Event::MemoryEdited { block, before, after, by } = &record.event {
+                Some((block, before, after, by))
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!((edits[0].0.as_str(), edits[0].1, edits[0].3.as_str()), ("human", &before, "agent"));
     assert_eq!(edits[1].1, edits[0].2);
     assert!(edits[1].2.ends_with("She likes coffee."));
     assert_eq!(&home.block(&agent, "human"), edits[1].2);
-    let systems: Vec<bool> = script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
+    let systems: Vec<bool> =
+        script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
     assert_eq!(systems, [false, true, false]);
 }
 
@@ -140,20 +194,32 @@ async fn a_full_block_says_by_how_much() {
     let break_ = usize::from(used > 0);
     let almost = json!({"name": "human", "content": "ä".repeat(limit - used - break_ - 10)});
     let more = json!({"name": "human", "content": "y".repeat(20)});
-    let script = Script::new([call("core_memory_append", &almost), call("core_memory_append", &more), text("It is full.")]);
+    let script = Script::new([
+        call("core_memory_append", &almost),
+        call("core_memory_append", &more),
+        text("It is full."),
+    ]);
     let home = Home::scripted(&script, options("offline"));
     let (agent, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "fill up").await;
     let results = told.returned();
-    assert_eq!((results[0].0, results[1].0), (ToolStatus::Success, ToolStatus::Error), "{results:?}");
+    assert_eq!(
+        (results[0].0, results[1].0),
+        (ToolStatus::Success, ToolStatus::Error),
+        "{results:?}"
+    );
     assert!(results[1].1.contains("21 more do not fit"), "{}", results[1].1);
     assert_eq!(fill(&home, &agent).1, limit - 10);
 }
 
 #[tokio::test]
 async fn edits_from_many_sessions_lose_nothing() {
-    let replies =
-        (0..20).flat_map(|n| [call("core_memory_append", &json!({"name": "human", "content": format!("fact {n}.")})), text("Noted.")]);
+    let replies = (0..20).flat_map(|n| {
+        [
+            call("core_memory_append", &json!({"name": "human", "content": format!("fact {n}.")})),
+            text("Noted."),
+        ]
+    });
     let script = Script::new(replies);
     let home = Home::scripted(&script, options("offline"));
     let (agent, _) = home.agent("tess", Style::Native).await;
@@ -182,18 +248,30 @@ async fn searches_page_and_leave_the_question_out() {
     let (agent, session) = home.agent("tess", Style::Native).await;
     for n in 0..7 {
         home.say(&session, &format!("say: parrot number {n}")).await;
-        let note = thoughtwire_agent::Archive::note(format!("parrot note {n}"), thoughtwire_hub::now(), None);
+        let note = thoughtwire_agent::Archive::note(
+            format!("parrot note {n}"),
+            thoughtwire_hub::now(),
+            None,
+        );
         home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();
     let told = home.say(&session, &format!("what did I say on {day}?")).await;
-    assert!(told.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"), "{:?}", told.returned());
+    assert!(
+        told.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"),
+        "{:?}",
+        told.returned()
+    );
     assert!(told.message().contains("user: say: parrot number 0"), "{}", told.message());
     let told = home.say(&session, "what did I say about parrots and nothing else, parrot?").await;
     assert!(!told.returned()[0].1.contains("what did I say about"), "{:?}", told.returned());
     let note = home.say(&session, "what do you know about note?").await;
-    assert!(note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"), "{:?}", note.returned());
+    assert!(
+        note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"),
+        "{:?}",
+        note.returned()
+    );
 }
 
 #[tokio::test]
@@ -212,7 +290,8 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
     let home = Home::scripted(&script, options("offline"));
     let (agent, one) = home.agent("tess", Style::Memgpt).await;
     let other = home.session("tess").await;
-    let wide = BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
+    let wide =
+        BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
     home.hub.edit_block(&home.user, "tess", "human", wide).await.unwrap();
     let edits = |session: SessionId| {
         let home = &home;
@@ -224,7 +303,10 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
     };
     let owner = async {
         for n in 0..50 {
-            let change = BlockChange { description: Some(format!("Description {n}.")), ..BlockChange::default() };
+            let change = BlockChange {
+                description: Some(format!("Description {n}.")),
+                ..BlockChange::default()
+            };
             home.hub.edit_block(&home.user, "tess", "human", change).await.unwrap();
         }
     };
@@ -233,7 +315,12 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1_000);
     for turn in 0..100 {
-        let of_turn: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(&format!("{turn} "))).collect();
-        assert_eq!(of_turn, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "the edits of one step keep their order");
+        let of_turn: Vec<&str> =
+            lines.iter().filter_map(|line| line.strip_prefix(&format!("{turn} "))).collect();
+        assert_eq!(
+            of_turn,
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            "the edits of one step keep their order"
+        );
     }
 }

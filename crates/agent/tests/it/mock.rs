@@ -12,10 +12,30 @@ use crate::home::Home;
 
 /// A model of each wire, and the variables that its errors name.
 pub(crate) const WIRES: [Wire; 5] = [
-    Wire { model: "openai/gpt-5-mini", key: "OPENAI_API_KEY", url: "OPENAI_BASE_URL", args: Args::InPieces },
-    Wire { model: "openai-responses/gpt-5-mini", key: "OPENAI_API_KEY", url: "OPENAI_BASE_URL", args: Args::InPieces },
-    Wire { model: "anthropic/claude-sonnet-4-5-low", key: "ANTHROPIC_API_KEY", url: "ANTHROPIC_BASE_URL", args: Args::InPieces },
-    Wire { model: "gemini/gemini-2.5-flash", key: "GEMINI_API_KEY", url: "GEMINI_BASE_URL", args: Args::Whole },
+    Wire {
+        model: "openai/gpt-5-mini",
+        key: "OPENAI_API_KEY",
+        url: "OPENAI_BASE_URL",
+        args: Args::InPieces,
+    },
+    Wire {
+        model: "openai-responses/gpt-5-mini",
+        key: "OPENAI_API_KEY",
+        url: "OPENAI_BASE_URL",
+        args: Args::InPieces,
+    },
+    Wire {
+        model: "anthropic/claude-sonnet-4-5-low",
+        key: "ANTHROPIC_API_KEY",
+        url: "ANTHROPIC_BASE_URL",
+        args: Args::InPieces,
+    },
+    Wire {
+        model: "gemini/gemini-2.5-flash",
+        key: "GEMINI_API_KEY",
+        url: "GEMINI_BASE_URL",
+        args: Args::Whole,
+    },
     Wire { model: "ollama/qwen3", key: "OLLAMA_HOST", url: "OLLAMA_HOST", args: Args::Whole },
 ];
 
@@ -36,7 +56,10 @@ pub(crate) enum Args {
 
 /// All providers behind one address.
 pub(crate) fn providers(host: &str) -> Providers {
-    let at = |base_url: String| Endpoint { api_key: Some("sk-secret".to_owned()), base_url: Some(base_url) };
+    let at = |base_url: String| Endpoint {
+        api_key: Some("sk-secret".to_owned()),
+        base_url: Some(base_url),
+    };
     Providers {
         openai: at(format!("http://{host}/v1")),
         anthropic: at(format!("http://{host}")),

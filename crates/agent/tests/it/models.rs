@@ -45,7 +45,12 @@ fn names_are_checked_without_a_network() {
 #[tokio::test]
 async fn an_agent_with_a_model_that_is_not_there_fails_with_a_sentence() {
     let home = Home::new(options("offline"));
-    let spec = AgentSpec { name: "tess".to_owned(), model: Some("gpt-4".to_owned()), style: Some(Style::Native), ..AgentSpec::default() };
+    let spec = AgentSpec {
+        name: "tess".to_owned(),
+        model: Some("gpt-4".to_owned()),
+        style: Some(Style::Native),
+        ..AgentSpec::default()
+    };
     let (_, session) = home.create(spec).await;
     let (outcome, code, reason) = home.say(&session, "hello").await.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "model_unknown"));

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Prompt};
 use thoughtwire_hub::HubOptions;
-use thoughtwire_proto::{Answer, CallId, Command, Emission, Event, Policy, SessionId, Style, ToolDeclaration, ToolStatus};
+use thoughtwire_proto::{
+    Answer, CallId, Command, Emission, Event, Policy, SessionId, Style, ToolDeclaration, ToolStatus,
+};
 use thoughtwire_store::Retention;
 
 use crate::home::{Home, PATIENCE, Script, call, done, options, text};
@@ -64,7 +66,10 @@ impl Act {
         let plain = |pieces: Vec<Piece>| pieces.into_iter().map(Ok).collect();
         match self {
             Self::Say { answer, .. } => vec![plain(text(&format!("{n} {}", "b".repeat(*answer))))],
-            Self::Reckon => vec![plain(call("calculator", &json!({"expression": format!("{n} + 1")}))), plain(text("That is it."))],
+            Self::Reckon => vec![
+                plain(call("calculator", &json!({"expression": format!("{n} + 1")}))),
+                plain(text("That is it.")),
+            ],
             Self::Wait { queued, withdrawn, end, .. } => {
                 let runs = queued.saturating_sub(usize::from(*withdrawn));
                 let mut replies = vec![plain(call("door", &json!({"n": n})))];
@@ -75,7 +80,10 @@ impl Act {
                 replies.extend((0..runs).map(|_| plain(text("As you say."))));
                 replies
             }
-            Self::Fail => vec![vec![Ok(Piece::Message("I beg".to_owned())), Err(ModelError::Cut("cut".to_owned()))]],
+            Self::Fail => vec![vec![
+                Ok(Piece::Message("I beg".to_owned())),
+                Err(ModelError::Cut("cut".to_owned())),
+            ]],
             Self::Instruct | Self::Restart | Self::Shorten { .. } => Vec::new(),
         }
     }
@@ -104,9 +112,13 @@ async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
     let (_, session) = home.agent("tess", Style::Native).await;
     for (n, act) in acts.iter().enumerate() {
         match act {
-            Act::Say { question, .. } => home.send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue).await,
+            Act::Say { question, .. } => {
+                home.send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue).await
+            }
             Act::Reckon => home.send(&session, &format!("{n} + 1?"), Policy::Queue).await,
-            Act::Wait { queued, steered, withdrawn, end } => wait(&home, &session, n, *queued, *steered, *withdrawn, *end).await,
+            Act::Wait { queued, steered, withdrawn, end } => {
+                wait(&home, &session, n, *queued, *steered, *withdrawn, *end).await
+            }
             Act::Fail => home.send(&session, &format!("{n} and?"), Policy::Queue).await,
             Act::Instruct => {
                 let instructions = format!("Be {n}.");
@@ -117,7 +129,10 @@ async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
                 home = open(dir.path(), &script, past_bytes).await;
             }
             Act::Shorten { events } => {
-                home.hub.keep(&home.user, &session, Retention { days: None, events: Some(*events) }).await.unwrap();
+                home.hub
+                    .keep(&home.user, &session, Retention { days: None, events: Some(*events) })
+                    .await
+                    .unwrap();
                 home.hub.sweep().await.unwrap();
             }
         }
@@ -126,14 +141,38 @@ async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
     script.prompts()
 }
 
-async fn wait(home: &Home, session: &SessionId, n: usize, queued: usize, steered: bool, withdrawn: bool, end: End) {
-    let tool = ToolDeclaration { name: "door".to_owned(), description: String::new(), parameters: serde_json::Map::new() };
+async fn wait(
+    home: &Home,
+    session: &SessionId,
+    n: usize,
+    queued: usize,
+    steered: bool,
+    withdrawn: bool,
+    end: End,
+) {
+    let tool = ToolDeclaration {
+        name: "door".to_owned(),
+        description: String::new(),
+        parameters: serde_json::Map::new(),
+    };
     let awaits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
-    let waiting = home.listen_with(session, vec![tool], awaits, home.send(session, &format!("{n} open"), Policy::Queue)).await;
+    let waiting = home
+        .listen_with(
+            session,
+            vec![tool],
+            awaits,
+            home.send(session, &format!("{n} open"), Policy::Queue),
+        )
+        .await;
     let mut last = None;
     for m in 0..queued {
         let text = format!("{n} queued {m} {}", "q".repeat(m * 100));
-        let send = Command::Send { session: session.clone(), text, attachments: vec!["a.png".to_owned()], policy: Policy::Queue };
+        let send = Command::Send {
+            session: session.clone(),
+            text,
+            attachments: vec!["a.png".to_owned()],
+            policy: Policy::Queue,
+        };
         let Answer::Input { input, .. } = home.execute(send).await else { panic!("no input") };
         last = Some(input);
     }
@@ -143,17 +182,24 @@ async fn wait(home: &Home, session: &SessionId, n: usize, queued: usize, steered
     if let (Some(input), true) = (last, withdrawn) {
         home.execute(Command::Withdraw { session: Some(session.clone()), input }).await;
     }
-    let call = waiting
-        .records
-        .iter()
-        .find_map(|record| if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None });
+    let call = waiting.records.iter().find_map(|record| {
+        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
+    });
     match end {
         End::Returned => {
             let (call, text) = (call.unwrap(), "open".to_owned());
-            home.execute(Command::ToolReturn { session: Some(session.clone()), call, status: ToolStatus::Success, text, content: None })
-                .await;
+            home.execute(Command::ToolReturn {
+                session: Some(session.clone()),
+                call,
+                status: ToolStatus::Success,
+                text,
+                content: None,
+            })
+            .await;
         }
-        End::Cancelled => drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await),
+        End::Cancelled => {
+            drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+        }
     }
 }
 

@@ -18,17 +18,27 @@ async fn words_reasoning_and_usage() {
         let home = mock.home(wire);
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "Please tell me about tea").await;
-        assert_eq!(told.message(), "Tea is an infusion of leaves in hot water, and people have drunk it for ages.", "{wire:?}: {told:?}");
+        assert_eq!(
+            told.message(),
+            "Tea is an infusion of leaves in hot water, and people have drunk it for ages.",
+            "{wire:?}: {told:?}"
+        );
         assert_eq!(told.thought(), "They ask about tea.", "{wire:?}");
         assert!(told.streamed(StreamKind::Message).len() > 3, "{wire:?}");
         assert_eq!(told.streamed(StreamKind::Message).concat(), told.message());
         if wire.model.starts_with("ollama/") {
             // The mock does not count here.
-            assert_eq!(told.kinds(), ["user_message", "turn_started", "thought", "message", "turn_ended"]);
+            assert_eq!(
+                told.kinds(),
+                ["user_message", "turn_started", "thought", "message", "turn_ended"]
+            );
         } else {
             let usage = told.usage().unwrap();
             assert_eq!((usage.input_tokens, usage.output_tokens), (120, 18), "{wire:?}");
-            assert_eq!(told.kinds(), ["user_message", "turn_started", "thought", "usage", "message", "turn_ended"]);
+            assert_eq!(
+                told.kinds(),
+                ["user_message", "turn_started", "thought", "usage", "message", "turn_ended"]
+            );
         }
     }
 }
@@ -51,7 +61,11 @@ async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
         assert!(home.block(&agent, "human").ends_with("without milk."));
         assert_eq!(told.message(), "Pleased to meet you, Ada.", "{wire:?}");
         if let Some(usage) = told.usage() {
-            assert_eq!((usage.input_tokens, usage.output_tokens), (250, 26), "{wire:?}: both calls count");
+            assert_eq!(
+                (usage.input_tokens, usage.output_tokens),
+                (250, 26),
+                "{wire:?}: both calls count"
+            );
         }
     }
 }
@@ -99,8 +113,22 @@ async fn in_memgpt_style_content_is_thought_and_send_message_speaks() {
         assert_eq!(told.thought(), "A friend; be warm.", "{wire:?}: {told:?}");
         assert_eq!(told.message(), "Good morning, \"dear\" friend!\nHow are you? ☕", "{wire:?}");
         assert_eq!(told.streamed(StreamKind::Message).concat(), told.message());
-        let kinds = ["user_message", "turn_started", "thought", "tool_called", "message", "tool_returned", "usage", "turn_ended"];
-        assert!(told.kinds().into_iter().eq(kinds.into_iter().filter(|kind| *kind != "usage" || told.usage().is_some())), "{wire:?}");
+        let kinds = [
+            "user_message",
+            "turn_started",
+            "thought",
+            "tool_called",
+            "message",
+            "tool_returned",
+            "usage",
+            "turn_ended",
+        ];
+        assert!(
+            told.kinds()
+                .into_iter()
+                .eq(kinds.into_iter().filter(|kind| *kind != "usage" || told.usage().is_some())),
+            "{wire:?}"
+        );
     }
 }
 
@@ -112,7 +140,11 @@ async fn a_cut_stream_fails_and_keeps_what_came() {
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "tell me a long story").await;
         let (outcome, code, reason) = told.end();
-        assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "model_cut"), "{wire:?}: {reason}");
+        assert_eq!(
+            (outcome.as_str(), code.as_str()),
+            ("Failed", "model_cut"),
+            "{wire:?}: {reason}"
+        );
         let (text, complete) = told.part().expect("the part is kept");
         assert!(text.starts_with("Once upon a time") && !complete, "{wire:?}: {text}");
     }
@@ -127,7 +159,11 @@ async fn too_many_requests_are_repeated_after_the_time_asked_for() {
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "too busy once").await;
         assert_eq!(told.message(), "Now there is time for you.", "{wire:?}: {told:?}");
-        assert!(told.statuses.iter().any(|status| status.contains("asking again in 1.0 s")), "{:?}", told.statuses);
+        assert!(
+            told.statuses.iter().any(|status| status.contains("asking again in 1.0 s")),
+            "{:?}",
+            told.statuses
+        );
     }
 }
 
@@ -135,7 +171,10 @@ async fn too_many_requests_are_repeated_after_the_time_asked_for() {
 async fn errors_say_what_to_do_and_never_the_key() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = Home::new(AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&mock.host)) });
+        let home = Home::new(AgentOptions {
+            retries: 1,
+            ..AgentOptions::new(wire.model, providers(&mock.host))
+        });
         let (_, session) = home.agent("tess", Style::Native).await;
         for (input, code, sentence) in [
             ("always too busy", "model_busy", "You exceeded your current quota."),
@@ -145,7 +184,11 @@ async fn errors_say_what_to_do_and_never_the_key() {
             ("something the mock has never heard", "model_failed", "404"),
         ] {
             let (outcome, found, reason) = home.say(&session, input).await.end();
-            assert_eq!((outcome.as_str(), found.as_str()), ("Failed", code), "{wire:?} {input}: {reason}");
+            assert_eq!(
+                (outcome.as_str(), found.as_str()),
+                ("Failed", code),
+                "{wire:?} {input}: {reason}"
+            );
             assert!(reason.contains(sentence), "{wire:?} {input}: {reason}");
             if input == "break down" && wire.key != wire.url {
                 assert!(reason.contains("with key ***"), "{reason}");
@@ -159,7 +202,8 @@ async fn errors_say_what_to_do_and_never_the_key() {
 async fn nobody_at_the_address() {
     for wire in WIRES {
         let host = format!("user:pass@127.0.0.1:{}", free_port());
-        let mut options = AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&host)) };
+        let mut options =
+            AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&host)) };
         options.providers.openai.api_key = None;
         let home = Home::new(options);
         let (_, session) = home.agent("tess", Style::Native).await;
@@ -179,7 +223,13 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
         let home = home(&gate.host, wire);
         let (_, session) = home.agent("tess", Style::Native).await;
         let speaks = |emission: &Emission| matches!(emission, Emission::Delta(delta) if delta.kind == StreamKind::Message);
-        let begun = home.listen(&session, speaks, home.send(&session, "tell me an endless story", Policy::Queue)).await;
+        let begun = home
+            .listen(
+                &session,
+                speaks,
+                home.send(&session, "tell me an endless story", Policy::Queue),
+            )
+            .await;
         assert!(!begun.streamed(StreamKind::Message).is_empty(), "{wire:?}: {begun:?}");
         let cancel = async {
             home.execute(Command::Cancel { session: session.clone(), turn: None }).await;
@@ -206,7 +256,8 @@ impl Gate {
         tokio::spawn(async move {
             let (client, _) = listener.accept().await.unwrap();
             let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = TcpStream::connect(to).await.unwrap().into_split();
+            let (mut from_server, mut to_server) =
+                TcpStream::connect(to).await.unwrap().into_split();
             let requests = async {
                 let mut buffer = [0; 8192];
                 while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
@@ -224,7 +275,9 @@ impl Gate {
     }
 
     async fn left(&self) {
-        tokio::time::timeout(crate::home::PATIENCE, self.left.notified()).await.expect("the request is dropped");
+        tokio::time::timeout(crate::home::PATIENCE, self.left.notified())
+            .await
+            .expect("the request is dropped");
     }
 }
 
@@ -232,7 +285,11 @@ impl Told {
     /// The first message, and whether it is complete.
     pub(crate) fn part(&self) -> Option<(String, bool)> {
         self.records.iter().find_map(|record| {
-            if let Event::Message { text, complete, .. } = &record.event { Some((text.clone(), *complete)) } else { None }
+            if let Event::Message { text, complete, .. } = &record.event {
+                Some((text.clone(), *complete))
+            } else {
+                None
+            }
         })
     }
 }
@@ -250,5 +307,11 @@ async fn when_a_model_cannot_be_had_the_next_one_is_asked() {
     // The mock is always too busy for this on one wire, and knows the answer on another.
     let told = home.say(&session, "busy for one of you").await;
     assert_eq!(told.message(), "I have time.", "{:?}", told.end());
-    assert!(told.statuses.iter().any(|status| status.contains("Asking anthropic/claude-sonnet-4-5-low instead.")), "{:?}", told.statuses);
+    assert!(
+        told.statuses
+            .iter()
+            .any(|status| status.contains("Asking anthropic/claude-sonnet-4-5-low instead.")),
+        "{:?}",
+        told.statuses
+    );
 }

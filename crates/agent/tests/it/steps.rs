@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, Done, ModelError, Piece};
-use thoughtwire_proto::{AgentSpec, Answer, Command, Emission, Event, HistoryEntry, Policy, Role, StreamKind, Style, ToolStatus};
+use thoughtwire_proto::{
+    AgentSpec, Answer, Command, Emission, Event, HistoryEntry, Policy, Role, StreamKind, Style,
+    ToolStatus,
+};
 
 use crate::home::{Home, Script, call, done, options, text};
 
 #[tokio::test]
 async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() {
-    let sum = |heartbeat| call("calculator", &json!({"expression": "1+1", "request_heartbeat": heartbeat}));
+    let sum = |heartbeat| {
+        call("calculator", &json!({"expression": "1+1", "request_heartbeat": heartbeat}))
+    };
     let failing = call("calculator", &json!({"expression": "1/0", "request_heartbeat": false}));
     let goodbye = call("send_message", &json!({"message": "Bye."}));
     let cases = [
@@ -32,7 +37,8 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
 
 #[tokio::test]
 async fn natively_every_result_goes_back() {
-    let script = Script::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
+    let script =
+        Script::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "6*7?").await;
@@ -41,7 +47,10 @@ async fn natively_every_result_goes_back() {
     assert_eq!((usage.input_tokens, usage.output_tokens), (20, 4));
     let prompts = script.prompts();
     let last = prompts[1].chat.last().unwrap();
-    assert!(matches!(&**last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"), "{last:?}");
+    assert!(
+        matches!(&**last, Chat::Returned { status: ToolStatus::Success, text, .. } if text == "42"),
+        "{last:?}"
+    );
     let names: Vec<&str> = prompts[0].tools.iter().map(|tool| tool.name.as_str()).collect();
     assert!(!names.contains(&"send_message") && names.contains(&"core_memory_append"), "{names:?}");
 }
@@ -56,7 +65,12 @@ async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
     let offered: Vec<(String, Vec<String>)> = prompts[0]
         .tools
         .iter()
-        .map(|tool| (tool.name.clone(), tool.schema["properties"].as_object().unwrap().keys().cloned().collect()))
+        .map(|tool| {
+            (
+                tool.name.clone(),
+                tool.schema["properties"].as_object().unwrap().keys().cloned().collect(),
+            )
+        })
         .collect();
     let expected: [(&str, &[&str]); 10] = [
         ("send_message", &["message"]),
@@ -71,7 +85,10 @@ async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
         ("current_time", &["timezone", "request_heartbeat"]),
     ];
     for ((name, params), (expected_name, expected_params)) in offered.iter().zip(expected) {
-        assert_eq!((name.as_str(), params.iter().map(String::as_str).collect::<Vec<_>>().as_slice()), (expected_name, expected_params));
+        assert_eq!(
+            (name.as_str(), params.iter().map(String::as_str).collect::<Vec<_>>().as_slice()),
+            (expected_name, expected_params)
+        );
     }
     assert_eq!(offered.len(), expected.len());
 }
@@ -97,7 +114,10 @@ async fn bad_calls_come_back_as_complaints() {
         (vec![begin("calculator"), args("{\"expression\": "), done()], "are not a JSON object"),
         (vec![begin("calculator"), args("[1]"), done()], "are not a JSON object"),
         (vec![begin("calculator"), done()], "calculator needs `expression`"),
-        (vec![begin("rm"), args("{}"), done()], "There is no tool `rm`. There are: core_memory_append"),
+        (
+            vec![begin("rm"), args("{}"), done()],
+            "There is no tool `rm`. There are: core_memory_append",
+        ),
     ] {
         let script = Script::new([pieces, text("Sorry.")]);
         let home = Home::scripted(&script, options("offline"));
@@ -111,10 +131,16 @@ async fn bad_calls_come_back_as_complaints() {
 
 #[tokio::test]
 async fn a_sent_message_is_streamed_out_of_its_arguments() {
-    let json = json!({"message": "Tea \u{1F375}, \"please\"\nnow\u{0}"}).to_string().replace('\u{1F375}', "\\ud83c\\udf75");
+    let json = json!({"message": "Tea \u{1F375}, \"please\"\nnow\u{0}"})
+        .to_string()
+        .replace('\u{1F375}', "\\ud83c\\udf75");
     for size in 1..=json.len() {
-        let mut pieces = vec![Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None }];
-        pieces.extend(json.as_bytes().chunks(size).map(|chunk| Piece::Args { index: 0, json: String::from_utf8(chunk.to_vec()).unwrap() }));
+        let mut pieces =
+            vec![Piece::Call { index: 0, name: "send_message".to_owned(), provider_id: None }];
+        pieces.extend(json.as_bytes().chunks(size).map(|chunk| Piece::Args {
+            index: 0,
+            json: String::from_utf8(chunk.to_vec()).unwrap(),
+        }));
         pieces.push(done());
         let script = Script::new([pieces]);
         let home = Home::scripted(&script, options("offline"));
@@ -122,7 +148,18 @@ async fn a_sent_message_is_streamed_out_of_its_arguments() {
         let told = home.say(&session, "go").await;
         assert_eq!(told.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
         assert_eq!(told.streamed(StreamKind::Message).concat(), told.message(), "pieces of {size}");
-        assert_eq!(told.kinds(), ["user_message", "turn_started", "tool_called", "message", "tool_returned", "usage", "turn_ended"]);
+        assert_eq!(
+            told.kinds(),
+            [
+                "user_message",
+                "turn_started",
+                "tool_called",
+                "message",
+                "tool_returned",
+                "usage",
+                "turn_ended"
+            ]
+        );
     }
 }
 
@@ -141,29 +178,47 @@ async fn a_message_behind_other_keys_is_said_whole() {
 
 #[tokio::test]
 async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
-    let script = Script::of_results([vec![Ok(Piece::Thought("Hm.".to_owned())), Ok(Piece::Message("Once upon".to_owned()))]]);
+    let script = Script::of_results([vec![
+        Ok(Piece::Thought("Hm.".to_owned())),
+        Ok(Piece::Message("Once upon".to_owned())),
+    ]]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "a story").await;
     assert_eq!((told.end().0.as_str(), told.end().1.as_str()), ("Failed", "model_cut"));
-    let part = told
-        .records
-        .iter()
-        .find_map(|record| if let Event::Message { text, complete, .. } = &record.event { Some((text.as_str(), *complete)) } else { None });
+    let part = told.records.iter().find_map(|record| {
+        if let Event::Message { text, complete, .. } = &record.event {
+            Some((text.as_str(), *complete))
+        } else {
+            None
+        }
+    });
     assert_eq!(part, Some(("Once upon", false)));
 }
 
 #[tokio::test]
 async fn a_busy_model_is_asked_again_until_it_has_spoken() {
-    let busy = || Err(ModelError::Busy { reason: "too busy".to_owned(), retry_after: Some(Duration::from_millis(1)) });
-    let script = Script::of_results([vec![busy()], vec![busy()], text("At last.").into_iter().map(Ok).collect()]);
+    let busy = || {
+        Err(ModelError::Busy {
+            reason: "too busy".to_owned(),
+            retry_after: Some(Duration::from_millis(1)),
+        })
+    };
+    let script = Script::of_results([
+        vec![busy()],
+        vec![busy()],
+        text("At last.").into_iter().map(Ok).collect(),
+    ]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     assert_eq!(told.message(), "At last.");
     assert_eq!(told.statuses.len(), 2, "{:?}", told.statuses);
 
-    let script = Script::of_results([vec![Ok(Piece::Message("Well".to_owned())), busy()], text("never").into_iter().map(Ok).collect()]);
+    let script = Script::of_results([
+        vec![Ok(Piece::Message("Well".to_owned())), busy()],
+        text("never").into_iter().map(Ok).collect(),
+    ]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
@@ -172,7 +227,11 @@ async fn a_busy_model_is_asked_again_until_it_has_spoken() {
 
 #[tokio::test]
 async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
-    let script = Script::new([call("calculator", &json!({"expression": "1+1"})), text("Two."), text("Yes.")]);
+    let script = Script::new([
+        call("calculator", &json!({"expression": "1+1"})),
+        text("Two."),
+        text("Yes."),
+    ]);
     let home = Home::scripted(&script, options("offline"));
     home.create(AgentSpec {
         name: "tess".to_owned(),
@@ -181,20 +240,35 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         ..AgentSpec::default()
     })
     .await;
-    let history =
-        vec![HistoryEntry { role: Role::User, text: "Ahoy".to_owned() }, HistoryEntry { role: Role::Assistant, text: "Arr".to_owned() }];
-    let command = Command::CreateSession { agent: "tess".to_owned(), title: None, instructions: Some("Rhyme.".to_owned()), history };
+    let history = vec![
+        HistoryEntry { role: Role::User, text: "Ahoy".to_owned() },
+        HistoryEntry { role: Role::Assistant, text: "Arr".to_owned() },
+    ];
+    let command = Command::CreateSession {
+        agent: "tess".to_owned(),
+        title: None,
+        instructions: Some("Rhyme.".to_owned()),
+        history,
+    };
     let Answer::Session(session) = home.execute(command).await else { panic!("no session") };
     home.say(&session, "1+1?").await;
     home.say(&session, "Sure?").await;
     let prompts = script.prompts();
     let prompt = &prompts[2];
-    assert!(prompt.system.contains("I am a pirate.") && prompt.system.contains("Rhyme."), "{}", prompt.system);
+    assert!(
+        prompt.system.contains("I am a pirate.") && prompt.system.contains("Rhyme."),
+        "{}",
+        prompt.system
+    );
     let words: Vec<String> = prompt
         .chat
         .iter()
         .map(|entry| match &**entry {
-            Chat::User(text) | Chat::Message(text) | Chat::Thought(text) | Chat::Note(text) | Chat::Returned { text, .. } => text.clone(),
+            Chat::User(text)
+            | Chat::Message(text)
+            | Chat::Thought(text)
+            | Chat::Note(text)
+            | Chat::Returned { text, .. } => text.clone(),
             Chat::Called { name, .. } => name.clone(),
             Chat::Kept(_) => String::new(),
         })
@@ -210,7 +284,9 @@ async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
     let is_message = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::Message { .. }));
     home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
-    let cancel = async { drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await) };
+    let cancel = async {
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+    };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(told.end().0, "Cancelled");
     assert!(begun.elapsed() < Duration::from_secs(2));
@@ -220,7 +296,10 @@ async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
 
 #[tokio::test]
 async fn a_last_whole_message_goes_out_with_the_end() {
-    let script = Script::new([vec![Piece::Whole("one".to_owned()), Piece::Done(Done { last: Some("two".to_owned()), ..Done::default() })]]);
+    let script = Script::new([vec![
+        Piece::Whole("one".to_owned()),
+        Piece::Done(Done { last: Some("two".to_owned()), ..Done::default() }),
+    ]]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     let told = home.say(&session, "go").await;
@@ -232,14 +311,22 @@ async fn a_last_whole_message_goes_out_with_the_end() {
 async fn a_turn_says_which_limit_ended_it() {
     let calculate = || call("calculator", &json!({"expression": "1+1"}));
     let script = Script::new((0..20).map(|_| calculate()));
-    let home = Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
+    let home =
+        Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     // Each reply costs 12: after the third one there is nothing left.
-    assert_eq!((told.end().1.as_str(), told.called().len()), ("token_budget", 3), "{:?}", told.end());
+    assert_eq!(
+        (told.end().1.as_str(), told.called().len()),
+        ("token_budget", 3),
+        "{:?}",
+        told.end()
+    );
     assert!(told.end().2.contains("36 tokens") && told.end().2.contains("30"), "{}", told.end().2);
     assert_eq!(told.usage().unwrap().input_tokens, 30, "what it cost is told all the same");
-    let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else { unreachable!() };
+    let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else {
+        unreachable!()
+    };
     home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
     let told = home.say(&session, "go on").await;
     assert_eq!((told.end().1.as_str(), told.called().len()), ("step_limit", 2));
@@ -251,59 +338,108 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
     let script = Script::new([search, text("Found.")]);
     let home = Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
     let (agent, session) = home.agent("tess", Style::Native).await;
-    let note = thoughtwire_agent::Archive::note(format!("parrot {}", "ä".repeat(2_000)), thoughtwire_hub::now(), None);
+    let note = thoughtwire_agent::Archive::note(
+        format!("parrot {}", "ä".repeat(2_000)),
+        thoughtwire_hub::now(),
+        None,
+    );
     home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
     let told = home.say(&session, "look").await;
     let (_, part) = told.returned()[0];
-    assert!(part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"), "{part}");
-    let call = told.records.iter().find_map(|record| if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None });
+    assert!(
+        part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"),
+        "{part}"
+    );
+    let call = told.records.iter().find_map(|record| {
+        if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None }
+    });
     let num = home.hub.store().session(&session).unwrap().unwrap().num;
-    let whole = home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
+    let whole =
+        home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
-    let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else { panic!("no result") };
+    let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else {
+        panic!("no result")
+    };
     assert_eq!(text, part, "the model sees what the event says");
 }
 
 #[tokio::test]
 async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts() {
-    let tool =
-        thoughtwire_proto::ToolDeclaration { name: "door".to_owned(), description: String::new(), parameters: serde_json::Map::new() };
+    let tool = thoughtwire_proto::ToolDeclaration {
+        name: "door".to_owned(),
+        description: String::new(),
+        parameters: serde_json::Map::new(),
+    };
     let script = Script::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
-    let waiting = home.listen_with(&session, vec![tool], waits, home.send(&session, "open the door", Policy::Queue)).await;
-    let call = waiting
-        .records
-        .iter()
-        .find_map(|record| if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None });
+    let waiting = home
+        .listen_with(
+            &session,
+            vec![tool],
+            waits,
+            home.send(&session, "open the door", Policy::Queue),
+        )
+        .await;
+    let call = waiting.records.iter().find_map(|record| {
+        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
+    });
     let answer = async {
         home.send(&session, "quickly!", Policy::Steer).await;
         let (call, text) = (call.unwrap(), "open".to_owned());
-        home.execute(Command::ToolReturn { session: Some(session.clone()), call, status: ToolStatus::Success, text, content: None }).await;
+        home.execute(Command::ToolReturn {
+            session: Some(session.clone()),
+            call,
+            status: ToolStatus::Success,
+            text,
+            content: None,
+        })
+        .await;
     };
     assert_eq!(home.listen(&session, |_| false, answer).await.end().0, "Completed");
     home.say(&session, "and now?").await;
     let prompts = script.prompts();
     for prompt in [&prompts[1], &prompts[2]] {
-        let at = prompt.chat.iter().position(|entry| matches!(**entry, Chat::Called { .. })).unwrap();
+        let at =
+            prompt.chat.iter().position(|entry| matches!(**entry, Chat::Called { .. })).unwrap();
         assert!(matches!(&*prompt.chat[at + 1], Chat::Returned { .. }), "{:?}", prompt.chat);
-        assert!(matches!(&*prompt.chat[at + 2], Chat::User(text) if text == "quickly!"), "{:?}", prompt.chat);
+        assert!(
+            matches!(&*prompt.chat[at + 2], Chat::User(text) if text == "quickly!"),
+            "{:?}",
+            prompt.chat
+        );
     }
     let door = prompts[0].tools.iter().find(|tool| tool.name == "door").unwrap();
-    assert_eq!(door.schema, json!({"type": "object", "properties": {}}), "completed as providers want it");
+    assert_eq!(
+        door.schema,
+        json!({"type": "object", "properties": {}}),
+        "completed as providers want it"
+    );
 }
 
 #[tokio::test]
 async fn a_cancelled_turn_tells_what_it_cost() {
-    let tool =
-        thoughtwire_proto::ToolDeclaration { name: "door".to_owned(), description: String::new(), parameters: serde_json::Map::new() };
-    let script = Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
+    let tool = thoughtwire_proto::ToolDeclaration {
+        name: "door".to_owned(),
+        description: String::new(),
+        parameters: serde_json::Map::new(),
+    };
+    let script =
+        Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
-    home.listen_with(&session, vec![tool], waits, home.send(&session, "open the door", Policy::Queue)).await;
-    let cancel = async { drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await) };
+    home.listen_with(
+        &session,
+        vec![tool],
+        waits,
+        home.send(&session, "open the door", Policy::Queue),
+    )
+    .await;
+    let cancel = async {
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+    };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!((told.end().0.as_str(), told.usage().unwrap().input_tokens), ("Cancelled", 20));
     assert_eq!(told.kinds(), ["tool_returned", "usage", "turn_ended"]);

@@ -143,7 +143,11 @@ impl Ledger {
         let place = self.passed.saturating_sub(behind + 1);
         if let Some(at) = self.missing.iter().position(|range| range.contains(&place)) {
             let range = self.missing.swap_remove(at);
-            self.missing.extend([range.start..place, place + 1..range.end].into_iter().filter(|range| !range.is_empty()));
+            self.missing.extend(
+                [range.start..place, place + 1..range.end]
+                    .into_iter()
+                    .filter(|range| !range.is_empty()),
+            );
             self.faults.disordered += 1;
         } else if self.may_repeat {
             self.repeated += 1;
@@ -184,7 +188,11 @@ impl Seqs {
 
     /// Its faults and those of the pieces, which are events as well, each counted once.
     pub(crate) fn with(&self, faults: Faults) -> Faults {
-        Faults { gaps: faults.gaps.max(self.gaps), duplicates: faults.duplicates.max(self.duplicates), ..faults }
+        Faults {
+            gaps: faults.gaps.max(self.gaps),
+            duplicates: faults.duplicates.max(self.duplicates),
+            ..faults
+        }
     }
 }
 

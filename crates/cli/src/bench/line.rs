@@ -21,7 +21,12 @@ const STALLED_BUFFER: u32 = 4096;
 pub(crate) async fn connect(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
     match tokio::time::timeout(WITHIN, dial(plan, who, path)).await {
         Ok(line) => line.with_context(|| format!("connection {} to {}", who + 1, plan.target.base)),
-        Err(_) => anyhow::bail!("connection {} to {} took longer than {} s", who + 1, plan.target.base, WITHIN.as_secs()),
+        Err(_) => anyhow::bail!(
+            "connection {} to {} took longer than {} s",
+            who + 1,
+            plan.target.base,
+            WITHIN.as_secs()
+        ),
     }
 }
 

@@ -42,7 +42,8 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 /// Now, as marks have it.
 pub(crate) fn now() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

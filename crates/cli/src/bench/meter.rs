@@ -52,7 +52,13 @@ impl Meter {
     /// Begins now.
     pub(crate) fn begin(pid: Option<u32>) -> anyhow::Result<Self> {
         let server = pid.map(used).transpose()?;
-        Ok(Self { pid, begun: Instant::now(), server, own: own(), peak: server.map_or(0, |used| used.rss) })
+        Ok(Self {
+            pid,
+            begun: Instant::now(),
+            server,
+            own: own(),
+            peak: server.map_or(0, |used| used.rss),
+        })
     }
 
     /// Looks at the memory in between.
@@ -74,7 +80,11 @@ impl Meter {
             let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
             Some(ServerFigures {
                 cpu_seconds,
-                cpu_us_per_delivery: if delivered == 0 { 0.0 } else { cpu_seconds * 1e6 / as_f64(delivered) },
+                cpu_us_per_delivery: if delivered == 0 {
+                    0.0
+                } else {
+                    cpu_seconds * 1e6 / as_f64(delivered)
+                },
                 rss_before: before.rss,
                 rss_peak: self.peak.max(after.rss),
                 rss_after: after.rss,
@@ -99,13 +109,25 @@ fn own() -> Duration {
 fn used(pid: u32) -> anyhow::Result<Used> {
     let read = |file: &str| {
         let path = format!("/proc/{pid}/{file}");
-        std::fs::read_to_string(&path).with_context(|| format!("{path} cannot be read; --pid needs a running process and Linux"))
+        std::fs::read_to_string(&path).with_context(|| {
+            format!("{path} cannot be read; --pid needs a running process and Linux")
+        })
     };
     let stat = read("stat")?;
     // The name, in parentheses, may hold anything; behind it stand the state and ten numbers, then the two.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 =
+        fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     let status = read("status")?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
-    Ok(Used { cpu: Duration::from_secs_f64(as_f64(ticks) / as_f64(clock_ticks_per_second())), rss: rss * 1024 })
+    let rss = status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .unwrap_or(0);
+    Ok(Used {
+        cpu: Duration::from_secs_f64(as_f64(ticks) / as_f64(clock_ticks_per_second())),
+        rss: rss * 1024,
+    })
 }

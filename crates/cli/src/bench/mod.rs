@@ -53,7 +53,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<Outcome> {
     let server = match flags.dialect {
-        BenchDialect::Native | BenchDialect::Memgpt | BenchDialect::Sparky => Some(flags.reach.server().await?),
+        BenchDialect::Native | BenchDialect::Memgpt | BenchDialect::Sparky => {
+            Some(flags.reach.server().await?)
+        }
         BenchDialect::Plain => None,
     };
     let plan = Rc::new(Plan::new(&flags, server.as_ref()).await?);
@@ -95,8 +97,15 @@ struct Run {
 impl Run {
     fn new(plan: &Rc<Plan>, stage: &Stage, dialect: BenchDialect) -> anyhow::Result<Self> {
         let tally = Rc::new(Tally::new(plan.timed.clone())?);
-        let rooms: Vec<_> = stage.places.iter().map(|place| Rc::new(Room::new(place.clone()))).collect();
-        let seats = rooms.iter().cycle().take(plan.connections).enumerate().map(|(who, room)| Seat::new(plan, &tally, room, who)).collect();
+        let rooms: Vec<_> =
+            stage.places.iter().map(|place| Rc::new(Room::new(place.clone()))).collect();
+        let seats = rooms
+            .iter()
+            .cycle()
+            .take(plan.connections)
+            .enumerate()
+            .map(|(who, room)| Seat::new(plan, &tally, room, who))
+            .collect();
         Ok(Self { plan: Rc::clone(plan), dialect, tally, rooms, seats })
     }
 
@@ -108,7 +117,13 @@ impl Run {
         for seat in &self.seats {
             readers.spawn_local(Rc::clone(seat).sit(Rc::clone(&doors), woken.clone()));
         }
-        let program = async { if self.plan.offers { program::offer(Rc::clone(&self.plan)).await } else { std::future::pending().await } };
+        let program = async {
+            if self.plan.offers {
+                program::offer(Rc::clone(&self.plan)).await
+            } else {
+                std::future::pending().await
+            }
+        };
         tokio::pin!(program);
         tokio::select! {
             gathered = self.gather() => gathered?,
@@ -118,7 +133,10 @@ impl Run {
             // Whether a server of somebody else's has taken a greeting in cannot be told.
             tokio::time::sleep(SETTLE).await;
         }
-        out::remark(Look::Dim, &format!("{} connections on {} sessions are ready", self.seats.len(), self.rooms.len()));
+        out::remark(
+            Look::Dim,
+            &format!("{} connections on {} sessions are ready", self.seats.len(), self.rooms.len()),
+        );
         let mut meter = Meter::begin(self.plan.pid)?;
         self.tally.begin();
         // The watch ends when all has been read; no input is said after that.
@@ -148,7 +166,10 @@ impl Run {
             if self.tally.closed.get() > 0 {
                 let complaints = self.tally.complaints.borrow();
                 let why = complaints.keys().next().map_or("it broke", String::as_str);
-                anyhow::bail!("{ready} of {} connections were made, and then one failed: {why}", self.seats.len());
+                anyhow::bail!(
+                    "{ready} of {} connections were made, and then one failed: {why}",
+                    self.seats.len()
+                );
             }
             if ready == self.seats.len() {
                 return Ok(());
@@ -187,7 +208,9 @@ impl Run {
     async fn watch(&self, meter: &mut Meter) {
         let readers: Vec<_> = self.seats.iter().filter(|seat| !seat.is_stalled()).collect();
         let until = match (self.plan.arrivals, self.plan.until) {
-            (Some(rate), Until::Inputs(inputs)) => Duration::from_secs_f64(as_f64(inputs * self.rooms.len() as u64) / rate),
+            (Some(rate), Until::Inputs(inputs)) => {
+                Duration::from_secs_f64(as_f64(inputs * self.rooms.len() as u64) / rate)
+            }
             (_, Until::Elapsed(time)) => time,
             (None, Until::Inputs(_)) => Duration::ZERO,
         };
@@ -203,12 +226,16 @@ impl Run {
             if frames != seen.0 {
                 seen = (frames, Instant::now());
             }
-            let is_over = self.tally.started.get().elapsed() >= until && self.rooms.iter().all(|room| room.is_quiet());
-            if is_over && self.tally.passed.get() >= readers.iter().map(|seat| seat.expected()).sum() {
+            let is_over = self.tally.started.get().elapsed() >= until
+                && self.rooms.iter().all(|room| room.is_quiet());
+            if is_over
+                && self.tally.passed.get() >= readers.iter().map(|seat| seat.expected()).sum()
+            {
                 return;
             }
             if seen.1.elapsed() > self.plan.patience {
-                self.tally.complain(&format!("nothing came for {} s", self.plan.patience.as_secs()));
+                self.tally
+                    .complain(&format!("nothing came for {} s", self.plan.patience.as_secs()));
                 return;
             }
         }
@@ -252,7 +279,12 @@ impl Run {
         })
     }
 
-    fn report(&self, server: Option<meter::ServerFigures>, generator: meter::OwnFigures, stalled: Option<Stalled>) -> Report {
+    fn report(
+        &self,
+        server: Option<meter::ServerFigures>,
+        generator: meter::OwnFigures,
+        stalled: Option<Stalled>,
+    ) -> Report {
         let (plan, tally) = (&self.plan, &self.tally);
         let seconds = as_f64(tally.last.get().saturating_sub(tally.begun.get())) / 1e6;
         let per_second = |count: u64| if seconds > 0.0 { as_f64(count) / seconds } else { 0.0 };
@@ -277,7 +309,11 @@ impl Run {
             frames: tally.frames.get(),
             frame_bytes: tally.bytes.get(),
             latency_us: Latency::from(&*tally.pieces.borrow()),
-            turns: Turns { ended, per_second: per_second(ended), latency_us: Latency::from(&*tally.turns.borrow()) },
+            turns: Turns {
+                ended,
+                per_second: per_second(ended),
+                latency_us: Latency::from(&*tally.turns.borrow()),
+            },
             faults,
             superseded,
             failed: tally.failed.get(),
@@ -285,7 +321,12 @@ impl Run {
             stalled,
             server,
             generator,
-            complaints: tally.complaints.borrow().iter().map(|(what, times)| (what.clone(), *times)).collect(),
+            complaints: tally
+                .complaints
+                .borrow()
+                .iter()
+                .map(|(what, times)| (what.clone(), *times))
+                .collect(),
         }
     }
 }

@@ -74,13 +74,17 @@ impl Plan {
     pub(crate) async fn new(flags: &BenchFlags, server: Option<&Server>) -> anyhow::Result<Self> {
         let connections = match (flags.connections, flags.subscribers) {
             (Some(connections), _) => connections,
-            (None, Some(each)) => {
-                each.checked_mul(flags.sessions).ok_or_else(|| Usage("so many connections there cannot be".to_owned()))?
-            }
+            (None, Some(each)) => each
+                .checked_mul(flags.sessions)
+                .ok_or_else(|| Usage("so many connections there cannot be".to_owned()))?,
             (None, None) => flags.sessions.max(100),
         };
         if connections < flags.sessions {
-            return Err(Usage(format!("{} sessions need as many connections at least, not {connections}", flags.sessions)).into());
+            return Err(Usage(format!(
+                "{} sessions need as many connections at least, not {connections}",
+                flags.sessions
+            ))
+            .into());
         }
         if connections - flags.sessions < flags.stalled {
             return Err(Usage(format!(
@@ -97,13 +101,22 @@ impl Plan {
         }
         for seconds in [flags.seconds, flags.arrivals, Some(flags.hold)].into_iter().flatten() {
             if !(0.0..1e9).contains(&seconds) {
-                return Err(Usage(format!("{seconds} is no number of seconds, or of inputs a second")).into());
+                return Err(Usage(format!(
+                    "{seconds} is no number of seconds, or of inputs a second"
+                ))
+                .into());
             }
         }
         let target = match (server, &flags.reach.url) {
             (Some(server), _) => Target::new(&server.base, server.key.as_deref()).await?,
             (None, Some(url)) => Target::new(url, None).await?,
-            (None, None) => return Err(Usage("with `--dialect plain`, say which server with --url ws://HOST:PORT/PATH".to_owned()).into()),
+            (None, None) => {
+                return Err(Usage(
+                    "with `--dialect plain`, say which server with --url ws://HOST:PORT/PATH"
+                        .to_owned(),
+                )
+                .into());
+            }
         };
         let addresses = match flags.addresses.map(u32::from) {
             Some(1) | None if !target.is_loopback() => 0,
@@ -116,7 +129,9 @@ impl Plan {
             }
             Some(addresses) => addresses,
             // One address needs no choosing: then a port can serve other servers' connections as well.
-            None => Some(connections.div_ceil(PORTS)).filter(|addresses| *addresses > 1).unwrap_or(0),
+            None => {
+                Some(connections.div_ceil(PORTS)).filter(|addresses| *addresses > 1).unwrap_or(0)
+            }
         };
         let name = format!("bench-{}", thoughtwire_hub::new_id::<()>().as_str());
         let wire = match flags.dialect {
@@ -136,10 +151,18 @@ impl Plan {
             connections: connections as usize,
             stalled: flags.stalled as usize,
             wakes: flags.wake,
-            load: Load { items: flags.items, bytes: flags.bytes, rate: flags.rate, deltas: flags.deltas },
+            load: Load {
+                items: flags.items,
+                bytes: flags.bytes,
+                rate: flags.rate,
+                deltas: flags.deltas,
+            },
             until,
             arrivals: flags.arrivals.filter(|rate| *rate > 0.0),
-            timed: flags.timed.as_ref().map_or(0..=u64::MAX, |timed| micros(*timed.start())..=micros(*timed.end())),
+            timed: flags
+                .timed
+                .as_ref()
+                .map_or(0..=u64::MAX, |timed| micros(*timed.start())..=micros(*timed.end())),
             hold: Duration::from_secs_f64(flags.hold),
             patience: Duration::from_secs(flags.patience.max(1)),
             addresses,
@@ -156,7 +179,10 @@ impl Plan {
             return thoughtwire_proto::OFFERED.to_owned();
         }
         let Load { items, bytes, rate, deltas } = self.load;
-        format!("load:items={items},bytes={bytes},rate={rate},deltas={},marks=yes", if deltas { "yes" } else { "no" })
+        format!(
+            "load:items={items},bytes={bytes},rate={rate},deltas={},marks=yes",
+            if deltas { "yes" } else { "no" }
+        )
     }
 
     pub(crate) fn is_stalled(&self, who: usize) -> bool {
@@ -166,37 +192,53 @@ impl Plan {
     /// The address that a connection comes from, where that is ours to choose.
     pub(crate) fn source(&self, who: usize) -> Option<SocketAddr> {
         let number = u32::try_from(who).unwrap_or_default().checked_rem(self.addresses)?;
-        Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number)), 0))
+        Some(SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + number)),
+            0,
+        ))
     }
 }
 
 fn micros(seconds: f64) -> u64 {
-    u64::try_from(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_micros())
+        .unwrap_or(u64::MAX)
 }
 
 impl Target {
     async fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
         let wrong = |why: &str| Usage(format!("{url:?} is no address of a server: {why}"));
         let base = url.replacen("http", "ws", 1);
-        let uri: Uri = base.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+        let uri: Uri =
+            base.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
         let is_tls = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
             Some(_) | None => return Err(wrong("it should begin with ws:// or wss://").into()),
         };
-        let host = uri.host().ok_or_else(|| wrong("it names no host"))?.trim_matches(['[', ']']).to_owned();
+        let host = uri
+            .host()
+            .ok_or_else(|| wrong("it names no host"))?
+            .trim_matches(['[', ']'])
+            .to_owned();
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let mut addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), port)).await?.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let address = *addresses.first().ok_or_else(|| wrong("the host has no address"))?;
-        let authorization = key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose()?;
+        let authorization =
+            key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose()?;
         let connector = if is_tls {
             install_tls();
             Connector::new()?
         } else {
             Connector::Plain
         };
-        Ok(Self { address, base: base.trim_end_matches('/').to_owned(), host, connector, authorization })
+        Ok(Self {
+            address,
+            base: base.trim_end_matches('/').to_owned(),
+            host,
+            connector,
+            authorization,
+        })
     }
 
     fn is_loopback(&self) -> bool {

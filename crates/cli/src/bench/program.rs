@@ -25,8 +25,15 @@ const TURNS: u64 = 1_000;
 /// Offers the agent, and runs its turns for as long as it is polled.
 pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
     let (mut writing, mut reading) = line::connect(&plan, 0, "/v1/ws").await?.split();
-    let offer =
-        Offer { agent: plan.name.clone(), worker: None, turns: Some(TURNS), history: None, memory: None, tools: Vec::new(), cursors: None };
+    let offer = Offer {
+        agent: plan.name.clone(),
+        worker: None,
+        turns: Some(TURNS),
+        history: None,
+        memory: None,
+        tools: Vec::new(),
+        cursors: None,
+    };
     let (voice, mut spoken) = mpsc::channel::<ClientFrame>(UNWRITTEN);
     voice.send(ClientFrame { id: None, body: ClientBody::Offer(Box::new(offer)) }).await?;
     let write = async {
@@ -54,8 +61,12 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
                     while turns.try_join_next().is_some() {}
                     turns.spawn_local(speak(plan.load, run.turn, voice.clone()));
                 }
-                ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => anyhow::bail!("the offer ended: {reason}"),
-                ServerFrame::Refused(refused) => anyhow::bail!("what the program says is refused: {}", refused.reason),
+                ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => {
+                    anyhow::bail!("the offer ended: {reason}")
+                }
+                ServerFrame::Refused(refused) => {
+                    anyhow::bail!("what the program says is refused: {}", refused.reason)
+                }
                 ServerFrame::Welcome { .. }
                 | ServerFrame::Attached(_)
                 | ServerFrame::CaughtUp { .. }
@@ -83,7 +94,11 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
 async fn speak(load: Load, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
     let say = async |id: Option<CommandId>, verb: Verb| {
         // A run that is over needs no more words.
-        drop(voice.send(ClientFrame { id, body: ClientBody::Say { turn: turn.clone(), verb } }).await);
+        drop(
+            voice
+                .send(ClientFrame { id, body: ClientBody::Say { turn: turn.clone(), verb } })
+                .await,
+        );
     };
     let id = |n: u64| CommandId::new(format!("{turn}-{n}")).ok();
     let mut timer = (load.rate > 0).then(|| {
@@ -109,6 +124,14 @@ async fn speak(load: Load, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
             whole = text;
         }
     }
-    say(None, Verb::Usage(Usage { input_tokens: 0, output_tokens: load.items * load.bytes / 4, cached_tokens: None })).await;
+    say(
+        None,
+        Verb::Usage(Usage {
+            input_tokens: 0,
+            output_tokens: load.items * load.bytes / 4,
+            cached_tokens: None,
+        }),
+    )
+    .await;
     say(id(load.items), Verb::Finish { text: Some(whole) }).await;
 }

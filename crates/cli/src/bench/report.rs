@@ -95,7 +95,8 @@ impl From<&Histogram<u64>> for Latency {
 impl Report {
     /// Whether every reader got everything, once and in order.
     pub(crate) fn is_good(&self) -> bool {
-        let stalled = self.stalled.as_ref().is_some_and(|stalled| stalled.woke && stalled.faults.any());
+        let stalled =
+            self.stalled.as_ref().is_some_and(|stalled| stalled.woke && stalled.faults.any());
         !self.faults.any() && !stalled && self.failed == 0 && self.closed == 0
     }
 
@@ -106,10 +107,25 @@ impl Report {
         let pace = if rate == 0 { "as fast as it can".to_owned() } else { format!("at {rate}/s") };
         let wire = format!("{:?}", self.dialect).to_lowercase();
         let row = |name: &str, value: String| out::line(&format!("{name:<11}{value}"));
-        out::line(&format!("{wire}: {} connections, {} sessions, {items} {what} of {bytes} B {pace}", self.connections, self.sessions))?;
-        row("delivered", format!("{} in {:.2} s, {:.0}/s", self.delivered, self.seconds, self.delivered_per_second))?;
+        out::line(&format!(
+            "{wire}: {} connections, {} sessions, {items} {what} of {bytes} B {pace}",
+            self.connections, self.sessions
+        ))?;
+        row(
+            "delivered",
+            format!(
+                "{} in {:.2} s, {:.0}/s",
+                self.delivered, self.seconds, self.delivered_per_second
+            ),
+        )?;
         row("latency", self.latency_us.to_string())?;
-        row("turns", format!("{}, {:.1}/s; {}", self.turns.ended, self.turns.per_second, self.turns.latency_us))?;
+        row(
+            "turns",
+            format!(
+                "{}, {:.1}/s; {}",
+                self.turns.ended, self.turns.per_second, self.turns.latency_us
+            ),
+        )?;
         row("faults", faults(&self.faults))?;
         if self.superseded > 0 {
             row("superseded", format!("{} deltas", self.superseded))?;
@@ -132,10 +148,19 @@ impl Report {
             row("stalled", text)?;
         }
         if let Some(server) = &self.server {
-            let memory = [server.rss_before, server.rss_peak, server.rss_after].map(|bytes| as_f64(bytes) / 1_048_576.0);
+            let memory = [server.rss_before, server.rss_peak, server.rss_after]
+                .map(|bytes| as_f64(bytes) / 1_048_576.0);
             let [before, peak, after] = memory;
-            let cpu = format!("{:.2} CPU-seconds, {:.2} µs a delivery", server.cpu_seconds, server.cpu_us_per_delivery);
-            row("server", format!("{cpu}; memory {before:.1} MiB before, {peak:.1} at most, {after:.1} after"))?;
+            let cpu = format!(
+                "{:.2} CPU-seconds, {:.2} µs a delivery",
+                server.cpu_seconds, server.cpu_us_per_delivery
+            );
+            row(
+                "server",
+                format!(
+                    "{cpu}; memory {before:.1} MiB before, {peak:.1} at most, {after:.1} after"
+                ),
+            )?;
         }
         row("generator", format!("busy {:.0} % of the time", self.generator.busy * 100.0))?;
         self.remark();
@@ -145,7 +170,10 @@ impl Report {
     /// What is to be said besides, to standard error.
     pub(crate) fn remark(&self) {
         if self.generator.is_bottleneck {
-            out::remark(Look::Bad, "the generator itself had no time left: times and rates are its own, not the server's");
+            out::remark(
+                Look::Bad,
+                "the generator itself had no time left: times and rates are its own, not the server's",
+            );
         }
         for (complaint, times) in &self.complaints {
             out::remark(Look::Bad, &format!("{times} times: {complaint}"));
@@ -161,6 +189,13 @@ fn faults(faults: &Faults) -> String {
 impl std::fmt::Display for Latency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |us| as_f64(us) / 1000.0;
-        write!(f, "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.2} ms", ms(self.p50), ms(self.p99), ms(self.p99_9), ms(self.max))
+        write!(
+            f,
+            "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.2} ms",
+            ms(self.p50),
+            ms(self.p99),
+            ms(self.p99_9),
+            ms(self.max)
+        )
     }
 }

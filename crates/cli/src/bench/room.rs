@@ -25,7 +25,14 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(place: Place) -> Self {
-        Self { place, asked: Cell::new(0), ended: Cell::new(0), due: RefCell::default(), running: RefCell::default(), wake: Notify::new() }
+        Self {
+            place,
+            asked: Cell::new(0),
+            ended: Cell::new(0),
+            due: RefCell::default(),
+            running: RefCell::default(),
+            wake: Notify::new(),
+        }
     }
 
     /// Has an input said as soon as possible, although it was due at this moment.

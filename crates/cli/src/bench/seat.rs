@@ -45,8 +45,19 @@ struct Attached {
 
 impl Seat {
     pub(crate) fn new(plan: &Rc<Plan>, tally: &Rc<Tally>, room: &Rc<Room>, who: usize) -> Rc<Self> {
-        let view = View { ledger: Ledger::new(plan.load.items), seqs: Seqs::default(), epoch: None, is_ready: false };
-        Rc::new(Self { plan: Rc::clone(plan), tally: Rc::clone(tally), room: Rc::clone(room), who, view: RefCell::new(view) })
+        let view = View {
+            ledger: Ledger::new(plan.load.items),
+            seqs: Seqs::default(),
+            epoch: None,
+            is_ready: false,
+        };
+        Rc::new(Self {
+            plan: Rc::clone(plan),
+            tally: Rc::clone(tally),
+            room: Rc::clone(room),
+            who,
+            view: RefCell::new(view),
+        })
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
@@ -109,7 +120,9 @@ impl Seat {
     /// Connects anew where the wire knows the way back.
     async fn come_back(&self) -> anyhow::Result<Option<Line>> {
         let cursor = match (self.plan.wire.resumes(), self.view.borrow().epoch.clone()) {
-            (Resume::Exactly, Some(epoch)) => Some(Cursor { epoch, seq: self.view.borrow().seqs.last() }),
+            (Resume::Exactly, Some(epoch)) => {
+                Some(Cursor { epoch, seq: self.view.borrow().seqs.last() })
+            }
             (Resume::Repeating, _) => {
                 self.view.borrow_mut().ledger.may_repeat();
                 None
@@ -146,7 +159,8 @@ impl Seat {
     /// Reads until the connection ends; gives why.
     async fn read(&self, mut line: Line) -> String {
         while let Some(message) = line.next().await {
-            let taken = message.map_err(anyhow::Error::from).and_then(|message| self.take(&message));
+            let taken =
+                message.map_err(anyhow::Error::from).and_then(|message| self.take(&message));
             if let Err(error) = taken {
                 return format!("{error:#}");
             }
@@ -283,7 +297,9 @@ impl Seat {
         if let Some(due) = self.room.end() {
             self.tally.turn(due.elapsed());
         }
-        if self.plan.arrivals.is_none() && self.room.wants_more(self.plan.until, self.tally.started.get()) {
+        if self.plan.arrivals.is_none()
+            && self.room.wants_more(self.plan.until, self.tally.started.get())
+        {
             self.room.ask(tokio::time::Instant::now());
         }
     }

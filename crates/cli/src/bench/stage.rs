@@ -26,7 +26,9 @@ pub(crate) struct Stage {
 impl Stage {
     /// Makes what the run needs; nothing on a server that is not ours.
     pub(crate) async fn set(rest: Option<Rest>, plan: &Plan) -> anyhow::Result<Self> {
-        let numbered = |prefix: &str| (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>();
+        let numbered = |prefix: &str| {
+            (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
+        };
         let Some(rest) = rest else {
             let places = numbered("").into_iter().map(Place).collect();
             return Ok(Self { rest, agents: Vec::new(), borrowed: None, places });
@@ -38,12 +40,21 @@ impl Stage {
             Wire::Sparky => Vec::new(),
         };
         let model = plan.model();
-        let spec = |name: &String| AgentSpec { name: name.clone(), model: Some(model.clone()), ..AgentSpec::default() };
+        let spec = |name: &String| AgentSpec {
+            name: name.clone(),
+            model: Some(model.clone()),
+            ..AgentSpec::default()
+        };
         let specs: Vec<_> = agents.iter().map(spec).collect();
-        let profiles: Vec<_> = stream::iter(&specs).map(|spec| rest.create_agent(spec)).buffered(AT_ONCE).try_collect().await?;
+        let profiles: Vec<_> = stream::iter(&specs)
+            .map(|spec| rest.create_agent(spec))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
         let places = match &plan.wire {
             Wire::Native | Wire::Plain { .. } => {
-                let mut places: Vec<_> = profiles.iter().map(|profile| profile.main_session.to_string()).collect();
+                let mut places: Vec<_> =
+                    profiles.iter().map(|profile| profile.main_session.to_string()).collect();
                 let more = (places.len()..plan.sessions).map(|_| rest.create_session(&plan.name));
                 let more: Vec<_> = stream::iter(more).buffered(AT_ONCE).try_collect().await?;
                 places.extend(more.iter().map(ToString::to_string));
@@ -52,7 +63,12 @@ impl Stage {
             Wire::Memgpt => agents.clone(),
             Wire::Sparky => numbered(&format!("{}-", plan.name)),
         };
-        let mut stage = Self { rest: Some(rest), agents, borrowed: None, places: places.into_iter().map(Place).collect() };
+        let mut stage = Self {
+            rest: Some(rest),
+            agents,
+            borrowed: None,
+            places: places.into_iter().map(Place).collect(),
+        };
         if matches!(plan.wire, Wire::Sparky) {
             stage.take_sparky(plan).await?;
         }
@@ -66,7 +82,12 @@ impl Stage {
             rest.edit_agent(SPARKY, &model(Some(plan.model()))).await?;
             self.borrowed = Some(model(profile.spec.model));
         } else {
-            rest.create_agent(&AgentSpec { name: SPARKY.to_owned(), model: Some(plan.model()), ..AgentSpec::default() }).await?;
+            rest.create_agent(&AgentSpec {
+                name: SPARKY.to_owned(),
+                model: Some(plan.model()),
+                ..AgentSpec::default()
+            })
+            .await?;
             self.agents.push(SPARKY.to_owned());
         }
         Ok(())
@@ -78,7 +99,11 @@ impl Stage {
         if let Some(changes) = &self.borrowed {
             rest.edit_agent(SPARKY, changes).await?;
         }
-        stream::iter(&self.agents).map(|agent| rest.delete_agent(agent)).buffered(AT_ONCE).try_collect().await
+        stream::iter(&self.agents)
+            .map(|agent| rest.delete_agent(agent))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 

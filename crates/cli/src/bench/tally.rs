@@ -91,7 +91,9 @@ impl Tally {
 
     /// A turn took so long.
     pub(crate) fn turn(&self, took: Duration) {
-        self.turns.borrow_mut().saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
+        self.turns
+            .borrow_mut()
+            .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 
     /// Something was refused, failed, or broke.

@@ -64,17 +64,30 @@ impl Wire {
     ///
     /// On Sparky's wire readers are tabs of one Sparky session for each chat; one that is to be known again has
     /// a Sparky session of its own, whose proven position is then its own as well.
-    pub(crate) fn greeting(&self, place: &Place, known_as: Option<&str>, cursor: Option<&Cursor>) -> Vec<String> {
+    pub(crate) fn greeting(
+        &self,
+        place: &Place,
+        known_as: Option<&str>,
+        cursor: Option<&Cursor>,
+    ) -> Vec<String> {
         let session = &place.0;
         match self {
             Self::Native => vec![match cursor {
                 None => json!({"type": "attach", "session": session}).to_string(),
-                Some(Cursor { epoch, seq }) => json!({"type": "attach", "session": session, "after": seq, "epoch": epoch}).to_string(),
+                Some(Cursor { epoch, seq }) => {
+                    json!({"type": "attach", "session": session, "after": seq, "epoch": epoch})
+                        .to_string()
+                }
             }],
-            Self::Memgpt => vec![json!({"type": "command", "command": "load_agent", "name": session}).to_string()],
+            Self::Memgpt => vec![
+                json!({"type": "command", "command": "load_agent", "name": session}).to_string(),
+            ],
             Self::Sparky => {
                 let name = known_as.unwrap_or(session);
-                vec![json!({"type": "connect", "data": {"session_id": name, "chat_id": session}}).to_string()]
+                vec![
+                    json!({"type": "connect", "data": {"session_id": name, "chat_id": session}})
+                        .to_string(),
+                ]
             }
             Self::Plain { hello, .. } => hello.clone(),
         }
@@ -138,11 +151,17 @@ fn native(frame: &[u8], deltas: bool) -> Glance {
     }
     if kind.starts_with(b"event\"") {
         let seq = seq(kind);
-        let event = find(kind, b"\"event\":{\"kind\":\"").and_then(|at| kind.get(at + 17..)).unwrap_or_default();
+        let event = find(kind, b"\"event\":{\"kind\":\"")
+            .and_then(|at| kind.get(at + 17..))
+            .unwrap_or_default();
         return if event.starts_with(b"message\"") {
             if deltas { Glance::Whole(seq) } else { Glance::Pieces(seq) }
         } else if event.starts_with(b"turn_ended\"") {
-            if find(event, b"\"outcome\":\"completed\"").is_some() { Glance::Ended(seq) } else { Glance::Failed(seq) }
+            if find(event, b"\"outcome\":\"completed\"").is_some() {
+                Glance::Ended(seq)
+            } else {
+                Glance::Failed(seq)
+            }
         } else {
             Glance::Other(seq)
         };

@@ -43,7 +43,11 @@ impl Input {
     pub(super) fn read(line: &str) -> Self {
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else {
-            return if line.is_empty() { Self::Empty } else { Self::Say(line.to_owned(), Policy::Queue) };
+            return if line.is_empty() {
+                Self::Empty
+            } else {
+                Self::Say(line.to_owned(), Policy::Queue)
+            };
         };
         if command.starts_with('/') {
             return Self::Say(command.to_owned(), Policy::Queue);

@@ -28,11 +28,16 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
     let ChatFlags { reach, agent, session, json, thoughts } = flags;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_terminal && json {
-        return Err(Usage("--json is for piped input; at a terminal see `thoughtwire send --json`".to_owned()).into());
+        return Err(Usage(
+            "--json is for piped input; at a terminal see `thoughtwire send --json`".to_owned(),
+        )
+        .into());
     }
     let rest = Rest::new(reach.server().await?)?;
     let partner = match session {
-        Some(session) => Partner { name: rest.session(&session).await?.session.agent_name, session },
+        Some(session) => {
+            Partner { name: rest.session(&session).await?.session.agent_name, session }
+        }
         None => found_or_made(&rest, agent.as_deref().unwrap_or(MAIN)).await?,
     };
     if is_terminal {
@@ -52,7 +57,8 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
-            thoughtwire_proto::check_name(name).map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
+            thoughtwire_proto::check_name(name)
+                .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
             let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
             match rest.create_agent(&spec).await {
                 Ok(profile) => {
@@ -60,7 +66,11 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
                     profile
                 }
                 // Somebody else was quicker.
-                Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == "name_taken") => {
+                Err(error)
+                    if error
+                        .downcast_ref::<Refused>()
+                        .is_some_and(|refused| refused.code == "name_taken") =>
+                {
                     rest.agent(name).await?.agent
                 }
                 Err(error) => return Err(error),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use thoughtwire_proto::dialect::native::{Acked, ClientBody};
 use thoughtwire_proto::transcript::{Body, Change, Transcript};
-use thoughtwire_proto::{Emission, Event, ItemId, Outcome as TurnOutcome, Record, SessionId, Start, TurnId};
+use thoughtwire_proto::{
+    Emission, Event, ItemId, Outcome as TurnOutcome, Record, SessionId, Start, TurnId,
+};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::Partner;
@@ -29,8 +31,10 @@ pub(super) enum Form {
 }
 
 pub(super) async fn run(server: Server, partner: Partner, form: Form) -> anyhow::Result<Outcome> {
-    let follower = Follower::new(server, partner.session.clone(), Some(Start::Head), Patience::For(GIVE_UP));
-    let mut talk = Talk { follower, session: partner.session, transcript: Transcript::default(), form };
+    let follower =
+        Follower::new(server, partner.session.clone(), Some(Start::Head), Patience::For(GIVE_UP));
+    let mut talk =
+        Talk { follower, session: partner.session, transcript: Transcript::default(), form };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut outcome = Outcome::Done;
     while let Some(line) = lines.next_line().await.context("standard input")? {
@@ -54,25 +58,43 @@ struct Talk {
 impl Talk {
     /// Says a line and prints its turn to the end.
     async fn turn(&mut self, text: String) -> anyhow::Result<TurnOutcome> {
-        let body = ClientBody::Send { session: self.session.clone(), text, attachments: Vec::new(), policy: None };
+        let body = ClientBody::Send {
+            session: self.session.clone(),
+            text,
+            attachments: Vec::new(),
+            policy: None,
+        };
         let sent = self.follower.ask(None, body).await;
         let (mut ours, mut turn): (Option<ItemId>, Option<TurnId>) = (None, None);
         while let Some(happening) = self.follower.next().await {
             match happening {
-                Happening::Answered { id, outcome } if id == sent => match outcome.map(|ack| ack.acked) {
-                    Ok(Acked::Input { input, .. }) => ours = input,
-                    Ok(Acked::Agent(_) | Acked::Session(_) | Acked::Offered { .. } | Acked::Steered { .. } | Acked::Done { .. }) => {
-                        anyhow::bail!("the server did not say what became of the input")
+                Happening::Answered { id, outcome } if id == sent => {
+                    match outcome.map(|ack| ack.acked) {
+                        Ok(Acked::Input { input, .. }) => ours = input,
+                        Ok(
+                            Acked::Agent(_)
+                            | Acked::Session(_)
+                            | Acked::Offered { .. }
+                            | Acked::Steered { .. }
+                            | Acked::Done { .. },
+                        ) => {
+                            anyhow::bail!("the server did not say what became of the input")
+                        }
+                        Err(refused) => {
+                            out::remark(Look::Bad, &format!("thoughtwire: {}", refused.reason));
+                            return Ok(TurnOutcome::Failed);
+                        }
                     }
-                    Err(refused) => {
-                        out::remark(Look::Bad, &format!("thoughtwire: {}", refused.reason));
-                        return Ok(TurnOutcome::Failed);
-                    }
-                },
+                }
                 Happening::Attached(attached) => self.transcript.attach(&attached),
-                Happening::Shown(Emission::Status { turn: None, text }) => out::remark(Look::Dim, &format!("({})", story::clean(&text))),
+                Happening::Shown(Emission::Status { turn: None, text }) => {
+                    out::remark(Look::Dim, &format!("({})", story::clean(&text)))
+                }
                 Happening::Shown(emission) => {
-                    if matches!(&emission, Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })) {
+                    if matches!(
+                        &emission,
+                        Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })
+                    ) {
                         out::remark(
                             Look::Dim,
                             "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
@@ -98,14 +120,18 @@ impl Talk {
                         }
                         return Ok(*outcome);
                     }
-                    if matches!(&record.event, Event::InputWithdrawn { input } if Some(input) == ours.as_ref()) {
+                    if matches!(&record.event, Event::InputWithdrawn { input } if Some(input) == ours.as_ref())
+                    {
                         out::remark(Look::Dim, "✗ taken back before its turn");
                         return Ok(TurnOutcome::Cancelled);
                     }
                 }
                 Happening::Answered { .. } | Happening::CaughtUp => {}
                 Happening::Offline { reason, pause } => {
-                    out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
+                    out::remark(
+                        Look::Dim,
+                        &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()),
+                    );
                 }
                 Happening::Over(error) => return Err(error),
             }
@@ -121,7 +147,9 @@ impl Talk {
         let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
         match &entry.body {
             Body::Message { text, .. } => out::line(text),
-            Body::Thought { text, .. } if self.form == Form::Everything => out::line(&format!("thought: {text}")),
+            Body::Thought { text, .. } if self.form == Form::Everything => {
+                out::line(&format!("thought: {text}"))
+            }
             Body::Call(call) if self.form == Form::Everything && call.returned.is_some() => {
                 out::line(&format!("tool: {}", story::call(call).trim_start_matches("⚙ ")))
             }
@@ -131,7 +159,11 @@ impl Talk {
                 }
                 Ok(())
             }
-            Body::Input { .. } | Body::Thought { .. } | Body::Call(_) | Body::Ended { .. } | Body::Fact(_) => Ok(()),
+            Body::Input { .. }
+            | Body::Thought { .. }
+            | Body::Call(_)
+            | Body::Ended { .. }
+            | Body::Fact(_) => Ok(()),
         }
     }
 }

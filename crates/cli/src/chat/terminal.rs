@@ -7,7 +7,9 @@ use futures::AsyncWriteExt as _;
 use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
 use thoughtwire_proto::transcript::{Approval, Body};
-use thoughtwire_proto::{CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start};
+use thoughtwire_proto::{
+    CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
+};
 
 use super::Partner;
 use super::input::{HELP, Input, Leave};
@@ -23,7 +25,12 @@ use crate::wrap::Wrap;
 const RECENT: u64 = 60;
 
 pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outcome> {
-    let follower = Follower::new(server, partner.session.clone(), Some(Start::Last(RECENT)), Patience::Endless);
+    let follower = Follower::new(
+        server,
+        partner.session.clone(),
+        Some(Start::Last(RECENT)),
+        Patience::Endless,
+    );
     let (mut lines, writer) = Readline::new("› ".to_owned())?;
     // What was said stays on the page; a line given up with Ctrl-C does not.
     lines.should_print_line_on(true, false);
@@ -36,7 +43,12 @@ pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outc
         line: Line::Connecting,
         status: String::new(),
     };
-    chat.page.whole(Look::Dim, &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name))).await?;
+    chat.page
+        .whole(
+            Look::Dim,
+            &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name)),
+        )
+        .await?;
     let outcome = chat.talk(&mut lines).await;
     // What was still to be printed, before the terminal is given back.
     lines.flush()?;
@@ -126,7 +138,9 @@ impl Chat {
     }
 
     async fn settle(&mut self, call: CallId, decision: Verdict) {
-        self.follower.ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision }).await;
+        self.follower
+            .ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision })
+            .await;
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<Next> {
@@ -149,7 +163,11 @@ impl Chat {
             Input::Decide(leave) => self.decide(leave).await?,
             Input::Help => self.page.whole(Look::Dim, HELP).await?,
             Input::Quit => return Ok(Next::Leave),
-            Input::Unknown(line) => self.page.whole(Look::Dim, &format!("{line:?} is not known; /help tells what is")).await?,
+            Input::Unknown(line) => {
+                self.page
+                    .whole(Look::Dim, &format!("{line:?} is not known; /help tells what is"))
+                    .await?
+            }
         }
         Ok(Next::On)
     }
@@ -159,7 +177,12 @@ impl Chat {
             self.page.whole(Look::Dim, "(kept until the server is back)").await?;
         }
         let policy = (policy != Policy::Queue).then_some(policy);
-        let body = ClientBody::Send { session: self.session.clone(), text: text.clone(), attachments: Vec::new(), policy };
+        let body = ClientBody::Send {
+            session: self.session.clone(),
+            text: text.clone(),
+            attachments: Vec::new(),
+            policy,
+        };
         let id = self.follower.ask(None, body).await;
         self.sent.insert(id, text);
         Ok(())
@@ -191,10 +214,18 @@ impl Chat {
     fn asked(&self) -> Option<CallId> {
         let turn = self.view.transcript().turn()?;
         self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
-            Body::Call(call) if entry.turn.as_ref() == Some(turn) && matches!(call.approval, Some(Approval::Asked(_))) => {
+            Body::Call(call)
+                if entry.turn.as_ref() == Some(turn)
+                    && matches!(call.approval, Some(Approval::Asked(_))) =>
+            {
                 Some(call.call.clone())
             }
-            Body::Call(_) | Body::Input { .. } | Body::Thought { .. } | Body::Message { .. } | Body::Ended { .. } | Body::Fact(_) => None,
+            Body::Call(_)
+            | Body::Input { .. }
+            | Body::Thought { .. }
+            | Body::Message { .. }
+            | Body::Ended { .. }
+            | Body::Fact(_) => None,
         })
     }
 
@@ -210,11 +241,15 @@ impl Chat {
                     self.page.print(piece).await?;
                 }
                 if is_first && attached.after.next() > attached.first {
-                    self.page.whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)").await?;
+                    self.page
+                        .whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)")
+                        .await?;
                 }
             }
             Happening::CaughtUp => {}
-            Happening::Shown(Emission::Status { turn: Some(_), text }) => self.status = short(&text),
+            Happening::Shown(Emission::Status { turn: Some(_), text }) => {
+                self.status = short(&text)
+            }
             // Of the session, and not of a turn that the prompt could tell of.
             Happening::Shown(Emission::Status { turn: None, text }) => {
                 self.page.whole(Look::Dim, &format!("({})", clean(&text))).await?;
@@ -231,7 +266,9 @@ impl Chat {
             Happening::Offline { reason, .. } => {
                 // Told once; that it goes on trying is in the prompt.
                 if self.line != Line::Offline {
-                    self.page.whole(Look::Dim, &format!("(offline: {}; trying again)", clean(&reason))).await?;
+                    self.page
+                        .whole(Look::Dim, &format!("(offline: {}; trying again)", clean(&reason)))
+                        .await?;
                 }
                 self.line = Line::Offline;
             }
@@ -243,10 +280,13 @@ impl Chat {
     async fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
         let said = self.sent.remove(id);
         match outcome {
-            Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => self.view.typed_here(input),
+            Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => {
+                self.view.typed_here(input)
+            }
             Ok(_) => {}
             Err(refused) => {
-                let about = said.map(|text| format!(" (you said: {})", short(&text))).unwrap_or_default();
+                let about =
+                    said.map(|text| format!(" (you said: {})", short(&text))).unwrap_or_default();
                 self.page.whole(Look::Bad, &format!("✗ {}{about}", clean(&refused.reason))).await?;
             }
         }
@@ -274,9 +314,12 @@ impl Page {
                 self.write(look, &text).await
             }
             Piece::Whole((look, text)) => self.whole(look, &text).await,
-            Piece::TurnEnded(TurnOutcome::Completed | TurnOutcome::Cancelled | TurnOutcome::Failed | TurnOutcome::Interrupted) => {
-                self.write(Look::Plain, "\n").await
-            }
+            Piece::TurnEnded(
+                TurnOutcome::Completed
+                | TurnOutcome::Cancelled
+                | TurnOutcome::Failed
+                | TurnOutcome::Interrupted,
+            ) => self.write(Look::Plain, "\n").await,
         }
     }
 
@@ -296,7 +339,8 @@ impl Page {
             None => (None, text),
         };
         if let Some(lines) = lines {
-            let painted: String = lines.split('\n').map(|line| self.paint.show(look, line) + "\n").collect();
+            let painted: String =
+                lines.split('\n').map(|line| self.paint.show(look, line) + "\n").collect();
             self.writer.write_all(painted.as_bytes()).await?;
         }
         if !rest.is_empty() {

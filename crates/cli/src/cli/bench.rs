@@ -121,7 +121,8 @@ pub(crate) enum BenchDialect {
 }
 
 fn window(text: &str) -> Result<RangeInclusive<f64>, String> {
-    let parsed = text.split_once('-').and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    let parsed =
+        text.split_once('-').and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
     parsed
         .filter(|window: &RangeInclusive<f64>| window.start() < window.end())
         .ok_or_else(|| format!("`{text}` is not two seconds, as in `5-15`"))

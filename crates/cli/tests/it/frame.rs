@@ -19,7 +19,8 @@ fn decoded(line: &str) -> Value {
 #[test]
 fn every_native_vector_is_decoded_and_encoded_again() {
     let rows: Vec<Value> = VECTORS.lines().map(decoded).collect();
-    let input: String = rows.iter().map(|row| format!("{}\n", row["wire"].as_str().unwrap())).collect();
+    let input: String =
+        rows.iter().map(|row| format!("{}\n", row["wire"].as_str().unwrap())).collect();
     let lines = frame("decode", "native", input.as_bytes());
     assert_eq!(lines.len(), rows.len());
     for (row, line) in rows.iter().zip(&lines) {
@@ -43,7 +44,10 @@ fn a_line_in_is_a_line_out_in_every_dialect() {
         assert_eq!(lines.len(), 6, "{dialect}: {lines:?}");
         for line in &lines {
             let error = &decoded(line)["error"];
-            assert!(error["code"].is_string() && !error["reason"].as_str().unwrap().is_empty(), "{dialect}: {line}");
+            assert!(
+                error["code"].is_string() && !error["reason"].as_str().unwrap().is_empty(),
+                "{dialect}: {line}"
+            );
         }
         assert_eq!(decoded(&lines[2])["error"]["code"], "bad_frame");
         assert!(frame("decode", dialect, b"").is_empty());
@@ -54,13 +58,23 @@ fn a_line_in_is_a_line_out_in_every_dialect() {
 #[test]
 fn the_older_wires_frames_come_back_as_they_went_in() {
     for (dialect, frames) in [
-        ("memgpt", &[r#"{"type": "server_error", "message": "no"}"#, r#"{"type": "agent_response_start"}"#][..]),
+        (
+            "memgpt",
+            &[
+                r#"{"type": "server_error", "message": "no"}"#,
+                r#"{"type": "agent_response_start"}"#,
+            ][..],
+        ),
         ("sparky", &[r#"{"type": "message", "data": {"text": "hi"}}"#][..]),
     ] {
         let decoded = frame("decode", dialect, frames.join("\n").as_bytes());
         let again = frame("encode", dialect, decoded.join("\n").as_bytes());
         for (sent, got) in frames.iter().zip(&again) {
-            assert_eq!(serde_json::from_str::<Value>(got).unwrap(), serde_json::from_str::<Value>(sent).unwrap(), "{dialect}");
+            assert_eq!(
+                serde_json::from_str::<Value>(got).unwrap(),
+                serde_json::from_str::<Value>(sent).unwrap(),
+                "{dialect}"
+            );
         }
         assert_eq!(again.len(), frames.len());
     }

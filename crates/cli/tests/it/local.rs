@@ -18,8 +18,22 @@ fn a_directory_without_a_server_is_opened() {
     let at = dir.path().to_str().unwrap();
     drop(Store::open(dir.path(), Timestamp::from_millis(0)).unwrap());
 
-    assert_eq!(json(&["agents", "list", "--json", "--data-dir", at])["agents"], Value::Array(vec![]));
-    let made = json(&["agents", "create", "ada", "--persona", "I am Ada.", "--style", "memgpt", "--json", "--data-dir", at]);
+    assert_eq!(
+        json(&["agents", "list", "--json", "--data-dir", at])["agents"],
+        Value::Array(vec![])
+    );
+    let made = json(&[
+        "agents",
+        "create",
+        "ada",
+        "--persona",
+        "I am Ada.",
+        "--style",
+        "memgpt",
+        "--json",
+        "--data-dir",
+        at,
+    ]);
     let session = made["agent"]["main_session"].as_str().unwrap();
     let taken = thoughtwire(&["agents", "create", "ada", "--data-dir", at], b"");
     assert_eq!(taken.code, 1, "{taken:?}");
@@ -27,17 +41,39 @@ fn a_directory_without_a_server_is_opened() {
 
     let shown = json(&["agents", "show", "ada", "--json", "--data-dir", at]);
     assert_eq!(shown["agent"], made["agent"]);
-    assert_eq!(shown["blocks"].as_array().unwrap().iter().find(|block| block["label"] == "persona").unwrap()["text"], "I am Ada.");
+    assert_eq!(
+        shown["blocks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|block| block["label"] == "persona")
+            .unwrap()["text"],
+        "I am Ada."
+    );
     let listed = json(&["sessions", "list", "--agent", "ada", "--json", "--data-dir", at]);
     assert_eq!(listed["sessions"][0]["id"], session);
-    assert_eq!(json(&["sessions", "show", session, "--json", "--data-dir", at])["events"][0]["event"]["kind"], "session_opened");
+    assert_eq!(
+        json(&["sessions", "show", session, "--json", "--data-dir", at])["events"][0]["event"]["kind"],
+        "session_opened"
+    );
 
     let exported = thoughtwire(&["sessions", "export", session, "--data-dir", at], b"");
-    let events: Vec<Value> = exported.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> =
+        exported.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((exported.code, events.len(), &events[0]["seq"]), (0, 1, &Value::from(1)));
     let kept = dir.path().join("kept.md");
     let output = kept.to_str().unwrap();
-    let write = ["sessions", "export", session, "--format", "markdown", "--output", output, "--data-dir", at];
+    let write = [
+        "sessions",
+        "export",
+        session,
+        "--format",
+        "markdown",
+        "--output",
+        output,
+        "--data-dir",
+        at,
+    ];
     assert_eq!(thoughtwire(&write, b"").code, 0);
     assert!(std::fs::read_to_string(&kept).unwrap().starts_with("# ada\n"));
     // What is there is not written over.

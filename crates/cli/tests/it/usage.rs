@@ -17,7 +17,12 @@ pub(crate) fn thoughtwire(args: &[&str], input: &[u8]) -> Ran {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
     command.args(args).env_clear().env("HOME", home.path()).current_dir(home.path());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // A command that does not read its input closes it early.
@@ -115,19 +120,33 @@ fn without_a_server_they_say_how_to_start_one() {
 
 #[test]
 fn the_configuration_is_shown_with_its_sources() {
-    let ran = thoughtwire(&["config", "show", "--json", "--data-dir", "here", "--model", "offline"], b"");
+    let ran =
+        thoughtwire(&["config", "show", "--json", "--data-dir", "here", "--model", "offline"], b"");
     assert_eq!(ran.code, 0, "{ran:?}");
     let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let setting = |name: &str| {
         let settings = shown["settings"].as_array().unwrap();
-        settings.iter().find(|setting| setting["name"] == name).unwrap_or_else(|| panic!("no {name} in {shown}")).clone()
+        settings
+            .iter()
+            .find(|setting| setting["name"] == name)
+            .unwrap_or_else(|| panic!("no {name} in {shown}"))
+            .clone()
     };
-    assert_eq!((setting("data_dir")["value"].as_str(), setting("data_dir")["source"].as_str()), (Some("here"), Some("flag")));
+    assert_eq!(
+        (setting("data_dir")["value"].as_str(), setting("data_dir")["source"].as_str()),
+        (Some("here"), Some("flag"))
+    );
     assert_eq!(setting("listen")["source"], "default");
     assert_eq!(thoughtwire(&["config", "check"], b"").code, 0);
     // Who can be reached from elsewhere asks for keys, unless told otherwise.
     let exposed = thoughtwire(&["config", "show", "--listen", "0.0.0.0:8282", "--json"], b"");
-    assert!(exposed.out.replace(char::is_whitespace, "").contains(r#""name":"auth","value":"keys","source":"default""#), "{exposed:?}");
+    assert!(
+        exposed
+            .out
+            .replace(char::is_whitespace, "")
+            .contains(r#""name":"auth","value":"keys","source":"default""#),
+        "{exposed:?}"
+    );
     let wrong = thoughtwire(&["config", "check", "--listen", "nowhere", "--json"], b"");
     assert_eq!(wrong.code, 1);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&wrong.out).unwrap()["ok"], false);

@@ -24,9 +24,12 @@ impl Run {
         let (turn, interface) = (&self.turn, &self.turn.interface);
         // What a program is told is on disk, as for everybody.
         interface.committed(turn.log.started).await?;
-        let (mut after, mut history) = if terms.history == 0 { (None, Vec::new()) } else { self.past(&terms).await? };
+        let (mut after, mut history) =
+            if terms.history == 0 { (None, Vec::new()) } else { self.past(&terms).await? };
         if resumed {
-            let own = self.newest(interface.tail.head().next(), usize::MAX, Some(turn.log.started)).await?;
+            let own = self
+                .newest(interface.tail.head().next(), usize::MAX, Some(turn.log.started))
+                .await?;
             history.extend(own.into_iter().filter(|record| record.turn.as_ref() == Some(&turn.id)));
         }
         let mut room = HISTORY_BYTES;
@@ -42,9 +45,16 @@ impl Run {
         }
         let history = history.split_off(cut);
         let memory = if terms.memory {
-            let blocks =
-                interface.memory.blocks(&turn.agent.id).await.map_err(|error| AgentError::new("store_failed", error.to_string()))?;
-            let shown = |block: thoughtwire_store::Block| MemoryBlock { label: block.label, text: block.text, limit: block.limit as u64 };
+            let blocks = interface
+                .memory
+                .blocks(&turn.agent.id)
+                .await
+                .map_err(|error| AgentError::new("store_failed", error.to_string()))?;
+            let shown = |block: thoughtwire_store::Block| MemoryBlock {
+                label: block.label,
+                text: block.text,
+                limit: block.limit as u64,
+            };
             blocks.into_iter().map(shown).collect()
         } else {
             Vec::new()
@@ -77,28 +87,37 @@ impl Run {
     async fn past(&self, terms: &Terms) -> Result<(Option<Seq>, Vec<Record>), AgentError> {
         let started = self.turn.log.started;
         let mut records = self.newest(started, terms.history.saturating_add(1), None).await?;
-        let is_heard: HashSet<ItemId> = records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
-        let waits =
-            |record: &Record| matches!((&record.event, &record.turn), (Event::UserMessage { item, .. }, None) if !is_heard.contains(item));
+        let is_heard: HashSet<ItemId> =
+            records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
+        let waits = |record: &Record| matches!((&record.event, &record.turn), (Event::UserMessage { item, .. }, None) if !is_heard.contains(item));
         records.retain(|record| record.seq != self.turn.log.asked && !waits(record));
         let surplus = records.len().saturating_sub(terms.history);
         records.drain(..surplus);
         let have = terms.have.as_ref().and_then(|have| have.get(&self.turn.session));
         let has = match have {
             Some(Have::Seq(seq)) => records.partition_point(|record| record.seq <= *seq),
-            Some(Have::Turn(turn)) => records.iter().rposition(|record| record.turn.as_ref() == Some(turn)).map_or(0, |last| last + 1),
+            Some(Have::Turn(turn)) => records
+                .iter()
+                .rposition(|record| record.turn.as_ref() == Some(turn))
+                .map_or(0, |last| last + 1),
             None => 0,
         };
         let new = records.split_off(has);
         let begin = new.first().map_or(started, |record| record.seq);
-        let begun: HashSet<&ItemId> = new.iter().filter_map(|record| started_input(&record.event)).collect();
+        let begun: HashSet<&ItemId> =
+            new.iter().filter_map(|record| started_input(&record.event)).collect();
         records.retain(|record| matches!(&record.event, Event::UserMessage { item, .. } if record.turn.is_none() && begun.contains(item)));
         records.extend(new);
         Ok((Some(Seq(begin.0.saturating_sub(1))), records))
     }
 
     /// The newest records before a position: as many as are wanted, and no more bytes than are sent.
-    async fn newest(&self, before: Seq, limit: usize, down_to: Option<Seq>) -> Result<Vec<Record>, AgentError> {
+    async fn newest(
+        &self,
+        before: Seq,
+        limit: usize,
+        down_to: Option<Seq>,
+    ) -> Result<Vec<Record>, AgentError> {
         let (mut before, mut bytes) = (before, 0);
         let mut newest: VecDeque<Record> = VecDeque::new();
         while newest.len() < limit && bytes <= HISTORY_BYTES {
@@ -116,7 +135,8 @@ impl Run {
 
     fn permissions(&self, terms: &Terms) -> BTreeMap<String, Permission> {
         let all = &self.turn.agent.spec.settings.permissions;
-        let declared = terms.tools.iter().filter_map(|tool| Some((tool.name.clone(), *all.get(&tool.name)?)));
+        let declared =
+            terms.tools.iter().filter_map(|tool| Some((tool.name.clone(), *all.get(&tool.name)?)));
         declared.filter(|(_, permission)| *permission != Permission::Allow).collect()
     }
 }

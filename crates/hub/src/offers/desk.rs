@@ -56,7 +56,16 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(id: WorkerId, stay: u64, terms: Terms, mail: Arc<Mail>) -> Self {
-        Self { id, born: stay, stay, terms, mail: Some(mail), taken: 0, runs: Vec::new(), over: VecDeque::new() }
+        Self {
+            id,
+            born: stay,
+            stay,
+            terms,
+            mail: Some(mail),
+            taken: 0,
+            runs: Vec::new(),
+            over: VecDeque::new(),
+        }
     }
 
     /// It offers again.
@@ -70,7 +79,9 @@ impl Worker {
 
     /// What it wants to be told with a turn of this session.
     pub(super) fn terms_for(&self, session: &SessionId) -> Terms {
-        let have = self.terms.have.as_ref().map(|all| all.get(session).cloned().map(|have| (session.clone(), have)).into_iter().collect());
+        let have = self.terms.have.as_ref().map(|all| {
+            all.get(session).cloned().map(|have| (session.clone(), have)).into_iter().collect()
+        });
         Terms { have, tools: self.terms.tools.clone(), ..self.terms }
     }
 
@@ -126,7 +137,8 @@ impl Desk {
 
     /// Takes a worker away that is not here since a given stay.
     pub(super) fn remove(&mut self, id: &WorkerId, stay: u64) -> Option<Worker> {
-        let is_gone = |worker: &Worker| worker.id == *id && worker.mail.is_none() && stay == worker.stay;
+        let is_gone =
+            |worker: &Worker| worker.id == *id && worker.mail.is_none() && stay == worker.stay;
         let at = self.workers.iter().position(is_gone)?;
         Some(self.workers.swap_remove(at))
     }
@@ -138,7 +150,10 @@ impl Desk {
 
     /// Turns that go on once there is a place for them.
     pub(super) fn parked(&self) -> impl Iterator<Item = &TurnId> {
-        self.waiting.iter().filter(|claim| !claim.given.is_closed()).filter_map(|claim| claim.turn.as_ref())
+        self.waiting
+            .iter()
+            .filter(|claim| !claim.given.is_closed())
+            .filter_map(|claim| claim.turn.as_ref())
     }
 
     pub(super) fn tools(&self) -> Vec<ToolDeclaration> {
@@ -165,14 +180,19 @@ impl Desk {
             self.waiting.retain(|claim| !claim.given.is_closed());
             self.left = self.waiting.len();
         }
-        let at =
-            if claim.turn.is_some() { self.waiting.iter().take_while(|other| other.turn.is_some()).count() } else { self.waiting.len() };
+        let at = if claim.turn.is_some() {
+            self.waiting.iter().take_while(|other| other.turn.is_some()).count()
+        } else {
+            self.waiting.len()
+        };
         self.waiting.insert(at, claim);
     }
 
     /// Whether a worker is here and has not more turns than it wants.
     pub(super) fn keeps(&self, born: u64) -> bool {
-        let is_kept = |known: &Worker| known.born == born && known.mail.is_some() && known.taken <= known.terms.turns;
+        let is_kept = |known: &Worker| {
+            known.born == born && known.mail.is_some() && known.taken <= known.terms.turns
+        };
         self.workers.iter().any(is_kept)
     }
 
@@ -196,7 +216,12 @@ impl Desk {
                 self.waiting.push_front(Claim { session, turn, given });
                 break;
             };
-            let slot = Slot { offers: Some(Arc::clone(offers)), agent: self.agent.clone(), worker: worker.id.clone(), born: worker.born };
+            let slot = Slot {
+                offers: Some(Arc::clone(offers)),
+                agent: self.agent.clone(),
+                worker: worker.id.clone(),
+                born: worker.born,
+            };
             worker.taken += 1;
             if let Err(mut slot) = given.send(slot) {
                 worker.taken -= 1;

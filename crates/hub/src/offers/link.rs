@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Answer, CommandId, Directive, OFFERED, Offer, Refusal, RefusalCode, TurnId, UserId, Verb, WorkerId,
+    AgentId, AgentSpec, Answer, CommandId, Directive, OFFERED, Offer, Refusal, RefusalCode, TurnId,
+    UserId, Verb, WorkerId,
 };
 use tokio::sync::Notify;
 
@@ -56,9 +57,14 @@ impl Mail {
     pub(super) fn over(&self, run: &Arc<Run>) {
         let mut waiting = locked(&self.waiting);
         let before = waiting.len();
-        waiting.retain(|letter| !matches!(letter, Letter::Run { run: other, .. } if Arc::ptr_eq(other, run)));
+        waiting.retain(
+            |letter| !matches!(letter, Letter::Run { run: other, .. } if Arc::ptr_eq(other, run)),
+        );
         if waiting.len() == before && !run.is_finishing() {
-            waiting.push_back(Letter::Directive(Directive::Cancel { session: run.session().clone(), turn: run.turn().clone() }));
+            waiting.push_back(Letter::Directive(Directive::Cancel {
+                session: run.session().clone(),
+                turn: run.turn().clone(),
+            }));
             self.wake.notify_one();
         }
     }
@@ -80,7 +86,14 @@ impl Hub {
     /// The means for a user's program to run agents' turns.
     #[must_use]
     pub fn link(&self, user: &UserId) -> Link {
-        Link { hub: self.clone(), user: user.clone(), mail: Arc::default(), offered: Vec::new(), coming: None, whose: None }
+        Link {
+            hub: self.clone(),
+            user: user.clone(),
+            mail: Arc::default(),
+            offered: Vec::new(),
+            coming: None,
+            whose: None,
+        }
     }
 }
 
@@ -93,16 +106,23 @@ impl Link {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let (turns, history) = (offer.turns.unwrap_or(1), offer.history.unwrap_or(0));
         if turns > TURNS || history > HISTORY {
-            return Err(bad(format!("at most {TURNS} turns may be run at once, and at most {HISTORY} records come with one")));
+            return Err(bad(format!(
+                "at most {TURNS} turns may be run at once, and at most {HISTORY} records come with one"
+            )));
         }
         offer.tools.iter().try_for_each(check_tool)?;
         let agent = if may_make {
-            let spec = AgentSpec { name: offer.agent.clone(), model: Some(OFFERED.to_owned()), ..AgentSpec::default() };
+            let spec = AgentSpec {
+                name: offer.agent.clone(),
+                model: Some(OFFERED.to_owned()),
+                ..AgentSpec::default()
+            };
             self.hub.found_or_made(&self.user, spec).await?
         } else {
             match self.hub.find_agent(&self.user, &offer.agent).await {
                 Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
-                    let reason = format!("{refusal}; a key with the scope `agents` makes it by offering it");
+                    let reason =
+                        format!("{refusal}; a key with the scope `agents` makes it by offering it");
                     return Err(Refusal::new(refusal.code, reason));
                 }
                 found => found?,
@@ -119,14 +139,23 @@ impl Link {
         let place = (agent.id.clone(), worker.clone());
         if !self.offered.contains(&place) {
             if self.offered.len() >= OFFERS {
-                return Err(bad(format!("one connection offers at most {OFFERS} agents; open another one")));
+                return Err(bad(format!(
+                    "one connection offers at most {OFFERS} agents; open another one"
+                )));
             }
             self.offered.push(place);
         }
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let have: Option<BTreeMap<_, _>> =
-            offer.cursors.map(|cursors| cursors.into_iter().map(|(session, seq)| (session, Have::Seq(seq))).collect());
-        let terms = Terms { turns: size(turns), history: size(history), memory: offer.memory.unwrap_or(false), tools: offer.tools, have };
+        let have: Option<BTreeMap<_, _>> = offer.cursors.map(|cursors| {
+            cursors.into_iter().map(|(session, seq)| (session, Have::Seq(seq))).collect()
+        });
+        let terms = Terms {
+            turns: size(turns),
+            history: size(history),
+            memory: offer.memory.unwrap_or(false),
+            tools: offer.tools,
+            have,
+        };
         let turns = self.hub.shared.offers.come(&agent.id, &worker, terms, &self.mail);
         Ok(Answer::Offered { agent: Box::new(agent), worker, turns })
     }
@@ -138,12 +167,23 @@ impl Link {
             return run.say(id, verb).await;
         }
         let offers = &self.hub.shared.offers;
-        let again = offers.over(turn, &self.offered, &self.mail).zip(id).and_then(|(heard, id)| heard.again(&id));
+        let again = offers
+            .over(turn, &self.offered, &self.mail)
+            .zip(id)
+            .and_then(|(heard, id)| heard.again(&id));
         again.unwrap_or_else(|| {
             let refusal = if offers.is_stopping() {
-                Refusal::new(RefusalCode::Stopping, "the server is stopping; say it again when it is back")
+                Refusal::new(
+                    RefusalCode::Stopping,
+                    "the server is stopping; say it again when it is back",
+                )
             } else {
-                Refusal::new(RefusalCode::NoTurn, format!("turn {turn} is not this program's to speak in: it has ended, or never was"))
+                Refusal::new(
+                    RefusalCode::NoTurn,
+                    format!(
+                        "turn {turn} is not this program's to speak in: it has ended, or never was"
+                    ),
+                )
             };
             Box::pin(std::future::ready(Err(refusal)))
         })

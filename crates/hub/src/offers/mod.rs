@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use thoughtwire_proto::{AgentId, AgentProfile, Directive, OFFERED, Record, SessionId, ToolDeclaration, TurnId, WorkerId};
+use thoughtwire_proto::{
+    AgentId, AgentProfile, Directive, OFFERED, Record, SessionId, ToolDeclaration, TurnId, WorkerId,
+};
 use tokio::sync::oneshot;
 
 use crate::AgentError;
@@ -72,7 +74,9 @@ impl Slot {
     }
 
     fn desk(&self, asks: impl FnOnce(&Desk) -> bool) -> bool {
-        self.offers.as_ref().is_some_and(|offers| locked(&offers.board).desks.get(&self.agent).is_some_and(asks))
+        self.offers
+            .as_ref()
+            .is_some_and(|offers| locked(&offers.board).desks.get(&self.agent).is_some_and(asks))
     }
 }
 
@@ -109,7 +113,12 @@ impl Offers {
 
     /// Asks for a place with one of an agent's workers; it comes when there is one. `turn` is the one that
     /// goes on there, where it was parked.
-    pub(crate) fn claim(self: &Arc<Self>, agent: &AgentId, session: &SessionId, turn: Option<TurnId>) -> oneshot::Receiver<Slot> {
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        agent: &AgentId,
+        session: &SessionId,
+        turn: Option<TurnId>,
+    ) -> oneshot::Receiver<Slot> {
         let (given, slot) = oneshot::channel();
         let mut board = locked(&self.board);
         let desk = board.desks.entry(agent.clone()).or_insert_with(|| Desk::new(agent.clone()));
@@ -149,7 +158,11 @@ impl Offers {
                     if self.is_deserted(&turn.agent.id) {
                         turn.interface.status(deserted(&turn.agent)).await?;
                     }
-                    let Ok(given) = self.claim(&turn.agent.id, &turn.session, Some(turn.id.clone())).await else { return Err(lost()) };
+                    let Ok(given) =
+                        self.claim(&turn.agent.id, &turn.session, Some(turn.id.clone())).await
+                    else {
+                        return Err(lost());
+                    };
                     *locked(&slot) = Some(given);
                 }
             }
@@ -161,9 +174,16 @@ impl Offers {
     }
 
     /// Makes a turn a worker's; gives it back when that worker is gone for good.
-    fn hand_out(self: &Arc<Self>, turn: Turn, worker: WorkerId, over: Over, so_far: &[Record]) -> Handed {
+    fn hand_out(
+        self: &Arc<Self>,
+        turn: Turn,
+        worker: WorkerId,
+        over: Over,
+        so_far: &[Record],
+    ) -> Handed {
         let mut board = locked(&self.board);
-        let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker)) else {
+        let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker))
+        else {
             return Handed::Back(Box::new(turn), over);
         };
         let run = Arc::new(Run::new(turn, worker, self, over, so_far));
@@ -196,7 +216,11 @@ impl Offers {
     fn give_back(&self, run: &Arc<Run>) {
         let mut board = locked(&self.board);
         board.runs.remove(run.turn());
-        let Some(worker) = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker)) else { return };
+        let Some(worker) =
+            board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker))
+        else {
+            return;
+        };
         worker.runs.retain(|other| !Arc::ptr_eq(other, run));
         worker.remember(run);
         if let Some(mail) = &worker.mail
@@ -207,7 +231,13 @@ impl Offers {
     }
 
     /// Begins or renews a worker's stay. Gives the turns that are still its own.
-    fn come(self: &Arc<Self>, agent: &AgentId, worker: &WorkerId, terms: Terms, mail: &Arc<Mail>) -> Vec<TurnId> {
+    fn come(
+        self: &Arc<Self>,
+        agent: &AgentId,
+        worker: &WorkerId,
+        terms: Terms,
+        mail: &Arc<Mail>,
+    ) -> Vec<TurnId> {
         let mut board = locked(&self.board);
         board.stays += 1;
         let stay = board.stays;
@@ -219,7 +249,11 @@ impl Offers {
                 let is_back = before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, mail));
                 if let Some(before) = before.filter(|_| is_back) {
                     let reason = format!("another connection offers as {worker}");
-                    before.tell(Directive::OfferEnded { agent: agent.clone(), worker: worker.clone(), reason });
+                    before.tell(Directive::OfferEnded {
+                        agent: agent.clone(),
+                        worker: worker.clone(),
+                        reason,
+                    });
                 }
                 known.stay = stay;
                 known.renew(terms);
@@ -232,7 +266,9 @@ impl Offers {
             }
             None => desk.add(Worker::new(worker.clone(), stay, terms, Arc::clone(mail))),
         }
-        running.extend(desk.serve(self).into_iter().filter(|(to, _)| to == worker).map(|(_, turn)| turn));
+        running.extend(
+            desk.serve(self).into_iter().filter(|(to, _)| to == worker).map(|(_, turn)| turn),
+        );
         // They may become this worker's yet.
         running.extend(desk.parked().cloned());
         running
@@ -241,7 +277,9 @@ impl Offers {
     /// A worker's connection ended: its turns wait for it a while.
     fn go(self: &Arc<Self>, agent: &AgentId, worker: &WorkerId, mail: &Arc<Mail>) {
         let mut board = locked(&self.board);
-        let Some(known) = board.desks.get_mut(agent).and_then(|desk| desk.worker(worker)) else { return };
+        let Some(known) = board.desks.get_mut(agent).and_then(|desk| desk.worker(worker)) else {
+            return;
+        };
         // It is here already again, on another connection.
         if !known.mail.as_ref().is_some_and(|own| Arc::ptr_eq(own, mail)) {
             return;
@@ -252,9 +290,13 @@ impl Offers {
             return self.leave_from(board, agent, worker, stay);
         }
         for run in &known.runs {
-            run.say_soon(format!("the program that runs this agent went away; it has {} seconds to come back", self.grace.as_secs()));
+            run.say_soon(format!(
+                "the program that runs this agent went away; it has {} seconds to come back",
+                self.grace.as_secs()
+            ));
         }
-        let (offers, agent, worker, stay, grace) = (Arc::downgrade(self), agent.clone(), worker.clone(), known.stay, self.grace);
+        let (offers, agent, worker, stay, grace) =
+            (Arc::downgrade(self), agent.clone(), worker.clone(), known.stay, self.grace);
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
             if let Some(offers) = offers.upgrade() {
@@ -264,7 +306,13 @@ impl Offers {
     }
 
     /// A worker is gone for good, unless it came back meanwhile: whatever it ran fails.
-    fn leave_from(&self, mut board: MutexGuard<'_, Board>, agent: &AgentId, worker: &WorkerId, stay: u64) {
+    fn leave_from(
+        &self,
+        mut board: MutexGuard<'_, Board>,
+        agent: &AgentId,
+        worker: &WorkerId,
+        stay: u64,
+    ) {
         let Some(desk) = board.desks.get_mut(agent) else { return };
         let Some(gone) = desk.remove(worker, stay) else { return };
         if desk.is_empty() {
@@ -286,7 +334,11 @@ impl Offers {
         drop(waiting);
         for worker in workers {
             if let Some(mail) = &worker.mail {
-                mail.tell(Directive::OfferEnded { agent: agent.clone(), worker: worker.id.clone(), reason: reason.to_owned() });
+                mail.tell(Directive::OfferEnded {
+                    agent: agent.clone(),
+                    worker: worker.id.clone(),
+                    reason: reason.to_owned(),
+                });
             }
             for run in worker.runs {
                 run.end(Err(lost()));
@@ -303,7 +355,12 @@ impl Offers {
     }
 
     /// What was said in a turn of one of these that is over, as long as it is remembered.
-    fn over(&self, turn: &TurnId, offered: &[(AgentId, WorkerId)], mail: &Arc<Mail>) -> Option<Arc<Heard>> {
+    fn over(
+        &self,
+        turn: &TurnId,
+        offered: &[(AgentId, WorkerId)],
+        mail: &Arc<Mail>,
+    ) -> Option<Arc<Heard>> {
         let mut board = locked(&self.board);
         offered.iter().find_map(|(agent, worker)| {
             let worker = board.desks.get_mut(agent)?.worker(worker)?;
@@ -345,9 +402,15 @@ impl Drop for GivenBack {
 
 /// What clients are told while nobody offers the agent that they talk to.
 pub(crate) fn deserted(agent: &AgentProfile) -> String {
-    format!("{} is run by a program that is not here now; what is said to it waits until it is", agent.spec.name)
+    format!(
+        "{} is run by a program that is not here now; what is said to it waits until it is",
+        agent.spec.name
+    )
 }
 
 fn lost() -> AgentError {
-    AgentError::new("agent_lost", "The program that runs this agent went away in the middle of the turn and did not come back.")
+    AgentError::new(
+        "agent_lost",
+        "The program that runs this agent went away in the middle of the turn and did not come back.",
+    )
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, Weak};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
-    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, Permission, Record, Refusal, RefusalCode, Seq,
-    SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage, Verb, WaitingCall, WorkerId,
+    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, Permission,
+    Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
@@ -62,7 +63,9 @@ impl Heard {
 
     /// Whether something was said whole under an id.
     fn knows(&self, id: &str) -> bool {
-        let is_said = |(known, settled): &(CommandId, Settled)| known.as_str() == id && !matches!(settled.peek(), Some(Err(_)));
+        let is_said = |(known, settled): &(CommandId, Settled)| {
+            known.as_str() == id && !matches!(settled.peek(), Some(Err(_)))
+        };
         locked(&self.0).iter().any(is_said)
     }
 
@@ -76,7 +79,9 @@ impl Heard {
 }
 
 fn answering(settled: Settled, duplicate: bool) -> Answering {
-    Box::pin(async move { settled.await.map(|Said { seq, steered }| Answer::Said { seq, steered, duplicate }) })
+    Box::pin(async move {
+        settled.await.map(|Said { seq, steered }| Answer::Said { seq, steered, duplicate })
+    })
 }
 
 /// A turn at a worker.
@@ -120,7 +125,13 @@ impl SoFar {
         let asked = self.calls.iter().filter_map(|(call, name)| {
             let waits = self.waiting.iter().find(|waiting| waiting.call == *call).cloned();
             let was_answered = || self.told.iter().any(|(about, _)| about == call);
-            waits.or_else(|| was_answered().then(|| WaitingCall { call: call.clone(), name: name.clone(), awaits: Awaits::Approval }))
+            waits.or_else(|| {
+                was_answered().then(|| WaitingCall {
+                    call: call.clone(),
+                    name: name.clone(),
+                    awaits: Awaits::Approval,
+                })
+            })
         });
         asked.collect()
     }
@@ -155,7 +166,8 @@ impl Run {
                 heard.add(id, done(Some(record.seq)));
             }
         }
-        let calls = turn.waiting.iter().map(|open| (open.call.clone(), open.name.clone())).collect();
+        let calls =
+            turn.waiting.iter().map(|open| (open.call.clone(), open.name.clone())).collect();
         let waiting = turn.waiting.iter().filter_map(|open| {
             let awaits = match (open.approval, open.awaited) {
                 (Some(_), _) => Awaits::Approval,
@@ -215,7 +227,12 @@ impl Run {
     /// Shows a status, if the turn has room for it.
     pub(super) fn say_soon(&self, text: String) {
         // It is for people only.
-        drop(self.turn.interface.voice.try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }));
+        drop(
+            self.turn
+                .interface
+                .voice
+                .try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }),
+        );
     }
 
     pub(super) fn is_mailed(&self) -> bool {
@@ -255,19 +272,38 @@ impl Run {
 
     /// Listens for what a turn that goes on waits for, and tells what came while nobody listened.
     pub(super) async fn listen_again(self: &Arc<Self>, so_far: &[Record]) {
-        let waiting: Vec<_> = self.turn.waiting.iter().filter(|open| open.waits()).cloned().collect();
+        let waiting: Vec<_> =
+            self.turn.waiting.iter().filter(|open| open.waits()).cloned().collect();
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
-                Event::ApprovalSettled { call, decision, .. } if !waiting.iter().any(|open| open.call == *call) => {
-                    let directive = Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision: *decision };
+                Event::ApprovalSettled { call, decision, .. }
+                    if !waiting.iter().any(|open| open.call == *call) =>
+                {
+                    let directive = Directive::ApprovalSettled {
+                        turn: self.turn.id.clone(),
+                        call: call.clone(),
+                        decision: *decision,
+                    };
                     self.tell(call.clone(), directive);
                 }
                 Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
                 // Of what it returned itself it need not be told.
-                Event::ToolReturned { call, status, text, content, .. } if awaited.contains(call) => {
-                    let (turn, text, content) = (self.turn.id.clone(), text.clone(), content.clone());
-                    self.tell(call.clone(), Directive::ToolReturned { turn, call: call.clone(), status: *status, text, content });
+                Event::ToolReturned { call, status, text, content, .. }
+                    if awaited.contains(call) =>
+                {
+                    let (turn, text, content) =
+                        (self.turn.id.clone(), text.clone(), content.clone());
+                    self.tell(
+                        call.clone(),
+                        Directive::ToolReturned {
+                            turn,
+                            call: call.clone(),
+                            status: *status,
+                            text,
+                            content,
+                        },
+                    );
                 }
                 Event::SessionOpened { .. }
                 | Event::SessionRenamed { .. }
@@ -295,7 +331,13 @@ impl Run {
                 (None, None) => continue,
             };
             let (ear, answer) = oneshot::channel();
-            if self.turn.interface.speak(Word::Await { call: open.call.clone(), question, ear, asked: None }).await.is_ok() {
+            if self
+                .turn
+                .interface
+                .speak(Word::Await { call: open.call.clone(), question, ear, asked: None })
+                .await
+                .is_ok()
+            {
                 self.follow(open.call, answer);
             }
         }
@@ -307,12 +349,16 @@ impl Run {
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
             let directive = match answer.await {
-                Ok(Answered::Decided(decision)) => Directive::ApprovalSettled { turn, call: call.clone(), decision },
+                Ok(Answered::Decided(decision)) => {
+                    Directive::ApprovalSettled { turn, call: call.clone(), decision }
+                }
                 Ok(Answered::Returned(crate::Returned { status, text, content })) => {
                     Directive::ToolReturned { turn, call: call.clone(), status, text, content }
                 }
                 // Of which its own answer tells.
-                Ok(Answered::Refused(_)) => return locked(&run.so_far).waiting.retain(|waiting| waiting.call != call),
+                Ok(Answered::Refused(_)) => {
+                    return locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+                }
                 // Asked again meanwhile, it is followed there; or the turn is over.
                 Err(_) => return,
             };
@@ -340,31 +386,54 @@ impl Run {
         }
     }
 
-    async fn speak(self: &Arc<Self>, id: Option<&CommandId>, verb: Verb) -> Result<Settled, Refusal> {
+    async fn speak(
+        self: &Arc<Self>,
+        id: Option<&CommandId>,
+        verb: Verb,
+    ) -> Result<Settled, Refusal> {
         // Those that have events were refused before they came here if they have no id.
         let id = id.map_or("", |id| id.as_str());
         let item = || ItemId::new(id).map_err(|bad| bad_request(bad.to_string()));
         match verb {
-            Verb::InternalMonologue { text } => self.whole(Event::Thought { item: item()?, text, complete: true }).await,
-            Verb::AssistantMessage { text } => self.whole(Event::Message { item: item()?, text, complete: true }).await,
+            Verb::InternalMonologue { text } => {
+                self.whole(Event::Thought { item: item()?, text, complete: true }).await
+            }
+            Verb::AssistantMessage { text } => {
+                self.whole(Event::Message { item: item()?, text, complete: true }).await
+            }
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
                 Line::Returned { status, text } => {
                     let newest = locked(&self.so_far).calls.last().map(|(call, _)| call.clone());
-                    let call = newest.ok_or_else(|| bad_request("no call is open that this could be the result of".to_owned()))?;
+                    let call = newest.ok_or_else(|| {
+                        bad_request("no call is open that this could be the result of".to_owned())
+                    })?;
                     self.returned(call, status, text, None).await
                 }
                 Line::Other => self.word(Word::Status { text }).await,
             },
             Verb::ToolCalled { name, args } => self.called(id, name, args).await,
-            Verb::ToolReturned { call, status, text, content } => self.returned(call, status, text, content).await,
+            Verb::ToolReturned { call, status, text, content } => {
+                self.returned(call, status, text, content).await
+            }
             Verb::Approval { call, timeout_ms } => {
                 let name = self.open_call(&call)?;
-                self.wait(call, Question::Approval { name, expires_at: within(timeout_ms.unwrap_or(APPROVAL_MS)) }).await
+                self.wait(
+                    call,
+                    Question::Approval {
+                        name,
+                        expires_at: within(timeout_ms.unwrap_or(APPROVAL_MS)),
+                    },
+                )
+                .await
             }
             Verb::ClientRuns { call, timeout_ms } => {
                 self.open_call(&call)?;
-                self.wait(call, Question::Client { expires_at: within(timeout_ms.unwrap_or(CLIENT_MS)) }).await
+                self.wait(
+                    call,
+                    Question::Client { expires_at: within(timeout_ms.unwrap_or(CLIENT_MS)) },
+                )
+                .await
             }
             Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
             Verb::Status { text } => self.word(Word::Status { text }).await,
@@ -386,7 +455,8 @@ impl Run {
                 self.finish(events, None).await
             }
             Verb::Fail { code, reason } => {
-                let error = AgentError::new(code.unwrap_or_else(|| "agent_failed".to_owned()), reason);
+                let error =
+                    AgentError::new(code.unwrap_or_else(|| "agent_failed".to_owned()), reason);
                 self.finish(Vec::new(), Some(error)).await
             }
         }
@@ -395,7 +465,9 @@ impl Run {
     fn open_call(&self, call: &CallId) -> Result<String, Refusal> {
         let so_far = locked(&self.so_far);
         let open = so_far.calls.iter().find(|(open, _)| open == call).map(|(_, name)| name.clone());
-        open.ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, format!("call {call} is not open in this turn")))
+        open.ok_or_else(|| {
+            Refusal::new(RefusalCode::UnknownCall, format!("call {call} is not open in this turn"))
+        })
     }
 
     /// Something that has no event: done when it is on its way.
@@ -406,7 +478,8 @@ impl Run {
 
     async fn event(&self, event: Event) -> Result<Settled, Refusal> {
         let (settled, answer) = oneshot::channel();
-        let word = Word::Say { events: vec![event], block: None, output: None, durable: true, settled };
+        let word =
+            Word::Say { events: vec![event], block: None, output: None, durable: true, settled };
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
         Ok(saved(answer))
     }
@@ -419,15 +492,25 @@ impl Run {
         self.event(event).await
     }
 
-    async fn called(&self, id: &str, name: String, args: serde_json::Map<String, serde_json::Value>) -> Result<Settled, Refusal> {
+    async fn called(
+        &self,
+        id: &str,
+        name: String,
+        args: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Settled, Refusal> {
         if self.turn.agent.spec.settings.permissions.get(&name) == Some(&Permission::Deny) {
-            return Err(Refusal::new(RefusalCode::Forbidden, format!("this agent may not use the tool {name}")));
+            return Err(Refusal::new(
+                RefusalCode::Forbidden,
+                format!("this agent may not use the tool {name}"),
+            ));
         }
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
         {
             let mut so_far = locked(&self.so_far);
             if so_far.calls.len() >= OPEN_CALLS {
-                return Err(too_large(format!("{OPEN_CALLS} calls of this turn are open, which is the most; let some return first")));
+                return Err(too_large(format!(
+                    "{OPEN_CALLS} calls of this turn are open, which is the most; let some return first"
+                )));
             }
             so_far.calls.push((call.clone(), name.clone()));
             so_far.close(id);
@@ -446,7 +529,9 @@ impl Run {
         {
             let mut so_far = locked(&self.so_far);
             if so_far.waiting.iter().any(|waiting| waiting.call == call) {
-                return Err(bad_request(format!("call {call} waits for somebody else; it returns when that is settled")));
+                return Err(bad_request(format!(
+                    "call {call} waits for somebody else; it returns when that is settled"
+                )));
             }
             so_far.calls.retain(|(open, _)| *open != call);
             so_far.told.retain(|(about, _)| *about != call);
@@ -472,7 +557,13 @@ impl Run {
         Ok(saved(on_disk))
     }
 
-    async fn piece(&self, item: ItemId, n: u64, kind: StreamKind, text: String) -> Result<Settled, Refusal> {
+    async fn piece(
+        &self,
+        item: ItemId,
+        n: u64,
+        kind: StreamKind,
+        text: String,
+    ) -> Result<Settled, Refusal> {
         // Of a program that starts over: the whole of it is there already.
         if self.heard.knows(item.as_str()) {
             return Ok(nothing());
@@ -486,9 +577,13 @@ impl Run {
             if n < next {
                 return Ok(nothing());
             }
-            if so_far.open_bytes + text.len() > OPEN_BYTES || (n == 0 && so_far.open.len() >= OPEN_ITEMS) {
+            if so_far.open_bytes + text.len() > OPEN_BYTES
+                || (n == 0 && so_far.open.len() >= OPEN_ITEMS)
+            {
                 let most = format!("{OPEN_ITEMS} items and {} MiB", OPEN_BYTES >> 20);
-                return Err(too_large(format!("at most {most} of a turn may be streamed and not said whole; say some of it whole first")));
+                return Err(too_large(format!(
+                    "at most {most} of a turn may be streamed and not said whole; say some of it whole first"
+                )));
             }
             so_far.open_bytes += text.len();
             so_far.open.insert(item.clone(), next + 1);
@@ -496,7 +591,11 @@ impl Run {
         self.word(Word::Piece { item, kind, text }).await
     }
 
-    async fn finish(&self, events: Vec<Event>, failed: Option<AgentError>) -> Result<Settled, Refusal> {
+    async fn finish(
+        &self,
+        events: Vec<Event>,
+        failed: Option<AgentError>,
+    ) -> Result<Settled, Refusal> {
         let ((settled, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
         self.finishing.store(true, Ordering::Relaxed);
         let word = Word::Finish { events, failed, on_disk: Some(on_disk), settled };
@@ -513,7 +612,10 @@ impl Run {
                 Finish::Ended => Vec::new(),
                 Finish::Steered(inputs) => inputs,
             };
-            let seq = saved.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+            let seq = saved
+                .await
+                .unwrap_or(Err(Silenced::Ended))
+                .map_err(|silenced| refused(&silenced))?;
             Ok(Said { seq: Some(seq), steered })
         };
         Ok(outcome.boxed().shared())
@@ -536,7 +638,8 @@ fn too_large(reason: String) -> Refusal {
 
 fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {
     let settled = async move {
-        let seq = answer.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+        let seq =
+            answer.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
         Ok(Said { seq: Some(seq), steered: Vec::new() })
     };
     settled.boxed().shared()

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    Answer, Attached, Disposition, Emission, Event, Policy, Refusal, RefusalCode, Seq, SessionId, Start, Timestamp, UserId,
+    Answer, Attached, Disposition, Emission, Event, Policy, Refusal, RefusalCode, Seq, SessionId,
+    Start, Timestamp, UserId,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
@@ -22,7 +23,12 @@ use crate::{Input, receipts};
 impl Task {
     pub(super) async fn asked(&mut self, ask: Ask) -> Option<End> {
         let Ask { user, what } = ask;
-        if user != self.stored.user && !matches!(what, What::Stop { .. } | What::Shorten { .. } | What::Profile(_) | What::Erased) {
+        if user != self.stored.user
+            && !matches!(
+                what,
+                What::Stop { .. } | What::Shorten { .. } | What::Profile(_) | What::Erased
+            )
+        {
             what.refuse(unknown_session(&self.stored.id));
             return None;
         }
@@ -45,7 +51,9 @@ impl Task {
                         refuse(
                             reply,
                             RefusalCode::UnknownInput,
-                            format!("input {input} is not queued: it ran, was withdrawn, or never was"),
+                            format!(
+                                "input {input} is not queued: it ran, was withdrawn, or never was"
+                            ),
                         );
                     }
                 }
@@ -103,7 +111,12 @@ impl Task {
         None
     }
 
-    async fn attach(&mut self, user: &UserId, start: Start, reader: &Arc<Reader>) -> Result<(Attached, Subscription), Refusal> {
+    async fn attach(
+        &mut self,
+        user: &UserId,
+        start: Start,
+        reader: &Arc<Reader>,
+    ) -> Result<(Attached, Subscription), Refusal> {
         let head = self.tail.head();
         let first = self.stored.first;
         let before_first = Seq(first.0.saturating_sub(1));
@@ -111,13 +124,21 @@ impl Task {
             Start::Head => (head, true),
             Start::Last(count) => (Seq(head.0.saturating_sub(count)).max(before_first), true),
             Start::After(cursor) => {
-                let same_log = cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.stored.epoch);
-                if same_log && cursor.seq <= head && cursor.seq >= before_first { (cursor.seq, true) } else { (before_first, false) }
+                let same_log =
+                    cursor.epoch.as_ref().is_none_or(|epoch| *epoch == self.stored.epoch);
+                if same_log && cursor.seq <= head && cursor.seq >= before_first {
+                    (cursor.seq, true)
+                } else {
+                    (before_first, false)
+                }
             }
             Start::Proven(peer) => {
                 let (user, id) = (user.clone(), self.stored.id.clone());
-                let since = Timestamp::from_millis(self.shared.now().as_millis() - self.shared.options.proven_for_ms);
-                let proven = self.shared.read(move |store| store.proven(&user, &peer, &id, since)).await?;
+                let since = Timestamp::from_millis(
+                    self.shared.now().as_millis() - self.shared.options.proven_for_ms,
+                );
+                let proven =
+                    self.shared.read(move |store| store.proven(&user, &peer, &id, since)).await?;
                 (proven.map_or(head, |seq| seq.min(head).max(before_first)), true)
             }
         };
@@ -132,7 +153,13 @@ impl Task {
             after,
             turn: self.shown_turn.clone(),
         };
-        let subscription = Subscription::new(&self.shared, self.stored.num, Arc::clone(&self.tail), Arc::clone(reader), after);
+        let subscription = Subscription::new(
+            &self.shared,
+            self.stored.num,
+            Arc::clone(&self.tail),
+            Arc::clone(reader),
+            after,
+        );
         Ok((attached, subscription))
     }
 
@@ -148,28 +175,51 @@ impl Task {
         } else {
             self.shared.read(move |store| store.turn_end(num, through)).await?
         };
-        let Some(first) = cut.map(Seq::next).filter(|first| *first > self.stored.first) else { return Ok(false) };
+        let Some(first) = cut.map(Seq::next).filter(|first| *first > self.stored.first) else {
+            return Ok(false);
+        };
         self.shared.store.begin_at(num, first).await.map_err(|error| Refusal::from(&error))?;
         self.stored.first = first;
         self.tail.forget(first);
         Ok(true)
     }
 
-    fn send(&mut self, text: String, attachments: Vec<String>, from: Option<String>, policy: Policy, once: Option<Once>, reply: Reply) {
+    fn send(
+        &mut self,
+        text: String,
+        attachments: Vec<String>,
+        from: Option<String>,
+        policy: Policy,
+        once: Option<Once>,
+        reply: Reply,
+    ) {
         if self.shared.options.resting {
-            return refuse(reply, RefusalCode::Stopping, "no server runs here, so nothing is answered".to_owned());
+            return refuse(
+                reply,
+                RefusalCode::Stopping,
+                "no server runs here, so nothing is answered".to_owned(),
+            );
         }
         if self.stopping.is_some() {
-            return refuse(reply, RefusalCode::Stopping, "the server is stopping; send it again when it is back".to_owned());
+            return refuse(
+                reply,
+                RefusalCode::Stopping,
+                "the server is stopping; send it again when it is back".to_owned(),
+            );
         }
         if let Some((refusal, _)) = &self.unended {
             return drop(reply.send(Err(refusal.clone())));
         }
         if text.trim().is_empty() && attachments.is_empty() {
-            return refuse(reply, RefusalCode::EmptyText, "an input needs a text that is not empty".to_owned());
+            return refuse(
+                reply,
+                RefusalCode::EmptyText,
+                "an input needs a text that is not empty".to_owned(),
+            );
         }
         let item = new_item_id();
-        let input = Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
+        let input =
+            Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
         let message = Event::UserMessage { item: item.clone(), text, attachments, from };
         let running = self.state.turn().map(|turn| turn.id.clone());
         let interrupts = running.is_some() && policy == Policy::Interrupt;
@@ -188,7 +238,11 @@ impl Task {
                 }
             },
             (Some(_), Policy::Reject) => {
-                return refuse(reply, RefusalCode::TurnRunning, "a turn runs; send it again when it has ended".to_owned());
+                return refuse(
+                    reply,
+                    RefusalCode::TurnRunning,
+                    "a turn runs; send it again when it has ended".to_owned(),
+                );
             }
             (Some(_), Policy::Queue) => {
                 if self.is_queue_full() {
@@ -220,7 +274,9 @@ impl Task {
                 }
             }
         };
-        let is_alone = disposition == Disposition::Queued && self.is_offered() && self.shared.offers.is_deserted(&self.profile.id);
+        let is_alone = disposition == Disposition::Queued
+            && self.is_offered()
+            && self.shared.offers.is_deserted(&self.profile.id);
         let seq = self.state.head().next();
         let answer = Answer::Input { seq, input: item.clone(), disposition, duplicate: false };
         let mut events = events;
@@ -240,7 +296,9 @@ impl Task {
                     self.show(Emission::Status { turn: None, text });
                 }
             }
-            Err(error) => tracing::error!(session = %self.stored.id, %error, "an input could not be accepted"),
+            Err(error) => {
+                tracing::error!(session = %self.stored.id, %error, "an input could not be accepted")
+            }
         }
     }
 
@@ -249,17 +307,27 @@ impl Task {
     }
 
     fn refuse_full(&self, reply: Reply) {
-        let reason = format!("{} inputs wait already; send it again when some have run", self.state.queue().len());
+        let reason = format!(
+            "{} inputs wait already; send it again when some have run",
+            self.state.queue().len()
+        );
         refuse(reply, RefusalCode::QueueFull, reason);
     }
 
     /// Records an owner's edit of a memory block together with the block itself.
     fn remember(&mut self, edit: BlockEdit, before: String, reply: Reply) {
         let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
-        let event = Event::MemoryEdited { block: edit.label.clone(), before, after, by: "owner".to_owned() };
+        let event = Event::MemoryEdited {
+            block: edit.label.clone(),
+            before,
+            after,
+            by: "owner".to_owned(),
+        };
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
         let waiters = vec![Waiter::Client(reply, Box::new(answer))];
-        if let Err(error) = self.append(vec![(None, event)], Also { block: Some(edit), ..Also::default() }, waiters) {
+        if let Err(error) =
+            self.append(vec![(None, event)], Also { block: Some(edit), ..Also::default() }, waiters)
+        {
             tracing::error!(session = %self.stored.id, %error, "an edit could not be accepted");
         }
     }
@@ -267,13 +335,22 @@ impl Task {
     /// Appends one event that stands for itself.
     fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
-        if let Err(error) = self.append(vec![(None, event)], once.into(), vec![Waiter::Client(reply, Box::new(answer))]) {
+        if let Err(error) = self.append(
+            vec![(None, event)],
+            once.into(),
+            vec![Waiter::Client(reply, Box::new(answer))],
+        ) {
             tracing::error!(session = %self.stored.id, %error, "a change could not be accepted");
         }
     }
 
     /// Lets a command through the first time its id is seen; answers repetitions itself.
-    async fn first_time(&mut self, user: &UserId, once: Option<Once>, reply: Reply) -> Option<(Option<Once>, Reply)> {
+    async fn first_time(
+        &mut self,
+        user: &UserId,
+        once: Option<Once>,
+        reply: Reply,
+    ) -> Option<(Option<Once>, Reply)> {
         let Some(once) = once else { return Some((None, reply)) };
         if let Some(pending) = self.under_way.command(&once.id) {
             let same = pending.command.as_ref().is_some_and(|(_, digest)| *digest == once.digest);
@@ -282,7 +359,9 @@ impl Task {
                 Waiter::Agent(..) => None,
             });
             match answer {
-                Some(answer) if same => pending.waiters.push(Waiter::Client(reply, Box::new(answer))),
+                Some(answer) if same => {
+                    pending.waiters.push(Waiter::Client(reply, Box::new(answer)))
+                }
                 Some(_) | None => drop(reply.send(Err(receipts::reused(&once.id)))),
             }
             return None;
@@ -306,12 +385,18 @@ impl Task {
 
     fn begin(&mut self, text: String, reply: oneshot::Sender<Result<crate::Interface, Refusal>>) {
         if self.state.turn().is_some() {
-            drop(reply.send(Err(Refusal::new(RefusalCode::TurnRunning, "a turn runs; finish it first"))));
+            drop(
+                reply.send(Err(Refusal::new(
+                    RefusalCode::TurnRunning,
+                    "a turn runs; finish it first",
+                ))),
+            );
             return;
         }
         let item = new_item_id();
         let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
-        let message = Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+        let message =
+            Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
         self.inputs.insert(item.clone(), input);
         let starting = Starting::new(item.clone(), None);
         let started = starting.event();
@@ -320,7 +405,9 @@ impl Task {
                 let interface = self.embed(starting.turn, item);
                 drop(reply.send(Ok(interface)));
             }
-            Err(error) => drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string())))),
+            Err(error) => {
+                drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string()))))
+            }
         }
     }
 }

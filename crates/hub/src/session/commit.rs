@@ -51,7 +51,11 @@ impl Waiter {
             Self::Client(reply, _) => drop(reply.send(Err(refusal.clone()))),
             Self::Agent(reply, _) => {
                 let reason = refusal.reason.clone();
-                let silenced = if refusal.code == RefusalCode::BadRequest { Silenced::Illegal(reason) } else { Silenced::Unsaved(reason) };
+                let silenced = if refusal.code == RefusalCode::BadRequest {
+                    Silenced::Illegal(reason)
+                } else {
+                    Silenced::Unsaved(reason)
+                };
                 drop(reply.send(Err(silenced)));
             }
         }
@@ -84,7 +88,11 @@ impl UnderWay {
     /// The append that carries a command id, to which a repetition of it can be joined.
     pub(crate) fn command(&mut self, id: &CommandId) -> Option<&mut Pending> {
         self.queue.iter_mut().find_map(|step| match step {
-            Step::Append(pending) if pending.command.as_ref().is_some_and(|(known, _)| known == id) => Some(&mut **pending),
+            Step::Append(pending)
+                if pending.command.as_ref().is_some_and(|(known, _)| known == id) =>
+            {
+                Some(&mut **pending)
+            }
             Step::Append(_) | Step::Show(_) => None,
         })
     }

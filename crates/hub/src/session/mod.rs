@@ -21,7 +21,10 @@ mod waits;
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, Start, TurnId, UserId};
+use thoughtwire_proto::{
+    AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, Start, TurnId,
+    UserId,
+};
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
 

@@ -1,6 +1,8 @@
 //! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
 
-use thoughtwire_proto::{Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnId};
+use thoughtwire_proto::{
+    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnId,
+};
 use tokio::sync::oneshot;
 
 use super::asked::refuse;
@@ -27,16 +29,28 @@ impl Task {
             return;
         };
         let (awaited, expires_at, event) = match question {
-            Question::Approval { name, expires_at } => {
-                (Awaited::Approval, expires_at, Event::ApprovalAsked { call: call.clone(), name, expires_at })
+            Question::Approval { name, expires_at } => (
+                Awaited::Approval,
+                expires_at,
+                Event::ApprovalAsked { call: call.clone(), name, expires_at },
+            ),
+            Question::Client { expires_at } => {
+                (Awaited::Client, expires_at, Event::ToolAwaited { call: call.clone(), expires_at })
             }
-            Question::Client { expires_at } => (Awaited::Client, expires_at, Event::ToolAwaited { call: call.clone(), expires_at }),
         };
         // The call's own append may have asked already.
-        let stands = self.state.turn().is_some_and(|turn| turn.calls.iter().any(|open| open.call == call && open.waits()));
-        let asked = self.state.turn().map_or(0, |turn| turn.calls.iter().filter(|open| open.approval.is_some()).count());
+        let stands = self
+            .state
+            .turn()
+            .is_some_and(|turn| turn.calls.iter().any(|open| open.call == call && open.waits()));
+        let asked = self
+            .state
+            .turn()
+            .map_or(0, |turn| turn.calls.iter().filter(|open| open.approval.is_some()).count());
         if !stands && awaited == Awaited::Approval && asked >= self.shared.options.open_approvals {
-            let reason = format!("{asked} calls wait for approval already, so this one was not asked for and not made.");
+            let reason = format!(
+                "{asked} calls wait for approval already, so this one was not asked for and not made."
+            );
             // An agent that no longer waits needs no answer.
             drop(ear.send(Answered::Refused(reason.clone())));
             drop(told.map(|told| told.send(Err(Silenced::Refused(reason)))));
@@ -55,12 +69,25 @@ impl Task {
         }
     }
 
-    pub(super) fn decide(&mut self, call: Option<CallId>, approve: bool, by: Option<String>, once: Option<Once>, reply: Reply) {
-        let asked = |open: &&OpenCall| open.approval.is_some() && call.as_ref().is_none_or(|call| *call == open.call);
-        let found = self.state.turn().and_then(|turn| turn.calls.iter().find(asked).map(|open| (turn.id.clone(), open.call.clone())));
+    pub(super) fn decide(
+        &mut self,
+        call: Option<CallId>,
+        approve: bool,
+        by: Option<String>,
+        once: Option<Once>,
+        reply: Reply,
+    ) {
+        let asked = |open: &&OpenCall| {
+            open.approval.is_some() && call.as_ref().is_none_or(|call| *call == open.call)
+        };
+        let found = self.state.turn().and_then(|turn| {
+            turn.calls.iter().find(asked).map(|open| (turn.id.clone(), open.call.clone()))
+        });
         let Some((turn, call)) = found else {
             let reason = match call {
-                Some(call) => format!("call {call} waits for no decision: it was settled, ended, or never asked"),
+                Some(call) => format!(
+                    "call {call} waits for no decision: it was settled, ended, or never asked"
+                ),
                 None => "no call waits for a decision".to_owned(),
             };
             return refuse(reply, RefusalCode::UnknownCall, reason);
@@ -70,11 +97,21 @@ impl Task {
         self.settle_call(&turn, &call, event, Answered::Decided(decision), Some((once, reply)));
     }
 
-    pub(super) fn tool_returned(&mut self, call: &CallId, returned: Returned, once: Option<Once>, reply: Reply) {
+    pub(super) fn tool_returned(
+        &mut self,
+        call: &CallId,
+        returned: Returned,
+        once: Option<Once>,
+        reply: Reply,
+    ) {
         let awaited = |open: &&OpenCall| open.call == *call && open.awaited.is_some();
-        let found = self.state.turn().and_then(|turn| turn.calls.iter().find(awaited).map(|open| (turn.id.clone(), open.name.clone())));
+        let found = self.state.turn().and_then(|turn| {
+            turn.calls.iter().find(awaited).map(|open| (turn.id.clone(), open.name.clone()))
+        });
         let Some((turn, name)) = found else {
-            let reason = format!("call {call} waits for no client: it came back, ended, or is not a client's to run");
+            let reason = format!(
+                "call {call} waits for no client: it came back, ended, or is not a client's to run"
+            );
             return refuse(reply, RefusalCode::UnknownCall, reason);
         };
         let event = returned.clone().into_event(call, name);
@@ -88,11 +125,24 @@ impl Task {
         for (call, awaited) in running.waits.lapsed(self.shared.now()) {
             match awaited {
                 Awaited::Approval => {
-                    let event = Event::ApprovalSettled { call: call.clone(), decision: Decision::Expired, by: None };
-                    self.settle_call(&turn, &call, event, Answered::Decided(Decision::Expired), None);
+                    let event = Event::ApprovalSettled {
+                        call: call.clone(),
+                        decision: Decision::Expired,
+                        by: None,
+                    };
+                    self.settle_call(
+                        &turn,
+                        &call,
+                        event,
+                        Answered::Decided(Decision::Expired),
+                        None,
+                    );
                 }
                 Awaited::Client => {
-                    let open = self.state.turn().and_then(|turn| turn.calls.iter().find(|open| open.call == call));
+                    let open = self
+                        .state
+                        .turn()
+                        .and_then(|turn| turn.calls.iter().find(|open| open.call == call));
                     let name = open.map(|open| open.name.clone()).unwrap_or_default();
                     let text = "No client ran the tool in time.".to_owned();
                     let returned = Returned { status: ToolStatus::Error, text, content: None };
@@ -103,14 +153,25 @@ impl Task {
         }
     }
 
-    fn settle_call(&mut self, turn: &TurnId, call: &CallId, event: Event, answered: Answered, asked: Option<(Option<Once>, Reply)>) {
+    fn settle_call(
+        &mut self,
+        turn: &TurnId,
+        call: &CallId,
+        event: Event,
+        answered: Answered,
+        asked: Option<(Option<Once>, Reply)>,
+    ) {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
         let (once, waiters) = match asked {
             Some((once, reply)) => (once, vec![Waiter::Client(reply, Box::new(answer))]),
             None => (None, Vec::new()),
         };
         if self
-            .append(vec![(Some(turn.clone()), event)], Also { once, answered: Some((call.clone(), answered)), ..Also::default() }, waiters)
+            .append(
+                vec![(Some(turn.clone()), event)],
+                Also { once, answered: Some((call.clone(), answered)), ..Also::default() },
+                waiters,
+            )
             .is_err()
         {
             // Something else has settled it: there is nothing to wait for.
@@ -124,6 +185,12 @@ impl Task {
 
 impl Returned {
     fn into_event(self, call: &CallId, name: String) -> Event {
-        Event::ToolReturned { call: call.clone(), name, status: self.status, text: self.text, content: self.content }
+        Event::ToolReturned {
+            call: call.clone(),
+            name,
+            status: self.status,
+            text: self.text,
+            content: self.content,
+        }
     }
 }

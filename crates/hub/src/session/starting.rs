@@ -92,7 +92,9 @@ impl Task {
             return Ok(None);
         }
         match &self.running {
-            Some(running) => locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace),
+            Some(running) => {
+                locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
+            }
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
         }
@@ -108,7 +110,8 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot).take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
+        let slot = locked(&self.running.as_ref()?.slot)
+            .take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
 
@@ -123,7 +126,11 @@ impl Task {
 
     /// Starts the oldest queued input, if nothing runs and there is a place for it.
     pub(super) fn start_next(&mut self) {
-        if self.shared.options.resting || self.stopping.is_some() || self.unended.is_some() || self.state.turn().is_some() {
+        if self.shared.options.resting
+            || self.stopping.is_some()
+            || self.unended.is_some()
+            || self.state.turn().is_some()
+        {
             return;
         }
         let Some(input) = self.state.queue().front().map(|queued| queued.input.clone()) else {
@@ -191,9 +198,18 @@ impl Task {
     /// Opens a voice for an accepted turn.
     pub(super) fn embed(&mut self, turn: TurnId, input: ItemId) -> Interface {
         let (sender, voice) = mpsc::channel(VOICE);
-        let input = self.inputs.remove(&input).unwrap_or(Input { item: input, text: String::new(), attachments: Vec::new() });
+        let input = self.inputs.remove(&input).unwrap_or(Input {
+            item: input,
+            text: String::new(),
+            attachments: Vec::new(),
+        });
         let waits = self.state.turn().map(Waits::of).unwrap_or_default();
-        self.running = Some(Running::new(turn.clone(), voice, waits, TurnTime::new(self.shared.options.turn_within)));
+        self.running = Some(Running::new(
+            turn.clone(),
+            voice,
+            waits,
+            TurnTime::new(self.shared.options.turn_within),
+        ));
         Interface {
             session: self.stored.id.clone(),
             turn,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal, RefusalCode, Seq, SessionId, State, TurnId,
+    AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal,
+    RefusalCode, Seq, SessionId, State, TurnId,
 };
 use thoughtwire_store::{Append, BlockEdit, Receipt, Store, StoreError, StoredSession};
 use tokio::sync::mpsc;
@@ -151,7 +152,10 @@ impl Task {
             stored,
             profile: Arc::new(profile),
             shown_turn: state.turn().map(|turn| turn.id.clone()),
-            unended: state.turn().filter(|turn| !turn.is_parked() || !resumes).map(|_| (left_alone(), Instant::now())),
+            unended: state
+                .turn()
+                .filter(|turn| !turn.is_parked() || !resumes)
+                .map(|_| (left_alone(), Instant::now())),
             state,
             tail,
             under_way: UnderWay::default(),
@@ -180,7 +184,9 @@ impl Task {
             }
             if self.is_busy() {
                 idle_since = Instant::now();
-            } else if idle_since.elapsed() >= self.shared.options.passivate_after && self.shared.passivate(&self.stored.id, asks) {
+            } else if idle_since.elapsed() >= self.shared.options.passivate_after
+                && self.shared.passivate(&self.stored.id, asks)
+            {
                 return End::Idle;
             }
             self.mind_time();
@@ -222,7 +228,9 @@ impl Task {
         let presence = Arc::clone(&self.tail);
         let Self { under_way, running, place, presence_due, .. } = self;
         let (voice, work) = match running {
-            Some(running) => (Some((&mut running.voice, running.work.is_embedded())), Some(&mut running.work)),
+            Some(running) => {
+                (Some((&mut running.voice, running.work.is_embedded())), Some(&mut running.work))
+            }
             None => (None, None),
         };
         // The agent's last words come before its return.
@@ -244,12 +252,18 @@ impl Task {
     }
 
     fn is_busy(&self) -> bool {
-        self.state.turn().is_some() || !self.state.queue().is_empty() || !self.under_way.is_empty() || self.tail.has_readers()
+        self.state.turn().is_some()
+            || !self.state.queue().is_empty()
+            || !self.under_way.is_empty()
+            || self.tail.has_readers()
     }
 
     fn wake_at(&self, idle_since: Instant) -> Instant {
-        let mut at =
-            if self.is_busy() { Instant::now() + Duration::from_secs(3600) } else { idle_since + self.shared.options.passivate_after };
+        let mut at = if self.is_busy() {
+            Instant::now() + Duration::from_secs(3600)
+        } else {
+            idle_since + self.shared.options.passivate_after
+        };
         if let Some(running) = &self.running
             && let Some(due) = running.due(self.shared.now())
         {
@@ -341,7 +355,13 @@ impl Task {
         };
         let commit = self.shared.store.append(append);
         self.state = state;
-        self.under_way.push(Pending { commit, records, command: once.map(|once| (once.id, once.digest)), waiters, answered });
+        self.under_way.push(Pending {
+            commit,
+            records,
+            command: once.map(|once| (once.id, once.digest)),
+            waiters,
+            answered,
+        });
         Ok(head)
     }
 
@@ -455,7 +475,8 @@ impl Task {
     fn end_unended(&mut self) {
         let Some((refusal, _)) = self.unended.take() else { return };
         let code = refusal.code.as_str();
-        let events = self.closing(thoughtwire_proto::Outcome::Failed, Some(code), Some(&refusal.reason));
+        let events =
+            self.closing(thoughtwire_proto::Outcome::Failed, Some(code), Some(&refusal.reason));
         drop(self.running.take());
         // Should this fail too, `fail` comes here again after its pause.
         if self.append(events, Also::default(), Vec::new()).is_ok() {
@@ -465,9 +486,13 @@ impl Task {
 }
 
 /// The contents of the inputs that wait. A parked turn's input is among them: it is run again like a queued one.
-fn read_inputs(store: &Store, stored: &StoredSession) -> Result<HashMap<ItemId, Input>, StoreError> {
+fn read_inputs(
+    store: &Store,
+    stored: &StoredSession,
+) -> Result<HashMap<ItemId, Input>, StoreError> {
     let mut inputs = HashMap::new();
-    let parked = stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
+    let parked =
+        stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in store.events(stored.num, before, 1)? {
@@ -487,7 +512,9 @@ fn left_alone() -> Refusal {
     Refusal::new(RefusalCode::Internal, "the turn was left without its agent")
 }
 
-async fn recv(voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)>) -> Option<crate::interface::Voice> {
+async fn recv(
+    voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)>,
+) -> Option<crate::interface::Voice> {
     match voice {
         Some((voice, embedded)) => match voice.recv().await {
             Some(word) => Some(word),
@@ -499,7 +526,9 @@ async fn recv(voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)
     }
 }
 
-async fn join(work: Option<&mut super::turn::Work>) -> Result<Result<(), crate::AgentError>, tokio::task::JoinError> {
+async fn join(
+    work: Option<&mut super::turn::Work>,
+) -> Result<Result<(), crate::AgentError>, tokio::task::JoinError> {
     match work {
         Some(work) => work.returned().await,
         None => std::future::pending().await,

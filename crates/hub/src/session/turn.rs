@@ -2,7 +2,8 @@
 
 use futures::FutureExt as _;
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq,
+    StreamKind, Timestamp, ToolStatus, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -81,7 +82,12 @@ impl Drop for Work {
 
 impl Running {
     /// A turn that nothing was said in yet.
-    pub(super) fn new(id: TurnId, voice: mpsc::Receiver<Voice>, waits: Waits, time: TurnTime) -> Self {
+    pub(super) fn new(
+        id: TurnId,
+        voice: mpsc::Receiver<Voice>,
+        waits: Waits,
+        time: TurnTime,
+    ) -> Self {
         Self {
             id,
             voice,
@@ -123,16 +129,29 @@ impl Task {
         match word {
             Word::Say { events, block, output, durable, settled } => {
                 if events.iter().any(|event| !is_sayable(event)) {
-                    drop(settled.send(Err(Silenced::Illegal("an agent cannot say this event".to_owned()))));
+                    drop(
+                        settled.send(Err(Silenced::Illegal(
+                            "an agent cannot say this event".to_owned(),
+                        ))),
+                    );
                     return;
                 }
                 let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
                 if durable {
                     let seq = self.state.head().next();
-                    drop(self.append(events, Also { block, output, ..Also::default() }, vec![Waiter::Agent(settled, seq)]));
+                    drop(self.append(
+                        events,
+                        Also { block, output, ..Also::default() },
+                        vec![Waiter::Agent(settled, seq)],
+                    ));
                 } else {
-                    let outcome = self.append(events, Also { block, output, ..Also::default() }, Vec::new());
-                    drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
+                    let outcome =
+                        self.append(events, Also { block, output, ..Also::default() }, Vec::new());
+                    drop(
+                        settled.send(
+                            outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string())),
+                        ),
+                    );
                 }
             }
             Word::Piece { item, kind, text } => self.piece(turn, item, kind, text),
@@ -142,7 +161,11 @@ impl Task {
                 self.finish(&turn, events, failed.as_ref(), waiter, settled);
             }
             Word::Steered { settled } => {
-                let inputs = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
+                let inputs = self
+                    .running
+                    .as_mut()
+                    .map(|running| std::mem::take(&mut running.steered))
+                    .unwrap_or_default();
                 drop(settled.send(inputs));
             }
             Word::Spent(usage) => {
@@ -150,7 +173,9 @@ impl Task {
                     running.spent = usage;
                 }
             }
-            Word::Await { call, question, ear, asked } => self.begin_waiting(turn, call, question, ear, asked),
+            Word::Await { call, question, ear, asked } => {
+                self.begin_waiting(turn, call, question, ear, asked)
+            }
         }
     }
 
@@ -159,7 +184,13 @@ impl Task {
         let at = match running.open.iter().position(|open| open.item == item) {
             Some(at) => at,
             None => {
-                running.open.push(OpenText { item: item.clone(), kind, n: 0, text: String::new(), dirty: false });
+                running.open.push(OpenText {
+                    item: item.clone(),
+                    kind,
+                    n: 0,
+                    text: String::new(),
+                    dirty: false,
+                });
                 running.open.len() - 1
             }
         };
@@ -185,12 +216,21 @@ impl Task {
         }
         running.checkpoint = None;
         running.checkpoint_due = None;
-        for open in running.open.iter_mut().filter(|open| open.dirty && !matches!(open.kind, StreamKind::ToolArgs)) {
+        for open in running
+            .open
+            .iter_mut()
+            .filter(|open| open.dirty && !matches!(open.kind, StreamKind::ToolArgs))
+        {
             open.dirty = false;
             if !running.checkpointed.contains(&open.item) {
                 running.checkpointed.push(open.item.clone());
             }
-            let item = OpenItem { item: open.item.clone(), turn: running.id.clone(), kind: open.kind, text: open.text.clone() };
+            let item = OpenItem {
+                item: open.item.clone(),
+                turn: running.id.clone(),
+                kind: open.kind,
+                text: open.text.clone(),
+            };
             // A checkpoint that fails costs what the next one saves; appends report the disk's state.
             running.checkpoint = Some(self.shared.store.checkpoint(self.stored.num, item));
         }
@@ -206,12 +246,18 @@ impl Task {
 
     /// Ends a turn that has taken all the time that it may.
     pub(super) fn end_overdue(&mut self) {
-        let is_up = self.running.as_ref().and_then(|running| running.time.up()).is_some_and(|up| up <= Instant::now());
+        let is_up = self
+            .running
+            .as_ref()
+            .and_then(|running| running.time.up())
+            .is_some_and(|up| up <= Instant::now());
         if !is_up || self.unended.is_some() {
             return;
         }
         let most = self.shared.options.turn_within.as_secs();
-        let reason = format!("The turn took longer than {most} s, which is the limit. Say how it should go on.");
+        let reason = format!(
+            "The turn took longer than {most} s, which is the limit. Say how it should go on."
+        );
         let closing = self.closing(Outcome::Failed, Some("turn_limit"), Some(&reason));
         // What an agent cannot say in a turn cannot be said here either; then it ends as it can.
         if let Err(error) = self.end_with(&mut Vec::new(), closing, None) {
@@ -227,8 +273,16 @@ impl Task {
         waiter: impl FnOnce(Seq) -> Option<Waiter>,
         settled: oneshot::Sender<Result<Finish, Silenced>>,
     ) {
-        if let Some(illegal) = events.iter().find(|event| matches!(event, Event::Message { text, .. } if text.is_empty())) {
-            drop(settled.send(Err(Silenced::Illegal(format!("a {} must not be empty", illegal.kind())))));
+        if let Some(illegal) = events
+            .iter()
+            .find(|event| matches!(event, Event::Message { text, .. } if text.is_empty()))
+        {
+            drop(
+                settled.send(Err(Silenced::Illegal(format!(
+                    "a {} must not be empty",
+                    illegal.kind()
+                )))),
+            );
             return;
         }
         // What it cost is among the events, unless it failed.
@@ -237,16 +291,24 @@ impl Task {
         {
             running.spent = Usage::default();
         }
-        let steered = self.running.as_mut().map(|running| std::mem::take(&mut running.steered)).unwrap_or_default();
+        let steered = self
+            .running
+            .as_mut()
+            .map(|running| std::mem::take(&mut running.steered))
+            .unwrap_or_default();
         if !steered.is_empty() && failed.is_none() {
-            let events: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
+            let events: Vec<_> =
+                events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
             let last = Seq(self.state.head().0 + events.len() as u64);
-            let outcome = self.append(events, Also::default(), waiter(last).into_iter().collect()).map(|_| Finish::Steered(steered));
+            let outcome = self
+                .append(events, Also::default(), waiter(last).into_iter().collect())
+                .map(|_| Finish::Steered(steered));
             drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
             return;
         }
         let mut all: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
-        let said: Vec<ItemId> = all.iter().filter_map(|(_, event)| item_of(event).cloned()).collect();
+        let said: Vec<ItemId> =
+            all.iter().filter_map(|(_, event)| item_of(event).cloned()).collect();
         if let Some(running) = &mut self.running {
             running.open.retain(|open| !said.contains(&open.item));
         }
@@ -270,8 +332,11 @@ impl Task {
         events.extend(closing);
         let next = self.next_in_line();
         events.extend(next.as_ref().map(Starting::event));
-        let outcome = self.append(std::mem::take(events), Also::default(), waiter.into_iter().collect());
-        outcome.map(|_| self.go_on_with(next)).map_err(|illegal| Silenced::Illegal(illegal.to_string()))
+        let outcome =
+            self.append(std::mem::take(events), Also::default(), waiter.into_iter().collect());
+        outcome
+            .map(|_| self.go_on_with(next))
+            .map_err(|illegal| Silenced::Illegal(illegal.to_string()))
     }
 
     /// The agent's future ended: end the turn if the agent did not.
@@ -289,16 +354,24 @@ impl Task {
         for voice in last_words {
             self.hear(voice);
         }
-        if self.running.as_ref().map(|running| running.id.clone()) != ended || self.running.is_none() {
+        if self.running.as_ref().map(|running| running.id.clone()) != ended
+            || self.running.is_none()
+        {
             return;
         }
         let closing = match outcome {
             Ok(Ok(())) => self.closing(Outcome::Completed, None, None),
             Ok(Err(error)) => self.closing(Outcome::Failed, Some(&error.code), Some(&error.reason)),
-            Err(error) if error.is_panic() => {
-                self.closing(Outcome::Failed, Some("agent_panicked"), Some("The agent broke off because of a defect in it."))
-            }
-            Err(_) => self.closing(Outcome::Failed, Some("agent_gone"), Some("The agent was stopped from outside.")),
+            Err(error) if error.is_panic() => self.closing(
+                Outcome::Failed,
+                Some("agent_panicked"),
+                Some("The agent broke off because of a defect in it."),
+            ),
+            Err(_) => self.closing(
+                Outcome::Failed,
+                Some("agent_gone"),
+                Some("The agent was stopped from outside."),
+            ),
         };
         if let Err(error) = self.end_with(&mut Vec::new(), closing, None) {
             tracing::error!(session = %self.stored.id, %error, "a turn could not be ended");
@@ -306,15 +379,24 @@ impl Task {
     }
 
     /// The events that end the running turn: open items as incomplete, open calls as abandoned, the end.
-    pub(super) fn closing(&mut self, outcome: Outcome, code: Option<&str>, reason: Option<&str>) -> Vec<(Option<TurnId>, Event)> {
+    pub(super) fn closing(
+        &mut self,
+        outcome: Outcome,
+        code: Option<&str>,
+        reason: Option<&str>,
+    ) -> Vec<(Option<TurnId>, Event)> {
         let Some(turn) = self.state.turn().cloned() else { return Vec::new() };
         let mut events = Vec::new();
         if let Some(running) = &mut self.running {
             for open in &running.open {
                 let (item, text) = (open.item.clone(), open.text.clone());
                 match open.kind {
-                    StreamKind::Thought => events.push(Event::Thought { item, text, complete: false }),
-                    StreamKind::Message => events.push(Event::Message { item, text, complete: false }),
+                    StreamKind::Thought => {
+                        events.push(Event::Thought { item, text, complete: false })
+                    }
+                    StreamKind::Message => {
+                        events.push(Event::Message { item, text, complete: false })
+                    }
                     StreamKind::ToolArgs => {}
                 }
             }
@@ -322,7 +404,11 @@ impl Task {
         }
         for open in &turn.calls {
             if open.approval.is_some() {
-                events.push(Event::ApprovalSettled { call: open.call.clone(), decision: Decision::Void, by: None });
+                events.push(Event::ApprovalSettled {
+                    call: open.call.clone(),
+                    decision: Decision::Void,
+                    by: None,
+                });
             }
             events.push(Event::ToolReturned {
                 call: open.call.clone(),
@@ -337,24 +423,43 @@ impl Task {
         {
             events.push(Event::Usage(std::mem::take(&mut running.spent)));
         }
-        events.push(Event::TurnEnded { input: turn.input, outcome, code: code.map(str::to_owned), reason: reason.map(str::to_owned) });
+        events.push(Event::TurnEnded {
+            input: turn.input,
+            outcome,
+            code: code.map(str::to_owned),
+            reason: reason.map(str::to_owned),
+        });
         events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
     }
 
     pub(super) fn cancel(&mut self, turn: Option<&TurnId>, once: Option<Once>, reply: Reply) {
         let running = self.state.turn().map(|open| open.id.clone());
         match (running, turn) {
-            (None, _) => refuse(reply, RefusalCode::NoTurn, "no turn runs in this session".to_owned()),
+            (None, _) => {
+                refuse(reply, RefusalCode::NoTurn, "no turn runs in this session".to_owned())
+            }
             (Some(running), Some(turn)) if running != *turn => {
-                refuse(reply, RefusalCode::NoTurn, format!("turn {turn} does not run; it has ended or never was"));
+                refuse(
+                    reply,
+                    RefusalCode::NoTurn,
+                    format!("turn {turn} does not run; it has ended or never was"),
+                );
             }
             (Some(_), _) => {
-                let mut events = self.closing(Outcome::Cancelled, Some("cancelled"), Some("the turn was cancelled"));
+                let mut events = self.closing(
+                    Outcome::Cancelled,
+                    Some("cancelled"),
+                    Some("the turn was cancelled"),
+                );
                 let seq = self.state.head().0 + events.len() as u64;
-                let answer = Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
+                let answer =
+                    Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
                 let next = self.next_in_line();
                 events.extend(next.as_ref().map(Starting::event));
-                if self.append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))]).is_ok() {
+                if self
+                    .append(events, once.into(), vec![Waiter::Client(reply, Box::new(answer))])
+                    .is_ok()
+                {
                     self.unended = None;
                     self.go_on_with(next);
                 }
@@ -368,7 +473,11 @@ impl Task {
             // It goes on at the next start.
             drop(self.running.take());
         } else if self.state.turn().is_some() {
-            let events = self.closing(Outcome::Interrupted, Some("server_stopped"), Some("The server stopped in the middle of this turn."));
+            let events = self.closing(
+                Outcome::Interrupted,
+                Some("server_stopped"),
+                Some("The server stopped in the middle of this turn."),
+            );
             if let Err(error) = self.append(events, Also::default(), Vec::new()) {
                 let refusal = Refusal::new(RefusalCode::Internal, error.to_string());
                 tracing::error!(session = %self.stored.id, error = %refusal, "a turn could not be ended; the next start ends it");

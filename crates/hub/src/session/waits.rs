@@ -70,7 +70,13 @@ impl Waits {
     }
 
     /// Begins to wait for a call.
-    pub(super) fn begin(&mut self, call: CallId, awaited: Awaited, expires_at: Timestamp, ear: Ear) {
+    pub(super) fn begin(
+        &mut self,
+        call: CallId,
+        awaited: Awaited,
+        expires_at: Timestamp,
+        ear: Ear,
+    ) {
         self.0.insert(call, Wait::Open { awaited, expires_at, ear: Some(ear) });
     }
 
@@ -106,8 +112,11 @@ impl Waits {
     /// Tells what came for a call.
     pub(super) fn settle(&mut self, call: &CallId, answer: Answered) {
         match self.0.remove(call) {
-            Some(Wait::Open { ear: Some(ear), .. } | Wait::Closed { ear: Some(ear) }) => drop(ear.send(answer)),
-            Some(Wait::Open { ear: None, .. } | Wait::Closed { ear: None } | Wait::Answered(_)) | None => {
+            Some(Wait::Open { ear: Some(ear), .. } | Wait::Closed { ear: Some(ear) }) => {
+                drop(ear.send(answer))
+            }
+            Some(Wait::Open { ear: None, .. } | Wait::Closed { ear: None } | Wait::Answered(_))
+            | None => {
                 drop(self.0.insert(call.clone(), Wait::Answered(answer)));
             }
         }
@@ -121,7 +130,9 @@ impl Waits {
     /// The calls whose time is up.
     pub(super) fn lapsed(&self, now: Timestamp) -> Vec<(CallId, Awaited)> {
         let lapsed = self.0.iter().filter_map(|(call, wait)| match wait {
-            Wait::Open { awaited, expires_at, .. } if *expires_at <= now => Some((call.clone(), *awaited)),
+            Wait::Open { awaited, expires_at, .. } if *expires_at <= now => {
+                Some((call.clone(), *awaited))
+            }
             Wait::Open { .. } | Wait::Closed { .. } | Wait::Answered(_) => None,
         });
         lapsed.collect()

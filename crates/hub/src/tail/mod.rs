@@ -11,7 +11,8 @@ use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind, ToolDeclaration, TurnId,
+    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind,
+    ToolDeclaration, TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -46,7 +47,11 @@ pub type Frames = Arc<[Bytes]>;
 
 impl Entry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
-        Arc::new(Self { emitted: Emitted { session: session.clone(), emission }, at: Instant::now(), frames: Mutex::default() })
+        Arc::new(Self {
+            emitted: Emitted { session: session.clone(), emission },
+            at: Instant::now(),
+            frames: Mutex::default(),
+        })
     }
 
     /// What is shown.
@@ -76,15 +81,22 @@ impl Entry {
     pub(crate) fn seq(&self) -> Option<Seq> {
         match &self.emitted.emission {
             Emission::Record(record) => Some(record.seq),
-            Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => None,
+            Emission::Delta(_)
+            | Emission::Partial(_)
+            | Emission::Status { .. }
+            | Emission::Presence { .. } => None,
         }
     }
 
     fn weight(&self) -> usize {
         let text = match &self.emitted.emission {
             Emission::Record(record) => match &record.event {
-                Event::Thought { text, .. } | Event::Message { text, .. } | Event::UserMessage { text, .. } => text.len(),
-                Event::ToolReturned { text, content, .. } => text.len() + content.as_ref().map_or(0, |content| content.to_string().len()),
+                Event::Thought { text, .. }
+                | Event::Message { text, .. }
+                | Event::UserMessage { text, .. } => text.len(),
+                Event::ToolReturned { text, content, .. } => {
+                    text.len() + content.as_ref().map_or(0, |content| content.to_string().len())
+                }
                 Event::Compacted { summary, .. } => summary.len(),
                 Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
                 Event::SessionOpened { .. }
@@ -166,7 +178,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(wake: Wake, present: bool, tools: Vec<ToolDeclaration>) -> Arc<Self> {
-        Arc::new(Self { wake, present, tools, since: Instant::now(), lent: Mutex::default(), has_left: AtomicBool::new(false) })
+        Arc::new(Self {
+            wake,
+            present,
+            tools,
+            since: Instant::now(),
+            lent: Mutex::default(),
+            has_left: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn leave(&self, tail: &Tail) {
@@ -222,7 +241,10 @@ impl Tail {
     pub(crate) fn cached_page(&self, after: Seq) -> Option<Page> {
         let wanted = after.next();
         let has = |page: &&Page| {
-            let (first, last) = (page.first().and_then(|entry| entry.seq()), page.last().and_then(|entry| entry.seq()));
+            let (first, last) = (
+                page.first().and_then(|entry| entry.seq()),
+                page.last().and_then(|entry| entry.seq()),
+            );
             first.is_some_and(|first| first <= wanted) && last.is_some_and(|last| last >= wanted)
         };
         locked(&self.pages).iter().find(has).cloned()
@@ -260,7 +282,9 @@ impl Tail {
         }
         let now = Instant::now();
         let is_old = |entry: &Arc<Entry>| now.duration_since(entry.at) > TAIL_KEEPS;
-        while ring.entries.len() > 1 && (ring.bytes > TAIL_BYTES || ring.entries.front().is_some_and(is_old)) {
+        while ring.entries.len() > 1
+            && (ring.bytes > TAIL_BYTES || ring.entries.front().is_some_and(is_old))
+        {
             if let Some(old) = ring.entries.pop_front() {
                 ring.bytes -= old.weight();
                 ring.base += 1;
@@ -278,7 +302,11 @@ impl Tail {
         let mut ring = locked(&self.ring);
         self.first.store(first.0, Ordering::Release);
         locked(&self.pages).clear();
-        let gone = ring.entries.iter().rposition(|entry| entry.seq().is_some_and(|seq| seq < first)).map_or(0, |last| last + 1);
+        let gone = ring
+            .entries
+            .iter()
+            .rposition(|entry| entry.seq().is_some_and(|seq| seq < first))
+            .map_or(0, |last| last + 1);
         let weight: usize = ring.entries.drain(..gone).map(|entry| entry.weight()).sum();
         ring.bytes -= weight;
         ring.base += gone as u64;
@@ -335,7 +363,8 @@ impl Tail {
     /// The tools that attached clients run; of two with one name that of who came first.
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
-        let mut readers: Vec<_> = locked(&self.ring).groups.iter().flat_map(|group| group.readers()).collect();
+        let mut readers: Vec<_> =
+            locked(&self.ring).groups.iter().flat_map(|group| group.readers()).collect();
         readers.sort_by_key(|reader| reader.since);
         for reader in readers {
             for tool in &reader.tools {
@@ -349,7 +378,12 @@ impl Tail {
 
     /// How many clients are present. Forgets those that left.
     pub(crate) fn presence(&self) -> u64 {
-        locked(&self.ring).groups.iter().flat_map(|group| group.readers()).filter(|reader| reader.present).count() as u64
+        locked(&self.ring)
+            .groups
+            .iter()
+            .flat_map(|group| group.readers())
+            .filter(|reader| reader.present)
+            .count() as u64
     }
 
     pub(crate) fn has_readers(&self) -> bool {
@@ -404,7 +438,11 @@ impl Tail {
                 return None;
             }
         }
-        entries.extend(ring.open.iter().map(|partial| Entry::new(&self.session, Emission::Partial(partial.clone()))));
+        entries.extend(
+            ring.open
+                .iter()
+                .map(|partial| Entry::new(&self.session, Emission::Partial(partial.clone()))),
+        );
         let standing = ring.standing.clone().map(|text| Emission::Status { turn: None, text });
         entries.extend(standing.map(|status| Entry::new(&self.session, status)));
         Some((entries, ring.end()))
@@ -436,7 +474,11 @@ impl Tail {
     /// The newest call of a turn that has not returned, with its tool.
     pub(crate) fn newest_call(&self, turn: &TurnId) -> Option<(CallId, String)> {
         let ring = locked(&self.ring);
-        ring.calls.iter().rev().find(|(_, _, of)| of == turn).map(|(call, name, _)| (call.clone(), name.clone()))
+        ring.calls
+            .iter()
+            .rev()
+            .find(|(_, _, of)| of == turn)
+            .map(|(call, name, _)| (call.clone(), name.clone()))
     }
 }
 
@@ -450,7 +492,9 @@ impl Ring {
         match emission {
             Emission::Delta(delta) => self.extend(delta),
             Emission::Record(record) => match &record.event {
-                Event::Thought { item, .. } | Event::Message { item, .. } => self.open.retain(|partial| partial.item != *item),
+                Event::Thought { item, .. } | Event::Message { item, .. } => {
+                    self.open.retain(|partial| partial.item != *item)
+                }
                 Event::ToolCalled { call, name, .. } => {
                     self.open.retain(|partial| partial.item.as_str() != call.as_str());
                     if let Some(turn) = &record.turn {

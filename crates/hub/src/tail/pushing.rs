@@ -49,7 +49,9 @@ impl Lent {
         let entries = match batch {
             Some(batch) if batch.from == self.position => &batch.entries,
             Some(_) | None => match tail.take(self.position, MOST) {
-                Found::Entries(entries, _) => &batch.insert(Batch { from: self.position, entries }).entries,
+                Found::Entries(entries, _) => {
+                    &batch.insert(Batch { from: self.position, entries }).entries
+                }
                 Found::Behind | Found::Closed(_) => {
                     self.is_open = false;
                     return;
@@ -125,10 +127,13 @@ impl Group {
         let mut told = None;
         loop {
             let published = tail.published();
-            let is_behind = self.bring_once(&tail, told.replace(published) != Some(published)).await;
+            let is_behind =
+                self.bring_once(&tail, told.replace(published) != Some(published)).await;
             // In this order: what is published from here on finds nobody at it, or is seen below.
             self.is_pushing.store(false, Ordering::SeqCst);
-            if (tail.published() == published && !is_behind) || self.is_pushing.swap(true, Ordering::SeqCst) {
+            if (tail.published() == published && !is_behind)
+                || self.is_pushing.swap(true, Ordering::SeqCst)
+            {
                 return;
             }
             tokio::task::yield_now().await;

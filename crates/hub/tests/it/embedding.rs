@@ -75,7 +75,11 @@ fn example(name: &str) -> String {
     path.pop();
     path.pop();
     let path = path.join("examples").join(name);
-    assert!(path.exists(), "{} is missing: `cargo test` without a choice of targets builds it", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test` without a choice of targets builds it",
+        path.display()
+    );
     let output = std::process::Command::new(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -87,5 +91,9 @@ fn the_examples_run() {
     assert!(shown.contains(r#"memgpt: {"type": "agent_response", "message_type": "assistant_message", "message": "Take an umbrella."}"#));
     assert!(shown.contains(r#""kind":"turn_ended""#));
     let shown = example("blocking_interface");
-    assert!(shown.contains("Running squawk({\\\"times\\\": 2})") && shown.contains("\"message\": \"Hello\""), "{shown}");
+    assert!(
+        shown.contains("Running squawk({\\\"times\\\": 2})")
+            && shown.contains("\"message\": \"Hello\""),
+        "{shown}"
+    );
 }

@@ -26,7 +26,11 @@ impl Stage {
         first.hub.store().close();
         let (store, pen) = Store::open_by_hand(dir, now()).unwrap();
         let hub = Hub::new(Arc::new(store), agent, HubOptions::default()).unwrap();
-        Self { room: Room { hub, ..first }, pen, file: rusqlite::Connection::open(dir.join("thoughtwire.db")).unwrap() }
+        Self {
+            room: Room { hub, ..first },
+            pen,
+            file: rusqlite::Connection::open(dir.join("thoughtwire.db")).unwrap(),
+        }
     }
 
     /// Asks, and hands out the answer's future: the pen has not moved yet.
@@ -37,7 +41,9 @@ impl Stage {
 
     fn ask(&self, command: Command) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
         let (hub, user) = (self.room.hub.clone(), self.room.user.clone());
-        tokio::spawn(async move { hub.execute(&user, None, thoughtwire_proto::Request { id: None, command }).await })
+        tokio::spawn(async move {
+            hub.execute(&user, None, thoughtwire_proto::Request { id: None, command }).await
+        })
     }
 
     /// Everybody does what there is to do; the time passes when nobody has anything left.
@@ -67,7 +73,8 @@ impl Stage {
     }
 }
 
-const NOTHING_IS_SAVED: &str = "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'a fault'); END";
+const NOTHING_IS_SAVED: &str =
+    "CREATE TRIGGER fault BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'a fault'); END";
 const SAVED_AGAIN: &str = "DROP TRIGGER fault";
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +93,10 @@ async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
     stage.fail(SAVED_AGAIN);
     stage.recover().await;
     let log = stage.room.log().await;
-    assert!(log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")), "{log:#?}");
+    assert!(
+        log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +113,10 @@ async fn what_was_said_in_a_turn_that_was_not_saved_is_in_no_other() {
     stage.fail(SAVED_AGAIN);
     stage.recover().await;
     let log = stage.room.log().await;
-    assert_eq!(crate::support::kinds(&log), ["session_opened", "user_message", "turn_started", "turn_ended"]);
+    assert_eq!(
+        crate::support::kinds(&log),
+        ["session_opened", "user_message", "turn_started", "turn_ended"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +187,8 @@ async fn an_agent_that_floods_is_held_up_by_a_disk_that_stands_still() {
     for streamed in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let said = Arc::new(AtomicUsize::new(0));
-        let stage = Stage::open(dir.path(), Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
+        let stage =
+            Stage::open(dir.path(), Arc::new(Flood { said: Arc::clone(&said), streamed })).await;
         let _answer = stage.send("go", Policy::Queue);
         // Nothing is written: its turn's own start waits for the disk.
         let mut before = usize::MAX;

@@ -10,12 +10,22 @@ use tokio::sync::Notify;
 use crate::support::{Room, event, events};
 
 async fn keep(room: &Room, events: u64) -> usize {
-    room.hub.keep(&room.user, &room.session, Retention { days: None, events: Some(events) }).await.unwrap();
+    room.hub
+        .keep(&room.user, &room.session, Retention { days: None, events: Some(events) })
+        .await
+        .unwrap();
     room.hub.sweep().await.unwrap()
 }
 
 fn seqs(emissions: &[Emission]) -> Vec<u64> {
-    emissions.iter().filter_map(|emission| if let Emission::Record(record) = emission { Some(record.seq.0) } else { None }).collect()
+    emissions
+        .iter()
+        .filter_map(
+            |emission| {
+                if let Emission::Record(record) = emission { Some(record.seq.0) } else { None }
+            },
+        )
+        .collect()
 }
 
 #[tokio::test]
@@ -33,7 +43,11 @@ async fn who_reads_what_goes_is_told_and_everybody_else_misses_nothing() {
     let attach = async |after: u64| {
         let start = Start::After(Cursor { epoch: None, seq: Seq(after) });
         let presence = Presence::Client { tools: Vec::new() };
-        room.hub.attach(&room.user, &room.session, start, Arc::new(Notify::new()), presence).await.unwrap().1
+        room.hub
+            .attach(&room.user, &room.session, start, Arc::new(Notify::new()), presence)
+            .await
+            .unwrap()
+            .1
     };
     let mut reading = attach(0).await;
     assert!(!reading.next().await.unwrap().shortened);
@@ -49,10 +63,18 @@ async fn who_reads_what_goes_is_told_and_everybody_else_misses_nothing() {
 
     let (attached, mut again) = room.after(3).await;
     assert!(!attached.recovered);
-    assert!(attached.first.0 > head - 30 && attached.first.0 <= head - 21, "whole turns: {attached:?}");
+    assert!(
+        attached.first.0 > head - 30 && attached.first.0 <= head - 21,
+        "whole turns: {attached:?}"
+    );
     room.send("think").await.unwrap();
-    let seen = again.until(|emission| matches!(emission, Emission::Record(record) if record.seq.0 > head + 4)).await;
-    assert!(matches!(event(&seen[0]), Some(Event::UserMessage { .. })), "it begins with a turn: {seen:?}");
+    let seen = again
+        .until(|emission| matches!(emission, Emission::Record(record) if record.seq.0 > head + 4))
+        .await;
+    assert!(
+        matches!(event(&seen[0]), Some(Event::UserMessage { .. })),
+        "it begins with a turn: {seen:?}"
+    );
     let seen = seqs(&seen);
     assert_eq!(seen[0], attached.first.0);
     assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seen:?}");
@@ -84,7 +106,10 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
     assert_eq!(keep(&room, 1).await, 1);
     let (attached, mut late) = room.after(0).await;
     let seen = late.until(|emission| matches!(event(emission), Some(Event::UserMessage { text, .. }) if text == "think two")).await;
-    assert!(matches!(&events(&seen)[..], [Event::UserMessage { text, .. }, Event::TurnStarted { .. }, ..] if text == "hang"), "{seen:?}");
+    assert!(
+        matches!(&events(&seen)[..], [Event::UserMessage { text, .. }, Event::TurnStarted { .. }, ..] if text == "hang"),
+        "{seen:?}"
+    );
     assert_eq!(seqs(&seen)[0], attached.first.0);
     room.cancel().await.unwrap();
     let mut outcomes = Vec::new();
@@ -97,7 +122,10 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
     assert_eq!(outcomes, [Outcome::Cancelled, Outcome::Completed, Outcome::Completed]);
     // Nothing runs or waits any more: all goes but for the newest turn.
     assert_eq!(keep(&room, 1).await, 1);
-    assert!(matches!(&room.log().await[..], [Event::TurnStarted { .. }, .., Event::TurnEnded { .. }]));
+    assert!(matches!(
+        &room.log().await[..],
+        [Event::TurnStarted { .. }, .., Event::TurnEnded { .. }]
+    ));
     assert_eq!(room.hub.sweep().await.unwrap(), 0);
 }
 
@@ -105,9 +133,17 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
 async fn what_is_kept_is_something_and_the_owners_to_say() {
     let dir = tempfile::tempdir().unwrap();
     let room = Room::open(dir.path()).await;
-    let no = room.hub.keep(&room.user, &room.session, Retention { days: Some(0), events: None }).await.unwrap_err();
+    let no = room
+        .hub
+        .keep(&room.user, &room.session, Retention { days: Some(0), events: None })
+        .await
+        .unwrap_err();
     assert_eq!(no.code.as_str(), "bad_request");
     let stranger = "stranger".parse().unwrap();
-    let no = room.hub.keep(&stranger, &room.session, Retention { days: Some(1), events: None }).await.unwrap_err();
+    let no = room
+        .hub
+        .keep(&stranger, &room.session, Retention { days: Some(1), events: None })
+        .await
+        .unwrap_err();
     assert_eq!(no.code.as_str(), "unknown_session");
 }

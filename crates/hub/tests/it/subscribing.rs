@@ -23,7 +23,10 @@ async fn from_every_position_the_rest_is_the_same() {
         assert!(attached.recovered);
         let mut seen = Vec::new();
         while listener.caught_up.is_none() || seen.len() < log.len() - seq {
-            let next = tokio::time::timeout(Duration::from_millis(if seen.len() < log.len() - seq { 10_000 } else { 1 }), listener.next());
+            let next = tokio::time::timeout(
+                Duration::from_millis(if seen.len() < log.len() - seq { 10_000 } else { 1 }),
+                listener.next(),
+            );
             match next.await {
                 Ok(Some(emission)) => seen.extend(event(&emission).cloned()),
                 Ok(None) | Err(_) => break,
@@ -32,7 +35,9 @@ async fn from_every_position_the_rest_is_the_same() {
         assert_eq!(seen, log[seq..], "after {seq}");
         assert_eq!(listener.caught_up, Some(Seq(log.len() as u64)));
     }
-    let (attached, _) = room.attach(Start::After(Cursor { epoch: Some("another".parse().unwrap()), seq: Seq(3) })).await;
+    let (attached, _) = room
+        .attach(Start::After(Cursor { epoch: Some("another".parse().unwrap()), seq: Seq(3) }))
+        .await;
     assert!(!attached.recovered && attached.after == Seq::ZERO);
     let (attached, _) = room.after(10_000).await;
     assert!(!attached.recovered && attached.after == Seq::ZERO);
@@ -55,7 +60,9 @@ async fn who_joins_in_mid_item_gets_its_text_so_far_once() {
     assert_eq!(late.caught_up, Some(Seq(3)));
     room.cancel().await.unwrap();
     let rest = late.turn().await;
-    assert!(!rest.iter().any(|emission| matches!(emission, Emission::Partial(_) | Emission::Delta(_))));
+    assert!(
+        !rest.iter().any(|emission| matches!(emission, Emission::Partial(_) | Emission::Delta(_)))
+    );
 }
 
 #[tokio::test]
@@ -107,10 +114,22 @@ impl Outlet for Broken {
 }
 
 /// A reader that sleeps whenever there is nothing for it; gives what it got up to now, and its task.
-async fn sleeper(room: &Room, most: usize, broken: bool) -> (Arc<Bowl>, tokio::task::JoinHandle<()>) {
+async fn sleeper(
+    room: &Room,
+    most: usize,
+    broken: bool,
+) -> (Arc<Bowl>, tokio::task::JoinHandle<()>) {
     let wake = Arc::new(tokio::sync::Notify::new());
-    let (start, presence) = (Start::After(Cursor { epoch: None, seq: Seq::ZERO }), Presence::Client { tools: Vec::new() });
-    let mut subscription = room.hub.attach(&room.user, &room.session, start, Arc::clone(&wake), presence).await.unwrap().1;
+    let (start, presence) = (
+        Start::After(Cursor { epoch: None, seq: Seq::ZERO }),
+        Presence::Client { tools: Vec::new() },
+    );
+    let mut subscription = room
+        .hub
+        .attach(&room.user, &room.session, start, Arc::clone(&wake), presence)
+        .await
+        .unwrap()
+        .1;
     let bowl = Arc::new(Bowl { records: Mutex::default(), most });
     let outlet: Arc<dyn Outlet> = if broken { Arc::new(Broken) } else { Arc::<Bowl>::clone(&bowl) };
     let read = Arc::clone(&bowl);
@@ -119,7 +138,10 @@ async fn sleeper(room: &Room, most: usize, broken: bool) -> (Arc<Bowl>, tokio::t
             while subscription.has_news() {
                 read.put(&subscription.next().await.unwrap().entries);
             }
-            assert_eq!(read.records.lock().unwrap().last().copied().unwrap_or(0), subscription.cursor().0);
+            assert_eq!(
+                read.records.lock().unwrap().last().copied().unwrap_or(0),
+                subscription.cursor().0
+            );
             subscription.lend(&outlet);
             wake.notified().await;
             subscription.take_back();
@@ -143,7 +165,11 @@ async fn all_get_all(room: &Room, readers: Vec<(Arc<Bowl>, tokio::task::JoinHand
             }
         };
         let in_time = tokio::time::timeout(Duration::from_secs(10), has_all).await;
-        assert!(in_time.is_ok() && !task.is_finished(), "reader {number} has {} of {head}", bowl.records.lock().unwrap().len());
+        assert!(
+            in_time.is_ok() && !task.is_finished(),
+            "reader {number} has {} of {head}",
+            bowl.records.lock().unwrap().len()
+        );
         assert!(bowl.records.lock().unwrap().iter().copied().eq(1..=head), "reader {number}");
         task.abort();
     }
@@ -185,7 +211,12 @@ async fn an_idle_session_leaves_memory_and_comes_back() {
     let mut ended = 0;
     let (_, mut listener) = room.after(0).await;
     while ended < 200 {
-        ended += listener.turn().await.iter().filter(|emission| matches!(event(emission), Some(Event::TurnEnded { .. }))).count();
+        ended += listener
+            .turn()
+            .await
+            .iter()
+            .filter(|emission| matches!(event(emission), Some(Event::TurnEnded { .. })))
+            .count();
     }
     drop(listener);
     for _ in 0..50 {

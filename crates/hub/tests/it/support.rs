@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Subscription, Turn, now};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy, Refusal, Request, Seq, SessionId,
-    Start, ToolStatus, UserId,
+    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy,
+    Refusal, Request, Seq, SessionId, Start, ToolStatus, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -26,7 +26,9 @@ impl Agent for Puppet {
                     "say" => drop(voice.assistant_message("said").await?),
                     "tool" => {
                         let call = voice.tool_called("lookup", Default::default()).await?;
-                        voice.tool_returned(&call, "lookup", ToolStatus::Success, "found", None).await?;
+                        voice
+                            .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                            .await?;
                     }
                     "call" => drop(voice.tool_called("slow", Default::default()).await?),
                     "stream" => {
@@ -43,16 +45,33 @@ impl Agent for Puppet {
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
                     "ask" => {
                         let call = voice.tool_called("risky", Default::default()).await?;
-                        let decision =
-                            voice.approval(&call, "tool", thoughtwire_proto::Timestamp::from_millis(now().as_millis() + 60_000)).await?;
-                        voice.tool_returned(&call, "risky", ToolStatus::Success, format!("{decision:?}"), None).await?;
+                        let decision = voice
+                            .approval(
+                                &call,
+                                "tool",
+                                thoughtwire_proto::Timestamp::from_millis(
+                                    now().as_millis() + 60_000,
+                                ),
+                            )
+                            .await?;
+                        voice
+                            .tool_returned(
+                                &call,
+                                "risky",
+                                ToolStatus::Success,
+                                format!("{decision:?}"),
+                                None,
+                            )
+                            .await?;
                     }
                     "history" => {
                         let count = turn.history(1000).await?.len();
                         voice.assistant_message(format!("{count} records")).await?;
                     }
                     "steps" => {
-                        while let Finish::Steered(inputs) = voice.finish(Some("step".into()), None).await? {
+                        while let Finish::Steered(inputs) =
+                            voice.finish(Some("step".into()), None).await?
+                        {
                             for input in inputs {
                                 voice.internal_monologue(format!("also: {}", input.text)).await?;
                             }
@@ -88,10 +107,15 @@ impl Room {
         let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
         let user: UserId = "local".parse().unwrap();
         let find = Request { id: None, command: Command::FindAgent { agent: "ada".into() } };
-        let create = Command::CreateAgent(Box::new(AgentSpec { name: "ada".into(), ..AgentSpec::default() }));
+        let create = Command::CreateAgent(Box::new(AgentSpec {
+            name: "ada".into(),
+            ..AgentSpec::default()
+        }));
         let answer = match hub.execute(&user, None, find).await {
             Ok(answer) => answer,
-            Err(_) => hub.execute(&user, None, Request { id: None, command: create }).await.unwrap(),
+            Err(_) => {
+                hub.execute(&user, None, Request { id: None, command: create }).await.unwrap()
+            }
         };
         let Answer::Agent(agent) = answer else { panic!("{answer:?}") };
         Self { hub, user, session: agent.main_session.clone(), agent }
@@ -106,8 +130,22 @@ impl Room {
         self.send_as(None, text, Policy::Queue).await
     }
 
-    pub(crate) async fn send_as(&self, id: Option<&str>, text: &str, policy: Policy) -> Result<Answer, Refusal> {
-        self.ask(id, Command::Send { session: self.session.clone(), text: text.into(), attachments: vec![], policy }).await
+    pub(crate) async fn send_as(
+        &self,
+        id: Option<&str>,
+        text: &str,
+        policy: Policy,
+    ) -> Result<Answer, Refusal> {
+        self.ask(
+            id,
+            Command::Send {
+                session: self.session.clone(),
+                text: text.into(),
+                attachments: vec![],
+                policy,
+            },
+        )
+        .await
     }
 
     pub(crate) async fn cancel(&self) -> Result<Answer, Refusal> {
@@ -118,7 +156,13 @@ impl Room {
         let wake = Arc::new(Notify::new());
         let (attached, subscription) = self
             .hub
-            .attach(&self.user, &self.session, start, Arc::clone(&wake), thoughtwire_hub::Presence::Client { tools: Vec::new() })
+            .attach(
+                &self.user,
+                &self.session,
+                start,
+                Arc::clone(&wake),
+                thoughtwire_hub::Presence::Client { tools: Vec::new() },
+            )
             .await
             .unwrap();
         (attached, Listener { subscription, wake, ready: Vec::new().into_iter(), caught_up: None })
@@ -166,7 +210,12 @@ impl Listener {
                 return None;
             }
             self.caught_up = self.caught_up.or(batch.caught_up);
-            self.ready = batch.entries.iter().map(|entry| entry.emitted().emission.clone()).collect::<Vec<_>>().into_iter();
+            self.ready = batch
+                .entries
+                .iter()
+                .map(|entry| entry.emitted().emission.clone())
+                .collect::<Vec<_>>()
+                .into_iter();
         }
     }
 

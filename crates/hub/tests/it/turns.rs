@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_hub::HubOptions;
-use thoughtwire_proto::{Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode, Request, SessionId};
+use thoughtwire_proto::{
+    Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode, Request, SessionId,
+};
 
 use crate::support::{Puppet, Room, event, events, kinds};
 
@@ -23,7 +25,10 @@ async fn a_turn_goes_from_its_input_to_its_end() {
     let room = Room::open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;
     let answer = room.send("think tool say stream").await.unwrap();
-    assert!(matches!(answer, Answer::Input { disposition: Disposition::Started, duplicate: false, .. }));
+    assert!(matches!(
+        answer,
+        Answer::Input { disposition: Disposition::Started, duplicate: false, .. }
+    ));
     let seen = events(&listener.turn().await);
     let expected = "session_opened user_message turn_started thought tool_called tool_returned message message message turn_ended";
     assert_eq!(kinds(&seen), expected.split(' ').collect::<Vec<_>>());
@@ -63,7 +68,14 @@ async fn cancel_closes_what_is_open_and_ends_the_turn_once() {
     let room = Room::open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;
     room.send("call begin hang").await.unwrap();
-    listener.until(|emission| matches!(emission, thoughtwire_proto::Emission::Delta(_) | thoughtwire_proto::Emission::Partial(_))).await;
+    listener
+        .until(|emission| {
+            matches!(
+                emission,
+                thoughtwire_proto::Emission::Delta(_) | thoughtwire_proto::Emission::Partial(_)
+            )
+        })
+        .await;
     room.cancel().await.unwrap();
     let seen = events(&listener.turn().await);
     assert_eq!(kinds(&seen), ["message", "tool_returned", "turn_ended"]);
@@ -83,18 +95,33 @@ async fn policies_decide_about_inputs_while_a_turn_runs() {
         Answer::Input { disposition, input, .. } => (disposition, input),
         other => panic!("{other:?}"),
     };
-    assert_eq!(room.send_as(None, "say", Policy::Reject).await.unwrap_err().code, RefusalCode::TurnRunning);
+    assert_eq!(
+        room.send_as(None, "say", Policy::Reject).await.unwrap_err().code,
+        RefusalCode::TurnRunning
+    );
     assert_eq!(disposition(room.send("think").await.unwrap()).0, Disposition::Queued);
     let (queued, withdrawn) = disposition(room.send("panic").await.unwrap());
     assert_eq!(queued, Disposition::Queued);
     assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::QueueFull);
-    room.ask(None, Command::Withdraw { session: Some(room.session.clone()), input: withdrawn }).await.unwrap();
-    assert_eq!(disposition(room.send_as(None, "say", Policy::Interrupt).await.unwrap()).0, Disposition::Started);
+    room.ask(None, Command::Withdraw { session: Some(room.session.clone()), input: withdrawn })
+        .await
+        .unwrap();
+    assert_eq!(
+        disposition(room.send_as(None, "say", Policy::Interrupt).await.unwrap()).0,
+        Disposition::Started
+    );
     let mut ended = Vec::new();
     for _ in 0..3 {
         ended.extend(events(&listener.turn().await));
     }
-    assert_eq!(outcomes(&ended), [(Outcome::Cancelled, Some("interrupted")), (Outcome::Completed, None), (Outcome::Completed, None)]);
+    assert_eq!(
+        outcomes(&ended),
+        [
+            (Outcome::Cancelled, Some("interrupted")),
+            (Outcome::Completed, None),
+            (Outcome::Completed, None)
+        ]
+    );
     // The interrupting input ran at once, the queued one behind it, the withdrawn one never.
     let tail = "user_message turn_ended turn_started message message turn_ended turn_started thought message turn_ended";
     assert!(kinds(&ended).join(" ").ends_with(tail), "{:?}", kinds(&ended));
@@ -106,18 +133,41 @@ async fn a_steering_input_joins_the_turn() {
     let room = Room::open(dir.path()).await;
     let (_, mut listener) = room.after(0).await;
     room.send("ask steps").await.unwrap();
-    let asked = listener.until(|emission| matches!(crate::support::event(emission), Some(Event::ApprovalAsked { .. }))).await;
+    let asked = listener
+        .until(|emission| {
+            matches!(crate::support::event(emission), Some(Event::ApprovalAsked { .. }))
+        })
+        .await;
     let call = events(&asked).into_iter().find_map(|event| match event {
         Event::ApprovalAsked { call, .. } => Some(call),
         _ => None,
     });
     let answer = room.send_as(None, "one more thing", Policy::Steer).await.unwrap();
     assert!(matches!(answer, Answer::Input { disposition: Disposition::Steered, .. }));
-    let decide = Command::Decide { session: Some(room.session.clone()), call: Some(call.unwrap()), approve: true };
+    let decide = Command::Decide {
+        session: Some(room.session.clone()),
+        call: Some(call.unwrap()),
+        approve: true,
+    };
     room.ask(None, decide.clone()).await.unwrap();
-    assert_eq!(room.ask(None, decide).await.unwrap_err().code, RefusalCode::UnknownCall, "settled once");
+    assert_eq!(
+        room.ask(None, decide).await.unwrap_err().code,
+        RefusalCode::UnknownCall,
+        "settled once"
+    );
     let seen = events(&listener.turn().await);
-    assert_eq!(kinds(&seen), ["user_message", "approval_settled", "tool_returned", "message", "thought", "message", "turn_ended"]);
+    assert_eq!(
+        kinds(&seen),
+        [
+            "user_message",
+            "approval_settled",
+            "tool_returned",
+            "message",
+            "thought",
+            "message",
+            "turn_ended"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -126,12 +176,21 @@ async fn a_command_id_takes_effect_once() {
     let room = Room::open(dir.path()).await;
     let sends = (0..5).map(|_| room.send_as(Some("m-1"), "think", Policy::Queue));
     let answers = futures::future::join_all(sends).await;
-    let duplicates = answers.iter().filter(|answer| matches!(answer, Ok(Answer::Input { duplicate: true, .. }))).count();
+    let duplicates = answers
+        .iter()
+        .filter(|answer| matches!(answer, Ok(Answer::Input { duplicate: true, .. })))
+        .count();
     assert_eq!(duplicates, 4, "{answers:?}");
     let again = room.send_as(Some("m-1"), "think", Policy::Queue).await.unwrap();
     assert!(matches!(again, Answer::Input { duplicate: true, .. }));
-    assert_eq!(room.send_as(Some("m-1"), "other words", Policy::Queue).await.unwrap_err().code, RefusalCode::IdReused);
-    assert_eq!(room.send_as(None, "  ", Policy::Queue).await.unwrap_err().code, RefusalCode::EmptyText);
+    assert_eq!(
+        room.send_as(Some("m-1"), "other words", Policy::Queue).await.unwrap_err().code,
+        RefusalCode::IdReused
+    );
+    assert_eq!(
+        room.send_as(None, "  ", Policy::Queue).await.unwrap_err().code,
+        RefusalCode::EmptyText
+    );
     let (_, mut listener) = room.after(0).await;
     listener.turn().await;
     assert_eq!(room.log().await.iter().filter(|event| event.kind() == "user_message").count(), 1);
@@ -147,7 +206,13 @@ async fn one_users_session_is_unknown_to_another() {
     let wake = Arc::new(tokio::sync::Notify::new());
     let attached = room
         .hub
-        .attach(&room.user, &room.session, thoughtwire_proto::Start::Head, wake, thoughtwire_hub::Presence::Client { tools: Vec::new() })
+        .attach(
+            &room.user,
+            &room.session,
+            thoughtwire_proto::Start::Head,
+            wake,
+            thoughtwire_hub::Presence::Client { tools: Vec::new() },
+        )
         .await;
     assert_eq!(attached.err().unwrap().code, RefusalCode::UnknownSession);
     let find = room.ask(None, Command::FindAgent { agent: room.agent.id.to_string() }).await;
@@ -156,7 +221,12 @@ async fn one_users_session_is_unknown_to_another() {
 
 /// A session of the room's agent beside its main one.
 async fn another(room: &Room) -> SessionId {
-    let command = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: vec![] };
+    let command = Command::CreateSession {
+        agent: "ada".into(),
+        title: None,
+        instructions: None,
+        history: vec![],
+    };
     let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
     session
 }
@@ -182,9 +252,13 @@ async fn what_a_client_left_behind_is_told_to_the_list_all_the_same() {
     let room = Room::open(dir.path()).await;
     let session = another(&room).await;
     let mut changes = room.hub.changes();
-    let request = Request { id: None, command: Command::DeleteSession { session: session.clone() } };
+    let request =
+        Request { id: None, command: Command::DeleteSession { session: session.clone() } };
     drop(room.hub.submit(&room.user, None, request).await);
-    let changed = tokio::time::timeout(Duration::from_secs(10), changes.recv()).await.expect("nobody is told").unwrap();
+    let changed = tokio::time::timeout(Duration::from_secs(10), changes.recv())
+        .await
+        .expect("nobody is told")
+        .unwrap();
     assert_eq!((changed.session, changed.gone), (session, true));
 }
 
@@ -205,7 +279,12 @@ async fn a_deleted_session_is_gone_for_its_subscribers_too() {
     let mut room = Room::open(dir.path()).await;
     let main = Command::DeleteSession { session: room.session.clone() };
     assert_eq!(room.ask(None, main).await.unwrap_err().code, RefusalCode::Forbidden);
-    let create = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: vec![] };
+    let create = Command::CreateSession {
+        agent: "ada".into(),
+        title: None,
+        instructions: None,
+        history: vec![],
+    };
     let Answer::Session(second) = room.ask(Some("c-1"), create).await.unwrap() else { panic!() };
     room.session = second.clone();
     let (_, mut listener) = room.after(0).await;
@@ -221,7 +300,10 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let mount = |options: &str| {
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()).stderr(std::process::Stdio::null());
+        mount
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(dir.path())
+            .stderr(std::process::Stdio::null());
         mount.status().is_ok_and(|status| status.success())
     };
     if !mount("size=1m") {
@@ -254,22 +336,38 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
     let log = room.log().await;
     assert_eq!(seen, log[..seen.len()], "what was seen is what is there");
     let count = |kind: &str| log.iter().filter(|event| event.kind() == kind).count();
-    assert_eq!((count("user_message"), count("turn_started"), count("turn_ended")), (saved + 1, saved + 1, saved + 1));
+    assert_eq!(
+        (count("user_message"), count("turn_started"), count("turn_ended")),
+        (saved + 1, saved + 1, saved + 1)
+    );
     room.hub.stop(std::time::Duration::ZERO).await;
     room.hub.store().close();
-    assert!(std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success());
+    assert!(
+        std::process::Command::new("umount").arg("-l").arg(dir.path()).status().unwrap().success()
+    );
 }
 
 #[tokio::test]
 async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let limit = Duration::from_millis(300);
-    let room = Room::with(dir.path(), Arc::new(Puppet), HubOptions { turn_within: limit, ..HubOptions::default() }).await;
+    let room = Room::with(
+        dir.path(),
+        Arc::new(Puppet),
+        HubOptions { turn_within: limit, ..HubOptions::default() },
+    )
+    .await;
     let (_, mut listener) = room.after(0).await;
     room.send("begin hang").await.unwrap();
     room.send_as(None, "ask", Policy::Queue).await.unwrap();
     let seen = events(&listener.turn().await);
-    let Some(Event::TurnEnded { outcome: Outcome::Failed, code: Some(code), reason: Some(reason), .. }) = seen.last() else {
+    let Some(Event::TurnEnded {
+        outcome: Outcome::Failed,
+        code: Some(code),
+        reason: Some(reason),
+        ..
+    }) = seen.last()
+    else {
         panic!("{seen:?}")
     };
     assert_eq!(code, "turn_limit");
@@ -278,6 +376,14 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
     // What was queued runs; while it waits for its owner, its time stands still.
     listener.until(|emission| matches!(event(emission), Some(Event::ApprovalAsked { .. }))).await;
     tokio::time::sleep(3 * limit).await;
-    room.ask(None, Command::Decide { session: Some(room.session.clone()), call: None, approve: true }).await.unwrap();
-    assert!(matches!(events(&listener.turn().await).last(), Some(Event::TurnEnded { outcome: Outcome::Completed, .. })));
+    room.ask(
+        None,
+        Command::Decide { session: Some(room.session.clone()), call: None, approve: true },
+    )
+    .await
+    .unwrap();
+    assert!(matches!(
+        events(&listener.turn().await).last(),
+        Some(Event::TurnEnded { outcome: Outcome::Completed, .. })
+    ));
 }

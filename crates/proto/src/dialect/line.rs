@@ -54,7 +54,9 @@ pub fn encode(dialect: Dialect, line: &str) -> Result<String, Refusal> {
         Dialect::Memgpt => memgpt::render(frame),
         Dialect::Sparky => sparky::render(frame),
         Dialect::Native => {
-            let bad = |error| Refusal::new(RefusalCode::BadFrame, format!("the frame is not JSON: {error}"));
+            let bad = |error| {
+                Refusal::new(RefusalCode::BadFrame, format!("the frame is not JSON: {error}"))
+            };
             native::render(&serde_json::from_str(frame).map_err(bad)?)
         }
     }

@@ -17,6 +17,8 @@ pub fn encode(encoding: &Encoding, emitted: &Emitted) -> Vec<String> {
     match encoding {
         Encoding::Native => vec![native::encode(&emitted.session, &emitted.emission)],
         Encoding::Memgpt => memgpt::encode(emitted),
-        Encoding::Sparky { session_id, user_id, chat_id } => sparky::encode(emitted, session_id, user_id, chat_id),
+        Encoding::Sparky { session_id, user_id, chat_id } => {
+            sparky::encode(emitted, session_id, user_id, chat_id)
+        }
     }
 }

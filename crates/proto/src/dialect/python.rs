@@ -46,7 +46,8 @@ impl Json {
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Err(bad(format!("the frame is no JSON: {error}")));
         }
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad(format!("the frame is no JSON: {error}")))?;
+        let raw: &RawValue = serde_json::from_str(text)
+            .map_err(|error| bad(format!("the frame is no JSON: {error}")))?;
         Self::of(raw, 0)
     }
 
@@ -63,7 +64,12 @@ impl Json {
             Some(b'"') => Self::Text(serde_json::from_str(text).map_err(unread)?),
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(text).map_err(unread)?;
-                Self::List(items.into_iter().map(|item| Self::of(item, depth + 1)).collect::<Result<_, _>>()?)
+                Self::List(
+                    items
+                        .into_iter()
+                        .map(|item| Self::of(item, depth + 1))
+                        .collect::<Result<_, _>>()?,
+                )
             }
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(text).map_err(unread)?;
@@ -109,8 +115,15 @@ impl Json {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Dict(members) => members.iter().find(|(known, _)| known == key).map(|(_, value)| value),
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) => None,
+            Self::Dict(members) => {
+                members.iter().find(|(known, _)| known == key).map(|(_, value)| value)
+            }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::Text(_)
+            | Self::List(_) => None,
         }
     }
 
@@ -132,7 +145,12 @@ impl Json {
     pub fn to_str(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::List(_) | Self::Dict(_) => {
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::List(_)
+            | Self::Dict(_) => {
                 let mut out = String::new();
                 self.repr(&mut out);
                 out
@@ -247,7 +265,9 @@ impl From<&Json> for Value {
             Json::Float(number) => Self::from(*number),
             Json::Text(text) => Self::String(text.clone()),
             Json::List(items) => Self::Array(items.iter().map(Self::from).collect()),
-            Json::Dict(members) => Self::Object(members.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect()),
+            Json::Dict(members) => Self::Object(
+                members.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect(),
+            ),
         }
     }
 }
@@ -301,7 +321,9 @@ fn repr_text(text: &str, out: &mut String) {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_ascii_graphic() || c == ' ' || (!c.is_ascii() && is_printable(c)) => out.push(c),
+            c if c.is_ascii_graphic() || c == ' ' || (!c.is_ascii() && is_printable(c)) => {
+                out.push(c)
+            }
             c => {
                 let code = u32::from(c);
                 // Writing to a `String` cannot fail.
@@ -378,7 +400,20 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_held() {
         let deep = "[".repeat(100_000);
-        for json in ["", "NaN", "Infinity", "\"\\ud800\"", "1e999", "{", "\u{feff}1", "[1] 2", &deep, "\"a\nb\"", "{'a': 1}", "01"] {
+        for json in [
+            "",
+            "NaN",
+            "Infinity",
+            "\"\\ud800\"",
+            "1e999",
+            "{",
+            "\u{feff}1",
+            "[1] 2",
+            &deep,
+            "\"a\nb\"",
+            "{'a': 1}",
+            "01",
+        ] {
             assert_eq!(Json::parse(json).unwrap_err().code, RefusalCode::BadFrame, "{json:.20}");
         }
     }
@@ -387,12 +422,17 @@ mod tests {
     fn an_object_is_read_in_time_that_grows_with_its_length() {
         // What fits into a frame of the default size. Compared pairwise, these keys take a minute.
         let members: Vec<String> = (0..100_000).map(|at| format!("\"{at:x}\":0")).collect();
-        let Json::Dict(read) = Json::parse(&format!("{{{}}}", members.join(","))).unwrap() else { panic!("an object") };
+        let Json::Dict(read) = Json::parse(&format!("{{{}}}", members.join(","))).unwrap() else {
+            panic!("an object")
+        };
         assert_eq!(read.len(), members.len());
     }
 
     #[test]
     fn the_last_of_equal_keys_wins() {
-        assert_eq!(Json::parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap().dumps(), r#"{"a": 3, "b": 2}"#);
+        assert_eq!(
+            Json::parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap().dumps(),
+            r#"{"a": 3, "b": 2}"#
+        );
     }
 }

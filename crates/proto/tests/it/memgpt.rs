@@ -3,9 +3,12 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
-use thoughtwire_proto::dialect::memgpt::{ClientFrame, Frame, MemgptMachine, Says, ServerFrame, encode, normalise, render};
+use thoughtwire_proto::dialect::memgpt::{
+    ClientFrame, Frame, MemgptMachine, Says, ServerFrame, encode, normalise, render,
+};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event, Outcome, Record, RefusalCode, Seq, Start,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event,
+    Outcome, Record, RefusalCode, Seq, Start,
 };
 
 #[derive(Deserialize)]
@@ -25,9 +28,15 @@ fn function(frame: &Frame) -> &'static str {
         Frame::Server(ServerFrame::ResponseError(_)) => "server_agent_response_error",
         Frame::Server(ServerFrame::ResponseStart) => "server_agent_response_start",
         Frame::Server(ServerFrame::ResponseEnd) => "server_agent_response_end",
-        Frame::Server(ServerFrame::Response(Says::InternalMonologue, _)) => "server_agent_internal_monologue",
-        Frame::Server(ServerFrame::Response(Says::AssistantMessage, _)) => "server_agent_assistant_message",
-        Frame::Server(ServerFrame::Response(Says::FunctionMessage, _)) => "server_agent_function_message",
+        Frame::Server(ServerFrame::Response(Says::InternalMonologue, _)) => {
+            "server_agent_internal_monologue"
+        }
+        Frame::Server(ServerFrame::Response(Says::AssistantMessage, _)) => {
+            "server_agent_assistant_message"
+        }
+        Frame::Server(ServerFrame::Response(Says::FunctionMessage, _)) => {
+            "server_agent_function_message"
+        }
     }
 }
 
@@ -41,8 +50,10 @@ fn every_recorded_frame_is_read_and_written_back() {
                 assert_eq!(Some(function(&frame)), row.r#fn.as_deref(), "{}", row.wire);
                 functions.insert(function(&frame));
                 // 0.3.25 does not escape what is not ASCII, so texts are compared as JSON; so are key orders.
-                let ours = serde_json::from_str::<serde_json::Value>(&frame.encode()).unwrap().to_string();
-                let theirs = serde_json::from_str::<serde_json::Value>(&row.wire).unwrap().to_string();
+                let ours =
+                    serde_json::from_str::<serde_json::Value>(&frame.encode()).unwrap().to_string();
+                let theirs =
+                    serde_json::from_str::<serde_json::Value>(&row.wire).unwrap().to_string();
                 assert_eq!(ours, theirs);
                 assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
                 assert_eq!(render(&normalise(&row.wire).unwrap()).unwrap(), frame.encode());
@@ -102,7 +113,9 @@ impl Driven {
             self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
             (tag, command) = self.request();
         }
-        let Command::Attach { session, start: Start::Head, .. } = command else { panic!("{command:?}") };
+        let Command::Attach { session, start: Start::Head, .. } = command else {
+            panic!("{command:?}")
+        };
         let attached = Attached {
             session,
             agent: "a".parse().unwrap(),
@@ -119,7 +132,12 @@ impl Driven {
     fn sent(&mut self, input: &str) {
         let (tag, command) = self.request();
         assert!(matches!(command, Command::Send { .. }), "{command:?}");
-        let answer = Answer::Input { seq: Seq(2), input: input.parse().unwrap(), disposition: Disposition::Started, duplicate: false };
+        let answer = Answer::Input {
+            seq: Seq(2),
+            input: input.parse().unwrap(),
+            disposition: Disposition::Started,
+            duplicate: false,
+        };
         self.machine.answer(tag, Ok(answer));
     }
 }
@@ -133,8 +151,14 @@ fn profile(name: &str) -> AgentProfile {
 }
 
 fn ended(input: &str, outcome: Outcome) -> Emitted {
-    let event = Event::TurnEnded { input: input.parse().unwrap(), outcome, code: None, reason: Some("why".into()) };
-    let record = Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
+    let event = Event::TurnEnded {
+        input: input.parse().unwrap(),
+        outcome,
+        code: None,
+        reason: Some("why".into()),
+    };
+    let record =
+        Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
     Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
 }
 
@@ -157,7 +181,8 @@ fn naming_another_agent_waits_for_ones_own_turns() {
 fn what_is_not_for_the_machine_is_shown_to_every_connection() {
     let mut driven = Driven { machine: MemgptMachine::new(None) };
     let about = |event| {
-        let record = Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
+        let record =
+            Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
         Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
     };
     let input = || "i-other".parse().unwrap();
@@ -169,7 +194,11 @@ fn what_is_not_for_the_machine_is_shown_to_every_connection() {
         about(Event::SessionRenamed { title: "a title".into() }),
         Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Presence { clients: 2 } },
     ] {
-        assert_eq!(driven.machine.shows(&emitted), !Encoding::Memgpt.is_for_machine(&emitted.emission), "{emitted:?}");
+        assert_eq!(
+            driven.machine.shows(&emitted),
+            !Encoding::Memgpt.is_for_machine(&emitted.emission),
+            "{emitted:?}"
+        );
         assert!(!Encoding::Native.is_for_machine(&emitted.emission));
     }
 }
@@ -179,7 +208,12 @@ fn a_turn_that_fails_is_an_error_alone() {
     assert_eq!(encode(&ended("i-1", Outcome::Completed)), [r#"{"type": "agent_response_end"}"#]);
     for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Interrupted] {
         let frames = encode(&ended("i-1", outcome));
-        assert_eq!(frames, [r#"{"type": "agent_response_error", "message": "server.user_message failed with: why"}"#]);
+        assert_eq!(
+            frames,
+            [
+                r#"{"type": "agent_response_error", "message": "server.user_message failed with: why"}"#
+            ]
+        );
     }
 }
 

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 use thoughtwire_proto::connection::{Encoding, Machine, Output, Tag};
-use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, Limits, NativeMachine, ServerFrame, encode, normalise, render};
+use thoughtwire_proto::dialect::native::{
+    ClientBody, ClientFrame, Limits, NativeMachine, ServerFrame, encode, normalise, render,
+};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Cursor, Disposition, Emission, Event, KNOWN_KINDS, Record, Refusal, RefusalCode,
-    Seq, SessionId, SessionListing, Start, Timestamp, Usage,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Cursor, Disposition, Emission, Event,
+    KNOWN_KINDS, Record, Refusal, RefusalCode, Seq, SessionId, SessionListing, Start, Timestamp,
+    Usage,
 };
 
 const VECTORS: &str = include_str!("../../../../vectors/native.jsonl");
@@ -49,14 +52,20 @@ fn each_side_reads_its_own_direction() {
             assert_eq!(ClientFrame::decode(wire).unwrap().encode(), row["ok"].to_string());
             // `cancel` goes both ways.
             if row["ok"]["type"] != "cancel" {
-                assert!(matches!(ServerFrame::decode(wire).unwrap(), ServerFrame::Other(_)), "{row}");
+                assert!(
+                    matches!(ServerFrame::decode(wire).unwrap(), ServerFrame::Other(_)),
+                    "{row}"
+                );
             }
         } else {
             let frame = ServerFrame::decode(wire).unwrap();
             assert_eq!(frame.encode(), row["ok"].to_string());
             assert!(!matches!(frame, ServerFrame::Other(_)), "{row}");
             if row["ok"]["type"] != "cancel" {
-                assert_eq!(ClientFrame::decode(wire).unwrap_err().refusal.code, RefusalCode::UnknownType);
+                assert_eq!(
+                    ClientFrame::decode(wire).unwrap_err().refusal.code,
+                    RefusalCode::UnknownType
+                );
             }
         }
     }
@@ -64,7 +73,8 @@ fn each_side_reads_its_own_direction() {
 
 #[test]
 fn the_vectors_have_every_type() {
-    let types: Vec<_> = rows().filter_map(|row| row["ok"]["type"].as_str().map(str::to_owned)).collect();
+    let types: Vec<_> =
+        rows().filter_map(|row| row["ok"]["type"].as_str().map(str::to_owned)).collect();
     let all = "hello attach detach create_agent create_session delete_session send withdraw cancel decide tool_return rename watch offer say ping run approval_settled tool_returned offer_ended \
                welcome attached caught_up ack refused event delta partial status presence session session_gone detached pong goaway";
     for name in all.split_whitespace() {
@@ -81,10 +91,17 @@ fn events_are_stored_as_frozen() {
         assert_eq!(event.kind(), row["kind"]);
         assert_eq!(matches!(event, Event::Other(_)), !KNOWN_KINDS.contains(&event.kind()));
 
-        let record = Record { seq: Seq(3), at: Timestamp::from_millis(1_767_225_600_000), turn: "t-1".parse().ok(), event };
+        let record = Record {
+            seq: Seq(3),
+            at: Timestamp::from_millis(1_767_225_600_000),
+            turn: "t-1".parse().ok(),
+            event,
+        };
         let session: SessionId = "s-1".parse().unwrap();
         let frame = encode(&session, &Emission::Record(record));
-        let shown = format!(r#"{{"type":"event","session":"s-1","seq":3,"at":"2026-01-01T00:00:00.000Z","turn":"t-1","event":{line}}}"#);
+        let shown = format!(
+            r#"{{"type":"event","session":"s-1","seq":3,"at":"2026-01-01T00:00:00.000Z","turn":"t-1","event":{line}}}"#
+        );
         assert_eq!(frame, shown);
         assert_eq!(ServerFrame::decode(&frame).unwrap().encode(), frame);
     }
@@ -96,8 +113,10 @@ fn events_are_stored_as_frozen() {
 /// Found by `make fuzz`: a number was read as another one than it had been written as.
 #[test]
 fn numbers_of_a_kind_that_is_not_known_stay_what_they_were() {
-    for number in ["9999999999990000000000085608679", "0.1", "1e-310", "123456789.12345679", "-0.0"] {
-        let first: Event = serde_json::from_str(&format!(r#"{{"kind":"later","n":{number}}}"#)).unwrap();
+    for number in ["9999999999990000000000085608679", "0.1", "1e-310", "123456789.12345679", "-0.0"]
+    {
+        let first: Event =
+            serde_json::from_str(&format!(r#"{{"kind":"later","n":{number}}}"#)).unwrap();
         let stored = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&stored).unwrap(), first, "{stored}");
     }
@@ -188,37 +207,68 @@ fn each_command_becomes_its_request() {
     let mut bench = Bench::open();
     for row in rows().filter(|row| row["from"] == "client" && row.get("ok").is_some()) {
         let kind = row["ok"]["type"].as_str().unwrap();
-        let empty = kind == "send" && row["ok"]["text"] == "" && row["ok"].get("attachments").is_none();
+        let empty =
+            kind == "send" && row["ok"]["text"] == "" && row["ok"].get("attachments").is_none();
         if ["hello", "ping", "detach"].contains(&kind) || empty {
             continue;
         }
         bench.machine.frame(row["wire"].as_str().unwrap());
         let outputs = bench.drain();
-        let [Output::Request { tag, request }] = outputs.as_slice() else { panic!("{row} gave {outputs:?}") };
-        assert_eq!(request.id.as_ref().map(thoughtwire_proto::Id::as_str), row["ok"]["id"].as_str());
+        let [Output::Request { tag, request }] = outputs.as_slice() else {
+            panic!("{row} gave {outputs:?}")
+        };
+        assert_eq!(
+            request.id.as_ref().map(thoughtwire_proto::Id::as_str),
+            row["ok"]["id"].as_str()
+        );
         bench.machine.answer(*tag, Ok(done(None)));
         assert_eq!(bench.drain().len(), usize::from(request.id.is_some()), "{row}");
     }
-    let (_, command) = bench.ask(&json!({"type": "attach", "session": "s-1", "after": 3, "epoch": "e-1"}));
+    let (_, command) =
+        bench.ask(&json!({"type": "attach", "session": "s-1", "after": 3, "epoch": "e-1"}));
     let start = Start::After(Cursor { epoch: "e-1".parse().ok(), seq: Seq(3) });
     assert_eq!(command, Command::Attach { session: "s-1".parse().unwrap(), start, tools: vec![] });
     let (_, command) = bench.ask(&json!({"type": "decide", "call": "c-1", "decision": "denied"}));
-    assert_eq!(command, Command::Decide { session: None, call: Some("c-1".parse().unwrap()), approve: false });
+    assert_eq!(
+        command,
+        Command::Decide { session: None, call: Some("c-1".parse().unwrap()), approve: false }
+    );
 }
 
 #[test]
 fn answers_have_their_shapes() {
     let profile = AgentProfile {
         id: "a-1".parse().unwrap(),
-        spec: AgentSpec { name: "ada".to_owned(), extra: json!({"x": 1}).as_object().unwrap().clone(), ..AgentSpec::default() },
+        spec: AgentSpec {
+            name: "ada".to_owned(),
+            extra: json!({"x": 1}).as_object().unwrap().clone(),
+            ..AgentSpec::default()
+        },
         main_session: "s-1".parse().unwrap(),
     };
-    let input = |duplicate| Answer::Input { seq: Seq(7), input: "i-1".parse().unwrap(), disposition: Disposition::Queued, duplicate };
+    let input = |duplicate| Answer::Input {
+        seq: Seq(7),
+        input: "i-1".parse().unwrap(),
+        disposition: Disposition::Queued,
+        duplicate,
+    };
     let table = [
-        (Answer::Agent(profile), json!({"type": "ack", "id": "c", "agent": {"id": "a-1", "name": "ada"}, "session": "s-1"})),
-        (Answer::Session("s-2".parse().unwrap()), json!({"type": "ack", "id": "c", "session": "s-2"})),
-        (input(false), json!({"type": "ack", "id": "c", "seq": 7, "disposition": "queued", "input": "i-1"})),
-        (input(true), json!({"type": "ack", "id": "c", "seq": 7, "disposition": "queued", "input": "i-1", "duplicate": true})),
+        (
+            Answer::Agent(profile),
+            json!({"type": "ack", "id": "c", "agent": {"id": "a-1", "name": "ada"}, "session": "s-1"}),
+        ),
+        (
+            Answer::Session("s-2".parse().unwrap()),
+            json!({"type": "ack", "id": "c", "session": "s-2"}),
+        ),
+        (
+            input(false),
+            json!({"type": "ack", "id": "c", "seq": 7, "disposition": "queued", "input": "i-1"}),
+        ),
+        (
+            input(true),
+            json!({"type": "ack", "id": "c", "seq": 7, "disposition": "queued", "input": "i-1", "duplicate": true}),
+        ),
         (done(None), json!({"type": "ack", "id": "c"})),
         (done(Some(9)), json!({"type": "ack", "id": "c", "seq": 9})),
         (
@@ -232,7 +282,10 @@ fn answers_have_their_shapes() {
         assert_eq!(bench.answer(tag, Ok(answer.clone())), [frame]);
         // Without an id only an attachment is answered.
         let (tag, _) = bench.ask(&json!({"type": "watch"}));
-        assert_eq!(bench.answer(tag, Ok(answer.clone())).len(), usize::from(matches!(answer, Answer::Attached(_))));
+        assert_eq!(
+            bench.answer(tag, Ok(answer.clone())).len(),
+            usize::from(matches!(answer, Answer::Attached(_)))
+        );
     }
 }
 
@@ -242,7 +295,8 @@ fn a_refusal_is_always_answered() {
     for code in RefusalCode::ALL {
         for id in [Some("c"), None] {
             let mut frame = json!({"type": "watch"});
-            let mut refused = json!({"type": "refused", "code": code.as_str(), "reason": "why", "retry": false});
+            let mut refused =
+                json!({"type": "refused", "code": code.as_str(), "reason": "why", "retry": false});
             if let Some(id) = id {
                 frame["id"] = id.into();
                 refused["id"] = id.into();
@@ -266,9 +320,13 @@ fn bad_frames_are_answered_and_survived() {
     }
     bench.machine.unreadable(&Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"));
     assert_eq!(frames(bench.drain())[0]["code"], "bad_frame");
-    let said = frames(bench.say(&json!({"type": "send", "id": "m1", "session": "s-1", "text": " \n"})));
+    let said =
+        frames(bench.say(&json!({"type": "send", "id": "m1", "session": "s-1", "text": " \n"})));
     assert_eq!((&said[0]["code"], &said[0]["id"]), (&json!("empty_text"), &json!("m1")));
-    assert_eq!(frames(bench.say(&json!({"type": "ping", "id": "p"}))), [json!({"type": "pong", "id": "p"})]);
+    assert_eq!(
+        frames(bench.say(&json!({"type": "ping", "id": "p"}))),
+        [json!({"type": "pong", "id": "p"})]
+    );
 }
 
 #[test]
@@ -280,12 +338,18 @@ fn nothing_is_taken_before_hello() {
     assert_eq!((&said[0]["code"], &said[0]["id"]), (&json!("unauthorized"), &json!("w")));
 
     let hello = json!({"type": "hello", "id": "h", "token": "wrong", "client": "cli"});
-    let authenticate = Output::Authenticate { token: Some("wrong".to_owned()), client: Some("cli".to_owned()), space: None };
+    let authenticate = Output::Authenticate {
+        token: Some("wrong".to_owned()),
+        client: Some("cli".to_owned()),
+        space: None,
+    };
     assert_eq!(bench.say(&hello), [authenticate]);
     assert!(bench.machine.is_full());
     // What came right behind it waits for the outcome, and is then judged by it.
     assert_eq!(bench.say(&json!({"type": "watch", "id": "w2"})), []);
-    bench.machine.authenticated(Err(Refusal::new(RefusalCode::Unauthorized, "the key is not known")));
+    bench
+        .machine
+        .authenticated(Err(Refusal::new(RefusalCode::Unauthorized, "the key is not known")));
     let said = frames(bench.drain());
     assert_eq!(said.iter().map(|frame| frame["id"].clone()).collect::<Vec<_>>(), ["h", "w2"]);
     assert!(said.iter().all(|frame| frame["code"] == "unauthorized"));
@@ -296,7 +360,9 @@ fn nothing_is_taken_before_hello() {
     bench.machine.authenticated(Ok(()));
     let outputs = bench.drain();
     assert_eq!(outputs[0], Output::Frame(json!({"type": "ack", "id": "h"}).to_string()));
-    assert!(matches!(&outputs[1], Output::Request { request, .. } if request.command == Command::Watch));
+    assert!(
+        matches!(&outputs[1], Output::Request { request, .. } if request.command == Command::Watch)
+    );
     assert!(bench.machine.is_greeted());
     let said = frames(bench.say(&json!({"type": "hello", "id": "again"})));
     assert_eq!((&said[0]["code"], &said[0]["id"]), (&json!("bad_request"), &json!("again")));
@@ -306,7 +372,10 @@ fn nothing_is_taken_before_hello() {
 fn hello_is_allowed_where_it_is_not_needed() {
     let mut bench = Bench::open();
     assert!(bench.machine.is_greeted());
-    assert!(matches!(bench.say(&json!({"type": "hello", "client": "cli"}))[..], [Output::Authenticate { .. }]));
+    assert!(matches!(
+        bench.say(&json!({"type": "hello", "client": "cli"}))[..],
+        [Output::Authenticate { .. }]
+    ));
     assert!(bench.machine.is_greeted());
     bench.machine.authenticated(Err(Refusal::new(RefusalCode::Unauthorized, "no")));
     assert_eq!(frames(bench.drain())[0]["code"], "unauthorized");
@@ -323,18 +392,27 @@ fn attachments_are_counted() {
     bench.attach("s-1");
     // One under way counts too; the same one again does not.
     let (second, _) = bench.ask(&json!({"type": "attach", "session": "s-2"}));
-    assert_eq!(refusal(&mut bench, json!({"type": "attach", "session": "s-3"})), "too_many_sessions");
+    assert_eq!(
+        refusal(&mut bench, json!({"type": "attach", "session": "s-3"})),
+        "too_many_sessions"
+    );
     bench.attach("s-1");
     bench.answer(second, Err(Refusal::new(RefusalCode::UnknownSession, "there is no session s-2")));
     bench.attach("s-3");
-    assert_eq!(refusal(&mut bench, json!({"type": "attach", "session": "s-4"})), "too_many_sessions");
+    assert_eq!(
+        refusal(&mut bench, json!({"type": "attach", "session": "s-4"})),
+        "too_many_sessions"
+    );
 
     let (tag, _) = bench.ask(&json!({"type": "detach", "session": "s-3"}));
     bench.answer(tag, Ok(done(None)));
     bench.attach("s-4");
     let session = "s-1".parse().unwrap();
     bench.machine.detached(&session, "the session was deleted");
-    assert_eq!(frames(bench.drain()), [json!({"type": "detached", "session": "s-1", "reason": "the session was deleted"})]);
+    assert_eq!(
+        frames(bench.drain()),
+        [json!({"type": "detached", "session": "s-1", "reason": "the session was deleted"})]
+    );
     bench.attach("s-5");
 }
 
@@ -380,7 +458,10 @@ fn what_the_server_says_by_itself() {
     assert_eq!(said[0], json!({"type": "caught_up", "session": "s-1", "seq": 4}));
     assert_eq!(said[1]["listing"]["agent_name"], "ada");
     assert_eq!(said[2], json!({"type": "session_gone", "session": "s-1"}));
-    assert_eq!(said[3], json!({"type": "goaway", "reason": "the server is stopping", "retry_after_ms": 1000}));
+    assert_eq!(
+        said[3],
+        json!({"type": "goaway", "reason": "the server is stopping", "retry_after_ms": 1000})
+    );
 }
 
 #[test]
@@ -399,11 +480,22 @@ fn a_client_knows_where_its_attachment_begins() {
     ];
     for (start, recovered, first, head, after) in table {
         let frame = json!({"type": "attached", "session": "s-1", "agent": "a-1", "epoch": "e-1", "first": first, "head": head, "recovered": recovered});
-        let ServerFrame::Attached(attachment) = ServerFrame::decode(&frame.to_string()).unwrap() else { panic!() };
+        let ServerFrame::Attached(attachment) = ServerFrame::decode(&frame.to_string()).unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(attachment.attached(&start).after, Seq(after), "{start:?}");
     }
     // The older wires' place is written as the head.
-    let peer = thoughtwire_proto::PeerRef { wire: thoughtwire_proto::PeerWire::Sparky, space: String::new(), name: "x".to_owned() };
-    let body = ClientBody::Attach { session: "s-1".parse().unwrap(), start: Start::Proven(peer), tools: vec![] };
+    let peer = thoughtwire_proto::PeerRef {
+        wire: thoughtwire_proto::PeerWire::Sparky,
+        space: String::new(),
+        name: "x".to_owned(),
+    };
+    let body = ClientBody::Attach {
+        session: "s-1".parse().unwrap(),
+        start: Start::Proven(peer),
+        tools: vec![],
+    };
     assert_eq!(ClientFrame { id: None, body }.encode(), r#"{"type":"attach","session":"s-1"}"#);
 }

@@ -41,7 +41,10 @@ fn rows(vectors: &'static str) -> impl Iterator<Item = Value> {
 
 #[test]
 fn native_examples_are_vectors_in_their_normal_form() {
-    let known: BTreeSet<String> = rows(NATIVE).filter(|row| row.get("ok").is_some()).map(|row| row["ok"].to_string()).collect();
+    let known: BTreeSet<String> = rows(NATIVE)
+        .filter(|row| row.get("ok").is_some())
+        .map(|row| row["ok"].to_string())
+        .collect();
     let shown = examples(part("Native"), "json");
     assert!(!shown.is_empty());
     for example in shown {
@@ -55,7 +58,9 @@ fn every_native_frame_is_described_and_shown() {
     let text = part("Native");
     let shown: BTreeSet<String> = examples(text, "json")
         .iter()
-        .map(|example| serde_json::from_str::<Value>(example).unwrap()["type"].as_str().unwrap().to_owned())
+        .map(|example| {
+            serde_json::from_str::<Value>(example).unwrap()["type"].as_str().unwrap().to_owned()
+        })
         .collect();
     // That the vectors have every type is another test's.
     for row in rows(NATIVE).filter(|row| row.get("ok").is_some()) {
@@ -74,7 +79,9 @@ fn every_key_of_an_example_is_named_where_its_frame_is_described() {
         let described = text.lines().find(|line| line.contains(&format!("**`{kind}`**"))).unwrap();
         for key in frame.keys().filter(|key| *key != "type") {
             // Not "is a substring", or `id` would be found in `did`.
-            let named = described.split(|other: char| !other.is_ascii_alphanumeric() && other != '_').any(|word| word == key);
+            let named = described
+                .split(|other: char| !other.is_ascii_alphanumeric() && other != '_')
+                .any(|word| word == key);
             assert!(named, "the description of {kind} does not name {key}");
         }
     }
@@ -85,11 +92,17 @@ fn every_kind_of_event_is_described_and_shown() {
     let text = part("Native");
     let shown = examples(text, "jsonl");
     for example in &shown {
-        assert!(EVENTS.lines().any(|line| line == example), "no row of vectors/events.jsonl: {example}");
+        assert!(
+            EVENTS.lines().any(|line| line == example),
+            "no row of vectors/events.jsonl: {example}"
+        );
     }
     for kind in KNOWN_KINDS {
         assert!(text.contains(&format!("\n| `{kind}` |")), "PROTOCOL.md does not describe {kind}");
-        assert!(shown.iter().any(|example| example.starts_with(&format!(r#"{{"kind":"{kind}","#))), "PROTOCOL.md shows no {kind}");
+        assert!(
+            shown.iter().any(|example| example.starts_with(&format!(r#"{{"kind":"{kind}","#))),
+            "PROTOCOL.md shows no {kind}"
+        );
     }
 }
 
@@ -102,7 +115,10 @@ fn every_refusal_code_is_in_its_table_with_its_verdict() {
         };
         let row = format!("\n| `{code}` | {retry} | ");
         assert!(part("Native").contains(&row), "PROTOCOL.md lacks {row:?}");
-        assert!(part("REST").contains(&format!("`{code}`")), "PROTOCOL.md gives no HTTP status for {code}");
+        assert!(
+            part("REST").contains(&format!("`{code}`")),
+            "PROTOCOL.md gives no HTTP status for {code}"
+        );
     }
 }
 
@@ -128,15 +144,19 @@ fn every_close_code_is_in_its_table_with_its_verdict() {
 
 #[test]
 fn the_older_wires_examples_are_vectors() {
-    let check = |heading: &str, vectors: &'static str, normalise: fn(&str) -> Result<String, thoughtwire_proto::Refusal>| {
-        let known: BTreeSet<String> = rows(vectors).filter_map(|row| row["wire"].as_str().map(str::to_owned)).collect();
-        let shown = examples(part(heading), "json");
-        assert!(!shown.is_empty());
-        for example in shown {
-            assert!(known.contains(&example), "no recorded frame: {example}");
-            assert_eq!(normalise(&example).unwrap(), example);
-        }
-    };
+    let check =
+        |heading: &str,
+         vectors: &'static str,
+         normalise: fn(&str) -> Result<String, thoughtwire_proto::Refusal>| {
+            let known: BTreeSet<String> =
+                rows(vectors).filter_map(|row| row["wire"].as_str().map(str::to_owned)).collect();
+            let shown = examples(part(heading), "json");
+            assert!(!shown.is_empty());
+            for example in shown {
+                assert!(known.contains(&example), "no recorded frame: {example}");
+                assert_eq!(normalise(&example).unwrap(), example);
+            }
+        };
     check("MemGPT", MEMGPT, memgpt::normalise);
     check("Sparky", SPARKY, sparky::normalise);
 }

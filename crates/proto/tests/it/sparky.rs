@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
-use thoughtwire_proto::dialect::sparky::{Loading, Message, SparkyMachine, ToolLoading, normalise, render};
-use thoughtwire_proto::{Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Seq, Start};
+use thoughtwire_proto::dialect::sparky::{
+    Loading, Message, SparkyMachine, ToolLoading, normalise, render,
+};
+use thoughtwire_proto::{
+    Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Seq, Start,
+};
 
 #[derive(Deserialize)]
 struct Row {
@@ -22,10 +26,17 @@ fn every_recorded_frame_is_read_or_refused() {
             (Ok(message), Some(wire), None) => {
                 types.insert(message.payload.kind());
                 assert_eq!(message.to_text(), wire, "{}", row.input);
-                assert_eq!(Message::from_dict(&message.to_dict()).unwrap(), Message::from_text(&wire).unwrap(), "{}", row.input);
+                assert_eq!(
+                    Message::from_dict(&message.to_dict()).unwrap(),
+                    Message::from_text(&wire).unwrap(),
+                    "{}",
+                    row.input
+                );
                 assert_eq!(render(&normalise(&row.input).unwrap()).unwrap(), wire);
             }
-            (Err(refusal), None, Some(code)) => assert_eq!(refusal.code, code, "{}: {refusal}", row.input),
+            (Err(refusal), None, Some(code)) => {
+                assert_eq!(refusal.code, code, "{}: {refusal}", row.input)
+            }
             (outcome, _, _) => panic!("{}: {outcome:?}", row.input),
         }
     }
@@ -71,17 +82,37 @@ fn done() -> Result<Answer, Refusal> {
 
 #[test]
 fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
-    let mut machine = SparkyMachine::new(vec![ToolLoading { name: "clock".into(), loading: Loading::Loaded }]);
-    machine.frame(r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#);
-    assert_eq!(machine.poll(), Some(Output::Authenticate { token: Some("secret".into()), client: None, space: Some("u".into()) }));
+    let mut machine =
+        SparkyMachine::new(vec![ToolLoading { name: "clock".into(), loading: Loading::Loaded }]);
+    machine.frame(
+        r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#,
+    );
+    assert_eq!(
+        machine.poll(),
+        Some(Output::Authenticate {
+            token: Some("secret".into()),
+            client: None,
+            space: Some("u".into())
+        })
+    );
     machine.authenticated(Ok(()));
     let (tag, command) = request(&mut machine);
-    assert_eq!(command, Command::OpenPeer { wire: PeerWire::Sparky, space: "u".into(), name: Some("s".into()) });
+    assert_eq!(
+        command,
+        Command::OpenPeer { wire: PeerWire::Sparky, space: "u".into(), name: Some("s".into()) }
+    );
     let peer = PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: "s".into() };
-    let chats = vec![("c1".to_owned(), "x1".parse().unwrap()), ("c2".to_owned(), "x2".parse().unwrap())];
-    machine.answer(tag, Ok(Answer::Peer { peer: peer.clone(), is_new: false, chats, selected: Some("c1".into()) }));
+    let chats =
+        vec![("c1".to_owned(), "x1".parse().unwrap()), ("c2".to_owned(), "x2".parse().unwrap())];
+    machine.answer(
+        tag,
+        Ok(Answer::Peer { peer: peer.clone(), is_new: false, chats, selected: Some("c1".into()) }),
+    );
     let info = frame(&mut machine);
-    assert_eq!(info["data"], serde_json::json!({"session_id": "s", "is_new": false, "reconnected": true, "chat_id": "c1"}));
+    assert_eq!(
+        info["data"],
+        serde_json::json!({"session_id": "s", "is_new": false, "reconnected": true, "chat_id": "c1"})
+    );
     for _ in 0..2 {
         let (tag, command) = request(&mut machine);
         assert!(matches!(command, Command::Attach { start: Start::Proven(of), .. } if of == peer));
@@ -95,19 +126,32 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     );
     // A chat that another connection opens is not asked for as proven, and is the peer's all the same.
     assert_eq!(machine.peer(), Some(&peer));
-    machine.joined(&Joined { peer, chat: "c3".into(), session: "x3".parse().unwrap(), is_new: true });
+    machine.joined(&Joined {
+        peer,
+        chat: "c3".into(),
+        session: "x3".parse().unwrap(),
+        is_new: true,
+    });
     let (tag, command) = request(&mut machine);
-    assert!(matches!(command, Command::Attach { start: Start::After(cursor), .. } if cursor.seq == Seq::ZERO));
+    assert!(
+        matches!(command, Command::Attach { start: Start::After(cursor), .. } if cursor.seq == Seq::ZERO)
+    );
     machine.answer(tag, done());
     // The last selection survived.
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
-    assert!(matches!(request(&mut machine).1, Command::Send { session, .. } if session.as_str() == "x1"));
+    assert!(
+        matches!(request(&mut machine).1, Command::Send { session, .. } if session.as_str() == "x1")
+    );
 }
 
 #[test]
 fn a_connection_that_is_refused_goes_on_waiting() {
     let mut machine = SparkyMachine::new(vec![]);
-    for bad in ["nope", r#"{"type": "message", "data": "hi"}"#, r#"{"type": "connect", "data": {"history": [5]}}"#] {
+    for bad in [
+        "nope",
+        r#"{"type": "message", "data": "hi"}"#,
+        r#"{"type": "connect", "data": {"history": [5]}}"#,
+    ] {
         machine.frame(bad);
         assert_eq!(frame(&mut machine)["type"], "error", "{bad}");
         assert_eq!(machine.poll(), None);
@@ -134,7 +178,9 @@ fn history_and_personality_go_into_the_first_chat() {
     assert_eq!(frame(&mut machine)["type"], "ready");
     machine.frame(r#"{"type": "message", "data": {"text": "hi", "file_id": "file:1"}}"#);
     let (tag, command) = request(&mut machine);
-    let Command::OpenChat { instructions, history, chat, .. } = command else { panic!("{command:?}") };
+    let Command::OpenChat { instructions, history, chat, .. } = command else {
+        panic!("{command:?}")
+    };
     assert_eq!((instructions.as_deref(), chat.as_str()), (Some("Be brief."), "default"));
     assert_eq!(
         history.iter().map(|entry| (entry.role, entry.text.as_str())).collect::<Vec<_>>(),

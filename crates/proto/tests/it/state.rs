@@ -13,7 +13,12 @@ fn opened() -> Event {
 }
 
 fn said(item: &str) -> Event {
-    Event::UserMessage { item: item.parse().unwrap(), text: "hi".to_owned(), attachments: vec![], from: None }
+    Event::UserMessage {
+        item: item.parse().unwrap(),
+        text: "hi".to_owned(),
+        attachments: vec![],
+        from: None,
+    }
 }
 
 fn withdrawn(input: &str) -> Event {
@@ -37,7 +42,11 @@ fn called(call: &str) -> Event {
 }
 
 fn asked(call: &str) -> Event {
-    Event::ApprovalAsked { call: call.parse().unwrap(), name: String::new(), expires_at: Timestamp::from_millis(9) }
+    Event::ApprovalAsked {
+        call: call.parse().unwrap(),
+        name: String::new(),
+        expires_at: Timestamp::from_millis(9),
+    }
 }
 
 fn settled(call: &str) -> Event {
@@ -46,15 +55,31 @@ fn settled(call: &str) -> Event {
 
 fn returned(call: &str) -> Event {
     let (name, text) = ("now".to_owned(), "noon".to_owned());
-    Event::ToolReturned { call: call.parse().unwrap(), name, status: ToolStatus::Success, text, content: None }
+    Event::ToolReturned {
+        call: call.parse().unwrap(),
+        name,
+        status: ToolStatus::Success,
+        text,
+        content: None,
+    }
 }
 
 fn edited() -> Event {
-    Event::MemoryEdited { block: "human".to_owned(), before: String::new(), after: "x".to_owned(), by: "owner".to_owned() }
+    Event::MemoryEdited {
+        block: "human".to_owned(),
+        before: String::new(),
+        after: "x".to_owned(),
+        by: "owner".to_owned(),
+    }
 }
 
 fn ended(input: &str) -> Event {
-    Event::TurnEnded { input: input.parse().unwrap(), outcome: Outcome::Completed, code: None, reason: None }
+    Event::TurnEnded {
+        input: input.parse().unwrap(),
+        outcome: Outcome::Completed,
+        code: None,
+        reason: None,
+    }
 }
 
 fn renamed() -> Event {
@@ -108,7 +133,8 @@ fn every_illegal_pair_is_refused() {
     const NO_TURN: &str = "it names no turn";
     const NOT_RUN: &str = "its turn does not run";
     let other = || serde_json::from_str::<Event>(r#"{"kind":"dreamt"}"#).unwrap();
-    let compacted = || Event::Compacted { summary: "s".to_owned(), through: thoughtwire_proto::Seq(1) };
+    let compacted =
+        || Event::Compacted { summary: "s".to_owned(), through: thoughtwire_proto::Seq(1) };
     let usage = || Event::Usage(Usage::default());
     let instructed = || Event::InstructionsChanged { instructions: String::new() };
 
@@ -158,7 +184,16 @@ fn every_illegal_pair_is_refused() {
         table.push((vec![], Some("t-1"), event, UNOPENED));
     }
     // What belongs to a turn comes with it, while it runs: before any, in another's, after its end.
-    for event in [thought("x"), called("c-1"), asked("c-1"), settled("c-1"), returned("c-1"), message("x"), usage(), ended("i-1")] {
+    for event in [
+        thought("x"),
+        called("c-1"),
+        asked("c-1"),
+        settled("c-1"),
+        returned("c-1"),
+        message("x"),
+        usage(),
+        ended("i-1"),
+    ] {
         table.push((running(), None, event.clone(), NO_TURN));
         table.push((queued(), Some("t-1"), event.clone(), NOT_RUN));
         table.push((running(), Some("t-2"), event.clone(), NOT_RUN));
@@ -167,7 +202,9 @@ fn every_illegal_pair_is_refused() {
     for (steps, of, event, reason) in table {
         let before = state(&steps);
         let mut after = before.clone();
-        let illegal = after.apply(of.map(turn).as_ref(), &event).expect_err(&format!("{event:?} after {steps:?}"));
+        let illegal = after
+            .apply(of.map(turn).as_ref(), &event)
+            .expect_err(&format!("{event:?} after {steps:?}"));
         assert_eq!((illegal.kind.as_str(), illegal.reason), (event.kind(), reason));
         assert_eq!(after, before, "a refused event must change nothing");
     }

@@ -3,7 +3,8 @@
 use serde_json::{Map, json};
 use thoughtwire_proto::transcript::{Approval, Body, Change, Fate, Transcript};
 use thoughtwire_proto::{
-    Attached, Decision, Delta, Emission, Event, Outcome, Partial, Record, Seq, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    Attached, Decision, Delta, Emission, Event, Outcome, Partial, Record, Seq, StreamKind,
+    Timestamp, ToolStatus, TurnId, Usage,
 };
 
 /// A session as its server sees it.
@@ -17,34 +18,63 @@ impl Session {
     fn event(&mut self, turn: Option<&str>, event: Event) {
         self.head += 1;
         let turn = turn.map(|turn| turn.parse().unwrap());
-        self.emitted.push(Emission::Record(Record { seq: Seq(self.head), at: Timestamp::from_millis(1), turn, event }));
+        self.emitted.push(Emission::Record(Record {
+            seq: Seq(self.head),
+            at: Timestamp::from_millis(1),
+            turn,
+            event,
+        }));
     }
 
     fn stream(&mut self, turn: &str, item: &str, kind: StreamKind, pieces: &[&str]) {
         for (n, text) in pieces.iter().enumerate() {
             let (turn, item) = (turn.parse().unwrap(), item.parse().unwrap());
-            self.emitted.push(Emission::Delta(Delta { turn, item, n: n as u64, kind, text: (*text).to_owned() }));
+            self.emitted.push(Emission::Delta(Delta {
+                turn,
+                item,
+                n: n as u64,
+                kind,
+                text: (*text).to_owned(),
+            }));
         }
     }
 
     fn said(&mut self, turn: Option<&str>, item: &str) {
-        let event = Event::UserMessage { item: item.parse().unwrap(), text: format!("say {item}"), attachments: vec![], from: None };
+        let event = Event::UserMessage {
+            item: item.parse().unwrap(),
+            text: format!("say {item}"),
+            attachments: vec![],
+            from: None,
+        };
         self.event(turn, event);
     }
 
     fn message(&mut self, turn: &str, item: &str, text: &str, complete: bool) {
-        self.event(Some(turn), Event::Message { item: item.parse().unwrap(), text: text.to_owned(), complete });
+        self.event(
+            Some(turn),
+            Event::Message { item: item.parse().unwrap(), text: text.to_owned(), complete },
+        );
     }
 
     fn ended(&mut self, turn: &str, input: &str, outcome: Outcome) {
-        self.event(Some(turn), Event::TurnEnded { input: input.parse().unwrap(), outcome, code: None, reason: None });
+        self.event(
+            Some(turn),
+            Event::TurnEnded { input: input.parse().unwrap(), outcome, code: None, reason: None },
+        );
     }
 
     /// Two turns with everything in them: interleaved items, a call with an approval, an input that is
     /// withdrawn and one that joins, a message cut short, an item that comes to nothing.
     fn told() -> Self {
         let mut session = Self::default();
-        session.event(None, Event::SessionOpened { agent: "a-1".parse().unwrap(), instructions: None, history: vec![] });
+        session.event(
+            None,
+            Event::SessionOpened {
+                agent: "a-1".parse().unwrap(),
+                instructions: None,
+                history: vec![],
+            },
+        );
         session.said(None, "in-1");
         session.event(Some("t-1"), Event::TurnStarted { input: "in-1".parse().unwrap() });
         session.said(None, "in-2");
@@ -52,20 +82,34 @@ impl Session {
         session.emitted.push(Emission::Status { turn: None, text: "thinking".to_owned() });
         session.stream("t-1", "th-1", StreamKind::Thought, &["I ", "th", "ink"]);
         session.stream("t-1", "m-1", StreamKind::Message, &["Hel"]);
-        session.event(Some("t-1"), Event::Thought { item: "th-1".parse().unwrap(), text: "I think.".to_owned(), complete: true });
+        session.event(
+            Some("t-1"),
+            Event::Thought {
+                item: "th-1".parse().unwrap(),
+                text: "I think.".to_owned(),
+                complete: true,
+            },
+        );
         session.event(None, Event::InputWithdrawn { input: "in-2".parse().unwrap() });
         session.stream("t-1", "c-1", StreamKind::ToolArgs, &["{\"x\"", ":1}"]);
         let args = json!({"x": 1}).as_object().unwrap().clone();
         let call = "c-1".parse().unwrap();
         session.event(Some("t-1"), Event::ToolCalled { call, name: "f".to_owned(), args });
         let (call, expires_at) = ("c-1".parse().unwrap(), Timestamp::from_millis(99));
-        session.event(Some("t-1"), Event::ApprovalAsked { call, name: "now".to_owned(), expires_at });
+        session
+            .event(Some("t-1"), Event::ApprovalAsked { call, name: "now".to_owned(), expires_at });
         session.said(Some("t-1"), "in-4");
         session.emitted.push(Emission::Presence { clients: 2 });
         let call = "c-1".parse().unwrap();
-        session.event(Some("t-1"), Event::ApprovalSettled { call, decision: Decision::Approved, by: None });
+        session.event(
+            Some("t-1"),
+            Event::ApprovalSettled { call, decision: Decision::Approved, by: None },
+        );
         let (call, name, text) = ("c-1".parse().unwrap(), "f".to_owned(), "1".to_owned());
-        session.event(Some("t-1"), Event::ToolReturned { call, name, status: ToolStatus::Success, text, content: None });
+        session.event(
+            Some("t-1"),
+            Event::ToolReturned { call, name, status: ToolStatus::Success, text, content: None },
+        );
         session.stream("t-1", "m-9", StreamKind::Message, &["never finished"]);
         session.event(Some("t-1"), Event::Usage(Usage::default()));
         session.message("t-1", "m-1", "Hello", true);
@@ -96,24 +140,30 @@ impl Session {
                             turn = None;
                             open.clear();
                         }
-                        Event::Thought { item, .. } | Event::Message { item, .. } => open.retain(|open| open.item != *item),
-                        Event::ToolCalled { call, .. } => open.retain(|open| open.item.as_str() != call.as_str()),
+                        Event::Thought { item, .. } | Event::Message { item, .. } => {
+                            open.retain(|open| open.item != *item)
+                        }
+                        Event::ToolCalled { call, .. } => {
+                            open.retain(|open| open.item.as_str() != call.as_str())
+                        }
                         _ => {}
                     }
                     if record.seq > after {
                         replay.push(emission.clone());
                     }
                 }
-                Emission::Delta(delta) => match open.iter_mut().find(|open| open.item == delta.item) {
-                    Some(open) => {
-                        open.n += 1;
-                        open.text.push_str(&delta.text);
+                Emission::Delta(delta) => {
+                    match open.iter_mut().find(|open| open.item == delta.item) {
+                        Some(open) => {
+                            open.n += 1;
+                            open.text.push_str(&delta.text);
+                        }
+                        None => {
+                            let Delta { turn, item, kind, text, .. } = delta.clone();
+                            open.push(Partial { turn, item, n: 1, kind, text });
+                        }
                     }
-                    None => {
-                        let Delta { turn, item, kind, text, .. } = delta.clone();
-                        open.push(Partial { turn, item, n: 1, kind, text });
-                    }
-                },
+                }
                 Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {}
             }
         }
@@ -223,7 +273,10 @@ fn a_gap_is_told_and_not_taken() {
     let (attached, _) = session.attach(0, Seq::ZERO);
     transcript.attach(&attached);
     let _ = transcript.apply(&session.emitted[0]);
-    assert_eq!(transcript.apply(&session.emitted[2]), Change::Gap { expected: Seq(2), found: Seq(3) });
+    assert_eq!(
+        transcript.apply(&session.emitted[2]),
+        Change::Gap { expected: Seq(2), found: Seq(3) }
+    );
     assert_eq!(transcript.cursor().seq, Seq(1));
     assert_eq!(transcript.apply(&session.emitted[1]), Change::Entry(1));
 }
@@ -244,8 +297,13 @@ fn deltas_count() {
     assert_eq!(transcript.apply(&delta(0, "a")), Change::Nothing, "twice");
     assert_eq!(transcript.apply(&delta(2, "c")), Change::Nothing, "one is missing");
     assert_eq!(text(&transcript).unwrap(), "a");
-    let partial =
-        Partial { turn: "t-1".parse().unwrap(), item: "m".parse().unwrap(), n: 3, kind: StreamKind::Message, text: "abc".to_owned() };
+    let partial = Partial {
+        turn: "t-1".parse().unwrap(),
+        item: "m".parse().unwrap(),
+        n: 3,
+        kind: StreamKind::Message,
+        text: "abc".to_owned(),
+    };
     assert!(matches!(transcript.apply(&Emission::Partial(partial.clone())), Change::Open(_)));
     assert!(matches!(transcript.apply(&delta(3, "d")), Change::Open(_)));
     assert_eq!(text(&transcript).unwrap(), "abcd");

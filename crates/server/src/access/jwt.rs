@@ -34,13 +34,17 @@ impl Jwt {
         let bytes = config.key.as_bytes();
         let (algorithm, key) = match config.algorithm.as_str() {
             // RFC 7518, 3.2: a key as long as the hash at least.
-            "HS256" if bytes.len() < 32 => return Err("a secret for HS256 has at least 32 bytes".to_owned()),
+            "HS256" if bytes.len() < 32 => {
+                return Err("a secret for HS256 has at least 32 bytes".to_owned());
+            }
             "HS256" => (Algorithm::HS256, Ok(DecodingKey::from_secret(bytes))),
             "RS256" => (Algorithm::RS256, DecodingKey::from_rsa_pem(bytes)),
             "ES256" => (Algorithm::ES256, DecodingKey::from_ec_pem(bytes)),
             other => return Err(format!("{other:?} is not HS256, RS256 or ES256")),
         };
-        let key = key.map_err(|error| format!("the key is no public key in PEM for {}: {error}", config.algorithm))?;
+        let key = key.map_err(|error| {
+            format!("the key is no public key in PEM for {}: {error}", config.algorithm)
+        })?;
         // The algorithm is the key's and never the token's: a public key used as a secret would let everybody sign.
         let mut rules = Validation::new(algorithm);
         rules.set_audience(&[&config.audience]);
@@ -52,14 +56,20 @@ impl Jwt {
 
     pub(super) fn read(&self, token: &str) -> Result<Identity, Refusal> {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules)
-            .map_err(|error| unauthorized(format!("the token is refused: {}", explain(error.kind()))))?
+            .map_err(|error| {
+                unauthorized(format!("the token is refused: {}", explain(error.kind())))
+            })?
             .claims;
         if claims.sub.starts_with('~') {
             return Err(unauthorized("the token is refused: its `sub` begins with `~`"));
         }
-        let user = UserId::new(claims.sub).map_err(|error| unauthorized(format!("the token is refused: its `sub`: {error}")))?;
-        let mut scopes: Vec<Scope> =
-            claims.scope.split(' ').filter_map(|name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name)).collect();
+        let user = UserId::new(claims.sub)
+            .map_err(|error| unauthorized(format!("the token is refused: its `sub`: {error}")))?;
+        let mut scopes: Vec<Scope> = claims
+            .scope
+            .split(' ')
+            .filter_map(|name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name))
+            .collect();
         if claims.scope.trim().is_empty() {
             scopes.push(Scope::Chat);
         }

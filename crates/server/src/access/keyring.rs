@@ -44,8 +44,13 @@ struct Held {
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
         let read = Arc::clone(&store);
-        let rows = tokio::task::spawn_blocking(move || read.keys()).await.map_err(|_| StoreError::Stopped)??;
-        let keys = rows.into_iter().map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() })).collect();
+        let rows = tokio::task::spawn_blocking(move || read.keys())
+            .await
+            .map_err(|_| StoreError::Stopped)??;
+        let keys = rows
+            .into_iter()
+            .map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() }))
+            .collect();
         Ok(Self { store, keys: Arc::new(RwLock::new(keys)) })
     }
 
@@ -57,7 +62,9 @@ impl Keyring {
     pub(crate) async fn add(&self, local: &UserId, new: NewKey) -> Result<(Key, String), Refusal> {
         let user = match new.user {
             Some(user) if user.starts_with('~') => {
-                return Err(bad("a user's name does not begin with `~`: that is for the name spaces of a server without keys"));
+                return Err(bad(
+                    "a user's name does not begin with `~`: that is for the name spaces of a server without keys",
+                ));
             }
             Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,
             None => local.clone(),
@@ -66,8 +73,11 @@ impl Keyring {
         let expires_at = match new.expires_in_seconds {
             Some(0) => return Err(bad("a key that expires at once opens nothing")),
             Some(seconds) => {
-                let millis = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
-                Some(Timestamp::from_millis(millis.map_or(i64::MAX, |millis| at.as_millis().saturating_add(millis))))
+                let millis =
+                    i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
+                Some(Timestamp::from_millis(
+                    millis.map_or(i64::MAX, |millis| at.as_millis().saturating_add(millis)),
+                ))
             }
             None => None,
         };
@@ -77,10 +87,20 @@ impl Keyring {
         let mut scopes = if new.scopes.is_empty() { vec![Scope::Chat] } else { new.scopes };
         scopes.sort_unstable();
         scopes.dedup();
-        let key = Key { id: new_id(), user, name: new.name.filter(|name| !name.is_empty()), scopes, created_at: at, expires_at };
+        let key = Key {
+            id: new_id(),
+            user,
+            name: new.name.filter(|name| !name.is_empty()),
+            scopes,
+            created_at: at,
+            expires_at,
+        };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
-        self.store.add_key(key.clone(), digest.clone()).await.map_err(|error| Refusal::from(&error))?;
+        self.store
+            .add_key(key.clone(), digest.clone())
+            .await
+            .map_err(|error| Refusal::from(&error))?;
         let held = Held { key: key.clone(), revoked: CancellationToken::new() };
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
         Ok((key, opens))
@@ -98,7 +118,8 @@ impl Keyring {
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<(), Refusal> {
         let held = {
             let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-            let found = keys.iter().find(|(_, held)| held.key.id == *id).map(|(digest, _)| digest.clone());
+            let found =
+                keys.iter().find(|(_, held)| held.key.id == *id).map(|(digest, _)| digest.clone());
             found.and_then(|digest| keys.remove_entry(&digest))
         };
         let Some((digest, held)) = held else {

@@ -39,14 +39,20 @@ struct Claims {
 impl Login {
     pub(super) async fn open(store: &Store) -> Result<Self, StoreError> {
         let mut fresh = vec![0; 32];
-        getrandom::fill(&mut fresh).map_err(|error| StoreError::Corrupt(format!("the system gives no random numbers: {error}")))?;
+        getrandom::fill(&mut fresh).map_err(|error| {
+            StoreError::Corrupt(format!("the system gives no random numbers: {error}"))
+        })?;
         let secret = store.secret("login", fresh).await?;
-        Ok(Self { signs: Arc::new(EncodingKey::from_secret(&secret)), reads: Arc::new(DecodingKey::from_secret(&secret)) })
+        Ok(Self {
+            signs: Arc::new(EncodingKey::from_secret(&secret)),
+            reads: Arc::new(DecodingKey::from_secret(&secret)),
+        })
     }
 
     /// Writes the cookie of somebody who showed a key.
     pub(crate) fn write(&self, identity: &Identity) -> Result<(String, Timestamp), Refusal> {
-        let most = now().as_millis().saturating_add(i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX));
+        let most =
+            now().as_millis().saturating_add(i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX));
         let until = identity.until.map_or(most, |until| until.as_millis().min(most));
         let claims = Claims {
             sub: identity.user.clone(),
@@ -56,7 +62,9 @@ impl Login {
             exp: until / 1000,
         };
         let cookie = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
-            .map_err(|error| Refusal::new(RefusalCode::Internal, format!("the login cannot be signed: {error}")))?;
+            .map_err(|error| {
+                Refusal::new(RefusalCode::Internal, format!("the login cannot be signed: {error}"))
+            })?;
         Ok((cookie, Timestamp::from_millis(until)))
     }
 
@@ -69,9 +77,17 @@ impl Login {
             .claims;
         let until = Some(Timestamp::from_millis(claims.exp.saturating_mul(1000)));
         let Some(id) = claims.key else {
-            return Ok(Identity { user: claims.sub, scopes: claims.scopes, key: None, until, revoked: CancellationToken::new() });
+            return Ok(Identity {
+                user: claims.sub,
+                scopes: claims.scopes,
+                key: None,
+                until,
+                revoked: CancellationToken::new(),
+            });
         };
-        let identity = keyring.by_id(&id)?.ok_or_else(|| unauthorized("the key of this login was revoked; log in with another one"))?;
+        let identity = keyring.by_id(&id)?.ok_or_else(|| {
+            unauthorized("the key of this login was revoked; log in with another one")
+        })?;
         Ok(Identity { until: identity.until.min(until).or(until), ..identity })
     }
 }

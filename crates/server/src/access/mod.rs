@@ -44,7 +44,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn owner(user: UserId) -> Self {
-        Self { user, scopes: Scope::ALL.to_vec(), key: None, until: None, revoked: CancellationToken::new() }
+        Self {
+            user,
+            scopes: Scope::ALL.to_vec(),
+            key: None,
+            until: None,
+            revoked: CancellationToken::new(),
+        }
     }
 
     /// Whether it has a scope, by itself or within `admin`.
@@ -60,7 +66,9 @@ impl Identity {
         let scope = scope.as_str();
         Err(Refusal::new(
             RefusalCode::Forbidden,
-            format!("this key has not the scope `{scope}`; make one that has with `thoughtwire keys add --scope {scope}`"),
+            format!(
+                "this key has not the scope `{scope}`; make one that has with `thoughtwire keys add --scope {scope}`"
+            ),
         ))
     }
 
@@ -96,8 +104,14 @@ impl Identity {
                     // Again and again, since the clock of the wall may jump.
                     Some(until) => {
                         while now() < until {
-                            let left = until.as_millis().saturating_sub(now().as_millis()).clamp(1, 60_000);
-                            tokio::time::sleep(std::time::Duration::from_millis(left.unsigned_abs())).await;
+                            let left = until
+                                .as_millis()
+                                .saturating_sub(now().as_millis())
+                                .clamp(1, 60_000);
+                            tokio::time::sleep(std::time::Duration::from_millis(
+                                left.unsigned_abs(),
+                            ))
+                            .await;
                         }
                     }
                     None => std::future::pending().await,
@@ -170,13 +184,19 @@ impl Access {
 
     /// Who a request comes from: by its bearer token, its ticket or its cookie, in this order; nobody
     /// when it brings none of them.
-    pub(crate) fn request(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Identity>, Refusal> {
+    pub(crate) fn request(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<Option<Identity>, Refusal> {
         let identity = if self.guard.auth == Auth::None {
             Identity::owner(self.local.clone())
         } else if let Some(token) = bearer(headers) {
             self.token(token)?
         } else if let Some(ticket) = ticket_of(uri) {
-            self.tickets.take(&ticket).ok_or_else(|| unauthorized("the ticket is unknown, was used or is older than 30 seconds"))?
+            self.tickets.take(&ticket).ok_or_else(|| {
+                unauthorized("the ticket is unknown, was used or is older than 30 seconds")
+            })?
         } else if let Some(cookie) = cookie_of(headers) {
             // The browser sends it along for whichever page asks.
             self.guard.same_origin(headers)?;
@@ -197,26 +217,36 @@ impl Access {
         }
         match &self.jwt {
             Some(jwt) if token.split('.').count() == 3 => jwt.read(token),
-            Some(_) | None => Err(unauthorized("the key is not known here; `thoughtwire keys list` shows those that are")),
+            Some(_) | None => Err(unauthorized(
+                "the key is not known here; `thoughtwire keys list` shows those that are",
+            )),
         }
     }
 
     /// Who a connection is that brings a token in a frame, or was let in already. A name space makes a
     /// user of its own where there are no keys.
-    pub(crate) fn enter(&self, current: &Entrant, token: Option<&str>, space: Option<&str>) -> Result<Identity, Refusal> {
+    pub(crate) fn enter(
+        &self,
+        current: &Entrant,
+        token: Option<&str>,
+        space: Option<&str>,
+    ) -> Result<Identity, Refusal> {
         if self.guard.auth == Auth::Keys {
             return match token {
                 // A token that is brought is checked, also by who was let in without it.
                 Some(token) => self.token(token),
                 None if current.trusted => Ok(current.identity.clone()),
-                None => Err(unauthorized("a key is needed: as `token` in the first frame, or as `Authorization: Bearer …`")),
+                None => Err(unauthorized(
+                    "a key is needed: as `token` in the first frame, or as `Authorization: Bearer …`",
+                )),
             };
         }
         match space {
             Some(space) if !space.is_empty() && space != self.local.as_str() => {
                 // Names of spaces cannot meet the names of users.
-                let user =
-                    UserId::new(format!("~{space}")).map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("user_id: {bad}")))?;
+                let user = UserId::new(format!("~{space}")).map_err(|bad| {
+                    Refusal::new(RefusalCode::BadRequest, format!("user_id: {bad}"))
+                })?;
                 Ok(Identity { user, ..current.identity.clone() })
             }
             Some(_) | None => Ok(current.identity.clone()),
@@ -239,7 +269,8 @@ fn ticket_of(uri: &Uri) -> Option<String> {
 
 fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut pairs =
+        cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
 }
 
@@ -247,7 +278,10 @@ fn cookie_of(headers: &HeaderMap) -> Option<&str> {
 pub(crate) const KEY_NEEDED: &str = "a key is needed: send it as `Authorization: Bearer …`";
 
 pub(crate) fn too_many() -> Refusal {
-    Refusal::new(RefusalCode::TooFast, "this user has as many connections as one may have; close some first")
+    Refusal::new(
+        RefusalCode::TooFast,
+        "this user has as many connections as one may have; close some first",
+    )
 }
 
 pub(crate) fn unauthorized(reason: impl Into<String>) -> Refusal {
@@ -257,7 +291,8 @@ pub(crate) fn unauthorized(reason: impl Into<String>) -> Refusal {
 /// 32 random bytes in hexadecimal digits.
 fn random() -> Result<String, Refusal> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Refusal::new(RefusalCode::Internal, format!("the system gives no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Refusal::new(RefusalCode::Internal, format!("the system gives no random numbers: {error}"))
+    })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -27,7 +27,10 @@ impl Tickets {
             given.retain(|_, (_, until)| *until > now);
         }
         if given.len() >= MOST {
-            return Err(Refusal::new(RefusalCode::TooFast, "there are too many tickets that nobody used; come again in half a minute"));
+            return Err(Refusal::new(
+                RefusalCode::TooFast,
+                "there are too many tickets that nobody used; come again in half a minute",
+            ));
         }
         given.insert(ticket.clone(), (identity, Instant::now() + TICKET_LASTS));
         Ok(ticket)
@@ -35,7 +38,8 @@ impl Tickets {
 
     /// Uses a ticket up.
     pub(super) fn take(&self, ticket: &str) -> Option<Identity> {
-        let (identity, until) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket)?;
+        let (identity, until) =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket)?;
         // What was revoked since must not come in.
         (until > Instant::now() && !identity.revoked.is_cancelled()).then_some(identity)
     }

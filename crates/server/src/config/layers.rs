@@ -82,10 +82,12 @@ impl Layers {
             given = given.set_override("listen", flags.listen.clone()).map_err(broken)?;
         }
         if !flags.allow_origin.is_empty() {
-            given = given.set_override("allow_origin", flags.allow_origin.clone()).map_err(broken)?;
+            given =
+                given.set_override("allow_origin", flags.allow_origin.clone()).map_err(broken)?;
         }
         let data_dir = flags.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let path =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let (certificate, key) = (path(&flags.tls_certificate), path(&flags.tls_key));
         let proxy = flags.trust_proxy.then(|| "true".to_owned());
         for (name, value) in [
@@ -98,11 +100,16 @@ impl Layers {
         ] {
             given = given.set_override_option(name, value.clone()).map_err(broken)?;
         }
-        let variables = Environment::with_prefix("THOUGHTWIRE").prefix_separator("_").separator("__");
+        let variables =
+            Environment::with_prefix("THOUGHTWIRE").prefix_separator("_").separator("__");
         let mut file = config::Config::builder();
         let mut file_name = String::new();
-        let named = flags.config.clone().or_else(|| std::env::var_os("THOUGHTWIRE_CONFIG").map(PathBuf::from));
-        let usual = directories::ProjectDirs::from("", "", "thoughtwire").map(|dirs| dirs.config_dir().join("config.toml"));
+        let named = flags
+            .config
+            .clone()
+            .or_else(|| std::env::var_os("THOUGHTWIRE_CONFIG").map(PathBuf::from));
+        let usual = directories::ProjectDirs::from("", "", "thoughtwire")
+            .map(|dirs| dirs.config_dir().join("config.toml"));
         let required = named.is_some();
         if let Some(path) = named.or(usual) {
             file_name = path.display().to_string();
@@ -120,7 +127,10 @@ impl Layers {
 
     /// A misspelt setting is an error, not a setting without effect.
     fn check_names(&self) -> Result<(), ConfigError> {
-        let table = self.file.clone().try_deserialize::<std::collections::HashMap<String, serde_json::Value>>();
+        let table = self
+            .file
+            .clone()
+            .try_deserialize::<std::collections::HashMap<String, serde_json::Value>>();
         for (name, value) in table.map_err(|error| ConfigError::File(error.to_string()))? {
             if TABLES.contains(&name.as_str()) {
                 continue;
@@ -156,9 +166,12 @@ impl Layers {
             let variable = format!("THOUGHTWIRE_{}", name.to_uppercase().replace('.', "__"));
             return Some(Found { value, source: variable });
         }
-        let set = usual
-            .iter()
-            .find_map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()).map(|value| (value, *variable)));
+        let set = usual.iter().find_map(|variable| {
+            std::env::var(variable)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .map(|value| (value, *variable))
+        });
         if let Some((value, variable)) = set {
             return Some(Found { value: Value::from(value), source: variable.to_owned() });
         }
@@ -169,18 +182,29 @@ impl Layers {
     pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, Found)> {
         let found = self.find(name)?;
         let values = match found.value.clone().into_array() {
-            Ok(values) => values.into_iter().map(|value| value.into_string().unwrap_or_default()).collect(),
-            Err(_) => text(&found).split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
+            Ok(values) => {
+                values.into_iter().map(|value| value.into_string().unwrap_or_default()).collect()
+            }
+            Err(_) => text(&found)
+                .split(',')
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect(),
         };
         Some((values, found))
     }
 
     /// A table of the file; nothing where it has none.
-    pub(super) fn table<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn table<T: DeserializeOwned + Default>(
+        &self,
+        name: &str,
+    ) -> Result<T, ConfigError> {
         match self.file.get::<T>(name) {
             Ok(table) => Ok(table),
             Err(config::ConfigError::NotFound(_)) => Ok(T::default()),
-            Err(error) => Err(ConfigError::Table { table: name.to_owned(), reason: error.to_string() }),
+            Err(error) => {
+                Err(ConfigError::Table { table: name.to_owned(), reason: error.to_string() })
+            }
         }
     }
 }
@@ -189,7 +213,12 @@ pub(super) fn text(found: &Found) -> String {
     found.value.clone().into_string().unwrap_or_default()
 }
 
-pub(super) fn bad(name: &'static str, value: &str, found: Option<&Found>, wanted: &'static str) -> ConfigError {
+pub(super) fn bad(
+    name: &'static str,
+    value: &str,
+    found: Option<&Found>,
+    wanted: &'static str,
+) -> ConfigError {
     let from = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
     ConfigError::Value { name, value: value.to_owned(), from, wanted }
 }

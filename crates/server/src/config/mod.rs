@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use thoughtwire_agent::{AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts};
+use thoughtwire_agent::{
+    AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts,
+};
 use thoughtwire_proto::Permission;
 
 use layers::Layers;
@@ -117,7 +119,10 @@ pub struct JwtConfig {
 
 impl std::fmt::Debug for JwtConfig {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("JwtConfig").field("algorithm", &self.algorithm).field("audience", &self.audience).finish_non_exhaustive()
+        out.debug_struct("JwtConfig")
+            .field("algorithm", &self.algorithm)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -212,7 +217,9 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// The file has a setting that there is not.
-    #[error("the configuration file has a setting `{0}`, which there is not; see `thoughtwire config show` for those there are")]
+    #[error(
+        "the configuration file has a setting `{0}`, which there is not; see `thoughtwire config show` for those there are"
+    )]
     Unknown(String),
     /// Neither told nor found.
     #[error("no data directory could be found for this user; say `--data-dir DIR`")]
@@ -254,12 +261,17 @@ impl Config {
             handshake: reading.seconds("limits.handshake_seconds", Duration::from_secs(30))?,
             connections: to_size(reading.number("limits.connections", 20_000)?),
             connections_per_user: to_size(reading.number("limits.connections_per_user", 2_000)?),
-            connections_per_address: reading.maybe_number("limits.connections_per_address")?.map(to_size),
+            connections_per_address: reading
+                .maybe_number("limits.connections_per_address")?
+                .map(to_size),
             json_depth: reading.depth("limits.json_depth")?,
             open_approvals: to_size(reading.number("limits.open_approvals", 100)?),
             turn: reading.seconds("limits.turn_seconds", Duration::from_secs(6 * 3600))?,
             archival_bytes: reading.number("limits.archival_bytes", 256 << 20)?,
-            commands_per_second: u32::try_from(reading.number("limits.commands_per_second", 10_000)?).unwrap_or(u32::MAX),
+            commands_per_second: u32::try_from(
+                reading.number("limits.commands_per_second", 10_000)?,
+            )
+            .unwrap_or(u32::MAX),
         };
         let providers = Providers {
             openai: reading.endpoint("openai.api_key", "openai.base_url"),
@@ -306,7 +318,11 @@ impl Config {
             timeouts,
             permissions,
         } = self.agents.clone();
-        let embedder = self.embedding.as_deref().map(|name| Embedder::open(name, &self.providers)).transpose()?;
+        let embedder = self
+            .embedding
+            .as_deref()
+            .map(|name| Embedder::open(name, &self.providers))
+            .transpose()?;
         Ok(AgentOptions {
             fallbacks,
             context_window,

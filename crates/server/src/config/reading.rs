@@ -7,7 +7,10 @@ use std::time::Duration;
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
 use super::layers::{Found, Layers, bad, text};
-use super::{Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables, usual_data_dir};
+use super::{
+    Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables,
+    usual_data_dir,
+};
 
 /// The layers being read, and what came of it so far.
 pub(super) struct Reading {
@@ -46,7 +49,13 @@ impl Reading {
     pub(super) fn maybe_number(&mut self, name: &'static str) -> Result<Option<u64>, ConfigError> {
         let found = self.layers.find(name);
         let value = match &found {
-            Some(given) => Some(given.value.clone().into_uint().map_err(|_| bad(name, &text(given), Some(given), "a whole number"))?),
+            Some(given) => Some(
+                given
+                    .value
+                    .clone()
+                    .into_uint()
+                    .map_err(|_| bad(name, &text(given), Some(given), "a whole number"))?,
+            ),
             None => None,
         };
         self.note(name, value.map(|value| value.to_string()).unwrap_or_default(), found.as_ref());
@@ -61,14 +70,23 @@ impl Reading {
         Ok(value)
     }
 
-    pub(super) fn seconds(&mut self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+    pub(super) fn seconds(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
         Ok(Duration::from_secs(self.number(name, default.as_secs())?))
     }
 
     pub(super) fn depth(&mut self, name: &'static str) -> Result<usize, ConfigError> {
         let depth = to_size(self.number(name, Limits::JSON_DEPTH as u64)?);
         if !(1..=Limits::JSON_DEPTH).contains(&depth) {
-            return Err(bad(name, &depth.to_string(), self.layers.find(name).as_ref(), "a number from 1 to 127"));
+            return Err(bad(
+                name,
+                &depth.to_string(),
+                self.layers.find(name).as_ref(),
+                "a number from 1 to 127",
+            ));
         }
         Ok(depth)
     }
@@ -83,8 +101,11 @@ impl Reading {
             Some((texts, found)) => (texts, Some(found)),
             None => (vec![DEFAULT_LISTEN.to_owned()], None),
         };
-        let parse =
-            |text: &String| parse_listen(text).ok_or_else(|| bad("listen", text, found.as_ref(), "an address such as 127.0.0.1:8282"));
+        let parse = |text: &String| {
+            parse_listen(text).ok_or_else(|| {
+                bad("listen", text, found.as_ref(), "an address such as 127.0.0.1:8282")
+            })
+        };
         let addresses = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         self.note("listen", join(&addresses), found.as_ref());
         Ok(addresses)
@@ -100,7 +121,11 @@ impl Reading {
         Ok(dir)
     }
 
-    pub(super) fn auth(&mut self, addresses: &[SocketAddr], proxied: bool) -> Result<(Auth, bool), ConfigError> {
+    pub(super) fn auth(
+        &mut self,
+        addresses: &[SocketAddr],
+        proxied: bool,
+    ) -> Result<(Auth, bool), ConfigError> {
         let found = self.layers.find("auth");
         let exposed = proxied || addresses.iter().any(|address| !address.ip().is_loopback());
         let auth = match found.as_ref().map(text).as_deref() {
@@ -111,14 +136,22 @@ impl Reading {
             None if exposed => Auth::Keys,
             None => Auth::None,
         };
-        self.note("auth", if auth == Auth::None { "none" } else { "keys" }.to_owned(), found.as_ref());
+        self.note(
+            "auth",
+            if auth == Auth::None { "none" } else { "keys" }.to_owned(),
+            found.as_ref(),
+        );
         Ok((auth, found.is_some()))
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
         let found = self.layers.find(name);
         let value = match &found {
-            Some(given) => given.value.clone().into_bool().map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
+            Some(given) => given
+                .value
+                .clone()
+                .into_bool()
+                .map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
             None => false,
         };
         self.note(name, value.to_string(), found.as_ref());
@@ -128,15 +161,24 @@ impl Reading {
     pub(super) fn tls(&mut self) -> Result<Option<TlsConfig>, ConfigError> {
         match (self.text("tls.certificate"), self.text("tls.key")) {
             (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() })),
-            _ => Err(ConfigError::Table { table: "tls".to_owned(), reason: "say `certificate` and `key`, both".to_owned() }),
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsConfig { certificate: certificate.into(), key: key.into() }))
+            }
+            _ => Err(ConfigError::Table {
+                table: "tls".to_owned(),
+                reason: "say `certificate` and `key`, both".to_owned(),
+            }),
         }
     }
 
     pub(super) fn jwt(&mut self) -> Result<Option<JwtConfig>, ConfigError> {
         let algorithm = self.text("jwt.algorithm");
-        let (key, file, audience) = (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
-        let refused = |reason: &str| ConfigError::Table { table: "jwt".to_owned(), reason: reason.to_owned() };
+        let (key, file, audience) =
+            (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
+        let refused = |reason: &str| ConfigError::Table {
+            table: "jwt".to_owned(),
+            reason: reason.to_owned(),
+        };
         let Some(algorithm) = algorithm else {
             return match (key, file, audience) {
                 (None, None, None) => Ok(None),
@@ -145,11 +187,18 @@ impl Reading {
         };
         let key = match (key, file) {
             (Some(key), None) => key,
-            (None, Some(file)) => std::fs::read_to_string(&file).map_err(|error| refused(&format!("{file} cannot be read: {error}")))?,
-            (None, None) => return Err(refused("say `key` or `key_file`: the secret of HS256, or the public key in PEM")),
+            (None, Some(file)) => std::fs::read_to_string(&file)
+                .map_err(|error| refused(&format!("{file} cannot be read: {error}")))?,
+            (None, None) => {
+                return Err(refused(
+                    "say `key` or `key_file`: the secret of HS256, or the public key in PEM",
+                ));
+            }
             (Some(_), Some(_)) => return Err(refused("say `key` or `key_file`, not both")),
         };
-        let audience = audience.ok_or_else(|| refused("say `audience`: the `aud` of tokens that are meant for this server"))?;
+        let audience = audience.ok_or_else(|| {
+            refused("say `audience`: the `aud` of tokens that are meant for this server")
+        })?;
         Ok(Some(JwtConfig { algorithm, key, audience }))
     }
 
@@ -168,12 +217,16 @@ impl Reading {
         Ok(Agents {
             fallbacks,
             context_window: to_size(self.number("context_window", usual.context_window as u64)?),
-            max_output_tokens: self.maybe_number("max_output_tokens")?.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+            max_output_tokens: self
+                .maybe_number("max_output_tokens")?
+                .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
             max_steps: to_size(self.number("max_steps", usual.max_steps as u64)?),
             token_budget: self.maybe_number("token_budget")?,
             approval: self.seconds("approval_seconds", Duration::from_secs(3600))?,
             client_tool: self.seconds("client_tool_seconds", Duration::from_secs(120))?,
-            tool_output_bytes: to_size(self.number("tool_output_bytes", usual.output_bytes as u64)?),
+            tool_output_bytes: to_size(
+                self.number("tool_output_bytes", usual.output_bytes as u64)?,
+            ),
             timeouts: Timeouts {
                 connect: self.seconds("timeouts.connect_seconds", waits.connect)?,
                 first: self.seconds("timeouts.first_seconds", waits.first)?,

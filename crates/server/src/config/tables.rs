@@ -53,14 +53,23 @@ pub(super) fn mcp(layers: &Layers) -> Result<Vec<McpConfig>, ConfigError> {
 impl Server {
     fn into_config(self, name: String) -> Result<McpConfig, ConfigError> {
         let table = format!("mcp.{name}");
-        let wrong = |reason: &str| ConfigError::Table { table: table.clone(), reason: reason.to_owned() };
+        let wrong =
+            |reason: &str| ConfigError::Table { table: table.clone(), reason: reason.to_owned() };
         let Self { command, args, env, url, headers, call_seconds } = self;
         let transport = match (command, url) {
-            (Some(command), None) if headers.is_empty() => McpTransport::Stdio { command, args, env },
-            (None, Some(url)) if args.is_empty() && env.is_empty() => McpTransport::Http { url, headers },
+            (Some(command), None) if headers.is_empty() => {
+                McpTransport::Stdio { command, args, env }
+            }
+            (None, Some(url)) if args.is_empty() && env.is_empty() => {
+                McpTransport::Http { url, headers }
+            }
             (Some(_), None) => return Err(wrong("`headers` belong to a server with a `url`")),
-            (None, Some(_)) => return Err(wrong("`args` and `env` belong to a server with a `command`")),
-            (Some(_), Some(_)) => return Err(wrong("it has a `command` and a `url`; it takes one of them")),
+            (None, Some(_)) => {
+                return Err(wrong("`args` and `env` belong to a server with a `command`"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(wrong("it has a `command` and a `url`; it takes one of them"));
+            }
             (None, None) => return Err(wrong("it needs a `command` to start, or a `url` to call")),
         };
         let mut config = McpConfig::new(name, transport);

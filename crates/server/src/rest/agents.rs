@@ -20,12 +20,20 @@ pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
     Ok(Json(json!({"agents": agents})).into_response())
 }
 
-pub(super) async fn show(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+pub(super) async fn show(
+    State(rest): Shared,
+    caller: Identity,
+    Path(agent): Path<String>,
+) -> Answered {
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
     let id = profile.id.clone();
-    let (blocks, archived, recalled) =
-        rest.hub.read(move |store| Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))).await?;
+    let (blocks, archived, recalled) = rest
+        .hub
+        .read(move |store| {
+            Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))
+        })
+        .await?;
     let blocks: Vec<Value> = blocks.iter().map(block).collect();
     let tools = rest.hub.tools_of(&profile);
     let memory = json!({"archival": archived, "recall": recalled});
@@ -43,8 +51,9 @@ pub(super) async fn create(
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) =
-        rest.execute(&user, idempotency_key(&headers)?, Command::CreateAgent(Box::new(spec))).await?
+    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) = rest
+        .execute(&user, idempotency_key(&headers)?, Command::CreateAgent(Box::new(spec)))
+        .await?
     else {
         return Err(unexpected());
     };
@@ -67,7 +76,11 @@ pub(super) async fn edit(
     Ok(Json(json!({"agent": profile})).into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+pub(super) async fn delete(
+    State(rest): Shared,
+    caller: Identity,
+    Path(agent): Path<String>,
+) -> Answered {
     let user = caller.user;
     rest.hub.delete_agent(&user, &agent).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -75,6 +88,8 @@ pub(super) async fn delete(State(rest): Shared, caller: Identity, Path(agent): P
 
 /// The named texts that an agent can begin with.
 pub(super) async fn presets() -> Answered {
-    let named = |presets: &[Preset]| presets.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>();
+    let named = |presets: &[Preset]| {
+        presets.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>()
+    };
     Ok(Json(json!({"personas": named(&PERSONAS), "humans": named(&HUMANS)})).into_response())
 }

@@ -13,8 +13,15 @@ use super::{Answered, Shared};
 /// is told, so that a copy that is cut short shows.
 pub(super) async fn backup(State(rest): Shared) -> Answered {
     let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
-    let length = file.metadata().map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?.len();
-    let body = Body::from_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 1 << 16));
-    let headers = [(CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (CONTENT_LENGTH, length.to_string())];
+    let length = file
+        .metadata()
+        .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?
+        .len();
+    let body =
+        Body::from_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 1 << 16));
+    let headers = [
+        (CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
+        (CONTENT_LENGTH, length.to_string()),
+    ];
     Ok((headers, body).into_response())
 }

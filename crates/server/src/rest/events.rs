@@ -12,7 +12,9 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use thoughtwire_hub::Presence;
-use thoughtwire_proto::{CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start};
+use thoughtwire_proto::{
+    CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start,
+};
 use tokio::sync::Notify;
 
 use crate::access::Identity;
@@ -36,7 +38,9 @@ pub(super) async fn events(
     Query(query): Query<EventsQuery>,
 ) -> Answered {
     let session = session_id(session)?;
-    let wants_stream = headers.get("accept").is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream")));
+    let wants_stream = headers.get("accept").is_some_and(|accept| {
+        accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream"))
+    });
     if wants_stream {
         return stream(&rest, &caller, session, &headers, query.after).await;
     }
@@ -51,22 +55,47 @@ pub(super) async fn events(
 }
 
 /// The same events as server-sent events, from a position on and without end; `Last-Event-ID` resumes.
-async fn stream(rest: &Rest, caller: &Identity, session: SessionId, headers: &HeaderMap, after: Option<u64>) -> Answered {
+async fn stream(
+    rest: &Rest,
+    caller: &Identity,
+    session: SessionId,
+    headers: &HeaderMap,
+    after: Option<u64>,
+) -> Answered {
     let last = match headers.get("last-event-id") {
-        Some(id) => Some(id.to_str().ok().and_then(|id| id.parse().ok()).ok_or_else(|| bad("Last-Event-ID is no position"))?),
+        Some(id) => Some(
+            id.to_str()
+                .ok()
+                .and_then(|id| id.parse().ok())
+                .ok_or_else(|| bad("Last-Event-ID is no position"))?,
+        ),
         None => after,
     };
     let start = last.map_or(Start::Head, |seq| Start::After(Cursor { epoch: None, seq: Seq(seq) }));
     let wake = Arc::new(Notify::new());
-    let (_, subscription) =
-        rest.hub.attach(&caller.user, &session, start, Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await?;
-    let records =
-        futures::stream::unfold((subscription, wake, Vec::<Record>::new().into_iter()), |(mut subscription, wake, mut ready)| async move {
+    let (_, subscription) = rest
+        .hub
+        .attach(
+            &caller.user,
+            &session,
+            start,
+            Arc::clone(&wake),
+            Presence::Client { tools: Vec::new() },
+        )
+        .await?;
+    let records = futures::stream::unfold(
+        (subscription, wake, Vec::<Record>::new().into_iter()),
+        |(mut subscription, wake, mut ready)| async move {
             loop {
                 if let Some(record) = ready.next() {
-                    let event = SseEvent::default().id(record.seq.to_string()).event("event").json_data(&record);
+                    let event = SseEvent::default()
+                        .id(record.seq.to_string())
+                        .event("event")
+                        .json_data(&record);
                     // Records always serialise; should one not, the stream ends and the client asks again.
-                    return event.ok().map(|event| (Ok::<_, Infallible>(event), (subscription, wake, ready)));
+                    return event
+                        .ok()
+                        .map(|event| (Ok::<_, Infallible>(event), (subscription, wake, ready)));
                 }
                 if !subscription.has_news() {
                     wake.notified().await;
@@ -76,15 +105,27 @@ async fn stream(rest: &Rest, caller: &Identity, session: SessionId, headers: &He
                 if batch.closed.is_some() || batch.shortened {
                     return None;
                 }
-                ready = batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)).collect::<Vec<_>>().into_iter();
+                ready = batch
+                    .entries
+                    .iter()
+                    .filter_map(|entry| record_of(&entry.emitted().emission))
+                    .collect::<Vec<_>>()
+                    .into_iter();
             }
-        });
+        },
+    );
     // Who may not be here any more is told nothing more.
-    Ok(Sse::new(records.take_until(caller.ended())).keep_alive(KeepAlive::default()).into_response())
+    Ok(Sse::new(records.take_until(caller.ended()))
+        .keep_alive(KeepAlive::default())
+        .into_response())
 }
 
 /// The whole output of a call, as text.
-pub(super) async fn output(State(rest): Shared, caller: Identity, Path((session, call)): Path<(String, String)>) -> Answered {
+pub(super) async fn output(
+    State(rest): Shared,
+    caller: Identity,
+    Path((session, call)): Path<(String, String)>,
+) -> Answered {
     let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
@@ -102,7 +143,11 @@ pub(super) async fn output(State(rest): Shared, caller: Identity, Path((session,
             let Some(last) = page.last() else { return Ok(None) };
             after = last.seq;
             let text = page.into_iter().find_map(|record| {
-                if let Event::ToolReturned { call, text, .. } = record.event { (call == wanted).then_some(text) } else { None }
+                if let Event::ToolReturned { call, text, .. } = record.event {
+                    (call == wanted).then_some(text)
+                } else {
+                    None
+                }
             });
             if text.is_some() {
                 return Ok(text);
@@ -111,6 +156,9 @@ pub(super) async fn output(State(rest): Shared, caller: Identity, Path((session,
     });
     match found.await? {
         Some(text) => Ok(text.into_response()),
-        None => Err(Refused(Refusal::new(RefusalCode::UnknownCall, format!("no call {call} has come back in session {session}")))),
+        None => Err(Refused(Refusal::new(
+            RefusalCode::UnknownCall,
+            format!("no call {call} has come back in session {session}"),
+        ))),
     }
 }

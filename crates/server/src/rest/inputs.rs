@@ -13,13 +13,16 @@ use serde_json::{Value, json};
 use thoughtwire_hub::{Hub, Presence};
 use thoughtwire_proto::dialect::native::Verdict;
 use thoughtwire_proto::{
-    Answer, CallId, Command, Cursor, Event, ItemId, Policy, Record, Refusal, RefusalCode, Seq, SessionId, Start, UserId,
+    Answer, CallId, Command, Cursor, Event, ItemId, Policy, Record, Refusal, RefusalCode, Seq,
+    SessionId, Start, UserId,
 };
 use tokio::sync::Notify;
 
 use crate::access::Identity;
 
-use super::{Answered, Query, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected};
+use super::{
+    Answered, Query, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected,
+};
 
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
@@ -51,16 +54,21 @@ pub(super) async fn input(
     let InputBody { text, policy, attachments } = read(body)?;
     let key = idempotency_key(&headers)?;
     let command = Command::Send { session: session.clone(), text, attachments, policy };
-    let Answer::Input { seq, input, disposition, duplicate } = rest.execute(&user, key, command).await? else {
+    let Answer::Input { seq, input, disposition, duplicate } =
+        rest.execute(&user, key, command).await?
+    else {
         return Err(unexpected());
     };
     let answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
     let Some(wait) = query.wait else {
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
     };
-    let wait = Duration::try_from_secs_f64(wait).map_err(|_| bad("`wait` is a number of seconds"))?.min(WAIT_AT_MOST);
+    let wait = Duration::try_from_secs_f64(wait)
+        .map_err(|_| bad("`wait` is a number of seconds"))?
+        .min(WAIT_AT_MOST);
     let after = Seq(seq.0.saturating_sub(1));
-    let ended = tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
+    let ended =
+        tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
     match ended {
         Ok(events) => {
             let events = events?;
@@ -73,10 +81,17 @@ pub(super) async fn input(
 }
 
 /// The records of an input's turn, once it has ended.
-async fn turn_of(hub: &Hub, user: &UserId, session: &SessionId, after: Seq, input: &ItemId) -> Result<Vec<Record>, Refusal> {
+async fn turn_of(
+    hub: &Hub,
+    user: &UserId,
+    session: &SessionId,
+    after: Seq,
+    input: &ItemId,
+) -> Result<Vec<Record>, Refusal> {
     let wake = Arc::new(Notify::new());
     let start = Start::After(Cursor { epoch: None, seq: after });
-    let (_, mut subscription) = hub.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
+    let (_, mut subscription) =
+        hub.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
     let mut turn = None;
     let mut records = Vec::new();
     loop {
@@ -88,12 +103,15 @@ async fn turn_of(hub: &Hub, user: &UserId, session: &SessionId, after: Seq, inpu
         if let Some(reason) = batch.closed {
             return Err(Refusal::new(RefusalCode::Stopping, reason));
         }
-        for record in batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission)) {
+        for record in batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission))
+        {
             if matches!(&record.event, Event::TurnStarted { input: started } if started == input) {
                 turn.clone_from(&record.turn);
             }
             // A steering input has its turn already.
-            if matches!(&record.event, Event::UserMessage { item, .. } if item == input) && record.turn.is_some() {
+            if matches!(&record.event, Event::UserMessage { item, .. } if item == input)
+                && record.turn.is_some()
+            {
                 turn.clone_from(&record.turn);
             }
             let ours = turn.is_some() && record.turn == turn;
@@ -124,12 +142,22 @@ pub(super) async fn cancel(
 ) -> Answered {
     let user = caller.user;
     let CancelBody { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
-    let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Cancel { session: session_id(session)?, turn }).await?;
+    let answer = rest
+        .execute(
+            &user,
+            idempotency_key(&headers)?,
+            Command::Cancel { session: session_id(session)?, turn },
+        )
+        .await?;
     Ok(Json(done(&answer)).into_response())
 }
 
 /// The inputs that wait for their turn, in order.
-pub(super) async fn queued(State(rest): Shared, caller: Identity, Path(session): Path<String>) -> Answered {
+pub(super) async fn queued(
+    State(rest): Shared,
+    caller: Identity,
+    Path(session): Path<String>,
+) -> Answered {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
     let waiting = rest.hub.read(move |store| {
@@ -137,7 +165,9 @@ pub(super) async fn queued(State(rest): Shared, caller: Identity, Path(session):
         for queued in stored.state.queue() {
             for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
                 if let Event::UserMessage { item, text, .. } = &record.event {
-                    waiting.push(json!({"input": item, "seq": record.seq, "at": record.at, "text": text}));
+                    waiting.push(
+                        json!({"input": item, "seq": record.seq, "at": record.at, "text": text}),
+                    );
                 }
             }
         }
@@ -174,6 +204,7 @@ pub(super) async fn decide(
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let DecideBody { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);
-    let command = Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
+    let command =
+        Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
     Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
 }

@@ -18,7 +18,10 @@ pub(super) async fn list(State(rest): Shared) -> Answered {
     Ok(Json(json!({"keys": rest.access.keyring.list()})).into_response())
 }
 
-pub(super) async fn add(State(rest): Shared, body: Result<Json<NewKey>, JsonRejection>) -> Answered {
+pub(super) async fn add(
+    State(rest): Shared,
+    body: Result<Json<NewKey>, JsonRejection>,
+) -> Answered {
     let (key, opens) = rest.access.keyring.add(&rest.access.local, read(body)?).await?;
     Ok((StatusCode::CREATED, Json(json!({"key": key, "secret": opens}))).into_response())
 }
@@ -38,7 +41,11 @@ pub(super) async fn whoami(State(rest): Shared, caller: Identity) -> Answered {
 /// A credential for one connection, which a URL may bear.
 pub(super) async fn ticket(State(rest): Shared, caller: Identity) -> Answered {
     let ticket = rest.access.tickets.give(caller)?;
-    Ok((StatusCode::CREATED, Json(json!({"ticket": ticket, "expires_in_seconds": TICKET_LASTS.as_secs()}))).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"ticket": ticket, "expires_in_seconds": TICKET_LASTS.as_secs()})),
+    )
+        .into_response())
 }
 
 #[derive(Deserialize)]
@@ -47,7 +54,11 @@ pub(super) struct LoginBody {
 }
 
 /// Exchanges a key for a cookie that no script can read.
-pub(super) async fn login(State(rest): Shared, headers: HeaderMap, body: Result<Json<LoginBody>, JsonRejection>) -> Answered {
+pub(super) async fn login(
+    State(rest): Shared,
+    headers: HeaderMap,
+    body: Result<Json<LoginBody>, JsonRejection>,
+) -> Answered {
     let LoginBody { key } = read(body)?;
     if rest.access.guard.auth == Auth::None {
         return Err(bad("this server needs no key: everybody who can connect is its owner").into());
@@ -67,13 +78,21 @@ pub(super) async fn login(State(rest): Shared, headers: HeaderMap, body: Result<
 /// Has the browser forget the cookie.
 pub(super) async fn logout(State(rest): Shared, headers: HeaderMap) -> Answered {
     rest.access.guard.same_origin(&headers)?;
-    let cookie = format!("{COOKIE_NAME}=; Max-Age=0; {}", attributes(&headers, rest.secure, rest.access.guard.trust_proxy));
+    let cookie = format!(
+        "{COOKIE_NAME}=; Max-Age=0; {}",
+        attributes(&headers, rest.secure, rest.access.guard.trust_proxy)
+    );
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
 /// `Secure` where the browser came over TLS, ours or that of the proxy in front.
 fn attributes(headers: &HeaderMap, secure: bool, trust_proxy: bool) -> &'static str {
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    let proxied = trust_proxy && headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    if secure || proxied { "Path=/; HttpOnly; SameSite=Strict; Secure" } else { "Path=/; HttpOnly; SameSite=Strict" }
+    let proxied = trust_proxy
+        && headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    if secure || proxied {
+        "Path=/; HttpOnly; SameSite=Strict; Secure"
+    } else {
+        "Path=/; HttpOnly; SameSite=Strict"
+    }
 }

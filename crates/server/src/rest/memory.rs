@@ -25,7 +25,11 @@ pub(super) fn block(block: &Block) -> Value {
     json!({"label": block.label, "text": block.text, "limit": block.limit, "description": block.description})
 }
 
-pub(super) async fn blocks(State(rest): Shared, caller: Identity, Path(agent): Path<String>) -> Answered {
+pub(super) async fn blocks(
+    State(rest): Shared,
+    caller: Identity,
+    Path(agent): Path<String>,
+) -> Answered {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
@@ -49,11 +53,18 @@ pub(super) async fn edit(
 ) -> Answered {
     let user = caller.user;
     let BlockBody { text, limit, description } = read(body)?;
-    let edited = rest.hub.edit_block(&user, &agent, &label, BlockChange { text, limit, description }).await?;
+    let edited = rest
+        .hub
+        .edit_block(&user, &agent, &label, BlockChange { text, limit, description })
+        .await?;
     Ok(Json(json!({"block": block(&edited)})).into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, caller: Identity, Path((agent, label)): Path<(String, String)>) -> Answered {
+pub(super) async fn delete(
+    State(rest): Shared,
+    caller: Identity,
+    Path((agent, label)): Path<(String, String)>,
+) -> Answered {
     let user = caller.user;
     rest.hub.delete_block(&user, &agent, &label).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -75,7 +86,12 @@ impl SearchQuery {
 }
 
 /// Searches everything that was said in all of an agent's sessions.
-pub(super) async fn recall(State(rest): Shared, caller: Identity, Path(agent): Path<String>, Query(query): Query<SearchQuery>) -> Answered {
+pub(super) async fn recall(
+    State(rest): Shared,
+    caller: Identity,
+    Path(agent): Path<String>,
+    Query(query): Query<SearchQuery>,
+) -> Answered {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let (offset, limit) = query.span();
@@ -110,15 +126,24 @@ pub(super) async fn archival(
     let (offset, limit) = query.span();
     let (notes, total) = match &query.query {
         Some(words) => {
-            let found = rest.archive.search(&id, words, offset, limit).await.map_err(|error| Refusal::from(&error))?;
+            let found = rest
+                .archive
+                .search(&id, words, offset, limit)
+                .await
+                .map_err(|error| Refusal::from(&error))?;
             (found.items, found.total)
         }
         None => {
             let after = query.after.unwrap_or(0);
-            rest.hub.read(move |store| Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))).await?
+            rest.hub
+                .read(move |store| {
+                    Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))
+                })
+                .await?
         }
     };
-    Ok(Json(json!({"notes": notes.iter().map(note).collect::<Vec<_>>(), "total": total})).into_response())
+    Ok(Json(json!({"notes": notes.iter().map(note).collect::<Vec<_>>(), "total": total}))
+        .into_response())
 }
 
 #[derive(Deserialize)]
@@ -147,7 +172,11 @@ pub(super) async fn add(
     if notes.iter().any(|note| note.text.trim().is_empty()) {
         return Err(bad("a note is empty; nothing was added").into());
     }
-    let notes = notes.into_iter().map(|note| Archive::note(note.text, note.at.unwrap_or_else(now), note.source)).collect();
+    let notes = notes
+        .into_iter()
+        .map(|note| Archive::note(note.text, note.at.unwrap_or_else(now), note.source))
+        .collect();
     let added = rest.archive.add(&id, notes).await.map_err(|error| Refusal::from(&error))?;
-    Ok((StatusCode::CREATED, Json(json!({"added": added.added, "duplicates": added.duplicates}))).into_response())
+    Ok((StatusCode::CREATED, Json(json!({"added": added.added, "duplicates": added.duplicates})))
+        .into_response())
 }

@@ -25,7 +25,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
-use thoughtwire_proto::{AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry, SessionId, UserId};
+use thoughtwire_proto::{
+    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry,
+    SessionId, UserId,
+};
 use thoughtwire_store::Scope;
 
 use crate::access::{Access, KEY_NEEDED, unauthorized};
@@ -58,7 +61,11 @@ impl From<Refusal> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
-        let mut response = (status(refusal.code), Json(json!({"error": {"code": refusal.code, "reason": refusal.reason}}))).into_response();
+        let mut response = (
+            status(refusal.code),
+            Json(json!({"error": {"code": refusal.code, "reason": refusal.reason}})),
+        )
+            .into_response();
         // For those who count.
         response.extensions_mut().insert(refusal.code);
         if refusal.code.retry() == Retry::Later {
@@ -70,7 +77,10 @@ impl IntoResponse for Refused {
 
 fn status(code: RefusalCode) -> StatusCode {
     match code {
-        RefusalCode::BadFrame | RefusalCode::UnknownType | RefusalCode::BadRequest | RefusalCode::EmptyText => StatusCode::BAD_REQUEST,
+        RefusalCode::BadFrame
+        | RefusalCode::UnknownType
+        | RefusalCode::BadRequest
+        | RefusalCode::EmptyText => StatusCode::BAD_REQUEST,
         RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::Forbidden => StatusCode::FORBIDDEN,
@@ -79,11 +89,15 @@ fn status(code: RefusalCode) -> StatusCode {
         | RefusalCode::UnknownInput
         | RefusalCode::UnknownCall
         | RefusalCode::UnknownKey => StatusCode::NOT_FOUND,
-        RefusalCode::NameTaken | RefusalCode::TurnRunning | RefusalCode::NoTurn | RefusalCode::NotAttached | RefusalCode::NotOffered => {
-            StatusCode::CONFLICT
-        }
+        RefusalCode::NameTaken
+        | RefusalCode::TurnRunning
+        | RefusalCode::NoTurn
+        | RefusalCode::NotAttached
+        | RefusalCode::NotOffered => StatusCode::CONFLICT,
         RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
-        RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
+        RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
         RefusalCode::StoreFailed | RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -154,14 +168,24 @@ pub(crate) fn router(rest: Rest) -> Router {
 
 /// Figures of the whole server: nothing of them is one user's.
 async fn metrics(State(rest): Shared) -> Answered {
-    let text = rest.metrics.show().map_err(|error| Refusal::new(RefusalCode::Internal, error.to_string()))?;
+    let text = rest
+        .metrics
+        .show()
+        .map_err(|error| Refusal::new(RefusalCode::Internal, error.to_string()))?;
     Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
 }
 
 /// What every request to a route passes: who is it, and may they?
-async fn let_in(State(rest): Shared, path: MatchedPath, mut request: Request, next: Next) -> Response {
+async fn let_in(
+    State(rest): Shared,
+    path: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let route = ROUTES.iter().find(|(name, route, _)| name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str());
+    let route = ROUTES.iter().find(|(name, route, _)| {
+        name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str()
+    });
     // A method that the route has not is refused by the router.
     let need = route.map_or(Need::Known, |(_, _, need)| *need);
     if need != Need::Open {
@@ -202,8 +226,16 @@ pub(super) type Shared = State<Arc<Rest>>;
 pub(super) type Answered = Result<Response, Refused>;
 
 impl Rest {
-    pub(super) async fn execute(&self, user: &UserId, id: Option<CommandId>, command: Command) -> Result<Answer, Refused> {
-        Ok(self.hub.execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command }).await?)
+    pub(super) async fn execute(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        command: Command,
+    ) -> Result<Answer, Refused> {
+        Ok(self
+            .hub
+            .execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command })
+            .await?)
     }
 
     /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
@@ -212,26 +244,41 @@ impl Rest {
         tokio::spawn(async move { crate::sweeping::once(&hub).await });
     }
 
-    pub(super) async fn profile(&self, user: &UserId, agent: String) -> Result<AgentProfile, Refused> {
-        let Answer::Agent(profile) = self.execute(user, None, Command::FindAgent { agent }).await? else {
+    pub(super) async fn profile(
+        &self,
+        user: &UserId,
+        agent: String,
+    ) -> Result<AgentProfile, Refused> {
+        let Answer::Agent(profile) = self.execute(user, None, Command::FindAgent { agent }).await?
+        else {
             return Err(unexpected());
         };
         Ok(profile)
     }
 
-    pub(super) async fn own(&self, user: &UserId, session: &SessionId) -> Result<thoughtwire_store::StoredSession, Refused> {
+    pub(super) async fn own(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+    ) -> Result<thoughtwire_store::StoredSession, Refused> {
         let (wanted, owner) = (session.clone(), user.clone());
         let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found
-            .filter(|stored| stored.user == owner)
-            .ok_or_else(|| Refused(Refusal::new(RefusalCode::UnknownSession, format!("there is no session {session}"))))
+        found.filter(|stored| stored.user == owner).ok_or_else(|| {
+            Refused(Refusal::new(
+                RefusalCode::UnknownSession,
+                format!("there is no session {session}"),
+            ))
+        })
     }
 }
 
 pub(super) fn record_of(emission: &Emission) -> Option<Record> {
     match emission {
         Emission::Record(record) => Some(record.clone()),
-        Emission::Delta(_) | Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => None,
+        Emission::Delta(_)
+        | Emission::Partial(_)
+        | Emission::Status { .. }
+        | Emission::Presence { .. } => None,
     }
 }
 
@@ -257,7 +304,8 @@ pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refused
     match body {
         Ok(Json(body)) => Ok(body),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Refusal::new(RefusalCode::TooLarge, "the body is larger than a frame may be").into())
+            Err(Refusal::new(RefusalCode::TooLarge, "the body is larger than a frame may be")
+                .into())
         }
         Err(rejection) => Err(bad(&rejection.body_text()).into()),
     }

@@ -61,22 +61,39 @@ pub(super) struct ExportQuery {
     history: bool,
 }
 
-pub(super) async fn export(State(rest): Shared, caller: Identity, Path(agent): Path<String>, Query(query): Query<ExportQuery>) -> Answered {
+pub(super) async fn export(
+    State(rest): Shared,
+    caller: Identity,
+    Path(agent): Path<String>,
+    Query(query): Query<ExportQuery>,
+) -> Answered {
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
     let portable = rest.hub.read(move |store| {
         let blocks = store.blocks(&profile.id)?.into_iter();
-        let blocks = blocks.map(|Block { label, text, limit, description }| PortableBlock { label, text, limit, description }).collect();
+        let blocks = blocks
+            .map(|Block { label, text, limit, description }| PortableBlock {
+                label,
+                text,
+                limit,
+                description,
+            })
+            .collect();
         let (mut notes, mut after) = (Vec::new(), 0);
         loop {
             let page = store.archival_notes(&profile.id, after, PAGE)?;
             let Some(last) = page.last() else { break };
             after = last.id;
-            notes.extend(page.into_iter().map(|note| PortableNote { text: note.text, at: note.at, source: note.source }));
+            notes.extend(page.into_iter().map(|note| PortableNote {
+                text: note.text,
+                at: note.at,
+                source: note.source,
+            }));
         }
         let mut sessions = Vec::new();
         if query.history {
-            let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+            let filter =
+                SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
             let mut listed = store.sessions(&user, &filter)?;
             listed.sort_by_key(|listing| (!listing.main, listing.created_at));
             for listing in listed {
@@ -118,11 +135,16 @@ pub(super) async fn import(
     if let Some(name) = query.name {
         agent.name = name;
     }
-    let blocks = blocks.into_iter().map(|PortableBlock { label, text, limit, description }| Block { label, text, limit, description });
+    let blocks = blocks.into_iter().map(|PortableBlock { label, text, limit, description }| {
+        Block { label, text, limit, description }
+    });
     let sessions = sessions.into_iter().map(|session| imported(session.events));
     let imported = Imported { spec: agent, blocks: blocks.collect(), sessions: sessions.collect() };
     let profile = rest.hub.import_agent(&user, imported).await?;
-    let notes: Vec<_> = notes.into_iter().map(|note| thoughtwire_agent::Archive::note(note.text, note.at, note.source)).collect();
+    let notes: Vec<_> = notes
+        .into_iter()
+        .map(|note| thoughtwire_agent::Archive::note(note.text, note.at, note.source))
+        .collect();
     let count = notes.len();
     if let Err(error) = rest.archive.add(&profile.id, notes).await {
         // All or nothing: a part of an agent is none.

@@ -20,7 +20,11 @@ pub(super) struct ListQuery {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(State(rest): Shared, caller: Identity, Query(query): Query<ListQuery>) -> Answered {
+pub(super) async fn list(
+    State(rest): Shared,
+    caller: Identity,
+    Query(query): Query<ListQuery>,
+) -> Answered {
     let user = caller.user;
     let agent = match query.agent {
         Some(agent) => Some(rest.profile(&user, agent).await?.id),
@@ -48,15 +52,24 @@ pub(super) async fn create(
 ) -> Answered {
     let user = caller.user;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
-    let (Answer::Session(session) | Answer::SessionAgain(session)) =
-        rest.execute(&user, idempotency_key(&headers)?, Command::CreateSession { agent, title, instructions, history }).await?
+    let (Answer::Session(session) | Answer::SessionAgain(session)) = rest
+        .execute(
+            &user,
+            idempotency_key(&headers)?,
+            Command::CreateSession { agent, title, instructions, history },
+        )
+        .await?
     else {
         return Err(unexpected());
     };
     Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
 }
 
-pub(super) async fn show(State(rest): Shared, caller: Identity, Path(session): Path<String>) -> Answered {
+pub(super) async fn show(
+    State(rest): Shared,
+    caller: Identity,
+    Path(session): Path<String>,
+) -> Answered {
     let user = caller.user;
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
@@ -73,9 +86,19 @@ pub(super) async fn show(State(rest): Shared, caller: Identity, Path(session): P
     Ok(Json(page).into_response())
 }
 
-pub(super) async fn delete(State(rest): Shared, caller: Identity, headers: HeaderMap, Path(session): Path<String>) -> Answered {
+pub(super) async fn delete(
+    State(rest): Shared,
+    caller: Identity,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+) -> Answered {
     let user = caller.user;
-    rest.execute(&user, idempotency_key(&headers)?, Command::DeleteSession { session: session_id(session)? }).await?;
+    rest.execute(
+        &user,
+        idempotency_key(&headers)?,
+        Command::DeleteSession { session: session_id(session)? },
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -91,7 +114,9 @@ pub(super) struct EditBody {
 }
 
 /// Tells `null` from nothing.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -108,7 +133,10 @@ pub(super) async fn edit(
     if keep_days.is_some() || keep_events.is_some() {
         let num = rest.own(&user, &session).await?.num;
         let now = rest.hub.read(move |store| store.retention(num)).await?;
-        let keep = Retention { days: keep_days.unwrap_or(now.days), events: keep_events.unwrap_or(now.events) };
+        let keep = Retention {
+            days: keep_days.unwrap_or(now.days),
+            events: keep_events.unwrap_or(now.events),
+        };
         rest.hub.keep(&user, &session, keep).await?;
         rest.sweep();
     }
@@ -116,6 +144,7 @@ pub(super) async fn edit(
         rest.own(&user, &session).await?;
         return Ok(Json(json!({})).into_response());
     };
-    let answer = rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session, title }).await?;
+    let answer =
+        rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session, title }).await?;
     Ok(Json(done(&answer)).into_response())
 }

@@ -10,7 +10,11 @@ fn many_appends_under_way_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
-    let commits: Vec<_> = (0..500).map(|n| store.append(append(&mut ada, vec![(None, says(&format!("i-{n}"), &n.to_string()))]))).collect();
+    let commits: Vec<_> = (0..500)
+        .map(|n| {
+            store.append(append(&mut ada, vec![(None, says(&format!("i-{n}"), &n.to_string()))]))
+        })
+        .collect();
     for commit in commits {
         commit.wait().unwrap();
     }
@@ -18,7 +22,12 @@ fn many_appends_under_way_keep_their_order() {
     assert_eq!(records.len(), 501);
     assert!((1..).zip(&records).all(|(seq, record)| record.seq == Seq(seq)));
     assert_eq!(store.events(ada.num, Seq(499), 10).unwrap().len(), 2);
-    let before: Vec<_> = store.events_before(ada.num, Seq(10), 3).unwrap().iter().map(|record| record.seq.0).collect();
+    let before: Vec<_> = store
+        .events_before(ada.num, Seq(10), 3)
+        .unwrap()
+        .iter()
+        .map(|record| record.seq.0)
+        .collect();
     assert_eq!(before, [7, 8, 9]);
     assert_eq!(store.session(&ada.id).unwrap().unwrap().state, ada.state);
 }
@@ -45,7 +54,13 @@ fn a_receipt_is_written_with_its_append_and_only_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
-    let receipt = Receipt { user: user(), session: Some(ada.num), id: "c-1".parse().unwrap(), digest: "d".into(), answer: "{}".into() };
+    let receipt = Receipt {
+        user: user(),
+        session: Some(ada.num),
+        id: "c-1".parse().unwrap(),
+        digest: "d".into(),
+        answer: "{}".into(),
+    };
     let before = ada.clone();
     let mut first = append(&mut ada, vec![(None, says("i-1", "once"))]);
     first.receipt = Some(receipt.clone());
@@ -82,7 +97,10 @@ fn a_session_is_opened_listed_and_deleted_whole() {
     store.catch_up_recall().wait().unwrap();
     let listed = store.sessions(&user(), &Default::default()).unwrap();
     assert_eq!(
-        listed.iter().map(|entry| (entry.title.as_deref(), entry.queued, entry.main)).collect::<Vec<_>>(),
+        listed
+            .iter()
+            .map(|entry| (entry.title.as_deref(), entry.queued, entry.main))
+            .collect::<Vec<_>>(),
         [(Some("Tea"), 1, false), (None, 0, true)]
     );
     assert!(store.sessions(&"other".parse().unwrap(), &Default::default()).unwrap().is_empty());
@@ -119,10 +137,15 @@ fn a_store_opened_by_hand_writes_when_its_pen_moves_and_tells_afterwards() {
     drop(agent(&open(dir.path()), "ada"));
     let (store, mut pen) = Store::open_by_hand(dir.path(), NOW).unwrap();
     let mut ada = store.session(&"s-ada".parse().unwrap()).unwrap().unwrap();
-    let appends = [says("i-1", "one"), says("i-2", "two")].map(|event| store.append(append(&mut ada, vec![(None, event)])));
+    let appends = [says("i-1", "one"), says("i-2", "two")]
+        .map(|event| store.append(append(&mut ada, vec![(None, event)])));
     assert_eq!((pen.waiting(), log(&store, &ada).len()), (2, 1));
     let written = pen.write(1).unwrap();
-    assert_eq!((pen.waiting(), log(&store, &ada).len()), (1, 2), "it is on disk before anybody is told");
+    assert_eq!(
+        (pen.waiting(), log(&store, &ada).len()),
+        (1, 2),
+        "it is on disk before anybody is told"
+    );
     written.tell();
     let [first, second] = appends;
     first.wait().unwrap();
@@ -139,7 +162,10 @@ fn pages_of_a_log_end_where_the_log_says_whoever_reads_it() {
     for number in 0..40 {
         // Small ones, and at times one that is larger than a page.
         let text = "x".repeat(if number % 7 == 6 { 5_000 } else { 100 });
-        store.append(append(&mut ada, vec![(None, says(&format!("i-{number}"), &text))])).wait().unwrap();
+        store
+            .append(append(&mut ada, vec![(None, says(&format!("i-{number}"), &text))]))
+            .wait()
+            .unwrap();
     }
     let head = ada.state.head().0;
     let page = |after: u64| store.log_page(ada.num, Seq(after), 16, 1_000).unwrap();
@@ -150,7 +176,8 @@ fn pages_of_a_log_end_where_the_log_says_whoever_reads_it() {
         assert!(seqs.contains(&(after + 1)), "{after}: {seqs:?}");
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1));
         assert!(is_whole || seqs.contains(&head), "{seqs:?}");
-        let bytes: usize = records.iter().map(|record| serde_json::to_string(&record.event).unwrap().len()).sum();
+        let bytes: usize =
+            records.iter().map(|record| serde_json::to_string(&record.event).unwrap().len()).sum();
         assert!(bytes <= 1_000 || records.len() == 1, "{bytes} bytes in {} records", records.len());
         pages.push(seqs);
     }

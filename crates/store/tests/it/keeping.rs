@@ -18,8 +18,23 @@ fn turn(store: &Store, session: &mut StoredSession, words: &str, at: Timestamp) 
         vec![
             (None, says(&item, words)),
             (Some(&id), Event::TurnStarted { input }),
-            (Some(&id), Event::Message { item: format!("m-{words}").parse().unwrap(), text: format!("{words}, yes"), complete: true }),
-            (Some(&id), Event::TurnEnded { input: item.parse().unwrap(), outcome: Outcome::Completed, code: None, reason: None }),
+            (
+                Some(&id),
+                Event::Message {
+                    item: format!("m-{words}").parse().unwrap(),
+                    text: format!("{words}, yes"),
+                    complete: true,
+                },
+            ),
+            (
+                Some(&id),
+                Event::TurnEnded {
+                    input: item.parse().unwrap(),
+                    outcome: Outcome::Completed,
+                    code: None,
+                    reason: None,
+                },
+            ),
         ],
     );
     said.records.iter_mut().for_each(|record| record.at = at);
@@ -33,7 +48,10 @@ fn backup(store: &Store, to: &Path) {
 }
 
 fn has(file: &Path, words: &str) -> bool {
-    std::fs::read(file).unwrap().windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+    std::fs::read(file)
+        .unwrap()
+        .windows(words.len())
+        .any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
 #[test]
@@ -53,7 +71,10 @@ fn a_backup_is_taken_back_as_another_lifetime_of_the_same_logs() {
     let restored = open(&taken_back);
     let again = restored.session(&ada.id).unwrap().unwrap();
     assert_ne!(again.epoch, ada.epoch);
-    assert_eq!((log(&restored, &again), again.state.head()), (log(&store, &ada)[..5].to_vec(), Seq(5)));
+    assert_eq!(
+        (log(&restored, &again), again.state.head()),
+        (log(&store, &ada)[..5].to_vec(), Seq(5))
+    );
     // Once: the next opening goes on in the same lifetime.
     drop(restored);
     assert_eq!(open(&taken_back).session(&ada.id).unwrap().unwrap().epoch, again.epoch);
@@ -86,7 +107,10 @@ fn what_is_no_backup_is_not_taken_back_and_data_is_not_written_over() {
         assert!(no.to_string().ends_with("is no backup of Thoughtwire's data"), "{name}: {no}");
     }
     let foreign = dir.path().join("foreign");
-    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1").unwrap();
+    rusqlite::Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1")
+        .unwrap();
     assert!(matches!(Store::restore(&foreign, &to), Err(StoreError::Invalid(_))));
     let newer = dir.path().join("newer");
     std::fs::copy(&copy, &newer).unwrap();
@@ -98,7 +122,10 @@ fn what_is_no_backup_is_not_taken_back_and_data_is_not_written_over() {
     assert!(matches!(Store::restore(&cut, &to), Err(StoreError::Corrupt(_))));
     assert!(!to.exists(), "nothing was begun");
 
-    assert!(matches!(Store::restore(&copy, &dir.path().join("data")), Err(StoreError::Locked { .. })));
+    assert!(matches!(
+        Store::restore(&copy, &dir.path().join("data")),
+        Err(StoreError::Locked { .. })
+    ));
     drop(store);
     let no = Store::restore(&copy, &dir.path().join("data")).unwrap_err().to_string();
     assert!(no.contains("there is data in") && no.contains("it was left alone"), "{no}");
@@ -114,8 +141,19 @@ fn what_is_deleted_is_in_no_search_no_file_and_no_later_backup() {
     turn(&store, &mut hers, "xylophone", NOW);
     turn(&store, &mut his, "harmonica", NOW);
     for profile in [&ada, &bob] {
-        let text = if profile.id == ada.id { "a zither in the attic" } else { "a balalaika in the cellar" };
-        store.archival_add(&profile.id, vec![NewNote { text: text.into(), at: NOW, source: None, vector: None }], u64::MAX).wait().unwrap();
+        let text = if profile.id == ada.id {
+            "a zither in the attic"
+        } else {
+            "a balalaika in the cellar"
+        };
+        store
+            .archival_add(
+                &profile.id,
+                vec![NewNote { text: text.into(), at: NOW, source: None, vector: None }],
+                u64::MAX,
+            )
+            .wait()
+            .unwrap();
     }
     store.catch_up_recall().wait().unwrap();
     let before = dir.path().join("before");
@@ -142,7 +180,12 @@ fn a_log_longer_than_it_is_to_be_loses_whole_turns_from_its_beginning() {
     let profile = agent(&store, "ada");
     let mut ada = session(&store, &profile);
     for number in 0..10 {
-        turn(&store, &mut ada, &format!("word{number}"), Timestamp::from_millis(NOW.as_millis() + number * 86_400_000));
+        turn(
+            &store,
+            &mut ada,
+            &format!("word{number}"),
+            Timestamp::from_millis(NOW.as_millis() + number * 86_400_000),
+        );
     }
     let head = 41;
     store.catch_up_recall().wait().unwrap();
@@ -174,7 +217,8 @@ fn a_log_longer_than_it_is_to_be_loses_whole_turns_from_its_beginning() {
     assert_eq!(store.overlong(late).unwrap().len(), 1);
     assert!(!store.forget_some(ada.num).wait().unwrap());
     assert_eq!(store.overlong(late).unwrap(), []);
-    let kept: Vec<u64> = store.events(ada.num, Seq::ZERO, 100).unwrap().iter().map(|record| record.seq.0).collect();
+    let kept: Vec<u64> =
+        store.events(ada.num, Seq::ZERO, 100).unwrap().iter().map(|record| record.seq.0).collect();
     assert_eq!(kept, (18..=head).collect::<Vec<_>>());
     assert_eq!(store.session(&ada.id).unwrap().unwrap().first, Seq(18));
     let found = |word: &str| store.recall_search(&profile.id, word, 0, 10).unwrap().total;
@@ -202,8 +246,20 @@ fn what_is_deleted_is_gone_at_once_and_leaves_the_file_in_steps_between_which_ot
     for number in 0..300 {
         turn(&store, &mut hers, &format!("xylophone{number}"), NOW);
     }
-    let note = |text: String| NewNote { text, at: NOW, source: None, vector: Some(("m".into(), vec![1.0])) };
-    store.archival_add(&ada.id, (0..500).map(|number| note(format!("zither{number}"))).collect(), u64::MAX).wait().unwrap();
+    let note = |text: String| NewNote {
+        text,
+        at: NOW,
+        source: None,
+        vector: Some(("m".into(), vec![1.0])),
+    };
+    store
+        .archival_add(
+            &ada.id,
+            (0..500).map(|number| note(format!("zither{number}"))).collect(),
+            u64::MAX,
+        )
+        .wait()
+        .unwrap();
     store.catch_up_recall().wait().unwrap();
     store.delete_agent(&ada.id).wait().unwrap();
     assert_eq!(store.delete_agent(&ada.id).wait().unwrap(), []);
@@ -227,7 +283,10 @@ fn what_is_deleted_is_gone_at_once_and_leaves_the_file_in_steps_between_which_ot
     }
     assert!(steps > 5, "{steps} steps");
     store.catch_up_recall().wait().unwrap();
-    assert_eq!(store.recall_search(&bob.id, &format!("harmonica{}", steps - 1), 0, 10).unwrap().total, 2);
+    assert_eq!(
+        store.recall_search(&bob.id, &format!("harmonica{}", steps - 1), 0, 10).unwrap().total,
+        2
+    );
     store.close();
     let file = dir.path().join("thoughtwire.db");
     for word in ["xylophon", "zither"] {
@@ -235,10 +294,14 @@ fn what_is_deleted_is_gone_at_once_and_leaves_the_file_in_steps_between_which_ot
     }
     let left = rusqlite::Connection::open(&file).unwrap();
     for table in ["erased_sessions", "erased_agents", "note_vectors", "notes"] {
-        let found: i64 = left.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        let found: i64 =
+            left.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(found, 0, "{table}");
     }
     for index in ["said_words", "notes_words"] {
-        left.execute_batch(&format!("INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")).unwrap();
+        left.execute_batch(&format!(
+            "INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)"
+        ))
+        .unwrap();
     }
 }

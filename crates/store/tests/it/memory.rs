@@ -8,7 +8,8 @@ use thoughtwire_store::{Block, BlockEdit, NewNote, Store};
 use crate::support::{NOW, agent, append, new_agent, open, says, session};
 
 fn edit_of(profile: &AgentProfile, text: &str) -> BlockEdit {
-    let block = Block { label: "human".into(), text: text.into(), limit: 2000, description: String::new() };
+    let block =
+        Block { label: "human".into(), text: text.into(), limit: 2000, description: String::new() };
     BlockEdit { agent: profile.id.clone(), label: "human".into(), to: Some(block) }
 }
 
@@ -22,9 +23,15 @@ fn a_block_changes_with_the_event_that_says_so() {
     let store = open(dir.path());
     let profile = agent(&store, "ada");
     let mut ada = session(&store, &profile);
-    let labels: Vec<_> = store.blocks(&profile.id).unwrap().into_iter().map(|block| block.label).collect();
+    let labels: Vec<_> =
+        store.blocks(&profile.id).unwrap().into_iter().map(|block| block.label).collect();
     assert_eq!(labels, ["persona", "human"]);
-    let edited = Event::MemoryEdited { block: "human".into(), before: String::new(), after: "Likes tea.".into(), by: "agent".into() };
+    let edited = Event::MemoryEdited {
+        block: "human".into(),
+        before: String::new(),
+        after: "Likes tea.".into(),
+        by: "agent".into(),
+    };
     let mut edit = append(&mut ada, vec![(None, edited)]);
     edit.block = Some(edit_of(&profile, "Likes tea."));
     let mut stale = append(&mut ada.clone(), vec![(None, says("i-1", "x"))]);
@@ -50,8 +57,21 @@ fn searches_rank_by_words_and_take_any_text_as_words() {
     assert_eq!((page.total, page.items[0].text.as_str()), (2, "tea tea tea with milk"));
     assert_eq!(store.archival_search(&profile.id, "tea", 1, 10).unwrap().items.len(), 1);
     assert_eq!(store.archival_count(&profile.id).unwrap(), 3);
-    for hostile in ["\"", "tea*", "NEAR(tea", "tea AND (", "text:tea", "-tea", "'; DROP TABLE notes", "", "   ", "\u{0}"] {
-        store.archival_search(&profile.id, hostile, 0, 10).unwrap_or_else(|error| panic!("{hostile:?}: {error}"));
+    for hostile in [
+        "\"",
+        "tea*",
+        "NEAR(tea",
+        "tea AND (",
+        "text:tea",
+        "-tea",
+        "'; DROP TABLE notes",
+        "",
+        "   ",
+        "\u{0}",
+    ] {
+        store
+            .archival_search(&profile.id, hostile, 0, 10)
+            .unwrap_or_else(|error| panic!("{hostile:?}: {error}"));
     }
     assert_eq!(store.archival_search(&profile.id, "", 0, 10).unwrap().total, 0);
 }
@@ -62,7 +82,8 @@ fn what_was_said_is_found_by_words_and_by_date() {
     let store = open(dir.path());
     let profile = agent(&store, "ada");
     let mut ada = session(&store, &profile);
-    let many = (0..1200).map(|n| (None, says(&format!("i-{n}"), &format!("word{n} common")))).collect();
+    let many =
+        (0..1200).map(|n| (None, says(&format!("i-{n}"), &format!("word{n} common")))).collect();
     store.append(append(&mut ada, many)).wait().unwrap();
     store.catch_up_recall().wait().unwrap();
     assert_eq!(store.recall_search(&profile.id, "common", 0, 5).unwrap().total, 1200);
@@ -85,18 +106,32 @@ fn what_was_imported_is_known_again_and_lies_near_what_it_means() {
         vector: Some(("m".into(), vector.to_vec())),
         ..note(text)
     };
-    let first = vec![imported("north", [0.0, 1.0]), imported("east", [1.0, 0.0]), imported("north", [0.0, 1.0])];
+    let first = vec![
+        imported("north", [0.0, 1.0]),
+        imported("east", [1.0, 0.0]),
+        imported("north", [0.0, 1.0]),
+    ];
     let added = store.archival_add(&profile.id, first, u64::MAX).wait().unwrap();
     assert_eq!((added.added, added.duplicates), (2, 1));
-    let again = store.archival_add(&profile.id, vec![imported("east", [1.0, 0.0]), note("east")], u64::MAX).wait().unwrap();
-    assert_eq!((again.added, again.duplicates), (1, 1), "what somebody writes twice is written twice");
+    let again = store
+        .archival_add(&profile.id, vec![imported("east", [1.0, 0.0]), note("east")], u64::MAX)
+        .wait()
+        .unwrap();
+    assert_eq!(
+        (again.added, again.duplicates),
+        (1, 1),
+        "what somebody writes twice is written twice"
+    );
     let near = store.archival_nearest(&profile.id, "m", &[0.6, 0.8], 5).unwrap();
     assert_eq!(near.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(), ["north", "east"]);
     assert_eq!(store.archival_nearest(&profile.id, "m", &[0.6, 0.8], 1).unwrap()[0].text, "north");
     assert!(store.archival_nearest(&profile.id, "other", &[0.6, 0.8], 5).unwrap().is_empty());
     let without = store.archival_without_vector(&profile.id, "m", 9).unwrap();
     assert_eq!(without.len(), 1);
-    store.archival_set_vectors(&profile.id, "m", vec![(without[0].id, vec![0.9, 0.1])]).wait().unwrap();
+    store
+        .archival_set_vectors(&profile.id, "m", vec![(without[0].id, vec![0.9, 0.1])])
+        .wait()
+        .unwrap();
     assert!(store.archival_without_vector(&profile.id, "m", 9).unwrap().is_empty());
 }
 
@@ -112,16 +147,31 @@ fn an_agent_goes_with_everything_that_is_of_it() {
     for profile in [&ada, &bob] {
         store.archival_add(&profile.id, vec![note("tea")], u64::MAX).wait().unwrap();
     }
-    assert_eq!(store.delete_agent(&ada.id).wait().unwrap(), std::slice::from_ref(&ada.main_session));
-    assert!(store.agent_by_id(&ada.id).unwrap().is_none() && store.session(&ada.main_session).unwrap().is_none());
+    assert_eq!(
+        store.delete_agent(&ada.id).wait().unwrap(),
+        std::slice::from_ref(&ada.main_session)
+    );
+    assert!(
+        store.agent_by_id(&ada.id).unwrap().is_none()
+            && store.session(&ada.main_session).unwrap().is_none()
+    );
     assert!(store.blocks(&ada.id).unwrap().is_empty());
-    assert_eq!((store.archival_count(&ada.id).unwrap(), store.archival_count(&bob.id).unwrap()), (0, 1));
+    assert_eq!(
+        (store.archival_count(&ada.id).unwrap(), store.archival_count(&bob.id).unwrap()),
+        (0, 1)
+    );
     assert_eq!(store.archival_search(&bob.id, "tea", 0, 9).unwrap().total, 1);
 
     // The numbers of its events are given out again: what is said from now on is found all the same.
     let carl = agent(&store, "carl");
     let mut log = session(&store, &carl);
-    store.append(append(&mut log, vec![(None, says("i-2", "oolong")), (None, says("i-3", "sencha"))])).wait().unwrap();
+    store
+        .append(append(
+            &mut log,
+            vec![(None, says("i-2", "oolong")), (None, says("i-3", "sencha"))],
+        ))
+        .wait()
+        .unwrap();
     store.catch_up_recall().wait().unwrap();
     for word in ["oolong", "sencha"] {
         assert_eq!(store.recall_search(&carl.id, word, 0, 9).unwrap().total, 1, "{word}");
@@ -147,7 +197,12 @@ async fn what_an_agent_knows_is_what_the_file_has_after_every_write() {
         (known.blocks[1].text.clone(), known.archived, known.remembered)
     };
     assert_eq!(known().await, (String::new(), 0, 0));
-    let edited = Event::MemoryEdited { block: "human".into(), before: String::new(), after: "Likes tea.".into(), by: "agent".into() };
+    let edited = Event::MemoryEdited {
+        block: "human".into(),
+        before: String::new(),
+        after: "Likes tea.".into(),
+        by: "agent".into(),
+    };
     let mut edit = append(&mut ada, vec![(None, edited), (None, says("i-1", "x"))]);
     edit.block = Some(edit_of(&profile, "Likes tea."));
     drop(store.append(edit));

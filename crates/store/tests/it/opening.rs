@@ -32,7 +32,11 @@ fn a_file_of_a_newer_version_is_refused() {
 #[test]
 fn a_file_that_is_no_database_is_called_damaged() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("thoughtwire.db"), "these are not the bytes you are looking for".repeat(100)).unwrap();
+    std::fs::write(
+        dir.path().join("thoughtwire.db"),
+        "these are not the bytes you are looking for".repeat(100),
+    )
+    .unwrap();
     assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Corrupt(_))));
 }
 
@@ -45,7 +49,12 @@ fn nobody_else_may_read_the_files() {
     assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     for file in std::fs::read_dir(&data).unwrap() {
         let file = file.unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.file_name());
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o077,
+            0,
+            "{:?}",
+            file.file_name()
+        );
     }
 }
 
@@ -68,7 +77,13 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let mut saved = 0;
     let error = loop {
         let before = ada.clone();
-        match store.append(append(&mut ada, vec![(None, says(&format!("i-{saved}"), &"x".repeat(10_000)))])).wait() {
+        match store
+            .append(append(
+                &mut ada,
+                vec![(None, says(&format!("i-{saved}"), &"x".repeat(10_000)))],
+            ))
+            .wait()
+        {
             Ok(()) => saved += 1,
             Err(error) => {
                 ada = before;
@@ -78,13 +93,24 @@ fn a_full_disk_refuses_and_loses_nothing() {
     };
     assert!(matches!(error, StoreError::Full), "{error:?}");
     assert!(saved > 3);
-    assert_eq!(log(&store, &ada).len(), saved + 1, "what was saved can be read while the disk is full");
+    assert_eq!(
+        log(&store, &ada).len(),
+        saved + 1,
+        "what was saved can be read while the disk is full"
+    );
     drop(store);
-    let unmounted = std::process::Command::new("mount").args(["-o", "remount,size=8m"]).arg(dir.path()).status().unwrap();
+    let unmounted = std::process::Command::new("mount")
+        .args(["-o", "remount,size=8m"])
+        .arg(dir.path())
+        .status()
+        .unwrap();
     assert!(unmounted.success());
     let store = open(dir.path());
     assert_eq!(log(&store, &ada).len(), saved + 1);
-    store.append(append(&mut ada, vec![(None, says("i-next", "there is room again"))])).wait().unwrap();
+    store
+        .append(append(&mut ada, vec![(None, says("i-next", "there is room again"))]))
+        .wait()
+        .unwrap();
     drop(store);
     assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
 }

@@ -31,19 +31,27 @@ fn chats_belong_to_a_name_space_and_are_known_again() {
     let store = open(dir.path());
     agent(&store, "ada");
     assert!(store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap().is_new);
-    let (first, is_new, is_news) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
+    let (first, is_new, is_news) =
+        store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
     assert!(is_new && is_news);
-    let (again, is_new, is_still_news) = store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
+    let (again, is_new, is_still_news) =
+        store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
     assert!(!is_new && !is_still_news && again == first);
     store.open_chat(&user(), &peer("p1"), "c2", new_session(&store, "x3")).wait().unwrap();
     drop(store);
     let store = open(dir.path());
     let opened = store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
     assert!(!opened.is_new);
-    assert_eq!(opened.chats.iter().map(|(chat, _)| chat.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
+    assert_eq!(
+        opened.chats.iter().map(|(chat, _)| chat.as_str()).collect::<Vec<_>>(),
+        ["c1", "c2"]
+    );
     assert_eq!(opened.selected.as_deref(), Some("c2"));
     let elsewhere = PeerRef { space: "u2".into(), ..peer("p1") };
-    assert!(store.open_peer(&user(), &elsewhere, NOW).wait().unwrap().chats.is_empty(), "another user's same name is another");
+    assert!(
+        store.open_peer(&user(), &elsewhere, NOW).wait().unwrap().chats.is_empty(),
+        "another user's same name is another"
+    );
 }
 
 #[test]
@@ -54,13 +62,23 @@ fn the_smallest_cursor_of_those_that_are_open_or_closed_lately_counts() {
     store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
     let session = "s-ada".parse().unwrap();
     let proof = |connection: &str, seq| {
-        vec![Proven { user: user(), peer: peer("p1"), connection: connection.into(), session: "s-ada".parse().unwrap(), seq: Seq(seq) }]
+        vec![Proven {
+            user: user(),
+            peer: peer("p1"),
+            connection: connection.into(),
+            session: "s-ada".parse().unwrap(),
+            seq: Seq(seq),
+        }]
     };
     let at = |millis| Timestamp::from_millis(NOW.as_millis() + millis);
     let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
     assert_eq!(since(0), None, "nothing is known");
     store.prove(proof("k1", 5), None).wait().unwrap();
-    assert_eq!(since(0), Some(Seq(5)), "open, as far as anybody knows: its client may have come back before that was noticed");
+    assert_eq!(
+        since(0),
+        Some(Seq(5)),
+        "open, as far as anybody knows: its client may have come back before that was noticed"
+    );
     store.prove(proof("k1", 7), Some(at(10))).wait().unwrap();
     store.prove(proof("k2", 9), Some(at(20))).wait().unwrap();
     assert_eq!(since(0), Some(Seq(7)));
@@ -69,7 +87,11 @@ fn the_smallest_cursor_of_those_that_are_open_or_closed_lately_counts() {
     drop(store);
     let store = Store::open(dir.path(), at(30)).unwrap();
     let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
-    assert_eq!(since(25), Some(Seq(3)), "a connection that a crash cut closed when the store was next opened");
+    assert_eq!(
+        since(25),
+        Some(Seq(3)),
+        "a connection that a crash cut closed when the store was next opened"
+    );
     assert_eq!(since(35), None);
 }
 
@@ -81,7 +103,13 @@ fn of_a_deleted_session_nothing_is_proven_any_more() {
     store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();
     let session = store.create_session(new_session(&store, "x1")).wait().unwrap().id;
     store.delete_session(&session, None).wait().unwrap();
-    let late = Proven { user: user(), peer: peer("p1"), connection: "k1".into(), session: session.clone(), seq: Seq(1) };
+    let late = Proven {
+        user: user(),
+        peer: peer("p1"),
+        connection: "k1".into(),
+        session: session.clone(),
+        seq: Seq(1),
+    };
     store.prove(vec![late], None).wait().unwrap();
     assert_eq!(store.proven(&user(), &peer("p1"), &session, NOW).unwrap(), None);
 }

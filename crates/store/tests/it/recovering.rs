@@ -16,7 +16,10 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
     let events = vec![
         (None, says("i-1", "go")),
         (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
-        (Some(&turn), Event::ToolCalled { call: call.clone(), name: "slow".into(), args: Default::default() }),
+        (
+            Some(&turn),
+            Event::ToolCalled { call: call.clone(), name: "slow".into(), args: Default::default() },
+        ),
         (None, says("i-2", "and then")),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();
@@ -26,19 +29,30 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
         ("m-3", StreamKind::ToolArgs, "{"),
         ("m-4", StreamKind::Message, ""),
     ] {
-        let open = OpenItem { item: item.parse().unwrap(), turn: turn.clone(), kind, text: text.into() };
+        let open =
+            OpenItem { item: item.parse().unwrap(), turn: turn.clone(), kind, text: text.into() };
         store.checkpoint(ada.num, open).wait().unwrap();
     }
     drop(store);
 
     let store = open(dir.path());
     let after = log(&store, &ada).split_off(5);
-    assert_eq!(after[0], Event::Message { item: "m-1".parse().unwrap(), text: "Once upon".into(), complete: false });
-    assert_eq!(after[1], Event::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false });
+    assert_eq!(
+        after[0],
+        Event::Message { item: "m-1".parse().unwrap(), text: "Once upon".into(), complete: false }
+    );
+    assert_eq!(
+        after[1],
+        Event::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false }
+    );
     assert!(matches!(&after[2], Event::ToolReturned { status: ToolStatus::Error, .. }));
     assert!(matches!(&after[3], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
     assert_eq!(after.len(), 4);
-    assert_eq!(store.sessions_with_work().unwrap(), [ada.id.clone()], "the queued input still waits");
+    assert_eq!(
+        store.sessions_with_work().unwrap(),
+        [ada.id.clone()],
+        "the queued input still waits"
+    );
     drop(store);
 
     assert_eq!(log(&open(dir.path()), &ada).len(), 9, "a second start finds nothing to end");
@@ -50,17 +64,38 @@ fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
     let turn: TurnId = "t-1".parse().unwrap();
-    let begun = vec![(None, says("i-1", "go")), (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() })];
+    let begun = vec![
+        (None, says("i-1", "go")),
+        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+    ];
     store.append(append(&mut ada, begun)).wait().unwrap();
     let checkpoint = |item: &str| {
         let item = item.parse().unwrap();
-        store.checkpoint(ada.num, OpenItem { item, turn: turn.clone(), kind: StreamKind::Message, text: "Once upon".into() })
+        store.checkpoint(
+            ada.num,
+            OpenItem {
+                item,
+                turn: turn.clone(),
+                kind: StreamKind::Message,
+                text: "Once upon".into(),
+            },
+        )
     };
-    let said = |item: &str| Event::Message { item: item.parse().unwrap(), text: "Once upon a time".into(), complete: true };
+    let said = |item: &str| Event::Message {
+        item: item.parse().unwrap(),
+        text: "Once upon a time".into(),
+        complete: true,
+    };
     // Its text so far, and at once the whole of it; and so far of the next, when the store is closed.
     let earlier = checkpoint("m-1");
     let closed_items = vec!["m-1".parse().unwrap()];
-    store.append(Append { closed_items, ..append(&mut ada.clone(), vec![(Some(&turn), said("m-1"))]) }).wait().unwrap();
+    store
+        .append(Append {
+            closed_items,
+            ..append(&mut ada.clone(), vec![(Some(&turn), said("m-1"))])
+        })
+        .wait()
+        .unwrap();
     earlier.wait().unwrap();
     let later = checkpoint("m-2");
     drop(store);
@@ -68,7 +103,10 @@ fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
 
     let after = log(&open(dir.path()), &ada).split_off(3);
     assert_eq!(after[0], said("m-1"));
-    assert!(matches!(&after[1], Event::Message { item, complete: false, .. } if item.as_str() == "m-2"), "{after:?}");
+    assert!(
+        matches!(&after[1], Event::Message { item, complete: false, .. } if item.as_str() == "m-2"),
+        "{after:?}"
+    );
     assert!(matches!(&after[2], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
     assert_eq!(after.len(), 3);
 }
@@ -79,7 +117,11 @@ fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
     let turn: TurnId = "t-1".parse().unwrap();
-    let called = |call: &str| Event::ToolCalled { call: call.parse().unwrap(), name: "rm".into(), args: Default::default() };
+    let called = |call: &str| Event::ToolCalled {
+        call: call.parse().unwrap(),
+        name: "rm".into(),
+        args: Default::default(),
+    };
     let expires_at = Timestamp::from_millis(9);
     let events = vec![
         (None, says("i-1", "go")),
@@ -87,7 +129,10 @@ fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
         (Some(&turn), called("asked")),
         (Some(&turn), called("running")),
         (Some(&turn), called("awaited")),
-        (Some(&turn), Event::ApprovalAsked { call: "asked".parse().unwrap(), name: "rm".into(), expires_at }),
+        (
+            Some(&turn),
+            Event::ApprovalAsked { call: "asked".parse().unwrap(), name: "rm".into(), expires_at },
+        ),
         (Some(&turn), Event::ToolAwaited { call: "awaited".parse().unwrap(), expires_at }),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();
@@ -95,7 +140,10 @@ fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
 
     let store = open(dir.path());
     let after = log(&store, &ada).split_off(8);
-    assert!(matches!(&after[..], [Event::ToolReturned { call, status: ToolStatus::Error, .. }] if call.as_str() == "running"), "{after:?}");
+    assert!(
+        matches!(&after[..], [Event::ToolReturned { call, status: ToolStatus::Error, .. }] if call.as_str() == "running"),
+        "{after:?}"
+    );
     let state = store.session(&ada.id).unwrap().unwrap().state;
     assert!(state.turn().unwrap().is_parked());
     assert_eq!(store.sessions_with_work().unwrap(), [ada.id.clone()]);

@@ -56,9 +56,19 @@ pub fn append(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>
 }
 
 pub fn says(item: &str, text: &str) -> Event {
-    Event::UserMessage { item: item.parse().unwrap(), text: text.into(), attachments: vec![], from: None }
+    Event::UserMessage {
+        item: item.parse().unwrap(),
+        text: text.into(),
+        attachments: vec![],
+        from: None,
+    }
 }
 
 pub fn log(store: &Store, session: &StoredSession) -> Vec<Event> {
-    store.events(session.num, Seq::ZERO, 1000).unwrap().into_iter().map(|record| record.event).collect()
+    store
+        .events(session.num, Seq::ZERO, 1000)
+        .unwrap()
+        .into_iter()
+        .map(|record| record.event)
+        .collect()
 }

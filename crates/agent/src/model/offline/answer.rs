@@ -24,14 +24,19 @@ const ABOUT_THE_PERSON: &str = "human";
 /// Decides, given the results of this turn's calls so far; takes those that belong to this.
 pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
     match ask {
-        Ask::Say(text) if text.is_empty() => say("Nothing is to be repeated.", "Say what? Write it behind `say:`."),
-        Ask::Say(text) => say("I am to repeat this.", text),
-        Ask::Count(most) if *most == 0 || *most > MOST_COUNTED => {
-            say("That is not a number I count to.", &format!("I count from 1 to at most {MOST_COUNTED}."))
+        Ask::Say(text) if text.is_empty() => {
+            say("Nothing is to be repeated.", "Say what? Write it behind `say:`.")
         }
+        Ask::Say(text) => say("I am to repeat this.", text),
+        Ask::Count(most) if *most == 0 || *most > MOST_COUNTED => say(
+            "That is not a number I count to.",
+            &format!("I count from 1 to at most {MOST_COUNTED}."),
+        ),
         Ask::Count(most) => Next::Say {
             thought: format!("I count to {most}."),
-            pieces: (1..=*most).map(|n| if n == *most { n.to_string() } else { format!("{n} ") }).collect(),
+            pieces: (1..=*most)
+                .map(|n| if n == *most { n.to_string() } else { format!("{n} ") })
+                .collect(),
         },
         Ask::Who => {
             let name = INTRODUCTION.trim_matches(['(', ')']);
@@ -43,27 +48,54 @@ pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>)
         Ask::SaidOn { day } => {
             let args = args(&[("start_date", day), ("end_date", day)]);
             match take(results, &[Tool::ConversationSearchDate], "start_date", day) {
-                None => call("I look up what was said on that day.", Tool::ConversationSearchDate, args),
-                Some(returned) => say("I have looked.", &found(&returned, &format!("Nothing was said on {day}."), &format!("On {day}:"))),
+                None => {
+                    call("I look up what was said on that day.", Tool::ConversationSearchDate, args)
+                }
+                Some(returned) => say(
+                    "I have looked.",
+                    &found(
+                        &returned,
+                        &format!("Nothing was said on {day}."),
+                        &format!("On {day}:"),
+                    ),
+                ),
             }
         }
         Ask::Reckon(sum) => match take(results, &[Tool::Calculator], "expression", sum) {
-            None => call("That is arithmetic; I have a calculator.", Tool::Calculator, args(&[("expression", sum)])),
-            Some(Returned { status: ToolStatus::Success, text, .. }) => say("The calculator knows.", &format!("{sum} = {text}")),
-            Some(Returned { text, .. }) => say("That cannot be worked out.", &format!("I cannot work that out. {text}")),
+            None => call(
+                "That is arithmetic; I have a calculator.",
+                Tool::Calculator,
+                args(&[("expression", sum)]),
+            ),
+            Some(Returned { status: ToolStatus::Success, text, .. }) => {
+                say("The calculator knows.", &format!("{sum} = {text}"))
+            }
+            Some(Returned { text, .. }) => {
+                say("That cannot be worked out.", &format!("I cannot work that out. {text}"))
+            }
         },
         Ask::Time { zone } => {
             let args = zone.as_ref().map_or_else(Map::new, |zone| args(&[("timezone", zone)]));
             match take_any(results, Tool::CurrentTime.name()) {
                 None => call("I look at the clock.", Tool::CurrentTime, args),
-                Some(Returned { status: ToolStatus::Success, text, .. }) => say("I have the time.", &format!("It is {text}.")),
+                Some(Returned { status: ToolStatus::Success, text, .. }) => {
+                    say("I have the time.", &format!("It is {text}."))
+                }
                 Some(Returned { text, .. }) => say("That did not work.", &text),
             }
         }
         Ask::Use { tool, args } => match take_any(results, tool) {
-            None => Next::Call { thought: format!("I am to use {tool}."), tool: tool.clone(), args: args.clone() },
-            Some(Returned { status: ToolStatus::Success, text, .. }) => say("It came back.", &format!("{tool} says: {text}")),
-            Some(Returned { text, .. }) => say("That did not work.", &format!("{tool} failed: {text}")),
+            None => Next::Call {
+                thought: format!("I am to use {tool}."),
+                tool: tool.clone(),
+                args: args.clone(),
+            },
+            Some(Returned { status: ToolStatus::Success, text, .. }) => {
+                say("It came back.", &format!("{tool} says: {text}"))
+            }
+            Some(Returned { text, .. }) => {
+                say("That did not work.", &format!("{tool} failed: {text}"))
+            }
         },
         Ask::Other(text) => reflect(text),
     }
@@ -71,21 +103,35 @@ pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>)
 
 fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
     let that = if fact.starts_with("to ") { ": " } else { " that " };
-    let kept = |thought: &str| say(thought, &format!("I will remember{that}{}.", lowered(&words::turned(fact))));
+    let kept = |thought: &str| {
+        say(thought, &format!("I will remember{that}{}.", lowered(&words::turned(fact))))
+    };
     let core = take(results, &[Tool::CoreMemoryAppend], "content", fact)
         .or_else(|| take(results, &[Tool::CoreMemoryReplace], "new_content", fact));
     let note = take(results, &[Tool::ArchivalMemoryInsert], "content", fact);
-    let archive = |thought: &str| call(thought, Tool::ArchivalMemoryInsert, args(&[("content", fact)]));
+    let archive =
+        |thought: &str| call(thought, Tool::ArchivalMemoryInsert, args(&[("content", fact)]));
     match (core, note) {
         (_, Some(Returned { status: ToolStatus::Success, .. })) => kept("It is in my notes."),
-        (_, Some(Returned { text, .. })) => say("It was not kept.", &format!("I could not keep that. {text}")),
-        (Some(Returned { status: ToolStatus::Success, .. }), None) => kept("It is in my core memory."),
-        (Some(Returned { status: ToolStatus::Error, .. }), None) => archive("My core memory does not take it; then it goes into my notes."),
-        (None, None) if fact.chars().count() > LONG_FACT => archive("That is long; it goes into my notes."),
+        (_, Some(Returned { text, .. })) => {
+            say("It was not kept.", &format!("I could not keep that. {text}"))
+        }
+        (Some(Returned { status: ToolStatus::Success, .. }), None) => {
+            kept("It is in my core memory.")
+        }
+        (Some(Returned { status: ToolStatus::Error, .. }), None) => {
+            archive("My core memory does not take it; then it goes into my notes.")
+        }
+        (None, None) if fact.chars().count() > LONG_FACT => {
+            archive("That is long; it goes into my notes.")
+        }
         (None, None) => {
             let lines = lines(prompt, &[ABOUT_THE_PERSON]);
             if lines.iter().any(|line| line.eq_ignore_ascii_case(fact)) {
-                return say("I have that already.", &format!("I know that {} already.", lowered(&words::turned(fact))));
+                return say(
+                    "I have that already.",
+                    &format!("I know that {} already.", lowered(&words::turned(fact))),
+                );
             }
             // Somebody has one name; a second one takes the place of the first.
             let is_name = |text: &str| text.to_lowercase().starts_with("my name is ");
@@ -93,15 +139,28 @@ fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
                 Some(old) => call(
                     "They have another name now; I correct my memory.",
                     Tool::CoreMemoryReplace,
-                    args(&[("name", ABOUT_THE_PERSON), ("old_content", &old), ("new_content", fact)]),
+                    args(&[
+                        ("name", ABOUT_THE_PERSON),
+                        ("old_content", &old),
+                        ("new_content", fact),
+                    ]),
                 ),
-                None => call("That is worth remembering.", Tool::CoreMemoryAppend, args(&[("name", ABOUT_THE_PERSON), ("content", fact)])),
+                None => call(
+                    "That is worth remembering.",
+                    Tool::CoreMemoryAppend,
+                    args(&[("name", ABOUT_THE_PERSON), ("content", fact)]),
+                ),
             }
         }
     }
 }
 
-fn recall(question: &str, about: &[String], prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
+fn recall(
+    question: &str,
+    about: &[String],
+    prompt: &Prompt,
+    results: &mut VecDeque<Returned>,
+) -> Next {
     let lines = lines(prompt, &[ABOUT_THE_PERSON]);
     let hits = |line: &String| about.iter().filter(|word| words::mentions(line, word)).count();
     let most = lines.iter().map(hits).max().unwrap_or(0);
@@ -114,19 +173,31 @@ fn recall(question: &str, about: &[String], prompt: &Prompt, results: &mut VecDe
         return say("My core memory has something on that.", &known.join(" "));
     }
     if about.is_empty() {
-        return say("My core memory is empty.", "I do not know anything about you yet. Tell me something, and I will remember it.");
+        return say(
+            "My core memory is empty.",
+            "I do not know anything about you yet. Tell me something, and I will remember it.",
+        );
     }
     let query = about.join(" ");
     let Some(notes) = take(results, &[Tool::ArchivalMemorySearch], "query", &query) else {
-        return call("My core memory does not say; I look into my notes.", Tool::ArchivalMemorySearch, args(&[("query", &query)]));
+        return call(
+            "My core memory does not say; I look into my notes.",
+            Tool::ArchivalMemorySearch,
+            args(&[("query", &query)]),
+        );
     };
     if results_in(&notes) {
         return say("My notes have it.", &found(&notes, "", "My notes say:"));
     }
     let Some(heard) = take(results, &[Tool::ConversationSearch], "query", &query) else {
-        return call("My notes do not say; I look through what was said.", Tool::ConversationSearch, args(&[("query", &query)]));
+        return call(
+            "My notes do not say; I look through what was said.",
+            Tool::ConversationSearch,
+            args(&[("query", &query)]),
+        );
     };
-    let nothing = format!("I do not remember anything about that ({}).", lowered(&words::turned(question)));
+    let nothing =
+        format!("I do not remember anything about that ({}).", lowered(&words::turned(question)));
     say("I have looked everywhere.", &found(&told(heard), &nothing, "I remember you saying:"))
 }
 
@@ -136,28 +207,44 @@ fn said(about: &[String], results: &mut VecDeque<Returned>) -> Next {
         return say("About what?", "About what? Name a word, and I will look for it.");
     }
     match take(results, &[Tool::ConversationSearch], "query", &query) {
-        None => call("I look through what was said.", Tool::ConversationSearch, args(&[("query", &query)])),
+        None => call(
+            "I look through what was said.",
+            Tool::ConversationSearch,
+            args(&[("query", &query)]),
+        ),
         Some(heard) => {
             let nothing = format!("I find nothing that was said about {query}.");
-            say("I have looked.", &found(&told(heard), &nothing, &format!("About {query} you said:")))
+            say(
+                "I have looked.",
+                &found(&told(heard), &nothing, &format!("About {query} you said:")),
+            )
         }
     }
 }
 
 fn reflect(text: &str) -> Next {
-    let short: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+    let short: String =
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
     let lower = short.to_lowercase();
-    if ["hello", "hi", "hey", "good morning", "good evening", "good day"]
-        .iter()
-        .any(|word| lower.strip_prefix(word).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
-    {
-        return say("Somebody greets me.", "Hello! Tell me something about yourself, or ask me what I remember.");
+    if ["hello", "hi", "hey", "good morning", "good evening", "good day"].iter().any(|word| {
+        lower.strip_prefix(word).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    }) {
+        return say(
+            "Somebody greets me.",
+            "Hello! Tell me something about yourself, or ask me what I remember.",
+        );
     }
     if lower.starts_with("how are you") {
-        return say("Somebody asks how I am.", "I am well: everything I was told is still here. And you?");
+        return say(
+            "Somebody asks how I am.",
+            "I am well: everything I was told is still here. And you?",
+        );
     }
     if short.ends_with('?') {
-        return say("I cannot answer that by myself.", &format!("You ask: {} I do not know; what do you think?", words::turned(&short)));
+        return say(
+            "I cannot answer that by myself.",
+            &format!("You ask: {} I do not know; what do you think?", words::turned(&short)),
+        );
     }
     say("I turn this over.", &format!("You say: {} Tell me more.", ended(&words::turned(&short))))
 }
@@ -165,7 +252,11 @@ fn reflect(text: &str) -> Next {
 /// The lines of some core memory blocks.
 fn lines(prompt: &Prompt, labels: &[&str]) -> Vec<String> {
     let blocks = prompt.blocks.iter().filter(|block| labels.contains(&block.label.as_str()));
-    blocks.flat_map(|block| block.text.lines()).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+    blocks
+        .flat_map(|block| block.text.lines())
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 /// Writes search results as sentences.
@@ -188,13 +279,20 @@ fn told(mut heard: Returned) -> Returned {
 }
 
 fn results_in(returned: &Returned) -> bool {
-    returned.status == ToolStatus::Success && returned.text.lines().any(|line| line.starts_with("- "))
+    returned.status == ToolStatus::Success
+        && returned.text.lines().any(|line| line.starts_with("- "))
 }
 
 /// Takes the result of a call that had this argument.
-fn take(results: &mut VecDeque<Returned>, tools: &[Tool], key: &str, value: &str) -> Option<Returned> {
+fn take(
+    results: &mut VecDeque<Returned>,
+    tools: &[Tool],
+    key: &str,
+    value: &str,
+) -> Option<Returned> {
     let at = results.iter().position(|result| {
-        tools.iter().any(|tool| tool.name() == result.tool) && result.args.get(key).and_then(Value::as_str) == Some(value)
+        tools.iter().any(|tool| tool.name() == result.tool)
+            && result.args.get(key).and_then(Value::as_str) == Some(value)
     })?;
     results.remove(at)
 }
@@ -205,7 +303,10 @@ fn take_any(results: &mut VecDeque<Returned>, tool: &str) -> Option<Returned> {
 }
 
 fn args(pairs: &[(&str, &str)]) -> Map<String, Value> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::String((*value).to_owned()))).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Value::String((*value).to_owned())))
+        .collect()
 }
 
 fn call(thought: &str, tool: Tool, args: Map<String, Value>) -> Next {
@@ -224,7 +325,18 @@ fn lowered(text: &str) -> String {
         Some(first)
             if matches!(
                 first_word,
-                "Call" | "You" | "Your" | "You're" | "You've" | "What" | "Where" | "When" | "Who" | "Do" | "How" | "My"
+                "Call"
+                    | "You"
+                    | "Your"
+                    | "You're"
+                    | "You've"
+                    | "What"
+                    | "Where"
+                    | "When"
+                    | "Who"
+                    | "Do"
+                    | "How"
+                    | "My"
             ) =>
         {
             first.to_lowercase().chain(characters).collect()

@@ -42,7 +42,11 @@ impl Ask {
         if let Some(ask) = Self::tool(text) {
             return vec![ask];
         }
-        let mut asks: Vec<Self> = sentences(text).iter().flat_map(|sentence| facts(sentence)).filter_map(|part| Self::one(&part)).collect();
+        let mut asks: Vec<Self> = sentences(text)
+            .iter()
+            .flat_map(|sentence| facts(sentence))
+            .filter_map(|part| Self::one(&part))
+            .collect();
         if asks.is_empty() {
             asks.push(Self::Other(text.to_owned()));
         }
@@ -60,14 +64,17 @@ impl Ask {
         let at = words.find('{')?;
         let args = serde_json::from_str(words.get(at..)?).ok()?;
         let tool = words.get(..at)?.trim();
-        (!tool.is_empty() && !tool.contains(char::is_whitespace)).then(|| Self::Use { tool: tool.to_owned(), args })
+        (!tool.is_empty() && !tool.contains(char::is_whitespace))
+            .then(|| Self::Use { tool: tool.to_owned(), args })
     }
 
     fn one(sentence: &str) -> Option<Self> {
         let plain = sentence.trim_end_matches(['.', '!', '?', ' ']);
         let lower = plain.to_lowercase().replace('’', "'");
         let begins = |phrases: &[&str]| phrases.iter().any(|phrase| lower.starts_with(phrase));
-        if let Some(number) = strip(&lower, &["count to "]).and_then(|number| number.replace([',', '_'], "").trim().parse().ok()) {
+        if let Some(number) = strip(&lower, &["count to "])
+            .and_then(|number| number.replace([',', '_'], "").trim().parse().ok())
+        {
             return Some(Self::Count(number));
         }
         if begins(WHO) {
@@ -91,13 +98,19 @@ impl Ask {
             return Some(ask);
         }
         if begins(KNOWN) {
-            return Some(Self::Recall { question: plain.to_owned(), about: words::keywords(plain) });
+            return Some(Self::Recall {
+                question: plain.to_owned(),
+                about: words::keywords(plain),
+            });
         }
         if let Some(fact) = strip(plain, KEEP) {
             return (!fact.trim().is_empty()).then(|| Self::Keep(fact.trim().to_owned()));
         }
         if sentence.ends_with('?') && begins(&["what ", "where ", "who ", "when ", "which "]) {
-            return Some(Self::Recall { question: plain.to_owned(), about: words::keywords(plain) });
+            return Some(Self::Recall {
+                question: plain.to_owned(),
+                about: words::keywords(plain),
+            });
         }
         (begins(FACTS) && !sentence.ends_with('?')).then(|| Self::Keep(plain.to_owned()))
     }
@@ -109,11 +122,14 @@ impl Ask {
             lower = lower.replace(word, sign);
         }
         let runs = lower.split(|character: char| !is_of_sum(character));
-        let sum = runs.map(|run| run.trim().trim_end_matches(['=', '.', ' '])).max_by_key(|run| run.len())?;
+        let sum = runs
+            .map(|run| run.trim().trim_end_matches(['=', '.', ' ']))
+            .max_by_key(|run| run.len())?;
         let is_alone = sum == lower.trim_end_matches(['?', '=', '.', '!', ' ']).trim();
         let is_asked = SUM.iter().any(|word| lower.contains(word));
         // A sign in front alone is only a number, and `2026-01-31` is a day.
-        let has_sign = sum.chars().skip(1).any(is_sign) && sum.chars().filter(char::is_ascii_digit).count() > 1;
+        let has_sign = sum.chars().skip(1).any(is_sign)
+            && sum.chars().filter(char::is_ascii_digit).count() > 1;
         (has_sign && (is_alone || is_asked) && !is_day(sum)).then(|| Self::Reckon(sum.to_owned()))
     }
 }
@@ -169,5 +185,9 @@ fn sentences(text: &str) -> Vec<String> {
         }
         ended = matches!(character, '.' | '!' | '?');
     }
-    sentences.iter().map(|sentence| sentence.trim().to_owned()).filter(|sentence| !sentence.is_empty()).collect()
+    sentences
+        .iter()
+        .map(|sentence| sentence.trim().to_owned())
+        .filter(|sentence| !sentence.is_empty())
+        .collect()
 }

@@ -55,8 +55,17 @@ pub(crate) struct Returned {
 /// Sums up what was said by its beginning and its end: the first words of each line, as far as there is room.
 fn summary(prompt: &Prompt) -> Vec<Piece> {
     let told: Vec<&str> =
-        prompt.chat.iter().flat_map(|entry| if let Chat::User(text) = &**entry { text.lines().collect() } else { Vec::new() }).collect();
-    let said = told.iter().filter_map(|line| line.strip_prefix("Person: ")).map(|line| line.chars().take(80).collect::<String>());
+        prompt
+            .chat
+            .iter()
+            .flat_map(|entry| {
+                if let Chat::User(text) = &**entry { text.lines().collect() } else { Vec::new() }
+            })
+            .collect();
+    let said = told
+        .iter()
+        .filter_map(|line| line.strip_prefix("Person: "))
+        .map(|line| line.chars().take(80).collect::<String>());
     let mut text = "The person said, among other things: ".to_owned();
     for line in said {
         if text.len() + line.len() > SUMMARY_BYTES {
@@ -82,7 +91,8 @@ fn pieces(prompt: &Prompt) -> Vec<Piece> {
             }
         }
     }
-    let is_first = !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(**entry, Chat::Message(_)));
+    let is_first =
+        !prompt.chat.iter().take(prompt.turn_from).any(|entry| matches!(**entry, Chat::Message(_)));
     if is_first && !asks.iter().any(Ask::wants_nothing_added) {
         words.push(words::pieces(INTRODUCTION));
     }
@@ -116,10 +126,17 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
             Chat::Called { call, args, .. } => {
                 args_of.insert(call, args.clone());
             }
-            Chat::Returned { name, .. } if Tool::named(name) == Some(Tool::SendMessage) => answered = true,
+            Chat::Returned { name, .. } if Tool::named(name) == Some(Tool::SendMessage) => {
+                answered = true
+            }
             Chat::Returned { call, name, status, text } => {
                 let args = args_of.remove(call).unwrap_or_default();
-                results.push_back(Returned { tool: name.clone(), args, status: *status, text: text.clone() });
+                results.push_back(Returned {
+                    tool: name.clone(),
+                    args,
+                    status: *status,
+                    text: text.clone(),
+                });
             }
             Chat::Note(_) | Chat::Thought(_) | Chat::Kept(_) => {}
         }
@@ -144,7 +161,11 @@ fn say(prompt: &Prompt, thought: &str, words: Vec<String>) -> Vec<Piece> {
         Style::Native => pieces.extend(words.into_iter().map(Piece::Message)),
         Style::Memgpt => {
             let args = |json: String| Piece::Args { index: 0, json };
-            pieces.push(Piece::Call { index: 0, name: Tool::SendMessage.name().to_owned(), provider_id: None });
+            pieces.push(Piece::Call {
+                index: 0,
+                name: Tool::SendMessage.name().to_owned(),
+                provider_id: None,
+            });
             pieces.push(args("{\"message\":\"".to_owned()));
             pieces.extend(words.into_iter().map(|word| args(words::escaped(&word))));
             pieces.push(args("\"}".to_owned()));
@@ -157,13 +178,20 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
     let bytes: usize = pieces
         .iter()
         .map(|piece| match piece {
-            Piece::Thought(text) | Piece::Message(text) | Piece::Whole(text) | Piece::Args { json: text, .. } => text.len(),
+            Piece::Thought(text)
+            | Piece::Message(text)
+            | Piece::Whole(text)
+            | Piece::Args { json: text, .. } => text.len(),
             Piece::Call { name, .. } => name.len(),
             Piece::Kept(_) | Piece::Done(_) => 0,
         })
         .sum();
     let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
-    let usage = Usage { input_tokens: count(prompt.tokens()), output_tokens: count(bytes / 4 + 1), cached_tokens: None };
+    let usage = Usage {
+        input_tokens: count(prompt.tokens()),
+        output_tokens: count(bytes / 4 + 1),
+        cached_tokens: None,
+    };
     pieces.push(Piece::Done(Done { usage, ..Done::default() }));
     pieces
 }

@@ -1,8 +1,15 @@
 //! The phrases that the offline model knows, in small letters.
 
 /// What asks to keep what follows.
-pub(super) const KEEP: &[&str] =
-    &["please remember that ", "please remember ", "remember that ", "remember: ", "remember ", "don't forget that ", "note that "];
+pub(super) const KEEP: &[&str] = &[
+    "please remember that ",
+    "please remember ",
+    "remember that ",
+    "remember: ",
+    "remember ",
+    "don't forget that ",
+    "note that ",
+];
 
 /// What begins a fact worth keeping.
 pub(super) const FACTS: &[&str] = &[
@@ -104,11 +111,19 @@ pub(super) const TIME: &[&str] = &[
 ];
 
 /// What asks for something said on a day.
-pub(super) const SAID_ON: &[&str] = &["what did i say on ", "what did we say on ", "what was said on "];
+pub(super) const SAID_ON: &[&str] =
+    &["what did i say on ", "what did we say on ", "what was said on "];
 
 /// What makes numbers and signs in a sentence a sum to work out.
-pub(super) const SUM: &[&str] = &["what", "how much", "calculate", "compute", "work out", "evaluate", "solve"];
+pub(super) const SUM: &[&str] =
+    &["what", "how much", "calculate", "compute", "work out", "evaluate", "solve"];
 
 /// Signs in words.
-pub(super) const SIGNS: &[(&str, &str)] =
-    &[(" times ", " * "), (" plus ", " + "), (" minus ", " - "), (" divided by ", " / "), (" to the power of ", " ^ "), (" x ", " * ")];
+pub(super) const SIGNS: &[(&str, &str)] = &[
+    (" times ", " * "),
+    (" plus ", " + "),
+    (" minus ", " - "),
+    (" divided by ", " / "),
+    (" to the power of ", " ^ "),
+    (" x ", " * "),
+];

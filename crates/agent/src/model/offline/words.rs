@@ -62,28 +62,38 @@ fn turn(word: &str) -> String {
         _ => return word.to_owned(),
     };
     // "I" is always written large; only words that are not say something about their place.
-    if lower.starts_with('i') || !word.starts_with(char::is_uppercase) { other.to_owned() } else { large(other) }
+    if lower.starts_with('i') || !word.starts_with(char::is_uppercase) {
+        other.to_owned()
+    } else {
+        large(other)
+    }
 }
 
 /// A text with its first letter written large.
 pub(super) fn large(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// The words of a question that say what it is about.
 pub(super) fn keywords(text: &str) -> Vec<String> {
     const EMPTY: [&str; 62] = [
-        "a", "about", "all", "am", "an", "and", "any", "anything", "are", "at", "can", "could", "did", "do", "does", "ever", "for", "from",
-        "had", "has", "have", "hear", "how", "i", "in", "is", "it", "know", "me", "mention", "my", "of", "on", "or", "please", "recall",
-        "remember", "said", "say", "tell", "that", "the", "them", "there", "these", "this", "those", "to", "told", "us", "was", "we",
-        "were", "what", "what's", "when", "which", "who", "with", "would", "you", "your",
+        "a", "about", "all", "am", "an", "and", "any", "anything", "are", "at", "can", "could",
+        "did", "do", "does", "ever", "for", "from", "had", "has", "have", "hear", "how", "i", "in",
+        "is", "it", "know", "me", "mention", "my", "of", "on", "or", "please", "recall",
+        "remember", "said", "say", "tell", "that", "the", "them", "there", "these", "this",
+        "those", "to", "told", "us", "was", "we", "were", "what", "what's", "when", "which", "who",
+        "with", "would", "you", "your",
     ];
-    text.split(|character: char| !character.is_alphanumeric() && !matches!(character, '\'' | '’' | '-'))
-        .map(|word| word.to_lowercase().replace('’', "'"))
-        .map(|word| word.trim_matches(['\'', '-']).trim_end_matches("'s").to_owned())
-        .filter(|word| !word.is_empty() && !EMPTY.contains(&word.as_str()))
-        .collect()
+    text.split(|character: char| {
+        !character.is_alphanumeric() && !matches!(character, '\'' | '’' | '-')
+    })
+    .map(|word| word.to_lowercase().replace('’', "'"))
+    .map(|word| word.trim_matches(['\'', '-']).trim_end_matches("'s").to_owned())
+    .filter(|word| !word.is_empty() && !EMPTY.contains(&word.as_str()))
+    .collect()
 }
 
 /// Whether a text has a word, or another form of it.

@@ -23,7 +23,9 @@ pub(crate) struct Address {
 impl Address {
     pub(crate) fn new(wire: Wire, providers: &Providers) -> Result<Self, ModelError> {
         let endpoint = wire.endpoint(providers);
-        let given = |value: &Option<String>| value.as_deref().map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned);
+        let given = |value: &Option<String>| {
+            value.as_deref().map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+        };
         let (key, url) = (given(&endpoint.api_key), given(&endpoint.base_url));
         if let Some(variable) = wire.key_variable()
             && key.is_none()
@@ -34,10 +36,13 @@ impl Address {
                 "the model `{prefix}/…` needs the variable {variable}, or {url} for an endpoint that takes no key"
             )));
         }
-        let url = complete(wire, url.as_deref().unwrap_or(wire.default_url())).ok_or_else(|| {
-            let (variable, example) = (wire.url_variable(), example(wire));
-            ModelError::Unset(format!("{variable} is no http or https address; it should look like {example}"))
-        })?;
+        let url =
+            complete(wire, url.as_deref().unwrap_or(wire.default_url())).ok_or_else(|| {
+                let (variable, example) = (wire.url_variable(), example(wire));
+                ModelError::Unset(format!(
+                    "{variable} is no http or https address; it should look like {example}"
+                ))
+            })?;
         Ok(Self { wire, url: Arc::new(url), key: key.map(Into::into) })
     }
 
@@ -95,12 +100,16 @@ fn with_scheme(wire: Wire, given: &str) -> String {
     match wire {
         Wire::Ollama if !given.contains("://") => {
             let (host, path) = given.split_once('/').unwrap_or((given, ""));
-            let host = if host.starts_with(':') { format!("127.0.0.1{host}") } else { host.to_owned() };
-            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            let host =
+                if host.starts_with(':') { format!("127.0.0.1{host}") } else { host.to_owned() };
+            let has_port =
+                host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
             let port = if has_port { "" } else { ":11434" };
             format!("http://{host}{port}/{path}")
         }
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini | Wire::Ollama => given.to_owned(),
+        Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini | Wire::Ollama => {
+            given.to_owned()
+        }
     }
 }
 

@@ -34,12 +34,18 @@ pub(super) struct KeptCall {
 
 impl Kept {
     /// Keeps what a reply's parts say about its calls; none when there is nothing to keep.
-    pub(super) fn new(parts: Vec<ContentPart>, reasoning: Option<String>, ids: Vec<String>) -> Option<Self> {
+    pub(super) fn new(
+        parts: Vec<ContentPart>,
+        reasoning: Option<String>,
+        ids: Vec<String>,
+    ) -> Option<Self> {
         let mut thoughts = Vec::new();
         let mut captured: Vec<ToolCall> = Vec::new();
         for part in parts {
             match part {
-                ContentPart::ThoughtSignature(signature) => thoughts.push(Mark::Signature(signature)),
+                ContentPart::ThoughtSignature(signature) => {
+                    thoughts.push(Mark::Signature(signature))
+                }
                 ContentPart::ReasoningContent(words) => thoughts.push(Mark::Words(words)),
                 ContentPart::Custom(custom) => thoughts.push(Mark::Block(custom.data)),
                 ContentPart::ToolCall(call) => captured.push(call),
@@ -54,7 +60,8 @@ impl Kept {
         });
         let calls: Vec<KeptCall> = signatures.collect();
         let signed = !thoughts.is_empty() || calls.iter().any(|call| call.signatures.is_some());
-        (!calls.is_empty() && (signed || calls.len() > 1)).then(|| Self(Arc::new(Marks { thoughts, calls })))
+        (!calls.is_empty() && (signed || calls.len() > 1))
+            .then(|| Self(Arc::new(Marks { thoughts, calls })))
     }
 
     pub(super) fn calls(&self) -> &[KeptCall] {

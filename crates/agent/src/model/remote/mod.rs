@@ -35,7 +35,10 @@ pub(crate) fn client(timeouts: Timeouts) -> Result<Client, ModelError> {
         .connect_timeout(timeouts.connect)
         .build()
         .map_err(|error| ModelError::Failed(format!("no HTTP client can be made: {error}")))?;
-    Client::builder().with_reqwest(http).build().map_err(|error| ModelError::Failed(format!("no model client can be made: {error}")))
+    Client::builder()
+        .with_reqwest(http)
+        .build()
+        .map_err(|error| ModelError::Failed(format!("no model client can be made: {error}")))
 }
 
 /// A provider's model.
@@ -54,13 +57,19 @@ impl Remote {
 
 impl Model for Remote {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
-        let (client, address, timeouts) = (self.client.clone(), self.address.clone(), self.timeouts);
+        let (client, address, timeouts) =
+            (self.client.clone(), self.address.clone(), self.timeouts);
         let target = address.target(&self.name);
         let options = request::options(&prompt, address.wire, &self.name);
         async move {
             // The request itself goes out when the stream is first read.
-            match client.exec_chat_stream(target, request::request(&prompt, address.wire), Some(&options)).await {
-                Ok(response) => Ok(Reading::new(response.stream, address, prompt.style, timeouts).pieces()),
+            match client
+                .exec_chat_stream(target, request::request(&prompt, address.wire), Some(&options))
+                .await
+            {
+                Ok(response) => {
+                    Ok(Reading::new(response.stream, address, prompt.style, timeouts).pieces())
+                }
                 Err(error) => Err(explain(&error, &address, Progress::Nothing)),
             }
         }

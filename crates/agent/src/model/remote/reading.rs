@@ -30,13 +30,29 @@ struct Sent {
 }
 
 impl Reading {
-    pub(super) fn new(stream: ChatStream, address: Address, style: Style, timeouts: Timeouts) -> Self {
+    pub(super) fn new(
+        stream: ChatStream,
+        address: Address,
+        style: Style,
+        timeouts: Timeouts,
+    ) -> Self {
         let (calls, ready) = (Vec::new(), VecDeque::new());
-        Self { stream, address, style, timeouts, progress: Progress::Nothing, calls, ready, over: false }
+        Self {
+            stream,
+            address,
+            style,
+            timeouts,
+            progress: Progress::Nothing,
+            calls,
+            ready,
+            over: false,
+        }
     }
 
     pub(super) fn pieces(self) -> impl futures::Stream<Item = Result<Piece, ModelError>> + Send {
-        stream::unfold(self, |mut reading| async move { reading.next().await.map(|piece| (piece, reading)) })
+        stream::unfold(self, |mut reading| async move {
+            reading.next().await.map(|piece| (piece, reading))
+        })
     }
 
     async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
@@ -71,7 +87,10 @@ impl Reading {
         let at = self.address.shown();
         match self.progress {
             Progress::Nothing => ModelError::TimedOut {
-                reason: format!("The model at {at} sent nothing for {} s. Ask again later.", self.timeouts.first.as_secs_f64()),
+                reason: format!(
+                    "The model at {at} sent nothing for {} s. Ask again later.",
+                    self.timeouts.first.as_secs_f64()
+                ),
                 awaited: Awaited::First,
             },
             Progress::Begun => ModelError::TimedOut {
@@ -94,7 +113,9 @@ impl Reading {
             ChatStreamEvent::ToolCallChunk(chunk) => self.take_call(chunk.tool_call),
             ChatStreamEvent::End(end) if is_complete(self.address.wire, &end) => self.end(end),
             ChatStreamEvent::End(_) => self.fail(broken_off(&self.address, self.progress)),
-            ChatStreamEvent::Start | ChatStreamEvent::ThoughtSignatureChunk(_) | ChatStreamEvent::Heartbeat => {}
+            ChatStreamEvent::Start
+            | ChatStreamEvent::ThoughtSignatureChunk(_)
+            | ChatStreamEvent::Heartbeat => {}
         }
     }
 
@@ -104,7 +125,9 @@ impl Reading {
 
     fn take_call(&mut self, chunk: ToolCall) {
         let known = match self.address.wire {
-            Wire::OpenAi | Wire::Responses | Wire::Anthropic => self.calls.iter().position(|sent| sent.id == chunk.call_id),
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic => {
+                self.calls.iter().position(|sent| sent.id == chunk.call_id)
+            }
             // Their calls come whole, and the ids that the library makes up may repeat themselves.
             Wire::Gemini | Wire::Ollama => None,
         };
@@ -117,7 +140,9 @@ impl Reading {
         let so_far = match chunk.fn_arguments {
             Value::String(json) => json,
             Value::Null => String::new(),
-            whole @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => whole.to_string(),
+            whole @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                whole.to_string()
+            }
         };
         if let Some(sent) = self.calls.get_mut(index)
             && let Some(json) = so_far.get(sent.bytes..).filter(|json| !json.is_empty())
@@ -130,14 +155,17 @@ impl Reading {
     fn end(&mut self, end: StreamEnd) {
         self.over = true;
         let usage = usage(&end);
-        let parts = end.captured_content.map(genai::chat::MessageContent::into_parts).unwrap_or_default();
+        let parts =
+            end.captured_content.map(genai::chat::MessageContent::into_parts).unwrap_or_default();
         let reasoning = match self.address.wire {
             // Some compatible endpoints refuse a call that comes back without the reasoning before it.
             Wire::OpenAi => end.captured_reasoning_content,
             // A call may have come without a piece of its arguments: then no chunk told of it.
             Wire::Responses => {
                 let calls = parts.iter().filter_map(|part| part.as_tool_call());
-                let untold = calls.filter(|call| !self.calls.iter().any(|sent| sent.id == call.call_id && sent.bytes > 0));
+                let untold = calls.filter(|call| {
+                    !self.calls.iter().any(|sent| sent.id == call.call_id && sent.bytes > 0)
+                });
                 for call in untold.cloned().collect::<Vec<_>>() {
                     self.take_call(call);
                 }
@@ -168,6 +196,9 @@ fn usage(end: &StreamEnd) -> Usage {
     end.captured_usage.as_ref().map_or_else(Usage::default, |usage| Usage {
         input_tokens: count(usage.prompt_tokens).unwrap_or(0),
         output_tokens: count(usage.completion_tokens).unwrap_or(0),
-        cached_tokens: usage.prompt_tokens_details.as_ref().and_then(|details| count(details.cached_tokens)),
+        cached_tokens: usage
+            .prompt_tokens_details
+            .as_ref()
+            .and_then(|details| count(details.cached_tokens)),
     })
 }

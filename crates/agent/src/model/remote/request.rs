@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, MessageContent, Tool, ToolCall, ToolResponse};
+use genai::chat::{
+    ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, MessageContent, Tool, ToolCall,
+    ToolResponse,
+};
 use serde_json::Value;
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
@@ -27,15 +30,18 @@ pub(super) fn options(prompt: &Prompt, wire: Wire, model: &str) -> ChatOptions {
 }
 
 pub(super) fn request(prompt: &Prompt, wire: Wire) -> ChatRequest {
-    let tools = prompt
-        .tools
-        .iter()
-        .map(|tool| Tool::new(tool.name.clone()).with_description(tool.description.clone()).with_schema(tool.schema.clone()));
+    let tools = prompt.tools.iter().map(|tool| {
+        Tool::new(tool.name.clone())
+            .with_description(tool.description.clone())
+            .with_schema(tool.schema.clone())
+    });
     let mut writing = Writing::new(prompt.style, wire);
     for entry in &prompt.chat {
         writing.take(entry);
     }
-    ChatRequest::new(writing.finish()).with_system(prompt.system.clone()).with_tools(tools.collect::<Vec<_>>())
+    ChatRequest::new(writing.finish())
+        .with_system(prompt.system.clone())
+        .with_tools(tools.collect::<Vec<_>>())
 }
 
 /// Groups what the agent thought, said and called in one reply into one message, and what came back
@@ -95,7 +101,9 @@ impl<'a> Writing<'a> {
                 self.thoughts = kept.parts().collect();
                 self.together = kept.calls().iter().collect();
             }
-            Chat::Called { call, name, args, provider_id } => self.call(call, name, args.clone().into(), provider_id.as_deref()),
+            Chat::Called { call, name, args, provider_id } => {
+                self.call(call, name, args.clone().into(), provider_id.as_deref())
+            }
             Chat::Returned { call, name, status, text } => {
                 self.sending = self.sending.saturating_sub(usize::from(sends(name)));
                 let text = match status {
@@ -154,7 +162,9 @@ impl<'a> Writing<'a> {
             // The library writes one of a message's results here.
             Wire::Ollama => self.messages.extend(results.into_iter().map(ChatMessage::from)),
             // These want the results of calls that were made together in one message, or do not mind.
-            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini if !results.is_empty() => {
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini
+                if !results.is_empty() =>
+            {
                 self.messages.push(ChatMessage::from(results));
             }
             Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini => {}
@@ -163,11 +173,16 @@ impl<'a> Writing<'a> {
 
     fn finish(mut self) -> Vec<ChatMessage> {
         self.close();
-        let first = self.messages.iter().position(|message| !matches!(message.role, ChatRole::System));
+        let first =
+            self.messages.iter().position(|message| !matches!(message.role, ChatRole::System));
         match self.wire {
             Wire::Anthropic | Wire::Gemini => {
                 let first = first.unwrap_or(self.messages.len());
-                if !self.messages.get(first).is_some_and(|message| matches!(message.role, ChatRole::User)) {
+                if !self
+                    .messages
+                    .get(first)
+                    .is_some_and(|message| matches!(message.role, ChatRole::User))
+                {
                     self.messages.insert(first, ChatMessage::user(BEGINNING));
                 }
             }

@@ -20,7 +20,8 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    pub(crate) const ALL: [Self; 5] = [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
 
     /// What stands before the slash of a model's name.
     pub(crate) const fn prefix(self) -> &'static str {
@@ -37,7 +38,12 @@ impl Wire {
     pub(crate) fn of(name: &str) -> Option<(Self, Result<&str, ModelError>)> {
         let (prefix, model) = name.split_once('/')?;
         let wire = Self::ALL.into_iter().find(|wire| wire.prefix() == prefix)?;
-        let lacking = || ModelError::Unknown(format!("the model `{prefix}/` lacks its name, as in `{prefix}/{}`", wire.example()));
+        let lacking = || {
+            ModelError::Unknown(format!(
+                "the model `{prefix}/` lacks its name, as in `{prefix}/{}`",
+                wire.example()
+            ))
+        };
         Some((wire, if model.is_empty() { Err(lacking()) } else { Ok(model) }))
     }
 
@@ -124,7 +130,11 @@ impl Wire {
     pub(super) fn default_output(self, model: &str) -> Option<u32> {
         match self {
             // The library reads these endings as an effort, whose thinking alone may take 24,000 tokens of it.
-            Self::Anthropic if ["-high", "-xhigh", "-max"].iter().any(|effort| model.ends_with(effort)) => Some(32_000),
+            Self::Anthropic
+                if ["-high", "-xhigh", "-max"].iter().any(|effort| model.ends_with(effort)) =>
+            {
+                Some(32_000)
+            }
             Self::Anthropic => Some(8_192),
             Self::OpenAi | Self::Responses | Self::Gemini | Self::Ollama => None,
         }

@@ -35,9 +35,14 @@ impl Guarded {
 
     /// A new key: its id, and what opens.
     pub(super) async fn key(&self, user: &str, scopes: &[&str]) -> (String, String) {
-        let (status, made) = self.call(&self.owner, "POST", "/v1/keys", Some(json!({"user": user, "scopes": scopes}))).await;
+        let (status, made) = self
+            .call(&self.owner, "POST", "/v1/keys", Some(json!({"user": user, "scopes": scopes})))
+            .await;
         assert_eq!(status, 201, "{made}");
-        (made["key"]["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
+        (
+            made["key"]["id"].as_str().unwrap().to_owned(),
+            made["secret"].as_str().unwrap().to_owned(),
+        )
     }
 
     pub(super) async fn native(&self, key: &str) -> Client {
@@ -48,14 +53,19 @@ impl Guarded {
 
     /// A connection whose request bears a key, past its greeting if its wire has one.
     async fn connect(&self, path: &str, key: &str) -> Result<Client, tokio_websockets::Error> {
-        let builder = tokio_websockets::ClientBuilder::from_uri(self.live.ws(path).parse().unwrap());
-        let builder = builder.add_header("authorization".parse().unwrap(), format!("Bearer {key}").parse().unwrap()).unwrap();
+        let builder =
+            tokio_websockets::ClientBuilder::from_uri(self.live.ws(path).parse().unwrap());
+        let builder = builder
+            .add_header("authorization".parse().unwrap(), format!("Bearer {key}").parse().unwrap())
+            .unwrap();
         builder.connect().await.map(|(socket, _)| Client { socket })
     }
 }
 
 fn owner_token(dir: &tempfile::TempDir) -> String {
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap()).unwrap();
+    let file: Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap())
+            .unwrap();
     file["token"].as_str().unwrap().to_owned()
 }
 
@@ -69,17 +79,30 @@ struct Belongings {
 
 /// An agent with a session in which a call waits for leave and an input waits for its turn.
 async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
-    let (_, made) = guarded.call(key, "POST", "/v1/agents", Some(json!({"name": "secretary", "persona": "keeps the secret word"}))).await;
+    let (_, made) = guarded
+        .call(
+            key,
+            "POST",
+            "/v1/agents",
+            Some(json!({"name": "secretary", "persona": "keeps the secret word"})),
+        )
+        .await;
     let agent = made["agent"]["id"].as_str().unwrap().to_owned();
     let session = made["agent"]["main_session"].as_str().unwrap().to_owned();
     let notes = json!({"notes": [{"text": "the secret word is plum"}]});
-    assert_eq!(guarded.call(key, "POST", "/v1/agents/secretary/archival", Some(notes)).await.0, 201);
+    assert_eq!(
+        guarded.call(key, "POST", "/v1/agents/secretary/archival", Some(notes)).await.0,
+        201
+    );
     let ask = json!({"permissions": {"calculator": "ask"}});
     assert_eq!(guarded.call(key, "PATCH", "/v1/agents/secretary", Some(ask)).await.0, 200);
     let mut client = guarded.native(key).await;
     client.attach(&session, Some(0)).await;
-    client.send(json!({"type": "send", "id": "one", "session": session, "text": "what is 6*7?"})).await;
-    let asked = client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap();
+    client
+        .send(json!({"type": "send", "id": "one", "session": session, "text": "what is 6*7?"}))
+        .await;
+    let asked =
+        client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap();
     let call = asked["event"]["call"].as_str().unwrap().to_owned();
     let queued = client.ask(json!({"type": "send", "id": "two", "session": session, "text": "the secret word is plum"})).await;
     Belongings { agent, session, input: queued["input"].as_str().unwrap().to_owned(), call }
@@ -93,14 +116,20 @@ fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
         ("post", "/v1/agents") => Some(json!({"name": "mine"})),
         ("patch", "/v1/agents/{agent}") => Some(json!({"model": "offline"})),
         ("post", "/v1/import") => Some(json!({"thoughtwire": 1})),
-        ("put" | "patch", "/v1/agents/{agent}/blocks/{label}") => Some(json!({"text": "taken over"})),
+        ("put" | "patch", "/v1/agents/{agent}/blocks/{label}") => {
+            Some(json!({"text": "taken over"}))
+        }
         ("post", "/v1/agents/{agent}/archival") => Some(json!({"notes": [{"text": "planted"}]})),
         ("post", "/v1/sessions") => Some(json!({"agent": of.agent})),
         ("patch", "/v1/sessions/{session}") => Some(json!({"title": "taken over"})),
         ("post", "/v1/sessions/{session}/inputs") => Some(json!({"text": "let me in"})),
-        ("post", "/v1/sessions/{session}/calls/{call}/decision") => Some(json!({"decision": "approved"})),
+        ("post", "/v1/sessions/{session}/calls/{call}/decision") => {
+            Some(json!({"decision": "approved"}))
+        }
         ("post", "/v1/login" | "/v1/logout") => Some(json!({"key": "twk_none"})),
-        _ => panic!("{method} {path} has no row: say here what it is asked, and below what others are answered"),
+        _ => panic!(
+            "{method} {path} has no row: say here what it is asked, and below what others are answered"
+        ),
     };
     let path = path
         .replace("{agent}", &of.agent)
@@ -109,7 +138,14 @@ fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
         .replace("{input}", &of.input)
         .replace("{call}", &of.call)
         .replace("{key}", "nobodys");
-    (if path.ends_with("/recall") || path.ends_with("/archival") && method == "get" { format!("{path}?query=plum") } else { path }, body)
+    (
+        if path.ends_with("/recall") || path.ends_with("/archival") && method == "get" {
+            format!("{path}?query=plum")
+        } else {
+            path
+        },
+        body,
+    )
 }
 
 #[tokio::test]
@@ -118,7 +154,12 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
     let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, bob) = guarded.key("bob", &["chat", "agents"]).await;
     let hers = belongings(&guarded, &ada).await;
-    let nobodys = Belongings { agent: "a-none".into(), session: "s-none".into(), input: "i-none".into(), call: "c-none".into() };
+    let nobodys = Belongings {
+        agent: "a-none".into(),
+        session: "s-none".into(),
+        input: "i-none".into(),
+        call: "c-none".into(),
+    };
     let before = guarded.call(&ada, "GET", &format!("/v1/sessions/{}", hers.session), None).await;
     for (method, path, need) in ROUTES {
         let (url, body) = row(method, path, &hers);
@@ -131,12 +172,15 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
             Need::Admin => assert_eq!(status, 403, "{method} {path}: {text}"),
             Need::Open | Need::Known => {}
             Need::Chat | Need::Agents
-                if path.contains("{agent}") || path.contains("{session}") || url == "/v1/sessions" && *method == "post" =>
+                if path.contains("{agent}")
+                    || path.contains("{session}")
+                    || url == "/v1/sessions" && *method == "post" =>
             {
                 assert_eq!(status, 404, "{method} {path}: {text}");
                 // Guessed or known, the answer is the same, so that it does not tell which.
                 let (other_url, other_body) = row(method, path, &nobodys);
-                let (other_status, other) = guarded.call(&bob, &method.to_uppercase(), &other_url, other_body).await;
+                let (other_status, other) =
+                    guarded.call(&bob, &method.to_uppercase(), &other_url, other_body).await;
                 let same = text
                     .replace(&hers.session, "s-none")
                     .replace(&hers.agent, "a-none")
@@ -144,11 +188,21 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
                     .replace(&hers.input, "i-none");
                 assert_eq!((other_status, other.to_string()), (404, same), "{method} {path}");
             }
-            Need::Chat | Need::Agents => assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}"),
+            Need::Chat | Need::Agents => {
+                assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}")
+            }
         }
     }
-    assert_eq!(guarded.call(&ada, "GET", &format!("/v1/sessions/{}", hers.session), None).await, before, "nothing of ada's has changed");
-    assert!(guarded.call(&ada, "GET", "/v1/agents/secretary", None).await.1["blocks"].to_string().contains("keeps the secret word"));
+    assert_eq!(
+        guarded.call(&ada, "GET", &format!("/v1/sessions/{}", hers.session), None).await,
+        before,
+        "nothing of ada's has changed"
+    );
+    assert!(
+        guarded.call(&ada, "GET", "/v1/agents/secretary", None).await.1["blocks"]
+            .to_string()
+            .contains("keeps the secret word")
+    );
 }
 
 #[tokio::test]
@@ -157,32 +211,54 @@ async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
     let (_, chat) = guarded.key("ada", &["chat"]).await;
     let (_, agents) = guarded.key("ada", &["agents"]).await;
     let (_, admin) = guarded.key("ada", &["admin"]).await;
-    let of = Belongings { agent: "x".into(), session: "x".into(), input: "x".into(), call: "x".into() };
+    let of =
+        Belongings { agent: "x".into(), session: "x".into(), input: "x".into(), call: "x".into() };
     for (method, path, need) in ROUTES {
         let (url, body) = row(method, path, &of);
         let asked = |headers: Vec<(&'static str, String)>| {
             let (guarded, url, body) = (&guarded, url.clone(), body.clone());
             async move {
-                let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 call(&guarded.live, &method.to_uppercase(), &url, &headers, body).await.0
             }
         };
         let bearer = |key: &str| vec![("authorization", format!("Bearer {key}"))];
         let opens = *need == Need::Open;
-        assert_eq!(asked(vec![]).await == 401, !opens || *path == "/v1/login", "{method} {path} without a key");
+        assert_eq!(
+            asked(vec![]).await == 401,
+            !opens || *path == "/v1/login",
+            "{method} {path} without a key"
+        );
         if opens {
             continue;
         }
-        for headers in [bearer("wrong"), bearer("twk_0000"), bearer("a.b.c"), vec![("cookie", "thoughtwire=a.b.c".to_owned())]] {
+        for headers in [
+            bearer("wrong"),
+            bearer("twk_0000"),
+            bearer("a.b.c"),
+            vec![("cookie", "thoughtwire=a.b.c".to_owned())],
+        ] {
             assert_eq!(asked(headers.clone()).await, 401, "{method} {path} with {headers:?}");
         }
-        assert_eq!(asked(bearer(&chat)).await == 403, matches!(need, Need::Agents | Need::Admin), "{method} {path} with `chat`");
-        assert_eq!(asked(bearer(&agents)).await == 403, matches!(need, Need::Chat | Need::Admin), "{method} {path} with `agents`");
+        assert_eq!(
+            asked(bearer(&chat)).await == 403,
+            matches!(need, Need::Agents | Need::Admin),
+            "{method} {path} with `chat`"
+        );
+        assert_eq!(
+            asked(bearer(&agents)).await == 403,
+            matches!(need, Need::Chat | Need::Admin),
+            "{method} {path} with `agents`"
+        );
         assert_ne!(asked(bearer(&admin)).await, 403, "{method} {path} with `admin`");
     }
     // A wire as well: a key for chat makes no agents.
     let mut client = guarded.native(&chat).await;
-    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c", "name": "mine"})).await["code"], "forbidden");
+    assert_eq!(
+        client.ask(json!({"type": "create_agent", "id": "c", "name": "mine"})).await["code"],
+        "forbidden"
+    );
 }
 
 #[tokio::test]
@@ -213,7 +289,10 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
         assert!(matches!(code, "unknown_session" | "unknown_agent"), "{command} was answered {answer}");
     }
     // Names are each user's own.
-    assert_eq!(native.ask(json!({"type": "create_agent", "id": "c", "name": "secretary"})).await["type"], "ack");
+    assert_eq!(
+        native.ask(json!({"type": "create_agent", "id": "c", "name": "secretary"})).await["type"],
+        "ack"
+    );
     let mut memgpt = guarded.connect("/memgpt?client=desk", &bob).await.unwrap();
     memgpt.send(json!({"type": "command", "command": "load_agent", "name": agent})).await;
     assert!(memgpt.next().await.to_string().contains("Failed to load agent"));
@@ -224,7 +303,11 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
     let mut his = guarded.connect("/ws/chat", &bob).await.unwrap();
     his.send(json!({"type": "connect", "data": {"session_id": "desk", "user_id": "ada"}})).await;
     let info = his.until_type("session_info").await.pop().unwrap();
-    assert_eq!((&info["data"]["is_new"], &info["data"]["reconnected"]), (&json!(true), &json!(false)), "{info}");
+    assert_eq!(
+        (&info["data"]["is_new"], &info["data"]["reconnected"]),
+        (&json!(true), &json!(false)),
+        "{info}"
+    );
 }
 
 #[tokio::test]
@@ -241,8 +324,10 @@ async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
     sparky.until_type("ready").await;
     let mut unharmed = guarded.native(&other).await;
     unharmed.attach(session, None).await;
-    let events =
-        http().get(format!("{}/v1/sessions/{session}/events", guarded.live.url)).bearer_auth(&key).header("accept", "text/event-stream");
+    let events = http()
+        .get(format!("{}/v1/sessions/{session}/events", guarded.live.url))
+        .bearer_auth(&key)
+        .header("accept", "text/event-stream");
     let mut events = events.send().await.unwrap();
     let (_, ticket) = guarded.call(&key, "POST", "/v1/tickets", None).await;
     let (status, _) = guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await;
@@ -258,14 +343,22 @@ async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
     while let Ok(Some(_)) = events.chunk().await {}
     assert_eq!(guarded.call(&key, "GET", "/v1/agents", None).await.0, 401);
     let ticket = format!("/v1/ws?ticket={}", ticket["ticket"].as_str().unwrap());
-    assert!(tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&ticket).parse().unwrap()).connect().await.is_err());
+    assert!(
+        tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&ticket).parse().unwrap())
+            .connect()
+            .await
+            .is_err()
+    );
     // Who is left is told who left, and is answered.
     unharmed.send(json!({"type": "ping"})).await;
     unharmed.until_type("pong").await;
     let (_, keys) = guarded.call(&guarded.owner, "GET", "/v1/keys", None).await;
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
     assert!(!keys.to_string().contains(&other), "what opens is not shown again");
-    assert_eq!(guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await.0, 404);
+    assert_eq!(
+        guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await.0,
+        404
+    );
 }
 
 #[tokio::test]
@@ -303,11 +396,16 @@ async fn a_ticket_opens_once() {
         "unknown_agent",
         "no hello is needed"
     );
-    let again = tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&path).parse().unwrap()).connect().await;
+    let again = tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&path).parse().unwrap())
+        .connect()
+        .await;
     assert!(again.is_err());
     // MemGPT's wire, which has no frame for a key, takes one as well.
     let (_, given) = guarded.call(&key, "POST", "/v1/tickets", None).await;
-    let mut memgpt = guarded.live.connect(&format!("/memgpt?client=tv&ticket={}", given["ticket"].as_str().unwrap())).await;
+    let mut memgpt = guarded
+        .live
+        .connect(&format!("/memgpt?client=tv&ticket={}", given["ticket"].as_str().unwrap()))
+        .await;
     memgpt.send(json!({"type": "command", "command": "load_agent", "name": "none"})).await;
     assert!(memgpt.next().await.to_string().contains("Failed to load agent"));
 }
@@ -320,21 +418,34 @@ async fn a_page_logs_in_with_a_key_and_keeps_a_cookie_that_no_script_reads() {
     let answer = http().post(&login).json(&json!({"key": key})).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict") && !set.contains(&key), "{set}");
+    assert!(
+        set.contains("HttpOnly") && set.contains("SameSite=Strict") && !set.contains(&key),
+        "{set}"
+    );
     let cookie = set.split(';').next().unwrap().to_owned();
     let host = guarded.live.url.replace("http://", "");
     let with = |origin: String| vec![("cookie", cookie.clone()), ("origin", origin)];
     let whoami = |live: String, headers: Vec<(&'static str, String)>| async move {
-        let request =
-            headers.into_iter().fold(http().get(format!("{live}/v1/whoami")), |request, (name, value)| request.header(name, value));
+        let request = headers
+            .into_iter()
+            .fold(http().get(format!("{live}/v1/whoami")), |request, (name, value)| {
+                request.header(name, value)
+            });
         request.send().await.unwrap().status().as_u16()
     };
     let url = guarded.live.url.clone();
     assert_eq!(whoami(url.clone(), with(format!("http://{host}"))).await, 200);
     assert_eq!(whoami(url.clone(), with("https://evil.example".into())).await, 403);
-    assert_eq!(whoami(url.clone(), with("http://localhost:5173".into())).await, 403, "another port's page is another page");
+    assert_eq!(
+        whoami(url.clone(), with("http://localhost:5173".into())).await,
+        403,
+        "another port's page is another page"
+    );
     assert_eq!(whoami(url.clone(), vec![("cookie", format!("{cookie}x"))]).await, 401);
-    assert_eq!(http().post(&login).json(&json!({"key": "twk_wrong"})).send().await.unwrap().status(), 401);
+    assert_eq!(
+        http().post(&login).json(&json!({"key": "twk_wrong"})).send().await.unwrap().status(),
+        401
+    );
     let bye = http().post(format!("{url}/v1/logout")).send().await.unwrap();
     assert!(bye.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     // The login outlives the server, and not its key.
@@ -343,12 +454,16 @@ async fn a_page_logs_in_with_a_key_and_keeps_a_cookie_that_no_script_reads() {
     guarded.owner = owner_token(&guarded.dir);
     let url = guarded.live.url.clone();
     assert_eq!(whoami(url.clone(), vec![("cookie", cookie.clone())]).await, 200);
-    assert_eq!(guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await.0, 204);
+    assert_eq!(
+        guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await.0,
+        204
+    );
     assert_eq!(whoami(url, vec![("cookie", cookie.clone())]).await, 401);
 }
 
 fn in_seconds(seconds: i64) -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap() + seconds
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+        + seconds
 }
 
 fn config(dir: &tempfile::TempDir, jwt: &str) -> String {
@@ -364,7 +479,11 @@ async fn tokens_of_another_login_are_believed_as_far_as_their_key_goes() {
     let secret = "a secret of thirty-two bytes, or more";
     let elsewhere = tempfile::tempdir().unwrap();
     for (algorithm, setting, signs) in [
-        (Algorithm::HS256, format!("algorithm = \"HS256\"\nkey = \"{secret}\""), EncodingKey::from_secret(secret.as_bytes())),
+        (
+            Algorithm::HS256,
+            format!("algorithm = \"HS256\"\nkey = \"{secret}\""),
+            EncodingKey::from_secret(secret.as_bytes()),
+        ),
         (
             Algorithm::RS256,
             format!("algorithm = \"RS256\"\nkey_file = \"{keys}/rs256.pub.pem\""),
@@ -377,13 +496,21 @@ async fn tokens_of_another_login_are_believed_as_far_as_their_key_goes() {
         ),
     ] {
         let guarded = Guarded::with(&["--config", &config(&elsewhere, &setting)]).await;
-        let token = |claims: Value| jsonwebtoken::encode(&Header::new(algorithm), &claims, &signs).unwrap();
+        let token =
+            |claims: Value| jsonwebtoken::encode(&Header::new(algorithm), &claims, &signs).unwrap();
         let whoami = |token: String| {
             let guarded = &guarded;
             async move { guarded.call(&token, "GET", "/v1/whoami", None).await }
         };
-        let (status, me) = whoami(token(json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "scope": "chat agents"}))).await;
-        assert_eq!((status, &me["user"], &me["scopes"]), (200, &json!("ada"), &json!(["chat", "agents"])), "{algorithm:?}: {me}");
+        let (status, me) = whoami(token(
+            json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "scope": "chat agents"}),
+        ))
+        .await;
+        assert_eq!(
+            (status, &me["user"], &me["scopes"]),
+            (200, &json!("ada"), &json!(["chat", "agents"])),
+            "{algorithm:?}: {me}"
+        );
         for (claims, why) in [
             (json!({"sub": "ada", "aud": "desk", "exp": in_seconds(-1)}), "expired"),
             (json!({"sub": "ada", "aud": "desk"}), "exp"),
@@ -391,24 +518,44 @@ async fn tokens_of_another_login_are_believed_as_far_as_their_key_goes() {
             (json!({"sub": "ada", "aud": "kitchen", "exp": in_seconds(60)}), "aud"),
             (json!({"aud": "desk", "exp": in_seconds(60)}), ""),
             (json!({"sub": "~ada", "aud": "desk", "exp": in_seconds(60)}), "sub"),
-            (json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "nbf": in_seconds(30)}), "not valid yet"),
+            (
+                json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "nbf": in_seconds(30)}),
+                "not valid yet",
+            ),
         ] {
             let (status, answer) = whoami(token(claims.clone())).await;
             assert_eq!(status, 401, "{algorithm:?} {claims}: {answer}");
-            assert!(answer["error"]["reason"].as_str().unwrap().contains(why), "{claims}: {answer}");
+            assert!(
+                answer["error"]["reason"].as_str().unwrap().contains(why),
+                "{claims}: {answer}"
+            );
         }
         // Signed with what is public, or with nothing: the key's algorithm counts, not the token's.
         let claims = json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60)});
         let public = EncodingKey::from_secret(&pem("rs256.pub.pem"));
-        let forged = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &public).unwrap();
+        let forged =
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &public).unwrap();
         assert_eq!(whoami(forged).await.0, 401, "{algorithm:?}");
         let good = token(claims);
         let body = good.split('.').nth(1).unwrap();
-        assert_eq!(whoami(format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")).await.0, 401, "{algorithm:?}");
+        assert_eq!(
+            whoami(format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")).await.0,
+            401,
+            "{algorithm:?}"
+        );
     }
-    let guarded = Guarded::with(&["--config", &config(&elsewhere, &format!("algorithm = \"HS256\"\nkey = \"{secret}\""))]).await;
+    let guarded = Guarded::with(&[
+        "--config",
+        &config(&elsewhere, &format!("algorithm = \"HS256\"\nkey = \"{secret}\"")),
+    ])
+    .await;
     let claims = json!({"sub": "ada", "aud": "desk", "exp": in_seconds(2)});
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+    let token = jsonwebtoken::encode(
+        &Header::default(),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap();
     let mut client = guarded.native(&token).await;
     assert!(client.is_quiet().await);
     assert_eq!(client.next_or_close().await, Err(1008), "the connection ends with its token");

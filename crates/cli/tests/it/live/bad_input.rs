@@ -19,7 +19,10 @@ async fn refuses(client: &mut Client, rows: Vec<Row<'_>>) {
         let answer = client.next().await;
         let shown = &frame[..frame.len().min(80)];
         assert_eq!(answer["type"], kind, "{shown} gave {answer}");
-        let value = answer.pointer(key).and_then(Value::as_str).unwrap_or_else(|| panic!("{shown} gave {answer}"));
+        let value = answer
+            .pointer(key)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("{shown} gave {answer}"));
         assert!(value.starts_with(begins), "{shown} gave {answer}");
     }
 }
@@ -29,7 +32,11 @@ async fn breaks(live: &Live, path: &str) {
     client.socket.send(Message::text("x".repeat((1 << 20) + 1))).await.unwrap();
     assert_eq!(closed(&mut client).await, 1009, "{path}: too large");
     // The same in frames that are each small enough.
-    assert_eq!(ended(live, path, &fragments(3, 400 << 10)).await, 1009, "{path}: too large together");
+    assert_eq!(
+        ended(live, path, &fragments(3, 400 << 10)).await,
+        1009,
+        "{path}: too large together"
+    );
     let exactly = "x".repeat(1 << 20);
     let mut client = live.connect(path).await;
     client.send_text(&exactly).await;
@@ -107,10 +114,19 @@ async fn native_refusals() {
         row(r#"{"type":"decide","id":"e4","call":"none","decision":"approved"}"#, "bad_request"),
     ];
     refuses(&mut client, rows).await;
-    let empty = client.ask(json!({"type": "send", "id": "e5", "session": session, "text": ""})).await;
+    let empty =
+        client.ask(json!({"type": "send", "id": "e5", "session": session, "text": ""})).await;
     assert_eq!(empty["code"], "empty_text");
-    assert_eq!(client.ask(json!({"type": "cancel", "id": "e6", "session": session})).await["code"], "no_turn");
-    assert_eq!(client.ask(json!({"type": "withdraw", "id": "e7", "session": session, "input": "none"})).await["code"], "unknown_input");
+    assert_eq!(
+        client.ask(json!({"type": "cancel", "id": "e6", "session": session})).await["code"],
+        "no_turn"
+    );
+    assert_eq!(
+        client
+            .ask(json!({"type": "withdraw", "id": "e7", "session": session, "input": "none"}))
+            .await["code"],
+        "unknown_input"
+    );
     client.socket.send(Message::binary(vec![0xff, 0xfe])).await.unwrap();
     assert_eq!(client.next().await["code"], "bad_frame");
     client.socket.send(Message::binary(br#"{"type":"ping"}"#.to_vec())).await.unwrap();
@@ -123,7 +139,9 @@ async fn memgpt_refusals() {
     let live = Live::start().await;
     let (_owner, _) = live.agent("ada", "offline").await;
     let mut client = live.connect("/memgpt").await;
-    let bad = |frame: &str| (frame.to_owned(), "command_response", "/status", "Error: bad data from client - ");
+    let bad = |frame: &str| {
+        (frame.to_owned(), "command_response", "/status", "Error: bad data from client - ")
+    };
     let rows = vec![
         // The very first frame: the original dies of it.
         bad("not json"),
@@ -138,10 +156,30 @@ async fn memgpt_refusals() {
         bad(r#"{"a":1}"#),
         bad(r#"{"type":"command"}"#),
         bad(r#"{"type":"user_message","agent_name":"ada"}"#),
-        (r#"{"type":"ping"}"#.into(), "server_error", "/message", "unrecognized client package data type: "),
-        (r#"{"type":null}"#.into(), "server_error", "/message", "unrecognized client package data type: "),
-        (r#"{"type":"command","command":"reset"}"#.into(), "server_error", "/message", "unrecognized client command type: "),
-        (r#"{"type":"command","command":"create_agent"}"#.into(), "command_response", "/status", "Error: Failed to init agent - 'config'"),
+        (
+            r#"{"type":"ping"}"#.into(),
+            "server_error",
+            "/message",
+            "unrecognized client package data type: ",
+        ),
+        (
+            r#"{"type":null}"#.into(),
+            "server_error",
+            "/message",
+            "unrecognized client package data type: ",
+        ),
+        (
+            r#"{"type":"command","command":"reset"}"#.into(),
+            "server_error",
+            "/message",
+            "unrecognized client command type: ",
+        ),
+        (
+            r#"{"type":"command","command":"create_agent"}"#.into(),
+            "command_response",
+            "/status",
+            "Error: Failed to init agent - 'config'",
+        ),
         (
             r#"{"type":"command","command":"create_agent","config":[]}"#.into(),
             "command_response",
@@ -160,8 +198,18 @@ async fn memgpt_refusals() {
             "/status",
             "Error: Failed to init agent - ",
         ),
-        (r#"{"type":"command","command":"load_agent"}"#.into(), "command_response", "/status", "Error: 'name' not provided"),
-        (r#"{"type":"command","command":"load_agent","name":null}"#.into(), "command_response", "/status", "Error: 'name' not provided"),
+        (
+            r#"{"type":"command","command":"load_agent"}"#.into(),
+            "command_response",
+            "/status",
+            "Error: 'name' not provided",
+        ),
+        (
+            r#"{"type":"command","command":"load_agent","name":null}"#.into(),
+            "command_response",
+            "/status",
+            "Error: 'name' not provided",
+        ),
         (
             r#"{"type":"command","command":"load_agent","name":"ghost"}"#.into(),
             "command_response",
@@ -195,7 +243,12 @@ async fn memgpt_refusals() {
     ];
     refuses(&mut client, rows).await;
     client.socket.send(Message::binary(vec![0xff, 0xfe])).await.unwrap();
-    assert!(client.next().await["status"].as_str().unwrap().starts_with("Error: bad data from client - "));
+    assert!(
+        client.next().await["status"]
+            .as_str()
+            .unwrap()
+            .starts_with("Error: bad data from client - ")
+    );
     client.socket.send(Message::binary(br#"{"type":"x"}"#.to_vec())).await.unwrap();
     assert_eq!(client.next().await["type"], "server_error");
     client.send(json!({"type": "user_message", "message": {"a": 1}, "agent_name": "ada"})).await;
@@ -206,7 +259,8 @@ async fn memgpt_refusals() {
 async fn sparky_refusals() {
     let live = Live::start().await;
     let mut client = live.connect("/ws/chat").await;
-    let first = |frame: &str| (frame.to_owned(), "error", "/data/message", "Invalid message format: ");
+    let first =
+        |frame: &str| (frame.to_owned(), "error", "/data/message", "Invalid message format: ");
     let rows = vec![
         first("nope"),
         first("null"),
@@ -217,7 +271,12 @@ async fn sparky_refusals() {
         first(r#"{"type":null}"#),
         first(r#"{"type":"ping"}"#),
         (deep(), "error", "/data/message", "Invalid message format: "),
-        (r#"{"type":"message","data":"hi"}"#.into(), "error", "/data/message", "First message must be 'connect' type"),
+        (
+            r#"{"type":"message","data":"hi"}"#.into(),
+            "error",
+            "/data/message",
+            "First message must be 'connect' type",
+        ),
         first(r#"{"type":"connect","data":{"session_id":5}}"#),
         first(r#"{"type":"connect","data":{"history":"x"}}"#),
         first(r#"{"type":"connect","data":{"history":[{"role":"ghost"}]}}"#),
@@ -242,14 +301,26 @@ async fn sparky_refusals() {
         later(r#"{"type":"message","data":7}"#),
         later(r#"{"type":"message","data":{"text":"\ud800"}}"#),
         later(r#"{"type":"message","data":{"text":"m"},"session_id":5}"#),
-        (r#"{"type":"start_chat","data":""}"#.into(), "error", "/data/message", "Error starting chat: "),
-        (r#"{"type":"message","data":""}"#.into(), "error", "/data/message", "Error processing message: "),
+        (
+            r#"{"type":"start_chat","data":""}"#.into(),
+            "error",
+            "/data/message",
+            "Error starting chat: ",
+        ),
+        (
+            r#"{"type":"message","data":""}"#.into(),
+            "error",
+            "/data/message",
+            "Error processing message: ",
+        ),
     ];
     refuses(&mut client, rows).await;
     client.socket.send(Message::binary(vec![0xff])).await.unwrap();
     assert_eq!(client.next().await["type"], "error");
     // Swallowed or ignored, as the original does; the next answer is to the last frame.
-    for silent in [r#"{"type":"ping"}"#, r#"{"type":"connect","data":{}}"#, r#"{"type":"status","data":"x"}"#] {
+    for silent in
+        [r#"{"type":"ping"}"#, r#"{"type":"connect","data":{}}"#, r#"{"type":"status","data":"x"}"#]
+    {
         client.send_text(silent).await;
     }
     client.send_text(r#"{"type":"start_chat","data":{"chat_id":"c1"}}"#).await;

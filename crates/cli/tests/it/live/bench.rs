@@ -11,16 +11,24 @@ use super::Live;
 /// Runs it; gives its exit code and its report.
 async fn bench(url: &str, flags: &str) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
-    command.args(["bench", "--json", "--url", url]).args(flags.split_whitespace()).kill_on_drop(true);
+    command
+        .args(["bench", "--json", "--url", url])
+        .args(flags.split_whitespace())
+        .kill_on_drop(true);
     let output = command.output().await.unwrap();
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     let code = output.status.code().unwrap();
-    assert!(code == 2 || report.is_object(), "{flags}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        code == 2 || report.is_object(),
+        "{flags}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     (code, report)
 }
 
 fn counts(report: &Value) -> [u64; 5] {
-    ["delivered", "lost", "gaps", "duplicates", "disordered"].map(|key| report[key].as_u64().unwrap())
+    ["delivered", "lost", "gaps", "duplicates", "disordered"]
+        .map(|key| report[key].as_u64().unwrap())
 }
 
 #[tokio::test]
@@ -52,11 +60,17 @@ async fn every_reader_of_every_wire_gets_everything_once() {
 async fn who_stalls_and_wakes_gets_everything_in_order() {
     let live = Live::start().await;
     for dialect in ["native", "memgpt", "sparky"] {
-        let flags = format!("--dialect {dialect} --connections 5 --stalled 2 --wake --items 3000 --bytes 3000 --rate 0");
+        let flags = format!(
+            "--dialect {dialect} --connections 5 --stalled 2 --wake --items 3000 --bytes 3000 --rate 0"
+        );
         let (code, report) = bench(&live.url, &flags).await;
         assert_eq!((code, counts(&report)), (0, [9000, 0, 0, 0, 0]), "{flags}: {report}");
         let stalled = &report["stalled"];
-        assert_eq!((stalled["has"].as_u64(), stalled["lost"].as_u64()), (Some(6000), Some(0)), "{flags}: {report}");
+        assert_eq!(
+            (stalled["has"].as_u64(), stalled["lost"].as_u64()),
+            (Some(6000), Some(0)),
+            "{flags}: {report}"
+        );
     }
 }
 
@@ -66,13 +80,25 @@ async fn what_it_made_it_takes_away_and_what_it_borrowed_it_gives_back() {
     let (_, _) = live.agent("sparky", "load:items=3,bytes=10").await;
     for dialect in ["native", "memgpt", "sparky"] {
         let pid = std::process::id();
-        let (code, report) = bench(&live.url, &format!("--dialect {dialect} --connections 2 --items 5 --rate 0 --pid {pid}")).await;
+        let (code, report) = bench(
+            &live.url,
+            &format!("--dialect {dialect} --connections 2 --items 5 --rate 0 --pid {pid}"),
+        )
+        .await;
         assert_eq!(code, 0, "{report}");
         assert!(report["server"]["rss_peak"].as_u64().unwrap() > 0);
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_thoughtwire")).args(["agents", "list", "--json", "--url", &live.url]).output().await;
+    let output = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
+        .args(["agents", "list", "--json", "--url", &live.url])
+        .output()
+        .await;
     let listed = String::from_utf8(output.unwrap().stdout).unwrap();
-    assert!(listed.contains("load:items=3,bytes=10") && !listed.contains("marks") && !listed.contains("bench-"), "{listed}");
+    assert!(
+        listed.contains("load:items=3,bytes=10")
+            && !listed.contains("marks")
+            && !listed.contains("bench-"),
+        "{listed}"
+    );
 }
 
 #[tokio::test]
@@ -87,15 +113,20 @@ async fn a_server_that_loses_doubles_and_swaps_is_found_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/anywhere?x=1", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
-            let (_, mut socket) = ServerBuilder::new().accept(listener.accept().await.unwrap().0).await.unwrap();
+            let (_, mut socket) =
+                ServerBuilder::new().accept(listener.accept().await.unwrap().0).await.unwrap();
             assert_eq!(socket.next().await.unwrap().unwrap().as_text(), Some("hello"));
             assert_eq!(socket.next().await.unwrap().unwrap().as_text(), Some("begin"));
             for n in numbers {
-                socket.send(Message::text(format!("42[\"m\",\"~{n}~{}~ x\"]", 1_000_000 + n))).await.unwrap();
+                socket
+                    .send(Message::text(format!("42[\"m\",\"~{n}~{}~ x\"]", 1_000_000 + n)))
+                    .await
+                    .unwrap();
             }
             while socket.next().await.is_some() {}
         });
-        let flags = "--dialect plain --connections 1 --items 6 --hello hello --go begin --patience 2";
+        let flags =
+            "--dialect plain --connections 1 --items 6 --hello hello --go begin --patience 2";
         let (code, report) = bench(&url, flags).await;
         assert_eq!(counts(&report), found, "{numbers:?}: {report}");
         assert_eq!(code, i32::from(found != [6, 0, 0, 0, 0]));

@@ -44,9 +44,15 @@ async fn killed_25_times_at_any_moment_it_loses_and_doubles_nothing() {
             while let Ok(frame) = client.next_or_close().await {
                 if frame["type"] == "event" {
                     let seq = frame["seq"].as_u64().unwrap();
-                    assert_eq!(Some(seq), seen.keys().last().map(|last| last + 1).or(Some(1)), "in order, once");
+                    assert_eq!(
+                        Some(seq),
+                        seen.keys().last().map(|last| last + 1).or(Some(1)),
+                        "in order, once"
+                    );
                     seen.insert(seq, frame);
-                } else if frame["type"] == "ack" && frame["id"].as_str().is_some_and(|id| id.starts_with("m-")) {
+                } else if frame["type"] == "ack"
+                    && frame["id"].as_str().is_some_and(|id| id.starts_with("m-"))
+                {
                     acked.push(frame["id"].as_str().unwrap().to_owned());
                 }
             }
@@ -65,7 +71,8 @@ async fn killed_25_times_at_any_moment_it_loses_and_doubles_nothing() {
     let (_, frames) = client.attach(&session, Some(0)).await;
     let mut log: Vec<Value> = events(&frames);
     let inputs = log.iter().filter(|frame| frame["event"]["kind"] == "user_message").count();
-    let ended = |log: &[Value]| log.iter().filter(|frame| frame["event"]["kind"] == "turn_ended").count();
+    let ended =
+        |log: &[Value]| log.iter().filter(|frame| frame["event"]["kind"] == "turn_ended").count();
     while ended(&log) < inputs {
         let frame = client.next().await;
         if frame["type"] == "event" {
@@ -73,25 +80,43 @@ async fn killed_25_times_at_any_moment_it_loses_and_doubles_nothing() {
         }
     }
     let expected: Vec<u64> = (1..=log.len() as u64).collect();
-    assert_eq!(log.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        log.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
+        expected
+    );
     for (seq, frame) in &seen {
-        assert_eq!(&log[usize::try_from(*seq).unwrap() - 1], frame, "what was seen is what is there");
+        assert_eq!(
+            &log[usize::try_from(*seq).unwrap() - 1],
+            frame,
+            "what was seen is what is there"
+        );
     }
-    let said: Vec<&str> =
-        log.iter().filter(|frame| frame["event"]["kind"] == "user_message").map(|frame| frame["event"]["text"].as_str().unwrap()).collect();
+    let said: Vec<&str> = log
+        .iter()
+        .filter(|frame| frame["event"]["kind"] == "user_message")
+        .map(|frame| frame["event"]["text"].as_str().unwrap())
+        .collect();
     for id in &acked {
         assert_eq!(said.iter().filter(|text| *text == id).count(), 1, "{id} was acknowledged");
     }
     let started = log.iter().filter(|frame| frame["event"]["kind"] == "turn_started").count();
-    assert_eq!((started, ended(&log)), (inputs, inputs), "each input ran once, each turn ended once");
-    assert!(log.iter().any(|frame| frame["event"]["outcome"] == "interrupted"), "some kill hit a turn");
+    assert_eq!(
+        (started, ended(&log)),
+        (inputs, inputs),
+        "each input ran once, each turn ended once"
+    );
+    assert!(
+        log.iter().any(|frame| frame["event"]["outcome"] == "interrupted"),
+        "some kill hit a turn"
+    );
 }
 
 #[tokio::test]
 async fn of_a_cut_sentence_at_most_the_last_second_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let mut live = Live::on(dir.path(), &[]).await;
-    let (mut client, session) = live.agent("ada", "load:items=1000,bytes=10,rate=50,deltas=yes").await;
+    let (mut client, session) =
+        live.agent("ada", "load:items=1000,bytes=10,rate=50,deltas=yes").await;
     client.attach(&session, None).await;
     client.send(json!({"type": "send", "session": session, "text": "go"})).await;
     let mut streamed = String::new();
@@ -106,7 +131,8 @@ async fn of_a_cut_sentence_at_most_the_last_second_is_lost() {
     let mut client = live.native().await;
     let (_, frames) = client.attach(&session, Some(0)).await;
     let log = events(&frames);
-    let message = log.iter().find(|frame| frame["event"]["kind"] == "message").expect("the cut sentence");
+    let message =
+        log.iter().find(|frame| frame["event"]["kind"] == "message").expect("the cut sentence");
     assert_eq!(message["event"]["complete"], false);
     let kept = message["event"]["text"].as_str().unwrap();
     assert!(streamed.starts_with(kept) || kept.starts_with(&streamed));
@@ -126,9 +152,17 @@ async fn what_an_agent_remembers_outlives_its_server() {
     live.kill().await;
     let live = Live::on(dir.path(), &[]).await;
     let mut client = live.native().await;
-    let other = client.ask(json!({"type": "create_session", "id": "s2", "agent": "ada"})).await["session"].as_str().unwrap().to_owned();
+    let other =
+        client.ask(json!({"type": "create_session", "id": "s2", "agent": "ada"})).await["session"]
+            .as_str()
+            .unwrap()
+            .to_owned();
     client.attach(&other, Some(0)).await;
-    client.send(json!({"type": "send", "session": other, "text": "what do you remember about my cat?"})).await;
+    client
+        .send(
+            json!({"type": "send", "session": other, "text": "what do you remember about my cat?"}),
+        )
+        .await;
     let frames = client.turn().await;
     let said: String = events(&frames)
         .iter()
@@ -148,5 +182,7 @@ async fn a_second_server_on_the_same_data_says_that_there_is_one() {
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("another process uses the data directory"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("another process uses the data directory")
+    );
 }

@@ -28,7 +28,9 @@ impl Acknowledged {
     /// Sends an input; gives the refusal if there is one.
     async fn send(&mut self, client: &mut Client, text: &str) -> Option<Value> {
         let id = text.split(' ').next().unwrap();
-        let answer = client.ask(json!({"type": "send", "id": id, "session": self.session, "text": text})).await;
+        let answer = client
+            .ask(json!({"type": "send", "id": id, "session": self.session, "text": text}))
+            .await;
         if answer["type"] != "ack" {
             return Some(answer);
         }
@@ -44,7 +46,9 @@ impl Acknowledged {
         client.send(json!({"type": "send", "id": "after-all", "session": self.session, "text": "after-all"})).await;
         let is = |frame: &Value, kind: &str| frame["event"]["kind"] == kind;
         let count = |log: &[Value], kind: &str| log.iter().filter(|frame| is(frame, kind)).count();
-        while !log.iter().any(|frame| frame["event"]["text"] == "after-all") || count(&log, "turn_ended") < count(&log, "user_message") {
+        while !log.iter().any(|frame| frame["event"]["text"] == "after-all")
+            || count(&log, "turn_ended") < count(&log, "user_message")
+        {
             let frame = client.next().await;
             if frame["type"] == "event" {
                 log.push(frame);
@@ -53,7 +57,12 @@ impl Acknowledged {
         let seqs: Vec<u64> = log.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
         assert_eq!(seqs, (1..=log.len() as u64).collect::<Vec<_>>());
         for text in &self.texts {
-            let times = log.iter().filter(|frame| is(frame, "user_message") && frame["event"]["text"] == text.as_str()).count();
+            let times = log
+                .iter()
+                .filter(|frame| {
+                    is(frame, "user_message") && frame["event"]["text"] == text.as_str()
+                })
+                .count();
             assert_eq!(times, 1, "{:?} was acknowledged", &text[..text.len().min(40)]);
         }
         assert_eq!(count(&log, "turn_started"), count(&log, "user_message"), "each ran once");
@@ -79,7 +88,10 @@ impl Small {
 
     fn run(&self, options: &str) -> bool {
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path()).stderr(std::process::Stdio::null());
+        mount
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(self.0.path())
+            .stderr(std::process::Stdio::null());
         mount.status().is_ok_and(|status| status.success())
     }
 
@@ -90,7 +102,13 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        drop(std::process::Command::new("umount").arg("-l").arg(self.0.path()).stderr(std::process::Stdio::null()).status());
+        drop(
+            std::process::Command::new("umount")
+                .arg("-l")
+                .arg(self.0.path())
+                .stderr(std::process::Stdio::null())
+                .status(),
+        );
     }
 }
 
@@ -100,7 +118,8 @@ async fn stopped_under_load_it_says_so_and_keeps_what_it_acknowledged() {
     let mut live = Live::on(dir.path(), &[]).await;
     let mut clients = Vec::new();
     for number in 0..4 {
-        let (mut client, session) = live.agent(&format!("ada-{number}"), "load:items=40,bytes=50,rate=400").await;
+        let (mut client, session) =
+            live.agent(&format!("ada-{number}"), "load:items=40,bytes=50,rate=400").await;
         client.attach(&session, None).await;
         clients.push(tokio::spawn(async move {
             let mut kept = Acknowledged { session, texts: BTreeSet::new() };
@@ -161,7 +180,10 @@ async fn on_a_full_disk_it_refuses_and_goes_on_when_there_is_room() {
         assert!(number < 1_000);
     };
     assert_eq!(refusal["code"], "store_full");
-    assert_eq!(refusal["reason"], "the disk is full, so nothing was saved; make room and try again");
+    assert_eq!(
+        refusal["reason"],
+        "the disk is full, so nothing was saved; make room and try again"
+    );
     // Reading goes on meanwhile, and so does whoever comes now.
     let mut reader = live.native().await;
     let (_, frames) = reader.attach(&kept.session, Some(0)).await;
@@ -172,7 +194,10 @@ async fn on_a_full_disk_it_refuses_and_goes_on_when_there_is_room() {
     let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
     while filler.write_all(&[0; 1024]).is_ok() {}
     let said = Live::refused(disk.path(), None).await;
-    assert!(said.contains("the disk is full, so nothing was saved; make room and try again"), "{said}");
+    assert!(
+        said.contains("the disk is full, so nothing was saved; make room and try again"),
+        "{said}"
+    );
 
     disk.remount("size=32m");
     kept.check(&Live::on(disk.path(), &[]).await).await;
@@ -201,7 +226,10 @@ async fn a_damaged_page_is_called_so_and_the_rest_is_served() {
     let mut live = Live::on(dir.path(), &[]).await;
     let (mut client, mut kept) = Acknowledged::open(&live).await;
     for number in 0..100 {
-        assert_eq!(kept.send(&mut client, &format!("m-{number} {}", "needle ".repeat(100))).await, None);
+        assert_eq!(
+            kept.send(&mut client, &format!("m-{number} {}", "needle ".repeat(100))).await,
+            None
+        );
     }
     // All of them have run: nothing is to be done at the next start.
     let mut reader = live.native().await;
@@ -241,7 +269,10 @@ async fn a_damaged_page_is_called_so_and_the_rest_is_served() {
     }
     fs::write(&file, &damaged).unwrap();
     let said = Live::refused(dir.path(), None).await;
-    assert!(said.contains("the data file is damaged, so nothing was saved; restore it from a backup"), "{said}");
+    assert!(
+        said.contains("the data file is damaged, so nothing was saved; restore it from a backup"),
+        "{said}"
+    );
     assert_eq!(fs::read(&file).unwrap(), damaged, "it is left as it is");
 
     // Restored, as it says.
@@ -262,7 +293,8 @@ async fn a_write_ahead_log_with_a_torn_end_costs_nothing_that_was_acknowledged()
     let wal = dir.path().join("thoughtwire.db-wal");
     let whole = fs::read(&wal).unwrap();
     let frame = &whole[whole.len() - (24 + 4096)..];
-    for torn in [frame[..1000].to_vec(), [&frame[..24], &[0; 4096][..]].concat(), vec![0xAA; 5000]] {
+    for torn in [frame[..1000].to_vec(), [&frame[..24], &[0; 4096][..]].concat(), vec![0xAA; 5000]]
+    {
         fs::write(&wal, [&whole[..], &torn[..]].concat()).unwrap();
         let copy = tempfile::tempdir().unwrap();
         for name in ["thoughtwire.db", "thoughtwire.db-wal"] {
@@ -332,7 +364,10 @@ async fn out_of_memory_it_ends_with_a_sentence_and_loses_nothing() {
     let mut live = Live::on(&data, &[]).await;
     let (mut client, mut kept) = Acknowledged::open(&live).await;
     for number in 0..30 {
-        assert_eq!(kept.send(&mut client, &format!("m-{number} {}", "x".repeat(900_000))).await, None);
+        assert_eq!(
+            kept.send(&mut client, &format!("m-{number} {}", "x".repeat(900_000))).await,
+            None
+        );
     }
     assert_eq!(live.terminate().await, Some(0));
     // Enough to start and to hand out such a log with, not enough for a frame that is larger than all of it.
@@ -342,7 +377,11 @@ async fn out_of_memory_it_ends_with_a_sentence_and_loses_nothing() {
     client.attach(&kept.session, Some(0)).await;
     let huge = json!({"type": "send", "id": "huge", "session": kept.session, "text": "x".repeat(600_000_000)});
     // It ends in the midst of this.
-    let _cut = futures::SinkExt::send(&mut client.socket, tokio_websockets::Message::text(huge.to_string())).await;
+    let _cut = futures::SinkExt::send(
+        &mut client.socket,
+        tokio_websockets::Message::text(huge.to_string()),
+    )
+    .await;
     while client.next_or_close().await.is_ok() {}
     assert!(live.end().await.signal().is_some(), "it was ended, it did not stop");
     let said = fs::read_to_string(&errors).unwrap();

@@ -14,7 +14,11 @@ async fn with(settings: &str, flags: &[&str]) -> (Live, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     std::fs::write(&file, settings).unwrap();
-    let live = Live::on(&dir.path().join("data"), &[&["--config", file.to_str().unwrap()], flags].concat()).await;
+    let live = Live::on(
+        &dir.path().join("data"),
+        &[&["--config", file.to_str().unwrap()], flags].concat(),
+    )
+    .await;
     (live, dir)
 }
 
@@ -25,7 +29,10 @@ async fn address(live: &Live) -> TcpStream {
 /// Waits until the server has closed a raw connection.
 async fn closed(mut stream: TcpStream) {
     let mut rest = Vec::new();
-    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await.expect("it is closed").ok();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest))
+        .await
+        .expect("it is closed")
+        .ok();
 }
 
 async fn is_served(client: &mut Client) {
@@ -45,17 +52,32 @@ async fn commands_that_come_too_fast_are_refused_and_the_connection_goes_on() {
     assert!((1..40).contains(&slow), "{slow} of 40 were refused");
     assert!(answers.iter().all(|frame| frame["code"] != "too_fast" || frame["retry"] == true));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(client.ask(json!({"type": "rename", "id": "later", "session": session, "title": "calm"})).await["type"], "ack");
+    assert_eq!(
+        client
+            .ask(json!({"type": "rename", "id": "later", "session": session, "title": "calm"}))
+            .await["type"],
+        "ack"
+    );
 }
 
 #[tokio::test]
 async fn a_user_and_an_address_have_so_many_connections_and_get_them_back() {
     let (live, dir) = with("[limits]\nconnections_per_user = 2", &["--auth", "keys"]).await;
-    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("data/server.json")).unwrap()).unwrap();
+    let file: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(dir.path().join("data/server.json")).unwrap(),
+    )
+    .unwrap();
     let owner = format!("Bearer {}", file["token"].as_str().unwrap());
     let mut keys = Vec::new();
     for user in ["ada", "bob"] {
-        let (_, made) = call(&live, "POST", "/v1/keys", &[("authorization", &owner)], Some(json!({"user": user}))).await;
+        let (_, made) = call(
+            &live,
+            "POST",
+            "/v1/keys",
+            &[("authorization", &owner)],
+            Some(json!({"user": user})),
+        )
+        .await;
         keys.push(made["secret"].as_str().unwrap().to_owned());
     }
     let enter = async |key: &str| {
@@ -77,7 +99,9 @@ async fn a_user_and_an_address_have_so_many_connections_and_get_them_back() {
     let (live, _dir) = with("[limits]\nconnections_per_address = 3", &[]).await;
     let mut client = live.native().await;
     let (one, two) = (address(&live).await, address(&live).await);
-    tokio::time::timeout(Duration::from_secs(30), closed(address(&live).await)).await.expect("a fourth is closed at once");
+    tokio::time::timeout(Duration::from_secs(30), closed(address(&live).await))
+        .await
+        .expect("a fourth is closed at once");
     is_served(&mut client).await;
     drop((one, two));
     loop {
@@ -93,7 +117,8 @@ fn half_open() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX).min(20_000);
     if limit.current.is_some_and(|current| current < most) {
-        setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum })
+            .unwrap();
     }
     usize::try_from(most.saturating_sub(2_000)).unwrap().clamp(100, 10_000)
 }
@@ -107,15 +132,24 @@ async fn who_never_ends_a_request_is_closed_and_the_served_do_not_notice() {
     for n in 0..half_open() {
         let mut stream = address(&live).await;
         // Silent, at the first line, and byte by byte within a header.
-        let begun: &[u8] = [&b""[..], b"GET / HT", b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nX: "][n % 3];
+        let begun: &[u8] =
+            [&b""[..], b"GET / HT", b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nX: "][n % 3];
         stream.write_all(begun).await.unwrap();
         slow.push(stream);
         if n % 1_000 == 0 {
             is_served(&mut client).await;
         }
     }
-    client.send(json!({"type": "send", "id": "m", "session": session, "text": "what is 6*7?"})).await;
-    assert!(client.turn().await.iter().any(|frame| frame["event"]["text"].as_str().is_some_and(|text| text.contains("42"))));
+    client
+        .send(json!({"type": "send", "id": "m", "session": session, "text": "what is 6*7?"}))
+        .await;
+    assert!(
+        client
+            .turn()
+            .await
+            .iter()
+            .any(|frame| frame["event"]["text"].as_str().is_some_and(|text| text.contains("42")))
+    );
     // Who comes now is let in as well.
     is_served(&mut live.native().await).await;
     for stream in slow {
@@ -131,7 +165,9 @@ async fn a_flood_of_pings_and_a_compressed_frame_hurt_nobody_else() {
     let mut flooding = live.native().await;
     for n in 0..5_000 {
         let payload = tokio_websockets::Payload::from(vec![0_u8; 100]);
-        futures::SinkExt::send(&mut flooding.socket, tokio_websockets::Message::ping(payload)).await.unwrap();
+        futures::SinkExt::send(&mut flooding.socket, tokio_websockets::Message::ping(payload))
+            .await
+            .unwrap();
         if n % 1_000 == 0 {
             is_served(&mut served).await;
         }
@@ -146,7 +182,9 @@ async fn a_flood_of_pings_and_a_compressed_frame_hurt_nobody_else() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = vec![0; 4096];
     let read = stream.read(&mut head).await.unwrap();
-    assert!(!String::from_utf8_lossy(&head[..read]).to_lowercase().contains("sec-websocket-extensions"));
+    assert!(
+        !String::from_utf8_lossy(&head[..read]).to_lowercase().contains("sec-websocket-extensions")
+    );
     stream.write_all(&[0xC1, 0x80, 0, 0, 0, 0]).await.unwrap();
     closed(stream).await;
     is_served(&mut served).await;
@@ -155,18 +193,25 @@ async fn a_flood_of_pings_and_a_compressed_frame_hurt_nobody_else() {
 #[tokio::test]
 async fn it_speaks_tls_and_the_owners_commands_find_it() {
     let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .unwrap();
     let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let data = dir.path().join("data");
-    let flags = ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let flags =
+        ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let live = Live::on(&data, &flags).await;
     assert!(live.url.starts_with("https://"), "{}", live.url);
     drop(http());
-    let trusting = reqwest::Client::builder().add_root_certificate(reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap());
+    let trusting = reqwest::Client::builder()
+        .add_root_certificate(reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap());
     let trusting = trusting.build().unwrap();
-    assert_eq!(trusting.get(format!("{}/healthz", live.url)).send().await.unwrap().text().await.unwrap(), "ok\n");
+    assert_eq!(
+        trusting.get(format!("{}/healthz", live.url)).send().await.unwrap().text().await.unwrap(),
+        "ok\n"
+    );
     // A handshake that never ends keeps nobody out.
     let silent = address(&live).await;
     assert_eq!(trusting.get(format!("{}/readyz", live.url)).send().await.unwrap().status(), 200);
@@ -194,18 +239,33 @@ async fn it_speaks_tls_and_the_owners_commands_find_it() {
         .await
         .unwrap();
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("no certificate"), "{}", String::from_utf8_lossy(&wrong.stderr));
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("no certificate"),
+        "{}",
+        String::from_utf8_lossy(&wrong.stderr)
+    );
 }
 
 #[tokio::test]
 async fn behind_a_proxy_that_is_trusted_keys_are_asked_for_and_cookies_are_secure() {
     let (live, dir) = with("", &["--trust-proxy"]).await;
     let forwarded = [("x-forwarded-proto", "https"), ("x-forwarded-for", "203.0.113.7")];
-    assert_eq!(call(&live, "GET", "/v1/agents", &forwarded, None).await.0, 401, "who is behind a proxy is not the owner");
-    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("data/server.json")).unwrap()).unwrap();
+    assert_eq!(
+        call(&live, "GET", "/v1/agents", &forwarded, None).await.0,
+        401,
+        "who is behind a proxy is not the owner"
+    );
+    let file: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(dir.path().join("data/server.json")).unwrap(),
+    )
+    .unwrap();
     let login = http().post(format!("{}/v1/login", live.url)).json(&json!({"key": file["token"]}));
-    let set = |answer: reqwest::Response| answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(set(login.try_clone().unwrap().header("x-forwarded-proto", "https").send().await.unwrap()).contains("; Secure"));
+    let set =
+        |answer: reqwest::Response| answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(
+        set(login.try_clone().unwrap().header("x-forwarded-proto", "https").send().await.unwrap())
+            .contains("; Secure")
+    );
     assert!(!set(login.send().await.unwrap()).contains("; Secure"));
 }
 
@@ -226,14 +286,24 @@ async fn what_is_nested_too_deep_is_refused_on_every_wire_and_the_connection_liv
         assert_eq!(native.next().await["type"], "pong");
 
         let mut memgpt = live.connect("/memgpt").await;
-        memgpt.send_text(&format!(r#"{{"type":"user_message","message":"x","x":{}}}"#, nested(most))).await;
-        assert_eq!(memgpt.next().await["status"], format!("Error: bad data from client - {sentence}"));
+        memgpt
+            .send_text(&format!(r#"{{"type":"user_message","message":"x","x":{}}}"#, nested(most)))
+            .await;
+        assert_eq!(
+            memgpt.next().await["status"],
+            format!("Error: bad data from client - {sentence}")
+        );
         memgpt.send(json!({"type": "command", "command": "load_agent", "name": "nobody"})).await;
         assert!(memgpt.next().await.to_string().contains("Failed to load agent"));
 
         let mut sparky = live.sparky(json!({})).await;
         sparky.until_type("ready").await;
-        sparky.send_text(&format!(r#"{{"type":"message","data":{{"text":"x","x":{}}}}}"#, nested(most))).await;
+        sparky
+            .send_text(&format!(
+                r#"{{"type":"message","data":{{"text":"x","x":{}}}}}"#,
+                nested(most)
+            ))
+            .await;
         assert!(sparky.until_type("error").await.pop().unwrap().to_string().contains(&sentence));
         sparky.send(json!({"type": "message", "data": {"text": "what is 6*7?"}})).await;
         sparky.until_type("message").await;
@@ -245,7 +315,10 @@ async fn what_is_nested_too_deep_is_refused_on_every_wire_and_the_connection_liv
         let args = ["config", "check", "--config", file.to_str().unwrap()];
         crate::usage::thoughtwire(&args, b"").err
     };
-    assert!(said.contains("`limits.json_depth` is \"500\"") && said.contains("a number from 1 to 127"), "{said}");
+    assert!(
+        said.contains("`limits.json_depth` is \"500\"") && said.contains("a number from 1 to 127"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -259,7 +332,10 @@ async fn a_full_archive_takes_no_more_and_keeps_what_it_has() {
     assert_eq!(add(&"a".repeat(30)).await.0, 201);
     let (status, refused) = add(&"b".repeat(11)).await;
     assert_eq!((status, &refused["error"]["code"]), (507, &json!("archival_full")));
-    assert_eq!(refused["error"]["reason"], "archival memory may hold 40 bytes, and this would be more; nothing was added");
+    assert_eq!(
+        refused["error"]["reason"],
+        "archival memory may hold 40 bytes, and this would be more; nothing was added"
+    );
     assert_eq!(add(&"c".repeat(10)).await.0, 201);
     // The agent itself is told, and goes on.
     client.attach(&session, None).await;
@@ -267,9 +343,15 @@ async fn a_full_archive_takes_no_more_and_keeps_what_it_has() {
         .send(json!({"type": "send", "id": "m", "session": session, "text": format!("Remember that {}", "plums are purple ".repeat(30))}))
         .await;
     let told = client.turn().await;
-    let returned = told.iter().find(|frame| frame["event"]["kind"] == "tool_returned").expect("a call of a tool");
+    let returned = told
+        .iter()
+        .find(|frame| frame["event"]["kind"] == "tool_returned")
+        .expect("a call of a tool");
     assert_eq!(returned["event"]["status"], "error", "{returned}");
-    assert!(returned["event"]["text"].as_str().unwrap().contains("may hold 40 bytes"), "{returned}");
+    assert!(
+        returned["event"]["text"].as_str().unwrap().contains("may hold 40 bytes"),
+        "{returned}"
+    );
     let (_, page) = call(&live, "GET", "/v1/agents/ada/archival", &[], None).await;
     assert_eq!(page["total"], 2);
 }
@@ -283,7 +365,14 @@ async fn a_turn_without_end_is_ended_and_what_waits_runs() {
     client.send(json!({"type": "send", "id": "two", "session": session, "text": "go on"})).await;
     for _ in 0..2 {
         let end = client.turn().await.pop().unwrap();
-        assert_eq!((&end["event"]["outcome"], &end["event"]["code"]), (&json!("failed"), &json!("turn_limit")), "{end}");
-        assert_eq!(end["event"]["reason"], "The turn took longer than 1 s, which is the limit. Say how it should go on.");
+        assert_eq!(
+            (&end["event"]["outcome"], &end["event"]["code"]),
+            (&json!("failed"), &json!("turn_limit")),
+            "{end}"
+        );
+        assert_eq!(
+            end["event"]["reason"],
+            "The turn took longer than 1 s, which is the limit. Say how it should go on."
+        );
     }
 }

@@ -8,8 +8,12 @@ use super::support::{Live, test_deps, types};
 async fn drive(module: &str) {
     let live = Live::start().await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/live/memgpt_client.py");
-    let output =
-        Command::new(test_deps("venv/bin/python")).args([script, &live.ws("/memgpt")]).arg(test_deps(module)).output().await.unwrap();
+    let output = Command::new(test_deps("venv/bin/python"))
+        .args([script, &live.ws("/memgpt")])
+        .arg(test_deps(module))
+        .output()
+        .await
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && output.stdout == b"ok\n", "{errors}");
 }
@@ -27,7 +31,10 @@ async fn pymemgpt_0_2_11_converses() {
 async fn create(live: &Live, path: &str, name: &str, model: &str) -> super::support::Client {
     let mut client = live.connect(path).await;
     client.send(json!({"type": "command", "command": "create_agent", "config": {"name": name, "model": model}})).await;
-    assert_eq!(client.next().await, json!({"type": "command_response", "status": "OK: Agent initialized"}));
+    assert_eq!(
+        client.next().await,
+        json!({"type": "command_response", "status": "OK: Agent initialized"})
+    );
     client
 }
 
@@ -67,9 +74,11 @@ async fn a_named_client_gets_what_it_missed_and_an_unnamed_one_joins_at_the_head
     while seen.len() < 6 {
         seen.push(phone.next().await);
     }
-    let responses: Vec<&Value> = seen.iter().filter(|frame| frame["type"] == "agent_response").collect();
+    let responses: Vec<&Value> =
+        seen.iter().filter(|frame| frame["type"] == "agent_response").collect();
     assert!(responses.len() >= 5, "{seen:?}");
-    let missed: Vec<&Value> = said.iter().filter(|frame| frame["type"] == "agent_response").collect();
+    let missed: Vec<&Value> =
+        said.iter().filter(|frame| frame["type"] == "agent_response").collect();
     assert!(missed.iter().all(|frame| responses.contains(frame)), "{seen:?}");
 }
 

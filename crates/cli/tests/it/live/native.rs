@@ -17,7 +17,10 @@ async fn from_every_seq_the_events_are_the_same() {
     let all = events(&all);
     let head = attached["head"].as_u64().unwrap();
     assert_eq!(all.len() as u64, head);
-    assert!(kinds(&all).contains(&"tool_returned".to_owned()) && kinds(&all).contains(&"memory_edited".to_owned()));
+    assert!(
+        kinds(&all).contains(&"tool_returned".to_owned())
+            && kinds(&all).contains(&"memory_edited".to_owned())
+    );
     for after in 0..=head {
         let mut other = live.native().await;
         let (attached, frames) = other.attach(&session, Some(after)).await;
@@ -34,7 +37,8 @@ async fn from_every_seq_the_events_are_the_same() {
 #[tokio::test]
 async fn an_attach_in_mid_item_gives_the_partial_once_before_caught_up() {
     let live = Live::start().await;
-    let (mut client, session) = live.agent("ada", "load:items=1000,bytes=10,rate=50,deltas=yes").await;
+    let (mut client, session) =
+        live.agent("ada", "load:items=1000,bytes=10,rate=50,deltas=yes").await;
     client.attach(&session, None).await;
     client.send(json!({"type": "send", "session": session, "text": "go"})).await;
     client.until(|frame| frame["type"] == "delta" && frame["n"].as_u64() > Some(5)).await;
@@ -50,8 +54,16 @@ async fn an_attach_in_mid_item_gives_the_partial_once_before_caught_up() {
     assert_eq!(ack["type"], "ack");
     let rest = late.turn().await;
     let message = &events(&rest)[0];
-    assert_eq!((message["event"]["kind"].clone(), message["event"]["complete"].clone()), (json!("message"), json!(false)));
-    assert!(message["event"]["text"].as_str().unwrap().starts_with(partials[0]["text"].as_str().unwrap()));
+    assert_eq!(
+        (message["event"]["kind"].clone(), message["event"]["complete"].clone()),
+        (json!("message"), json!(false))
+    );
+    assert!(
+        message["event"]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with(partials[0]["text"].as_str().unwrap())
+    );
     assert_eq!(rest.last().unwrap()["event"]["outcome"], "cancelled");
 }
 
@@ -86,7 +98,10 @@ async fn a_command_id_sent_five_times_takes_effect_once() {
     let second = client.ask(json!({"type": "create_agent", "id": "c-9", "name": "bob"})).await;
     assert_eq!(first["agent"]["id"], second["agent"]["id"]);
     assert_eq!((first.get("duplicate"), &second["duplicate"]), (None, &json!(true)));
-    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c-10", "name": "bob"})).await["code"], "name_taken");
+    assert_eq!(
+        client.ask(json!({"type": "create_agent", "id": "c-10", "name": "bob"})).await["code"],
+        "name_taken"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +156,9 @@ async fn an_answer_comes_before_the_events_that_it_is_about() {
     for number in 0..300 {
         client.send(json!({"type": "send", "id": format!("m-{number}"), "session": session, "text": "go"})).await;
         let seen = client.turn().await;
-        let place = |holds: &dyn Fn(&Value) -> bool| seen.iter().position(holds).unwrap_or_else(|| panic!("{seen:?}"));
+        let place = |holds: &dyn Fn(&Value) -> bool| {
+            seen.iter().position(holds).unwrap_or_else(|| panic!("{seen:?}"))
+        };
         let answer = place(&|frame| frame["type"] == "ack" && frame["id"] == format!("m-{number}"));
         assert!(answer < place(&|frame| frame["event"]["kind"] == "user_message"), "{seen:?}");
     }
@@ -150,7 +167,8 @@ async fn an_answer_comes_before_the_events_that_it_is_about() {
 #[tokio::test]
 async fn a_planned_stop_says_so_and_exits_with_0() {
     let mut live = Live::start().await;
-    let (mut client, session) = live.agent("ada", "load:items=100000,bytes=10,rate=20,deltas=yes").await;
+    let (mut client, session) =
+        live.agent("ada", "load:items=100000,bytes=10,rate=20,deltas=yes").await;
     client.attach(&session, None).await;
     client.send(json!({"type": "send", "session": session, "text": "go"})).await;
     client.until_type("delta").await;
@@ -200,7 +218,9 @@ async fn the_list_of_sessions_is_followed_live() {
     watcher.until(|frame| frame["type"] == "session").await;
     client.ask(json!({"type": "rename", "id": "r", "session": session, "title": "Tea"})).await;
     watcher.until(|frame| frame["type"] == "session" && frame.to_string().contains("Tea")).await;
-    let second = client.ask(json!({"type": "create_session", "id": "s2", "agent": "ada"})).await["session"].clone();
+    let second =
+        client.ask(json!({"type": "create_session", "id": "s2", "agent": "ada"})).await["session"]
+            .clone();
     client.ask(json!({"type": "delete_session", "id": "d", "session": second})).await;
     watcher.until(|frame| frame["type"] == "session_gone").await;
 }
@@ -214,7 +234,8 @@ async fn a_million_bytes_catch_up_in_order() {
     client.turn().await;
     let mut late = live.native().await;
     let (_, frames) = late.attach(&session, Some(0)).await;
-    let seqs: Vec<u64> = events(&frames).iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<u64> =
+        events(&frames).iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     assert!(seqs.len() > 5000);
 }

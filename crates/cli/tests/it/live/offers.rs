@@ -15,10 +15,16 @@ use super::support::{Client, Live, events};
 
 /// The example `offered`: an agent that counts.
 fn counter(url: &str, worker: &str) -> Child {
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_thoughtwire")).with_file_name("examples").join("offered");
+    let binary =
+        PathBuf::from(env!("CARGO_BIN_EXE_thoughtwire")).with_file_name("examples").join("offered");
     let mut command = Command::new(&binary);
-    command.args(["--url", url, "--worker", worker, "--agent", "counter"]).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p thoughtwire --examples` makes it", binary.display()))
+    command
+        .args(["--url", url, "--worker", worker, "--agent", "counter"])
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command.spawn().unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo build -p thoughtwire --examples` makes it", binary.display())
+    })
 }
 
 /// An address that stays the same when a server is started again.
@@ -29,7 +35,8 @@ fn address() -> String {
 /// Waits until somebody has offered the agent; gives its main session.
 async fn offered(client: &mut Client) -> String {
     client.send(json!({"type": "watch"})).await;
-    let listed = client.until(|frame| frame["listing"]["agent_name"] == "counter").await.pop().unwrap();
+    let listed =
+        client.until(|frame| frame["listing"]["agent_name"] == "counter").await.pop().unwrap();
     listed["listing"]["id"].as_str().unwrap().to_owned()
 }
 
@@ -78,7 +85,11 @@ async fn killed_25_times_program_and_server_lose_and_double_nothing() {
                 while let Ok(frame) = client.next_or_close().await {
                     if frame["type"] == "event" {
                         let seq = frame["seq"].as_u64().unwrap();
-                        assert_eq!(Some(seq), seen.keys().last().map(|last| last + 1).or(Some(1)), "in order, once");
+                        assert_eq!(
+                            Some(seq),
+                            seen.keys().last().map(|last| last + 1).or(Some(1)),
+                            "in order, once"
+                        );
                         seen.insert(seq, frame);
                     } else if frame["type"] == "ack" {
                         acked.insert(frame["id"].as_str().unwrap().to_owned());
@@ -120,9 +131,16 @@ async fn killed_25_times_program_and_server_lose_and_double_nothing() {
         }
     }
     let expected: Vec<u64> = (1..=log.len() as u64).collect();
-    assert_eq!(log.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        log.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
+        expected
+    );
     for (seq, frame) in &seen {
-        assert_eq!(&log[usize::try_from(*seq).unwrap() - 1], frame, "what was seen is what is there");
+        assert_eq!(
+            &log[usize::try_from(*seq).unwrap() - 1],
+            frame,
+            "what was seen is what is there"
+        );
     }
     assert!(count(&log, "user_message") >= acked.len(), "what was acknowledged is there");
     assert_eq!(count(&log, "turn_started"), count(&log, "user_message"));
@@ -151,7 +169,9 @@ async fn of_two_programs_one_dies_under_load() {
     let mut client = live.native().await;
     let mut sessions = vec![offered(&mut client).await];
     for n in 1..SESSIONS {
-        let made = client.ask(json!({"type": "create_session", "id": format!("s-{n}"), "agent": "counter"})).await;
+        let made = client
+            .ask(json!({"type": "create_session", "id": format!("s-{n}"), "agent": "counter"}))
+            .await;
         sessions.push(made["session"].as_str().unwrap().to_owned());
     }
     for session in &sessions {
@@ -172,15 +192,24 @@ async fn of_two_programs_one_dies_under_load() {
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for (turn, (said, ends)) in turns(&events(&log)) {
         assert_eq!(ends.len(), 1, "{turn} ended once");
-        assert!(said.iter().enumerate().all(|(n, text)| *text == (n + 1).to_string()), "{turn}: {said:?}");
+        assert!(
+            said.iter().enumerate().all(|(n, text)| *text == (n + 1).to_string()),
+            "{turn}: {said:?}"
+        );
         assert!(ends[0] != "completed" || said.len() == 40, "{turn} is whole");
         *outcomes.entry(ends[0].clone()).or_default() += 1;
     }
-    assert!(outcomes.keys().all(|outcome| outcome == "completed" || outcome == "failed"), "{outcomes:?}");
+    assert!(
+        outcomes.keys().all(|outcome| outcome == "completed" || outcome == "failed"),
+        "{outcomes:?}"
+    );
     // At most the four that it ran at once are lost.
     assert!((1..=4).contains(&outcomes["failed"]), "{outcomes:?}");
     assert!(log.iter().any(|frame| frame["event"]["code"] == "agent_lost"));
-    assert!(log.iter().any(|frame| frame["type"] == "status" && frame["text"].as_str().unwrap().contains("went away")));
+    assert!(
+        log.iter().any(|frame| frame["type"] == "status"
+            && frame["text"].as_str().unwrap().contains("went away"))
+    );
 }
 
 #[tokio::test]
@@ -197,11 +226,18 @@ async fn offering_needs_its_scope_and_ends_at_the_users_wall() {
     assert_eq!(program.ask(offer("bob")).await["code"], "unknown_agent");
     let mut maker = guarded.native(&makes).await;
     let made = maker.ask(offer("bob")).await;
-    let (agent, session) = (made["agent"]["id"].as_str().unwrap(), made["session"].as_str().unwrap());
+    let (agent, session) =
+        (made["agent"]["id"].as_str().unwrap(), made["session"].as_str().unwrap());
     drop(maker);
-    assert_eq!(program.ask(json!({"type": "offer", "id": "p", "agent": "bob", "worker": "p"})).await["type"], "ack");
+    assert_eq!(
+        program.ask(json!({"type": "offer", "id": "p", "agent": "bob", "worker": "p"})).await["type"],
+        "ack"
+    );
     // One that may only offer reads no sessions.
-    assert_eq!(program.ask(json!({"type": "attach", "id": "a", "session": session})).await["code"], "forbidden");
+    assert_eq!(
+        program.ask(json!({"type": "attach", "id": "a", "session": session})).await["code"],
+        "forbidden"
+    );
 
     client.attach(session, Some(0)).await;
     client.send(json!({"type": "send", "session": session, "text": "hi"})).await;
@@ -215,10 +251,21 @@ async fn offering_needs_its_scope_and_ends_at_the_users_wall() {
     assert_eq!(program.ask(say).await["type"], "ack");
 
     let bearer = format!("Bearer {}", guarded.owner);
-    let (status, _) = super::rest::call(&guarded.live, "DELETE", &format!("/v1/keys/{id}"), &[("authorization", &bearer)], None).await;
+    let (status, _) = super::rest::call(
+        &guarded.live,
+        "DELETE",
+        &format!("/v1/keys/{id}"),
+        &[("authorization", &bearer)],
+        None,
+    )
+    .await;
     assert_eq!(status, 204);
     assert_eq!(program.next_or_close().await, Err(1008));
-    client.until(|frame| frame["type"] == "status" && frame["text"].as_str().unwrap().contains("went away")).await;
+    client
+        .until(|frame| {
+            frame["type"] == "status" && frame["text"].as_str().unwrap().contains("went away")
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -242,14 +289,19 @@ async fn a_program_that_floods_is_refused_and_harms_nobody() {
             if n % 50 == 49 {
                 for _ in 0..50 {
                     let refused = program.next().await;
-                    assert_eq!((&refused["type"], &refused["code"]), (&json!("refused"), &json!("no_turn")));
+                    assert_eq!(
+                        (&refused["type"], &refused["code"]),
+                        (&json!("refused"), &json!("no_turn"))
+                    );
                 }
             }
         }
     };
     let talk = async {
         client.send(json!({"type": "send", "session": other, "text": "what is 6*7?"})).await;
-        client.until(|frame| frame["session"] == other.as_str() && kind(frame) == "turn_ended").await
+        client
+            .until(|frame| frame["session"] == other.as_str() && kind(frame) == "turn_ended")
+            .await
     };
     let ((), frames) = tokio::join!(flood, talk);
     assert!(frames.iter().all(|frame| frame["event"]["text"] != "x"), "nothing of it is said");
@@ -262,7 +314,8 @@ async fn megabytes_of_deltas_reach_a_slow_room() {
     const PIECES: usize = 600;
     let live = Live::start().await;
     let mut program = live.native().await;
-    let ack = program.ask(json!({"type": "offer", "id": "o", "agent": "talker", "worker": "w"})).await;
+    let ack =
+        program.ask(json!({"type": "offer", "id": "o", "agent": "talker", "worker": "w"})).await;
     let session = ack["session"].as_str().unwrap().to_owned();
     let mut reader = live.native().await;
     reader.attach(&session, Some(0)).await;
@@ -296,13 +349,20 @@ async fn megabytes_of_deltas_reach_a_slow_room() {
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     for frame in &frames {
         match frame["type"].as_str().unwrap() {
-            "delta" => texts.entry(frame["item"].as_str().unwrap()).or_default().push_str(frame["text"].as_str().unwrap()),
-            "partial" => drop(texts.insert(frame["item"].as_str().unwrap(), frame["text"].as_str().unwrap().to_owned())),
+            "delta" => texts
+                .entry(frame["item"].as_str().unwrap())
+                .or_default()
+                .push_str(frame["text"].as_str().unwrap()),
+            "partial" => drop(texts.insert(
+                frame["item"].as_str().unwrap(),
+                frame["text"].as_str().unwrap().to_owned(),
+            )),
             _ => {}
         }
         if kind(frame) == "message" {
             assert!(frame["event"]["text"] == whole.as_str(), "a message is whole");
-            let streamed = texts.get(frame["event"]["item"].as_str().unwrap()).map_or("", String::as_str);
+            let streamed =
+                texts.get(frame["event"]["item"].as_str().unwrap()).map_or("", String::as_str);
             assert!(whole.starts_with(streamed), "what was streamed is its beginning");
         }
     }

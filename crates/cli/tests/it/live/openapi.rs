@@ -16,18 +16,28 @@ fn document() -> Value {
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     paths.flat_map(|(path, methods)| {
-        methods.as_object().unwrap().iter().map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        methods
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
     })
 }
 
 /// What stands where a `$ref` may stand.
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let Some(reference) = value.get("$ref") else { return value };
-    document.pointer(&reference.as_str().unwrap()[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere"))
+    document
+        .pointer(&reference.as_str().unwrap()[1..])
+        .unwrap_or_else(|| panic!("{reference} leads nowhere"))
 }
 
 fn parameters<'a>(document: &'a Value, operation: &'a Value) -> impl Iterator<Item = &'a Value> {
-    operation["parameters"].as_array().into_iter().flatten().map(|parameter| resolved(document, parameter))
+    operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|parameter| resolved(document, parameter))
 }
 
 fn walk(value: &Value, see: &mut impl FnMut(&Value)) {
@@ -57,21 +67,28 @@ fn closed() -> Value {
     let mut document = document();
     close(&mut document);
     // An event of kind `usage` has its keys and one more.
-    document["components"]["schemas"]["Usage"].as_object_mut().unwrap().remove("unevaluatedProperties");
+    document["components"]["schemas"]["Usage"]
+        .as_object_mut()
+        .unwrap()
+        .remove("unevaluatedProperties");
     document
 }
 
 fn check(document: &Value, schema: &Value, value: &Value, what: &str) {
     let schema = json!({"allOf": [schema], "components": document["components"]});
     let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let errors: Vec<_> = validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<_> = validator
+        .iter_errors(value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{what}: {value} is not as the document says: {errors:#?}");
 }
 
 #[test]
 fn every_route_is_in_the_document_with_what_it_needs() {
     let document = document();
-    let documented: BTreeSet<_> = operations(&document).map(|(path, method, _)| (path, method)).collect();
+    let documented: BTreeSet<_> =
+        operations(&document).map(|(path, method, _)| (path, method)).collect();
     assert_eq!(documented, ROUTES.iter().map(|(method, path, _)| (*path, *method)).collect());
     let mut names = BTreeSet::new();
     for (method, path, need) in ROUTES {
@@ -84,11 +101,19 @@ fn every_route_is_in_the_document_with_what_it_needs() {
             Need::Admin => json!([{"key": ["admin"]}]),
         };
         assert_eq!(operation["security"], needed, "{method} {path}");
-        assert!(names.insert(operation["operationId"].as_str()), "{method} {path} has another one's name");
+        assert!(
+            names.insert(operation["operationId"].as_str()),
+            "{method} {path} has another one's name"
+        );
         assert!(operation["responses"]["default"].is_object(), "{method} {path} can be refused");
-        let places: BTreeSet<_> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        let places: BTreeSet<_> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let said = parameters(&document, operation).filter(|parameter| parameter["in"] == "path");
-        assert_eq!(said.map(|parameter| parameter["name"].as_str().unwrap()).collect::<BTreeSet<_>>(), places, "{method} {path}");
+        assert_eq!(
+            said.map(|parameter| parameter["name"].as_str().unwrap()).collect::<BTreeSet<_>>(),
+            places,
+            "{method} {path}"
+        );
     }
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
@@ -105,7 +130,10 @@ fn its_references_lead_somewhere_and_its_examples_are_what_they_show() {
     });
     for kind in ["parameters", "responses", "schemas"] {
         for name in document["components"][kind].as_object().unwrap().keys() {
-            assert!(used.contains(&format!("#/components/{kind}/{name}")), "nothing refers to {name}");
+            assert!(
+                used.contains(&format!("#/components/{kind}/{name}")),
+                "nothing refers to {name}"
+            );
         }
     }
     let closed = closed();
@@ -132,22 +160,38 @@ impl Asked {
         let config = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&config, "[mcp.nowhere]\ncommand = \"/nowhere/at/all\"").unwrap();
         let guarded = Guarded::with(&["--config", config.path().to_str().unwrap()]).await;
-        Self { guarded, document: closed(), keys: 0, answers: BTreeSet::new(), named: BTreeSet::new() }
+        Self {
+            guarded,
+            document: closed(),
+            keys: 0,
+            answers: BTreeSet::new(),
+            named: BTreeSet::new(),
+        }
     }
 
     /// Asks a route, and holds question and answer to the document.
-    async fn ask(&mut self, route: &str, places: &[(&str, &str)], headers: &[(&str, &str)], body: Option<Value>) -> reqwest::Response {
+    async fn ask(
+        &mut self,
+        route: &str,
+        places: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> reqwest::Response {
         let (method, target) = route.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let operation = self.document["paths"][path][method.to_lowercase()].clone();
         let mut names: Vec<&str> = places.iter().chain(headers).map(|(name, _)| *name).collect();
-        names.extend(query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name));
-        let declared: Vec<&str> = parameters(&self.document, &operation).map(|parameter| parameter["name"].as_str().unwrap()).collect();
+        names
+            .extend(query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name));
+        let declared: Vec<&str> = parameters(&self.document, &operation)
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
         let mut url = format!("{}{target}", self.guarded.live.url);
         for (name, value) in places {
             url = url.replace(&format!("{{{name}}}"), value);
         }
-        let mut request = http().request(method.parse().unwrap(), url).bearer_auth(&self.guarded.owner);
+        let mut request =
+            http().request(method.parse().unwrap(), url).bearer_auth(&self.guarded.owner);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -157,11 +201,19 @@ impl Asked {
             names.push("Idempotency-Key");
         }
         for name in names {
-            assert!(declared.contains(&name) || name == "accept", "{route}: the document does not know {name}");
+            assert!(
+                declared.contains(&name) || name == "accept",
+                "{route}: the document does not know {name}"
+            );
             self.named.insert((path.to_owned(), method.to_lowercase(), name.to_owned()));
         }
         if let Some(body) = body {
-            check(&self.document, &operation["requestBody"]["content"]["application/json"]["schema"], &body, route);
+            check(
+                &self.document,
+                &operation["requestBody"]["content"]["application/json"]["schema"],
+                &body,
+                route,
+            );
             request = request.json(&body);
         } else {
             assert_ne!(operation["requestBody"]["required"], true, "{route} wants a body");
@@ -169,10 +221,19 @@ impl Asked {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16().to_string();
         let answer = &operation["responses"][&status];
-        assert!(answer.is_object(), "{route} was answered {status}: {}", response.text().await.unwrap());
-        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().split(';').next().unwrap());
+        assert!(
+            answer.is_object(),
+            "{route} was answered {status}: {}",
+            response.text().await.unwrap()
+        );
+        let kind = response
+            .headers()
+            .get("content-type")
+            .map(|kind| kind.to_str().unwrap().split(';').next().unwrap());
         match kind {
-            Some(kind) => assert!(answer["content"][kind].is_object(), "{route} was answered with {kind}"),
+            Some(kind) => {
+                assert!(answer["content"][kind].is_object(), "{route} was answered with {kind}")
+            }
             None => assert!(answer.get("content").is_none(), "{route} was answered with nothing"),
         }
         self.answers.insert((path.to_owned(), method.to_lowercase(), status));
@@ -187,23 +248,36 @@ impl Asked {
         let status = response.status().as_u16().to_string();
         let operation = &self.document["paths"][path][method.to_lowercase()];
         let answer: Value = response.json().await.unwrap();
-        check(&self.document, &operation["responses"][&status]["content"]["application/json"]["schema"], &answer, route);
+        check(
+            &self.document,
+            &operation["responses"][&status]["content"]["application/json"]["schema"],
+            &answer,
+            route,
+        );
         answer
     }
 
     /// Reads a session as it grows, up to an event of a kind.
     async fn until(&mut self, session: &str, kind: &str) -> Value {
         let headers = [("accept", "text/event-stream"), ("Last-Event-ID", "0")];
-        let mut stream = self.ask("GET /v1/sessions/{session}/events", &[("session", session)], &headers, None).await;
+        let mut stream = self
+            .ask("GET /v1/sessions/{session}/events", &[("session", session)], &headers, None)
+            .await;
         let mut text = String::new();
         loop {
             text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
             while let Some((event, behind)) = text.split_once("\n\n") {
                 let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-                let record: Value = data.map_or(Value::Null, |data| serde_json::from_str(data).unwrap());
+                let record: Value =
+                    data.map_or(Value::Null, |data| serde_json::from_str(data).unwrap());
                 text = behind.to_owned();
                 if !record.is_null() {
-                    check(&self.document, &json!({"$ref": "#/components/schemas/Record"}), &record, "an event of the stream");
+                    check(
+                        &self.document,
+                        &json!({"$ref": "#/components/schemas/Record"}),
+                        &record,
+                        "an event of the stream",
+                    );
                 }
                 if record["event"]["kind"] == kind {
                     return record;
@@ -215,12 +289,27 @@ impl Asked {
     async fn server(&mut self) {
         let served = self.ask("GET /v1/openapi.json", &[], &[], None).await;
         assert_eq!(served.json::<Value>().await.unwrap(), document());
-        assert!(self.ask("GET /metrics", &[], &[], None).await.text().await.unwrap().ends_with("# EOF\n"));
-        assert!(self.ask("GET /v1/backup", &[], &[], None).await.bytes().await.unwrap().starts_with(b"SQLite format 3"));
+        assert!(
+            self.ask("GET /metrics", &[], &[], None)
+                .await
+                .text()
+                .await
+                .unwrap()
+                .ends_with("# EOF\n")
+        );
+        assert!(
+            self.ask("GET /v1/backup", &[], &[], None)
+                .await
+                .bytes()
+                .await
+                .unwrap()
+                .starts_with(b"SQLite format 3")
+        );
     }
 
     async fn keys(&mut self) {
-        let body = json!({"user": "bo", "name": "phone", "scopes": ["chat"], "expires_in_seconds": 3600});
+        let body =
+            json!({"user": "bo", "name": "phone", "scopes": ["chat"], "expires_in_seconds": 3600});
         let made = self.json("POST /v1/keys", &[], Some(body)).await;
         let id = made["key"]["id"].as_str().unwrap();
         self.json("GET /v1/keys", &[], None).await;
@@ -247,15 +336,22 @@ impl Asked {
 
     async fn memory(&mut self) {
         let (ada, plans) = ([("agent", "ada")], [("agent", "ada"), ("label", "plans")]);
-        let block = json!({"text": "Tea at five.", "limit": 500, "description": "What is to come."});
+        let block =
+            json!({"text": "Tea at five.", "limit": 500, "description": "What is to come."});
         self.json("PUT /v1/agents/{agent}/blocks/{label}", &plans, Some(block)).await;
-        self.json("PATCH /v1/agents/{agent}/blocks/{label}", &plans, Some(json!({"text": "Tea at six."}))).await;
+        self.json(
+            "PATCH /v1/agents/{agent}/blocks/{label}",
+            &plans,
+            Some(json!({"text": "Tea at six."})),
+        )
+        .await;
         self.json("GET /v1/agents/{agent}/blocks", &ada, None).await;
         self.ask("DELETE /v1/agents/{agent}/blocks/{label}", &plans, &[], None).await;
-        let notes =
-            json!({"notes": [{"text": "The key hangs behind the clock.", "source": "house.md"}, {"text": "The tea is in the tin."}]});
+        let notes = json!({"notes": [{"text": "The key hangs behind the clock.", "source": "house.md"}, {"text": "The tea is in the tin."}]});
         self.json("POST /v1/agents/{agent}/archival", &ada, Some(notes)).await;
-        let found = self.json("GET /v1/agents/{agent}/archival?query=clock&offset=0&limit=5", &ada, None).await;
+        let found = self
+            .json("GET /v1/agents/{agent}/archival?query=clock&offset=0&limit=5", &ada, None)
+            .await;
         assert_eq!(found["notes"][0]["source"], "house.md");
         let all = self.json("GET /v1/agents/{agent}/archival?after=0", &ada, None).await;
         assert_eq!(all["total"], 2);
@@ -263,7 +359,9 @@ impl Asked {
 
     async fn inputs(&mut self, session: &str) {
         let of = [("session", session)];
-        let asked = self.json("POST /v1/sessions/{session}/inputs", &of, Some(json!({"text": "what is 6*7?"}))).await;
+        let asked = self
+            .json("POST /v1/sessions/{session}/inputs", &of, Some(json!({"text": "what is 6*7?"})))
+            .await;
         assert_eq!(asked["disposition"], "started");
         let waits = self.until(session, "approval_asked").await;
         let call = [("session", session), ("call", waits["event"]["call"].as_str().unwrap())];
@@ -273,26 +371,56 @@ impl Asked {
         assert_eq!(waiting["inputs"].as_array().unwrap().len(), 1);
         let input = [("session", session), ("input", queued["input"].as_str().unwrap())];
         self.json("DELETE /v1/sessions/{session}/inputs/{input}", &input, None).await;
-        self.json("POST /v1/sessions/{session}/calls/{call}/decision", &call, Some(json!({"decision": "approved"}))).await;
-        let turn = self.json("POST /v1/sessions/{session}/inputs?wait=600", &of, Some(json!({"text": "hello"}))).await;
-        assert_eq!(turn["events"].as_array().unwrap().last().unwrap()["event"]["kind"], "turn_ended");
-        let output = self.ask("GET /v1/sessions/{session}/calls/{call}/output", &call, &[], None).await;
+        self.json(
+            "POST /v1/sessions/{session}/calls/{call}/decision",
+            &call,
+            Some(json!({"decision": "approved"})),
+        )
+        .await;
+        let turn = self
+            .json(
+                "POST /v1/sessions/{session}/inputs?wait=600",
+                &of,
+                Some(json!({"text": "hello"})),
+            )
+            .await;
+        assert_eq!(
+            turn["events"].as_array().unwrap().last().unwrap()["event"]["kind"],
+            "turn_ended"
+        );
+        let output =
+            self.ask("GET /v1/sessions/{session}/calls/{call}/output", &call, &[], None).await;
         assert!(output.text().await.unwrap().contains("42"));
         self.json("GET /v1/sessions/{session}/events?after=1&limit=1000", &of, None).await;
-        let found = self.json("GET /v1/agents/{agent}/recall?query=hello&offset=0&limit=5", &[("agent", "ada")], None).await;
+        let found = self
+            .json(
+                "GET /v1/agents/{agent}/recall?query=hello&offset=0&limit=5",
+                &[("agent", "ada")],
+                None,
+            )
+            .await;
         assert_ne!(found["total"], 0);
     }
 
     async fn sessions(&mut self) {
         let new = json!({"agent": "ada", "title": "Tea", "instructions": "Be brief.", "history": [{"role": "user", "text": "Hi"}]});
-        let session = self.json("POST /v1/sessions", &[], Some(new)).await["session"].as_str().unwrap().to_owned();
+        let session = self.json("POST /v1/sessions", &[], Some(new)).await["session"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let of = [("session", session.as_str())];
         self.json("GET /v1/sessions?agent=ada&limit=5", &[], None).await;
         self.json("GET /v1/sessions/{session}", &of, None).await;
-        self.json("PATCH /v1/sessions/{session}", &of, Some(json!({"title": "Coffee", "keep_days": 90}))).await;
+        self.json(
+            "PATCH /v1/sessions/{session}",
+            &of,
+            Some(json!({"title": "Coffee", "keep_days": 90})),
+        )
+        .await;
         self.json("GET /v1/sessions/{session}", &of, None).await;
         self.json("PATCH /v1/sessions/{session}", &of, Some(json!({"keep_days": null}))).await;
-        self.json("POST /v1/sessions/{session}/inputs", &of, Some(json!({"text": "what is 6*9?"}))).await;
+        self.json("POST /v1/sessions/{session}/inputs", &of, Some(json!({"text": "what is 6*9?"})))
+            .await;
         let turn = self.until(&session, "approval_asked").await["turn"].clone();
         self.json("POST /v1/sessions/{session}/cancel", &of, Some(json!({"turn": turn}))).await;
         self.until(&session, "turn_ended").await;
@@ -318,13 +446,21 @@ async fn what_the_server_answers_is_what_the_document_says() {
     asked.files().await;
     asked.server().await;
     for (path, method, operation) in operations(&document()) {
-        for status in operation["responses"].as_object().unwrap().keys().filter(|status| *status != "default") {
+        for status in
+            operation["responses"].as_object().unwrap().keys().filter(|status| *status != "default")
+        {
             let answer = (path.to_owned(), method.to_owned(), status.clone());
-            assert!(asked.answers.contains(&answer), "{method} {path} was never answered {status}: ask it above");
+            assert!(
+                asked.answers.contains(&answer),
+                "{method} {path} was never answered {status}: ask it above"
+            );
         }
         for parameter in parameters(&document(), operation) {
             let name = parameter["name"].as_str().unwrap().to_owned();
-            assert!(asked.named.contains(&(path.to_owned(), method.to_owned(), name)), "{method} {path} was never asked with {parameter}");
+            assert!(
+                asked.named.contains(&(path.to_owned(), method.to_owned(), name)),
+                "{method} {path} was never asked with {parameter}"
+            );
         }
     }
 }
@@ -333,24 +469,37 @@ async fn what_the_server_answers_is_what_the_document_says() {
 async fn what_it_refuses_it_refuses_as_the_document_says() {
     let guarded = Guarded::start().await;
     let document = closed();
-    let error = &document["components"]["responses"]["Refused"]["content"]["application/json"]["schema"];
+    let error =
+        &document["components"]["responses"]["Refused"]["content"]["application/json"]["schema"];
     for (method, path, need) in ROUTES {
         if *need == Need::Open {
             continue;
         }
-        let refused = http().request(method.to_uppercase().parse().unwrap(), format!("{}{path}", guarded.live.url)).send().await.unwrap();
+        let refused = http()
+            .request(method.to_uppercase().parse().unwrap(), format!("{}{path}", guarded.live.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(refused.status(), 401, "{method} {path}");
         check(&document, error, &refused.json().await.unwrap(), path);
     }
     let agent = |method: &str, path: &str, body: Value| {
-        let request = http().request(method.parse().unwrap(), format!("{}{path}", guarded.live.url)).bearer_auth(&guarded.owner);
+        let request = http()
+            .request(method.parse().unwrap(), format!("{}{path}", guarded.live.url))
+            .bearer_auth(&guarded.owner);
         async move { request.json(&body).send().await.unwrap() }
     };
     assert_eq!(agent("POST", "/v1/agents", json!({"name": "ada"})).await.status(), 201);
-    let refused: Value = agent("PATCH", "/v1/agents/ada", json!({"mood": "calm"})).await.json().await.unwrap();
+    let refused: Value =
+        agent("PATCH", "/v1/agents/ada", json!({"mood": "calm"})).await.json().await.unwrap();
     check(&document, error, &refused, "an unknown setting");
     // It names the settings that there are: those of the document.
-    let (_, there_are) = refused["error"]["reason"].as_str().unwrap().split_once("there are: ").unwrap();
-    let settings = document["components"]["schemas"]["AgentChange"]["properties"].as_object().unwrap();
-    assert_eq!(there_are.split(", ").collect::<BTreeSet<_>>(), settings.keys().map(String::as_str).collect());
+    let (_, there_are) =
+        refused["error"]["reason"].as_str().unwrap().split_once("there are: ").unwrap();
+    let settings =
+        document["components"]["schemas"]["AgentChange"]["properties"].as_object().unwrap();
+    assert_eq!(
+        there_are.split(", ").collect::<BTreeSet<_>>(),
+        settings.keys().map(String::as_str).collect()
+    );
 }

@@ -38,15 +38,24 @@ async fn figures_tell_what_happened_to_those_who_may_know() {
     let made = client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await;
     let session = made["session"].as_str().unwrap().to_owned();
     client.attach(&session, Some(0)).await;
-    client.send(json!({"type": "send", "id": "m", "session": session, "text": "what is 6*7?"})).await;
+    client
+        .send(json!({"type": "send", "id": "m", "session": session, "text": "what is 6*7?"}))
+        .await;
     let head = client.turn().await.last().unwrap()["seq"].as_f64().unwrap();
-    assert_eq!(client.ask(json!({"type": "cancel", "id": "x", "session": session})).await["code"], "no_turn");
+    assert_eq!(
+        client.ask(json!({"type": "cancel", "id": "x", "session": session})).await["code"],
+        "no_turn"
+    );
     client.send_text("{").await;
-    assert_eq!(client.until(|frame| frame["code"].is_string()).await.pop().unwrap()["code"], "bad_frame");
+    assert_eq!(
+        client.until(|frame| frame["code"].is_string()).await.pop().unwrap()["code"],
+        "bad_frame"
+    );
 
     let (status, text) = figures(&guarded.live, Some(owner)).await;
     assert_eq!(status, 200);
-    let is = |name: &str, value: f64| assert_eq!(figure(&text, name), Some(value), "{name} in\n{text}");
+    let is =
+        |name: &str, value: f64| assert_eq!(figure(&text, name), Some(value), "{name} in\n{text}");
     is("thoughtwire_connections{dialect=\"native\"}", 1.0);
     is("thoughtwire_live_sessions", 1.0);
     is("thoughtwire_subscribers", 1.0);
@@ -58,7 +67,9 @@ async fn figures_tell_what_happened_to_those_who_may_know() {
     is("thoughtwire_refusals_total{code=\"bad_frame\"}", 1.0);
     is("thoughtwire_refusals_total{code=\"unauthorized\"}", 1.0);
     is("thoughtwire_refusals_total{code=\"forbidden\"}", 1.0);
-    let some = |name: &str| assert!(figure(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}");
+    let some = |name: &str| {
+        assert!(figure(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}")
+    };
     some("thoughtwire_tokens_total{kind=\"output\"}");
     some("thoughtwire_model_seconds_count{provider=\"offline\"}");
     some("thoughtwire_model_first_seconds_count{provider=\"offline\"}");
@@ -70,7 +81,11 @@ async fn figures_tell_what_happened_to_those_who_may_know() {
         assert!(!text.contains(secret), "figures name nobody");
     }
     drop(client);
-    while figure(&figures(&guarded.live, Some(owner)).await.1, "thoughtwire_connections{dialect=\"native\"}") != Some(0.0) {}
+    while figure(
+        &figures(&guarded.live, Some(owner)).await.1,
+        "thoughtwire_connections{dialect=\"native\"}",
+    ) != Some(0.0)
+    {}
 }
 
 #[tokio::test]
@@ -85,7 +100,10 @@ async fn a_subscriber_that_does_not_read_is_counted_as_slow() {
     // It wakes, gets everything, and is slow no more.
     stalled.turn().await;
     while slow(&figures(&live, None).await.1) != Some(0.0) {}
-    assert!(figure(&figures(&live, None).await.1, "thoughtwire_subscribers_fell_behind_total").is_some_and(|times| times >= 1.0));
+    assert!(
+        figure(&figures(&live, None).await.1, "thoughtwire_subscribers_fell_behind_total")
+            .is_some_and(|times| times >= 1.0)
+    );
 }
 
 #[tokio::test]
@@ -99,7 +117,9 @@ async fn who_takes_nothing_past_the_keep_alive_is_dropped_and_goes_on_when_it_co
     let silent = live.native().await;
     client.send(json!({"type": "send", "id": "m", "session": session, "text": "go"})).await;
     let head = client.turn().await.last().unwrap()["seq"].as_u64().unwrap();
-    let connections = async || figure(&figures(&live, None).await.1, "thoughtwire_connections{dialect=\"native\"}");
+    let connections = async || {
+        figure(&figures(&live, None).await.1, "thoughtwire_connections{dialect=\"native\"}")
+    };
     assert_eq!(connections().await, Some(3.0));
     while connections().await != Some(1.0) {
         // Who answers pings stays.
@@ -163,7 +183,10 @@ async fn it_is_not_ready_while_nothing_can_be_saved() {
         }
         assert!(number < 1_000);
     };
-    assert_eq!(said, (503, "the disk is full, so nothing was saved; make room and try again\n".to_owned()));
+    assert_eq!(
+        said,
+        (503, "the disk is full, so nothing was saved; make room and try again\n".to_owned())
+    );
     disk.remount("size=32m");
     assert_eq!(readiness(&live).await, (200, "ready\n".to_owned()));
 }
@@ -171,7 +194,11 @@ async fn it_is_not_ready_while_nothing_can_be_saved() {
 /// Runs a command on a thread of its own, beside the test's clients.
 async fn command(args: &[&str]) -> Ran {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    tokio::task::spawn_blocking(move || thoughtwire(&args.iter().map(String::as_str).collect::<Vec<_>>(), b"")).await.unwrap()
+    tokio::task::spawn_blocking(move || {
+        thoughtwire(&args.iter().map(String::as_str).collect::<Vec<_>>(), b"")
+    })
+    .await
+    .unwrap()
 }
 
 /// Sends inputs one after the other, and keeps those that were acknowledged.
@@ -186,7 +213,8 @@ async fn chatter(
             return;
         }
         let text = format!("m-{number}");
-        let answer = client.ask(json!({"type": "send", "id": text, "session": session, "text": text})).await;
+        let answer =
+            client.ask(json!({"type": "send", "id": text, "session": session, "text": text})).await;
         assert!(answer["type"] == "ack" || answer["code"] == "queue_full", "{answer}");
         if answer["type"] == "ack" {
             kept.send_if_modified(|kept| kept.insert(text));
@@ -208,7 +236,8 @@ async fn a_backup_under_writes_has_all_that_was_acknowledged_before_it() {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut writers = Vec::new();
     for number in 0..3 {
-        let (client, session) = live.agent(&format!("ada-{number}"), "load:items=3,bytes=300").await;
+        let (client, session) =
+            live.agent(&format!("ada-{number}"), "load:items=3,bytes=300").await;
         let (kept, seen) = tokio::sync::watch::channel(BTreeSet::new());
         let task = tokio::spawn(chatter(client, session.clone(), stopped.clone(), kept));
         writers.push((session, seen, task));
@@ -219,7 +248,8 @@ async fn a_backup_under_writes_has_all_that_was_acknowledged_before_it() {
         for (_, seen, _) in &mut writers {
             seen.wait_for(|kept| kept.len() >= 20 * (number + 1)).await.unwrap();
         }
-        let before: Vec<BTreeSet<String>> = writers.iter().map(|(_, seen, _)| seen.borrow().clone()).collect();
+        let before: Vec<BTreeSet<String>> =
+            writers.iter().map(|(_, seen, _)| seen.borrow().clone()).collect();
         let file = dir.path().join(format!("{number}.backup"));
         let ran = command(&["backup", file.to_str().unwrap(), "--data-dir", at, "--json"]).await;
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -236,26 +266,43 @@ async fn a_backup_under_writes_has_all_that_was_acknowledged_before_it() {
     }
     // What is there is not written over, on either side.
     let ran = command(&["backup", backups[0].0.to_str().unwrap(), "--data-dir", at]).await;
-    assert!(ran.code == 1 && ran.err.contains("is there already, and it was left alone"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.err.contains("is there already, and it was left alone"),
+        "{ran:?}"
+    );
     let ran = command(&["restore", backups[0].0.to_str().unwrap(), "--data-dir", at]).await;
-    assert!(ran.code == 1 && ran.err.contains("another process uses the data directory"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.err.contains("another process uses the data directory"),
+        "{ran:?}"
+    );
 
     for (number, (file, before)) in backups.iter().enumerate() {
         let restored = dir.path().join(format!("restored-{number}"));
-        let ran = command(&["restore", file.to_str().unwrap(), "--data-dir", restored.to_str().unwrap()]).await;
+        let ran =
+            command(&["restore", file.to_str().unwrap(), "--data-dir", restored.to_str().unwrap()])
+                .await;
         assert!(ran.code == 0 && ran.out.contains("3 agents, 3 sessions"), "{ran:?}");
         let live = Live::on(&restored, &[]).await;
         for ((session, (attached, original)), before) in originals.iter().zip(before) {
             let (again, log) = whole_log(&live, session).await;
             assert_ne!(again["epoch"], attached["epoch"], "another lifetime");
-            let texts: BTreeSet<&str> = log.iter().filter_map(|frame| frame["event"]["text"].as_str()).collect();
-            let lost: Vec<_> = before.iter().filter(|text| !texts.contains(text.as_str())).collect();
+            let texts: BTreeSet<&str> =
+                log.iter().filter_map(|frame| frame["event"]["text"].as_str()).collect();
+            let lost: Vec<_> =
+                before.iter().filter(|text| !texts.contains(text.as_str())).collect();
             assert!(lost.is_empty(), "{lost:?} were acknowledged before backup {number}");
             // As far as it goes it is the same log; behind that, the cut turn's end and what was queued.
-            let same = log.iter().zip(original).take_while(|(ours, theirs)| ours["event"] == theirs["event"]).count();
+            let same = log
+                .iter()
+                .zip(original)
+                .take_while(|(ours, theirs)| ours["event"] == theirs["event"])
+                .count();
             assert!(same >= before.len(), "{same}");
             let next = log.get(same).map_or("", |frame| frame["event"]["kind"].as_str().unwrap());
-            assert!(matches!(next, "" | "message" | "turn_ended" | "turn_started" | "usage"), "{next}");
+            assert!(
+                matches!(next, "" | "message" | "turn_ended" | "turn_started" | "usage"),
+                "{next}"
+            );
             // Who had seen more than there is starts over.
             let mut client = live.native().await;
             client.send(json!({"type": "attach", "session": session, "after": 5, "epoch": attached["epoch"]})).await;
@@ -269,7 +316,13 @@ async fn a_backup_under_writes_has_all_that_was_acknowledged_before_it() {
 async fn a_backup_is_the_administrators_and_needs_no_server() {
     let guarded = Guarded::start().await;
     let (_, chat) = guarded.key("ada", &["chat", "agents"]).await;
-    let status = http().get(format!("{}/v1/backup", guarded.live.url)).bearer_auth(chat).send().await.unwrap().status();
+    let status = http()
+        .get(format!("{}/v1/backup", guarded.live.url))
+        .bearer_auth(chat)
+        .send()
+        .await
+        .unwrap()
+        .status();
     assert_eq!(status, 403);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("data");
@@ -281,7 +334,8 @@ async fn a_backup_is_the_administrators_and_needs_no_server() {
     assert!(ran.code == 0 && ran.out.contains("1 agents, 1 sessions, 1 events"), "{ran:?}");
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    let names: BTreeSet<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: BTreeSet<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "nothing is left beside it: {names:?}");
 }
 
@@ -292,7 +346,8 @@ async fn what_is_kept_no_longer_goes_from_logs_searches_and_later_backups() {
     let live = Live::on(&data, &[]).await;
     let (mut client, session) = live.agent("ada", "load:items=1,bytes=10").await;
     let (attached, _) = client.attach(&session, Some(0)).await;
-    let words = ["xylophone", "balalaika", "harmonica", "drums", "flute", "tuba", "cello", "accordion"];
+    let words =
+        ["xylophone", "balalaika", "harmonica", "drums", "flute", "tuba", "cello", "accordion"];
     for (number, word) in words.into_iter().enumerate() {
         client.send(json!({"type": "send", "id": format!("m-{number}"), "session": session, "text": format!("I play the {word}")})).await;
         client.turn().await;
@@ -300,11 +355,13 @@ async fn what_is_kept_no_longer_goes_from_logs_searches_and_later_backups() {
     let at = data.to_str().unwrap();
     let place = ["--data-dir", at];
     let found = async |word: &str| {
-        let (_, page) = call(&live, "GET", &format!("/v1/agents/ada/recall?query={word}"), &[], None).await;
+        let (_, page) =
+            call(&live, "GET", &format!("/v1/agents/ada/recall?query={word}"), &[], None).await;
         page["total"].as_u64().unwrap()
     };
     assert!(found("xylophone").await >= 1);
-    let ran = command(&[&["sessions", "keep", &session, "--events", "20"], &place[..]].concat()).await;
+    let ran =
+        command(&[&["sessions", "keep", &session, "--events", "20"], &place[..]].concat()).await;
     assert!(ran.code == 0 && ran.out.contains("the newest 20 events"), "{ran:?}");
     let shown = async || call(&live, "GET", &format!("/v1/sessions/{session}"), &[], None).await.1;
     while shown().await["first"] == 1 {}
@@ -318,23 +375,37 @@ async fn what_is_kept_no_longer_goes_from_logs_searches_and_later_backups() {
     assert_eq!(seqs, (first..=again["head"].as_u64().unwrap()).collect::<Vec<_>>());
     assert_eq!(log[0]["event"]["kind"], "user_message");
     let mut late = live.native().await;
-    late.send(json!({"type": "attach", "session": session, "after": 2, "epoch": attached["epoch"]})).await;
+    late.send(
+        json!({"type": "attach", "session": session, "after": 2, "epoch": attached["epoch"]}),
+    )
+    .await;
     assert_eq!(late.until_type("attached").await.pop().unwrap()["recovered"], false);
-    let (_, page) = call(&live, "GET", &format!("/v1/sessions/{session}/events?after=0&limit=1"), &[], None).await;
+    let (_, page) =
+        call(&live, "GET", &format!("/v1/sessions/{session}/events?after=0&limit=1"), &[], None)
+            .await;
     assert_eq!((&page["events"][0]["seq"], &page["first"]), (&json!(first), &json!(first)));
     // Who is there talks on.
-    client.send(json!({"type": "send", "id": "on", "session": session, "text": "what is 6*7?"})).await;
+    client
+        .send(json!({"type": "send", "id": "on", "session": session, "text": "what is 6*7?"}))
+        .await;
     client.turn().await;
 
     let file = dir.path().join("copy");
     assert_eq!(command(&[&["backup", file.to_str().unwrap()], &place[..]].concat()).await.code, 0);
-    let holds = |file: &Path, word: &str| std::fs::read(file).unwrap().windows(word.len()).any(|window| window == word.as_bytes());
+    let holds = |file: &Path, word: &str| {
+        std::fs::read(file).unwrap().windows(word.len()).any(|window| window == word.as_bytes())
+    };
     assert!(!holds(&file, "xylophone") && holds(&file, "accordion"));
 
     // An agent's own setting holds where its session says nothing.
     assert_eq!(command(&[&["sessions", "keep", &session], &place[..]].concat()).await.code, 0);
     assert_eq!(shown().await["keep_events"], Value::Null);
-    assert_eq!(command(&[&["agents", "edit", "ada", "--keep-events", "8"], &place[..]].concat()).await.code, 0);
+    assert_eq!(
+        command(&[&["agents", "edit", "ada", "--keep-events", "8"], &place[..]].concat())
+            .await
+            .code,
+        0
+    );
     while shown().await["first"] == first {}
     let ran = command(&[&["agents", "edit", "ada", "--keep-days", "0"], &place[..]].concat()).await;
     assert!(ran.code == 1 && ran.err.contains("at least 1"), "{ran:?}");
@@ -343,13 +414,17 @@ async fn what_is_kept_no_longer_goes_from_logs_searches_and_later_backups() {
 /// What the doctor finds, by subject.
 async fn examined(args: &[&str]) -> (i32, Value) {
     let ran = command(&[&["doctor", "--json"], args].concat()).await;
-    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let told: Value =
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     (ran.code, told)
 }
 
 fn finding<'a>(told: &'a Value, subject: &str) -> &'a Value {
     let findings = told["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["subject"] == subject).unwrap_or_else(|| panic!("{subject} in {told}"))
+    findings
+        .iter()
+        .find(|finding| finding["subject"] == subject)
+        .unwrap_or_else(|| panic!("{subject} in {told}"))
 }
 
 #[tokio::test]
@@ -360,7 +435,9 @@ async fn the_doctor_says_what_is_to_be_mended() {
     // Nothing is there yet, and nothing is made.
     let (code, told) = examined(&["--data-dir", at, "--listen", "127.0.0.1:0"]).await;
     assert_eq!((code, &told["ok"]), (0, &json!(true)), "{told}");
-    for subject in ["disk", "room", "data directory", "port 0", "keys", "open files", "model offline", "clock"] {
+    for subject in
+        ["disk", "room", "data directory", "port 0", "keys", "open files", "model offline", "clock"]
+    {
         finding(&told, subject);
     }
     assert!(!data.exists());
@@ -373,31 +450,71 @@ async fn the_doctor_says_what_is_to_be_mended() {
     let (code, told) = examined(&["--data-dir", at, "--listen", address]).await;
     assert_eq!(code, 0, "{told}");
     assert_eq!(finding(&told, &port)["health"], "good");
-    assert!(finding(&told, "data directory")["found"].as_str().unwrap().contains("1 agents, 1 sessions"), "{session}: {told}");
+    assert!(
+        finding(&told, "data directory")["found"]
+            .as_str()
+            .unwrap()
+            .contains("1 agents, 1 sessions"),
+        "{session}: {told}"
+    );
 
     // Another's port, an address for all without a key, a model without its key, a model that does not answer.
     let other = dir.path().join("other");
-    let (code, told) = examined(&["--data-dir", other.to_str().unwrap(), "--listen", address, "--model", "openai/gpt-5-mini"]).await;
+    let (code, told) = examined(&[
+        "--data-dir",
+        other.to_str().unwrap(),
+        "--listen",
+        address,
+        "--model",
+        "openai/gpt-5-mini",
+    ])
+    .await;
     assert_eq!((code, &told["ok"]), (1, &json!(false)));
     assert_eq!(finding(&told, &port)["health"], "bad");
     assert!(finding(&told, &port)["mend"].as_str().unwrap().contains("--listen"));
-    assert!(finding(&told, "model openai/gpt-5-mini")["mend"].as_str().unwrap().contains("set the key"), "{told}");
-    let (code, told) = examined(&["--data-dir", other.to_str().unwrap(), "--listen", "0.0.0.0:0", "--model", "ollama/nobody"]).await;
+    assert!(
+        finding(&told, "model openai/gpt-5-mini")["mend"].as_str().unwrap().contains("set the key"),
+        "{told}"
+    );
+    let (code, told) = examined(&[
+        "--data-dir",
+        other.to_str().unwrap(),
+        "--listen",
+        "0.0.0.0:0",
+        "--model",
+        "ollama/nobody",
+    ])
+    .await;
     assert_eq!(code, 1);
-    assert!(finding(&told, "keys")["mend"].as_str().unwrap().contains("thoughtwire keys add"), "{told}");
+    assert!(
+        finding(&told, "keys")["mend"].as_str().unwrap().contains("thoughtwire keys add"),
+        "{told}"
+    );
     assert_eq!(finding(&told, "model ollama/nobody")["health"], "bad");
-    let (_, told) = examined(&["--data-dir", other.to_str().unwrap(), "--listen", "0.0.0.0:0", "--auth", "none"]).await;
+    let (_, told) = examined(&[
+        "--data-dir",
+        other.to_str().unwrap(),
+        "--listen",
+        "0.0.0.0:0",
+        "--auth",
+        "none",
+    ])
+    .await;
     assert_eq!(finding(&told, "keys")["health"], "doubtful");
 
     // A damaged file, files that others may read, and a configuration that cannot be read.
     drop(live);
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("thoughtwire.db"), "no database").unwrap();
-    let (code, told) = examined(&["--data-dir", other.to_str().unwrap(), "--listen", "127.0.0.1:0"]).await;
+    let (code, told) =
+        examined(&["--data-dir", other.to_str().unwrap(), "--listen", "127.0.0.1:0"]).await;
     assert_eq!((code, &finding(&told, "data directory")["health"]), (1, &json!("bad")));
     assert!(finding(&told, "privacy")["mend"].as_str().unwrap().starts_with("chmod 600"));
     let (code, told) = examined(&["--config", "/nowhere.toml"]).await;
     assert_eq!((code, &finding(&told, "configuration")["health"]), (1, &json!("bad")));
     let ran = command(&["doctor", "--data-dir", at, "--listen", "127.0.0.1:0"]).await;
-    assert!(ran.code == 0 && ran.out.contains("good  clock: 20") && !ran.out.contains("BAD"), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.out.contains("good  clock: 20") && !ran.out.contains("BAD"),
+        "{ran:?}"
+    );
 }

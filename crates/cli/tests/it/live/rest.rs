@@ -13,7 +13,13 @@ pub(super) fn http() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-pub(super) async fn call(live: &Live, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
+pub(super) async fn call(
+    live: &Live,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> (u16, Value) {
     let mut request = http().request(method.parse().unwrap(), format!("{}{path}", live.url));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -22,7 +28,10 @@ pub(super) async fn call(live: &Live, method: &str, path: &str, headers: &[(&str
         request = request.json(&body);
     }
     let response = request.send().await.unwrap();
-    (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    (
+        response.status().as_u16(),
+        serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
+    )
 }
 
 #[tokio::test]
@@ -35,18 +44,30 @@ async fn agents_sessions_inputs_and_events() {
     let session = made["agent"]["main_session"].as_str().unwrap().to_owned();
     let inputs = format!("/v1/sessions/{session}/inputs?wait=20");
     let once = [("idempotency-key", "k-1")];
-    let (status, done) = call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
+    let (status, done) =
+        call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
     assert_eq!(status, 200, "{done}");
     assert!(done["events"].to_string().contains("42"));
-    let (_, again) = call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
-    assert_eq!((again["duplicate"].clone(), again["events"].clone()), (json!(true), done["events"].clone()));
-    let (status, page) = call(&live, "GET", &format!("/v1/sessions/{session}/events?after=1&limit=2"), &[], None).await;
+    let (_, again) =
+        call(&live, "POST", &inputs, &once, Some(json!({"text": "what is 6*7?"}))).await;
+    assert_eq!(
+        (again["duplicate"].clone(), again["events"].clone()),
+        (json!(true), done["events"].clone())
+    );
+    let (status, page) =
+        call(&live, "GET", &format!("/v1/sessions/{session}/events?after=1&limit=2"), &[], None)
+            .await;
     assert_eq!((status, page["events"].as_array().unwrap().len()), (200, 2));
     assert_eq!(page["events"][0]["seq"], 2);
     let (_, sessions) = call(&live, "GET", "/v1/sessions", &[], None).await;
     assert_eq!(sessions["sessions"][0]["agent_name"], "ada");
-    assert!(sessions["sessions"][0]["usage"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{sessions}");
-    let (status, second) = call(&live, "POST", "/v1/sessions", &[], Some(json!({"agent": "ada", "title": "Tea"}))).await;
+    assert!(
+        sessions["sessions"][0]["usage"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0),
+        "{sessions}"
+    );
+    let (status, second) =
+        call(&live, "POST", "/v1/sessions", &[], Some(json!({"agent": "ada", "title": "Tea"})))
+            .await;
     assert_eq!(status, 201);
     let second = second["session"].as_str().unwrap().to_owned();
     assert_eq!(call(&live, "DELETE", &format!("/v1/sessions/{second}"), &[], None).await.0, 204);
@@ -88,10 +109,19 @@ async fn who_waits_for_too_long_a_turn_is_told_where_it_began() {
     let once = [("idempotency-key", "k-1")];
     let inputs = format!("/v1/sessions/{session}/inputs?wait=0.1");
     let (status, told) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
-    assert_eq!((status, &told["disposition"], told.get("events")), (202, &json!("started"), None), "{told}");
+    assert_eq!(
+        (status, &told["disposition"], told.get("events")),
+        (202, &json!("started"), None),
+        "{told}"
+    );
     let (status, again) = call(&live, "POST", &inputs, &once, Some(json!({"text": "go"}))).await;
-    assert_eq!((status, &again["duplicate"], &again["seq"]), (202, &json!(true), &told["seq"]), "it goes on, and was not said again");
-    let (status, refused) = call(&live, "POST", &inputs, &once, Some(json!({"text": "stop"}))).await;
+    assert_eq!(
+        (status, &again["duplicate"], &again["seq"]),
+        (202, &json!(true), &told["seq"]),
+        "it goes on, and was not said again"
+    );
+    let (status, refused) =
+        call(&live, "POST", &inputs, &once, Some(json!({"text": "stop"}))).await;
     assert_eq!((status, &refused["error"]["code"]), (422, &json!("id_reused")));
 }
 
@@ -100,7 +130,11 @@ fn shown_commands() -> Vec<String> {
     let readme = include_str!("../../../../../README.md");
     let (_, part) = readme.split_once("**Without a socket**").unwrap();
     let block = part.split("```").nth(1).unwrap().replace("\\\n", "");
-    block.lines().filter(|line| line.starts_with("curl ") || line.starts_with("thoughtwire ")).map(str::to_owned).collect()
+    block
+        .lines()
+        .filter(|line| line.starts_with("curl ") || line.starts_with("thoughtwire "))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
@@ -109,17 +143,26 @@ async fn the_commands_of_the_readme_work_as_they_stand_there() {
     let (_client, session) = live.agent("ada", "offline").await;
     let shell = |line: &str| {
         let mut shell = tokio::process::Command::new("sh");
-        let line =
-            line.replace("http://127.0.0.1:8282", &live.url).replace("thoughtwire ", concat!(env!("CARGO_BIN_EXE_thoughtwire"), " "));
-        shell.args(["-c", &format!("exec {line}")]).env("SESSION", &session).env("THOUGHTWIRE_URL", &live.url);
+        let line = line
+            .replace("http://127.0.0.1:8282", &live.url)
+            .replace("thoughtwire ", concat!(env!("CARGO_BIN_EXE_thoughtwire"), " "));
+        shell
+            .args(["-c", &format!("exec {line}")])
+            .env("SESSION", &session)
+            .env("THOUGHTWIRE_URL", &live.url);
         shell.stdout(Stdio::piped()).kill_on_drop(true);
         shell
     };
-    let [input, events, send] = &shown_commands()[..] else { panic!("the README shows three commands") };
+    let [input, events, send] = &shown_commands()[..] else {
+        panic!("the README shows three commands")
+    };
     let mut answers = Vec::new();
     for _ in 0..2 {
         let output = shell(input).output().await.unwrap();
-        answers.push(serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|_| panic!("{output:?}")));
+        answers.push(
+            serde_json::from_slice::<Value>(&output.stdout)
+                .unwrap_or_else(|_| panic!("{output:?}")),
+        );
     }
     let [first, again] = &answers[..] else { unreachable!() };
     assert!(first["events"].to_string().contains("42"), "{first}");
@@ -138,8 +181,16 @@ async fn the_commands_of_the_readme_work_as_they_stand_there() {
     }
     assert_eq!(seqs, (1..=*seqs.last().unwrap()).collect::<Vec<_>>());
     let output = shell(send).output().await.unwrap();
-    let told: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((output.status.code(), json!(told)), (Some(0), first["events"].clone()), "the same input, and so the same answer");
+    let told: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (output.status.code(), json!(told)),
+        (Some(0), first["events"].clone()),
+        "the same input, and so the same answer"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +207,11 @@ async fn what_cannot_be_read_is_refused_as_everything_else_is() {
         ("GET", "/v1/agents/ada/recall".to_owned(), None),
     ] {
         let (status, answer) = call(&live, method, &path, &[], body).await;
-        assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_request")), "{method} {path}: {answer}");
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (400, Some("bad_request")),
+            "{method} {path}: {answer}"
+        );
     }
 }
 
@@ -189,16 +244,27 @@ async fn only_this_machine_comes_in_without_keys() {
 async fn with_keys_only_the_owners_token_opens() {
     let dir = tempfile::tempdir().unwrap();
     let live = Live::on(dir.path(), &["--auth", "keys"]).await;
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap()).unwrap();
+    let file: Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap())
+            .unwrap();
     let token = file["token"].as_str().unwrap();
     assert_eq!(call(&live, "GET", "/v1/agents", &[], None).await.0, 401);
-    assert_eq!(call(&live, "GET", "/v1/agents", &[("authorization", "Bearer wrong")], None).await.0, 401);
+    assert_eq!(
+        call(&live, "GET", "/v1/agents", &[("authorization", "Bearer wrong")], None).await.0,
+        401
+    );
     let bearer = format!("Bearer {token}");
     assert_eq!(call(&live, "GET", "/v1/agents", &[("authorization", &bearer)], None).await.0, 200);
     let mut client = live.native().await;
-    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["code"], "unauthorized");
+    assert_eq!(
+        client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["code"],
+        "unauthorized"
+    );
     client.send(json!({"type": "hello", "token": token})).await;
-    assert_eq!(client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["type"], "ack");
+    assert_eq!(
+        client.ask(json!({"type": "create_agent", "id": "c", "name": "ada"})).await["type"],
+        "ack"
+    );
     let uri = live.ws("/memgpt").parse().unwrap();
     assert!(
         tokio_websockets::ClientBuilder::from_uri(uri).connect().await.is_err(),
@@ -232,7 +298,10 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
     assert!(made.status.success() && key.starts_with("twk_"));
     let live = Live::on(dir.path(), &["--listen", "0.0.0.0:0"]).await;
     let bearer = format!("Bearer {}", key.trim());
-    assert_eq!(call(&live, "GET", "/v1/sessions", &[("authorization", &bearer)], None).await.0, 200);
+    assert_eq!(
+        call(&live, "GET", "/v1/sessions", &[("authorization", &bearer)], None).await.0,
+        200
+    );
     assert_eq!(call(&live, "GET", "/v1/sessions", &[], None).await.0, 401);
 }
 
@@ -240,8 +309,14 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
 async fn the_page_comes_with_its_policy_and_is_kept_by_its_names() {
     let live = Live::start().await;
     let page = http().get(&live.url).send().await.unwrap();
-    assert!(page.status() == 200 && page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
-    let policy = page.headers().get("content-security-policy").map(|policy| policy.to_str().unwrap().to_owned());
+    assert!(
+        page.status() == 200
+            && page.headers()["content-type"].to_str().unwrap().starts_with("text/html")
+    );
+    let policy = page
+        .headers()
+        .get("content-security-policy")
+        .map(|policy| policy.to_str().unwrap().to_owned());
     let text = page.text().await.unwrap();
     let Some((_, name)) = text.split_once("src=\"/assets/") else {
         // Built without npm: the server runs, and says how to get the page.
@@ -252,9 +327,17 @@ async fn the_page_comes_with_its_policy_and_is_kept_by_its_names() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     let name = name.split('"').next().unwrap();
     let plain = reqwest::Client::builder().no_gzip().build().unwrap();
-    let script = plain.get(format!("{}/assets/{name}", live.url)).header("accept-encoding", "gzip").send().await.unwrap();
+    let script = plain
+        .get(format!("{}/assets/{name}", live.url))
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(script.headers()["cache-control"], "public, max-age=31536000, immutable");
     assert_eq!(script.headers()["content-encoding"], "gzip");
     assert!(script.bytes().await.unwrap().len() < 150_000);
-    assert_eq!(http().get(format!("{}/assets/nothing.js", live.url)).send().await.unwrap().status(), 404);
+    assert_eq!(
+        http().get(format!("{}/assets/nothing.js", live.url)).send().await.unwrap().status(),
+        404
+    );
 }

@@ -16,7 +16,11 @@ async fn say(client: &mut Client, text: &str) {
 }
 
 fn texts(frames: &[Value]) -> Vec<&str> {
-    frames.iter().filter(|frame| frame["type"] == "message").map(|frame| frame["data"]["text"].as_str().unwrap()).collect()
+    frames
+        .iter()
+        .filter(|frame| frame["type"] == "message")
+        .map(|frame| frame["data"]["text"].as_str().unwrap())
+        .collect()
 }
 
 async fn slow() -> (tempfile::TempDir, Live) {
@@ -31,7 +35,9 @@ async fn a_message_straight_after_ready_is_answered() {
     let mut client = live.sparky(json!({"user_id": "u1"})).await;
     let frames = client.until_type("ready").await;
     assert_eq!(types(&frames[..1]), ["session_info"]);
-    assert!(frames.iter().any(|frame| frame["type"] == "tool_loading_progress" && frame["data"]["status"] == "loaded"));
+    assert!(frames.iter().any(
+        |frame| frame["type"] == "tool_loading_progress" && frame["data"]["status"] == "loaded"
+    ));
     assert!(frames.last().unwrap()["data"]["tools_loaded"].as_u64().unwrap() > 0);
     say(&mut client, "what is 6*7?").await;
     let turn = client.until_type("message").await;
@@ -40,7 +46,9 @@ async fn a_message_straight_after_ready_is_answered() {
     }
     assert_eq!(turn[0]["data"], json!({"message": "Thinking..."}));
     assert!(texts(&turn)[0].contains("42"));
-    assert!(turn.iter().all(|frame| frame["user_id"] == "u1" && frame["session_id"].is_string() && frame["chat_id"].is_string()));
+    assert!(turn.iter().all(|frame| frame["user_id"] == "u1"
+        && frame["session_id"].is_string()
+        && frame["chat_id"].is_string()));
 }
 
 #[tokio::test]
@@ -64,9 +72,11 @@ async fn chats_are_apart_and_labelled() {
 #[tokio::test]
 async fn two_tabs_both_get_everything_and_still_do_when_one_closes() {
     let live = Live::start().await;
-    let mut first = live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
+    let mut first =
+        live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
     ready(&mut first).await;
-    let mut second = live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
+    let mut second =
+        live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
     assert_eq!(ready(&mut second).await["reconnected"], true);
     say(&mut first, "from the first").await;
     let turn = first.until_type("message").await;
@@ -114,7 +124,11 @@ async fn who_leaves_in_mid_turn_gets_the_rest_on_return_and_nobody_else_does() {
     drop(client);
     let mut mallory = live.sparky(json!({"user_id": "mallory", "session_id": "mine"})).await;
     let info = ready(&mut mallory).await;
-    assert_eq!((info["is_new"].clone(), info["session_id"].clone()), (json!(true), json!("mine")), "unknown, so one of her own");
+    assert_eq!(
+        (info["is_new"].clone(), info["session_id"].clone()),
+        (json!(true), json!("mine")),
+        "unknown, so one of her own"
+    );
     let mut client = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;
     assert_eq!(ready(&mut client).await["is_new"], false);
     while seen.iter().collect::<std::collections::BTreeSet<_>>().len() < 40 {
@@ -133,7 +147,8 @@ async fn a_new_message_cancels_the_running_turn_and_says_so() {
     say(&mut client, "first").await;
     client.until_type("message").await;
     say(&mut client, "second").await;
-    let frames = client.until(|frame| frame["data"]["message"] == "Previous message cancelled").await;
+    let frames =
+        client.until(|frame| frame["data"]["message"] == "Previous message cancelled").await;
     assert!(texts(&frames).len() < 39);
     let rest = client.until(|frame| frame["type"] == "message").await;
     assert_eq!(rest[0]["data"]["message"], "Thinking...");

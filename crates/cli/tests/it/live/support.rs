@@ -36,13 +36,18 @@ impl Live {
 
     /// With less of something than it would like to have: a `ulimit`. What it writes to standard error is in a file.
     pub(crate) async fn with_limit(dir: &Path, limit: &str, errors: &Path) -> Self {
-        Self::spawn(serve(dir, Some(limit)).stderr(std::fs::File::create(errors).unwrap()), dir).await
+        Self::spawn(serve(dir, Some(limit)).stderr(std::fs::File::create(errors).unwrap()), dir)
+            .await
     }
 
     async fn spawn(command: &mut Command, dir: &Path) -> Self {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("the server says where it listens");
+        let line = tokio::time::timeout(PATIENCE, lines.next_line())
+            .await
+            .unwrap()
+            .unwrap()
+            .expect("the server says where it listens");
         let url = line.split_whitespace().last().unwrap().to_owned();
         assert!(url.contains("://127.0.0.1:"), "{line}");
         Self { child, url, dir: dir.to_owned(), _temporary: None }
@@ -50,7 +55,10 @@ impl Live {
 
     /// A start that fails: what it says.
     pub(crate) async fn refused(dir: &Path, limit: Option<&str>) -> String {
-        let output = tokio::time::timeout(PATIENCE, serve(dir, limit).kill_on_drop(true).output()).await.unwrap().unwrap();
+        let output = tokio::time::timeout(PATIENCE, serve(dir, limit).kill_on_drop(true).output())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     }
@@ -98,8 +106,10 @@ impl Live {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let uri: http::Uri = self.ws("/v1/ws").parse().unwrap();
-        let stream = socket.connect(uri.authority().unwrap().as_str().parse().unwrap()).await.unwrap();
-        let (socket, _) = ClientBuilder::from_uri(uri).connect_on(MaybeTlsStream::Plain(stream)).await.unwrap();
+        let stream =
+            socket.connect(uri.authority().unwrap().as_str().parse().unwrap()).await.unwrap();
+        let (socket, _) =
+            ClientBuilder::from_uri(uri).connect_on(MaybeTlsStream::Plain(stream)).await.unwrap();
         let mut client = Client { socket };
         assert_eq!(client.next().await["type"], "welcome");
         client
@@ -156,9 +166,16 @@ impl Client {
         // Pings are no news: in all it takes no longer.
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match tokio::time::timeout_at(give_up, self.socket.next()).await.expect("a frame in time") {
-                Some(Ok(message)) if message.is_text() => return Ok(serde_json::from_str(message.as_text().unwrap()).unwrap()),
-                Some(Ok(message)) if message.is_close() => return Err(message.as_close().map_or(1005, |(code, _)| code.into())),
+            match tokio::time::timeout_at(give_up, self.socket.next())
+                .await
+                .expect("a frame in time")
+            {
+                Some(Ok(message)) if message.is_text() => {
+                    return Ok(serde_json::from_str(message.as_text().unwrap()).unwrap());
+                }
+                Some(Ok(message)) if message.is_close() => {
+                    return Err(message.as_close().map_or(1005, |(code, _)| code.into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(1006),
             }
@@ -194,7 +211,11 @@ impl Client {
     }
 
     /// Attaches; gives `attached`, and everything up to and with `caught_up`.
-    pub(crate) async fn attach(&mut self, session: &str, after: Option<u64>) -> (Value, Vec<Value>) {
+    pub(crate) async fn attach(
+        &mut self,
+        session: &str,
+        after: Option<u64>,
+    ) -> (Value, Vec<Value>) {
         let mut frame = json!({"type": "attach", "session": session});
         if let Some(after) = after {
             frame["after"] = json!(after);

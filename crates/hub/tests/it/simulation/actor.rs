@@ -81,14 +81,18 @@ impl Part {
     async fn play(&self) -> Result<(), AgentError> {
         let Self { voice, tag, .. } = self;
         for word in self.turn.input.text.split(' ').skip(1) {
-            let (verb, number) = word.split_once(':').map_or((word, 0), |(verb, number)| (verb, number.parse().unwrap_or(0)));
+            let (verb, number) = word
+                .split_once(':')
+                .map_or((word, 0), |(verb, number)| (verb, number.parse().unwrap_or(0)));
             match verb {
                 "think" => drop(voice.internal_monologue(format!("{tag}:hm")).await?),
                 "say" => drop(voice.assistant_message(format!("{tag}:said")).await?),
                 "tool" => {
                     let call = voice.tool_called("lookup", Default::default()).await?;
                     self.use_tool(&call, false).await?;
-                    voice.tool_returned(&call, "lookup", ToolStatus::Success, "found", None).await?;
+                    voice
+                        .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                        .await?;
                 }
                 "ask" => {
                     let call = voice.tool_called("risky", Default::default()).await?;
@@ -114,7 +118,11 @@ impl Part {
                 "remember" => {
                     let tag = format!(" [{tag}]");
                     // What is refused, for example while the disk fails, is simply not remembered.
-                    drop(voice.edit_memory("human", move |block| Ok(format!("{}{tag}", block.text))).await);
+                    drop(
+                        voice
+                            .edit_memory("human", move |block| Ok(format!("{}{tag}", block.text)))
+                            .await,
+                    );
                 }
                 "status" => voice.status("busy").await?,
                 "spent" => voice.spent(Usage { input_tokens: 1, ..Usage::default() }).await?,
@@ -132,7 +140,9 @@ impl Part {
                 // Past what a tail keeps, so that readers fall behind it.
                 "large" => {
                     for n in 0..5 {
-                        voice.assistant_message(format!("{tag}:{n}{}", "x".repeat(120_000))).await?;
+                        voice
+                            .assistant_message(format!("{tag}:{n}{}", "x".repeat(120_000)))
+                            .await?;
                     }
                 }
                 "hang" => std::future::pending().await,
@@ -175,7 +185,9 @@ impl Part {
     }
 
     async fn finish(&self) -> Result<(), AgentError> {
-        while let Finish::Steered(_) = self.voice.finish(Some(format!("{}:done", self.tag).into()), None).await? {}
+        while let Finish::Steered(_) =
+            self.voice.finish(Some(format!("{}:done", self.tag).into()), None).await?
+        {}
         Ok(())
     }
 
@@ -184,7 +196,9 @@ impl Part {
         if decision == Decision::Approved {
             self.use_tool(call, true).await?;
         }
-        self.voice.tool_returned(call, "risky", ToolStatus::Success, format!("{decision:?}"), None).await?;
+        self.voice
+            .tool_returned(call, "risky", ToolStatus::Success, format!("{decision:?}"), None)
+            .await?;
         Ok(())
     }
 
@@ -193,8 +207,7 @@ impl Part {
         let before = Seq(self.turn.started().0 - 1);
         let records = self.turn.records_after(before, 10_000).await?;
         let called = |event: &Event| matches!(event, Event::ToolCalled { call: called, .. } if called == call);
-        let settled =
-            |event: &Event| matches!(event, Event::ApprovalSettled { call: settled, decision: Decision::Approved, .. } if settled == call);
+        let settled = |event: &Event| matches!(event, Event::ApprovalSettled { call: settled, decision: Decision::Approved, .. } if settled == call);
         let missing = if !records.iter().any(|record| called(&record.event)) {
             Some("a tool ran whose call is not on disk")
         } else if approved && !records.iter().any(|record| settled(&record.event)) {

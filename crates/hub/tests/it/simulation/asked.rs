@@ -1,6 +1,8 @@
 //! A command, however often it was asked, and what it has to have done.
 
-use thoughtwire_proto::{Answer, Command, CommandId, Disposition, Event, Outcome, Record, RefusalCode, SessionId};
+use thoughtwire_proto::{
+    Answer, Command, CommandId, Disposition, Event, Outcome, Record, RefusalCode, SessionId,
+};
 
 pub(crate) struct Asked {
     pub(crate) id: Option<CommandId>,
@@ -43,23 +45,32 @@ impl Asked {
         if let Some(seq) = self.yes.as_ref().and_then(position) {
             let there = usize::try_from(seq).ok().and_then(|seq| records.get(seq - 1));
             if there.is_none_or(|record| !self.is_effect(record)) {
-                return Some(format!("{} was acknowledged at {seq}, where there is {there:?}", self.tag));
+                return Some(format!(
+                    "{} was acknowledged at {seq}, where there is {there:?}",
+                    self.tag
+                ));
             }
         }
         // These can be done by others as well, or leave no event.
-        if matches!(self.command, Command::Cancel { .. } | Command::Withdraw { .. } | Command::DeleteSession { .. }) {
+        if matches!(
+            self.command,
+            Command::Cancel { .. } | Command::Withdraw { .. } | Command::DeleteSession { .. }
+        ) {
             return None;
         }
         self.check_times(records.iter().filter(|record| self.is_effect(record)).count())
     }
 
     /// What it made: one session, as long as that was not deleted.
-    pub(crate) fn check_made(&self, openings: &[Opening], is_gone: impl Fn(&SessionId) -> bool) -> Option<String> {
+    pub(crate) fn check_made(
+        &self,
+        openings: &[Opening],
+        is_gone: impl Fn(&SessionId) -> bool,
+    ) -> Option<String> {
         let made: Vec<_> = openings.iter().filter(|opening| self.is_made(opening)).collect();
         match self.yes.as_ref().and_then(made_session) {
-            Some(session) if is_gone(&session) => {
-                (!made.is_empty()).then(|| format!("{} made {session}, which is gone, and another one", self.tag))
-            }
+            Some(session) if is_gone(&session) => (!made.is_empty())
+                .then(|| format!("{} made {session}, which is gone, and another one", self.tag)),
             Some(session) if made.iter().any(|opening| opening.session != session) => {
                 Some(format!("{} was answered {session}, and made another one", self.tag))
             }
@@ -73,14 +84,21 @@ impl Asked {
             (None, 0) => times == 0,
             (None, _) => times <= 1,
         };
-        (!fits).then(|| format!("{} took effect {times} times; answer {:?}, {} unanswered", self.tag, self.yes, self.lost))
+        (!fits).then(|| {
+            format!(
+                "{} took effect {times} times; answer {:?}, {} unanswered",
+                self.tag, self.yes, self.lost
+            )
+        })
     }
 
     pub(crate) fn is_made(&self, opening: &Opening) -> bool {
         match &self.command {
             Command::CreateSession { instructions, .. } => *instructions == opening.instructions,
             Command::CreateAgent(spec) => {
-                opening.is_main && spec.model == opening.model && (spec.name.is_empty() || spec.name == opening.agent)
+                opening.is_main
+                    && spec.model == opening.model
+                    && (spec.name.is_empty() || spec.name == opening.agent)
             }
             _ => false,
         }
@@ -91,18 +109,30 @@ impl Asked {
             (Command::Send { text: said, .. }, Event::UserMessage { item, text, .. }) => {
                 let fits = match &self.yes {
                     Some(Answer::Input { input, disposition, .. }) => {
-                        input == item && (*disposition == Disposition::Steered) == record.turn.is_some()
+                        input == item
+                            && (*disposition == Disposition::Steered) == record.turn.is_some()
                     }
                     _ => true,
                 };
                 said == text && fits
             }
             (Command::Rename { title, .. }, Event::SessionRenamed { title: now }) => title == now,
-            (Command::Instruct { instructions, .. }, Event::InstructionsChanged { instructions: now }) => instructions == now,
-            (Command::Withdraw { input, .. }, Event::InputWithdrawn { input: gone }) => input == gone,
-            (Command::Cancel { .. }, Event::TurnEnded { outcome, .. }) => *outcome == Outcome::Cancelled,
-            (Command::Decide { .. }, Event::ApprovalSettled { by, .. }) => by.as_ref() == Some(&self.tag),
-            (Command::ToolReturn { text, .. }, Event::ToolReturned { text: now, .. }) => text == now,
+            (
+                Command::Instruct { instructions, .. },
+                Event::InstructionsChanged { instructions: now },
+            ) => instructions == now,
+            (Command::Withdraw { input, .. }, Event::InputWithdrawn { input: gone }) => {
+                input == gone
+            }
+            (Command::Cancel { .. }, Event::TurnEnded { outcome, .. }) => {
+                *outcome == Outcome::Cancelled
+            }
+            (Command::Decide { .. }, Event::ApprovalSettled { by, .. }) => {
+                by.as_ref() == Some(&self.tag)
+            }
+            (Command::ToolReturn { text, .. }, Event::ToolReturned { text: now, .. }) => {
+                text == now
+            }
             _ => false,
         }
     }
@@ -128,14 +158,19 @@ pub(crate) fn made_session(answer: &Answer) -> Option<SessionId> {
 pub(crate) fn is_duplicate(answer: &Answer) -> bool {
     matches!(
         answer,
-        Answer::Input { duplicate: true, .. } | Answer::Done { duplicate: true, .. } | Answer::SessionAgain(_) | Answer::AgentAgain(_)
+        Answer::Input { duplicate: true, .. }
+            | Answer::Done { duplicate: true, .. }
+            | Answer::SessionAgain(_)
+            | Answer::AgentAgain(_)
     )
 }
 
 /// An answer without whether it was the first.
 pub(crate) fn content(answer: &Answer) -> Answer {
     match answer.clone() {
-        Answer::Input { seq, input, disposition, .. } => Answer::Input { seq, input, disposition, duplicate: false },
+        Answer::Input { seq, input, disposition, .. } => {
+            Answer::Input { seq, input, disposition, duplicate: false }
+        }
         Answer::Done { seq, .. } => Answer::Done { seq, duplicate: false },
         Answer::SessionAgain(session) => Answer::Session(session),
         Answer::AgentAgain(profile) => Answer::Agent(profile),

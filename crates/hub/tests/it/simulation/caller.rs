@@ -17,7 +17,8 @@ use thoughtwire_hub::{Clock, Hub, Presence, Proof, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
 use thoughtwire_proto::{
-    Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq, SessionId, Start, UserId,
+    Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
+    SessionId, Start, UserId,
 };
 use thoughtwire_store::Proven;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -94,7 +95,14 @@ enum Item {
 }
 
 impl Caller {
-    pub(crate) fn connect(hub: &Hub, clock: &Clock, user: &UserId, caller: usize, pace: Pace, ledger: &Arc<Mutex<Ledger>>) -> Self {
+    pub(crate) fn connect(
+        hub: &Hub,
+        clock: &Clock,
+        user: &UserId,
+        caller: usize,
+        pace: Pace,
+        ledger: &Arc<Mutex<Ledger>>,
+    ) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (number, peer) = {
             let heard = &mut ledger.lock().unwrap().callers[caller];
@@ -167,7 +175,11 @@ impl Line {
                 (Pace::Slow(millis), None, false) => now + Duration::from_millis(millis / 8),
                 (_, _, _) => far,
             };
-            let (wake, proof_at, ends_at) = (Arc::clone(&self.wake), self.proof.look_at().unwrap_or(far), self.broken.unwrap_or(far));
+            let (wake, proof_at, ends_at) = (
+                Arc::clone(&self.wake),
+                self.proof.look_at().unwrap_or(far),
+                self.broken.unwrap_or(far),
+            );
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(ends_at) => break,
@@ -214,14 +226,24 @@ impl Line {
         for _ in 0..most {
             match self.on_line.pop_front() {
                 Some(Item::Record { session, record, text }) => {
-                    self.ledger.lock().unwrap().heard(self.caller, self.number, &session, &record, &text);
+                    self.ledger.lock().unwrap().heard(
+                        self.caller,
+                        self.number,
+                        &session,
+                        &record,
+                        &text,
+                    );
                 }
-                Some(Item::Word(text)) => self.ledger.lock().unwrap().heard_word(self.caller, &text),
+                Some(Item::Word(text)) => {
+                    self.ledger.lock().unwrap().heard_word(self.caller, &text)
+                }
                 Some(Item::Ping(payload)) => self.proven(&payload),
                 Some(Item::Joined { session, after, certainty }) => {
                     self.ledger.lock().unwrap().comes(self.caller, &session, after.0, certainty);
                 }
-                Some(Item::Left(session)) => self.ledger.lock().unwrap().leaves(self.caller, self.number, &session),
+                Some(Item::Left(session)) => {
+                    self.ledger.lock().unwrap().leaves(self.caller, self.number, &session)
+                }
                 None => return,
             }
         }
@@ -251,7 +273,8 @@ impl Line {
             }
             _ => {
                 let question = self.question(&request.command);
-                let answering = self.hub.submit(&self.user, Some("caller".to_owned()), request).await;
+                let answering =
+                    self.hub.submit(&self.user, Some("caller".to_owned()), request).await;
                 let (ledger, caller, number) = (Arc::clone(&self.ledger), self.caller, self.number);
                 self.answers.push(Box::pin(async move {
                     let outcome = tokio::task::coop::unconstrained(answering).await;
@@ -287,7 +310,10 @@ impl Line {
         self.attached.remove(&session);
         let before = self.ledger.lock().unwrap().view(&session);
         let wake = Arc::clone(&self.wake);
-        let attached = self.hub.attach(&self.user, &session, start, wake, Presence::Client { tools: Vec::new() }).await;
+        let attached = self
+            .hub
+            .attach(&self.user, &session, start, wake, Presence::Client { tools: Vec::new() })
+            .await;
         let (attached, subscription) = match attached {
             Ok(attached) => attached,
             Err(refusal) => {
@@ -297,7 +323,8 @@ impl Line {
         };
         let now = self.clock.now().as_millis();
         let whose = (self.caller, self.number);
-        let certainty = self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, is_proven, now);
+        let certainty =
+            self.ledger.lock().unwrap().joined(whose, &session, &before, &attached, is_proven, now);
         self.write(Item::Joined { session: session.clone(), after: attached.after, certainty });
         let encoding = self.machine.encoding(&session);
         let (proven, kept) = (attached.after, peer.is_some());
@@ -310,7 +337,8 @@ impl Line {
     }
 
     async fn detach(&mut self, session: &SessionId) -> Result<Answer, Refusal> {
-        let rows: Vec<Proven> = self.proof_rows().into_iter().filter(|row| row.session == *session).collect();
+        let rows: Vec<Proven> =
+            self.proof_rows().into_iter().filter(|row| row.session == *session).collect();
         if self.attached.remove(session).is_none() {
             return Err(Refusal::new(RefusalCode::NotAttached, "not attached"));
         }
@@ -323,7 +351,12 @@ impl Line {
 
     /// Writes what lies behind each cursor. Tells whether there was anything.
     async fn show(&mut self) -> bool {
-        let ready: Vec<_> = self.attached.iter().filter(|(_, at)| at.subscription.has_news()).map(|(id, _)| id.clone()).collect();
+        let ready: Vec<_> = self
+            .attached
+            .iter()
+            .filter(|(_, at)| at.subscription.has_news())
+            .map(|(id, _)| id.clone())
+            .collect();
         let mut progress = false;
         for session in ready {
             if self.on_line.len() >= LINE {
@@ -353,7 +386,9 @@ impl Line {
                 continue;
             }
             progress = true;
-            while let Some(Some((tag, outcome))) = futures::FutureExt::now_or_never(self.answers.next()) {
+            while let Some(Some((tag, outcome))) =
+                futures::FutureExt::now_or_never(self.answers.next())
+            {
                 self.machine.answer(tag, outcome);
             }
             self.carry_out().await;
@@ -368,7 +403,9 @@ impl Line {
                 for frame in entry.frames(&encoding).iter() {
                     let text = std::str::from_utf8(frame).unwrap().to_owned();
                     let item = match &entry.emitted().emission {
-                        Emission::Record(record) => Item::Record { session: session.clone(), record: record.clone(), text },
+                        Emission::Record(record) => {
+                            Item::Record { session: session.clone(), record: record.clone(), text }
+                        }
                         _ => Item::Word(text),
                     };
                     self.write(item);
@@ -386,7 +423,9 @@ impl Line {
 
     fn ask_proof(&mut self) {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
-        let cursors = of_peers.map(|(session, attachment)| (session.clone(), attachment.subscription.cursor())).collect();
+        let cursors = of_peers
+            .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
+            .collect();
         let payload = self.proof.ask(cursors);
         self.write(Item::Ping(payload));
     }
@@ -398,7 +437,13 @@ impl Line {
             }
         }
         let rows = self.proof_rows();
-        let keep = keep(self.hub.clone(), Arc::clone(&self.ledger), (self.caller, self.number), rows, None);
+        let keep = keep(
+            self.hub.clone(),
+            Arc::clone(&self.ledger),
+            (self.caller, self.number),
+            rows,
+            None,
+        );
         tokio::spawn(keep);
     }
 
@@ -416,7 +461,14 @@ impl Line {
     }
 
     async fn keep(&mut self, rows: Vec<Proven>, closed_at: Option<thoughtwire_proto::Timestamp>) {
-        keep(self.hub.clone(), Arc::clone(&self.ledger), (self.caller, self.number), rows, closed_at).await;
+        keep(
+            self.hub.clone(),
+            Arc::clone(&self.ledger),
+            (self.caller, self.number),
+            rows,
+            closed_at,
+        )
+        .await;
     }
 }
 

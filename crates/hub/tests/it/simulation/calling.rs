@@ -2,7 +2,9 @@
 
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::encode;
-use thoughtwire_proto::{Answer, Attached, Emission, Emitted, PeerWire, Record, Refusal, RefusalCode, SessionId};
+use thoughtwire_proto::{
+    Answer, Attached, Emission, Emitted, PeerWire, Record, Refusal, RefusalCode, SessionId,
+};
 use thoughtwire_store::Proven;
 
 use super::asked::is_of_the_store;
@@ -22,7 +24,11 @@ pub(crate) struct View {
 impl Ledger {
     pub(crate) fn view(&self, session: &SessionId) -> View {
         let room = self.room_of(session);
-        View { head: room.map_or(0, |room| self.head(room)), gone: room.is_some_and(|room| self.rooms[room].gone), jumps: self.jumps }
+        View {
+            head: room.map_or(0, |room| self.head(room)),
+            gone: room.is_some_and(|room| self.rooms[room].gone),
+            jumps: self.jumps,
+        }
     }
 
     /// A connection is attached to a session, of which its client hears later.
@@ -39,7 +45,9 @@ impl Ledger {
         let room = self.open_room(session, false);
         let View { head: known, gone, jumps } = *before;
         self.hold(!gone, || format!("caller {caller} is attached to what is gone"));
-        self.hold(attached.head.0 >= known, || format!("caller {caller} is attached at head {} of {known}", attached.head));
+        self.hold(attached.head.0 >= known, || {
+            format!("caller {caller} is attached at head {} of {known}", attached.head)
+        });
         let now = (jumps == self.jumps && !self.shaken).then_some(now);
         let peer = &self.callers[caller].peer;
         let of_peer = || self.callers.iter().enumerate().filter(|(_, heard)| heard.peer == *peer);
@@ -47,7 +55,8 @@ impl Ledger {
         let others = of_peer().filter(|(other, _)| *other != caller);
         let others = others.filter_map(|(_, heard)| heard.followed.get(&room)?.least()).min();
         let (after, swept) = (attached.after.0, self.swept);
-        let joining = Joining { room, connection, after, known, now, swept, is_proven, alone, others };
+        let joining =
+            Joining { room, connection, after, known, now, swept, is_proven, alone, others };
         self.callers[caller].attached(&joining).unwrap_or_else(|wrong| {
             self.complain(format!("caller {caller}, room {room}: {wrong}"));
             Certainty::Open
@@ -55,7 +64,13 @@ impl Ledger {
     }
 
     /// A client begins to hear a session.
-    pub(crate) fn comes(&mut self, caller: usize, session: &SessionId, after: u64, certainty: Certainty) {
+    pub(crate) fn comes(
+        &mut self,
+        caller: usize,
+        session: &SessionId,
+        after: u64,
+        certainty: Certainty,
+    ) {
         let room = self.open_room(session, false);
         match self.callers[caller].comes(room, after, certainty) {
             Came::First => {}
@@ -76,11 +91,20 @@ impl Ledger {
             RefusalCode::UnknownSession => doomed,
             code => is_of_the_store(code) && (self.excused || doomed),
         };
-        self.hold(fits, || format!("caller {caller} is not attached although nothing is wrong: {refusal:?}"));
+        self.hold(fits, || {
+            format!("caller {caller} is not attached although nothing is wrong: {refusal:?}")
+        });
     }
 
     /// A frame of an event arrived at a client.
-    pub(crate) fn heard(&mut self, caller: usize, connection: u32, session: &SessionId, record: &Record, text: &str) {
+    pub(crate) fn heard(
+        &mut self,
+        caller: usize,
+        connection: u32,
+        session: &SessionId,
+        record: &Record,
+        text: &str,
+    ) {
         self.tally.frames += 1;
         let Some(room) = self.room_of(session) else { return };
         self.see(room, record);
@@ -102,8 +126,11 @@ impl Ledger {
             PeerWire::Memgpt => vec![Encoding::Memgpt],
             PeerWire::Sparky => vec![sparky(&self.callers[caller].with), sparky(DEFAULT_CHAT)],
         };
-        let emitted = Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
-        let fits = encodings.iter().any(|encoding| encode(encoding, &emitted).iter().any(|frame| frame == text));
+        let emitted =
+            Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
+        let fits = encodings
+            .iter()
+            .any(|encoding| encode(encoding, &emitted).iter().any(|frame| frame == text));
         self.hold(fits, || format!("caller {caller} is shown {record:?} as {text}"));
     }
 
@@ -121,7 +148,9 @@ impl Ledger {
             Ok(_) => {}
             Err(refusal) => {
                 let fits = is_of_the_store(refusal.code) && self.excused;
-                self.hold(fits, || format!("caller {caller} was refused although nothing is wrong: {refusal:?}"));
+                self.hold(fits, || {
+                    format!("caller {caller} was refused although nothing is wrong: {refusal:?}")
+                });
             }
         }
     }
@@ -130,11 +159,18 @@ impl Ledger {
     pub(crate) fn cut_off(&mut self, caller: usize, session: &SessionId, refusal: &Refusal) {
         let Some(room) = self.room_of(session) else { return };
         let fits = self.excused || self.is_doomed(room);
-        self.hold(fits, || format!("caller {caller} is cut off although nothing is wrong: {refusal:?}"));
+        self.hold(fits, || {
+            format!("caller {caller} is cut off although nothing is wrong: {refusal:?}")
+        });
     }
 
     /// A session ended under a connection. Tells whether it was deleted.
-    pub(crate) fn closed_under(&mut self, caller: usize, session: &SessionId, reason: &str) -> bool {
+    pub(crate) fn closed_under(
+        &mut self,
+        caller: usize,
+        session: &SessionId,
+        reason: &str,
+    ) -> bool {
         let Some(room) = self.room_of(session) else { return false };
         if reason != DELETED {
             let excused = self.excused;
@@ -143,19 +179,33 @@ impl Ledger {
         }
         self.tally.told_gone += 1;
         let fits = self.is_doomed(room);
-        self.hold(fits, || format!("caller {caller} is told that its session is gone, which nobody asked for"));
+        self.hold(fits, || {
+            format!("caller {caller} is told that its session is gone, which nobody asked for")
+        });
         self.rooms[room].gone = true;
         true
     }
 
     /// The client went elsewhere.
-    pub(crate) fn detached(&mut self, caller: usize, connection: u32, session: &SessionId, now: i64) {
+    pub(crate) fn detached(
+        &mut self,
+        caller: usize,
+        connection: u32,
+        session: &SessionId,
+        now: i64,
+    ) {
         let Some(room) = self.room_of(session) else { return };
         self.closing(caller, Some(room), connection, now);
     }
 
     /// A connection is over, in one session or in all of them.
-    pub(crate) fn closing(&mut self, caller: usize, room: Option<usize>, connection: u32, now: i64) {
+    pub(crate) fn closing(
+        &mut self,
+        caller: usize,
+        room: Option<usize>,
+        connection: u32,
+        now: i64,
+    ) {
         self.swept = self.swept.max(now);
         self.callers[caller].closing(room, connection, now);
     }

@@ -16,7 +16,9 @@ impl History {
             self.ledger.lock().unwrap().check_log(room, &records, &stored.state, at_rest);
             if at_rest {
                 self.done.records += records.len() as u64;
-                self.done.turns += records.iter().filter(|record| record.event.kind() == "turn_ended").count() as u64;
+                self.done.turns +=
+                    records.iter().filter(|record| record.event.kind() == "turn_ended").count()
+                        as u64;
             }
         }
         self.check_complaints();
@@ -24,15 +26,25 @@ impl History {
 
     /// Holds the sessions on disk against those that were made and deleted; nothing of those is there.
     pub(crate) fn check_rooms(&mut self, store: &Store) {
-        let openings: Vec<Opening> =
-            store.sessions(&self.user, &SessionFilter::default()).unwrap().into_iter().map(|listed| opening(store, &listed.id)).collect();
+        let openings: Vec<Opening> = store
+            .sessions(&self.user, &SessionFilter::default())
+            .unwrap()
+            .into_iter()
+            .map(|listed| opening(store, &listed.id))
+            .collect();
         self.ledger.lock().unwrap().check_openings(&openings);
         assert_eq!(self.disk.left_behind(), Vec::<String>::new(), "of sessions that are not there");
     }
 
     pub(crate) fn rooms_there(&self) -> Vec<(usize, SessionId)> {
         let ledger = self.ledger.lock().unwrap();
-        ledger.rooms.iter().enumerate().filter(|(_, room)| !room.gone).map(|(number, room)| (number, room.session.clone())).collect()
+        ledger
+            .rooms
+            .iter()
+            .enumerate()
+            .filter(|(_, room)| !room.gone)
+            .map(|(number, room)| (number, room.session.clone()))
+            .collect()
     }
 
     pub(crate) fn check_complaints(&self) {
@@ -44,7 +56,9 @@ impl History {
 fn opening(store: &Store, session: &SessionId) -> Opening {
     let stored = store.session(session).unwrap().unwrap();
     let first = store.events(stored.num, Seq::ZERO, 1).unwrap().remove(0);
-    let Event::SessionOpened { agent, instructions, .. } = first.event else { panic!("{session} begins with {first:?}") };
+    let Event::SessionOpened { agent, instructions, .. } = first.event else {
+        panic!("{session} begins with {first:?}")
+    };
     let profile = store.agent_by_id(&agent).unwrap().unwrap();
     Opening {
         session: session.clone(),

@@ -59,7 +59,18 @@ impl Sum {
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Done { steps, crashes, stops, stops_cut, faults, jumps, tally, records, turns, most_waiting } = &self.done;
+        let Done {
+            steps,
+            crashes,
+            stops,
+            stops_cut,
+            faults,
+            jumps,
+            tally,
+            records,
+            turns,
+            most_waiting,
+        } = &self.done;
         write!(
             f,
             "{} histories, {steps} steps; crashes {crashes:?}, {stops} planned stops, cut by a crash {stops_cut:?}, {faults} disk faults, \

@@ -72,7 +72,10 @@ impl Disk {
     }
 
     pub(crate) fn image(&self) -> Image {
-        Image { file: fs::read(self.dir.join(FILE)).unwrap(), wal: fs::read(self.dir.join(WAL)).unwrap_or_default() }
+        Image {
+            file: fs::read(self.dir.join(FILE)).unwrap(),
+            wal: fs::read(self.dir.join(WAL)).unwrap_or_default(),
+        }
     }
 
     /// `kill -9`: what the files hold now is all there is from here on.
@@ -131,7 +134,8 @@ impl Disk {
     /// Folds what can be folded into the file, as `SQLite` does by itself every thousand pages.
     pub(crate) fn checkpoint(&self) {
         let connection = Connection::open(self.dir.join(FILE)).unwrap();
-        let _: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0)).unwrap();
+        let _: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0)).unwrap();
     }
 
     fn go_on_with(&mut self, image: &Image, dice: &mut Rng) {
@@ -153,7 +157,9 @@ impl Disk {
         self.broken = true;
         let connection = self.connection();
         let trigger = |how: &str, table: &str, when: String| {
-            format!("CREATE TRIGGER fault BEFORE INSERT ON {table} {when} BEGIN SELECT RAISE({how}, 'a fault'); END")
+            format!(
+                "CREATE TRIGGER fault BEFORE INSERT ON {table} {when} BEGIN SELECT RAISE({how}, 'a fault'); END"
+            )
         };
         let some = format!("WHEN NEW.seq % {} = 0", dice.u32(2..5));
         let (what, statement) = match dice.u8(0..7) {
@@ -162,8 +168,14 @@ impl Disk {
             2 => ("every transaction fails", trigger("ROLLBACK", "events", String::new())),
             3 => ("receipts fail", trigger("ABORT", "receipts", String::new())),
             4 => ("the log cannot be read", "ALTER TABLE events RENAME TO away_events".to_owned()),
-            5 => ("sessions cannot be read", "ALTER TABLE sessions RENAME TO away_sessions".to_owned()),
-            _ => ("receipts cannot be read", "ALTER TABLE receipts RENAME TO away_receipts".to_owned()),
+            5 => (
+                "sessions cannot be read",
+                "ALTER TABLE sessions RENAME TO away_sessions".to_owned(),
+            ),
+            _ => (
+                "receipts cannot be read",
+                "ALTER TABLE receipts RENAME TO away_receipts".to_owned(),
+            ),
         };
         connection.execute_batch(&statement).unwrap();
         what
@@ -181,12 +193,16 @@ impl Disk {
         connection.execute_batch("DROP TRIGGER IF EXISTS fault").unwrap();
         for table in ["events", "sessions", "receipts"] {
             let away: bool = connection
-                .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", [format!("away_{table}")], |row| {
-                    row.get(0)
-                })
+                .query_row(
+                    "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?",
+                    [format!("away_{table}")],
+                    |row| row.get(0),
+                )
                 .unwrap();
             if away {
-                connection.execute_batch(&format!("ALTER TABLE away_{table} RENAME TO {table}")).unwrap();
+                connection
+                    .execute_batch(&format!("ALTER TABLE away_{table} RENAME TO {table}"))
+                    .unwrap();
             }
         }
     }
@@ -204,7 +220,11 @@ impl Disk {
             ("chats", "id"),
             ("proven", "id"),
         ] {
-            let listed = if ["events", "said", "outputs"].contains(&table) { "SELECT session FROM erased_sessions" } else { "NULL" };
+            let listed = if ["events", "said", "outputs"].contains(&table) {
+                "SELECT session FROM erased_sessions"
+            } else {
+                "NULL"
+            };
             let select = format!(
                 "SELECT DISTINCT session FROM {table} WHERE session <> 0
                  AND session NOT IN (SELECT {known} FROM sessions) AND (session IN ({listed})) IS NOT TRUE"

@@ -94,7 +94,14 @@ pub(crate) enum Came {
 
 impl Heard {
     pub(crate) fn new(peer: PeerRef, with: String) -> Self {
-        Self { peer, with, connection: 0, lines: 0, own: BTreeMap::new(), followed: BTreeMap::new() }
+        Self {
+            peer,
+            with,
+            connection: 0,
+            lines: 0,
+            own: BTreeMap::new(),
+            followed: BTreeMap::new(),
+        }
     }
 
     /// It connects again, and listens to nothing else from now on. Gives the connection's number.
@@ -125,24 +132,36 @@ impl Heard {
 
     /// The server attaches one of its connections, where it was proven to be, or elsewhere.
     pub(crate) fn attached(&mut self, joining: &Joining) -> Result<Certainty, String> {
-        let Joining { room, connection, after, known, now, swept, is_proven, alone, others } = *joining;
+        let Joining { room, connection, after, known, now, swept, is_proven, alone, others } =
+            *joining;
         let followed = self.followed.entry(room).or_default();
         let counts = |proof: &Proof| {
-            let closed = |at: i64| now.is_some_and(|now| at >= now - PROVEN_FOR) && at >= swept - KEPT_FOR;
+            let closed =
+                |at: i64| now.is_some_and(|now| at >= now - PROVEN_FOR) && at >= swept - KEPT_FOR;
             // Of one that began further on it may never have heard.
-            proof.kept && followed.covered.is_some_and(|covered| proof.after <= covered) && proof.closed_at.is_none_or(closed)
+            proof.kept
+                && followed.covered.is_some_and(|covered| proof.after <= covered)
+                && proof.closed_at.is_none_or(closed)
         };
         let certain = followed.proofs.values().any(counts);
         let least = followed.least().into_iter().chain(others).min();
-        followed.proofs.insert(connection, Proof { after, least: after, kept: false, closed_at: None });
+        followed
+            .proofs
+            .insert(connection, Proof { after, least: after, kept: false, closed_at: None });
         if !is_proven {
             // A chat that another connection of the peer has just opened.
             let expected = now.is_none() || !alone;
-            return expected.then_some(Certainty::Open).ok_or_else(|| "it is not attached where it was proven to be".to_owned());
+            return expected
+                .then_some(Certainty::Open)
+                .ok_or_else(|| "it is not attached where it was proven to be".to_owned());
         }
         match least {
-            Some(least) if after < least => Err(format!("it goes on behind {after}, where {least} was proven")),
-            None if after < known => Err(format!("it came at {known}, and is told what was before from {after} on")),
+            Some(least) if after < least => {
+                Err(format!("it goes on behind {after}, where {least} was proven"))
+            }
+            None if after < known => {
+                Err(format!("it came at {known}, and is told what was before from {after} on"))
+            }
             Some(_) | None => Ok(if certain { Certainty::Proven } else { Certainty::Open }),
         }
     }
@@ -167,8 +186,12 @@ impl Heard {
 
     /// A frame arrived. Tells whether it was there before.
     pub(crate) fn heard(&mut self, room: usize, connection: u32, seq: u64) -> Result<bool, String> {
-        let Some(followed) = self.followed.get_mut(&room) else { return Err(format!("{seq} of a room it is not in")) };
-        let Some(at) = followed.at else { return Err(format!("{seq} of a room it is not attached to")) };
+        let Some(followed) = self.followed.get_mut(&room) else {
+            return Err(format!("{seq} of a room it is not in"));
+        };
+        let Some(at) = followed.at else {
+            return Err(format!("{seq} of a room it is not attached to"));
+        };
         if seq <= at {
             return Err(format!("{seq} came behind {at}"));
         }
@@ -181,7 +204,9 @@ impl Heard {
 
     /// A proof is on disk: from now on it counts.
     pub(crate) fn proved(&mut self, room: usize, connection: u32, seq: u64) {
-        if let Some(proof) = self.followed.get_mut(&room).and_then(|followed| followed.proofs.get_mut(&connection)) {
+        if let Some(proof) =
+            self.followed.get_mut(&room).and_then(|followed| followed.proofs.get_mut(&connection))
+        {
             proof.least = proof.least.max(seq);
             proof.kept = true;
         }
@@ -189,7 +214,9 @@ impl Heard {
 
     /// The server says that a connection is over, in one session or in all of them.
     pub(crate) fn closing(&mut self, room: Option<usize>, connection: u32, at: i64) {
-        for (_, followed) in self.followed.iter_mut().filter(|(known, _)| room.is_none_or(|room| room == **known)) {
+        for (_, followed) in
+            self.followed.iter_mut().filter(|(known, _)| room.is_none_or(|room| room == **known))
+        {
             if let Some(proof) = followed.proofs.get_mut(&connection) {
                 proof.closed_at = Some(at);
             }
@@ -230,9 +257,12 @@ impl Heard {
         for leap in followed.leaps.drain(..) {
             let own = self.own.get(&leap.connection);
             let is_own = |input: &ItemId| own.is_some_and(|own| own.contains(input));
-            let passed = records.iter().filter(|record| record.seq.0 > leap.from && record.seq.0 < leap.to);
+            let passed =
+                records.iter().filter(|record| record.seq.0 > leap.from && record.seq.0 < leap.to);
             let missing = passed.filter(|record| is_shown(wire, &record.event, is_own));
-            wrong.extend(missing.map(|record| format!("{wire:?} {} never heard {record:?}", self.peer.name)));
+            wrong.extend(
+                missing.map(|record| format!("{wire:?} {} never heard {record:?}", self.peer.name)),
+            );
         }
         wrong
     }
@@ -262,7 +292,9 @@ fn is_shown(wire: PeerWire, event: &Event, is_own: impl Fn(&ItemId) -> bool) -> 
             | Event::ApprovalAsked { .. },
             _,
         ) => true,
-        (Event::TurnStarted { input } | Event::TurnEnded { input, .. }, PeerWire::Memgpt) => is_own(input),
+        (Event::TurnStarted { input } | Event::TurnEnded { input, .. }, PeerWire::Memgpt) => {
+            is_own(input)
+        }
         (Event::TurnStarted { .. } | Event::Usage(_), PeerWire::Sparky) => true,
         (Event::TurnEnded { outcome, .. }, PeerWire::Sparky) => *outcome != Outcome::Completed,
         _ => false,

@@ -67,7 +67,11 @@ impl History {
         let lives = self.dice.u32(1..6);
         for life in 1..=lives {
             // A runtime of its own: with it everything dies at once, as a process does.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
             let end = runtime.block_on(self.live(life == lives));
             drop(runtime);
             self.note(format!("life {life}: {end:?}"));
@@ -97,9 +101,17 @@ impl History {
         let (store, pen) = self.open();
         self.check_disk(&store, false);
         self.ledger.lock().unwrap().begins(self.wall.load(Ordering::Relaxed));
-        let options =
-            HubOptions { passivate_after: Duration::from_secs(3), queued_inputs: 4, clock: clock.clone(), ..HubOptions::default() };
-        let agent = Actor { resumes: self.dice.u8(0..5) != 0, clock: clock.clone(), ledger: Arc::clone(&self.ledger) };
+        let options = HubOptions {
+            passivate_after: Duration::from_secs(3),
+            queued_inputs: 4,
+            clock: clock.clone(),
+            ..HubOptions::default()
+        };
+        let agent = Actor {
+            resumes: self.dice.u8(0..5) != 0,
+            clock: clock.clone(),
+            ledger: Arc::clone(&self.ledger),
+        };
         let hub = Hub::new(Arc::new(store), Arc::new(agent), options).unwrap();
         tokio::spawn(follow_list(hub.changes(), Arc::clone(&self.ledger)));
         let mut life = Life::new(hub, clock, pen);
@@ -236,13 +248,23 @@ impl History {
         if writes.is_some() {
             return self.cut_stop(life);
         }
-        let under_way = self.ledger.lock().unwrap().asked.iter().find(|asked| asked.under_way > 0).map(|asked| asked.tag.clone());
+        let under_way = self
+            .ledger
+            .lock()
+            .unwrap()
+            .asked
+            .iter()
+            .find(|asked| asked.under_way > 0)
+            .map(|asked| asked.tag.clone());
         assert_eq!(under_way, None, "a planned stop answers everybody");
         if !self.ledger.lock().unwrap().shaken {
             for (room, session) in self.rooms_there() {
                 let stored = life.hub.store().session(&session).unwrap();
                 let turn = stored.and_then(|stored| stored.state.turn().cloned());
-                assert!(turn.is_none_or(|turn| turn.is_parked()), "a planned stop leaves a turn of room {room} behind");
+                assert!(
+                    turn.is_none_or(|turn| turn.is_parked()),
+                    "a planned stop leaves a turn of room {room} behind"
+                );
             }
         }
         self.done.stops += 1;
@@ -283,14 +305,22 @@ impl History {
             let states: BTreeMap<_, _> = self
                 .rooms_there()
                 .into_iter()
-                .filter_map(|(room, session)| Some((room, life.hub.store().session(&session).unwrap()?.state)))
+                .filter_map(|(room, session)| {
+                    Some((room, life.hub.store().session(&session).unwrap()?.state))
+                })
                 .collect();
-            let busy: Vec<_> = states.iter().filter(|(_, state)| state.turn().is_some() || !state.queue().is_empty()).collect();
+            let busy: Vec<_> = states
+                .iter()
+                .filter(|(_, state)| state.turn().is_some() || !state.queue().is_empty())
+                .collect();
             // A slow reader may be in the middle of its pause.
             if busy.is_empty() && life.pen.waiting() == 0 && rounds > 3 {
                 self.check_rooms(life.hub.store());
                 let head = |room| states.get(&room).map_or(0, |state| state.head().0);
-                self.ledger.lock().unwrap().check_rest(head, |number| life.readers.contains_key(&number));
+                self.ledger
+                    .lock()
+                    .unwrap()
+                    .check_rest(head, |number| life.readers.contains_key(&number));
                 return self.check_complaints();
             }
             rounds += 1;
@@ -330,7 +360,10 @@ impl History {
 
     fn open(&mut self) -> (Store, Pen) {
         loop {
-            match Store::open_by_hand(self.disk.dir(), Timestamp::from_millis(self.wall.load(Ordering::Relaxed))) {
+            match Store::open_by_hand(
+                self.disk.dir(),
+                Timestamp::from_millis(self.wall.load(Ordering::Relaxed)),
+            ) {
                 // A process that another test starts has our files open until it runs its own program.
                 Err(StoreError::Locked { .. }) => std::thread::yield_now(),
                 opened => return opened.unwrap(),

@@ -3,9 +3,14 @@
 use std::collections::HashSet;
 
 use thoughtwire_hub::{Batch, Changed};
-use thoughtwire_proto::{Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode, SessionId, Start, State};
+use thoughtwire_proto::{
+    Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode,
+    SessionId, Start, State,
+};
 
-use super::asked::{Asked, Opening, content, is_duplicate, is_of_the_store, made_session, position};
+use super::asked::{
+    Asked, Opening, content, is_duplicate, is_of_the_store, made_session, position,
+};
 use super::heard::Heard;
 use super::place::Place;
 use super::room::Room;
@@ -73,13 +78,18 @@ impl Ledger {
 
     /// Whether a deletion was asked for that may have been done by now.
     pub(crate) fn is_doomed(&self, room: usize) -> bool {
-        self.rooms[room].gone || self.asked.iter().any(|asked| asked.deletes(room) && asked.may_be_done())
+        self.rooms[room].gone
+            || self.asked.iter().any(|asked| asked.deletes(room) && asked.may_be_done())
     }
 
     /// The last position of a room that anybody knows to be on disk.
     pub(crate) fn head(&self, room: usize) -> u64 {
         let seen = self.rooms[room].seen.keys().last().copied().unwrap_or(0);
-        let told = self.asked.iter().filter(|asked| asked.room == Some(room)).filter_map(|asked| position(asked.yes.as_ref()?));
+        let told = self
+            .asked
+            .iter()
+            .filter(|asked| asked.room == Some(room))
+            .filter_map(|asked| position(asked.yes.as_ref()?));
         told.fold(seen, u64::max)
     }
 
@@ -102,12 +112,15 @@ impl Ledger {
             return;
         }
         let Some(room) = self.room_of(&changed.session) else {
-            return self.complain(format!("{} is said to be gone, and nobody knew it", changed.session));
+            return self
+                .complain(format!("{} is said to be gone, and nobody knew it", changed.session));
         };
         let fits = self.is_doomed(room);
         self.rooms[room].told_gone += 1;
         let once = self.rooms[room].told_gone == 1;
-        self.hold(fits && once, || format!("room {room} is said to be gone; asked for: {fits}, for the first time: {once}"));
+        self.hold(fits && once, || {
+            format!("room {room} is said to be gone; asked for: {fits}, for the first time: {once}")
+        });
         self.rooms[room].gone = true;
     }
 
@@ -116,7 +129,9 @@ impl Ledger {
     pub(crate) fn hindered(&mut self, number: usize, refusal: &Refusal) {
         // A log may be gone a moment before its readers are told.
         let excused = self.excused || self.is_doomed(self.places[number].room);
-        self.hold(excused, || format!("a reader was refused although nothing is wrong: {refusal:?}"));
+        self.hold(excused, || {
+            format!("a reader was refused although nothing is wrong: {refusal:?}")
+        });
     }
 
     pub(crate) fn add_place(&mut self, room: usize) -> usize {
@@ -125,11 +140,19 @@ impl Ledger {
     }
 
     /// `known` is what was known to be on disk when it asked, and whether the session was known to be gone.
-    pub(crate) fn attached(&mut self, number: usize, start: &Start, known: (u64, bool), attached: &Attached) {
+    pub(crate) fn attached(
+        &mut self,
+        number: usize,
+        start: &Start,
+        known: (u64, bool),
+        attached: &Attached,
+    ) {
         self.tally.attached += 1;
         let (head, gone) = known;
         self.hold(!gone, || format!("place {number} is attached to what is gone"));
-        self.hold(attached.head.0 >= head, || format!("attached at head {} although {head} was known", attached.head));
+        self.hold(attached.head.0 >= head, || {
+            format!("attached at head {} although {head} was known", attached.head)
+        });
         let wrong = self.places[number].attached(start, attached);
         self.complaints.extend(wrong.map(|wrong| format!("place {number}: {wrong}")));
     }
@@ -164,7 +187,8 @@ impl Ledger {
         }
         if let Some(seq) = batch.caught_up {
             let place = &mut self.places[number];
-            let fits = !std::mem::replace(&mut place.caught_up, true) && place.cursor == Some(seq.0);
+            let fits =
+                !std::mem::replace(&mut place.caught_up, true) && place.cursor == Some(seq.0);
             self.hold(fits, || format!("place {number}: caught up at {seq}, twice or too early"));
         }
         match batch.closed.as_deref() {
@@ -181,7 +205,9 @@ impl Ledger {
         self.tally.told_gone += 1;
         let room = self.places[number].room;
         let fits = self.is_doomed(room);
-        self.hold(fits, || format!("place {number} is told that its session is gone, which nobody asked for"));
+        self.hold(fits, || {
+            format!("place {number} is told that its session is gone, which nobody asked for")
+        });
         self.rooms[room].gone = true;
         self.places[number].told_gone = true;
     }
@@ -189,8 +215,23 @@ impl Ledger {
     // Commands.
 
     /// A command was asked; gives its number.
-    pub(crate) fn asks(&mut self, id: Option<CommandId>, room: Option<usize>, tag: String, command: Command) -> usize {
-        self.asked.push(Asked { id, room, tag, command, yes: None, first_answers: 0, under_way: 0, lost: 0 });
+    pub(crate) fn asks(
+        &mut self,
+        id: Option<CommandId>,
+        room: Option<usize>,
+        tag: String,
+        command: Command,
+    ) -> usize {
+        self.asked.push(Asked {
+            id,
+            room,
+            tag,
+            command,
+            yes: None,
+            first_answers: 0,
+            under_way: 0,
+            lost: 0,
+        });
         self.asked.len() - 1
     }
 
@@ -210,7 +251,12 @@ impl Ledger {
     }
 
     /// `was_gone`: its session was known to be gone when it went out.
-    pub(crate) fn answered(&mut self, number: usize, was_gone: bool, answer: Result<Answer, Refusal>) {
+    pub(crate) fn answered(
+        &mut self,
+        number: usize,
+        was_gone: bool,
+        answer: Result<Answer, Refusal>,
+    ) {
         self.asked[number].under_way -= 1;
         let complaint = match answer {
             Ok(answer) => self.done(number, was_gone, answer),
@@ -262,10 +308,16 @@ impl Ledger {
         match refusal.code {
             code if is_of_the_store(code) && (self.excused || doomed) => None,
             code if is_of_the_store(code) => said("was refused although nothing is wrong"),
-            RefusalCode::UnknownSession if !doomed => said("was refused in a session that is there"),
+            RefusalCode::UnknownSession if !doomed => {
+                said("was refused in a session that is there")
+            }
             // What was done goes with its session, but for the deletion itself.
             _ if asked.yes.is_some() && (!doomed || deletes) => said("was done, then refused"),
-            RefusalCode::Forbidden if !(deletes && room.is_some_and(|room| self.rooms[room].is_main)) => said("was forbidden"),
+            RefusalCode::Forbidden
+                if !(deletes && room.is_some_and(|room| self.rooms[room].is_main)) =>
+            {
+                said("was forbidden")
+            }
             RefusalCode::IdReused
             | RefusalCode::Internal
             | RefusalCode::BadRequest
@@ -295,21 +347,33 @@ impl Ledger {
             let there = openings.iter().any(|opening| opening.session == self.rooms[room].session);
             let (gone, doomed) = (self.rooms[room].gone, self.is_doomed(room));
             self.hold(!(there && gone), || format!("room {room} is gone, and there"));
-            self.hold(there || doomed, || format!("room {room} is not there any more, and nobody deleted it"));
+            self.hold(there || doomed, || {
+                format!("room {room} is not there any more, and nobody deleted it")
+            });
             if !gone && doomed {
                 self.tally.cut_done += u64::from(!there);
                 self.tally.cut_undone += u64::from(there);
                 self.settle_deletions(room, there);
             }
         }
-        let is_gone = |session: &SessionId| self.rooms.iter().any(|room| room.session == *session && room.gone);
+        let is_gone = |session: &SessionId| {
+            self.rooms.iter().any(|room| room.session == *session && room.gone)
+        };
         let makers = self.asked.iter().filter(|asked| asked.room.is_none());
-        let mut wrong: Vec<String> = makers.filter_map(|asked| asked.check_made(openings, is_gone)).collect();
-        let is_called = |opening: &Opening| self.callers.iter().any(|heard| heard.has(&opening.agent));
+        let mut wrong: Vec<String> =
+            makers.filter_map(|asked| asked.check_made(openings, is_gone)).collect();
+        let is_called =
+            |opening: &Opening| self.callers.iter().any(|heard| heard.has(&opening.agent));
         for opening in openings {
             let known = self.room_of(&opening.session).is_some();
-            if !known && !self.asked.iter().any(|asked| asked.is_made(opening)) && !is_called(opening) {
-                wrong.push(format!("nobody asked for the session of {} with {:?}", opening.agent, opening.instructions));
+            if !known
+                && !self.asked.iter().any(|asked| asked.is_made(opening))
+                && !is_called(opening)
+            {
+                wrong.push(format!(
+                    "nobody asked for the session of {} with {:?}",
+                    opening.agent, opening.instructions
+                ));
             }
         }
         for opening in openings {
@@ -329,11 +393,27 @@ impl Ledger {
     }
 
     /// Holds a room's log on disk against all that was seen and said.
-    pub(crate) fn check_log(&mut self, room: usize, records: &[Record], stored: &State, at_rest: bool) {
+    pub(crate) fn check_log(
+        &mut self,
+        room: usize,
+        records: &[Record],
+        stored: &State,
+        at_rest: bool,
+    ) {
         let mut wrong = self.rooms[room].check(records, stored, at_rest);
-        wrong.extend(self.asked.iter().filter(|asked| asked.room == Some(room)).filter_map(|asked| asked.check(records)));
+        wrong.extend(
+            self.asked
+                .iter()
+                .filter(|asked| asked.room == Some(room))
+                .filter_map(|asked| asked.check(records)),
+        );
         for (number, heard) in self.callers.iter_mut().enumerate() {
-            wrong.extend(heard.check(room, records, at_rest).into_iter().map(|wrong| format!("caller {number}: {wrong}")));
+            wrong.extend(
+                heard
+                    .check(room, records, at_rest)
+                    .into_iter()
+                    .map(|wrong| format!("caller {number}: {wrong}")),
+            );
         }
         self.complaints.extend(wrong);
         for record in records {
@@ -342,22 +422,41 @@ impl Ledger {
     }
 
     /// At rest: everybody has everything, every command has its answer, and who had to be told was.
-    pub(crate) fn check_rest(&mut self, head: impl Fn(usize) -> u64, there: impl Fn(usize) -> bool) {
+    pub(crate) fn check_rest(
+        &mut self,
+        head: impl Fn(usize) -> u64,
+        there: impl Fn(usize) -> bool,
+    ) {
         let mut wrong = Vec::new();
         for (number, place) in self.places.iter().enumerate().filter(|(number, _)| there(*number)) {
             let complaint = match self.rooms[place.room].gone {
-                true => (!place.told_gone).then(|| "was never told that its session is gone".to_owned()),
+                true => {
+                    (!place.told_gone).then(|| "was never told that its session is gone".to_owned())
+                }
                 false => place.check_rest(head(place.room)),
             };
             wrong.extend(complaint.map(|complaint| format!("place {number} {complaint}")));
         }
         let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
         wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));
-        let unlisted = self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
-        wrong.extend(unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)));
+        let unlisted =
+            self.rooms.iter().filter(|room| !room.gone && !self.listed.contains(&room.session));
+        wrong.extend(
+            unlisted.map(|room| format!("{} was made, and the list does not say so", room.session)),
+        );
         let untold = |room: &&Room| room.gone && !room.was_gone && room.told_gone == 0;
-        wrong.extend(self.rooms.iter().filter(untold).map(|room| format!("{} is gone, and the list does not say so", room.session)));
-        wrong.extend(self.asked.iter().filter(|asked| asked.under_way > 0).map(|asked| format!("{} was never answered", asked.tag)));
+        wrong.extend(
+            self.rooms
+                .iter()
+                .filter(untold)
+                .map(|room| format!("{} is gone, and the list does not say so", room.session)),
+        );
+        wrong.extend(
+            self.asked
+                .iter()
+                .filter(|asked| asked.under_way > 0)
+                .map(|asked| format!("{} was never answered", asked.tag)),
+        );
         self.complaints.extend(wrong);
     }
 }

@@ -26,7 +26,15 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(hub: Hub, clock: Clock, pen: Pen) -> Self {
-        Self { hub, pen, clock, held: None, readers: BTreeMap::new(), callers: BTreeMap::new(), asking: Vec::new() }
+        Self {
+            hub,
+            pen,
+            clock,
+            held: None,
+            readers: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            asking: Vec::new(),
+        }
     }
 
     /// Writes, and tells who waits. Tells whether there was anything to do.

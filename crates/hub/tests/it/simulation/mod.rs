@@ -58,13 +58,16 @@ fn what_was_promised_holds_in_every_history() {
         Some(count) => (of_the_day(), count),
     };
     let soaking = count != HISTORIES || first != 0;
-    let (next, stop, sum, began) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()), Instant::now());
+    let (next, stop, sum, began) =
+        (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()), Instant::now());
     // What never rests lets no virtual time pass, and cannot be told to stop either.
     let living = Mutex::new(HashMap::<u64, Instant>::new());
     let watch = || {
         while !stop.load(Ordering::Relaxed) && sum.lock().unwrap().histories < count {
             std::thread::sleep(Duration::from_millis(200));
-            if let Some((seed, _)) = living.lock().unwrap().iter().find(|(_, began)| began.elapsed() > PATIENCE) {
+            if let Some((seed, _)) =
+                living.lock().unwrap().iter().find(|(_, began)| began.elapsed() > PATIENCE)
+            {
                 eprintln!(
                     "it never rests\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture"
                 );
@@ -103,9 +106,15 @@ fn what_was_promised_holds_in_every_history() {
     let sum = sum.into_inner().unwrap();
     eprintln!("{} s: {sum}", began.elapsed().as_secs());
     for (seed, failure) in &sum.failures {
-        eprintln!("{failure}\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture");
+        eprintln!(
+            "{failure}\nagain: THOUGHTWIRE_SEED={seed} cargo test -p thoughtwire-hub --test it simulation -- --nocapture"
+        );
     }
-    assert!(sum.failures.is_empty(), "seeds {:?}", sum.failures.iter().map(|(seed, _)| seed).collect::<Vec<_>>());
+    assert!(
+        sum.failures.is_empty(),
+        "seeds {:?}",
+        sum.failures.iter().map(|(seed, _)| seed).collect::<Vec<_>>()
+    );
 }
 
 /// Without this a failing history could not be looked at again.
@@ -123,16 +132,22 @@ fn live(seed: u64, template: &Template) -> (Option<String>, History) {
     let mut history = History::new(seed, template);
     let outcome = catch_unwind(AssertUnwindSafe(|| history.run()));
     let failure = outcome.err().map(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let words = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
         words.unwrap_or("a panic without words").to_owned()
     });
     (failure, history)
 }
 
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}")))
+    std::env::var(name).ok().map(|value| {
+        value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}"))
+    })
 }
 
 fn of_the_day() -> u64 {
-    variable("THOUGHTWIRE_FROM").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() << 24)
+    variable("THOUGHTWIRE_FROM")
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() << 24)
 }

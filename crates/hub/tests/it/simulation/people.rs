@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Refusal, Request, Seq, Start, ToolStatus};
+use thoughtwire_proto::{
+    AgentSpec, Answer, Command, Cursor, Policy, Refusal, Request, Seq, Start, ToolStatus,
+};
 
 use super::actor::script;
 use super::asked::Asked;
@@ -21,7 +23,9 @@ impl History {
     pub(crate) fn send(&mut self, life: &mut Life) {
         let (room, with_id) = (self.room(), self.dice.u8(0..4) != 0);
         let session = self.ledger.lock().unwrap().rooms[room].session.clone();
-        let policy = [Policy::Queue, Policy::Queue, Policy::Interrupt, Policy::Reject, Policy::Steer][self.dice.usize(0..5)];
+        let policy =
+            [Policy::Queue, Policy::Queue, Policy::Interrupt, Policy::Reject, Policy::Steer]
+                [self.dice.usize(0..5)];
         let script = script(&mut self.dice);
         self.ask(life, Some(room), with_id, |tag| Command::Send {
             session,
@@ -36,8 +40,16 @@ impl History {
         let rare = self.dice.bool();
         let with_id: Vec<usize> = {
             let ledger = self.ledger.lock().unwrap();
-            let is_meant = |asked: &Asked| !rare || asked.room.is_none() || matches!(asked.command, Command::DeleteSession { .. });
-            (0..ledger.asked.len()).filter(|number| ledger.asked[*number].id.is_some() && is_meant(&ledger.asked[*number])).collect()
+            let is_meant = |asked: &Asked| {
+                !rare
+                    || asked.room.is_none()
+                    || matches!(asked.command, Command::DeleteSession { .. })
+            };
+            (0..ledger.asked.len())
+                .filter(|number| {
+                    ledger.asked[*number].id.is_some() && is_meant(&ledger.asked[*number])
+                })
+                .collect()
         };
         let Some(number) = self.dice.choice(with_id) else { return };
         self.submit(life, number);
@@ -63,7 +75,10 @@ impl History {
         let newest = inputs.into_iter().rev().take(4);
         let Some(input) = self.dice.choice(newest.collect::<Vec<_>>()) else { return };
         let with_id = self.dice.bool();
-        self.ask(life, Some(room), with_id, |_| Command::Withdraw { session: Some(session), input });
+        self.ask(life, Some(room), with_id, |_| Command::Withdraw {
+            session: Some(session),
+            input,
+        });
     }
 
     pub(crate) fn decide(&mut self, life: &mut Life) {
@@ -74,7 +89,11 @@ impl History {
         };
         let call = if self.dice.bool() { questions.last().cloned() } else { None };
         let (with_id, approve) = (self.dice.bool(), self.dice.u8(0..3) != 0);
-        self.ask(life, Some(room), with_id, |_| Command::Decide { session: Some(session), call, approve });
+        self.ask(life, Some(room), with_id, |_| Command::Decide {
+            session: Some(session),
+            call,
+            approve,
+        });
     }
 
     pub(crate) fn bring_result(&mut self, life: &mut Life) {
@@ -114,11 +133,23 @@ impl History {
         let number = self.ask(life, None, with_id, |tag| match kind {
             0 | 1 => {
                 let name = if kind == 0 { String::new() } else { tag.to_owned() };
-                Command::CreateAgent(Box::new(AgentSpec { name, model: Some(format!("{tag} model")), ..AgentSpec::default() }))
+                Command::CreateAgent(Box::new(AgentSpec {
+                    name,
+                    model: Some(format!("{tag} model")),
+                    ..AgentSpec::default()
+                }))
             }
             _ => {
-                let (title, instructions) = ((kind % 2 == 0).then(|| format!("{tag} title")), Some(format!("{tag} from the start")));
-                Command::CreateSession { agent: "ada".to_owned(), title, instructions, history: Vec::new() }
+                let (title, instructions) = (
+                    (kind % 2 == 0).then(|| format!("{tag} title")),
+                    Some(format!("{tag} from the start")),
+                );
+                Command::CreateSession {
+                    agent: "ada".to_owned(),
+                    title,
+                    instructions,
+                    history: Vec::new(),
+                }
             }
         });
         if with_id && self.dice.u8(0..4) == 0 {
@@ -148,7 +179,13 @@ impl History {
         }
     }
 
-    pub(crate) fn ask(&mut self, life: &mut Life, room: Option<usize>, with_id: bool, command: impl FnOnce(&str) -> Command) -> usize {
+    pub(crate) fn ask(
+        &mut self,
+        life: &mut Life,
+        room: Option<usize>,
+        with_id: bool,
+        command: impl FnOnce(&str) -> Command,
+    ) -> usize {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
         let id = with_id.then(|| tag.parse().unwrap());
@@ -204,7 +241,10 @@ impl History {
         self.note(format!("place {number} attaches {start:?}"));
         let session = self.ledger.lock().unwrap().rooms[room].session.clone();
         let pace = self.pace();
-        life.readers.insert(number, Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger));
+        life.readers.insert(
+            number,
+            Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger),
+        );
     }
 
     pub(crate) fn come_back(&mut self, life: &mut Life, number: usize) {
@@ -215,7 +255,10 @@ impl History {
         };
         let start = Start::After(Cursor { epoch: None, seq: Seq(cursor) });
         let pace = self.pace();
-        life.readers.insert(number, Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger));
+        life.readers.insert(
+            number,
+            Reader::attach(&life.hub, &self.user, &session, number, start, pace, &self.ledger),
+        );
     }
 
     /// Somebody is gone, and perhaps comes back at once.
@@ -247,7 +290,11 @@ impl History {
     fn room(&mut self) -> usize {
         let there = self.rooms_there();
         let rooms = self.ledger.lock().unwrap().rooms.len();
-        if self.dice.u8(0..16) == 0 { self.dice.usize(0..rooms) } else { there[self.dice.usize(0..there.len())].0 }
+        if self.dice.u8(0..16) == 0 {
+            self.dice.usize(0..rooms)
+        } else {
+            there[self.dice.usize(0..there.len())].0
+        }
     }
 }
 
@@ -257,7 +304,9 @@ fn told(command: &Command) -> String {
         Command::Send { text, policy, .. } => format!("send {policy:?} {text}"),
         Command::Withdraw { .. } => "withdraw".to_owned(),
         Command::Cancel { turn, .. } => format!("cancel, by name: {}", turn.is_some()),
-        Command::Decide { call, approve, .. } => format!("decide {approve}, by name: {}", call.is_some()),
+        Command::Decide { call, approve, .. } => {
+            format!("decide {approve}, by name: {}", call.is_some())
+        }
         Command::ToolReturn { status, .. } => format!("tool_return {status:?}"),
         Command::Rename { .. } => "rename".to_owned(),
         Command::Instruct { .. } => "instruct".to_owned(),

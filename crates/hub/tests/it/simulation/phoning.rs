@@ -20,7 +20,11 @@ impl History {
         let callers = self.ledger.lock().unwrap().callers.len();
         let number = if callers < CALLERS { callers } else { self.dice.usize(0..callers) };
         if number == callers {
-            let twin = if callers > 0 && self.dice.u8(0..3) == 0 { Some(self.dice.usize(0..callers)) } else { None };
+            let twin = if callers > 0 && self.dice.u8(0..3) == 0 {
+                Some(self.dice.usize(0..callers))
+            } else {
+                None
+            };
             let (peer, with) = match twin {
                 // The same client in another window, or on another machine.
                 Some(twin) => {
@@ -31,10 +35,22 @@ impl History {
                     }
                     (peer, with)
                 }
-                None if self.dice.bool() => {
-                    (PeerRef { wire: PeerWire::Memgpt, space: String::new(), name: format!("n{number}") }, "ada".to_owned())
-                }
-                None => (PeerRef { wire: PeerWire::Sparky, space: format!("u{number}"), name: format!("n{number}") }, format!("c{number}")),
+                None if self.dice.bool() => (
+                    PeerRef {
+                        wire: PeerWire::Memgpt,
+                        space: String::new(),
+                        name: format!("n{number}"),
+                    },
+                    "ada".to_owned(),
+                ),
+                None => (
+                    PeerRef {
+                        wire: PeerWire::Sparky,
+                        space: format!("u{number}"),
+                        name: format!("n{number}"),
+                    },
+                    format!("c{number}"),
+                ),
             };
             self.ledger.lock().unwrap().callers.push(Heard::new(peer, with));
         }
@@ -46,7 +62,8 @@ impl History {
             before.breaks(self.notice());
         }
         let pace = self.pace();
-        let caller = Caller::connect(&life.hub, &life.clock, &self.user, number, pace, &self.ledger);
+        let caller =
+            Caller::connect(&life.hub, &life.clock, &self.user, number, pace, &self.ledger);
         let (peer, with) = self.whose(number);
         self.note(format!("caller {number} connects: {:?}", peer.wire));
         caller.types(match peer.wire {
@@ -67,7 +84,9 @@ impl History {
         self.note(format!("caller {number} says {text}"));
         let (peer, with) = self.whose(number);
         life.callers[&number].types(match peer.wire {
-            PeerWire::Memgpt => json!({"type": "user_message", "message": text, "agent_name": with}).to_string(),
+            PeerWire::Memgpt => {
+                json!({"type": "user_message", "message": text, "agent_name": with}).to_string()
+            }
             PeerWire::Sparky => json!({"type": "message", "data": {"text": text}}).to_string(),
         });
     }

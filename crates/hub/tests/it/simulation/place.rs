@@ -29,7 +29,9 @@ impl Place {
 
     pub(crate) fn attached(&mut self, start: &Start, attached: &Attached) -> Option<String> {
         let fits = match start {
-            Start::After(cursor) if cursor.seq <= attached.head => attached.recovered && attached.after == cursor.seq,
+            Start::After(cursor) if cursor.seq <= attached.head => {
+                attached.recovered && attached.after == cursor.seq
+            }
             Start::After(_) => !attached.recovered && attached.after.0 == 0,
             Start::Head => attached.after == attached.head,
             Start::Last(count) => attached.after.0 == attached.head.0.saturating_sub(*count),
@@ -45,7 +47,8 @@ impl Place {
         let open = self.open.entry(delta.item.clone()).or_insert_with(fresh);
         let expected = std::mem::replace(&mut open.next, delta.n + 1);
         open.text.push_str(&delta.text);
-        (expected != delta.n).then(|| format!("piece {} of {} where {expected} was due", delta.n, delta.item))
+        (expected != delta.n)
+            .then(|| format!("piece {} of {} where {expected} was due", delta.n, delta.item))
     }
 
     pub(crate) fn partial(&mut self, partial: &Partial) -> Option<String> {
@@ -61,7 +64,8 @@ impl Place {
         if cursor.map(|cursor| cursor + 1) != Some(record.seq.0) {
             return Some(format!("{} came behind {cursor:?}", record.seq));
         }
-        if let Event::Thought { item, text, .. } | Event::Message { item, text, .. } = &record.event {
+        if let Event::Thought { item, text, .. } | Event::Message { item, text, .. } = &record.event
+        {
             let shown = self.open.remove(item);
             if shown.is_some_and(|shown| !text.starts_with(&shown.text)) {
                 return Some(format!("{item} ended with other words than were shown"));
@@ -79,8 +83,12 @@ impl Place {
 
     pub(crate) fn check_rest(&self, head: u64) -> Option<String> {
         if self.cursor != Some(head) || !self.caught_up {
-            return Some(format!("stands at {:?} of {head}, caught up: {}", self.cursor, self.caught_up));
+            return Some(format!(
+                "stands at {:?} of {head}, caught up: {}",
+                self.cursor, self.caught_up
+            ));
         }
-        (!self.open.is_empty()).then(|| format!("has open items at the end: {:?}", self.open.keys()))
+        (!self.open.is_empty())
+            .then(|| format!("has open items at the end: {:?}", self.open.keys()))
     }
 }

@@ -9,7 +9,13 @@ use thoughtwire_store::Proven;
 use super::ledger::Ledger;
 
 /// Keeps a proof, and notes that it is kept.
-pub(crate) async fn keep(hub: Hub, ledger: Arc<Mutex<Ledger>>, whose: (usize, u32), rows: Vec<Proven>, closed_at: Option<Timestamp>) {
+pub(crate) async fn keep(
+    hub: Hub,
+    ledger: Arc<Mutex<Ledger>>,
+    whose: (usize, u32),
+    rows: Vec<Proven>,
+    closed_at: Option<Timestamp>,
+) {
     if rows.is_empty() {
         return;
     }

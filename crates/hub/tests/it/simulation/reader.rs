@@ -60,8 +60,11 @@ impl Reader {
         ledger: &Arc<Mutex<Ledger>>,
     ) -> Self {
         let (pace, paces) = watch::channel(pace);
-        let (hub, user, session, ledger) = (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
-        let task = tokio::spawn(async move { read(&hub, &user, &session, number, start, paces, &ledger).await });
+        let (hub, user, session, ledger) =
+            (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
+        let task = tokio::spawn(async move {
+            read(&hub, &user, &session, number, start, paces, &ledger).await
+        });
         Self { pace, task }
     }
 
@@ -85,16 +88,28 @@ async fn read(
     mut paces: watch::Receiver<Pace>,
     ledger: &Arc<Mutex<Ledger>>,
 ) {
-    let outlet: Arc<dyn Outlet> = Arc::new(Bowl { number, ledger: Arc::clone(ledger), brought: AtomicUsize::new(0) });
+    let outlet: Arc<dyn Outlet> =
+        Arc::new(Bowl { number, ledger: Arc::clone(ledger), brought: AtomicUsize::new(0) });
     let wake: Wake = Arc::new(Notify::new());
     let mut subscription: Subscription = loop {
         let known = ledger.lock().unwrap().known_of(number);
-        match hub.attach(user, session, start.clone(), Arc::clone(&wake), Presence::Client { tools: Vec::new() }).await {
+        match hub
+            .attach(
+                user,
+                session,
+                start.clone(),
+                Arc::clone(&wake),
+                Presence::Client { tools: Vec::new() },
+            )
+            .await
+        {
             Ok((attached, subscription)) => {
                 ledger.lock().unwrap().attached(number, &start, known, &attached);
                 break subscription;
             }
-            Err(refusal) if refusal.code == RefusalCode::UnknownSession => return ledger.lock().unwrap().turned_away(number),
+            Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
+                return ledger.lock().unwrap().turned_away(number);
+            }
             Err(refusal) => {
                 ledger.lock().unwrap().hindered(number, &refusal);
                 tokio::time::sleep(Duration::from_millis(100)).await;

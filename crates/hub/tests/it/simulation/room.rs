@@ -24,13 +24,25 @@ pub(crate) struct Room {
 impl Room {
     pub(crate) fn new(session: SessionId, is_main: bool) -> Self {
         let (seen, inputs, turns, questions, outside) = Default::default();
-        Self { session, is_main, gone: false, was_gone: false, told_gone: 0, seen, inputs, turns, questions, outside }
+        Self {
+            session,
+            is_main,
+            gone: false,
+            was_gone: false,
+            told_gone: 0,
+            seen,
+            inputs,
+            turns,
+            questions,
+            outside,
+        }
     }
 
     /// Somebody saw a record: from now on it has to stay as it is.
     pub(crate) fn see(&mut self, record: &Record) -> Option<String> {
         if let Some(seen) = self.seen.get(&record.seq.0) {
-            return (seen != record).then(|| format!("{} was {seen:?}, and is {record:?}", record.seq));
+            return (seen != record)
+                .then(|| format!("{} was {seen:?}, and is {record:?}", record.seq));
         }
         match &record.event {
             Event::UserMessage { item, .. } => self.inputs.push(item.clone()),
@@ -96,9 +108,12 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
                     wrong.push(format!("turn {turn} began twice"));
                 }
             }
-            (Event::TurnEnded { .. }, Some(turn)) if !ended.insert(turn) => wrong.push(format!("turn {turn} ended twice")),
+            (Event::TurnEnded { .. }, Some(turn)) if !ended.insert(turn) => {
+                wrong.push(format!("turn {turn} ended twice"))
+            }
             (Event::Thought { text, .. } | Event::Message { text, .. }, Some(turn)) => {
-                let tag = begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
+                let tag =
+                    begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
                 if text.split(':').next() != Some(tag) {
                     wrong.push(format!("{text:?} was said in the turn of {tag}"));
                 }
@@ -107,7 +122,12 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
         }
     }
     if at_rest {
-        wrong.extend(begun.keys().filter(|turn| !ended.contains(*turn)).map(|turn| format!("turn {turn} never ended")));
+        wrong.extend(
+            begun
+                .keys()
+                .filter(|turn| !ended.contains(*turn))
+                .map(|turn| format!("turn {turn} never ended")),
+        );
         wrong.extend(left.iter().map(|input| format!("input {input} never ran")));
     }
     wrong

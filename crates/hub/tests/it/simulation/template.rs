@@ -22,12 +22,25 @@ impl Template {
         let dir = disk::temporary();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (user, sessions) = runtime.block_on(async {
-            let hub = Hub::new(Arc::new(Store::open(dir.path(), now()).unwrap()), Arc::new(Puppet), HubOptions::default()).unwrap();
+            let hub = Hub::new(
+                Arc::new(Store::open(dir.path(), now()).unwrap()),
+                Arc::new(Puppet),
+                HubOptions::default(),
+            )
+            .unwrap();
             let user: UserId = "local".parse().unwrap();
             let ask = |command| hub.execute(&user, None, Request { id: None, command });
             let spec = AgentSpec { name: "ada".into(), ..AgentSpec::default() };
-            let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await.unwrap() else { panic!("no agent") };
-            let second = Command::CreateSession { agent: "ada".into(), title: None, instructions: None, history: Vec::new() };
+            let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await.unwrap()
+            else {
+                panic!("no agent")
+            };
+            let second = Command::CreateSession {
+                agent: "ada".into(),
+                title: None,
+                instructions: None,
+                history: Vec::new(),
+            };
             let Answer::Session(second) = ask(second).await.unwrap() else { panic!("no session") };
             let sessions = vec![agent.main_session, second];
             hub.stop(Duration::ZERO).await;

@@ -108,11 +108,19 @@ impl Frame {
     /// As [`Frame::decode`].
     pub fn read(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
-            return Err(Refusal::new(RefusalCode::BadFrame, format!("a frame is a JSON object; this is {}", json.kind())));
+            return Err(Refusal::new(
+                RefusalCode::BadFrame,
+                format!("a frame is a JSON object; this is {}", json.kind()),
+            ));
         }
         let kind = match json.get("type") {
             Some(Json::Text(kind)) => kind.as_str(),
-            Some(other) => return Err(Refusal::new(RefusalCode::UnknownType, format!("\"type\" is a string; this is {}", other.kind()))),
+            Some(other) => {
+                return Err(Refusal::new(
+                    RefusalCode::UnknownType,
+                    format!("\"type\" is a string; this is {}", other.kind()),
+                ));
+            }
             None => return Err(Refusal::new(RefusalCode::BadRequest, "the frame has no \"type\"")),
         };
         let need = |key: &str| match json.get(key) {
@@ -132,9 +140,14 @@ impl Frame {
                 Json::Text(command) if command == "create_agent" => {
                     Self::Client(ClientFrame::CreateAgent { config: json.get("config").cloned() })
                 }
-                Json::Text(command) if command == "load_agent" => Self::Client(ClientFrame::LoadAgent { name: json.get("name").cloned() }),
+                Json::Text(command) if command == "load_agent" => {
+                    Self::Client(ClientFrame::LoadAgent { name: json.get("name").cloned() })
+                }
                 other => {
-                    let reason = format!("there is no command {}; there are \"create_agent\" and \"load_agent\"", other.dumps());
+                    let reason = format!(
+                        "there is no command {}; there are \"create_agent\" and \"load_agent\"",
+                        other.dumps()
+                    );
                     return Err(Refusal::new(RefusalCode::UnknownType, reason));
                 }
             },
@@ -145,11 +158,23 @@ impl Frame {
             "agent_response_end" => Self::Server(ServerFrame::ResponseEnd),
             "agent_response" => {
                 let given = need("message_type")?;
-                let says = Says::ALL.into_iter().find(|says| matches!(&given, Json::Text(text) if text == says.as_str()));
-                let unknown = || Refusal::new(RefusalCode::BadRequest, format!("there is no message_type {}", given.dumps()));
+                let says = Says::ALL
+                    .into_iter()
+                    .find(|says| matches!(&given, Json::Text(text) if text == says.as_str()));
+                let unknown = || {
+                    Refusal::new(
+                        RefusalCode::BadRequest,
+                        format!("there is no message_type {}", given.dumps()),
+                    )
+                };
                 Self::Server(ServerFrame::Response(says.ok_or_else(unknown)?, need("message")?))
             }
-            other => return Err(Refusal::new(RefusalCode::UnknownType, format!("there is no frame of type {other:?}"))),
+            other => {
+                return Err(Refusal::new(
+                    RefusalCode::UnknownType,
+                    format!("there is no frame of type {other:?}"),
+                ));
+            }
         })
     }
 
@@ -181,14 +206,21 @@ impl Frame {
                 rest.extend(name.clone().map(|name| ("name", name)));
                 frame("command", rest)
             }
-            Self::Server(ServerFrame::Error(message)) => frame("server_error", vec![("message", message.clone())]),
-            Self::Server(ServerFrame::CommandResponse(status)) => frame("command_response", vec![("status", status.clone())]),
-            Self::Server(ServerFrame::ResponseError(message)) => frame("agent_response_error", vec![("message", message.clone())]),
+            Self::Server(ServerFrame::Error(message)) => {
+                frame("server_error", vec![("message", message.clone())])
+            }
+            Self::Server(ServerFrame::CommandResponse(status)) => {
+                frame("command_response", vec![("status", status.clone())])
+            }
+            Self::Server(ServerFrame::ResponseError(message)) => {
+                frame("agent_response_error", vec![("message", message.clone())])
+            }
             Self::Server(ServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
             Self::Server(ServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
-            Self::Server(ServerFrame::Response(says, message)) => {
-                frame("agent_response", vec![("message_type", Json::text(says.as_str())), ("message", message.clone())])
-            }
+            Self::Server(ServerFrame::Response(says, message)) => frame(
+                "agent_response",
+                vec![("message_type", Json::text(says.as_str())), ("message", message.clone())],
+            ),
         }
     }
 }

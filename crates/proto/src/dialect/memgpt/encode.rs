@@ -12,9 +12,10 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
     let frame = match &record.event {
         Event::Thought { text, .. } => ServerFrame::response(Says::InternalMonologue, text),
         Event::Message { text, .. } => ServerFrame::response(Says::AssistantMessage, text),
-        Event::ToolCalled { name, args, .. } => {
-            ServerFrame::response(Says::FunctionMessage, format!("Running {name}({})", Json::from(args).dumps()))
-        }
+        Event::ToolCalled { name, args, .. } => ServerFrame::response(
+            Says::FunctionMessage,
+            format!("Running {name}({})", Json::from(args).dumps()),
+        ),
         Event::ToolReturned { status: ToolStatus::Success, text, .. } => {
             ServerFrame::response(Says::FunctionMessage, format!("Success: {text}"))
         }
@@ -30,7 +31,11 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
         ),
         Event::TurnStarted { .. } => ServerFrame::ResponseStart,
         Event::TurnEnded { outcome: Outcome::Completed, .. } => ServerFrame::ResponseEnd,
-        Event::TurnEnded { outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted, reason, .. } => {
+        Event::TurnEnded {
+            outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted,
+            reason,
+            ..
+        } => {
             let reason = reason.as_deref().unwrap_or("the turn did not complete");
             ServerFrame::response_error(format!("server.user_message failed with: {reason}"))
         }

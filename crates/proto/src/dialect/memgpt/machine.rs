@@ -6,8 +6,8 @@ use super::codec::{AgentKey, ClientFrame, Frame, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
 use crate::{
-    AgentSpec, Answer, Command, Emission, Emitted, Event, ItemId, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq, SessionId,
-    Start, Style,
+    AgentSpec, Answer, Command, Emission, Emitted, Event, ItemId, PeerRef, PeerWire, Policy,
+    Refusal, RefusalCode, Request, Seq, SessionId, Start, Style,
 };
 
 /// Frames that may wait for those before them.
@@ -54,10 +54,24 @@ impl MemgptMachine {
     /// A new connection; `client` is the name in its URL's `?client=`, by which what it missed is found again.
     #[must_use]
     pub fn new(client: Option<String>) -> Self {
-        let mut machine =
-            Self { outbox: Outbox::default(), client, peer: None, on: None, waiting: VecDeque::new(), doing: None, asked: Vec::new() };
+        let mut machine = Self {
+            outbox: Outbox::default(),
+            client,
+            peer: None,
+            on: None,
+            waiting: VecDeque::new(),
+            doing: None,
+            asked: Vec::new(),
+        };
         if let Some(name) = machine.client.clone() {
-            machine.request(Command::OpenPeer { wire: PeerWire::Memgpt, space: String::new(), name: Some(name) }, Doing::OpeningPeer);
+            machine.request(
+                Command::OpenPeer {
+                    wire: PeerWire::Memgpt,
+                    space: String::new(),
+                    name: Some(name),
+                },
+                Doing::OpeningPeer,
+            );
         }
         machine
     }
@@ -92,17 +106,23 @@ impl MemgptMachine {
         let named = match frame {
             ClientFrame::CreateAgent { .. } => return true,
             ClientFrame::LoadAgent { name: Some(name) } => name,
-            ClientFrame::UserMessage { agent: AgentKey::Name(name) | AgentKey::Id(name), .. } => name,
-            ClientFrame::LoadAgent { name: None } | ClientFrame::UserMessage { agent: AgentKey::Absent, .. } => return false,
+            ClientFrame::UserMessage {
+                agent: AgentKey::Name(name) | AgentKey::Id(name), ..
+            } => name,
+            ClientFrame::LoadAgent { name: None }
+            | ClientFrame::UserMessage { agent: AgentKey::Absent, .. } => return false,
         };
-        !matches!(named, Json::Null) && !matches!(named, Json::Text(named) if *named == on.id || *named == on.name)
+        !matches!(named, Json::Null)
+            && !matches!(named, Json::Text(named) if *named == on.id || *named == on.name)
     }
 
     fn begin(&mut self, frame: ClientFrame) {
         match frame {
             ClientFrame::CreateAgent { config } => match spec_of(config.as_ref()) {
                 Ok(spec) => self.request(Command::CreateAgent(Box::new(spec)), Doing::Creating),
-                Err(reason) => self.tell(ServerFrame::command_response(format!("Error: Failed to init agent - {reason}"))),
+                Err(reason) => self.tell(ServerFrame::command_response(format!(
+                    "Error: Failed to init agent - {reason}"
+                ))),
             },
             ClientFrame::LoadAgent { name: None | Some(Json::Null) } => {
                 self.tell(ServerFrame::command_response("Error: 'name' not provided"));
@@ -112,23 +132,33 @@ impl MemgptMachine {
                 self.go_to(name, then);
             }
             ClientFrame::LoadAgent { name: Some(other) } => {
-                let reason = format!("Error: Failed to load agent '{}' - a name is a string", other.to_str());
+                let reason = format!(
+                    "Error: Failed to load agent '{}' - a name is a string",
+                    other.to_str()
+                );
                 self.tell(ServerFrame::command_response(reason));
             }
             ClientFrame::UserMessage { message, agent } => {
                 // What is not a text reaches the agent as Python would print it, as with the original.
                 let text = message.to_str();
                 match agent {
-                    AgentKey::Name(Json::Text(name)) | AgentKey::Id(Json::Text(name)) => self.go_to(name, Then::Say(text)),
-                    AgentKey::Absent | AgentKey::Name(Json::Null) | AgentKey::Id(Json::Null) => match &self.on {
-                        Some(_) => self.say(text),
-                        None => {
-                            let reason = "agent_name was not specified in the request, and no agent is loaded; load or create one";
-                            self.tell(ServerFrame::response_error(reason));
+                    AgentKey::Name(Json::Text(name)) | AgentKey::Id(Json::Text(name)) => {
+                        self.go_to(name, Then::Say(text))
+                    }
+                    AgentKey::Absent | AgentKey::Name(Json::Null) | AgentKey::Id(Json::Null) => {
+                        match &self.on {
+                            Some(_) => self.say(text),
+                            None => {
+                                let reason = "agent_name was not specified in the request, and no agent is loaded; load or create one";
+                                self.tell(ServerFrame::response_error(reason));
+                            }
                         }
-                    },
+                    }
                     AgentKey::Name(other) | AgentKey::Id(other) => {
-                        let reason = format!("No agent has been initialized - an agent is named by a string, not {}", other.kind());
+                        let reason = format!(
+                            "No agent has been initialized - an agent is named by a string, not {}",
+                            other.kind()
+                        );
                         self.tell(ServerFrame::response_error(reason));
                     }
                 }
@@ -139,7 +169,8 @@ impl MemgptMachine {
     fn go_to(&mut self, name: String, then: Then) {
         match &self.on {
             Some(on) if on.id == name || on.name == name => self.arrived(then),
-            Some(_) | None => self.request(Command::FindAgent { agent: name.clone() }, Doing::Finding { name, then }),
+            Some(_) | None => self
+                .request(Command::FindAgent { agent: name.clone() }, Doing::Finding { name, then }),
         }
     }
 
@@ -152,14 +183,22 @@ impl MemgptMachine {
 
     fn say(&mut self, text: String) {
         let Some(on) = &self.on else { return };
-        let command = Command::Send { session: on.session.clone(), text, attachments: Vec::new(), policy: Policy::Queue };
+        let command = Command::Send {
+            session: on.session.clone(),
+            text,
+            attachments: Vec::new(),
+            policy: Policy::Queue,
+        };
         self.request(command, Doing::Sending);
     }
 
     fn switch_to(&mut self, on: On, then: Then) {
         match self.on.take() {
             Some(old) if old.session != on.session => {
-                self.request(Command::Detach { session: old.session }, Doing::Detaching { on, then });
+                self.request(
+                    Command::Detach { session: old.session },
+                    Doing::Detaching { on, then },
+                );
             }
             Some(_) | None => self.attach(on, then),
         }
@@ -167,29 +206,47 @@ impl MemgptMachine {
 
     fn attach(&mut self, on: On, then: Then) {
         let start = self.peer.clone().map_or(Start::Head, Start::Proven);
-        self.request(Command::Attach { session: on.session.clone(), start, tools: Vec::new() }, Doing::Attaching { on, then });
+        self.request(
+            Command::Attach { session: on.session.clone(), start, tools: Vec::new() },
+            Doing::Attaching { on, then },
+        );
     }
 
     fn did(&mut self, doing: Doing, outcome: Result<Answer, Refusal>) {
         match (doing, outcome) {
             (Doing::OpeningPeer, Ok(Answer::Peer { peer, .. })) => self.peer = Some(peer),
-            (Doing::OpeningPeer, Err(refusal)) => self.tell(ServerFrame::error(format!("the client's name cannot be used: {refusal}"))),
+            (Doing::OpeningPeer, Err(refusal)) => self
+                .tell(ServerFrame::error(format!("the client's name cannot be used: {refusal}"))),
             (Doing::Creating, Ok(Answer::Agent(profile))) => {
-                let on = On { id: profile.id.to_string(), name: profile.spec.name, session: profile.main_session };
+                let on = On {
+                    id: profile.id.to_string(),
+                    name: profile.spec.name,
+                    session: profile.main_session,
+                };
                 self.switch_to(on, Then::Respond("OK: Agent initialized".to_owned()));
             }
             (Doing::Creating, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!("Error: Failed to init agent - {refusal}")));
+                self.tell(ServerFrame::command_response(format!(
+                    "Error: Failed to init agent - {refusal}"
+                )));
             }
             (Doing::Finding { then, .. }, Ok(Answer::Agent(profile))) => {
-                let on = On { id: profile.id.to_string(), name: profile.spec.name, session: profile.main_session };
+                let on = On {
+                    id: profile.id.to_string(),
+                    name: profile.spec.name,
+                    session: profile.main_session,
+                };
                 self.switch_to(on, then);
             }
             (Doing::Finding { name, then: Then::Respond(_) }, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!("Error: Failed to load agent '{name}' - {refusal}")));
+                self.tell(ServerFrame::command_response(format!(
+                    "Error: Failed to load agent '{name}' - {refusal}"
+                )));
             }
             (Doing::Finding { then: Then::Say(_), .. }, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!("No agent has been initialized - {refusal}")));
+                self.tell(ServerFrame::response_error(format!(
+                    "No agent has been initialized - {refusal}"
+                )));
             }
             // Detached or not attached any more: either way the way is free.
             (Doing::Detaching { on, then }, Ok(_) | Err(_)) => self.attach(on, then),
@@ -198,16 +255,26 @@ impl MemgptMachine {
                 self.arrived(then);
             }
             (Doing::Attaching { on, then: Then::Respond(_) }, Err(refusal)) => {
-                self.tell(ServerFrame::command_response(format!("Error: Failed to load agent '{}' - {refusal}", on.name)));
+                self.tell(ServerFrame::command_response(format!(
+                    "Error: Failed to load agent '{}' - {refusal}",
+                    on.name
+                )));
             }
             (Doing::Attaching { then: Then::Say(_), .. }, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!("No agent has been initialized - {refusal}")));
+                self.tell(ServerFrame::response_error(format!(
+                    "No agent has been initialized - {refusal}"
+                )));
             }
             (Doing::Sending, Ok(Answer::Input { input, .. })) => self.asked.push(input),
             (Doing::Sending, Err(refusal)) => {
-                self.tell(ServerFrame::response_error(format!("server.user_message failed with: {refusal}")));
+                self.tell(ServerFrame::response_error(format!(
+                    "server.user_message failed with: {refusal}"
+                )));
             }
-            (Doing::OpeningPeer | Doing::Creating | Doing::Finding { .. } | Doing::Sending, Ok(_)) => {
+            (
+                Doing::OpeningPeer | Doing::Creating | Doing::Finding { .. } | Doing::Sending,
+                Ok(_),
+            ) => {
                 self.tell(ServerFrame::error("the server gave an answer to another question"));
             }
         }
@@ -217,7 +284,10 @@ impl MemgptMachine {
         self.outbox.note(refusal.code);
         // The original's opening words; the sender's own frame may be quoted to it, nobody else's.
         let frame = if refusal.code != RefusalCode::UnknownType {
-            ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason))
+            ServerFrame::command_response(format!(
+                "Error: bad data from client - {}",
+                refusal.reason
+            ))
         } else if is_command(text) {
             ServerFrame::error(format!("unrecognized client command type: {}", refusal.reason))
         } else {
@@ -236,7 +306,9 @@ impl Machine for MemgptMachine {
             }
             Ok(Frame::Server(_)) => {
                 self.outbox.note(RefusalCode::UnknownType);
-                self.tell(ServerFrame::error("unrecognized client package data type: a server's frame, sent by a client"));
+                self.tell(ServerFrame::error(
+                    "unrecognized client package data type: a server's frame, sent by a client",
+                ));
             }
             Err(refusal) => self.refuse(&refusal, text),
         }
@@ -244,7 +316,10 @@ impl Machine for MemgptMachine {
 
     fn unreadable(&mut self, refusal: &Refusal) {
         self.outbox.note(refusal.code);
-        self.tell(ServerFrame::command_response(format!("Error: bad data from client - {}", refusal.reason)));
+        self.tell(ServerFrame::command_response(format!(
+            "Error: bad data from client - {}",
+            refusal.reason
+        )));
     }
 
     fn authenticated(&mut self, _outcome: Result<(), Refusal>) {
@@ -329,7 +404,8 @@ impl Machine for MemgptMachine {
 
 /// Whether a frame is one of type `command`.
 fn is_command(text: &str) -> bool {
-    Json::parse(text).is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "command"))
+    Json::parse(text)
+        .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "command"))
 }
 
 /// An agent's making from a `config`: a name is made up where there is none, keys we do not know are kept.
@@ -345,9 +421,11 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
         let text = |value: &Json| match value {
             Json::Null => Ok(None),
             Json::Text(text) => Ok(Some(text.clone())),
-            other @ (Json::Bool(_) | Json::Int(_) | Json::Float(_) | Json::List(_) | Json::Dict(_)) => {
-                Err(format!("{key:?} is a string; this is {}", other.kind()))
-            }
+            other @ (Json::Bool(_)
+            | Json::Int(_)
+            | Json::Float(_)
+            | Json::List(_)
+            | Json::Dict(_)) => Err(format!("{key:?} is a string; this is {}", other.kind())),
         };
         match key.as_str() {
             "name" => spec.name = text(value)?.unwrap_or_default(),
@@ -355,7 +433,9 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
             "human" => spec.human = text(value)?,
             // MemGPT's clients name models of their own provider here; one of ours is `provider/name`.
             "model" => match text(value)? {
-                Some(model) if model.contains('/') || model.contains(':') || model == "offline" => spec.model = Some(model),
+                Some(model) if model.contains('/') || model.contains(':') || model == "offline" => {
+                    spec.model = Some(model)
+                }
                 Some(model) => drop(spec.extra.insert(key.clone(), model.into())),
                 None => {}
             },

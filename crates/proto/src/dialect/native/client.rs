@@ -7,8 +7,8 @@ use super::fields::{Any, Fields, bad, cursor};
 use super::offer;
 use super::wire::{ClientWire, to_text};
 use crate::{
-    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Offer, Policy, Refusal, SessionId, Start, Style, ToolDeclaration,
-    ToolStatus, TurnId, Verb,
+    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Offer, Policy, Refusal, SessionId,
+    Start, Style, ToolDeclaration, ToolStatus, TurnId, Verb,
 };
 
 /// A frame from a client to a server.
@@ -203,7 +203,9 @@ impl ClientFrame {
     /// [`UnknownType`](crate::RefusalCode::UnknownType), and else
     /// [`BadRequest`](crate::RefusalCode::BadRequest), naming the key.
     pub fn decode(text: &str) -> Result<Self, Undecoded> {
-        Fields::parse(text).map_err(|refusal| Undecoded { id: None, refusal }).and_then(Self::from_fields)
+        Fields::parse(text)
+            .map_err(|refusal| Undecoded { id: None, refusal })
+            .and_then(Self::from_fields)
     }
 
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
@@ -227,7 +229,9 @@ impl ClientFrame {
     pub(super) fn wire(&self) -> ClientWire<'_> {
         let id = self.id.as_ref();
         match &self.body {
-            ClientBody::Hello { token, client } => ClientWire::Hello { id, token: token.as_deref(), client: client.as_deref() },
+            ClientBody::Hello { token, client } => {
+                ClientWire::Hello { id, token: token.as_deref(), client: client.as_deref() }
+            }
             ClientBody::Attach { session, start, tools } => {
                 let (after, epoch, last) = match start {
                     Start::Head | Start::Proven(_) => (None, None, None),
@@ -237,26 +241,47 @@ impl ClientFrame {
                 ClientWire::Attach { id, session, after, epoch, last, tools }
             }
             ClientBody::Detach { session } => ClientWire::Detach { id, session },
-            ClientBody::CreateAgent { name, persona, human, model, style } => ClientWire::CreateAgent {
-                id,
-                name,
-                persona: persona.as_deref(),
-                human: human.as_deref(),
-                model: model.as_deref(),
-                style: *style,
-            },
+            ClientBody::CreateAgent { name, persona, human, model, style } => {
+                ClientWire::CreateAgent {
+                    id,
+                    name,
+                    persona: persona.as_deref(),
+                    human: human.as_deref(),
+                    model: model.as_deref(),
+                    style: *style,
+                }
+            }
             ClientBody::CreateSession { agent, title, instructions, history } => {
-                ClientWire::CreateSession { id, agent, title: title.as_deref(), instructions: instructions.as_deref(), history }
+                ClientWire::CreateSession {
+                    id,
+                    agent,
+                    title: title.as_deref(),
+                    instructions: instructions.as_deref(),
+                    history,
+                }
             }
             ClientBody::DeleteSession { session } => ClientWire::DeleteSession { id, session },
-            ClientBody::Send { session, text, attachments, policy } => ClientWire::Send { id, session, text, attachments, policy: *policy },
-            ClientBody::Withdraw { session, input } => ClientWire::Withdraw { id, session: session.as_ref(), input },
-            ClientBody::Cancel { session, turn } => ClientWire::Cancel { id, session, turn: turn.as_ref() },
+            ClientBody::Send { session, text, attachments, policy } => {
+                ClientWire::Send { id, session, text, attachments, policy: *policy }
+            }
+            ClientBody::Withdraw { session, input } => {
+                ClientWire::Withdraw { id, session: session.as_ref(), input }
+            }
+            ClientBody::Cancel { session, turn } => {
+                ClientWire::Cancel { id, session, turn: turn.as_ref() }
+            }
             ClientBody::Decide { session, call, decision } => {
                 ClientWire::Decide { id, session: session.as_ref(), call, decision: *decision }
             }
             ClientBody::ToolReturn { session, call, status, text, content } => {
-                ClientWire::ToolReturn { id, session: session.as_ref(), call, status: *status, text, content: content.as_ref() }
+                ClientWire::ToolReturn {
+                    id,
+                    session: session.as_ref(),
+                    call,
+                    status: *status,
+                    text,
+                    content: content.as_ref(),
+                }
             }
             ClientBody::Rename { session, title } => ClientWire::Rename { id, session, title },
             ClientBody::Watch => ClientWire::Watch { id },
@@ -277,7 +302,9 @@ impl ClientBody {
                     (None, None) => Start::Head,
                     (Some(cursor), None) => Start::After(cursor),
                     (None, Some(count)) => Start::Last(count),
-                    (Some(_), Some(_)) => return Err(bad("attach takes \"after\" or \"last\", not both".to_owned())),
+                    (Some(_), Some(_)) => {
+                        return Err(bad("attach takes \"after\" or \"last\", not both".to_owned()));
+                    }
                 };
                 Self::Attach { session, start, tools: fields.take("tools")?.unwrap_or_default() }
             }
@@ -302,9 +329,17 @@ impl ClientBody {
                 attachments: fields.take("attachments")?.unwrap_or_default(),
                 policy: fields.take("policy")?,
             },
-            "withdraw" => Self::Withdraw { session: fields.take("session")?, input: fields.need("input")? },
-            "cancel" => Self::Cancel { session: fields.need("session")?, turn: fields.take("turn")? },
-            "decide" => Self::Decide { session: fields.take("session")?, call: fields.need("call")?, decision: fields.need("decision")? },
+            "withdraw" => {
+                Self::Withdraw { session: fields.take("session")?, input: fields.need("input")? }
+            }
+            "cancel" => {
+                Self::Cancel { session: fields.need("session")?, turn: fields.take("turn")? }
+            }
+            "decide" => Self::Decide {
+                session: fields.take("session")?,
+                call: fields.need("call")?,
+                decision: fields.need("decision")?,
+            },
             "tool_return" => Self::ToolReturn {
                 session: fields.take("session")?,
                 call: fields.need("call")?,
@@ -312,7 +347,9 @@ impl ClientBody {
                 text: fields.need("text")?,
                 content: fields.take::<Any>("content")?.map(|Any(content)| content),
             },
-            "rename" => Self::Rename { session: fields.need("session")?, title: fields.need("title")? },
+            "rename" => {
+                Self::Rename { session: fields.need("session")?, title: fields.need("title")? }
+            }
             "watch" => Self::Watch,
             "offer" => Self::Offer(Box::new(offer::read(fields)?)),
             "say" => Self::Say { turn: fields.need("turn")?, verb: offer::read_verb(fields)? },
@@ -328,19 +365,32 @@ impl ClientBody {
             Self::Attach { session, start, tools } => Command::Attach { session, start, tools },
             Self::Detach { session } => Command::Detach { session },
             Self::CreateAgent { name, persona, human, model, style } => {
-                Command::CreateAgent(Box::new(AgentSpec { name, persona, human, model, style, ..AgentSpec::default() }))
+                Command::CreateAgent(Box::new(AgentSpec {
+                    name,
+                    persona,
+                    human,
+                    model,
+                    style,
+                    ..AgentSpec::default()
+                }))
             }
-            Self::CreateSession { agent, title, instructions, history } => Command::CreateSession { agent, title, instructions, history },
+            Self::CreateSession { agent, title, instructions, history } => {
+                Command::CreateSession { agent, title, instructions, history }
+            }
             Self::DeleteSession { session } => Command::DeleteSession { session },
             Self::Send { session, text, attachments, policy } => {
                 Command::Send { session, text, attachments, policy: policy.unwrap_or_default() }
             }
             Self::Withdraw { session, input } => Command::Withdraw { session, input },
             Self::Cancel { session, turn } => Command::Cancel { session, turn },
-            Self::Decide { session, call, decision } => {
-                Command::Decide { session, call: Some(call), approve: matches!(decision, Verdict::Approved) }
+            Self::Decide { session, call, decision } => Command::Decide {
+                session,
+                call: Some(call),
+                approve: matches!(decision, Verdict::Approved),
+            },
+            Self::ToolReturn { session, call, status, text, content } => {
+                Command::ToolReturn { session, call, status, text, content }
             }
-            Self::ToolReturn { session, call, status, text, content } => Command::ToolReturn { session, call, status, text, content },
             Self::Rename { session, title } => Command::Rename { session, title },
             Self::Watch => Command::Watch,
             Self::Offer(offer) => Command::Offer(offer),

@@ -19,10 +19,18 @@ pub fn encode(session: &SessionId, emission: &Emission) -> String {
 
 pub(super) fn emission<'a>(session: &'a SessionId, emission: &'a Emission) -> ServerWire<'a> {
     match emission {
-        Emission::Record(Record { seq, at, turn, event }) => ServerWire::Event { session, seq: *seq, at: *at, turn: turn.as_ref(), event },
-        Emission::Delta(Delta { turn, item, n, kind, text }) => ServerWire::Delta { session, turn, item, n: *n, kind: *kind, text },
-        Emission::Partial(Partial { turn, item, n, kind, text }) => ServerWire::Partial { session, turn, item, n: *n, kind: *kind, text },
-        Emission::Status { turn, text } => ServerWire::Status { session, turn: turn.as_ref(), text },
+        Emission::Record(Record { seq, at, turn, event }) => {
+            ServerWire::Event { session, seq: *seq, at: *at, turn: turn.as_ref(), event }
+        }
+        Emission::Delta(Delta { turn, item, n, kind, text }) => {
+            ServerWire::Delta { session, turn, item, n: *n, kind: *kind, text }
+        }
+        Emission::Partial(Partial { turn, item, n, kind, text }) => {
+            ServerWire::Partial { session, turn, item, n: *n, kind: *kind, text }
+        }
+        Emission::Status { turn, text } => {
+            ServerWire::Status { session, turn: turn.as_ref(), text }
+        }
         Emission::Presence { clients } => ServerWire::Presence { session, clients: *clients },
     }
 }

@@ -10,8 +10,9 @@ use super::client::Verdict;
 use super::server::Limits;
 use super::wire::AgentRead;
 use crate::{
-    Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy, Refusal, RefusalCode, Seq, SessionId, SessionListing,
-    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId,
+    Cursor, Decision, Disposition, Epoch, Event, HistoryEntry, Id, Input, Policy, Refusal,
+    RefusalCode, Seq, SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration,
+    ToolStatus, TurnId,
 };
 
 /// The most characters of the sender's own words that a reason repeats.
@@ -32,15 +33,21 @@ pub(super) trait Shape: DeserializeOwned {
 impl Fields {
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         if text.trim().is_empty() {
-            return Err(Refusal::new(RefusalCode::BadFrame, "the frame is empty; it must be a JSON object"));
+            return Err(Refusal::new(
+                RefusalCode::BadFrame,
+                "the frame is empty; it must be a JSON object",
+            ));
         }
         match serde_json::from_str(text) {
             Ok(value) => Self::of(value),
             // The parser's own limit; it has no code for it.
-            Err(error) if error.to_string().starts_with("recursion limit") => {
-                Err(Refusal::new(RefusalCode::TooLarge, "the frame is nested more than 127 levels deep"))
+            Err(error) if error.to_string().starts_with("recursion limit") => Err(Refusal::new(
+                RefusalCode::TooLarge,
+                "the frame is nested more than 127 levels deep",
+            )),
+            Err(error) => {
+                Err(Refusal::new(RefusalCode::BadFrame, format!("the frame is not JSON: {error}")))
             }
-            Err(error) => Err(Refusal::new(RefusalCode::BadFrame, format!("the frame is not JSON: {error}"))),
         }
     }
 
@@ -60,7 +67,10 @@ impl Fields {
             Value::String(_) => "a string",
             Value::Array(_) => "a list",
         };
-        Err(Refusal::new(RefusalCode::BadFrame, format!("the frame is {found}; it must be a JSON object")))
+        Err(Refusal::new(
+            RefusalCode::BadFrame,
+            format!("the frame is {found}; it must be a JSON object"),
+        ))
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -82,7 +92,9 @@ impl Fields {
     /// Takes a key that may be absent, but not null.
     pub(super) fn take<T: Shape>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
         match self.map.shift_remove(key) {
-            Some(Value::Null) => Err(bad(format!("the {key:?} of {} is null; leave the key out instead", self.kind))),
+            Some(Value::Null) => {
+                Err(bad(format!("the {key:?} of {} is null; leave the key out instead", self.kind)))
+            }
             Some(value) => self.read(key, value).map(Some),
             None => Ok(None),
         }
@@ -99,7 +111,8 @@ impl Fields {
     /// # Errors
     /// In the words of what reads them.
     pub(super) fn rest<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
-        T::deserialize(Value::Object(std::mem::take(&mut self.map))).map_err(|error| bad(format!("{}: {error}", self.kind)))
+        T::deserialize(Value::Object(std::mem::take(&mut self.map)))
+            .map_err(|error| bad(format!("{}: {error}", self.kind)))
     }
 
     /// The whole object again, with its `type` in front.
@@ -111,7 +124,8 @@ impl Fields {
     }
 
     fn read<T: Shape>(&self, key: &str, value: Value) -> Result<T, Refusal> {
-        T::deserialize(value).map_err(|_| bad(format!("the {key:?} of {} must be {}", self.kind, T::SHAPE)))
+        T::deserialize(value)
+            .map_err(|_| bad(format!("the {key:?} of {} must be {}", self.kind, T::SHAPE)))
     }
 }
 
@@ -198,7 +212,8 @@ impl Shape for Vec<String> {
 }
 
 impl Shape for Vec<HistoryEntry> {
-    const SHAPE: &'static str = "a list of {\"role\": \"user\" or \"assistant\", \"text\": a string}";
+    const SHAPE: &'static str =
+        "a list of {\"role\": \"user\" or \"assistant\", \"text\": a string}";
 }
 
 impl Shape for Map<String, Value> {
@@ -222,7 +237,8 @@ impl Shape for Decision {
 }
 
 impl Shape for Vec<ToolDeclaration> {
-    const SHAPE: &'static str = "a list of {\"name\": a string, \"description\"?: a string, \"parameters\"?: an object}";
+    const SHAPE: &'static str =
+        "a list of {\"name\": a string, \"description\"?: a string, \"parameters\"?: an object}";
 }
 
 /// A cursor's two keys, of which the epoch means nothing alone.
@@ -232,6 +248,9 @@ pub(super) fn cursor(fields: &mut Fields) -> Result<Option<Cursor>, Refusal> {
     match (seq, epoch) {
         (Some(seq), epoch) => Ok(Some(Cursor { epoch, seq })),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(bad(format!("{} has \"epoch\" without \"after\"; together they are a cursor", fields.kind))),
+        (None, Some(_)) => Err(bad(format!(
+            "{} has \"epoch\" without \"after\"; together they are a cursor",
+            fields.kind
+        ))),
     }
 }

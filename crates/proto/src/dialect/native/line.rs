@@ -33,7 +33,9 @@ pub fn normalise(line: &str) -> Result<Value, Refusal> {
         Either::Client(frame) => serde_json::to_value(frame.wire()),
         Either::Server(frame) => serde_json::to_value(frame.wire()),
     };
-    value.map_err(|error| Refusal::new(RefusalCode::Internal, format!("the frame cannot be written: {error}")))
+    value.map_err(|error| {
+        Refusal::new(RefusalCode::Internal, format!("the frame cannot be written: {error}"))
+    })
 }
 
 /// Writes a normalised frame as it is sent.
@@ -51,7 +53,9 @@ pub fn render(frame: &Value) -> Result<String, Refusal> {
 /// so a type tells its direction.
 fn read(fields: Fields) -> Result<Either, Refusal> {
     if ClientFrame::KINDS.contains(&fields.kind()) {
-        return ClientFrame::from_fields(fields).map(Either::Client).map_err(|undecoded| undecoded.refusal);
+        return ClientFrame::from_fields(fields)
+            .map(Either::Client)
+            .map_err(|undecoded| undecoded.refusal);
     }
     let unknown = fields.unknown();
     match ServerFrame::from_fields(fields)? {

@@ -6,7 +6,10 @@ use super::PROTOCOL;
 use super::client::{ClientBody, ClientFrame};
 use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
-use crate::{Answer, Command, CommandId, Directive, Refusal, RefusalCode, Request, Seq, SessionId, SessionListing};
+use crate::{
+    Answer, Command, CommandId, Directive, Refusal, RefusalCode, Request, Seq, SessionId,
+    SessionListing,
+};
 
 /// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
 const UNDER_WAY: usize = 64;
@@ -82,11 +85,15 @@ impl NativeMachine {
     #[must_use]
     pub fn new(limits: Limits, server: String, needs_hello: bool) -> Self {
         let mut outbox = Outbox::default();
-        outbox.frame(ServerFrame::Welcome { protocol: PROTOCOL.to_owned(), server, limits }.encode());
+        outbox
+            .frame(ServerFrame::Welcome { protocol: PROTOCOL.to_owned(), server, limits }.encode());
         Self {
             outbox,
             greeting: if needs_hello { Greeting::Awaited } else { Greeting::Open(Hello::Unsaid) },
-            room: limits.attached_sessions.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX),
+            room: limits
+                .attached_sessions
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or(usize::MAX),
             attached: HashSet::new(),
             under_way: HashMap::new(),
             held: VecDeque::new(),
@@ -124,7 +131,13 @@ impl NativeMachine {
             Greeting::Open(Hello::Unsaid) => Before::Open,
             // Who the client is does not change under its attachments.
             Greeting::Open(Hello::Said) | Greeting::Checked { .. } => {
-                return self.refuse(id, Refusal::new(RefusalCode::BadRequest, "hello was said already; it is said once per connection"));
+                return self.refuse(
+                    id,
+                    Refusal::new(
+                        RefusalCode::BadRequest,
+                        "hello was said already; it is said once per connection",
+                    ),
+                );
             }
         };
         self.greeting = Greeting::Checked { id, before };
@@ -133,7 +146,10 @@ impl NativeMachine {
 
     fn ask(&mut self, id: Option<CommandId>, body: ClientBody) {
         if !self.is_greeted() {
-            return self.refuse(id, Refusal::new(RefusalCode::Unauthorized, "say hello first, with a \"token\""));
+            return self.refuse(
+                id,
+                Refusal::new(RefusalCode::Unauthorized, "say hello first, with a \"token\""),
+            );
         }
         let Some(command) = body.into_command() else { return };
         match self.admit(&command) {
@@ -150,20 +166,30 @@ impl NativeMachine {
         match command {
             Command::Attach { session, .. } => {
                 if !self.is_attached(session) && self.attachments() >= self.room {
-                    let reason =
-                        format!("this connection is attached to {} sessions, the most it may be; detach from one first", self.room);
+                    let reason = format!(
+                        "this connection is attached to {} sessions, the most it may be; detach from one first",
+                        self.room
+                    );
                     return Err(Refusal::new(RefusalCode::TooManySessions, reason));
                 }
                 Ok(About::Attach(session.clone()))
             }
             Command::Detach { session } => {
                 if !self.is_attached(session) {
-                    return Err(Refusal::new(RefusalCode::NotAttached, format!("this connection is not attached to {session}")));
+                    return Err(Refusal::new(
+                        RefusalCode::NotAttached,
+                        format!("this connection is not attached to {session}"),
+                    ));
                 }
                 Ok(About::Detach(session.clone()))
             }
-            Command::Send { text, attachments, .. } if text.trim().is_empty() && attachments.is_empty() => {
-                Err(Refusal::new(RefusalCode::EmptyText, "the \"text\" of send is empty; there is nothing to answer"))
+            Command::Send { text, attachments, .. }
+                if text.trim().is_empty() && attachments.is_empty() =>
+            {
+                Err(Refusal::new(
+                    RefusalCode::EmptyText,
+                    "the \"text\" of send is empty; there is nothing to answer",
+                ))
             }
             Command::CreateAgent(_)
             | Command::FindAgent { .. }
@@ -190,7 +216,8 @@ impl NativeMachine {
     }
 
     fn attachments(&self) -> usize {
-        let attaching: HashSet<_> = self.attaching().filter(|session| !self.attached.contains(*session)).collect();
+        let attaching: HashSet<_> =
+            self.attaching().filter(|session| !self.attached.contains(*session)).collect();
         self.attached.len() + attaching.len()
     }
 
@@ -277,12 +304,24 @@ impl Machine for NativeMachine {
             Answer::Input { seq, input, disposition, duplicate } => {
                 self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
             }
-            Answer::Offered { agent, worker, turns } => self.ack(id, Acked::Offered { agent, worker, turns }, false),
-            Answer::Said { seq, steered, duplicate } if steered.is_empty() => self.ack(id, Acked::Done { seq }, duplicate),
-            Answer::Said { seq, steered, duplicate } => self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate),
+            Answer::Offered { agent, worker, turns } => {
+                self.ack(id, Acked::Offered { agent, worker, turns }, false)
+            }
+            Answer::Said { seq, steered, duplicate } if steered.is_empty() => {
+                self.ack(id, Acked::Done { seq }, duplicate)
+            }
+            Answer::Said { seq, steered, duplicate } => {
+                self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate)
+            }
             Answer::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
             Answer::Peer { .. } | Answer::Chat { .. } => {
-                self.refuse(id, Refusal::new(RefusalCode::Internal, "the server gave an answer to another question"));
+                self.refuse(
+                    id,
+                    Refusal::new(
+                        RefusalCode::Internal,
+                        "the server gave an answer to another question",
+                    ),
+                );
             }
         }
     }
@@ -297,7 +336,9 @@ impl Machine for NativeMachine {
 
     fn detached(&mut self, session: &SessionId, reason: &str) {
         self.attached.remove(session);
-        self.outbox.frame(ServerFrame::Detached { session: session.clone(), reason: reason.to_owned() }.encode());
+        self.outbox.frame(
+            ServerFrame::Detached { session: session.clone(), reason: reason.to_owned() }.encode(),
+        );
     }
 
     fn listed(&mut self, listing: &SessionListing) {
@@ -313,7 +354,8 @@ impl Machine for NativeMachine {
     }
 
     fn going_away(&mut self, reason: &str, retry_after_ms: u64) {
-        self.outbox.frame(ServerFrame::GoAway { reason: reason.to_owned(), retry_after_ms }.encode());
+        self.outbox
+            .frame(ServerFrame::GoAway { reason: reason.to_owned(), retry_after_ms }.encode());
     }
 
     fn is_full(&self) -> bool {

@@ -24,16 +24,27 @@ pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
         "internal_monologue" => Verb::InternalMonologue { text: fields.need("text")? },
         "assistant_message" => Verb::AssistantMessage { text: fields.need("text")? },
         "function_message" => Verb::FunctionMessage { text: fields.need("text")? },
-        "tool_called" => Verb::ToolCalled { name: fields.need("name")?, args: fields.need("args")? },
+        "tool_called" => {
+            Verb::ToolCalled { name: fields.need("name")?, args: fields.need("args")? }
+        }
         "tool_returned" => Verb::ToolReturned {
             call: fields.need("call")?,
             status: fields.need("status")?,
             text: fields.need("text")?,
             content: fields.take::<Any>("content")?.map(|Any(content)| content),
         },
-        "approval" => Verb::Approval { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? },
-        "client_runs" => Verb::ClientRuns { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? },
-        "delta" => Verb::Delta { item: fields.need("item")?, n: fields.need("n")?, kind: fields.need("kind")?, text: fields.need("text")? },
+        "approval" => {
+            Verb::Approval { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? }
+        }
+        "client_runs" => {
+            Verb::ClientRuns { call: fields.need("call")?, timeout_ms: fields.take("timeout_ms")? }
+        }
+        "delta" => Verb::Delta {
+            item: fields.need("item")?,
+            n: fields.need("n")?,
+            kind: fields.need("kind")?,
+            text: fields.need("text")?,
+        },
         "status" => Verb::Status { text: fields.need("text")? },
         "usage" => Verb::Usage(Usage {
             input_tokens: fields.need("input_tokens")?,
@@ -42,7 +53,11 @@ pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
         }),
         "finish" => Verb::Finish { text: fields.take("text")? },
         "fail" => Verb::Fail { code: fields.take("code")?, reason: fields.need("reason")? },
-        _ => return Err(bad("the \"verb\" of say must be one of an agent's: PROTOCOL.md has them".to_owned())),
+        _ => {
+            return Err(bad(
+                "the \"verb\" of say must be one of an agent's: PROTOCOL.md has them".to_owned()
+            ));
+        }
     })
 }
 
@@ -50,10 +65,14 @@ pub(super) fn read_verb(fields: &mut Fields) -> Result<Verb, Refusal> {
 pub(super) fn read_directive(fields: &mut Fields) -> Result<Directive, Refusal> {
     Ok(match fields.kind() {
         "run" => Directive::Run(Box::new(fields.rest()?)),
-        "cancel" => Directive::Cancel { session: fields.need("session")?, turn: fields.need("turn")? },
-        "approval_settled" => {
-            Directive::ApprovalSettled { turn: fields.need("turn")?, call: fields.need("call")?, decision: fields.need("decision")? }
+        "cancel" => {
+            Directive::Cancel { session: fields.need("session")?, turn: fields.need("turn")? }
         }
+        "approval_settled" => Directive::ApprovalSettled {
+            turn: fields.need("turn")?,
+            call: fields.need("call")?,
+            decision: fields.need("decision")?,
+        },
         "tool_returned" => Directive::ToolReturned {
             turn: fields.need("turn")?,
             call: fields.need("call")?,
@@ -61,7 +80,11 @@ pub(super) fn read_directive(fields: &mut Fields) -> Result<Directive, Refusal> 
             text: fields.need("text")?,
             content: fields.take::<Any>("content")?.map(|Any(content)| content),
         },
-        _ => Directive::OfferEnded { agent: fields.need("agent")?, worker: fields.need("worker")?, reason: fields.need("reason")? },
+        _ => Directive::OfferEnded {
+            agent: fields.need("agent")?,
+            worker: fields.need("worker")?,
+            reason: fields.need("reason")?,
+        },
     })
 }
 
@@ -70,10 +93,18 @@ pub(super) fn wire(directive: &Directive) -> ServerWire<'_> {
     match directive {
         Directive::Run(run) => ServerWire::Run(run),
         Directive::Cancel { session, turn } => ServerWire::Cancel { session, turn },
-        Directive::ApprovalSettled { turn, call, decision } => ServerWire::ApprovalSettled { turn, call, decision: *decision },
-        Directive::ToolReturned { turn, call, status, text, content } => {
-            ServerWire::ToolReturned { turn, call, status: *status, text, content: content.as_ref() }
+        Directive::ApprovalSettled { turn, call, decision } => {
+            ServerWire::ApprovalSettled { turn, call, decision: *decision }
         }
-        Directive::OfferEnded { agent, worker, reason } => ServerWire::OfferEnded { agent, worker, reason },
+        Directive::ToolReturned { turn, call, status, text, content } => ServerWire::ToolReturned {
+            turn,
+            call,
+            status: *status,
+            text,
+            content: content.as_ref(),
+        },
+        Directive::OfferEnded { agent, worker, reason } => {
+            ServerWire::OfferEnded { agent, worker, reason }
+        }
     }
 }

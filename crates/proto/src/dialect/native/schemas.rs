@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use super::client::Verdict;
 use super::wire::{ClientWire, ServerWire};
-use crate::{AgentProfile, AgentSpec, Disposition, HistoryEntry, KNOWN_KINDS, Policy, Record, RefusalCode, SessionListing};
+use crate::{
+    AgentProfile, AgentSpec, Disposition, HistoryEntry, KNOWN_KINDS, Policy, Record, RefusalCode,
+    SessionListing,
+};
 
 /// On this wire what is optional is absent, never null.
 #[derive(Clone)]
@@ -49,7 +52,8 @@ fn generator(definitions: &'static str) -> SchemaGenerator {
 
 fn native() -> Value {
     let mut generator = generator("/$defs");
-    let (client, server) = (generator.subschema_for::<ClientWire<'_>>(), generator.subschema_for::<ServerWire<'_>>());
+    let (client, server) =
+        (generator.subschema_for::<ClientWire<'_>>(), generator.subschema_for::<ServerWire<'_>>());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The frames of thoughtwire.v1",
@@ -91,7 +95,10 @@ fn hold(name: &str, wanted: &Value) {
         std::fs::write(docs(name), &text).expect("the file can be written");
     }
     let written = std::fs::read_to_string(docs(name)).unwrap_or_default();
-    assert!(written == text, "docs/{name} is of another version: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas`");
+    assert!(
+        written == text,
+        "docs/{name} is of another version: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas`"
+    );
 }
 
 #[test]
@@ -121,7 +128,10 @@ impl Transform for Closed {
         }
         if let Some(Value::Array(branches)) = schema.get_mut("oneOf") {
             // They are parts of this object as well.
-            branches.iter_mut().filter_map(Value::as_object_mut).for_each(|branch| drop(branch.remove("unevaluatedProperties")));
+            branches
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|branch| drop(branch.remove("unevaluatedProperties")));
         }
         schema.insert("unevaluatedProperties".to_owned(), Value::Bool(false));
     }
@@ -146,15 +156,21 @@ fn is_newer(event: &Value) -> bool {
 
 #[test]
 fn every_frame_and_event_of_the_vectors_is_as_its_schema_says() {
-    let rows = |vectors: &'static str| vectors.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row"));
-    let frames = validator(&json!({"anyOf": [{"$ref": "#/$defs/ClientFrame"}, {"$ref": "#/$defs/ServerFrame"}]}));
+    let rows = |vectors: &'static str| {
+        vectors.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row"))
+    };
+    let frames = validator(
+        &json!({"anyOf": [{"$ref": "#/$defs/ClientFrame"}, {"$ref": "#/$defs/ServerFrame"}]}),
+    );
     for row in rows(include_str!("../../../../../vectors/native.jsonl")) {
         if let Some(frame) = row.get("ok").filter(|frame| !is_newer(&frame["event"])) {
             assert!(frames.is_valid(frame), "{frame}");
         }
     }
     let events = validator(&json!({"$ref": "#/$defs/Event"}));
-    for event in rows(include_str!("../../../../../vectors/events.jsonl")).filter(|event| !is_newer(event)) {
+    for event in
+        rows(include_str!("../../../../../vectors/events.jsonl")).filter(|event| !is_newer(event))
+    {
         let errors: Vec<_> = events.iter_errors(&event).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{event}: {errors:?}");
     }

@@ -8,8 +8,9 @@ use super::fields::Fields;
 use super::offer;
 use super::wire::{AgentRead, ServerWire, to_text};
 use crate::{
-    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted, Epoch, Input, ItemId, Partial, Record,
-    Refusal, RefusalCode, Retry, Seq, SessionId, SessionListing, Start, TurnId, WorkerId,
+    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted,
+    Epoch, Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionId,
+    SessionListing, Start, TurnId, WorkerId,
 };
 
 /// A frame from a server to a client.
@@ -208,7 +209,12 @@ impl Refused {
     /// The frame for a refusal.
     #[must_use]
     pub fn new(id: Option<CommandId>, refusal: Refusal) -> Self {
-        Self { id, code: refusal.code.as_str().to_owned(), reason: refusal.reason, retry: refusal.code.retry() }
+        Self {
+            id,
+            code: refusal.code.as_str().to_owned(),
+            reason: refusal.reason,
+            retry: refusal.code.retry(),
+        }
     }
 
     /// The code, if this version knows it.
@@ -230,9 +236,11 @@ impl ServerFrame {
     pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Refusal> {
         let fields = &mut fields;
         Ok(match fields.kind() {
-            "welcome" => {
-                Self::Welcome { protocol: fields.need("protocol")?, server: fields.need("server")?, limits: fields.need("limits")? }
-            }
+            "welcome" => Self::Welcome {
+                protocol: fields.need("protocol")?,
+                server: fields.need("server")?,
+                limits: fields.need("limits")?,
+            },
             "attached" => Self::Attached(Attachment {
                 id: fields.take("id")?,
                 session: fields.need("session")?,
@@ -243,7 +251,9 @@ impl ServerFrame {
                 recovered: fields.need("recovered")?,
                 turn: fields.take("turn")?,
             }),
-            "caught_up" => Self::CaughtUp { session: fields.need("session")?, seq: fields.need("seq")? },
+            "caught_up" => {
+                Self::CaughtUp { session: fields.need("session")?, seq: fields.need("seq")? }
+            }
             "ack" => Self::Ack(Ack {
                 id: fields.need("id")?,
                 acked: Acked::read(fields)?,
@@ -255,15 +265,23 @@ impl ServerFrame {
                 reason: fields.need("reason")?,
                 retry: if fields.need("retry")? { Retry::Later } else { Retry::Never },
             }),
-            "event" | "delta" | "partial" | "status" | "presence" => {
-                Self::Emitted(Emitted { session: fields.need("session")?, emission: read_emission(fields)? })
-            }
+            "event" | "delta" | "partial" | "status" | "presence" => Self::Emitted(Emitted {
+                session: fields.need("session")?,
+                emission: read_emission(fields)?,
+            }),
             "session" => Self::Session(fields.need("listing")?),
             "session_gone" => Self::SessionGone { session: fields.need("session")? },
-            "detached" => Self::Detached { session: fields.need("session")?, reason: fields.need("reason")? },
-            "run" | "cancel" | "approval_settled" | "tool_returned" | "offer_ended" => Self::Directed(offer::read_directive(fields)?),
+            "detached" => {
+                Self::Detached { session: fields.need("session")?, reason: fields.need("reason")? }
+            }
+            "run" | "cancel" | "approval_settled" | "tool_returned" | "offer_ended" => {
+                Self::Directed(offer::read_directive(fields)?)
+            }
             "pong" => Self::Pong { id: fields.take("id")? },
-            "goaway" => Self::GoAway { reason: fields.need("reason")?, retry_after_ms: fields.need("retry_after_ms")? },
+            "goaway" => Self::GoAway {
+                reason: fields.need("reason")?,
+                retry_after_ms: fields.need("retry_after_ms")?,
+            },
             _ => Self::Other(std::mem::take(fields).into_object()),
         })
     }
@@ -276,8 +294,19 @@ impl ServerFrame {
 
     pub(super) fn wire(&self) -> ServerWire<'_> {
         match self {
-            Self::Welcome { protocol, server, limits } => ServerWire::Welcome { protocol, server, limits },
-            Self::Attached(Attachment { id, session, agent, epoch, first, head, recovered, turn }) => ServerWire::Attached {
+            Self::Welcome { protocol, server, limits } => {
+                ServerWire::Welcome { protocol, server, limits }
+            }
+            Self::Attached(Attachment {
+                id,
+                session,
+                agent,
+                epoch,
+                first,
+                head,
+                recovered,
+                turn,
+            }) => ServerWire::Attached {
                 id: id.as_ref(),
                 session,
                 agent,
@@ -289,16 +318,21 @@ impl ServerFrame {
             },
             Self::CaughtUp { session, seq } => ServerWire::CaughtUp { session, seq: *seq },
             Self::Ack(ack) => ack.wire(),
-            Self::Refused(Refused { id, code, reason, retry }) => {
-                ServerWire::Refused { id: id.as_ref(), code, reason, retry: matches!(retry, Retry::Later) }
-            }
+            Self::Refused(Refused { id, code, reason, retry }) => ServerWire::Refused {
+                id: id.as_ref(),
+                code,
+                reason,
+                retry: matches!(retry, Retry::Later),
+            },
             Self::Emitted(Emitted { session, emission: shown }) => emission(session, shown),
             Self::Session(listing) => ServerWire::Session { listing },
             Self::SessionGone { session } => ServerWire::SessionGone { session },
             Self::Detached { session, reason } => ServerWire::Detached { session, reason },
             Self::Directed(directive) => offer::wire(directive),
             Self::Pong { id } => ServerWire::Pong { id: id.as_ref() },
-            Self::GoAway { reason, retry_after_ms } => ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms },
+            Self::GoAway { reason, retry_after_ms } => {
+                ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms }
+            }
             Self::Other(object) => ServerWire::Other(object),
         }
     }
@@ -306,8 +340,10 @@ impl ServerFrame {
 
 impl Ack {
     fn wire(&self) -> ServerWire<'_> {
-        let (mut agent, mut session, mut seq, mut disposition, mut input) = (None, None, None, None, None);
-        let (mut worker, mut turns, mut steered): (_, Option<&[TurnId]>, &[Input]) = (None, None, &[]);
+        let (mut agent, mut session, mut seq, mut disposition, mut input) =
+            (None, None, None, None, None);
+        let (mut worker, mut turns, mut steered): (_, Option<&[TurnId]>, &[Input]) =
+            (None, None, &[]);
         match &self.acked {
             Acked::Agent(profile) => {
                 agent = Some(profile.as_ref().into());
@@ -325,7 +361,18 @@ impl Ack {
             Acked::Steered { seq: at, inputs } => (seq, steered) = (*at, inputs),
             Acked::Done { seq: at } => seq = *at,
         }
-        ServerWire::Ack { id: &self.id, agent, session, seq, disposition, input, worker, turns, steered, duplicate: self.duplicate }
+        ServerWire::Ack {
+            id: &self.id,
+            agent,
+            session,
+            seq,
+            disposition,
+            input,
+            worker,
+            turns,
+            steered,
+            duplicate: self.duplicate,
+        }
     }
 }
 

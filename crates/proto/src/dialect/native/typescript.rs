@@ -11,8 +11,9 @@ use super::server::Limits;
 use super::wire::{AgentWire, ClientWire, ServerWire};
 use crate::connection::Close;
 use crate::{
-    Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer, Outcome, Permission, Policy, Record, Retry, Role, Run,
-    SessionListing, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, Verb, WaitingCall,
+    Awaits, Decision, Disposition, Event, HistoryEntry, Input, MemoryBlock, Offer, Outcome,
+    Permission, Policy, Record, Retry, Role, Run, SessionListing, StreamKind, Style,
+    ToolDeclaration, ToolStatus, Usage, Verb, WaitingCall,
 };
 
 const HEAD: &str = "\
@@ -27,7 +28,9 @@ export type JsonValue = number | string | boolean | JsonValue[] | { [key: string
 fn the_typescript_types_are_those_of_the_server() {
     let config = Config::default().with_large_int("number");
     let mut text = HEAD.to_owned();
-    let mut write = |declaration: String| text.push_str(&format!("\nexport {}\n", declaration.replace("serde_json.", "")));
+    let mut write = |declaration: String| {
+        text.push_str(&format!("\nexport {}\n", declaration.replace("serde_json.", "")))
+    };
     write(ClientWire::decl(&config));
     write(ServerWire::decl(&config));
     write(AgentWire::decl(&config));
@@ -55,7 +58,11 @@ fn the_typescript_types_are_those_of_the_server() {
     write(Permission::decl(&config));
     write(Verb::decl(&config));
     write(Limits::decl(&config));
-    let last: Vec<u16> = Close::ALL.into_iter().filter(|close| close.retry() == Retry::Never).map(Close::code).collect();
+    let last: Vec<u16> = Close::ALL
+        .into_iter()
+        .filter(|close| close.retry() == Retry::Never)
+        .map(Close::code)
+        .collect();
     text.push_str(&format!(
         "\n/** Close codes after which the same would end the same way. */\nexport const FINAL_CODES: readonly number[] = {last:?};\n"
     ));
@@ -64,5 +71,8 @@ fn the_typescript_types_are_those_of_the_server() {
         std::fs::write(&path, &text).expect("the file can be written");
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "sdk/typescript/src/generated.ts is of another version: run the command in its first line");
+    assert!(
+        written == text,
+        "sdk/typescript/src/generated.ts is of another version: run the command in its first line"
+    );
 }

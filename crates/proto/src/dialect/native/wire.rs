@@ -6,12 +6,18 @@ use serde_json::{Map, Value};
 use super::client::Verdict;
 use super::server::Limits;
 use crate::{
-    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition, Epoch, Event, HistoryEntry, Input, ItemId,
-    Offer, Policy, Run, Seq, SessionId, SessionListing, StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, WorkerId,
+    AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition,
+    Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId, SessionListing,
+    StreamKind, Style, Timestamp, ToolDeclaration, ToolStatus, TurnId, Verb, WorkerId,
 };
 
 /// What clients write.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "ClientFrame"), ts(optional_fields, rename = "ClientFrame"))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema, ts_rs::TS),
+    schemars(rename = "ClientFrame"),
+    ts(optional_fields, rename = "ClientFrame")
+)]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientWire<'a> {
@@ -146,7 +152,12 @@ pub(super) enum ClientWire<'a> {
 }
 
 /// What servers write.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "ServerFrame"), ts(optional_fields, rename = "ServerFrame"))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema, ts_rs::TS),
+    schemars(rename = "ServerFrame"),
+    ts(optional_fields, rename = "ServerFrame")
+)]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
@@ -283,7 +294,12 @@ pub(super) enum ServerWire<'a> {
 }
 
 /// An agent as an `ack` shows it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), schemars(rename = "Agent"), ts(optional_fields, rename = "Agent"))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema, ts_rs::TS),
+    schemars(rename = "Agent"),
+    ts(optional_fields, rename = "Agent")
+)]
 #[derive(Serialize)]
 pub(super) struct AgentWire<'a> {
     id: &'a AgentId,
@@ -302,7 +318,8 @@ pub(super) struct AgentWire<'a> {
 
 impl<'a> From<&'a AgentProfile> for AgentWire<'a> {
     fn from(profile: &'a AgentProfile) -> Self {
-        let AgentSpec { name, persona, human, model, style, preset, settings: _, extra: _ } = &profile.spec;
+        let AgentSpec { name, persona, human, model, style, preset, settings: _, extra: _ } =
+            &profile.spec;
         Self {
             id: &profile.id,
             name,
@@ -332,7 +349,16 @@ impl AgentRead {
         let Self { id, name, persona, human, model, style, preset } = self;
         AgentProfile {
             id,
-            spec: AgentSpec { name, persona, human, model, style, preset, settings: AgentSettings::default(), extra: Map::new() },
+            spec: AgentSpec {
+                name,
+                persona,
+                human,
+                model,
+                style,
+                preset,
+                settings: AgentSettings::default(),
+                extra: Map::new(),
+            },
             main_session,
         }
     }

@@ -39,29 +39,52 @@ impl Message {
     /// As [`Message::from_text`].
     pub fn from_dict(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
-            return Err(Refusal::new(RefusalCode::BadFrame, format!("a frame is a JSON object; this is {}", json.kind())));
+            return Err(Refusal::new(
+                RefusalCode::BadFrame,
+                format!("a frame is a JSON object; this is {}", json.kind()),
+            ));
         }
         let kind = match json.get("type") {
             Some(Json::Text(kind)) => kind,
-            Some(Json::Null) | None => return Err(Refusal::new(RefusalCode::BadRequest, "the frame has no \"type\"")),
-            Some(other) => return Err(Refusal::new(RefusalCode::UnknownType, format!("\"type\" is a string; this is {}", other.kind()))),
+            Some(Json::Null) | None => {
+                return Err(Refusal::new(RefusalCode::BadRequest, "the frame has no \"type\""));
+            }
+            Some(other) => {
+                return Err(Refusal::new(
+                    RefusalCode::UnknownType,
+                    format!("\"type\" is a string; this is {}", other.kind()),
+                ));
+            }
         };
         let payload = Payload::read(kind, json.get("data"))?;
         let label = |name: &str| match json.get(name) {
             None | Some(Json::Null) => Ok(None),
             Some(Json::Text(text)) => Ok(Some(text.clone())),
-            Some(other) => {
-                Err(Refusal::new(RefusalCode::BadRequest, format!("{kind}: {name:?} is a string or null; this is {}", other.kind())))
-            }
+            Some(other) => Err(Refusal::new(
+                RefusalCode::BadRequest,
+                format!("{kind}: {name:?} is a string or null; this is {}", other.kind()),
+            )),
         };
-        Ok(Self { payload, session_id: label("session_id")?, user_id: label("user_id")?, chat_id: label("chat_id")? })
+        Ok(Self {
+            payload,
+            session_id: label("session_id")?,
+            user_id: label("user_id")?,
+            chat_id: label("chat_id")?,
+        })
     }
 
     /// The frame's parsed form: labels only where there is something in them.
     #[must_use]
     pub fn to_dict(&self) -> Json {
-        let mut frame = vec![("type".to_owned(), Json::text(self.payload.kind())), ("data".to_owned(), self.payload.to_data())];
-        for (name, label) in [("session_id", &self.session_id), ("user_id", &self.user_id), ("chat_id", &self.chat_id)] {
+        let mut frame = vec![
+            ("type".to_owned(), Json::text(self.payload.kind())),
+            ("data".to_owned(), self.payload.to_data()),
+        ];
+        for (name, label) in [
+            ("session_id", &self.session_id),
+            ("user_id", &self.user_id),
+            ("chat_id", &self.chat_id),
+        ] {
             if let Some(label) = label.as_ref().filter(|label| !label.is_empty()) {
                 frame.push((name.to_owned(), Json::text(label)));
             }

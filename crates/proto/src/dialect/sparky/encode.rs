@@ -22,12 +22,23 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
         Emission::Record(record) => match &record.event {
             Event::TurnStarted { .. } => status("Thinking..."),
             // The wire has no word for it, so a status says what waits and how to answer.
-            Event::ApprovalAsked { name, .. } => status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}")),
+            Event::ApprovalAsked { name, .. } => {
+                status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}"))
+            }
             Event::Thought { text, .. } => Payload::Thought { text: text.clone(), task_id: None },
-            Event::ToolCalled { name, args, .. } => Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None },
+            Event::ToolCalled { name, args, .. } => {
+                Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None }
+            }
             Event::ToolReturned { name, text, .. } => {
                 let (name, result) = (name.clone(), text.clone());
-                Payload::ToolResult { name, result, status: None, result_content: None, messages: None, task_id: None }
+                Payload::ToolResult {
+                    name,
+                    result,
+                    status: None,
+                    result_content: None,
+                    messages: None,
+                    task_id: None,
+                }
             }
             Event::Usage(usage) => Payload::TokenUsage {
                 input_tokens: usage.input_tokens.into(),
@@ -35,7 +46,9 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
                 total_tokens: i128::from(usage.input_tokens) + i128::from(usage.output_tokens),
                 cached_tokens: usage.cached_tokens.map(Into::into),
             },
-            Event::Message { text, .. } => Payload::Message { text: text.clone(), file_id: None, task_id: None },
+            Event::Message { text, .. } => {
+                Payload::Message { text: text.clone(), file_id: None, task_id: None }
+            }
             Event::TurnEnded { outcome: Outcome::Completed, .. } => return Vec::new(),
             Event::TurnEnded { outcome: Outcome::Cancelled, code, .. } => {
                 if code.as_deref() == Some(INTERRUPTED) {
@@ -44,9 +57,14 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
                     status("Message cancelled")
                 }
             }
-            Event::TurnEnded { outcome: Outcome::Failed | Outcome::Interrupted, reason, .. } => {
+            Event::TurnEnded {
+                outcome: Outcome::Failed | Outcome::Interrupted, reason, ..
+            } => {
                 let reason = reason.as_deref().unwrap_or("the turn did not complete");
-                Payload::Error { message: format!("Error processing message: {reason}"), task_id: None }
+                Payload::Error {
+                    message: format!("Error processing message: {reason}"),
+                    task_id: None,
+                }
             }
             Event::SessionOpened { .. }
             | Event::SessionRenamed { .. }
@@ -61,5 +79,13 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
         },
     };
     let label = |text: &str| Some(text.to_owned());
-    vec![Message { payload, session_id: label(session_id), user_id: label(user_id), chat_id: label(chat_id) }.to_text()]
+    vec![
+        Message {
+            payload,
+            session_id: label(session_id),
+            user_id: label(user_id),
+            chat_id: label(chat_id),
+        }
+        .to_text(),
+    ]
 }

@@ -25,7 +25,10 @@ impl Fields<'_> {
     pub(super) fn some_text(&self, name: &str) -> Result<String, Refusal> {
         let text = self.text(name)?;
         if text.is_empty() {
-            return Err(Refusal::new(RefusalCode::EmptyText, format!("{}: {name:?} must not be empty", self.kind)));
+            return Err(Refusal::new(
+                RefusalCode::EmptyText,
+                format!("{}: {name:?} must not be empty", self.kind),
+            ));
         }
         Ok(text)
     }
@@ -70,10 +73,12 @@ impl Fields<'_> {
     pub(super) fn optional_dicts(&self, name: &str) -> Result<Option<Vec<Json>>, Refusal> {
         match self.data.get(name) {
             None | Some(Json::Null) => Ok(None),
-            Some(Json::List(items)) => match items.iter().find(|item| !matches!(item, Json::Dict(_))) {
-                Some(other) => Err(self.wrong(name, "an array of objects", other)),
-                None => Ok(Some(items.clone())),
-            },
+            Some(Json::List(items)) => {
+                match items.iter().find(|item| !matches!(item, Json::Dict(_))) {
+                    Some(other) => Err(self.wrong(name, "an array of objects", other)),
+                    None => Ok(Some(items.clone())),
+                }
+            }
             Some(other) => Err(self.wrong(name, "an array of objects or null", other)),
         }
     }
@@ -84,11 +89,16 @@ impl Fields<'_> {
     }
 
     fn need(&self, name: &str) -> Result<&Json, Refusal> {
-        self.data.get(name).ok_or_else(|| Refusal::new(RefusalCode::BadRequest, format!("{} needs {name:?}", self.kind)))
+        self.data.get(name).ok_or_else(|| {
+            Refusal::new(RefusalCode::BadRequest, format!("{} needs {name:?}", self.kind))
+        })
     }
 
     fn wrong(&self, name: &str, wanted: &str, found: &Json) -> Refusal {
-        Refusal::new(RefusalCode::BadRequest, format!("{}: {name:?} is {wanted}; this is {}", self.kind, found.kind()))
+        Refusal::new(
+            RefusalCode::BadRequest,
+            format!("{}: {name:?} is {wanted}; this is {}", self.kind, found.kind()),
+        )
     }
 }
 
@@ -97,7 +107,9 @@ fn int(value: &Json) -> Option<i128> {
         Json::Bool(truth) => Some(i128::from(*truth)),
         Json::Int(digits) => digits.parse().ok(),
         // Beyond 2^63 a float's neighbours are far from it, and pydantic refuses it.
-        Json::Float(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => format!("{number:.0}").parse().ok(),
+        Json::Float(number) if number.fract() == 0.0 && number.abs() < 9.223_372_036_854_775e18 => {
+            format!("{number:.0}").parse().ok()
+        }
         Json::Text(text) => int_of_text(text),
         Json::Float(_) | Json::Null | Json::List(_) | Json::Dict(_) => None,
     }
@@ -111,12 +123,17 @@ fn int_of_text(text: &str) -> Option<i128> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let whole = match digits.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {
+            whole
+        }
         Some(_) => return None,
         None => digits,
     };
     let underscored = whole.starts_with('_') || whole.ends_with('_') || whole.contains("__");
-    if whole.is_empty() || underscored || !whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') {
+    if whole.is_empty()
+        || underscored
+        || !whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+    {
         return None;
     }
     let number: i128 = whole.replace('_', "").parse().ok()?;

@@ -7,7 +7,10 @@ use super::encode::{APPROVE, DENY};
 use super::payload::Payload;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::python::Json;
-use crate::{Answer, Command, Cursor, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Role, Seq, SessionId, Start};
+use crate::{
+    Answer, Command, Cursor, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode,
+    Request, Role, Seq, SessionId, Start,
+};
 
 /// Frames that may wait for those before them.
 const WAITING: usize = 64;
@@ -153,33 +156,53 @@ impl SparkyMachine {
 
     /// A frame before `ready`.
     fn greet(&mut self, payload: Payload) {
-        let Payload::Connect { session_id, personality, history, user_id, token, chat_id, chat_name } = payload else {
+        let Payload::Connect {
+            session_id,
+            personality,
+            history,
+            user_id,
+            token,
+            chat_id,
+            chat_name,
+        } = payload
+        else {
             self.outbox.note(RefusalCode::BadRequest);
             return self.complain("First message must be 'connect' type");
         };
-        let history = match history.unwrap_or_default().iter().map(entry).collect::<Result<Vec<_>, _>>() {
-            Ok(history) => history,
-            Err(reason) => {
-                self.outbox.note(RefusalCode::BadRequest);
-                return self.complain(format!("Invalid message format: {reason}"));
-            }
-        };
+        let history =
+            match history.unwrap_or_default().iter().map(entry).collect::<Result<Vec<_>, _>>() {
+                Ok(history) => history,
+                Err(reason) => {
+                    self.outbox.note(RefusalCode::BadRequest);
+                    return self.complain(format!("Invalid message format: {reason}"));
+                }
+            };
         self.personality = personality.filter(|text| !text.is_empty());
         self.history = history;
         let user_id = user_id.filter(|user| !user.is_empty()).unwrap_or_else(|| LOCAL.to_owned());
         let chat = chat_id.filter(|chat| !chat.is_empty()).map(|chat| (chat, chat_name));
         let session_id = session_id.filter(|session| !session.is_empty());
-        self.outbox.push(Output::Authenticate { token, client: None, space: Some(user_id.clone()) });
+        self.outbox.push(Output::Authenticate {
+            token,
+            client: None,
+            space: Some(user_id.clone()),
+        });
         self.connecting = Some(Connecting { session_id, user_id, chat });
     }
 
     /// A frame of a connection that is ready.
     fn begin(&mut self, payload: Payload) {
         match payload {
-            Payload::Message { text, .. } if is_verdict(&text) => match self.current().or_else(|| self.only_chat()) {
+            Payload::Message { text, .. } if is_verdict(&text) => match self
+                .current()
+                .or_else(|| self.only_chat())
+            {
                 Some(session) => {
                     let approve = text.trim() == APPROVE;
-                    self.request(Command::Decide { session: Some(session), call: None, approve }, Doing::Deciding);
+                    self.request(
+                        Command::Decide { session: Some(session), call: None, approve },
+                        Doing::Deciding,
+                    );
                 }
                 None => {
                     self.outbox.note(RefusalCode::BadRequest);
@@ -193,12 +216,19 @@ impl SparkyMachine {
             Payload::Personality { text } => {
                 self.personality = Some(text.clone());
                 match self.current() {
-                    Some(session) => self.request(Command::Instruct { session, instructions: text }, Doing::Instructing),
+                    Some(session) => self.request(
+                        Command::Instruct { session, instructions: text },
+                        Doing::Instructing,
+                    ),
                     None => self.open(DEFAULT_CHAT.to_owned(), None, Then::Instruct { text }),
                 }
             }
-            Payload::StartChat { chat_id, chat_name } => self.open(chat_id, chat_name, Then::Announce { started: true }),
-            Payload::SwitchChat { chat_id } => self.open(chat_id, None, Then::Announce { started: false }),
+            Payload::StartChat { chat_id, chat_name } => {
+                self.open(chat_id, chat_name, Then::Announce { started: true })
+            }
+            Payload::SwitchChat { chat_id } => {
+                self.open(chat_id, None, Then::Announce { started: false })
+            }
             // As the original, which ignores what only a server says, and a second `connect`.
             Payload::Connect { .. }
             | Payload::SessionInfo { .. }
@@ -223,8 +253,12 @@ impl SparkyMachine {
         self.chats.insert(session.clone(), chat.clone());
         self.sessions.insert(chat, session.clone());
         // A chat that is new to everybody is read from its beginning, so that nothing of it is missed.
-        let start = if is_new { Start::After(Cursor { epoch: None, seq: Seq::ZERO }) } else { Start::Head };
-        self.request(Command::Attach { session: session.clone(), start, tools: Vec::new() }, Doing::Joining(session));
+        let start =
+            if is_new { Start::After(Cursor { epoch: None, seq: Seq::ZERO }) } else { Start::Head };
+        self.request(
+            Command::Attach { session: session.clone(), start, tools: Vec::new() },
+            Doing::Joining(session),
+        );
     }
 
     fn current(&self) -> Option<SessionId> {
@@ -240,12 +274,18 @@ impl SparkyMachine {
     fn open(&mut self, chat: String, title: Option<String>, then: Then) {
         let Some(peer) = self.peer.clone() else { return };
         let (instructions, history) = (self.personality.clone(), self.history.clone());
-        self.request(Command::OpenChat { peer, chat, title, instructions, history }, Doing::OpeningChat { then });
+        self.request(
+            Command::OpenChat { peer, chat, title, instructions, history },
+            Doing::OpeningChat { then },
+        );
     }
 
     fn say(&mut self, session: SessionId, text: String, file_id: Option<String>) {
         let attachments = file_id.into_iter().collect();
-        self.request(Command::Send { session, text, attachments, policy: Policy::Interrupt }, Doing::Sending);
+        self.request(
+            Command::Send { session, text, attachments, policy: Policy::Interrupt },
+            Doing::Sending,
+        );
     }
 
     fn rejoin(&mut self, mut rest: Vec<(String, SessionId)>) {
@@ -253,13 +293,19 @@ impl SparkyMachine {
             (Some((chat, session)), Some(peer)) => {
                 self.chats.insert(session.clone(), chat.clone());
                 self.sessions.insert(chat, session.clone());
-                let attach = Command::Attach { session: session.clone(), start: Start::Proven(peer), tools: Vec::new() };
+                let attach = Command::Attach {
+                    session: session.clone(),
+                    start: Start::Proven(peer),
+                    tools: Vec::new(),
+                };
                 self.request(attach, Doing::Rejoining { rest, session });
             }
-            (_, _) => match self.connecting.as_mut().and_then(|connecting| connecting.chat.take()) {
-                Some((chat, title)) => self.open(chat, title, Then::Greet),
-                None => self.welcome(),
-            },
+            (_, _) => {
+                match self.connecting.as_mut().and_then(|connecting| connecting.chat.take()) {
+                    Some((chat, title)) => self.open(chat, title, Then::Greet),
+                    None => self.welcome(),
+                }
+            }
         }
     }
 
@@ -269,7 +315,8 @@ impl SparkyMachine {
         let Some(peer) = &self.peer else { return };
         let ready = Payload::Ready {
             session_id: peer.name.clone(),
-            tools_loaded: self.tools.iter().filter(|tool| tool.loading == Loading::Loaded).count() as i128,
+            tools_loaded: self.tools.iter().filter(|tool| tool.loading == Loading::Loaded).count()
+                as i128,
         };
         self.tell(ready, None);
     }
@@ -279,18 +326,35 @@ impl SparkyMachine {
             (Doing::OpeningPeer, Ok(Answer::Peer { peer, is_new, chats, selected })) => {
                 self.peer = Some(peer.clone());
                 // Only what is still a chat of the session can be selected.
-                self.chat = selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
-                let info = Payload::SessionInfo { session_id: peer.name, is_new, reconnected: !is_new, chat_id: self.chat.clone() };
+                self.chat =
+                    selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
+                let info = Payload::SessionInfo {
+                    session_id: peer.name,
+                    is_new,
+                    reconnected: !is_new,
+                    chat_id: self.chat.clone(),
+                };
                 self.tell(info, None);
                 if is_new {
                     for ToolLoading { name, loading } in self.tools.clone() {
                         let outcome = match loading {
                             Loading::Begun => None,
-                            Loading::Loaded => Some(("loaded", format!("{name} loaded successfully"))),
-                            Loading::Failed(reason) => Some(("error", format!("Error loading {name}: {reason}"))),
+                            Loading::Loaded => {
+                                Some(("loaded", format!("{name} loaded successfully")))
+                            }
+                            Loading::Failed(reason) => {
+                                Some(("error", format!("Error loading {name}: {reason}")))
+                            }
                         };
-                        for (status, message) in std::iter::once(("loading", format!("Loading {name}..."))).chain(outcome) {
-                            let progress = Payload::ToolLoadingProgress { tool_name: name.clone(), status: status.to_owned(), message };
+                        for (status, message) in
+                            std::iter::once(("loading", format!("Loading {name}...")))
+                                .chain(outcome)
+                        {
+                            let progress = Payload::ToolLoadingProgress {
+                                tool_name: name.clone(),
+                                status: status.to_owned(),
+                                message,
+                            };
                             self.outbox.frame(Message::new(progress).to_text());
                         }
                     }
@@ -341,8 +405,12 @@ impl SparkyMachine {
                 self.did(Doing::OpeningChat { then }, Err(refusal));
             }
             (Doing::OpeningChat { then }, Err(refusal)) => match &then {
-                Then::Announce { started: true } => self.complain(format!("Error starting chat: {refusal}")),
-                Then::Announce { started: false } => self.complain(format!("Error switching chat: {refusal}")),
+                Then::Announce { started: true } => {
+                    self.complain(format!("Error starting chat: {refusal}"))
+                }
+                Then::Announce { started: false } => {
+                    self.complain(format!("Error switching chat: {refusal}"))
+                }
                 Then::Say { .. } => self.complain(format!("Error processing message: {refusal}")),
                 Then::Instruct { .. } => self.complain(format!("Invalid message: {refusal}")),
                 Then::Greet => {
@@ -351,10 +419,18 @@ impl SparkyMachine {
                 }
             },
             (Doing::Instructing | Doing::Sending | Doing::Deciding, Ok(_)) => {}
-            (Doing::Deciding, Err(refusal)) => self.complain(format!("Nothing was settled: {refusal}")),
-            (Doing::Instructing, Err(refusal)) => self.complain(format!("Invalid message: {refusal}")),
-            (Doing::Sending, Err(refusal)) => self.complain(format!("Error processing message: {refusal}")),
-            (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => self.complain("the server gave an answer to another question"),
+            (Doing::Deciding, Err(refusal)) => {
+                self.complain(format!("Nothing was settled: {refusal}"))
+            }
+            (Doing::Instructing, Err(refusal)) => {
+                self.complain(format!("Invalid message: {refusal}"))
+            }
+            (Doing::Sending, Err(refusal)) => {
+                self.complain(format!("Error processing message: {refusal}"))
+            }
+            (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => {
+                self.complain("the server gave an answer to another question")
+            }
         }
     }
 
@@ -362,10 +438,16 @@ impl SparkyMachine {
         match then {
             Then::Announce { .. } => {
                 let chat = self.chats.get(session).cloned().unwrap_or_default();
-                self.tell(Payload::ChatReady { chat_id: chat.clone(), is_new, model: None }, Some(chat));
+                self.tell(
+                    Payload::ChatReady { chat_id: chat.clone(), is_new, model: None },
+                    Some(chat),
+                );
             }
             Then::Say { text, file_id } => self.say(session.clone(), text, file_id),
-            Then::Instruct { text } => self.request(Command::Instruct { session: session.clone(), instructions: text }, Doing::Instructing),
+            Then::Instruct { text } => self.request(
+                Command::Instruct { session: session.clone(), instructions: text },
+                Doing::Instructing,
+            ),
             Then::Greet => self.welcome(),
         }
     }
@@ -378,7 +460,8 @@ impl Machine for SparkyMachine {
                 self.waiting.push_back(Waiting::Frame(message.payload));
                 self.go_on();
             }
-            Err(refusal) if refusal.code == RefusalCode::UnknownType && is_ping(text) && self.ready => {}
+            Err(refusal)
+                if refusal.code == RefusalCode::UnknownType && is_ping(text) && self.ready => {}
             Err(refusal) => {
                 self.outbox.note(refusal.code);
                 let words = if self.ready { "Invalid message" } else { "Invalid message format" };
@@ -398,7 +481,10 @@ impl Machine for SparkyMachine {
         match outcome {
             Ok(()) => {
                 let (space, name) = (connecting.user_id.clone(), connecting.session_id.clone());
-                self.request(Command::OpenPeer { wire: PeerWire::Sparky, space, name }, Doing::OpeningPeer);
+                self.request(
+                    Command::OpenPeer { wire: PeerWire::Sparky, space, name },
+                    Doing::OpeningPeer,
+                );
             }
             Err(refusal) => {
                 self.outbox.note(refusal.code);
@@ -423,7 +509,11 @@ impl Machine for SparkyMachine {
     }
 
     fn encoding(&self, session: &SessionId) -> Encoding {
-        let (name, space) = self.peer.as_ref().map(|peer| (peer.name.as_str(), peer.space.as_str())).unwrap_or_default();
+        let (name, space) = self
+            .peer
+            .as_ref()
+            .map(|peer| (peer.name.as_str(), peer.space.as_str()))
+            .unwrap_or_default();
         let chat = self.chats.get(session).map(String::as_str).unwrap_or_default();
         Encoding::Sparky { session_id: name.into(), user_id: space.into(), chat_id: chat.into() }
     }
@@ -483,14 +573,17 @@ fn is_verdict(text: &str) -> bool {
 
 /// Sparky's terminal client was to send these as a heartbeat.
 fn is_ping(text: &str) -> bool {
-    Json::parse(text).is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "ping"))
+    Json::parse(text)
+        .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "ping"))
 }
 
 /// A line of `history`: `role` and either `content` or `parts`, as language models' clients have them.
 fn entry(json: &Json) -> Result<HistoryEntry, String> {
     let role = match json.get("role") {
         Some(Json::Text(role)) if role == "user" => Role::User,
-        Some(Json::Text(role)) if matches!(role.as_str(), "assistant" | "model" | "bot") => Role::Assistant,
+        Some(Json::Text(role)) if matches!(role.as_str(), "assistant" | "model" | "bot") => {
+            Role::Assistant
+        }
         Some(other) => return Err(format!("history: there is no role {}", other.dumps())),
         None => return Err("history: an entry needs a \"role\"".to_owned()),
     };
@@ -506,7 +599,11 @@ fn entry(json: &Json) -> Result<HistoryEntry, String> {
                 .collect();
             texts.join("\n")
         }
-        (_, _) => return Err("history: an entry needs \"content\" (a string) or \"parts\" (an array)".to_owned()),
+        (_, _) => {
+            return Err(
+                "history: an entry needs \"content\" (a string) or \"parts\" (an array)".to_owned()
+            );
+        }
     };
     Ok(HistoryEntry { role, text })
 }

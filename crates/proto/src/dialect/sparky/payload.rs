@@ -6,7 +6,10 @@ use crate::{Refusal, RefusalCode};
 
 /// What a message carries: one variant per type, named as on the wire.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the fields are the wire's own, named and described by the protocol")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the wire's own, named and described by the protocol"
+)]
 pub enum Payload {
     /// A client says who it is.
     Connect {
@@ -52,7 +55,12 @@ pub enum Payload {
     /// Something went wrong.
     Error { message: String, task_id: Option<String> },
     /// What a turn cost.
-    TokenUsage { input_tokens: i128, output_tokens: i128, total_tokens: i128, cached_tokens: Option<i128> },
+    TokenUsage {
+        input_tokens: i128,
+        output_tokens: i128,
+        total_tokens: i128,
+        cached_tokens: Option<i128>,
+    },
     /// What a turn may cost.
     TokenEstimate { estimated_tokens: i128, source: String },
 }
@@ -95,14 +103,18 @@ impl Payload {
         };
         let said = || match plain {
             Some(Json::Text(text)) => Ok(text.clone()),
-            Some(other) => {
-                Err(Refusal::new(RefusalCode::BadRequest, format!("{kind}: \"data\" is an object or a string; this is {}", other.kind())))
-            }
+            Some(other) => Err(Refusal::new(
+                RefusalCode::BadRequest,
+                format!("{kind}: \"data\" is an object or a string; this is {}", other.kind()),
+            )),
             None => Err(Refusal::new(RefusalCode::BadRequest, format!("{kind} needs \"data\""))),
         };
         let some = |text: String| {
             if text.is_empty() {
-                Err(Refusal::new(RefusalCode::EmptyText, format!("{kind}: \"text\" must not be empty")))
+                Err(Refusal::new(
+                    RefusalCode::EmptyText,
+                    format!("{kind}: \"text\" must not be empty"),
+                ))
             } else {
                 Ok(text)
             }
@@ -121,22 +133,45 @@ impl Payload {
             "personality" => Self::Personality { text: some(said()?)? },
             "start_chat" => Self::StartChat { chat_id: printed()?, chat_name: None },
             "switch_chat" => Self::SwitchChat { chat_id: printed()? },
-            "session_info" => Self::SessionInfo { session_id: printed()?, is_new: true, reconnected: false, chat_id: None },
-            "tool_loading_progress" => {
-                Self::ToolLoadingProgress { tool_name: printed()?, status: "unknown".to_owned(), message: printed()? }
-            }
+            "session_info" => Self::SessionInfo {
+                session_id: printed()?,
+                is_new: true,
+                reconnected: false,
+                chat_id: None,
+            },
+            "tool_loading_progress" => Self::ToolLoadingProgress {
+                tool_name: printed()?,
+                status: "unknown".to_owned(),
+                message: printed()?,
+            },
             "ready" => Self::Ready { session_id: printed()?, tools_loaded: 0 },
             "chat_ready" => Self::ChatReady { chat_id: printed()?, is_new: false, model: None },
             "thought" => Self::Thought { text: some(printed()?)?, task_id: None },
-            "tool_use" => Self::ToolUse { name: printed()?, args: Json::Dict(Vec::new()), task_id: None },
+            "tool_use" => {
+                Self::ToolUse { name: printed()?, args: Json::Dict(Vec::new()), task_id: None }
+            }
             "tool_result" => {
                 let (name, result) = (printed()?, String::new());
-                Self::ToolResult { name, result, status: None, result_content: None, messages: None, task_id: None }
+                Self::ToolResult {
+                    name,
+                    result,
+                    status: None,
+                    result_content: None,
+                    messages: None,
+                    task_id: None,
+                }
             }
             "status" => Self::Status { message: printed()?, task_id: None },
             "error" => Self::Error { message: printed()?, task_id: None },
-            "token_usage" => Self::TokenUsage { input_tokens: 0, output_tokens: 0, total_tokens: 0, cached_tokens: None },
-            "token_estimate" => Self::TokenEstimate { estimated_tokens: 0, source: "unknown".to_owned() },
+            "token_usage" => Self::TokenUsage {
+                input_tokens: 0,
+                output_tokens: 0,
+                total_tokens: 0,
+                cached_tokens: None,
+            },
+            "token_estimate" => {
+                Self::TokenEstimate { estimated_tokens: 0, source: "unknown".to_owned() }
+            }
             other => return Err(unknown(other)),
         })
     }
@@ -154,9 +189,16 @@ impl Payload {
                 chat_name: fields.optional_text("chat_name")?,
             },
             // The original invents "<Empty message>" where there is no text.
-            "message" => Self::Message { text: fields.text("text")?, file_id: fields.optional_text("file_id")?, task_id: task_id()? },
+            "message" => Self::Message {
+                text: fields.text("text")?,
+                file_id: fields.optional_text("file_id")?,
+                task_id: task_id()?,
+            },
             "personality" => Self::Personality { text: fields.some_text("text")? },
-            "start_chat" => Self::StartChat { chat_id: fields.text("chat_id")?, chat_name: fields.optional_text("chat_name")? },
+            "start_chat" => Self::StartChat {
+                chat_id: fields.text("chat_id")?,
+                chat_name: fields.optional_text("chat_name")?,
+            },
             "switch_chat" => Self::SwitchChat { chat_id: fields.text("chat_id")? },
             "session_info" => Self::SessionInfo {
                 session_id: fields.text("session_id")?,
@@ -169,12 +211,21 @@ impl Payload {
                 status: fields.text("status")?,
                 message: fields.text("message")?,
             },
-            "ready" => Self::Ready { session_id: fields.text("session_id")?, tools_loaded: fields.int("tools_loaded")? },
-            "chat_ready" => {
-                Self::ChatReady { chat_id: fields.text("chat_id")?, is_new: fields.truth("is_new")?, model: fields.optional_text("model")? }
-            }
+            "ready" => Self::Ready {
+                session_id: fields.text("session_id")?,
+                tools_loaded: fields.int("tools_loaded")?,
+            },
+            "chat_ready" => Self::ChatReady {
+                chat_id: fields.text("chat_id")?,
+                is_new: fields.truth("is_new")?,
+                model: fields.optional_text("model")?,
+            },
             "thought" => Self::Thought { text: fields.some_text("text")?, task_id: task_id()? },
-            "tool_use" => Self::ToolUse { name: fields.text("name")?, args: fields.dict("args")?, task_id: task_id()? },
+            "tool_use" => Self::ToolUse {
+                name: fields.text("name")?,
+                args: fields.dict("args")?,
+                task_id: task_id()?,
+            },
             "tool_result" => Self::ToolResult {
                 name: fields.text("name")?,
                 result: fields.text("result")?,
@@ -191,7 +242,10 @@ impl Payload {
                 total_tokens: fields.int("total_tokens")?,
                 cached_tokens: fields.optional_int("cached_tokens")?,
             },
-            "token_estimate" => Self::TokenEstimate { estimated_tokens: fields.int("estimated_tokens")?, source: fields.text("source")? },
+            "token_estimate" => Self::TokenEstimate {
+                estimated_tokens: fields.int("estimated_tokens")?,
+                source: fields.text("source")?,
+            },
             other => return Err(unknown(other)),
         })
     }
@@ -200,7 +254,15 @@ impl Payload {
     pub(super) fn to_data(&self) -> Json {
         let mut data = Data(Vec::new());
         match self {
-            Self::Connect { session_id, personality, history, user_id, token, chat_id, chat_name } => {
+            Self::Connect {
+                session_id,
+                personality,
+                history,
+                user_id,
+                token,
+                chat_id,
+                chat_name,
+            } => {
                 data.put("session_id", session_id.clone().map_or(Json::Null, Json::Text));
                 data.put_text("personality", personality);
                 data.put_set("history", history.clone().map(Json::List));
@@ -265,7 +327,10 @@ impl Payload {
                 data.put("input_tokens", Json::Int(input_tokens.to_string()));
                 data.put("output_tokens", Json::Int(output_tokens.to_string()));
                 data.put("total_tokens", Json::Int(total_tokens.to_string()));
-                data.put_set("cached_tokens", cached_tokens.map(|tokens| Json::Int(tokens.to_string())));
+                data.put_set(
+                    "cached_tokens",
+                    cached_tokens.map(|tokens| Json::Int(tokens.to_string())),
+                );
             }
             Self::TokenEstimate { estimated_tokens, source } => {
                 data.put("estimated_tokens", Json::Int(estimated_tokens.to_string()));
