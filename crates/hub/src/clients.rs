@@ -8,9 +8,9 @@ use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{Notify, oneshot};
 
-use crate::Subscription;
 use crate::hub::Shared;
 use crate::session::What;
+use crate::subscription::{Read, Subscription};
 use crate::tail::{Entry, Frames, Reader, locked};
 
 /// Names a registered client.
@@ -83,7 +83,8 @@ impl Client {
         self.id
     }
 
-    /// The next frame; nothing when the client was unregistered or the session is gone. A client
+    /// The next frame; nothing when the client was unregistered, the session is gone, or retention
+    /// deleted events that it had not read. A client
     /// that does not ask costs no memory: it reads on from its cursor whenever it does.
     pub async fn next(&mut self) -> Option<String> {
         loop {
@@ -102,11 +103,12 @@ impl Client {
                 self.ending.wake.notified().await;
                 continue;
             }
-            let batch = self.subscription.next().await.ok()?;
-            if batch.closed.is_some() || batch.shortened {
-                return None;
-            }
-            for entry in batch.entries {
+            let entries = match self.subscription.next().await.ok()? {
+                Read::Entries { entries, .. } => entries,
+                Read::CaughtUp(_) => continue,
+                Read::Trimmed | Read::Closed(_) => return None,
+            };
+            for entry in entries {
                 if self.shows(&entry) {
                     self.ready.push_back((entry.frames(&self.encoding), 0));
                 }

@@ -24,6 +24,7 @@
 //! It refuses to know HTTP, models, and what is behind an agent.
 
 mod agent;
+mod await_turn;
 pub mod blocking;
 mod clients;
 mod clock;
@@ -45,6 +46,7 @@ mod subscription;
 mod tail;
 
 pub use agent::{Agent, AgentError, ToolListing, ToolSource, Turn};
+pub use await_turn::Awaited;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
 pub use directory::{Imported, ImportedSession};
@@ -57,7 +59,7 @@ pub use metrics::Metrics;
 pub use offers::Link;
 pub use proof::Proof;
 pub use session::Returned;
-pub use subscription::{Batch, Subscription};
+pub use subscription::{Read, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};
 pub use thoughtwire_proto as proto;
 pub use thoughtwire_proto::Input;

@@ -15,7 +15,7 @@ use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail, locke
 const PAGE: u64 = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
-/// A place in one session. It costs the same however far it is behind.
+/// A cursor in one session. Its cost does not depend on how far it is behind.
 pub struct Subscription {
     store: Arc<Store>,
     session: SessionNum,
@@ -33,24 +33,47 @@ pub struct Subscription {
 enum Place {
     /// Reading pages of the log.
     Log,
+    /// It has read everything up to the tail and has not said so yet; the position in the tail.
+    CaughtUp(u64),
     /// On the tail, at this position.
     Tail(u64),
+    /// Nothing follows.
+    Ended(Ended),
 }
 
-/// What came next.
-#[derive(Default)]
-pub struct Batch {
-    /// In emission order.
-    pub entries: Vec<Arc<Entry>>,
-    /// When the first of them was published, if they are of now and not of the log.
-    pub since: Option<Instant>,
-    /// Set once per attachment: behind these entries everything up to this position was handed out.
-    pub caught_up: Option<Seq>,
-    /// Set when the session ended under the subscriber; why. Nothing follows.
-    pub closed: Option<String>,
-    /// Set when what lies behind the cursor is kept no longer. Nothing follows; who attaches again
-    /// starts over from where the log begins.
-    pub shortened: bool,
+/// Why a subscription ended.
+#[derive(Debug, Clone)]
+enum Ended {
+    Trimmed,
+    Closed(String),
+}
+
+/// The result of one read of a subscription.
+#[must_use]
+pub enum Read {
+    /// The next entries.
+    Entries {
+        /// In emission order; empty when nothing is new.
+        entries: Vec<Arc<Entry>>,
+        /// When the first of them was published; absent if they were read back from the log.
+        since: Option<Instant>,
+    },
+    /// Every record up to this position was handed out. Comes once per subscription.
+    CaughtUp(Seq),
+    /// Retention deleted records behind the cursor that were not handed out. Nothing follows; a new
+    /// attachment begins where the log begins now.
+    Trimmed,
+    /// The session was deleted or could not go on; the reason. Nothing follows.
+    Closed(String),
+}
+
+impl From<Ended> for Read {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Trimmed => Self::Trimmed,
+            Ended::Closed(reason) => Self::Closed(reason),
+        }
+    }
 }
 
 impl Subscription {
@@ -88,12 +111,13 @@ impl Subscription {
     }
 
     /// Whether [`Subscription::next`] has something to hand out. When not, the wake given at attach
-    /// tells when to ask again.
+    /// tells when to ask again; after [`Read::Trimmed`] or [`Read::Closed`] it never does.
     #[must_use]
     pub fn has_news(&self) -> bool {
         match self.place {
-            Place::Log => true,
+            Place::Log | Place::CaughtUp(_) => true,
             Place::Tail(position) => self.tail.has_news(position),
+            Place::Ended(_) => false,
         }
     }
 
@@ -117,67 +141,85 @@ impl Subscription {
         }
     }
 
-    /// Hands out what lies behind the cursor, at most a page of it; empty when there is nothing.
+    /// Reads what lies behind the cursor, at most a page of it. After [`Read::Trimmed`] and
+    /// [`Read::Closed`] it reads the same again. A caller that reads in a loop yields to other tasks.
     ///
     /// # Errors
     /// When the log cannot be read; asking again later may work.
-    pub async fn next(&mut self) -> Result<Batch, Refusal> {
-        if let Place::Tail(position) = self.place {
-            match self.tail.take(position, MOST) {
+    pub async fn next(&mut self) -> Result<Read, Refusal> {
+        // Reading the tail never waits: without this, a loop of reads could hold its worker.
+        tokio::task::coop::consume_budget().await;
+        match &self.place {
+            Place::Ended(ended) => return Ok(ended.clone().into()),
+            Place::CaughtUp(position) => {
+                self.place = Place::Tail(*position);
+                return Ok(Read::CaughtUp(self.seen));
+            }
+            Place::Tail(position) => match self.tail.take(*position, MOST) {
                 Found::Entries(entries, position) => {
                     self.place = Place::Tail(position);
                     self.note(&entries);
                     let since = entries.first().map(|entry| entry.at());
-                    return Ok(Batch { entries, since, ..Batch::default() });
+                    return Ok(Read::Entries { entries, since });
                 }
-                Found::Closed(reason) => {
-                    return Ok(Batch { closed: Some(reason), ..Batch::default() });
-                }
+                Found::Closed(reason) => return Ok(self.end(Ended::Closed(reason))),
                 // Too slow for the ring: back to the log, at our own pace. Deltas missed are
                 // superseded by the partials that come when stepping back on.
                 Found::Behind => {
                     self.place = Place::Log;
                     self.is_slow(true);
                 }
-            }
+            },
+            Place::Log => {}
         }
         if let Some((entries, position)) = self.tail.step_on(self.seen) {
-            self.place = Place::Tail(position);
             self.is_slow(false);
             self.note(&entries);
-            let caught_up = (!self.told_caught_up).then_some(self.seen);
-            self.told_caught_up = true;
-            return Ok(Batch { entries, caught_up, ..Batch::default() });
+            let is_first = !std::mem::replace(&mut self.told_caught_up, true);
+            self.place = if is_first { Place::CaughtUp(position) } else { Place::Tail(position) };
+            if is_first && entries.is_empty() {
+                self.place = Place::Tail(position);
+                return Ok(Read::CaughtUp(self.seen));
+            }
+            return Ok(Read::Entries { entries, since: None });
         }
-        if self.seen.next() < self.tail.first() {
-            return Ok(Batch { shortened: true, ..Batch::default() });
+        if self.is_trimmed() {
+            return Ok(self.end(Ended::Trimmed));
         }
-        // In a box: who reads along never comes here again, and need not have the room for it.
+        // Boxed: a subscription on the tail does not come here again and need not hold the space.
         match (Box::pin(self.page()).await, self.tail.closed()) {
-            // Shortened while the page was read.
+            // Trimmed while the page was read.
             (Ok(entries), _)
                 if entries
                     .first()
                     .and_then(|entry| entry.seq())
                     .is_some_and(|seq| seq != self.seen.next()) =>
             {
-                Ok(Batch { shortened: true, ..Batch::default() })
+                Ok(self.end(Ended::Trimmed))
             }
-            (Err(_), None) if self.seen.next() < self.tail.first() => {
-                Ok(Batch { shortened: true, ..Batch::default() })
-            }
+            (Err(_), None) if self.is_trimmed() => Ok(self.end(Ended::Trimmed)),
             (Ok(entries), _) => {
                 self.note(&entries);
-                Ok(Batch { entries, ..Batch::default() })
+                Ok(Read::Entries { entries, since: None })
             }
             // The log went with its session.
-            (Err(_), Some(reason)) => Ok(Batch { closed: Some(reason), ..Batch::default() }),
+            (Err(_), Some(reason)) => Ok(self.end(Ended::Closed(reason))),
             // The session's task has not come to say so yet.
             (Err(refusal), None) if refusal.code == RefusalCode::UnknownSession => {
-                Ok(Batch { closed: Some(DELETED.to_owned()), ..Batch::default() })
+                Ok(self.end(Ended::Closed(DELETED.to_owned())))
             }
             (Err(refusal), None) => Err(refusal),
         }
+    }
+
+    fn is_trimmed(&self) -> bool {
+        self.seen.next() < self.tail.first()
+    }
+
+    fn end(&mut self, ended: Ended) -> Read {
+        self.place = Place::Ended(ended.clone());
+        self.is_slow(false);
+        ended.into()
     }
 
     /// The page of the log behind the cursor, shared with others who read it.

@@ -248,7 +248,7 @@ mod tests {
 
     use futures::StreamExt as _;
     use futures::future::BoxFuture;
-    use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Turn, now};
+    use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Read, Turn, now};
     use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Request, Seq, Start};
     use thoughtwire_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -316,7 +316,9 @@ mod tests {
         let mut entries = Vec::new();
         while entries.len() < 200 {
             if subscription.has_news() {
-                entries.extend(subscription.next().await.unwrap().entries);
+                if let Read::Entries { entries: more, .. } = subscription.next().await.unwrap() {
+                    entries.extend(more);
+                }
             } else {
                 wake.notified().await;
             }

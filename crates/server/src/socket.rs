@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use thoughtwire_hub::{Answering, Hub, Link, Outlet, Presence, Proof, Subscription, Wake};
+use thoughtwire_hub::{Answering, Hub, Link, Outlet, Presence, Proof, Read, Subscription, Wake};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::{
     Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start,
@@ -504,8 +504,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut progress = Progress::Idle;
         for session in ready {
             let Some(attachment) = self.attached.get_mut(&session) else { continue };
-            let batch = match attachment.subscription.next().await {
-                Ok(batch) => batch,
+            let entries = match attachment.subscription.next().await {
+                Ok(Read::Entries { entries, .. }) if entries.is_empty() => continue,
+                Ok(Read::Entries { entries, since }) => {
+                    self.unflushed = self.unflushed.or(since);
+                    entries
+                }
+                Ok(Read::CaughtUp(seq)) => {
+                    self.machine.caught_up(&session, seq);
+                    progress = Progress::More;
+                    continue;
+                }
+                // A client that connects again is told where the log begins.
+                Ok(Read::Trimmed) => {
+                    return Err(End::Close(
+                        Close::Restart,
+                        "older events were deleted meanwhile; come again",
+                    ));
+                }
+                Ok(Read::Closed(reason)) => {
+                    self.attached.remove(&session);
+                    if *self.context.phase.borrow() == Phase::Serving {
+                        self.machine.detached(&session, &reason);
+                        progress = Progress::More;
+                    }
+                    continue;
+                }
                 Err(refusal) => {
                     tracing::warn!(%session, %refusal, "a subscriber's log cannot be read");
                     self.attached.remove(&session);
@@ -513,26 +537,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Ok(Progress::More);
                 }
             };
-            if let Some(reason) = batch.closed {
-                self.attached.remove(&session);
-                if *self.context.phase.borrow() == Phase::Serving {
-                    self.machine.detached(&session, &reason);
-                    progress = Progress::More;
-                }
-                continue;
-            }
-            if batch.shortened {
-                // Who comes again is told where the log begins.
-                return Err(End::Close(
-                    Close::Restart,
-                    "older events were deleted meanwhile; come again",
-                ));
-            }
-            if batch.entries.is_empty() && batch.caught_up.is_none() {
-                continue;
-            }
             progress = Progress::More;
-            self.unflushed = self.unflushed.or(batch.since);
             // Invariant: an answer is ready before the events it is about can be read, so whatever is
             // ready now belongs in front of this batch.
             while let Some(Some((tag, outcome))) =
@@ -545,7 +550,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(attachment) => (attachment.encoding.clone(), attachment.peer.is_some()),
                 None => continue,
             };
-            for entry in &batch.entries {
+            for entry in &entries {
                 if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
@@ -555,9 +560,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if is_peer {
                     locked(&self.proof).wants(&entry.emitted().emission);
                 }
-            }
-            if let Some(seq) = batch.caught_up {
-                self.machine.caught_up(&session, seq);
             }
         }
         if progress == Progress::Idle && locked(&self.proof).is_due() {

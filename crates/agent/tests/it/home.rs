@@ -11,7 +11,7 @@ use serde_json::Value;
 use thoughtwire_agent::{
     AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose,
 };
-use thoughtwire_hub::{Hub, HubOptions, Presence, now};
+use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
 use thoughtwire_proto::{
     AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId,
     Start, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, UserId,
@@ -164,14 +164,17 @@ impl Home {
             .unwrap();
         // Only who has caught up is sure to see every delta.
         while subscription.has_news() {
-            subscription.next().await.unwrap();
+            let _ = subscription.next().await.unwrap();
         }
         act.await;
         let mut told = Told { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
         let listening = async {
             loop {
                 while subscription.has_news() {
-                    for entry in subscription.next().await.unwrap().entries {
+                    let Read::Entries { entries, .. } = subscription.next().await.unwrap() else {
+                        continue;
+                    };
+                    for entry in entries {
                         let emission = &entry.emitted().emission;
                         let done = until(emission);
                         if told.take(emission) || done {

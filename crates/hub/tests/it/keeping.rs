@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_hub::Presence;
+use thoughtwire_hub::{Presence, Read};
 use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Policy, Seq, Start};
 use thoughtwire_store::Retention;
 use tokio::sync::Notify;
@@ -50,16 +50,22 @@ async fn who_reads_what_goes_is_told_and_everybody_else_misses_nothing() {
             .1
     };
     let mut reading = attach(0).await;
-    assert!(!reading.next().await.unwrap().shortened);
+    assert!(matches!(reading.next().await.unwrap(), Read::Entries { .. }));
     let mut about_to = attach(10).await;
     let mut at_the_edge = attach(head - 20).await;
 
     assert_eq!(keep(&room, head).await, 0, "it is no longer than that");
     assert_eq!(keep(&room, 22).await, 1);
-    assert!(reading.next().await.unwrap().shortened);
-    assert!(about_to.next().await.unwrap().shortened);
-    let kept = at_the_edge.next().await.unwrap();
-    assert_eq!((kept.entries.len(), kept.shortened), (20, false));
+    for trimmed in [&mut reading, &mut about_to] {
+        for _ in 0..2 {
+            assert!(matches!(trimmed.next().await.unwrap(), Read::Trimmed));
+            assert!(!trimmed.has_news(), "nothing follows");
+        }
+    }
+    let Read::Entries { entries, .. } = at_the_edge.next().await.unwrap() else {
+        panic!("what is kept is read")
+    };
+    assert_eq!(entries.len(), 20);
 
     let (attached, mut again) = room.after(3).await;
     assert!(!attached.recovered);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{Entry, HubOptions, Outlet, Presence};
+use thoughtwire_hub::{Entry, HubOptions, Outlet, Presence, Read};
 use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start};
 
 use crate::support::{Puppet, Room, event, events};
@@ -136,7 +136,9 @@ async fn sleeper(
     let task = tokio::spawn(async move {
         loop {
             while subscription.has_news() {
-                read.put(&subscription.next().await.unwrap().entries);
+                if let Read::Entries { entries, .. } = subscription.next().await.unwrap() {
+                    read.put(&entries);
+                }
             }
             assert_eq!(
                 read.records.lock().unwrap().last().copied().unwrap_or(0),

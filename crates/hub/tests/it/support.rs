@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Subscription, Turn, now};
+use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Read, Subscription, Turn, now};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy,
     Refusal, Request, Seq, SessionId, Start, ToolStatus, UserId,
@@ -205,13 +205,15 @@ impl Listener {
                 self.wake.notified().await;
                 continue;
             }
-            let batch = self.subscription.next().await.unwrap();
-            if batch.closed.is_some() {
-                return None;
-            }
-            self.caught_up = self.caught_up.or(batch.caught_up);
-            self.ready = batch
-                .entries
+            let entries = match self.subscription.next().await.unwrap() {
+                Read::Entries { entries, .. } => entries,
+                Read::CaughtUp(seq) => {
+                    assert_eq!(self.caught_up.replace(seq), None);
+                    continue;
+                }
+                Read::Trimmed | Read::Closed(_) => return None,
+            };
+            self.ready = entries
                 .iter()
                 .map(|entry| entry.emitted().emission.clone())
                 .collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
-use thoughtwire_hub::Presence;
+use thoughtwire_hub::{Presence, Read};
 use thoughtwire_proto::{
     CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start,
 };
@@ -101,12 +101,12 @@ async fn stream(
                     wake.notified().await;
                     continue;
                 }
-                let batch = subscription.next().await.ok()?;
-                if batch.closed.is_some() || batch.shortened {
-                    return None;
-                }
-                ready = batch
-                    .entries
+                let entries = match subscription.next().await.ok()? {
+                    Read::Entries { entries, .. } => entries,
+                    Read::CaughtUp(_) => continue,
+                    Read::Trimmed | Read::Closed(_) => return None,
+                };
+                ready = entries
                     .iter()
                     .filter_map(|entry| record_of(&entry.emitted().emission))
                     .collect::<Vec<_>>()

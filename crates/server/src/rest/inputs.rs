@@ -1,6 +1,5 @@
 //! What is said to a session, what waits in it, and what is decided.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,19 +9,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use thoughtwire_hub::{Hub, Presence};
+use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{
-    Answer, CallId, Command, Cursor, Event, ItemId, Policy, Record, Refusal, RefusalCode, Seq,
-    SessionId, Start, UserId,
-};
-use tokio::sync::Notify;
+use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Policy, Seq};
 
 use crate::access::Identity;
 
-use super::{
-    Answered, Query, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected,
-};
+use super::{Answered, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected};
 
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
@@ -66,65 +59,22 @@ pub(super) async fn input(
     let wait = Duration::try_from_secs_f64(wait)
         .map_err(|_| bad("`wait` is a number of seconds"))?
         .min(WAIT_AT_MOST);
-    let after = Seq(seq.0.saturating_sub(1));
-    let ended =
-        tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
-    match ended {
-        Ok(events) => {
-            let events = events?;
-            Ok(Json(json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events}))
-                .into_response())
+    let awaited =
+        tokio::time::timeout(wait, rest.hub.await_turn(&user, &session, seq, &input)).await;
+    match awaited {
+        Ok(awaited) => {
+            let (events, trimmed) = match awaited? {
+                Awaited::Ended(events) => (events, false),
+                Awaited::Trimmed(events) => (events, true),
+            };
+            let mut answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events});
+            if let (true, Value::Object(answer)) = (trimmed, &mut answer) {
+                answer.insert("trimmed".to_owned(), Value::Bool(true));
+            }
+            Ok(Json(answer).into_response())
         }
         // It goes on; the answer says where to read from.
         Err(_) => Ok((StatusCode::ACCEPTED, Json(answer)).into_response()),
-    }
-}
-
-/// The records of an input's turn, once it has ended.
-async fn turn_of(
-    hub: &Hub,
-    user: &UserId,
-    session: &SessionId,
-    after: Seq,
-    input: &ItemId,
-) -> Result<Vec<Record>, Refusal> {
-    let wake = Arc::new(Notify::new());
-    let start = Start::After(Cursor { epoch: None, seq: after });
-    let (_, mut subscription) =
-        hub.attach(user, session, start, Arc::clone(&wake), Presence::Unseen).await?;
-    let mut turn = None;
-    let mut records = Vec::new();
-    loop {
-        if !subscription.has_news() {
-            wake.notified().await;
-            continue;
-        }
-        let batch = subscription.next().await?;
-        if let Some(reason) = batch.closed {
-            return Err(Refusal::new(RefusalCode::Stopping, reason));
-        }
-        for record in batch.entries.iter().filter_map(|entry| record_of(&entry.emitted().emission))
-        {
-            if matches!(&record.event, Event::TurnStarted { input: started } if started == input) {
-                turn.clone_from(&record.turn);
-            }
-            // A steering input has its turn already.
-            if matches!(&record.event, Event::UserMessage { item, .. } if item == input)
-                && record.turn.is_some()
-            {
-                turn.clone_from(&record.turn);
-            }
-            let ours = turn.is_some() && record.turn == turn;
-            let asked = matches!(&record.event, Event::UserMessage { item, .. } if item == input);
-            let last = (ours && matches!(&record.event, Event::TurnEnded { .. }))
-                || matches!(&record.event, Event::InputWithdrawn { input: withdrawn } if withdrawn == input);
-            if ours || asked || last {
-                records.push(record);
-            }
-            if last {
-                return Ok(records);
-            }
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use thoughtwire_hub::{Clock, Hub, Presence, Proof, Subscription, Wake};
+use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
 use thoughtwire_proto::{
@@ -363,8 +363,31 @@ impl Line {
                 return progress;
             }
             let Some(attachment) = self.attached.get_mut(&session) else { continue };
-            let batch = match attachment.subscription.next().await {
-                Ok(batch) => batch,
+            let entries = match attachment.subscription.next().await {
+                Ok(Read::Entries { entries, .. }) if entries.is_empty() => continue,
+                Ok(Read::Entries { entries, .. }) => entries,
+                Ok(Read::CaughtUp(seq)) => {
+                    self.machine.caught_up(&session, seq);
+                    progress = true;
+                    continue;
+                }
+                Ok(Read::Trimmed) => {
+                    self.attached.remove(&session);
+                    self.ledger
+                        .lock()
+                        .unwrap()
+                        .complain(format!("caller {}: trimmed", self.caller));
+                    continue;
+                }
+                Ok(Read::Closed(reason)) => {
+                    self.attached.remove(&session);
+                    if self.ledger.lock().unwrap().closed_under(self.caller, &session, &reason) {
+                        self.write(Item::Left(session.clone()));
+                        self.machine.detached(&session, &reason);
+                        progress = true;
+                    }
+                    continue;
+                }
                 Err(refusal) => {
                     self.attached.remove(&session);
                     self.ledger.lock().unwrap().cut_off(self.caller, &session, &refusal);
@@ -373,18 +396,6 @@ impl Line {
                     return true;
                 }
             };
-            if let Some(reason) = batch.closed {
-                self.attached.remove(&session);
-                if self.ledger.lock().unwrap().closed_under(self.caller, &session, &reason) {
-                    self.write(Item::Left(session.clone()));
-                    self.machine.detached(&session, &reason);
-                    progress = true;
-                }
-                continue;
-            }
-            if batch.entries.is_empty() && batch.caught_up.is_none() {
-                continue;
-            }
             progress = true;
             while let Some(Some((tag, outcome))) =
                 futures::FutureExt::now_or_never(self.answers.next())
@@ -396,7 +407,7 @@ impl Line {
                 Some(attachment) => (attachment.encoding.clone(), attachment.peer.is_some()),
                 None => continue,
             };
-            for entry in &batch.entries {
+            for entry in &entries {
                 if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
@@ -413,9 +424,6 @@ impl Line {
                 if is_peer {
                     self.proof.wants(&entry.emitted().emission);
                 }
-            }
-            if let Some(seq) = batch.caught_up {
-                self.machine.caught_up(&session, seq);
             }
         }
         progress

@@ -1,8 +1,9 @@
 //! What everybody saw and was told: the model to which the hub is held.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use thoughtwire_hub::{Batch, Changed};
+use thoughtwire_hub::{Changed, Entry, Read};
 use thoughtwire_proto::{
     Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode,
     SessionId, Start, State,
@@ -165,8 +166,8 @@ impl Ledger {
         self.places[number].told_gone = true;
     }
 
-    pub(crate) fn batch(&mut self, number: usize, batch: &Batch) {
-        for entry in &batch.entries {
+    pub(crate) fn entries(&mut self, number: usize, entries: &[Arc<Entry>]) {
+        for entry in entries {
             let shaken = self.shaken;
             let place = &mut self.places[number];
             let wrong = match &entry.emitted().emission {
@@ -185,16 +186,22 @@ impl Ledger {
             };
             self.complaints.extend(wrong.map(|wrong| format!("place {number}: {wrong}")));
         }
-        if let Some(seq) = batch.caught_up {
-            let place = &mut self.places[number];
-            let fits =
-                !std::mem::replace(&mut place.caught_up, true) && place.cursor == Some(seq.0);
-            self.hold(fits, || format!("place {number}: caught up at {seq}, twice or too early"));
-        }
-        match batch.closed.as_deref() {
-            None => {}
-            Some(DELETED) => self.told_gone(number),
-            Some(reason) => {
+    }
+
+    pub(crate) fn read(&mut self, number: usize, read: &Read) {
+        match read {
+            Read::Entries { entries, .. } => self.entries(number, entries),
+            Read::CaughtUp(seq) => {
+                let place = &mut self.places[number];
+                let fits =
+                    !std::mem::replace(&mut place.caught_up, true) && place.cursor == Some(seq.0);
+                self.hold(fits, || {
+                    format!("place {number}: caught up at {seq}, twice or too early")
+                });
+            }
+            Read::Trimmed => self.complain(format!("place {number}: trimmed")),
+            Read::Closed(reason) if reason == DELETED => self.told_gone(number),
+            Read::Closed(reason) => {
                 let excused = self.excused;
                 self.hold(excused, || format!("place {number}: closed: {reason}"));
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{Batch, Entry, Hub, Outlet, Presence, Subscription, Wake};
+use thoughtwire_hub::{Entry, Hub, Outlet, Presence, Read, Subscription, Wake};
 use thoughtwire_proto::{RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -35,8 +35,7 @@ impl Outlet for Bowl {
             _ => entries.len(),
         };
         if taken > 0 {
-            let batch = Batch { entries: entries[..taken].to_vec(), ..Batch::default() };
-            self.ledger.lock().unwrap().batch(self.number, &batch);
+            self.ledger.lock().unwrap().entries(self.number, &entries[..taken]);
         }
         taken
     }
@@ -141,10 +140,10 @@ async fn read(
             continue;
         }
         match subscription.next().await {
-            Ok(batch) => {
-                let closed = batch.closed.is_some();
-                ledger.lock().unwrap().batch(number, &batch);
-                if closed {
+            Ok(read) => {
+                let ended = matches!(read, Read::Trimmed | Read::Closed(_));
+                ledger.lock().unwrap().read(number, &read);
+                if ended {
                     return;
                 }
             }
