@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::dialect::{encode, memgpt, native, sparky};
+use thoughtwire_proto::dialect::{FrameLimit, encode, memgpt, native, sparky};
 use thoughtwire_proto::{Emission, Emitted, Event, Record, Seq, SessionId, Timestamp};
 
 fuzz_target!(|text: &str| {
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
     let emitted = Emitted { session, emission: Emission::Record(record) };
     let labels = Encoding::Sparky { session_id: "p-1".to_owned(), user_id: "u-1".to_owned(), chat_id: "c-1".to_owned() };
     for encoding in [Encoding::Native, Encoding::Memgpt, labels] {
-        for frame in encode(&encoding, &emitted) {
+        for frame in encode(&encoding, &emitted, FrameLimit::new(usize::MAX)) {
             match &encoding {
                 Encoding::Native => {
                     let read = native::ServerFrame::decode(&frame).unwrap_or_else(|refusal| panic!("{frame}: {refusal}"));

@@ -75,7 +75,7 @@ impl Conversation {
                 self.sent.push(text.to_owned());
                 self.wire.machine.frame(text);
             }
-            Err(_) => self.wire.machine.unreadable(&Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8")),
+            Err(_) => self.wire.machine.unreadable(line, &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8")),
         }
         self.poll();
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures::{SinkExt as _, StreamExt as _};
-use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
+use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, PartJoiner, ServerFrame};
 use thoughtwire_proto::{
     CommandId, Directive, ItemId, Offer, Run, StreamKind, TurnId, Verb, WorkerId,
 };
@@ -73,13 +73,15 @@ async fn serve(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     // A turn that is not written out waits: who speaks is as fast as the connection.
     let (voice, mut spoken) = mpsc::channel::<ClientFrame>(16);
     let mut running: HashMap<TurnId, AbortHandle> = HashMap::new();
+    let mut parts = PartJoiner::default();
     let ended = loop {
         tokio::select! {
             Some(frame) = spoken.recv() => socket.send(Message::text(frame.encode())).await?,
             heard = socket.next() => {
                 let Some(message) = heard else { break "the server went away".to_owned() };
                 let Some(text) = message?.as_text().map(str::to_owned) else { continue };
-                match ServerFrame::decode(&text)? {
+                let Some(frame) = parts.take(ServerFrame::decode(&text)?)? else { continue };
+                match frame {
                     ServerFrame::Directed(Directive::Run(run)) => {
                         let turn = run.turn.clone();
                         let task = tokio::spawn(count(*run, voice.clone()));
@@ -103,6 +105,7 @@ async fn serve(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
                     | ServerFrame::Detached { .. }
                     | ServerFrame::Pong { .. }
                     | ServerFrame::GoAway { .. }
+                    | ServerFrame::Part(_)
                     | ServerFrame::Other(_) => {}
                 }
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::native::{
-    Ack, ClientBody, ClientFrame, PROTOCOL, Refused, ServerFrame,
+    Ack, ClientBody, ClientFrame, PROTOCOL, PartJoiner, Refused, ServerFrame,
 };
 use thoughtwire_proto::{
     Attached, CommandId, Cursor, Emission, RefusalCode, Retry, SessionId, Start,
@@ -218,8 +218,12 @@ impl Line {
     ) -> Result<(), End> {
         let hello = ClientBody::Hello { token: None, client: Some("cli".to_owned()) };
         write(socket, &ClientFrame { id: None, body: hello }).await?;
-        let mut connection =
-            Connection { attaching: None, attached: false, at_least: Duration::ZERO };
+        let mut connection = Connection {
+            attaching: None,
+            attached: false,
+            at_least: Duration::ZERO,
+            parts: PartJoiner::default(),
+        };
         if let Some(start) = self.start.clone() {
             connection.attach(socket, &self.session, start).await?;
         }
@@ -268,6 +272,13 @@ impl Line {
         let frame = ServerFrame::decode(text).map_err(|refusal| {
             End::Lost(format!("the server sent what cannot be read: {refusal}"), FIRST_PAUSE)
         })?;
+        let Some(frame) = connection
+            .parts
+            .take(frame)
+            .map_err(|refusal| End::Lost(refusal.to_string(), FIRST_PAUSE))?
+        else {
+            return Ok(());
+        };
         match frame {
             ServerFrame::Welcome { protocol, .. } if protocol != PROTOCOL => {
                 Err(End::Fatal(anyhow::anyhow!(
@@ -314,6 +325,7 @@ impl Line {
             | ServerFrame::Detached { .. }
             | ServerFrame::Directed(_)
             | ServerFrame::Pong { .. }
+            | ServerFrame::Part(_)
             | ServerFrame::Other(_) => Ok(()),
         }
     }
@@ -369,6 +381,7 @@ struct Connection {
     attached: bool,
     /// How long the server asked us to stay away.
     at_least: Duration,
+    parts: PartJoiner,
 }
 
 impl Connection {

@@ -12,6 +12,7 @@ use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use crate::Interface;
 use crate::interface::Silenced;
+use crate::permission::named_permission;
 
 /// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
 ///
@@ -45,6 +46,12 @@ pub trait Agent: Send + Sync + 'static {
 
     /// A session has left memory, or is gone: what was kept for its next turn can go.
     fn left(&self, _log: SessionNum) {}
+
+    /// The permission of a tool of an agent. The hub asks this for the tools of agents that programs
+    /// outside run, so that permissions hold whether or not the program checks them.
+    fn permission(&self, spec: &AgentSpec, tool: &str) -> Permission {
+        named_permission(tool, &spec.settings.permissions).unwrap_or(Permission::Allow)
+    }
 
     /// The tools that an agent has, for people and for clients that list them.
     fn tools(&self, _spec: &AgentSpec) -> Vec<ToolListing> {

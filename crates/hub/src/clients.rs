@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{Notify, oneshot};
 
@@ -110,7 +111,7 @@ impl Client {
             };
             for entry in entries {
                 if self.shows(&entry) {
-                    self.ready.push_back((entry.frames(&self.encoding), 0));
+                    self.ready.push_back((entry.frames(&self.encoding, FrameLimit::default()), 0));
                 }
             }
         }

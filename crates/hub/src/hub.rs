@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Permission, Record,
-    Refusal, RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus,
-    UserId, check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal,
+    RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId,
+    check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
 use crate::session::{ASKS, Ask, Once, Returned, Task, What};
 use crate::tail::{Reader, Wake, locked};
+use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
 /// Settings of a hub.
@@ -101,6 +102,7 @@ pub(crate) struct Shared {
     /// A lagging follower is told so and lists again, so this may be small.
     changes: broadcast::Sender<Changed>,
     pub(crate) joins: Joins,
+    pub(crate) feeds: Feeds,
     /// What connections have proven in which session, and is not kept yet. Ordered by connection, which is
     /// nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
@@ -135,7 +137,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace)),
+            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
             store,
             agent,
             options,
@@ -146,6 +148,7 @@ impl Hub {
             erasing: tokio::sync::Mutex::default(),
             changes: broadcast::Sender::new(256),
             joins: Joins::default(),
+            feeds: Feeds::default(),
             proven: Mutex::default(),
         });
         for session in waiting {
@@ -186,11 +189,8 @@ impl Hub {
         if !is_offered(agent) {
             return self.tools(&agent.spec);
         }
-        let permission = |name: &str| {
-            agent.spec.settings.permissions.get(name).copied().unwrap_or(Permission::Allow)
-        };
         let listed = |tool: ToolDeclaration| ToolListing {
-            permission: permission(&tool.name),
+            permission: self.shared.agent.permission(&agent.spec, &tool.name),
             name: tool.name,
             description: tool.description,
             source: ToolSource::Offered,

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::dialect::FrameLimit;
 use crate::{
     Answer, Directive, Emission, Emitted, Event, PeerRef, Refusal, RefusalCode, Request, Retry,
     Seq, SessionId, SessionListing,
@@ -178,8 +179,9 @@ pub trait Machine: Send {
     /// Takes a text frame (or a binary one, read as text) from the client.
     fn frame(&mut self, text: &str);
 
-    /// Takes a frame that is not to be read at all, and answers it with this refusal.
-    fn unreadable(&mut self, refusal: &Refusal);
+    /// Takes a frame that cannot be parsed, and answers it with this refusal. A wire with ids looks
+    /// for the frame's id, so that the refusal carries it.
+    fn unreadable(&mut self, frame: &[u8], refusal: &Refusal);
 
     /// Takes the outcome of [`Output::Authenticate`].
     fn authenticated(&mut self, outcome: Result<(), Refusal>);
@@ -273,9 +275,18 @@ pub(crate) struct Outbox {
     queue: VecDeque<Output>,
     next_tag: u64,
     refusals: VecDeque<RefusalCode>,
+    limit: FrameLimit,
 }
 
 impl Outbox {
+    pub(crate) fn within(limit: FrameLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: FrameLimit) {
+        self.limit = limit;
+    }
+
     pub(crate) fn push(&mut self, output: Output) {
         self.queue.push_back(output);
     }
@@ -291,8 +302,20 @@ impl Outbox {
         tag
     }
 
-    pub(crate) fn poll(&mut self) -> Option<Output> {
-        self.queue.pop_front()
+    /// The next output. `fit` makes a frame larger than the limit into frames within it.
+    pub(crate) fn poll(
+        &mut self,
+        fit: impl FnOnce(Frame, FrameLimit) -> Vec<Frame>,
+    ) -> Option<Output> {
+        match self.queue.pop_front()? {
+            Output::Frame(frame) if frame.len() > self.limit.bytes() => {
+                for frame in fit(frame, self.limit).into_iter().rev() {
+                    self.queue.push_front(Output::Frame(frame));
+                }
+                self.queue.pop_front()
+            }
+            output => Some(output),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustix::net::{Shutdown, shutdown};
 use thoughtwire_hub::{Entry, Outlet, Proof, Wake};
 use thoughtwire_proto::connection::Encoding;
+use thoughtwire_proto::dialect::FrameLimit;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -145,6 +146,7 @@ impl AsyncWrite for Transport {
 pub(crate) struct Lane {
     pub(crate) line: Arc<Line>,
     pub(crate) encoding: Encoding,
+    pub(crate) limit: FrameLimit,
     /// An older wire's: what is written wants proof.
     pub(crate) proof: Option<Arc<Mutex<Proof>>>,
     pub(crate) wake: Wake,
@@ -189,7 +191,7 @@ impl Lane {
             if self.encoding.is_for_machine(&entry.emitted().emission) {
                 break;
             }
-            let frames = entry.frames(&self.encoding);
+            let frames = entry.frames(&self.encoding, self.limit);
             if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>()
                 > ONE_WRITE
             {
@@ -354,12 +356,16 @@ mod tests {
         let lane = Lane {
             line: Arc::clone(&line),
             encoding: Encoding::Native,
+            limit: FrameLimit::default(),
             proof: None,
             wake: Wake::default(),
             metrics: Metrics::new(&hub, &thoughtwire_agent::Metrics::default()),
         };
         let mut expected = Vec::new();
-        for frame in entries.iter().flat_map(|entry| entry.frames(&Encoding::Native).to_vec()) {
+        for frame in entries
+            .iter()
+            .flat_map(|entry| entry.frames(&Encoding::Native, FrameLimit::default()).to_vec())
+        {
             head(frame.len(), &mut expected);
             expected.extend_from_slice(&frame);
         }
@@ -383,7 +389,7 @@ mod tests {
                 } else if taken == 0 {
                     // Too large to be brought, or no room at all: its own task writes.
                     let mut bytes = Vec::new();
-                    for frame in entries[place].frames(&Encoding::Native).iter() {
+                    for frame in entries[place].frames(&Encoding::Native, lane.limit).iter() {
                         head(frame.len(), &mut bytes);
                         bytes.extend_from_slice(frame);
                     }

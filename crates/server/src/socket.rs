@@ -18,8 +18,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use thoughtwire_hub::{Answering, Hub, Link, Outlet, Presence, Proof, Read, Subscription, Wake};
+use thoughtwire_hub::{
+    Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+};
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
+use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{
     Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start,
     ToolDeclaration, UserId,
@@ -72,6 +75,8 @@ pub(crate) struct Context {
     /// Held as long as the connection is: one of its user's places, once it is known whose.
     pub(crate) place: Option<Place<UserId>>,
     pub(crate) metrics: Metrics,
+    /// The size limit of frames to the client.
+    pub(crate) frame_limit: FrameLimit,
     /// How deep a frame may be nested.
     pub(crate) json_depth: usize,
 }
@@ -89,7 +94,7 @@ struct Connection<S> {
     /// Boxed, since a map has room for more than it holds, and most connections have one.
     attached: HashMap<SessionId, Box<Attachment>>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
-    watching: Option<broadcast::Receiver<thoughtwire_hub::Changed>>,
+    watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
     link: Option<Link>,
@@ -208,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Err(end) => return end,
                 },
                 directive = directed(link) => self.machine.directed(directive),
-                changed = follow(watching) => self.list(changed).await,
+                news = watched(watching) => if let Err(end) = self.list(news).await { return end },
                 opened = follow(joined) => match opened {
                     Ok(joined) => self.machine.joined(&joined),
                     // What was missed is found again by connecting again.
@@ -281,13 +286,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         "the frame is nested more than {} levels deep",
                         self.context.json_depth
                     );
-                    self.machine.unreadable(&Refusal::new(RefusalCode::TooLarge, reason));
+                    let refusal = Refusal::new(RefusalCode::TooLarge, reason);
+                    self.machine.unreadable(text.as_bytes(), &refusal);
                 }
                 Ok(text) => self.machine.frame(text),
-                Err(_) => self.machine.unreadable(&Refusal::new(
-                    RefusalCode::BadFrame,
-                    "the binary frame is not UTF-8",
-                )),
+                Err(_) => self.machine.unreadable(
+                    message.as_payload(),
+                    &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"),
+                ),
             },
         }
     }
@@ -306,7 +312,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     match outcome {
                         Ok(identity)
                             if identity.user != self.context.entrant.identity.user
-                                && (self.link.is_some() || !self.attached.is_empty()) =>
+                                && (self.link.is_some()
+                                    || self.watching.is_some()
+                                    || !self.attached.is_empty()) =>
                         {
                             let reason =
                                 "this connection acts for another user already; open another one";
@@ -390,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             Command::Watch => {
-                self.watching = Some(hub.changes());
+                self.watching = Some(hub.watch(&user));
                 self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
                 for entry in listing::all(&hub, &user).await.unwrap_or_default() {
                     self.machine.listed(&entry);
@@ -474,6 +482,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Arc::new(Lane {
                 line: Arc::clone(line),
                 encoding: encoding.clone(),
+                limit: self.context.frame_limit,
                 proof: kept.then(|| Arc::clone(&self.proof)),
                 wake: Arc::clone(&self.wake),
                 metrics: self.context.metrics.clone(),
@@ -554,7 +563,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
-                for frame in entry.frames(&encoding).iter() {
+                for frame in entry.frames(&encoding, self.context.frame_limit).iter() {
                     self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
                 }
                 if is_peer {
@@ -638,27 +647,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- the list of sessions
 
-    async fn list(
-        &mut self,
-        changed: Result<thoughtwire_hub::Changed, broadcast::error::RecvError>,
-    ) {
-        let (hub, user) = (self.context.hub.clone(), self.context.entrant.identity.user.clone());
-        match changed {
-            Ok(changed) if changed.user != user => {}
-            Ok(changed) if changed.gone => self.machine.unlisted(&changed.session),
-            Ok(changed) => {
-                if let Ok(Some(entry)) = listing::one(&hub, &user, &changed.session).await {
+    async fn list(&mut self, news: ListNews) -> Result<(), End> {
+        match news {
+            ListNews::Entries(entries) => {
+                for entry in entries {
+                    for frame in entry.frames(self.context.frame_limit).iter() {
+                        self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
+                    }
+                }
+            }
+            ListNews::Everything => {
+                let user = self.context.entrant.identity.user.clone();
+                for entry in listing::all(&self.context.hub, &user).await.unwrap_or_default() {
                     self.machine.listed(&entry);
                 }
             }
-            // Too far behind to be told each change: told the whole list instead.
-            Err(broadcast::error::RecvError::Lagged(_)) => {
-                for entry in listing::all(&hub, &user).await.unwrap_or_default() {
-                    self.machine.listed(&entry);
-                }
-            }
-            Err(broadcast::error::RecvError::Closed) => self.watching = None,
         }
+        Ok(())
     }
 }
 
@@ -678,6 +683,16 @@ fn phased(
 async fn directed(link: &mut Option<Link>) -> Directive {
     match link {
         Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn watched(watching: &mut Option<Watcher>) -> ListNews {
+    match watching {
+        Some(watcher) => {
+            watcher.changed().await;
+            watcher.take()
+        }
         None => std::future::pending().await,
     }
 }

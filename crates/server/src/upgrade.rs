@@ -11,6 +11,7 @@ use serde::Deserialize;
 use thoughtwire_agent::{McpPhase, McpServers};
 use thoughtwire_hub::Hub;
 use thoughtwire_proto::connection::Machine;
+use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
 use thoughtwire_proto::dialect::native::{Limits as NativeLimits, NativeMachine};
 use thoughtwire_proto::dialect::sparky::{Loading, SparkyMachine, ToolLoading};
@@ -137,6 +138,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         pace: Pace::new(shared.config.limits.commands_per_second),
         place,
         metrics: shared.metrics.clone(),
+        frame_limit: FrameLimit::new(shared.config.limits.frame_bytes),
         json_depth: shared.config.limits.json_depth,
     };
     let metrics = shared.metrics.clone();
@@ -174,6 +176,7 @@ fn machine(
     client: Option<String>,
     needs_token: bool,
 ) -> Box<dyn Machine> {
+    let limit = FrameLimit::new(shared.config.limits.frame_bytes);
     match dialect {
         Dialect::Native => {
             let limits = NativeLimits {
@@ -183,8 +186,8 @@ fn machine(
             };
             Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
         }
-        Dialect::Memgpt => Box::new(MemgptMachine::new(client)),
-        Dialect::Sparky => Box::new(SparkyMachine::new(loading(shared))),
+        Dialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
+        Dialect::Sparky => Box::new(SparkyMachine::new(loading(shared)).with_frame_limit(limit)),
     }
 }
 

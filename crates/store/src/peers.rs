@@ -87,7 +87,7 @@ impl Store {
                         // Of a session that was deleted meanwhile nothing is kept.
                         "INSERT INTO proven (peer, session, connection, seq, closed_at)
                          SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?2)
-                         ON CONFLICT (peer, session, connection) DO UPDATE SET seq = max(seq, ?4), closed_at = coalesce(closed_at, ?5)",
+                         ON CONFLICT (peer, session, connection) DO UPDATE SET seq = max(seq, ?4), closed_at = ?5",
                     )?
                     .execute(params![
                         peer,
@@ -105,9 +105,9 @@ impl Store {
         })
     }
 
-    /// The smallest position that the peer's connections had proven in a session, of those that were
-    /// closed since `closed_since` or are open as far as anybody knows: who comes back is often here
-    /// before it is noticed that they were gone.
+    /// The largest position that any connection of a peer has proven in a session: only what lies
+    /// behind it has to be repeated. Counts connections that were closed since `closed_since` or are
+    /// open as far as anybody knows.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -121,7 +121,7 @@ impl Store {
         self.readers.read(|connection| {
             let Some(peer) = peer_num(connection, user, peer)? else { return Ok(None) };
             let seq: Option<i64> = connection
-                .prepare_cached("SELECT min(seq) FROM proven WHERE peer = ? AND session = ? AND (closed_at IS NULL OR closed_at >= ?)")?
+                .prepare_cached("SELECT max(seq) FROM proven WHERE peer = ? AND session = ? AND (closed_at IS NULL OR closed_at >= ?)")?
                 .query_row(params![peer, session.as_str(), closed_since.as_millis()], |row| row.get(0))?;
             Ok(seq.map(|seq| Seq(seq.unsigned_abs())))
         })

@@ -2,9 +2,13 @@ import { Backoff } from "./backoff.js";
 import { ClosedError, RefusedError } from "./errors.js";
 import { FINAL_CODES } from "./generated.js";
 import type { Guest, Line } from "./guest.js";
+import { PartJoiner } from "./parts.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
+
+/** Codes of refusals of frames that the server could not read. */
+const UNREADABLE = ["bad_frame", "too_large"];
 
 /** Nothing heard for so long: ask whether the server is there; and for how long it may then be silent. */
 const ASK_AFTER = 10_000;
@@ -98,6 +102,9 @@ export class Client {
   #away = 0;
   /** The largest frame that the server takes, in bytes, as its greeting says: beyond it the connection would end. */
   #largest = Infinity;
+  #parts = new PartJoiner();
+  /** The id of the command that was sent last on this connection. */
+  #last?: string | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -228,6 +235,8 @@ export class Client {
     if (!Socket) throw new Error("there is no WebSocket here: pass one as `webSocket`, for example that of the package `ws`");
     const socket = new Socket(String(this.#options.url), ["thoughtwire.v1"]);
     this.#socket = socket;
+    this.#parts = new PartJoiner();
+    this.#last = undefined;
     socket.onmessage = (message: MessageEvent) => {
       if (socket === this.#socket) this.#heard(message.data);
     };
@@ -241,8 +250,16 @@ export class Client {
   }
 
   #heard(data: unknown): void {
-    const frame = parse(data);
-    if (this.#state === "open" || frame?.type === "welcome") this.#beat();
+    const read = parse(data);
+    if (this.#state === "open" || read?.type === "welcome") this.#beat();
+    if (!read) return;
+    let frame: ServerFrame | undefined;
+    try {
+      frame = this.#parts.take(read);
+    } catch (error) {
+      // What was missed is found again from the cursors of the next connection.
+      return this.#drop(`the server sent parts that do not fit: ${String(error)}`);
+    }
     if (!frame) return;
     switch (frame.type) {
       case "welcome":
@@ -254,6 +271,12 @@ export class Client {
       case "refused":
         if (frame.id !== undefined && this.#pending.has(frame.id)) {
           return this.#settle(frame.id, (pending) => pending.reject(new RefusedError(frame)));
+        }
+        if (frame.id === undefined && this.#last !== undefined && UNREADABLE.includes(frame.code)) {
+          // The server could not read the id: sent again, the frame would be refused again.
+          const last = this.#last;
+          this.#last = undefined;
+          return this.#settle(last, (pending) => pending.reject(new RefusedError(frame)));
         }
         if (frame.id !== undefined && this.#rooms.has(frame.id)) return this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
         return this.#pass(frame);
@@ -299,8 +322,9 @@ export class Client {
   #ask(frame: ClientFrame & { id: string }): void {
     const wire = JSON.stringify(frame);
     const refused = this.#tooLarge(wire);
-    if (refused) this.#settle(frame.id, (pending) => pending.reject(refused));
-    else this.#send(wire);
+    if (refused) return this.#settle(frame.id, (pending) => pending.reject(refused));
+    this.#last = frame.id;
+    this.#send(wire);
   }
 
   #tooLarge(wire: string): RefusedError | undefined {

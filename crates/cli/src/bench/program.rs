@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{SinkExt as _, StreamExt as _};
-use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, ServerFrame};
+use thoughtwire_proto::dialect::native::{ClientBody, ClientFrame, PartJoiner, ServerFrame};
 use thoughtwire_proto::{CommandId, Directive, ItemId, Offer, StreamKind, TurnId, Usage, Verb};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -49,6 +49,7 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
     };
     let read = async {
         let mut turns = JoinSet::new();
+        let mut parts = PartJoiner::default();
         while let Some(message) = reading.next().await {
             let message = message?;
             let Some(text) = message.as_text() else { continue };
@@ -56,7 +57,8 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
             if text.starts_with("{\"type\":\"ack\"") {
                 continue;
             }
-            match ServerFrame::decode(text)? {
+            let Some(frame) = parts.take(ServerFrame::decode(text)?)? else { continue };
+            match frame {
                 ServerFrame::Directed(Directive::Run(run)) => {
                     while turns.try_join_next().is_some() {}
                     turns.spawn_local(speak(plan.load, run.turn, voice.clone()));
@@ -78,6 +80,7 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
                 | ServerFrame::Detached { .. }
                 | ServerFrame::Pong { .. }
                 | ServerFrame::GoAway { .. }
+                | ServerFrame::Part(_)
                 | ServerFrame::Other(_) => {}
             }
         }

@@ -134,9 +134,9 @@ impl Run {
     }
 
     fn permissions(&self, terms: &Terms) -> BTreeMap<String, Permission> {
-        let all = &self.turn.agent.spec.settings.permissions;
-        let declared =
-            terms.tools.iter().filter_map(|tool| Some((tool.name.clone(), *all.get(&tool.name)?)));
+        let Some(offers) = self.offers.upgrade() else { return BTreeMap::new() };
+        let of = |name: &str| offers.permission(&self.turn.agent, name);
+        let declared = terms.tools.iter().map(|tool| (tool.name.clone(), of(&tool.name)));
         declared.filter(|(_, permission)| *permission != Permission::Allow).collect()
     }
 }

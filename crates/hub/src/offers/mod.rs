@@ -8,6 +8,7 @@
 mod briefing;
 mod desk;
 mod link;
+mod permits;
 mod run;
 
 use std::collections::HashMap;
@@ -16,13 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Directive, OFFERED, Record, SessionId, ToolDeclaration, TurnId, WorkerId,
+    AgentId, AgentProfile, Directive, OFFERED, Permission, Record, SessionId, ToolDeclaration,
+    TurnId, WorkerId,
 };
 use tokio::sync::oneshot;
 
-use crate::AgentError;
 use crate::agent::Turn;
 use crate::tail::locked;
+use crate::{Agent, AgentError};
 use desk::{Claim, Desk, Terms, Worker};
 use link::Mail;
 use run::{Heard, Run};
@@ -37,6 +39,8 @@ pub(crate) fn is_offered(profile: &AgentProfile) -> bool {
 /// All offers of a hub.
 pub(crate) struct Offers {
     board: Mutex<Board>,
+    /// Knows the permissions of tools.
+    agent: Arc<dyn Agent>,
     grace: Duration,
     /// The hub stops: turns that merely wait go on at its next start, and programs wait for them.
     stops: AtomicBool,
@@ -102,8 +106,20 @@ pub(crate) type SlotCell = Arc<Mutex<Option<Slot>>>;
 
 impl Offers {
     /// No offers yet; the turns of a program that goes away will wait this long for it.
-    pub(crate) fn new(grace: Duration) -> Self {
-        Self { board: Mutex::default(), grace, stops: AtomicBool::new(false) }
+    pub(crate) fn new(grace: Duration, agent: Arc<dyn Agent>) -> Self {
+        Self { board: Mutex::default(), agent, grace, stops: AtomicBool::new(false) }
+    }
+
+    /// The permission of a tool, whatever the program checks itself.
+    fn permission(&self, agent: &AgentProfile, tool: &str) -> Permission {
+        self.agent.permission(&agent.spec, tool)
+    }
+
+    /// Number of calls of a run's worker that wait for the owner's permission.
+    fn held(&self, run: &Run) -> usize {
+        let mut board = locked(&self.board);
+        let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
+        worker.map_or(0, |worker| worker.runs.iter().map(|run| run.held()).sum())
     }
 
     /// From now on programs are not told that turns are over: who comes back is told which go on.

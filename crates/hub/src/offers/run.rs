@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, Weak};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
-    AgentId, Answer, Awaits, CallId, CommandId, Directive, Event, Id, Input, ItemId, Permission,
-    Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
-    Verb, WaitingCall, WorkerId,
+    AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
+    Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
+    TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
 use super::Offers;
+use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line};
 use crate::hub::Answering;
@@ -93,6 +94,7 @@ pub(super) struct Run {
     /// One thing is said after the other, also where two connections speak for one worker for a moment.
     order: tokio::sync::Mutex<()>,
     pub(super) so_far: Mutex<SoFar>,
+    permits: Mutex<Permits>,
     over: Mutex<Option<oneshot::Sender<Result<(), AgentError>>>>,
     /// The worker has said its end, so that it need not be told of it.
     finishing: Arc<AtomicBool>,
@@ -155,15 +157,31 @@ impl Run {
         over: oneshot::Sender<Result<(), AgentError>>,
         so_far: &[Record],
     ) -> Self {
-        let heard = Heard::default();
+        let (heard, mut permits) = (Heard::default(), Permits::default());
         for record in so_far {
-            let id = if let Event::ToolCalled { call, .. } = &record.event {
-                Some(call.as_str())
+            let (id, settled) = if let Event::ToolCalled { call, name, .. } = &record.event {
+                let is_asked = offers.permission(&turn.agent, name) == Permission::Ask;
+                let decided = decision_in(so_far, call).filter(|_| is_asked);
+                if let Some(decision) = decided {
+                    permits.note(call, decision);
+                }
+                let waits = || {
+                    turn.waiting.iter().any(|open| open.call == *call && open.approval.is_some())
+                };
+                let settled = match decided {
+                    None if is_asked && waits() => {
+                        held(call.clone(), done(Some(record.seq)), permits.hold(call))
+                    }
+                    // Said again, it is refused again.
+                    Some(Decision::Denied | Decision::Expired | Decision::Void) => continue,
+                    Some(Decision::Approved) | None => done(Some(record.seq)),
+                };
+                (Some(call.as_str()), settled)
             } else {
-                item_of(&record.event).map(Id::as_str)
+                (item_of(&record.event).map(Id::as_str), done(Some(record.seq)))
             };
             if let Some(Ok(id)) = id.map(CommandId::new) {
-                heard.add(id, done(Some(record.seq)));
+                heard.add(id, settled);
             }
         }
         let calls =
@@ -184,6 +202,7 @@ impl Run {
             heard: Arc::new(heard),
             order: tokio::sync::Mutex::default(),
             so_far: Mutex::new(SoFar { calls, waiting, ..SoFar::default() }),
+            permits: Mutex::new(permits),
             over: Mutex::new(Some(over)),
             finishing: Arc::default(),
             mailed: AtomicBool::new(false),
@@ -350,14 +369,18 @@ impl Run {
             let turn = run.turn.id.clone();
             let directive = match answer.await {
                 Ok(Answered::Decided(decision)) => {
-                    Directive::ApprovalSettled { turn, call: call.clone(), decision }
+                    let directive =
+                        Directive::ApprovalSettled { turn, call: call.clone(), decision };
+                    run.tell(call.clone(), directive);
+                    return run.decided(&call, decision).await;
                 }
                 Ok(Answered::Returned(crate::Returned { status, text, content })) => {
                     Directive::ToolReturned { turn, call: call.clone(), status, text, content }
                 }
                 // Of which its own answer tells.
                 Ok(Answered::Refused(_)) => {
-                    return locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+                    locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+                    return run.decided(&call, Decision::Void).await;
                 }
                 // Asked again meanwhile, it is followed there; or the turn is over.
                 Err(_) => return,
@@ -417,6 +440,19 @@ impl Run {
                 self.returned(call, status, text, content).await
             }
             Verb::Approval { call, timeout_ms } => {
+                let permit = locked(&self.permits).of(&call);
+                match permit {
+                    Permit::Unasked => {}
+                    // The server has asked already; the worker hears the decision once it is made.
+                    Permit::Held => return Ok(nothing()),
+                    Permit::Decided(decision) => {
+                        let turn = self.turn.id.clone();
+                        let directive =
+                            Directive::ApprovalSettled { turn, call: call.clone(), decision };
+                        self.tell(call, directive);
+                        return Ok(nothing());
+                    }
+                }
                 let name = self.open_call(&call)?;
                 self.wait(
                     call,
@@ -492,19 +528,40 @@ impl Run {
         self.event(event).await
     }
 
+    /// Takes a call. One that needs the owner's permission is answered once that is decided.
     async fn called(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         name: String,
         args: serde_json::Map<String, serde_json::Value>,
     ) -> Result<Settled, Refusal> {
-        if self.turn.agent.spec.settings.permissions.get(&name) == Some(&Permission::Deny) {
-            return Err(Refusal::new(
-                RefusalCode::Forbidden,
-                format!("this agent may not use the tool {name}"),
-            ));
-        }
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
+        if let Permit::Decided(decision) = locked(&self.permits).of(&call) {
+            permitted(&call, Some(decision))?;
+        }
+        let offers = self.offers.upgrade();
+        let permission = offers
+            .as_ref()
+            .map_or(Permission::Deny, |offers| offers.permission(&self.turn.agent, &name));
+        match permission {
+            Permission::Allow => {}
+            Permission::Ask => {
+                if offers.is_some_and(|offers| offers.held(self) >= MOST_HELD) {
+                    return Err(Refusal::new(
+                        RefusalCode::QueueFull,
+                        format!(
+                            "{MOST_HELD} calls of this worker wait for approval; call {name} later"
+                        ),
+                    ));
+                }
+            }
+            Permission::Deny => {
+                return Err(Refusal::new(
+                    RefusalCode::Forbidden,
+                    format!("this agent may not use the tool {name}"),
+                ));
+            }
+        }
         {
             let mut so_far = locked(&self.so_far);
             if so_far.calls.len() >= OPEN_CALLS {
@@ -515,7 +572,44 @@ impl Run {
             so_far.calls.push((call.clone(), name.clone()));
             so_far.close(id);
         }
-        self.event(Event::ToolCalled { call, name, args }).await
+        let event = Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+        let called = self.event(event).await?;
+        match permission {
+            Permission::Allow | Permission::Deny => Ok(called),
+            Permission::Ask => {
+                let decision = locked(&self.permits).hold(&call);
+                let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
+                let asked = self.wait(call.clone(), question).await?;
+                let called = async move {
+                    let said = called.await?;
+                    asked.await?;
+                    Ok(said)
+                };
+                Ok(held(call, called.boxed().shared(), decision))
+            }
+        }
+    }
+
+    /// Number of its calls that wait for the owner's permission.
+    pub(super) fn held(&self) -> usize {
+        locked(&self.permits).held()
+    }
+
+    /// Lets a held call run, or closes it. Does nothing for other calls.
+    async fn decided(&self, call: &CallId, decision: Decision) {
+        let Some(held) = locked(&self.permits).settle(call, decision) else { return };
+        if decision != Decision::Approved {
+            let name = self.open_call(call).unwrap_or_default();
+            locked(&self.so_far).calls.retain(|(open, _)| open != call);
+            let (call, text) = (call.clone(), not_run(decision).to_owned());
+            let status = ToolStatus::Error;
+            let event = Event::ToolReturned { call, name, status, text, content: None };
+            // A turn that has ended has closed the call.
+            drop(self.event(event).await);
+        }
+        if held.send(decision).is_err() {
+            tracing::debug!(%call, "nobody waits for a decision any more");
+        }
     }
 
     async fn returned(
@@ -525,6 +619,13 @@ impl Run {
         text: String,
         content: Option<serde_json::Value>,
     ) -> Result<Settled, Refusal> {
+        // The server has closed it; a worker that asked for approval itself closes it once more.
+        if matches!(
+            locked(&self.permits).of(&call),
+            Permit::Decided(Decision::Denied | Decision::Expired | Decision::Void)
+        ) {
+            return Ok(nothing());
+        }
         let name = self.open_call(&call)?;
         {
             let mut so_far = locked(&self.so_far);
@@ -620,6 +721,29 @@ impl Run {
         };
         Ok(outcome.boxed().shared())
     }
+}
+
+/// The answer to a call that waits for the owner's permission.
+fn held(call: CallId, called: Settled, decision: oneshot::Receiver<Decision>) -> Settled {
+    let settled = async move {
+        let said = called.await?;
+        permitted(&call, decision.await.ok())?;
+        Ok(said)
+    };
+    settled.boxed().shared()
+}
+
+/// The decision about a call in a turn's records.
+fn decision_in(records: &[Record], call: &CallId) -> Option<Decision> {
+    records.iter().rev().find_map(|record| {
+        if let Event::ApprovalSettled { call: settled, decision, .. } = &record.event
+            && settled == call
+        {
+            Some(*decision)
+        } else {
+            None
+        }
+    })
 }
 
 /// The answer to what leaves no event.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::dialect::encode;
+use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
     CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind,
     ToolDeclaration, TurnId,
@@ -38,8 +38,8 @@ pub struct Entry {
     emitted: Emitted,
     /// When it came.
     at: Instant,
-    /// By encoding: hardly ever more than two, which are found soonest by looking.
-    frames: Mutex<Vec<(Encoding, Frames)>>,
+    /// By encoding and limit: hardly ever more than two, which are found soonest by looking.
+    frames: Mutex<Vec<(Encoding, FrameLimit, Frames)>>,
 }
 
 /// An emission's frames in one encoding, shared by all who read them.
@@ -60,15 +60,17 @@ impl Entry {
         &self.emitted
     }
 
-    /// Its frames in an encoding, made by the first who asks.
+    /// Its frames in an encoding, each within the limit. Encoded once and shared by all callers.
     #[must_use]
-    pub fn frames(&self, encoding: &Encoding) -> Frames {
+    pub fn frames(&self, encoding: &Encoding, limit: FrameLimit) -> Frames {
         let mut cache = locked(&self.frames);
-        if let Some((_, frames)) = cache.iter().find(|(known, _)| known == encoding) {
+        let known = cache.iter().find(|(known, within, _)| known == encoding && *within == limit);
+        if let Some((_, _, frames)) = known {
             return Arc::clone(frames);
         }
-        let frames: Frames = encode(encoding, &self.emitted).into_iter().map(Bytes::from).collect();
-        cache.push((encoding.clone(), Arc::clone(&frames)));
+        let frames: Frames =
+            encode(encoding, &self.emitted, limit).into_iter().map(Bytes::from).collect();
+        cache.push((encoding.clone(), limit, Arc::clone(&frames)));
         frames
     }
 

@@ -15,7 +15,7 @@ use thoughtwire_proto::{
 
 use crate::support::{Listener, Puppet, Room, event, events, kinds};
 
-fn offer(worker: &str) -> Offer {
+pub(crate) fn offer(worker: &str) -> Offer {
     Offer {
         agent: "bob".to_owned(),
         worker: Some(worker.parse().unwrap()),
@@ -28,10 +28,10 @@ fn offer(worker: &str) -> Offer {
 }
 
 /// A program outside, over one connection.
-struct Program(Link);
+pub(crate) struct Program(pub(crate) Link);
 
 impl Program {
-    async fn come(room: &Room, offer: Offer) -> (Self, Vec<TurnId>) {
+    pub(crate) async fn come(room: &Room, offer: Offer) -> (Self, Vec<TurnId>) {
         let mut link = room.hub.link(&room.user);
         let answer = link.offer(offer, true).await.unwrap();
         let Answer::Offered { turns, .. } = answer else { panic!("{answer:?}") };
@@ -39,37 +39,37 @@ impl Program {
     }
 
     /// What it is told next. A test that waits in vain fails.
-    async fn told(&mut self) -> Directive {
+    pub(crate) async fn told(&mut self) -> Directive {
         tokio::time::timeout(Duration::from_secs(10), self.0.next())
             .await
             .expect("it is told nothing")
     }
 
-    async fn run(&mut self) -> Run {
+    pub(crate) async fn run(&mut self) -> Run {
         match self.told().await {
             Directive::Run(run) => *run,
             other => panic!("{other:?}"),
         }
     }
 
-    async fn say(&mut self, turn: &TurnId, id: &str, verb: Verb) -> Result<Answer, Refusal> {
+    pub(crate) async fn say(&mut self, turn: &TurnId, id: &str, verb: Verb) -> Result<Answer, Refusal> {
         let id = (!id.is_empty()).then(|| id.parse().unwrap());
         self.0.say(turn, id, verb).await.await
     }
 
     /// Says something that is taken.
-    async fn said(&mut self, turn: &TurnId, id: &str, verb: Verb) {
+    pub(crate) async fn said(&mut self, turn: &TurnId, id: &str, verb: Verb) {
         let answer = self.say(turn, id, verb).await;
         assert!(matches!(answer, Ok(Answer::Said { duplicate: false, .. })), "{answer:?}");
     }
 
-    async fn finish(&mut self, turn: &TurnId, id: &str) -> Result<Answer, Refusal> {
+    pub(crate) async fn finish(&mut self, turn: &TurnId, id: &str) -> Result<Answer, Refusal> {
         self.say(turn, id, Verb::Finish { text: Some("Done.".to_owned()) }).await
     }
 }
 
 /// A room with an agent that programs run.
-async fn open(dir: &Path) -> Room {
+pub(crate) async fn open(dir: &Path) -> Room {
     with(dir, HubOptions::default()).await
 }
 
@@ -86,7 +86,7 @@ async fn with(dir: &Path, options: HubOptions) -> Room {
 }
 
 /// The same room under the next hub, after a planned stop. Whoever was there is gone.
-async fn started_again<T>(room: Room, dir: &Path, guest: T) -> Room {
+pub(crate) async fn started_again<T>(room: Room, dir: &Path, guest: T) -> Room {
     room.hub.stop(Duration::ZERO).await;
     let store = Arc::clone(room.hub.store());
     let session = room.session.clone();
@@ -119,7 +119,7 @@ async fn send_to(room: &Room, session: &SessionId) -> Disposition {
     }
 }
 
-fn ended(seen: &[Emission]) -> (Outcome, Option<String>) {
+pub(crate) fn ended(seen: &[Emission]) -> (Outcome, Option<String>) {
     let end = events(seen).into_iter().find_map(|event| match event {
         Event::TurnEnded { outcome, code, .. } => Some((outcome, code)),
         _ => None,
@@ -135,11 +135,11 @@ fn delta(item: &str, n: u64, text: &str) -> Verb {
     Verb::Delta { item: item.parse().unwrap(), n, kind: StreamKind::Message, text: text.to_owned() }
 }
 
-fn called(name: &str) -> Verb {
+pub(crate) fn called(name: &str) -> Verb {
     Verb::ToolCalled { name: name.to_owned(), args: Map::new() }
 }
 
-fn code(answer: Result<Answer, Refusal>) -> RefusalCode {
+pub(crate) fn code(answer: Result<Answer, Refusal>) -> RefusalCode {
     answer.expect_err("it was taken").code
 }
 

@@ -2,23 +2,33 @@
 //!
 //! Dialects never import each other; what both older ones share is Python's JSON.
 
+mod limit;
 pub mod line;
 pub mod memgpt;
 pub mod native;
 pub mod python;
+mod shorten;
 pub mod sparky;
 
 use crate::Emitted;
-use crate::connection::Encoding;
+use crate::connection::{Encoding, Frame};
 
-/// An emission's frames in an encoding: none, one or several.
+pub use limit::FrameLimit;
+
+/// An emission's frames in an encoding: none, one or several, each within the limit.
 #[must_use]
-pub fn encode(encoding: &Encoding, emitted: &Emitted) -> Vec<String> {
-    match encoding {
-        Encoding::Native => vec![native::encode(&emitted.session, &emitted.emission)],
-        Encoding::Memgpt => memgpt::encode(emitted),
-        Encoding::Sparky { session_id, user_id, chat_id } => {
-            sparky::encode(emitted, session_id, user_id, chat_id)
+pub fn encode(encoding: &Encoding, emitted: &Emitted, limit: FrameLimit) -> Vec<Frame> {
+    let (frames, fit): (_, fn(Frame, FrameLimit) -> Vec<Frame>) = match encoding {
+        Encoding::Native => {
+            (vec![native::encode(&emitted.session, &emitted.emission)], native::fit)
         }
+        Encoding::Memgpt => (memgpt::encode(emitted), memgpt::fit),
+        Encoding::Sparky { session_id, user_id, chat_id } => {
+            (sparky::encode(emitted, session_id, user_id, chat_id), sparky::fit)
+        }
+    };
+    if frames.iter().all(|frame| frame.len() <= limit.bytes()) {
+        return frames;
     }
+    frames.into_iter().flat_map(|frame| fit(frame, limit)).collect()
 }

@@ -8,6 +8,7 @@
     reason = "a test's failure is a panic, also in its helpers"
 )]
 
+mod frame_limit;
 mod memgpt;
 mod native;
 mod protocol;

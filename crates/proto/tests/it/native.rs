@@ -318,7 +318,9 @@ fn bad_frames_are_answered_and_survived() {
         assert_eq!(said[0]["type"], "refused");
         assert_eq!(said[0]["code"], row["error"]["code"]);
     }
-    bench.machine.unreadable(&Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"));
+    bench
+        .machine
+        .unreadable(b"\xff", &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"));
     assert_eq!(frames(bench.drain())[0]["code"], "bad_frame");
     let said =
         frames(bench.say(&json!({"type": "send", "id": "m1", "session": "s-1", "text": " \n"})));

@@ -55,7 +55,7 @@ fn chats_belong_to_a_name_space_and_are_known_again() {
 }
 
 #[test]
-fn the_smallest_cursor_of_those_that_are_open_or_closed_lately_counts() {
+fn the_largest_cursor_of_those_that_are_open_or_closed_lately_counts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     agent(&store, "ada");
@@ -81,15 +81,22 @@ fn the_smallest_cursor_of_those_that_are_open_or_closed_lately_counts() {
     );
     store.prove(proof("k1", 7), Some(at(10))).wait().unwrap();
     store.prove(proof("k2", 9), Some(at(20))).wait().unwrap();
-    assert_eq!(since(0), Some(Seq(7)));
+    assert_eq!(since(0), Some(Seq(9)), "a closed connection does not hold the peer back");
     assert_eq!(since(15), Some(Seq(9)), "k1 closed too long ago");
-    store.prove(proof("k3", 3), None).wait().unwrap();
+    store.prove(proof("k3", 9), None).wait().unwrap();
+    store.prove(proof("k3", 8), None).wait().unwrap();
+    assert_eq!(since(0), Some(Seq(9)), "nor does one that is open and dead");
+    store.prove(proof("k4", 12), Some(at(22))).wait().unwrap();
+    store.prove(proof("k5", 10), Some(at(24))).wait().unwrap();
+    assert_eq!((since(21), since(23)), (Some(Seq(12)), Some(Seq(10))));
+    store.prove(proof("k4", 12), None).wait().unwrap();
+    assert_eq!(since(23), Some(Seq(12)), "a connection that attached again is open again");
     drop(store);
     let store = Store::open(dir.path(), at(30)).unwrap();
     let since = |millis| store.proven(&user(), &peer("p1"), &session, at(millis)).unwrap();
     assert_eq!(
         since(25),
-        Some(Seq(3)),
+        Some(Seq(12)),
         "a connection that a crash cut closed when the store was next opened"
     );
     assert_eq!(since(35), None);

@@ -239,6 +239,18 @@ class Goaway:
     retry_after_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a frame that is larger than the limit: the `data` of all parts is the frame's text."""
+
+    type: ClassVar[str] = "part"
+    session: Id | None = None
+    seq: int | None = None
+    part: int
+    parts: int
+    data: str
+
+
 # What the server says to a program that offers an agent.
 
 
@@ -338,6 +350,7 @@ ServerFrame: TypeAlias = (
     | Detached
     | Pong
     | Goaway
+    | Part
     | Run
     | RunCancelled
     | CallSettled

@@ -17,6 +17,7 @@ from .address import Address
 from .backoff import Backoff
 from .codec import BadFrame, decode_server_frame, encode
 from .errors import ClosedError, RefusedError
+from .parts import PartJoiner, PartsError
 from .pulse import Pulse
 from .rest import refusal
 
@@ -185,7 +186,7 @@ class Line:
                 why = self._address.no_entry(str(closed.rcvd)) if closed.rcvd.code == 1008 else str(closed.rcvd)
                 raise ClosedError(f"the server closed the connection for good ({why})") from None
             return str(closed.rcvd)
-        except (OSError, asyncio.TimeoutError, WebSocketException) as error:
+        except (OSError, asyncio.TimeoutError, WebSocketException, PartsError) as error:
             return str(error) or type(error).__name__
         finally:
             self._socket = None
@@ -201,10 +202,14 @@ class Line:
         self._was_open, self._missed = True, False
         self._enter("open")
         self._listener.opened()
+        parts = PartJoiner()
         beside = [*map(asyncio.create_task, (self._write_out(socket), self._look(socket), self._pulse.beat()))]
         try:
             while True:
                 frame = _frame(await socket.recv())
+                if frame is None:
+                    continue
+                frame = parts.take(frame)
                 if isinstance(frame, frames.Goaway):
                     self._away = frame.retry_after_ms / 1000
                 elif isinstance(frame, frames.Refused) and frame.code == "unauthorized":

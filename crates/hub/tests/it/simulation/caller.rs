@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
-use thoughtwire_proto::dialect::{memgpt::MemgptMachine, sparky::SparkyMachine};
+use thoughtwire_proto::dialect::{FrameLimit, memgpt::MemgptMachine, sparky::SparkyMachine};
 use thoughtwire_proto::{
     Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
     SessionId, Start, UserId,
@@ -372,12 +372,10 @@ impl Line {
                     continue;
                 }
                 Ok(Read::Trimmed) => {
-                    self.attached.remove(&session);
-                    self.ledger
-                        .lock()
-                        .unwrap()
-                        .complain(format!("caller {}: trimmed", self.caller));
-                    continue;
+                    // As the server does: whoever connects again is told where the log begins.
+                    self.ledger.lock().unwrap().cut_short(self.caller, &session);
+                    self.broken = Some(Instant::now());
+                    return false;
                 }
                 Ok(Read::Closed(reason)) => {
                     self.attached.remove(&session);
@@ -411,7 +409,7 @@ impl Line {
                 if !self.machine.shows(entry.emitted()) {
                     continue;
                 }
-                for frame in entry.frames(&encoding).iter() {
+                for frame in entry.frames(&encoding, FrameLimit::default()).iter() {
                     let text = std::str::from_utf8(frame).unwrap().to_owned();
                     let item = match &entry.emitted().emission {
                         Emission::Record(record) => {

@@ -1,14 +1,14 @@
 //! What the clients of the older wires heard, put down in the ledger.
 
 use thoughtwire_proto::connection::Encoding;
-use thoughtwire_proto::dialect::encode;
+use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
     Answer, Attached, Emission, Emitted, PeerWire, Record, Refusal, RefusalCode, SessionId,
 };
 use thoughtwire_store::Proven;
 
 use super::asked::is_of_the_store;
-use super::heard::{Came, Certainty, Joining};
+use super::heard::{Came, Certainty, Followed, Joining, Others};
 use super::ledger::{DELETED, Ledger};
 
 /// The chat of a message to nobody in particular.
@@ -52,15 +52,28 @@ impl Ledger {
         let peer = &self.callers[caller].peer;
         let of_peer = || self.callers.iter().enumerate().filter(|(_, heard)| heard.peer == *peer);
         let alone = of_peer().map(|(_, heard)| heard.lines).sum::<u32>() == 1;
-        let others = of_peer().filter(|(other, _)| *other != caller);
-        let others = others.filter_map(|(_, heard)| heard.followed.get(&room)?.least()).min();
         let (after, swept) = (attached.after.0, self.swept);
+        let mut others = Others::default();
+        for followed in self.others_of(caller, room) {
+            others.proven = others.proven.max(followed.proven(now, swept));
+            others.began = others.began.max(followed.began());
+            others.heard = others.heard.max(followed.covered());
+        }
         let joining =
             Joining { room, connection, after, known, now, swept, is_proven, alone, others };
         self.callers[caller].attached(&joining).unwrap_or_else(|wrong| {
             self.complain(format!("caller {caller}, room {room}: {wrong}"));
             Certainty::Open
         })
+    }
+
+    /// A room as the other clients of a client's peer have heard it.
+    fn others_of(&self, caller: usize, room: usize) -> impl Iterator<Item = &Followed> {
+        let peer = &self.callers[caller].peer;
+        let of_peer = self.callers.iter().enumerate().filter(move |(_, heard)| heard.peer == *peer);
+        of_peer
+            .filter(move |(other, _)| *other != caller)
+            .filter_map(move |(_, heard)| heard.followed.get(&room))
     }
 
     /// A client begins to hear a session.
@@ -72,7 +85,8 @@ impl Ledger {
         certainty: Certainty,
     ) {
         let room = self.open_room(session, false);
-        match self.callers[caller].comes(room, after, certainty) {
+        let others = self.others_of(caller, room).filter_map(Followed::covered).max();
+        match self.callers[caller].comes(room, after, certainty, others) {
             Came::First => {}
             Came::On => self.tally.came_back += 1,
             Came::Anew => self.tally.came_anew += 1,
@@ -128,9 +142,9 @@ impl Ledger {
         };
         let emitted =
             Emitted { session: session.clone(), emission: Emission::Record(record.clone()) };
-        let fits = encodings
-            .iter()
-            .any(|encoding| encode(encoding, &emitted).iter().any(|frame| frame == text));
+        let fits = encodings.iter().any(|encoding| {
+            encode(encoding, &emitted, FrameLimit::default()).iter().any(|frame| frame == text)
+        });
         self.hold(fits, || format!("caller {caller} is shown {record:?} as {text}"));
     }
 
@@ -162,6 +176,13 @@ impl Ledger {
         self.hold(fits, || {
             format!("caller {caller} is cut off although nothing is wrong: {refusal:?}")
         });
+    }
+
+    /// A connection ends, since what it had to be shown was deleted.
+    pub(crate) fn cut_short(&mut self, caller: usize, session: &SessionId) {
+        self.tally.trimmed += 1;
+        let fits = self.room_of(session).is_some_and(|room| self.rooms[room].is_trimmed);
+        self.hold(fits, || format!("caller {caller} is told of a trimmed log, which it is not"));
     }
 
     /// A session ended under a connection. Tells whether it was deleted.

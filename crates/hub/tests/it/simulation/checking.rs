@@ -30,10 +30,35 @@ impl History {
             .sessions(&self.user, &SessionFilter::default())
             .unwrap()
             .into_iter()
-            .map(|listed| opening(store, &listed.id))
+            .map(|listed| self.opening(store, &listed.id))
             .collect();
         self.ledger.lock().unwrap().check_openings(&openings);
         assert_eq!(self.disk.left_behind(), Vec::<String>::new(), "of sessions that are not there");
+    }
+
+    fn opening(&self, store: &Store, session: &SessionId) -> Opening {
+        let stored = store.session(session).unwrap().unwrap();
+        let on_disk = store.events(stored.num, Seq::ZERO, 1).unwrap();
+        let seen = {
+            let ledger = self.ledger.lock().unwrap();
+            let room = ledger.room_of(session);
+            room.and_then(|room| ledger.rooms[room].seen.get(&1).cloned())
+        };
+        // A log that was trimmed had been seen before.
+        let first = on_disk.into_iter().find(|record| record.seq == Seq(1)).or(seen);
+        let Some(Event::SessionOpened { agent, instructions, .. }) =
+            first.as_ref().map(|first| first.event.clone())
+        else {
+            panic!("{session} begins with {first:?}")
+        };
+        let profile = store.agent_by_id(&agent).unwrap().unwrap();
+        Opening {
+            session: session.clone(),
+            agent: profile.spec.name,
+            model: profile.spec.model,
+            is_main: profile.main_session == *session,
+            instructions,
+        }
     }
 
     pub(crate) fn rooms_there(&self) -> Vec<(usize, SessionId)> {
@@ -50,21 +75,5 @@ impl History {
     pub(crate) fn check_complaints(&self) {
         let complaint = self.ledger.lock().unwrap().complaint().cloned();
         assert_eq!(complaint, None);
-    }
-}
-
-fn opening(store: &Store, session: &SessionId) -> Opening {
-    let stored = store.session(session).unwrap().unwrap();
-    let first = store.events(stored.num, Seq::ZERO, 1).unwrap().remove(0);
-    let Event::SessionOpened { agent, instructions, .. } = first.event else {
-        panic!("{session} begins with {first:?}")
-    };
-    let profile = store.agent_by_id(&agent).unwrap().unwrap();
-    Opening {
-        session: session.clone(),
-        agent: profile.spec.name,
-        model: profile.spec.model,
-        is_main: profile.main_session == *session,
-        instructions,
     }
 }

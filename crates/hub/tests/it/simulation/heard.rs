@@ -69,8 +69,19 @@ pub(crate) struct Joining {
     pub(crate) is_proven: bool,
     /// The server holds no other connection of its peer open.
     pub(crate) alone: bool,
-    /// What the peer's other clients have proven at least.
-    pub(crate) others: Option<u64>,
+    /// The peer's other clients.
+    pub(crate) others: Others,
+}
+
+/// What the other clients of a peer have to do with a room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Others {
+    /// The largest position that one has proven for sure.
+    pub(crate) proven: Option<u64>,
+    /// The largest position at which one of their connections began.
+    pub(crate) began: Option<u64>,
+    /// The largest position up to which one has heard everything.
+    pub(crate) heard: Option<u64>,
 }
 
 /// Whether it has to go on where it was.
@@ -135,16 +146,11 @@ impl Heard {
         let Joining { room, connection, after, known, now, swept, is_proven, alone, others } =
             *joining;
         let followed = self.followed.entry(room).or_default();
-        let counts = |proof: &Proof| {
-            let closed =
-                |at: i64| now.is_some_and(|now| at >= now - PROVEN_FOR) && at >= swept - KEPT_FOR;
-            // Of one that began further on it may never have heard.
-            proof.kept
-                && followed.covered.is_some_and(|covered| proof.after <= covered)
-                && proof.closed_at.is_none_or(closed)
-        };
-        let certain = followed.proofs.values().any(counts);
-        let least = followed.least().into_iter().chain(others).min();
+        let own = followed.proven(now, swept);
+        let began = followed.began().max(others.began);
+        // Of a connection that began further on, none of the peer's clients may ever have heard.
+        let certain = own.is_some() && began <= followed.covered.max(others.heard);
+        let proven = own.max(others.proven);
         followed
             .proofs
             .insert(connection, Proof { after, least: after, kept: false, closed_at: None });
@@ -155,25 +161,35 @@ impl Heard {
                 .then_some(Certainty::Open)
                 .ok_or_else(|| "it is not attached where it was proven to be".to_owned());
         }
-        match least {
-            Some(least) if after < least => {
-                Err(format!("it goes on behind {after}, where {least} was proven"))
+        match (proven, began) {
+            (Some(proven), _) if after < proven => {
+                Err(format!("it goes on behind {after}, where {proven} was proven"))
             }
-            None if after < known => {
+            (None, None) if after < known => {
                 Err(format!("it came at {known}, and is told what was before from {after} on"))
             }
-            Some(_) | None => Ok(if certain { Certainty::Proven } else { Certainty::Open }),
+            (Some(_) | None, _) => Ok(if certain { Certainty::Proven } else { Certainty::Open }),
         }
     }
 
-    /// It hears from now on what comes behind a position.
-    pub(crate) fn comes(&mut self, room: usize, after: u64, certainty: Certainty) -> Came {
+    /// It hears from now on what comes behind a position. `others` is how far the peer's other clients
+    /// have heard everything: what they have proven is not repeated to this one.
+    pub(crate) fn comes(
+        &mut self,
+        room: usize,
+        after: u64,
+        certainty: Certainty,
+        others: Option<u64>,
+    ) -> Came {
         let followed = self.followed.entry(room).or_default();
         followed.at = Some(after);
         match followed.covered {
             Some(covered) if after <= covered => return Came::On,
             // What is passed over must be of no interest to it.
-            Some(covered) if certainty == Certainty::Proven => followed.leap(covered, after + 1, 0),
+            Some(covered) if certainty == Certainty::Proven => {
+                let heard = others.map_or(covered, |others| others.max(covered));
+                followed.leap(heard, after + 1, 0);
+            }
             Some(_) | None => {}
         }
         let is_first = followed.covered.replace(after).is_none();
@@ -247,7 +263,14 @@ impl Heard {
     }
 
     /// Holds what was heard of a room against its log: nothing that has to be shown was passed over.
-    pub(crate) fn check(&mut self, room: usize, records: &[Record], at_rest: bool) -> Vec<String> {
+    /// What retention has deleted, all before `first`, may have been passed over.
+    pub(crate) fn check(
+        &mut self,
+        room: usize,
+        records: &[Record],
+        first: u64,
+        at_rest: bool,
+    ) -> Vec<String> {
         let wire = self.peer.wire;
         let Some(followed) = self.followed.get_mut(&room) else { return Vec::new() };
         if let (true, Some(at)) = (at_rest, followed.at) {
@@ -257,8 +280,9 @@ impl Heard {
         for leap in followed.leaps.drain(..) {
             let own = self.own.get(&leap.connection);
             let is_own = |input: &ItemId| own.is_some_and(|own| own.contains(input));
-            let passed =
-                records.iter().filter(|record| record.seq.0 > leap.from && record.seq.0 < leap.to);
+            let passed = records.iter().filter(|record| {
+                record.seq.0 > leap.from && record.seq.0 < leap.to && record.seq.0 >= first
+            });
             let missing = passed.filter(|record| is_shown(wire, &record.event, is_own));
             wrong.extend(
                 missing.map(|record| format!("{wire:?} {} never heard {record:?}", self.peer.name)),
@@ -269,9 +293,22 @@ impl Heard {
 }
 
 impl Followed {
-    /// What was proven at least, by whichever connection.
-    pub(crate) fn least(&self) -> Option<u64> {
-        self.proofs.values().map(|proof| proof.least).min()
+    /// The largest position that was proven for sure, of what still counts.
+    pub(crate) fn proven(&self, now: Option<i64>, swept: i64) -> Option<u64> {
+        let closed =
+            |at: i64| now.is_some_and(|now| at >= now - PROVEN_FOR) && at >= swept - KEPT_FOR;
+        let counts = |proof: &&Proof| proof.kept && proof.closed_at.is_none_or(closed);
+        self.proofs.values().filter(counts).map(|proof| proof.least).max()
+    }
+
+    /// The largest position at which a connection began.
+    pub(crate) fn began(&self) -> Option<u64> {
+        self.proofs.values().map(|proof| proof.after).max()
+    }
+
+    /// The position up to which everything was heard.
+    pub(crate) fn covered(&self) -> Option<u64> {
+        self.covered
     }
 
     fn leap(&mut self, from: u64, to: u64, connection: u32) {

@@ -186,6 +186,8 @@ impl History {
             42..=43 => self.call(life),
             44..=46 => self.say(life),
             47 => self.hang_up(life),
+            48 => self.trim(life),
+            49..=50 => self.wait_for_turn(life),
             _ => {}
         }
         // Some steps follow each other without a breath, some after everybody has done what there was to do.
@@ -282,6 +284,7 @@ impl History {
     /// Heals what is broken, and lets everything run to its end.
     async fn come_to_rest(&mut self, life: &mut Life) {
         self.disk.heal();
+        self.finish_sweep(life).await;
         let places = self.ledger.lock().unwrap().places.len();
         for number in 0..places {
             if !life.readers.contains_key(&number) {

@@ -16,6 +16,7 @@ use super::heard::Heard;
 use super::place::Place;
 use super::room::Room;
 use super::tally::Tally;
+use super::waiting::Waits;
 
 /// The words with which subscribers are told that a session is gone.
 pub(crate) const DELETED: &str = "the session was deleted";
@@ -41,6 +42,8 @@ pub(crate) struct Ledger {
     /// The disk has failed in this life: a sentence that was being said then may have been cut.
     pub(crate) shaken: bool,
     pub(crate) tally: Tally,
+    /// Callers that wait for turns, as REST does.
+    pub(crate) waits: Waits,
 }
 
 impl Ledger {
@@ -199,13 +202,21 @@ impl Ledger {
                     format!("place {number}: caught up at {seq}, twice or too early")
                 });
             }
-            Read::Trimmed => self.complain(format!("place {number}: trimmed")),
+            Read::Trimmed => self.trimmed(number),
             Read::Closed(reason) if reason == DELETED => self.told_gone(number),
             Read::Closed(reason) => {
                 let excused = self.excused;
                 self.hold(excused, || format!("place {number}: closed: {reason}"));
             }
         }
+    }
+
+    fn trimmed(&mut self, number: usize) {
+        self.tally.trimmed += 1;
+        let room = self.places[number].room;
+        let fits = self.rooms[room].is_trimmed;
+        self.hold(fits, || format!("place {number} is told of a trimmed log, which it is not"));
+        self.places[number].told_trimmed = true;
     }
 
     fn told_gone(&mut self, number: usize) {
@@ -340,6 +351,7 @@ impl Ledger {
     /// A server begins its work; what there is has been looked at.
     pub(crate) fn begins(&mut self, now: i64) {
         (self.excused, self.shaken) = (false, false);
+        self.waits.under_way = 0;
         self.callers.iter_mut().for_each(|heard| heard.starts(now));
         for room in &mut self.rooms {
             (room.was_gone, room.told_gone) = (room.gone, 0);
@@ -407,7 +419,19 @@ impl Ledger {
         stored: &State,
         at_rest: bool,
     ) {
+        let (on_disk, log) = (records, self.rooms[room].known_log(records));
+        if log.first > 1 && !self.rooms[room].is_trimmed {
+            self.complain(format!("room {room} begins at {}, and nobody asked for it", log.first));
+        }
+        if !log.is_whole {
+            let wrong = self.rooms[room].check_rest_of(on_disk);
+            self.complaints.extend(wrong);
+            on_disk.iter().for_each(|record| self.see(room, record));
+            return;
+        }
+        let (records, first) = (log.records.as_slice(), log.first);
         let mut wrong = self.rooms[room].check(records, stored, at_rest);
+        wrong.extend(self.waits.check(room, records));
         wrong.extend(
             self.asked
                 .iter()
@@ -417,7 +441,7 @@ impl Ledger {
         for (number, heard) in self.callers.iter_mut().enumerate() {
             wrong.extend(
                 heard
-                    .check(room, records, at_rest)
+                    .check(room, records, first, at_rest)
                     .into_iter()
                     .map(|wrong| format!("caller {number}: {wrong}")),
             );
@@ -443,6 +467,9 @@ impl Ledger {
                 false => place.check_rest(head(place.room)),
             };
             wrong.extend(complaint.map(|complaint| format!("place {number} {complaint}")));
+        }
+        if self.waits.under_way > 0 {
+            wrong.push(format!("{} still wait for turns that have ended", self.waits.under_way));
         }
         let deaf = self.callers.iter().filter(|heard| !heard.is_attached());
         wrong.extend(deaf.map(|heard| format!("{} is not attached at the end", heard.peer.name)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use thoughtwire_hub::{Clock, Hub};
 use thoughtwire_store::{Pen, Written};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::caller::Caller;
 use super::disk::{Disk, Image, Moment};
@@ -22,6 +22,8 @@ pub(crate) struct Life {
     pub(crate) callers: BTreeMap<usize, Caller>,
     /// Commands that were asked, answered or not.
     pub(crate) asking: Vec<AbortHandle>,
+    /// A retention job that runs.
+    pub(crate) sweep: Option<JoinHandle<()>>,
 }
 
 impl Life {
@@ -34,6 +36,7 @@ impl Life {
             readers: BTreeMap::new(),
             callers: BTreeMap::new(),
             asking: Vec::new(),
+            sweep: None,
         }
     }
 

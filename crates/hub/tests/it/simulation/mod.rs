@@ -26,6 +26,7 @@ mod reader;
 mod room;
 mod tally;
 mod template;
+mod waiting;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,6 +11,8 @@ pub(crate) struct Place {
     pub(crate) caught_up: bool,
     /// It was told that its session is gone.
     pub(crate) told_gone: bool,
+    /// It was told that what lies behind its cursor was deleted.
+    pub(crate) told_trimmed: bool,
     /// Open items as it knows them.
     open: HashMap<ItemId, Open>,
 }
@@ -24,19 +26,24 @@ struct Open {
 
 impl Place {
     pub(crate) fn new(room: usize) -> Self {
-        Self { room, cursor: None, caught_up: false, told_gone: false, open: HashMap::new() }
+        let (cursor, open) = (None, HashMap::new());
+        Self { room, cursor, caught_up: false, told_gone: false, told_trimmed: false, open }
     }
 
     pub(crate) fn attached(&mut self, start: &Start, attached: &Attached) -> Option<String> {
+        let before_first = attached.first.0 - 1;
         let fits = match start {
-            Start::After(cursor) if cursor.seq <= attached.head => {
-                attached.recovered && attached.after == cursor.seq
+            Start::After(cursor) if cursor.seq <= attached.head && cursor.seq.0 >= before_first => {
+                attached.recovered && attached.after == cursor.seq && !self.told_trimmed
             }
-            Start::After(_) => !attached.recovered && attached.after.0 == 0,
+            Start::After(_) => !attached.recovered && attached.after.0 == before_first,
             Start::Head => attached.after == attached.head,
-            Start::Last(count) => attached.after.0 == attached.head.0.saturating_sub(*count),
+            Start::Last(count) => {
+                attached.after.0 == attached.head.0.saturating_sub(*count).max(before_first)
+            }
             Start::Proven(_) => false,
         };
+        self.told_trimmed = false;
         (self.cursor, self.caught_up, self.told_gone) = (Some(attached.after.0), false, false);
         self.open.clear();
         (!fits).then(|| format!("asked for {start:?}, attached as {attached:?}"))

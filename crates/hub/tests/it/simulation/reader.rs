@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::{Entry, Hub, Outlet, Presence, Read, Subscription, Wake};
-use thoughtwire_proto::{RefusalCode, SessionId, Start, UserId};
+use thoughtwire_proto::{Cursor, RefusalCode, Seq, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -90,6 +90,31 @@ async fn read(
     let outlet: Arc<dyn Outlet> =
         Arc::new(Bowl { number, ledger: Arc::clone(ledger), brought: AtomicUsize::new(0) });
     let wake: Wake = Arc::new(Notify::new());
+    let mut start = start;
+    loop {
+        let Some(cursor) =
+            read_on(hub, user, session, number, &start, &mut paces, ledger, &outlet, &wake).await
+        else {
+            return;
+        };
+        // What lay behind its cursor was deleted: it attaches again, as a client does.
+        start = Start::After(Cursor { epoch: None, seq: cursor });
+    }
+}
+
+/// Reads until nothing follows. Returns the cursor when the log was trimmed behind it.
+#[allow(clippy::too_many_arguments, reason = "what one reader is made of")]
+async fn read_on(
+    hub: &Hub,
+    user: &UserId,
+    session: &SessionId,
+    number: usize,
+    start: &Start,
+    paces: &mut watch::Receiver<Pace>,
+    ledger: &Arc<Mutex<Ledger>>,
+    outlet: &Arc<dyn Outlet>,
+    wake: &Wake,
+) -> Option<Seq> {
     let mut subscription: Subscription = loop {
         let known = ledger.lock().unwrap().known_of(number);
         match hub
@@ -97,17 +122,18 @@ async fn read(
                 user,
                 session,
                 start.clone(),
-                Arc::clone(&wake),
+                Arc::clone(wake),
                 Presence::Client { tools: Vec::new() },
             )
             .await
         {
             Ok((attached, subscription)) => {
-                ledger.lock().unwrap().attached(number, &start, known, &attached);
+                ledger.lock().unwrap().attached(number, start, known, &attached);
                 break subscription;
             }
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
-                return ledger.lock().unwrap().turned_away(number);
+                ledger.lock().unwrap().turned_away(number);
+                return None;
             }
             Err(refusal) => {
                 ledger.lock().unwrap().hindered(number, &refusal);
@@ -122,29 +148,30 @@ async fn read(
             Pace::Slow(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Pace::Stalled => {
                 if paces.changed().await.is_err() {
-                    return;
+                    return None;
                 }
                 continue;
             }
         }
         if !subscription.has_news() {
             if pace == Pace::Eager {
-                subscription.lend(&outlet);
+                subscription.lend(outlet);
             }
             tokio::select! {
                 biased;
                 () = wake.notified() => {}
-                changed = paces.changed() => if changed.is_err() { return },
+                changed = paces.changed() => if changed.is_err() { return None },
             }
             subscription.take_back();
             continue;
         }
         match subscription.next().await {
             Ok(read) => {
-                let ended = matches!(read, Read::Trimmed | Read::Closed(_));
                 ledger.lock().unwrap().read(number, &read);
-                if ended {
-                    return;
+                match read {
+                    Read::Entries { .. } | Read::CaughtUp(_) => {}
+                    Read::Trimmed => return Some(subscription.cursor()),
+                    Read::Closed(_) => return None,
                 }
             }
             Err(refusal) => {

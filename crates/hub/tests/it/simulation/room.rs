@@ -19,6 +19,17 @@ pub(crate) struct Room {
     pub(crate) turns: Vec<TurnId>,
     pub(crate) questions: Vec<CallId>,
     pub(crate) outside: Vec<CallId>,
+    /// Somebody said how much of its log is kept.
+    pub(crate) is_trimmed: bool,
+}
+
+/// A room's log as far as it is known: what is on disk, behind what was seen before it was trimmed.
+pub(crate) struct KnownLog {
+    pub(crate) records: Vec<Record>,
+    /// The first record on disk.
+    pub(crate) first: u64,
+    /// Whether no record is missing in it.
+    pub(crate) is_whole: bool,
 }
 
 impl Room {
@@ -35,7 +46,31 @@ impl Room {
             turns,
             questions,
             outside,
+            is_trimmed: false,
         }
+    }
+
+    /// The log with what was seen of it before it was trimmed.
+    pub(crate) fn known_log(&self, on_disk: &[Record]) -> KnownLog {
+        let first = on_disk.first().map_or(1, |record| record.seq.0);
+        let mut records: Vec<_> = self.seen.range(..first).map(|(_, seen)| seen.clone()).collect();
+        records.extend(on_disk.iter().cloned());
+        let is_whole = records.iter().zip(1..).all(|(record, seq)| record.seq.0 == seq);
+        KnownLog { records, first, is_whole }
+    }
+
+    /// Holds a log of which a part is not known against what was seen of the rest.
+    pub(crate) fn check_rest_of(&self, on_disk: &[Record]) -> Vec<String> {
+        let gaps = on_disk.windows(2).filter(|two| two[1].seq != two[0].seq.next());
+        let mut wrong: Vec<_> =
+            gaps.map(|two| format!("{} comes behind {}", two[1].seq, two[0].seq)).collect();
+        for record in on_disk {
+            let seen = self.seen.get(&record.seq.0);
+            if seen.is_some_and(|seen| seen != record) {
+                wrong.push(format!("{} was seen as {seen:?}, and is {record:?}", record.seq));
+            }
+        }
+        wrong
     }
 
     /// Somebody saw a record: from now on it has to stay as it is.

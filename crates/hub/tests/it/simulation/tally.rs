@@ -33,6 +33,13 @@ pub(crate) struct Tally {
     pub(crate) heard_again: u64,
     /// Proofs that were kept.
     pub(crate) proofs: u64,
+    /// Logs that retention made shorter, and readers that were told so.
+    pub(crate) shortened: u64,
+    pub(crate) trimmed: u64,
+    /// Callers that waited for a turn: told all of it, told that it was trimmed, and out of time.
+    pub(crate) waited: u64,
+    pub(crate) waited_trimmed: u64,
+    pub(crate) waited_late: u64,
 }
 
 impl Tally {
@@ -58,6 +65,11 @@ impl Tally {
             (&mut self.frames, other.frames),
             (&mut self.heard_again, other.heard_again),
             (&mut self.proofs, other.proofs),
+            (&mut self.shortened, other.shortened),
+            (&mut self.trimmed, other.trimmed),
+            (&mut self.waited, other.waited),
+            (&mut self.waited_trimmed, other.waited_trimmed),
+            (&mut self.waited_late, other.waited_late),
         ] {
             *sum += one;
         }
@@ -70,7 +82,8 @@ impl fmt::Display for Tally {
             f,
             "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
              {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
-             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs",
+             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs; {} logs trimmed, {} readers told so; \
+             {} turns waited for, {} of them trimmed, {} too long",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -91,6 +104,11 @@ impl fmt::Display for Tally {
             self.frames,
             self.heard_again,
             self.proofs,
+            self.shortened,
+            self.trimmed,
+            self.waited,
+            self.waited_trimmed,
+            self.waited_late,
         )
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::codec::{AgentKey, ClientFrame, Frame, ServerFrame};
+use super::fit::fit;
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
+use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
     AgentSpec, Answer, Command, Emission, Emitted, Event, ItemId, PeerRef, PeerWire, Policy,
@@ -74,6 +76,13 @@ impl MemgptMachine {
             );
         }
         machine
+    }
+
+    /// The same connection with another size limit for its own frames.
+    #[must_use]
+    pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
+        self.outbox.set_limit(limit);
+        self
     }
 
     fn request(&mut self, command: Command, doing: Doing) {
@@ -314,7 +323,7 @@ impl Machine for MemgptMachine {
         }
     }
 
-    fn unreadable(&mut self, refusal: &Refusal) {
+    fn unreadable(&mut self, _frame: &[u8], refusal: &Refusal) {
         self.outbox.note(refusal.code);
         self.tell(ServerFrame::command_response(format!(
             "Error: bad data from client - {}",
@@ -394,7 +403,7 @@ impl Machine for MemgptMachine {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.outbox.poll()
+        self.outbox.poll(fit)
     }
 
     fn refused(&mut self) -> Option<RefusalCode> {

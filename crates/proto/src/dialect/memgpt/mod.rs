@@ -10,8 +10,10 @@
 
 mod codec;
 mod encode;
+mod fit;
 mod machine;
 
 pub use codec::{AgentKey, ClientFrame, Frame, Says, ServerFrame, normalise, render};
 pub use encode::encode;
+pub(crate) use fit::fit;
 pub use machine::MemgptMachine;

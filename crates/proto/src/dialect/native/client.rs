@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::{Any, Fields, bad, cursor};
+use super::id_scan::find_id;
 use super::offer;
 use super::wire::{ClientWire, to_text};
 use crate::{
@@ -168,7 +169,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{refusal}")]
 pub struct Undecoded {
-    /// The frame's `id`, if it had a good one.
+    /// The frame's `id`, if it has a valid one; also of a frame that cannot be parsed.
     pub id: Option<CommandId>,
     /// What was wrong.
     pub refusal: Refusal,
@@ -204,7 +205,7 @@ impl ClientFrame {
     /// [`BadRequest`](crate::RefusalCode::BadRequest), naming the key.
     pub fn decode(text: &str) -> Result<Self, Undecoded> {
         Fields::parse(text)
-            .map_err(|refusal| Undecoded { id: None, refusal })
+            .map_err(|refusal| Undecoded { id: find_id(text.as_bytes()), refusal })
             .and_then(Self::from_fields)
     }
 

@@ -71,6 +71,7 @@ fn read(fields: Fields) -> Result<Either, Refusal> {
         | ServerFrame::Directed(_)
         | ServerFrame::Detached { .. }
         | ServerFrame::Pong { .. }
-        | ServerFrame::GoAway { .. }) => Ok(Either::Server(frame)),
+        | ServerFrame::GoAway { .. }
+        | ServerFrame::Part(_)) => Ok(Either::Server(frame)),
     }
 }

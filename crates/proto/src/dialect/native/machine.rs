@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::PROTOCOL;
 use super::client::{ClientBody, ClientFrame};
+use super::id_scan::find_id;
+use super::part::fit;
 use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
+use crate::dialect::FrameLimit;
 use crate::{
     Answer, Command, CommandId, Directive, Refusal, RefusalCode, Request, Seq, SessionId,
     SessionListing,
@@ -84,7 +87,11 @@ impl NativeMachine {
     /// who it is.
     #[must_use]
     pub fn new(limits: Limits, server: String, needs_hello: bool) -> Self {
-        let mut outbox = Outbox::default();
+        let limit = limits
+            .frame_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .map_or_else(FrameLimit::default, FrameLimit::new);
+        let mut outbox = Outbox::within(limit);
         outbox
             .frame(ServerFrame::Welcome { protocol: PROTOCOL.to_owned(), server, limits }.encode());
         Self {
@@ -254,8 +261,8 @@ impl Machine for NativeMachine {
         }
     }
 
-    fn unreadable(&mut self, refusal: &Refusal) {
-        self.refuse(None, refusal.clone());
+    fn unreadable(&mut self, frame: &[u8], refusal: &Refusal) {
+        self.refuse(find_id(frame), refusal.clone());
     }
 
     fn authenticated(&mut self, outcome: Result<(), Refusal>) {
@@ -370,7 +377,7 @@ impl Machine for NativeMachine {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.outbox.poll()
+        self.outbox.poll(fit)
     }
 
     fn refused(&mut self) -> Option<RefusalCode> {

@@ -21,9 +21,11 @@
 mod client;
 mod encode;
 mod fields;
+mod id_scan;
 mod line;
 mod machine;
 mod offer;
+mod part;
 #[cfg(test)]
 mod schemas;
 mod server;
@@ -35,6 +37,8 @@ pub use client::{ClientBody, ClientFrame, Undecoded, Verdict};
 pub use encode::encode;
 pub use line::{normalise, render};
 pub use machine::NativeMachine;
+pub(crate) use part::fit;
+pub use part::{Part, PartJoiner};
 pub use server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 
 /// The protocol's name: what `welcome` says and the WebSocket sub-protocol.

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use super::encode::emission;
 use super::fields::Fields;
 use super::offer;
+use super::part::{Part, fit};
 use super::wire::{AgentRead, ServerWire, to_text};
+use crate::dialect::FrameLimit;
 use crate::{
     AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted,
     Epoch, Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionId,
@@ -79,6 +81,8 @@ pub enum ServerFrame {
         /// When to come again.
         retry_after_ms: u64,
     },
+    /// `part`: one part of a frame that is larger than the limit.
+    Part(Part),
     /// A type that this version does not know, as it came.
     Other(Map<String, Value>),
 }
@@ -282,6 +286,13 @@ impl ServerFrame {
                 reason: fields.need("reason")?,
                 retry_after_ms: fields.need("retry_after_ms")?,
             },
+            "part" => Self::Part(Part {
+                session: fields.take("session")?,
+                seq: fields.take("seq")?,
+                part: fields.need("part")?,
+                parts: fields.need("parts")?,
+                data: fields.need("data")?,
+            }),
             _ => Self::Other(std::mem::take(fields).into_object()),
         })
     }
@@ -290,6 +301,12 @@ impl ServerFrame {
     #[must_use]
     pub fn encode(&self) -> String {
         to_text(&self.wire())
+    }
+
+    /// Writes the frame as it is sent: itself if it is within the limit, else its parts.
+    #[must_use]
+    pub fn encode_within(&self, limit: FrameLimit) -> Vec<String> {
+        fit(self.encode(), limit)
     }
 
     pub(super) fn wire(&self) -> ServerWire<'_> {
@@ -333,6 +350,13 @@ impl ServerFrame {
             Self::GoAway { reason, retry_after_ms } => {
                 ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms }
             }
+            Self::Part(Part { session, seq, part, parts, data }) => ServerWire::Part {
+                session: session.as_ref(),
+                seq: *seq,
+                part: *part,
+                parts: *parts,
+                data,
+            },
             Self::Other(object) => ServerWire::Other(object),
         }
     }

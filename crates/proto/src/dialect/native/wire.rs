@@ -287,6 +287,15 @@ pub(super) enum ServerWire<'a> {
         reason: &'a str,
         retry_after_ms: u64,
     },
+    Part {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<&'a SessionId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
+        part: u64,
+        parts: u64,
+        data: &'a str,
+    },
     /// A type that this version does not know, as it came; it has its own `type`.
     #[serde(untagged)]
     #[cfg_attr(test, schemars(skip), ts(skip))]

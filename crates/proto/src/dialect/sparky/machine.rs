@@ -4,8 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use super::codec::Message;
 use super::encode::{APPROVE, DENY};
+use super::fit::fit;
 use super::payload::Payload;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
+use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
     Answer, Command, Cursor, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode,
@@ -106,6 +108,13 @@ enum Then {
 }
 
 impl SparkyMachine {
+    /// The same connection with another size limit for its own frames.
+    #[must_use]
+    pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
+        self.outbox.set_limit(limit);
+        self
+    }
+
     /// A new connection to a server whose agents have these tools.
     #[must_use]
     pub fn new(tools: Vec<ToolLoading>) -> Self {
@@ -252,9 +261,14 @@ impl SparkyMachine {
         }
         self.chats.insert(session.clone(), chat.clone());
         self.sessions.insert(chat, session.clone());
-        // A chat that is new to everybody is read from its beginning, so that nothing of it is missed.
-        let start =
-            if is_new { Start::After(Cursor { epoch: None, seq: Seq::ZERO }) } else { Start::Head };
+        // A chat that is new to everybody is read from its beginning, so that nothing of it is missed;
+        // another one from where the peer has read it. At its head, this connection would prove what
+        // no connection was sent.
+        let start = if is_new {
+            Start::After(Cursor { epoch: None, seq: Seq::ZERO })
+        } else {
+            Start::Proven(peer)
+        };
         self.request(
             Command::Attach { session: session.clone(), start, tools: Vec::new() },
             Doing::Joining(session),
@@ -470,7 +484,7 @@ impl Machine for SparkyMachine {
         }
     }
 
-    fn unreadable(&mut self, refusal: &Refusal) {
+    fn unreadable(&mut self, _frame: &[u8], refusal: &Refusal) {
         self.outbox.note(refusal.code);
         let words = if self.ready { "Invalid message" } else { "Invalid message format" };
         self.complain(format!("{words}: {refusal}"));
@@ -558,7 +572,7 @@ impl Machine for SparkyMachine {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.outbox.poll()
+        self.outbox.poll(fit)
     }
 
     fn refused(&mut self) -> Option<RefusalCode> {

@@ -12,10 +12,12 @@
 mod codec;
 mod encode;
 mod fields;
+mod fit;
 mod machine;
 mod payload;
 
 pub use codec::{Message, normalise, render};
 pub use encode::encode;
+pub(crate) use fit::fit;
 pub use machine::{Loading, SparkyMachine, ToolLoading};
 pub use payload::Payload;

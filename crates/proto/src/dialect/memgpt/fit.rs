@@ -1,0 +1,21 @@
+//! `MemGPT` frames within the size limit.
+
+use super::codec::{Frame, ServerFrame};
+use crate::connection;
+use crate::dialect::limit::FrameLimit;
+use crate::dialect::python::Json;
+use crate::dialect::shorten::{cut, shorten_frame};
+
+/// A frame as it is sent: a long text as several frames of its kind, anything else shortened.
+pub(crate) fn fit(frame: connection::Frame, limit: FrameLimit) -> Vec<connection::Frame> {
+    if frame.len() <= limit.bytes() {
+        return vec![frame];
+    }
+    let whole = match Frame::decode(&frame) {
+        Ok(Frame::Server(ServerFrame::Response(says, Json::Text(text)))) => {
+            cut(&text, limit, |piece| ServerFrame::response(says, piece).encode())
+        }
+        Ok(_) | Err(_) => None,
+    };
+    whole.unwrap_or_else(|| vec![shorten_frame(frame, limit)])
+}
