@@ -272,7 +272,7 @@ export class Client {
         if (frame.id !== undefined && this.#pending.has(frame.id)) {
           return this.#settle(frame.id, (pending) => pending.reject(new RefusedError(frame)));
         }
-        if (frame.id === undefined && this.#last !== undefined && UNREADABLE.includes(frame.code)) {
+        if (frame.id === undefined && this.#last !== undefined && this.#pending.has(this.#last) && UNREADABLE.includes(frame.code)) {
           // The server could not read the id: sent again, the frame would be refused again.
           const last = this.#last;
           this.#last = undefined;

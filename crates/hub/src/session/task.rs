@@ -172,6 +172,8 @@ impl Task {
     async fn live(&mut self, asks: &mut mpsc::Receiver<Ask>) -> End {
         if self.stopping.is_none() {
             self.resume();
+            // Before anything is asked: nobody is refused for a turn that was left before their time.
+            self.end_unended();
             self.start_next();
         }
         let mut idle_since = Instant::now();

@@ -52,7 +52,12 @@ impl Program {
         }
     }
 
-    pub(crate) async fn say(&mut self, turn: &TurnId, id: &str, verb: Verb) -> Result<Answer, Refusal> {
+    pub(crate) async fn say(
+        &mut self,
+        turn: &TurnId,
+        id: &str,
+        verb: Verb,
+    ) -> Result<Answer, Refusal> {
         let id = (!id.is_empty()).then(|| id.parse().unwrap());
         self.0.say(turn, id, verb).await.await
     }

@@ -51,9 +51,9 @@ fn returned(call: &str) -> Verb {
 #[tokio::test]
 async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
     let dir = tempfile::tempdir().unwrap();
-    for pattern in ["dig", "d*"] {
+    for (number, pattern) in ["dig", "d*"].into_iter().enumerate() {
         let (room, mut program) =
-            room(&dir.path().join(&pattern[..1]), json!({ pattern: "ask" })).await;
+            room(&dir.path().join(number.to_string()), json!({ pattern: "ask" })).await;
         let (_, mut listener) = room.after(0).await;
         room.send("hi").await.unwrap();
         let turn = program.run().await.turn;
@@ -61,10 +61,7 @@ async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
         let mut answer = program.0.say(&turn, "c-1".parse().ok(), called("dig")).await;
         assert_eq!(asked(&mut listener).await, "c-1");
         assert!((&mut answer).now_or_never().is_none(), "nobody has decided");
-        assert_eq!(
-            code(program.say(&turn, "r-1", returned("c-1")).await),
-            RefusalCode::BadRequest
-        );
+        assert_eq!(code(program.say(&turn, "r-1", returned("c-1")).await), RefusalCode::BadRequest);
         // Said again, as after a reconnect, it is held as well and not asked again.
         let mut again = program.0.say(&turn, "c-1".parse().ok(), called("dig")).await;
         assert!((&mut again).now_or_never().is_none());
@@ -74,13 +71,16 @@ async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
         decide(&room, "c-1", true).await;
         assert!(matches!(answer.await, Ok(Answer::Said { duplicate: false, .. })));
         assert!(matches!(again.await, Ok(Answer::Said { duplicate: true, .. })));
-        let settled = |directive| matches!(directive, Directive::ApprovalSettled { decision: Decision::Approved, .. });
+        let settled = |directive| {
+            matches!(directive, Directive::ApprovalSettled { decision: Decision::Approved, .. })
+        };
         assert!(settled(program.told().await));
         program.said(&turn, "a-2", verb).await;
         assert!(settled(program.told().await), "the decision is told to whoever asks later");
         program.said(&turn, "r-2", returned("c-1")).await;
         program.finish(&turn, "i-1").await.unwrap();
-        let kinds: Vec<_> = listener.turn().await.iter().filter_map(event).map(Event::kind).collect();
+        let seen = listener.turn().await;
+        let kinds: Vec<_> = seen.iter().filter_map(event).map(Event::kind).collect();
         assert_eq!(
             kinds,
             ["approval_settled", "tool_returned", "message", "turn_ended"],
@@ -112,7 +112,9 @@ async fn a_call_that_is_denied_is_refused_and_closed() {
     program.said(&turn, "r-1", returned("c-1")).await;
     program.finish(&turn, "i-1").await.unwrap();
     let end = listener.turn().await;
-    assert!(!end.iter().any(|emission| matches!(event(emission), Some(Event::ToolReturned { .. }))));
+    assert!(
+        !end.iter().any(|emission| matches!(event(emission), Some(Event::ToolReturned { .. })))
+    );
     assert_eq!(ended(&end).0, thoughtwire_proto::Outcome::Completed);
 }
 

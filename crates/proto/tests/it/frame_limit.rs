@@ -3,9 +3,7 @@
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::connection::{Encoding, Machine, Output};
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
-use thoughtwire_proto::dialect::native::{
-    Limits, NativeMachine, Part, PartJoiner, ServerFrame,
-};
+use thoughtwire_proto::dialect::native::{Limits, NativeMachine, Part, PartJoiner, ServerFrame};
 use thoughtwire_proto::dialect::sparky::SparkyMachine;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
@@ -196,8 +194,7 @@ fn a_long_text_comes_in_several_frames_on_sparkys_wire() {
 fn arguments_of_many_short_values_are_shortened_visibly() {
     let limit = FrameLimit::new(4096);
     let args = Map::from_iter([("list".to_owned(), json!(vec![1; 5_000]))]);
-    let event =
-        Event::ToolCalled { call: "c".parse().unwrap(), name: "look".to_owned(), args };
+    let event = Event::ToolCalled { call: "c".parse().unwrap(), name: "look".to_owned(), args };
     let (at, turn) = (Default::default(), None);
     let record = Emission::Record(Record { seq: Seq(1), at, turn, event });
     let frames = encode(&sparky(), &emitted(record), limit);
@@ -254,6 +251,10 @@ fn a_refusal_of_an_unreadable_frame_carries_its_id() {
         machine.frame(frame);
         let said = answers(&mut machine);
         assert_eq!(said.len(), 1, "{frame}");
-        assert_eq!((&said[0]["type"], &said[0]["id"]), (&json!("refused"), &json!("m1")), "{frame}");
+        assert_eq!(
+            (&said[0]["type"], &said[0]["id"]),
+            (&json!("refused"), &json!("m1")),
+            "{frame}"
+        );
     }
 }

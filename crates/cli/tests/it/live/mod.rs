@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod crash;
 mod faults;
+mod frames;
 mod limits;
 mod memgpt;
 mod native;
