@@ -32,7 +32,7 @@ async fn whole(client: &mut Client, joiner: &mut PartJoiner) -> (Value, usize) {
 #[tokio::test]
 async fn a_session_with_a_large_event_is_read_by_default_clients_of_every_wire() {
     let live = Live::start().await;
-    let (mut client, session) = live.agent("ada", "load:items=1,bytes=3000000").await;
+    let (mut client, session) = live.agent("ada", "load:items=30,bytes=100000,deltas=yes").await;
     let mut memgpt = connect(&live, "/memgpt?client=large").await;
     memgpt.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
     memgpt.until_type("command_response").await;

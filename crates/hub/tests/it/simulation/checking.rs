@@ -13,7 +13,7 @@ impl History {
         for (room, session) in self.rooms_there() {
             let stored = store.session(&session).unwrap().unwrap();
             let records = store.events(stored.num, Seq::ZERO, usize::MAX).unwrap();
-            self.ledger.lock().unwrap().check_log(room, &records, &stored.state, at_rest);
+            self.ledger.lock().unwrap().check_log(room, &records, &stored, at_rest);
             if at_rest {
                 self.done.records += records.len() as u64;
                 self.done.turns +=

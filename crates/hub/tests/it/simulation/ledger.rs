@@ -6,8 +6,9 @@ use std::sync::Arc;
 use thoughtwire_hub::{Changed, Entry, Read};
 use thoughtwire_proto::{
     Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode,
-    SessionId, Start, State,
+    SessionId, Start,
 };
+use thoughtwire_store::StoredSession;
 
 use super::asked::{
     Asked, Opening, content, is_duplicate, is_of_the_store, made_session, position,
@@ -416,21 +417,25 @@ impl Ledger {
         &mut self,
         room: usize,
         records: &[Record],
-        stored: &State,
+        stored: &StoredSession,
         at_rest: bool,
     ) {
-        let (on_disk, log) = (records, self.rooms[room].known_log(records));
-        if log.first > 1 && !self.rooms[room].is_trimmed {
-            self.complain(format!("room {room} begins at {}, and nobody asked for it", log.first));
+        // What lies before it may still be on its way out.
+        let first = stored.first.0;
+        let on_disk: Vec<_> =
+            records.iter().filter(|record| record.seq.0 >= first).cloned().collect();
+        let log = self.rooms[room].known_log(&on_disk);
+        if first > 1 && !self.rooms[room].is_trimmed {
+            self.complain(format!("room {room} begins at {first}, and nobody asked for it"));
         }
         if !log.is_whole {
-            let wrong = self.rooms[room].check_rest_of(on_disk);
+            let wrong = self.rooms[room].check_rest_of(&on_disk);
             self.complaints.extend(wrong);
             on_disk.iter().for_each(|record| self.see(room, record));
             return;
         }
-        let (records, first) = (log.records.as_slice(), log.first);
-        let mut wrong = self.rooms[room].check(records, stored, at_rest);
+        let records = log.records.as_slice();
+        let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
         wrong.extend(self.waits.check(room, records));
         wrong.extend(
             self.asked

@@ -26,8 +26,6 @@ pub(crate) struct Room {
 /// A room's log as far as it is known: what is on disk, behind what was seen before it was trimmed.
 pub(crate) struct KnownLog {
     pub(crate) records: Vec<Record>,
-    /// The first record on disk.
-    pub(crate) first: u64,
     /// Whether no record is missing in it.
     pub(crate) is_whole: bool,
 }
@@ -56,7 +54,7 @@ impl Room {
         let mut records: Vec<_> = self.seen.range(..first).map(|(_, seen)| seen.clone()).collect();
         records.extend(on_disk.iter().cloned());
         let is_whole = records.iter().zip(1..).all(|(record, seq)| record.seq.0 == seq);
-        KnownLog { records, first, is_whole }
+        KnownLog { records, is_whole }
     }
 
     /// Holds a log of which a part is not known against what was seen of the rest.
