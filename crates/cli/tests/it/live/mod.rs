@@ -13,6 +13,7 @@ mod native;
 mod offers;
 mod openapi;
 mod operations;
+mod proven;
 mod rest;
 mod rooms;
 mod sparky;

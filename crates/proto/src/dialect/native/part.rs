@@ -49,15 +49,14 @@ impl PartJoiner {
     /// When parts are missing, come in another order, or their text is no frame.
     pub fn take(&mut self, frame: ServerFrame) -> Result<Option<ServerFrame>, Refusal> {
         let broken = |what: String| Err(Refusal::new(RefusalCode::BadFrame, what));
-        let part = match frame {
-            ServerFrame::Part(part) => part,
-            _whole if self.next > 0 => {
+        let ServerFrame::Part(part) = frame else {
+            if self.next > 0 {
                 return broken(format!(
                     "a frame came after {} of {} parts of another one",
                     self.next, self.parts
                 ));
             }
-            whole => return Ok(Some(whole)),
+            return Ok(Some(frame));
         };
         if part.part != self.next || (self.next > 0 && part.parts != self.parts) {
             return broken(format!(
@@ -71,10 +70,11 @@ impl PartJoiner {
             return Ok(None);
         }
         let text = std::mem::take(self).text;
-        match ServerFrame::decode(&text)? {
-            ServerFrame::Part(_) => broken("a part is made of parts".to_owned()),
-            frame => Ok(Some(frame)),
+        let frame = ServerFrame::decode(&text)?;
+        if matches!(frame, ServerFrame::Part(_)) {
+            return broken("a part is made of parts".to_owned());
         }
+        Ok(Some(frame))
     }
 }
 

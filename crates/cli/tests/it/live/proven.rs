@@ -1,0 +1,83 @@
+//! Proven positions of the older wires: what one connection has proven is not repeated to the next one,
+//! whatever became of the others.
+
+use futures::SinkExt as _;
+use serde_json::{Value, json};
+
+use super::support::{Client, Live};
+
+const MODEL: &str = "load:items=5,bytes=20";
+
+/// Closes a connection behind all that it was sent: its pongs are on their way.
+async fn leave(mut client: Client) {
+    client.socket.close().await.unwrap();
+    while client.next_or_close().await.is_ok() {}
+}
+
+async fn phone(live: &Live) -> Client {
+    let mut client = live.connect("/memgpt?client=phone").await;
+    client.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
+    client.until_type("command_response").await;
+    client
+}
+
+/// Says something and reads to the end of the turn and a little further. Gives all that was said.
+async fn memgpt_turn(client: &mut Client) -> usize {
+    client.send(json!({"type": "user_message", "message": "go", "agent_name": "ada"})).await;
+    let mut frames = client.until_type("agent_response_end").await;
+    client.send(json!({"type": "nonsense"})).await;
+    frames.extend(client.until_type("server_error").await);
+    frames.iter().filter(|frame| frame["type"] == "agent_response").count()
+}
+
+#[tokio::test]
+async fn a_dead_connection_does_not_hold_a_memgpt_client_back() {
+    let live = Live::start().await;
+    let (_owner, _) = live.agent("ada", MODEL).await;
+    // It is open and reads nothing: its stack answers no ping any more.
+    let dead = phone(&live).await;
+    let mut second = phone(&live).await;
+    assert_eq!(memgpt_turn(&mut second).await, 5);
+    leave(second).await;
+    for _ in 0..3 {
+        let mut next = phone(&live).await;
+        assert_eq!(memgpt_turn(&mut next).await, 5, "nothing that was proven comes again");
+        leave(next).await;
+    }
+    drop(dead);
+}
+
+async fn tab(live: &Live) -> Client {
+    let mut client =
+        live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
+    client.until_type("ready").await;
+    client
+}
+
+async fn sparky_turn(client: &mut Client) -> usize {
+    client.send(json!({"type": "message", "data": {"text": "go"}})).await;
+    let mut frames: Vec<Value> = Vec::new();
+    let is_said = |frame: &&Value| frame["type"] == "message";
+    while frames.iter().filter(is_said).count() < 5 {
+        frames.push(client.next().await);
+    }
+    client.send(json!({"type": "nonsense"})).await;
+    frames.extend(client.until_type("error").await);
+    frames.iter().filter(is_said).count()
+}
+
+#[tokio::test]
+async fn a_dead_connection_does_not_hold_a_sparky_session_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = Live::on(dir.path(), &["--model", MODEL]).await;
+    let dead = tab(&live).await;
+    let mut second = tab(&live).await;
+    assert_eq!(sparky_turn(&mut second).await, 5);
+    leave(second).await;
+    for _ in 0..3 {
+        let mut next = tab(&live).await;
+        assert_eq!(sparky_turn(&mut next).await, 5, "nothing that was proven comes again");
+        leave(next).await;
+    }
+    drop(dead);
+}
