@@ -314,9 +314,9 @@ impl Outbox {
                 }
                 self.queue.pop_front()
             }
-            output @ (Output::Frame(_)
-            | Output::Authenticate { .. }
-            | Output::Request { .. }) => Some(output),
+            output @ (Output::Frame(_) | Output::Authenticate { .. } | Output::Request { .. }) => {
+                Some(output)
+            }
         }
     }
 

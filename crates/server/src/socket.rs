@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.socket.doze();
             self.lend();
-            let mut is_time = false;
+            let (mut is_time, mut listed) = (false, None);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let Self {
                 socket, answers, watching, joined, link, ended, phased, timer, wake, ..
@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Err(end) => return end,
                 },
                 directive = directed(link) => self.machine.directed(directive),
-                news = watched(watching) => if let Err(end) = self.list(news).await { return end },
+                news = watched(watching) => listed = Some(news),
                 opened = follow(joined) => match opened {
                     Ok(joined) => self.machine.joined(&joined),
                     // What was missed is found again by connecting again.
@@ -231,6 +231,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let begun = self.take_back();
             if let Err(end) = self.socket.finish(&begun).await {
+                return end;
+            }
+            // Only now: a frame may have been begun while the cursors were lent.
+            if let Some(news) = listed
+                && let Err(end) = self.list(news).await
+            {
                 return end;
             }
             if is_time {

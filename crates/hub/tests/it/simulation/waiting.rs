@@ -79,7 +79,7 @@ impl History {
     /// Lets a retention job that runs come to its end.
     pub(crate) async fn finish_sweep(&mut self, life: &mut Life) {
         for _ in 0..1_000 {
-            if life.sweep.as_ref().is_none_or(|sweep| sweep.is_finished()) {
+            if life.sweep.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
                 return;
             }
             life.write(1024);
