@@ -26,7 +26,8 @@ impl Hub {
     /// of its own; it can be dropped at any time.
     ///
     /// # Errors
-    /// When there is no such session of this user, it is deleted meanwhile, or its log cannot be read.
+    /// When there is no such session of this user, it is deleted meanwhile, or its log cannot be
+    /// read.
     pub async fn await_turn(
         &self,
         user: &UserId,

@@ -121,11 +121,11 @@ impl Subscription {
         }
     }
 
-    /// Lends its place to the tail: what comes goes to `outlet`, until the place is taken back. Whoever
-    /// did not read up to the tail yet keeps it, and is woken as always.
+    /// Lends its place to the tail: what comes goes to `outlet`, until the place is taken back.
+    /// Whoever did not read up to the tail yet keeps it, and is woken as always.
     ///
-    /// Between the two nothing else may be asked of the subscription, and nobody but the outlet write
-    /// where it writes.
+    /// Between the two nothing else may be asked of the subscription, and nobody but the outlet
+    /// write where it writes.
     pub fn lend(&mut self, outlet: &Arc<dyn Outlet>) {
         if let Place::Tail(position) = self.place {
             *locked(&self.reader.lent) = Some(Lent::new(Arc::clone(outlet), position, self.seen));
@@ -142,7 +142,8 @@ impl Subscription {
     }
 
     /// Reads what lies behind the cursor, at most a page of it. After [`Read::Trimmed`] and
-    /// [`Read::Closed`] it reads the same again. A caller that reads in a loop yields to other tasks.
+    /// [`Read::Closed`] it reads the same again. A caller that reads in a loop yields to other
+    /// tasks.
     ///
     /// # Errors
     /// When the log cannot be read; asking again later may work.

@@ -311,8 +311,8 @@ fn differences(
 }
 
 impl Hub {
-    /// Watches a user's list: each change from now on, in its newest state, at most four times a second
-    /// for each session. The list as it is now is the caller's to read.
+    /// Watches a user's list: each change from now on, in its newest state, at most four times a
+    /// second for each session. The list as it is now is the caller's to read.
     #[must_use]
     pub fn watch(&self, user: &UserId) -> Watcher {
         let store = Arc::clone(&self.shared.store);

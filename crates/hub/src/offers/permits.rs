@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use thoughtwire_proto::{CallId, Decision, Refusal, RefusalCode};
 use tokio::sync::oneshot;
 
-/// Calls of one worker that may wait for permission at once. Each holds one of the commands that its
-/// connection may have under way (64), so more of them could keep the connection from being read.
+/// Calls of one worker that may wait for permission at once. Each holds one of the commands that
+/// its connection may have under way (64), so more of them could keep the connection from being
+/// read.
 pub(super) const MOST_HELD: usize = 32;
 
 /// The calls of one turn for which the server asked the owner.

@@ -1,4 +1,5 @@
-//! Permissions of tools that programs outside call: the server holds them, whatever the program checks.
+//! Permissions of tools that programs outside call: the server holds them, whatever the program
+//! checks.
 
 use std::collections::BTreeMap;
 

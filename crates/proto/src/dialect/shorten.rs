@@ -11,8 +11,8 @@ const SHORT: usize = 64;
 /// The least room for a piece of text; with less, a frame's other keys are the problem.
 const LEAST_ROOM: usize = 256;
 
-/// Cuts a text for frames of one kind. `frame` makes the frame of a piece. Nothing if the frame is too
-/// large even without the text.
+/// Cuts a text for frames of one kind. `frame` makes the frame of a piece. Nothing if the frame is
+/// too large even without the text.
 pub(super) fn cut(
     text: &str,
     limit: FrameLimit,
@@ -30,8 +30,8 @@ pub(super) fn shorten_frame(frame: Frame, limit: FrameLimit) -> Frame {
     }
 }
 
-/// A value with its longest texts shortened until its JSON has at most `room` bytes, or until no long
-/// text is left.
+/// A value with its longest texts shortened until its JSON has at most `room` bytes, or until no
+/// long text is left.
 pub(super) fn shorten(mut json: Json, room: usize) -> Json {
     loop {
         let excess = json.dumps().len().saturating_sub(room);

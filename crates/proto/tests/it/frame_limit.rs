@@ -219,7 +219,7 @@ fn a_machines_own_frames_are_within_the_limit() {
         let mut frames = 0;
         while let Some(output) = machine.poll() {
             let Output::Frame(frame) = output else { panic!("{output:?}") };
-            assert!(frame.len() <= FrameLimit::new(4096).bytes(), "{:.300}", frame);
+            assert!(frame.len() <= FrameLimit::new(4096).bytes(), "{frame:.300}");
             frames += 1;
         }
         assert!(frames > 0);
@@ -229,7 +229,7 @@ fn a_machines_own_frames_are_within_the_limit() {
 #[test]
 fn a_refusal_of_an_unreadable_frame_carries_its_id() {
     let mut machine = NativeMachine::new(Limits::default(), "test/1".to_owned(), false);
-    let mut answers = |machine: &mut NativeMachine| {
+    let answers = |machine: &mut NativeMachine| {
         let frames = std::iter::from_fn(|| machine.poll()).filter_map(|output| match output {
             Output::Frame(frame) => Some(serde_json::from_str::<Value>(&frame).unwrap()),
             _ => None,

@@ -29,6 +29,15 @@ async fn whole(client: &mut Client, joiner: &mut PartJoiner) -> (Value, usize) {
     }
 }
 
+/// A `say` frame.
+fn say(id: &str, turn: &Value, verb: &str, keys: Value) -> Value {
+    let mut frame = json!({"type": "say", "id": id, "turn": turn, "verb": verb});
+    if let (Value::Object(frame), Value::Object(keys)) = (&mut frame, keys) {
+        frame.extend(keys);
+    }
+    frame
+}
+
 #[tokio::test]
 async fn a_session_with_a_large_event_is_read_by_default_clients_of_every_wire() {
     let live = Live::start().await;
@@ -91,7 +100,7 @@ async fn a_large_run_comes_in_parts() {
         assert_eq!(frames > 1, turn == 1, "{frames} frames");
         assert_eq!(run["input"]["text"].as_str().unwrap().len(), bytes);
         let id = format!("f{turn}");
-        worker.send(json!({"type": "say", "id": id, "turn": run["turn"], "verb": "finish", "text": "Done."})).await;
+        worker.send(say(&id, &run["turn"], "finish", json!({"text": "Done."}))).await;
         worker.until(|frame| frame["id"] == id).await;
     }
 }
@@ -143,27 +152,30 @@ async fn a_program_that_checks_no_permissions_is_held_to_them() {
         [("approved", "ack"), ("denied", "refused")].into_iter().enumerate()
     {
         let (call, end) = (format!("c{number}"), format!("f{number}"));
-        owner.send(json!({"type": "send", "id": format!("m{number}"), "session": session, "text": "dig"})).await;
+        owner.send(json!({"type": "send", "session": session, "text": "dig"})).await;
         let turn = worker.until_type("run").await.pop().unwrap()["turn"].clone();
-        let burn = json!({"type": "say", "id": format!("b{number}"), "turn": turn, "verb": "tool_called", "name": "burn", "args": {}});
+        let (burn, dig) =
+            (json!({"name": "burn", "args": {}}), json!({"name": "dig_deep", "args": {}}));
+        let burn = say(&format!("b{number}"), &turn, "tool_called", burn);
         assert_eq!(worker.ask(burn).await["code"], "forbidden");
-        worker.send(json!({"type": "say", "id": call, "turn": turn, "verb": "tool_called", "name": "dig_deep", "args": {}})).await;
+        worker.send(say(&call, &turn, "tool_called", dig)).await;
         owner
             .until(|frame| {
                 frame["event"]["kind"] == "approval_asked" && frame["event"]["call"] == json!(call)
             })
             .await;
         assert!(worker.is_quiet().await, "the call is not acknowledged before it is approved");
-        owner.send(json!({"type": "decide", "id": format!("d{number}"), "session": session, "call": call, "decision": decision})).await;
+        let decide =
+            json!({"type": "decide", "session": session, "call": call, "decision": decision});
+        owner.send(decide).await;
         let answered = worker.until(|frame| frame["id"] == json!(call)).await.pop().unwrap();
         assert_eq!(answered["type"], answer);
         if answer == "ack" {
             let id = format!("r{number}");
-            worker.ask(json!({"type": "say", "id": id, "turn": turn, "verb": "tool_returned", "call": call, "status": "success", "text": "dug"})).await;
+            let returned = json!({"call": call, "status": "success", "text": "dug"});
+            worker.ask(say(&id, &turn, "tool_returned", returned)).await;
         }
-        worker
-            .ask(json!({"type": "say", "id": end, "turn": turn, "verb": "finish", "text": "Done."}))
-            .await;
+        worker.ask(say(&end, &turn, "finish", json!({"text": "Done."}))).await;
         let seen = owner.turn().await;
         let status = seen.iter().find(|frame| frame["event"]["kind"] == "tool_returned").unwrap();
         assert_eq!(status["event"]["status"], if answer == "ack" { "success" } else { "error" });

@@ -1,5 +1,5 @@
-//! Proven positions of the older wires: what one connection has proven is not repeated to the next one,
-//! whatever became of the others.
+//! Proven positions of the older wires: what one connection has proven is not repeated to the next
+//! one, whatever became of the others.
 
 use futures::SinkExt as _;
 use serde_json::{Value, json};

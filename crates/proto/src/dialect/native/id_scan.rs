@@ -2,9 +2,9 @@
 
 use crate::CommandId;
 
-/// Finds the last valid top-level `id` of a frame, in one pass and without recursion. Nothing but the
-/// structure up to the id has to be JSON: depth, numbers, surrogates, encoding and what follows the
-/// object may be anything.
+/// Finds the last valid top-level `id` of a frame, in one pass and without recursion. Nothing but
+/// the structure up to the id has to be JSON: depth, numbers, surrogates, encoding and what follows
+/// the object may be anything.
 pub(super) fn find_id(frame: &[u8]) -> Option<CommandId> {
     let mut scan = Scan { frame, at: 0 };
     let start = frame.iter().position(|byte| *byte == b'{')?;

@@ -1,4 +1,5 @@
-//! Frames larger than the limit, as parts: the `data` of all parts, concatenated, is the frame's text.
+//! Frames larger than the limit, as parts: the `data` of all parts, concatenated, is the frame's
+//! text.
 
 use super::server::ServerFrame;
 use super::wire::{ServerWire, to_text};

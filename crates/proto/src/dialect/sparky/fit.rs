@@ -52,7 +52,8 @@ fn fitted(message: &Message, limit: FrameLimit) -> Option<Vec<Frame>> {
             let mut args = shorten(args.clone(), room);
             let text = args.dumps();
             if text.len() > room {
-                // Too many short values: their text instead, which a reader can still make sense of.
+                // Too many short values: their text instead, which a reader can still make sense
+                // of.
                 let room = room.checked_sub(r#"{"shortened": ""}"#.len())?;
                 args = Json::Dict(vec![("shortened".to_owned(), Json::text(clipped(&text, room)))]);
             }
