@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -115,6 +115,17 @@ INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
 -- What was deleted and is in the file yet.
 CREATE TABLE erased_sessions (session INTEGER PRIMARY KEY);
 CREATE TABLE erased_agents (agent TEXT PRIMARY KEY) WITHOUT ROWID;
+",
+    "
+-- When a client selected its chat, and when a chat was archived.
+ALTER TABLE peers ADD COLUMN selected_at INTEGER;
+ALTER TABLE chats ADD COLUMN archived_at INTEGER;
+-- Without keys a Sparky user was a user of its own, `~NAME`. It is a name space of the owner's now.
+UPDATE OR IGNORE agents SET user = 'local' WHERE user LIKE '~%';
+UPDATE sessions SET user = 'local' WHERE user LIKE '~%' AND agent IN (SELECT id FROM agents WHERE user = 'local');
+UPDATE OR IGNORE receipts SET user = 'local' WHERE user LIKE '~%';
+UPDATE OR IGNORE chats SET user = 'local' WHERE user LIKE '~%';
+UPDATE OR IGNORE peers SET user = 'local' WHERE user LIKE '~%';
 ",
 ];
 
