@@ -7,24 +7,26 @@ other argument names, and has its own exception for a refused upgrade.
 import inspect
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any, Protocol
 
+from websockets import exceptions
 from websockets.typing import Subprotocol
 
 from .address import Address
 
-connect: Any
-NotUpgraded: type[Exception]
 try:
-    from websockets.asyncio.client import connect as _connect
-    from websockets.exceptions import InvalidStatus as _InvalidStatus
-
-    connect, NotUpgraded, _HEADERS = _connect, _InvalidStatus, "additional_headers"
+    _newer: Any = import_module("websockets.asyncio.client")
 except ImportError:
-    from websockets import client as _older
-    from websockets import exceptions as _exceptions
-
-    connect, NotUpgraded, _HEADERS = _older.connect, _exceptions.InvalidStatusCode, "extra_headers"
+    _newer = None
+if _newer is not None:
+    connect: Any = _newer.connect
+    NotUpgraded: type[Exception] = exceptions.InvalidStatus
+    _HEADERS = "additional_headers"
+else:
+    connect = import_module("websockets.client").connect
+    NotUpgraded = vars(exceptions)["InvalidStatusCode"]
+    _HEADERS = "extra_headers"
 
 #: From 15 on a proxy of the environment is used, unless told.
 _HAS_PROXY = "proxy" in inspect.signature(connect).parameters

@@ -15,6 +15,8 @@ mod operations;
 mod rest;
 mod rooms;
 mod sparky;
+mod sparky_api;
+mod sparky_later;
 mod support;
 
 pub(crate) use support::Live;
