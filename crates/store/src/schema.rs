@@ -182,4 +182,38 @@ mod tests {
         connection.execute("DELETE FROM sessions WHERE id = 's-2'", []).unwrap();
         assert_eq!(insert(&connection, "s-3"), old[1] + 1);
     }
+    #[test]
+    fn what_a_sparky_user_had_without_keys_is_the_owners() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, migration) in (1_i64..).zip(MIGRATIONS).take(5) {
+            connection.execute_batch(migration).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO agents (id, user, name, spec, main_session, created_at) VALUES
+                     ('a-1', '~u1', 'sparky:u1', '', 's-1', 0), ('a-2', 'ada', 'sparky', '', 's-2', 0);
+                 INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued, created_at, updated_at)
+                 VALUES ('s-1', '~u1', 'a-1', 'e', 1, 0, '', 0, 0, 0, 0), ('s-2', 'ada', 'a-2', 'e', 1, 0, '', 0, 0, 0, 0);
+                 INSERT INTO chats (user, space, chat, session) VALUES ('~u1', 'u1', 'c1', 's-1');
+                 INSERT INTO peers (user, wire, space, name, selected, created_at) VALUES ('~u1', 'sparky', 'u1', 'p', 'c1', 0);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        for (table, users) in [
+            ("agents", &["ada", "local"][..]),
+            ("sessions", &["ada", "local"]),
+            ("chats", &["local"]),
+            ("peers", &["local"]),
+        ] {
+            let found: Vec<String> = connection
+                .prepare(&format!("SELECT user FROM {table} ORDER BY user"))
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .flatten()
+                .collect();
+            assert_eq!(found, users, "{table}");
+        }
+    }
 }

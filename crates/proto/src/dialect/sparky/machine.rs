@@ -253,6 +253,10 @@ impl SparkyMachine {
             Generation::Chats if self.chat.is_none() && chat == DEFAULT_CHAT => {}
             Generation::Chats => return,
         }
+        // Who chose none is in the default one, also when another connection opens it.
+        if self.chat.is_none() && chat == DEFAULT_CHAT {
+            self.chat = Some(chat.clone());
+        }
         self.chats.insert(session.clone(), chat.clone());
         self.sessions.insert(chat, session.clone());
         // A chat that is new to everybody is read from its beginning, so that nothing of it is missed.
