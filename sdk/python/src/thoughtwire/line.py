@@ -16,7 +16,7 @@ from .backoff import Backoff
 from .codec import BadFrame, decode_server_frame, encode
 from .errors import ClosedError, RefusedError
 from .pulse import Pulse
-from .rest import refusal
+from .rest import Rest, refusal
 from .sockets import NotUpgraded, Socket, opened, status_of
 
 #: ``waiting`` is between two attempts; ``closed`` is for good.
@@ -163,7 +163,7 @@ class Line:
         except NotUpgraded as refused:
             status, body = status_of(refused)
             if status in (401, 403):
-                _, said = refusal(body) or ("", body[:200] or "it does not say why")
+                _, said = refusal(body) or ("", body[:200] or await self._why())
                 reason = self._address.no_entry(said) if status == 401 else said
                 raise ClosedError(f"the server does not let us in ({status}): {reason}") from None
             return f"the server answered {status}"
@@ -178,6 +178,16 @@ class Line:
             return str(error) or type(error).__name__
         finally:
             self._socket = None
+
+    async def _why(self) -> str:
+        """The sentence of a refused upgrade, asked for again where the WebSocket client drops it."""
+        try:
+            await Rest(self._address).ask("GET", "/v1/whoami")
+        except RefusedError as refused:
+            return str(refused)
+        except OSError:
+            pass
+        return "it does not say why"
 
     async def _converse(self, socket: Socket, backoff: Backoff) -> str:
         welcome = _frame(await asyncio.wait_for(socket.recv(), _GREETED_WITHIN))
