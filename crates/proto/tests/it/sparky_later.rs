@@ -5,8 +5,8 @@ use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{Generation, Loading, Message, Payload};
 use thoughtwire_proto::dialect::sparky::{ServerLoading, SparkyMachine, Tools, encode};
 use thoughtwire_proto::{
-    Answer, Command, Emission, Emitted, Event, PeerRef, PeerWire, Record, Refusal, Seq, SessionId,
-    Start, ToolStatus,
+    Answer, Command, Emission, Emitted, Event, PeerRef, PeerWire, Record, Refusal, RefusalCode,
+    Seq, SessionId, Start, ToolStatus,
 };
 
 fn machine() -> SparkyMachine {
@@ -264,6 +264,37 @@ fn a_chat_that_was_deleted_is_opened_anew_by_the_next_message_in_it() {
         matches!(&command, Command::OpenChat { chat: Some(chat), .. } if chat == "c1"),
         "{command:?}"
     );
+}
+
+#[test]
+fn a_message_to_a_chat_that_is_just_being_deleted_is_said_in_the_new_one_once() {
+    let gone = || Err(Refusal::new(RefusalCode::UnknownSession, "there is no session x1"));
+    let mut machine = machine();
+    let (tag, _) = connect(&mut machine, &json!({"token": "t"}));
+    known(&mut machine, tag, false, &[], None);
+    frames(&mut machine);
+    machine.frame(r#"{"type": "switch_chat", "data": {"chat_id": "c1"}}"#);
+    let (tag, _) = request(&mut machine);
+    machine.answer(tag, opened("c1", "x1"));
+    let (tag, _) = request(&mut machine);
+    machine.answer(tag, done());
+    frames(&mut machine);
+    machine.frame(r#"{"type": "message", "data": "hi"}"#);
+    let (tag, _send) = request(&mut machine);
+    machine.answer(tag, gone());
+    let (tag, command) = request(&mut machine);
+    assert!(
+        matches!(&command, Command::OpenChat { chat: Some(chat), .. } if chat == "c1"),
+        "{command:?}"
+    );
+    machine.answer(tag, opened("c1", "x2"));
+    let (tag, _attach) = request(&mut machine);
+    machine.answer(tag, done());
+    let (tag, command) = request(&mut machine);
+    assert!(matches!(&command, Command::Send { session, text, .. }
+        if session.as_str() == "x2" && text == "hi"));
+    machine.answer(tag, gone());
+    assert_eq!(frames(&mut machine)[0]["type"], "error", "not for ever");
 }
 
 #[test]

@@ -25,6 +25,11 @@ fn texts(frames: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// What a program says in a turn that it was handed by `run`.
+fn verb(run: &Value, verb: &str, id: &str, text: &str) -> Value {
+    json!({"type": "say", "id": id, "turn": run["turn"], "verb": verb, "text": text})
+}
+
 #[tokio::test]
 async fn no_frame_has_a_session_and_results_say_whether_they_worked() {
     let live = Live::start().await;
@@ -167,11 +172,10 @@ async fn without_keys_the_owner_sees_and_offers_what_a_user_id_has() {
     client.until_type("ready").await;
     say(&mut client, "hello").await;
     let run = program.until_type("run").await.pop().unwrap();
-    let verb = |verb: &str, id: &str, text: &str| json!({"type": "say", "id": id, "turn": run["turn"], "verb": verb, "text": text});
     // What MemGPT's agents say of a function that they could not call is a failed call.
     let line = "Error: No function named fly";
-    assert_eq!(program.ask(verb("function_message", "f1", line)).await["type"], "ack");
-    assert_eq!(program.ask(verb("finish", "f2", "from outside")).await["type"], "ack");
+    assert_eq!(program.ask(verb(&run, "function_message", "f1", line)).await["type"], "ack");
+    assert_eq!(program.ask(verb(&run, "finish", "f2", "from outside")).await["type"], "ack");
     let turn = client.until_type("message").await;
     assert_eq!(texts(&turn), ["from outside"]);
     let of = |kind: &str| &turn.iter().find(|frame| frame["type"] == kind).unwrap()["data"];

@@ -73,7 +73,11 @@ enum Doing {
         then: Then,
     },
     Instructing,
-    Sending,
+    /// Saying something in a session; the words again, if they may be said once more.
+    Sending {
+        session: SessionId,
+        words: Option<(String, Option<String>)>,
+    },
     Deciding,
 }
 
@@ -207,7 +211,10 @@ impl SparkyMachine {
                 }
             },
             Payload::Message { text, file_id, .. } => match self.current() {
-                Some(session) => self.say(session, text, file_id),
+                Some(session) => {
+                    let words = Some((text.clone(), file_id.clone()));
+                    self.say(session, text, file_id, words);
+                }
                 None => self.open(self.chat.clone(), None, Then::Say { text, file_id }),
             },
             Payload::Personality { text } => {
@@ -288,11 +295,18 @@ impl SparkyMachine {
         );
     }
 
-    fn say(&mut self, session: SessionId, text: String, file_id: Option<String>) {
+    fn say(
+        &mut self,
+        session: SessionId,
+        text: String,
+        file_id: Option<String>,
+        words: Option<(String, Option<String>)>,
+    ) {
         let attachments = file_id.into_iter().collect();
+        let doing = Doing::Sending { session: session.clone(), words };
         self.request(
             Command::Send { session, text, attachments, policy: Policy::Interrupt },
-            Doing::Sending,
+            doing,
         );
     }
 
@@ -444,14 +458,21 @@ impl SparkyMachine {
                     self.welcome();
                 }
             },
-            (Doing::Instructing | Doing::Sending | Doing::Deciding, Ok(_)) => {}
+            (Doing::Instructing | Doing::Sending { .. } | Doing::Deciding, Ok(_)) => {}
+            // Deleted a moment ago, and this connection has not heard of it yet.
+            (Doing::Sending { session, words: Some((text, file_id)) }, Err(refusal))
+                if refusal.code == RefusalCode::UnknownSession =>
+            {
+                self.detached(&session, &refusal.reason);
+                self.open(self.chat.clone(), None, Then::Say { text, file_id });
+            }
             (Doing::Deciding, Err(refusal)) => {
                 self.complain(format!("Nothing was settled: {refusal}"))
             }
             (Doing::Instructing, Err(refusal)) => {
                 self.complain(format!("Invalid message: {refusal}"))
             }
-            (Doing::Sending, Err(refusal)) => {
+            (Doing::Sending { .. }, Err(refusal)) => {
                 self.complain(format!("Error processing message: {refusal}"))
             }
             (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => {
@@ -471,7 +492,7 @@ impl SparkyMachine {
                 let ready = Payload::ChatReady { chat_id: chat.clone(), is_new, model };
                 self.tell(ready, Some(chat));
             }
-            Then::Say { text, file_id } => self.say(session.clone(), text, file_id),
+            Then::Say { text, file_id } => self.say(session.clone(), text, file_id, None),
             Then::Instruct { text } => self.request(
                 Command::Instruct { session: session.clone(), instructions: text },
                 Doing::Instructing,
