@@ -3,11 +3,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_fuzz::{Conversation, Wire};
-use thoughtwire_proto::dialect::sparky::{Loading, Message, SparkyMachine, ToolLoading};
+use thoughtwire_proto::dialect::sparky::{Loading, Message, ServerLoading, SparkyMachine, Tools};
 
 fuzz_target!(|script: &[u8]| {
-    let tool = |name: &str, loading| ToolLoading { name: name.to_owned(), loading };
-    let tools = vec![tool("clock", Loading::Loaded), tool("slow", Loading::Begun), tool("lost", Loading::Failed("gone".to_owned()))];
+    let server = |name: &str, loading| ServerLoading { name: name.to_owned(), loading };
+    let lost = Loading::Failed("gone".to_owned());
+    let servers = vec![
+        server("clock", Loading::Loaded),
+        server("slow", Loading::Begun),
+        server("lost", lost),
+    ];
+    let tools = Tools { loaded: 3, servers };
     let machine = Box::new(SparkyMachine::new(tools));
     Conversation::of(Wire { machine, check, last: "nothing" }, script);
 });

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event, ItemId, Outcome, PeerRef, PeerWire, Record,
+    AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission, Emitted, Event, ItemId, Outcome, PeerRef, PeerWire, Record,
     Refusal, RefusalCode, Request, Seq, SessionId, SessionListing, Timestamp, Usage,
 };
 
@@ -211,7 +211,8 @@ impl Conversation {
             }
             Command::OpenChat { chat, .. } => {
                 let session = self.new_session();
-                Answer::Chat { chat, session, is_new: true }
+                let chat = chat.unwrap_or_else(|| DEFAULT_CHAT.to_owned());
+                Answer::Chat { chat, session, is_new: true, model: None }
             }
             Command::DeleteSession { .. }
             | Command::Withdraw { .. }
@@ -233,7 +234,7 @@ impl Conversation {
             3 => Answer::SessionAgain(self.session(which)),
             4 => attached(self.session(which)),
             5 => Answer::Peer { peer: peer(PeerWire::Sparky, "u", "p"), is_new: false, chats: Vec::new(), selected: Some("c".to_owned()) },
-            6 => Answer::Chat { chat: "c".to_owned(), session: self.session(which), is_new: false },
+            6 => Answer::Chat { chat: "c".to_owned(), session: self.session(which), is_new: false, model: None },
             _ => Answer::Done { seq: Some(Seq(7)), duplicate: true },
         }
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, HistoryEntry, PeerRef, Record, Refusal, RefusalCode,
-    SessionId, UserId, check_name,
+    AgentProfile, AgentSpec, Answer, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire, Record,
+    Refusal, RefusalCode, SessionId, UserId, check_name,
 };
-use thoughtwire_store::{Block, NewAgent, NewSession, Retention, SessionFilter, StoreError};
+use thoughtwire_store::{
+    Block, NewAgent, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
+};
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
@@ -306,7 +308,14 @@ impl Hub {
         receipt.map(|receipt| receipts::answer_again(&receipt, once)).transpose()
     }
 
-    pub(crate) async fn open_peer(self, user: UserId, peer: PeerRef) -> Result<Answer, Refusal> {
+    pub(crate) async fn open_peer(
+        self,
+        user: UserId,
+        mut peer: PeerRef,
+    ) -> Result<Answer, Refusal> {
+        if peer.wire == PeerWire::Sparky && peer.space.is_empty() {
+            peer.space = user.to_string();
+        }
         for name in [&peer.name, &peer.space].into_iter().filter(|name| !name.is_empty()) {
             check_name(name)
                 .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
@@ -329,21 +338,23 @@ impl Hub {
         self,
         user: UserId,
         peer: PeerRef,
-        chat: String,
+        chat: Option<String>,
         title: Option<String>,
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
     ) -> Result<Answer, Refusal> {
-        check_name(&chat).map_err(|bad| {
-            Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}"))
-        })?;
+        if let Some(chat) = &chat {
+            check_name(chat).map_err(|bad| {
+                Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}"))
+            })?;
+        }
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.shared.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let (session, is_new, is_news) = self
+        let OpenedChat { chat, session, is_new, is_new_to_peer } = self
             .shared
             .store
-            .open_chat(&user, &peer, &chat, new)
+            .open_chat(&user, &peer, chat.as_deref(), new)
             .await
             .map_err(|error| Refusal::from(&error))?;
         if is_new {
@@ -351,20 +362,15 @@ impl Hub {
         }
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
         // Who came later found it among the peer's chats.
-        if is_news {
+        if is_new_to_peer {
             self.shared.joins.tell(&user, joined);
         }
-        Ok(Answer::Chat { chat, session, is_new })
+        Ok(Answer::Chat { chat, session, is_new, model: agent.spec.model })
     }
 
     /// The one agent that a Sparky user has here, made when first needed.
     async fn sparky_agent(&self, user: &UserId, space: &str) -> Result<AgentProfile, Refusal> {
-        let name = if space.is_empty() || space == user.as_str() {
-            "sparky".to_owned()
-        } else {
-            format!("sparky:{space}")
-        };
-        let name: String = name.chars().take(thoughtwire_proto::MAX_NAME_CHARS).collect();
+        let name = sparky_name(user, space);
         self.found_or_made(user, AgentSpec { name, ..AgentSpec::default() }).await
     }
 
@@ -386,6 +392,22 @@ impl Hub {
             Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
         }
     }
+}
+
+/// Name of a Sparky user's agent: `sparky` for the owner's own name space, else `sparky:USER_ID`.
+/// One that would be too long ends with a digest, so that two users never share an agent.
+fn sparky_name(user: &UserId, space: &str) -> String {
+    if space.is_empty() || space == user.as_str() {
+        return "sparky".to_owned();
+    }
+    let name = format!("sparky:{space}");
+    if name.chars().count() <= MAX_NAME_CHARS {
+        return name;
+    }
+    let digest = receipts::digest("sparky", &[space]);
+    let short = digest.get(..16).unwrap_or(&digest);
+    let kept: String = name.chars().take(MAX_NAME_CHARS - 17).collect();
+    format!("{kept}-{short}")
 }
 
 /// An agent from elsewhere.

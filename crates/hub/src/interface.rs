@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clients::{Client, ClientId, Clients};
 use crate::clock::{new_call_id, new_item_id};
+use crate::function_message::Of;
 use crate::item_writer::{Final, ItemWriter};
 use crate::memory::{EditError, Memory};
 use crate::session::{Answered, Ear, Returned};
@@ -177,10 +178,11 @@ impl Interface {
     }
 
     /// Takes a line as `MemGPT` agents give it: `Running NAME(ARGS)` is a call, `Success: …` and
-    /// `Error: …` are the newest open call's result, anything else is shown as a status.
+    /// `Error: …` are the newest open call's result, or without one that of a call which is said along
+    /// with it; anything else is shown as a status.
     ///
     /// # Errors
-    /// As [`Interface::internal_monologue`], and when a result has no open call.
+    /// As [`Interface::internal_monologue`].
     pub async fn function_message(&self, line: &str) -> Result<(), Silenced> {
         match function_message::parse(line) {
             function_message::Line::Running { name, args } => {
@@ -190,11 +192,28 @@ impl Interface {
                 self.committed(seq).await
             }
             function_message::Line::Returned { status, text } => {
-                match self.tail.newest_call(&self.turn) {
-                    Some(call) => self.tool_returned(&call.0, call.1, status, text, None).await,
-                    None => Err(Silenced::Illegal(
-                        "no call is open that this could be the result of".to_owned(),
-                    )),
+                let open = self.tail.open_calls(&self.turn);
+                let found = function_message::of(
+                    &text,
+                    open.into_iter().map(|(call, name)| ((call, name.clone()), name)),
+                );
+                match found {
+                    Of::Call((call, name)) => {
+                        let returned =
+                            Event::ToolReturned { call, name, status, text, content: None };
+                        let seq = self.append(vec![returned], true).await?;
+                        // The next line's call is looked for on the tail, too.
+                        self.committed(seq).await
+                    }
+                    Of::Unsaid(name) => {
+                        let call = new_call_id();
+                        let args = Map::new();
+                        let called =
+                            Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+                        let returned =
+                            Event::ToolReturned { call, name, status, text, content: None };
+                        self.append(vec![called, returned], true).await.map(drop)
+                    }
                 }
             }
             function_message::Line::Other => self.status(line).await,

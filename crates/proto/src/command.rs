@@ -160,6 +160,9 @@ pub struct PeerRef {
     pub name: String,
 }
 
+/// Chat of a peer that has not named one.
+pub const DEFAULT_CHAT: &str = "default";
+
 /// The wires that have peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerWire {
@@ -308,8 +311,9 @@ pub enum Command {
     OpenChat {
         /// The peer.
         peer: PeerRef,
-        /// The chat's own name.
-        chat: String,
+        /// The chat's own name; absent for the one that any client of the peer's name space
+        /// selected last, or [`DEFAULT_CHAT`] if there is none.
+        chat: Option<String>,
         /// The title for a new one.
         title: Option<String>,
         /// The instructions for a new one.
@@ -362,6 +366,8 @@ pub enum Answer {
         session: SessionId,
         /// Opened just now.
         is_new: bool,
+        /// The model of its agent.
+        model: Option<String>,
     },
     /// Turns of an agent will be handed to this connection.
     Offered {

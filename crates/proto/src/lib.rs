@@ -25,8 +25,8 @@ mod state;
 pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, Disposition, PeerRef,
-    PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
+    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition,
+    PeerRef, PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
 };
 pub use event::{
     Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome,

@@ -66,6 +66,7 @@ impl AtRest {
             archive,
             mcp: McpServers::none(),
             metrics,
+            model: String::new(),
             secure: false,
         });
         Ok(Self { store, hub, router })

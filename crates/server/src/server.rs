@@ -272,6 +272,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         archive,
         mcp: shared.mcp.clone(),
         metrics: shared.metrics.clone(),
+        model: shared.config.model.clone(),
         secure: shared.config.tls.is_some(),
     });
     Router::new()

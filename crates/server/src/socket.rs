@@ -69,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) entrant: Entrant,
     /// The dialect's name, as the sender of inputs until the client names itself.
     pub(crate) from: String,
+    /// The name space of a Sparky user; empty until its client says who it is.
+    pub(crate) space: String,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) handshake_within: Duration,
     pub(crate) pace: Pace,
@@ -310,11 +312,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match output {
                 Output::Frame(frame) => self.socket.write(Message::text(frame)).await?,
                 Output::Authenticate { token, client, space } => {
-                    let outcome = self.context.access.enter(
-                        &self.context.entrant,
-                        token.as_deref(),
-                        space.as_deref(),
-                    );
+                    let outcome =
+                        self.context.access.enter(&self.context.entrant, token.as_deref());
                     match outcome {
                         Ok(identity)
                             if identity.user != self.context.entrant.identity.user
@@ -332,6 +331,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         }
                         Ok(identity) => {
                             self.ended = identity.ended();
+                            self.context.space = self.context.access.space(
+                                &identity,
+                                token.as_deref(),
+                                space.as_deref(),
+                            );
                             self.context.entrant = Entrant { identity, trusted: true };
                             if let Some(client) = client {
                                 self.context.from = client;
@@ -411,10 +415,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 return;
             }
-            Command::OpenPeer { wire, space, name } if self.machine.has_chats() => {
+            Command::OpenPeer { wire, space: _, name } if self.machine.has_chats() => {
                 let peer = PeerRef {
                     wire,
-                    space,
+                    space: self.context.space.clone(),
                     name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()),
                 };
                 // From before it is opened, so that no chat is opened unseen in between.

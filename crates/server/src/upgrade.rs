@@ -14,7 +14,7 @@ use thoughtwire_proto::connection::Machine;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
 use thoughtwire_proto::dialect::native::{Limits as NativeLimits, NativeMachine};
-use thoughtwire_proto::dialect::sparky::{Loading, SparkyMachine, ToolLoading};
+use thoughtwire_proto::dialect::sparky::{Loading, ServerLoading, SparkyMachine, Tools};
 use thoughtwire_proto::{AgentSpec, Permission, Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -133,6 +133,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         access: shared.access.clone(),
         entrant,
         from: dialect.name().to_owned(),
+        space: String::new(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
         pace: Pace::new(shared.config.limits.commands_per_second),
@@ -187,28 +188,27 @@ fn machine(
             Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
         }
         Dialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
-        Dialect::Sparky => Box::new(SparkyMachine::new(loading(shared)).with_frame_limit(limit)),
+        Dialect::Sparky => Box::new(SparkyMachine::new(tools(shared)).with_frame_limit(limit)),
     }
 }
 
-/// The tools that a Sparky client is told of: built-in ones and those of MCP servers, and servers that have none yet.
-fn loading(shared: &Shared) -> Vec<ToolLoading> {
+/// The tools that a Sparky client is told of: how many there are, and the MCP servers by name.
+fn tools(shared: &Shared) -> Tools {
     let usable = shared
         .hub
         .tools(&AgentSpec::default())
         .into_iter()
         .filter(|tool| tool.permission != Permission::Deny);
-    let tools = usable.map(|tool| ToolLoading { name: tool.name, loading: Loading::Loaded });
-    let servers = shared.mcp.states().into_iter().filter_map(|server| {
-        let loading = match server.phase {
-            McpPhase::Ready => return None,
+    let servers = shared.mcp.states().into_iter().map(|server| ServerLoading {
+        name: server.name,
+        loading: match server.phase {
+            McpPhase::Ready => Loading::Loaded,
             McpPhase::Starting => Loading::Begun,
             McpPhase::Failed { reason } => Loading::Failed(reason),
             McpPhase::Stopped => Loading::Failed("it was stopped".to_owned()),
-        };
-        Some(ToolLoading { name: server.name, loading })
+        },
     });
-    tools.chain(servers).collect()
+    Tools { loaded: usable.count(), servers: servers.collect() }
 }
 
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -31,6 +31,7 @@
 mod agents;
 mod archive;
 mod backup;
+mod chats;
 mod erasing;
 mod error;
 mod keys;
@@ -50,6 +51,7 @@ mod types;
 mod writer;
 
 pub use backup::Contents;
+pub use chats::{OpenedChat, StoredChat};
 pub use error::StoreError;
 pub use keys::{Key, KeyId, Scope};
 pub use known::Known;

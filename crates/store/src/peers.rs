@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use thoughtwire_proto::{PeerRef, PeerWire, Seq, SessionId, Timestamp, UserId};
 
 use crate::log::{get_id, to_i64};
-use crate::{Commit, NewSession, OpenedPeer, Proven, Store, StoreError, log};
+use crate::{Commit, OpenedPeer, Proven, Store, StoreError};
 
 impl Store {
     /// Finds a peer, or makes it.
@@ -31,49 +31,6 @@ impl Store {
             let chats = rows.collect::<Result<_, _>>()?;
             let selected = connection.query_row("SELECT selected FROM peers WHERE num = ?", [num], |row| row.get(0))?;
             Ok(OpenedPeer { is_new: found.is_none(), chats, selected })
-        })
-    }
-
-    /// Finds a chat of the peer's name space, or opens it as `new`; the peer has it and has it
-    /// selected from then on. Resolves to its session, whether it was opened just now, and whether the peer
-    /// had not had it before.
-    pub fn open_chat(
-        &self,
-        user: &UserId,
-        peer: &PeerRef,
-        chat: &str,
-        new: NewSession,
-    ) -> Commit<(SessionId, bool, bool)> {
-        let (user, peer, chat) = (user.clone(), peer.clone(), chat.to_owned());
-        self.writer.write(move |connection| {
-            let num = peer_num(connection, &user, &peer)?
-                .ok_or_else(|| StoreError::Missing("such client".to_owned()))?;
-            let found: Option<SessionId> = connection
-                .query_row(
-                    "SELECT session FROM chats WHERE user = ? AND space = ? AND chat = ?",
-                    params![user.as_str(), peer.space, chat],
-                    |row| get_id(row, 0),
-                )
-                .optional()?;
-            let is_new = found.is_none();
-            let session = match found {
-                Some(session) => session,
-                None => {
-                    log::write_session(connection, &new, false)?;
-                    connection.execute(
-                        "INSERT INTO chats (user, space, chat, session) VALUES (?, ?, ?, ?)",
-                        params![user.as_str(), peer.space, chat, new.id.as_str()],
-                    )?;
-                    new.id.clone()
-                }
-            };
-            let joined = connection.execute(
-                "INSERT OR IGNORE INTO peer_chats (peer, chat) VALUES (?, ?)",
-                params![num, chat],
-            )?;
-            connection
-                .execute("UPDATE peers SET selected = ? WHERE num = ?", params![chat, num])?;
-            Ok((session, is_new, is_new || joined > 0))
         })
     }
 
@@ -135,7 +92,7 @@ pub(crate) fn close_all(connection: &Connection, now: Timestamp) -> Result<(), S
     Ok(())
 }
 
-fn peer_num(
+pub(crate) fn peer_num(
     connection: &Connection,
     user: &UserId,
     peer: &PeerRef,
@@ -150,7 +107,7 @@ fn peer_num(
     Ok(found.optional()?)
 }
 
-fn wire_name(wire: PeerWire) -> &'static str {
+pub(crate) fn wire_name(wire: PeerWire) -> &'static str {
     match wire {
         PeerWire::Memgpt => "memgpt",
         PeerWire::Sparky => "sparky",

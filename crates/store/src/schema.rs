@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -116,6 +116,17 @@ INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
 CREATE TABLE erased_sessions (session INTEGER PRIMARY KEY);
 CREATE TABLE erased_agents (agent TEXT PRIMARY KEY) WITHOUT ROWID;
 ",
+    "
+-- When a client selected its chat, and when a chat was archived.
+ALTER TABLE peers ADD COLUMN selected_at INTEGER;
+ALTER TABLE chats ADD COLUMN archived_at INTEGER;
+-- Without keys a Sparky user was a user of its own, `~NAME`. It is a name space of the owner's now.
+UPDATE OR IGNORE agents SET user = 'local' WHERE user LIKE '~%';
+UPDATE sessions SET user = 'local' WHERE user LIKE '~%' AND agent IN (SELECT id FROM agents WHERE user = 'local');
+UPDATE OR IGNORE receipts SET user = 'local' WHERE user LIKE '~%';
+UPDATE OR IGNORE chats SET user = 'local' WHERE user LIKE '~%';
+UPDATE OR IGNORE peers SET user = 'local' WHERE user LIKE '~%';
+",
 ];
 
 /// The schema of a file, which must not be newer than ours; 0 where there is none.
@@ -170,5 +181,39 @@ mod tests {
         assert_eq!(kept, old);
         connection.execute("DELETE FROM sessions WHERE id = 's-2'", []).unwrap();
         assert_eq!(insert(&connection, "s-3"), old[1] + 1);
+    }
+    #[test]
+    fn what_a_sparky_user_had_without_keys_is_the_owners() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, migration) in (1_i64..).zip(MIGRATIONS).take(5) {
+            connection.execute_batch(migration).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO agents (id, user, name, spec, main_session, created_at) VALUES
+                     ('a-1', '~u1', 'sparky:u1', '', 's-1', 0), ('a-2', 'ada', 'sparky', '', 's-2', 0);
+                 INSERT INTO sessions (id, user, agent, epoch, first, head, state, running, queued, created_at, updated_at)
+                 VALUES ('s-1', '~u1', 'a-1', 'e', 1, 0, '', 0, 0, 0, 0), ('s-2', 'ada', 'a-2', 'e', 1, 0, '', 0, 0, 0, 0);
+                 INSERT INTO chats (user, space, chat, session) VALUES ('~u1', 'u1', 'c1', 's-1');
+                 INSERT INTO peers (user, wire, space, name, selected, created_at) VALUES ('~u1', 'sparky', 'u1', 'p', 'c1', 0);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        for (table, users) in [
+            ("agents", &["ada", "local"][..]),
+            ("sessions", &["ada", "local"]),
+            ("chats", &["local"]),
+            ("peers", &["local"]),
+        ] {
+            let found: Vec<String> = connection
+                .prepare(&format!("SELECT user FROM {table} ORDER BY user"))
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .flatten()
+                .collect();
+            assert_eq!(found, users, "{table}");
+        }
     }
 }

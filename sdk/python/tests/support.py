@@ -9,13 +9,19 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.server import ServerConnection, serve
-
 from thoughtwire import Client, Room, Shown, events
 from thoughtwire.frames import EventFrame
+
+serve: Any
+try:
+    serve = import_module("websockets.asyncio.server").serve
+except ImportError:
+    # The version that `pymemgpt` pins.
+    serve = import_module("websockets.server").serve
 
 HERE = Path(__file__).parent
 BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(HERE.parents[2] / "target" / "debug" / "thoughtwire")
@@ -147,9 +153,10 @@ async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> Non
 class Peer:
     """The other side of one connection, played by the test."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.headers = connection.request.headers if connection.request else {}
+        request = getattr(connection, "request", None)
+        self.headers = request.headers if request else getattr(connection, "request_headers", {})
 
     async def say(self, **frame: Any) -> None:
         await self._connection.send(json.dumps(frame))
@@ -194,7 +201,7 @@ class Scripted:
 async def scripted() -> AsyncIterator[Scripted]:
     peers: asyncio.Queue[Peer] = asyncio.Queue()
 
-    async def accept(connection: ServerConnection) -> None:
+    async def accept(connection: Any) -> None:
         await peers.put(Peer(connection))
         await connection.wait_closed()
 

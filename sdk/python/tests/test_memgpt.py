@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
+import pytest
 from support import scripted, soon
 from test_offering import acks, offered, runs
 
@@ -91,3 +93,60 @@ async def test_the_asynchronous_form_says_the_same() -> None:
                 await acks(peer, "function_message")
     assert len(socket.heard) >= 4
     said.close()
+
+
+class Starlette:
+    """A client of 0.3's kind: its `send` takes no text."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def send(self, message: dict[str, object], /) -> None:
+        raise TypeError("a message of ASGI is a dictionary")
+
+    async def send_text(self, frame: str, /) -> None:
+        self.heard.append(json.loads(frame)["message"])
+
+
+class Plain:
+    """A client that is sent to without `await`."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def send(self, frame: str, /) -> None:
+        self.heard.append(json.loads(frame)["message"])
+
+
+async def test_clients_of_every_kind_hear_both_forms() -> None:
+    later, plain, socket = Starlette(), Plain(), Socket()
+    one, other = AsyncInterface(), SyncInterface()
+    for client in (later, plain, socket):
+        one.register_client(client)
+        other.register_client(client)
+    await one.assistant_message("async")
+    other.assistant_message("sync")
+    await soon(lambda: len(later.heard) == len(plain.heard) == len(socket.heard) == 2)
+    assert later.heard == plain.heard == ["async", "sync"]
+    for said in (one, other):
+        said.unregister_client(later)
+        assert later not in said.clients
+        said.close()
+
+
+def test_has_the_methods_of_every_version(capsys: pytest.CaptureFixture[str]) -> None:
+    # 0.2.5 prints dictionaries, 0.2.11 and 0.3 objects of their own.
+    message = SimpleNamespace(to_openai_dict=lambda: {"role": "user", "content": "Hi"})
+    called = {"role": "assistant", "content": None, "function_call": {"name": "f"}}
+    for said in (SyncInterface(), AsyncInterface()):
+        said.step_yield()
+        said.step_complete()
+        said.print_messages([message, called])
+        assert capsys.readouterr().out == "user: Hi\nassistant: {'name': 'f'}\n"
+        said.print_messages([message, called], dump=True)
+        assert capsys.readouterr().out == "[2] user: Hi\n[1] assistant: {'name': 'f'}\n"
+        said.print_messages_simple([message])
+        assert capsys.readouterr().out == "user: Hi\n"
+        said.print_messages_raw([message])
+        assert capsys.readouterr().out == "{'role': 'user', 'content': 'Hi'}\n"
+        said.close()

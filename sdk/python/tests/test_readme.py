@@ -1,12 +1,15 @@
 """What the README shows, as it stands there."""
 
 import asyncio
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import HERE, PATIENCE, Server
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (HERE.parent / "README.md").read_text(), re.DOTALL)
@@ -32,3 +35,15 @@ async def test_its_blocks_have_types(tmp_path: Path) -> None:
     for n, block in enumerate(BLOCKS):
         (tmp_path / f"block_{n}.py").write_text(block)
     await run(sys.executable, "-m", "mypy", "--strict", str(tmp_path), MYPYPATH=str(HERE.parent / "src"))
+
+
+async def test_its_blocks_are_clean_under_pyright_strict(tmp_path: Path) -> None:
+    # Where there is no network to fetch Pyright's Node from, it cannot run.
+    if shutil.which("pyright") is None and not (Path(sys.executable).parent / "pyright").exists():
+        pytest.skip("pyright is not installed")
+    for n, block in enumerate(BLOCKS):
+        (tmp_path / f"block_{n}.py").write_text("# pyright: strict\n" + block)
+    settings = {"extraPaths": [str(HERE.parent / "src")], "include": ["."], "typeCheckingMode": "strict"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    said = await run(sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable)
+    assert "0 errors, 0 warnings" in said

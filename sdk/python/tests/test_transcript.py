@@ -114,3 +114,15 @@ async def test_live_and_replayed_are_the_same(server: Server) -> None:
         for shown in await shown_until(again, lambda one: isinstance(one, CaughtUp)):
             replayed.apply(shown)
         assert replayed == live and len(live.messages) == 3
+
+
+def test_names_who_said_an_input_and_not_the_wire_it_came_by() -> None:
+    transcript = told(
+        events.UserMessage(item="i-1", text="One", from_="bo"),
+        events.UserMessage(item="i-2", text="Two", from_="native"),
+        events.UserMessage(item="i-3", text="Three", from_="rest"),
+        events.UserMessage(item="i-4", text="Four"),
+        events.UserMessage(item="i-5", text="<b>", from_="<i>"),
+    )
+    assert repr(transcript).splitlines() == ["bo: One", "user: Two", "user: Three", "user: Four", "<i>: <b>"]
+    assert "<i>" not in transcript._repr_html_()

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::Offers;
 use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
-use crate::function_message::{self, Line};
+use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
 use crate::interface::{Finish, Question, Silenced, Voice, Word};
 use crate::session::{Answered, item_of};
@@ -427,11 +427,11 @@ impl Run {
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
                 Line::Returned { status, text } => {
-                    let newest = locked(&self.so_far).calls.last().map(|(call, _)| call.clone());
-                    let call = newest.ok_or_else(|| {
-                        bad_request("no call is open that this could be the result of".to_owned())
-                    })?;
-                    self.returned(call, status, text, None).await
+                    let open = locked(&self.so_far).calls.clone();
+                    match function_message::of(&text, open.into_iter()) {
+                        Of::Call(call) => self.returned(call, status, text, None).await,
+                        Of::Unsaid(name) => self.unsaid(id, name, status, text).await,
+                    }
                 }
                 Line::Other => self.word(Word::Status { text }).await,
             },
@@ -512,10 +512,31 @@ impl Run {
         Ok(nothing())
     }
 
+    /// A call that the agent did not say, since it could not be made, and its result.
+    async fn unsaid(
+        &self,
+        id: &str,
+        name: String,
+        status: ToolStatus,
+        text: String,
+    ) -> Result<Settled, Refusal> {
+        let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
+        let called = Event::ToolCalled {
+            call: call.clone(),
+            name: name.clone(),
+            args: serde_json::Map::new(),
+        };
+        let returned = Event::ToolReturned { call, name, status, text, content: None };
+        self.events(vec![called, returned]).await
+    }
+
     async fn event(&self, event: Event) -> Result<Settled, Refusal> {
+        self.events(vec![event]).await
+    }
+
+    async fn events(&self, events: Vec<Event>) -> Result<Settled, Refusal> {
         let (settled, answer) = oneshot::channel();
-        let word =
-            Word::Say { events: vec![event], block: None, output: None, durable: true, settled };
+        let word = Word::Say { events, block: None, output: None, durable: true, settled };
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
         Ok(saved(answer))
     }

@@ -473,14 +473,14 @@ impl Tail {
         (records.len() as u64 == before.0.saturating_sub(after.0 + 1)).then_some(records)
     }
 
-    /// The newest call of a turn that has not returned, with its tool.
-    pub(crate) fn newest_call(&self, turn: &TurnId) -> Option<(CallId, String)> {
+    /// The calls of a turn that have not returned, with their tools; the newest last.
+    pub(crate) fn open_calls(&self, turn: &TurnId) -> Vec<(CallId, String)> {
         let ring = locked(&self.ring);
         ring.calls
             .iter()
-            .rev()
-            .find(|(_, _, of)| of == turn)
+            .filter(|(_, _, of)| of == turn)
             .map(|(call, name, _)| (call.clone(), name.clone()))
+            .collect()
     }
 }
 

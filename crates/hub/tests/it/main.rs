@@ -12,6 +12,7 @@
 
 mod embedding;
 mod failing;
+mod function_messages;
 mod keeping;
 mod offering;
 mod permitting;

@@ -481,11 +481,7 @@ async fn a_program_harms_no_turn_but_its_own() {
     ] {
         assert_eq!(code(program.say(&turn, "v-1", verb).await), RefusalCode::UnknownCall);
     }
-    for verb in [
-        thought(""),
-        Verb::FunctionMessage { text: "Success: of what?".into() },
-        delta("i-1", 7, "x"),
-    ] {
+    for verb in [thought(""), delta("i-1", 7, "x")] {
         assert_eq!(code(program.say(&turn, "v-2", verb).await), RefusalCode::BadRequest);
     }
     program.finish(&turn, "i-1").await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use thoughtwire_proto::connection::{Encoding, Machine, Output};
 use thoughtwire_proto::dialect::memgpt::MemgptMachine;
 use thoughtwire_proto::dialect::native::{Limits, NativeMachine, Part, PartJoiner, ServerFrame};
-use thoughtwire_proto::dialect::sparky::SparkyMachine;
+use thoughtwire_proto::dialect::sparky::{SparkyMachine, Tools};
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
     Delta, Emission, Emitted, Event, Partial, Record, Refusal, RefusalCode, Seq, StreamKind,
@@ -212,7 +212,7 @@ fn a_machines_own_frames_are_within_the_limit() {
     let machines: [Box<dyn Machine>; 3] = [
         Box::new(NativeMachine::new(limits, "test/1".to_owned(), false)),
         Box::new(MemgptMachine::new(None).with_frame_limit(FrameLimit::new(4096))),
-        Box::new(SparkyMachine::new(Vec::new()).with_frame_limit(FrameLimit::new(4096))),
+        Box::new(SparkyMachine::new(Tools::default()).with_frame_limit(FrameLimit::new(4096))),
     ];
     for mut machine in machines {
         machine.unreadable(b"{", &refusal);

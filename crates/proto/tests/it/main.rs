@@ -13,5 +13,6 @@ mod memgpt;
 mod native;
 mod protocol;
 mod sparky;
+mod sparky_later;
 mod state;
 mod transcript;

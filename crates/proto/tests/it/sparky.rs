@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{
-    Loading, Message, SparkyMachine, ToolLoading, normalise, render,
+    Loading, Message, ServerLoading, SparkyMachine, Tools, normalise, render,
 };
 use thoughtwire_proto::{
     Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Seq, Start,
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn no_text_can_hurt(text in ".*") {
         drop(Message::from_text(&text));
-        let mut machine = SparkyMachine::new(vec![]);
+        let mut machine = SparkyMachine::new(Tools::default());
         machine.frame(&text);
         prop_assert!(machine.poll().is_some(), "it is answered");
     }
@@ -82,8 +82,10 @@ fn done() -> Result<Answer, Refusal> {
 
 #[test]
 fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
-    let mut machine =
-        SparkyMachine::new(vec![ToolLoading { name: "clock".into(), loading: Loading::Loaded }]);
+    let mut machine = SparkyMachine::new(Tools {
+        loaded: 3,
+        servers: vec![ServerLoading { name: "clock".into(), loading: Loading::Loaded }],
+    });
     machine.frame(
         r#"{"type": "connect", "data": {"session_id": "s", "user_id": "u", "token": "secret"}}"#,
     );
@@ -146,7 +148,7 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
 
 #[test]
 fn a_connection_that_is_refused_goes_on_waiting() {
-    let mut machine = SparkyMachine::new(vec![]);
+    let mut machine = SparkyMachine::new(Tools::default());
     for bad in [
         "nope",
         r#"{"type": "message", "data": "hi"}"#,
@@ -165,9 +167,9 @@ fn a_connection_that_is_refused_goes_on_waiting() {
 
 #[test]
 fn history_and_personality_go_into_the_first_chat() {
-    let mut machine = SparkyMachine::new(vec![]);
+    let mut machine = SparkyMachine::new(Tools::default());
     machine.frame(
-        r#"{"type": "connect", "data": {"personality": "Be brief.", "history": [{"role": "user", "parts": ["a", {"text": "b"}]}, {"role": "model", "content": "c"}]}}"#,
+        r#"{"type": "connect", "data": {"session_id": null, "personality": "Be brief.", "history": [{"role": "user", "parts": ["a", {"text": "b"}]}, {"role": "model", "content": "c"}]}}"#,
     );
     machine.poll();
     machine.authenticated(Ok(()));
@@ -181,12 +183,13 @@ fn history_and_personality_go_into_the_first_chat() {
     let Command::OpenChat { instructions, history, chat, .. } = command else {
         panic!("{command:?}")
     };
-    assert_eq!((instructions.as_deref(), chat.as_str()), (Some("Be brief."), "default"));
+    assert_eq!((instructions.as_deref(), chat), (Some("Be brief."), None), "where it was last");
     assert_eq!(
         history.iter().map(|entry| (entry.role, entry.text.as_str())).collect::<Vec<_>>(),
         [(Role::User, "a\nb"), (Role::Assistant, "c")]
     );
-    machine.answer(tag, Ok(Answer::Chat { chat, session: "x".parse().unwrap(), is_new: true }));
+    let (chat, session) = ("default".to_owned(), "x".parse().unwrap());
+    machine.answer(tag, Ok(Answer::Chat { chat, session, is_new: true, model: None }));
     let (tag, _attach) = request(&mut machine);
     machine.answer(tag, done());
     let (_, command) = request(&mut machine);

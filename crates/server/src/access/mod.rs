@@ -29,6 +29,9 @@ use crate::places::Places;
 /// The cookie of a page whose user logged in.
 pub(crate) const COOKIE_NAME: &str = "thoughtwire";
 
+/// How a token begins that only names a Sparky user.
+const NAMING: &str = "user:";
+
 /// Somebody who was let in.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -215,6 +218,10 @@ impl Access {
         if let Some(identity) = self.keyring.find(token)? {
             return Ok(identity);
         }
+        // Sparky's page sends what its login gave it.
+        if let Ok(identity) = self.login.read(token, &self.keyring) {
+            return Ok(identity);
+        }
         match &self.jwt {
             Some(jwt) if token.split('.').count() == 3 => jwt.read(token),
             Some(_) | None => Err(unauthorized(
@@ -223,40 +230,53 @@ impl Access {
         }
     }
 
-    /// Who a connection is that brings a token in a frame, or was let in already. A name space makes a
-    /// user of its own where there are no keys.
+    /// Identity of a connection that brings a token in a frame, or was let in already.
     pub(crate) fn enter(
         &self,
         current: &Entrant,
         token: Option<&str>,
-        space: Option<&str>,
     ) -> Result<Identity, Refusal> {
-        if self.guard.auth == Auth::Keys {
-            return match token {
-                // A token that is brought is checked, also by who was let in without it.
-                Some(token) => self.token(token),
-                None if current.trusted => Ok(current.identity.clone()),
-                None => Err(unauthorized(
-                    "a key is needed: as `token` in the first frame, or as `Authorization: Bearer …`",
-                )),
-            };
+        match (self.guard.auth, token) {
+            (Auth::None, _) => Ok(current.identity.clone()),
+            // A token that is brought is checked, also by who was let in without it.
+            (Auth::Keys, Some(token)) => self.token(token),
+            (Auth::Keys, None) if current.trusted => Ok(current.identity.clone()),
+            (Auth::Keys, None) => Err(unauthorized(
+                "a key is needed: as `token` in the first frame, or as `Authorization: Bearer …`",
+            )),
         }
-        match space {
-            Some(space) if !space.is_empty() && space != self.local.as_str() => {
-                // Names of spaces cannot meet the names of users.
-                let user = UserId::new(format!("~{space}")).map_err(|bad| {
-                    Refusal::new(RefusalCode::BadRequest, format!("user_id: {bad}"))
-                })?;
-                Ok(Identity { user, ..current.identity.clone() })
-            }
-            Some(_) | None => Ok(current.identity.clone()),
-        }
+    }
+
+    /// Name space of a Sparky user. A token decides; without one it is the `user_id`, and without
+    /// that the user's own name. It separates chats of one user of this server, and opens nothing.
+    pub(crate) fn space(
+        &self,
+        identity: &Identity,
+        token: Option<&str>,
+        user_id: Option<&str>,
+    ) -> String {
+        let said = match (self.guard.auth, token) {
+            (Auth::Keys, Some(_)) => None,
+            (Auth::Keys, None) => user_id,
+            (Auth::None, token) => token.and_then(named_by).or(user_id),
+        };
+        said.filter(|said| !said.is_empty()).unwrap_or(identity.user.as_str()).to_owned()
     }
 
     /// Nobody yet: who has brought nothing, on a wire on which that may still come.
     pub(crate) fn nobody(&self) -> Identity {
         Identity { scopes: Vec::new(), ..Identity::owner(self.local.clone()) }
     }
+}
+
+/// Token of a Sparky login where there are no keys. It is a name and proves nothing.
+pub(crate) fn naming(user: &str) -> String {
+    format!("{NAMING}{user}")
+}
+
+/// The name in such a token.
+pub(crate) fn named_by(token: &str) -> Option<&str> {
+    token.strip_prefix(NAMING).filter(|name| !name.is_empty())
 }
 
 fn ticket_of(uri: &Uri) -> Option<String> {

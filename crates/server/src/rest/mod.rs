@@ -9,6 +9,7 @@ mod memory;
 mod openapi;
 mod portable;
 mod sessions;
+mod sparky;
 
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub(crate) struct Rest {
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
     pub(crate) metrics: Metrics,
+    /// The model of agents that name none.
+    pub(crate) model: String,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
 }
@@ -159,6 +162,22 @@ routes! {
     "/v1/sessions/{session}/cancel" => post Chat inputs::cancel;
     "/v1/sessions/{session}/calls/{call}/decision" => post Chat inputs::decide;
     "/v1/sessions/{session}/calls/{call}/output" => get Chat events::output;
+    "/health" => get Open sparky::health;
+    "/api/auth/login" => post Open sparky::login;
+    "/api/auth/register" => post Open sparky::register;
+    "/api/auth/refresh" => post Open sparky::refresh;
+    "/api/auth/logout" => post Open sparky::logout;
+    "/api/auth/me" => get Known sparky::me;
+    "/api/user/{user}/chats" => get Chat sparky::list;
+    "/api/user/{user}/chats/{chat}" => put Chat sparky::rename, delete Chat sparky::delete;
+    "/api/user/{user}/chats/{chat}/archive" => post Chat sparky::archive;
+    "/api/user/{user}/chats/{chat}/unarchive" => post Chat sparky::unarchive;
+    "/api/user/{user}/chats/{chat}/model" => put Chat sparky::model;
+    "/api/chats/{chat}/messages" => get Chat sparky::messages;
+    "/api/prompts" => get Open sparky::nothing;
+    "/api/resources" => get Open sparky::nothing;
+    "/api/models" => get Chat sparky::models;
+    "/upload_file" => post Open sparky::upload;
 }
 
 pub(crate) fn router(rest: Rest) -> Router {
@@ -188,11 +207,18 @@ async fn let_in(
     });
     // A method that the route has not is refused by the router.
     let need = route.map_or(Need::Known, |(_, _, need)| *need);
+    let refuse = |refusal| {
+        if sparky::is_route(path.as_str()) {
+            sparky::Detail(refusal).into_response()
+        } else {
+            Refused(refusal).into_response()
+        }
+    };
     if need != Need::Open {
         let identity = match rest.access.request(request.headers(), request.uri()) {
             Ok(Some(identity)) => identity,
-            Ok(None) => return Refused(unauthorized(KEY_NEEDED)).into_response(),
-            Err(refusal) => return Refused(refusal).into_response(),
+            Ok(None) => return refuse(unauthorized(KEY_NEEDED)),
+            Err(refusal) => return refuse(refusal),
         };
         let demanded = match need {
             Need::Open | Need::Known => Ok(()),
@@ -201,7 +227,7 @@ async fn let_in(
             Need::Admin => identity.demand(Scope::Admin),
         };
         if let Err(refusal) = demanded {
-            return Refused(refusal).into_response();
+            return refuse(refusal);
         }
         request.extensions_mut().insert(identity);
     }

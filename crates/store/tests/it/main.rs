@@ -11,6 +11,7 @@
 )]
 
 mod appending;
+mod chats;
 mod keeping;
 mod memory;
 mod opening;

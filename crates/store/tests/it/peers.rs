@@ -31,13 +31,14 @@ fn chats_belong_to_a_name_space_and_are_known_again() {
     let store = open(dir.path());
     agent(&store, "ada");
     assert!(store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap().is_new);
-    let (first, is_new, is_news) =
-        store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x1")).wait().unwrap();
-    assert!(is_new && is_news);
-    let (again, is_new, is_still_news) =
-        store.open_chat(&user(), &peer("p1"), "c1", new_session(&store, "x2")).wait().unwrap();
-    assert!(!is_new && !is_still_news && again == first);
-    store.open_chat(&user(), &peer("p1"), "c2", new_session(&store, "x3")).wait().unwrap();
+    let open_chat = |chat, id| {
+        store.open_chat(&user(), &peer("p1"), Some(chat), new_session(&store, id)).wait().unwrap()
+    };
+    let first = open_chat("c1", "x1");
+    assert!(first.is_new && first.is_new_to_peer);
+    let again = open_chat("c1", "x2");
+    assert!(!again.is_new && !again.is_new_to_peer && again.session == first.session);
+    open_chat("c2", "x3");
     drop(store);
     let store = open(dir.path());
     let opened = store.open_peer(&user(), &peer("p1"), NOW).wait().unwrap();

@@ -15,8 +15,10 @@ from .client import Client, connect
 from .errors import ClosedError, EndedError, FailedError, RefusedError, ThoughtwireError
 from .frames import ToolDeclaration, Waiting
 from .interface import Interface, Returned
-from .room import Cursor, Reset, Room, Shown, Tool
+from .room import Cursor, Reply, Reset, Room, Shown, Tool
 from .transcript import Transcript
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Agent",
@@ -27,6 +29,7 @@ __all__ = [
     "FailedError",
     "Interface",
     "RefusedError",
+    "Reply",
     "Reset",
     "Returned",
     "Room",
@@ -36,6 +39,7 @@ __all__ = [
     "ToolDeclaration",
     "Transcript",
     "Waiting",
+    "__version__",
     "connect",
     "events",
     "frames",

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, Protocol, TypeAlias
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from . import commands, frames, verbs
 from .address import Address
@@ -19,7 +17,8 @@ from .codec import BadFrame, decode_server_frame, encode
 from .errors import ClosedError, RefusedError
 from .parts import PartJoiner, PartsError
 from .pulse import Pulse
-from .rest import refusal
+from .rest import Rest, refusal
+from .sockets import NotUpgraded, Socket, opened, status_of
 
 #: ``waiting`` is between two attempts; ``closed`` is for good.
 LineState: TypeAlias = Literal["apart", "connecting", "open", "waiting", "closed"]
@@ -64,7 +63,7 @@ class Line:
         self._listener = listener
         self._watchers: list[Callable[[LineState, str | None], None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._socket: ClientConnection | None = None
+        self._socket: Socket | None = None
         self._out: deque[str] = deque()
         self._filled = asyncio.Event()
         self._spacious = asyncio.Event()
@@ -157,25 +156,15 @@ class Line:
         :raises ClosedError: when another would end the same way.
         """
         try:
-            async with connect(
-                self._address.wire,
-                subprotocols=[Subprotocol("thoughtwire.v1")],
-                additional_headers=self._address.headers,
-                proxy=None if self._address.is_here else True,
-                open_timeout=_GREETED_WITHIN,
-                ping_interval=_ASK_EVERY,
-                ping_timeout=_DEAD_AFTER,
-                close_timeout=1.0,
-                # A log may hold what is larger than any frame that the server takes.
-                max_size=None,
+            async with opened(
+                self._address, within=_GREETED_WITHIN, ask_every=_ASK_EVERY, dead_after=_DEAD_AFTER
             ) as socket:
                 self._socket = socket
                 return await self._converse(socket, backoff)
-        except InvalidStatus as invalid:
-            status = invalid.response.status_code
+        except NotUpgraded as refused:
+            status, body = status_of(refused)
             if status in (401, 403):
-                body = (invalid.response.body or b"").decode(errors="replace")
-                _, said = refusal(body) or ("", body[:200] or "it does not say why")
+                _, said = refusal(body) or ("", body[:200] or await self._why())
                 reason = self._address.no_entry(said) if status == 401 else said
                 raise ClosedError(f"the server does not let us in ({status}): {reason}") from None
             return f"the server answered {status}"
@@ -191,7 +180,17 @@ class Line:
         finally:
             self._socket = None
 
-    async def _converse(self, socket: ClientConnection, backoff: Backoff) -> str:
+    async def _why(self) -> str:
+        """The sentence of a refused upgrade, asked for again where the WebSocket client drops it."""
+        try:
+            await Rest(self._address).ask("GET", "/v1/whoami")
+        except RefusedError as refused:
+            return str(refused)
+        except OSError:
+            pass
+        return "it does not say why"
+
+    async def _converse(self, socket: Socket, backoff: Backoff) -> str:
         welcome = _frame(await asyncio.wait_for(socket.recv(), _GREETED_WITHIN))
         if not isinstance(welcome, frames.Welcome):
             return "the server did not greet"
@@ -221,7 +220,7 @@ class Line:
                 task.cancel()
             self._spacious.set()
 
-    async def _write_out(self, socket: ClientConnection) -> None:
+    async def _write_out(self, socket: Socket) -> None:
         with suppress(ConnectionClosed):
             while True:
                 while self._out:
@@ -231,7 +230,7 @@ class Line:
                 self._filled.clear()
                 await self._filled.wait()
 
-    async def _look(self, socket: ClientConnection) -> None:
+    async def _look(self, socket: Socket) -> None:
         """Asks at once whether the server is there, whenever somebody wants to know."""
         with suppress(ConnectionClosed):
             while True:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from . import commands, frames
+from . import commands, events, frames
 from .errors import ClosedError, RefusedError
 from .events import ToolAwaited, ToolCalled, ToolReturned, ToolStatus
 from .mailbox import Mailbox
@@ -49,6 +49,25 @@ class Reset:
 
     session: str
     epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an agent answered to one input."""
+
+    #: The turn that answered; none when the input was withdrawn before.
+    turn: str | None
+    outcome: events.Outcome | Literal["withdrawn"]
+    #: The texts of the agent's messages in that turn.
+    messages: tuple[str, ...]
+    #: Why it did not complete, for programs and for people.
+    code: str | None = None
+    reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The messages as one text."""
+        return "\n\n".join(self.messages)
 
 
 #: What a room shows, in order.
@@ -118,6 +137,40 @@ class Room:
         """Says something to the agent; returns when it is on disk."""
         command = commands.Send(session=self.session, text=text, policy=policy, attachments=tuple(attachments))
         return await self._client.command(command, id=id)
+
+    async def ask(
+        self,
+        text: str,
+        *,
+        shown: Callable[[Shown], object] | None = None,
+        policy: commands.Policy | None = None,
+        attachments: Sequence[str] = (),
+        id: str | None = None,
+    ) -> Reply:
+        """Says something, and waits for the end of the turn that answers it.
+
+        The end of another turn, of another client's input for example, is not taken for it. What the room
+        shows meanwhile is read here, and handed to `shown`; nobody else should iterate over the room.
+
+        :raises RefusedError: when the input is refused.
+        :raises ClosedError: when the client is closed, or the session is gone.
+        """
+        if self._phase == "over":
+            raise ClosedError("the room was left")
+        ack = await self.send(text, policy=policy, attachments=attachments, id=id)
+        answer = _Answer(ack)
+        if ack.duplicate and ack.seq is not None:
+            # The turn may be over, and the room behind it.
+            for record in await self._client.records(self.session, after=ack.seq - 1, limit=1000):
+                if reply := answer.take(record.seq, record.turn, record.event):
+                    return reply
+        async for one in self:
+            if shown is not None:
+                shown(one)
+            if isinstance(one, frames.EventFrame):
+                if reply := answer.take(one.seq, one.turn, one.event):
+                    return reply
+        raise ClosedError("the room was left before the answer had come")
 
     async def cancel(self, turn: str | None = None, *, id: str | None = None) -> None:
         """Ends the running turn; with `turn` only that one."""
@@ -293,3 +346,41 @@ class Room:
         except (RefusedError, ClosedError):
             # Another client, or the clock, was first: there is nothing left to say.
             pass
+
+
+class _Answer:
+    """Follows one input from its acknowledgement to the end of its turn."""
+
+    def __init__(self, ack: frames.Ack) -> None:
+        self._seq = ack.seq
+        self._input = ack.input
+        self._turn: str | None = None
+        self._messages: dict[int, tuple[str | None, str]] = {}
+        self._last = 0
+
+    def take(self, seq: int, turn: str | None, event: events.Event) -> Reply | None:
+        """Takes the session's next event; gives the reply with the one that ends it."""
+        if seq <= self._last:
+            return None
+        self._last = seq
+        match event:
+            case events.UserMessage() if seq == self._seq or event.item == self._input:
+                self._input = event.item
+                self._turn = turn or self._turn
+                # It may have joined a running turn: what was said before was no answer to it.
+                self._messages.clear()
+            case events.TurnStarted() if event.input == self._input:
+                self._turn = turn
+            case events.Message():
+                self._messages[seq] = (turn, event.text)
+            case events.InputWithdrawn() if event.input == self._input:
+                return Reply(None, "withdrawn", ())
+            case events.TurnEnded() if event.input == self._input or (turn is not None and turn == self._turn):
+                said = tuple(text for of, text in self._messages.values() if of == turn)
+                return Reply(turn, event.outcome, said, event.code, event.reason)
+            case events.TurnEnded():
+                # Another turn: of a queued input's own nothing has come yet.
+                self._messages.clear()
+            case _:
+                pass
+        return None

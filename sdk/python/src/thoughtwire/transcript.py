@@ -234,7 +234,7 @@ def _line(body: Said | Call | events.Event) -> tuple[str, str, str] | None:
         case Said():
             fate = " (waits)" if body.fate == "waits" else " (withdrawn)" if body.fate == "withdrawn" else ""
             files = "".join(f" [{file}]" for file in body.attachments)
-            return "said", f"{body.from_ or 'user'}{fate}", body.text + files
+            return "said", f"{_who(body.from_)}{fate}", body.text + files
         case events.Thought():
             return "thought", "thought", body.text + ("" if body.complete else " (cut off)")
         case events.Message():
@@ -252,6 +252,15 @@ def _line(body: Said | Call | events.Event) -> tuple[str, str, str] | None:
             return "ended", body.outcome, body.reason or body.code or ""
         case _:
             return None
+
+
+#: What a client without a name is called in the log: its wire.
+_WIRES = ("native", "memgpt", "sparky", "rest")
+
+
+def _who(client: str | None) -> str:
+    """The name of who said an input: that of its client, if it has one."""
+    return client if client and client not in _WIRES else "user"
 
 
 def _printable(text: str) -> str:

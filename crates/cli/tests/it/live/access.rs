@@ -75,6 +75,9 @@ struct Belongings {
     session: String,
     input: String,
     call: String,
+    /// A Sparky user, and a chat of it.
+    space: String,
+    chat: String,
 }
 
 /// An agent with a session in which a call waits for leave and an input waits for its turn.
@@ -105,13 +108,26 @@ async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
         client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap();
     let call = asked["event"]["call"].as_str().unwrap().to_owned();
     let queued = client.ask(json!({"type": "send", "id": "two", "session": session, "text": "the secret word is plum"})).await;
-    Belongings { agent, session, input: queued["input"].as_str().unwrap().to_owned(), call }
+    let mut sparky =
+        guarded.live.sparky(json!({"token": key, "chat_id": "hers", "chat_name": "plum"})).await;
+    let ready = sparky.until_type("ready").await.pop().unwrap();
+    let space = ready["user_id"].as_str().unwrap().to_owned();
+    let input = queued["input"].as_str().unwrap().to_owned();
+    Belongings { agent, session, input, call, space, chat: "hers".to_owned() }
 }
 
 /// What a route is asked, about somebody's belongings. A new route needs a row here.
 fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
     let body = match (method, path) {
         ("get" | "delete", _) | ("post", "/v1/tickets" | "/v1/sessions/{session}/cancel") => None,
+        ("post", "/upload_file" | "/api/auth/logout") => None,
+        ("post", path) if path.ends_with("archive") => None,
+        ("post", "/api/auth/login" | "/api/auth/register") => {
+            Some(json!({"username": "ada", "password": "twk_none"}))
+        }
+        ("post", "/api/auth/refresh") => Some(json!({"refresh_token": "a.b.c"})),
+        ("put", "/api/user/{user}/chats/{chat}") => Some(json!({"chat_name": "taken over"})),
+        ("put", "/api/user/{user}/chats/{chat}/model") => Some(json!({"model": "offline"})),
         ("post", "/v1/keys") => Some(json!({})),
         ("post", "/v1/agents") => Some(json!({"name": "mine"})),
         ("patch", "/v1/agents/{agent}") => Some(json!({"model": "offline"})),
@@ -137,6 +153,8 @@ fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
         .replace("{session}", &of.session)
         .replace("{input}", &of.input)
         .replace("{call}", &of.call)
+        .replace("{user}", &of.space)
+        .replace("{chat}", &of.chat)
         .replace("{key}", "nobodys");
     (
         if path.ends_with("/recall") || path.ends_with("/archival") && method == "get" {
@@ -159,6 +177,8 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
         session: "s-none".into(),
         input: "i-none".into(),
         call: "c-none".into(),
+        space: "u-none".into(),
+        chat: "chat-none".into(),
     };
     let before = guarded.call(&ada, "GET", &format!("/v1/sessions/{}", hers.session), None).await;
     for (method, path, need) in ROUTES {
@@ -174,6 +194,8 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
             Need::Chat | Need::Agents
                 if path.contains("{agent}")
                     || path.contains("{session}")
+                    || path.contains("{chat}")
+                    || path.contains("{user}")
                     || url == "/v1/sessions" && *method == "post" =>
             {
                 assert_eq!(status, 404, "{method} {path}: {text}");
@@ -185,7 +207,9 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
                     .replace(&hers.session, "s-none")
                     .replace(&hers.agent, "a-none")
                     .replace(&hers.call, "c-none")
-                    .replace(&hers.input, "i-none");
+                    .replace(&hers.input, "i-none")
+                    .replace(&format!("'{}'", hers.space), "'u-none'")
+                    .replace(&format!("'{}'", hers.chat), "'chat-none'");
                 assert_eq!((other_status, other.to_string()), (404, same), "{method} {path}");
             }
             Need::Chat | Need::Agents => {
@@ -211,8 +235,14 @@ async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
     let (_, chat) = guarded.key("ada", &["chat"]).await;
     let (_, agents) = guarded.key("ada", &["agents"]).await;
     let (_, admin) = guarded.key("ada", &["admin"]).await;
-    let of =
-        Belongings { agent: "x".into(), session: "x".into(), input: "x".into(), call: "x".into() };
+    let of = Belongings {
+        agent: "x".into(),
+        session: "x".into(),
+        input: "x".into(),
+        call: "x".into(),
+        space: "x".into(),
+        chat: "x".into(),
+    };
     for (method, path, need) in ROUTES {
         let (url, body) = row(method, path, &of);
         let asked = |headers: Vec<(&'static str, String)>| {
@@ -227,7 +257,7 @@ async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
         let opens = *need == Need::Open;
         assert_eq!(
             asked(vec![]).await == 401,
-            !opens || *path == "/v1/login",
+            !opens || matches!(*path, "/v1/login" | "/api/auth/login" | "/api/auth/refresh"),
             "{method} {path} without a key"
         );
         if opens {
@@ -266,7 +296,7 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
     let guarded = Guarded::start().await;
     let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, bob) = guarded.key("bob", &["chat", "agents"]).await;
-    let Belongings { agent, session, input, call } = belongings(&guarded, &ada).await;
+    let Belongings { agent, session, input, call, .. } = belongings(&guarded, &ada).await;
     let mut native = guarded.native(&bob).await;
     native.send(json!({"type": "watch", "id": "w"})).await;
     for (id, mut command) in [

@@ -17,6 +17,8 @@ mod proven;
 mod rest;
 mod rooms;
 mod sparky;
+mod sparky_api;
+mod sparky_later;
 mod support;
 
 pub(crate) use support::Live;

@@ -427,6 +427,40 @@ impl Asked {
         self.ask("DELETE /v1/sessions/{session}", &of, &[], None).await;
     }
 
+    /// What Sparky's pages ask for.
+    async fn sparky(&mut self) {
+        let owner = self.guarded.owner.clone();
+        let mut client = self.guarded.live.sparky(json!({"token": owner, "chat_id": "tea"})).await;
+        client.until_type("ready").await;
+        client.send(json!({"type": "message", "data": {"text": "what is 6*7?"}})).await;
+        client.until_type("message").await;
+        let login = json!({"username": "local", "password": owner});
+        let tokens = self.json("POST /api/auth/login", &[], Some(login)).await;
+        let refresh = json!({"refresh_token": tokens["refresh_token"]});
+        self.json("POST /api/auth/refresh", &[], Some(refresh)).await;
+        let new = json!({"username": "local", "email": "a@b.c", "password": owner});
+        self.json("POST /api/auth/register", &[], Some(new)).await;
+        assert_eq!(self.json("GET /api/auth/me", &[], None).await["id"], "local");
+        self.json("POST /api/auth/logout", &[], None).await;
+        let (user, chat) = ([("user", "local")], [("user", "local"), ("chat", "tea")]);
+        let list = "GET /api/user/{user}/chats?limit=5&offset=0&include_archived=true";
+        assert_eq!(self.json(list, &user, None).await["chats"][0]["chat_id"], "tea");
+        let name = json!({"chat_name": "Coffee"});
+        self.json("PUT /api/user/{user}/chats/{chat}", &chat, Some(name)).await;
+        let model = json!({"model": "offline"});
+        self.json("PUT /api/user/{user}/chats/{chat}/model", &chat, Some(model)).await;
+        self.json("POST /api/user/{user}/chats/{chat}/archive", &chat, None).await;
+        self.json("POST /api/user/{user}/chats/{chat}/unarchive", &chat, None).await;
+        let of = [("chat", "tea")];
+        let page = "GET /api/chats/{chat}/messages?limit=50&offset=1";
+        assert_ne!(self.json(page, &of, None).await["messages"], json!([]));
+        for route in ["GET /api/prompts", "GET /api/resources", "GET /api/models", "GET /health"] {
+            self.json(route, &[], None).await;
+        }
+        self.json("POST /upload_file", &[], None).await;
+        self.json("DELETE /api/user/{user}/chats/{chat}", &chat, None).await;
+    }
+
     async fn files(&mut self) {
         let ada = [("agent", "ada")];
         let file = self.json("GET /v1/agents/{agent}/export?history=true", &ada, None).await;
@@ -443,6 +477,7 @@ async fn what_the_server_answers_is_what_the_document_says() {
     asked.memory().await;
     asked.inputs(&session).await;
     asked.sessions().await;
+    asked.sparky().await;
     asked.files().await;
     asked.server().await;
     for (path, method, operation) in operations(&document()) {
@@ -469,8 +504,9 @@ async fn what_the_server_answers_is_what_the_document_says() {
 async fn what_it_refuses_it_refuses_as_the_document_says() {
     let guarded = Guarded::start().await;
     let document = closed();
-    let error =
-        &document["components"]["responses"]["Refused"]["content"]["application/json"]["schema"];
+    let refusals = &document["components"]["responses"];
+    let schema = |name: &str| &refusals[name]["content"]["application/json"]["schema"];
+    let error = schema("Refused");
     for (method, path, need) in ROUTES {
         if *need == Need::Open {
             continue;
@@ -481,6 +517,7 @@ async fn what_it_refuses_it_refuses_as_the_document_says() {
             .await
             .unwrap();
         assert_eq!(refused.status(), 401, "{method} {path}");
+        let error = if path.starts_with("/api/") { schema("SparkyRefused") } else { error };
         check(&document, error, &refused.json().await.unwrap(), path);
     }
     let agent = |method: &str, path: &str, body: Value| {

@@ -32,12 +32,10 @@ async fn slow() -> (tempfile::TempDir, Live) {
 #[tokio::test]
 async fn a_message_straight_after_ready_is_answered() {
     let live = Live::start().await;
-    let mut client = live.sparky(json!({"user_id": "u1"})).await;
+    let mut client = live.sparky(json!({"session_id": null, "user_id": "u1"})).await;
     let frames = client.until_type("ready").await;
     assert_eq!(types(&frames[..1]), ["session_info"]);
-    assert!(frames.iter().any(
-        |frame| frame["type"] == "tool_loading_progress" && frame["data"]["status"] == "loaded"
-    ));
+    assert_eq!(types(&frames), ["session_info", "ready"], "no progress of built-in tools");
     assert!(frames.last().unwrap()["data"]["tools_loaded"].as_u64().unwrap() > 0);
     say(&mut client, "what is 6*7?").await;
     let turn = client.until_type("message").await;
@@ -54,7 +52,7 @@ async fn a_message_straight_after_ready_is_answered() {
 #[tokio::test]
 async fn chats_are_apart_and_labelled() {
     let live = Live::start().await;
-    let mut client = live.sparky(json!({"user_id": "u1"})).await;
+    let mut client = live.sparky(json!({"session_id": null, "user_id": "u1"})).await;
     ready(&mut client).await;
     client.send(json!({"type": "start_chat", "data": {"chat_id": "c1", "chat_name": "One"}})).await;
     assert_eq!(client.next().await["data"], json!({"chat_id": "c1", "is_new": true}));
@@ -142,7 +140,7 @@ async fn who_leaves_in_mid_turn_gets_the_rest_on_return_and_nobody_else_does() {
 #[tokio::test]
 async fn a_new_message_cancels_the_running_turn_and_says_so() {
     let (_dir, live) = slow().await;
-    let mut client = live.sparky(json!({"user_id": "u1"})).await;
+    let mut client = live.sparky(json!({"session_id": null, "user_id": "u1"})).await;
     ready(&mut client).await;
     say(&mut client, "first").await;
     client.until_type("message").await;

@@ -15,7 +15,11 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
 use thoughtwire_proto::connection::{Encoding, Joined, Machine, Output, Tag};
-use thoughtwire_proto::dialect::{FrameLimit, memgpt::MemgptMachine, sparky::SparkyMachine};
+use thoughtwire_proto::dialect::{
+    FrameLimit,
+    memgpt::MemgptMachine,
+    sparky::{SparkyMachine, Tools},
+};
 use thoughtwire_proto::{
     Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
     SessionId, Start, UserId,
@@ -111,7 +115,7 @@ impl Caller {
         };
         let machine: Box<dyn Machine> = match peer.wire {
             PeerWire::Memgpt => Box::new(MemgptMachine::new(Some(peer.name.clone()))),
-            PeerWire::Sparky => Box::new(SparkyMachine::new(Vec::new())),
+            PeerWire::Sparky => Box::new(SparkyMachine::new(Tools::default())),
         };
         let line = Line {
             hub: hub.clone(),

@@ -3,7 +3,7 @@
 use super::codec::Message;
 use super::payload::Payload;
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome};
+use crate::{Emission, Emitted, Event, Outcome, ToolStatus};
 
 /// The code of a turn that a new input ended.
 const INTERRUPTED: &str = "interrupted";
@@ -29,17 +29,17 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
             Event::ToolCalled { name, args, .. } => {
                 Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None }
             }
-            Event::ToolReturned { name, text, .. } => {
-                let (name, result) = (name.clone(), text.clone());
-                Payload::ToolResult {
-                    name,
-                    result,
-                    status: None,
-                    result_content: None,
-                    messages: None,
-                    task_id: None,
-                }
-            }
+            Event::ToolReturned { name, text, status, content, .. } => Payload::ToolResult {
+                name: name.clone(),
+                result: text.clone(),
+                status: Some(Json::text(match status {
+                    ToolStatus::Success => "success",
+                    ToolStatus::Error => "error",
+                })),
+                result_content: content.as_ref().map(Json::from),
+                messages: None,
+                task_id: None,
+            },
             Event::Usage(usage) => Payload::TokenUsage {
                 input_tokens: usage.input_tokens.into(),
                 output_tokens: usage.output_tokens.into(),

@@ -5,46 +5,28 @@ use std::collections::{HashMap, VecDeque};
 use super::codec::Message;
 use super::encode::{APPROVE, DENY};
 use super::fit::fit;
-use super::payload::Payload;
+use super::history::entry;
+use super::payload::{Generation, Payload};
+use super::tools::Tools;
 use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    Answer, Command, Cursor, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode,
-    Request, Role, Seq, SessionId, Start,
+    Answer, Command, Cursor, DEFAULT_CHAT, HistoryEntry, PeerRef, PeerWire, Policy, Refusal,
+    RefusalCode, Request, Seq, SessionId, Start,
 };
 
 /// Frames that may wait for those before them.
 const WAITING: usize = 64;
-/// The user of who names none.
-const LOCAL: &str = "local";
-/// The chat of a session in which none was started: the protocol's document knows no `start_chat`.
-const DEFAULT_CHAT: &str = "default";
-
-/// A tool, or a server of tools, as a new session is told of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToolLoading {
-    /// Its name.
-    pub name: String,
-    /// How far it is.
-    pub loading: Loading,
-}
-
-/// How far a tool is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loading {
-    /// It is on its way.
-    Begun,
-    /// It can be used.
-    Loaded,
-    /// It cannot; why.
-    Failed(String),
-}
+/// Peer of every client without sessions: what it has proven to have read is its user's.
+const CHATS_PEER: &str = "~chats";
 
 /// A Sparky client's connection.
 pub struct SparkyMachine {
     outbox: Outbox,
-    tools: Vec<ToolLoading>,
+    tools: Tools,
+    /// Set by `connect`.
+    generation: Generation,
     /// Set by `connect`; what further frames are labelled with.
     peer: Option<PeerRef>,
     ready: bool,
@@ -63,8 +45,11 @@ pub struct SparkyMachine {
 /// What `connect` asked for, until it is answered.
 struct Connecting {
     session_id: Option<String>,
+    /// Empty where the driver decides.
     user_id: String,
     chat: Option<(String, Option<String>)>,
+    /// Whether the peer was never seen before; known once it is opened.
+    is_new: bool,
 }
 
 /// What waits for its turn to be done.
@@ -86,22 +71,32 @@ enum Doing {
         then: Then,
     },
     Attaching {
-        chat: String,
-        is_new: bool,
+        opened: Opened,
         then: Then,
     },
     Instructing,
-    Sending,
+    /// Saying something in a session; the words again, if they may be said once more.
+    Sending {
+        session: SessionId,
+        words: Option<(String, Option<String>)>,
+    },
     Deciding,
+}
+
+/// A chat that was opened.
+struct Opened {
+    chat: String,
+    is_new: bool,
+    model: Option<String>,
 }
 
 /// What follows once a chat is open and attached.
 enum Then {
     /// `chat_ready`, for who asked for the chat.
     Announce { started: bool },
-    /// The message that opened the default chat.
+    /// The message that came before a chat was chosen.
     Say { text: String, file_id: Option<String> },
-    /// The instructions that did.
+    /// The instructions that came before a chat was chosen.
     Instruct { text: String },
     /// `ready`, where `connect` named a chat.
     Greet,
@@ -117,10 +112,11 @@ impl SparkyMachine {
 
     /// A new connection to a server whose agents have these tools.
     #[must_use]
-    pub fn new(tools: Vec<ToolLoading>) -> Self {
+    pub fn new(tools: Tools) -> Self {
         Self {
             outbox: Outbox::default(),
             tools,
+            generation: Generation::Sessions,
             peer: None,
             ready: false,
             chat: None,
@@ -135,11 +131,17 @@ impl SparkyMachine {
     }
 
     fn tell(&mut self, payload: Payload, chat: Option<String>) {
-        let (session_id, user_id) = match &self.peer {
-            Some(peer) => (Some(peer.name.clone()), Some(peer.space.clone())),
-            None => (None, None),
-        };
+        let session_id = self.session_label().map(str::to_owned);
+        let user_id = self.peer.as_ref().map(|peer| peer.space.clone());
         self.outbox.frame(Message { payload, session_id, user_id, chat_id: chat }.to_text());
+    }
+
+    /// The `session_id` of its frames; the later generation has none.
+    fn session_label(&self) -> Option<&str> {
+        match self.generation {
+            Generation::Sessions => self.peer.as_ref().map(|peer| peer.name.as_str()),
+            Generation::Chats => None,
+        }
     }
 
     fn complain(&mut self, message: impl Into<String>) {
@@ -166,6 +168,7 @@ impl SparkyMachine {
     /// A frame before `ready`.
     fn greet(&mut self, payload: Payload) {
         let Payload::Connect {
+            generation,
             session_id,
             personality,
             history,
@@ -188,15 +191,13 @@ impl SparkyMachine {
             };
         self.personality = personality.filter(|text| !text.is_empty());
         self.history = history;
-        let user_id = user_id.filter(|user| !user.is_empty()).unwrap_or_else(|| LOCAL.to_owned());
+        self.generation = generation;
+        let user_id = user_id.filter(|user| !user.is_empty());
         let chat = chat_id.filter(|chat| !chat.is_empty()).map(|chat| (chat, chat_name));
         let session_id = session_id.filter(|session| !session.is_empty());
-        self.outbox.push(Output::Authenticate {
-            token,
-            client: None,
-            space: Some(user_id.clone()),
-        });
-        self.connecting = Some(Connecting { session_id, user_id, chat });
+        self.outbox.push(Output::Authenticate { token, client: None, space: user_id.clone() });
+        let user_id = user_id.unwrap_or_default();
+        self.connecting = Some(Connecting { session_id, user_id, chat, is_new: false });
     }
 
     /// A frame of a connection that is ready.
@@ -219,8 +220,11 @@ impl SparkyMachine {
                 }
             },
             Payload::Message { text, file_id, .. } => match self.current() {
-                Some(session) => self.say(session, text, file_id),
-                None => self.open(DEFAULT_CHAT.to_owned(), None, Then::Say { text, file_id }),
+                Some(session) => {
+                    let words = Some((text.clone(), file_id.clone()));
+                    self.say(session, text, file_id, words);
+                }
+                None => self.open(self.chat.clone(), None, Then::Say { text, file_id }),
             },
             Payload::Personality { text } => {
                 self.personality = Some(text.clone());
@@ -229,14 +233,14 @@ impl SparkyMachine {
                         Command::Instruct { session, instructions: text },
                         Doing::Instructing,
                     ),
-                    None => self.open(DEFAULT_CHAT.to_owned(), None, Then::Instruct { text }),
+                    None => self.open(self.chat.clone(), None, Then::Instruct { text }),
                 }
             }
             Payload::StartChat { chat_id, chat_name } => {
-                self.open(chat_id, chat_name, Then::Announce { started: true })
+                self.open(Some(chat_id), chat_name, Then::Announce { started: true })
             }
             Payload::SwitchChat { chat_id } => {
-                self.open(chat_id, None, Then::Announce { started: false })
+                self.open(Some(chat_id), None, Then::Announce { started: false })
             }
             // As the original, which ignores what only a server says, and a second `connect`.
             Payload::Connect { .. }
@@ -258,6 +262,16 @@ impl SparkyMachine {
         let Joined { peer, chat, session, is_new } = joined;
         if self.peer.as_ref() != Some(&peer) || self.chats.contains_key(&session) {
             return;
+        }
+        match self.generation {
+            Generation::Sessions => {}
+            // Such a client is in one chat at a time: in the default one until it chooses another.
+            Generation::Chats if self.chat.is_none() && chat == DEFAULT_CHAT => {}
+            Generation::Chats => return,
+        }
+        // Who chose none is in the default one, also when another connection opens it.
+        if self.chat.is_none() && chat == DEFAULT_CHAT {
+            self.chat = Some(chat.clone());
         }
         self.chats.insert(session.clone(), chat.clone());
         self.sessions.insert(chat, session.clone());
@@ -285,7 +299,8 @@ impl SparkyMachine {
         chats.next().filter(|_| chats.next().is_none()).cloned()
     }
 
-    fn open(&mut self, chat: String, title: Option<String>, then: Then) {
+    /// Opens a chat; without a name the one that the user selected last, else the default one.
+    fn open(&mut self, chat: Option<String>, title: Option<String>, then: Then) {
         let Some(peer) = self.peer.clone() else { return };
         let (instructions, history) = (self.personality.clone(), self.history.clone());
         self.request(
@@ -294,11 +309,18 @@ impl SparkyMachine {
         );
     }
 
-    fn say(&mut self, session: SessionId, text: String, file_id: Option<String>) {
+    fn say(
+        &mut self,
+        session: SessionId,
+        text: String,
+        file_id: Option<String>,
+        words: Option<(String, Option<String>)>,
+    ) {
         let attachments = file_id.into_iter().collect();
+        let doing = Doing::Sending { session: session.clone(), words };
         self.request(
             Command::Send { session, text, attachments, policy: Policy::Interrupt },
-            Doing::Sending,
+            doing,
         );
     }
 
@@ -316,7 +338,7 @@ impl SparkyMachine {
             }
             (_, _) => {
                 match self.connecting.as_mut().and_then(|connecting| connecting.chat.take()) {
-                    Some((chat, title)) => self.open(chat, title, Then::Greet),
+                    Some((chat, title)) => self.open(Some(chat), title, Then::Greet),
                     None => self.welcome(),
                 }
             }
@@ -324,24 +346,53 @@ impl SparkyMachine {
     }
 
     fn welcome(&mut self) {
-        self.connecting = None;
+        let is_new = self.connecting.take().is_some_and(|connecting| connecting.is_new);
         self.ready = true;
-        let Some(peer) = &self.peer else { return };
         let ready = Payload::Ready {
-            session_id: peer.name.clone(),
-            tools_loaded: self.tools.iter().filter(|tool| tool.loading == Loading::Loaded).count()
-                as i128,
+            session_id: self.session_label().map(str::to_owned),
+            tools_loaded: i128::try_from(self.tools.loaded).unwrap_or(i128::MAX),
         };
         self.tell(ready, None);
+        match self.generation {
+            Generation::Chats if is_new => self.tell_progress(),
+            Generation::Sessions | Generation::Chats => {}
+        }
     }
 
-    fn did(&mut self, doing: Doing, outcome: Result<Answer, Refusal>) {
-        match (doing, outcome) {
-            (Doing::OpeningPeer, Ok(Answer::Peer { peer, is_new, chats, selected })) => {
-                self.peer = Some(peer.clone());
-                // Only what is still a chat of the session can be selected.
-                self.chat =
-                    selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
+    fn tell_progress(&mut self) {
+        for progress in self.tools.progress() {
+            self.outbox.frame(Message::new(progress).to_text());
+        }
+    }
+
+    /// The peer is known: goes on to its chats.
+    fn known(
+        &mut self,
+        peer: PeerRef,
+        is_new: bool,
+        mut chats: Vec<(String, SessionId)>,
+        selected: Option<String>,
+    ) {
+        self.peer = Some(peer.clone());
+        let names_chat = match &mut self.connecting {
+            Some(connecting) => {
+                connecting.is_new = is_new;
+                connecting.chat.is_some()
+            }
+            None => false,
+        };
+        match self.generation {
+            Generation::Sessions => {}
+            // Its clients choose a chat again, except those that know only the default one.
+            Generation::Chats => {
+                let goes_on = selected.as_deref() == Some(DEFAULT_CHAT) && !names_chat;
+                chats.retain(|(chat, _)| goes_on && chat == DEFAULT_CHAT);
+            }
+        }
+        // Only what is still a chat of the session can be selected.
+        self.chat = selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
+        match self.generation {
+            Generation::Sessions => {
                 let info = Payload::SessionInfo {
                     session_id: peer.name,
                     is_new,
@@ -350,30 +401,18 @@ impl SparkyMachine {
                 };
                 self.tell(info, None);
                 if is_new {
-                    for ToolLoading { name, loading } in self.tools.clone() {
-                        let outcome = match loading {
-                            Loading::Begun => None,
-                            Loading::Loaded => {
-                                Some(("loaded", format!("{name} loaded successfully")))
-                            }
-                            Loading::Failed(reason) => {
-                                Some(("error", format!("Error loading {name}: {reason}")))
-                            }
-                        };
-                        for (status, message) in
-                            std::iter::once(("loading", format!("Loading {name}...")))
-                                .chain(outcome)
-                        {
-                            let progress = Payload::ToolLoadingProgress {
-                                tool_name: name.clone(),
-                                status: status.to_owned(),
-                                message,
-                            };
-                            self.outbox.frame(Message::new(progress).to_text());
-                        }
-                    }
+                    self.tell_progress();
                 }
-                self.rejoin(chats);
+            }
+            Generation::Chats => {}
+        }
+        self.rejoin(chats);
+    }
+
+    fn did(&mut self, doing: Doing, outcome: Result<Answer, Refusal>) {
+        match (doing, outcome) {
+            (Doing::OpeningPeer, Ok(Answer::Peer { peer, is_new, chats, selected })) => {
+                self.known(peer, is_new, chats, selected);
             }
             (Doing::OpeningPeer, Err(refusal)) => {
                 self.connecting = None;
@@ -394,26 +433,27 @@ impl SparkyMachine {
                 }
                 self.rejoin(rest);
             }
-            (Doing::OpeningChat { then }, Ok(Answer::Chat { chat, session, is_new })) => {
+            (Doing::OpeningChat { then }, Ok(Answer::Chat { chat, session, is_new, model })) => {
                 self.chat = Some(chat.clone());
+                let opened = Opened { chat, is_new, model };
                 if self.chats.contains_key(&session) {
-                    self.entered(&session, is_new, then);
+                    self.entered(&session, opened, then);
                 } else if let Some(peer) = self.peer.clone() {
-                    self.chats.insert(session.clone(), chat.clone());
-                    self.sessions.insert(chat.clone(), session.clone());
+                    self.chats.insert(session.clone(), opened.chat.clone());
+                    self.sessions.insert(opened.chat.clone(), session.clone());
                     self.request(
                         Command::Attach { session, start: Start::Proven(peer), tools: Vec::new() },
-                        Doing::Attaching { chat, is_new, then },
+                        Doing::Attaching { opened, then },
                     );
                 }
             }
-            (Doing::Attaching { chat, is_new, then }, Ok(_)) => {
-                if let Some(session) = self.sessions.get(&chat).cloned() {
-                    self.entered(&session, is_new, then);
+            (Doing::Attaching { opened, then }, Ok(_)) => {
+                if let Some(session) = self.sessions.get(&opened.chat).cloned() {
+                    self.entered(&session, opened, then);
                 }
             }
-            (Doing::Attaching { chat, then, .. }, Err(refusal)) => {
-                if let Some(session) = self.sessions.remove(&chat) {
+            (Doing::Attaching { opened, then }, Err(refusal)) => {
+                if let Some(session) = self.sessions.remove(&opened.chat) {
                     self.chats.remove(&session);
                 }
                 self.did(Doing::OpeningChat { then }, Err(refusal));
@@ -432,14 +472,21 @@ impl SparkyMachine {
                     self.welcome();
                 }
             },
-            (Doing::Instructing | Doing::Sending | Doing::Deciding, Ok(_)) => {}
+            (Doing::Instructing | Doing::Sending { .. } | Doing::Deciding, Ok(_)) => {}
+            // Deleted a moment ago, and this connection has not heard of it yet.
+            (Doing::Sending { session, words: Some((text, file_id)) }, Err(refusal))
+                if refusal.code == RefusalCode::UnknownSession =>
+            {
+                self.detached(&session, &refusal.reason);
+                self.open(self.chat.clone(), None, Then::Say { text, file_id });
+            }
             (Doing::Deciding, Err(refusal)) => {
                 self.complain(format!("Nothing was settled: {refusal}"))
             }
             (Doing::Instructing, Err(refusal)) => {
                 self.complain(format!("Invalid message: {refusal}"))
             }
-            (Doing::Sending, Err(refusal)) => {
+            (Doing::Sending { .. }, Err(refusal)) => {
                 self.complain(format!("Error processing message: {refusal}"))
             }
             (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => {
@@ -448,16 +495,18 @@ impl SparkyMachine {
         }
     }
 
-    fn entered(&mut self, session: &SessionId, is_new: bool, then: Then) {
+    fn entered(&mut self, session: &SessionId, opened: Opened, then: Then) {
+        let Opened { chat, is_new, model } = opened;
         match then {
             Then::Announce { .. } => {
-                let chat = self.chats.get(session).cloned().unwrap_or_default();
-                self.tell(
-                    Payload::ChatReady { chat_id: chat.clone(), is_new, model: None },
-                    Some(chat),
-                );
+                let model = match self.generation {
+                    Generation::Sessions => None,
+                    Generation::Chats => model,
+                };
+                let ready = Payload::ChatReady { chat_id: chat.clone(), is_new, model };
+                self.tell(ready, Some(chat));
             }
-            Then::Say { text, file_id } => self.say(session.clone(), text, file_id),
+            Then::Say { text, file_id } => self.say(session.clone(), text, file_id, None),
             Then::Instruct { text } => self.request(
                 Command::Instruct { session: session.clone(), instructions: text },
                 Doing::Instructing,
@@ -494,7 +543,11 @@ impl Machine for SparkyMachine {
         let Some(connecting) = &self.connecting else { return };
         match outcome {
             Ok(()) => {
-                let (space, name) = (connecting.user_id.clone(), connecting.session_id.clone());
+                let space = connecting.user_id.clone();
+                let name = match self.generation {
+                    Generation::Sessions => connecting.session_id.clone(),
+                    Generation::Chats => Some(CHATS_PEER.to_owned()),
+                };
                 self.request(
                     Command::OpenPeer { wire: PeerWire::Sparky, space, name },
                     Doing::OpeningPeer,
@@ -523,11 +576,8 @@ impl Machine for SparkyMachine {
     }
 
     fn encoding(&self, session: &SessionId) -> Encoding {
-        let (name, space) = self
-            .peer
-            .as_ref()
-            .map(|peer| (peer.name.as_str(), peer.space.as_str()))
-            .unwrap_or_default();
+        let name = self.session_label().unwrap_or_default();
+        let space = self.peer.as_ref().map(|peer| peer.space.as_str()).unwrap_or_default();
         let chat = self.chats.get(session).map(String::as_str).unwrap_or_default();
         Encoding::Sparky { session_id: name.into(), user_id: space.into(), chat_id: chat.into() }
     }
@@ -550,12 +600,10 @@ impl Machine for SparkyMachine {
     fn caught_up(&mut self, _session: &SessionId, _seq: Seq) {}
 
     fn detached(&mut self, session: &SessionId, _reason: &str) {
-        // The chat was deleted elsewhere; naming it again opens a new one.
+        // The chat was deleted elsewhere. It stays selected, since its client still shows it:
+        // what is said in it next opens it anew.
         if let Some(chat) = self.chats.remove(session) {
             self.sessions.remove(&chat);
-            if self.chat.as_ref() == Some(&chat) {
-                self.chat = None;
-            }
         }
     }
 
@@ -589,35 +637,4 @@ fn is_verdict(text: &str) -> bool {
 fn is_ping(text: &str) -> bool {
     Json::parse(text)
         .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "ping"))
-}
-
-/// A line of `history`: `role` and either `content` or `parts`, as language models' clients have them.
-fn entry(json: &Json) -> Result<HistoryEntry, String> {
-    let role = match json.get("role") {
-        Some(Json::Text(role)) if role == "user" => Role::User,
-        Some(Json::Text(role)) if matches!(role.as_str(), "assistant" | "model" | "bot") => {
-            Role::Assistant
-        }
-        Some(other) => return Err(format!("history: there is no role {}", other.dumps())),
-        None => return Err("history: an entry needs a \"role\"".to_owned()),
-    };
-    let text = match (json.get("content").or_else(|| json.get("text")), json.get("parts")) {
-        (Some(Json::Text(text)), _) => text.clone(),
-        (None, Some(Json::List(parts))) => {
-            let texts: Vec<String> = parts
-                .iter()
-                .filter_map(|part| match (part, part.get("text")) {
-                    (Json::Text(text), _) | (_, Some(Json::Text(text))) => Some(text.clone()),
-                    (_, _) => None,
-                })
-                .collect();
-            texts.join("\n")
-        }
-        (_, _) => {
-            return Err(
-                "history: an entry needs \"content\" (a string) or \"parts\" (an array)".to_owned()
-            );
-        }
-    };
-    Ok(HistoryEntry { role, text })
 }

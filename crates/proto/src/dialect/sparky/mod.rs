@@ -1,5 +1,5 @@
-//! Sparky's `WSMessage` protocol, as its commit 932ae57 documents it; fields that later commits
-//! added are read and written where they are present.
+//! Sparky's `WSMessage` protocol in both of its generations: commit 932ae57, which has `session_id`
+//! and `session_info`, and the later one without them (see [`Generation`]).
 //!
 //! ```
 //! use thoughtwire_proto::dialect::sparky::{Message, Payload};
@@ -13,11 +13,14 @@ mod codec;
 mod encode;
 mod fields;
 mod fit;
+mod history;
 mod machine;
 mod payload;
+mod tools;
 
 pub use codec::{Message, normalise, render};
 pub use encode::encode;
 pub(crate) use fit::fit;
-pub use machine::{Loading, SparkyMachine, ToolLoading};
-pub use payload::Payload;
+pub use machine::SparkyMachine;
+pub use payload::{Generation, Payload};
+pub use tools::{Loading, ServerLoading, Tools};

@@ -4,6 +4,16 @@ use super::fields::Fields;
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
+/// Generation of a client, as its `connect` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// Commit 932ae57 and those up to 66cb622: `connect` has the key `session_id`, null included.
+    /// Its clients wait for `session_info`.
+    Sessions,
+    /// From 66cb622 on: no `session_id` anywhere. `session_info` is an unknown type to its clients.
+    Chats,
+}
+
 /// What a message carries: one variant per type, named as on the wire.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(
@@ -13,6 +23,7 @@ use crate::{Refusal, RefusalCode};
 pub enum Payload {
     /// A client says who it is.
     Connect {
+        generation: Generation,
         session_id: Option<String>,
         personality: Option<String>,
         history: Option<Vec<Json>>,
@@ -34,7 +45,7 @@ pub enum Payload {
     /// A tool is being loaded.
     ToolLoadingProgress { tool_name: String, status: String, message: String },
     /// The session can be used.
-    Ready { session_id: String, tools_loaded: i128 },
+    Ready { session_id: Option<String>, tools_loaded: i128 },
     /// A chat can be used.
     ChatReady { chat_id: String, is_new: bool, model: Option<String> },
     /// The agent thought something.
@@ -121,6 +132,7 @@ impl Payload {
         };
         Ok(match kind {
             "connect" => Self::Connect {
+                generation: Generation::Chats,
                 session_id: None,
                 personality: None,
                 history: None,
@@ -144,7 +156,7 @@ impl Payload {
                 status: "unknown".to_owned(),
                 message: printed()?,
             },
-            "ready" => Self::Ready { session_id: printed()?, tools_loaded: 0 },
+            "ready" => Self::Ready { session_id: Some(printed()?), tools_loaded: 0 },
             "chat_ready" => Self::ChatReady { chat_id: printed()?, is_new: false, model: None },
             "thought" => Self::Thought { text: some(printed()?)?, task_id: None },
             "tool_use" => {
@@ -180,6 +192,10 @@ impl Payload {
         let task_id = || fields.optional_text("task_id");
         Ok(match fields.kind {
             "connect" => Self::Connect {
+                generation: match fields.data.get("session_id") {
+                    Some(_) => Generation::Sessions,
+                    None => Generation::Chats,
+                },
                 session_id: fields.optional_text("session_id")?,
                 personality: fields.optional_text("personality")?,
                 history: fields.optional_dicts("history")?,
@@ -212,7 +228,7 @@ impl Payload {
                 message: fields.text("message")?,
             },
             "ready" => Self::Ready {
-                session_id: fields.text("session_id")?,
+                session_id: fields.optional_text("session_id")?,
                 tools_loaded: fields.int("tools_loaded")?,
             },
             "chat_ready" => Self::ChatReady {
@@ -255,6 +271,7 @@ impl Payload {
         let mut data = Data(Vec::new());
         match self {
             Self::Connect {
+                generation,
                 session_id,
                 personality,
                 history,
@@ -263,7 +280,14 @@ impl Payload {
                 chat_id,
                 chat_name,
             } => {
-                data.put("session_id", session_id.clone().map_or(Json::Null, Json::Text));
+                // A frame that only the later generation writes has no place for a session.
+                let is_later = [token, chat_id, chat_name].into_iter().any(Option::is_some);
+                match generation {
+                    Generation::Chats if is_later => {}
+                    Generation::Sessions | Generation::Chats => {
+                        data.put("session_id", session_id.clone().map_or(Json::Null, Json::Text));
+                    }
+                }
                 data.put_text("personality", personality);
                 data.put_set("history", history.clone().map(Json::List));
                 data.put_text("user_id", user_id);
@@ -294,7 +318,7 @@ impl Payload {
                 data.put("message", Json::text(message));
             }
             Self::Ready { session_id, tools_loaded } => {
-                data.put("session_id", Json::text(session_id));
+                data.put_text("session_id", session_id);
                 data.put("tools_loaded", Json::Int(tools_loaded.to_string()));
             }
             Self::ChatReady { chat_id, is_new, model } => {

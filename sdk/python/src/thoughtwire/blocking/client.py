@@ -1,13 +1,13 @@
 """The client whose methods wait."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import client as asynchronous
 from .. import commands, frames
 from ..events import HistoryEntry, Record, ToolStatus
 from ..line import LineState
-from ..room import Cursor, Shown, Tool
+from ..room import Cursor, Reply, Shown, Tool
 from ..room import Room as AsyncRoom
 from .loop import Loop
 
@@ -198,6 +198,21 @@ class Room:
     ) -> frames.Ack:
         """Says something to the agent; returns when it is on disk."""
         return self._loop.wait(self._room.send(text, policy=policy, attachments=attachments, id=id))
+
+    def ask(
+        self,
+        text: str,
+        *,
+        shown: Callable[[Shown], object] | None = None,
+        policy: commands.Policy | None = None,
+        attachments: Sequence[str] = (),
+        id: str | None = None,
+    ) -> Reply:
+        """Says something, and waits for the end of the turn that answers it; see :meth:`thoughtwire.Room.ask`.
+
+        `shown` is called on the loop's thread.
+        """
+        return self._loop.wait(self._room.ask(text, shown=shown, policy=policy, attachments=attachments, id=id))
 
     def cancel(self, turn: str | None = None, *, id: str | None = None) -> None:
         """Ends the running turn; with `turn` only that one."""

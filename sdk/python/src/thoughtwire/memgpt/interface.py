@@ -19,14 +19,22 @@ import ast
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 
-from . import blocking, interface
+from .. import blocking, interface
+from . import protocol
 
 Turn = TypeVar("Turn", interface.Interface, blocking.Interface)
+
+
+class TextClient(Protocol):
+    """A client of 0.3's kind, such as a WebSocket of Starlette and FastAPI."""
+
+    def send_text(self, frame: str, /) -> Awaitable[object] | object:
+        """Takes one frame."""
 
 
 class RegisteredClient(Protocol):
@@ -40,7 +48,7 @@ class _Interface(Generic[Turn]):
     """What both forms share: the turn and the registered clients."""
 
     def __init__(self) -> None:
-        self.clients: set[RegisteredClient] = set()
+        self.clients: set[RegisteredClient | TextClient] = set()
         # Bound for whoever runs the turn: turns on other threads and tasks have their own.
         self._turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
@@ -53,16 +61,40 @@ class _Interface(Generic[Turn]):
         finally:
             self._turn.reset(token)
 
-    def register_client(self, websocket: RegisteredClient) -> None:
+    def register_client(self, websocket: RegisteredClient | TextClient) -> None:
         """Sends MemGPT's frames to this client as well, beside those of Thoughtwire."""
         self.clients.add(websocket)
 
-    def unregister_client(self, websocket: RegisteredClient) -> None:
+    def unregister_client(self, websocket: RegisteredClient | TextClient) -> None:
         """Ends that."""
         self.clients.remove(websocket)
 
     def step_yield(self) -> None:
         """MemGPT's agent is between two steps; nothing depends on it here."""
+
+    def step_complete(self) -> None:
+        """A step of MemGPT's agent is over; nothing depends on it here."""
+
+    @staticmethod
+    def print_messages(message_sequence: Iterable[Any], dump: bool = False) -> None:
+        """Prints messages of the agent's context, a line for each; with `dump` each has its number,
+        counted from the newest, which is 1.
+        """
+        messages = [*message_sequence]
+        for number, message in zip(range(len(messages), 0, -1), messages):
+            print(f"[{number}] {_shown(message)}" if dump else _shown(message))
+
+    @staticmethod
+    def print_messages_simple(message_sequence: Iterable[Any]) -> None:
+        """Prints messages of the agent's context, a line for each."""
+        for message in message_sequence:
+            print(_shown(message))
+
+    @staticmethod
+    def print_messages_raw(message_sequence: Iterable[Any]) -> None:
+        """Prints messages of the agent's context as they are."""
+        for message in message_sequence:
+            print(_as_dict(message))
 
 
 class SyncInterface(_Interface[blocking.Interface]):
@@ -141,16 +173,45 @@ class AsyncInterface(_Interface[interface.Interface]):
         self.clients.clear()
 
 
-async def _send_to_all(clients: set[RegisteredClient], kind: str, msg: str | None) -> None:
-    frame = json.dumps({"type": "agent_response", "message_type": kind, "message": msg})
+_FRAMES = {
+    "internal_monologue": protocol.server_agent_internal_monologue,
+    "assistant_message": protocol.server_agent_assistant_message,
+    "function_message": protocol.server_agent_function_message,
+}
 
-    async def send(client: RegisteredClient) -> None:
-        sent = client.send(frame)
+
+async def _send_to_all(clients: set[RegisteredClient | TextClient], kind: str, msg: str | None) -> None:
+    frame = _FRAMES[kind](msg)
+
+    async def send(client: Any) -> None:
+        # A WebSocket of Starlette has both, and its `send` takes no text.
+        sent = client.send_text(frame) if hasattr(client, "send_text") else client.send(frame)
         if inspect.isawaitable(sent):
             await sent
 
     # A client that is gone is its owner's to unregister; the others and the turn go on.
     await asyncio.gather(*map(send, clients), return_exceptions=True)
+
+
+def _as_dict(message: Any) -> Any:
+    """A message of the agent's context: a dictionary in 0.2.5, an object later."""
+    if isinstance(message, dict):
+        return message
+    for name in ("to_openai_dict", "model_dump", "dict"):
+        make = getattr(message, name, None)
+        if callable(make):
+            return make()
+    return vars(message) if hasattr(message, "__dict__") else message
+
+
+def _shown(message: Any) -> str:
+    shown = _as_dict(message)
+    if not isinstance(shown, dict):
+        return str(shown)
+    words = shown.get("content") if shown.get("content") is not None else shown.get("text")
+    call = shown.get("function_call") or shown.get("tool_calls")
+    parts = [str(part) for part in (words, call) if part]
+    return f"{shown.get('role', 'message')}: {' '.join(parts)}"
 
 
 def _as_json(line: str) -> str:
