@@ -45,6 +45,7 @@ mod receipts;
 mod recovery;
 mod retention;
 mod schema;
+mod script;
 mod store;
 mod types;
 mod writer;

@@ -16,4 +16,5 @@ mod memory;
 mod opening;
 mod peers;
 mod recovering;
+mod scripts;
 mod support;
