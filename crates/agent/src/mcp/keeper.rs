@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::child::Child;
 use super::config::shown;
+use super::pipe::Pipe;
 use super::server::Server;
 use super::session::{self, Watch};
 use super::{McpTransport, http};
@@ -78,7 +79,8 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
                 Err(error) => return failed(unstartable(command, &error)),
             };
             server.spawned(child.id());
-            let session = session::run(server, stop, pipes, Watch::Pipe);
+            let (output, input) = pipes;
+            let session = session::run(server, stop, Pipe::new(output, input), Watch::Pipe);
             let ended = tokio::select! {
                 reason = session => Err(reason),
                 status = child.exited() => Ok(status),

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Link, Server};
-use super::{McpTool, http, tool};
+use super::{McpTool, http, tool, wire};
 
 /// How long a greeting, or a list of tools, may take: `npx` may have to download the server first.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -166,6 +166,9 @@ fn refusal(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::TransportError { error, .. } = error {
         http::reason(error)
     } else if let ClientInitializeError::JsonRpcError(error) = error {
+        if let Some(reason) = wire::unread_reason(error) {
+            return format!("its answer cannot be read: {reason}");
+        }
         format!("it refused to begin: {} (code {})", error.message, error.code.0)
     } else if let ClientInitializeError::ConnectionClosed(_) = error {
         "it closed the connection before it was ready".to_owned()
@@ -178,7 +181,10 @@ fn words(error: &ServiceError) -> String {
     if let ServiceError::TransportSend(error) = error {
         http::reason(error)
     } else if let ServiceError::McpError(error) = error {
-        format!("{} (code {})", error.message, error.code.0)
+        match wire::unread_reason(error) {
+            Some(reason) => format!("its answer cannot be read: {reason}"),
+            None => format!("{} (code {})", error.message, error.code.0),
+        }
     } else {
         error.to_string()
     }
