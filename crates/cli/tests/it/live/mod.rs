@@ -16,5 +16,6 @@ mod rest;
 mod rooms;
 mod sparky;
 mod support;
+mod tools;
 
 pub(crate) use support::Live;
