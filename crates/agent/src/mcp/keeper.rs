@@ -88,6 +88,10 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
             let reason = match ended {
                 Ok(status) => last_words(command, status),
                 Err(reason) if stop.is_cancelled() => reason,
+                // Its process ends because the connection was given up.
+                Err(reason) if !reason.starts_with(session::CLOSED) => {
+                    format!("`{command}`: {reason}")
+                }
                 Err(reason) => match timeout(LAST_WORDS, child.exited()).await {
                     Ok(status) => last_words(command, status),
                     Err(_) => format!("`{command}`: {reason}"),

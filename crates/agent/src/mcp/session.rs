@@ -28,6 +28,9 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Pages of tools that are read: a list that does not end is a mistake.
 const MOST_PAGES: usize = 100;
 
+/// What is said, first of all, of a server that went away by itself.
+pub(super) const CLOSED: &str = "it closed the connection";
+
 /// How the end of a server is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watch {
@@ -76,7 +79,7 @@ where
     }
     let reason = tokio::select! {
         () = stop.cancelled() => stopped(server),
-        _ = &mut closed => return "it closed the connection".to_owned(),
+        _ = &mut closed => return CLOSED.to_owned(),
         reason = pulse(&link), if watch == Watch::Ping => reason,
         never = refresh(server, &link.peer, &relist) => match never {},
     };
@@ -171,7 +174,7 @@ fn refusal(error: &ClientInitializeError) -> String {
         }
         format!("it refused to begin: {} (code {})", error.message, error.code.0)
     } else if let ClientInitializeError::ConnectionClosed(_) = error {
-        "it closed the connection before it was ready".to_owned()
+        format!("{CLOSED} before it was ready")
     } else {
         format!("it does not speak MCP as expected: {error}")
     }

@@ -125,7 +125,7 @@ fn asked_or_told(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage>
         matches!(key.as_str(), "method" | "params" | "id") && !value.is_null()
     });
     fields.insert("jsonrpc".to_owned(), json!("2.0"));
-    match serde_json::from_value(Value::Object(fields)) {
+    match serde_json::from_str(&Value::Object(fields).to_string()) {
         Ok(message) => Some(message),
         Err(error) => {
             tracing::debug!(%error, "a message of an MCP server cannot be read");
