@@ -150,6 +150,9 @@ impl Http {
             Ok(Some(body)) => body,
             Ok(None) | Err(_) => Vec::new(),
         };
+        if in_session && asked.is_some() && names_no_request(&body) {
+            return Err(HttpError::SessionExpired);
+        }
         // Some put their error into the body as JSON-RPC has it.
         if !is_auth && let Some(id) = asked {
             let found = decode(&body, &self.open).into_iter().find(|message| answers(message, id));
