@@ -422,6 +422,24 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_float_has_keeps_its_digits() {
+        for (json, python) in [
+            ("0.10000000000000000555", "0.10000000000000000555"),
+            ("1000000000000000000001", "1000000000000000000001"),
+            ("9007199254740993.5", "9007199254740993.5"),
+            ("1e+400", "1e+400"),
+            ("0.1", "0.1"),
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("0.0", "0.0"),
+            ("-0.0", "-0.0"),
+        ] {
+            let value: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(Json::from(&value).to_str(), python, "{json}");
+        }
+    }
+
+    #[test]
     fn refuses_what_cannot_be_held() {
         let deep = "[".repeat(100_000);
         for json in [

@@ -215,3 +215,39 @@ async fn others_see_nothing_of_a_shared_servers_calls() {
     let figures = response.send().await.unwrap().text().await.unwrap();
     assert!(!figures.contains("plum") && figures.contains("thoughtwire"), "{figures}");
 }
+
+#[test]
+fn config_show_tells_what_users_may_loosen() {
+    let dir = tempfile::tempdir().unwrap();
+    let show = |text: &str, auth: &str| {
+        let file = config(dir.path(), text);
+        let flags = ["config", "show", "--json", "--auth", auth, "--config", &file, "--data-dir"];
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"));
+        command.args(flags).arg(dir.path()).output().unwrap()
+    };
+    let value = |output: &std::process::Output, name: &str| {
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut settings = shown["settings"].as_array().unwrap().iter();
+        settings.find(|setting| setting["name"] == name).unwrap()["value"].clone()
+    };
+    let named = "fetch_proxy = \"http://me:hush@127.0.0.1:3128\"\n[permissions]\nclock = \"ask\"\nloosen = [\"files__read*\", \"clock\"]\n";
+    for (text, auth, loosen, load, proxy) in [
+        ("", "none", "*", "true", ""),
+        ("", "keys", "", "false", ""),
+        (named, "keys", "files__read*, clock", "false", "http://***@127.0.0.1:3128"),
+    ] {
+        let output = show(text, auth);
+        assert_eq!(value(&output, "permissions.loosen"), loosen, "{text}");
+        assert_eq!(value(&output, "load_models"), load, "{text}");
+        assert_eq!(value(&output, "fetch_proxy"), proxy, "{text}");
+    }
+    for (text, word) in [
+        ("[permissions]\nclock = \"perhaps\"\n", "clock"),
+        ("fetch_proxy = \"proxy\"\n", "fetch_proxy"),
+        ("load_models = \"perhaps\"\n", "load_models"),
+    ] {
+        let output = show(text, "none");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(word), "{text}: {said}");
+    }
+}
