@@ -58,14 +58,14 @@ pub struct AgentOptions {
     pub max_output_tokens: Option<u32>,
     /// What may be done with tools, by name. An agent's own settings can be stricter.
     pub permissions: BTreeMap<String, Permission>,
-    /// The tools whose permission an agent's own settings may also loosen: names, or beginnings that
-    /// end in `*`.
+    /// The tools whose permission an agent's own settings may also loosen: names, or beginnings
+    /// that end in `*`.
     pub loosen: Vec<String>,
     /// The proxy through which `fetch_url` reads pages, as a URL. Those of the environment are not
     /// used: a proxy resolves names by itself.
     pub fetch_proxy: Option<String>,
-    /// Whether agents may name a model `load:…`, which makes any amount of text: for load tests. The
-    /// default model and the fallbacks may be one in any case.
+    /// Whether agents may name a model `load:…`, which makes any amount of text: for load tests.
+    /// The default model and the fallbacks may be one in any case.
     pub load_models: bool,
     /// How long a question for leave waits, in milliseconds.
     pub approval_ms: i64,
@@ -190,7 +190,8 @@ impl MemoryAgent {
             return Ok(());
         }
         Err(format!(
-            "the model `{}` makes text in bulk, for load tests; agents may have it where the operator sets `load_models = true`",
+            "the model `{}` makes text in bulk, for load tests; agents may have it where the \
+             operator sets `load_models = true`",
             name.escape_debug()
         ))
     }

@@ -14,7 +14,8 @@ pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String
     match rewritten(json) {
         None => Ok(args),
         Some(number) => Err(format!(
-            "The number {} in the arguments of {tool} would not arrive as it is written. Call it again with the number written without an exponent, or as a text.",
+            "The number {} in the arguments of {tool} would not arrive as it is written. Call it \
+             again with the number written without an exponent, or as a text.",
             number.chars().take(60).collect::<String>()
         )),
     }

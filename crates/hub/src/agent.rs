@@ -37,8 +37,8 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Says whether the operator lets an agent have its settings, before it is made, edited or taken
-    /// in.
+    /// Says whether the operator lets an agent have its settings, before it is made, edited or
+    /// taken in.
     ///
     /// # Errors
     /// A sentence for people: what is not permitted, and what to do.

@@ -58,7 +58,7 @@ impl Store {
             const FROM: &str = "FROM notes_words JOIN notes ON notes.id = notes_words.rowid WHERE notes_words MATCH ?1 AND agent = ?2";
             let mut count = connection.prepare_cached(&format!("SELECT count(*) {FROM}"))?;
             let (words, total) = query
-                .matching(|words| count.query_row(params![words, agent.as_str()], |row| row.get(0)))?;
+                .matching(|words| count.query_row([words, agent.as_str()], |row| row.get(0)))?;
             let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, notes.id LIMIT ?3 OFFSET ?4"))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], note)?;
             Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
@@ -216,8 +216,18 @@ fn write_note(
     let words = script::indexed(&note.text);
     let digest = note.source.as_ref().map(|_| format!("{:x}", Sha256::digest(&note.text)));
     let written = connection
-        .prepare_cached("INSERT INTO notes (agent, at, text, source, digest, words) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
-        .execute(params![agent.as_str(), note.at.as_millis(), note.text, note.source, digest, words])?;
+        .prepare_cached(
+            "INSERT INTO notes (agent, at, text, source, digest, words) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            agent.as_str(),
+            note.at.as_millis(),
+            note.text,
+            note.source,
+            digest,
+            words
+        ])?;
     if written == 0 {
         return Ok(None);
     }

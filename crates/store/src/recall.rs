@@ -140,7 +140,10 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
         let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let agent: AgentId = get_id(row, 5)?;
         connection
-            .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO said (id, agent, session, seq, at, role, text, words)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
             .execute(params![last, agent.as_str(), session, seq, at, role, text, words])?;
         *said.entry(agent).or_default() += 1;
         connection

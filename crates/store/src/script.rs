@@ -1,8 +1,8 @@
 //! Text for the search index in any script.
 //!
 //! The index splits text at spaces and punctuation. Chinese, Japanese and Thai have no spaces
-//! between words, a Korean noun is written together with its particle, and an emoji is no letter. Such
-//! characters become one indexed word each, and a query finds them where they stand together.
+//! between words, a Korean noun is written together with its particle, and an emoji is no letter.
+//! Such characters become one indexed word each, and a query finds them where they stand together.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -120,7 +120,7 @@ enum Kind {
     Gap,
 }
 
-/// A text's pieces. Full width and half width, and composed and decomposed characters, are the same.
+/// A text's pieces. Characters of full and half width, composed and decomposed, are the same.
 fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for char in text.nfkc() {

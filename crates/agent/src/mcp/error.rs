@@ -48,7 +48,8 @@ pub enum McpError {
     },
     /// The server answered the call, but its answer cannot be read.
     #[error(
-        "`{tool}` of the MCP server `{server}` was called, but its answer cannot be read: {reason}. The call may have done its work: look at what was done before you call again."
+        "`{tool}` of the MCP server `{server}` was called, but its answer cannot be read: \
+         {reason}. The call may have done its work: look at what was done before you call again."
     )]
     Unread {
         /// The server's name.

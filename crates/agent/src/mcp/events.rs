@@ -13,8 +13,9 @@ use super::wire::{OpenRequests, decode, decode_cut, unread};
 /// How much of an event that is too long is kept, in bytes.
 const KEPT: usize = 4_000;
 
-/// The messages of a stream as events that the library can read. Events other than `message`, unknown
-/// fields and bytes that are no UTF-8 are no errors. At most `most` bytes are kept of an event.
+/// The messages of a stream as events that the library can read. Events other than `message`,
+/// unknown fields and bytes that are no UTF-8 are no errors. At most `most` bytes are kept of an
+/// event.
 ///
 /// `asked` is the request that the stream answers: an event too long to be kept is its answer.
 pub(super) fn messages<B, E>(
@@ -220,7 +221,9 @@ mod tests {
 
     #[test]
     fn events_are_the_same_wherever_they_are_cut() {
-        let text = b"\xEF\xBB\xBF: hello\r\nevent: ping\r\ndata: {}\r\n\r\ndata: a\r\ndata:b\r\n\r\nfuture: x\nnonsense\nretry: soon\ndata\n\nid: 7\rdata: c\r\r";
+        let text =
+            b"\xEF\xBB\xBF: hello\r\nevent: ping\r\ndata: {}\r\n\r\ndata: a\r\ndata:b\r\n\r\n\
+            future: x\nnonsense\nretry: soon\ndata\n\nid: 7\rdata: c\r\r";
         let whole = read(&[text]);
         let last = Event { id: Some("7".to_owned()), ..said("", "c") };
         assert_eq!(whole, [said("ping", "{}"), said("", "a\nb"), said("", ""), last]);

@@ -88,9 +88,9 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// The library's HTTP client, with answers read by [`super::wire`]. Errors do not show the URL, whose
-/// query may hold a key. An answer that names no request counts as the end of the session: servers
-/// on the official TypeScript SDK answer so when they do not know a session.
+/// The library's HTTP client, with answers read by [`super::wire`]. Errors do not show the URL,
+/// whose query may hold a key. An answer that names no request counts as the end of the session:
+/// servers on the official TypeScript SDK answer so when they do not know a session.
 #[derive(Clone)]
 pub(super) struct Http {
     client: Client,

@@ -23,7 +23,9 @@ impl McpOutput {
         let mut fields = match result {
             Value::Object(fields) => fields,
             Value::Null => Map::new(),
-            bare => Map::from_iter([("content".to_owned(), bare)]),
+            bare @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Map::from_iter([("content".to_owned(), bare)])
+            }
         };
         let is_error = fields.get("isError").is_some_and(means_yes);
         let structured = fields.remove("structuredContent").filter(|value| !value.is_null());
@@ -228,10 +230,7 @@ mod tests {
             (json!({"type": "text", "text": null}), "[a text that is empty: the server sent null]"),
             (json!({"type": "text"}), "[a text that is empty: the server sent null]"),
             (json!({"type": "text", "text": 7}), "7"),
-            (
-                json!({"type": "text", "text": "a", "annotations": {"priority": 9, "audience": ["nobody"]}, "_meta": 3}),
-                "a",
-            ),
+            (json!({"type": "text", "text": "a", "annotations": {"priority": 9}, "_meta": 3}), "a"),
             (json!({"text": "bare"}), "bare"),
             (json!("bare"), "bare"),
             (json!(null), "[content without a kind, 4 bytes]"),

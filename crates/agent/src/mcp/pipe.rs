@@ -175,7 +175,10 @@ mod tests {
         for id in 1..=3 {
             Transport::<RoleClient>::send(&mut pipe, request(id)).await.unwrap();
         }
-        let lines = "ready.\r\n\r\n\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\r\n[{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}]\n{\"id\":3,\"result\":{\"content\":[]}}";
+        let lines = "ready.\r\n\r\n\n\
+            {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}\r\n\
+            [{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}]\n\
+            {\"id\":3,\"result\":{\"content\":[]}}";
         tokio::spawn(async move {
             for byte in lines.bytes() {
                 says.write_all(&[byte]).await.unwrap();
@@ -190,7 +193,7 @@ mod tests {
             tokio::select! {
                 biased;
                 message = pipe.receive() => match message {
-                    Some(ServerJsonRpcMessage::Response(response)) => ids.push(response.id.to_string()),
+                    Some(ServerJsonRpcMessage::Response(answer)) => ids.push(answer.id.to_string()),
                     Some(other) => panic!("{other:?}"),
                     None => break,
                 },

@@ -1,4 +1,4 @@
-//! Which tools may be used: as the operator says, and stricter where an agent's own settings say so.
+//! Which tools may be used: as the operator says, and stricter where an agent's settings say so.
 
 use std::collections::BTreeMap;
 

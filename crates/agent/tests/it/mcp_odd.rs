@@ -68,56 +68,51 @@ type Row = (&'static str, Result<&'static str, &'static str>);
 
 const SENT: &str = "The letter is sent.";
 
+/// A reply with what stands for HEAD and LETTER.
+fn whole(reply: &str) -> String {
+    reply
+        .replace("HEAD", r#""jsonrpc":"2.0","id":ID"#)
+        .replace("LETTER", r#"{"type":"text","text":"The letter is sent."}"#)
+}
+
 /// JSON-RPC that is the same on both transports.
 const REPLIES: [Row; 16] = [
     (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"future","x":1},{"type":"text","text":"The letter is sent."}]}}"#,
+        r#"{HEAD,"result":{"content":[{"type":"future","x":1},LETTER]}}"#,
         Ok("[content of the unknown kind `future`]\nThe letter is sent."),
     ),
     (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":null},{"type":"text","text":"The letter is sent."}]}}"#,
+        r#"{HEAD,"result":{"content":[{"type":"text","text":null},LETTER]}}"#,
         Ok("[a text that is empty: the server sent null]\nThe letter is sent."),
     ),
     (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"The letter is sent.","annotations":{"priority":1.5,"audience":["x"]}}]}}"#,
-        Ok(SENT),
+        r#"{HEAD,"result":{"content":[{"type":"text","text":"ok","annotations":{"x":1.5}}]}}"#,
+        Ok("ok"),
     ),
     (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":"The letter is sent.","isError":"false"},"error":null}"#,
+        r#"{HEAD,"result":{"content":"The letter is sent.","isError":"false"},"error":null}"#,
         Ok(SENT),
     ),
     (r#"{"id":"ID","result":{"content":[{"text":"The letter is sent."}]}}"#, Ok(SENT)),
+    (r#"[{"method":"notifications/future"},{HEAD,"result":{"content":[LETTER]}}]"#, Ok(SENT)),
     (
-        r#"[{"jsonrpc":"2.0","method":"notifications/future"},{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"The letter is sent."}]}}]"#,
-        Ok(SENT),
-    ),
-    (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"n":100000000000000000000001}}}"#,
+        r#"{HEAD,"result":{"structuredContent":{"n":100000000000000000000001}}}"#,
         Ok(r#"{"n":100000000000000000000001}"#),
     ),
-    (r#"{"jsonrpc":"2.0","id":ID,"result":{}}"#, Ok("")),
-    (r#"{"jsonrpc":"2.0","id":ID,"result":null}"#, Ok("")),
+    (r#"{HEAD,"result":{}}"#, Ok("")),
+    (r#"{HEAD,"result":null}"#, Ok("")),
     (
-        "{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"caf\u{e9} is open\"}]}}",
+        "{HEAD,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"caf\u{e9} is open\"}]}}",
         Ok("caf\u{fffd} is open"),
     ),
-    (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"half \ud83d"}]}}"#,
-        Ok("half \u{fffd}"),
-    ),
-    (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"ok"}],"score":NaN}}"#,
-        Ok("ok"),
-    ),
-    (r#"{"jsonrpc":"2.0","id":ID,"error":"Out of tea."}"#, Err("failed: Out of tea (code -32603)")),
+    (r#"{HEAD,"result":{"content":[{"type":"text","text":"half \ud83d"}]}}"#, Ok("half \u{fffd}")),
+    (r#"{HEAD,"result":{"content":[{"type":"text","text":"ok"}],"score":NaN}}"#, Ok("ok")),
+    (r#"{HEAD,"error":"Out of tea."}"#, Err("failed: Out of tea (code -32603)")),
     (
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}"#,
         Err("failed: Parse error (code -32700)"),
     ),
-    (
-        r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[<oops>]}}"#,
-        Err("its answer cannot be read"),
-    ),
+    (r#"{HEAD,"result":{"content":[<oops>]}}"#, Err("its answer cannot be read")),
     (r#"{"jsonrpc":"2.0","result":{"content":[<oops>"#, Err("its answer cannot be read")),
 ];
 
@@ -140,17 +135,18 @@ async fn odd_replies_over_stdio() {
     let framed = [
         "Working\u{2026}\n\r\n{\"level\":\"info\"}\nREPLY\r",
         "REPLY",
-        "Working\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":null}\nREPLY",
+        "Working\n{\"method\":\"notifications/message\",\"params\":null}\nREPLY",
     ];
     for (reply, wanted) in REPLIES {
+        let reply = whole(reply);
         for frame in framed {
             // One byte for each character.
             let frame = frame.replace('\u{2026}', "...");
-            check(&servers, json!({"reply": frame.replace("REPLY", reply)}), wanted).await;
+            check(&servers, json!({"reply": frame.replace("REPLY", &reply)}), wanted).await;
         }
     }
-    let other: &str = "[info] sending {\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"ok\"}]}}";
-    check(&servers, json!({"reply": other}), Ok("ok")).await;
+    let other = whole(r#"[info] sending {HEAD,"result":{"content":[LETTER]}}"#);
+    check(&servers, json!({"reply": other}), Ok(SENT)).await;
     servers.stop().await;
 }
 
@@ -163,14 +159,15 @@ async fn odd_replies_over_http() {
         ("text/event-stream", "event: message\ndata: REPLY\n\n"),
         (
             "Text/Event-Stream; charset=utf-8",
-            "event: ping\ndata: {}\n\n: hi\nfuture: 1\nbare\nretry: x\r\n\r\ndata:REPLY\r\rdata: late\n\n",
+            "event: ping\ndata: {}\n\n: hi\nfuture: 1\nbare\nretry: x\r\n\r\ndata:REPLY\r\rdata: x\n\n",
         ),
         ("text/event-stream", "event: error\ndata: no\n\ndata: REPLY"),
         ("text/plain", "REPLY"),
     ];
     for (reply, wanted) in REPLIES {
+        let reply = whole(reply);
         for (kind, frame) in framed {
-            let args = json!({"kind": kind, "reply": frame.replace("REPLY", reply)});
+            let args = json!({"kind": kind, "reply": frame.replace("REPLY", &reply)});
             check(&servers, args, wanted).await;
         }
     }
@@ -182,7 +179,10 @@ async fn odd_replies_over_http() {
         (json!({"kind": "application/json", "reply": ""}), "its answer cannot be read"),
         (json!({"kind": "text/html", "reply": "no", "status": 500}), "HTTP 500"),
         (
-            json!({"kind": "application/json", "reply": "{\"jsonrpc\":\"2.0\",\"id\":ID,\"error\":{\"code\":-1,\"message\":\"Out of tea\"}}", "status": 400}),
+            json!({
+                "kind": "application/json", "status": 400,
+                "reply": whole(r#"{HEAD,"error":{"code":-1,"message":"Out of tea"}}"#),
+            }),
             "Out of tea",
         ),
     ] {
@@ -195,9 +195,10 @@ async fn odd_replies_over_http() {
 async fn odd_lists_and_greetings() {
     let good = r#"{"name":"act","inputSchema":{"type":"object"}}"#;
     let list = format!(
-        r#"{{"tools":[{good},{{"inputSchema":{{}}}},null,{{"name":"b","inputSchema":null,"annotations":7}}],"nextCursor":null,"more":[]}}"#
+        r#"{{"tools":[{good},{{"inputSchema":{{}}}},null,{{"name":"b","icons":7}}],"more":[]}}"#
     );
-    let greeting = r#"{"protocolVersion":"2031-01-01","capabilities":{"tools":true,"more":1},"serverInfo":null}"#;
+    let greeting =
+        r#"{"protocolVersion":"2031-01-01","capabilities":{"tools":true},"serverInfo":null}"#;
     let before = "event: ping\ndata: {}\n\n";
     for (env, tools) in [
         (vec![("ODD_LIST", list.as_str())], vec!["odd__act", "odd__b"]),

@@ -312,7 +312,8 @@ fn float(number: f64) -> String {
     }
 }
 
-/// A number's significant digits and the power of ten of the first: the same for `1.50` and `15e-1`.
+/// A number's sign, its significant digits and the power of ten of the first: the same for `1.50`
+/// and `15e-1`.
 fn decimal(number: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let is_negative = mantissa.starts_with('-');

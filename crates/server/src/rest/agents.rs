@@ -45,8 +45,8 @@ pub(super) async fn show(
     .into_response())
 }
 
-/// The MCP servers as a caller may see them. They are shared: what they write to their standard error
-/// may hold the arguments of others' calls, and why one failed tells of its machine.
+/// The MCP servers as a caller may see them. They are shared: what they write to their standard
+/// error may hold the arguments of others' calls, and why one failed tells of its machine.
 fn servers(states: &[McpState], caller: &Identity) -> Value {
     if caller.has(Scope::Admin) {
         return json!(states);
@@ -57,7 +57,10 @@ fn servers(states: &[McpState], caller: &Identity) -> Value {
         McpPhase::Failed { .. } => "failed",
         McpPhase::Stopped => "stopped",
     };
-    let shown = |state: &McpState| json!({"name": state.name, "phase": phase(&state.phase), "tools": state.tools});
+    let shown = |state: &McpState| {
+        let phase = phase(&state.phase);
+        json!({"name": state.name, "phase": phase, "tools": state.tools})
+    };
     states.iter().map(shown).collect()
 }
 

@@ -96,9 +96,14 @@ fn an_older_file_is_indexed_anew_and_deleted_texts_leave_the_index() {
     old.execute_batch(
         "DROP TABLE said_words; DROP TABLE notes_words; DROP VIEW said_texts; DROP VIEW notes_texts;
          ALTER TABLE said DROP COLUMN words; ALTER TABLE notes DROP COLUMN words;
-         CREATE VIRTUAL TABLE notes_words USING fts5 (text, content = 'notes', content_rowid = 'id', tokenize = 'porter unicode61');
-         CREATE VIRTUAL TABLE said_words USING fts5 (text, content = 'said', content_rowid = 'id', tokenize = 'porter unicode61');
-         INSERT INTO notes_words (notes_words) VALUES ('rebuild'); INSERT INTO said_words (said_words) VALUES ('rebuild');
+         CREATE VIRTUAL TABLE notes_words USING fts5 (
+             text, content = 'notes', content_rowid = 'id', tokenize = 'porter unicode61'
+         );
+         CREATE VIRTUAL TABLE said_words USING fts5 (
+             text, content = 'said', content_rowid = 'id', tokenize = 'porter unicode61'
+         );
+         INSERT INTO notes_words (notes_words) VALUES ('rebuild');
+         INSERT INTO said_words (said_words) VALUES ('rebuild');
          PRAGMA user_version = 5;",
     )
     .unwrap();

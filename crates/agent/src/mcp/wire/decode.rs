@@ -18,6 +18,8 @@ const ENDS: usize = 2_000;
 /// is left out. An answer that cannot be read becomes an error of the request that it answers.
 pub(in crate::mcp) fn decode(bytes: &[u8], open: &OpenRequests) -> Vec<ServerJsonRpcMessage> {
     let text = String::from_utf8_lossy(bytes);
+    // A zero is in no JSON; between ASCII it is the other half of a character of two bytes.
+    let text = text.replace('\0', "");
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
         return Vec::new();
@@ -307,8 +309,17 @@ mod tests {
 
     #[test]
     fn a_byte_or_a_surrogate_that_is_no_character_is_replaced() {
-        let line: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"caf\xe9 \\ud83d\"}]}}";
+        let line: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\
+            \"content\":[{\"type\":\"text\",\"text\":\"caf\xe9 \\ud83d\"}]}}";
         assert_eq!(after(line, 1), ["1 caf\u{fffd} \u{fffd}"]);
+    }
+
+    #[test]
+    fn characters_of_two_bytes_are_read_as_far_as_they_are_ascii() {
+        let line = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}"#;
+        let units = std::iter::once(0xFEFF).chain(line.encode_utf16());
+        let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
+        assert_eq!(after(&bytes, 1), ["1 ok"]);
     }
 
     #[test]

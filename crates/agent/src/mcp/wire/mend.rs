@@ -20,7 +20,8 @@ pub(super) fn mended(text: &str) -> String {
         }
         rest = rest.get(first.len_utf8()..).unwrap_or_default();
         let closes = rest.trim_start().starts_with([']', '}']);
-        if !(first == ',' && closes) && !(first.is_control() && !first.is_whitespace()) {
+        let is_stray = first.is_control() && !first.is_whitespace();
+        if !is_stray && (first != ',' || !closes) {
             out.push(first);
         }
     }

@@ -1,5 +1,5 @@
-//! What a server sends, read tolerantly: what can be read is kept, and a request whose answer cannot
-//! be read fails at once.
+//! What a server sends, read tolerantly: what can be read is kept, and a request whose answer
+//! cannot be read fails at once.
 //!
 //! ```text
 //! bytes ── decode ── mend: JSON text repaired

@@ -20,7 +20,8 @@ pub(super) fn fitted(asked: &Asked, result: Value) -> ServerResult {
         Asked::Initialize { version } => greeting(&result, version),
         Asked::Other => result,
     };
-    // By way of text: a number of more than 64 bits gets lost between a value and the library's types.
+    // By way of text: a number of more than 64 bits gets lost between a value and the library's
+    // types.
     serde_json::from_str(&plain.to_string()).unwrap_or_else(|_| ServerResult::empty(()))
 }
 
@@ -148,15 +149,25 @@ mod tests {
                 vec!["act"],
             ),
             (
-                json!({"tools": [{"name": "a", "inputSchema": null}, {"name": "b", "inputSchema": []}, {"name": "c"}]}),
+                json!({"tools": [
+                    {"name": "a", "inputSchema": null},
+                    {"name": "b", "inputSchema": []},
+                    {"name": "c"},
+                ]}),
                 vec!["a", "b", "c"],
             ),
             (
-                json!({"tools": [{"name": "a", "annotations": 5, "icons": "x", "_meta": [], "outputSchema": "no", "title": 1, "description": {}}]}),
+                json!({"tools": [{
+                    "name": "a", "annotations": 5, "icons": "x", "_meta": [],
+                    "outputSchema": "no", "title": 1, "description": {},
+                }]}),
                 vec!["a"],
             ),
             (
-                json!({"tools": [{"name": "a", "inputSchema": "{\"type\":\"object\"}"}], "nextCursor": null, "ttlMs": "x", "more": 1}),
+                json!({
+                    "tools": [{"name": "a", "inputSchema": "{\"type\":\"object\"}"}],
+                    "nextCursor": null, "ttlMs": "x", "more": 1,
+                }),
                 vec!["a"],
             ),
             (json!({"tools": null}), vec![]),
@@ -177,11 +188,18 @@ mod tests {
         let asked = Asked::Initialize { version: "2025-06-18".to_owned() };
         for (result, tools) in [
             (
-                json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}),
+                json!({
+                    "protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "s", "version": "1"},
+                }),
                 true,
             ),
             (
-                json!({"protocolVersion": "2099-01-01", "capabilities": {"tools": {"listChanged": "yes"}, "x": 1}, "serverInfo": {"name": "s"}, "instructions": 3}),
+                json!({
+                    "protocolVersion": "2099-01-01",
+                    "capabilities": {"tools": {"listChanged": "yes"}, "x": 1},
+                    "serverInfo": {"name": "s"}, "instructions": 3,
+                }),
                 true,
             ),
             (json!({"capabilities": {"tools": true}, "serverInfo": null}), true),

@@ -1,9 +1,9 @@
 //! `fetch_url`: a page of the web as text.
 //!
 //! Off unless its permission says otherwise: it carries what the agent knows to other machines. It
-//! never reaches this machine or its network, whatever names or redirects say, so that a page cannot
-//! have an agent read what only its owner's machine can. A proxy of the environment is not used, since
-//! it would resolve the names: the operator can name one.
+//! never reaches this machine or its network, whatever names or redirects say, so that a page
+//! cannot have an agent read what only its owner's machine can. A proxy of the environment is not
+//! used, since it would resolve the names: the operator can name one.
 
 mod address;
 mod page;
@@ -127,7 +127,8 @@ impl Fetcher {
         let is_proxied = names.iter().any(|name| std::env::var_os(name).is_some());
         let hint = match &self.proxy {
             None if is_proxied && error.is_connect() => {
-                " The proxy of the environment is not used for pages; the operator can name one as `fetch_proxy`."
+                " The proxy of the environment is not used for pages; the operator can name one as \
+                 `fetch_proxy`."
             }
             None | Some(_) => "",
         };

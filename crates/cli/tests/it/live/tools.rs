@@ -14,9 +14,11 @@ import json, sys
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" not in asked: continue
-    result = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "g", "version": "1"}},
+    said = {"type": "text", "text": json.dumps(asked.get("params"))}
+    result = {"initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                             "serverInfo": {"name": "g", "version": "1"}},
               "tools/list": {"tools": [{"name": "act", "inputSchema": {"type": "object"}}]},
-              "tools/call": {"content": [{"type": "text", "text": json.dumps(asked.get("params"))}]}}.get(asked["method"], {})
+              "tools/call": {"content": [said]}}.get(asked["method"], {})
     if asked["method"] == "tools/call": print(line, file=sys.stderr, flush=True)
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 "#;
@@ -55,7 +57,10 @@ fn result(events: &[Value]) -> &Value {
 #[tokio::test]
 async fn an_operators_permissions_bind_users_with_keys() {
     let own = json!({"name": "own", "model": "offline"});
-    let loose = json!({"permissions": {"calculator": "allow", "current_time": "allow", "fetch_url": "allow", "archival_memory_search": "deny"}});
+    let loose = json!({"permissions": {
+        "calculator": "allow", "current_time": "allow", "fetch_url": "allow",
+        "archival_memory_search": "deny",
+    }});
     for (loosen, permissions) in [
         ("", ["deny", "ask", "deny", "deny"]),
         ("loosen = [\"current_time\"]", ["deny", "allow", "deny", "deny"]),
@@ -182,7 +187,8 @@ async fn others_see_nothing_of_a_shared_servers_calls() {
         }
         tokio::task::yield_now().await;
     }
-    let text = "use gossip__act {\"word\": \"plum\", \"n\": 1000000000000000000001, \"x\": 0.10000000000000000555}";
+    let text = "use gossip__act {\"word\": \"plum\", \"n\": 1000000000000000000001, \
+                \"x\": 0.10000000000000000555}";
     let events = turn(&guarded, ada, session, text).await;
     // Numbers arrive and come back as they are written.
     for event in events.iter().filter(|event| event["kind"] == "tool_called") {
@@ -230,7 +236,8 @@ fn config_show_tells_what_users_may_loosen() {
         let mut settings = shown["settings"].as_array().unwrap().iter();
         settings.find(|setting| setting["name"] == name).unwrap()["value"].clone()
     };
-    let named = "fetch_proxy = \"http://me:hush@127.0.0.1:3128\"\n[permissions]\nclock = \"ask\"\nloosen = [\"files__read*\", \"clock\"]\n";
+    let named = "fetch_proxy = \"http://me:hush@127.0.0.1:3128\"\n[permissions]\nclock = \"ask\"\n\
+                 loosen = [\"files__read*\", \"clock\"]\n";
     for (text, auth, loosen, load, proxy) in [
         ("", "none", "*", "true", ""),
         ("", "keys", "", "false", ""),
