@@ -218,6 +218,13 @@ impl Reading {
     fn fetch_proxy(&mut self) -> Result<Option<String>, ConfigError> {
         const NAME: &str = "fetch_proxy";
         let proxy = self.text(NAME);
+        // What lets one in at the proxy is not shown.
+        if let Some((scheme, rest)) = proxy.as_deref().and_then(|proxy| proxy.split_once("://"))
+            && let Some((_, host)) = rest.rsplit_once('@')
+            && let Some(setting) = self.settings.last_mut()
+        {
+            setting.value = format!("{scheme}://***@{host}");
+        }
         let is_address =
             |proxy: &String| proxy.starts_with("http://") || proxy.starts_with("https://");
         match &proxy {
