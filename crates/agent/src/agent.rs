@@ -18,7 +18,7 @@ use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
 use crate::pasts::Pasts;
 use crate::presets;
 use crate::step::{Candidate, Steps};
-use crate::tools::{self, Toolbox};
+use crate::tools::{self, Fetcher, Permissions, Toolbox};
 
 /// An agent with memory, tools and a model.
 pub struct MemoryAgent {
@@ -27,6 +27,7 @@ pub struct MemoryAgent {
     limits: Limits,
     default_model: String,
     fallbacks: Vec<String>,
+    load_models: bool,
     metrics: Metrics,
     pasts: Arc<Pasts>,
 }
@@ -55,8 +56,17 @@ pub struct AgentOptions {
     pub context_window: usize,
     /// How many tokens one reply may have; none for the provider's own limit.
     pub max_output_tokens: Option<u32>,
-    /// What may be done with tools, by name, where an agent's settings say nothing.
+    /// What may be done with tools, by name. An agent's own settings can be stricter.
     pub permissions: BTreeMap<String, Permission>,
+    /// The tools whose permission an agent's own settings may also loosen: names, or beginnings
+    /// that end in `*`.
+    pub loosen: Vec<String>,
+    /// The proxy through which `fetch_url` reads pages, as a URL. Those of the environment are not
+    /// used: a proxy resolves names by itself.
+    pub fetch_proxy: Option<String>,
+    /// Whether agents may name a model `load:…`, which makes any amount of text: for load tests.
+    /// The default model and the fallbacks may be one in any case.
+    pub load_models: bool,
     /// How long a question for leave waits, in milliseconds.
     pub approval_ms: i64,
     /// How long a client's result is waited for, in milliseconds.
@@ -92,6 +102,9 @@ impl AgentOptions {
             context_window: 32_000,
             max_output_tokens: None,
             permissions: BTreeMap::new(),
+            loosen: Vec::new(),
+            fetch_proxy: None,
+            load_models: true,
             approval_ms: 3_600_000,
             client_tool_ms: 120_000,
             output_bytes: 16 << 10,
@@ -143,7 +156,8 @@ impl MemoryAgent {
             store,
             archive,
             mcp: options.mcp,
-            permissions: options.permissions,
+            fetcher: Fetcher::new(options.fetch_proxy),
+            permissions: Permissions { tools: options.permissions, loosen: options.loosen },
             clock: options.clock,
         };
         Self {
@@ -152,6 +166,7 @@ impl MemoryAgent {
             limits,
             default_model: options.default_model,
             fallbacks: options.fallbacks,
+            load_models: options.load_models,
             metrics: Metrics::default(),
             pasts: Arc::new(Pasts::new(options.past_bytes)),
         }
@@ -169,6 +184,18 @@ impl MemoryAgent {
         &self.metrics
     }
 
+    /// Whether an agent's own settings may name a model.
+    fn may_name(&self, name: &str) -> Result<(), String> {
+        if self.load_models || !(name == "load" || name.starts_with("load:")) {
+            return Ok(());
+        }
+        Err(format!(
+            "the model `{}` makes text in bulk, for load tests; agents may have it where the \
+             operator sets `load_models = true`",
+            name.escape_debug()
+        ))
+    }
+
     /// The agent's model and its fallbacks, in the order in which they are asked.
     fn models(&self, spec: &AgentSpec) -> Vec<Candidate> {
         match &self.minds {
@@ -177,9 +204,15 @@ impl MemoryAgent {
                 let first = spec.model.as_ref().unwrap_or(&self.default_model);
                 let own = &spec.settings.fallbacks;
                 let others = if own.is_empty() { &self.fallbacks } else { own };
+                let is_own =
+                    |name: &String| spec.model.as_ref() == Some(name) || own.contains(name);
+                let model = |name: &String| match self.may_name(name) {
+                    Err(reason) if is_own(name) => Err(ModelError::Unset(reason)),
+                    Err(_) | Ok(()) => models.get(name),
+                };
                 std::iter::once(first)
                     .chain(others)
-                    .map(|name| (name.clone(), models.get(name)))
+                    .map(|name| (name.clone(), model(name)))
                     .collect()
             }
         }
@@ -215,6 +248,10 @@ impl Agent for MemoryAgent {
             }
         }
         Ok(())
+    }
+
+    fn permit(&self, spec: &AgentSpec) -> Result<(), String> {
+        spec.model.iter().chain(&spec.settings.fallbacks).try_for_each(|name| self.may_name(name))
     }
 
     fn resumes(&self) -> bool {

@@ -128,6 +128,11 @@ impl Calls<'_> {
         Ok((offered.runs, offered.permission))
     }
 
+    fn is_denied(&self, name: &str) -> bool {
+        let agents = &self.turn.agent.spec.settings.permissions;
+        self.toolbox.permission(name, agents) == Permission::Deny
+    }
+
     fn later(&self, ms: i64) -> Timestamp {
         Timestamp::from_millis((self.limits.clock)().as_millis() + ms)
     }
@@ -191,6 +196,10 @@ impl Calls<'_> {
             Next::AwaitClient(until) => self.client(&call, until).await?,
             Next::Ask(runs, until) => {
                 let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
+                    // What was asked before a restart may have been forbidden since.
+                    Ok(Decision::Approved) if self.is_denied(&name) => {
+                        Some(format!("The tool `{name}` may not be used here any more."))
+                    }
                     Ok(Decision::Approved) => None,
                     Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
                     Ok(Decision::Expired) => {

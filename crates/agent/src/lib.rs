@@ -29,6 +29,7 @@
 
 mod agent;
 mod archive;
+mod call_args;
 mod calls;
 mod compaction;
 mod context;
@@ -36,6 +37,7 @@ mod embedding;
 mod figures;
 mod history;
 mod limits;
+mod masking;
 mod mcp;
 mod metrics;
 mod model;

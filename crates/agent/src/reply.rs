@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{Final, Interface, ItemWriter, Silenced, new_id};
 use thoughtwire_proto::{CallId, Usage};
 
-use crate::Chat;
 use crate::model::{Done, ModelError, Piece};
 use crate::spoken::Spoken;
 use crate::tool::Tool;
+use crate::{Chat, call_args};
 
 /// What was heard in one reply.
 pub(crate) struct Heard {
@@ -227,13 +227,7 @@ impl Listener {
 
 impl OpenCall {
     fn close(self) -> HeardCall {
-        let json = if self.json.trim().is_empty() { "{}" } else { &self.json };
-        let args = serde_json::from_str(json).map_err(|error| {
-            format!(
-                "The arguments of {} are not a JSON object: {error}. Call it again with one.",
-                self.name
-            )
-        });
+        let args = call_args::parse(&self.name, &self.json);
         let spoken =
             self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
         HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }

@@ -38,6 +38,15 @@ pub trait Agent: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Says whether the operator lets an agent have its settings, before it is made, edited or
+    /// taken in.
+    ///
+    /// # Errors
+    /// A sentence for people: what is not permitted, and what to do.
+    fn permit(&self, _spec: &AgentSpec) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether it goes on with a turn that was parked when the server stopped: see [`Turn::waiting`].
     /// For those that do not, such a turn ends.
     fn resumes(&self) -> bool {

@@ -44,6 +44,12 @@ impl Hub {
         receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
     }
 
+    /// Refuses settings that the operator does not let agents have.
+    fn permit(&self, spec: &AgentSpec) -> Result<(), Refusal> {
+        let permitted = self.shared.agent.permit(spec);
+        permitted.map_err(|reason| Refusal::new(RefusalCode::BadRequest, reason))
+    }
+
     pub(crate) async fn create_agent(
         self,
         user: UserId,
@@ -55,6 +61,7 @@ impl Hub {
         }
         let spec = self.shared.agent.prepare(spec);
         check_retention(&spec)?;
+        self.permit(&spec)?;
         let named = !spec.name.is_empty();
         if named {
             check_name(&spec.name).map_err(|bad| {
@@ -137,6 +144,7 @@ impl Hub {
         check_name(&spec.name).map_err(|bad| {
             Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}"))
         })?;
+        self.permit(&spec)?;
         for block in &blocks {
             check_name(&block.label).map_err(|bad| {
                 Refusal::new(RefusalCode::BadRequest, format!("a block's label: {bad}"))
@@ -204,6 +212,7 @@ impl Hub {
         check_name(&profile.spec.name).map_err(|no| bad(format!("the agent's name: {no}")))?;
         check_retention(&profile.spec)?;
         if names_models {
+            self.permit(&profile.spec)?;
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
         let profile =

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use thoughtwire_proto::{AgentId, Timestamp};
 
 use crate::known::Touched;
-use crate::{Added, Commit, NewNote, Note, Page, Store, StoreError, recall};
+use crate::{Added, Commit, NewNote, Note, Page, Store, StoreError, script};
 
 const COLUMNS: &str = "notes.id, at, notes.text, source";
 
@@ -51,17 +51,17 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<Page<Note>, StoreError> {
-        let Some(words) = recall::words(query) else {
+        let Some(query) = script::query(query) else {
             return Ok(Page { items: Vec::new(), total: 0 });
         };
         self.readers.read(|connection| {
             const FROM: &str = "FROM notes_words JOIN notes ON notes.id = notes_words.rowid WHERE notes_words MATCH ?1 AND agent = ?2";
-            let total: i64 = connection
-                .prepare_cached(&format!("SELECT count(*) {FROM}"))?
-                .query_row(params![words, agent.as_str()], |row| row.get(0))?;
+            let mut count = connection.prepare_cached(&format!("SELECT count(*) {FROM}"))?;
+            let (words, total) = query
+                .matching(|words| count.query_row([words, agent.as_str()], |row| row.get(0)))?;
             let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} ORDER BY rank, notes.id LIMIT ?3 OFFSET ?4"))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], note)?;
-            Ok(Page { items: rows.collect::<Result<_, _>>()?, total: usize::try_from(total).unwrap_or(0) })
+            Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
         })
     }
 
@@ -213,17 +213,28 @@ fn write_note(
     agent: &AgentId,
     note: &NewNote,
 ) -> Result<Option<i64>, StoreError> {
+    let words = script::indexed(&note.text);
     let digest = note.source.as_ref().map(|_| format!("{:x}", Sha256::digest(&note.text)));
     let written = connection
-        .prepare_cached("INSERT INTO notes (agent, at, text, source, digest) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
-        .execute(params![agent.as_str(), note.at.as_millis(), note.text, note.source, digest])?;
+        .prepare_cached(
+            "INSERT INTO notes (agent, at, text, source, digest, words) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            agent.as_str(),
+            note.at.as_millis(),
+            note.text,
+            note.source,
+            digest,
+            words
+        ])?;
     if written == 0 {
         return Ok(None);
     }
     let id = connection.last_insert_rowid();
     connection
         .prepare_cached("INSERT INTO notes_words (rowid, text) VALUES (?, ?)")?
-        .execute(params![id, note.text])?;
+        .execute(params![id, words.as_deref().unwrap_or(&note.text)])?;
     if let Some((model, vector)) = &note.vector {
         write_vector(connection, id, agent, model, vector)?;
     }

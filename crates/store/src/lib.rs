@@ -46,6 +46,7 @@ mod receipts;
 mod recovery;
 mod retention;
 mod schema;
+mod script;
 mod store;
 mod types;
 mod writer;

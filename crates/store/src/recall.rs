@@ -7,7 +7,7 @@ use thoughtwire_proto::{AgentId, Event, Role, Seq, Timestamp};
 
 use crate::known::Touched;
 use crate::log::{get_id, get_u64};
-use crate::{Commit, Page, Recalled, Store, StoreError};
+use crate::{Commit, Page, Recalled, Store, StoreError, script};
 
 /// Events indexed per transaction: few enough that a write that comes meanwhile hardly waits.
 const STEP: i64 = 500;
@@ -35,21 +35,21 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<Page<Recalled>, StoreError> {
-        let Some(words) = words(query) else { return Ok(Page { items: Vec::new(), total: 0 }) };
+        let Some(query) = script::query(query) else {
+            return Ok(Page { items: Vec::new(), total: 0 });
+        };
         const FROM: &str = "FROM said_words JOIN said ON said.id = said_words.rowid JOIN sessions ON sessions.num = said.session
                             WHERE said_words MATCH ?1 AND said.agent = ?2";
         self.readers.read(|connection| {
-            let total: i64 = connection
-                .prepare_cached(&format!("SELECT count(*) {FROM}"))?
-                .query_row(params![words, agent.as_str()], |row| row.get(0))?;
+            let mut count = connection.prepare_cached(&format!("SELECT count(*) {FROM}"))?;
+            let (words, total) = query.matching(|words| {
+                count.query_row(params![words, agent.as_str()], |row| row.get(0))
+            })?;
             let mut select = connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} {FROM} ORDER BY rank, said.id DESC LIMIT ?3 OFFSET ?4"
             ))?;
             let rows = select.query_map(params![words, agent.as_str(), limit, offset], recalled)?;
-            Ok(Page {
-                items: rows.collect::<Result<_, _>>()?,
-                total: usize::try_from(total).unwrap_or(0),
-            })
+            Ok(Page { items: rows.collect::<Result<_, _>>()?, total })
         })
     }
 
@@ -99,16 +99,6 @@ impl Store {
     }
 }
 
-/// A person's words as a query in FTS5's language: each quoted, so that none of it is syntax; any may match.
-pub(crate) fn words(query: &str) -> Option<String> {
-    let words: Vec<String> = query
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| format!("\"{word}\""))
-        .collect();
-    (!words.is_empty()).then(|| words.join(" OR "))
-}
-
 /// What a step of the index came to.
 pub(crate) struct Indexed {
     /// There may be more.
@@ -146,15 +136,19 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
+        let words = script::indexed(text);
         let (session, seq, at): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let agent: AgentId = get_id(row, 5)?;
         connection
-            .prepare_cached("INSERT INTO said (id, agent, session, seq, at, role, text) VALUES (?, ?, ?, ?, ?, ?, ?)")?
-            .execute(params![last, agent.as_str(), session, seq, at, role, text])?;
+            .prepare_cached(
+                "INSERT INTO said (id, agent, session, seq, at, role, text, words)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![last, agent.as_str(), session, seq, at, role, text, words])?;
         *said.entry(agent).or_default() += 1;
         connection
             .prepare_cached("INSERT INTO said_words (rowid, text) VALUES (?, ?)")?
-            .execute(params![last, text])?;
+            .execute(params![last, words.as_deref().unwrap_or(text)])?;
     }
     for (agent, more) in &said {
         connection

@@ -1,11 +1,12 @@
 //! The file's schema, as numbered migrations that only go forward.
 
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 
-use crate::StoreError;
+use crate::{StoreError, script};
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -127,6 +128,28 @@ UPDATE OR IGNORE receipts SET user = 'local' WHERE user LIKE '~%';
 UPDATE OR IGNORE chats SET user = 'local' WHERE user LIKE '~%';
 UPDATE OR IGNORE peers SET user = 'local' WHERE user LIKE '~%';
 ",
+    "
+-- `words` is what is indexed where that is not the text itself: scripts without spaces, and other
+-- forms of the same letters.
+ALTER TABLE said ADD COLUMN words TEXT;
+ALTER TABLE notes ADD COLUMN words TEXT;
+UPDATE said SET words = indexed_text(text) WHERE indexed_text(text) IS NOT NULL;
+UPDATE notes SET words = indexed_text(text) WHERE indexed_text(text) IS NOT NULL;
+DROP TABLE said_words;
+DROP TABLE notes_words;
+CREATE VIEW said_texts (id, text) AS SELECT id, coalesce(words, text) FROM said;
+CREATE VIEW notes_texts (id, text) AS SELECT id, coalesce(words, text) FROM notes;
+CREATE VIRTUAL TABLE said_words USING fts5 (
+    text, content = 'said_texts', content_rowid = 'id', tokenize = 'porter unicode61'
+);
+CREATE VIRTUAL TABLE notes_words USING fts5 (
+    text, content = 'notes_texts', content_rowid = 'id', tokenize = 'porter unicode61'
+);
+INSERT INTO said_words (said_words) VALUES ('rebuild');
+INSERT INTO notes_words (notes_words) VALUES ('rebuild');
+INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
+INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
+",
 ];
 
 /// The schema of a file, which must not be newer than ours; 0 where there is none.
@@ -139,6 +162,10 @@ pub(crate) fn check(connection: &Connection) -> Result<i64, StoreError> {
 /// Brings a file to the newest schema.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found = check(connection)?;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("indexed_text", 1, flags, |context| {
+        Ok(script::indexed(&context.get::<String>(0)?))
+    })?;
     for (number, migration) in (1_i64..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;

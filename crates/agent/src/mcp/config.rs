@@ -78,6 +78,31 @@ impl McpConfig {
     }
 }
 
+impl McpTransport {
+    /// Values that a server's own words must not show: of headers, and of variables whose name says
+    /// that they are secret.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        const SECRET: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL"];
+        match self {
+            Self::Stdio { env, .. } => {
+                let is_secret = |name: &str| {
+                    let name = name.to_ascii_uppercase();
+                    SECRET.iter().any(|part| name.contains(part))
+                };
+                let secret = env.iter().filter(|(name, _)| is_secret(name));
+                secret.map(|(_, value)| value.as_str()).collect()
+            }
+            // A value such as `Bearer …` is shown without its first word, too.
+            Self::Http { headers, .. } => headers
+                .values()
+                .flat_map(|value| {
+                    [value.as_str(), value.split_once(' ').map_or("", |(_, key)| key)]
+                })
+                .collect(),
+        }
+    }
+}
+
 impl fmt::Debug for McpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,6 +135,19 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{McpConfig, McpTransport, shown};
+
+    #[test]
+    fn secrets_are_headers_and_variables_named_so() {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let env = map(&[("API_TOKEN", "token"), ("HOME_DIR", "/home/ada"), ("DbPassword", "word")]);
+        let stdio = McpTransport::Stdio { command: "npx".into(), args: vec![], env };
+        assert_eq!(stdio.secrets(), ["token", "word"]);
+        let headers = map(&[("Authorization", "Bearer key")]);
+        let http = McpTransport::Http { url: String::new(), headers };
+        assert_eq!(http.secrets(), ["Bearer key", "key"]);
+    }
 
     #[test]
     fn names() {

@@ -46,8 +46,21 @@ pub enum McpError {
         /// How long it was waited for.
         limit: Duration,
     },
-    /// The server refused the call, or answered with something that is no result.
-    #[error("`{tool}` of the MCP server `{server}` could not be called: {reason}.")]
+    /// The server answered the call, but its answer cannot be read.
+    #[error(
+        "`{tool}` of the MCP server `{server}` was called, but its answer cannot be read: \
+         {reason}. The call may have done its work: look at what was done before you call again."
+    )]
+    Unread {
+        /// The server's name.
+        server: String,
+        /// The tool's own name.
+        tool: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The server answered the call with an error, or with something that is no result.
+    #[error("`{tool}` of the MCP server `{server}` failed: {reason}.")]
     Failed {
         /// The server's name.
         server: String,

@@ -5,16 +5,27 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Client, StatusCode, Url, redirect};
-use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage};
+use futures::StreamExt as _;
+use futures::stream;
+use reqwest::header::{
+    ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::service::ServiceError;
 use rmcp::transport::common::client_side_sse::{BoxedSseResponse, ExponentialBackoff};
+use rmcp::transport::common::http_header::{
+    EVENT_STREAM_MIME_TYPE, HEADER_LAST_EVENT_ID, HEADER_SESSION_ID,
+};
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
-    StreamableHttpPostResponse,
+    AuthRequiredError, HttpStatusError, InsufficientScopeError, StreamableHttpClient,
+    StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse,
 };
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
+
+use super::events;
+use super::pipe::LONGEST_LINE;
+use super::wire::{OpenRequests, decode, unread};
 
 type HttpError = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
@@ -25,6 +36,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const STREAM_RETRIES: usize = 5;
 const STREAM_RETRY: Duration = Duration::from_millis(250);
 const MOST_REDIRECTS: usize = 5;
+const ACCEPTED: &str = "text/event-stream, application/json";
+/// How many bytes of an answer without success are read for the error in it.
+const LONGEST_ERROR: usize = 64 << 10;
 
 /// Prepares a connection; errors name headers but never show their values.
 pub(super) fn transport(
@@ -57,7 +71,8 @@ pub(super) fn transport(
         .custom_headers(custom)
         .reinit_on_expired_session(false);
     config.retry_config = Arc::new(retries);
-    Ok(StreamableHttpClientTransport::with_client(Http(client), config))
+    let http = Http { client, open: OpenRequests::default() };
+    Ok(StreamableHttpClientTransport::with_client(http, config))
 }
 
 /// Follows what keeps the request whole and its headers with the same server.
@@ -73,11 +88,149 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// reqwest for rmcp, with two changes: errors do not show the URL, whose query may hold a key, and
-/// an answer that names no request counts as the end of the session. Servers on the official
-/// TypeScript SDK answer so when they do not know a session, and the request would wait forever.
+/// The library's HTTP client, with answers read by [`super::wire`]. Errors do not show the URL,
+/// whose query may hold a key. An answer that names no request counts as the end of the session:
+/// servers on the official TypeScript SDK answer so when they do not know a session.
 #[derive(Clone)]
-pub(super) struct Http(Client);
+pub(super) struct Http {
+    client: Client,
+    open: OpenRequests,
+}
+
+impl Http {
+    /// Posts a message; the answer is an error unless it has a status of success.
+    async fn send(
+        &self,
+        uri: &str,
+        message: &ClientJsonRpcMessage,
+        session: Option<&str>,
+        auth: Option<String>,
+        headers: Headers,
+    ) -> Result<Response, HttpError> {
+        let mut request = self.client.post(uri).header(ACCEPT, ACCEPTED);
+        if let Some(auth) = auth {
+            request = request.bearer_auth(auth);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(session) = session {
+            request = request.header(HEADER_SESSION_ID, session);
+        }
+        Ok(request.json(message).send().await?)
+    }
+
+    /// The error that an answer without success stands for, or the message in it.
+    async fn failure(
+        &self,
+        response: Response,
+        in_session: bool,
+        asked: Option<&RequestId>,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let status = response.status();
+        let header = |name: HeaderName| {
+            let value = response.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        match (status, header(WWW_AUTHENTICATE)) {
+            (StatusCode::UNAUTHORIZED, Some(challenge)) => {
+                return Err(HttpError::AuthRequired(AuthRequiredError::new(challenge)));
+            }
+            (StatusCode::FORBIDDEN, Some(challenge)) => {
+                return Err(HttpError::InsufficientScope(InsufficientScopeError::new(
+                    challenge, None,
+                )));
+            }
+            (StatusCode::NOT_FOUND, _) if in_session => return Err(HttpError::SessionExpired),
+            _ => {}
+        }
+        let retry_after = header(RETRY_AFTER);
+        let is_auth = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let body = match bounded(response, LONGEST_ERROR).await {
+            Ok(Some(body)) => body,
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        if in_session && asked.is_some() && names_no_request(&body) {
+            return Err(HttpError::SessionExpired);
+        }
+        // Some put their error into the body as JSON-RPC has it.
+        if !is_auth && let Some(id) = asked {
+            let found = decode(&body, &self.open).into_iter().find(|message| answers(message, id));
+            if let Some(message) = found {
+                return Ok(StreamableHttpPostResponse::Json(message, None));
+            }
+        }
+        Err(HttpError::HttpStatus(HttpStatusError::new(status.as_u16(), retry_after)))
+    }
+
+    /// The answer in a whole body.
+    async fn body(
+        &self,
+        response: Response,
+        session: Option<String>,
+        in_session: bool,
+        asked: Option<&RequestId>,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let Some(id) = asked else { return Ok(StreamableHttpPostResponse::Accepted) };
+        let body = bounded(response, LONGEST_LINE).await?;
+        let mut messages = match body {
+            Some(body) if in_session && names_no_request(&body) => {
+                return Err(HttpError::SessionExpired);
+            }
+            Some(body) => decode(&body, &self.open),
+            None => Vec::new(),
+        };
+        if !messages.iter().any(|message| answers(message, id)) {
+            let reason = "the body is no answer to the request".to_owned();
+            messages.push(unread(id.clone(), &reason));
+        }
+        if messages.len() == 1
+            && let Some(message) = messages.pop()
+        {
+            return Ok(StreamableHttpPostResponse::Json(message, session));
+        }
+        let events: Vec<_> = messages.iter().map(|message| Ok(events::event(message))).collect();
+        Ok(StreamableHttpPostResponse::Sse(stream::iter(events).boxed(), session))
+    }
+}
+
+/// A body of at most so many bytes; none if it is longer.
+async fn bounded(response: Response, most: usize) -> Result<Option<Vec<u8>>, HttpError> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if body.len() + piece.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body))
+}
+
+/// Whether a message is the answer to a request.
+fn answers(message: &ServerJsonRpcMessage, id: &RequestId) -> bool {
+    match message {
+        JsonRpcMessage::Response(response) => response.id == *id,
+        JsonRpcMessage::Error(error) => error.id.as_ref() == Some(id),
+        JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => false,
+    }
+}
+
+/// Whether a body is an error that does not say which request it is about.
+fn names_no_request(body: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
+    let is_absent = |key: &str| value.get(key).is_none_or(serde_json::Value::is_null);
+    !is_absent("error") && is_absent("id") && is_absent("result")
+}
+
+/// The kind of a body: the media type without its parameters, in lower case.
+fn kind(response: &Response) -> String {
+    let kind =
+        response.headers().get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let kind = kind.unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
 
 impl StreamableHttpClient for Http {
     type Error = reqwest::Error;
@@ -103,14 +256,36 @@ impl StreamableHttpClient for Http {
         headers: Headers,
         limit: usize,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
-        let in_session = session.is_some() && matches!(message, JsonRpcMessage::Request(_));
-        let answer = self
-            .0
-            .post_message_with_max_sse_event_size(uri, message, session, auth, headers, limit)
-            .await
-            .map_err(unnamed)?;
-        let unrelated = matches!(&answer, StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _) if error.id.is_none());
-        if in_session && unrelated { Err(HttpError::SessionExpired) } else { Ok(answer) }
+        self.open.sent(&message);
+        let asked = match &message {
+            JsonRpcMessage::Request(request) => Some(request.id.clone()),
+            JsonRpcMessage::Response(_)
+            | JsonRpcMessage::Notification(_)
+            | JsonRpcMessage::Error(_) => None,
+        };
+        let answer = async {
+            let response = self.send(&uri, &message, session.as_deref(), auth, headers).await?;
+            let (status, in_session) = (response.status(), session.is_some());
+            if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+                return Ok(StreamableHttpPostResponse::Accepted);
+            }
+            if !status.is_success() {
+                return self.failure(response, in_session, asked.as_ref()).await;
+            }
+            let named = response.headers().get(HEADER_SESSION_ID);
+            let named = named.and_then(|id| id.to_str().ok()).map(str::to_owned);
+            if kind(&response) == EVENT_STREAM_MIME_TYPE {
+                let (body, open) = (response.bytes_stream(), self.open.clone());
+                let messages = events::messages(body, limit, asked.clone(), open);
+                return Ok(StreamableHttpPostResponse::Sse(messages, named));
+            }
+            self.body(response, named, in_session, asked.as_ref()).await
+        };
+        let answer = answer.await.map_err(unnamed);
+        if let (Err(_), Some(id)) = (&answer, &asked) {
+            self.open.take(id);
+        }
+        answer
     }
 
     async fn delete_session(
@@ -120,7 +295,7 @@ impl StreamableHttpClient for Http {
         auth: Option<String>,
         headers: Headers,
     ) -> Result<(), HttpError> {
-        self.0.delete_session(uri, session, auth, headers).await.map_err(unnamed)
+        self.client.delete_session(uri, session, auth, headers).await.map_err(unnamed)
     }
 
     async fn get_stream(
@@ -131,7 +306,9 @@ impl StreamableHttpClient for Http {
         auth: Option<String>,
         headers: Headers,
     ) -> Result<BoxedSseResponse, HttpError> {
-        self.0.get_stream(uri, session, last_event, auth, headers).await.map_err(unnamed)
+        let limit = StreamableHttpClientTransportConfig::default().max_sse_event_size;
+        self.get_stream_with_max_sse_event_size(uri, session, last_event, auth, headers, limit)
+            .await
     }
 
     async fn get_stream_with_max_sse_event_size(
@@ -143,10 +320,33 @@ impl StreamableHttpClient for Http {
         headers: Headers,
         limit: usize,
     ) -> Result<BoxedSseResponse, HttpError> {
-        self.0
-            .get_stream_with_max_sse_event_size(uri, session, last_event, auth, headers, limit)
-            .await
-            .map_err(unnamed)
+        let mut request = self.client.get(&*uri).header(ACCEPT, ACCEPTED);
+        if let Some(auth) = auth {
+            request = request.bearer_auth(auth);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in
+            [(HEADER_SESSION_ID, session.as_deref()), (HEADER_LAST_EVENT_ID, last_event.as_deref())]
+        {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let response = request.send().await.map_err(|error| unnamed(error.into()))?;
+        let status = response.status();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            return Err(HttpError::ServerDoesNotSupportSse);
+        }
+        if !status.is_success() {
+            return Err(HttpError::HttpStatus(HttpStatusError::new(status.as_u16(), None)));
+        }
+        let kind = kind(&response);
+        if kind != EVENT_STREAM_MIME_TYPE {
+            return Err(HttpError::UnexpectedContentType(Some(kind)));
+        }
+        Ok(events::messages(response.bytes_stream(), limit, None, self.open.clone()))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::child::Child;
 use super::config::shown;
+use super::pipe::Pipe;
 use super::server::Server;
 use super::session::{self, Watch};
 use super::{McpTransport, http};
@@ -78,7 +79,8 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
                 Err(error) => return failed(unstartable(command, &error)),
             };
             server.spawned(child.id());
-            let session = session::run(server, stop, pipes, Watch::Pipe);
+            let (output, input) = pipes;
+            let session = session::run(server, stop, Pipe::new(output, input), Watch::Pipe);
             let ended = tokio::select! {
                 reason = session => Err(reason),
                 status = child.exited() => Ok(status),
@@ -86,6 +88,10 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
             let reason = match ended {
                 Ok(status) => last_words(command, status),
                 Err(reason) if stop.is_cancelled() => reason,
+                // Its process ends because the connection was given up.
+                Err(reason) if !reason.starts_with(session::CLOSED) => {
+                    format!("`{command}`: {reason}")
+                }
                 Err(reason) => match timeout(LAST_WORDS, child.exited()).await {
                     Ok(status) => last_words(command, status),
                     Err(_) => format!("`{command}`: {reason}"),

@@ -4,7 +4,8 @@
 //! McpServers ── one per process, shared by all agents
 //!   ├─ Server ── what is known of one server, and its calls        (no task)
 //!   └─ keep() ── one task per server: start, watch, restart, end   (Keeper)
-//!        ├─ session: rmcp's client over stdio or streamable HTTP
+//!        ├─ session: rmcp's client
+//!        ├─ pipe, http: its transports over stdio and streamable HTTP; `wire` reads for both
 //!        └─ child: the process group, and a task that drains its stderr
 //! ```
 //!
@@ -15,14 +16,17 @@ mod backoff;
 mod child;
 mod config;
 mod error;
+mod events;
 mod http;
 mod keeper;
 mod output;
+mod pipe;
 mod server;
 mod servers;
 mod session;
 mod state;
 mod tool;
+mod wire;
 
 pub use config::{McpConfig, McpConfigError, McpTransport};
 pub use error::McpError;

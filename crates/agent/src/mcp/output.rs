@@ -1,8 +1,10 @@
 //! What a tool gave back, in words.
 
-use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+/// How many characters of an unknown kind's name are shown.
+const LONGEST_KIND: usize = 60;
 
 /// What a tool gave back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -15,51 +17,132 @@ pub struct McpOutput {
     pub is_error: bool,
 }
 
-impl From<CallToolResult> for McpOutput {
-    fn from(result: CallToolResult) -> Self {
-        let lines: Vec<String> = result.content.iter().map(words).collect();
-        let only_text = result.content.iter().all(|block| block.as_text().is_some());
-        let mut text = lines.join("\n");
-        if let (true, Some(structured)) = (result.content.is_empty(), &result.structured_content) {
-            text = structured.to_string();
-        }
-        let content = match (only_text, result.structured_content) {
-            (true, None) => None,
-            (false, None) => Some(json!({"content": result.content})),
-            (true | false, Some(structured)) => {
-                Some(json!({"content": result.content, "structuredContent": structured}))
+impl McpOutput {
+    /// Reads the result of a call. What can be read is kept, and what cannot is named in its place.
+    pub(super) fn read(result: Value) -> Self {
+        let mut fields = match result {
+            Value::Object(fields) => fields,
+            Value::Null => Map::new(),
+            bare @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Map::from_iter([("content".to_owned(), bare)])
             }
         };
-        Self { text, content, is_error: result.is_error.unwrap_or(false) }
-    }
-}
-
-fn words(block: &ContentBlock) -> String {
-    match block {
-        ContentBlock::Text(text) => text.text.clone(),
-        ContentBlock::Image(image) => {
-            format!("[image {}, {}]", image.mime_type, bytes(decoded(&image.data)))
+        let is_error = fields.get("isError").is_some_and(means_yes);
+        let structured = fields.remove("structuredContent").filter(|value| !value.is_null());
+        let blocks = match fields.remove("content") {
+            Some(Value::Array(blocks)) => blocks,
+            Some(Value::Null) | None => Vec::new(),
+            Some(block) => vec![block],
+        };
+        let only_text = blocks.iter().all(is_text);
+        let mut text = blocks.iter().map(words).collect::<Vec<_>>().join("\n");
+        if blocks.is_empty() {
+            fields.retain(|key, _| !matches!(key.as_str(), "_meta" | "isError" | "resultType"));
+            text = match &structured {
+                Some(structured) => structured.to_string(),
+                // It answered with something of its own.
+                None if !fields.is_empty() => Value::Object(fields).to_string(),
+                None => String::new(),
+            };
         }
-        ContentBlock::Audio(audio) => {
-            format!("[audio {}, {}]", audio.mime_type, bytes(decoded(&audio.data)))
-        }
-        ContentBlock::Resource(embedded) => match &embedded.resource {
-            ResourceContents::TextResourceContents { text, .. } => text.clone(),
-            ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
-                placeholder("resource", uri, mime_type.as_deref(), Some(decoded(blob)))
+        let content = match (only_text, structured) {
+            (true, None) => None,
+            (false, None) => Some(json!({"content": blocks})),
+            (true | false, Some(structured)) => {
+                Some(json!({"content": blocks, "structuredContent": structured}))
             }
-            _ => "[resource of an unknown kind]".to_owned(),
-        },
-        ContentBlock::ResourceLink(link) => {
-            placeholder("resource link", &link.uri, link.mime_type.as_deref(), link.size)
-        }
-        _ => "[content of an unknown kind]".to_owned(),
+        };
+        Self { text, content, is_error }
     }
 }
 
-fn placeholder(kind: &str, uri: &str, mime_type: Option<&str>, size: Option<u64>) -> String {
-    let parts = [Some(format!("{kind} {uri}")), mime_type.map(str::to_owned), size.map(bytes)];
+/// Some write `"true"` or `1`.
+fn means_yes(value: &Value) -> bool {
+    match value {
+        Value::Bool(is) => *is,
+        Value::String(text) => {
+            matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "yes" | "1")
+        }
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+fn field<'a>(block: &'a Value, key: &str) -> Option<&'a str> {
+    block.get(key).and_then(Value::as_str)
+}
+
+fn is_text(block: &Value) -> bool {
+    field(block, "type") == Some("text") && field(block, "text").is_some()
+}
+
+/// A block of content as text.
+fn words(block: &Value) -> String {
+    if let Value::String(text) = block {
+        return text.clone();
+    }
+    let Some(kind) = field(block, "type") else {
+        return match field(block, "text") {
+            Some(text) => text.to_owned(),
+            None => format!("[content without a kind, {}]", bytes(block.to_string().len() as u64)),
+        };
+    };
+    match kind {
+        "text" => match block.get("text") {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "[a text that is empty: the server sent null]".to_owned(),
+            Some(other) => other.to_string(),
+        },
+        "image" | "audio" => {
+            let mime_type = field(block, "mimeType").unwrap_or("of an unknown type");
+            format!("[{kind} {mime_type}, {}]", data(block.get("data")))
+        }
+        "resource" => {
+            let resource = block.get("resource").unwrap_or(block);
+            match field(resource, "text") {
+                Some(text) => text.to_owned(),
+                None => {
+                    let size = resource.get("blob").map(|blob| data(Some(blob)));
+                    placeholder("resource", resource, size)
+                }
+            }
+        }
+        "resource_link" => {
+            let size = block.get("size").and_then(Value::as_u64).map(bytes);
+            placeholder("resource link", block, size)
+        }
+        unknown => {
+            let kind: String = unknown.chars().take(LONGEST_KIND).collect();
+            let kind = kind.escape_debug();
+            match field(block, "text") {
+                Some(text) => format!("[content of the unknown kind `{kind}`] {text}"),
+                None => format!("[content of the unknown kind `{kind}`]"),
+            }
+        }
+    }
+}
+
+fn placeholder(kind: &str, of: &Value, size: Option<String>) -> String {
+    let address = field(of, "uri").or_else(|| field(of, "name")).unwrap_or("without an address");
+    let mime_type = field(of, "mimeType").map(str::to_owned);
+    let parts = [Some(format!("{kind} {address}")), mime_type, size];
     format!("[{}]", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// How large a Base64 text's data is.
+fn data(base64: Option<&Value>) -> String {
+    match base64 {
+        Some(Value::String(text)) if is_base64(text) => bytes(decoded(text)),
+        Some(Value::Null) | None => "no data".to_owned(),
+        Some(_) => "its data cannot be read".to_owned(),
+    }
+}
+
+fn is_base64(text: &str) -> bool {
+    let text = text.trim_end_matches(|char: char| char == '=' || char.is_ascii_whitespace());
+    text.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte) || byte.is_ascii_whitespace()
+    })
 }
 
 /// How many bytes a Base64 text stands for.
@@ -83,13 +166,12 @@ fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::CallToolResult;
     use serde_json::{Value, json};
 
     use super::{McpOutput, bytes, decoded};
 
     fn output(result: Value) -> McpOutput {
-        serde_json::from_value::<CallToolResult>(result).unwrap().into()
+        McpOutput::read(result)
     }
 
     #[test]
@@ -137,6 +219,66 @@ mod tests {
         assert_eq!(found.text, "21°");
         assert_eq!(found.content.unwrap()["structuredContent"], structured);
         assert_eq!(output(json!({"structuredContent": structured})).text, r#"{"degrees":21}"#);
+    }
+
+    #[test]
+    fn odd_results_keep_what_can_be_read() {
+        let letter = json!({"type": "text", "text": "The letter is sent."});
+        for (block, line) in [
+            (json!({"type": "future", "x": 1}), "[content of the unknown kind `future`]"),
+            (json!({"type": "note", "text": "hi"}), "[content of the unknown kind `note`] hi"),
+            (json!({"type": "text", "text": null}), "[a text that is empty: the server sent null]"),
+            (json!({"type": "text"}), "[a text that is empty: the server sent null]"),
+            (json!({"type": "text", "text": 7}), "7"),
+            (json!({"type": "text", "text": "a", "annotations": {"priority": 9}, "_meta": 3}), "a"),
+            (json!({"text": "bare"}), "bare"),
+            (json!("bare"), "bare"),
+            (json!(null), "[content without a kind, 4 bytes]"),
+            (json!({"type": 5}), "[content without a kind, 10 bytes]"),
+            (
+                json!({"type": "image", "data": "%%%"}),
+                "[image of an unknown type, its data cannot be read]",
+            ),
+            (json!({"type": "audio", "mimeType": "audio/wav"}), "[audio audio/wav, no data]"),
+            (
+                json!({"type": "resource", "resource": {"uri": "file:///a", "text": null}}),
+                "[resource file:///a]",
+            ),
+            (json!({"type": "resource", "uri": "file:///a"}), "[resource file:///a]"),
+            (json!({"type": "resource_link", "name": "a", "size": "x"}), "[resource link a]"),
+        ] {
+            let found = output(json!({"content": [block, letter], "more": {}}));
+            let lines: Vec<_> = found.text.lines().collect();
+            assert_eq!(lines, [line, "The letter is sent."], "{block}");
+            assert!(!found.is_error);
+        }
+    }
+
+    #[test]
+    fn odd_forms_of_results() {
+        for (result, text) in [
+            (json!({"content": "done"}), "done"),
+            (json!({"content": {"type": "text", "text": "done"}}), "done"),
+            (json!({"content": null, "structuredContent": {"n": 1}}), r#"{"n":1}"#),
+            (json!({"content": [], "structuredContent": null}), ""),
+            (json!({"toolResult": {"n": 1}, "_meta": {}}), r#"{"toolResult":{"n":1}}"#),
+            (json!("done"), "done"),
+            (json!([{"type": "text", "text": "done"}]), "done"),
+            (Value::Null, ""),
+        ] {
+            assert_eq!(output(result.clone()).text, text, "{result}");
+        }
+        for (flag, is) in [
+            (json!("true"), true),
+            (json!("FALSE"), false),
+            (json!(1), true),
+            (json!(0), false),
+            (json!(null), false),
+            (json!({}), false),
+            (json!(true), true),
+        ] {
+            assert_eq!(output(json!({"content": [], "isError": flag})).is_error, is, "{flag}");
+        }
     }
 
     #[test]

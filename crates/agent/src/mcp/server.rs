@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http};
+use crate::masking::masked;
+
+use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, wire};
 
 /// How many lines of stderr are kept: enough for a stack trace's end.
 const STDERR_LINES: usize = 20;
@@ -111,14 +113,14 @@ impl Server {
         let failed = |reason: String| McpError::Failed {
             server: server.clone(),
             tool: tool.clone(),
-            reason,
+            reason: self.masked(reason),
         };
         match answer {
             Err(_) => {
                 link.suspect.notify_one();
                 Err(McpError::TimedOut { server, tool, limit })
             }
-            Ok(Ok(CallToolResponse::Complete(result))) => Ok(result.into()),
+            Ok(Ok(CallToolResponse::Complete(result))) => Ok(McpOutput::read(wire::whole(result))),
             Ok(Ok(CallToolResponse::InputRequired(_))) => {
                 Err(failed("it asks for input, which cannot be given here".to_owned()))
             }
@@ -130,11 +132,14 @@ impl Server {
                 link.suspect.notify_one();
                 Err(McpError::Gone { server, tool })
             }
-            Ok(Err(ServiceError::McpError(error))) => Err(failed(format!(
-                "{} (code {})",
-                error.message.trim_end_matches('.'),
-                error.code.0
-            ))),
+            Ok(Err(ServiceError::McpError(error))) => Err(match wire::unread_reason(&error) {
+                Some(reason) => McpError::Unread { server, tool, reason: reason.to_owned() },
+                None => failed(format!(
+                    "{} (code {})",
+                    error.message.trim_end_matches('.'),
+                    error.code.0
+                )),
+            }),
             Ok(Err(ServiceError::TransportSend(error))) => Err(failed(http::reason(&error))),
             Ok(Err(error)) => Err(failed(error.to_string())),
         }
@@ -182,7 +187,12 @@ impl Server {
 
     /// Notes that the server is not there, and tells for how long it was ready.
     pub(super) fn failed(&self, reason: String) -> Duration {
-        self.turn(Condition::Failed(reason))
+        self.turn(Condition::Failed(self.masked(reason)))
+    }
+
+    /// A server's own words without what it is let in with.
+    fn masked(&self, words: String) -> String {
+        masked(words, self.config.transport.secrets())
     }
 
     pub(super) fn stopped(&self) {
@@ -191,6 +201,7 @@ impl Server {
 
     /// Keeps a line of stderr.
     pub(super) fn heard(&self, line: String) {
+        let line = self.masked(line);
         tracing::debug!(server = self.config.name, ?line, "stderr of an MCP server");
         let stderr = &mut self.board().stderr;
         if stderr.len() == STDERR_LINES {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Link, Server};
-use super::{McpTool, http, tool};
+use super::{McpTool, http, tool, wire};
 
 /// How long a greeting, or a list of tools, may take: `npx` may have to download the server first.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +27,9 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Pages of tools that are read: a list that does not end is a mistake.
 const MOST_PAGES: usize = 100;
+
+/// What is said, first of all, of a server that went away by itself.
+pub(super) const CLOSED: &str = "it closed the connection";
 
 /// How the end of a server is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +79,7 @@ where
     }
     let reason = tokio::select! {
         () = stop.cancelled() => stopped(server),
-        _ = &mut closed => return "it closed the connection".to_owned(),
+        _ = &mut closed => return CLOSED.to_owned(),
         reason = pulse(&link), if watch == Watch::Ping => reason,
         never = refresh(server, &link.peer, &relist) => match never {},
     };
@@ -166,9 +169,12 @@ fn refusal(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::TransportError { error, .. } = error {
         http::reason(error)
     } else if let ClientInitializeError::JsonRpcError(error) = error {
+        if let Some(reason) = wire::unread_reason(error) {
+            return format!("its answer cannot be read: {reason}");
+        }
         format!("it refused to begin: {} (code {})", error.message, error.code.0)
     } else if let ClientInitializeError::ConnectionClosed(_) = error {
-        "it closed the connection before it was ready".to_owned()
+        format!("{CLOSED} before it was ready")
     } else {
         format!("it does not speak MCP as expected: {error}")
     }
@@ -178,7 +184,10 @@ fn words(error: &ServiceError) -> String {
     if let ServiceError::TransportSend(error) = error {
         http::reason(error)
     } else if let ServiceError::McpError(error) = error {
-        format!("{} (code {})", error.message, error.code.0)
+        match wire::unread_reason(error) {
+            Some(reason) => format!("its answer cannot be read: {reason}"),
+            None => format!("{} (code {})", error.message, error.code.0),
+        }
     } else {
         error.to_string()
     }

@@ -25,7 +25,9 @@ use crate::time;
 use crate::tool::{HEARTBEAT, Tool};
 use arguments::Arguments;
 use core_memory::Change;
+pub(crate) use fetch::Fetcher;
 use fetch::Reach;
+pub(crate) use permissions::Permissions;
 pub(crate) use toolset::{Runs, Toolset, listing};
 
 /// How long a turn that goes on waits for MCP servers that are starting.
@@ -39,8 +41,9 @@ pub(crate) struct Toolbox {
     pub(crate) store: Arc<Store>,
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
-    /// The server's own permissions, where an agent has none.
-    pub(crate) permissions: BTreeMap<String, Permission>,
+    pub(crate) fetcher: Fetcher,
+    /// The operator's permissions.
+    pub(crate) permissions: Permissions,
     pub(crate) clock: fn() -> Timestamp,
 }
 
@@ -99,6 +102,16 @@ impl Toolbox {
         Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
     }
 
+    /// What may be done with a tool, also with one that is not there now.
+    pub(crate) fn permission(
+        &self,
+        name: &str,
+        agents: &BTreeMap<String, Permission>,
+    ) -> Permission {
+        let default = Tool::named(name).map_or(Permission::Allow, Tool::permission);
+        self.permissions.of(name, agents, default)
+    }
+
     /// Checks a built-in tool's arguments and runs it.
     pub(crate) async fn run(
         &self,
@@ -145,9 +158,11 @@ impl Toolbox {
             }
             Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone"))
                 .map_err(ToolFault::Complaint),
-            Tool::FetchUrl => {
-                fetch::fetch(args.text("url"), Reach::Public).await.map_err(ToolFault::Complaint)
-            }
+            Tool::FetchUrl => self
+                .fetcher
+                .fetch(args.text("url"), Reach::Public)
+                .await
+                .map_err(ToolFault::Complaint),
         }
     }
 

@@ -1,20 +1,54 @@
-//! Which tools may be used: by an agent's own settings, else the server's, else the tool's nature.
+//! Which tools may be used: as the operator says, and stricter where an agent's settings say so.
 
 use std::collections::BTreeMap;
 
 use thoughtwire_proto::Permission;
 
-/// Finds a tool's permission. A name that ends in `*` stands for all that begin like it; the longest
-/// one that fits counts, an exact one before all.
-pub(crate) fn permission(
-    tool: &str,
-    agents: &BTreeMap<String, Permission>,
-    servers: &BTreeMap<String, Permission>,
-    default: Permission,
-) -> Permission {
-    [agents, servers].into_iter().find_map(|named| fitting(tool, named)).unwrap_or(default)
+/// The operator's permissions, for all agents.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Permissions {
+    /// By tool. A name that ends in `*` stands for all that begin like it.
+    pub(crate) tools: BTreeMap<String, Permission>,
+    /// The tools, named in the same way, whose permission an agent's own settings may also loosen.
+    pub(crate) loosen: Vec<String>,
 }
 
+impl Permissions {
+    /// A tool's permission for an agent with settings of its own.
+    ///
+    /// `default` counts where the operator names no permission. An agent's own permission counts if
+    /// it is stricter, or if the tool is among those that users may loosen.
+    pub(crate) fn of(
+        &self,
+        tool: &str,
+        agents: &BTreeMap<String, Permission>,
+        default: Permission,
+    ) -> Permission {
+        let operators = fitting(tool, &self.tools).unwrap_or(default);
+        match fitting(tool, agents) {
+            Some(own) if self.may_loosen(tool) => own,
+            Some(own) => stricter(operators, own),
+            None => operators,
+        }
+    }
+
+    fn may_loosen(&self, tool: &str) -> bool {
+        self.loosen.iter().any(|name| match name.strip_suffix('*') {
+            Some(prefix) => tool.starts_with(prefix),
+            None => tool == name,
+        })
+    }
+}
+
+const fn stricter(one: Permission, other: Permission) -> Permission {
+    match (one, other) {
+        (Permission::Deny, _) | (_, Permission::Deny) => Permission::Deny,
+        (Permission::Ask, _) | (_, Permission::Ask) => Permission::Ask,
+        (Permission::Allow, Permission::Allow) => Permission::Allow,
+    }
+}
+
+/// The permission of the nearest name: an exact one before all, else the longest that fits.
 fn fitting(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permission> {
     if let Some(permission) = named.get(tool) {
         return Some(*permission);
@@ -29,21 +63,51 @@ fn fitting(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permissio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Permission::{Allow, Ask, Deny};
+
+    fn map(pairs: &[(&str, Permission)]) -> BTreeMap<String, Permission> {
+        pairs.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect()
+    }
 
     #[test]
     fn the_nearest_name_counts() {
-        use Permission::{Allow, Ask, Deny};
-        let map = |pairs: &[(&str, Permission)]| {
-            pairs.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect::<BTreeMap<_, _>>()
-        };
         let agents = map(&[("files__*", Ask), ("files__delete*", Deny), ("files__read", Allow)]);
-        let servers = map(&[("*", Deny), ("clock", Allow)]);
-        let of = |tool: &str| permission(tool, &agents, &servers, Allow);
+        let tools = map(&[("*", Deny), ("clock", Allow)]);
+        let permissions = Permissions { tools, loosen: vec!["files__*".to_owned()] };
+        let of = |tool: &str| permissions.of(tool, &agents, Allow);
         assert_eq!(
             [of("files__read"), of("files__write"), of("files__delete_all")],
             [Allow, Ask, Deny]
         );
         assert_eq!([of("clock"), of("clocks")], [Allow, Deny]);
-        assert_eq!(permission("clock", &BTreeMap::new(), &BTreeMap::new(), Ask), Ask);
+        assert_eq!(Permissions::default().of("clock", &BTreeMap::new(), Ask), Ask);
+    }
+
+    #[test]
+    fn an_agent_is_stricter_but_never_looser() {
+        for (operators, own, is) in [
+            (Deny, Deny, Deny),
+            (Deny, Ask, Deny),
+            (Deny, Allow, Deny),
+            (Ask, Deny, Deny),
+            (Ask, Ask, Ask),
+            (Ask, Allow, Ask),
+            (Allow, Deny, Deny),
+            (Allow, Ask, Ask),
+            (Allow, Allow, Allow),
+        ] {
+            let agents = map(&[("files__read", own)]);
+            for (tools, default) in
+                [(map(&[("files__*", operators)]), Allow), (BTreeMap::new(), operators)]
+            {
+                let mut permissions =
+                    Permissions { tools, loosen: vec!["files__write".to_owned()] };
+                assert_eq!(permissions.of("files__read", &agents, default), is);
+                for loosened in ["files__read", "files__*", "*"] {
+                    permissions.loosen = vec![loosened.to_owned()];
+                    assert_eq!(permissions.of("files__read", &agents, default), own);
+                }
+            }
+        }
     }
 }

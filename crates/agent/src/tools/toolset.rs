@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{ToolListing, ToolSource};
 use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
 
-use super::permissions::permission;
+use super::permissions::Permissions;
 use crate::mcp::McpServers;
 use crate::tool::{Tool, ToolSpec};
 
@@ -37,14 +37,14 @@ impl Toolset {
         servers: &McpServers,
         clients: Vec<ToolDeclaration>,
         agents: &BTreeMap<String, Permission>,
-        defaults: &BTreeMap<String, Permission>,
+        permissions: &Permissions,
     ) -> Self {
         let mut set = Self::default();
         for (tool, spec) in ToolSpec::built_in(style) {
             set.add(
                 Arc::clone(spec),
                 Runs::BuiltIn(*tool),
-                permission(tool.name(), agents, defaults, tool.permission()),
+                permissions.of(tool.name(), agents, tool.permission()),
             );
         }
         let described = |name, description, schema| {
@@ -56,11 +56,11 @@ impl Toolset {
             Arc::new(spec)
         };
         for tool in servers.tools() {
-            let permission = permission(&tool.name, agents, defaults, Permission::Allow);
+            let permission = permissions.of(&tool.name, agents, Permission::Allow);
             set.add(described(tool.name, tool.description, tool.schema), Runs::Mcp, permission);
         }
         for ToolDeclaration { name, description, parameters } in clients {
-            let permission = permission(&name, agents, defaults, Permission::Allow);
+            let permission = permissions.of(&name, agents, Permission::Allow);
             set.add(
                 described(name, description, Value::Object(parameters)),
                 Runs::Client,
@@ -117,7 +117,7 @@ fn complete(schema: &mut Value) {
 pub(crate) fn listing(
     spec: &AgentSpec,
     servers: &McpServers,
-    defaults: &BTreeMap<String, Permission>,
+    permissions: &Permissions,
 ) -> Vec<ToolListing> {
     let style = spec.style.unwrap_or_default();
     let agents = &spec.settings.permissions;
@@ -125,10 +125,10 @@ pub(crate) fn listing(
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),
         source: ToolSource::BuiltIn,
-        permission: permission(tool.name(), agents, defaults, tool.permission()),
+        permission: permissions.of(tool.name(), agents, tool.permission()),
     });
     let of_servers = servers.tools().into_iter().map(|tool| ToolListing {
-        permission: permission(&tool.name, agents, defaults, Permission::Allow),
+        permission: permissions.of(&tool.name, agents, Permission::Allow),
         name: tool.name,
         description: tool.description,
         source: ToolSource::Mcp { server: tool.server },

@@ -212,6 +212,30 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     );
 }
 
+#[tokio::test]
+async fn what_is_forbidden_since_it_was_asked_about_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking());
+    let (_, session) = home.agent("tess", Default::default()).await;
+    let call = until_asked(&home, &session).await;
+    home.close().await;
+
+    let denying = AgentOptions {
+        permissions: [("calculator".to_owned(), Permission::Deny)].into(),
+        ..options("offline")
+    };
+    let home = Home::scripted_in(dir.path(), &Script::new([text("I may not.")]), denying);
+    let told = home
+        .listen(&session, |_| false, async {
+            drop(home.execute(decide(&session, &call, true)).await)
+        })
+        .await;
+    let returned = told.returned();
+    assert_eq!(returned.len(), 1);
+    assert_eq!(returned[0].0, ToolStatus::Error);
+    assert!(returned[0].1.contains("may not be used"), "{returned:?}");
+}
+
 fn kind(entry: &thoughtwire_agent::Chat) -> &'static str {
     use thoughtwire_agent::Chat;
     match entry {

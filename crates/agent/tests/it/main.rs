@@ -15,6 +15,7 @@ mod embedding;
 mod home;
 mod load;
 mod mcp;
+mod mcp_odd;
 mod memory;
 mod mock;
 mod models;

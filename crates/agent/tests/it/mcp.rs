@@ -324,7 +324,7 @@ async fn pages_changes_names_and_cancellation() {
     let refused = servers.call("small__files_read", Map::new()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "`files.read` of the MCP server `small` could not be called: Out of tea (code -32000)."
+        "`files.read` of the MCP server `small` failed: Out of tea (code -32000)."
     );
 
     // Dropping the future of a call cancels it at the server.

@@ -23,7 +23,7 @@ pub enum Json {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// An integer of any size, as its digits.
+    /// An integer of any size, as its digits; also any other number that no float has exactly.
     Int(String),
     /// Any other number; finite.
     Float(f64),
@@ -239,7 +239,12 @@ impl From<&Value> for Json {
             Value::Null => Self::Null,
             Value::Bool(truth) => Self::Bool(*truth),
             Value::Number(number) => match number.as_f64() {
-                Some(float) if number.is_f64() => Self::Float(float),
+                Some(float)
+                    if number.is_f64()
+                        && decimal(number.as_str()) == decimal(&self::float(float)) =>
+                {
+                    Self::Float(float)
+                }
                 Some(_) | None => Self::Int(number.to_string()),
             },
             Value::String(text) => Self::Text(text.clone()),
@@ -256,7 +261,7 @@ impl From<&Map<String, Value>> for Json {
 }
 
 impl From<&Json> for Value {
-    /// Integers beyond 64 bits become floats.
+    /// Integers keep their digits.
     fn from(json: &Json) -> Self {
         match json {
             Json::Null => Self::Null,
@@ -305,6 +310,26 @@ fn float(number: f64) -> String {
         },
         None => text,
     }
+}
+
+/// A number's sign, its significant digits and the power of ten of the first: the same for `1.50`
+/// and `15e-1`.
+fn decimal(number: &str) -> (bool, String, i64) {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let is_negative = mantissa.starts_with('-');
+    let mantissa = mantissa.trim_start_matches('-');
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0');
+    if significant.is_empty() {
+        return (is_negative, String::new(), 0);
+    }
+    let place = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let zeros = place(digits.len() - significant.len());
+    // An exponent of more digits has no float.
+    let exponent = exponent.parse::<i64>().unwrap_or(i64::MAX);
+    let power = exponent.saturating_add(place(whole.len())).saturating_sub(zeros);
+    (is_negative, significant.trim_end_matches('0').to_owned(), power)
 }
 
 /// Python's `repr` of a text: single quotes unless only double ones spare an escape.
@@ -394,6 +419,24 @@ mod tests {
             ("\"plain\"", "plain"),
         ] {
             assert_eq!(Json::parse(json).unwrap().to_str(), python, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_float_has_keeps_its_digits() {
+        for (json, python) in [
+            ("0.10000000000000000555", "0.10000000000000000555"),
+            ("1000000000000000000001", "1000000000000000000001"),
+            ("9007199254740993.5", "9007199254740993.5"),
+            ("1e+400", "1e+400"),
+            ("0.1", "0.1"),
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("0.0", "0.0"),
+            ("-0.0", "-0.0"),
+        ] {
+            let value: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(Json::from(&value).to_str(), python, "{json}");
         }
     }
 

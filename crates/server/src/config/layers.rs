@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{ConfigError, Flags};
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 49] = [
     "listen",
     "data_dir",
     "model",
@@ -32,6 +32,8 @@ const SETTINGS: [&str; 47] = [
     "approval_seconds",
     "client_tool_seconds",
     "tool_output_bytes",
+    "fetch_proxy",
+    "load_models",
     "limits.frame_bytes",
     "limits.attached_sessions",
     "limits.queued_inputs",

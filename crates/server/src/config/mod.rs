@@ -147,8 +147,14 @@ pub struct Agents {
     pub tool_output_bytes: usize,
     /// How long a model is waited for.
     pub timeouts: Timeouts,
-    /// What may be done with tools, by name.
+    /// What may be done with tools, by name. An agent's own settings can be stricter.
     pub permissions: BTreeMap<String, Permission>,
+    /// The tools whose permission an agent's own settings may also loosen.
+    pub loosen: Vec<String>,
+    /// The proxy through which `fetch_url` reads pages.
+    pub fetch_proxy: Option<String>,
+    /// Whether agents may name a model `load:…`.
+    pub load_models: bool,
 }
 
 /// Limits with safe defaults, above what a busy client needs.
@@ -253,7 +259,7 @@ impl Config {
         let allow_origin = reading.texts("allow_origin");
         let allow_host = reading.texts("allow_host");
         let grace = reading.seconds("grace_seconds", Duration::from_secs(10))?;
-        let agents = reading.agents(fallbacks)?;
+        let agents = reading.agents(fallbacks, auth)?;
         let limits = Limits {
             frame_bytes: to_size(reading.number("limits.frame_bytes", 1 << 20)?),
             attached_sessions: to_size(reading.number("limits.attached_sessions", 1000)?),
@@ -317,6 +323,9 @@ impl Config {
             tool_output_bytes,
             timeouts,
             permissions,
+            loosen,
+            fetch_proxy,
+            load_models,
         } = self.agents.clone();
         let embedder = self
             .embedding
@@ -335,6 +344,9 @@ impl Config {
             archival_bytes: self.limits.archival_bytes,
             timeouts,
             permissions,
+            loosen,
+            fetch_proxy,
+            load_models,
             embedder,
             mcp: McpServers::start(self.mcp.clone()),
             ..AgentOptions::new(&self.model, self.providers.clone())

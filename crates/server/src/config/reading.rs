@@ -145,6 +145,10 @@ impl Reading {
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {
+        self.flag_or(name, false)
+    }
+
+    fn flag_or(&mut self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
         let found = self.layers.find(name);
         let value = match &found {
             Some(given) => given
@@ -152,7 +156,7 @@ impl Reading {
                 .clone()
                 .into_bool()
                 .map_err(|_| bad(name, &text(given), Some(given), "`true` or `false`"))?,
-            None => false,
+            None => default,
         };
         self.note(name, value.to_string(), found.as_ref());
         Ok(value)
@@ -211,7 +215,45 @@ impl Reading {
         value
     }
 
-    pub(super) fn agents(&mut self, fallbacks: Vec<String>) -> Result<Agents, ConfigError> {
+    fn fetch_proxy(&mut self) -> Result<Option<String>, ConfigError> {
+        const NAME: &str = "fetch_proxy";
+        let proxy = self.text(NAME);
+        // What lets one in at the proxy is not shown.
+        if let Some((scheme, rest)) = proxy.as_deref().and_then(|proxy| proxy.split_once("://"))
+            && let Some((_, host)) = rest.rsplit_once('@')
+            && let Some(setting) = self.settings.last_mut()
+        {
+            setting.value = format!("{scheme}://***@{host}");
+        }
+        let is_address =
+            |proxy: &String| proxy.starts_with("http://") || proxy.starts_with("https://");
+        match &proxy {
+            Some(given) if !is_address(given) => {
+                let found = self.layers.find(NAME);
+                Err(bad(NAME, given, found.as_ref(), "an address such as http://127.0.0.1:3128"))
+            }
+            Some(_) | None => Ok(proxy),
+        }
+    }
+
+    /// The tools that users may loosen. Without keys there is one user, who is the operator.
+    fn loosen(&mut self, auth: Auth) -> Vec<String> {
+        const NAME: &str = "permissions.loosen";
+        let found = self.layers.list(NAME);
+        let tools = match (&found, auth) {
+            (Some((tools, _)), _) => tools.clone(),
+            (None, Auth::None) => vec!["*".to_owned()],
+            (None, Auth::Keys) => Vec::new(),
+        };
+        self.note(NAME, tools.join(", "), found.as_ref().map(|(_, found)| found));
+        tools
+    }
+
+    pub(super) fn agents(
+        &mut self,
+        fallbacks: Vec<String>,
+        auth: Auth,
+    ) -> Result<Agents, ConfigError> {
         let usual = AgentOptions::new("offline", Providers::default());
         let waits = Timeouts::default();
         Ok(Agents {
@@ -233,6 +275,9 @@ impl Reading {
                 silence: self.seconds("timeouts.silence_seconds", waits.silence)?,
             },
             permissions: tables::permissions(&self.layers)?,
+            loosen: self.loosen(auth),
+            fetch_proxy: self.fetch_proxy()?,
+            load_models: self.flag_or("load_models", auth == Auth::None)?,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! fetch_url = "ask"
 //! "files__*" = "ask"
 //! files__read_file = "allow"
+//! loosen = ["files__*"]
 //!
 //! [mcp.files]
 //! command = "npx"
@@ -27,8 +28,19 @@ use thoughtwire_proto::Permission;
 use super::ConfigError;
 use super::layers::Layers;
 
+/// The permissions of tools, without the list `loosen`, which is a setting like others.
 pub(super) fn permissions(layers: &Layers) -> Result<BTreeMap<String, Permission>, ConfigError> {
-    layers.table("permissions")
+    const TABLE: &str = "permissions";
+    let mut table: BTreeMap<String, config::Value> = layers.table(TABLE)?;
+    table.remove("loosen");
+    let permission = |(tool, value): (String, config::Value)| match value.try_deserialize() {
+        Ok(permission) => Ok((tool, permission)),
+        Err(error) => Err(ConfigError::Table {
+            table: TABLE.to_owned(),
+            reason: format!("`{tool}`: {error}"),
+        }),
+    };
+    table.into_iter().map(permission).collect()
 }
 
 #[derive(Deserialize)]

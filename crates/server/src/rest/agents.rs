@@ -6,8 +6,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
-use thoughtwire_agent::{HUMANS, PERSONAS, Preset};
+use thoughtwire_agent::{HUMANS, McpPhase, McpState, PERSONAS, Preset};
 use thoughtwire_proto::{AgentSpec, Answer, Command};
+use thoughtwire_store::Scope;
 
 use crate::access::Identity;
 
@@ -25,6 +26,7 @@ pub(super) async fn show(
     caller: Identity,
     Path(agent): Path<String>,
 ) -> Answered {
+    let mcp = servers(&rest.mcp.states(), &caller);
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
     let id = profile.id.clone();
@@ -37,7 +39,29 @@ pub(super) async fn show(
     let blocks: Vec<Value> = blocks.iter().map(block).collect();
     let tools = rest.hub.tools_of(&profile);
     let memory = json!({"archival": archived, "recall": recalled});
-    Ok(Json(json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": rest.mcp.states()})).into_response())
+    Ok(Json(
+        json!({"agent": profile, "blocks": blocks, "memory": memory, "tools": tools, "mcp": mcp}),
+    )
+    .into_response())
+}
+
+/// The MCP servers as a caller may see them. They are shared: what they write to their standard
+/// error may hold the arguments of others' calls, and why one failed tells of its machine.
+fn servers(states: &[McpState], caller: &Identity) -> Value {
+    if caller.has(Scope::Admin) {
+        return json!(states);
+    }
+    let phase = |phase: &McpPhase| match phase {
+        McpPhase::Starting => "starting",
+        McpPhase::Ready => "ready",
+        McpPhase::Failed { .. } => "failed",
+        McpPhase::Stopped => "stopped",
+    };
+    let shown = |state: &McpState| {
+        let phase = phase(&state.phase);
+        json!({"name": state.name, "phase": phase, "tools": state.tools})
+    };
+    states.iter().map(shown).collect()
 }
 
 pub(super) async fn create(

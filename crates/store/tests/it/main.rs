@@ -17,4 +17,5 @@ mod memory;
 mod opening;
 mod peers;
 mod recovering;
+mod scripts;
 mod support;

@@ -64,10 +64,8 @@ impl Address {
 
     /// What a provider said, short and without the key.
     pub(super) fn quoted(&self, words: &str) -> String {
-        let mut words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(key) = &self.key {
-            words = words.replace(&**key, "***");
-        }
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = crate::masking::masked(words, self.key.as_deref());
         match words.char_indices().nth(LONGEST_QUOTE) {
             Some((at, _)) => format!("{}…", words.get(..at).unwrap_or_default()),
             None => words,

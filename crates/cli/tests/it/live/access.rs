@@ -28,7 +28,13 @@ impl Guarded {
         Self { live, owner, dir }
     }
 
-    async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(super) async fn call(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let bearer = format!("Bearer {key}");
         call(&self.live, method, path, &[("authorization", &bearer)], body).await
     }

@@ -20,5 +20,6 @@ mod sparky;
 mod sparky_api;
 mod sparky_later;
 mod support;
+mod tools;
 
 pub(crate) use support::Live;

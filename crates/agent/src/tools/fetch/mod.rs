@@ -1,0 +1,337 @@
+//! `fetch_url`: a page of the web as text.
+//!
+//! Off unless its permission says otherwise: it carries what the agent knows to other machines. It
+//! never reaches this machine or its network, whatever names or redirects say, so that a page
+//! cannot have an agent read what only its owner's machine can. A proxy of the environment is not
+//! used, since it would resolve the names: the operator can name one.
+
+mod address;
+mod page;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use reqwest::{Client, Proxy, Response, Url, redirect};
+use tokio::sync::Semaphore;
+
+pub(super) use address::Reach;
+use address::{Resolver, allowed, judge_name};
+
+/// The most bytes that are read of a page.
+const PAGE_BYTES: usize = 2 << 20;
+/// How long a page may take, from the request to its last byte.
+const WITHIN: Duration = Duration::from_secs(30);
+const REDIRECTS: usize = 5;
+/// How many pages are turned into text at once, over all agents: each takes a processor meanwhile.
+const AT_ONCE: usize = 2;
+
+/// Fetches pages, for all agents.
+pub(crate) struct Fetcher {
+    /// The proxy that the operator named.
+    proxy: Option<String>,
+    reading: Arc<Semaphore>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(proxy: Option<String>) -> Self {
+        Self { proxy, reading: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Fetches a page; the error is for the model. Dropping the future ends the request and the
+    /// reading of the page.
+    pub(super) async fn fetch(&self, url: &str, reach: Reach) -> Result<String, String> {
+        let url =
+            Url::parse(url.trim()).map_err(|error| format!("`url` is no address: {error}."))?;
+        let read = async {
+            let response = self.request(url, reach).await?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(format!("The page answers {status}."));
+            }
+            let kind = header(&response, CONTENT_TYPE).to_ascii_lowercase();
+            let encoding = header(&response, CONTENT_ENCODING).to_ascii_lowercase();
+            if !matches!(encoding.as_str(), "" | "identity") {
+                return Err(format!("The page is sent as {encoding}, which was not asked for."));
+            }
+            Ok((kind, body(response).await?))
+        };
+        let read = tokio::time::timeout(WITHIN, read).await;
+        let (kind, body) =
+            read.map_err(|_| format!("The page was not read within {} s.", WITHIN.as_secs()))??;
+        if kind.contains("html") {
+            return self.text(body).await;
+        }
+        let is_text = ["json", "xml"].iter().any(|part| kind.contains(part));
+        if kind.is_empty() || kind.starts_with("text/") || is_text {
+            return Ok(String::from_utf8_lossy(&body).into_owned());
+        }
+        Err(format!("The page is {kind}, which is no text."))
+    }
+
+    /// Follows redirects, each of which is judged like the first address.
+    async fn request(&self, mut url: Url, reach: Reach) -> Result<Response, String> {
+        let client = self.client(reach)?;
+        for _ in 0..=REDIRECTS {
+            allowed(&url, reach)?;
+            if self.proxy.is_some() {
+                judge_name(&url, reach).await?;
+            }
+            let sent = client.get(url.clone()).send().await;
+            let response = sent.map_err(|error| self.failed(&error))?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let target = header(&response, LOCATION);
+            if target.is_empty() {
+                return Ok(response);
+            }
+            url = url.join(&target).map_err(|error| {
+                format!("The page leads to something that is no address: {error}.")
+            })?;
+        }
+        Err(format!("The page leads on more than {REDIRECTS} times."))
+    }
+
+    fn client(&self, reach: Reach) -> Result<Client, String> {
+        let failed = |error: reqwest::Error| format!("No HTTP client can be made: {error}.");
+        // The process may have chosen a provider already; then that one is used.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let mut client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .dns_resolver(Arc::new(Resolver(reach)))
+            .no_proxy()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .user_agent(concat!("thoughtwire/", env!("CARGO_PKG_VERSION")));
+        if let Some(proxy) = &self.proxy {
+            // The proxy itself is where its operator says, be it on this machine.
+            client = client
+                .proxy(Proxy::all(proxy.as_str()).map_err(failed)?)
+                .dns_resolver(Arc::new(Resolver(Reach::Any)));
+        }
+        client.build().map_err(failed)
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> String {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let names =
+            ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+        let is_proxied = names.iter().any(|name| std::env::var_os(name).is_some());
+        let hint = match &self.proxy {
+            None if is_proxied && error.is_connect() => {
+                " The proxy of the environment is not used for pages; the operator can name one as \
+                 `fetch_proxy`."
+            }
+            None | Some(_) => "",
+        };
+        format!("The page cannot be read: {cause}.{hint}")
+    }
+
+    /// Turns a page into text, on a thread of its own.
+    async fn text(&self, body: Vec<u8>) -> Result<String, String> {
+        /// Has the thread stop once nobody waits for it.
+        struct Stop(Arc<AtomicBool>);
+        impl Drop for Stop {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&stop.0);
+        let stopped = || "The page was not read: the server stops.".to_owned();
+        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
+        let reading = tokio::task::spawn_blocking(move || {
+            // Held until the thread is done, also if nobody waits for it any more.
+            let _turn = turn;
+            page::text(&String::from_utf8_lossy(&body), &asked)
+        });
+        reading.await.ok().flatten().ok_or_else(stopped)
+    }
+}
+
+fn header(response: &Response, name: reqwest::header::HeaderName) -> String {
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim().to_owned()
+}
+
+/// The beginning of a body, up to what is read of a page.
+async fn body(response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece =
+            piece.map_err(|error| format!("The page cannot be read: {}.", error.without_url()))?;
+        let room = PAGE_BYTES - body.len();
+        body.extend(piece.iter().take(room));
+        if body.len() == PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A server that answers every request with `answer`, a piece at a time, as often as it says.
+    async fn server(answer: Vec<u8>, repeated: Option<Vec<u8>>) -> SocketAddr {
+        server_on("127.0.0.1", answer, repeated).await
+    }
+
+    async fn server_on(host: &str, answer: Vec<u8>, repeated: Option<Vec<u8>>) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind((host, 0)).await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (answer, repeated) = (answer.clone(), repeated.clone());
+                tokio::spawn(async move {
+                    drop(socket.read(&mut [0; 4096]).await);
+                    drop(socket.write_all(&answer).await);
+                    while let Some(piece) = &repeated {
+                        if socket.write_all(piece).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        at
+    }
+
+    fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    }
+
+    async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
+        Fetcher::new(None).fetch(url, reach).await
+    }
+
+    #[tokio::test]
+    async fn refusals_say_why() {
+        for (url, sentence) in [
+            ("file:///etc/passwd", "begins with file:"),
+            ("http://127.0.0.1:1/", "no public address"),
+            ("http://2130706433/", "no public address"),
+            ("http://0x7f.1/", "no public address"),
+            ("http://[::1]/", "no public address"),
+            ("http://[::ffff:10.0.0.1]/", "no public address"),
+            ("http://localhost/", "no public address"),
+            ("nonsense", "no address"),
+        ] {
+            let refused = fetch(url, Reach::Public).await;
+            assert!(
+                refused.as_ref().is_err_and(|reason| reason.contains(sentence)),
+                "{url}: {refused:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_read_as_text() {
+        let page = b"<h1>Tea</h1><p>Leaves &amp; water.</p><script>no()</script>";
+        for (head, read) in [
+            ("content-type: text/html; charset=utf-8", Ok("# Tea\n\nLeaves & water.")),
+            ("content-type: TEXT/HTML", Ok("# Tea\n\nLeaves & water.")),
+            ("content-type: text/plain", Ok(std::str::from_utf8(page).expect("text"))),
+            ("content-type: image/png", Err("image/png")),
+            ("content-type: text/html\r\ncontent-encoding: gzip", Err("gzip")),
+        ] {
+            let at = server(answer(head, page), None).await;
+            let found = fetch(&format!("http://{at}/"), Reach::Any).await;
+            match read {
+                Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{head}"),
+                Err(word) => {
+                    assert!(
+                        found.as_ref().is_err_and(|why| why.contains(word)),
+                        "{head}: {found:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn redirects_are_judged_each() {
+        let answer = answer("content-type: text/plain", b"secret");
+        let secret = server_on("127.0.0.2", answer, None).await;
+        for target in [
+            format!("http://{secret}/"),
+            "file:///etc/passwd".to_owned(),
+            "http://[::1]:1/".to_owned(),
+        ] {
+            let redirect =
+                format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
+            let at = server(redirect.into_bytes(), None).await;
+            // The first server stands for a public one.
+            let refused = fetch(&format!("http://{at}/"), Reach::Only(at)).await;
+            assert!(refused.is_err(), "{target}: {refused:?}");
+        }
+        let endless =
+            b"HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n".to_vec();
+        let at = server(endless, None).await;
+        let refused = fetch(&format!("http://{at}/"), Reach::Any).await;
+        assert!(
+            refused.as_ref().is_err_and(|why| why.contains("more than 5 times")),
+            "{refused:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_page_is_read_in_part() {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<p>".to_vec();
+        let at = server(head, Some(b"word ".repeat(1000))).await;
+        let text = fetch(&format!("http://{at}/"), Reach::Any).await.expect("a page");
+        assert!(
+            text.starts_with("word word") && text.ends_with("[the page goes on]"),
+            "{}",
+            text.len()
+        );
+    }
+
+    #[tokio::test]
+    async fn reading_pages_is_bounded_and_given_up_with_its_future() {
+        let fetcher = Fetcher::new(None);
+        let turns = Arc::clone(&fetcher.reading).acquire_many_owned(2).await.expect("turns");
+        let page = b"<div>".repeat(PAGE_BYTES / 5);
+        {
+            let mut waiting = std::pin::pin!(fetcher.text(page.clone()));
+            assert!(futures::poll!(&mut waiting).is_pending());
+        }
+        drop(turns);
+        let text = fetcher.text(page).await.expect("a page");
+        assert!(text.ends_with("[the page goes on]"), "{text}");
+        assert_eq!(fetcher.reading.available_permits(), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_only_if_it_is_named_and_what_it_is_asked_for_is_judged() {
+        let at = server(answer("content-type: text/plain", b"from the proxy"), None).await;
+        let named = Fetcher::new(Some(format!("http://{at}")));
+        let found = named.fetch("http://93.184.216.34/", Reach::Public).await;
+        assert_eq!(found.as_deref(), Ok("from the proxy"));
+        for url in ["http://127.0.0.1/", "http://localhost/", "http://169.254.169.254/"] {
+            let refused = named.fetch(url, Reach::Public).await;
+            assert!(
+                refused.as_ref().is_err_and(|why| why.contains("no public address")),
+                "{refused:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Text for the search index in any script.
+//!
+//! The index splits text at spaces and punctuation. Chinese, Japanese and Thai have no spaces
+//! between words, a Korean noun is written together with its particle, and an emoji is no letter.
+//! Such characters become one indexed word each, and a query finds them where they stand together.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The text to index in the place of another; none where it is the same.
+pub(crate) fn indexed(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    for piece in pieces(text) {
+        match piece {
+            Piece::Word(word) => out.push_str(&word),
+            Piece::Run(run) => {
+                for unit in run.units {
+                    out.push(' ');
+                    out.push_str(&token(unit));
+                }
+                out.push(' ');
+            }
+            Piece::Gap(gap) => out.push(gap),
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// What a search looks for, in FTS5's language; any part may match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// Words, and runs of other characters as they stand.
+    pub(crate) exact: String,
+    /// Words, and parts of those runs: for when nothing is found otherwise.
+    pub(crate) parts: Option<String>,
+}
+
+/// How many parts are looked for at most.
+const MOST_PARTS: usize = 256;
+
+impl Query {
+    /// The form of it that finds something, and how much it finds.
+    pub(crate) fn matching<E>(
+        &self,
+        mut count: impl FnMut(&str) -> Result<usize, E>,
+    ) -> Result<(&str, usize), E> {
+        let exact = count(&self.exact)?;
+        match &self.parts {
+            Some(parts) if exact == 0 => Ok((parts, count(parts)?)),
+            Some(_) | None => Ok((&self.exact, exact)),
+        }
+    }
+}
+
+/// A person's words as a query, each quoted, so that none of it is syntax; none where there is no
+/// word in it.
+pub(crate) fn query(text: &str) -> Option<Query> {
+    let (mut exact, mut parts) = (Vec::new(), Vec::new());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Word(word) => {
+                let word = format!("\"{word}\"");
+                exact.push(word.clone());
+                parts.push(word);
+            }
+            Piece::Run(Run { units, part }) => {
+                exact.push(phrase(&units));
+                if units.len() > part {
+                    parts.extend(units.windows(part).map(phrase));
+                } else {
+                    parts.push(phrase(&units));
+                }
+            }
+            Piece::Gap(_) => {}
+        }
+    }
+    exact.truncate(MOST_PARTS);
+    parts.truncate(MOST_PARTS);
+    let (exact, parts) = (exact.join(" OR "), parts.join(" OR "));
+    let parts = (parts != exact).then_some(parts);
+    (!exact.is_empty()).then_some(Query { exact, parts })
+}
+
+fn phrase(units: &[char]) -> String {
+    let words: Vec<String> = units.iter().map(|unit| token(*unit)).collect();
+    format!("\"{}\"", words.join(" "))
+}
+
+/// The word that stands for one character: letters and digits that the tokenizer neither splits nor
+/// stems.
+fn token(unit: char) -> String {
+    format!("u{}x", u32::from(unit))
+}
+
+enum Piece {
+    /// Letters and digits of a script with spaces.
+    Word(String),
+    /// Characters that are words of their own, or would have to be told apart by a dictionary.
+    Run(Run),
+    /// A space, or punctuation.
+    Gap(char),
+}
+
+struct Run {
+    units: Vec<char>,
+    /// How many characters have a meaning together.
+    part: usize,
+}
+
+/// What a character is for the search.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Letter,
+    /// A character of a script without spaces; how many have a meaning together.
+    Unit(usize),
+    /// Changes only how the character before it looks.
+    Nothing,
+    Gap,
+}
+
+/// A text's pieces. Characters of full and half width, composed and decomposed, are the same.
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for char in text.nfkc() {
+        match (kind(char), pieces.last_mut()) {
+            (Kind::Letter, Some(Piece::Word(word))) => word.push(char),
+            (Kind::Letter, _) => pieces.push(Piece::Word(char.to_string())),
+            (Kind::Unit(part), Some(Piece::Run(run))) if run.part == part => run.units.push(char),
+            (Kind::Unit(part), _) => pieces.push(Piece::Run(Run { units: vec![char], part })),
+            (Kind::Nothing, _) => {}
+            (Kind::Gap, _) => pieces.push(Piece::Gap(char)),
+        }
+    }
+    pieces
+}
+
+fn kind(char: char) -> Kind {
+    match u32::from(char) {
+        // Variation selectors, joiners, skin tones, and tags of flags.
+        0x200B..=0x200D | 0xFE00..=0xFE0F | 0x1F3FB..=0x1F3FF | 0xE0000..=0xE0FFF => Kind::Nothing,
+        // Marks of their own in these blocks are punctuation.
+        0x0E3F | 0x0E4F | 0x0E5A..=0x0E5B | 0x104A..=0x104F | 0x17D4..=0x17DB | 0x30A0 | 0x30FB => {
+            Kind::Gap
+        }
+        // Thai, Lao, Myanmar, Khmer, Tai: letters and vowel signs.
+        0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19DF | 0x1A20..=0x1AAF => {
+            Kind::Unit(3)
+        }
+        // Kana, Bopomofo, Han, Yi, Hangul.
+        0x1100..=0x11FF
+        | 0x2E80..=0x2FDF
+        | 0x3005..=0x3007
+        | 0x3021..=0x3029
+        | 0x3041..=0x31BF
+        | 0x31F0..=0x31FF
+        | 0x3400..=0x4DBF
+        | 0x4E00..=0x9FFF
+        | 0xA000..=0xA4CF
+        | 0xA960..=0xA97F
+        | 0xAC00..=0xD7FF
+        | 0xF900..=0xFAFF
+        | 0x1AFF0..=0x1B16F
+        | 0x20000..=0x3FFFF => Kind::Unit(2),
+        // Symbols and emoji, each of which has a meaning by itself.
+        0xA9
+        | 0xAE
+        | 0x203C
+        | 0x2049
+        | 0x20E3
+        | 0x2190..=0x2BFF
+        | 0x3030
+        | 0x303D
+        | 0x1F000..=0x1FBFF => Kind::Unit(1),
+        // Combining marks belong to their letters; the tokenizer folds them.
+        _ if char.is_alphanumeric() || is_mark(char) => Kind::Letter,
+        _ => Kind::Gap,
+    }
+}
+
+fn is_mark(char: char) -> bool {
+    unicode_normalization::char::is_combining_mark(char)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{indexed, query};
+
+    #[test]
+    fn plain_words_are_indexed_as_they_are() {
+        for text in
+            ["", "I bought an umbrella, didn't I?", "Привет, мир", "Ελληνικά — «ναι»", "naïve café"]
+        {
+            assert_eq!(indexed(text), None, "{text}");
+        }
+        assert_eq!(query(" … ?!"), None);
+        assert_eq!(
+            query("tea \"OR\" a-b").map(|query| query.exact).as_deref(),
+            Some(r#""tea" OR "OR" OR "a" OR "b""#)
+        );
+    }
+
+    #[test]
+    fn the_same_text_in_another_form_is_the_same() {
+        for (one, other) in [
+            ("ＡＢＣ１２", "ABC12"),
+            ("ｱﾒﾘｶ", "アメリカ"),
+            ("cafe\u{301}", "café"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("が", "か\u{3099}"),
+            ("👍🏽", "👍"),
+            ("❤\u{fe0f}", "❤"),
+        ] {
+            assert_eq!(query(one), query(other), "{one}");
+            assert_eq!(
+                indexed(one).unwrap_or(one.to_owned()),
+                indexed(other).unwrap_or(other.to_owned()),
+                "{one}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_is_looked_for_whole_and_then_in_parts() {
+        let found = query("iPhone15を買う").unwrap();
+        assert_eq!(found.exact, r#""iPhone15" OR "u12434x u36023x u12358x""#);
+        assert_eq!(
+            found.parts.as_deref(),
+            Some(r#""iPhone15" OR "u12434x u36023x" OR "u36023x u12358x""#)
+        );
+        assert_eq!(query("傘").unwrap().parts, None);
+    }
+}
