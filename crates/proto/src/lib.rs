@@ -35,7 +35,7 @@ pub use event::{
 pub use id::{
     AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind,
     Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
-    UserId, UserKind, WorkerId, WorkerKind, check_name,
+    UserId, UserKind, WorkerId, WorkerKind, check_name, new_name, new_title, nfc,
 };
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

@@ -57,7 +57,7 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
-            thoughtwire_proto::check_name(name)
+            thoughtwire_proto::new_name(name)
                 .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
             let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
             match rest.create_agent(&spec).await {

@@ -8,6 +8,7 @@ mod crash;
 mod faults;
 mod limits;
 mod memgpt;
+mod names;
 mod native;
 mod offers;
 mod openapi;
