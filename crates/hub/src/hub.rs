@@ -577,6 +577,8 @@ impl Shared {
                 Event::SessionRenamed { .. }
                     | Event::UserMessage { .. }
                     | Event::TurnStarted { .. }
+                    | Event::ApprovalAsked { .. }
+                    | Event::ApprovalSettled { .. }
                     | Event::TurnEnded { .. }
             )
         };

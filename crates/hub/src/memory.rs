@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use thoughtwire_proto::{AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc};
+use thoughtwire_proto::{
+    AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
+};
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
 
@@ -123,11 +125,7 @@ impl Hub {
             );
             return Err(Refusal::new(RefusalCode::BadRequest, reason));
         }
-        let edit = BlockEdit {
-            agent: profile.id.clone(),
-            label,
-            to: Some(after.clone()),
-        };
+        let edit = BlockEdit { agent: profile.id.clone(), label, to: Some(after.clone()) };
         self.remember(user, &profile, edit, before.text).await?;
         Ok(after)
     }

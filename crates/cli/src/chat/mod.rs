@@ -1,7 +1,9 @@
 //! `thoughtwire chat`: a conversation, at a terminal or through a pipe.
 
+mod editor;
 mod input;
 mod piped;
+mod screen;
 mod terminal;
 
 use std::io::IsTerminal as _;

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 use super::support::Live;
 
 /// Names that no new thing may have.
-const REFUSED: [&str; 11] = [
-    ".", "..", "%2e", "%2E.", ".%2e", "%2e%2E", "a/..", "../a", "a\u{0}b", "a\nb", "a\u{1b}[2J",
-];
+const REFUSED: [&str; 11] =
+    [".", "..", "%2e", "%2E.", ".%2e", "%2e%2E", "a/..", "../a", "a\u{0}b", "a\nb", "a\u{1b}[2J"];
 /// A name in two forms, and the one that is kept.
 const DECOMPOSED: &str = "Zoe\u{308}";
 const COMPOSED: &str = "Zo\u{eb}";
@@ -134,7 +133,8 @@ async fn refused_on_every_wire() {
             let answer = native.ask(command.clone()).await;
             assert_eq!(answer["type"], "refused", "{command}: {answer}");
         }
-        let command = json!({"type": "command", "command": "create_agent", "config": {"name": name}});
+        let command =
+            json!({"type": "command", "command": "create_agent", "config": {"name": name}});
         memgpt.send(command).await;
         let answer = memgpt.next().await;
         let status = answer["status"].as_str().unwrap_or_default();
