@@ -164,7 +164,7 @@ export class Client {
     const { url, token } = this.#options;
     const wire = String(typeof url === "function" ? await url() : url);
     const address = wire.replace(/^ws/, "http").replace(/\/v1\/ws\b.*$/, `/v1/agents/${encodeURIComponent(name)}`);
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
     const answer = await fetch(address, { headers, ...(signal ? { signal } : {}) });
     if (answer.status === 404) return undefined;
     const body = (await answer.json()) as { agent?: NonNullable<Ack["agent"]> & { main_session: string }; error?: { code: string; reason: string } };

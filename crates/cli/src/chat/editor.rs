@@ -4,6 +4,8 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::visible::visible;
+
 /// Messages that can be called back with the arrow keys.
 const HISTORY: usize = 1_000;
 /// What stands before the second and later lines of a text.
@@ -233,9 +235,9 @@ impl Editor {
         let mut at = 0;
         for grapheme in self.text.graphemes(true) {
             let shown = match grapheme {
-                "\n" | "\r\n" => "",
-                "\t" => "    ",
-                _ => grapheme,
+                "\n" | "\r\n" => "".into(),
+                "\t" => "    ".into(),
+                _ => visible(grapheme),
             };
             let breaks = shown.is_empty() || width + shown.width() > columns;
             if at == self.cursor {
@@ -249,7 +251,7 @@ impl Editor {
                 }
             }
             if let Some(row) = layout.rows.last_mut() {
-                row.push_str(shown);
+                row.push_str(&shown);
             }
             width += shown.width();
             at += grapheme.len();

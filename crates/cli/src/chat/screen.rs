@@ -13,6 +13,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::editor::{Edited, Editor};
 use crate::out::{Look, Paint};
+use crate::visible::visible;
 
 /// What came from the keyboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +180,8 @@ impl<W: Write> Screen<W> {
         let (look, state) = self.prompt.clone();
         let prompt = self.paint.show(look, &state) + "› ";
         self.out.write_all(prompt.as_bytes())?;
-        self.out.write_all(text.replace('\n', "\r\n  ").as_bytes())?;
+        let text = visible(text).replace('\t', "    ").replace('\n', "\r\n  ");
+        self.out.write_all(text.as_bytes())?;
         self.out.write_all(b"\r\n")?;
         self.unfinished = 0;
         self.draw(editor)

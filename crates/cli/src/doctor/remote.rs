@@ -1,6 +1,6 @@
 //! Checking a server that runs somewhere, from where its clients are.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, SERVER};
@@ -9,7 +9,7 @@ use thoughtwire_proto::dialect::native::ServerFrame;
 use thoughtwire_server::{Finding, Health};
 
 use crate::client::greeting;
-use crate::rest::{Server, no_server};
+use crate::rest::Server;
 use crate::tls;
 
 /// How long one answer may take.
@@ -47,12 +47,10 @@ pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
     let healthz = match http.get(at("healthz")).send().await {
         Ok(answer) => answer,
         Err(error) => {
-            let found =
-                tls::trouble(&server.base, &error).unwrap_or_else(|| cause(&server.base, &error));
             findings.push(finding(
                 "reachable",
                 Health::Bad,
-                found.to_string(),
+                cause(&server.base, &error),
                 "check the address, the name, the firewall, and that the server runs",
             ));
             return Ok(findings);
@@ -89,13 +87,15 @@ pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
 }
 
 /// Why an HTTP request got no answer.
-fn cause(base: &str, error: &reqwest::Error) -> anyhow::Error {
-    let mut innermost: &dyn std::error::Error = error;
+fn cause(base: &str, error: &reqwest::Error) -> String {
+    if let Some(trouble) = tls::trouble(base, error) {
+        return trouble.to_string();
+    }
+    let mut innermost: &dyn Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let why = innermost.to_string();
-    if error.source().is_some() { no_server(base).context(why) } else { no_server(base) }
+    format!("nothing answers at {base}: {innermost}")
 }
 
 /// Whether the key opens it.
