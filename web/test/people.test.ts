@@ -54,7 +54,7 @@ describe("one browser, two people", () => {
       await server.revoke(alice.key);
       await page.getByLabel("Key").waitFor();
       await logIn(page, bob.secret);
-      await page.getByText("Say something").waitFor();
+      await page.getByText("Say something:").waitFor();
       await ask(page, "hello from bob");
       assert.equal(await page.getByText("alice's").count(), 0);
       // Her other tab has become his, too, and says nothing of hers.
