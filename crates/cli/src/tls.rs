@@ -17,21 +17,19 @@ pub(crate) fn trouble(base: &str, error: &(dyn Error + 'static)) -> Option<anyho
             "TLS with {base} failed: {error}; is it a server that speaks TLS, or should the address begin with http://?"
         ));
     };
-    let (what, mend) = match bad {
-        Bad::Expired | Bad::ExpiredContext { .. } => {
-            ("it has expired".to_owned(), "renew it, or set this machine's clock")
-        }
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            ("it is not valid yet".to_owned(), "set this machine's clock")
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            ("it is for another name".to_owned(), "use the name that the certificate is for")
-        }
-        Bad::UnknownIssuer => (
+    let (what, mend) = if matches!(bad, Bad::Expired | Bad::ExpiredContext { .. }) {
+        ("it has expired".to_owned(), "renew it, or set this machine's clock")
+    } else if matches!(bad, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
+        ("it is not valid yet".to_owned(), "set this machine's clock")
+    } else if matches!(bad, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
+        ("it is for another name".to_owned(), "use the name that the certificate is for")
+    } else if *bad == Bad::UnknownIssuer {
+        (
             "this machine does not know the authority that signed it".to_owned(),
             "add the authority to the system's, or name its PEM file in SSL_CERT_FILE",
-        ),
-        other => (other.to_string(), "have the server's owner look at it"),
+        )
+    } else {
+        (bad.to_string(), "have the server's owner look at it")
     };
     Some(anyhow::anyhow!("the certificate of {base} is not trusted: {what}; {mend}"))
 }

@@ -82,7 +82,23 @@ impl Editor {
             KeyCode::End => self.cursor = self.line_end(),
             KeyCode::Up => self.up(),
             KeyCode::Down => self.down(),
-            _ => return Edited::Nothing,
+            KeyCode::PageUp
+            | KeyCode::PageDown
+            | KeyCode::Tab
+            | KeyCode::BackTab
+            | KeyCode::Insert
+            | KeyCode::F(_)
+            | KeyCode::Null
+            | KeyCode::Esc
+            | KeyCode::CapsLock
+            | KeyCode::ScrollLock
+            | KeyCode::NumLock
+            | KeyCode::PrintScreen
+            | KeyCode::Pause
+            | KeyCode::Menu
+            | KeyCode::KeypadBegin
+            | KeyCode::Media(_)
+            | KeyCode::Modifier(_) => return Edited::Nothing,
         }
         Edited::Changed
     }
