@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { editKey, edits as unsaved, setEdit } from "./drafts";
 import { reasonOf } from "./reason";
-import { type AgentPage, type Block, type Note, rest } from "./rest";
+import { type AgentPage, type Block, type Note, Unreached, rest } from "./rest";
 import { attempt, drawer, sessions, trouble } from "./store";
 import { visible, visibleName } from "./visible";
 
@@ -21,7 +21,8 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   const [page, setPage] = useState<AgentPage | undefined>(undefined);
   const read = () =>
     rest.agent(agent).then(setPage, (error: unknown) => {
-      trouble.value = reasonOf(error);
+      // That the server is away stands above.
+      if (!(error instanceof Unreached)) trouble.value = reasonOf(error);
     });
   // Other sessions of the agent change its memory as well.
   const news = [...sessions.value.values()].filter((entry) => entry.agent === agent).reduce((sum, entry) => sum + entry.head, 0);

@@ -94,6 +94,8 @@ function Log({ place }: { place: Place }) {
     } else if (kept.current?.element.isConnected) {
       element.scrollTop = kept.current.element.offsetTop - kept.current.top;
     }
+    // What was drawn moved this, not a person.
+    was.current = element.scrollTop;
     keep();
   });
 

@@ -4,7 +4,7 @@ import { type Policy, RefusedError } from "thoughtwire";
 
 import { drafts, keepDraft } from "./drafts";
 import { reasonOf } from "./reason";
-import { Refusal } from "./rest";
+import { Refusal, Unreached } from "./rest";
 import { isStillHere, keep, load, onKept } from "./storage";
 import { client, current, mainSession, open, trouble } from "./store";
 
@@ -108,8 +108,7 @@ function verdictOf(error: unknown): "later" | "never" | "unknown" {
   if (error instanceof RefusedError) return error.retry ? "later" : "never";
   // Of the server's answers over HTTP those that say "not now" are tried again.
   if (error instanceof Refusal) return error.status >= 500 || error.status === 429 ? "later" : "never";
-  // Such as a request that did not reach the server.
-  return error instanceof TypeError ? "later" : "unknown";
+  return error instanceof Unreached ? "later" : "unknown";
 }
 
 client.onState((state) => {

@@ -45,10 +45,13 @@ export class Refusal extends Error {
   }
 }
 
+/** No answer at all. */
+export class Unreached extends Error {}
+
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const response = await fetch(address(path), {
-    method,
-    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  const content = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(address(path), { method, ...content }).catch(() => {
+    throw new Unreached("the server cannot be reached");
   });
   if (response.status === 204) return undefined as T;
   const text = await response.text();
@@ -75,7 +78,7 @@ export const rest = {
       (error: unknown) =>
         error instanceof Refusal && error.status === 401
           ? { as: "unknown" }
-          : { as: "unreached", reason: error instanceof Refusal ? error.message : "the server cannot be reached" },
+          : { as: "unreached", reason: error instanceof Error ? error.message : String(error) },
     ),
   login: (key: string) => call("POST", of("login"), { key }),
   logout: () => call("POST", of("logout")),
