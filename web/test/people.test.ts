@@ -93,12 +93,14 @@ describe("one browser, two people", () => {
       const second = await person.open(`#${session}`);
       await live(second);
       // A message that stays unsent in the other tab, and one that is being written there.
-      await second.evaluate(() => {
-        const send = WebSocket.prototype.send;
-        WebSocket.prototype.send = function (this: WebSocket, data) {
-          if (!String(data).includes("alice's secret")) send.call(this, data);
-        };
-      });
+      for (const tab of [page, second]) {
+        await tab.evaluate(() => {
+          const send = WebSocket.prototype.send;
+          WebSocket.prototype.send = function (this: WebSocket, data) {
+            if (!String(data).includes("alice's secret")) send.call(this, data);
+          };
+        });
+      }
       await say(second, "alice's secret");
       await second.locator(".unsent").waitFor();
       await composer(second).fill("alice's draft");
