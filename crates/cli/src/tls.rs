@@ -23,7 +23,7 @@ pub(crate) fn trouble(base: &str, error: &(dyn Error + 'static)) -> Option<anyho
         ("it is not valid yet".to_owned(), "set this machine's clock")
     } else if matches!(bad, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
         ("it is for another name".to_owned(), "use the name that the certificate is for")
-    } else if *bad == Bad::UnknownIssuer {
+    } else if matches!(bad, Bad::UnknownIssuer | Bad::BadSignature) {
         (
             "this machine does not know the authority that signed it".to_owned(),
             "add the authority to the system's, or name its PEM file in SSL_CERT_FILE",

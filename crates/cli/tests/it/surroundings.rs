@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -103,15 +103,25 @@ fn doctor_takes_a_relative_directory() {
         let args = ["doctor", "--json", "--data-dir", name, "--listen", "127.0.0.1:0"];
         let ran = run_in(dir.path(), &[], &args);
         assert_eq!(ran.code, 0, "{name}: {ran:?}");
-        let found =
-            ran.out.contains(&format!("{} has no data yet", dir.path().join(name).display()))
-                || ran.out.contains(&format!("{name} has no data yet"));
-        assert!(found, "{name}: {}", ran.out);
+        let found = finding(&ran, "data directory")["found"].to_string();
+        let absolute = dir.path().join(name.trim_start_matches("./"));
+        let expected = format!("{} has no data yet", absolute.display());
+        assert!(found.contains(&expected), "{name}: {found}");
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
 /// A running server with these flags: its address, and the process.
-fn serve(dir: &Path, flags: &[&str]) -> (String, std::process::Child) {
+fn serve(dir: &Path, flags: &[&str]) -> (String, Running) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(dir.join("data"))
@@ -123,7 +133,7 @@ fn serve(dir: &Path, flags: &[&str]) -> (String, std::process::Child) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (line.split_whitespace().last().unwrap().to_owned(), child)
+    (line.split_whitespace().last().unwrap().to_owned(), Running(child))
 }
 
 fn finding(ran: &Ran, subject: &str) -> Value {
@@ -135,7 +145,7 @@ fn finding(ran: &Ran, subject: &str) -> Value {
 #[test]
 fn doctor_checks_a_running_server() {
     let dir = tempfile::tempdir().unwrap();
-    let (url, mut server) = serve(dir.path(), &[]);
+    let (url, server) = serve(dir.path(), &[]);
     for args in [["doctor", "--json", "--url", &url], ["--url", &url, "doctor", "--json"]] {
         let ran = thoughtwire(&args, b"");
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -143,18 +153,15 @@ fn doctor_checks_a_running_server() {
             assert_eq!(finding(&ran, subject)["health"], "good", "{subject}: {ran:?}");
         }
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let ran = thoughtwire(&["doctor", "--json", "--url", &url], b"");
     assert_eq!((ran.code, &finding(&ran, "reachable")["health"]), (1, &"bad".into()), "{ran:?}");
     let keys = tempfile::tempdir().unwrap();
-    let (url, mut server) = serve(keys.path(), &["--auth", "keys"]);
+    let (url, _server) = serve(keys.path(), &["--auth", "keys"]);
     let ran = thoughtwire(&["doctor", "--json", "--url", &url], b"");
     let access = finding(&ran, "access");
     assert_eq!((ran.code, &access["health"]), (1, &"bad".into()), "{ran:?}");
     assert!(access["mend"].as_str().unwrap().contains("THOUGHTWIRE_KEY"), "{access}");
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 #[test]
@@ -166,7 +173,7 @@ fn an_untrusted_certificate_is_called_that() {
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let flags =
         ["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
-    let (url, mut server) = serve(dir.path(), &flags);
+    let (url, _server) = serve(dir.path(), &flags);
     let url = url.replace("127.0.0.1", "localhost");
     // Authorities of a machine that knows others.
     let others = dir.path().join("others.pem");
@@ -193,11 +200,7 @@ fn an_untrusted_certificate_is_called_that() {
     assert!(ran.code == 1 && ran.err.contains("another name"), "{ran:?}");
     // What does not speak TLS at all is something else.
     let plain = tempfile::tempdir().unwrap();
-    let (http, mut second) = serve(plain.path(), &[]);
+    let (http, _second) = serve(plain.path(), &[]);
     let ran = run(&["--url", &http.replace("http:", "https:"), "agents", "list"]);
     assert!(ran.code == 1 && ran.err.contains("http://"), "{ran:?}");
-    for server in [&mut server, &mut second] {
-        server.kill().unwrap();
-        server.wait().unwrap();
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::rest::http;
 use super::support::Live;
 
 /// Names that no new thing may have.
@@ -15,7 +16,7 @@ struct Rest<'a>(&'a Live, reqwest::Client);
 
 impl<'a> Rest<'a> {
     fn of(live: &'a Live) -> Self {
-        Self(live, reqwest::Client::new())
+        Self(live, http())
     }
 
     /// The status and the body of an answer. The path's segments are encoded here, dots included.
