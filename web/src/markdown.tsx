@@ -61,11 +61,13 @@ export function Markdown({ text, open, drawn }: Props) {
 /** The markup of a text; of one that streams in that of what there was a moment ago. */
 function useMarkup(text: string, open: boolean): string | undefined {
   const [html, setHtml] = useState(() => parsedBefore({ text, colour: !open })?.html);
-  const now = useRef({ text, open, busy: false, gone: false });
+  const now = useRef({ text, open, busy: false, gone: false, wake: () => {} });
   Object.assign(now.current, { text, open });
   useEffect(() => () => void (now.current.gone = true), []);
   useEffect(() => {
     const state = now.current;
+    // Nothing more comes: the last of it is drawn at once.
+    if (!open) state.wake();
     if (state.busy) return;
     state.busy = true;
     void (async () => {
@@ -76,8 +78,8 @@ function useMarkup(text: string, open: boolean): string | undefined {
         setHtml(given);
         if (text === state.text && open === state.open) break;
         // What was too much before is more now: it waits until it is whole.
-        while (given === undefined && state.open && !state.gone) await pause();
-        if (state.open) await pause();
+        while (given === undefined && state.open && !state.gone) await pause(state);
+        if (state.open) await pause(state);
       }
       state.busy = false;
     })();
@@ -85,7 +87,11 @@ function useMarkup(text: string, open: boolean): string | undefined {
   return html;
 }
 
-const pause = () => new Promise((done) => setTimeout(done, PAUSE));
+const pause = (state: { wake: () => void }): Promise<void> =>
+  new Promise((done) => {
+    state.wake = done;
+    setTimeout(done, PAUSE);
+  });
 
 /** Gives a block of code a button that copies it. */
 function finish(code: HTMLElement): void {
