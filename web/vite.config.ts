@@ -1,6 +1,9 @@
 import { defineConfig } from "vite";
 
 export default defineConfig({
+  // The page may stand below any path: all that it loads is found from its own address.
+  base: "./",
+  worker: { format: "es" },
   // The client library is used as it stands in this repository.
   resolve: { alias: { thoughtwire: new URL("../sdk/typescript/src/index.ts", import.meta.url).pathname } },
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },

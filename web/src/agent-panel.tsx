@@ -1,15 +1,28 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { editKey, edits as unsaved, setEdit } from "./drafts";
 import { reasonOf } from "./reason";
-import { type AgentPage, type Block, type Note, rest } from "./rest";
+import { type AgentPage, type Block, type Note, Unreached, rest } from "./rest";
 import { attempt, drawer, sessions, trouble } from "./store";
+import { visible, visibleName } from "./visible";
+
+/** The most characters of a tool's description that are shown. */
+const DESCRIBED = 2_000;
+
+/** The labels of edited blocks that the agent does not have any more. */
+function gone({ agent, blocks }: AgentPage): string[] {
+  const mine = editKey(agent.id, "");
+  const labels = Object.keys(unsaved.value).filter((key) => key.startsWith(mine)).map((key) => key.slice(mine.length));
+  return labels.filter((label) => !blocks.some((block) => block.label === label));
+}
 
 /** An agent: what it remembers, to read and edit; what it may use. */
 export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   const [page, setPage] = useState<AgentPage | undefined>(undefined);
   const read = () =>
     rest.agent(agent).then(setPage, (error: unknown) => {
-      trouble.value = reasonOf(error);
+      // That the server is away stands above.
+      if (!(error instanceof Unreached)) trouble.value = reasonOf(error);
     });
   // Other sessions of the agent change its memory as well.
   const news = [...sessions.value.values()].filter((entry) => entry.agent === agent).reduce((sum, entry) => sum + entry.head, 0);
@@ -25,24 +38,25 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   return (
     <aside class="panel" aria-label="Agent">
       <div class="row">
-        <h2 ref={heading} tabIndex={-1}>{page?.agent.name ?? "Agent"}</h2>
+        <h2 ref={heading} tabIndex={-1}>{page ? visibleName(page.agent.name) : "Agent"}</h2>
         <button type="button" class="plain" onClick={() => (drawer.value = "none")}>Close</button>
       </div>
       {page && (
         <>
           <Model page={page} done={read} />
           <h3>Core memory</h3>
-          {page.blocks.map((block) => <BlockView key={block.label} agent={page.agent.id} block={block} />)}
+          {page.blocks.map((block) => <BlockView key={block.label} agent={page.agent.id} block={block} done={read} />)}
+          {gone(page).map((label) => <BlockView key={label} agent={page.agent.id} block={{ label, text: "", limit: Infinity, description: "" }} done={read} isGone />)}
           <Archival agent={page.agent.id} total={page.memory.archival} />
           <h3>Tools</h3>
           <ul class="list">
             {page.tools.map((tool) => (
               <li key={tool.name}>
                 <div class="row">
-                  <strong>{tool.name}</strong>
-                  {tool.server && <span class="quiet">from {tool.server}</span>}
+                  <strong>{visibleName(tool.name)}</strong>
+                  {tool.server && <span class="quiet">from {visibleName(tool.server)}</span>}
                   <select
-                    aria-label={`May ${tool.name} run?`}
+                    aria-label={`May ${visibleName(tool.name)} run?`}
                     value={tool.permission}
                     onChange={async (event) => {
                       const permission = event.currentTarget.value;
@@ -55,12 +69,12 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
                     <option value="deny">deny</option>
                   </select>
                 </div>
-                <span class="quiet">{tool.description}</span>
+                <span class="quiet">{visible(tool.description.slice(0, DESCRIBED))}</span>
               </li>
             ))}
             {page.mcp.filter((server) => server.phase !== "ready").map((server) => (
               <li key={`mcp ${server.name}`} class="trouble">
-                {server.name} is {server.phase}{server.reason ? `: ${server.reason}` : ""}
+                {visibleName(server.name)} is {server.phase}{server.reason ? `: ${visible(server.reason)}` : ""}
               </li>
             ))}
           </ul>
@@ -89,38 +103,55 @@ function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }
   );
 }
 
-function BlockView({ agent, block }: { agent: string; block: Block }) {
-  const [text, setText] = useState(block.text);
-  const [saved, setSaved] = useState(block.text);
-  // The agent edits as well: what somebody is writing stays, and Undo leads to the newest.
-  useEffect(() => {
-    if (text === saved) setText(block.text);
-    setSaved(block.text);
-  }, [block.text]);
+interface BlockProps {
+  agent: string;
+  block: Block;
+  done: () => Promise<unknown>;
+  /** The agent has no such block any more, only the edit of it is left. */
+  isGone?: boolean;
+}
+
+/**
+ * A block, to read and to edit. What somebody is writing is kept until it is saved or undone: when the
+ * panel or the session is left, the page is loaded anew, and when the agent writes meanwhile.
+ */
+function BlockView({ agent, block, done, isGone = false }: BlockProps) {
+  const key = editKey(agent, block.label);
+  const edit = unsaved.value[key];
+  const text = edit?.text ?? block.text;
+  const conflict = edit !== undefined && edit.from !== block.text;
   const id = `block-${block.label}`;
   const characters = [...text].length;
+  const write = (text: string) => setEdit(key, text === block.text && !isGone ? undefined : { text, from: edit?.from ?? block.text });
+  const save = async () => {
+    if (!edit) return;
+    const now = (await rest.agent(agent)).blocks.find(({ label }) => label === block.label)?.text ?? "";
+    if (now !== block.text) {
+      await done();
+      throw new Error(`${block.label} was changed meanwhile. Look at what it says now, then save again to replace that.`);
+    }
+    await rest.editBlock(agent, block.label, edit.text);
+    // What was typed while it was being saved is an edit of what was saved.
+    const later = unsaved.value[key]?.text;
+    setEdit(key, later === undefined || later === edit.text ? undefined : { text: later, from: edit.text });
+    await done();
+  };
   return (
-    <form
-      onSubmit={async (event) => {
-        event.preventDefault();
-        await attempt(async () => {
-          const now = (await rest.agent(agent)).blocks.find(({ label }) => label === block.label)?.text ?? "";
-          if (now !== saved) {
-            setSaved(now);
-            throw new Error(`${block.label} was changed meanwhile, to: “${now}”. Save again to replace that, or undo to see it.`);
-          }
-          setSaved((await rest.editBlock(agent, block.label, text)).text);
-        });
-      }}
-    >
+    <form onSubmit={(event) => { event.preventDefault(); void attempt(save); }}>
       <label for={id}>
-        {block.label} <span class="quiet">{characters} of {block.limit}</span>
+        {visibleName(block.label)} <span class="quiet">{Number.isFinite(block.limit) ? `${characters} of ${block.limit}` : "this block is gone"}</span>
       </label>
-      <textarea id={id} rows={4} value={text} onInput={(event) => setText(event.currentTarget.value)} />
-      {text !== saved && (
+      <textarea id={id} rows={4} value={text} onInput={(event) => write(event.currentTarget.value)} />
+      {conflict && !isGone && (
+        <p class="trouble" role="status">
+          Changed meanwhile, it now says: <span class="said">{block.text === "" ? "(nothing)" : `“${visible(block.text)}”`}</span>
+        </p>
+      )}
+      {edit && (
         <div class="row">
-          <button type="submit" disabled={characters > block.limit}>Save</button>
-          <button type="button" class="plain" onClick={() => setText(saved)}>Undo</button>
+          <button type="submit" disabled={characters > block.limit}>{conflict ? "Replace" : "Save"}</button>
+          <button type="button" class="plain" onClick={() => setEdit(key, undefined)}>Undo</button>
+          <span class="quiet">not saved</span>
         </div>
       )}
     </form>
@@ -145,7 +176,7 @@ function Archival({ agent, total }: { agent: string; total: number }) {
       </form>
       {found && (
         <ul class="list">
-          {found.map((note) => <li key={note.id}>{note.text}</li>)}
+          {found.map((note) => <li key={note.id}>{visible(note.text)}</li>)}
           {found.length === 0 && <li class="quiet">Nothing was found.</li>}
         </ul>
       )}

@@ -1,12 +1,13 @@
 import { render } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { AgentPanel } from "./agent-panel";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
 import { SideBar } from "./side-bar";
 import { deliverAll, outbox } from "./outbox";
-import { current, drawer, line, loggedIn, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
+import { again, client, current, drawer, line, loggedIn, needsYou, sessions, setThoughts, showThoughts, spoken, trouble } from "./store";
+import { visible, visibleName } from "./visible";
 
 export function start(root: HTMLElement, byLogin: boolean): void {
   loggedIn.value = byLogin;
@@ -31,10 +32,12 @@ function App() {
   }, [out]);
   const place = current.value;
   const listing = place && sessions.value.get(place.session);
-  const name = listing ? (listing.title ?? listing.agent_name) : undefined;
+  const name = listing ? visibleName(listing.title || listing.agent_name) : undefined;
+  const needed = needsYou.value.length;
   useEffect(() => {
-    document.title = name ? `${name} · Thoughtwire` : "Thoughtwire";
-  }, [name]);
+    // Seen in a tab that is not open, and first where a tab is narrow.
+    document.title = [needed > 0 && `(${needed}) needs you`, name, "Thoughtwire"].filter(Boolean).join(" · ");
+  }, [name, needed]);
   return (
     <div class="app" data-drawer={drawer.value}>
       <a class="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById("composer")?.focus(); }}>
@@ -58,7 +61,7 @@ function App() {
         <Conversation />
         {trouble.value && (
           <p class="trouble" role="alert">
-            {trouble.value}
+            <span>{visible(trouble.value)}</span>
             <button type="button" class="plain" onClick={() => (trouble.value = "")}>Dismiss</button>
           </p>
         )}
@@ -67,6 +70,23 @@ function App() {
       </main>
       {drawer.value === "agent" && listing && <AgentPanel key={listing.agent} agent={listing.agent} edits={place.edits.value} />}
     </div>
+  );
+}
+
+/** When the next attempt to connect is made, and a way to make it now. */
+function Again() {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 500);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = again.value === undefined ? 0 : Math.max(0, Math.ceil((again.value - now) / 1000));
+  return (
+    <>
+      {/* Ticking is for the eye: a screen reader is told the state alone. */}
+      <span aria-hidden="true">{again.value === undefined || seconds === 0 ? " · trying now" : ` · again in ${seconds} s`}</span>{" "}
+      <button type="button" class="plain small" onClick={() => client.wake()}>Retry now</button>
+    </>
   );
 }
 
@@ -80,6 +100,7 @@ function Line() {
     <p class="about-line">
       <span class="line" data-line={line.value} role="status" aria-label="Connection">
         {line.value}{kept}
+        {line.value === "offline" && <Again />}
         {others > 0 && ` · ${others} other${others > 1 ? "s" : ""} here`}
       </span>
       {usage && (

@@ -1,8 +1,10 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { outbox } from "./outbox";
+import { type Unsent as Letter, delays, outbox, takeOut } from "./outbox";
+import { Plain } from "./plain";
 import { current, line, showThoughts, wanted, type Place } from "./store";
+import { visible, visibleName } from "./visible";
 
 /** Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time. */
 const WINDOW = 120;
@@ -68,7 +70,9 @@ function Log({ place }: { place: Place }) {
     if (seq === undefined) return;
     void place.reach(seq).then(() => {
       const all = place.transcript.entries;
-      const at = all.reduce((best, entry, at) => ((entry.seq ?? Infinity) <= seq ? at : best), -1);
+      // An input stands with its answer, which may be further down than its position says.
+      const near = (entry: (typeof all)[number]) => (entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1);
+      const at = all.reduce((best, entry, at) => (near(entry) >= (best < 0 ? 0 : near(all[best]!)) ? at : best), -1);
       if (at < 0) return;
       target.current = all[at]!.key;
       setAway(true);
@@ -90,6 +94,8 @@ function Log({ place }: { place: Place }) {
     } else if (kept.current?.element.isConnected) {
       element.scrollTop = kept.current.element.offsetTop - kept.current.top;
     }
+    // What was drawn moved this, not a person.
+    was.current = element.scrollTop;
     keep();
   });
 
@@ -155,7 +161,7 @@ function Log({ place }: { place: Place }) {
           <EntryView key={entry.key} entry={entry} place={place} unfolded={entry.kind !== "thought" || thoughts} />
         ))}
         {end === entries.length && <Unsent session={place.session} />}
-        <p class="doing">{place.transcript.turn ? place.status.value || "Working…" : ""}</p>
+        <p class="doing">{place.transcript.turn ? visibleName(place.status.value) || "Working…" : ""}</p>
       </div>
       {away && (
         <button type="button" class="newest" onClick={newest}>
@@ -170,12 +176,28 @@ function Log({ place }: { place: Place }) {
 function Unsent({ session }: { session: string }) {
   return (
     <>
-      {outbox.value.filter((unsent) => unsent.session === session).map(({ id, text }) => (
-        <div key={id} class="entry input unsent">
-          <p class="said">{text}</p>
-          <p class="quiet">{line.value === "offline" ? "kept, and sent when the server is there again" : "sending"}</p>
+      {outbox.value.filter((unsent) => unsent.session === session).map((unsent) => (
+        <div key={unsent.id} class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}>
+          <Plain name="said" text={visible(unsent.text)} />
+          <Fate letter={unsent} />
         </div>
       ))}
     </>
   );
+}
+
+/** What became of something that was sent. */
+function Fate({ letter }: { letter: Letter }) {
+  if (letter.refused !== undefined) {
+    return (
+      <p class="trouble">
+        refused: {visible(letter.refused)}{" "}
+        <button type="button" class="plain small" onClick={() => takeOut(letter, "edit")}>Edit</button>
+        <button type="button" class="plain small" onClick={() => takeOut(letter, "discard")}>Discard</button>
+      </p>
+    );
+  }
+  const delay = delays.value[letter.id];
+  if (line.value === "offline") return <p class="quiet">kept, and sent when the server is there again</p>;
+  return <p class="quiet">{delay === undefined ? "sending" : `not sent yet, trying again: ${visible(delay)}`}</p>;
 }

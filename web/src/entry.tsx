@@ -4,15 +4,17 @@ import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import type { Usage } from "thoughtwire";
 
 import { Markdown } from "./markdown";
+import { Plain, laidOut, laidOutText } from "./plain";
 import { attempt, type Place } from "./store";
-import type { Call, Entry } from "./transcript";
+import type { Call, End, Entry, Input } from "./transcript";
+import { visible, visibleName } from "./visible";
 
 /** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
 export const EntryView = memo(
   function EntryView({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
     const [broken] = useErrorBoundary();
     if (broken) return <article class="entry"><p class="trouble">This could not be shown.</p></article>;
-    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage) return null;
+    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage && !entry.silent) return null;
     return (
       <article class={`entry ${entry.kind}`} data-key={entry.key} data-seq={entry.seq} data-state={"state" in entry ? entry.state : undefined} tabIndex={-1}>
         <Body entry={entry} place={place} unfolded={unfolded} />
@@ -28,30 +30,23 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
     case "input":
       return (
         <>
-          <p class="said">{entry.text}</p>
-          {entry.attachments.length > 0 && <p class="quiet">attached: {entry.attachments.join(", ")}</p>}
-          {entry.state === "waits" && place.transcript.turn && (
-            <p class="quiet">
-              waits for its turn{" "}
-              <button type="button" class="plain small" onClick={() => attempt(() => place.room.withdraw(entry.key))}>
-                Take back
-              </button>
-            </p>
-          )}
-          {entry.state === "withdrawn" && <p class="quiet">taken back</p>}
+          <Plain name="said" text={visible(entry.text)} />
+          {entry.attachments.length > 0 && <p class="quiet">attached: {visible(entry.attachments.join(", "))}</p>}
+          <HowSaid input={entry} place={place} />
         </>
       );
     case "thought":
       return (
         <details open={unfolded}>
           <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
-          <p class="said">{entry.text}</p>
+          <Plain name="said" text={visible(entry.text)} from={entry.state === "open" ? "end" : "start"} />
         </details>
       );
     case "message":
       return (
         <>
-          <Markdown text={entry.text} open={entry.state === "open"} />
+          <Markdown text={entry.text} open={entry.state === "open"} drawn={place.redraw} />
+          {entry.state !== "open" && entry.text.trim() === "" && <p class="quiet">(an empty message)</p>}
           {entry.state === "cut" && <p class="quiet cut">… cut off here</p>}
         </>
       );
@@ -61,14 +56,14 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
       return (
         <details open>
           <summary>
-            Memory, {entry.block}
-            {entry.by === "agent" ? "" : ` (by the ${entry.by})`}
+            Memory, {visibleName(entry.block)}
+            {entry.by === "agent" ? "" : ` (by the ${visibleName(entry.by)})`}
           </summary>
           <Change before={entry.before} after={entry.after} />
         </details>
       );
     case "note":
-      return <p class="quiet">{entry.text}</p>;
+      return <Plain name="quiet" text={visible(entry.text)} />;
     case "end":
       return (
         <p class={entry.outcome === "failed" ? "trouble" : "quiet"}>
@@ -78,10 +73,28 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
   }
 }
 
-/** How a turn ended, if not well. */
-function ending({ outcome, reason }: Extract<Entry, { kind: "end" }>): string {
-  if (outcome === "completed") return "";
-  return reason.includes(outcome) ? reason : [outcome, reason].filter(Boolean).join(": ");
+/** What became of an input that did not simply begin a turn. */
+function HowSaid({ input, place }: { input: Input; place: Place }) {
+  if (input.state === "withdrawn") return <p class="quiet">taken back</p>;
+  if (input.state === "waits" && !place.transcript.turn) return null;
+  if (input.state === "waits") {
+    return (
+      <p class="quiet">
+        queued, waits for its turn{" "}
+        <button type="button" class="plain small" onClick={() => attempt(() => place.room.withdraw(input.key))}>
+          Take back
+        </button>
+      </p>
+    );
+  }
+  if (input.how === "steered") return <p class="quiet">steered: said into the running turn</p>;
+  return input.how === "queued" ? <p class="quiet">was queued while the agent worked</p> : null;
+}
+
+/** How a turn ended, if not well, or without a word. */
+function ending({ outcome, reason, silent }: End): string {
+  if (outcome === "completed") return silent ? "The agent ended its turn without a message" : "";
+  return visible(reason.includes(outcome) ? reason : [outcome, reason].filter(Boolean).join(": "));
 }
 
 function spent({ input_tokens, output_tokens, cached_tokens }: Usage): string {
@@ -91,21 +104,24 @@ function spent({ input_tokens, output_tokens, cached_tokens }: Usage): string {
 
 function CallCard({ call, place }: { call: Call; place: Place }) {
   const { approval, returned } = call;
-  const state = returned ? (returned.ok ? "ok" : "error") : approval && !approval.decision ? "asks" : "running";
-  const took = returned && call.began ? `${((Date.parse(returned.at) - Date.parse(call.began)) / 1000).toFixed(1)} s` : "";
+  const state = stateOf(call);
+  const name = visibleName(call.name ?? "…");
+  // A person's time to decide is not the tool's.
+  const ran = returned && call.began ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0)) : undefined;
+  const took = ran === undefined || state === "denied" ? "" : `, ${(ran / 1000).toFixed(1)} s`;
   const decide = async (decision: "approved" | "denied") => {
     // The buttons go: who pressed one is in the message field again.
     if (await attempt(() => place.room.decide(call.key, decision))) document.getElementById("composer")?.focus();
   };
-  const words = { ok: "done", error: "failed", asks: "waits for you", running: "running" }[state];
+  const words = { ok: "done", error: "failed", denied: "denied", expired: "not approved in time", asks: "waits for you", running: "running" }[state];
   return (
     <div class="card" data-state={state}>
       <p class="title">
-        <strong>{call.name ?? "…"}</strong> <span class="quiet">{words}{took && `, ${took}`}</span>
+        <strong>{name}</strong> <span class="quiet">{words}{took}</span>
       </p>
       <Arguments call={call} asked={state === "asks"} />
       {state === "asks" && (
-        <div class="row" role="group" aria-label={`May ${call.name} run?`}>
+        <div class="row" role="group" aria-label={`May ${name} run?`}>
           <button type="button" onClick={() => decide("approved")}>Approve</button>
           <button type="button" class="second" onClick={() => decide("denied")}>Deny</button>
           <Left until={approval!.until} />
@@ -115,13 +131,21 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
       {returned && (
         <details open={!returned.ok}>
           <summary>Result</summary>
-          <pre tabIndex={0}>{laidOut(returned.text)}</pre>
-          {returned.content !== undefined && <pre tabIndex={0}>{JSON.stringify(returned.content, null, 2)}</pre>}
+          <Plain tag="pre" name="" text={visible(laidOutText(returned.text))} />
+          {returned.content !== undefined && <Plain tag="pre" name="" text={visible(laidOut(returned.content))} />}
           <Link session={place.session} seq={returned.seq} />
         </details>
       )}
     </div>
   );
+}
+
+function stateOf({ approval, returned }: Call): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
+  if (!returned) return approval && !approval.decision ? "asks" : "running";
+  if (returned.ok) return "ok";
+  if (approval?.decision === "denied" || approval?.decision === "expired") return approval.decision;
+  // What the agent's permissions forbid is not asked about.
+  return /^The tool `[^`]*` may not be used here\./.test(returned.text) ? "denied" : "error";
 }
 
 /** Few and short ones as a list, which most are; else laid out, and folded unless somebody has to decide on them. */
@@ -133,7 +157,7 @@ function Arguments({ call, asked }: { call: Call; asked: boolean }) {
       <dl class="arguments">
         {pairs.map(([name, value]) => (
           <div key={name}>
-            <dt>{name}</dt> <dd>{value}</dd>
+            <dt>{visible(name)}</dt> <dd>{visible(value)}</dd>
           </div>
         ))}
       </dl>
@@ -142,12 +166,13 @@ function Arguments({ call, asked }: { call: Call; asked: boolean }) {
   return (
     <details open={asked || call.name === undefined}>
       <summary>Arguments</summary>
-      <pre tabIndex={0}>{call.args}</pre>
+      <Plain tag="pre" name="" text={visible(call.args)} from={call.name === undefined ? "end" : "start"} />
     </details>
   );
 }
 
 function short(args: string): [string, string][] | undefined {
+  if (args.length > 1_000 || !args.startsWith("{")) return undefined;
   const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(([name, value]): [string, string] => [name, typeof value === "string" ? value : JSON.stringify(value)]);
   return pairs.length <= 4 && pairs.every(([, value]) => value.length <= 120 && !value.includes("\n")) ? pairs : undefined;
 }
@@ -164,23 +189,21 @@ function Left({ until }: { until: string }) {
   return <span class="quiet">{clock} left</span>;
 }
 
-/** JSON on lines of its own; any other text as it is. */
-function laidOut(text: string): string {
-  if (!/^\s*[[{]/.test(text)) return text;
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
+/** How long two texts may be compared, in milliseconds; and how many changes are told apart. */
+const COMPARE = { timeout: 50, maxEditLength: 1_000 };
 
-/** What changed between two texts, line by line. */
+/** What changed between two texts, line by line; all of them where that would take too long. */
 function Change({ before, after }: { before: string; after: string }) {
+  const changes = diffLines(before && `${before}\n`, after && `${after}\n`, COMPARE) ?? [
+    { added: false, removed: true, value: before },
+    { added: true, removed: false, value: after },
+  ];
   return (
     <p class="change">
-      {diffLines(before && `${before}\n`, after && `${after}\n`).map(({ added, removed, value }, n) =>
-        added ? <ins key={n}>{value.trimEnd()}</ins> : removed ? <del key={n}>{value.trimEnd()}</del> : null,
-      )}
+      {changes.map(({ added, removed, value }, n) => {
+        const text = visible(value.trimEnd());
+        return added ? <ins key={n}>{text}</ins> : removed ? <del key={n}>{text}</del> : null;
+      })}
     </p>
   );
 }

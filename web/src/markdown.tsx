@@ -1,37 +1,15 @@
-/** Text as Markdown: parsed by marked, made safe by DOMPurify, code coloured by highlight.js. */
+/** Text as Markdown: parsed in a worker, made safe by DOMPurify. */
 import DOMPurify from "dompurify";
-import hljs from "highlight.js/lib/core";
-import bash from "highlight.js/lib/languages/bash";
-import css from "highlight.js/lib/languages/css";
-import javascript from "highlight.js/lib/languages/javascript";
-import json from "highlight.js/lib/languages/json";
-import python from "highlight.js/lib/languages/python";
-import rust from "highlight.js/lib/languages/rust";
-import sql from "highlight.js/lib/languages/sql";
-import typescript from "highlight.js/lib/languages/typescript";
-import xml from "highlight.js/lib/languages/xml";
-import { Marked } from "marked";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
-for (const [name, language] of Object.entries({ bash, css, javascript, json, python, rust, sql, typescript, xml })) {
-  hljs.registerLanguage(name, language);
-}
+import { parse, parsedBefore } from "./parser";
+import { Plain } from "./plain";
+import { visible } from "./visible";
 
-const plain = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
-const marked = new Marked({
-  gfm: true,
-  breaks: true,
-  // HTML in a text is shown, not meant: what an agent writes about tags stays readable.
-  renderer: {
-    html: ({ text }) => plain(text),
-    // A picture would tell its host who reads here, and when. It is offered as a link.
-    image: ({ href, text }) => `<a href="${plain(href)}">${plain(text || href)}</a>`,
-  },
-});
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
   // A text looks like a text: it cannot borrow the page's own looks, nor ask for a password.
-  if (node.className && !/^language-[\w+#.-]+$/.test(node.className)) node.removeAttribute("class");
+  if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className)) node.removeAttribute("class");
   if (node.tagName === "INPUT") {
     if (node.getAttribute("type") !== "checkbox") node.remove();
     node.setAttribute("disabled", "");
@@ -44,37 +22,81 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   node.setAttribute("rel", "noopener noreferrer");
 });
 
-/** Markup of a text. */
-export function markup(text: string): string {
-  return purify.sanitize(marked.parse(text, { async: false }), {
-    ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
+const safe = (html: string): string =>
+  purify.sanitize(html, {
+    ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "span", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
     ALLOWED_ATTR: ["href", "class", "type", "checked", "disabled", "align", "start"],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
   });
+
+/** A text that streams in and is longer than this is shown as it is, and parsed when it is whole. */
+const LONG = 20_000;
+/** Between two parses of a text that streams in, in milliseconds. */
+const PAUSE = 100;
+
+interface Props {
+  text: string;
+  /** Whether it streams in. */
+  open: boolean;
+  /** Called when what is drawn has another size. */
+  drawn: () => void;
 }
 
-/** As long as this a text that streams in is shown as it is, and parsed when it is whole. */
-const LONG = 20_000;
-
-export function Markdown({ text, open }: { text: string; open: boolean }) {
-  const long = open && text.length > LONG;
-  const html = useMemo(() => (long ? "" : markup(text)), [text, long]);
+export function Markdown({ text, open, drawn }: Props) {
+  const shown = useMemo(() => visible(text), [text]);
+  const html = useMarkup(shown, open);
+  const inner = useMemo(() => html && { __html: safe(html) }, [html]);
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
+    for (const table of root.current?.querySelectorAll("table") ?? []) table.tabIndex = 0;
     if (open || !root.current) return;
     for (const code of root.current.querySelectorAll<HTMLElement>("pre > code")) finish(code);
-  }, [html, open]);
-  if (long) return <p class="markdown said">{text}</p>;
-  return <div class="markdown" ref={root} dangerouslySetInnerHTML={{ __html: html }} />;
+  }, [inner, open]);
+  useLayoutEffect(drawn, [inner]);
+  if (!inner) return <Plain text={shown} name="markdown said" from={open ? "end" : "start"} />;
+  return <div class="markdown" ref={root} dangerouslySetInnerHTML={inner} />;
 }
 
-/** Colours a block of code and gives it a button that copies it. */
+/** The markup of a text; of one that streams in that of what there was a moment ago. */
+function useMarkup(text: string, open: boolean): string | undefined {
+  const [html, setHtml] = useState(() => parsedBefore({ text, colour: !open })?.html);
+  const now = useRef({ text, open, busy: false, gone: false, wake: () => {} });
+  Object.assign(now.current, { text, open });
+  useEffect(() => () => void (now.current.gone = true), []);
+  useEffect(() => {
+    const state = now.current;
+    // Nothing more comes: the last of it is drawn at once.
+    if (!open) state.wake();
+    if (state.busy) return;
+    state.busy = true;
+    void (async () => {
+      while (!state.gone) {
+        const { text, open } = state;
+        const given = open && text.length > LONG ? undefined : await parse({ text, colour: !open });
+        if (state.gone) return;
+        setHtml(given);
+        if (text === state.text && open === state.open) break;
+        // What was too much before is more now: it waits until it is whole.
+        while (given === undefined && state.open && !state.gone) await pause(state);
+        if (state.open) await pause(state);
+      }
+      state.busy = false;
+    })();
+  }, [text, open]);
+  return html;
+}
+
+const pause = (state: { wake: () => void }): Promise<void> =>
+  new Promise((done) => {
+    state.wake = done;
+    setTimeout(done, PAUSE);
+  });
+
+/** Gives a block of code a button that copies it. */
 function finish(code: HTMLElement): void {
   const pre = code.parentElement;
   if (!pre || pre.parentElement?.className === "code") return;
-  const name = /language-(\S+)/.exec(code.className)?.[1];
-  if (name && hljs.getLanguage(name)) code.innerHTML = hljs.highlight(code.textContent ?? "", { language: name }).value;
   const copy = document.createElement("button");
   copy.type = "button";
   copy.className = "copy";

@@ -3,7 +3,8 @@ import { useEffect, useRef } from "preact/hooks";
 import type { SessionListing } from "thoughtwire";
 
 import { rest } from "./rest";
-import { attempt, client, current, drawer, isUnread, loggedIn, open, ordered } from "./store";
+import { attempt, client, current, drawer, isUnread, loggedIn, logOut, open, ordered } from "./store";
+import { visibleName } from "./visible";
 
 const query = signal("");
 const agents = signal<{ name: string }[] | undefined>(undefined);
@@ -33,7 +34,7 @@ export function SideBar() {
         ))}
       </ul>
       {loggedIn.value && (
-        <button type="button" class="plain" onClick={async () => { if (await attempt(rest.logout)) location.reload(); }}>
+        <button type="button" class="plain" onClick={() => attempt(logOut)}>
           Log out
         </button>
       )}
@@ -45,7 +46,7 @@ export function SideBar() {
 function Row({ entry }: { entry: SessionListing }) {
   const here = current.value?.session === entry.id;
   const unread = isUnread(entry);
-  const name = entry.title ?? (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`);
+  const name = visibleName(entry.title || (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`));
   if (renaming.value === entry.id) {
     return (
       <li>
@@ -61,7 +62,7 @@ function Row({ entry }: { entry: SessionListing }) {
             ref={focus}
             name="title"
             aria-label="New title"
-            defaultValue={name}
+            defaultValue={entry.title ?? entry.agent_name}
             onKeyDown={(event) => {
               if (event.key !== "Escape") return;
               event.stopPropagation();
@@ -78,7 +79,8 @@ function Row({ entry }: { entry: SessionListing }) {
       <button type="button" class="open" aria-current={here ? "true" : undefined} id={`open-${entry.id}`} onClick={() => { open(entry.id); drawer.value = "none"; }}>
         <span class="name">{name}</span>
         <span class="about">
-          {unread && <span class="unread">new</span>} {entry.running ? "working" : entry.queued ? `${entry.queued} wait` : ""} {when(entry.updated_at)}
+          {unread && <span class="unread">new</span>} {entry.needs_you && <span class="needs">needs you</span>}{" "}
+          {entry.needs_you ? "" : entry.running ? "working" : entry.queued ? `${entry.queued} wait` : ""} {when(entry.updated_at)}
         </span>
       </button>
       <button type="button" class="plain small" aria-label={`Rename ${name}`} onClick={() => (renaming.value = entry.id)}>✎</button>
@@ -129,7 +131,7 @@ function NewSession({ names }: { names: string[] }) {
         Agent
         <input ref={focus} name="agent" list="agents" autocomplete="off" />
       </label>
-      <datalist id="agents">{names.map((name) => <option key={name} value={name} />)}</datalist>
+      <datalist id="agents">{names.map((name) => <option key={name} value={name} label={visibleName(name)} />)}</datalist>
       <label>
         Title
         <input name="title" autocomplete="off" />

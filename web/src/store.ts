@@ -4,19 +4,54 @@ import { Client, type EventFrame, RefusedError, type Room, type SessionListing, 
 
 import { adoptDraft } from "./drafts";
 import { reasonOf } from "./reason";
-import { rest } from "./rest";
-import { keep, load } from "./storage";
+import { address } from "./place";
+import { Refusal, type Standing, rest } from "./rest";
+import { forgetAll, isStillHere, keep, load, onKept, onLeaving, whoIsHere } from "./storage";
 import { Transcript } from "./transcript";
+import { visible } from "./visible";
 
 /** Events that are read at once, at first and further back. */
 const PAGE = 200;
 /** As many as the server gives at once, for a way back that is long. */
 const LEAP = 1_000;
+/** The most characters of a message that are spoken. */
+const SPOKEN = 5_000;
 
-export const client = new Client({ url: `${location.origin.replace(/^http/, "ws")}/v1/ws`, name: "web" });
+export const client = new Client({ url: connectAs, name: "web" });
+
+/** The wire's address, once it is certain that who is logged in is the one whose page this is. */
+async function connectAs(): Promise<string> {
+  const standing = await rest.standing();
+  if (standing.as === "unreached") throw new Error(standing.reason);
+  if (isAnother(standing)) {
+    leave();
+    // Nothing of this page is sent any more.
+    await new Promise(() => {});
+  }
+  return address("v1/ws").replace(/^http/, "ws");
+}
+
+const isAnother = (standing: Standing): boolean =>
+  !isStillHere() || standing.as === "unknown" || (standing.as !== "unreached" && standing.user !== whoIsHere());
+
+/** Begins anew, as whoever is logged in now. */
+function leave(): void {
+  client.close().catch(() => {});
+  location.reload();
+}
+onLeaving(leave);
+
+/** Logs out, and forgets what was not sent and not saved. */
+export async function logOut(): Promise<void> {
+  await rest.logout();
+  forgetAll();
+  leave();
+}
 
 export const sessions = signal<Map<string, SessionListing>>(new Map());
 export const line = signal<"connecting" | "live" | "catching up" | "offline">("connecting");
+/** When the next attempt to connect is made, while the line is down. */
+export const again = signal<number | undefined>(undefined);
 export const current = signal<Place | undefined>(undefined);
 export const trouble = signal("");
 /** Which of the two drawers is out, where they do not stand beside the conversation. */
@@ -34,6 +69,9 @@ keep("since", since);
 
 /** The sessions as the side bar has them. */
 export const ordered = computed(() => [...sessions.value.values()].sort((one, other) => other.updated_at.localeCompare(one.updated_at)));
+
+/** The sessions that wait for their owner's approval. */
+export const needsYou = computed(() => ordered.value.filter((entry) => entry.needs_you));
 
 /** The open session. */
 export class Place {
@@ -103,6 +141,9 @@ export class Place {
     this.#touch();
   }
 
+  /** Draws again: what is drawn has another size. */
+  readonly redraw = (): void => this.#touch();
+
   /** Draws at most once per frame, however much comes. */
   #touch(): void {
     if (this.#dirty) return;
@@ -115,7 +156,7 @@ export class Place {
 
   /** Streamed text is drawn many times a second: who listens is told the whole message once. */
   #speak({ event }: EventFrame): void {
-    const say = (text: string) => (spoken.value = { text, n: spoken.value.n + 1 });
+    const say = (text: string) => (spoken.value = { text: visible(text.slice(0, SPOKEN)), n: spoken.value.n + 1 });
     if (event.kind === "message") say(event.text);
     else if (event.kind === "approval_asked") say(`May ${event.name} run? It waits for you.`);
     else if (event.kind === "turn_ended" && event.outcome !== "completed") say(`The turn ended: ${event.outcome}.`);
@@ -194,9 +235,13 @@ export async function mainSession(): Promise<string> {
   try {
     return (await client.createAgent({ name: "main" })).session;
   } catch (error) {
-    // It is there already, or this key may not make one.
+    // It is there already, or this key may not make any agent but may use, and so make, this one.
     if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
-    return (await rest.agent("main")).agent.main_session;
+    const found = await rest.agent("main").catch((missing: unknown) => {
+      if (missing instanceof Refusal && missing.status === 404) return rest.makeAgent("main");
+      throw missing;
+    });
+    return found.agent.main_session;
   }
 }
 
@@ -219,10 +264,11 @@ export async function attempt(what: () => Promise<unknown>): Promise<boolean> {
 }
 
 client.onState((state, reason) => {
+  again.value = client.retryAt;
   // A browser does not say why it could not connect: perhaps the login has ended.
   if (state === "waiting" || state === "closed") {
     void rest.standing().then((standing) => {
-      if (standing === "unknown") location.reload();
+      if (isAnother(standing)) leave();
     });
   }
   if (state === "open") void prune();
@@ -268,9 +314,7 @@ export function goTo(): void {
 }
 
 window.addEventListener("hashchange", goTo);
-window.addEventListener("storage", (event) => {
-  if (event.key === "seen") seen.value = { ...seen.value, ...readSeen() };
-});
+onKept("seen", () => (seen.value = { ...seen.value, ...readSeen() }));
 // A machine that wakes up, and a network that changed, say so; the line need not find out by its silence.
 for (const news of ["online", "pageshow"]) window.addEventListener(news, () => client.wake());
 document.addEventListener("visibilitychange", () => {

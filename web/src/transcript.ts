@@ -1,13 +1,38 @@
 /** A session's frames as what a person sees: one list of entries, in the log's order, and what streams in behind it. */
 import type { EventFrame, FrameOf, Shown, Usage } from "thoughtwire";
 
+import { laidOut } from "./plain";
+
 export type Entry =
-  | { kind: "input"; key: string; seq: number; at: string; text: string; attachments: string[]; state: "waits" | "said" | "withdrawn" }
+  | Input
   | { kind: "thought" | "message"; key: string; seq?: number; at?: string; text: string; state: "open" | "whole" | "cut" }
   | Call
   | { kind: "edit"; key: string; seq: number; block: string; before: string; after: string; by: string }
   | { kind: "note"; key: string; seq: number; text: string }
-  | { kind: "end"; key: string; seq: number; outcome: string; reason: string; usage: Usage | undefined };
+  | End;
+
+export interface Input {
+  kind: "input";
+  key: string;
+  seq: number;
+  at: string;
+  text: string;
+  attachments: string[];
+  state: "waits" | "said" | "withdrawn";
+  /** How it came to the agent, unless its turn began at once. */
+  how?: "queued" | "steered";
+}
+
+export interface End {
+  kind: "end";
+  key: string;
+  seq: number;
+  outcome: string;
+  reason: string;
+  usage: Usage | undefined;
+  /** Whether the whole turn is here, and has no message. */
+  silent: boolean;
+}
 
 export interface Call {
   kind: "call";
@@ -18,7 +43,9 @@ export interface Call {
   args: string;
   began?: string;
   returned?: { seq: number; ok: boolean; text: string; content?: unknown; at: string };
-  approval?: { seq: number; until: string; decision?: string };
+  approval?: { seq: number; until: string; asked: string; decision?: string };
+  /** Milliseconds that it has waited for its owner. */
+  waited?: number;
 }
 
 /** The fold. Events make entries; deltas fill the open ones; what is not known is passed over. */
@@ -33,13 +60,19 @@ export class Transcript {
   /** What streams in: whoever comes later sees it where its event stands, so everybody sees it behind the rest until then. */
   readonly #open = new Map<string, Entry>();
   #usage: Usage | undefined;
+  /** Whether the turn has a message so far; not known of a turn whose beginning is not here. */
+  #spoke: boolean | undefined;
 
   constructor(session: string) {
     this.session = session;
   }
 
+  /** In the log's order, but inputs with their answers: those that wait come last. */
   get entries(): Entry[] {
-    return [...this.#settled, ...this.#open.values()];
+    const waits = (entry: Entry) => entry.kind === "input" && entry.state === "waits";
+    const waiting = this.#settled.filter(waits);
+    const settled = waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
+    return [...settled, ...this.#open.values(), ...waiting];
   }
 
   show(frame: Shown): void {
@@ -60,6 +93,22 @@ export class Transcript {
     }
   }
 
+  /** Puts an entry behind all others. */
+  #move(entry: Entry): void {
+    const at = this.#at.get(entry.key);
+    if (at !== undefined && at < this.#settled.length - 1) {
+      this.#settled.splice(at, 1);
+      this.#at.delete(entry.key);
+      for (let n = at; n < this.#settled.length; n += 1) this.#at.set(this.#settled[n]!.key, n);
+    }
+    this.#put(entry);
+  }
+
+  #input(key: string, change: (entry: Input) => Input): void {
+    const entry = this.#settled[this.#at.get(key) ?? -1];
+    if (entry?.kind === "input") this.#move(change(entry));
+  }
+
   #change<K extends Entry["kind"]>(kind: K, key: string, change: (entry: Extract<Entry, { kind: K }>) => Entry): void {
     const entry = this.#settled[this.#at.get(key) ?? -1];
     if (entry?.kind === kind) this.#put(change(entry as Extract<Entry, { kind: K }>));
@@ -73,21 +122,26 @@ export class Transcript {
       case "user_message":
         return this.#put({
           kind: "input", key: event.item, seq, at, text: event.text, attachments: event.attachments ?? [],
-          state: frame.turn ? "said" : "waits",
+          ...(frame.turn ? { state: "said", how: "steered" } : { state: "waits", how: this.turn === undefined ? undefined : "queued" }),
         });
       case "input_withdrawn":
-        return this.#change("input", event.input, (entry) => ({ ...entry, state: "withdrawn" }));
+        return this.#input(event.input, (entry) => ({ ...entry, state: "withdrawn" }));
       case "turn_started":
-        return this.#change("input", event.input, (entry) => ({ ...entry, state: "said" }));
+        this.#spoke = false;
+        return this.#input(event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
+        if (event.kind === "message" && this.#spoke !== undefined && event.text.trim() !== "") this.#spoke = true;
         return this.#put({ kind: event.kind, key: event.item, seq, at, text: event.text, state: event.complete ? "whole" : "cut" });
       case "tool_called":
-        return this.#put({ kind: "call", key: event.call, seq, name: event.name, args: JSON.stringify(event.args, null, 2), began: at });
+        return this.#put({ kind: "call", key: event.call, seq, name: event.name, args: laidOut(event.args), began: at });
       case "approval_asked":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: event.expires_at } }));
+        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: event.expires_at, asked: at } }));
       case "approval_settled":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: "", ...call.approval, decision: event.decision } }));
+        return this.#change("call", event.call, (call) => {
+          const waited = (call.waited ?? 0) + Date.parse(at) - Date.parse(call.approval?.asked ?? at);
+          return { ...call, waited, approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision } };
+        });
       case "tool_returned":
         return this.#change("call", event.call, (call) => ({ ...call, returned: { seq, ok: event.status === "success", text: event.text, content: event.content, at } }));
       case "memory_edited":
@@ -105,8 +159,9 @@ export class Transcript {
         this.turn = undefined;
         // Arguments of a call that was never made are gone with the turn.
         this.#open.clear();
-        this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage });
+        this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage, silent: this.#spoke === false });
         this.#usage = undefined;
+        this.#spoke = undefined;
         return;
       case "session_opened":
         if (event.instructions) this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });

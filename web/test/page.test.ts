@@ -77,7 +77,7 @@ describe("the page", () => {
     await say(page, "what is 5*5?");
     await group.getByRole("button", { name: "Deny" }).click();
     await idle(page);
-    assert.match(await cards(page).nth(1).innerText(), /failed[^]*denied/);
+    assert.match(await cards(page).nth(1).innerText(), /calculator\s+denied[^]*denied/);
     const decisions = (await server.log(sessionOf(page))).flatMap(({ event }) => (event.kind === "approval_settled" ? [event.decision] : []));
     assert.deepEqual(decisions, ["approved", "denied"]);
   });
@@ -235,7 +235,7 @@ describe("the page", () => {
     assert.equal(await persona.inputValue(), "Answers in rhymes.");
     await panel.getByLabel("May calculator run?").selectOption("deny");
     await ask(page, "what is 6*7?");
-    assert.match(await cards(page).last().innerText(), /failed/);
+    assert.match(await cards(page).last().innerText(), /denied/);
     await panel.getByLabel("Model").fill("load:items=1,bytes=9,rate=0");
     await panel.getByRole("button", { name: "Save" }).first().click();
     await panel.getByRole("searchbox", { name: "Search archival memory" }).fill("trains");

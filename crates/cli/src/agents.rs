@@ -44,7 +44,7 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             settings,
             form,
         } => {
-            thoughtwire_proto::check_name(&name)
+            thoughtwire_proto::new_name(&name)
                 .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
             let persona = text_or_file(persona, persona_file.as_deref())?;
             let human = text_or_file(human, human_file.as_deref())?;

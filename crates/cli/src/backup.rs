@@ -43,7 +43,9 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
     partial
         .persist_noclobber(&file)
         .with_context(|| format!("{} cannot be made", file.display()))?;
-    File::open(dir)?.sync_all()?;
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .with_context(|| format!("{} cannot be saved", dir.display()))?;
     if form.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
         out::json(
@@ -66,7 +68,8 @@ pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<Outcome> {
         std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
     };
     let dir = data_dir.or_else(said).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
-    let contents = Store::restore(&file, &dir)?;
+    let contents = Store::restore(&file, &dir)
+        .with_context(|| format!("{} was not restored to {}", file.display(), dir.display()))?;
     if form.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
         out::json(

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use tokio_websockets::{ClientBuilder, Connector, MaybeTlsStream, Message, WebSocketStream};
 
 use crate::rest::Server;
-use crate::rest::{install_tls, no_server};
+use crate::rest::no_server;
+use crate::tls::{self, install_tls};
 
 /// The first pause before connecting again is up to this long; each further one up to twice the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -422,6 +423,25 @@ async fn connect(server: &Server) -> Result<Socket, End> {
     }
 }
 
+/// The first frame that a server sends, on a connection of its own.
+///
+/// # Errors
+/// When none comes, and why.
+pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
+    let told = |end: End| match end {
+        End::Lost(reason, _) => anyhow::anyhow!(reason),
+        End::Fatal(error) => error,
+        End::Unheard => anyhow::anyhow!("nothing came"),
+    };
+    let mut socket = dial(server).await.map_err(told)?;
+    while let Some(message) = socket.next().await {
+        if let Some(text) = message?.as_text() {
+            return Ok(ServerFrame::decode(text)?);
+        }
+    }
+    anyhow::bail!("the server closed the connection")
+}
+
 async fn dial(server: &Server) -> Result<Socket, End> {
     let wrong = |what: &str| {
         End::Fatal(anyhow::anyhow!("{} is no address of a server: {what}", server.base))
@@ -452,7 +472,10 @@ async fn dial(server: &Server) -> Result<Socket, End> {
     } else {
         Connector::Plain
     };
-    let stream = connector.wrap(host, stream).await?;
+    let stream = connector.wrap(host, stream).await.map_err(|error| {
+        // The same certificate would be no better the next time.
+        tls::trouble(&server.base, &error).map_or_else(|| error.into(), End::Fatal)
+    })?;
     match request.connect_on(stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(error) => Err(match status(&error) {

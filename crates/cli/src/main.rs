@@ -21,14 +21,16 @@ mod send;
 mod serve;
 mod sessions;
 mod story;
+mod tls;
 mod view;
+mod visible;
 mod wrap;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, Command, SendFlags};
+use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, Command, DoctorFlags, SendFlags};
 use crate::out::Look;
 
 /// Turns allocate in one thread and free in another, which the system's allocator is slow at.
@@ -97,7 +99,10 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
             block_on(backup::back_up(BackupFlags { reach, ..flags }))
         }
         Command::Restore(flags) => backup::restore(flags),
-        Command::Doctor(flags) => block_on(doctor::run(flags)),
+        Command::Doctor(flags) => {
+            let url = flags.url.clone().or(url);
+            block_on(doctor::run(DoctorFlags { url, ..flags }))
+        }
         Command::Config { command } => config::run(command),
         Command::Frame { command } => frame::run(&command),
         Command::Bench(flags) => {

@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::visible::visible;
+
 /// Whether text for people is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paint {
@@ -86,7 +88,7 @@ pub(crate) fn remark(look: Look, text: &str) {
 /// Writes a piece of a remark to standard error, with no line end of its own.
 pub(crate) fn remark_piece(look: Look, text: &str) {
     let mut err = io::stderr().lock();
-    drop(err.write_all(Paint::of_stderr().show(look, text).as_bytes()));
+    drop(err.write_all(Paint::of_stderr().show(look, &visible(text)).as_bytes()));
     drop(err.flush());
 }
 

@@ -116,7 +116,8 @@ async fn usual() -> anyhow::Result<Server> {
     named(DEFAULT_URL)
 }
 
-fn named(url: &str) -> anyhow::Result<Server> {
+/// A server by its address, with the key of the environment.
+pub(crate) fn named(url: &str) -> anyhow::Result<Server> {
     Ok(Server { base: base(url)?, key: variable("THOUGHTWIRE_KEY") })
 }
 

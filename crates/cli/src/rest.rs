@@ -20,6 +20,7 @@ use thoughtwire_server::AtRest;
 use thoughtwire_store::Key;
 
 use crate::Usage;
+use crate::tls::{self, install_tls};
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -565,7 +566,9 @@ impl Rest {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
-        if error.is_connect() {
+        if let Some(trouble) = tls::trouble(&self.server.base, &error) {
+            trouble
+        } else if error.is_connect() {
             no_server(&self.server.base)
         } else {
             anyhow::Error::from(error.without_url()).context(self.server.base.clone())
@@ -578,9 +581,4 @@ pub(crate) fn no_server(base: &str) -> anyhow::Error {
     anyhow::anyhow!(
         "no server can be reached at {base}; start one with `thoughtwire serve`, or say where it is with --url"
     )
-}
-
-/// One TLS implementation for everything in this process. That it is there already is as good.
-pub(crate) fn install_tls() {
-    drop(rustls::crypto::ring::default_provider().install_default());
 }

@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
-use thoughtwire_server::{Config, Server};
+use thoughtwire_server::{Config, ServeError, Server};
+use thoughtwire_store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +32,12 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
     // Taken before anything is opened, so that a stop at any moment is a clean one.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::bind(config).await?;
+    let dir = config.data_dir.clone();
+    let server = Server::bind(config).await.map_err(|error| match error {
+        ServeError::Store(StoreError::Locked { .. }) => anyhow::Error::from(error),
+        ServeError::Store(_) => anyhow::Error::from(error).context(dir.display().to_string()),
+        other => other.into(),
+    })?;
     out::line(&format!("Thoughtwire is listening on {}", server.url()))?;
     server
         .run(async move {

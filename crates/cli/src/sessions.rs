@@ -105,6 +105,7 @@ struct Shown<'a> {
 fn row(session: &SessionListing) -> [String; 6] {
     let title = session.title.as_deref().unwrap_or(if session.main { "(main)" } else { "" });
     let state = match (session.running, session.queued) {
+        _ if session.needs_you => "needs you".to_owned(),
         (false, 0) => "idle".to_owned(),
         (true, 0) => "running".to_owned(),
         (true, queued) => format!("running, {queued} wait"),

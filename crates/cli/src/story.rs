@@ -7,6 +7,7 @@ use thoughtwire_proto::transcript::{Approval, Body, Call, Entry, Fate};
 use thoughtwire_proto::{Decision, Event, Outcome, ToolStatus};
 
 use crate::out::Look;
+use crate::visible::visible;
 
 /// The most characters of a call's arguments, and of what it gave back, on one line.
 const SHORT: usize = 80;
@@ -14,15 +15,9 @@ const SHORT: usize = 80;
 /// A piece of the story and how it looks.
 pub(crate) type Told = (Look, String);
 
-/// Text from elsewhere, without what would command the terminal.
+/// Text from elsewhere, with marks for what would command the terminal or not be seen.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    let commands =
-        |character: char| character.is_control() && character != '\n' && character != '\t';
-    if text.contains(commands) {
-        Cow::Owned(text.replace("\r\n", "\n").replace(commands, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    visible(text)
 }
 
 /// The first line of a text, cut to a length that fits one line with others.
@@ -212,7 +207,7 @@ mod tests {
 
     #[test]
     fn nothing_commands_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb\tc\nd\u{9b}e"), "a\u{fffd}[2Jb\tc\nd\u{fffd}e");
+        assert_eq!(clean("a\x1b[2Jb\tc\nd\u{9b}e"), "a‹U+001B›[2Jb\tc\nd‹U+009B›e");
         assert!(matches!(clean("plain ü 漢"), Cow::Borrowed(_)));
     }
 }

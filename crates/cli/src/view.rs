@@ -7,6 +7,7 @@ use thoughtwire_proto::{Attached, Emission, ItemId, Outcome, StreamKind};
 
 use crate::out::Look;
 use crate::story::{self, Told};
+use crate::visible::visible_after;
 
 /// What to print next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +171,10 @@ impl Telling {
     fn go_on(&mut self, text: &str, pieces: &mut Vec<Piece>) {
         match text.strip_prefix(self.told.as_str()) {
             Some("") => {}
-            Some(more) => pieces.push(Piece::Text(self.look, story::clean(more).into_owned())),
+            Some(more) => {
+                let before = self.told.chars().next_back();
+                pieces.push(Piece::Text(self.look, visible_after(before, more).into_owned()));
+            }
             // What is printed cannot be taken back: a shorter text was told already, another one is told anew.
             None if self.told.starts_with(text) => {}
             None => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire, Record,
-    Refusal, RefusalCode, SessionId, UserId, check_name,
+    Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
 };
 use thoughtwire_store::{
     Block, NewAgent, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
@@ -27,7 +27,16 @@ impl Hub {
         agent: &str,
     ) -> Result<AgentProfile, Refusal> {
         let (wanted, user) = (agent.to_owned(), user.clone());
-        let found = self.read(move |store| store.agent(&user, &wanted)).await?;
+        let found = self.read(move |store| {
+            let found = store.agent(&user, &wanted)?;
+            let composed = nfc(&wanted);
+            // A name that was stored before names were composed is found as it was written.
+            if found.is_some() || composed == wanted {
+                return Ok(found);
+            }
+            store.agent(&user, &composed)
+        });
+        let found = found.await?;
         found.ok_or_else(|| {
             Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist"))
         })
@@ -59,14 +68,12 @@ impl Hub {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
             return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
-        let spec = self.shared.agent.prepare(spec);
+        let mut spec = self.shared.agent.prepare(spec);
         check_retention(&spec)?;
         self.permit(&spec)?;
         let named = !spec.name.is_empty();
         if named {
-            check_name(&spec.name).map_err(|bad| {
-                Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}"))
-            })?;
+            spec.name = agent_name(&spec.name)?;
         }
         loop {
             let mut spec = spec.clone();
@@ -115,6 +122,7 @@ impl Hub {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
             return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
         }
+        let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = self.shared.new_session(&user, &agent, title, instructions, history);
         new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
@@ -140,13 +148,11 @@ impl Hub {
         user: &UserId,
         imported: Imported,
     ) -> Result<AgentProfile, Refusal> {
-        let Imported { spec, blocks, sessions } = imported;
-        check_name(&spec.name).map_err(|bad| {
-            Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}"))
-        })?;
+        let Imported { mut spec, mut blocks, sessions } = imported;
+        spec.name = agent_name(&spec.name)?;
         self.permit(&spec)?;
-        for block in &blocks {
-            check_name(&block.label).map_err(|bad| {
+        for block in &mut blocks {
+            block.label = new_name(&block.label).map_err(|bad| {
                 Refusal::new(RefusalCode::BadRequest, format!("a block's label: {bad}"))
             })?;
         }
@@ -204,12 +210,15 @@ impl Hub {
             )));
         }
         let names_models = changes.contains_key("model") || changes.contains_key("fallbacks");
+        let renames = changes.contains_key("name");
         let mut spec =
             serde_json::to_value(&profile.spec).map_err(|error| bad(error.to_string()))?;
         merge(&mut spec, Value::Object(changes));
         profile.spec = serde_json::from_value(spec)
             .map_err(|error| bad(format!("the agent's settings: {error}")))?;
-        check_name(&profile.spec.name).map_err(|no| bad(format!("the agent's name: {no}")))?;
+        if renames {
+            profile.spec.name = agent_name(&profile.spec.name)?;
+        }
         check_retention(&profile.spec)?;
         if names_models {
             self.permit(&profile.spec)?;
@@ -352,10 +361,9 @@ impl Hub {
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
     ) -> Result<Answer, Refusal> {
+        let title = title.map(|title| nfc(&title.replace(char::is_control, " ")));
         if let Some(chat) = &chat {
-            check_name(chat).map_err(|bad| {
-                Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}"))
-            })?;
+            check_chat(chat)?;
         }
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.shared.new_session(&user, &agent, title, instructions, history);
@@ -456,6 +464,24 @@ const EDITABLE: [&str; 12] = [
     "keep_events",
     "permissions",
 ];
+
+fn agent_name(text: &str) -> Result<String, Refusal> {
+    new_name(text)
+        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))
+}
+
+/// Takes a text as a session's title.
+pub(crate) fn session_title(text: &str) -> Result<String, Refusal> {
+    new_title(text)
+        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the title: {bad}")))
+}
+
+/// Checks the id that a client gives to a chat. It stays as it is: the client compares it.
+fn check_chat(chat: &str) -> Result<(), Refusal> {
+    check_name(chat)
+        .and_then(|()| new_name(chat).map(drop))
+        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the chat's id: {bad}")))
+}
 
 fn check_retention(spec: &AgentSpec) -> Result<(), Refusal> {
     retention::check(Retention { days: spec.settings.keep_days, events: spec.settings.keep_events })

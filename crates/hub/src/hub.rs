@@ -17,6 +17,7 @@ use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{Clock, new_id};
+use crate::directory::session_title;
 use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -303,6 +304,10 @@ impl Hub {
                 (session, What::Decide { call, approve, by: from, once, reply })
             }
             Command::Rename { session, title } => {
+                let title = match session_title(&title) {
+                    Ok(title) => title,
+                    Err(refusal) => return Box::pin(async move { Err(refusal) }),
+                };
                 let once = once(&[&title]);
                 (session, What::Rename { title, once, reply })
             }
@@ -572,6 +577,8 @@ impl Shared {
                 Event::SessionRenamed { .. }
                     | Event::UserMessage { .. }
                     | Event::TurnStarted { .. }
+                    | Event::ApprovalAsked { .. }
+                    | Event::ApprovalSettled { .. }
                     | Event::TurnEnded { .. }
             )
         };

@@ -374,6 +374,7 @@ impl Interface {
             let owner = memory.owner(&agent);
             let _turn = owner.lock().await;
             let before = memory.block(&agent, &label).await?;
+            let label = before.label.clone();
             let after =
                 Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
             if after != before {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
-use thoughtwire_proto::{AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, check_name};
+use thoughtwire_proto::{
+    AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
+};
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
 
@@ -70,7 +72,7 @@ impl Memory {
     pub(crate) async fn block(&self, agent: &AgentId, label: &str) -> Result<Block, EditError> {
         let blocks = self.blocks(agent).await?;
         let labels: Vec<String> = blocks.iter().map(|block| format!("`{}`", block.label)).collect();
-        blocks.into_iter().find(|block| block.label == label).ok_or_else(|| {
+        find(blocks, label).ok_or_else(|| {
             EditError::Refused(format!(
                 "There is no memory block `{label}`. There are: {}.",
                 labels.join(", ")
@@ -91,29 +93,26 @@ impl Hub {
         label: &str,
         change: BlockChange,
     ) -> Result<Block, Refusal> {
-        check_name(label).map_err(|bad| {
-            Refusal::new(RefusalCode::BadRequest, format!("the block's label: {bad}"))
-        })?;
         let profile = self.find_agent(user, agent).await?;
         let owner = self.shared.memory.owner(&profile.id);
         let _turn = owner.lock().await;
-        let known = self
-            .shared
-            .memory
-            .blocks(&profile.id)
-            .await
-            .map_err(|error| refused(&error))?
-            .into_iter()
-            .find(|block| block.label == label);
-        let before = known.unwrap_or(Block {
-            label: label.to_owned(),
-            text: String::new(),
-            limit: Block::LIMIT,
-            description: String::new(),
-        });
+        let blocks =
+            self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?;
+        let before = match find(blocks, label) {
+            Some(block) => block,
+            None => Block {
+                label: new_name(label).map_err(|bad| {
+                    Refusal::new(RefusalCode::BadRequest, format!("the block's label: {bad}"))
+                })?,
+                text: String::new(),
+                limit: Block::LIMIT,
+                description: String::new(),
+            },
+        };
+        let label = before.label.clone();
         let BlockChange { text, limit, description } = change;
         let after = Block {
-            label: label.to_owned(),
+            label: label.clone(),
             text: text.unwrap_or_else(|| before.text.clone()),
             limit: limit.unwrap_or(before.limit),
             description: description.unwrap_or(before.description),
@@ -126,11 +125,7 @@ impl Hub {
             );
             return Err(Refusal::new(RefusalCode::BadRequest, reason));
         }
-        let edit = BlockEdit {
-            agent: profile.id.clone(),
-            label: label.to_owned(),
-            to: Some(after.clone()),
-        };
+        let edit = BlockEdit { agent: profile.id.clone(), label, to: Some(after.clone()) };
         self.remember(user, &profile, edit, before.text).await?;
         Ok(after)
     }
@@ -150,8 +145,9 @@ impl Hub {
         let _turn = owner.lock().await;
         let before =
             self.shared.memory.block(&profile.id, label).await.map_err(|error| refused(&error))?;
-        let edit = BlockEdit { agent: profile.id.clone(), label: label.to_owned(), to: None };
-        self.remember(user, &profile, edit, before.text).await.map(drop)
+        let Block { label, text, .. } = before;
+        let edit = BlockEdit { agent: profile.id.clone(), label, to: None };
+        self.remember(user, &profile, edit, text).await.map(drop)
     }
 
     async fn remember(
@@ -165,6 +161,13 @@ impl Hub {
         self.shared.ask(user, &profile.main_session, What::Remember { edit, before, reply }).await;
         answer.await.map_err(|_| lost())?
     }
+}
+
+/// The block of a label as it is written, or else of its composed form.
+fn find(mut blocks: Vec<Block>, label: &str) -> Option<Block> {
+    let at = |label: &str| blocks.iter().position(|block| block.label == label);
+    let at = at(label).or_else(|| at(&nfc(label)))?;
+    Some(blocks.swap_remove(at))
 }
 
 fn refused(error: &EditError) -> Refusal {

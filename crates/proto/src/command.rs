@@ -436,6 +436,10 @@ pub struct SessionListing {
     pub running: bool,
     /// How many inputs wait.
     pub queued: u64,
+    /// A call of the running turn waits for the owner's approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
+    pub needs_you: bool,
     /// It is its agent's main session.
     pub main: bool,
     /// What all its turns have cost.

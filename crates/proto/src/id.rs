@@ -39,6 +39,9 @@ pub enum BadId {
     /// Control characters do not print and do not compare by eye.
     #[error("an id or name must not contain control characters")]
     Control,
+    /// URL parsers remove it from a path, so that a request for it would reach something else.
+    #[error("`.` and `..` cannot be a name: they mean something else in an address")]
+    Dots,
 }
 
 /// Checks the rules that ids and names share: 1 to 64 characters, none of them a control character.

@@ -19,6 +19,7 @@ pub mod connection;
 pub mod dialect;
 mod event;
 mod id;
+mod name;
 mod offer;
 mod refusal;
 mod state;
@@ -37,6 +38,7 @@ pub use id::{
     Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
     UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
+pub use name::{new_name, new_title, nfc};
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};
 pub use state::{Compaction, IllegalEvent, OpenCall, OpenTurn, QueuedInput, State};

@@ -115,6 +115,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
 /// What the data directory is like: findings, what is in the data if there is any, and whether a server runs on it.
 fn directory(dir: &Path) -> (Vec<Finding>, Option<Contents>, bool) {
     const SUBJECT: &str = "data directory";
+    // The ancestors of a relative name do not include where this process stands.
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let dir = absolute.as_path();
     let shown = dir.display();
     let mut findings = Vec::new();
     // What is not there yet will be made in the nearest directory that is.

@@ -88,7 +88,8 @@ impl Store {
         self.readers.read(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT sessions.id, sessions.agent, agents.name, title, head, running, queued, sessions.id = agents.main_session,
-                        sessions.created_at, updated_at, state ->> '$.usage'
+                        sessions.created_at, updated_at, state ->> '$.usage',
+                        running AND EXISTS (SELECT 1 FROM json_each(state, '$.turn.calls') WHERE value ->> '$.approval' IS NOT NULL)
                  FROM sessions JOIN agents ON agents.id = sessions.agent
                  WHERE sessions.user = ?1 AND (?2 IS NULL OR sessions.id = ?2) AND (?3 IS NULL OR sessions.agent = ?3)
                  ORDER BY updated_at DESC, sessions.num DESC LIMIT ?4",
@@ -109,6 +110,7 @@ impl Store {
                     created_at: Timestamp::from_millis(row.get(8)?),
                     updated_at: Timestamp::from_millis(row.get(9)?),
                     usage: row.get::<_, Option<String>>(10)?.and_then(|usage| serde_json::from_str(&usage).ok()).unwrap_or_default(),
+                    needs_you: row.get(11)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

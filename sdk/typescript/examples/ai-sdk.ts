@@ -115,7 +115,7 @@ async function answer(turn: Interface): Promise<void> {
 
 const base = process.env["THOUGHTWIRE_URL"] ?? "http://127.0.0.1:8282";
 // Node has a WebSocket of its own from 22 on.
-const webSocket = globalThis.WebSocket ?? ((await import("ws")).default as unknown as typeof globalThis.WebSocket);
+const webSocket = globalThis.WebSocket ?? (await import("ws")).default;
 const client = new Client({ url: `${base.replace(/^http/, "ws")}/v1/ws`, webSocket, name: "ai-sdk.ts" });
 const tools = [{ name: "multiply", description: "Multiplies two numbers." }];
 const agent = offer(client, process.argv[2] ?? "multiplier", answer, { turns: 8, history: 100, tools });

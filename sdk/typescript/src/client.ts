@@ -5,6 +5,7 @@ import type { Guest, Line } from "./guest.js";
 import { PartJoiner } from "./parts.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
+import type { WebSocketClass, WebSocketLike } from "./socket.js";
 import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
 
 /** Codes of refusals of frames that the server could not read. */
@@ -16,20 +17,28 @@ const DEAD_AFTER = 8_000;
 /** How long a connection may take to be greeted. */
 const GREETED_WITHIN = 10_000;
 
+/** After so many failed attempts in a row a connection that once stood is warned about; a first one at once. */
+const WARN_AFTER = 5;
+
 /** Bytes that wait to be written before who streams is held up, and how often it is seen whether they went out, in milliseconds. */
 const UNWRITTEN = 1 << 20;
 const LOOK_AGAIN = 20;
 
 /** What a {@link Client} is made with. */
 export interface ClientOptions {
-  /** The server's native wire, such as `ws://127.0.0.1:8282/v1/ws`. */
-  url: string | URL;
+  /**
+   * The server's native wire, such as `ws://127.0.0.1:8282/v1/ws`; or a function that gives it, which is
+   * called before each attempt to connect, for example to put a new ticket into it.
+   */
+  url: string | URL | (() => string | URL | Promise<string | URL>);
   /** A key, where the server wants one. */
   token?: string;
   /** A name for this client, for people who look at a session's log. */
   name?: string;
   /** The WebSocket to use where there is no global one: Node before 22, with the package `ws`. */
-  webSocket?: new (url: string, protocols: string[]) => WebSocket;
+  webSocket?: WebSocketClass;
+  /** Told, once for each outage, that no server answers; `console.warn` if left out. The client goes on trying. */
+  onWarning?: (message: string) => void;
 }
 
 /** `waiting` is between two attempts; `closed` is for good. */
@@ -94,12 +103,18 @@ export class Client {
   readonly #guests = new Set<Guest>();
   readonly #listeners = new Set<(state: ClientState, reason?: string) => void>();
   readonly #watchers = new Set<Queue<SessionListing | { gone: string }>>();
-  #socket: WebSocket | undefined;
+  #socket: WebSocketLike | undefined;
   #state: ClientState = "connecting";
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pulse: ReturnType<typeof setTimeout> | undefined;
   /** How long the server asked to stay away. */
   #away = 0;
+  /** Counts attempts to connect, so that the address of an old one is not used. */
+  #attempt = 0;
+  /** Attempts that failed since the connection stood, and whether it ever did. */
+  #failures = 0;
+  #stood = false;
+  #retryAt: number | undefined;
   /** The largest frame that the server takes, in bytes, as its greeting says: beyond it the connection would end. */
   #largest = Infinity;
   #parts = new PartJoiner();
@@ -114,6 +129,11 @@ export class Client {
   /** Whether the connection stands. */
   get state(): ClientState {
     return this.#state;
+  }
+
+  /** When the next attempt to connect is made, in milliseconds since 1970, while the state is `waiting`. */
+  get retryAt(): number | undefined {
+    return this.#state === "waiting" ? this.#retryAt : undefined;
   }
 
   /** How many commands wait for their answer. */
@@ -132,6 +152,31 @@ export class Client {
     const ack = await this.command({ type: "create_agent", ...agent }, options);
     if (!ack.agent || !ack.session) throw new Error("the server acknowledged an agent without telling it");
     return { agent: ack.agent, session: ack.session };
+  }
+
+  /** Gives an agent by its name, with its main session: one that is not there is made, one that is stays as it is. */
+  async ensureAgent(agent: NewAgent, options: CommandOptions = {}): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
+    try {
+      return await this.createAgent(agent, options);
+    } catch (error) {
+      // A key that may make no agents may still use those there are.
+      if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
+      const found = await this.#find(agent.name, options.signal);
+      if (!found) throw error;
+      return found;
+    }
+  }
+
+  async #find(name: string, signal?: AbortSignal): Promise<{ agent: NonNullable<Ack["agent"]>; session: string } | undefined> {
+    const { url, token } = this.#options;
+    const wire = String(typeof url === "function" ? await url() : url);
+    const address = wire.replace(/^ws/, "http").replace(/\/v1\/ws\b.*$/, `/v1/agents/${encodeURIComponent(name)}`);
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const answer = await fetch(address, { headers, ...(signal ? { signal } : {}) });
+    if (answer.status === 404) return undefined;
+    const body = (await answer.json()) as { agent?: NonNullable<Ack["agent"]> & { main_session: string }; error?: { code: string; reason: string } };
+    if (body.error) throw new RefusedError({ type: "refused", ...body.error, retry: answer.status >= 500 });
+    return body.agent && { agent: body.agent, session: body.agent.main_session };
   }
 
   /** Opens a session with an agent; gives its id. */
@@ -231,22 +276,36 @@ export class Client {
   }
 
   #connect(): void {
-    const Socket = this.#options.webSocket ?? globalThis.WebSocket;
+    const Socket = this.#options.webSocket ?? (globalThis.WebSocket as WebSocketClass | undefined);
     if (!Socket) throw new Error("there is no WebSocket here: pass one as `webSocket`, for example that of the package `ws`");
-    const socket = new Socket(String(this.#options.url), ["thoughtwire.v1"]);
+    const { url } = this.#options;
+    const attempt = (this.#attempt += 1);
+    if (typeof url === "function") {
+      const isCurrent = () => attempt === this.#attempt && this.#state === "connecting";
+      Promise.resolve().then(url).then(
+        (url) => isCurrent() && this.#dial(Socket, String(url)),
+        (error: unknown) => isCurrent() && this.#broke(1006, error instanceof Error ? error.message : String(error)),
+      );
+    } else {
+      this.#dial(Socket, String(url));
+    }
+    this.#enter("connecting");
+    this.#pulse = setTimeout(() => this.#drop("the server did not greet"), GREETED_WITHIN);
+  }
+
+  #dial(Socket: WebSocketClass, url: string): void {
+    const socket = new Socket(url, ["thoughtwire.v1"]);
     this.#socket = socket;
     this.#parts = new PartJoiner();
     this.#last = undefined;
-    socket.onmessage = (message: MessageEvent) => {
+    socket.onmessage = (message: { data: unknown }) => {
       if (socket === this.#socket) this.#heard(message.data);
     };
     // A failed attempt ends with `close` as well.
     socket.onerror = () => {};
-    socket.onclose = (event: CloseEvent) => {
+    socket.onclose = (event: { code: number; reason: string }) => {
       if (socket === this.#socket) this.#broke(event.code, event.reason);
     };
-    this.#enter("connecting");
-    this.#pulse = setTimeout(() => this.#drop("the server did not greet"), GREETED_WITHIN);
   }
 
   #heard(data: unknown): void {
@@ -307,6 +366,7 @@ export class Client {
 
   #welcomed(): void {
     this.#backoff.reset();
+    [this.#failures, this.#stood] = [0, true];
     this.#enter("open");
     const { token, name } = this.#options;
     if (token !== undefined || name !== undefined) {
@@ -352,10 +412,21 @@ export class Client {
     }
     for (const room of this.#rooms.values()) room.broke();
     for (const guest of this.#guests) guest.broke();
-    this.#enter("waiting", reason);
     const pause = this.#backoff.next(this.#away);
     this.#away = 0;
+    this.#retryAt = Date.now() + pause;
+    this.#warn(reason);
+    this.#enter("waiting", reason);
     this.#timer = setTimeout(() => this.#connect(), pause);
+  }
+
+  /** Says once that nobody answers: a program that merely waits would not say why. */
+  #warn(reason: string): void {
+    this.#failures += 1;
+    if (this.#failures !== (this.#stood ? WARN_AFTER : 1)) return;
+    const { url, onWarning = console.warn } = this.#options;
+    const where = typeof url === "function" ? "its address" : String(url).replace(/\?.*/, "");
+    onWarning(`thoughtwire: no server answers at ${where}${reason ? ` (${reason})` : ""}; trying again until one does`);
   }
 
   #end(error: ClosedError): void {

@@ -380,6 +380,10 @@ running: boolean,
  */
 queued: number, 
 /**
+ * A call of the running turn waits for the owner's approval.
+ */
+needs_you?: boolean, 
+/**
  * It is its agent's main session.
  */
 main: boolean, 

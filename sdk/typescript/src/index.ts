@@ -20,6 +20,7 @@
  * ```
  */
 export { Client } from "./client.js";
+export type { WebSocketClass, WebSocketLike } from "./socket.js";
 export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, SendOptions } from "./client.js";
 export { Room } from "./room.js";
 export type { AttachOptions, RunTool, Shown } from "./room.js";

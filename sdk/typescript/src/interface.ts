@@ -12,8 +12,9 @@ export interface Returned {
   content?: JsonValue;
 }
 
-/** How long something is waited for, in milliseconds; the server has a time of its own. */
+/** How something is waited for. */
 export interface WaitOptions {
+  /** In seconds, whole or not, as in Python; the server's own time if left out: an hour for people, two minutes for a client's tool. */
   timeout?: number;
 }
 
@@ -173,7 +174,7 @@ export class Interface {
 
   #wait(awaits: Awaits, call: string, { timeout }: WaitOptions) {
     const verb = awaits === "approval" ? "approval" as const : "client_runs" as const;
-    const question = { verb, call, ...(timeout === undefined ? {} : { timeout_ms: timeout }) };
+    const question = { verb, call, ...(timeout === undefined ? {} : { timeout_ms: milliseconds(timeout) }) };
     return this.#turn.answer(awaits, call, () => this.#turn.ask(crypto.randomUUID(), question));
   }
 }
@@ -217,6 +218,12 @@ export class Streamed {
       return this.item;
     })());
   }
+}
+
+/** @throws {RangeError} for what is no time to wait. */
+function milliseconds(seconds: number): number {
+  if (!(seconds > 0 && seconds < Infinity)) throw new RangeError(`a timeout is more than no seconds and comes to an end, unlike ${seconds}`);
+  return Math.max(1, Math.round(seconds * 1000));
 }
 
 type Whole = "internal_monologue" | "assistant_message";

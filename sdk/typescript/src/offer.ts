@@ -112,12 +112,12 @@ export class OfferedAgent implements Guest {
     return this.#over.promise;
   }
 
-  /** Takes no new turns, gives those that run so many milliseconds to come to their end, and fails those that do not. */
-  async stop(grace = 10_000): Promise<void> {
+  /** Takes no new turns, gives those that run `grace` seconds to come to their end, and fails those that do not. */
+  async stop(grace = 10): Promise<void> {
     if (this.#phase !== "offering") return this.#over.promise.catch(() => {});
     this.#phase = "stopping";
     this.opened();
-    if (this.#turns.size > 0 || this.#client.state === "open") await within(grace, this.#rested.promise);
+    if (this.#turns.size > 0 || this.#client.state === "open") await within(grace * 1000, this.#rested.promise);
     const late = [...this.#turns.values()].map((turn) => {
       const failed = turn.fail("The agent's program was stopped.", "agent_stopped");
       return failed.catch(() => {}).then(() => this.#forget(turn, "the program was stopped"));

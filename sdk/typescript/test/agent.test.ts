@@ -42,7 +42,7 @@ describe("an agent of one's own", () => {
       await sum.write('{"expression": ');
       await sum.write('"6*7"}');
       const call = await sum.end();
-      assert.equal(await turn.approval(call, { timeout: 60_000 }), "approved");
+      assert.equal(await turn.approval(call, { timeout: 60 }), "approved");
       await turn.toolReturned(call, "42", { content: { value: 42 } });
       const door = await turn.toolCalled("open_door", { room: "attic" });
       assert.deepEqual(await turn.clientRuns(door), { status: "success", text: "the attic is open" });
@@ -292,7 +292,7 @@ describe("an agent of one's own", () => {
     const client = connect();
     const other = client.attach(await client.createSession({ agent: "jan" }), { after: 0 });
     await other.send("two");
-    const stopped = agent.stop(60_000);
+    const stopped = agent.stop(60);
     go.resolve();
     await stopped;
     await agent.ended;

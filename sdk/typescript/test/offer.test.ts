@@ -202,7 +202,7 @@ it("learns what was settled while it was away, but not from what was asked befor
   const answers: string[] = [];
   const { client, socket } = offered(async (turn) => {
     const call = await turn.toolCalled("door");
-    answers.push(await turn.approval(call, { timeout: 60_000 }));
+    answers.push(await turn.approval(call, { timeout: 60 }));
     answers.push(await turn.approval(call));
     answers.push((await turn.clientRuns(call)).text);
   });

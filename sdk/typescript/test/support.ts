@@ -57,7 +57,7 @@ export class Server {
   }
 
   client(name?: string, url = `${this.url.replace("http", "ws")}/v1/ws`): Client {
-    return new Client({ url, webSocket: WebSocket as unknown as typeof globalThis.WebSocket, ...(name ? { name } : {}) });
+    return new Client({ url, webSocket: WebSocket, ...(name ? { name } : {}) });
   }
 
   /** A session's log, as REST tells it. */

@@ -10,7 +10,8 @@ use tokio_websockets::Connector;
 use super::wire::Wire;
 use crate::Usage;
 use crate::cli::{BenchDialect, BenchFlags};
-use crate::rest::{Server, install_tls};
+use crate::rest::Server;
+use crate::tls::install_tls;
 
 /// Connections from one address to another: what Linux has ports for, with room to spare.
 const PORTS: u32 = 20_000;

@@ -37,7 +37,8 @@ What you type goes to the agent; while it works, it waits its turn.
   /approve      let the tool run that waits for your leave; /deny to forbid it (y and n do
                 so at once while the question stands)
   /quit         leave (Ctrl-D does too); the agent goes on without you
-  //TEXT        say something that begins with a slash";
+  //TEXT        say something that begins with a slash
+Alt-Enter or Ctrl-J begins a new line; a paste of several lines is one message.";
 
 impl Input {
     pub(super) fn read(line: &str) -> Self {

@@ -1,7 +1,9 @@
 //! `thoughtwire chat`: a conversation, at a terminal or through a pipe.
 
+mod editor;
 mod input;
 mod piped;
+mod screen;
 mod terminal;
 
 use std::io::IsTerminal as _;
@@ -57,7 +59,7 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
-            thoughtwire_proto::check_name(name)
+            thoughtwire_proto::new_name(name)
                 .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
             let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
             match rest.create_agent(&spec).await {

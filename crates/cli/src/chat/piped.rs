@@ -146,9 +146,9 @@ impl Talk {
         let Change::Entry(at) = change else { return Ok(()) };
         let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
         match &entry.body {
-            Body::Message { text, .. } => out::line(text),
+            Body::Message { text, .. } => out::line(&story::clean(text)),
             Body::Thought { text, .. } if self.form == Form::Everything => {
-                out::line(&format!("thought: {text}"))
+                out::line(&format!("thought: {}", story::clean(text)))
             }
             Body::Call(call) if self.form == Form::Everything && call.returned.is_some() => {
                 out::line(&format!("tool: {}", story::call(call).trim_start_matches("⚙ ")))

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 
-use futures::AsyncWriteExt as _;
-use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused, Verdict};
 use thoughtwire_proto::transcript::{Approval, Body};
 use thoughtwire_proto::{
@@ -13,6 +11,7 @@ use thoughtwire_proto::{
 
 use super::Partner;
 use super::input::{HELP, Input, Leave};
+use super::screen::{Terminal, Typed};
 use crate::Outcome;
 use crate::client::{Follower, Happening, Patience};
 use crate::out::{Look, Paint};
@@ -31,29 +30,21 @@ pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outc
         Some(Start::Last(RECENT)),
         Patience::Endless,
     );
-    let (mut lines, writer) = Readline::new("› ".to_owned())?;
-    // What was said stays on the page; a line given up with Ctrl-C does not.
-    lines.should_print_line_on(true, false);
+    let terminal = Terminal::open(Paint::of_stdout())?;
     let mut chat = Chat {
         follower,
         session: partner.session,
         view: View::default(),
-        page: Page { writer, paint: Paint::of_stdout(), wrap: Wrap::new(columns()) },
+        page: Page { terminal, wrap: Wrap::new(columns()) },
         sent: HashMap::new(),
         line: Line::Connecting,
         status: String::new(),
     };
-    chat.page
-        .whole(
-            Look::Dim,
-            &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name)),
-        )
-        .await?;
-    let outcome = chat.talk(&mut lines).await;
-    // What was still to be printed, before the terminal is given back.
-    lines.flush()?;
-    drop(lines);
-    outcome
+    chat.page.whole(
+        Look::Dim,
+        &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name)),
+    )?;
+    chat.talk().await
 }
 
 struct Chat {
@@ -83,26 +74,19 @@ enum Next {
 }
 
 impl Chat {
-    async fn talk(&mut self, lines: &mut Readline) -> anyhow::Result<Outcome> {
-        let mut prompt = String::new();
+    async fn talk(&mut self) -> anyhow::Result<Outcome> {
         loop {
-            let wanted = self.prompt();
-            if wanted != prompt {
-                lines.update_prompt(&wanted)?;
-                prompt = wanted;
-            }
+            let (look, state) = self.prompt();
+            self.page.terminal.prompt(&state, look)?;
             tokio::select! {
-                event = lines.readline() => match event? {
-                    ReadlineEvent::Line(line) => {
-                        if !line.trim().is_empty() {
-                            lines.add_history_entry(line.clone());
-                        }
-                        if let Next::Leave = self.typed(&line).await? {
+                typed = self.page.terminal.typed() => match typed? {
+                    Typed::Text(text) => {
+                        if let Next::Leave = self.typed(&text).await? {
                             return Ok(Outcome::Done);
                         }
                     }
-                    ReadlineEvent::Interrupted => self.cancel().await?,
-                    ReadlineEvent::Eof => return Ok(Outcome::Done),
+                    Typed::Interrupted => self.cancel().await?,
+                    Typed::Left => return Ok(Outcome::Done),
                 },
                 happening = self.follower.next() => match happening {
                     Some(Happening::Over(error)) => return Err(error),
@@ -114,13 +98,13 @@ impl Chat {
     }
 
     /// The line's beginning says what goes on.
-    fn prompt(&self) -> String {
+    fn prompt(&self) -> (Look, String) {
         let waiting = match self.sent.len() {
             0 => String::new(),
             kept => format!(", {kept} kept"),
         };
         if self.question().is_some() {
-            return self.page.paint.show(Look::Bold, "y to allow it, n to deny it › ");
+            return (Look::Bold, "y to allow it, n to deny it ".to_owned());
         }
         let state = match (self.line, self.view.transcript().turn()) {
             (Line::Connecting, _) => format!("connecting{waiting} "),
@@ -129,7 +113,7 @@ impl Chat {
             (Line::Online, Some(_)) => format!("{} ", self.status),
             (Line::Online, None) => String::new(),
         };
-        format!("{}› ", self.page.paint.show(Look::Dim, &state))
+        (Look::Dim, state)
     }
 
     /// The question that a line answers.
@@ -161,20 +145,18 @@ impl Chat {
             Input::Say(text, policy) => self.say(text, policy).await?,
             Input::Cancel => self.cancel().await?,
             Input::Decide(leave) => self.decide(leave).await?,
-            Input::Help => self.page.whole(Look::Dim, HELP).await?,
+            Input::Help => self.page.whole(Look::Dim, HELP)?,
             Input::Quit => return Ok(Next::Leave),
-            Input::Unknown(line) => {
-                self.page
-                    .whole(Look::Dim, &format!("{line:?} is not known; /help tells what is"))
-                    .await?
-            }
+            Input::Unknown(line) => self
+                .page
+                .whole(Look::Dim, &format!("{line:?} is not known; /help tells what is"))?,
         }
         Ok(Next::On)
     }
 
     async fn say(&mut self, text: String, policy: Policy) -> io::Result<()> {
         if self.line == Line::Offline {
-            self.page.whole(Look::Dim, "(kept until the server is back)").await?;
+            self.page.whole(Look::Dim, "(kept until the server is back)")?;
         }
         let policy = (policy != Policy::Queue).then_some(policy);
         let body = ClientBody::Send {
@@ -190,7 +172,7 @@ impl Chat {
 
     async fn cancel(&mut self) -> io::Result<()> {
         let Some(turn) = self.view.transcript().turn().cloned() else {
-            return self.page.whole(Look::Dim, "(nothing runs; Ctrl-D leaves)").await;
+            return self.page.whole(Look::Dim, "(nothing runs; Ctrl-D leaves)");
         };
         // The turn by name: should this arrive late, it must not hit the next one.
         let body = ClientBody::Cancel { session: self.session.clone(), turn: Some(turn) };
@@ -200,7 +182,7 @@ impl Chat {
 
     async fn decide(&mut self, leave: Leave) -> io::Result<()> {
         let Some(call) = self.asked() else {
-            return self.page.whole(Look::Dim, "(nothing waits for your leave)").await;
+            return self.page.whole(Look::Dim, "(nothing waits for your leave)");
         };
         let decision = match leave {
             Leave::Given => Verdict::Approved,
@@ -234,16 +216,15 @@ impl Chat {
             Happening::Attached(attached) => {
                 let is_first = self.line == Line::Connecting;
                 if self.line == Line::Offline {
-                    self.page.whole(Look::Dim, "(online again)").await?;
+                    self.page.whole(Look::Dim, "(online again)")?;
                 }
                 self.line = Line::Online;
                 for piece in self.view.attach(&attached) {
-                    self.page.print(piece).await?;
+                    self.page.print(piece)?;
                 }
                 if is_first && attached.after.next() > attached.first {
                     self.page
-                        .whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)")
-                        .await?;
+                        .whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)")?;
                 }
             }
             Happening::CaughtUp => {}
@@ -252,23 +233,24 @@ impl Chat {
             }
             // Of the session, and not of a turn that the prompt could tell of.
             Happening::Shown(Emission::Status { turn: None, text }) => {
-                self.page.whole(Look::Dim, &format!("({})", clean(&text))).await?;
+                self.page.whole(Look::Dim, &format!("({})", clean(&text)))?;
             }
             Happening::Shown(emission) => {
                 for piece in self.view.apply(&emission) {
                     if let Piece::TurnEnded(_) = piece {
                         self.status.clear();
                     }
-                    self.page.print(piece).await?;
+                    self.page.print(piece)?;
                 }
             }
-            Happening::Answered { id, outcome } => self.answered(&id, outcome).await?,
+            Happening::Answered { id, outcome } => self.answered(&id, outcome)?,
             Happening::Offline { reason, .. } => {
                 // Told once; that it goes on trying is in the prompt.
                 if self.line != Line::Offline {
-                    self.page
-                        .whole(Look::Dim, &format!("(offline: {}; trying again)", clean(&reason)))
-                        .await?;
+                    self.page.whole(
+                        Look::Dim,
+                        &format!("(offline: {}; trying again)", clean(&reason)),
+                    )?;
                 }
                 self.line = Line::Offline;
             }
@@ -277,7 +259,7 @@ impl Chat {
         Ok(())
     }
 
-    async fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
+    fn answered(&mut self, id: &CommandId, outcome: Result<Ack, Refused>) -> io::Result<()> {
         let said = self.sent.remove(id);
         match outcome {
             Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => {
@@ -287,7 +269,7 @@ impl Chat {
             Err(refused) => {
                 let about =
                     said.map(|text| format!(" (you said: {})", short(&text))).unwrap_or_default();
-                self.page.whole(Look::Bad, &format!("✗ {}{about}", clean(&refused.reason))).await?;
+                self.page.whole(Look::Bad, &format!("✗ {}{about}", clean(&refused.reason)))?;
             }
         }
         Ok(())
@@ -296,58 +278,38 @@ impl Chat {
 
 /// What stands above the line that is being typed.
 struct Page {
-    writer: SharedWriter,
-    paint: Paint,
+    terminal: Terminal,
     wrap: Wrap,
 }
 
 impl Page {
-    async fn print(&mut self, piece: Piece) -> io::Result<()> {
+    fn print(&mut self, piece: Piece) -> io::Result<()> {
         match piece {
             Piece::Text(look, text) => {
                 self.wrap.resize(columns());
                 let text = self.wrap.feed(&text);
-                self.write(look, &text).await
+                self.terminal.print(look, &text)
             }
             Piece::End(look) => {
                 let text = self.wrap.end();
-                self.write(look, &text).await
+                self.terminal.print(look, &text)
             }
-            Piece::Whole((look, text)) => self.whole(look, &text).await,
+            Piece::Whole((look, text)) => self.whole(look, &text),
             Piece::TurnEnded(
                 TurnOutcome::Completed
                 | TurnOutcome::Cancelled
                 | TurnOutcome::Failed
                 | TurnOutcome::Interrupted,
-            ) => self.write(Look::Plain, "\n").await,
+            ) => self.terminal.print(Look::Plain, "\n"),
         }
     }
 
     /// Prints something on lines of its own.
-    async fn whole(&mut self, look: Look, text: &str) -> io::Result<()> {
+    fn whole(&mut self, look: Look, text: &str) -> io::Result<()> {
         let begun = self.wrap.end();
         let mut wrap = Wrap::new(columns());
         let text = wrap.feed(text) + &wrap.end();
-        self.write(look, &begun).await?;
-        self.write(look, &text).await
-    }
-
-    async fn write(&mut self, look: Look, text: &str) -> io::Result<()> {
-        // The editor keeps count of an unfinished line only if it comes by itself.
-        let (lines, rest) = match text.rsplit_once('\n') {
-            Some((lines, rest)) => (Some(lines), rest),
-            None => (None, text),
-        };
-        if let Some(lines) = lines {
-            let painted: String =
-                lines.split('\n').map(|line| self.paint.show(look, line) + "\n").collect();
-            self.writer.write_all(painted.as_bytes()).await?;
-        }
-        if !rest.is_empty() {
-            self.writer.write_all(self.paint.show(look, rest).as_bytes()).await?;
-            self.writer.flush().await?;
-        }
-        Ok(())
+        self.terminal.print(look, &(begun + &text))
     }
 }
 

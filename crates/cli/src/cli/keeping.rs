@@ -53,9 +53,16 @@ Examples:
   thoughtwire doctor
   thoughtwire doctor --data-dir ./data --model openai/gpt-5-mini --listen 0.0.0.0:8282
 
+  thoughtwire doctor --url https://example.org        a server that runs, as its clients see it
+
 It takes the flags of `serve`, and looks at what `serve` would stand on. Models are asked one
-short question. Exit code 0 where everything works, 1 where something does not.")]
+short question. With --url it looks at a running server instead: whether it can be reached and
+greets, its certificate and version, what the key opens, proxies in front, and the clock.
+Exit code 0 where everything works, 1 where something does not.")]
 pub(crate) struct DoctorFlags {
+    /// Check the server that runs at this address.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "config", "listen"])]
+    pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeFlags,
     #[command(flatten)]

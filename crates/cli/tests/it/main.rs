@@ -14,5 +14,7 @@ mod frame;
 mod live;
 mod local;
 mod owner;
+mod surroundings;
 mod talk;
+mod terminal;
 mod usage;

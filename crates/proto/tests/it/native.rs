@@ -447,6 +447,7 @@ fn what_the_server_says_by_itself() {
         head: Seq(1),
         running: false,
         queued: 0,
+        needs_you: false,
         main: true,
         usage: Usage::default(),
         created_at: at,

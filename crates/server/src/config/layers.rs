@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use config::{Environment, File, FileFormat, Value};
 use serde::de::DeserializeOwned;
 
-use super::{ConfigError, Flags};
+use super::{ConfigError, Flags, usual_file};
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
 const SETTINGS: [&str; 49] = [
@@ -109,18 +109,24 @@ impl Layers {
         let named = flags
             .config
             .clone()
-            .or_else(|| std::env::var_os("THOUGHTWIRE_CONFIG").map(PathBuf::from));
-        let usual = directories::ProjectDirs::from("", "", "thoughtwire")
-            .map(|dirs| dirs.config_dir().join("config.toml"));
+            .or_else(|| std::env::var_os("THOUGHTWIRE_CONFIG").map(PathBuf::from))
+            .filter(|path| !path.as_os_str().is_empty());
         let required = named.is_some();
-        if let Some(path) = named.or(usual) {
+        if let Some(path) = named.or_else(usual_file) {
             file_name = path.display().to_string();
-            file = file.add_source(File::from(path).format(FileFormat::Toml).required(required));
+            // Read here, since the library takes nothing but regular files.
+            match std::fs::read_to_string(&path) {
+                Ok(text) => file = file.add_source(File::from_str(&text, FileFormat::Toml)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
+                Err(error) => return Err(ConfigError::File(format!("{file_name}: {error}"))),
+            }
         }
+        let in_file =
+            |error: config::ConfigError| ConfigError::File(format!("{file_name}: {error}"));
         let layers = Self {
             flags: given.build().map_err(broken)?,
             variables: config::Config::builder().add_source(variables).build().map_err(broken)?,
-            file: file.build().map_err(broken)?,
+            file: file.build().map_err(in_file)?,
             file_name,
         };
         layers.check_names()?;

@@ -24,7 +24,22 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
 /// The platform's data directory of this user, if there is one.
 #[must_use]
 pub fn usual_data_dir() -> Option<PathBuf> {
-    Some(directories::ProjectDirs::from("", "", "thoughtwire")?.data_dir().to_owned())
+    let usual =
+        || Some(directories::ProjectDirs::from("", "", "thoughtwire")?.data_dir().to_owned());
+    xdg("XDG_DATA_HOME").or_else(usual)
+}
+
+/// The platform's configuration file of this user, if there is a place for one.
+pub(crate) fn usual_file() -> Option<PathBuf> {
+    let usual =
+        || Some(directories::ProjectDirs::from("", "", "thoughtwire")?.config_dir().to_owned());
+    Some(xdg("XDG_CONFIG_HOME").or_else(usual)?.join("config.toml"))
+}
+
+/// This program's directory below one that an XDG variable names, which needs no home.
+fn xdg(variable: &str) -> Option<PathBuf> {
+    let base = PathBuf::from(std::env::var_os(variable)?);
+    (base.is_absolute() && !cfg!(target_os = "macos")).then(|| base.join("thoughtwire"))
 }
 
 /// Whether keys are needed.

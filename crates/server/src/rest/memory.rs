@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
-use thoughtwire_proto::{Refusal, Timestamp};
+use thoughtwire_proto::{Refusal, Timestamp, new_title};
 use thoughtwire_store::{Block, Note};
 
 use crate::access::Identity;
@@ -159,6 +159,12 @@ pub(super) struct NoteBody {
     at: Option<Timestamp>,
 }
 
+/// Takes where a note comes from, which is mostly a file's name.
+pub(super) fn note_source(source: Option<String>) -> Result<Option<String>, Refusal> {
+    let taken = source.as_deref().map(new_title).transpose();
+    taken.map_err(|no| bad(&format!("a note's source: {no}; nothing was added")))
+}
+
 /// Adds notes, all or none. Those with a `source` are taken once, however often they come.
 pub(super) async fn add(
     State(rest): Shared,
@@ -174,8 +180,10 @@ pub(super) async fn add(
     }
     let notes = notes
         .into_iter()
-        .map(|note| Archive::note(note.text, note.at.unwrap_or_else(now), note.source))
-        .collect();
+        .map(|NoteBody { text, source, at }| {
+            Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source)?))
+        })
+        .collect::<Result<_, Refusal>>()?;
     let added = rest.archive.add(&id, notes).await.map_err(|error| Refusal::from(&error))?;
     Ok((StatusCode::CREATED, Json(json!({"added": added.added, "duplicates": added.duplicates})))
         .into_response())

@@ -13,6 +13,7 @@ use thoughtwire_store::{Block, SessionFilter};
 
 use crate::access::Identity;
 
+use super::memory::note_source;
 use super::{Answered, Query, Refused, Shared, read};
 
 /// The form of the file; a newer one is refused rather than half understood.
@@ -139,12 +140,14 @@ pub(super) async fn import(
         Block { label, text, limit, description }
     });
     let sessions = sessions.into_iter().map(|session| imported(session.events));
+    let notes = notes
+        .into_iter()
+        .map(|PortableNote { text, at, source }| {
+            Ok(thoughtwire_agent::Archive::note(text, at, note_source(source)?))
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
     let imported = Imported { spec: agent, blocks: blocks.collect(), sessions: sessions.collect() };
     let profile = rest.hub.import_agent(&user, imported).await?;
-    let notes: Vec<_> = notes
-        .into_iter()
-        .map(|note| thoughtwire_agent::Archive::note(note.text, note.at, note.source))
-        .collect();
     let count = notes.len();
     if let Err(error) = rest.archive.add(&profile.id, notes).await {
         // All or nothing: a part of an agent is none.

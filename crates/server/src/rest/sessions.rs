@@ -7,10 +7,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
-use thoughtwire_proto::{Answer, Command};
+use thoughtwire_proto::{Answer, Command, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{Answered, Query, Shared, done, idempotency_key, read, session_id, unexpected};
+use super::{Answered, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected};
 use crate::access::Identity;
 use crate::listing;
 
@@ -129,6 +129,9 @@ pub(super) async fn edit(
 ) -> Answered {
     let user = caller.user;
     let EditBody { title, keep_days, keep_events } = read(body)?;
+    // Before anything is changed.
+    let title = title.as_deref().map(new_title).transpose();
+    let title = title.map_err(|no| bad(&format!("the title: {no}")))?;
     let session = session_id(session)?;
     if keep_days.is_some() || keep_events.is_some() {
         let num = rest.own(&user, &session).await?.num;

@@ -9,6 +9,7 @@ mod faults;
 mod frames;
 mod limits;
 mod memgpt;
+mod names;
 mod native;
 mod offers;
 mod openapi;

@@ -1,27 +1,23 @@
 //! `thoughtwire doctor`.
 
+mod remote;
+
 use serde_json::json;
 use thoughtwire_server::{Config, Finding, Health, examine};
 
-use crate::cli::DoctorFlags;
+use crate::cli::{DoctorFlags, ServeFlags};
 use crate::out::{Look, Paint};
-use crate::rest::install_tls;
+use crate::place::named;
+use crate::tls::install_tls;
+use crate::visible::visible;
 use crate::{Outcome, out};
 
 pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<Outcome> {
-    let DoctorFlags { serve, form } = flags;
+    let DoctorFlags { url, serve, form } = flags;
     install_tls();
-    let findings = match Config::load(&serve.into()) {
-        Ok((config, _)) => examine(&config).await,
-        Err(error) => vec![Finding {
-            subject: "configuration".to_owned(),
-            health: Health::Bad,
-            found: error.to_string(),
-            mend: Some(
-                "correct it; `thoughtwire config show` tells where each setting comes from"
-                    .to_owned(),
-            ),
-        }],
+    let findings = match url {
+        Some(url) => remote::examine(&named(&url)?).await?,
+        None => local(serve).await,
     };
     let worst = findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Good);
     if form.json {
@@ -37,6 +33,22 @@ pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<Outcome> {
     Ok(if worst == Health::Bad { Outcome::Failed } else { Outcome::Done })
 }
 
+/// What a server with these flags would stand on.
+async fn local(serve: ServeFlags) -> Vec<Finding> {
+    match Config::load(&serve.into()) {
+        Ok((config, _)) => examine(&config).await,
+        Err(error) => vec![Finding {
+            subject: "configuration".to_owned(),
+            health: Health::Bad,
+            found: error.to_string(),
+            mend: Some(
+                "correct it; `thoughtwire config show` tells where each setting comes from"
+                    .to_owned(),
+            ),
+        }],
+    }
+}
+
 fn tell(finding: &Finding) -> std::io::Result<()> {
     let (mark, look) = match finding.health {
         Health::Good => ("good", Look::Dim),
@@ -44,7 +56,8 @@ fn tell(finding: &Finding) -> std::io::Result<()> {
         Health::Bad => ("BAD ", Look::Bad),
     };
     let paint = Paint::of_stdout();
-    out::line(&format!("{}  {}: {}", paint.show(look, mark), finding.subject, finding.found))?;
+    let (subject, found) = (visible(&finding.subject), visible(&finding.found));
+    out::line(&format!("{}  {subject}: {found}", paint.show(look, mark)))?;
     match &finding.mend {
         Some(mend) => out::line(&format!("      {}", paint.show(Look::Bold, mend))),
         None => Ok(()),

@@ -1,0 +1,212 @@
+//! The terminal: what is being typed stands at its lower end, and what happens goes above it.
+//!
+//! The screen remembers on which row below the prompt's first one the cursor is, and how far the last
+//! line above the prompt goes if it is not finished; everything else is drawn anew each time.
+
+use std::io::{self, Write};
+
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, EventStream};
+use crossterm::terminal::{Clear, ClearType, disable_raw_mode, enable_raw_mode, size};
+use crossterm::{QueueableCommand as _, cursor};
+use futures::StreamExt as _;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::editor::{Edited, Editor};
+use crate::out::{Look, Paint};
+use crate::visible::visible;
+
+/// What came from the keyboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// A message, or a command, of any number of lines.
+    Text(String),
+    /// Ctrl-C.
+    Interrupted,
+    /// Ctrl-D.
+    Left,
+}
+
+/// A terminal in raw mode; as it was again when dropped.
+pub(super) struct Terminal {
+    events: EventStream,
+    editor: Editor,
+    screen: Screen<io::Stdout>,
+}
+
+impl Terminal {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// When it cannot be set up.
+    pub(super) fn open(paint: Paint) -> io::Result<Self> {
+        enable_raw_mode()?;
+        let screen = Screen::new(io::stdout(), paint);
+        let mut terminal = Self { events: EventStream::new(), editor: Editor::default(), screen };
+        // A terminal that does not know this passes it over, and each line is a message as before.
+        terminal.screen.out.queue(EnableBracketedPaste)?;
+        terminal.screen.draw(&terminal.editor)?;
+        Ok(terminal)
+    }
+
+    /// What is typed next. Can be dropped and called again.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(super) async fn typed(&mut self) -> io::Result<Typed> {
+        loop {
+            let Some(event) = self.events.next().await else { return Ok(Typed::Left) };
+            match self.editor.take(event?) {
+                Edited::Nothing => {}
+                Edited::Changed => self.screen.redraw(&self.editor)?,
+                Edited::Cleared => {
+                    self.screen.out.queue(Clear(ClearType::All))?.queue(cursor::MoveTo(0, 0))?;
+                    self.screen.row = 0;
+                    self.screen.unfinished = 0;
+                    self.screen.draw(&self.editor)?;
+                }
+                Edited::Sent(text) => {
+                    self.screen.keep(&text, &self.editor)?;
+                    return Ok(Typed::Text(text));
+                }
+                Edited::Interrupted => {
+                    self.screen.redraw(&self.editor)?;
+                    return Ok(Typed::Interrupted);
+                }
+                Edited::Left => return Ok(Typed::Left),
+            }
+        }
+    }
+
+    /// Shows another prompt.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub(super) fn prompt(&mut self, state: &str, look: Look) -> io::Result<()> {
+        if self.screen.prompt != (look, state.to_owned()) {
+            self.screen.clear()?;
+            self.screen.prompt = (look, state.to_owned());
+            self.screen.draw(&self.editor)?;
+        }
+        Ok(())
+    }
+
+    /// Prints above the prompt, behind what was printed before. Lines fit the terminal.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub(super) fn print(&mut self, look: Look, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.screen.clear()?;
+        self.screen.print(look, text)?;
+        self.screen.draw(&self.editor)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        drop(self.screen.clear());
+        drop(self.screen.out.queue(DisableBracketedPaste).map(|_| ()));
+        drop(self.screen.out.flush());
+        drop(disable_raw_mode());
+    }
+}
+
+/// What stands on the terminal.
+struct Screen<W> {
+    out: W,
+    paint: Paint,
+    prompt: (Look, String),
+    /// The cursor's row, counted from the prompt's first one.
+    row: usize,
+    /// The columns of the line above the prompt, if that is not finished.
+    unfinished: usize,
+}
+
+impl<W: Write> Screen<W> {
+    fn new(out: W, paint: Paint) -> Self {
+        Self { out, paint, prompt: (Look::Dim, String::new()), row: 0, unfinished: 0 }
+    }
+
+    /// Takes the prompt and what is typed off; the cursor is where they began.
+    fn clear(&mut self) -> io::Result<()> {
+        if let Ok(row @ 1..) = u16::try_from(self.row) {
+            self.out.queue(cursor::MoveUp(row))?;
+        }
+        self.row = 0;
+        self.out.queue(cursor::MoveToColumn(0))?.queue(Clear(ClearType::FromCursorDown))?;
+        Ok(())
+    }
+
+    fn redraw(&mut self, editor: &Editor) -> io::Result<()> {
+        self.clear()?;
+        self.draw(editor)
+    }
+
+    /// Draws the prompt and what is typed, as many rows around the cursor as fit.
+    fn draw(&mut self, editor: &Editor) -> io::Result<()> {
+        let (columns, lines) = size().map_or((80, 24), |(columns, lines)| {
+            (usize::from(columns).max(10), usize::from(lines).max(2))
+        });
+        let (look, state) = &self.prompt;
+        let prompt = self.paint.show(*look, state) + "› ";
+        let width = (state.width() + 2).min(columns - 2);
+        let layout = editor.lay_out(width, columns);
+        let most = lines - 1;
+        let first = (layout.row + 1).saturating_sub(most);
+        let rows = layout.rows.iter().enumerate().skip(first).take(most);
+        let drawn = rows.len();
+        for (n, row) in rows {
+            if n > first {
+                self.out.write_all(b"\r\n")?;
+            }
+            if n == 0 {
+                self.out.write_all(prompt.as_bytes())?;
+            }
+            self.out.write_all(row.as_bytes())?;
+        }
+        self.row = layout.row - first;
+        if let Ok(up @ 1..) = u16::try_from((drawn - 1).saturating_sub(self.row)) {
+            self.out.queue(cursor::MoveUp(up))?;
+        }
+        self.out.queue(cursor::MoveToColumn(u16::try_from(layout.column).unwrap_or(u16::MAX)))?;
+        self.out.flush()
+    }
+
+    /// Leaves what was sent on the terminal, above a new prompt.
+    fn keep(&mut self, text: &str, editor: &Editor) -> io::Result<()> {
+        self.clear()?;
+        let (look, state) = self.prompt.clone();
+        let prompt = self.paint.show(look, &state) + "› ";
+        self.out.write_all(prompt.as_bytes())?;
+        let text = visible(text).replace('\t', "    ").replace('\n', "\r\n  ");
+        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(b"\r\n")?;
+        self.unfinished = 0;
+        self.draw(editor)
+    }
+
+    fn print(&mut self, look: Look, text: &str) -> io::Result<()> {
+        if self.unfinished > 0 {
+            let column = u16::try_from(self.unfinished).unwrap_or(u16::MAX);
+            self.out.queue(cursor::MoveUp(1))?.queue(cursor::MoveToColumn(column))?;
+        }
+        let mut lines = text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            if !line.is_empty() {
+                self.out.write_all(self.paint.show(look, line).as_bytes())?;
+                self.unfinished += line.width();
+            }
+            if lines.peek().is_some() {
+                self.out.write_all(b"\r\n")?;
+                self.unfinished = 0;
+            }
+        }
+        // The prompt stands on a line of its own.
+        if self.unfinished > 0 {
+            self.out.write_all(b"\r\n")?;
+        }
+        Ok(())
+    }
+}
