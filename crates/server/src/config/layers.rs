@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{ConfigError, Flags};
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 48] = [
     "listen",
     "data_dir",
     "model",
@@ -19,6 +19,7 @@ const SETTINGS: [&str; 47] = [
     "jwt.key",
     "jwt.key_file",
     "jwt.audience",
+    "jwt.user_prefix",
     "tls.certificate",
     "tls.key",
     "trust_proxy",

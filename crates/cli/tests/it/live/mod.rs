@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod crash;
 mod faults;
+mod jwt;
 mod limits;
 mod memgpt;
 mod native;
