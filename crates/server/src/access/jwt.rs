@@ -1,25 +1,39 @@
-//! JSON Web Tokens of somebody else's login, checked with a configured key.
+//! JSON Web Tokens of another login, checked with a configured key.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::{Number, Value};
+use thoughtwire_hub::now;
 use thoughtwire_proto::{Refusal, Timestamp, UserId};
 use thoughtwire_store::Scope;
 use tokio_util::sync::CancellationToken;
 
-use super::{Identity, unauthorized};
+use super::{Identity, reserved, unauthorized};
 use crate::config::JwtConfig;
+
+/// The last second of the year 9999. A later time is a mistake, such as milliseconds for seconds.
+const LAST_SECOND: f64 = 253_402_300_799.0;
 
 pub(crate) struct Jwt {
     key: DecodingKey,
     rules: Validation,
+    user_prefix: String,
 }
 
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    /// Seconds since 1970.
-    exp: i64,
+    /// Seconds since 1970, possibly with a fraction (RFC 7519, 2, "NumericDate").
+    exp: Number,
+    /// The time before which the token is not valid yet, in the same form.
+    #[serde(default, deserialize_with = "present")]
+    nbf: Option<Value>,
+    /// The time at which the token was made. It decides nothing, but has to be a time.
+    #[serde(default, deserialize_with = "present")]
+    iat: Option<Value>,
     /// Scopes with spaces between them (RFC 8693, 4.2); `chat` if there are none.
     #[serde(default)]
     scope: String,
@@ -29,7 +43,7 @@ impl Jwt {
     /// Reads the key.
     ///
     /// # Errors
-    /// When it is none for the algorithm.
+    /// When the key does not fit the algorithm.
     pub(crate) fn open(config: &JwtConfig) -> Result<Self, String> {
         let bytes = config.key.as_bytes();
         let (algorithm, key) = match config.algorithm.as_str() {
@@ -48,23 +62,23 @@ impl Jwt {
         // The algorithm is the key's and never the token's: a public key used as a secret would let everybody sign.
         let mut rules = Validation::new(algorithm);
         rules.set_audience(&[&config.audience]);
-        rules.set_required_spec_claims(&["exp", "aud", "sub"]);
-        rules.validate_nbf = true;
-        rules.leeway = 0;
-        Ok(Self { key, rules })
+        rules.set_required_spec_claims(&["aud", "sub"]);
+        // The library ignores an `nbf` that it cannot read and panics on a clock before 1970:
+        // times are checked here.
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        Ok(Self { key, rules, user_prefix: config.user_prefix.clone() })
     }
 
-    pub(super) fn read(&self, token: &str) -> Result<Identity, Refusal> {
+    /// Returns who a token is. `local` is the server's owner, whom no token may name.
+    pub(super) fn read(&self, token: &str, local: &UserId) -> Result<Identity, Refusal> {
+        let refused = |why: String| unauthorized(format!("the token is refused: {why}"));
+        refuse_critical(token).map_err(refused)?;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules)
-            .map_err(|error| {
-                unauthorized(format!("the token is refused: {}", explain(error.kind())))
-            })?
+            .map_err(|error| refused(explain(error.kind())))?
             .claims;
-        if claims.sub.starts_with('~') {
-            return Err(unauthorized("the token is refused: its `sub` begins with `~`"));
-        }
-        let user = UserId::new(claims.sub)
-            .map_err(|error| unauthorized(format!("the token is refused: its `sub`: {error}")))?;
+        let until = valid_until(&claims).map_err(refused)?;
+        let user = self.user(&claims.sub, local).map_err(refused)?;
         let mut scopes: Vec<Scope> = claims
             .scope
             .split(' ')
@@ -73,8 +87,71 @@ impl Jwt {
         if claims.scope.trim().is_empty() {
             scopes.push(Scope::Chat);
         }
-        let until = Some(Timestamp::from_millis(claims.exp.saturating_mul(1000)));
-        Ok(Identity { user, scopes, key: None, until, revoked: CancellationToken::new() })
+        let (until, revoked) = (Some(until), CancellationToken::new());
+        Ok(Identity { user, scopes, key: None, until, revoked })
+    }
+
+    /// Returns the user that a `sub` names. Reserved names are refused, also where the prefix would
+    /// keep them apart: a token with such a `sub` is an attempt or a mistake.
+    fn user(&self, sub: &str, local: &UserId) -> Result<UserId, String> {
+        if sub.trim() != sub {
+            return Err("its `sub` begins or ends with a space".to_owned());
+        }
+        let name = format!("{}{sub}", self.user_prefix);
+        if [sub, &name].into_iter().any(|name| name == local.as_str() || reserved(name)) {
+            return Err(format!("its `sub` is `{sub}`, and that name is reserved"));
+        }
+        if sub.is_empty() {
+            return Err("its `sub` is empty".to_owned());
+        }
+        UserId::new(name).map_err(|error| format!("its `sub`: {error}"))
+    }
+}
+
+/// Checks the times, and returns the one at which the token expires.
+fn valid_until(claims: &Claims) -> Result<Timestamp, String> {
+    let until = time("exp", &Value::Number(claims.exp.clone()))?;
+    let from = claims.nbf.as_ref().map(|nbf| time("nbf", nbf)).transpose()?;
+    claims.iat.as_ref().map(|iat| time("iat", iat)).transpose()?;
+    let now = now();
+    if until <= now {
+        return Err("it has expired".to_owned());
+    }
+    if from.is_some_and(|from| from > now) {
+        return Err("it is not valid yet".to_owned());
+    }
+    Ok(until)
+}
+
+/// Reads a claim that is there, also when it is `null`: a `null` is not a time.
+fn present<'de, D: serde::Deserializer<'de>>(claim: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(claim).map(Some)
+}
+
+/// Reads a claim that is a time.
+fn time(claim: &str, value: &Value) -> Result<Timestamp, String> {
+    let seconds = value
+        .as_f64()
+        .filter(|seconds| seconds.is_finite())
+        .ok_or_else(|| format!("its `{claim}` is not a number of seconds"))?;
+    if !(0.0..=LAST_SECOND).contains(&seconds) {
+        return Err(format!("its `{claim}` is not between the years 1970 and 9999"));
+    }
+    // In range, as checked above; a duration converts without a cast.
+    let millis = std::time::Duration::from_secs_f64(seconds).as_millis();
+    Ok(Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)))
+}
+
+/// Refuses a header with `crit`: it names extensions without which the token must not be accepted
+/// (RFC 7515, 4.1.11), and this server has none. The library does not look at it.
+fn refuse_critical(token: &str) -> Result<(), String> {
+    let unreadable = || "its header cannot be read".to_owned();
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| unreadable())?;
+    let header: Value = serde_json::from_slice(&header).map_err(|_| unreadable())?;
+    match header.get("crit") {
+        None => Ok(()),
+        Some(_) => Err("its header has `crit`, and this server knows no extensions".to_owned()),
     }
 }
 

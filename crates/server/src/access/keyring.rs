@@ -10,7 +10,7 @@ use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{Key, KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::{Identity, random, unauthorized};
+use super::{Identity, random, reserved, unauthorized};
 
 /// What a key begins with, so that people and scanners know one when they see it.
 const PREFIX: &str = "twk_";
@@ -61,9 +61,9 @@ impl Keyring {
     /// Makes a key. Gives it with what opens, which is shown this once and kept nowhere.
     pub(crate) async fn add(&self, local: &UserId, new: NewKey) -> Result<(Key, String), Refusal> {
         let user = match new.user {
-            Some(user) if user.starts_with('~') => {
+            Some(user) if reserved(&user) => {
                 return Err(bad(
-                    "a user's name does not begin with `~`: that is for the name spaces of a server without keys",
+                    "a user's name does not begin with `~` or `sparky:`: the server itself makes such names",
                 ));
             }
             Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,

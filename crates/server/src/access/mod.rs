@@ -223,7 +223,7 @@ impl Access {
             return Ok(identity);
         }
         match &self.jwt {
-            Some(jwt) if token.split('.').count() == 3 => jwt.read(token),
+            Some(jwt) if token.split('.').count() == 3 => jwt.read(token, &self.local),
             Some(_) | None => Err(unauthorized(
                 "the key is not known here; `thoughtwire keys list` shows those that are",
             )),
@@ -277,6 +277,12 @@ pub(crate) fn naming(user: &str) -> String {
 /// The name in such a token.
 pub(crate) fn named_by(token: &str) -> Option<&str> {
     token.strip_prefix(NAMING).filter(|name| !name.is_empty())
+}
+
+/// Whether a user's name lies in a name space of the server's own: that of users whom the older wires
+/// name on a server without keys.
+fn reserved(name: &str) -> bool {
+    name.starts_with('~') || name.to_ascii_lowercase().starts_with("sparky:")
 }
 
 fn ticket_of(uri: &Uri) -> Option<String> {

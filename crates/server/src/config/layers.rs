@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{ConfigError, Flags, usual_file};
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 49] = [
+const SETTINGS: &[&str] = &[
     "listen",
     "data_dir",
     "model",
@@ -19,6 +19,7 @@ const SETTINGS: [&str; 49] = [
     "jwt.key",
     "jwt.key_file",
     "jwt.audience",
+    "jwt.user_prefix",
     "tls.certificate",
     "tls.key",
     "trust_proxy",

@@ -130,6 +130,9 @@ pub struct JwtConfig {
     pub key: String,
     /// The `aud` that a token must have.
     pub audience: String,
+    /// What stands before a token's `sub` in its user's name, so that the issuer's users are not
+    /// those of keys; empty when they are the same.
+    pub user_prefix: String,
 }
 
 impl std::fmt::Debug for JwtConfig {
@@ -137,6 +140,7 @@ impl std::fmt::Debug for JwtConfig {
         out.debug_struct("JwtConfig")
             .field("algorithm", &self.algorithm)
             .field("audience", &self.audience)
+            .field("user_prefix", &self.user_prefix)
             .finish_non_exhaustive()
     }
 }

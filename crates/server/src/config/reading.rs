@@ -179,6 +179,10 @@ impl Reading {
         let algorithm = self.text("jwt.algorithm");
         let (key, file, audience) =
             (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
+        // An empty one is a choice here, and not the absence of one.
+        let found = self.layers.find("jwt.user_prefix");
+        let user_prefix = found.as_ref().map_or_else(|| "jwt:".to_owned(), text);
+        self.note("jwt.user_prefix", user_prefix.clone(), found.as_ref());
         let refused = |reason: &str| ConfigError::Table {
             table: "jwt".to_owned(),
             reason: reason.to_owned(),
@@ -203,7 +207,7 @@ impl Reading {
         let audience = audience.ok_or_else(|| {
             refused("say `audience`: the `aud` of tokens that are meant for this server")
         })?;
-        Ok(Some(JwtConfig { algorithm, key, audience }))
+        Ok(Some(JwtConfig { algorithm, key, audience, user_prefix }))
     }
 
     /// A text with a default that is shown.

@@ -497,12 +497,12 @@ async fn a_page_logs_in_with_a_key_and_keeps_a_cookie_that_no_script_reads() {
     assert_eq!(whoami(url, vec![("cookie", cookie.clone())]).await, 401);
 }
 
-fn in_seconds(seconds: i64) -> i64 {
+pub(super) fn in_seconds(seconds: i64) -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
         + seconds
 }
 
-fn config(dir: &tempfile::TempDir, jwt: &str) -> String {
+pub(super) fn config(dir: &tempfile::TempDir, jwt: &str) -> String {
     let file = dir.path().join("config.toml");
     std::fs::write(&file, format!("[jwt]\naudience = \"desk\"\n{jwt}")).unwrap();
     file.to_str().unwrap().to_owned()
@@ -544,7 +544,7 @@ async fn tokens_of_another_login_are_believed_as_far_as_their_key_goes() {
         .await;
         assert_eq!(
             (status, &me["user"], &me["scopes"]),
-            (200, &json!("ada"), &json!(["chat", "agents"])),
+            (200, &json!("jwt:ada"), &json!(["chat", "agents"])),
             "{algorithm:?}: {me}"
         );
         for (claims, why) in [

@@ -7,6 +7,7 @@ mod bench;
 mod crash;
 mod faults;
 mod frames;
+mod jwt;
 mod limits;
 mod memgpt;
 mod names;
