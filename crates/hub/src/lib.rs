@@ -25,6 +25,7 @@
 
 mod agent;
 pub mod blocking;
+mod calendar;
 mod clients;
 mod clock;
 mod directory;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{DATE, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -213,6 +214,7 @@ impl Server {
     /// When a part of the server breaks off.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
+        let keyring = self.access.keyring.clone();
         let shared = Shared {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
@@ -245,7 +247,7 @@ impl Server {
             serving.spawn(doors.clone().keep(listener));
         }
         drop(doors);
-        serving.spawn(sweeping::now_and_then(self.hub.clone(), phase.subscribe()));
+        serving.spawn(sweeping::now_and_then(self.hub.clone(), keyring, phase.subscribe()));
         serving.close();
         stop.await;
         tracing::info!("stopping");
@@ -291,14 +293,24 @@ fn routes(shared: Shared, archive: Archive) -> Router {
 
 /// What every request passes first.
 async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let response = match shared.access.guard.admit(request.headers()) {
+    let mut response = match shared.access.guard.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => Refused(refusal).into_response(),
     };
     if let Some(&code) = response.extensions().get::<RefusalCode>() {
         shared.metrics.refused(code);
     }
+    if let Some(date) = date() {
+        response.headers_mut().insert(DATE, date);
+    }
     response
+}
+
+/// The time for an answer's `Date`; nothing where the clock shows none that has such a form.
+fn date() -> Option<HeaderValue> {
+    let now = jiff::Timestamp::from_millisecond(now().as_millis()).ok()?;
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::from_str(&date).ok()
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {

@@ -31,6 +31,8 @@
 mod agents;
 mod archive;
 mod backup;
+mod clock;
+mod data_file;
 mod erasing;
 mod error;
 mod keys;
@@ -44,6 +46,7 @@ mod recall;
 mod receipts;
 mod recovery;
 mod retention;
+mod saving;
 mod schema;
 mod store;
 mod types;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -115,6 +115,17 @@ INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
 -- What was deleted and is in the file yet.
 CREATE TABLE erased_sessions (session INTEGER PRIMARY KEY);
 CREATE TABLE erased_agents (agent TEXT PRIMARY KEY) WITHOUT ROWID;
+",
+    "
+-- The call that came back with an event, so that looking it up does not read the log.
+ALTER TABLE events ADD COLUMN call TEXT;
+UPDATE events SET call = body ->> '$.call'
+    WHERE body LIKE '%\"tool_returned\"%' AND json_valid(body) AND body ->> '$.kind' = 'tool_returned';
+CREATE INDEX events_by_call ON events (session, call, seq) WHERE call IS NOT NULL;
+-- Backups of earlier versions have these in them: every directory makes new ones.
+DELETE FROM secrets;
+-- Milliseconds since 1970, or of running time, that outlive a restart.
+CREATE TABLE clock (name TEXT PRIMARY KEY, millis INTEGER NOT NULL) WITHOUT ROWID;
 ",
 ];
 

@@ -15,5 +15,6 @@ mod keeping;
 mod memory;
 mod opening;
 mod peers;
+mod reading;
 mod recovering;
 mod support;

@@ -13,7 +13,7 @@ use super::support::{Client, Live};
 pub(super) struct Guarded {
     pub(super) live: Live,
     pub(super) owner: String,
-    dir: tempfile::TempDir,
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Guarded {
@@ -28,7 +28,13 @@ impl Guarded {
         Self { live, owner, dir }
     }
 
-    async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(super) async fn call(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let bearer = format!("Bearer {key}");
         call(&self.live, method, path, &[("authorization", &bearer)], body).await
     }
@@ -62,7 +68,7 @@ impl Guarded {
     }
 }
 
-fn owner_token(dir: &tempfile::TempDir) -> String {
+pub(super) fn owner_token(dir: &tempfile::TempDir) -> String {
     let file: Value =
         serde_json::from_str(&std::fs::read_to_string(dir.path().join("server.json")).unwrap())
             .unwrap();
@@ -111,7 +117,8 @@ async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
 /// What a route is asked, about somebody's belongings. A new route needs a row here.
 fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
     let body = match (method, path) {
-        ("get" | "delete", _) | ("post", "/v1/tickets" | "/v1/sessions/{session}/cancel") => None,
+        ("get" | "delete", _)
+        | ("post", "/v1/tickets" | "/v1/keys/rotate" | "/v1/sessions/{session}/cancel") => None,
         ("post", "/v1/keys") => Some(json!({})),
         ("post", "/v1/agents") => Some(json!({"name": "mine"})),
         ("patch", "/v1/agents/{agent}") => Some(json!({"model": "offline"})),

@@ -4,7 +4,9 @@ mod access;
 mod approvals;
 mod bad_input;
 mod bench;
+mod clocks;
 mod crash;
+mod durability;
 mod faults;
 mod limits;
 mod memgpt;
@@ -14,6 +16,8 @@ mod openapi;
 mod operations;
 mod rest;
 mod rooms;
+mod secrets;
+mod shim;
 mod sparky;
 mod support;
 
