@@ -102,8 +102,6 @@ impl Doors {
         );
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // The library's own panics by a clock before 1970; the router sets it.
-            .auto_date_header(false)
             .header_read_timeout(self.within)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
             .with_upgrades();

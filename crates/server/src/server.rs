@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{DATE, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -34,6 +33,9 @@ use crate::rest::{Refused, Rest, router};
 use crate::socket::Phase;
 use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
+
+/// The last millisecond of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,11 @@ pub enum ServeError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The clock shows no time that answers could bear.
+    #[error(
+        "the system's clock shows a time before 1970 or after 9999; set the clock and start the server again"
+    )]
+    Clock,
     /// A task of the server broke off.
     #[error("the server broke off: {0}")]
     Broken(String),
@@ -111,6 +118,10 @@ impl Server {
     /// # Errors
     /// When one of these cannot be had.
     pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+        // The HTTP library panics where it cannot write the time into an answer.
+        if !(1..=LAST_MS).contains(&now().as_millis()) {
+            return Err(ServeError::Clock);
+        }
         config.limits.connections = open_files::connections(config.limits.connections);
         check_model(&config.model, &config.providers).map_err(|error| ServeError::Model {
             model: config.model.clone(),
@@ -293,24 +304,14 @@ fn routes(shared: Shared, archive: Archive) -> Router {
 
 /// What every request passes first.
 async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let mut response = match shared.access.guard.admit(request.headers()) {
+    let response = match shared.access.guard.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => Refused(refusal).into_response(),
     };
     if let Some(&code) = response.extensions().get::<RefusalCode>() {
         shared.metrics.refused(code);
     }
-    if let Some(date) = date() {
-        response.headers_mut().insert(DATE, date);
-    }
     response
-}
-
-/// The time for an answer's `Date`; nothing where the clock shows none that has such a form.
-fn date() -> Option<HeaderValue> {
-    let now = jiff::Timestamp::from_millisecond(now().as_millis()).ok()?;
-    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
-    HeaderValue::from_str(&date).ok()
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {

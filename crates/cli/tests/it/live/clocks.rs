@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::rest::{call, http};
 use super::shim::Machine;
-use super::support::{Live, events};
+use super::support::Live;
 
 const DAY: i64 = 86_400;
 
@@ -102,37 +102,32 @@ async fn what_has_expired_stays_so_when_the_clock_is_set_back() {
 }
 
 #[tokio::test]
-async fn a_clock_before_1970_stops_nothing() {
+async fn a_server_does_not_start_before_1970_and_goes_on_when_the_clock_is_set_there() {
     let Some(machine) = Machine::make() else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    machine.set_clock(-i64::try_from(now).unwrap() - 365 * DAY);
+    let before_1970 = -i64::try_from(now).unwrap() - 365 * DAY;
+    for seconds in [before_1970, 9_000 * 365 * DAY] {
+        machine.set_clock(seconds);
+        let said = machine.refused().await;
+        let sentence = "the system's clock shows a time before 1970 or after 9999";
+        assert!(said.contains(sentence) && !said.contains("panicked"), "{said}");
+    }
+    machine.set_clock(0);
     let mut live = machine.serve(&[]).await;
     let (mut client, session) = live.agent("ada", "offline").await;
     client.attach(&session, None).await;
-    client
-        .send(json!({"type": "send", "id": "m", "session": session, "text": "what is 6*7?"}))
-        .await;
-    let turn = client.turn().await;
-    assert_eq!(turn.last().unwrap()["event"]["outcome"], "completed");
-    let path = format!("/v1/sessions/{session}/events");
-    let (status, page) = call(&live, "GET", &path, &[], None).await;
-    assert_eq!((status, page["events"][0]["at"].as_i64()), (200, Some(0)));
     keep(&live, &session, json!({"keep_days": 1})).await;
-    let body = json!({"expires_in_seconds": 60});
-    assert_eq!(call(&live, "POST", "/v1/keys", &[], Some(body)).await.0, 201);
-    // While it runs, too, there and back.
-    machine.set_clock(0);
-    client
-        .send(json!({"type": "send", "id": "n", "session": session, "text": "what is 6*7?"}))
-        .await;
-    client.turn().await;
-    machine.set_clock(-i64::try_from(now).unwrap() - 365 * DAY);
-    client
-        .send(json!({"type": "send", "id": "o", "session": session, "text": "what is 6*7?"}))
-        .await;
-    client.turn().await;
-    let (_, frames) = live.native().await.attach(&session, Some(0)).await;
-    assert!(events(&frames).len() > 12);
+    for (id, seconds) in [("m", before_1970), ("n", 0), ("o", before_1970)] {
+        machine.set_clock(seconds);
+        let text = "what is 6*7?";
+        client.send(json!({"type": "send", "id": id, "session": session, "text": text})).await;
+        let turn = client.turn().await;
+        assert_eq!(turn.last().unwrap()["event"]["outcome"], "completed");
+        let at = turn.last().unwrap()["at"].as_i64().unwrap();
+        assert_eq!(at == 0, seconds != 0, "{at}");
+    }
+    let asked = client.ask(json!({"type": "create_session", "id": "s", "agent": "ada"})).await;
+    assert_eq!(asked["type"], "ack", "{asked}");
     assert_eq!(live.terminate().await, Some(0));
     let said = machine.errors();
     assert!(!said.contains("panicked"), "{said}");

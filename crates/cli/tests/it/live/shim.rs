@@ -29,14 +29,31 @@ impl Machine {
     }
 
     pub(super) async fn serve(&self, flags: &[&str]) -> Live {
-        let variables = [
-            ("LD_PRELOAD", self.dir.path().join("shim.so")),
-            ("FAULT_SYNC", self.sync()),
-            ("FAULT_CLOCK", self.clock()),
-        ];
+        let variables = self.variables();
         let variables: Vec<_> =
             variables.iter().map(|(name, path)| (*name, path.as_path())).collect();
         Live::with_env(&self.data(), flags, &variables, &self.dir.path().join("errors")).await
+    }
+
+    /// A start that fails: what it says.
+    pub(super) async fn refused(&self) -> String {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.data())
+            .envs(self.variables())
+            .kill_on_drop(true)
+            .output();
+        let output = output.await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn variables(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("LD_PRELOAD", self.dir.path().join("shim.so")),
+            ("FAULT_SYNC", self.sync()),
+            ("FAULT_CLOCK", self.clock()),
+        ]
     }
 
     pub(super) fn data(&self) -> PathBuf {
