@@ -181,9 +181,13 @@ fn attempt(
         }
     };
     batch(&transaction)?;
-    transaction.commit().map_err(|error| match StoreError::from(error) {
-        // Written before the commit itself, so that it cannot be complete.
-        error @ (StoreError::Full | StoreError::ReadOnly) => Unsaved::Never(error),
-        error => Unsaved::AtCommit(error),
+    transaction.commit().map_err(|error| {
+        let error = StoreError::from(error);
+        // These come before the commit itself is written, so that it cannot be complete.
+        if matches!(error, StoreError::Full | StoreError::ReadOnly) {
+            Unsaved::Never(error)
+        } else {
+            Unsaved::AtCommit(error)
+        }
     })
 }
