@@ -73,7 +73,9 @@ impl Archive {
         let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
         let found = self
             .store
-            .reading(move |store| store.archival_search(&id, &words, reach.0, reach.1))
+            .reading_for(agent.as_str(), move |store| {
+                store.archival_search(&id, &words, reach.0, reach.1)
+            })
             .await?;
         if near.is_empty() {
             return Ok(found);
@@ -95,9 +97,11 @@ impl Archive {
             return Ok(Vec::new());
         };
         let Some(vector) = vectors.into_iter().next() else { return Ok(Vec::new()) };
-        let agent = agent.clone();
+        let id = agent.clone();
         self.store
-            .reading(move |store| store.archival_nearest(&agent, &model, &vector, NEAREST))
+            .reading_for(agent.as_str(), move |store| {
+                store.archival_nearest(&id, &model, &vector, NEAREST)
+            })
             .await
     }
 

@@ -134,7 +134,7 @@ impl Calls<'_> {
     }
 
     fn later(&self, ms: i64) -> Timestamp {
-        Timestamp::from_millis((self.limits.clock)().as_millis() + ms)
+        Timestamp::from_millis((self.limits.clock)().as_millis().saturating_add(ms))
     }
 
     fn client_until(&self) -> Timestamp {

@@ -49,6 +49,14 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
                 out::line(&format!("{key} is revoked"))?
             }
         }
+        KeysCommand::Rotate { form } => {
+            reach.place().await?.rotate_keys().await?;
+            if form.json {
+                out::json(&json!({"rotated": true}))?;
+            } else {
+                out::line("All logins and tickets have ended; keys are as they were.")?;
+            }
+        }
     }
     Ok(Outcome::Done)
 }

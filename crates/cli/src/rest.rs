@@ -485,6 +485,11 @@ impl Rest {
         self.send(self.request(Method::DELETE, &["v1", "keys", key])?).await.map(drop)
     }
 
+    /// Ends all logins and tickets.
+    pub(crate) async fn rotate_keys(&self) -> anyhow::Result<()> {
+        self.send(self.request(Method::POST, &["v1", "keys", "rotate"])?).await.map(drop)
+    }
+
     /// Copies all data into a file; gives its length.
     pub(crate) async fn back_up(&self, file: &mut File, bar: &ProgressBar) -> anyhow::Result<u64> {
         if let Through::Directory(directory) = &self.through {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp, TurnId};
 
-/// The wall clock, in whole milliseconds.
+/// The wall clock, in whole milliseconds; 0 where it shows a time before 1970.
 #[must_use]
 pub fn now() -> Timestamp {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -47,7 +47,14 @@ impl fmt::Debug for Clock {
 #[must_use]
 pub fn new_id<K>() -> Id<K> {
     let mut buffer = uuid::Uuid::encode_buffer();
-    let text: &str = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
+    // By a clock before 1970 the library would panic; such ids are as unique, and not in order.
+    let is_before_1970 = SystemTime::now() < UNIX_EPOCH;
+    let uuid = if is_before_1970 {
+        uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0))
+    } else {
+        uuid::Uuid::now_v7()
+    };
+    let text: &str = uuid.simple().encode_lower(&mut buffer);
     match Id::new(text) {
         Ok(id) => id,
         // Invariant: 32 hexadecimal digits are always a valid id.

@@ -16,6 +16,7 @@ use thoughtwire_proto::{
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::calendar::Calendar;
 use crate::clock::{Clock, new_id};
 use crate::directory::session_title;
 use crate::joins::Joins;
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: tokio_util::task::TaskTracker,
     /// Held by who takes what was deleted out of the file.
     pub(crate) erasing: tokio::sync::Mutex<()>,
+    /// The time that retention goes by.
+    pub(crate) calendar: Mutex<Calendar>,
     /// In whose name the hub itself asks.
     nobody: UserId,
     /// A lagging follower is told so and lists again, so this may be small.
@@ -135,6 +138,8 @@ impl Hub {
         options: HubOptions,
     ) -> Result<Self, StoreError> {
         let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
+        // Before anything is written by a clock that may be wrong.
+        let calendar = Calendar::open(&store, options.clock.now())?;
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
@@ -147,6 +152,7 @@ impl Hub {
             nobody: new_id(),
             tasks: tokio_util::task::TaskTracker::new(),
             erasing: tokio::sync::Mutex::default(),
+            calendar: Mutex::new(calendar),
             changes: broadcast::Sender::new(256),
             joins: Joins::default(),
             feeds: Feeds::default(),
@@ -220,6 +226,18 @@ impl Hub {
         read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
         self.shared.read(read).await
+    }
+
+    /// Runs a blocking read that a user asked for: it takes a place of that user's share.
+    ///
+    /// # Errors
+    /// The store's, as a refusal.
+    pub async fn read_for<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.store().reading_for(user.as_str(), read).await.map_err(|error| Refusal::from(&error))
     }
 
     /// Copies all data, as [`Store::backup`] does. It takes its time, and none of the turns of short reads.

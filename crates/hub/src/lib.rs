@@ -26,6 +26,7 @@
 mod agent;
 mod await_turn;
 pub mod blocking;
+mod calendar;
 mod clients;
 mod clock;
 mod directory;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::Hub;
 use crate::session::What;
 use crate::session::unknown_session;
+use crate::tail::locked;
 
 impl Hub {
     /// Says how much of a session's log is kept; where that says nothing, its agent's settings count.
@@ -36,7 +37,12 @@ impl Hub {
     /// When the store fails; what was to go then goes with the next sweep.
     pub async fn sweep(&self) -> Result<usize, Refusal> {
         self.erase().await?;
-        let now = self.shared.now();
+        let (now, clocks) = {
+            let mut calendar = locked(&self.shared.calendar);
+            (calendar.look(self.shared.now()), calendar.saved())
+        };
+        // Nobody waits for it: what is not saved is looked at again after the next start.
+        drop(self.store().set_clocks(clocks));
         let overlong = self.read(move |store| store.overlong(now)).await?;
         let mut shortened = 0;
         for Overlong { session, num, through } in overlong {

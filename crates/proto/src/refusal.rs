@@ -66,6 +66,8 @@ pub enum RefusalCode {
     StoreFull,
     /// The disk failed; nothing was saved.
     StoreFailed,
+    /// The disk failed while saving; whether it was saved is unknown until the disk works again.
+    StoreUnknown,
     /// The server is stopping.
     Stopping,
     /// Not built in here.
@@ -76,7 +78,7 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code, in the table's order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BadFrame,
         Self::UnknownType,
         Self::BadRequest,
@@ -101,6 +103,7 @@ impl RefusalCode {
         Self::TooFast,
         Self::StoreFull,
         Self::StoreFailed,
+        Self::StoreUnknown,
         Self::Stopping,
         Self::Unsupported,
         Self::Internal,
@@ -134,6 +137,7 @@ impl RefusalCode {
             Self::TooFast => "too_fast",
             Self::StoreFull => "store_full",
             Self::StoreFailed => "store_failed",
+            Self::StoreUnknown => "store_unknown",
             Self::Stopping => "stopping",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
@@ -149,6 +153,7 @@ impl RefusalCode {
             | Self::TooFast
             | Self::StoreFull
             | Self::StoreFailed
+            | Self::StoreUnknown
             | Self::Stopping => Retry::Later,
             Self::BadFrame
             | Self::UnknownType

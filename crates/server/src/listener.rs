@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -120,6 +121,17 @@ impl Doors {
     }
 }
 
+/// The wall clock for TLS. The library's own panics by a clock before 1970.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
 /// Reads a certificate and its key.
 ///
 /// # Errors
@@ -142,5 +154,6 @@ pub(crate) fn tls(config: &TlsConfig) -> Result<TlsAcceptor, String> {
         .with_single_cert(certificates, key)
         .map_err(|error| error.to_string())?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.time_provider = Arc::new(WallClock);
     Ok(TlsAcceptor::from(Arc::new(server)))
 }

@@ -15,8 +15,8 @@ pub(crate) async fn some(
     user: &UserId,
     filter: SessionFilter,
 ) -> Result<Vec<SessionListing>, Refusal> {
-    let user = user.clone();
-    hub.read(move |store| store.sessions(&user, &filter)).await
+    let owner = user.clone();
+    hub.read_for(user, move |store| store.sessions(&owner, &filter)).await
 }
 
 /// One of a user's sessions.

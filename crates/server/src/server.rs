@@ -34,6 +34,9 @@ use crate::socket::Phase;
 use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
 
+/// The last millisecond of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -82,6 +85,11 @@ pub enum ServeError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The clock shows no time that answers could bear.
+    #[error(
+        "the system's clock shows a time before 1970 or after 9999; set the clock and start the server again"
+    )]
+    Clock,
     /// A task of the server broke off.
     #[error("the server broke off: {0}")]
     Broken(String),
@@ -110,6 +118,10 @@ impl Server {
     /// # Errors
     /// When one of these cannot be had.
     pub async fn bind(mut config: Config) -> Result<Self, ServeError> {
+        // The HTTP library panics where it cannot write the time into an answer.
+        if !(1..=LAST_MS).contains(&now().as_millis()) {
+            return Err(ServeError::Clock);
+        }
         config.limits.connections = open_files::connections(config.limits.connections);
         check_model(&config.model, &config.providers).map_err(|error| ServeError::Model {
             model: config.model.clone(),
@@ -213,6 +225,7 @@ impl Server {
     /// When a part of the server breaks off.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
+        let keyring = self.access.keyring.clone();
         let shared = Shared {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
@@ -245,7 +258,7 @@ impl Server {
             serving.spawn(doors.clone().keep(listener));
         }
         drop(doors);
-        serving.spawn(sweeping::now_and_then(self.hub.clone(), phase.subscribe()));
+        serving.spawn(sweeping::now_and_then(self.hub.clone(), keyring, phase.subscribe()));
         serving.close();
         stop.await;
         tracing::info!("stopping");

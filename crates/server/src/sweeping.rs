@@ -5,21 +5,33 @@ use std::time::Duration;
 use thoughtwire_hub::Hub;
 use tokio::sync::watch;
 
+use crate::access::Keyring;
 use crate::socket::Phase;
 
 /// How often it is done. Ages are told in days.
 const EVERY: Duration = Duration::from_secs(600);
 
+/// How often it is looked whether the time by which keys expire is to be saved.
+const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
+
 /// At the start of a server, and every now and then while it serves.
-pub(crate) async fn now_and_then(hub: Hub, mut phase: watch::Receiver<Phase>) {
+pub(crate) async fn now_and_then(hub: Hub, keyring: Keyring, mut phase: watch::Receiver<Phase>) {
     let mut due = tokio::time::interval(EVERY);
+    let mut save_clock = tokio::time::interval(LOOK_AT_KEYS_EVERY);
     loop {
-        tokio::select! {
-            _ = due.tick() => {}
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        // What is waited for borrows the phase, which must not be held any longer.
+        let sweeps = tokio::select! {
+            _ = due.tick() => true,
+            _ = save_clock.tick() => false,
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+        };
+        if sweeps {
+            once(&hub).await;
+        } else {
+            keyring.save_clock().await;
         }
-        once(&hub).await;
     }
+    keyring.save_clock().await;
 }
 
 /// Now; what cannot be deleted goes another time.

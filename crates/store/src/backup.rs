@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, OpenFlags};
 use thoughtwire_proto::Timestamp;
 
-use crate::store::{FILE, make_dir, take_lock};
+use crate::data_file::{DirLock, FILE, make_dir};
 use crate::{Store, StoreError, erasing, schema};
 
 /// What a file begins with that was copied: whoever opens it as data next gives its logs new epochs,
@@ -42,8 +42,8 @@ impl Store {
     /// When the data cannot be read, or there is no room for the copy beside it.
     pub fn backup(&self) -> Result<File, StoreError> {
         let _one_at_a_time = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.readers.path().with_file_name("backup.partial");
-        self.readers.read(|connection| copy(connection, &path))?;
+        let path = self.file.path().with_file_name("backup.partial");
+        self.readers.read_at_length(|connection| copy(connection, &path))?;
         if let Err(error) = erase_rest(&path) {
             // That says more than that the rest of it cannot be removed either.
             drop(fs::remove_file(&path));
@@ -70,7 +70,7 @@ impl Store {
         let copied = open(file)?;
         let contents = inspect(&copied, file)?;
         make_dir(dir)?;
-        let _lock = take_lock(dir)?;
+        let _lock = DirLock::of_dir(dir)?;
         let data = dir.join(FILE);
         if data.exists() {
             let (data, dir) = (data.display(), dir.display());
@@ -87,15 +87,38 @@ impl Store {
     }
 }
 
-/// Takes what was deleted, and is on its way out of the data, out of a copy of it.
-fn erase_rest(copy: &Path) -> Result<(), StoreError> {
+/// A copy to be changed. Nobody needs it back as it was, so nothing of it is written elsewhere either.
+fn open_copy(copy: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(copy)?;
     connection.pragma_update(None, "secure_delete", true)?;
-    // Nobody needs it back as it was, so nothing of it is to be written elsewhere either.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
+    Ok(connection)
+}
+
+/// Takes what was deleted, and is on its way out of the data, out of a copy of it.
+fn erase_rest(copy: &Path) -> Result<(), StoreError> {
+    let connection = open_copy(copy)?;
     while erasing::erase_some(&connection)? {}
     Ok(())
+}
+
+/// Takes the secrets that cookies are signed with out of a copy. Keys stay: only their digests are
+/// there, and 32 random bytes cannot be guessed from a digest.
+///
+/// Invariant: nothing in a copy lets anybody in. Test: `keeping::a_backup_has_no_secrets_in_it`.
+fn strip(copy: &Path) -> Result<(), StoreError> {
+    let connection = open_copy(copy)?;
+    // What an early version wrote has no such table.
+    let has_secrets: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'secrets')",
+        [],
+        |row| row.get(0),
+    )?;
+    if has_secrets {
+        connection.execute("DELETE FROM secrets", [])?;
+    }
+    Ok(connection.pragma_update(None, "application_id", COPY)?)
 }
 
 /// Writes a copy of what a connection sees, compact and without what was deleted, to the disk for good.
@@ -112,7 +135,7 @@ fn copy(from: &Connection, to: &Path) -> Result<(), StoreError> {
             StoreError::Io(format!("{} is no name that SQLite can open", to.display()))
         })?;
         from.execute("VACUUM INTO ?", [name])?;
-        Connection::open(to)?.pragma_update(None, "application_id", COPY)?;
+        strip(to)?;
         Ok(file.sync_all()?)
     })();
     if copied.is_err() {
@@ -167,7 +190,7 @@ fn inspect(copy: &Connection, file: &Path) -> Result<Contents, StoreError> {
     })
 }
 
-/// Gives the logs of data that was copied new epochs, once.
+/// Gives the logs of data that was copied new epochs, and the directory new secrets, once.
 pub(crate) fn begin_anew(connection: &mut Connection) -> Result<(), StoreError> {
     let found: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if found != COPY {
@@ -175,6 +198,8 @@ pub(crate) fn begin_anew(connection: &mut Connection) -> Result<(), StoreError> 
     }
     let transaction = connection.transaction()?;
     transaction.execute("UPDATE sessions SET epoch = lower(hex(randomblob(16)))", [])?;
+    // A backup of an earlier version has the secret of the server it was made of.
+    transaction.execute("DELETE FROM secrets", [])?;
     transaction.pragma_update(None, "application_id", 0)?;
     transaction.commit()?;
     Ok(())

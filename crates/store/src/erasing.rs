@@ -139,7 +139,7 @@ pub(crate) fn erase_events(
     };
     for statement in [
         "DELETE FROM outputs WHERE session = ?1 AND call IN
-            (SELECT body ->> '$.call' FROM events WHERE session = ?1 AND seq <= ?2 AND body ->> '$.kind' = 'tool_returned')",
+            (SELECT call FROM events WHERE session = ?1 AND seq <= ?2 AND call IS NOT NULL)",
         "UPDATE agents SET said = agents.said - (SELECT count(*) FROM said WHERE session = ?1 AND seq <= ?2)
          WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
         "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?1 AND seq <= ?2)",

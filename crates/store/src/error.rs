@@ -6,6 +6,8 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use thoughtwire_proto::{Refusal, RefusalCode};
 
+use crate::reader::READ_WITHIN;
+
 const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)";
 
 /// Too many open files, in the process or in all: the same numbers on every Unix, and without a name in `std`.
@@ -39,6 +41,30 @@ pub enum StoreError {
         "the data cannot be written (read-only file or directory), so nothing was saved; check its permissions"
     )]
     ReadOnly,
+    /// A commit failed while it was being synced, and the disk does not work again yet.
+    #[error(
+        "the disk failed while it saved ({0}), so it is unknown whether this was saved; send it again with the same id, which has no second effect"
+    )]
+    Unknown(String),
+    /// The data file is not the one that was opened.
+    #[error(
+        "{} was deleted or replaced while the server runs, so nothing is saved any more; put it back, or stop the server, restore the data and start it again", .path.display()
+    )]
+    Replaced {
+        /// The path that names another file now, or none.
+        path: PathBuf,
+    },
+    /// Another program's lock did not go in time.
+    #[error(
+        "another program keeps the data file locked, so nothing was read or saved; end its transaction (such as a `sqlite3` shell's) and try again"
+    )]
+    Busy,
+    /// A read took too long.
+    #[error("the search took longer than {seconds} seconds and was stopped; ask for less")]
+    TooSlow {
+        /// The limit.
+        seconds: u64,
+    },
     /// The file is damaged.
     #[error("the data file is damaged, so nothing was saved; restore it from a backup ({0})")]
     Corrupt(String),
@@ -92,6 +118,10 @@ impl From<rusqlite::Error> for StoreError {
             {
                 Self::Full
             }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::OperationInterrupted) => {
+                Self::TooSlow { seconds: READ_WITHIN.as_secs() }
+            }
             Some(ErrorCode::CannotOpen) => Self::Io(CANNOT_OPEN.to_owned()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(error.to_string())
@@ -133,8 +163,12 @@ impl From<&StoreError> for Refusal {
             StoreError::Stopped => RefusalCode::Stopping,
             StoreError::Missing(_) => RefusalCode::UnknownSession,
             StoreError::Invalid(_) => RefusalCode::BadRequest,
+            StoreError::Unknown(_) => RefusalCode::StoreUnknown,
             StoreError::Locked { .. }
             | StoreError::Newer { .. }
+            | StoreError::Replaced { .. }
+            | StoreError::Busy
+            | StoreError::TooSlow { .. }
             | StoreError::ReadOnly
             | StoreError::Corrupt(_)
             | StoreError::HeadMoved { .. }
@@ -149,7 +183,15 @@ impl From<&StoreError> for Refusal {
                 "the data could not be read or saved; see the server's log".to_owned()
             }
             StoreError::Corrupt(_) => "the data file is damaged; see the server's log".to_owned(),
+            StoreError::Replaced { .. } => {
+                "the data file was deleted or replaced while the server runs, so nothing is saved; see the server's log".to_owned()
+            }
+            StoreError::Unknown(_) => {
+                "the disk failed while it saved, so it is unknown whether this was saved; send it again with the same id, which has no second effect".to_owned()
+            }
             StoreError::Newer { .. }
+            | StoreError::Busy
+            | StoreError::TooSlow { .. }
             | StoreError::Full
             | StoreError::ReadOnly
             | StoreError::NameTaken { .. }

@@ -96,7 +96,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn keys(&self) -> Result<Vec<(String, Key)>, StoreError> {
-        self.readers.read(|connection| {
+        self.readers.read_at_length(|connection| {
             let mut select =
                 connection.prepare("SELECT digest, id, user, name, scopes, created_at, expires_at FROM keys ORDER BY created_at, id")?;
             let rows = select.query_map([], |row| Ok((row.get(0)?, key(row)?)))?;
@@ -116,6 +116,18 @@ impl Store {
             connection
                 .execute("INSERT INTO secrets (name, value) VALUES (?, ?)", params![name, fresh])?;
             Ok(fresh)
+        })
+    }
+
+    /// Replaces a secret of this data directory. What was signed with the old one is worth nothing
+    /// any more.
+    pub fn replace_secret(&self, name: &'static str, fresh: Vec<u8>) -> Commit<()> {
+        self.writer.write(move |connection| {
+            connection.execute(
+                "INSERT OR REPLACE INTO secrets (name, value) VALUES (?, ?)",
+                params![name, fresh],
+            )?;
+            Ok(())
         })
     }
 }

@@ -52,7 +52,8 @@ impl Store {
         })
     }
 
-    /// The whole output of a call, where its event has only a part.
+    /// The whole output of a call that came back, also where its event has only a part. Nothing
+    /// where no such call has come back.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -64,6 +65,15 @@ impl Store {
         self.readers.read(|connection| {
             let mut select = connection
                 .prepare_cached("SELECT text FROM outputs WHERE session = ? AND call = ?")?;
+            let whole =
+                select.query_row(params![session.0, call.as_str()], |row| row.get(0)).optional()?;
+            if whole.is_some() {
+                return Ok(whole);
+            }
+            let mut select = connection.prepare_cached(
+                "SELECT body ->> '$.text' FROM events WHERE session = ? AND call = ?
+                 ORDER BY seq LIMIT 1",
+            )?;
             Ok(select.query_row(params![session.0, call.as_str()], |row| row.get(0)).optional()?)
         })
     }
@@ -269,7 +279,7 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
     // The receipt first: a repetition that slipped through must change nothing.
     receipts::write(connection, append.receipt.as_ref())?;
     let mut insert = connection.prepare_cached(
-        "INSERT INTO events (session, seq, at, turn, body) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO events (session, seq, at, turn, body, call) VALUES (?, ?, ?, ?, ?, ?)",
     )?;
     for record in &append.records {
         let turn = record.turn.as_ref().map(thoughtwire_proto::Id::as_str);
@@ -279,7 +289,8 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
             to_i64(record.seq.0),
             record.at.as_millis(),
             turn,
-            body
+            body,
+            returned_call(&record.event)
         ])?;
     }
     let at = append.records.last().map_or(0, |record| record.at.as_millis());
@@ -413,6 +424,30 @@ pub(crate) fn read_session(
         created_at: Timestamp::from_millis(row.get(7)?),
         is_main: row.get::<_, Option<bool>>(8)?.unwrap_or(false),
     }))
+}
+
+/// The call that came back with an event.
+fn returned_call(event: &Event) -> Option<&str> {
+    match event {
+        Event::ToolReturned { call, .. } => Some(call.as_str()),
+        Event::SessionOpened { .. }
+        | Event::SessionRenamed { .. }
+        | Event::InstructionsChanged { .. }
+        | Event::UserMessage { .. }
+        | Event::InputWithdrawn { .. }
+        | Event::TurnStarted { .. }
+        | Event::Thought { .. }
+        | Event::ToolCalled { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::ApprovalSettled { .. }
+        | Event::ToolAwaited { .. }
+        | Event::Message { .. }
+        | Event::Usage(_)
+        | Event::MemoryEdited { .. }
+        | Event::Compacted { .. }
+        | Event::TurnEnded { .. }
+        | Event::Other(_) => None,
+    }
 }
 
 pub(crate) fn kind_name(kind: StreamKind) -> &'static str {

@@ -56,7 +56,7 @@ impl Store {
             }
             if let Some(now) = closed_at {
                 // A day is far beyond any use of them.
-                connection.prepare_cached("DELETE FROM proven WHERE closed_at < ?")?.execute([now.as_millis() - 86_400_000])?;
+                connection.prepare_cached("DELETE FROM proven WHERE closed_at < ?")?.execute([now.as_millis().saturating_sub(86_400_000)])?;
             }
             Ok(())
         })

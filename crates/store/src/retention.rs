@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn overlong(&self, now: Timestamp) -> Result<Vec<Overlong>, StoreError> {
-        self.readers.read(|connection| {
+        self.readers.read_at_length(|connection| {
             let mut select = connection.prepare(
                 "SELECT sessions.id, sessions.num, first, head,
                         coalesce(keep_days, spec ->> '$.keep_days'), coalesce(keep_events, spec ->> '$.keep_events')
@@ -82,7 +82,7 @@ impl Store {
                 let keep = Retention { days: row.get(4)?, events: row.get(5)? };
                 let by_number = keep.events.map_or(0, |events| head.saturating_sub(events));
                 let by_age = match keep.days {
-                    Some(days) => old(connection, num, first, head, now.as_millis() - i64::from(days) * DAY_MS)?,
+                    Some(days) => old(connection, num, first, head, now.as_millis().saturating_sub(i64::from(days) * DAY_MS))?,
                     None => 0,
                 };
                 let through = by_number.max(by_age);

@@ -6,7 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use crate::{StoreError, script};
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -127,6 +127,17 @@ UPDATE sessions SET user = 'local' WHERE user LIKE '~%' AND agent IN (SELECT id 
 UPDATE OR IGNORE receipts SET user = 'local' WHERE user LIKE '~%';
 UPDATE OR IGNORE chats SET user = 'local' WHERE user LIKE '~%';
 UPDATE OR IGNORE peers SET user = 'local' WHERE user LIKE '~%';
+",
+    "
+-- The call that came back with an event, so that looking it up does not read the log.
+ALTER TABLE events ADD COLUMN call TEXT;
+UPDATE events SET call = body ->> '$.call'
+    WHERE body LIKE '%\"tool_returned\"%' AND json_valid(body) AND body ->> '$.kind' = 'tool_returned';
+CREATE INDEX events_by_call ON events (session, call, seq) WHERE call IS NOT NULL;
+-- Backups of earlier versions have these in them: every directory makes new ones.
+DELETE FROM secrets;
+-- Milliseconds since 1970, or of running time, that outlive a restart.
+CREATE TABLE clock (name TEXT PRIMARY KEY, millis INTEGER NOT NULL) WITHOUT ROWID;
 ",
     "
 -- `words` is what is indexed where that is not the text itself: scripts without spaces, and other

@@ -8,12 +8,16 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::data_file::DataFile;
 use crate::known::{Shelf, Touched};
-use crate::{Metrics, StoreError, recall};
+use crate::saving::Saver;
+use crate::{Metrics, StoreError};
+
+pub(crate) use crate::saving::probe;
 
 /// Jobs per transaction: beyond this the wait for the disk is well shared, and the first job has waited long enough.
 const BATCH: usize = 1024;
@@ -21,6 +25,9 @@ const BATCH: usize = 1024;
 /// How long what was said waits for more before it is indexed. Each step of it is a transaction, and
 /// the next write waits until that is on disk. Who searches has all of it indexed first.
 const INDEX_AFTER: Duration = Duration::from_millis(250);
+
+/// How long after a write, or an attempt, a write-ahead log that is too long is cut.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a write that can wait does so, for others to share its transaction.
 const COMPANY_WITHIN: Duration = Duration::from_millis(100);
@@ -111,8 +118,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
-        let (writer, pen) = Self::by_hand(connection);
+    /// `anchor` is a connection that only reads: see [`Saver`].
+    pub(crate) fn start(
+        connection: Connection,
+        file: Arc<DataFile>,
+        anchor: Connection,
+    ) -> Result<Self, StoreError> {
+        let (writer, pen) = Self::by_hand(connection, file, anchor);
         let thread = thread::Builder::new()
             .name("thoughtwire-writer".to_owned())
             .spawn(move || pen.run())?;
@@ -124,12 +136,16 @@ impl Writer {
     }
 
     /// A writer that writes only when its pen is moved.
-    pub(crate) fn by_hand(connection: Connection) -> (Self, Pen) {
+    pub(crate) fn by_hand(
+        connection: Connection,
+        file: Arc<DataFile>,
+        anchor: Connection,
+    ) -> (Self, Pen) {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (metrics, shelf, failing) =
             (Metrics::default(), Arc::<Shelf>::default(), Arc::new(AtomicBool::new(false)));
         let pen = Pen {
-            connection,
+            saver: Saver::new(connection, anchor, file),
             queue,
             metrics: metrics.clone(),
             shelf: Arc::clone(&shelf),
@@ -216,7 +232,7 @@ impl Writer {
 ///
 /// [`Store::open_by_hand`]: crate::Store::open_by_hand
 pub struct Pen {
-    connection: Connection,
+    saver: Saver,
     queue: mpsc::UnboundedReceiver<Box<dyn Job>>,
     metrics: Metrics,
     shelf: Arc<Shelf>,
@@ -257,7 +273,7 @@ impl Pen {
     /// # Errors
     /// When it cannot be saved; it is tried again with the next call.
     pub fn index(&mut self) -> Result<bool, StoreError> {
-        let indexed = recall::index_some(&mut self.connection)?;
+        let indexed = self.saver.index()?;
         self.shelf.indexed(indexed.said);
         Ok(indexed.more)
     }
@@ -269,7 +285,9 @@ impl Pen {
             jobs.push(job);
         }
         let begun = Instant::now();
-        let committed = commit(&mut self.connection, &mut jobs);
+        let queue = &self.queue;
+        let committed =
+            self.saver.save(&|| queue.is_closed(), |transaction| run_all(transaction, &mut jobs));
         self.shelf.forget(jobs.iter().map(|job| job.touched()));
         self.failing.store(committed.is_err(), Ordering::Relaxed);
         self.metrics.batch.observe(jobs.len() as f64);
@@ -293,8 +311,11 @@ impl Pen {
         let is_due = |left: Option<Duration>, why| {
             left.is_some_and(|left| left.is_zero() || why == TryRecvError::Disconnected)
         };
+        // Since when the write-ahead log is too long.
+        let mut oversize: Option<Instant> = None;
         loop {
             let (to_write, to_index) = (left(waiting, COMPANY_WITHIN), left(behind, INDEX_AFTER));
+            let to_trim = left(oversize, TRIM_AFTER);
             let job = match self.queue.try_recv() {
                 Ok(job) => Some(job),
                 Err(why) if is_due(to_write, why) => None,
@@ -306,16 +327,25 @@ impl Pen {
                     behind = behind.filter(|_| more);
                     continue;
                 }
-                Err(_) => match to_write.into_iter().chain(to_index).min() {
-                    Some(left) => {
-                        thread::park_timeout(left);
-                        continue;
+                // The end trims it anyway.
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) if to_trim.is_some_and(|left| left.is_zero()) => {
+                    self.saver.trim();
+                    oversize = self.saver.is_oversize().then(Instant::now);
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {
+                    match to_write.into_iter().chain(to_index).chain(to_trim).min() {
+                        Some(left) => {
+                            thread::park_timeout(left);
+                            continue;
+                        }
+                        None => match self.queue.blocking_recv() {
+                            Some(job) => Some(job),
+                            None => break,
+                        },
                     }
-                    None => match self.queue.blocking_recv() {
-                        Some(job) => Some(job),
-                        None => break,
-                    },
-                },
+                }
             };
             let can_wait = job.as_ref().is_some_and(|job| job.can_wait());
             gathered.extend(job);
@@ -328,20 +358,17 @@ impl Pen {
             waiting = None;
             self.write_with(std::mem::take(&mut gathered), BATCH).tell();
             behind.get_or_insert_with(Instant::now);
+            oversize = oversize.or_else(|| self.saver.is_oversize().then(Instant::now));
         }
-        // What is left in the log is folded into the file; the next start would do it as well.
-        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-            tracing::debug!(%error, "the write-ahead log was left for the next start");
-        }
+        self.saver.close();
     }
 }
 
-/// Runs jobs in one transaction, each under its own savepoint, so that one that fails takes nobody along.
-fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+/// Runs jobs, each under its own savepoint, so that one that fails takes nobody along.
+fn run_all(transaction: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
     for job in jobs {
         transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let outcome = job.run(&transaction);
+        let outcome = job.run(transaction);
         // A full disk can end the whole transaction under a job: then there is no savepoint to go back to.
         match outcome {
             Ok(()) => {
@@ -353,6 +380,5 @@ fn commit(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
             Err(_) => transaction.execute_batch("ROLLBACK TO job; RELEASE job")?,
         }
     }
-    transaction.commit()?;
     Ok(())
 }

@@ -233,9 +233,10 @@ impl Toolbox {
     /// Reads the store on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
+        desk: &Desk<'_>,
         read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
     ) -> Result<T, ToolFault> {
-        let read = self.store.reading(read).await;
+        let read = self.store.reading_for(desk.turn.agent.id.as_str(), read).await;
         read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
     }
 }

@@ -24,7 +24,7 @@ impl Toolbox {
         let span = Span::of(page, 1)?;
         self.catch_up().await?;
         let found =
-            self.read(move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
+            self.read(desk, move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
         Ok(recalled(found, span, desk))
     }
 
@@ -48,10 +48,11 @@ impl Toolbox {
         let span = Span::of(page, 0)?;
         // The store's bounds are both inclusive. What is being answered right now is not looked up.
         let until = desk.asked.map_or(until, |(_, asked)| asked.min(until));
-        let last = Timestamp::from_millis(until.as_millis() - 1);
+        let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         self.catch_up().await?;
-        let found =
-            self.read(move |store| store.recall_by_date(&agent, from, last, 0, span.end)).await?;
+        let found = self
+            .read(desk, move |store| store.recall_by_date(&agent, from, last, 0, span.end))
+            .await?;
         Ok(recalled(found, span, desk))
     }
 

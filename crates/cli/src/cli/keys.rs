@@ -11,6 +11,7 @@ Examples:
   thoughtwire keys add --user ada --scope chat --scope agents --expires 30d
   thoughtwire keys list
   thoughtwire keys revoke KEY_ID                        whoever is connected with it is shown out
+  thoughtwire keys rotate                               ends all logins of pages, and all tickets
 
 Each user has agents, sessions and memory of their own; nobody sees another's. A key is shown
 once, when it is made. The server asks for keys when it is started with `--auth keys`, or listens
@@ -42,6 +43,11 @@ pub(crate) enum KeysCommand {
     Revoke {
         /// The key's id, as `keys list` shows it.
         key: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// End all logins and tickets: cookies of before open nothing more. Keys stay as they are.
+    Rotate {
         #[command(flatten)]
         form: Form,
     },

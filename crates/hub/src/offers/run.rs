@@ -792,7 +792,7 @@ fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {
 
 fn within(millis: u64) -> Timestamp {
     let millis = i64::try_from(millis.min(LONGEST_MS)).unwrap_or(0);
-    Timestamp::from_millis(now().as_millis() + millis)
+    Timestamp::from_millis(now().as_millis().saturating_add(millis))
 }
 
 fn bad_request(reason: String) -> Refusal {

@@ -135,7 +135,7 @@ impl Task {
             Start::Proven(peer) => {
                 let (user, id) = (user.clone(), self.stored.id.clone());
                 let since = Timestamp::from_millis(
-                    self.shared.now().as_millis() - self.shared.options.proven_for_ms,
+                    self.shared.now().as_millis().saturating_sub(self.shared.options.proven_for_ms),
                 );
                 let proven =
                     self.shared.read(move |store| store.proven(&user, &peer, &id, since)).await?;

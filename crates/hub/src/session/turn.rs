@@ -107,7 +107,7 @@ impl Running {
     /// When something has to be done by the clock.
     pub(super) fn due(&self, now: Timestamp) -> Option<Instant> {
         let lapse = self.waits.due().map(|at| {
-            let millis = u64::try_from(at.as_millis() - now.as_millis()).unwrap_or(0);
+            let millis = u64::try_from(at.as_millis().saturating_sub(now.as_millis())).unwrap_or(0);
             Instant::now() + std::time::Duration::from_millis(millis)
         });
         [self.checkpoint_due, lapse, self.time.up()].into_iter().flatten().min()

@@ -1,19 +1,23 @@
 //! The keys that open, in memory: a look-up takes no disk, and a revocation is known at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use thoughtwire_hub::{new_id, now};
+use thoughtwire_hub::new_id;
 use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{Key, KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use super::key_clock::{KeyClock, MARK};
 use super::{Identity, random, reserved, unauthorized};
 
 /// What a key begins with, so that people and scanners know one when they see it.
 const PREFIX: &str = "twk_";
+/// How often the time is saved while a key may expire, in milliseconds.
+const SAVE_EVERY_MS: i64 = 60_000;
 /// The most keys there may be.
 const MOST: usize = 100_000;
 
@@ -34,6 +38,9 @@ pub(crate) struct Keyring {
     store: Arc<Store>,
     /// By digest.
     keys: Arc<RwLock<HashMap<String, Held>>>,
+    clock: KeyClock,
+    /// The time that was last saved, in milliseconds since 1970.
+    saved: Arc<AtomicI64>,
 }
 
 struct Held {
@@ -44,14 +51,47 @@ struct Held {
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
         let read = Arc::clone(&store);
-        let rows = tokio::task::spawn_blocking(move || read.keys())
-            .await
-            .map_err(|_| StoreError::Stopped)??;
+        let read = move || Ok::<_, StoreError>((read.keys()?, read.clock(MARK)?));
+        let (rows, mark) =
+            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)??;
         let keys = rows
             .into_iter()
             .map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() }))
             .collect();
-        Ok(Self { store, keys: Arc::new(RwLock::new(keys)) })
+        Ok(Self {
+            store,
+            keys: Arc::new(RwLock::new(keys)),
+            clock: KeyClock::from(mark),
+            saved: Arc::new(AtomicI64::new(mark.map_or(i64::MIN, Timestamp::as_millis))),
+        })
+    }
+
+    pub(super) fn clock(&self) -> &KeyClock {
+        &self.clock
+    }
+
+    /// Saves how late it is, at least every minute and whenever a key has expired since, so that it
+    /// stays so when the clock is set back and the server starts anew. Does nothing while no key expires.
+    pub(crate) async fn save_clock(&self) {
+        let (now, saved) = (self.clock.now().as_millis(), self.saved.load(Ordering::Relaxed));
+        let is_due = {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let mut ends = keys.values().filter_map(|held| held.key.expires_at);
+            ends.any(|end| {
+                let end = end.as_millis();
+                let has_ended = saved < end && end <= now;
+                has_ended || end > now && now >= saved.saturating_add(SAVE_EVERY_MS)
+            })
+        };
+        if !is_due {
+            return;
+        }
+        match self.store.set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
+            Ok(()) => drop(self.saved.fetch_max(now, Ordering::Relaxed)),
+            Err(error) => {
+                tracing::debug!(%error, "the time of keys could not be saved; it is tried again");
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -69,7 +109,7 @@ impl Keyring {
             Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,
             None => local.clone(),
         };
-        let at = now();
+        let at = self.clock.now();
         let expires_at = match new.expires_in_seconds {
             Some(0) => return Err(bad("a key that expires at once opens nothing")),
             Some(seconds) => {
@@ -144,28 +184,32 @@ impl Keyring {
         }
         // Looked up by its digest: how long that takes says nothing about the key.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&digest(opens)).map(identity).transpose()
+        keys.get(&digest(opens)).map(|held| self.identity(held)).transpose()
     }
 
     /// Who came in with a key, by its id.
     pub(super) fn by_id(&self, id: &KeyId) -> Result<Option<Identity>, Refusal> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.values().find(|held| held.key.id == *id).map(identity).transpose()
+        keys.values().find(|held| held.key.id == *id).map(|held| self.identity(held)).transpose()
     }
-}
 
-fn identity(held: &Held) -> Result<Identity, Refusal> {
-    let Held { key, revoked } = held;
-    if key.expires_at.is_some_and(|at| at <= now()) {
-        return Err(unauthorized("the key has expired; ask for another one"));
+    fn identity(&self, held: &Held) -> Result<Identity, Refusal> {
+        let Held { key, revoked } = held;
+        if key.expires_at.is_some_and(|at| at <= self.clock.now()) {
+            return Err(unauthorized("the key has expired; ask for another one"));
+        }
+        // Told by the wall clock, as everybody else has it.
+        let until = key
+            .expires_at
+            .map(|at| Timestamp::from_millis(at.as_millis().saturating_sub(self.clock.ahead_ms())));
+        Ok(Identity {
+            user: key.user.clone(),
+            scopes: key.scopes.clone(),
+            key: Some(key.id.clone()),
+            until,
+            revoked: revoked.clone(),
+        })
     }
-    Ok(Identity {
-        user: key.user.clone(),
-        scopes: key.scopes.clone(),
-        key: Some(key.id.clone()),
-        until: key.expires_at,
-        revoked: revoked.clone(),
-    })
 }
 
 fn digest(opens: &str) -> String {

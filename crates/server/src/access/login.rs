@@ -2,27 +2,50 @@
 //!
 //! The cookie says who it is by itself, signed with a secret of the data directory, so that a server
 //! that starts anew still knows it. Its key is looked up each time, so that it goes when the key goes.
+//! The secret is in no backup, and a new one ends all logins.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use thoughtwire_hub::now;
 use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use super::key_clock::KeyClock;
 use super::{Identity, Keyring, unauthorized};
 
 /// How long a page stays logged in.
 pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3600);
 const AUDIENCE: &str = "thoughtwire-page";
+/// Name of the secret in the store.
+const SECRET: &str = "login";
 
 #[derive(Clone)]
 pub(crate) struct Login {
+    signer: Arc<Mutex<Signer>>,
+    clock: KeyClock,
+}
+
+/// The secret in force, and who came in with a cookie that it signed.
+struct Signer {
     signs: Arc<EncodingKey>,
     reads: Arc<DecodingKey>,
+    /// Cancelled when the secret is replaced; by key, and for cookies without one. At most one for
+    /// each key that logged in.
+    logins: HashMap<Option<KeyId>, CancellationToken>,
+}
+
+impl Signer {
+    fn new(secret: &[u8]) -> Self {
+        Self {
+            signs: Arc::new(EncodingKey::from_secret(secret)),
+            reads: Arc::new(DecodingKey::from_secret(secret)),
+            logins: HashMap::new(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,57 +60,92 @@ struct Claims {
 }
 
 impl Login {
-    pub(super) async fn open(store: &Store) -> Result<Self, StoreError> {
-        let mut fresh = vec![0; 32];
-        getrandom::fill(&mut fresh).map_err(|error| {
-            StoreError::Corrupt(format!("the system gives no random numbers: {error}"))
-        })?;
-        let secret = store.secret("login", fresh).await?;
-        Ok(Self {
-            signs: Arc::new(EncodingKey::from_secret(&secret)),
-            reads: Arc::new(DecodingKey::from_secret(&secret)),
-        })
+    pub(super) async fn open(store: &Store, clock: KeyClock) -> Result<Self, StoreError> {
+        let secret = store.secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
+        Ok(Self { signer: Arc::new(Mutex::new(Signer::new(&secret))), clock })
+    }
+
+    /// Takes a new secret: no cookie of before is believed, and who came in with one is shown out.
+    ///
+    /// # Errors
+    /// When it cannot be saved; then the old one stays.
+    pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
+        let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
+        store
+            .replace_secret(SECRET, secret.clone())
+            .await
+            .map_err(|error| Refusal::from(&error))?;
+        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *signer, Signer::new(&secret));
+        before.logins.values().for_each(CancellationToken::cancel);
+        Ok(())
     }
 
     /// Writes the cookie of somebody who showed a key.
     pub(crate) fn write(&self, identity: &Identity) -> Result<(String, Timestamp), Refusal> {
-        let most =
-            now().as_millis().saturating_add(i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX));
-        let until = identity.until.map_or(most, |until| until.as_millis().min(most));
+        let ahead = self.clock.ahead_ms();
+        let lasts = i64::try_from(LASTS.as_millis()).unwrap_or(i64::MAX);
+        let most = self.clock.now().as_millis().saturating_add(lasts);
+        // The identity's end is told by the wall clock, the cookie's by the clock of keys.
+        let until =
+            identity.until.map_or(most, |until| until.as_millis().saturating_add(ahead).min(most));
         let claims = Claims {
             sub: identity.user.clone(),
             scopes: identity.scopes.clone(),
             key: identity.key.clone(),
             aud: AUDIENCE.to_owned(),
-            exp: until / 1000,
+            exp: until.div_euclid(1000),
         };
-        let cookie = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
+        let signs = {
+            let signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&signer.signs)
+        };
+        let cookie = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signs)
             .map_err(|error| {
                 Refusal::new(RefusalCode::Internal, format!("the login cannot be signed: {error}"))
             })?;
-        Ok((cookie, Timestamp::from_millis(until)))
+        Ok((cookie, Timestamp::from_millis(until.saturating_sub(ahead))))
     }
 
     pub(super) fn read(&self, cookie: &str, keyring: &Keyring) -> Result<Identity, Refusal> {
+        let ended = || unauthorized("the login has ended; log in again");
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_audience(&[AUDIENCE]);
-        rules.leeway = 0;
-        let claims = jsonwebtoken::decode::<Claims>(cookie, &self.reads, &rules)
-            .map_err(|_| unauthorized("the login has ended; log in again"))?
+        // The library goes by the wall clock, which may be set back, and panics before 1970.
+        rules.validate_exp = false;
+        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let claims = jsonwebtoken::decode::<Claims>(cookie, &signer.reads, &rules)
+            .map_err(|_| ended())?
             .claims;
-        let until = Some(Timestamp::from_millis(claims.exp.saturating_mul(1000)));
+        let until = claims.exp.saturating_mul(1000);
+        if until <= self.clock.now().as_millis() {
+            return Err(ended());
+        }
+        let until = Some(Timestamp::from_millis(until.saturating_sub(self.clock.ahead_ms())));
         let Some(id) = claims.key else {
+            let login = signer.logins.entry(None).or_default();
             return Ok(Identity {
                 user: claims.sub,
                 scopes: claims.scopes,
                 key: None,
                 until,
-                revoked: CancellationToken::new(),
+                revoked: login.clone(),
             });
         };
         let identity = keyring.by_id(&id)?.ok_or_else(|| {
             unauthorized("the key of this login was revoked; log in with another one")
         })?;
-        Ok(Identity { until: identity.until.min(until).or(until), ..identity })
+        // It ends with its key, and with the secret.
+        let login = signer.logins.entry(Some(id)).or_insert_with(|| identity.revoked.child_token());
+        let revoked = login.clone();
+        Ok(Identity { until: identity.until.min(until).or(until), revoked, ..identity })
     }
+}
+
+/// 32 random bytes.
+fn fresh() -> Result<Vec<u8>, String> {
+    let mut fresh = vec![0; 32];
+    getrandom::fill(&mut fresh)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    Ok(fresh)
 }

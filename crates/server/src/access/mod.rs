@@ -1,6 +1,7 @@
 //! Who a connection or request is, and what it may do.
 
 mod jwt;
+mod key_clock;
 mod keyring;
 mod login;
 mod tickets;
@@ -12,12 +13,12 @@ use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::future::BoxFuture;
-use thoughtwire_hub::now;
 use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use jwt::Jwt;
+use key_clock::KeyClock;
 pub(crate) use keyring::{Keyring, NewKey};
 pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
@@ -101,16 +102,17 @@ impl Identity {
     /// Resolves when it may not be here any more, to the sentence that says why.
     pub(crate) fn ended(&self) -> BoxFuture<'static, &'static str> {
         let (revoked, until) = (self.revoked.clone(), self.until);
+        let clock = KeyClock::from(None);
         Box::pin(async move {
             let expired = async {
                 match until {
-                    // Again and again, since the clock of the wall may jump.
+                    // Again and again, since the clock of the wall may jump ahead.
                     Some(until) => {
-                        while now() < until {
+                        while clock.now() < until {
                             let left = until
                                 .as_millis()
-                                .saturating_sub(now().as_millis())
-                                .clamp(1, 60_000);
+                                .saturating_sub(clock.now().as_millis())
+                                .clamp(1, 1_000);
                             tokio::time::sleep(std::time::Duration::from_millis(
                                 left.unsigned_abs(),
                             ))
@@ -169,15 +171,27 @@ impl Access {
     ) -> Result<Self, StoreError> {
         // Without keys everybody is one user.
         let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
+        let keyring = Keyring::open(Arc::clone(store)).await?;
         Ok(Self {
             users: Places::new(most),
             guard: Arc::new(guard),
             local,
-            keyring: Keyring::open(Arc::clone(store)).await?,
+            login: Login::open(store, keyring.clock().clone()).await?,
+            keyring,
             tickets: Tickets::default(),
-            login: Login::open(store).await?,
             jwt: jwt.map(Arc::new),
         })
+    }
+
+    /// Ends all logins and tickets: what was signed or given out before opens nothing any more, and
+    /// connections that came in with a cookie are closed. Keys stay as they are.
+    ///
+    /// # Errors
+    /// When the new secret cannot be saved; then everything is as it was.
+    pub(crate) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
+        self.login.rotate(store).await?;
+        self.tickets.clear();
+        Ok(())
     }
 
     /// Whether anybody but the owner's own commands could come in.

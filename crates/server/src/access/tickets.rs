@@ -36,6 +36,11 @@ impl Tickets {
         Ok(ticket)
     }
 
+    /// Forgets all tickets that nobody used yet.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Uses a ticket up.
     pub(super) fn take(&self, ticket: &str) -> Option<Identity> {
         let (identity, until) =

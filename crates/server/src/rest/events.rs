@@ -12,9 +12,7 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use thoughtwire_hub::{Presence, Read};
-use thoughtwire_proto::{
-    CallId, Cursor, Event, Record, Refusal, RefusalCode, Seq, SessionId, Start,
-};
+use thoughtwire_proto::{CallId, Cursor, Record, Refusal, RefusalCode, Seq, SessionId, Start};
 use tokio::sync::Notify;
 
 use crate::access::Identity;
@@ -49,7 +47,8 @@ pub(super) async fn events(
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
     // What lies before the beginning may still be on its way out.
     let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
-    let events = rest.hub.read(move |store| store.events(stored.num, after, limit)).await?;
+    let events =
+        rest.hub.read_for(&user, move |store| store.events(stored.num, after, limit)).await?;
     let page = json!({"session": session, "epoch": stored.epoch, "first": stored.first, "head": stored.state.head(), "events": events});
     Ok(Json(page).into_response())
 }
@@ -131,29 +130,7 @@ pub(super) async fn output(
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let stored = rest.own(&user, &session).await?;
     let wanted = call.clone();
-    let found = rest.hub.read(move |store| {
-        let kept = store.tool_output(stored.num, &wanted)?;
-        if kept.is_some() {
-            return Ok(kept);
-        }
-        // What is short stands in its event.
-        let mut after = Seq::ZERO;
-        loop {
-            let page = store.events(stored.num, after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(None) };
-            after = last.seq;
-            let text = page.into_iter().find_map(|record| {
-                if let Event::ToolReturned { call, text, .. } = record.event {
-                    (call == wanted).then_some(text)
-                } else {
-                    None
-                }
-            });
-            if text.is_some() {
-                return Ok(text);
-            }
-        }
-    });
+    let found = rest.hub.read_for(&user, move |store| store.tool_output(stored.num, &wanted));
     match found.await? {
         Some(text) => Ok(text.into_response()),
         None => Err(Refused(Refusal::new(

@@ -32,6 +32,12 @@ pub(super) async fn revoke(State(rest): Shared, Path(key): Path<String>) -> Answ
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Ends all logins and tickets.
+pub(super) async fn rotate(State(rest): Shared) -> Answered {
+    rest.access.rotate(rest.hub.store()).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// Who the caller is, and what it may do.
 pub(super) async fn whoami(State(rest): Shared, caller: Identity) -> Answered {
     let auth = rest.access.guard.auth;

@@ -97,7 +97,10 @@ pub(super) async fn recall(
     let (offset, limit) = query.span();
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
-    let found = rest.hub.read(move |store| store.recall_search(&id, &words, offset, limit)).await?;
+    let found = rest
+        .hub
+        .read_for(&user, move |store| store.recall_search(&id, &words, offset, limit))
+        .await?;
     let items: Vec<Value> = found
         .items
         .iter()
@@ -136,7 +139,7 @@ pub(super) async fn archival(
         None => {
             let after = query.after.unwrap_or(0);
             rest.hub
-                .read(move |store| {
+                .read_for(&user, move |store| {
                     Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))
                 })
                 .await?

@@ -102,7 +102,9 @@ fn status(code: RefusalCode) -> StatusCode {
             StatusCode::TOO_MANY_REQUESTS
         }
         RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
-        RefusalCode::StoreFailed | RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        RefusalCode::StoreFailed | RefusalCode::StoreUnknown | RefusalCode::Internal => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
     }
@@ -144,6 +146,7 @@ routes! {
     "/v1/logout" => post Open keys::logout;
     "/v1/tickets" => post Known keys::ticket;
     "/v1/keys" => get Admin keys::list, post Admin keys::add;
+    "/v1/keys/rotate" => post Admin keys::rotate;
     "/v1/keys/{key}" => delete Admin keys::revoke;
     "/v1/agents" => get Chat agents::list, post Agents agents::create;
     "/v1/agents/{agent}" => get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;

@@ -70,7 +70,8 @@ pub(super) async fn export(
 ) -> Answered {
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
-    let portable = rest.hub.read(move |store| {
+    let owner = user.clone();
+    let portable = rest.hub.read_for(&owner, move |store| {
         let blocks = store.blocks(&profile.id)?.into_iter();
         let blocks = blocks
             .map(|Block { label, text, limit, description }| PortableBlock {

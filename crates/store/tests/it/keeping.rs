@@ -85,6 +85,25 @@ fn a_backup_is_taken_back_as_another_lifetime_of_the_same_logs() {
     assert_eq!(session_epoch(&store, &ada), ada.epoch, "the original is as it was");
 }
 
+#[test]
+fn a_backup_has_no_secrets_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let secret =
+        store.secret("login", b"a secret of thirty-two bytes, yes".to_vec()).wait().unwrap();
+    let copy = dir.path().join("copy");
+    backup(&store, &copy);
+    assert!(!has(&copy, "a secret of thirty-two bytes"));
+    let restored = dir.path().join("restored");
+    Store::restore(&copy, &restored).unwrap();
+    let restored = open(&restored);
+    let fresh = b"another one".to_vec();
+    assert_eq!(restored.secret("login", fresh.clone()).wait().unwrap(), fresh);
+    assert_eq!(store.secret("login", fresh).wait().unwrap(), secret, "the original is as it was");
+    store.replace_secret("login", b"a new one".to_vec()).wait().unwrap();
+    assert_eq!(store.secret("login", Vec::new()).wait().unwrap(), b"a new one");
+}
+
 fn session_epoch(store: &Store, of: &StoredSession) -> thoughtwire_proto::Epoch {
     store.session(&of.id).unwrap().unwrap().epoch
 }

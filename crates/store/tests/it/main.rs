@@ -16,6 +16,7 @@ mod keeping;
 mod memory;
 mod opening;
 mod peers;
+mod reading;
 mod recovering;
 mod scripts;
 mod support;

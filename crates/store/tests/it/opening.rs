@@ -20,6 +20,23 @@ fn a_directory_is_one_process_at_a_time() {
 }
 
 #[test]
+fn a_directory_stays_with_its_process_without_its_lock_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let lock = dir.path().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Locked { .. })));
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Locked { .. })));
+    assert!(Store::is_locked(dir.path()).unwrap());
+    agent(&store, "ada");
+    drop(store);
+    assert!(!Store::is_locked(dir.path()).unwrap());
+    open(dir.path());
+}
+
+#[test]
 fn a_file_of_a_newer_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));

@@ -317,6 +317,7 @@ impl Asked {
         self.json("POST /v1/login", &[], Some(json!({"key": made["secret"]}))).await;
         self.ask("POST /v1/logout", &[], &[], None).await;
         self.json("POST /v1/tickets", &[], None).await;
+        self.ask("POST /v1/keys/rotate", &[], &[], None).await;
         self.ask("DELETE /v1/keys/{key}", &[("key", id)], &[], None).await;
     }
 

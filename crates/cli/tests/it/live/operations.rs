@@ -144,7 +144,7 @@ async fn who_takes_nothing_past_the_keep_alive_is_dropped_and_goes_on_when_it_co
     assert_eq!(seqs, (seen + 1..=head).collect::<Vec<_>>());
 }
 
-async fn readiness(live: &Live) -> (u16, String) {
+pub(super) async fn readiness(live: &Live) -> (u16, String) {
     let response = http().get(format!("{}/readyz", live.url)).send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
@@ -192,7 +192,7 @@ async fn it_is_not_ready_while_nothing_can_be_saved() {
 }
 
 /// Runs a command on a thread of its own, beside the test's clients.
-async fn command(args: &[&str]) -> Ran {
+pub(super) async fn command(args: &[&str]) -> Ran {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     tokio::task::spawn_blocking(move || {
         thoughtwire(&args.iter().map(String::as_str).collect::<Vec<_>>(), b"")

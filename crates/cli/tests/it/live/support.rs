@@ -40,6 +40,18 @@ impl Live {
             .await
     }
 
+    /// With variables in its environment. What it writes to standard error is in a file.
+    pub(crate) async fn with_env(
+        dir: &Path,
+        flags: &[&str],
+        variables: &[(&str, &Path)],
+        errors: &Path,
+    ) -> Self {
+        let errors = std::fs::OpenOptions::new().append(true).create(true).open(errors).unwrap();
+        let mut command = serve(dir, None);
+        Self::spawn(command.args(flags).envs(variables.iter().copied()).stderr(errors), dir).await
+    }
+
     async fn spawn(command: &mut Command, dir: &Path) -> Self {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -1,0 +1,194 @@
+//! The data file on disk: the locks that keep it to one server, the connection that writes to it,
+//! and whether the files that are open are still those that the directory names.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::StoreError;
+
+/// Name of the data file in its directory.
+pub(crate) const FILE: &str = "thoughtwire.db";
+
+/// Name of the lock file in a data directory.
+const LOCK: &str = "lock";
+
+/// Bytes of the write-ahead log above which its file is cut to nothing. `SQLite` folds the log into
+/// the data file after 4,000 pages (16 MiB); it only grows beyond that while a reader holds it back.
+pub(crate) const WAL_BYTES: u64 = 20 << 20;
+
+/// How long opening waits for another program's lock on the data.
+const OPEN_WAIT: Duration = Duration::from_secs(30);
+
+/// The locks on a data directory, held for as long as it is open.
+///
+/// Invariant: one server per directory, also when the lock file was deleted or made anew, and one per
+/// data file, also when two directories lead to the same file. Test:
+/// `opening::a_directory_stays_with_its_process_without_its_lock_file`.
+pub(crate) struct DirLock {
+    _lock: File,
+    /// Nothing where the file system cannot lock a directory.
+    _dir: Option<File>,
+    _data: Option<File>,
+}
+
+impl DirLock {
+    /// Locks a directory, but not the data in it: for directories without data, and for those who
+    /// only ask. Opening the data file here would drop `SQLite`'s own locks of this process.
+    ///
+    /// # Errors
+    /// When another process has it, or the lock file cannot be made.
+    pub(crate) fn of_dir(dir: &Path) -> Result<Self, StoreError> {
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join(LOCK))?;
+        take(&lock, dir)?;
+        let dir_file = File::open(dir)?;
+        let dir_file = match dir_file.try_lock() {
+            Ok(()) => Some(dir_file),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { path: dir.to_owned() });
+            }
+            // Network file systems lock only what is open for writing.
+            Err(TryLockError::Error(_)) => None,
+        };
+        Ok(Self { _lock: lock, _dir: dir_file, _data: None })
+    }
+
+    /// Locks a directory and the data file in it, which is made if it is not there.
+    ///
+    /// # Errors
+    /// As [`DirLock::of_dir`].
+    pub(crate) fn of_data(dir: &Path) -> Result<Self, StoreError> {
+        let locked = Self::of_dir(dir)?;
+        // Made by us first, so that it is nobody else's to read from its first moment. It stays open:
+        // closing it would drop the locks that SQLite has on it.
+        let data = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join(FILE))?;
+        take(&data, dir)?;
+        Ok(Self { _data: Some(data), ..locked })
+    }
+
+    /// Whether a process has a directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at.
+    pub(crate) fn is_taken(dir: &Path) -> Result<bool, StoreError> {
+        if !dir.exists() {
+            return Ok(false);
+        }
+        match Self::of_dir(dir) {
+            Ok(_) => Ok(false),
+            Err(StoreError::Locked { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// `flock`, which `SQLite`'s own locks (`fcntl`) neither see nor break.
+fn take(file: &File, dir: &Path) -> Result<(), StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
+}
+
+/// Which file a path names: its device and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+/// The data file and the two files that `SQLite` has beside it.
+pub(crate) struct DataFile {
+    path: PathBuf,
+    data: OnceLock<Identity>,
+    wal: OnceLock<Identity>,
+    index: OnceLock<Identity>,
+}
+
+impl DataFile {
+    /// The data file of a directory. Which file that is gets fixed with the first
+    /// [`DataFile::check`].
+    pub(crate) fn of(dir: &Path) -> Self {
+        Self {
+            path: dir.join(FILE),
+            data: OnceLock::new(),
+            wal: OnceLock::new(),
+            index: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that the path still names the files that are open. Gives the bytes of the
+    /// write-ahead log. Three looks at the directory, no read.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] when a file was deleted, moved or replaced.
+    pub(crate) fn check(&self) -> Result<u64, StoreError> {
+        self.same(&self.data, &self.path)?;
+        self.same(&self.index, &self.beside("-shm"))?;
+        self.same(&self.wal, &self.beside("-wal"))
+    }
+
+    fn same(&self, known: &OnceLock<Identity>, path: &Path) -> Result<u64, StoreError> {
+        let replaced = || StoreError::Replaced { path: path.to_owned() };
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            // SQLite makes the two others when they are first used.
+            Err(error) if error.kind() == ErrorKind::NotFound && known.get().is_none() => {
+                return Ok(0);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(replaced()),
+            Err(error) => return Err(error.into()),
+        };
+        let identity = Identity(found.dev(), found.ino());
+        if *known.get_or_init(|| identity) == identity { Ok(found.len()) } else { Err(replaced()) }
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        name.into()
+    }
+
+    /// A connection that writes. Every commit is on disk when it returns.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(crate) fn open_writer(&self) -> Result<Connection, StoreError> {
+        let connection = Connection::open(&self.path)?;
+        connection.busy_timeout(OPEN_WAIT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // Four times what is usual: what is written again and again comes to the file once.
+        connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES as i64)?;
+        // What is deleted is overwritten.
+        connection.pragma_update(None, "secure_delete", true)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // No plan hangs on what a parameter is: the search index's own statements were planned anew each time.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        Ok(connection)
+    }
+}

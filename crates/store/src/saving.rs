@@ -1,0 +1,193 @@
+//! How a batch gets to the disk, and what is done when it does not: waiting for another program's
+//! lock, making a commit known whose sync failed, and cutting a write-ahead log that grew too long.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::data_file::{DataFile, WAL_BYTES};
+use crate::{StoreError, recall};
+
+/// How long a batch waits for another program's lock before it is refused.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// How long one attempt at such a lock takes. Between two the writer sees whether it is to stop.
+const LOCK_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// The writing connection.
+pub(crate) struct Saver {
+    /// Reads nothing, and keeps the write-ahead log's index alive while `connection` is replaced.
+    ///
+    /// Invariant: this connection is open for as long as anything is saved. Were there none, `SQLite`
+    /// would rebuild the index from the log, and a commit whose sync failed would count as saved.
+    /// It is closed first, so that the last one to close is the one that folds the log into the file.
+    anchor: Connection,
+    connection: Connection,
+    file: Arc<DataFile>,
+    /// A commit's sync failed, and nothing was saved since: its bytes are in the write-ahead log, and
+    /// a crash now would bring them back.
+    is_doubtful: bool,
+    /// Bytes of the write-ahead log when it was last looked at.
+    wal_bytes: u64,
+}
+
+/// Why a batch was not saved.
+pub(crate) enum Unsaved {
+    /// Nothing of it is on disk, nor will be.
+    Never(StoreError),
+    /// Its commit was written and could not be synced.
+    AtCommit(StoreError),
+}
+
+impl From<StoreError> for Unsaved {
+    fn from(error: StoreError) -> Self {
+        Self::Never(error)
+    }
+}
+
+impl From<rusqlite::Error> for Unsaved {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Never(error.into())
+    }
+}
+
+impl Saver {
+    pub(crate) fn new(connection: Connection, anchor: Connection, file: Arc<DataFile>) -> Self {
+        Self { anchor, connection, file, is_doubtful: false, wal_bytes: 0 }
+    }
+
+    /// Runs a batch in one transaction. `is_stopping` ends the wait for another program's lock.
+    ///
+    /// When this returns, the batch is saved, or nothing of it is and nothing will be, or the error is
+    /// [`StoreError::Unknown`]. After that nothing is written until the outcome is known.
+    ///
+    /// # Errors
+    /// Why it was not saved.
+    pub(crate) fn save(
+        &mut self,
+        is_stopping: &dyn Fn() -> bool,
+        batch: impl FnOnce(&Connection) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.wal_bytes = self.file.check()?;
+        if self.is_doubtful {
+            self.settle().map_err(|error| StoreError::Unknown(error.to_string()))?;
+        }
+        match attempt(&self.connection, is_stopping, batch) {
+            Ok(()) => Ok(()),
+            Err(Unsaved::Never(error)) => Err(error),
+            Err(Unsaved::AtCommit(error)) => {
+                self.is_doubtful = true;
+                match self.settle() {
+                    Ok(()) => Err(error),
+                    Err(again) => {
+                        tracing::error!(%error, %again, "the disk failed while it saved; nothing is written until it works again");
+                        Err(StoreError::Unknown(error.to_string()))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a failed commit certain not to have happened. Its bytes are at the end of the
+    /// write-ahead log, and no reader counts them in. A small commit in their place takes them out of
+    /// the log's chain of checksums, so that a crash does not bring them back. On a connection of its
+    /// own, since the system tells each open file only once that a sync failed.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.connection = self.file.open_writer()?;
+        self.connection.busy_timeout(LOCK_ATTEMPT)?;
+        let begun = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        probe(&begun)?;
+        begun.commit()?;
+        self.is_doubtful = false;
+        tracing::info!("the disk saves again; what it failed to save before is not there");
+        Ok(())
+    }
+
+    /// Indexes some of what was said, in a transaction of its own.
+    ///
+    /// # Errors
+    /// When it cannot be saved.
+    pub(crate) fn index(&mut self) -> Result<recall::Indexed, StoreError> {
+        self.file.check()?;
+        recall::index_some(&mut self.connection)
+    }
+
+    /// Whether the write-ahead log is longer than it has to be.
+    pub(crate) fn is_oversize(&self) -> bool {
+        self.wal_bytes > WAL_BYTES
+    }
+
+    /// Cuts the write-ahead log's file, unless somebody still reads from it.
+    pub(crate) fn trim(&mut self) {
+        let trimmed = (|| {
+            self.wal_bytes = self.file.check()?;
+            // Whoever reads is not waited for.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
+            self.connection.query_row(pragma, [], |_| Ok(()))?;
+            self.wal_bytes = self.file.check()?;
+            Ok::<(), StoreError>(())
+        })();
+        if let Err(error) = trimmed {
+            tracing::debug!(%error, "the write-ahead log could not be cut; it is tried again");
+        }
+        if let Err(error) = self.connection.busy_timeout(LOCK_ATTEMPT) {
+            tracing::debug!(%error, "the writer does not wait for locks");
+        }
+    }
+
+    /// Folds what is left in the log into the file; the next start would do it as well.
+    pub(crate) fn close(self) {
+        let Self { anchor, connection, file, is_doubtful, .. } = self;
+        drop(anchor);
+        if is_doubtful || file.check().is_err() {
+            // Closing would fold the log into a file, and delete one by its name, that is not ours.
+            let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            tracing::debug!(?kept, "the write-ahead log was left as it is");
+        } else if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            tracing::debug!(%error, "the write-ahead log was left for the next start");
+        }
+    }
+}
+
+/// Writes a little that is different each time: a page that does not change is not written.
+pub(crate) fn probe(connection: &Connection) -> Result<(), StoreError> {
+    let probe = "INSERT OR REPLACE INTO clock (name, millis) VALUES ('probe', random())";
+    Ok(connection.execute(probe, []).map(drop)?)
+}
+
+fn attempt(
+    connection: &Connection,
+    is_stopping: &dyn Fn() -> bool,
+    batch: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<(), Unsaved> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    connection.busy_timeout(LOCK_ATTEMPT)?;
+    let transaction = loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Ok(transaction) => break transaction,
+            Err(error) => {
+                let is_locked = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+                if !is_locked || begun.elapsed() >= LOCK_WAIT || is_stopping() {
+                    return Err(error.into());
+                }
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!("another program has locked the data file; writes wait for it");
+                }
+            }
+        }
+    };
+    batch(&transaction)?;
+    transaction.commit().map_err(|error| {
+        let error = StoreError::from(error);
+        // These come before the commit itself is written, so that it cannot be complete.
+        if matches!(error, StoreError::Full | StoreError::ReadOnly) {
+            Unsaved::Never(error)
+        } else {
+            Unsaved::AtCommit(error)
+        }
+    })
+}
