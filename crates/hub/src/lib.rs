@@ -56,6 +56,7 @@ pub use memory::{BlockChange, EditError};
 pub use metrics::Metrics;
 pub use offers::Link;
 pub use proof::Proof;
+pub use receipts::{digest as command_digest, reused as command_reused};
 pub use session::Returned;
 pub use subscription::{Batch, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};

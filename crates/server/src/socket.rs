@@ -30,7 +30,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::{Message, Payload};
 
-use crate::access::{Access, Entrant, Identity, too_many};
+use crate::access::{Access, Entrant, Identity, create_agent, too_many};
 use crate::line::{Lane, Line, locked};
 use crate::listing;
 use crate::metrics::Metrics;
@@ -425,8 +425,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let sessions: Vec<_> = self.attached.keys().cloned().collect();
                 Box::pin(among(hub, user, from, request, sessions))
             }
-            Command::CreateAgent(_)
-            | Command::FindAgent { .. }
+            Command::CreateAgent(_) => Box::pin(create_agent(hub, identity.clone(), from, request)),
+            Command::FindAgent { .. }
             | Command::CreateSession { .. }
             | Command::DeleteSession { .. }
             | Command::Send { .. }

@@ -14,6 +14,8 @@ use super::{Identity, random, unauthorized};
 
 /// What a key begins with, so that people and scanners know one when they see it.
 const PREFIX: &str = "twk_";
+/// The most seconds that a key with an end lasts: a hundred years.
+const LONGEST: u64 = 100 * 365 * 86_400;
 /// The most keys there may be.
 const MOST: usize = 100_000;
 
@@ -72,6 +74,11 @@ impl Keyring {
         let at = now();
         let expires_at = match new.expires_in_seconds {
             Some(0) => return Err(bad("a key that expires at once opens nothing")),
+            Some(seconds) if seconds > LONGEST => {
+                return Err(bad(&format!(
+                    "`expires_in_seconds` is {seconds}; the most is {LONGEST}, which is a hundred years; leave it out for a key without an end"
+                )));
+            }
             Some(seconds) => {
                 let millis =
                     i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));

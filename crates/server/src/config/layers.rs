@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{ConfigError, Flags};
 
 /// Every setting with one value; `[permissions]` and `[mcp.NAME]` are tables beside them.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 48] = [
     "listen",
     "data_dir",
     "model",
@@ -22,6 +22,7 @@ const SETTINGS: [&str; 47] = [
     "tls.certificate",
     "tls.key",
     "trust_proxy",
+    "base_path",
     "allow_origin",
     "allow_host",
     "grace_seconds",
@@ -97,6 +98,7 @@ impl Layers {
             ("tls.certificate", &certificate),
             ("tls.key", &key),
             ("trust_proxy", &proxy),
+            ("base_path", &flags.base_path),
         ] {
             given = given.set_override_option(name, value.clone()).map_err(broken)?;
         }

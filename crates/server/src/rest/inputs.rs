@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thoughtwire_hub::{Hub, Presence};
 use thoughtwire_proto::dialect::native::Verdict;
@@ -18,10 +19,11 @@ use thoughtwire_proto::{
 };
 use tokio::sync::Notify;
 
-use crate::access::Identity;
+use crate::access::{Identity, unauthorized};
 
 use super::{
-    Answered, Query, Shared, bad, done, idempotency_key, read, record_of, session_id, unexpected,
+    Answered, Path, Query, Shared, bad, done, idempotency_key, read, record_of, session_id,
+    unexpected,
 };
 
 /// The longest a caller may wait for a turn's end.
@@ -38,7 +40,20 @@ pub(super) struct InputBody {
 
 #[derive(Deserialize)]
 pub(super) struct WaitQuery {
-    wait: Option<f64>,
+    #[serde(default, deserialize_with = "seconds")]
+    wait: Option<Duration>,
+}
+
+/// Reads a number of seconds, so that nothing is sent where it is none.
+fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    let seconds = text.parse().ok().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
+    match seconds {
+        Some(wait) => Ok(Some(wait.min(WAIT_AT_MOST))),
+        None => Err(D::Error::custom(format!(
+            "`wait` is {text:?}, which is not a number of seconds from 0 on"
+        ))),
+    }
 }
 
 pub(super) async fn input(
@@ -49,10 +64,12 @@ pub(super) async fn input(
     Query(query): Query<WaitQuery>,
     body: Result<Json<InputBody>, JsonRejection>,
 ) -> Answered {
-    let user = caller.user;
+    let user = caller.user.clone();
     let session = session_id(session)?;
     let InputBody { text, policy, attachments } = read(body)?;
     let key = idempotency_key(&headers)?;
+    let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
+    let ended = caller.ended();
     let command = Command::Send { session: session.clone(), text, attachments, policy };
     let Answer::Input { seq, input, disposition, duplicate } =
         rest.execute(&user, key, command).await?
@@ -63,13 +80,16 @@ pub(super) async fn input(
     let Some(wait) = query.wait else {
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
     };
-    let wait = Duration::try_from_secs_f64(wait)
-        .map_err(|_| bad("`wait` is a number of seconds"))?
-        .min(WAIT_AT_MOST);
     let after = Seq(seq.0.saturating_sub(1));
-    let ended =
-        tokio::time::timeout(wait, turn_of(&rest.hub, &user, &session, after, &input)).await;
-    match ended {
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(
+            wait,
+            turn_of(&rest.hub, &user, &session, after, &input),
+        ) => outcome,
+        // The input is taken and its turn goes on, but this caller may not read it any more.
+        reason = ended => return Err(unauthorized(reason).into()),
+    };
+    match outcome {
         Ok(events) => {
             let events = events?;
             Ok(Json(json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events}))

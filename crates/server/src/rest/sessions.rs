@@ -1,8 +1,8 @@
 //! Sessions.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
@@ -10,7 +10,9 @@ use serde_json::json;
 use thoughtwire_proto::{Answer, Command};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{Answered, Query, Shared, done, idempotency_key, read, session_id, unexpected};
+use super::{
+    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+};
 use crate::access::Identity;
 use crate::listing;
 
@@ -130,8 +132,20 @@ pub(super) async fn edit(
     let user = caller.user;
     let EditBody { title, keep_days, keep_events } = read(body)?;
     let session = session_id(session)?;
+    let key = idempotency_key(&headers)?;
+    if keep_days == Some(Some(0)) || keep_events == Some(Some(0)) {
+        return Err(bad("keep_days and keep_events are at least 1; null keeps everything").into());
+    }
+    let num = rest.own(&user, &session).await?.num;
+    // First, since it may still be refused.
+    let answer = match title {
+        Some(title) => {
+            let command = Command::Rename { session: session.clone(), title };
+            done(&rest.execute(&user, key, command).await?)
+        }
+        None => json!({}),
+    };
     if keep_days.is_some() || keep_events.is_some() {
-        let num = rest.own(&user, &session).await?.num;
         let now = rest.hub.read(move |store| store.retention(num)).await?;
         let keep = Retention {
             days: keep_days.unwrap_or(now.days),
@@ -140,11 +154,5 @@ pub(super) async fn edit(
         rest.hub.keep(&user, &session, keep).await?;
         rest.sweep();
     }
-    let Some(title) = title else {
-        rest.own(&user, &session).await?;
-        return Ok(Json(json!({})).into_response());
-    };
-    let answer =
-        rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session, title }).await?;
-    Ok(Json(done(&answer)).into_response())
+    Ok(Json(answer).into_response())
 }
