@@ -57,6 +57,7 @@ pub use metrics::Metrics;
 pub use offers::Link;
 pub use proof::Proof;
 pub use receipts::{digest as command_digest, reused as command_reused};
+pub use retention::check as check_retention;
 pub use session::Returned;
 pub use subscription::{Batch, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};

@@ -73,8 +73,11 @@ impl Hub {
     }
 }
 
-/// Whether what is kept is something.
-pub(crate) fn check(keep: Retention) -> Result<(), Refusal> {
+/// Checks how much of a log is to be kept.
+///
+/// # Errors
+/// When a number is 0, or larger than the store's.
+pub fn check(keep: Retention) -> Result<(), Refusal> {
     let refused = |reason| Err(Refusal::new(RefusalCode::BadRequest, reason));
     if keep.days == Some(0) || keep.events == Some(0) {
         return refused("keep_days and keep_events are at least 1; absent, everything is kept");

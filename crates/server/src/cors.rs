@@ -1,4 +1,4 @@
-//! CORS: which answers pages of allowed origins may read, and what they may ask (Fetch, section 3.2).
+//! CORS: which answers pages of allowed origins may read, and what they may ask (Fetch, 3.2).
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

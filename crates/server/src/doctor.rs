@@ -279,11 +279,13 @@ fn proxy(config: &Config) -> Finding {
         ),
         (false, Auth::None) => Finding::good(
             SUBJECT,
-            "requests that came through one are refused; if one is to stand in front, say --trust-proxy and make a key",
+            "requests that came through one are refused; if one is to stand in front, say \
+             --trust-proxy and make a key",
         ),
         (false, Auth::Keys) => Finding::good(
             SUBJECT,
-            "none is expected in front; behind one say --trust-proxy, so that cookies are for TLS alone",
+            "none is expected in front; behind one say --trust-proxy, so that cookies are for TLS \
+             alone",
         ),
     }
 }

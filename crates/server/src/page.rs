@@ -114,7 +114,8 @@ const MISSING: &str = r#"<!doctype html>
   @media (prefers-color-scheme: dark) {
     :root { --ground: #15181b; --ink: #e6e8ea; --quiet: #a3abb2; --accent: #8fc1e8; }
   }
-  body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 0; }
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
+  body { color: var(--ink); background: var(--ground); }
   main { max-width: 24rem; margin: 20vh auto 0; padding: 0 1rem; }
   h1 { font-size: 1rem; margin: 0; }
   p { color: var(--quiet); }

@@ -19,8 +19,8 @@ impl Store {
         self.archival_add_once(agent, notes, most, None)
     }
 
-    /// Adds notes as [`Store::archival_add`] does, with the receipt of the command that asked for it.
-    /// Its answer becomes [`Added`] as JSON.
+    /// Adds notes as [`Store::archival_add`] does, with the receipt of the command that asked for
+    /// it. The receipt's answer becomes [`Added`] as JSON.
     pub fn archival_add_once(
         &self,
         agent: &AgentId,

@@ -36,8 +36,8 @@ pub(crate) struct ServeFlags {
     /// Whether clients need a key [default: none on loopback, keys elsewhere].
     #[arg(long, value_name = "none|keys")]
     pub(crate) auth: Option<AuthChoice>,
-    /// An origin whose pages may connect and read answers (CORS), besides those of this machine; may
-    /// be repeated.
+    /// An origin whose pages may connect and read answers (CORS), besides those of this machine;
+    /// may be repeated.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
     /// Speak TLS with this certificate (PEM).

@@ -76,7 +76,8 @@ impl Keyring {
             Some(0) => return Err(bad("a key that expires at once opens nothing")),
             Some(seconds) if seconds > LONGEST => {
                 return Err(bad(&format!(
-                    "`expires_in_seconds` is {seconds}; the most is {LONGEST}, which is a hundred years; leave it out for a key without an end"
+                    "`expires_in_seconds` is {seconds}; the most is {LONGEST}; leave it out for a \
+                     key without an end"
                 )));
             }
             Some(seconds) => {

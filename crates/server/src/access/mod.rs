@@ -133,8 +133,8 @@ impl Identity {
 /// The name of the agent that a user without agents gets.
 const DEFAULT_AGENT: &str = "main";
 
-/// Tells whether an agent is the default one as it is by default: a key for `chat` alone may use it,
-/// and have it made at its first use.
+/// Tells whether an agent is the default one as it is by default: a key for `chat` alone may use
+/// it, and have it made at its first use.
 pub(crate) fn is_default_agent(spec: &AgentSpec) -> bool {
     *spec == AgentSpec { name: DEFAULT_AGENT.to_owned(), ..AgentSpec::default() }
 }

@@ -77,7 +77,8 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
     match (epoch, seq) {
         (Some(epoch), Some(seq)) => Ok(Cursor { epoch, seq: Seq(seq) }),
         _ => Err(bad(&format!(
-            "{id:?} is not the id of an event, which is EPOCH:SEQ; leave it out to begin at the head"
+            "{id:?} is not the id of an event, which is EPOCH:SEQ; leave it out to begin at the \
+             head"
         ))),
     }
 }
@@ -131,7 +132,12 @@ async fn stream(
     };
     let restarted = (!attached.recovered).then(|| {
         let reason = "the cursor is not of this log; it follows from where it begins";
-        let page = json!({"reason": reason, "epoch": attached.epoch, "first": attached.first, "head": attached.head});
+        let page = json!({
+            "reason": reason,
+            "epoch": attached.epoch,
+            "first": attached.first,
+            "head": attached.head,
+        });
         SseEvent::default().event("restarted").json_data(page)
     });
     let rest = futures::stream::unfold(Some(events), |events| async move {

@@ -16,8 +16,8 @@ pub(super) fn refuse(headers: &HeaderMap, reason: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The receipt that a request's effect is saved with, if the request has a key. The store writes the
-/// answer into it.
+/// The receipt that a request's effect is saved with, if the request has a key. The store writes
+/// the answer into it.
 pub(super) fn receipt(
     headers: &HeaderMap,
     user: &UserId,

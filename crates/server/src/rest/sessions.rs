@@ -7,12 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
+use thoughtwire_hub::check_retention;
 use thoughtwire_proto::{Answer, Command};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{
-    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
-};
+use super::{Answered, Path, Query, Shared, done, idempotency_key, read, session_id, unexpected};
 use crate::access::Identity;
 use crate::listing;
 
@@ -133,9 +132,8 @@ pub(super) async fn edit(
     let EditBody { title, keep_days, keep_events } = read(body)?;
     let session = session_id(session)?;
     let key = idempotency_key(&headers)?;
-    if keep_days == Some(Some(0)) || keep_events == Some(Some(0)) {
-        return Err(bad("keep_days and keep_events are at least 1; null keeps everything").into());
-    }
+    let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
+    check_retention(given)?;
     let num = rest.own(&user, &session).await?.num;
     // First, since it may still be refused.
     let answer = match title {

@@ -1,4 +1,4 @@
-//! What pages may ask and read: CORS, requests that browsers make for other pages, headers of answers.
+//! What pages may ask and read: CORS, requests made for other pages, headers of answers.
 
 use super::access::Guarded;
 use super::rest::http;

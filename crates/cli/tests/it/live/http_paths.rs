@@ -92,8 +92,11 @@ async fn what_is_not_there_is_a_page_for_browsers_and_json_for_programs() {
 
 #[test]
 fn a_prefix_that_is_none_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "").unwrap();
     for prefix in ["/a b", "https://home.example/tw", "/..", "/tw;x"] {
-        let args = ["config", "check", "--config", "/dev/null", "--base-path", prefix];
+        let args = ["config", "check", "--config", file.to_str().unwrap(), "--base-path", prefix];
         let output = crate::usage::thoughtwire(&args, b"");
         assert!(output.err.contains("base_path"), "{prefix}: {}", output.err);
     }

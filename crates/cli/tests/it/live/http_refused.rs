@@ -85,7 +85,10 @@ fn rows(session: &str) -> Vec<Row> {
             (
                 "POST",
                 "/v1/import",
-                r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "blocks": [{"label": "x", "text": "", "limit": #}]}"#,
+                concat!(
+                    r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "#,
+                    r#""blocks": [{"label": "x", "text": "", "limit": #}]}"#,
+                ),
             ),
         ] {
             rows.push(row(method, path, body.replace('#', number)));
@@ -114,7 +117,10 @@ fn rows(session: &str) -> Vec<Row> {
         (
             "POST",
             "/v1/import",
-            r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "blocks": [{"label": "x", "text": "", "limit": 18446744073709551615}]}"#,
+            concat!(
+                r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "#,
+                r#""blocks": [{"label": "x", "text": "", "limit": 18446744073709551615}]}"#,
+            ),
         ),
         (
             "POST",
@@ -124,7 +130,10 @@ fn rows(session: &str) -> Vec<Row> {
         (
             "POST",
             "/v1/import",
-            r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "blocks": [], "notes": [{"text": "x", "at": "soon"}]}"#,
+            concat!(
+                r#"{"thoughtwire_agent": 1, "agent": {"name": "made"}, "blocks": [], "#,
+                r#""notes": [{"text": "x", "at": "soon"}]}"#,
+            ),
         ),
         ("POST", "/v1/agents/ada/archival", r#"{"notes": [{"text": "one"}, {"text": " "}]}"#),
         (
@@ -198,5 +207,7 @@ async fn every_400_is_given_before_anything_is_done() {
         let refusal: Value = serde_json::from_str(&text).unwrap();
         assert!(!refusal["error"]["reason"].as_str().unwrap().is_empty(), "{what}: {text}");
     }
-    assert_eq!(everything(&live, &session).await, before);
+    for (now, before) in everything(&live, &session).await.iter().zip(&before) {
+        assert_eq!(now, before);
+    }
 }

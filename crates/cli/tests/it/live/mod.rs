@@ -14,6 +14,7 @@ mod http_paths;
 mod http_refused;
 mod http_slow;
 mod limits;
+mod logs;
 mod memgpt;
 mod native;
 mod offers;
