@@ -425,8 +425,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let sessions: Vec<_> = self.attached.keys().cloned().collect();
                 Box::pin(among(hub, user, from, request, sessions))
             }
-            Command::CreateAgent(_) => Box::pin(create_agent(hub, identity.clone(), from, request)),
-            Command::FindAgent { .. }
+            Command::CreateAgent(_) if !identity.has(Scope::Agents) => {
+                Box::pin(create_agent(hub, identity.clone(), from, request))
+            }
+            Command::CreateAgent(_)
+            | Command::FindAgent { .. }
             | Command::CreateSession { .. }
             | Command::DeleteSession { .. }
             | Command::Send { .. }
