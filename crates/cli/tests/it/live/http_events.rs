@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 use super::access::Guarded;
 use super::rest::{call, http};
@@ -189,4 +191,52 @@ async fn streams_and_waits_count_among_their_users_connections_and_end_with_thei
     assert_eq!(call(&guarded.live, "DELETE", &revoke, &as_owner, None).await.0, 204);
     let ended = tokio::time::timeout(Duration::from_secs(30), waiting).await;
     assert_eq!(ended.expect("it ends with its key").unwrap().unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn a_reader_whose_log_is_trimmed_under_it_is_told() {
+    let live = Live::start().await;
+    // More than the two sockets between them hold.
+    let model = "load:items=6000,bytes=4000,rate=100000,deltas=no";
+    let (mut client, session) = live.agent("ada", model).await;
+    let path = format!("/v1/sessions/{session}");
+    let say = json!({"text": "go"});
+    let inputs = format!("{path}/inputs?wait=600");
+    assert_eq!(call(&live, "POST", &inputs, &[], Some(say.clone())).await.0, 200);
+    let offline = json!({"model": "offline"});
+    assert_eq!(call(&live, "PATCH", "/v1/agents/ada", &[], Some(offline)).await.0, 200);
+    assert_eq!(call(&live, "POST", &inputs, &[], Some(say)).await.0, 200);
+    let host = live.url.split("://").nth(1).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
+    let request = format!(
+        "GET {path}/events?after=0 HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = vec![0; 1024];
+    stream.read_exact(&mut text).await.unwrap();
+    let keep = json!({"keep_events": 1});
+    assert_eq!(call(&live, "PATCH", &path, &[], Some(keep)).await.0, 200);
+    while call(&live, "GET", &path, &[], None).await.1["first"] == 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let rest = tokio::time::timeout(Duration::from_secs(30), async {
+        let mut piece = vec![0; 1 << 16];
+        let is_told = |text: &str| {
+            text.split_once("event: closed").is_some_and(|(_, data)| data.contains("\n\n"))
+        };
+        while !is_told(&String::from_utf8_lossy(&text)) {
+            let read = stream.read(&mut piece).await.unwrap();
+            assert_ne!(read, 0, "the stream ended without a word");
+            // Only its end matters.
+            text.drain(..text.len().saturating_sub(1024));
+            text.extend_from_slice(&piece[..read]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let rest = rest.await.expect("it is told");
+    let (_, told) = rest.split_once("event: closed").unwrap();
+    assert!(told.contains(r#""code":"trimmed""#), "{told}");
+    assert!(client.is_quiet().await, "others go on");
 }
