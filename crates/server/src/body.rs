@@ -138,15 +138,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_has_to_come_at_some_pace() {
         let second = Duration::from_secs(1);
-        for (name, dripping, comes) in [
-            ("at once", dripping(1, 1 << 20, Duration::ZERO), true),
-            ("within its time", dripping(29, 1, second), true),
-            ("a byte a second, without end", dripping(u32::MAX, 1, second), false),
-            ("nothing at all", dripping(1, 1, Duration::from_secs(31)), false),
-            ("large, at a modest pace", dripping(600, 20 << 10, second), true),
-            ("large, too slowly", dripping(600, 10 << 10, second), false),
-            ("without end, at a good pace", dripping(u32::MAX, 1 << 20, second), false),
+        for (name, (pieces, bytes, pause), comes) in [
+            ("at once", (1, 1 << 20, Duration::ZERO), true),
+            ("within its time", (29, 1, second), true),
+            ("a byte a second, without end", (u32::MAX, 1, second), false),
+            ("nothing at all", (1, 1, Duration::from_secs(31)), false),
+            ("large, at a modest pace", (600, 20 << 10, second), true),
+            ("large, too slowly", (600, 10 << 10, second), false),
+            ("without end, at a good pace", (u32::MAX, 1 << 20, second), false),
         ] {
+            let dripping = dripping(pieces, bytes, pause);
             let late = Late::default();
             let within = Duration::from_secs(30);
             let body = axum::body::Body::new(TimedBody::new(dripping, within, late.clone()));

@@ -172,10 +172,12 @@ async fn streams_and_waits_count_among_their_users_connections_and_end_with_thei
     let say = json!({"text": "go"});
     let wait = http().post(format!("{inputs}?wait=600")).bearer_auth(&key).json(&say).send();
     let waiting = tokio::spawn(wait);
-    // Once the wait has its permit there is none left, for any kind of connection.
-    while stream().await.unwrap().status() != 429 {
+    // It has its permit before its turn starts. Then there is none left, for any connection.
+    let shown = format!("/v1/sessions/{session}");
+    while call(&guarded.live, "GET", &shown, &as_ada, None).await.1["session"]["running"] != true {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(stream().await.unwrap().status(), 429);
     let refused = http().post(format!("{inputs}?wait=1")).bearer_auth(&key).json(&say);
     assert_eq!(refused.send().await.unwrap().status(), 429);
     let mut socket = guarded.live.native().await;
