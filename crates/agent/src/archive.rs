@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thoughtwire_proto::{AgentId, Timestamp};
-use thoughtwire_store::{Added, NewNote, Note, Page, Store, StoreError};
+use thoughtwire_store::{Added, NewNote, Note, Page, Receipt, Store, StoreError};
 
 use crate::embedding::Embedder;
 
@@ -41,14 +41,45 @@ impl Archive {
     ///
     /// # Errors
     /// When nothing can be saved.
-    pub async fn add(&self, agent: &AgentId, mut notes: Vec<NewNote>) -> Result<Added, StoreError> {
+    pub async fn add(&self, agent: &AgentId, notes: Vec<NewNote>) -> Result<Added, StoreError> {
+        self.add_once(agent, notes, None).await
+    }
+
+    /// Adds notes as [`Archive::add`] does, with the receipt of the command that asked for it.
+    ///
+    /// # Errors
+    /// When nothing can be saved, or there is a receipt for the same command.
+    pub async fn add_once(
+        &self,
+        agent: &AgentId,
+        notes: Vec<NewNote>,
+        receipt: Option<Receipt>,
+    ) -> Result<Added, StoreError> {
+        let notes = self.with_vectors(notes).await;
+        self.store.archival_add_once(agent, notes, self.most, receipt).await
+    }
+
+    /// Makes the notes of a new agent ready to be saved with it.
+    ///
+    /// # Errors
+    /// When an agent may not have so many.
+    pub async fn prepare(&self, notes: Vec<NewNote>) -> Result<Vec<NewNote>, StoreError> {
+        let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
+        if bytes as u64 > self.most {
+            return Err(StoreError::ArchivalFull { most: self.most });
+        }
+        Ok(self.with_vectors(notes).await)
+    }
+
+    /// The notes with the vectors of their meaning, where an embedding model can be had.
+    async fn with_vectors(&self, mut notes: Vec<NewNote>) -> Vec<NewNote> {
         let texts = notes.iter().map(|note| note.text.clone()).collect();
         if let Some((model, vectors)) = self.embed(texts).await {
             for (note, vector) in notes.iter_mut().zip(vectors) {
                 note.vector = Some((model.clone(), vector));
             }
         }
-        self.store.archival_add(agent, notes, self.most).await
+        notes
     }
 
     /// A note that somebody wrote just now.

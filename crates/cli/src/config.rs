@@ -51,6 +51,7 @@ impl From<ServeFlags> for Flags {
             tls_certificate,
             tls_key,
             trust_proxy,
+            base_path,
         } = flags;
         let auth = auth.map(|choice| match choice {
             AuthChoice::None => "none".to_owned(),
@@ -66,6 +67,7 @@ impl From<ServeFlags> for Flags {
             tls_certificate,
             tls_key,
             trust_proxy,
+            base_path,
         }
     }
 }

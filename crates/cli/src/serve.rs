@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
-use thoughtwire_server::{Config, ServeError, Server};
+use thoughtwire_server::{Config, DEFAULT_LOG, ServeError, Server};
 use thoughtwire_store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -17,7 +17,7 @@ pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<Outcome> {
     let log = settings
         .iter()
         .find(|setting| setting.name == "log")
-        .map_or("warn,rmcp=error", |setting| setting.value.as_str());
+        .map_or(DEFAULT_LOG, |setting| setting.value.as_str());
     let filter = EnvFilter::try_new(log)
         .with_context(|| format!("the log setting {log:?} cannot be used"))?;
     tracing_subscriber::fmt()

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire, Record,
-    Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
+    AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
+    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
 };
 use thoughtwire_store::{
-    Block, NewAgent, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
+    Block, NewAgent, NewNote, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
 };
 use tokio::sync::oneshot;
 
@@ -90,6 +90,7 @@ impl Hub {
                 main_session: new_session_id(),
                 epoch: new_epoch(),
                 blocks: Vec::new(),
+                notes: Vec::new(),
                 sessions: Vec::new(),
                 at: self.shared.now(),
             };
@@ -139,7 +140,8 @@ impl Hub {
     }
 
     /// Takes an agent in, with the logs of its sessions; the first of them becomes its main session.
-    /// What ran or waited in them is ended: nothing of it runs here.
+    /// What ran or waited in them is ended: nothing of it runs here. `once` is the command's id and
+    /// the digest of its content: a repetition gets the agent that the first one made.
     ///
     /// # Errors
     /// When the name is taken, a log does not hold together, or nothing can be saved.
@@ -147,9 +149,15 @@ impl Hub {
         &self,
         user: &UserId,
         imported: Imported,
+        once: Option<(CommandId, String)>,
     ) -> Result<AgentProfile, Refusal> {
-        let Imported { mut spec, mut blocks, sessions } = imported;
+        let once = once.map(|(id, digest)| Once { id, digest });
+        if let Some(id) = self.made_before(user, once.as_ref()).await? {
+            return self.find_agent(user, &id).await;
+        }
+        let Imported { mut spec, mut blocks, notes, sessions } = imported;
         spec.name = agent_name(&spec.name)?;
+        check_retention(&spec)?;
         self.permit(&spec)?;
         for block in &mut blocks {
             block.label = new_name(&block.label).map_err(|bad| {
@@ -176,14 +184,22 @@ impl Hub {
             main_session: profile.main_session.clone(),
             epoch: new_epoch(),
             blocks,
+            notes,
             sessions: main.into_iter().chain(others).collect(),
             at: self.shared.now(),
-            receipt: None,
+            receipt: once.clone().map(|once| receipts::made(user, once, profile.id.as_str())),
         };
-        let profile =
-            self.shared.store.create_agent(new).await.map_err(|error| Refusal::from(&error))?;
-        self.shared.tell(user, &profile.main_session, false);
-        Ok(profile)
+        match self.shared.store.create_agent(new).await {
+            Ok(profile) => {
+                self.shared.tell(user, &profile.main_session, false);
+                Ok(profile)
+            }
+            // Two of the same id at once: the other one made it.
+            Err(error) => match self.made_before(user, once.as_ref()).await? {
+                Some(id) => self.find_agent(user, &id).await,
+                None => Err(Refusal::from(&error)),
+            },
+        }
     }
 
     /// Gives an agent other settings: `changes` is merged into what it is made of (RFC 7396), so `null`
@@ -434,6 +450,8 @@ pub struct Imported {
     pub spec: AgentSpec,
     /// Its memory blocks.
     pub blocks: Vec<Block>,
+    /// Its notes.
+    pub notes: Vec<NewNote>,
     /// Its sessions, the main one first.
     pub sessions: Vec<ImportedSession>,
 }

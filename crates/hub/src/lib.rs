@@ -62,6 +62,8 @@ pub use metrics::Metrics;
 pub use offers::Link;
 pub use permission::named_permission;
 pub use proof::Proof;
+pub use receipts::{digest as command_digest, reused as command_reused};
+pub use retention::check as check_retention;
 pub use session::Returned;
 pub use subscription::{Read, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};

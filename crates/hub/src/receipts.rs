@@ -58,7 +58,8 @@ impl Known {
 }
 
 /// The digest of a command's content: its name and its parts, each with its length in front.
-pub(crate) fn digest(name: &str, parts: &[&str]) -> String {
+#[must_use]
+pub fn digest(name: &str, parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in std::iter::once(&name).chain(parts) {
         hash.update((part.len() as u64).to_le_bytes());
@@ -151,7 +152,9 @@ pub(crate) fn made_before(receipt: &Receipt, once: &Once) -> Result<String, Refu
     }
 }
 
-pub(crate) fn reused(id: &CommandId) -> Refusal {
+/// The refusal of a command id that was used before with other content.
+#[must_use]
+pub fn reused(id: &CommandId) -> Refusal {
     Refusal::new(
         RefusalCode::IdReused,
         format!("command id {id:?} was used before with other content; use a new id"),

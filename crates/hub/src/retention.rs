@@ -79,13 +79,18 @@ impl Hub {
     }
 }
 
-/// Whether what is kept is something.
-pub(crate) fn check(keep: Retention) -> Result<(), Refusal> {
+/// Checks how much of a log is to be kept.
+///
+/// # Errors
+/// When a number is 0, or larger than the store's.
+pub fn check(keep: Retention) -> Result<(), Refusal> {
+    let refused = |reason| Err(Refusal::new(RefusalCode::BadRequest, reason));
     if keep.days == Some(0) || keep.events == Some(0) {
-        return Err(Refusal::new(
-            RefusalCode::BadRequest,
-            "keep_days and keep_events are at least 1; absent, everything is kept",
-        ));
+        return refused("keep_days and keep_events are at least 1; absent, everything is kept");
+    }
+    // The store's numbers have a sign, and one that it cannot read would stop every sweep.
+    if keep.events.is_some_and(|events| i64::try_from(events).is_err()) {
+        return refused("keep_events is at most 9223372036854775807");
     }
     Ok(())
 }

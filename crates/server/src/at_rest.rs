@@ -14,9 +14,11 @@ use thoughtwire_store::Store;
 use tower::ServiceExt as _;
 
 use crate::access::Access;
+use crate::base_path::BasePath;
 use crate::config::Auth;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::rest::{Rest, router};
 use crate::server::ServeError;
 
@@ -67,7 +69,9 @@ impl AtRest {
             mcp: McpServers::none(),
             metrics,
             model: String::new(),
+            open: Places::new(usize::MAX),
             secure: false,
+            base_path: BasePath::default(),
         });
         Ok(Self { store, hub, router })
     }

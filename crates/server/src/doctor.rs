@@ -91,6 +91,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         findings.push(port(*address, running).await);
     }
     findings.push(keys(config, contents));
+    findings.push(proxy(config));
     findings.extend(config.tls.as_ref().map(|tls| match listener::tls(tls) {
         Ok(_) => Finding::good("tls", "the certificate and its key belong together"),
         Err(error) => {
@@ -265,6 +266,30 @@ fn keys(config: &Config, contents: Option<Contents>) -> Finding {
                 Finding::doubtful("keys", found, mend)
             }
         }
+    }
+}
+
+fn proxy(config: &Config) -> Finding {
+    const SUBJECT: &str = "proxy";
+    match (config.trust_proxy, config.auth) {
+        (true, Auth::Keys) => {
+            Finding::good(SUBJECT, "one may stand in front, and keys are asked for")
+        }
+        (true, Auth::None) => Finding::doubtful(
+            SUBJECT,
+            "everybody behind the proxy in front is the owner, without a key",
+            "say --auth keys, and make a key with `thoughtwire keys add`",
+        ),
+        (false, Auth::None) => Finding::good(
+            SUBJECT,
+            "requests that came through one are refused; if one is to stand in front, say \
+             --trust-proxy and make a key",
+        ),
+        (false, Auth::Keys) => Finding::good(
+            SUBJECT,
+            "none is expected in front; behind one say --trust-proxy, so that cookies are for TLS \
+             alone",
+        ),
     }
 }
 

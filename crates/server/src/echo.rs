@@ -8,11 +8,17 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use headers::{HeaderMapExt as _, SecWebsocketKey};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt as _;
 
 use crate::line::Transport;
+use crate::stalled::Impatient;
 use crate::upgrade::switching;
-use crate::websocket::{Heard, WebSocket};
+use crate::websocket::{Heard, TAKEN_WITHIN, WebSocket};
 
 /// The largest message of the suite; the server's own default is a mebibyte.
 const FRAME_BYTES: usize = 16 << 20;
@@ -23,15 +29,26 @@ async fn serves_until_its_input_ends() {
     let address = std::env::var("THOUGHTWIRE_ECHO").expect("THOUGHTWIRE_ECHO says where to listen");
     let listener =
         tokio::net::TcpListener::bind(address).await.expect("the address can be listened on");
-    let served =
-        tokio::spawn(
-            async move { axum::serve(listener, Router::new().fallback(any(upgrade))).await },
-        );
+    let served = tokio::spawn(serve(listener));
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
         .await
         .expect("it is read")
         .expect("to its end");
     assert!(!served.is_finished(), "it served all the time");
+}
+
+async fn serve(listener: tokio::net::TcpListener) {
+    let router = Router::new().fallback(any(upgrade));
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = router
+            .clone()
+            .map_request(|request: hyper::Request<Incoming>| request.map(axum::body::Body::new));
+        let stream = TokioIo::new(Impatient::new(stream, TAKEN_WITHIN));
+        let connection = http1::Builder::new()
+            .serve_connection(stream, TowerToHyperService::new(service))
+            .with_upgrades();
+        tokio::spawn(connection);
+    }
 }
 
 async fn upgrade(mut request: Request) -> Response {

@@ -1,13 +1,19 @@
-//! What a request must be like to be looked at: the rules for a server without keys, and for requests that a browser makes.
+//! What a request must be like to be looked at: the rules for a server without keys, and for
+//! requests that a browser makes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use subtle::ConstantTimeEq;
 use thoughtwire_proto::{Refusal, RefusalCode};
 
 use crate::config::Auth;
+use crate::origin::{Authority, Host, Origin};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// What a request is checked against.
 #[derive(Debug, Clone)]
@@ -22,49 +28,95 @@ pub(crate) struct Guard {
     pub(crate) token: String,
 }
 
+/// What a path is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surface {
+    /// A person's browser may be sent there from any page: the page, its files, what is not there.
+    Page,
+    /// Everything that reads or changes something.
+    Api,
+}
+
 impl Guard {
     /// Checks what any request must satisfy, before its path is looked at.
     ///
     /// Without keys everybody who gets through is the owner, so this is what keeps a web page from
-    /// driving a local agent: a foreign `Host` (DNS rebinding), a foreign `Origin`, a proxy that made
-    /// the world local.
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// driving a local agent: a foreign `Host` (DNS rebinding), a foreign `Origin`, a proxy that
+    /// made the world local.
+    pub(crate) fn admit<B>(&self, request: &Request<B>, surface: Surface) -> Result<(), Refusal> {
+        let headers = request.headers();
+        let origin = one(headers, &ORIGIN)?;
+        let host_text = one(headers, &HOST)?;
+        let host = host_text.and_then(Authority::parse);
+        self.check_fetch(request, surface, origin, host.as_ref())?;
         if self.auth == Auth::Keys {
             return Ok(());
         }
         if !self.trust_proxy
-            && let Some(name) = headers
-                .keys()
-                .find(|name| *name == "forwarded" || name.as_str().starts_with("x-forwarded-"))
+            && let Some(sign) = sign_of_proxy(request)
         {
             return Err(forbidden(format!(
-                "the request bears `{name}`: a proxy stands in front, and without keys everybody behind it would be the owner; start the server with --trust-proxy, and keys"
+                "the request came through a proxy ({sign}), and without keys everybody behind the \
+                 proxy would be the owner: start the server with --trust-proxy and make a key \
+                 with `thoughtwire keys add`, or connect without the proxy"
             )));
         }
-        let host = match headers.get(HOST) {
-            Some(host) => host
-                .to_str()
-                .map_err(|_| forbidden("the `Host` header is not readable".to_owned()))?,
-            None => return Err(forbidden("the request has no `Host` header".to_owned())),
+        let Some(text) = host_text else {
+            return Err(forbidden("the request has no `Host` header".to_owned()));
         };
-        if !self.knows_host(host) {
+        let host = host.filter(|host| self.knows_host(host)).ok_or_else(|| {
+            forbidden(format!(
+                "`Host: {text}` is not a name of this machine's loopback; add it to `allow_host` \
+                 if it is yours"
+            ))
+        })?;
+        // A target in absolute form (RFC 9112, section 3.2.2) names the host once more.
+        if let Some(target) = request.uri().authority()
+            && Authority::parse(target.as_str()).as_ref() != Some(&host)
+        {
             return Err(forbidden(format!(
-                "`Host: {host}` is not a name of this machine's loopback; add it to `allow_host` if it is yours"
+                "the request asks for {target} and its `Host` is {text}; they must be the same"
             )));
         }
-        match headers.get(ORIGIN) {
+        match origin {
             None => Ok(()),
-            Some(origin) => {
-                let origin = origin.to_str().unwrap_or("null");
-                if self.knows_origin(origin, host) {
-                    Ok(())
-                } else {
-                    Err(forbidden(format!(
-                        "pages of origin {origin} may not come in; start the server with --allow-origin {origin} if they may"
-                    )))
-                }
-            }
+            Some(origin) if self.knows_origin(origin, &host) => Ok(()),
+            Some(origin) => Err(foreign(origin, "come in")),
         }
+    }
+
+    /// Refuses what a browser says it asks for a page of another site, or of another origin of the
+    /// same site, unless that origin is allowed. A link to the page itself may be followed.
+    ///
+    /// A browser sends no `Origin` with an image or a link, so `<img src=…/v1/backup>` shows only
+    /// here.
+    fn check_fetch<B>(
+        &self,
+        request: &Request<B>,
+        surface: Surface,
+        origin: Option<&str>,
+        host: Option<&Authority>,
+    ) -> Result<(), Refusal> {
+        let headers = request.headers();
+        let Some(site) = foreign_site(headers) else { return Ok(()) };
+        if let Some(origin) = origin {
+            // Of a WebSocket with keys the credential decides, which its first frame may bring.
+            let is_socket = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket");
+            if is_socket || host.is_some_and(|host| self.knows_origin(origin, host)) {
+                return Ok(());
+            }
+            return Err(foreign(origin, "ask this server"));
+        }
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_link = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "navigate")
+            && headers.get(SEC_FETCH_DEST).is_none_or(|dest| dest == "document");
+        if surface == Surface::Page && is_read && is_link {
+            return Ok(());
+        }
+        Err(forbidden(format!(
+            "a page of another origin caused this request (Sec-Fetch-Site: {site}), and such pages \
+             may not ask this server; use --allow-origin, and have the page use `fetch` with CORS"
+        )))
     }
 
     /// Whether a token is the owner's.
@@ -74,53 +126,102 @@ impl Guard {
 
     /// Refuses what a page of another origin asks in its reader's name.
     pub(crate) fn same_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or("null");
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if self.allows(origin)
-            || authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-        {
+        let Some(origin) = one(headers, &ORIGIN)? else { return Ok(()) };
+        // A proxy in front may have written another `Host`; the browser knows better.
+        let says_same = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
+            && foreign_site(headers).is_none();
+        let host = one(headers, &HOST)?.and_then(Authority::parse);
+        let is_at_host =
+            Origin::parse(origin).zip(host).is_some_and(|(origin, host)| origin.is_at(&host));
+        if says_same || is_at_host || self.allows(origin) {
             return Ok(());
         }
-        Err(forbidden(format!(
-            "pages of origin {origin} may not use this login; start the server with --allow-origin {origin} if they may"
-        )))
+        Err(foreign(origin, "use this login"))
+    }
+
+    /// The request's origin, where pages of it may read answers (CORS).
+    pub(crate) fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = one(headers, &ORIGIN).ok()??;
+        if self.allows(origin) { headers.get(ORIGIN).cloned() } else { None }
     }
 
     fn allows(&self, origin: &str) -> bool {
-        self.allow_origin
-            .iter()
-            .any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
+        // Every sandboxed frame and file has the origin `null`: that does not say whose page it is.
+        !origin.eq_ignore_ascii_case("null")
+            && self
+                .allow_origin
+                .iter()
+                .any(|known| known.trim_end_matches('/').eq_ignore_ascii_case(origin))
     }
 
-    fn knows_host(&self, host: &str) -> bool {
-        let name = without_port(host);
-        if is_loopback(name)
-            || self
-                .allow_host
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
-        {
+    fn knows_host(&self, host: &Authority) -> bool {
+        let is_configured = self
+            .allow_host
+            .iter()
+            .filter_map(|known| Authority::parse(known))
+            .any(|known| known.host == host.host && (known.port.is_none() || known == *host));
+        if host.host.is_loopback() || is_configured {
             return true;
         }
-        // An address as a name cannot be rebound, so one that we listen on is as good as configured.
-        match address(name) {
-            Some(address) => self
+        // An address cannot be rebound, so one that we listen on is as good as configured.
+        match host.host {
+            Host::Address(address) => self
                 .listen
                 .iter()
                 .any(|listen| listen.ip() == address || listen.ip().is_unspecified()),
-            None => false,
+            Host::Name(_) => false,
         }
     }
 
-    fn knows_origin(&self, origin: &str, host: &str) -> bool {
+    fn knows_origin(&self, origin: &str, host: &Authority) -> bool {
         if self.allows(origin) {
             return true;
         }
-        authority(origin).is_some_and(|authority| {
-            authority.eq_ignore_ascii_case(host) || is_loopback(without_port(authority))
+        let is_keyless = self.auth == Auth::None;
+        Origin::parse(origin).is_some_and(|origin| {
+            origin.is_at(host) || is_keyless && origin.authority.host.is_loopback()
         })
     }
+}
+
+/// The one value of a header that may be there once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(forbidden(format!("the request has more than one `{name}` header")));
+    }
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| forbidden(format!("the request's `{name}` header is not readable text")))
+}
+
+/// What `Sec-Fetch-Site` says, where it is not this origin or the person at the browser.
+fn foreign_site(headers: &HeaderMap) -> Option<String> {
+    let sites = headers.get_all(SEC_FETCH_SITE).iter();
+    sites
+        .map(|site| String::from_utf8_lossy(site.as_bytes()).trim().to_ascii_lowercase())
+        .find(|site| !matches!(site.as_str(), "same-origin" | "none"))
+}
+
+/// What gives a proxy away.
+fn sign_of_proxy<B>(request: &Request<B>) -> Option<String> {
+    // What a bare `proxy_pass` of nginx speaks.
+    if request.version() < Version::HTTP_11 {
+        return Some("it speaks HTTP/1.0".to_owned());
+    }
+    let is_sign = |name: &&HeaderName| {
+        let name = name.as_str();
+        let starts = ["x-forwarded-", "x-original-", "cf-", "tailscale-"];
+        // As `X-Client-IP`, `Fastly-Client-IP` and `X-Cluster-Client-IP` do.
+        let ends = ["client-ip", "connecting-ip"];
+        matches!(name, "forwarded" | "via" | "x-real-ip" | "x-forwarded")
+            || starts.iter().any(|start| name.starts_with(start))
+            || ends.iter().any(|end| name.ends_with(end))
+    };
+    let sign = request.headers().keys().find(is_sign)?;
+    Some(format!("it has the header `{sign}`"))
 }
 
 /// The token of an `Authorization: Bearer` header.
@@ -130,28 +231,11 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// The host and port of a page's origin; none of what is no page.
-fn authority(origin: &str) -> Option<&str> {
-    let (scheme, authority) = origin.split_once("://")?;
-    matches!(scheme, "http" | "https").then_some(authority)
-}
-
-fn without_port(authority: &str) -> &str {
-    if let Some(end) = authority.find(']') {
-        return authority.get(..=end).unwrap_or(authority);
-    }
-    authority.rsplit_once(':').map_or(authority, |(name, _)| name)
-}
-
-fn address(name: &str) -> Option<IpAddr> {
-    name.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-fn is_loopback(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || address(&name).is_some_and(|address| address.is_loopback())
+fn foreign(origin: &str, what: &str) -> Refusal {
+    forbidden(format!(
+        "pages of origin {origin} may not {what}; start the server with --allow-origin {origin} \
+         if they may"
+    ))
 }
 
 fn forbidden(reason: String) -> Refusal {
@@ -159,70 +243,4 @@ fn forbidden(reason: String) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn guard() -> Guard {
-        Guard {
-            auth: Auth::None,
-            listen: vec!["127.0.0.1:8282".parse().unwrap()],
-            allow_origin: vec!["https://app.example".into()],
-            allow_host: vec!["box.lan".into()],
-            trust_proxy: false,
-            token: "secret".into(),
-        }
-    }
-
-    #[test]
-    fn without_keys_only_this_machine_comes_in() {
-        let rows: [(&[(&str, &str)], bool); 19] = [
-            (&[("host", "localhost:8282")], true),
-            (&[("host", "127.0.0.1:8282")], true),
-            (&[("host", "[::1]:8282")], true),
-            (&[("host", "a.localhost")], true),
-            (&[("host", "box.lan:8282")], true),
-            (&[("host", "evil.example")], false),
-            (&[("host", "localhost.evil.example")], false),
-            (&[("host", "10.0.0.1")], false),
-            (&[], false),
-            (&[("host", "localhost"), ("origin", "http://localhost:5173")], true),
-            (&[("host", "localhost"), ("origin", "https://127.0.0.1")], true),
-            (&[("host", "box.lan"), ("origin", "http://box.lan")], true),
-            (&[("host", "localhost"), ("origin", "https://app.example")], true),
-            (&[("host", "localhost"), ("origin", "null")], false),
-            (&[("host", "localhost"), ("origin", "https://evil.example")], false),
-            (&[("host", "localhost"), ("origin", "file://localhost")], false),
-            (&[("host", "localhost"), ("x-forwarded-for", "1.2.3.4")], false),
-            (&[("host", "localhost"), ("forwarded", "for=1.2.3.4")], false),
-            (&[("host", "localhost"), ("x-forwarded-anything", "")], false),
-        ];
-        for (headers, admitted) in rows {
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.append(axum::http::HeaderName::from_static(name), value.parse().unwrap());
-            }
-            assert_eq!(guard().admit(&map).is_ok(), admitted, "{headers:?}");
-        }
-    }
-
-    #[test]
-    fn a_login_is_used_by_pages_of_its_own_origin() {
-        let guard = Guard { auth: Auth::Keys, ..guard() };
-        assert!(guard.is_owner("secret") && !guard.is_owner("secret "));
-        for (origin, passes) in [
-            (None, true),
-            (Some("https://box.lan:8282"), true),
-            (Some("https://app.example"), true),
-            (Some("http://localhost:5173"), false),
-            (Some("https://box.lan"), false),
-            (Some("null"), false),
-        ] {
-            let mut map = HeaderMap::new();
-            map.insert(HOST, "box.lan:8282".parse().unwrap());
-            if let Some(origin) = origin {
-                map.insert(ORIGIN, origin.parse().unwrap());
-            }
-            assert_eq!(guard.same_origin(&map).is_ok(), passes, "{origin:?}");
-        }
-    }
-}
+mod tests;

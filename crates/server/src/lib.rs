@@ -16,16 +16,21 @@
 
 mod access;
 mod at_rest;
+mod base_path;
+mod body;
 mod config;
+mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
+mod front;
 mod guard;
 mod line;
 mod listener;
 mod listing;
 mod metrics;
 mod open_files;
+mod origin;
 mod owner_file;
 mod pace;
 mod page;
@@ -33,15 +38,17 @@ mod places;
 mod rest;
 mod server;
 mod socket;
+mod stalled;
 mod sweeping;
 mod tallied;
 mod upgrade;
 mod websocket;
 
 pub use at_rest::AtRest;
+pub use base_path::{BadBasePath, BasePath};
 pub use config::{
-    Auth, Config, ConfigError, DEFAULT_LISTEN, Flags, JwtConfig, Limits, Setting, TlsConfig,
-    usual_data_dir,
+    Auth, Config, ConfigError, DEFAULT_LISTEN, DEFAULT_LOG, Flags, JwtConfig, Limits, Setting,
+    TlsConfig, usual_data_dir,
 };
 pub use doctor::{Finding, Health, examine};
 pub use rest::{Need, ROUTES};

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::metrics::Metrics;
+use crate::stalled::Impatient;
 
 /// How many bytes are brought in one write; an entry that has more is left to the connection's own task.
 const ONE_WRITE: usize = 64 << 10;
@@ -38,9 +39,9 @@ pub(crate) struct Line {
 impl Transport {
     /// The stream of an upgrade that was answered, and what was read of it already.
     pub(crate) fn new(upgraded: Upgraded) -> (Self, Box<[u8]>) {
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
+        match upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() {
             Ok(parts) => {
-                let (reads, stream) = parts.io.into_inner().into_split();
+                let (reads, stream) = parts.io.into_inner().into_inner().into_split();
                 (
                     Self::Plain(reads, Arc::new(Line { stream, rest: Mutex::default() })),
                     parts.read_buf.as_ref().into(),

@@ -19,9 +19,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::base_path::BasePath;
+use crate::body::{Late, TimedBody};
 use crate::config::TlsConfig;
-use crate::places::{Place, Places};
+use crate::places::{Place, Places, counted_as};
 use crate::socket::Phase;
+use crate::stalled::Impatient;
+use crate::websocket::TAKEN_WITHIN;
 
 /// How long until a connection is taken in again when the system had none left to give.
 const BREATH: Duration = Duration::from_millis(50);
@@ -33,8 +37,10 @@ pub(crate) struct Doors {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) tasks: TaskTracker,
-    /// Time for a handshake, and again for a request's head.
+    /// Time for a handshake, again for a request's head, and again for its body.
     pub(crate) within: Duration,
+    /// The prefix that requests may have in front of their path.
+    pub(crate) base_path: BasePath,
     /// How many connections each address has.
     pub(crate) guests: Places<IpAddr>,
     /// Whether this machine's own are counted as well.
@@ -57,8 +63,11 @@ impl Doors {
                 Ok((stream, peer)) => {
                     let address = peer.ip().to_canonical();
                     let is_counted = self.counts_loopback || !address.is_loopback();
-                    let guest =
-                        if is_counted { self.guests.take(address).map(Arc::new) } else { None };
+                    let guest = if is_counted {
+                        self.guests.take(counted_as(address)).map(Arc::new)
+                    } else {
+                        None
+                    };
                     if is_counted && guest.is_none() {
                         tracing::debug!("an address has as many connections as it may have");
                         continue;
@@ -92,14 +101,21 @@ impl Doors {
         stream: S,
         guest: Option<Guest>,
     ) {
+        let (within, base_path) = (self.within, self.base_path.clone());
         let service = self.router.clone().map_request(
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 if let Some(guest) = guest.clone() {
                     request.extensions_mut().insert(guest);
                 }
-                request.map(axum::body::Body::new)
+                if let Some(stripped) = base_path.strip(request.uri()) {
+                    *request.uri_mut() = stripped;
+                }
+                let late = Late::default();
+                request.extensions_mut().insert(late.clone());
+                request.map(|body| axum::body::Body::new(TimedBody::new(body, within, late)))
             },
         );
+        let stream = Impatient::new(stream, TAKEN_WITHIN);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.within)

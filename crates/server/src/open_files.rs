@@ -27,7 +27,7 @@ pub(crate) fn connections(wanted: usize) -> usize {
     let fitting =
         usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(wanted).clamp(1, wanted.max(1));
     if fitting < wanted {
-        tracing::warn!(
+        tracing::info!(
             "at most {fitting} connections can be open at once, not {wanted}: this process may have {files} files open; raise `ulimit -n`"
         );
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many places each has taken.
@@ -58,6 +59,19 @@ impl<K: Hash + Eq> Drop for Place<K> {
     }
 }
 
+/// The address under which a peer's connections are counted: one IPv6 customer has a whole /64.
+pub(crate) fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        // The loopback is one address, and its neighbours are nobody's.
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +85,19 @@ mod tests {
         drop(one);
         assert!(places.take("ada").is_some());
         assert!(Places::new(0).take("ada").is_none());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address_and_a_mapped_one_is_the_ipv4_one() {
+        for (peer, counted) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(counted_as(peer.parse().unwrap()).to_string(), counted, "{peer}");
+        }
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use thoughtwire_agent::{Archive, McpServers, MemoryAgent, check_model};
 use thoughtwire_hub::{Hub, HubOptions, new_id, now};
-use thoughtwire_proto::{Refusal, RefusalCode, UserId};
+use thoughtwire_proto::{Refusal, UserId};
 use thoughtwire_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, Limits};
+use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
 use crate::metrics::Metrics;
@@ -29,7 +31,7 @@ use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
 use crate::places::Places;
-use crate::rest::{Refused, Rest, router};
+use crate::rest::{Rest, router};
 use crate::socket::Phase;
 use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
@@ -240,6 +242,7 @@ impl Server {
         let grace = shared.config.grace;
         let (handshake, per_address) =
             (shared.config.limits.handshake, shared.config.limits.connections_per_address);
+        let base_path = shared.config.base_path.clone();
         let router = routes(shared, self.archive);
         let serving = TaskTracker::new();
         let doors = Doors {
@@ -248,6 +251,7 @@ impl Server {
             phase: phase.subscribe(),
             tasks: serving.clone(),
             within: handshake,
+            base_path,
             guests: Places::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
             counts_loopback: per_address.is_some(),
         };
@@ -286,7 +290,9 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         mcp: shared.mcp.clone(),
         metrics: shared.metrics.clone(),
         model: shared.config.model.clone(),
+        open: shared.open.clone(),
         secure: shared.config.tls.is_some(),
+        base_path: shared.config.base_path.clone(),
     });
     Router::new()
         .route("/", any(root))
@@ -300,19 +306,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         .with_state(shared.clone())
         .merge(rest)
         .layer(DefaultBodyLimit::max(limit))
-        .layer(middleware::from_fn_with_state(shared, admit))
-}
-
-/// What every request passes first.
-async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let response = match shared.access.guard.admit(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => Refused(refusal).into_response(),
-    };
-    if let Some(&code) = response.extensions().get::<RefusalCode>() {
-        shared.metrics.refused(code);
-    }
-    response
+        .layer(middleware::from_fn_with_state(shared, front))
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -340,7 +334,21 @@ async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
         return upgrade(&shared, request, Dialect::Native);
     }
+    let base = &shared.config.base_path;
+    if base.is_bare(request.uri()) {
+        if is_upgrade(request.headers()) {
+            return memgpt(State(shared), request).await;
+        }
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let to = format!("{}{query}", base.root());
+        return (StatusCode::PERMANENT_REDIRECT, [(LOCATION, to)]).into_response();
+    }
     let path = request.uri().path();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let accepts = request.headers().get_all(ACCEPT).iter().filter_map(|kinds| kinds.to_str().ok());
+    if is_read && accepts.into_iter().any(|kinds| kinds.contains("text/html")) {
+        return page::missing(path);
+    }
     let reason = format!(
         "there is nothing at {path}; WebSockets are at /v1/ws, /memgpt and /ws/chat, REST below /v1/"
     );
@@ -356,7 +364,7 @@ async fn root(State(shared): State<Shared>, request: Request) -> Response {
         return memgpt(State(shared), request).await;
     }
     match *request.method() {
-        Method::GET | Method::HEAD => page::index(),
+        Method::GET | Method::HEAD => page::index(&shared.config.base_path),
         _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
     }
 }

@@ -33,7 +33,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::{Message, Payload};
 
-use crate::access::{Access, Entrant, Identity, too_many};
+use crate::access::{Access, Entrant, Identity, create_agent, too_many};
 use crate::line::{Lane, Line, locked};
 use crate::listing;
 use crate::metrics::Metrics;
@@ -442,6 +442,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | Command::ToolReturn { session: None, .. } => {
                 let sessions: Vec<_> = self.attached.keys().cloned().collect();
                 Box::pin(among(hub, user, from, request, sessions))
+            }
+            Command::CreateAgent(_) if !identity.has(Scope::Agents) => {
+                Box::pin(create_agent(hub, identity.clone(), from, request))
             }
             Command::CreateAgent(_)
             | Command::FindAgent { .. }

@@ -6,7 +6,7 @@ use thoughtwire_proto::{AgentId, AgentProfile, SessionId, UserId};
 use crate::erasing::{Sessions, hide_notes, hide_sessions};
 use crate::known::Touched;
 use crate::log::get_id;
-use crate::{Commit, NewAgent, NewSession, Store, StoreError, log, memory, receipts};
+use crate::{Commit, NewAgent, NewSession, Store, StoreError, archive, log, memory, receipts};
 
 const SELECT: &str = "SELECT id, spec, main_session FROM agents WHERE";
 
@@ -27,6 +27,7 @@ impl Store {
                 params![new.id.as_str(), new.user.as_str(), new.spec.name, spec, new.main_session.as_str(), new.at.as_millis()],
             )?;
             memory::write_first_blocks(connection, &new.id, &new.spec, &new.blocks)?;
+            archive::write_notes(connection, &new.id, &new.notes)?;
             let mut sessions = new.sessions.clone();
             let main = if sessions.is_empty() { None } else { Some(sessions.remove(0)) };
             let fresh = NewSession {

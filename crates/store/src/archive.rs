@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use thoughtwire_proto::{AgentId, Timestamp};
 
 use crate::known::Touched;
-use crate::{Added, Commit, NewNote, Note, Page, Store, StoreError, script};
+use crate::{Added, Commit, NewNote, Note, Page, Receipt, Store, StoreError, receipts, script};
 
 const COLUMNS: &str = "notes.id, at, notes.text, source";
 
@@ -16,27 +16,29 @@ impl Store {
     /// Adds notes to an agent's archival memory, which may have at most so many bytes of text; all or
     /// none. What was imported before is skipped.
     pub fn archival_add(&self, agent: &AgentId, notes: Vec<NewNote>, most: u64) -> Commit<Added> {
+        self.archival_add_once(agent, notes, most, None)
+    }
+
+    /// Adds notes as [`Store::archival_add`] does, with the receipt of the command that asked for
+    /// it. The receipt's answer becomes [`Added`] as JSON.
+    pub fn archival_add_once(
+        &self,
+        agent: &AgentId,
+        notes: Vec<NewNote>,
+        most: u64,
+        receipt: Option<Receipt>,
+    ) -> Commit<Added> {
         let agent = agent.clone();
         self.writer.write_known(Touched::Agent(agent.clone()), move |connection| {
-            let mut outcome = Added { added: 0, duplicates: 0 };
-            let mut bytes = 0;
-            for note in &notes {
-                match write_note(connection, &agent, note)? {
-                    Some(_) => {
-                        outcome.added += 1;
-                        bytes += note.text.len();
-                    }
-                    None => outcome.duplicates += 1,
-                }
+            let (outcome, grown, total) = write_notes(connection, &agent, &notes)?;
+            if total > most && grown > 0 {
+                return Err(StoreError::ArchivalFull { most });
             }
-            let mut count = connection
-                .prepare_cached("UPDATE agents SET notes = notes + ?, notes_bytes = notes_bytes + ? WHERE id = ? RETURNING notes_bytes")?;
-            let total = count.query_row(params![outcome.added, bytes, agent.as_str()], |row| row.get::<_, u64>(0)).optional()?;
-            match total {
-                Some(total) if total > most && bytes > 0 => Err(StoreError::ArchivalFull { most }),
-                Some(_) => Ok(outcome),
-                None => Err(StoreError::Missing(format!("agent {agent}"))),
+            if let Some(receipt) = &receipt {
+                let answer = serde_json::to_string(&outcome)?;
+                receipts::write(connection, Some(&Receipt { answer, ..receipt.clone() }))?;
             }
+            Ok(outcome)
         })
     }
 
@@ -206,6 +208,35 @@ fn likeness(bytes: &[u8], to: &[f32]) -> f32 {
         return f32::MIN;
     }
     numbers.iter().zip(to).map(|(number, other)| f32::from_le_bytes(*number) * other).sum()
+}
+
+/// Writes an agent's notes: what became of them, by how many bytes of text its archival memory has
+/// grown, and how many it has now.
+pub(crate) fn write_notes(
+    connection: &Connection,
+    agent: &AgentId,
+    notes: &[NewNote],
+) -> Result<(Added, usize, u64), StoreError> {
+    let mut outcome = Added { added: 0, duplicates: 0 };
+    let mut grown = 0;
+    for note in notes {
+        match write_note(connection, agent, note)? {
+            Some(_) => {
+                outcome.added += 1;
+                grown += note.text.len();
+            }
+            None => outcome.duplicates += 1,
+        }
+    }
+    let total = connection
+        .prepare_cached(
+            "UPDATE agents SET notes = notes + ?, notes_bytes = notes_bytes + ? WHERE id = ?
+             RETURNING notes_bytes",
+        )?
+        .query_row(params![outcome.added, grown, agent.as_str()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| StoreError::Missing(format!("agent {agent}")))?;
+    Ok((outcome, grown, total))
 }
 
 fn write_note(

@@ -15,6 +15,7 @@
 //!         main_session: "s-1".parse()?,
 //!         epoch: "e-1".parse()?,
 //!         blocks: vec![],
+//!         notes: vec![],
 //!         sessions: vec![],
 //!         at: now,
 //!         receipt: None,

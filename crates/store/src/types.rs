@@ -1,5 +1,6 @@
 //! What goes into the store and comes out of it.
 
+use serde::Serialize;
 use thoughtwire_proto::{
     AgentId, AgentSpec, CallId, CommandId, Epoch, HistoryEntry, ItemId, PeerRef, Record, Seq,
     SessionId, State, StreamKind, Timestamp, TurnId, UserId,
@@ -150,6 +151,8 @@ pub struct NewAgent {
     pub epoch: Epoch,
     /// Its blocks, where they are more than `persona` and `human` of the spec.
     pub blocks: Vec<Block>,
+    /// Its notes.
+    pub notes: Vec<NewNote>,
     /// Sessions that it is made with; the first is its main one, whatever its id says.
     pub sessions: Vec<NewSession>,
     /// When.
@@ -214,7 +217,7 @@ pub struct NewNote {
 }
 
 /// What became of notes that were added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Added {
     /// New ones.
     pub added: usize,

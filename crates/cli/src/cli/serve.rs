@@ -36,7 +36,8 @@ pub(crate) struct ServeFlags {
     /// Whether clients need a key [default: none on loopback, keys elsewhere].
     #[arg(long, value_name = "none|keys")]
     pub(crate) auth: Option<AuthChoice>,
-    /// An origin whose pages may connect, besides those of this machine; may be repeated.
+    /// An origin whose pages may connect and read answers (CORS), besides those of this machine;
+    /// may be repeated.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
     /// Speak TLS with this certificate (PEM).
@@ -48,6 +49,9 @@ pub(crate) struct ServeFlags {
     /// A proxy stands in front, and its `X-Forwarded-*` are believed.
     #[arg(long)]
     pub(crate) trust_proxy: bool,
+    /// The path under which a proxy serves it, such as /tw.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base_path: Option<String>,
 }
 
 /// The values of `--auth`.

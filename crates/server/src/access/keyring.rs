@@ -18,6 +18,8 @@ use super::{Identity, random, reserved, unauthorized};
 const PREFIX: &str = "twk_";
 /// How often the time is saved while a key may expire, in milliseconds.
 const SAVE_EVERY_MS: i64 = 60_000;
+/// The most seconds that a key with an end lasts: a hundred years.
+const LONGEST: u64 = 100 * 365 * 86_400;
 /// The most keys there may be.
 const MOST: usize = 100_000;
 
@@ -112,6 +114,12 @@ impl Keyring {
         let at = self.clock.now();
         let expires_at = match new.expires_in_seconds {
             Some(0) => return Err(bad("a key that expires at once opens nothing")),
+            Some(seconds) if seconds > LONGEST => {
+                return Err(bad(&format!(
+                    "`expires_in_seconds` is {seconds}; the most is {LONGEST}; leave it out for a \
+                     key without an end"
+                )));
+            }
             Some(seconds) => {
                 let millis =
                     i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));

@@ -13,7 +13,10 @@ use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::future::BoxFuture;
-use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp, UserId};
+use thoughtwire_hub::Hub;
+use thoughtwire_proto::{
+    AgentSpec, Answer, Command, Refusal, RefusalCode, Request, Timestamp, UserId,
+};
 use thoughtwire_store::{KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +82,9 @@ impl Identity {
     /// Refuses a command that it has no scope for.
     pub(crate) fn demand_for(&self, command: &Command) -> Result<(), Refusal> {
         self.demand(match command {
+            Command::CreateAgent(spec) if is_default_agent(spec) && self.has(Scope::Chat) => {
+                Scope::Chat
+            }
             Command::CreateAgent(_) => Scope::Agents,
             Command::Offer(_) | Command::Say { .. } => Scope::Offer,
             Command::FindAgent { .. }
@@ -127,6 +133,33 @@ impl Identity {
                 () = expired => "the key or token has expired",
             }
         })
+    }
+}
+
+/// The name of the agent that a user without agents gets.
+const DEFAULT_AGENT: &str = "main";
+
+/// Tells whether an agent is the default one as it is by default: a key for `chat` alone may use
+/// it, and have it made at its first use.
+pub(crate) fn is_default_agent(spec: &AgentSpec) -> bool {
+    *spec == AgentSpec { name: DEFAULT_AGENT.to_owned(), ..AgentSpec::default() }
+}
+
+/// Makes an agent for a caller. One without the scope `agents`, who can only ask for the default
+/// agent, gets it also where it is there already.
+pub(crate) async fn create_agent(
+    hub: Hub,
+    identity: Identity,
+    from: Option<String>,
+    request: Request,
+) -> Result<Answer, Refusal> {
+    let made = hub.execute(&identity.user, from.clone(), request).await;
+    match made {
+        Err(refusal) if refusal.code == RefusalCode::NameTaken && !identity.has(Scope::Agents) => {
+            let command = Command::FindAgent { agent: DEFAULT_AGENT.to_owned() };
+            hub.execute(&identity.user, from, Request { id: None, command }).await
+        }
+        outcome => outcome,
     }
 }
 

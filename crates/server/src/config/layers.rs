@@ -23,6 +23,7 @@ const SETTINGS: &[&str] = &[
     "tls.certificate",
     "tls.key",
     "trust_proxy",
+    "base_path",
     "allow_origin",
     "allow_host",
     "grace_seconds",
@@ -100,6 +101,7 @@ impl Layers {
             ("tls.certificate", &certificate),
             ("tls.key", &key),
             ("trust_proxy", &proxy),
+            ("base_path", &flags.base_path),
         ] {
             given = given.set_override_option(name, value.clone()).map_err(broken)?;
         }

@@ -15,11 +15,16 @@ use thoughtwire_agent::{
 };
 use thoughtwire_proto::Permission;
 
+use crate::base_path::BasePath;
 use layers::Layers;
 use reading::{Reading, to_size};
 
 /// Where a server listens unless told otherwise: `MemGPT`'s host, and a port beside its own.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
+
+/// What is logged unless told otherwise: libraries report what their callers handle, so only their
+/// errors count.
+pub const DEFAULT_LOG: &str = "error,thoughtwire=info";
 
 /// The platform's data directory of this user, if there is one.
 #[must_use]
@@ -73,6 +78,8 @@ pub struct Flags {
     pub tls_key: Option<PathBuf>,
     /// `--trust-proxy`.
     pub trust_proxy: bool,
+    /// `--base-path`.
+    pub base_path: Option<String>,
 }
 
 /// What a server is run with.
@@ -96,6 +103,8 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// Whether a proxy stands in front whose `X-Forwarded-*` are believed.
     pub trust_proxy: bool,
+    /// The path prefix under which the server is reached, if there is one.
+    pub base_path: BasePath,
     /// Names under which this server may be addressed, besides those of the loopback.
     pub allow_host: Vec<String>,
     /// Limits on what one client may do.
@@ -273,6 +282,7 @@ impl Config {
         let embedding = reading.text("embedding");
         let tls = reading.tls()?;
         let trust_proxy = reading.flag("trust_proxy")?;
+        let base_path = reading.base_path()?;
         let (auth, auth_is_said) = reading.auth(&listen, trust_proxy)?;
         let jwt = reading.jwt()?;
         let allow_origin = reading.texts("allow_origin");
@@ -304,8 +314,7 @@ impl Config {
             gemini: reading.endpoint("gemini.api_key", "gemini.base_url"),
             ollama: reading.endpoint("ollama.api_key", "ollama.base_url"),
         };
-        // The MCP library reports every line that a server writes about itself.
-        reading.text_or("log", "warn,rmcp=error");
+        reading.text_or("log", DEFAULT_LOG);
         let mcp = tables::mcp(&reading.layers)?;
         let config = Self {
             listen,
@@ -316,6 +325,7 @@ impl Config {
             jwt,
             tls,
             trust_proxy,
+            base_path,
             allow_origin,
             allow_host,
             limits,

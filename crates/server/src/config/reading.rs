@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
+use crate::base_path::BasePath;
+
 use super::layers::{Found, Layers, bad, text};
 use super::{
     Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables,
@@ -142,6 +144,13 @@ impl Reading {
             found.as_ref(),
         );
         Ok((auth, found.is_some()))
+    }
+
+    pub(super) fn base_path(&mut self) -> Result<BasePath, ConfigError> {
+        let given = self.text("base_path").unwrap_or_default();
+        given.parse().map_err(|_| {
+            bad("base_path", &given, self.layers.find("base_path").as_ref(), BasePath::WANTED)
+        })
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, ConfigError> {

@@ -1,19 +1,19 @@
 //! Agents.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 use thoughtwire_agent::{HUMANS, McpPhase, McpState, PERSONAS, Preset};
-use thoughtwire_proto::{AgentSpec, Answer, Command};
+use thoughtwire_proto::{AgentSpec, Answer, Command, Request};
 use thoughtwire_store::Scope;
 
-use crate::access::Identity;
+use crate::access::{Identity, create_agent};
 
 use super::memory::block;
-use super::{Answered, Shared, bad, idempotency_key, read, unexpected};
+use super::{Answered, Path, Shared, bad, idempotency_key, read, unexpected};
 
 pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
     let user = caller.user;
@@ -70,15 +70,15 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Result<Json<AgentSpec>, JsonRejection>,
 ) -> Answered {
-    let user = caller.user;
     let spec = read(body)?;
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) = rest
-        .execute(&user, idempotency_key(&headers)?, Command::CreateAgent(Box::new(spec)))
-        .await?
-    else {
+    let command = Command::CreateAgent(Box::new(spec));
+    caller.demand_for(&command)?;
+    let request = Request { id: idempotency_key(&headers)?, command };
+    let made = create_agent(rest.hub.clone(), caller, Some("rest".to_owned()), request).await?;
+    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) = made else {
         return Err(unexpected());
     };
     Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())

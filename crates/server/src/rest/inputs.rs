@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
 use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Policy, Seq};
 
-use crate::access::Identity;
+use crate::access::{Identity, unauthorized};
 
-use super::{Answered, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected};
+use super::{
+    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+};
 
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
@@ -31,7 +34,20 @@ pub(super) struct InputBody {
 
 #[derive(Deserialize)]
 pub(super) struct WaitQuery {
-    wait: Option<f64>,
+    #[serde(default, deserialize_with = "seconds")]
+    wait: Option<Duration>,
+}
+
+/// Reads a number of seconds, so that nothing is sent where it is none.
+fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    let seconds = text.parse().ok().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
+    match seconds {
+        Some(wait) => Ok(Some(wait.min(WAIT_AT_MOST))),
+        None => Err(D::Error::custom(format!(
+            "`wait` is {text:?}, which is not a number of seconds from 0 on"
+        ))),
+    }
 }
 
 pub(super) async fn input(
@@ -42,10 +58,12 @@ pub(super) async fn input(
     Query(query): Query<WaitQuery>,
     body: Result<Json<InputBody>, JsonRejection>,
 ) -> Answered {
-    let user = caller.user;
+    let user = caller.user.clone();
     let session = session_id(session)?;
     let InputBody { text, policy, attachments } = read(body)?;
     let key = idempotency_key(&headers)?;
+    let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
+    let ended = caller.ended();
     let command = Command::Send { session: session.clone(), text, attachments, policy };
     let Answer::Input { seq, input, disposition, duplicate } =
         rest.execute(&user, key, command).await?
@@ -56,11 +74,14 @@ pub(super) async fn input(
     let Some(wait) = query.wait else {
         return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
     };
-    let wait = Duration::try_from_secs_f64(wait)
-        .map_err(|_| bad("`wait` is a number of seconds"))?
-        .min(WAIT_AT_MOST);
-    let awaited =
-        tokio::time::timeout(wait, rest.hub.await_turn(&user, &session, seq, &input)).await;
+    let awaited = tokio::select! {
+        awaited = tokio::time::timeout(
+            wait,
+            rest.hub.await_turn(&user, &session, seq, &input),
+        ) => awaited,
+        // The input is taken and its turn goes on, but this caller may not read it any more.
+        reason = ended => return Err(unauthorized(reason).into()),
+    };
     match awaited {
         Ok(awaited) => {
             let (events, trimmed) = match awaited? {

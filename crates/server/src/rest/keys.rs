@@ -1,8 +1,8 @@
 //! Keys, tickets and logins: how others are let in.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::IntoResponse as _;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use thoughtwire_store::KeyId;
 
-use super::{Answered, Shared, bad, read};
+use super::{Answered, Path, Rest, Shared, bad, once, read};
 use crate::access::{COOKIE_NAME, Identity, LASTS, NewKey, TICKET_LASTS};
 use crate::config::Auth;
 
@@ -20,8 +20,10 @@ pub(super) async fn list(State(rest): Shared) -> Answered {
 
 pub(super) async fn add(
     State(rest): Shared,
+    headers: HeaderMap,
     body: Result<Json<NewKey>, JsonRejection>,
 ) -> Answered {
+    once::refuse(&headers, "a key is shown once; list the keys, and revoke what is too much")?;
     let (key, opens) = rest.access.keyring.add(&rest.access.local, read(body)?).await?;
     Ok((StatusCode::CREATED, Json(json!({"key": key, "secret": opens}))).into_response())
 }
@@ -45,7 +47,8 @@ pub(super) async fn whoami(State(rest): Shared, caller: Identity) -> Answered {
 }
 
 /// A credential for one connection, which a URL may bear.
-pub(super) async fn ticket(State(rest): Shared, caller: Identity) -> Answered {
+pub(super) async fn ticket(State(rest): Shared, caller: Identity, headers: HeaderMap) -> Answered {
+    once::refuse(&headers, "a ticket opens once, and ends by itself; ask for another one")?;
     let ticket = rest.access.tickets.give(caller)?;
     Ok((
         StatusCode::CREATED,
@@ -65,6 +68,7 @@ pub(super) async fn login(
     headers: HeaderMap,
     body: Result<Json<LoginBody>, JsonRejection>,
 ) -> Answered {
+    once::refuse(&headers, "each login is one of its own")?;
     let LoginBody { key } = read(body)?;
     if rest.access.guard.auth == Auth::None {
         return Err(bad("this server needs no key: everybody who can connect is its owner").into());
@@ -75,7 +79,7 @@ pub(super) async fn login(
     let cookie = format!(
         "{COOKIE_NAME}={cookie}; Max-Age={}; {}",
         LASTS.as_secs(),
-        attributes(&headers, rest.secure, rest.access.guard.trust_proxy)
+        attributes(&rest, &headers)
     );
     let body = json!({"user": identity.user, "scopes": identity.scopes, "expires_at": until});
     Ok(([(SET_COOKIE, cookie)], Json(body)).into_response())
@@ -83,22 +87,17 @@ pub(super) async fn login(
 
 /// Has the browser forget the cookie.
 pub(super) async fn logout(State(rest): Shared, headers: HeaderMap) -> Answered {
+    once::refuse(&headers, "a logout changes nothing the second time")?;
     rest.access.guard.same_origin(&headers)?;
-    let cookie = format!(
-        "{COOKIE_NAME}=; Max-Age=0; {}",
-        attributes(&headers, rest.secure, rest.access.guard.trust_proxy)
-    );
+    let cookie = format!("{COOKIE_NAME}=; Max-Age=0; {}", attributes(&rest, &headers));
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
 /// `Secure` where the browser came over TLS, ours or that of the proxy in front.
-fn attributes(headers: &HeaderMap, secure: bool, trust_proxy: bool) -> &'static str {
+fn attributes(rest: &Rest, headers: &HeaderMap) -> String {
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    let proxied = trust_proxy
+    let proxied = rest.access.guard.trust_proxy
         && headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    if secure || proxied {
-        "Path=/; HttpOnly; SameSite=Strict; Secure"
-    } else {
-        "Path=/; HttpOnly; SameSite=Strict"
-    }
+    let secure = if rest.secure || proxied { "; Secure" } else { "" };
+    format!("Path={}; HttpOnly; SameSite=Strict{secure}", rest.base_path.root())
 }

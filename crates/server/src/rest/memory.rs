@@ -1,11 +1,11 @@
 //! An agent's memory: its blocks, what was said, and its notes.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
@@ -14,11 +14,13 @@ use thoughtwire_store::{Block, Note};
 
 use crate::access::Identity;
 
-use super::{Answered, Query, Shared, bad, read};
+use super::{Answered, Path, Query, Shared, bad, once, read, storable};
 
 /// Results in one page, unless the caller says otherwise, and at most.
 const PAGE: usize = 20;
 const MOST: usize = 1000;
+/// The most results that can be passed over.
+const FARTHEST: usize = 1_000_000_000;
 
 /// A block as JSON.
 pub(super) fn block(block: &Block) -> Value {
@@ -53,6 +55,7 @@ pub(super) async fn edit(
 ) -> Answered {
     let user = caller.user;
     let BlockBody { text, limit, description } = read(body)?;
+    let limit = limit.map(|limit| storable("limit", limit)).transpose()?;
     let edited = rest
         .hub
         .edit_block(&user, &agent, &label, BlockChange { text, limit, description })
@@ -80,8 +83,12 @@ pub(super) struct SearchQuery {
 }
 
 impl SearchQuery {
-    fn span(&self) -> (usize, usize) {
-        (self.offset.unwrap_or(0), self.limit.unwrap_or(PAGE).clamp(1, MOST))
+    fn span(&self) -> Result<(usize, usize), Refusal> {
+        let offset = self.offset.unwrap_or(0);
+        if offset > FARTHEST {
+            return Err(bad(&format!("`offset` is {offset}; the most is {FARTHEST}")));
+        }
+        Ok((offset, self.limit.unwrap_or(PAGE).clamp(1, MOST)))
     }
 }
 
@@ -93,9 +100,9 @@ pub(super) async fn recall(
     Query(query): Query<SearchQuery>,
 ) -> Answered {
     let user = caller.user;
-    let id = rest.profile(&user, agent).await?.id;
-    let (offset, limit) = query.span();
+    let (offset, limit) = query.span()?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
+    let id = rest.profile(&user, agent).await?.id;
     rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
     let found = rest
         .hub
@@ -125,8 +132,8 @@ pub(super) async fn archival(
     Query(query): Query<SearchQuery>,
 ) -> Answered {
     let user = caller.user;
+    let (offset, limit) = query.span()?;
     let id = rest.profile(&user, agent).await?.id;
-    let (offset, limit) = query.span();
     let (notes, total) = match &query.query {
         Some(words) => {
             let found = rest
@@ -154,7 +161,7 @@ pub(super) struct NotesBody {
     notes: Vec<NoteBody>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteBody {
     text: String,
@@ -172,12 +179,18 @@ pub(super) fn note_source(source: Option<String>) -> Result<Option<String>, Refu
 pub(super) async fn add(
     State(rest): Shared,
     caller: Identity,
+    headers: HeaderMap,
     Path(agent): Path<String>,
     body: Result<Json<NotesBody>, JsonRejection>,
 ) -> Answered {
     let user = caller.user;
-    let id = rest.profile(&user, agent).await?.id;
     let NotesBody { notes } = read(body)?;
+    let content = serde_json::to_string(&notes).unwrap_or_default();
+    let receipt = once::receipt(&headers, &user, "add_notes", &[&agent, &content])?;
+    if let Some(before) = once::before(&rest, receipt.as_ref()).await? {
+        return Ok((StatusCode::CREATED, Json(before)).into_response());
+    }
+    let id = rest.profile(&user, agent).await?.id;
     if notes.iter().any(|note| note.text.trim().is_empty()) {
         return Err(bad("a note is empty; nothing was added").into());
     }
@@ -187,7 +200,13 @@ pub(super) async fn add(
             Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source)?))
         })
         .collect::<Result<_, Refusal>>()?;
-    let added = rest.archive.add(&id, notes).await.map_err(|error| Refusal::from(&error))?;
-    Ok((StatusCode::CREATED, Json(json!({"added": added.added, "duplicates": added.duplicates})))
-        .into_response())
+    let answer = match rest.archive.add_once(&id, notes, receipt.clone()).await {
+        Ok(added) => json!(added),
+        // Two of the same key at once: the other one added them.
+        Err(error) => {
+            let before = once::before(&rest, receipt.as_ref()).await?;
+            before.ok_or_else(|| Refusal::from(&error))?
+        }
+    };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

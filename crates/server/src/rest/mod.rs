@@ -6,6 +6,7 @@ mod events;
 mod inputs;
 mod keys;
 mod memory;
+mod once;
 mod openapi;
 mod portable;
 mod sessions;
@@ -32,11 +33,15 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::Scope;
 
-use crate::access::{Access, KEY_NEEDED, unauthorized};
+use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
+use crate::base_path::BasePath;
 use crate::metrics::Metrics;
+use crate::places::{Place, Places};
 
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
+
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// What REST needs of its server.
 #[derive(Clone)]
@@ -48,8 +53,17 @@ pub(crate) struct Rest {
     pub(crate) metrics: Metrics,
     /// The model of agents that name none.
     pub(crate) model: String,
+    /// How many connections there may be in all.
+    pub(crate) open: Places<()>,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
+    pub(crate) base_path: BasePath,
+}
+
+/// A connection's permits, for a request that holds its connection for long.
+pub(crate) struct Held {
+    _open: Place<()>,
+    _user: Place<UserId>,
 }
 
 /// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
@@ -121,6 +135,10 @@ pub enum Need {
     Chat,
     /// The scope `agents`.
     Agents,
+    /// The scope `agents`, or `chat` for the default agent as it is by default.
+    AgentsOrDefault,
+    /// The scopes `agents` and `chat`, both.
+    AgentsAndChat,
     /// The scope `admin`.
     Admin,
 }
@@ -148,13 +166,13 @@ routes! {
     "/v1/keys" => get Admin keys::list, post Admin keys::add;
     "/v1/keys/rotate" => post Admin keys::rotate;
     "/v1/keys/{key}" => delete Admin keys::revoke;
-    "/v1/agents" => get Chat agents::list, post Agents agents::create;
+    "/v1/agents" => get Chat agents::list, post AgentsOrDefault agents::create;
     "/v1/agents/{agent}" => get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
     "/v1/agents/{agent}/export" => get Agents portable::export;
     "/v1/import" within IMPORT_BYTES => post Agents portable::import;
     "/v1/agents/{agent}/blocks" => get Agents memory::blocks;
     "/v1/agents/{agent}/blocks/{label}" => put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
-    "/v1/agents/{agent}/recall" => get Agents memory::recall;
+    "/v1/agents/{agent}/recall" => get AgentsAndChat memory::recall;
     "/v1/agents/{agent}/archival" within IMPORT_BYTES => get Agents memory::archival, post Agents memory::add;
     "/v1/presets" => get Chat agents::presets;
     "/v1/sessions" => get Chat sessions::list, post Chat sessions::create;
@@ -227,6 +245,12 @@ async fn let_in(
             Need::Open | Need::Known => Ok(()),
             Need::Chat => identity.demand(Scope::Chat),
             Need::Agents => identity.demand(Scope::Agents),
+            // The handler asks for more where it is another agent.
+            Need::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
+            Need::AgentsOrDefault => identity.demand(Scope::Agents),
+            Need::AgentsAndChat => {
+                identity.demand(Scope::Agents).and_then(|()| identity.demand(Scope::Chat))
+            }
             Need::Admin => identity.demand(Scope::Admin),
         };
         if let Err(refusal) = demanded {
@@ -235,6 +259,20 @@ async fn let_in(
         request.extensions_mut().insert(identity);
     }
     next.run(request).await
+}
+
+/// The variable parts of a path; what cannot be read is refused as everything else is.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(path)) => Ok(Self(path)),
+            Err(rejection) => Err(bad(&rejection.body_text()).into()),
+        }
+    }
 }
 
 /// What stands behind the `?`; what cannot be read is refused as everything else is.
@@ -265,6 +303,18 @@ impl Rest {
             .hub
             .execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command })
             .await?)
+    }
+
+    /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
+    pub(super) fn hold(&self, user: &UserId) -> Result<Held, Refused> {
+        let open = self.open.take(()).ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::TooFast,
+                "the server has as many connections as it may have; try again later",
+            )
+        })?;
+        let user = self.access.users.take(user.clone()).ok_or_else(too_many)?;
+        Ok(Held { _open: open, _user: user })
     }
 
     /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
@@ -341,9 +391,21 @@ pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refused
 }
 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandId>, Refused> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(bad("the request has more than one Idempotency-Key").into());
+    }
     let key = key.to_str().map_err(|_| bad("Idempotency-Key is not readable text"))?;
     CommandId::new(key).map(Some).map_err(|error| bad(&format!("Idempotency-Key: {error}")).into())
+}
+
+/// A number that the store can hold.
+pub(super) fn storable(name: &str, number: usize) -> Result<usize, Refusal> {
+    match i64::try_from(number) {
+        Ok(_) => Ok(number),
+        Err(_) => Err(bad(&format!("`{name}` is {number}; the most is {}", i64::MAX))),
+    }
 }
 
 pub(super) fn session_id(text: String) -> Result<SessionId, Refused> {

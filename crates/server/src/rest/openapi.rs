@@ -1,13 +1,32 @@
 //! What REST is, for programs.
 
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 
-use super::Answered;
+use super::{Answered, Shared};
 
 /// Written by hand but for the shapes that `thoughtwire-proto` has; tests hold it to the routes and to what they answer.
 const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
 
-pub(super) async fn openapi() -> Answered {
-    Ok(([(CONTENT_TYPE, "application/json")], DOCUMENT).into_response())
+/// The server's address in it, relative to the document's own origin.
+const SERVER: &str = r#""url": "/""#;
+
+pub(super) async fn openapi(State(rest): Shared) -> Answered {
+    let document = if rest.base_path.is_empty() {
+        DOCUMENT.to_owned()
+    } else {
+        DOCUMENT.replacen(SERVER, &format!(r#""url": "{}""#, rest.base_path), 1)
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], document).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_its_server_once() {
+        assert_eq!(DOCUMENT.matches(SERVER).count(), 1);
+    }
 }

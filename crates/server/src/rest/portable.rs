@@ -1,20 +1,21 @@
 //! Agents as files: everything that one is, in one JSON object.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use thoughtwire_hub::{Imported, ImportedSession, now};
+use thoughtwire_agent::Archive;
+use thoughtwire_hub::{Imported, ImportedSession, command_digest};
 use thoughtwire_proto::{AgentSpec, Event, Record, Refusal, RefusalCode, Seq, Timestamp};
-use thoughtwire_store::{Block, SessionFilter};
+use thoughtwire_store::{Block, Scope, SessionFilter};
 
 use crate::access::Identity;
 
 use super::memory::note_source;
-use super::{Answered, Query, Refused, Shared, read};
+use super::{Answered, Path, Query, Refused, Shared, idempotency_key, read, storable};
 
 /// The form of the file; a newer one is refused rather than half understood.
 const FORM: u32 = 1;
@@ -68,8 +69,12 @@ pub(super) async fn export(
     Path(agent): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Answered {
-    let user = caller.user;
+    let user = caller.user.clone();
     let profile = rest.profile(&user, agent).await?;
+    // The logs are what was said, which a key for agents alone may not read.
+    if query.history {
+        caller.demand(Scope::Chat)?;
+    }
     let owner = user.clone();
     let portable = rest.hub.read_for(&owner, move |store| {
         let blocks = store.blocks(&profile.id)?.into_iter();
@@ -123,11 +128,18 @@ pub(super) struct ImportQuery {
 pub(super) async fn import(
     State(rest): Shared,
     caller: Identity,
+    headers: HeaderMap,
     Query(query): Query<ImportQuery>,
     body: Result<Json<Portable>, JsonRejection>,
 ) -> Answered {
     let user = caller.user;
-    let Portable { thoughtwire_agent, mut agent, blocks, notes, sessions } = read(body)?;
+    let file = read(body)?;
+    let once = idempotency_key(&headers)?.map(|id| {
+        let content = serde_json::to_string(&file).unwrap_or_default();
+        let name = query.name.as_deref().unwrap_or_default();
+        (id, command_digest("import_agent", &[name, &content]))
+    });
+    let Portable { thoughtwire_agent, mut agent, blocks, notes, sessions } = file;
     if thoughtwire_agent != FORM {
         let reason = format!(
             "the file has form {thoughtwire_agent} and this version reads form {FORM}; use the version that wrote it, or a newer one"
@@ -137,25 +149,26 @@ pub(super) async fn import(
     if let Some(name) = query.name {
         agent.name = name;
     }
+    for block in &blocks {
+        storable("limit", block.limit)?;
+    }
     let blocks = blocks.into_iter().map(|PortableBlock { label, text, limit, description }| {
         Block { label, text, limit, description }
     });
-    let sessions = sessions.into_iter().map(|session| imported(session.events));
     let notes = notes
         .into_iter()
-        .map(|PortableNote { text, at, source }| {
-            Ok(thoughtwire_agent::Archive::note(text, at, note_source(source)?))
-        })
+        .map(|PortableNote { text, at, source }| Ok(Archive::note(text, at, note_source(source)?)))
         .collect::<Result<Vec<_>, Refusal>>()?;
-    let imported = Imported { spec: agent, blocks: blocks.collect(), sessions: sessions.collect() };
-    let profile = rest.hub.import_agent(&user, imported).await?;
-    let count = notes.len();
-    if let Err(error) = rest.archive.add(&profile.id, notes).await {
-        // All or nothing: a part of an agent is none.
-        rest.hub.delete_agent(&user, profile.id.as_str()).await?;
-        return Err(Refused(Refusal::from(&error)));
-    }
-    tracing::debug!(agent = %profile.id, notes = count, at = %now(), "took an agent in");
+    let notes = rest.archive.prepare(notes).await;
+    let imported = Imported {
+        spec: agent,
+        blocks: blocks.collect(),
+        notes: notes.map_err(|error| Refusal::from(&error))?,
+        sessions: sessions.into_iter().map(|session| imported(session.events)).collect(),
+    };
+    let count = imported.notes.len();
+    let profile = rest.hub.import_agent(&user, imported, once).await?;
+    tracing::debug!(agent = %profile.id, notes = count, "took an agent in");
     Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
 }
 

@@ -1,16 +1,19 @@
 //! Sessions.
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
+use thoughtwire_hub::check_retention;
 use thoughtwire_proto::{Answer, Command, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{Answered, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected};
+use super::{
+    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+};
 use crate::access::Identity;
 use crate::listing;
 
@@ -133,8 +136,19 @@ pub(super) async fn edit(
     let title = title.as_deref().map(new_title).transpose();
     let title = title.map_err(|no| bad(&format!("the title: {no}")))?;
     let session = session_id(session)?;
+    let key = idempotency_key(&headers)?;
+    let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
+    check_retention(given)?;
+    let num = rest.own(&user, &session).await?.num;
+    // First, since it may still be refused.
+    let answer = match title {
+        Some(title) => {
+            let command = Command::Rename { session: session.clone(), title };
+            done(&rest.execute(&user, key, command).await?)
+        }
+        None => json!({}),
+    };
     if keep_days.is_some() || keep_events.is_some() {
-        let num = rest.own(&user, &session).await?.num;
         let now = rest.hub.read(move |store| store.retention(num)).await?;
         let keep = Retention {
             days: keep_days.unwrap_or(now.days),
@@ -143,11 +157,5 @@ pub(super) async fn edit(
         rest.hub.keep(&user, &session, keep).await?;
         rest.sweep();
     }
-    let Some(title) = title else {
-        rest.own(&user, &session).await?;
-        return Ok(Json(json!({})).into_response());
-    };
-    let answer =
-        rest.execute(&user, idempotency_key(&headers)?, Command::Rename { session, title }).await?;
-    Ok(Json(done(&answer)).into_response())
+    Ok(Json(answer).into_response())
 }

@@ -21,6 +21,7 @@ pub fn new_agent(name: &str) -> NewAgent {
         main_session: format!("s-{name}").parse().unwrap(),
         epoch: "e-1".parse().unwrap(),
         blocks: vec![],
+        notes: vec![],
         sessions: vec![],
         at: NOW,
         receipt: None,

@@ -198,7 +198,7 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
         match need {
             Need::Admin => assert_eq!(status, 403, "{method} {path}: {text}"),
             Need::Open | Need::Known => {}
-            Need::Chat | Need::Agents
+            Need::Chat | Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat
                 if path.contains("{agent}")
                     || path.contains("{session}")
                     || path.contains("{chat}")
@@ -219,7 +219,7 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
                     .replace(&format!("'{}'", hers.chat), "'chat-none'");
                 assert_eq!((other_status, other.to_string()), (404, same), "{method} {path}");
             }
-            Need::Chat | Need::Agents => {
+            Need::Chat | Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat => {
                 assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}")
             }
         }
@@ -280,12 +280,16 @@ async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
         }
         assert_eq!(
             asked(bearer(&chat)).await == 403,
-            matches!(need, Need::Agents | Need::Admin),
+            // The row of the default agent is in `first_run`: here it is another one.
+            matches!(
+                need,
+                Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat | Need::Admin
+            ),
             "{method} {path} with `chat`"
         );
         assert_eq!(
             asked(bearer(&agents)).await == 403,
-            matches!(need, Need::Chat | Need::Admin),
+            matches!(need, Need::Chat | Need::AgentsAndChat | Need::Admin),
             "{method} {path} with `agents`"
         );
         assert_ne!(asked(bearer(&admin)).await, 403, "{method} {path} with `admin`");

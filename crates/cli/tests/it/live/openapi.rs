@@ -98,6 +98,8 @@ fn every_route_is_in_the_document_with_what_it_needs() {
             Need::Known => json!([{"key": []}]),
             Need::Chat => json!([{"key": ["chat"]}]),
             Need::Agents => json!([{"key": ["agents"]}]),
+            Need::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
+            Need::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
             Need::Admin => json!([{"key": ["admin"]}]),
         };
         assert_eq!(operation["security"], needed, "{method} {path}");
@@ -261,7 +263,12 @@ impl Asked {
     async fn until(&mut self, session: &str, kind: &str) -> Value {
         let headers = [("accept", "text/event-stream"), ("Last-Event-ID", "0")];
         let mut stream = self
-            .ask("GET /v1/sessions/{session}/events", &[("session", session)], &headers, None)
+            .ask(
+                "GET /v1/sessions/{session}/events?lastEventId=0",
+                &[("session", session)],
+                &headers,
+                None,
+            )
             .await;
         let mut text = String::new();
         loop {

@@ -435,9 +435,17 @@ async fn the_doctor_says_what_is_to_be_mended() {
     // Nothing is there yet, and nothing is made.
     let (code, told) = examined(&["--data-dir", at, "--listen", "127.0.0.1:0"]).await;
     assert_eq!((code, &told["ok"]), (0, &json!(true)), "{told}");
-    for subject in
-        ["disk", "room", "data directory", "port 0", "keys", "open files", "model offline", "clock"]
-    {
+    for subject in [
+        "disk",
+        "room",
+        "data directory",
+        "port 0",
+        "keys",
+        "proxy",
+        "open files",
+        "model offline",
+        "clock",
+    ] {
         finding(&told, subject);
     }
     assert!(!data.exists());

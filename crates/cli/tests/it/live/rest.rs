@@ -95,10 +95,10 @@ async fn server_sent_events_resume_by_their_id() {
         .await
         .unwrap();
     let mut text = String::new();
-    while !text.contains(&format!("id: {last}\n")) {
+    while !text.contains(&format!(":{last}\n")) {
         text.push_str(std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap());
     }
-    assert!(!text.contains("id: 2\n") && text.contains("id: 3\n"));
+    assert!(!text.contains(":2\n") && text.contains(":3\n"), "{text}");
     assert!(kinds(&turn).len() > 3);
 }
 
