@@ -21,7 +21,7 @@ use remote::Remote;
 pub use error::{Awaited, ModelError};
 pub use name::check_model;
 pub use providers::{Endpoint, Providers, Timeouts};
-pub use remote::Kept;
+pub use remote::{Kept, KeptCall, KeptReasoning, KeptThought};
 pub use trying::try_model;
 
 /// Decides what comes next in a conversation.

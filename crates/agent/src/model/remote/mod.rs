@@ -23,7 +23,7 @@ use reading::Reading;
 
 pub(crate) use address::Address;
 pub(crate) use explain::{Progress, explain};
-pub use kept::Kept;
+pub use kept::{Kept, KeptCall, KeptReasoning, KeptThought};
 pub(crate) use wire::Wire;
 
 /// The HTTP client that all models share.

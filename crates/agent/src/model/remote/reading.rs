@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use futures::{StreamExt, stream};
-use genai::chat::{ChatStream, ChatStreamEvent, StreamEnd, ToolCall};
-use serde_json::Value;
+use genai::chat::{ChatStream, ChatStreamEvent, ContentPart, StreamEnd, ToolCall};
+use serde_json::{Value, json};
 use thoughtwire_proto::{Style, Usage};
 
 use super::explain::{Progress, broken_off, explain};
+use super::kept::{KeptCall, KeptReasoning, KeptThought};
 use super::{Address, Kept, Wire};
 use crate::model::{Awaited, Done, ModelError, Piece, Timeouts};
 
@@ -174,11 +175,41 @@ impl Reading {
             Wire::Anthropic | Wire::Gemini | Wire::Ollama => None,
         };
         let ids = self.calls.iter().map(|sent| sent.id.clone()).collect();
-        if let Some(kept) = Kept::new(parts, reasoning, ids) {
+        let kept = keep(parts, reasoning, ids);
+        if !kept.is_empty() && !kept.calls.is_empty() {
             self.put(Piece::Kept(kept));
         }
         self.put(Piece::Done(Done { usage, last: None }));
     }
+}
+
+/// Keeps what the library captured of a reply.
+fn keep(parts: Vec<ContentPart>, reasoning: Option<String>, ids: Vec<String>) -> Kept {
+    let mut kept = Kept::default();
+    let (mut captured, mut signature) = (Vec::new(), None);
+    let mut think = |block| {
+        kept.thoughts.push(KeptThought { block, calls_before: 0, after_text: false });
+    };
+    for part in parts {
+        match part {
+            ContentPart::ThoughtSignature(made) => signature = Some(made),
+            ContentPart::ReasoningContent(words) => think(json!({
+                "type": "thinking", "thinking": words, "signature": signature.take()
+            })),
+            ContentPart::Custom(custom) => think(custom.data),
+            ContentPart::ToolCall(call) => captured.push(call),
+            ContentPart::Text(_) | ContentPart::Binary(_) | ContentPart::ToolResponse(_) => {}
+        }
+    }
+    kept.reasoning =
+        reasoning.map(|text| KeptReasoning { key: "reasoning_content".to_owned(), text });
+    let mut captured = captured.into_iter();
+    for id in ids {
+        let same = captured.next().filter(|call| call.call_id == id);
+        let signature = same.and_then(|call| call.thought_signatures?.into_iter().next());
+        kept.calls.push(KeptCall { id, signature });
+    }
+    kept
 }
 
 /// Whether an end is the provider's own: on these wires the library makes one up when a connection

@@ -10,7 +10,7 @@ use serde_json::Value;
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
 use super::Wire;
-use super::kept::KeptCall;
+use super::kept::{Kept, KeptCall};
 use crate::prompt::{Chat, Prompt};
 use crate::tool;
 
@@ -98,8 +98,8 @@ impl<'a> Writing<'a> {
                 if !self.calls.is_empty() {
                     self.close();
                 }
-                self.thoughts = kept.parts().collect();
-                self.together = kept.calls().iter().collect();
+                self.thoughts = parts(kept);
+                self.together = kept.calls.iter().collect();
             }
             Chat::Called { call, name, args, provider_id } => {
                 self.call(call, name, args.clone().into(), provider_id.as_deref())
@@ -136,7 +136,9 @@ impl<'a> Writing<'a> {
             call_id: id,
             fn_name: name.to_owned(),
             fn_arguments: args,
-            thought_signatures: kept.and_then(|kept| kept.signatures.clone()),
+            thought_signatures: kept
+                .and_then(|kept| kept.signature.clone())
+                .map(|signature| vec![signature]),
         });
     }
 
@@ -190,6 +192,29 @@ impl<'a> Writing<'a> {
         }
         self.messages
     }
+}
+
+/// The kept thoughts as the library has them.
+fn parts(kept: &Kept) -> Vec<ContentPart> {
+    let mut parts = Vec::new();
+    for thought in &kept.thoughts {
+        let text = |key| thought.block.get(key).and_then(Value::as_str).map(str::to_owned);
+        match (text("thinking"), text("signature")) {
+            (Some(words), Some(signature)) => {
+                parts.push(ContentPart::ThoughtSignature(signature));
+                parts.push(ContentPart::ReasoningContent(words));
+            }
+            (Some(_) | None, Some(_) | None) => {
+                parts.push(ContentPart::from_custom(thought.block.clone(), None))
+            }
+        }
+    }
+    parts.extend(
+        kept.reasoning
+            .iter()
+            .map(|reasoning| ContentPart::ReasoningContent(reasoning.text.clone())),
+    );
+    parts
 }
 
 fn sends(name: &str) -> bool {
