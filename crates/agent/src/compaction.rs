@@ -192,6 +192,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         tools: Vec::new(),
         // The words asked for are the limit; this one is for a model that does not stop.
         max_output_tokens: u32::try_from(tokens.max(LEAST_TOKENS) * 2).ok(),
+        context_window: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Prompt {
     pub tools: Vec<Arc<ToolSpec>>,
     /// How many tokens the reply may have.
     pub max_output_tokens: Option<u32>,
+    /// Number of tokens that prompt and reply may have together, for providers that want to be told.
+    pub context_window: Option<usize>,
 }
 
 /// What a prompt is for.

@@ -317,6 +317,7 @@ impl Steps {
             turn_from: self.context.turn_from,
             tools: frame.toolset.specs(),
             max_output_tokens: self.limits.max_output_tokens,
+            context_window: Some(self.limits.context_window),
         }
     }
 

@@ -66,6 +66,19 @@ impl Kept {
         format!("{provider}/{model} at {endpoint}")
     }
 
+    /// Reasoning that came first, in plain words.
+    pub(super) fn reasoning_text(&self) -> Option<&str> {
+        let text = match (&self.reasoning, self.thoughts.first()) {
+            (Some(reasoning), _) => reasoning.text.as_str(),
+            (None, Some(thought)) => ["thinking", "text"]
+                .iter()
+                .find_map(|key| thought.block.get(key)?.as_str())
+                .or_else(|| thought.block.pointer("/summary/0/text")?.as_str())?,
+            (None, None) => return None,
+        };
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
     /// Whether there is nothing that a request would need.
     pub(super) fn is_empty(&self) -> bool {
         self.thoughts.is_empty()

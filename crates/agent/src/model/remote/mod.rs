@@ -6,9 +6,11 @@
 
 mod address;
 mod explain;
+mod genai_request;
 mod kept;
 mod reading;
-mod request;
+#[allow(dead_code, reason = "the library still writes the requests")]
+pub(crate) mod request;
 mod wire;
 
 use std::sync::Arc;
@@ -60,11 +62,15 @@ impl Model for Remote {
         let (client, address, timeouts) =
             (self.client.clone(), self.address.clone(), self.timeouts);
         let target = address.target(&self.name);
-        let options = request::options(&prompt, address.wire, &self.name);
+        let options = genai_request::options(&prompt, address.wire, &self.name);
         async move {
             // The request itself goes out when the stream is first read.
             match client
-                .exec_chat_stream(target, request::request(&prompt, address.wire), Some(&options))
+                .exec_chat_stream(
+                    target,
+                    genai_request::request(&prompt, address.wire),
+                    Some(&options),
+                )
                 .await
             {
                 Ok(response) => {

@@ -5,7 +5,7 @@ use genai::adapter::AdapterKind;
 use crate::model::{Endpoint, ModelError, Providers};
 
 /// A provider's language. Its facts stand here and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
     /// Chat completions, by `OpenAI` and all who are compatible.
     OpenAi,
