@@ -41,6 +41,9 @@ pub enum Piece {
     Thought(String),
     /// Words of a message.
     Message(String),
+    /// Words beside the calls in MemGPT's style. They are a thought, unless the turn ends without a
+    /// message: then they are what the person is told.
+    Monologue(String),
     /// A message that is not streamed.
     Whole(String),
     /// A call begins.

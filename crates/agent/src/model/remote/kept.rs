@@ -84,8 +84,7 @@ impl Kept {
         self.thoughts.is_empty()
             && self.reasoning.is_none()
             && self.text_signature.is_none()
-            && self.calls.len() < 2
-            && self.calls.iter().all(|call| call.signature.is_none())
+            && self.calls.is_empty()
     }
 
     /// Number of bytes that it adds to a prompt, roughly: text and signatures count, encrypted

@@ -108,7 +108,7 @@ impl Reading {
         match event {
             ChatStreamEvent::Chunk(chunk) => self.put(match self.style {
                 Style::Native => Piece::Message(chunk.content),
-                Style::Memgpt => Piece::Thought(chunk.content),
+                Style::Memgpt => Piece::Monologue(chunk.content),
             }),
             ChatStreamEvent::ReasoningChunk(chunk) => self.put(Piece::Thought(chunk.content)),
             ChatStreamEvent::ToolCallChunk(chunk) => self.take_call(chunk.tool_call),

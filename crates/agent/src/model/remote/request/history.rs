@@ -52,6 +52,10 @@ pub(super) struct Reply<'a> {
 
 /// A call of a tool and what it returned.
 pub(super) struct Call<'a> {
+    /// The log's id.
+    ours: &'a CallId,
+    /// Its place among the calls of its reply, as far as that is known.
+    place: usize,
     pub(super) id: String,
     pub(super) name: String,
     pub(super) args: &'a Map<String, Value>,
@@ -97,8 +101,8 @@ struct Fitting<'a, 'm> {
     messages: Vec<Message<'a>>,
     open: Open<'a>,
     ids: Ids,
-    /// Where each call stands that has no result yet: its message, and its place in it.
-    places: HashMap<&'a CallId, (usize, usize)>,
+    /// The message of each call that has no result yet.
+    places: HashMap<&'a CallId, usize>,
     /// Number of open `send_message` calls: what they said stands in their arguments already.
     sending: usize,
 }
@@ -109,8 +113,8 @@ struct Open<'a> {
     texts: Vec<Said<'a>>,
     /// What the reply's own maker keeps, whoever that is.
     kept: Option<&'a Kept>,
-    /// Kept calls that have not come yet.
-    expected: std::slice::Iter<'a, KeptCall>,
+    /// Kept calls that have not come yet, with their places in the reply.
+    expected: Vec<(usize, &'a KeptCall)>,
     calls: Vec<Call<'a>>,
     has_results: bool,
 }
@@ -143,7 +147,7 @@ impl<'a> Fitting<'a, '_> {
                     self.close();
                 }
                 self.open.kept = Some(kept);
-                self.open.expected = kept.calls.iter();
+                self.open.expected = kept.calls.iter().enumerate().collect();
             }
             Chat::Called { call, name, args, provider_id } => {
                 self.call(call, name, args, provider_id.as_deref());
@@ -186,20 +190,29 @@ impl<'a> Fitting<'a, '_> {
         let is_own = self.open.kept.is_some_and(|kept| kept.made_by == self.maker);
         let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
         self.sending += usize::from(sends(name));
-        self.places.insert(call, (self.messages.len(), self.open.calls.len()));
-        self.open.calls.push(Call {
-            id,
-            name: names::fit(name),
-            args,
-            signature: kept.filter(|_| is_own).and_then(|kept| kept.signature.as_deref()),
-            result: Cow::Borrowed(NO_RESULT),
-            status: ToolStatus::Error,
-        });
+        self.places.insert(call, self.messages.len());
+        // After a restart the calls that waited come behind the others: their reply had its own order.
+        let place = kept.map_or(usize::MAX, |(place, _)| place);
+        let at = self.open.calls.iter().position(|other| other.place > place);
+        let kept = kept.map(|(_, kept)| kept);
+        self.open.calls.insert(
+            at.unwrap_or(self.open.calls.len()),
+            Call {
+                ours: call,
+                place,
+                id,
+                name: names::fit(name),
+                args,
+                signature: kept.filter(|_| is_own).and_then(|kept| kept.signature.as_deref()),
+                result: Cow::Borrowed(NO_RESULT),
+                status: ToolStatus::Error,
+            },
+        );
     }
 
     /// Puts a result to its call. One without a call, or a second one, is left out.
     fn take_result(&mut self, call: &'a CallId, status: ToolStatus, text: &'a str) {
-        let Some((message, at)) = self.places.remove(call) else { return };
+        let Some(message) = self.places.remove(call) else { return };
         let calls = match self.messages.get_mut(message) {
             Some(Message::Reply(reply)) => &mut reply.calls,
             Some(Message::User(_)) => return,
@@ -208,7 +221,7 @@ impl<'a> Fitting<'a, '_> {
                 &mut self.open.calls
             }
         };
-        if let Some(call) = calls.get_mut(at) {
+        if let Some(call) = calls.iter_mut().rev().find(|other| other.ours == call) {
             let text = or_else(text, NO_OUTPUT);
             call.status = status;
             call.result = match status {
@@ -258,13 +271,11 @@ impl<'a> Open<'a> {
         self.texts.is_empty() && self.calls.is_empty()
     }
 
-    /// The kept call that has come now; those before it were left out of the conversation.
-    fn expect(&mut self, id: Option<&str>) -> Option<&'a KeptCall> {
+    /// The kept call that has come now.
+    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a KeptCall)> {
         let id = id?;
-        let mut rest = self.expected.clone();
-        let found = rest.find(|kept| kept.id == id)?;
-        self.expected = rest;
-        Some(found)
+        let at = self.expected.iter().position(|(_, kept)| kept.id == id)?;
+        Some(self.expected.remove(at))
     }
 
     /// The reply's text as it is sent back; empty if there is none.
@@ -277,7 +288,9 @@ impl<'a> Open<'a> {
                 None => text,
             },
         });
-        let texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
+        let mut texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
+        // A turn in MemGPT's style may end in a message with the words of its last thought.
+        texts.dedup();
         texts.join("\n\n")
     }
 }
