@@ -43,6 +43,11 @@ impl Encoded {
     pub(crate) fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
         self.names.original(sent)
     }
+
+    /// The name under which a tool was sent.
+    pub(crate) fn sent_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.names.sent(name)
+    }
 }
 
 /// What every wire writes its body from.

@@ -21,6 +21,11 @@ impl Names {
         sent
     }
 
+    /// The name under which a tool's was sent.
+    pub(super) fn sent<'a>(&'a self, name: &'a str) -> &'a str {
+        self.0.iter().find(|(_, own)| *own == name).map_or(name, |(sent, _)| sent)
+    }
+
     /// The tool's own name for one that was sent.
     pub(super) fn original<'a>(&'a self, sent: &'a str) -> &'a str {
         self.0.get(sent).map_or(sent, String::as_str)
