@@ -41,6 +41,10 @@ pub enum Purpose {
     Summary,
 }
 
+/// The message that stands for one where a turn would end without any. No model is sent it back.
+pub(crate) const NO_ANSWER: &str =
+    "(The model ended its turn without an answer. Ask again, or choose another model.)";
+
 /// One entry of a conversation, as the session's log has it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Chat {

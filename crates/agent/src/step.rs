@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Model, ModelError};
 use crate::pasts::Pasts;
-use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
+use crate::prompt::{Brief, Chat, NO_ANSWER, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
 use crate::tool::Tool;
 use crate::tools::{Toolbox, Toolset};
@@ -104,7 +104,7 @@ impl Steps {
                 quiet += 1;
                 heartbeat = Some(Heartbeat::Beats);
             }
-            let last = if heartbeat == Some(Heartbeat::Rests) {
+            let mut last = if heartbeat == Some(Heartbeat::Rests) {
                 None
             } else {
                 let joined = self.turn.interface.steered().await?;
@@ -127,12 +127,13 @@ impl Steps {
             };
             if last.is_none() && !self.has_spoken {
                 let joined = self.turn.interface.steered().await?;
-                if joined.is_empty() {
-                    return Err(silent());
+                if !joined.is_empty() {
+                    self.context.hear(&joined);
+                    (steps, quiet, heartbeat) = (0, 0, None);
+                    continue;
                 }
-                self.context.hear(&joined);
-                (steps, quiet, heartbeat) = (0, 0, None);
-                continue;
+                // A turn that completes says something, if only that there is nothing.
+                last = Some(Final::Text(NO_ANSWER.to_owned()));
             }
             match self.finish(last).await? {
                 Finish::Ended => return Ok(()),
@@ -217,10 +218,13 @@ impl Steps {
         let mut shorter = 0;
         loop {
             self.make_room(frame).await?;
-            let fault = match self.ask_each(frame).await {
+            let mut lost = Usage::default();
+            let fault = match self.ask_each(frame, &mut lost).await {
                 Ok(heard) => return Ok(heard),
                 Err(fault) => fault,
             };
+            // A reply that is of no use cost what it cost.
+            self.spend(lost).await?;
             match fault {
                 Fault::Silenced(silenced) => return Err(silenced.into()),
                 Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
@@ -233,7 +237,7 @@ impl Steps {
         }
     }
 
-    async fn ask_each(&mut self, frame: &Frame) -> Result<Heard, Fault> {
+    async fn ask_each(&mut self, frame: &Frame, lost: &mut Usage) -> Result<Heard, Fault> {
         let prompt = Arc::new(self.prompt(frame));
         let mut last = ModelError::Unknown("the agent has no model".to_owned());
         for (at, (name, model)) in self.models.iter().enumerate() {
@@ -241,7 +245,7 @@ impl Steps {
                 self.turn.interface.status(format!("{last} Asking {name} instead.")).await?;
             }
             let outcome = match model {
-                Ok(model) => self.ask_one(name, model, &prompt).await,
+                Ok(model) => self.ask_one(name, model, &prompt, lost).await,
                 Err(error) => Err((Fault::Model(error.clone()), Said::Nothing)),
             };
             match outcome {
@@ -262,6 +266,7 @@ impl Steps {
         name: &str,
         model: &Arc<dyn Model>,
         prompt: &Arc<Prompt>,
+        lost: &mut Usage,
     ) -> Result<Heard, (Fault, Said)> {
         let mut attempt = 0;
         loop {
@@ -275,6 +280,7 @@ impl Steps {
                 Err(Fault::Model(error)) => error,
                 Err(silenced) => return Err((silenced, Said::Something)),
             };
+            lost.add(listener.usage());
             if listener.has_begun() {
                 return Err((Fault::Model(error), Said::Something));
             }
@@ -385,14 +391,6 @@ fn has_sent(entry: &Chat) -> bool {
         Chat::Note(_) | Chat::User(_) | Chat::Thought(_) | Chat::Message(_) => false,
         Chat::Kept(_) | Chat::Called { .. } => false,
     }
-}
-
-/// The turn would end although nobody was told anything.
-fn silent() -> AgentError {
-    AgentError::new(
-        "model_silent",
-        "The model ended the turn without an answer. Ask again, or choose another model.",
-    )
 }
 
 /// Whether a model that failed had said something.

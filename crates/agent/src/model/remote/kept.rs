@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// What an id begins with that was made up for a call without one of its own: no provider's does.
+pub(super) const MADE_UP: &str = "~";
+/// The key of reasoning that DeepSeek, Kimi and others want on every message with calls, once they
+/// have sent any.
+pub(super) const REASONING_CONTENT: &str = "reasoning_content";
+
 /// Parts of a reply that its provider wants back unchanged: signed or encrypted thoughts, the
 /// reasoning text, and which calls were made together.
 ///
@@ -64,6 +70,11 @@ impl Kept {
     #[must_use]
     pub fn maker(provider: &str, model: &str, endpoint: &str) -> String {
         format!("{provider}/{model} at {endpoint}")
+    }
+
+    /// Whether the endpoint has the key `reasoning_content`.
+    pub(super) fn has_reasoning_content(&self) -> bool {
+        self.reasoning.as_ref().is_some_and(|reasoning| reasoning.key == REASONING_CONTENT)
     }
 
     /// Reasoning that came first, in plain words.

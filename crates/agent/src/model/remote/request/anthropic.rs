@@ -220,7 +220,7 @@ fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
 
 fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
     let mut blocks = Vec::new();
-    let mut think = |blocks: &mut Vec<Value>, calls, after_text| {
+    let think = |blocks: &mut Vec<Value>, calls, after_text| {
         if takes_thoughts {
             blocks.extend(thoughts(reply, calls, after_text).cloned());
         }

@@ -16,7 +16,7 @@ use super::text::{NO_OUTPUT, NO_TEXT, is_blank, or_else, without_think};
 use crate::model::Kept;
 use crate::model::remote::Wire;
 use crate::model::remote::kept::KeptCall;
-use crate::prompt::{Chat, Prompt};
+use crate::prompt::{Chat, NO_ANSWER, Prompt};
 use crate::tool::Tool;
 
 /// Stands at the beginning where the user did not speak first.
@@ -140,6 +140,7 @@ impl<'a> Fitting<'a, '_> {
                 Style::Native => {}
                 Style::Memgpt => self.say(Said::Thought(text)),
             },
+            Chat::Message(text) if text == NO_ANSWER => {}
             Chat::Message(text) if self.sending == 0 => self.say(Said::Message(text)),
             Chat::Message(_) => {}
             Chat::Kept(kept) => {
@@ -280,17 +281,18 @@ impl<'a> Open<'a> {
 
     /// The reply's text as it is sent back; empty if there is none.
     fn text(&self) -> String {
-        let texts = self.texts.iter().map(|said| match said {
-            Said::Message(text) => without_think(text),
-            // In MemGPT's style the log has reasoning and inner monologue as one thought.
-            Said::Thought(text) => match self.kept.and_then(Kept::reasoning_text) {
+        // A turn in MemGPT's style may end in a message with the words of its inner monologue.
+        let has_message = self.texts.iter().any(|said| matches!(said, Said::Message(_)));
+        let texts = self.texts.iter().filter_map(|said| match said {
+            Said::Message(text) => Some(without_think(text)),
+            Said::Thought(_) if has_message && self.calls.is_empty() => None,
+            // The log has reasoning and inner monologue alike.
+            Said::Thought(text) => Some(match self.kept.and_then(Kept::reasoning_text) {
                 Some(reasoning) => text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text),
                 None => text,
-            },
+            }),
         });
-        let mut texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
-        // A turn in MemGPT's style may end in a message with the words of its last thought.
-        texts.dedup();
+        let texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
         texts.join("\n\n")
     }
 }

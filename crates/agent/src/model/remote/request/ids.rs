@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::model::remote::Wire;
+use crate::model::remote::kept::MADE_UP;
 
 /// Gives each call of a request its id, different from all others.
 ///
@@ -39,6 +40,9 @@ impl Ids {
 
     /// Whether a provider takes back an id of its own.
     fn takes(&self, id: &str) -> bool {
+        if id.starts_with(MADE_UP) {
+            return false;
+        }
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         match self.wire {
             Wire::OpenAi => {

@@ -9,6 +9,7 @@ mod effort;
 mod gemini;
 mod history;
 mod ids;
+mod memory;
 mod names;
 mod ollama;
 mod openai;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use super::Wire;
 use crate::prompt::Prompt;
 
-pub(crate) use tools::{LeftOut, Warned};
+pub(crate) use memory::ProviderMemory;
 
 /// A request to a provider, without its address and its key.
 #[derive(Debug, Clone)]
@@ -33,8 +34,6 @@ pub(crate) struct Encoded {
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     /// The JSON body.
     pub(crate) body: Value,
-    /// Tools that the provider would refuse, and why.
-    pub(crate) left_out: Vec<LeftOut>,
     names: names::Names,
 }
 
@@ -57,16 +56,26 @@ struct Source<'a> {
     effort: Option<effort::Effort>,
     history: history::History<'a>,
     tools: Vec<tools::Tool<'a>>,
+    /// Whether the model has sent `reasoning_content` before.
+    has_reasoned: bool,
 }
 
 /// Writes a prompt as a request. `model` is the model's name as configured, an effort's ending
 /// included; `maker` is the [`super::Kept::maker`] of the model that is asked.
-pub(crate) fn encode(prompt: &Prompt, wire: Wire, model: &str, maker: &str) -> Encoded {
+pub(crate) fn encode(
+    prompt: &Prompt,
+    wire: Wire,
+    model: &str,
+    maker: &str,
+    memory: &ProviderMemory,
+) -> Encoded {
     let (model, effort) = effort::Effort::split(wire, model);
     let mut names = names::Names::default();
     let (tools, left_out) = tools::fit(&prompt.tools, wire, &mut names);
+    memory.warn(wire, &left_out);
     let history = history::fit(prompt, wire, maker);
-    let source = Source { prompt, model, effort, history, tools };
+    let has_reasoned = memory.has_reasoned(maker);
+    let source = Source { prompt, model, effort, history, tools, has_reasoned };
     let (path, headers, body) = match wire {
         Wire::OpenAi => ("chat/completions".to_owned(), vec![], openai::body(&source)),
         Wire::Responses => ("responses".to_owned(), vec![], responses::body(&source)),
@@ -77,5 +86,5 @@ pub(crate) fn encode(prompt: &Prompt, wire: Wire, model: &str, maker: &str) -> E
         Wire::Gemini => (gemini::path(model), vec![], gemini::body(&source)),
         Wire::Ollama => ("api/chat".to_owned(), vec![], ollama::body(&source)),
     };
-    Encoded { path, headers, body, left_out, names }
+    Encoded { path, headers, body, names }
 }

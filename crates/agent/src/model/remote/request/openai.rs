@@ -5,10 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Source;
 use super::history::{Call, Message, Reply};
 use super::tools::Tool;
-
-/// The key of reasoning that DeepSeek, Kimi and others want on every message with calls, once
-/// they have sent any.
-const REASONING: &str = "reasoning_content";
+use crate::model::Kept;
+use crate::model::remote::kept::REASONING_CONTENT;
 
 pub(super) fn body(source: &Source<'_>) -> Value {
     let mut body = json!({ "model": source.model, "stream": true });
@@ -56,9 +54,8 @@ fn messages(source: &Source<'_>) -> Vec<Value> {
         messages.push(json!({ "role": "system", "content": source.history.system.join("\n\n") }));
     }
     let replies = || source.history.messages.iter().filter_map(Message::reply);
-    let wants_reasoning = replies()
-        .filter_map(|reply| reply.kept?.reasoning.as_ref())
-        .any(|reasoning| reasoning.key == REASONING);
+    let wants_reasoning = source.has_reasoned
+        || replies().filter_map(|reply| reply.kept).any(Kept::has_reasoning_content);
     for message in &source.history.messages {
         match message {
             Message::User(texts) => {
@@ -84,7 +81,7 @@ fn assistant(reply: &Reply<'_>, wants_reasoning: bool) -> Value {
         return message.into();
     }
     if wants_reasoning {
-        message.insert(REASONING.to_owned(), "".into());
+        message.insert(REASONING_CONTENT.to_owned(), "".into());
     }
     if let Some(kept) = reply.kept {
         if let Some(reasoning) = &kept.reasoning {

@@ -1,7 +1,7 @@
 //! The tools that a request offers.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -23,11 +23,11 @@ pub(super) struct Tool<'a> {
 
 /// A tool that cannot be offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LeftOut {
+pub(super) struct LeftOut {
     /// The tool's own name.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// What is wrong with it.
-    pub(crate) why: String,
+    pub(super) why: String,
 }
 
 /// Makes tools fit for a wire. One that cannot be made fit is left out: a provider would refuse
@@ -63,31 +63,4 @@ pub(super) fn fit<'a>(
         }
     }
     (tools, left_out)
-}
-
-/// Remembers which tools were warned about, so that the log says it once and not with every request.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Warned(Arc<Mutex<HashSet<(Wire, String)>>>);
-
-/// Tools warned about before all of them are forgotten: clients may declare any number.
-const REMEMBERED: usize = 10_000;
-
-impl Warned {
-    /// Warns of the tools that were left out, of each once.
-    pub(crate) fn warn(&self, wire: Wire, left_out: &[LeftOut]) {
-        for tool in left_out {
-            let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if warned.len() >= REMEMBERED {
-                warned.clear();
-            }
-            if warned.insert((wire, tool.name.clone())) {
-                tracing::warn!(
-                    tool = tool.name,
-                    wire = wire.prefix(),
-                    "a tool is not offered to the model, which would refuse it: {}",
-                    tool.why
-                );
-            }
-        }
-    }
 }
