@@ -59,6 +59,18 @@ struct Done {
     text: String,
 }
 
+/// Whether an entry is a message that a `send_message` call brought to the person.
+pub(crate) fn has_sent(entry: &Chat) -> bool {
+    match entry {
+        Chat::Returned { name, status, .. } => {
+            tool::Tool::named(name) == Some(tool::Tool::SendMessage)
+                && *status == ToolStatus::Success
+        }
+        Chat::Note(_) | Chat::User(_) | Chat::Thought(_) | Chat::Message(_) => false,
+        Chat::Kept(_) | Chat::Called { .. } => false,
+    }
+}
+
 impl Calls<'_> {
     /// Runs the calls that a model made, and tells the chat of them. `kept` is what the model's
     /// provider wants back with them, as JSON.

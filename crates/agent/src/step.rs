@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
-use thoughtwire_proto::{CallId, Event, Seq, Style, ToolStatus, Usage};
+use thoughtwire_proto::{CallId, Event, Seq, Style, Usage};
 
-use crate::calls::{Calls, Heartbeat};
+use crate::calls::{Calls, Heartbeat, has_sent};
 use crate::context::Context;
 use crate::figures::grouped;
 use crate::history;
@@ -17,7 +17,6 @@ use crate::model::{Model, ModelError};
 use crate::pasts::Pasts;
 use crate::prompt::{Brief, Chat, NO_ANSWER, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
-use crate::tool::Tool;
 use crate::tools::{Toolbox, Toolset};
 
 /// How often a prompt that the provider finds too long is made shorter.
@@ -379,17 +378,6 @@ impl Steps {
         self.has_spoken |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         Ok(heartbeat)
-    }
-}
-
-/// Whether an entry is a message that a `send_message` call brought to the person.
-fn has_sent(entry: &Chat) -> bool {
-    match entry {
-        Chat::Returned { name, status, .. } => {
-            Tool::named(name) == Some(Tool::SendMessage) && *status == ToolStatus::Success
-        }
-        Chat::Note(_) | Chat::User(_) | Chat::Thought(_) | Chat::Message(_) => false,
-        Chat::Kept(_) | Chat::Called { .. } => false,
     }
 }
 

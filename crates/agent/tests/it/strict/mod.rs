@@ -3,14 +3,15 @@
 mod replies;
 mod rules;
 mod server;
+mod silent;
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::{AgentSpec, Event, Policy, Style, ToolDeclaration};
+use thoughtwire_proto::{AgentSpec, Emission, Event, Policy, Style, ToolDeclaration};
 
-use crate::home::{Home, Told};
+use crate::home::Home;
 use crate::mock::providers;
 use replies::{Call, Said, sum};
 use server::{Asked, Strict, Wire};
@@ -104,8 +105,12 @@ async fn no_history_makes_a_request_that_a_provider_refuses() {
 fn odd_tools() -> Vec<ToolDeclaration> {
     let texts = json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}});
     let schemas = [
-        json!({"type": "object", "properties": texts, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
-        json!({"allOf": [{"$ref": "#/definitions/A"}], "definitions": {"A": {"properties": texts}}}),
+        json!({"type": "object", "properties": texts, "oneOf": [
+            {"required": ["a"]}, {"required": ["b"]}
+        ]}),
+        json!({"allOf": [{"$ref": "#/definitions/A"}], "definitions": {
+            "A": {"properties": texts}
+        }}),
         json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
         json!({"anyOf": [{"type": "object", "properties": {"x": {"const": 1}}}, {"type": "null"}]}),
         json!({"type": "object", "properties": {
@@ -278,64 +283,6 @@ async fn a_tool_that_cannot_be_reduced_is_left_out_and_the_others_stay() {
     }
 }
 
-/// A turn in MemGPT's style with these replies.
-async fn memgpt(replies: Vec<Said>) -> (Told, usize) {
-    let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
-    let session = agent(&home, Style::Memgpt).await;
-    let told = home.say(&session, "hello").await;
-    (told, strict.asked().len())
-}
-
-fn call(name: &str, args: Value) -> Said {
-    Said::calls(false, "", vec![Call { id: "c1".to_owned(), name: name.to_owned(), args }])
-}
-
-#[tokio::test]
-async fn every_way_to_ask_for_a_heartbeat_counts() {
-    for wish in [json!(true), json!("true"), json!("True"), json!("yes"), json!(1), json!("1")] {
-        let spoken = call("send_message", json!({"message": "One.", "request_heartbeat": wish}));
-        let (told, asked) =
-            memgpt(vec![spoken, call("send_message", json!({"message": "Two."}))]).await;
-        assert_eq!((told.message().as_str(), asked), ("One.\nTwo.", 2), "{wish}");
-    }
-    for wish in [json!(false), json!("false"), json!("no"), json!(0), json!(null)] {
-        let spoken = call("send_message", json!({"message": "One.", "request_heartbeat": wish}));
-        let (told, asked) = memgpt(vec![spoken]).await;
-        assert_eq!((told.message().as_str(), asked), ("One.", 1), "{wish}");
-    }
-}
-
-#[tokio::test]
-async fn a_turn_does_not_end_without_a_message() {
-    let (told, asked) = memgpt(vec![
-        call("current_time", json!({})),
-        call("send_message", json!({"message": "Noted."})),
-    ])
-    .await;
-    assert_eq!((told.message().as_str(), asked), ("Noted.", 2), "{told:?}");
-    let (told, _) = memgpt(vec![Said::text("I answer in plain words.")]).await;
-    assert_eq!(told.message(), "I answer in plain words.", "{told:?}");
-    let (told, _) = memgpt(vec![Said::text("<think>Secret.</think>I answer.")]).await;
-    assert_eq!(told.message(), "I answer.", "{told:?}");
-    let (told, asked) = memgpt(vec![call("current_time", json!({}))]).await;
-    assert!(told.message().contains("without an answer"), "{told:?}");
-    assert_eq!(asked, 6, "it was given time to say something");
-    for text in ["", "\n\n"] {
-        for style in [Style::Native, Style::Memgpt] {
-            let strict = Strict::start(script(vec![Said::text(text)])).await;
-            let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
-            let session = agent(&home, style).await;
-            let told = home.say(&session, "hello").await;
-            assert_eq!(told.end().0, "Completed", "{told:?}");
-            assert!(told.message().contains("without an answer"), "{told:?}");
-            home.say(&session, "and now?").await;
-            let body = strict.asked()[1].body.to_string();
-            assert!(!body.contains("without an answer"), "a model is not sent our words: {body}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn reasoning_content_is_on_every_call_once_the_endpoint_has_sent_any() {
     let replies = vec![
@@ -413,5 +360,33 @@ async fn ids_stay_in_the_form_of_the_endpoint_that_made_them() {
         for asked in &strict.asked()[1..] {
             assert_eq!(asked.body["messages"][2]["tool_calls"][0]["id"], sent, "{}", asked.body);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
+    for model in MODELS {
+        let strict = Strict::start(|asked: &Asked| {
+            let tools = asked.body["tools"].to_string();
+            let at = tools.find("_7zip_").expect("the tool is offered");
+            let name = tools[at..].split('"').next().unwrap().to_owned();
+            let call = Call { id: "c1".to_owned(), name, args: json!({}) };
+            Said::calls(false, "", vec![call])
+        })
+        .await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let session = agent(&home, Style::Native).await;
+        let tool = ToolDeclaration {
+            name: "7zip".to_owned(),
+            description: "Packs a file.".to_owned(),
+            parameters: serde_json::Map::new(),
+        };
+        let is_called = |emission: &Emission| match emission {
+            Emission::Record(record) => matches!(record.event, Event::ToolCalled { .. }),
+            _ => false,
+        };
+        let send = home.send(&session, "hello", Policy::Queue);
+        let told = home.listen_with(&session, vec![tool], is_called, send).await;
+        assert_eq!(told.called(), ["7zip"], "{model}: {:?}", strict.refused());
     }
 }

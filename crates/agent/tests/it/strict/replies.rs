@@ -84,7 +84,9 @@ fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     let mut output = Vec::new();
     output.extend(thought.map(|thought| {
         let summary = json!([{"type": "summary_text", "text": "Hm."}]);
-        json!({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": thought})
+        json!({
+            "type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": thought
+        })
     }));
     if !text.is_empty() {
         output.push(json!({
@@ -101,7 +103,9 @@ fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
     let mut events: Vec<Value> = output
         .iter()
         .enumerate()
-        .map(|(at, item)| json!({"type": "response.output_item.done", "output_index": at, "item": item}))
+        .map(|(at, item)| {
+            json!({"type": "response.output_item.done", "output_index": at, "item": item})
+        })
         .collect();
     let usage = json!({"input_tokens": 1, "output_tokens": 1, "total_tokens": 2});
     let response = json!({"id": "r", "status": "completed", "output": output, "usage": usage});

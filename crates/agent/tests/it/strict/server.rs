@@ -113,7 +113,8 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
     stream.shutdown().await.ok();

@@ -249,8 +249,8 @@ fn mark(block: &mut Value) {
     block["cache_control"] = json!({ "type": "ephemeral" });
 }
 
-/// Marks the newest message and the user's before it: what the next request and a repeated one share.
-/// With the tools and the system prompt these are the four marks that the API takes.
+/// Marks the newest message and the user's before it: what the next request and a repeated one
+/// share. With the tools and the system prompt these are the four marks that the API takes.
 fn mark_messages(messages: &mut [Value]) {
     let users = messages.iter_mut().rev().filter(|message| message["role"] == "user");
     for message in users.take(2) {

@@ -192,7 +192,7 @@ impl<'a> Fitting<'a, '_> {
         let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
         self.sending += usize::from(sends(name));
         self.places.insert(call, self.messages.len());
-        // After a restart the calls that waited come behind the others: their reply had its own order.
+        // After a restart the calls that waited come behind the others; their reply had an order.
         let place = kept.map_or(usize::MAX, |(place, _)| place);
         let at = self.open.calls.iter().position(|other| other.place > place);
         let kept = kept.map(|(_, kept)| kept);

@@ -63,7 +63,7 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Nine letters or digits that stand for a text; another nine in each round.
 pub(super) fn short(text: &str, round: u64) -> String {
     let bytes = text.bytes().chain(round.to_le_bytes());
-    // FNV-1a: the result must be the same in every build, which the standard hasher does not promise.
+    // FNV-1a: the result must be the same in every build; the standard hasher does not promise it.
     let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

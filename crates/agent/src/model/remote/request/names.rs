@@ -33,7 +33,8 @@ impl Names {
 }
 
 /// A tool's name as it is if all providers take it: a letter or underscore, then letters, digits,
-/// `_` and `-`. Any other has the rest replaced and ends in a mark of its own, so that no two become one.
+/// `_` and `-`. Any other has the rest replaced and ends in a mark of its own, so that no two become
+/// one.
 pub(super) fn fit(name: &str) -> String {
     let takes = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');
     let begins = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');

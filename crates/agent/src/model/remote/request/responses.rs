@@ -90,7 +90,7 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
     }
 }
 
-/// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored there.
+/// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored.
 fn reasoning(block: &Value) -> Option<Value> {
     let encrypted = block.get("encrypted_content")?.as_str().filter(|text| !text.is_empty())?;
     let mut item = json!({ "type": "reasoning" });
