@@ -2,12 +2,21 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::remote::reading::json as json_text;
+
 /// Reads arguments; the error is for the model. Numbers keep the digits that they are written with.
+/// Some models write the object within a JSON string, `null` for none, or half a character.
 ///
 /// A number that would be written otherwise on its way to the tool is refused: an exponent gets a
 /// sign and a small `e` (`1E22` would arrive as `1e+22`).
 pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String> {
-    let json = if json.trim().is_empty() { "{}" } else { json };
+    let whole = json_text::without_halves(json);
+    let json = whole.as_deref().unwrap_or(json);
+    let inner = serde_json::from_str::<String>(json).ok();
+    let json = match inner.as_deref().unwrap_or(json).trim() {
+        "" | "null" => "{}",
+        json => json,
+    };
     let args = serde_json::from_str(json).map_err(|error| {
         format!("The arguments of {tool} are not a JSON object: {error}. Call it again with one.")
     })?;

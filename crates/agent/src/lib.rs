@@ -61,8 +61,8 @@ pub use mcp::{
 };
 pub use metrics::Metrics;
 pub use model::{
-    Awaited, Done, Endpoint, Kept, Model, ModelError, Piece, Providers, Timeouts, check_model,
-    try_model,
+    Awaited, Done, Endpoint, Kept, KeptCall, KeptReasoning, KeptThought, Model, ModelError, Piece,
+    Providers, Timeouts, check_model, try_model,
 };
 pub use presets::{HUMANS, PERSONAS, Preset};
 pub use prompt::{Chat, Prompt, Purpose};

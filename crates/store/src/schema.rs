@@ -6,7 +6,7 @@ use rusqlite::functions::FunctionFlags;
 use crate::{StoreError, script};
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -138,6 +138,12 @@ CREATE INDEX events_by_call ON events (session, call, seq) WHERE call IS NOT NUL
 DELETE FROM secrets;
 -- Milliseconds since 1970, or of running time, that outlive a restart.
 CREATE TABLE clock (name TEXT PRIMARY KEY, millis INTEGER NOT NULL) WITHOUT ROWID;
+",
+    "
+-- What a provider wants back with a reply's calls, such as signed reasoning, at the first call's position.
+CREATE TABLE kept_replies (
+    session INTEGER NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
 ",
     "
 -- `words` is what is indexed where that is not the text itself: scripts without spaces, and other

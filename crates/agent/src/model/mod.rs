@@ -16,12 +16,12 @@ use thoughtwire_proto::Usage;
 use crate::Prompt;
 use name::Name;
 use offline::Offline;
-use remote::Remote;
+use remote::{Http, ProviderMemory, Remote};
 
 pub use error::{Awaited, ModelError};
 pub use name::check_model;
 pub use providers::{Endpoint, Providers, Timeouts};
-pub use remote::Kept;
+pub use remote::{Kept, KeptCall, KeptReasoning, KeptThought};
 pub use trying::try_model;
 
 /// Decides what comes next in a conversation.
@@ -41,6 +41,9 @@ pub enum Piece {
     Thought(String),
     /// Words of a message.
     Message(String),
+    /// Words beside the calls in MemGPT's style. They are a thought, unless the turn ends without a
+    /// message: then they are what the person is told.
+    Monologue(String),
     /// A message that is not streamed.
     Whole(String),
     /// A call begins.
@@ -59,9 +62,11 @@ pub enum Piece {
         /// The piece.
         json: String,
     },
+    /// The message text so far was a thought, as its end has shown. What follows is the message.
+    WasThought,
     /// What the provider wants to see again together with this reply's calls.
     Kept(Kept),
-    /// The reply is complete.
+    /// The reply is over.
     Done(Done),
 }
 
@@ -72,18 +77,22 @@ pub struct Done {
     pub usage: Usage,
     /// A last message that was not streamed: it can go out together with the end of the turn.
     pub last: Option<String>,
+    /// Why the model stopped before it had said all: a limit, a filter, a refusal or a malformed call.
+    /// Calls of such a reply are not run.
+    pub stopped: Option<ModelError>,
 }
 
 /// The models of one process. They share one HTTP client, made when first needed.
 pub(crate) struct Models {
     providers: Providers,
     timeouts: Timeouts,
-    client: OnceLock<Result<genai::Client, ModelError>>,
+    http: OnceLock<Result<Http, ModelError>>,
+    memory: ProviderMemory,
 }
 
 impl Models {
     pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
-        Self { providers, timeouts, client: OnceLock::new() }
+        Self { providers, timeouts, http: OnceLock::new(), memory: ProviderMemory::default() }
     }
 
     pub(crate) fn providers(&self) -> &Providers {
@@ -95,8 +104,9 @@ impl Models {
             Name::Offline => Arc::new(Offline),
             Name::Load(load) => Arc::new(load),
             Name::Remote { model, address } => {
-                let client = self.client.get_or_init(|| remote::client(self.timeouts)).clone()?;
-                Arc::new(Remote::new(client, address, model, self.timeouts))
+                let http = self.http.get_or_init(|| Http::new(self.timeouts)).clone()?;
+                let memory = self.memory.clone();
+                Arc::new(Remote::new(http, address, model, self.timeouts, memory))
             }
         })
     }

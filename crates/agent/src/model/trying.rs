@@ -28,11 +28,16 @@ pub async fn try_model(
         tools: Vec::new(),
         // Enough for those that think before they speak.
         max_output_tokens: Some(256),
+        context_window: None,
     };
     let mut reply = model.reply(Arc::new(prompt));
     while let Some(piece) = reply.next().await {
-        if let Piece::Done(_) = piece? {
-            return Ok(());
+        if let Piece::Done(done) = piece? {
+            return match done.stopped {
+                // It answered, at greater length than it was given.
+                None | Some(ModelError::Length(_)) => Ok(()),
+                Some(error) => Err(error),
+            };
         }
     }
     Err(ModelError::Cut("Its answer broke off before its end.".to_owned()))

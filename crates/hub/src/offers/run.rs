@@ -536,7 +536,8 @@ impl Run {
 
     async fn events(&self, events: Vec<Event>) -> Result<Settled, Refusal> {
         let (settled, answer) = oneshot::channel();
-        let word = Word::Say { events, block: None, output: None, durable: true, settled };
+        let word =
+            Word::Say { events, block: None, output: None, kept: None, durable: true, settled };
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
         Ok(saved(answer))
     }

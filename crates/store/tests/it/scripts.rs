@@ -104,7 +104,7 @@ fn an_older_file_is_indexed_anew_and_deleted_texts_leave_the_index() {
          );
          INSERT INTO notes_words (notes_words) VALUES ('rebuild');
          INSERT INTO said_words (said_words) VALUES ('rebuild');
-         PRAGMA user_version = 7;",
+         PRAGMA user_version = 8;",
     )
     .unwrap();
     drop(old);

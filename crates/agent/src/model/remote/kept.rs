@@ -1,88 +1,114 @@
-//! What a provider wants to see again.
+//! Parts of a reply that its provider wants to see again in later requests.
 
-use std::sync::Arc;
-
-use genai::chat::{ContentPart, ToolCall};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a provider wants to see again, unchanged, with the calls of a reply while their turn runs:
-/// signed thoughts, and which calls were made together. Only the model that made it reads it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kept(Arc<Marks>);
+/// What an id begins with that was made up for a call without one of its own: no provider's does.
+pub(super) const MADE_UP: &str = "~";
+/// The key of reasoning that DeepSeek, Kimi and others want on every message with calls, once they
+/// have sent any.
+pub(super) const REASONING_CONTENT: &str = "reasoning_content";
 
-#[derive(Debug, PartialEq)]
-struct Marks {
-    thoughts: Vec<Mark>,
-    calls: Vec<KeptCall>,
+/// Parts of a reply that its provider wants back unchanged: signed or encrypted thoughts, the
+/// reasoning text, and which calls were made together.
+///
+/// Only requests to the model that made it may contain it.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Model and endpoint that made it; see [`Kept::maker`].
+    pub made_by: String,
+    /// Thoughts in the order in which they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thoughts: Vec<KeptThought>,
+    /// Calls of the reply, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<KeptCall>,
+    /// Reasoning that came as plain text beside the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<KeptReasoning>,
+    /// Gemini's `thoughtSignature` of the reply's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_signature: Option<String>,
 }
 
-/// A thought as its provider wrote it.
-#[derive(Debug, PartialEq)]
-enum Mark {
-    Signature(String),
-    Words(String),
-    /// Encrypted, or in a shape of the provider's own.
-    Block(Value),
+/// A thought in its provider's own JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptThought {
+    /// The block, item or part to send back: Anthropic's `thinking` and `redacted_thinking`
+    /// blocks, `reasoning` items of the Responses API, Gemini's signed thought parts, and entries
+    /// of `reasoning_details` in chat completions.
+    pub block: Value,
+    /// Number of the reply's calls that came before it.
+    #[serde(default)]
+    pub calls_before: usize,
+    /// Whether the reply's text had begun before it.
+    #[serde(default)]
+    pub after_text: bool,
 }
 
-/// One of the calls, in the order in which they were made.
-#[derive(Debug, PartialEq)]
-pub(super) struct KeptCall {
-    pub(super) id: String,
-    pub(super) signatures: Option<Vec<String>>,
+/// One of a reply's calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptCall {
+    /// The call's `provider_id`.
+    pub id: String,
+    /// Gemini's `thoughtSignature` of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// Reasoning text and the key under which the endpoint sent it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptReasoning {
+    /// `reasoning_content` or `reasoning` in chat completions, `thinking` of Ollama.
+    pub key: String,
+    /// The whole text; it may be empty.
+    pub text: String,
 }
 
 impl Kept {
-    /// Keeps what a reply's parts say about its calls; none when there is nothing to keep.
-    pub(super) fn new(
-        parts: Vec<ContentPart>,
-        reasoning: Option<String>,
-        ids: Vec<String>,
-    ) -> Option<Self> {
-        let mut thoughts = Vec::new();
-        let mut captured: Vec<ToolCall> = Vec::new();
-        for part in parts {
-            match part {
-                ContentPart::ThoughtSignature(signature) => {
-                    thoughts.push(Mark::Signature(signature))
-                }
-                ContentPart::ReasoningContent(words) => thoughts.push(Mark::Words(words)),
-                ContentPart::Custom(custom) => thoughts.push(Mark::Block(custom.data)),
-                ContentPart::ToolCall(call) => captured.push(call),
-                ContentPart::Text(_) | ContentPart::Binary(_) | ContentPart::ToolResponse(_) => {}
-            }
-        }
-        thoughts.extend(reasoning.map(Mark::Words));
-        let mut captured = captured.into_iter();
-        let signatures = ids.into_iter().map(|id| {
-            let same = captured.next().filter(|call| call.call_id == id);
-            KeptCall { id, signatures: same.and_then(|call| call.thought_signatures) }
-        });
-        let calls: Vec<KeptCall> = signatures.collect();
-        let signed = !thoughts.is_empty() || calls.iter().any(|call| call.signatures.is_some());
-        (!calls.is_empty() && (signed || calls.len() > 1))
-            .then(|| Self(Arc::new(Marks { thoughts, calls })))
+    /// Names the maker of a reply: the model as configured, and the endpoint without credentials.
+    #[must_use]
+    pub fn maker(provider: &str, model: &str, endpoint: &str) -> String {
+        format!("{provider}/{model} at {endpoint}")
     }
 
-    pub(super) fn calls(&self) -> &[KeptCall] {
-        &self.0.calls
+    /// Whether the endpoint has the key `reasoning_content`.
+    pub(super) fn has_reasoning_content(&self) -> bool {
+        self.reasoning.as_ref().is_some_and(|reasoning| reasoning.key == REASONING_CONTENT)
     }
 
-    /// The thoughts as the library has them.
-    pub(super) fn parts(&self) -> impl Iterator<Item = ContentPart> {
-        self.0.thoughts.iter().map(|thought| match thought {
-            Mark::Signature(signature) => ContentPart::ThoughtSignature(signature.clone()),
-            Mark::Words(words) => ContentPart::ReasoningContent(words.clone()),
-            Mark::Block(block) => ContentPart::from_custom(block.clone(), None),
-        })
-    }
-
-    /// About how many bytes of a prompt it takes: words count, signatures stand for words.
-    pub(crate) fn bytes(&self) -> usize {
-        let of = |thought: &Mark| match thought {
-            Mark::Signature(text) | Mark::Words(text) => text.len(),
-            Mark::Block(_) => 0,
+    /// Reasoning that came first, in plain words.
+    pub(super) fn reasoning_text(&self) -> Option<&str> {
+        let text = match (&self.reasoning, self.thoughts.first()) {
+            (Some(reasoning), _) => reasoning.text.as_str(),
+            (None, Some(thought)) => ["thinking", "text"]
+                .iter()
+                .find_map(|key| thought.block.get(key)?.as_str())
+                .or_else(|| thought.block.pointer("/summary/0/text")?.as_str())?,
+            (None, None) => return None,
         };
-        self.0.thoughts.iter().map(of).sum()
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Whether there is nothing that a request would need.
+    pub(super) fn is_empty(&self) -> bool {
+        self.thoughts.is_empty()
+            && self.reasoning.is_none()
+            && self.text_signature.is_none()
+            && self.calls.is_empty()
+    }
+
+    /// Number of bytes that it adds to a prompt, roughly: text and signatures count, encrypted
+    /// blocks do not.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |thought: &KeptThought| -> usize {
+            ["thinking", "signature", "text"]
+                .iter()
+                .filter_map(|key| thought.block.get(key)?.as_str())
+                .map(str::len)
+                .sum()
+        };
+        self.thoughts.iter().map(of).sum::<usize>()
+            + self.reasoning.as_ref().map_or(0, |reasoning| reasoning.text.len())
     }
 }
