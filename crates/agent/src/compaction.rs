@@ -116,15 +116,15 @@ fn transcript(records: &[Record]) -> String {
                 history.iter().for_each(|entry| match entry.role {
                     thoughtwire_proto::Role::User => line("Person", &entry.text),
                     thoughtwire_proto::Role::Assistant => line("You", &entry.text),
-                })
+                });
             }
             Event::UserMessage { text, .. } => line("Person", text),
             Event::Message { text, .. } => line("You", text),
             Event::ToolReturned { name, status: ToolStatus::Success, text, .. } => {
-                line(&format!("Result of {name}"), text)
+                line(&format!("Result of {name}"), text);
             }
             Event::ToolReturned { name, status: ToolStatus::Error, text, .. } => {
-                line(&format!("Failure of {name}"), text)
+                line(&format!("Failure of {name}"), text);
             }
             Event::Thought { .. }
             | Event::ToolCalled { .. }

@@ -137,10 +137,10 @@ pub(crate) fn tell(
         }
         match &record.event {
             Event::SessionOpened { history, .. } => {
-                history.iter().for_each(|entry| telling.say(seq, from_before(entry)))
+                history.iter().for_each(|entry| telling.say(seq, from_before(entry)));
             }
             Event::UserMessage { text, attachments, .. } => {
-                telling.hear(seq, heard(text, attachments))
+                telling.hear(seq, heard(text, attachments));
             }
             Event::Thought { text, .. } => telling.say(seq, Chat::Thought(text.clone())),
             Event::Message { text, .. } => telling.say(seq, Chat::Message(text.clone())),
@@ -216,7 +216,7 @@ impl Telling {
         match self.told.last_mut() {
             Some(told) => told.chat.push(chat),
             None => {
-                self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 })
+                self.told.push(Told { from: seq, part: Part::Rest, chat: vec![chat], tokens: 0 });
             }
         }
     }

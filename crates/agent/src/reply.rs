@@ -151,7 +151,7 @@ impl Listener {
                     self.interface.assistant_message(text).await?;
                 }
                 Piece::Call { index, name, provider_id } => {
-                    self.begin_call(index, name, provider_id).await?
+                    self.begin_call(index, name, provider_id).await?;
                 }
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
                 Piece::Kept(kept) => self.said.push(Chat::Kept(kept)),

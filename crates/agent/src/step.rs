@@ -251,7 +251,7 @@ impl Steps {
                 Ok(heard) => return Ok(heard),
                 // Another model could not go on with what this one began to say.
                 Err((Fault::Model(error), Said::Nothing)) if error.is_elsewhere_better() => {
-                    last = error
+                    last = error;
                 }
                 Err((fault, _)) => return Err(fault),
             }

@@ -44,9 +44,9 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
         KeysCommand::Revoke { key, form } => {
             reach.place().await?.revoke_key(&key).await?;
             if form.json {
-                out::json(&json!({"revoked": key}))?
+                out::json(&json!({"revoked": key}))?;
             } else {
-                out::line(&format!("{key} is revoked"))?
+                out::line(&format!("{key} is revoked"))?;
             }
         }
         KeysCommand::Rotate { form } => {

@@ -151,7 +151,7 @@ impl Errand {
                     }
                 }
                 Happening::Shown(Emission::Status { turn: None, text }) => {
-                    out::remark(Look::Dim, &format!("({})", story::clean(&text)))
+                    out::remark(Look::Dim, &format!("({})", story::clean(&text)));
                 }
                 Happening::Shown(emission) => {
                     if matches!(

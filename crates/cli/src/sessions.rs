@@ -72,9 +72,9 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
                     .await
                     .with_context(|| format!("{session} was not deleted"))?;
                 if form.json {
-                    out::json(&json!({"deleted": session}))?
+                    out::json(&json!({"deleted": session}))?;
                 } else {
-                    out::line(&format!("deleted {session}"))?
+                    out::line(&format!("deleted {session}"))?;
                 }
             }
         }

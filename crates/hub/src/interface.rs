@@ -504,7 +504,7 @@ impl Interface {
         }
         match message {
             Some(Final::Text(text)) => {
-                events.push(Event::Message { item: new_item_id(), text, complete: true })
+                events.push(Event::Message { item: new_item_id(), text, complete: true });
             }
             Some(Final::Open(writer)) => events.push(writer.into_event()),
             None => {}

@@ -739,7 +739,7 @@ async fn among(
         }
         match hub.execute(&user, from.clone(), request).await {
             Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => {
-                refusal = no
+                refusal = no;
             }
             outcome => return outcome,
         }

@@ -40,7 +40,7 @@ pub(crate) async fn once(hub: &Hub) {
         Ok(0) => {}
         Ok(logs) => tracing::info!(logs, "deleted events that are kept no longer"),
         Err(refusal) => {
-            tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again")
+            tracing::warn!(%refusal, "events that are kept no longer could not be deleted; it is tried again");
         }
     }
 }

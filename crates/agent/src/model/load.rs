@@ -60,7 +60,7 @@ impl Load {
                 "items" => load.items = number(key, value, 1, MOST_ITEMS)?,
                 "bytes" => {
                     load.bytes =
-                        usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX)
+                        usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX);
                 }
                 "rate" => load.rate = number(key, value, 0, MOST_RATE)?,
                 "deltas" => {

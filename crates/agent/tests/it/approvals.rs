@@ -65,7 +65,7 @@ async fn a_yes_runs_the_call_and_a_no_is_told_to_the_model() {
         let call = until_asked(&home, &session).await;
         let told = home
             .listen(&session, |_| false, async {
-                drop(home.execute(decide(&session, &call, approve)).await)
+                drop(home.execute(decide(&session, &call, approve)).await);
             })
             .await;
         assert_eq!(told.returned(), [result]);
@@ -133,7 +133,7 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
     let (_, session) = home.agent("tess", Default::default()).await;
     until_asked(&home, &session).await;
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(decisions(&told), [Decision::Void]);
@@ -195,7 +195,7 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     let home = Home::scripted_in(crashed.path(), &script, asking());
     let told = home
         .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, true)).await)
+            drop(home.execute(decide(&session, &call, true)).await);
         })
         .await;
     assert_eq!(told.returned(), [(ToolStatus::Success, "42")]);
@@ -227,7 +227,7 @@ async fn what_is_forbidden_since_it_was_asked_about_does_not_run() {
     let home = Home::scripted_in(dir.path(), &Script::new([text("I may not.")]), denying);
     let told = home
         .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, true)).await)
+            drop(home.execute(decide(&session, &call, true)).await);
         })
         .await;
     let returned = told.returned();
@@ -259,7 +259,7 @@ async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let home = Home::scripted_in(dir.path(), &Script::new([text("Still here.")]), asking());
     let told = home
         .listen(&session, |_| false, async {
-            drop(home.execute(decide(&session, &call, false)).await)
+            drop(home.execute(decide(&session, &call, false)).await);
         })
         .await;
     assert_eq!((told.message().as_str(), told.end().0.as_str()), ("Still here.", "Completed"));
@@ -363,7 +363,7 @@ async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash
     let home = Home::scripted_in(crashed.path(), &Script::new([text("Snow.")]), options("offline"));
     let told = home
         .listen(&session, |_| false, async {
-            drop(home.execute(tool_return(&session, &call, "It snows.")).await)
+            drop(home.execute(tool_return(&session, &call, "It snows.")).await);
         })
         .await;
     assert_eq!(
@@ -384,7 +384,7 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
     let call = until_asked(&home, &session).await;
     home.listen(&session, |_| false, async {
-        drop(home.execute(decide(&session, &call, true)).await)
+        drop(home.execute(decide(&session, &call, true)).await);
     })
     .await;
     for (bad, complaint) in [

@@ -113,11 +113,11 @@ async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
     for (n, act) in acts.iter().enumerate() {
         match act {
             Act::Say { question, .. } => {
-                home.send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue).await
+                home.send(&session, &format!("{n} {}", "a".repeat(*question)), Policy::Queue).await;
             }
             Act::Reckon => home.send(&session, &format!("{n} + 1?"), Policy::Queue).await,
             Act::Wait { queued, steered, withdrawn, end } => {
-                wait(&home, &session, n, *queued, *steered, *withdrawn, *end).await
+                wait(&home, &session, n, *queued, *steered, *withdrawn, *end).await;
             }
             Act::Fail => home.send(&session, &format!("{n} and?"), Policy::Queue).await,
             Act::Instruct => {
@@ -198,7 +198,7 @@ async fn wait(
             .await;
         }
         End::Cancelled => {
-            drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+            drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
         }
     }
 }

@@ -287,7 +287,7 @@ async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
     home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(told.end().0, "Cancelled");
@@ -440,7 +440,7 @@ async fn a_cancelled_turn_tells_what_it_cost() {
     )
     .await;
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await)
+        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!((told.end().0.as_str(), told.usage().unwrap().input_tokens), ("Cancelled", 20));

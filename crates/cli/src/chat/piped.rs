@@ -88,7 +88,7 @@ impl Talk {
                 }
                 Happening::Attached(attached) => self.transcript.attach(&attached),
                 Happening::Shown(Emission::Status { turn: None, text }) => {
-                    out::remark(Look::Dim, &format!("({})", story::clean(&text)))
+                    out::remark(Look::Dim, &format!("({})", story::clean(&text)));
                 }
                 Happening::Shown(emission) => {
                     if matches!(

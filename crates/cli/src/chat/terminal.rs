@@ -229,7 +229,7 @@ impl Chat {
             }
             Happening::CaughtUp => {}
             Happening::Shown(Emission::Status { turn: Some(_), text }) => {
-                self.status = short(&text)
+                self.status = short(&text);
             }
             // Of the session, and not of a turn that the prompt could tell of.
             Happening::Shown(Emission::Status { turn: None, text }) => {
@@ -263,7 +263,7 @@ impl Chat {
         let said = self.sent.remove(id);
         match outcome {
             Ok(Ack { acked: Acked::Input { input: Some(input), .. }, .. }) => {
-                self.view.typed_here(input)
+                self.view.typed_here(input);
             }
             Ok(_) => {}
             Err(refused) => {

@@ -297,7 +297,7 @@ impl Task {
                 }
             }
             Err(error) => {
-                tracing::error!(session = %self.stored.id, %error, "an input could not be accepted")
+                tracing::error!(session = %self.stored.id, %error, "an input could not be accepted");
             }
         }
     }
@@ -360,7 +360,7 @@ impl Task {
             });
             match answer {
                 Some(answer) if same => {
-                    pending.waiters.push(Waiter::Client(reply, Box::new(answer)))
+                    pending.waiters.push(Waiter::Client(reply, Box::new(answer)));
                 }
                 Some(_) | None => drop(reply.send(Err(receipts::reused(&once.id)))),
             }
@@ -406,7 +406,7 @@ impl Task {
                 drop(reply.send(Ok(interface)));
             }
             Err(error) => {
-                drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string()))))
+                drop(reply.send(Err(Refusal::new(RefusalCode::BadRequest, error.to_string()))));
             }
         }
     }

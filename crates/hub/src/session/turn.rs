@@ -177,7 +177,7 @@ impl Task {
                 }
             }
             Word::Await { call, question, ear, asked } => {
-                self.begin_waiting(turn, call, question, ear, asked)
+                self.begin_waiting(turn, call, question, ear, asked);
             }
         }
     }
@@ -395,10 +395,10 @@ impl Task {
                 let (item, text) = (open.item.clone(), open.text.clone());
                 match open.kind {
                     StreamKind::Thought => {
-                        events.push(Event::Thought { item, text, complete: false })
+                        events.push(Event::Thought { item, text, complete: false });
                     }
                     StreamKind::Message => {
-                        events.push(Event::Message { item, text, complete: false })
+                        events.push(Event::Message { item, text, complete: false });
                     }
                     StreamKind::ToolArgs => {}
                 }
@@ -439,7 +439,7 @@ impl Task {
         let running = self.state.turn().map(|open| open.id.clone());
         match (running, turn) {
             (None, _) => {
-                refuse(reply, RefusalCode::NoTurn, "no turn runs in this session".to_owned())
+                refuse(reply, RefusalCode::NoTurn, "no turn runs in this session".to_owned());
             }
             (Some(running), Some(turn)) if running != *turn => {
                 refuse(

@@ -113,7 +113,7 @@ impl Waits {
     pub(super) fn settle(&mut self, call: &CallId, answer: Answered) {
         match self.0.remove(call) {
             Some(Wait::Open { ear: Some(ear), .. } | Wait::Closed { ear: Some(ear) }) => {
-                drop(ear.send(answer))
+                drop(ear.send(answer));
             }
             Some(Wait::Open { ear: None, .. } | Wait::Closed { ear: None } | Wait::Answered(_))
             | None => {

@@ -495,7 +495,7 @@ impl Ring {
             Emission::Delta(delta) => self.extend(delta),
             Emission::Record(record) => match &record.event {
                 Event::Thought { item, .. } | Event::Message { item, .. } => {
-                    self.open.retain(|partial| partial.item != *item)
+                    self.open.retain(|partial| partial.item != *item);
                 }
                 Event::ToolCalled { call, name, .. } => {
                     self.open.retain(|partial| partial.item.as_str() != call.as_str());

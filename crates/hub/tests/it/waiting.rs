@@ -68,7 +68,7 @@ async fn a_wait_can_be_dropped_and_ends_with_its_session() {
     let refusal = outcome.expect("it ends").unwrap();
     match refusal {
         Err(refusal) => {
-            assert!(matches!(refusal.code, RefusalCode::Stopping | RefusalCode::UnknownSession))
+            assert!(matches!(refusal.code, RefusalCode::Stopping | RefusalCode::UnknownSession));
         }
         // The turn's end may be read before the session is gone.
         Ok(awaited) => assert!(matches!(awaited, Awaited::Ended(_))),

@@ -347,7 +347,7 @@ fn repr_text(text: &str, out: &mut String) {
                 out.push(c);
             }
             c if c.is_ascii_graphic() || c == ' ' || (!c.is_ascii() && is_printable(c)) => {
-                out.push(c)
+                out.push(c);
             }
             c => {
                 let code = u32::from(c);

@@ -35,7 +35,7 @@ fn every_recorded_frame_is_read_or_refused() {
                 assert_eq!(render(&normalise(&row.input).unwrap()).unwrap(), wire);
             }
             (Err(refusal), None, Some(code)) => {
-                assert_eq!(refusal.code, code, "{}: {refusal}", row.input)
+                assert_eq!(refusal.code, code, "{}: {refusal}", row.input);
             }
             (outcome, _, _) => panic!("{}: {outcome:?}", row.input),
         }

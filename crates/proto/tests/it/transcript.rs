@@ -141,10 +141,10 @@ impl Session {
                             open.clear();
                         }
                         Event::Thought { item, .. } | Event::Message { item, .. } => {
-                            open.retain(|open| open.item != *item)
+                            open.retain(|open| open.item != *item);
                         }
                         Event::ToolCalled { call, .. } => {
-                            open.retain(|open| open.item.as_str() != call.as_str())
+                            open.retain(|open| open.item.as_str() != call.as_str());
                         }
                         _ => {}
                     }

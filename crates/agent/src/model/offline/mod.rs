@@ -127,7 +127,7 @@ fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
                 args_of.insert(call, args.clone());
             }
             Chat::Returned { name, .. } if Tool::named(name) == Some(Tool::SendMessage) => {
-                answered = true
+                answered = true;
             }
             Chat::Returned { call, name, status, text } => {
                 let args = args_of.remove(call).unwrap_or_default();

@@ -47,7 +47,7 @@ fn script(replies: Vec<Said>) -> impl FnMut(&Asked) -> Said + Send + 'static {
 fn any_reply(rng: &mut fastrand::Rng, asked: &Asked) -> Said {
     let texts = ["", "\n\n", " ", "Well.", "It is 42.", "<think>Secret.</think>\n\nIt is 42."];
     let text = texts[rng.usize(..texts.len())];
-    let calls_at_most = if asked.body.to_string().len() % 3 == 0 { 4 } else { 2 };
+    let calls_at_most = if asked.body.to_string().len().is_multiple_of(3) { 4 } else { 2 };
     let ids = ["c1", "call 1|x", "functions.calculator:0", "D681PevKs", ""];
     let names = ["calculator", "current_time", "no such tool!", "calculator"];
     let calls = (0..rng.usize(..calls_at_most)).map(|_| Call {

@@ -220,7 +220,7 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
                 assert_eq!((other_status, other.to_string()), (404, same), "{method} {path}");
             }
             Need::Chat | Need::Agents | Need::AgentsOrDefault | Need::AgentsAndChat => {
-                assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}")
+                assert!(status < 300 || *path == "/v1/import", "{method} {path}: {status} {text}");
             }
         }
     }

@@ -234,7 +234,7 @@ impl Asked {
             .map(|kind| kind.to_str().unwrap().split(';').next().unwrap());
         match kind {
             Some(kind) => {
-                assert!(answer["content"][kind].is_object(), "{route} was answered with {kind}")
+                assert!(answer["content"][kind].is_object(), "{route} was answered with {kind}");
             }
             None => assert!(answer.get("content").is_none(), "{route} was answered with nothing"),
         }

@@ -68,7 +68,7 @@ async fn figures_tell_what_happened_to_those_who_may_know() {
     is("thoughtwire_refusals_total{code=\"unauthorized\"}", 1.0);
     is("thoughtwire_refusals_total{code=\"forbidden\"}", 1.0);
     let some = |name: &str| {
-        assert!(figure(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}")
+        assert!(figure(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}");
     };
     some("thoughtwire_tokens_total{kind=\"output\"}");
     some("thoughtwire_model_seconds_count{provider=\"offline\"}");

@@ -239,14 +239,14 @@ impl Line {
                     );
                 }
                 Some(Item::Word(text)) => {
-                    self.ledger.lock().unwrap().heard_word(self.caller, &text)
+                    self.ledger.lock().unwrap().heard_word(self.caller, &text);
                 }
                 Some(Item::Ping(payload)) => self.proven(&payload),
                 Some(Item::Joined { session, after, certainty }) => {
                     self.ledger.lock().unwrap().comes(self.caller, &session, after.0, certainty);
                 }
                 Some(Item::Left(session)) => {
-                    self.ledger.lock().unwrap().leaves(self.caller, self.number, &session)
+                    self.ledger.lock().unwrap().leaves(self.caller, self.number, &session);
                 }
                 None => return,
             }

@@ -62,7 +62,7 @@ impl Reader {
         let (hub, user, session, ledger) =
             (hub.clone(), user.clone(), session.clone(), Arc::clone(ledger));
         let task = tokio::spawn(async move {
-            read(&hub, &user, &session, number, start, paces, &ledger).await
+            read(&hub, &user, &session, number, start, paces, &ledger).await;
         });
         Self { pace, task }
     }

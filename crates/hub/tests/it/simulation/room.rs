@@ -142,7 +142,7 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
                 }
             }
             (Event::TurnEnded { .. }, Some(turn)) if !ended.insert(turn) => {
-                wrong.push(format!("turn {turn} ended twice"))
+                wrong.push(format!("turn {turn} ended twice"));
             }
             (Event::Thought { text, .. } | Event::Message { text, .. }, Some(turn)) => {
                 let tag =

@@ -152,7 +152,7 @@ impl MemgptMachine {
                 let text = message.to_str();
                 match agent {
                     AgentKey::Name(Json::Text(name)) | AgentKey::Id(Json::Text(name)) => {
-                        self.go_to(name, Then::Say(text))
+                        self.go_to(name, Then::Say(text));
                     }
                     AgentKey::Absent | AgentKey::Name(Json::Null) | AgentKey::Id(Json::Null) => {
                         match &self.on {
@@ -443,7 +443,7 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
             // MemGPT's clients name models of their own provider here; one of ours is `provider/name`.
             "model" => match text(value)? {
                 Some(model) if model.contains('/') || model.contains(':') || model == "offline" => {
-                    spec.model = Some(model)
+                    spec.model = Some(model);
                 }
                 Some(model) => drop(spec.extra.insert(key.clone(), model.into())),
                 None => {}

@@ -312,13 +312,13 @@ impl Machine for NativeMachine {
                 self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
             }
             Answer::Offered { agent, worker, turns } => {
-                self.ack(id, Acked::Offered { agent, worker, turns }, false)
+                self.ack(id, Acked::Offered { agent, worker, turns }, false);
             }
             Answer::Said { seq, steered, duplicate } if steered.is_empty() => {
-                self.ack(id, Acked::Done { seq }, duplicate)
+                self.ack(id, Acked::Done { seq }, duplicate);
             }
             Answer::Said { seq, steered, duplicate } => {
-                self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate)
+                self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate);
             }
             Answer::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
             Answer::Peer { .. } | Answer::Chat { .. } => {

@@ -29,7 +29,7 @@ fn the_typescript_types_are_those_of_the_server() {
     let config = Config::default().with_large_int("number");
     let mut text = HEAD.to_owned();
     let mut write = |declaration: String| {
-        text.push_str(&format!("\nexport {}\n", declaration.replace("serde_json.", "")))
+        text.push_str(&format!("\nexport {}\n", declaration.replace("serde_json.", "")));
     };
     write(ClientWire::decl(&config));
     write(ServerWire::decl(&config));

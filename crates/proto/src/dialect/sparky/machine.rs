@@ -237,10 +237,10 @@ impl SparkyMachine {
                 }
             }
             Payload::StartChat { chat_id, chat_name } => {
-                self.open(Some(chat_id), chat_name, Then::Announce { started: true })
+                self.open(Some(chat_id), chat_name, Then::Announce { started: true });
             }
             Payload::SwitchChat { chat_id } => {
-                self.open(Some(chat_id), None, Then::Announce { started: false })
+                self.open(Some(chat_id), None, Then::Announce { started: false });
             }
             // As the original, which ignores what only a server says, and a second `connect`.
             Payload::Connect { .. }
@@ -460,10 +460,10 @@ impl SparkyMachine {
             }
             (Doing::OpeningChat { then }, Err(refusal)) => match &then {
                 Then::Announce { started: true } => {
-                    self.complain(format!("Error starting chat: {refusal}"))
+                    self.complain(format!("Error starting chat: {refusal}"));
                 }
                 Then::Announce { started: false } => {
-                    self.complain(format!("Error switching chat: {refusal}"))
+                    self.complain(format!("Error switching chat: {refusal}"));
                 }
                 Then::Say { .. } => self.complain(format!("Error processing message: {refusal}")),
                 Then::Instruct { .. } => self.complain(format!("Invalid message: {refusal}")),
@@ -481,16 +481,16 @@ impl SparkyMachine {
                 self.open(self.chat.clone(), None, Then::Say { text, file_id });
             }
             (Doing::Deciding, Err(refusal)) => {
-                self.complain(format!("Nothing was settled: {refusal}"))
+                self.complain(format!("Nothing was settled: {refusal}"));
             }
             (Doing::Instructing, Err(refusal)) => {
-                self.complain(format!("Invalid message: {refusal}"))
+                self.complain(format!("Invalid message: {refusal}"));
             }
             (Doing::Sending { .. }, Err(refusal)) => {
-                self.complain(format!("Error processing message: {refusal}"))
+                self.complain(format!("Error processing message: {refusal}"));
             }
             (Doing::OpeningPeer | Doing::OpeningChat { .. }, Ok(_)) => {
-                self.complain("the server gave an answer to another question")
+                self.complain("the server gave an answer to another question");
             }
         }
     }

@@ -251,7 +251,7 @@ impl Block {
                     words.push_str(&text);
                 }
                 (Kind::Thinking { signature, .. }, Delta::Signature(more)) => {
-                    signature.push_str(&more)
+                    signature.push_str(&more);
                 }
                 (Kind::Call { at: Some(at), told, .. }, Delta::Json(json)) => {
                     *told = true;
@@ -273,10 +273,10 @@ impl Block {
                 json!({"type": "thinking", "thinking": words.as_str(), "signature": signature.as_str()}),
             ),
             Kind::Redacted { data } => {
-                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}))
+                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}));
             }
             Kind::Call { at: Some(at), input: Some(input), told: false, .. } => {
-                reply.args(*at, input)
+                reply.args(*at, input);
             }
             Kind::Call { .. } => {}
         }

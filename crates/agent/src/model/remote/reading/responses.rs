@@ -70,11 +70,11 @@ impl Decoder for Responses {
             }
             "response.output_text.delta" => self.say(value, delta(), reply),
             "response.output_text.done" => {
-                self.say_rest(value, text(value, "text").unwrap_or_default(), reply)
+                self.say_rest(value, text(value, "text").unwrap_or_default(), reply);
             }
             "response.refusal.delta" => self.refuse(value, delta(), reply),
             "response.refusal.done" => {
-                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply)
+                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply);
             }
             "response.reasoning_summary_text.delta"
             | "response.reasoning_summary.delta"
@@ -82,7 +82,7 @@ impl Decoder for Responses {
             | "response.reasoning.delta" => self.think(value, delta(), reply),
             "response.function_call_arguments.delta" => self.args(value, delta(), reply),
             "response.function_call_arguments.done" => {
-                self.args_rest(value, &arguments(value, &[], input.text), reply)
+                self.args_rest(value, &arguments(value, &[], input.text), reply);
             }
             "response.completed"
             | "response.incomplete"
