@@ -240,7 +240,7 @@ fn a_refusal_of_an_unreadable_frame_carries_its_id() {
     for frame in [
         r#"{"type":"send","id":"m1","session":"s-1","text":"cut \ud83d"}"#,
         r#"{"type":"send","session":"s-1","text":"\ude00","id":"m1"}"#,
-        r#"{"type":"tool_return","id":"m1","session":"s-1","call":"c","status":"success","text":"x","content":1e400}"#,
+        r#"{"type":"tool_return","id":"m1","session":"s-1","call":"c","status":"success","text":"x","content":01}"#,
         r#"{"type":"send","id":"m1","session":"s-1","text":"a"} and more"#,
         r#"{"type":"send","id":"m1","session":"s-1","text":"a"#,
         r#"{"id":"m1"}"#,

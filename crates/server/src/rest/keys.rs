@@ -35,7 +35,8 @@ pub(super) async fn revoke(State(rest): Shared, Path(key): Path<String>) -> Answ
 }
 
 /// Ends all logins and tickets.
-pub(super) async fn rotate(State(rest): Shared) -> Answered {
+pub(super) async fn rotate(State(rest): Shared, headers: HeaderMap) -> Answered {
+    once::refuse(&headers, "a rotation may be repeated as it is")?;
     rest.access.rotate(rest.hub.store()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -258,6 +258,12 @@ async fn let_in(
         }
         request.extensions_mut().insert(identity);
     }
+    if sparky::is_route(path.as_str())
+        && request.method() == Method::POST
+        && let Err(refusal) = once::refuse(request.headers(), "use one below /v1 instead")
+    {
+        return refuse(refusal);
+    }
     next.run(request).await
 }
 

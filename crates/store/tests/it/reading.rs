@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use thoughtwire_proto::{CallId, Event, ItemId, ToolStatus, TurnId};
 use thoughtwire_store::Store;
 
-use crate::support::{agent, append, open, says, session};
+use crate::support::{agent, append, as_version_5, open, says, session};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_users_reads_hold_up_nobody_else() {
@@ -97,13 +97,7 @@ fn calls_of_an_earlier_version_are_found_as_well() {
     let store = open(dir.path());
     let (num, call) = called(&store);
     drop(store);
-    let file = rusqlite::Connection::open(dir.path().join("thoughtwire.db")).unwrap();
-    file.execute_batch(
-        "DROP INDEX events_by_call; ALTER TABLE events DROP COLUMN call; DROP TABLE clock;
-         PRAGMA user_version = 5",
-    )
-    .unwrap();
-    drop(file);
+    as_version_5(dir.path());
     let store = open(dir.path());
     assert_eq!(store.tool_output(num, &call).unwrap().as_deref(), Some("under the mat"));
 }

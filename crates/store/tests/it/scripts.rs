@@ -3,7 +3,7 @@
 use thoughtwire_proto::AgentProfile;
 use thoughtwire_store::{NewNote, Store};
 
-use crate::support::{NOW, agent, append, open, says, session};
+use crate::support::{NOW, agent, append, as_version_5, open, says, session};
 
 const CHINESE: &str = "我昨天在东京买了一把雨伞";
 const JAPANESE: &str = "私は東京で傘を買いました";
@@ -91,23 +91,7 @@ fn an_older_file_is_indexed_anew_and_deleted_texts_leave_the_index() {
     assert_eq!(found(&store, &agent, "雨伞"), [true; 2]);
     store.close();
     let file = Store::file(dir.path());
-    // As the version before had it.
-    let old = rusqlite::Connection::open(&file).unwrap();
-    old.execute_batch(
-        "DROP TABLE said_words; DROP TABLE notes_words; DROP VIEW said_texts; DROP VIEW notes_texts;
-         ALTER TABLE said DROP COLUMN words; ALTER TABLE notes DROP COLUMN words;
-         CREATE VIRTUAL TABLE notes_words USING fts5 (
-             text, content = 'notes', content_rowid = 'id', tokenize = 'porter unicode61'
-         );
-         CREATE VIRTUAL TABLE said_words USING fts5 (
-             text, content = 'said', content_rowid = 'id', tokenize = 'porter unicode61'
-         );
-         INSERT INTO notes_words (notes_words) VALUES ('rebuild');
-         INSERT INTO said_words (said_words) VALUES ('rebuild');
-         PRAGMA user_version = 8;",
-    )
-    .unwrap();
-    drop(old);
+    as_version_5(dir.path());
     let store = open(dir.path());
     assert_eq!(found(&store, &agent, "雨伞"), [true; 2]);
     store.delete_agent(&agent.id).wait().unwrap();

@@ -1,5 +1,7 @@
 //! What the tests share: a store in a directory of its own, with one agent.
 
+use std::path::Path;
+
 use thoughtwire_proto::{AgentProfile, AgentSpec, Event, Record, Seq, Timestamp, TurnId, UserId};
 use thoughtwire_store::{Append, NewAgent, Store, StoredSession};
 
@@ -73,4 +75,26 @@ pub fn log(store: &Store, session: &StoredSession) -> Vec<Event> {
         .into_iter()
         .map(|record| record.event)
         .collect()
+}
+
+/// Takes a file back to schema version 5, to open it as one of an earlier release.
+pub(crate) fn as_version_5(dir: &Path) {
+    let file = rusqlite::Connection::open(Store::file(dir)).unwrap();
+    file.execute_batch(
+        "ALTER TABLE peers DROP COLUMN selected_at; ALTER TABLE chats DROP COLUMN archived_at;
+         DROP INDEX events_by_call; ALTER TABLE events DROP COLUMN call; DROP TABLE clock;
+         DROP TABLE kept_replies;
+         DROP TABLE said_words; DROP TABLE notes_words; DROP VIEW said_texts; DROP VIEW notes_texts;
+         ALTER TABLE said DROP COLUMN words; ALTER TABLE notes DROP COLUMN words;
+         CREATE VIRTUAL TABLE notes_words USING fts5 (
+             text, content = 'notes', content_rowid = 'id', tokenize = 'porter unicode61'
+         );
+         CREATE VIRTUAL TABLE said_words USING fts5 (
+             text, content = 'said', content_rowid = 'id', tokenize = 'porter unicode61'
+         );
+         INSERT INTO notes_words (notes_words) VALUES ('rebuild');
+         INSERT INTO said_words (said_words) VALUES ('rebuild');
+         PRAGMA user_version = 5;",
+    )
+    .unwrap();
 }

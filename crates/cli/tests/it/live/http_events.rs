@@ -154,7 +154,7 @@ async fn the_end_of_a_stream_is_told() {
 async fn streams_and_waits_count_among_their_users_connections_and_end_with_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
-    std::fs::write(&file, "[limits]\nconnections_per_user = 2").unwrap();
+    std::fs::write(&file, "load_models = true\n[limits]\nconnections_per_user = 2").unwrap();
     let guarded = Guarded::with(&["--config", file.to_str().unwrap()]).await;
     let (id, key) = guarded.key("ada", &["chat", "agents"]).await;
     let bearer = format!("Bearer {key}");
