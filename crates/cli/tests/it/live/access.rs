@@ -58,7 +58,11 @@ impl Guarded {
     }
 
     /// A connection whose request bears a key, past its greeting if its wire has one.
-    async fn connect(&self, path: &str, key: &str) -> Result<Client, tokio_websockets::Error> {
+    pub(super) async fn connect(
+        &self,
+        path: &str,
+        key: &str,
+    ) -> Result<Client, tokio_websockets::Error> {
         let builder =
             tokio_websockets::ClientBuilder::from_uri(self.live.ws(path).parse().unwrap());
         let builder = builder
@@ -76,14 +80,14 @@ pub(super) fn owner_token(dir: &tempfile::TempDir) -> String {
 }
 
 /// Everything of a user's that has an id or a name.
-struct Belongings {
-    agent: String,
-    session: String,
-    input: String,
-    call: String,
+pub(super) struct Belongings {
+    pub(super) agent: String,
+    pub(super) session: String,
+    pub(super) input: String,
+    pub(super) call: String,
     /// A Sparky user, and a chat of it.
-    space: String,
-    chat: String,
+    pub(super) space: String,
+    pub(super) chat: String,
 }
 
 /// An agent with a session in which a call waits for leave and an input waits for its turn.
@@ -123,7 +127,7 @@ async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
 }
 
 /// What a route is asked, about somebody's belongings. A new route needs a row here.
-fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
+pub(super) fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
     let body = match (method, path) {
         ("get" | "delete", _)
         | ("post", "/v1/tickets" | "/v1/keys/rotate" | "/v1/sessions/{session}/cancel") => None,

@@ -9,6 +9,7 @@ mod crash;
 mod durability;
 mod faults;
 mod first_run;
+mod foreign_content;
 mod frames;
 mod http_events;
 mod http_once;

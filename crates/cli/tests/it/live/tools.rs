@@ -23,13 +23,13 @@ for line in sys.stdin:
     print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
 "#;
 
-fn config(dir: &Path, text: &str) -> String {
+pub(super) fn config(dir: &Path, text: &str) -> String {
     let file = dir.join("config.toml");
     std::fs::write(&file, text).unwrap();
     file.display().to_string()
 }
 
-fn gossip(dir: &Path) -> String {
+pub(super) fn gossip(dir: &Path) -> String {
     let script = dir.join("gossip.py");
     std::fs::write(&script, GOSSIP).unwrap();
     format!("[mcp.gossip]\ncommand = \"python3\"\nargs = [{:?}]\n", script.display().to_string())
