@@ -66,6 +66,8 @@ impl Said {
 
     /// The error that a frame of a stream reports, whatever the wire; none when it reports none.
     pub(super) fn in_frame(event: &str, value: &Value) -> Option<Self> {
+        // Some send their errors in a list.
+        let value = value.get(0).unwrap_or(value);
         let is_error = value.get("error").is_some_and(is_error)
             || value.get("errors").is_some_and(is_error)
             || value.get("type").and_then(Value::as_str) == Some("error")
