@@ -102,7 +102,7 @@ impl Decoder for Anthropic {
                 self.begin(key(value.get("index")), value.get("content_block"), raw, reply);
             }
             "content_block_delta" => self.delta(value, reply),
-            "content_block_stop" => self.stop(key(value.get("index")), reply),
+            "content_block_stop" => self.stop(key(value.get("index")).as_deref(), reply),
             "message_delta" => {
                 let delta = value.get("delta").unwrap_or(value);
                 self.count(value.get("usage"), reply);
@@ -198,7 +198,7 @@ impl Anthropic {
         let Some(delta) = delta else { return };
         let index = key(value.get("index"));
         let at = match &index {
-            Some(_) => self.place(&index, &delta),
+            Some(index) => self.place(index, &delta),
             None => self.blocks.len().checked_sub(1),
         };
         match (at.and_then(|at| self.blocks.get_mut(at)), kind) {
@@ -219,8 +219,9 @@ impl Anthropic {
     }
 
     /// The block of a delta with an index.
-    fn place(&self, index: &Option<String>, delta: &Delta) -> Option<usize> {
-        let with_index = self.blocks.iter().rposition(|block| block.index == *index);
+    fn place(&self, index: &str, delta: &Delta) -> Option<usize> {
+        let with_index =
+            self.blocks.iter().rposition(|block| block.index.as_deref() == Some(index));
         match delta {
             Delta::Text(_) | Delta::Thinking(_) | Delta::Signature(_) => with_index,
             // Arguments whose index is no block's are those of the last call.
@@ -230,9 +231,9 @@ impl Anthropic {
         }
     }
 
-    fn stop(&mut self, index: Option<String>, reply: &mut Assembly) {
+    fn stop(&mut self, index: Option<&str>, reply: &mut Assembly) {
         let block = match &index {
-            Some(_) => self.blocks.iter_mut().rfind(|block| block.index == index),
+            Some(_) => self.blocks.iter_mut().rfind(|block| block.index.as_deref() == index),
             None => self.blocks.back_mut(),
         };
         if let Some(block) = block {
@@ -332,8 +333,5 @@ fn stopped(message: &Value, reply: &mut Assembly) {
     let Some(word) = text(message, "stop_reason") else { return };
     let details = message.get("stop_details").and_then(|details| text(details, "explanation"));
     let said = details.map(Said::in_words);
-    match Reason::of(word) {
-        Reason::Refused => reply.stopped_for(Reason::Refused, word, said),
-        reason => reply.stopped_for(reason, word, said),
-    }
+    reply.stopped_for(Reason::of(word), word, said);
 }

@@ -155,7 +155,7 @@ impl Assembly {
             let args = self.joined_args(piece.args);
             let args = args.as_deref().unwrap_or(piece.args);
             let taken = self.calls.piece(CallPiece { args, ..piece }, &mut self.pieces);
-            self.count_calls(taken);
+            self.count_calls(&taken);
         }
     }
 
@@ -173,7 +173,7 @@ impl Assembly {
         match opened {
             Ok(at) => Some(at),
             Err(many) => {
-                self.count_calls(Err(many));
+                self.count_calls(&Err(many));
                 None
             }
         }
@@ -335,7 +335,7 @@ impl Assembly {
         }
     }
 
-    fn count_calls(&mut self, taken: Result<(), TooMany>) {
+    fn count_calls(&mut self, taken: &Result<(), TooMany>) {
         if taken.is_err() {
             self.excess.get_or_insert("tool calls");
         }

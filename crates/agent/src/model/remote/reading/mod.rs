@@ -318,10 +318,8 @@ impl Reading {
 
 /// Says what an answer is that is none of the wire's: an error, where it reads like a known one.
 fn not_a_reply(said: &Said, address: &Address) -> ModelError {
-    match reported(said, address) {
-        ModelError::Failed(_) => unreadable(Some(said), address),
-        error => error,
-    }
+    let error = reported(said, address);
+    if matches!(error, ModelError::Failed(_)) { unreadable(Some(said), address) } else { error }
 }
 
 /// How a reply that did not end normally ends.

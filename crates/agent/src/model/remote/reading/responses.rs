@@ -266,10 +266,16 @@ impl Responses {
             "incomplete" => {
                 let details = response.get("incomplete_details");
                 let why = details.and_then(|details| text(details, "reason")).unwrap_or_default();
-                match Reason::of(why) {
-                    Reason::Finished => reply.stopped_for(Reason::Cut, why, None),
-                    reason => reply.stopped_for(reason, why, None),
-                }
+                let reason = match Reason::of(why) {
+                    Reason::Finished => Reason::Cut,
+                    reason @ (Reason::Length
+                    | Reason::Filtered
+                    | Reason::Refused
+                    | Reason::MalformedCall
+                    | Reason::Cut
+                    | Reason::Failed) => reason,
+                };
+                reply.stopped_for(reason, why, None);
             }
             "failed" => reply.stopped_for(Reason::Failed, "failed", Some(Said::in_value(response))),
             "cancelled" => reply.stopped_for(Reason::Cut, status, None),

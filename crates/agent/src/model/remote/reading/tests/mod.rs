@@ -59,7 +59,7 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
                 continue;
             }
             Piece::Kept(_) => continue,
-            piece => panic!("{piece:?}"),
+            Piece::Monologue(_) | Piece::Whole(_) | Piece::Done(_) => panic!("{piece:?}"),
         };
         match shown.last_mut() {
             Some((last, words)) if last == kind => words.push_str(&text),

@@ -58,9 +58,7 @@ fn events_in_any_form() {
             ),
             (
                 "event types in lines",
-                format!(
-                    "event: response.output_text.delta\ndata: {{\"delta\":\"42.\"}}\n\nevent: response.completed\ndata: {{}}\n\n"
-                ),
+                "event: response.output_text.delta\ndata: {\"delta\":\"42.\"}\n\nevent: response.completed\ndata: {}\n\n".to_owned(),
                 "42.",
             ),
             ("call in the last event", sse(&[&end(call)]), one),
