@@ -12,6 +12,7 @@ mod archive;
 mod canned;
 mod compaction;
 mod embedding;
+mod endless;
 mod home;
 mod load;
 mod mcp;

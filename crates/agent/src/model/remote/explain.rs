@@ -125,15 +125,41 @@ pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
             _ => refused(status, &shown, said, None, address),
         };
     }
-    if said.is(&["authentication", "permission", "api_key", "unauthenticated", "unauthorized"]) {
+    let refusals = [
+        "authentication",
+        "permission",
+        "api_key",
+        "apikey",
+        "unauthenticated",
+        "unauthorized",
+        "forbidden",
+    ];
+    if said.is(&refusals) {
         return refused_key("refused", &words, address);
     }
     if said.is(&["insufficient_quota", "billing"]) {
         return ModelError::Failed(format!("The model at {at} failed: {words}"));
     }
-    if said.is(&["overloaded", "rate_limit", "unavailable", "resource_exhausted", "too_many"])
-        || (said.kind.is_empty() && says(&["rate limit", "overloaded", "too many requests"]))
-    {
+    let busy = [
+        "overloaded",
+        "rate_limit",
+        "ratelimit",
+        "unavailable",
+        "resource_exhausted",
+        "too_many",
+        "toomany",
+        "throttl",
+    ];
+    let busy_words = [
+        "rate limit",
+        "overloaded",
+        "too many requests",
+        "service unavailable",
+        "temporarily unavailable",
+        "bad gateway",
+        "gateway time",
+    ];
+    if said.is(&busy) || (said.kind.is_empty() && says(&busy_words)) {
         ModelError::Busy {
             reason: format!("The model at {at} is too busy: {words} Try again later."),
             retry_after: said.wait,

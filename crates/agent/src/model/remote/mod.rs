@@ -76,12 +76,11 @@ impl Model for Remote {
                 if let Ok(Piece::Kept(kept)) = &piece {
                     memory.learn(kept);
                 }
-                let piece = piece.map(|piece| match piece {
-                    Piece::Call { index, name, provider_id } => {
-                        let name = encoded.tool_name(&name).to_owned();
-                        Piece::Call { index, name, provider_id }
+                let piece = piece.map(|mut piece| {
+                    if let Piece::Call { name, .. } = &mut piece {
+                        *name = encoded.tool_name(name).to_owned();
                     }
-                    piece => piece,
+                    piece
                 });
                 Some((piece, (reading, encoded, memory)))
             }))

@@ -66,6 +66,8 @@ impl Said {
 
     /// The error that a frame of a stream reports, whatever the wire; none when it reports none.
     pub(super) fn in_frame(event: &str, value: &Value) -> Option<Self> {
+        // Some send their errors in a list.
+        let value = value.get(0).unwrap_or(value);
         let is_error = value.get("error").is_some_and(is_error)
             || value.get("errors").is_some_and(is_error)
             || value.get("type").and_then(Value::as_str) == Some("error")
@@ -96,7 +98,8 @@ impl Said {
         let codes = ["code", "status", "status_code", "http_code", "statusCode", "http_status"];
         let code = |value: &Value| match value {
             Value::String(text) => text.trim().parse().ok(),
-            value => value.as_u64().and_then(|code| u16::try_from(code).ok()),
+            Value::Number(number) => number.as_u64().and_then(|code| u16::try_from(code).ok()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         let status =
             codes.iter().filter_map(|key| code(of(key)?)).find(|code| (400..600).contains(code));

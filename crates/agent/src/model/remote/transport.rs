@@ -94,6 +94,11 @@ fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action 
 pub(crate) struct Body(Response);
 
 impl Body {
+    #[cfg(test)]
+    pub(super) fn of(response: Response) -> Self {
+        Self(response)
+    }
+
     /// The next bytes; none at the end.
     pub(super) async fn next(
         &mut self,

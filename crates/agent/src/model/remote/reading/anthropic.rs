@@ -46,6 +46,21 @@ enum Kind {
     Other,
 }
 
+impl Kind {
+    /// How many bytes a block of this kind begins with.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text | Self::Other => 0,
+            Self::Thinking { words, signature } => words.len() + signature.len(),
+            Self::Redacted { data } => data.len(),
+            Self::Call { id, name, input, .. } => {
+                let optional = [id.as_deref(), input.as_deref()];
+                name.len() + optional.into_iter().flatten().map(str::len).sum::<usize>()
+            }
+        }
+    }
+}
+
 enum Delta {
     Text(String),
     Thinking(String),
@@ -64,7 +79,7 @@ impl Delta {
 }
 
 /// About how many bytes a block takes by itself.
-const BLOCK_BYTES: usize = 64;
+const BLOCK_BYTES: usize = 1 << 10;
 
 #[derive(Default)]
 struct Counts {
@@ -87,7 +102,7 @@ impl Decoder for Anthropic {
                 self.begin(key(value.get("index")), value.get("content_block"), raw, reply);
             }
             "content_block_delta" => self.delta(value, reply),
-            "content_block_stop" => self.stop(key(value.get("index")), reply),
+            "content_block_stop" => self.stop(key(value.get("index")).as_deref(), reply),
             "message_delta" => {
                 let delta = value.get("delta").unwrap_or(value);
                 self.count(value.get("usage"), reply);
@@ -99,6 +114,10 @@ impl Decoder for Anthropic {
                 return Taken::Whole;
             }
             "ping" => {}
+            "" if value.get("content").is_some_and(Value::is_array) => {
+                self.whole(value, input.text, reply);
+                return Taken::Whole;
+            }
             "" => return Taken::Unknown,
             // Kinds to come; the API's documentation asks clients to ignore them.
             _ => {}
@@ -148,7 +167,7 @@ impl Anthropic {
             }
             _ => (Kind::Other, None),
         };
-        reply.grow(BLOCK_BYTES);
+        reply.grow(BLOCK_BYTES + index.as_ref().map_or(0, String::len) + kind.bytes());
         let waiting = first.into_iter().collect();
         self.blocks.push_back(Block { index, kind, waiting, is_over: false });
         self.write(reply);
@@ -157,7 +176,16 @@ impl Anthropic {
     fn delta(&mut self, value: &Value, reply: &mut Assembly) {
         let Some(delta) = value.get("delta") else { return };
         let string = |key: &str| text(delta, key).map(str::to_owned);
-        let (delta, kind) = match delta.get("type").and_then(Value::as_str).unwrap_or_default() {
+        // The type may be missing: then the key tells.
+        let keys = [
+            ("text", "text_delta"),
+            ("thinking", "thinking_delta"),
+            ("signature", "signature_delta"),
+            ("partial_json", "input_json_delta"),
+        ];
+        let by_key = || keys.iter().find(|(key, _)| delta.get(key).is_some()).map(|(_, of)| *of);
+        let of = delta.get("type").and_then(Value::as_str).or_else(by_key).unwrap_or_default();
+        let (delta, kind) = match of {
             "text_delta" => (string("text").map(Delta::Text), Some(Kind::Text)),
             "thinking_delta" => {
                 let (words, signature) = (String::new(), String::new());
@@ -170,7 +198,7 @@ impl Anthropic {
         let Some(delta) = delta else { return };
         let index = key(value.get("index"));
         let at = match &index {
-            Some(_) => self.blocks.iter().rposition(|block| block.index == index),
+            Some(index) => self.place(index, &delta),
             None => self.blocks.len().checked_sub(1),
         };
         match (at.and_then(|at| self.blocks.get_mut(at)), kind) {
@@ -181,6 +209,7 @@ impl Anthropic {
             }
             // The block's start is missing.
             (None, Some(kind)) => {
+                reply.grow(BLOCK_BYTES + delta.bytes());
                 let waiting = vec![delta];
                 self.blocks.push_back(Block { index, kind, waiting, is_over: false });
             }
@@ -189,9 +218,22 @@ impl Anthropic {
         self.write(reply);
     }
 
-    fn stop(&mut self, index: Option<String>, reply: &mut Assembly) {
+    /// The block of a delta with an index.
+    fn place(&self, index: &str, delta: &Delta) -> Option<usize> {
+        let with_index =
+            self.blocks.iter().rposition(|block| block.index.as_deref() == Some(index));
+        match delta {
+            Delta::Text(_) | Delta::Thinking(_) | Delta::Signature(_) => with_index,
+            // Arguments whose index is no block's are those of the last call.
+            Delta::Json(_) => with_index.or_else(|| {
+                self.blocks.iter().rposition(|block| matches!(block.kind, Kind::Call { .. }))
+            }),
+        }
+    }
+
+    fn stop(&mut self, index: Option<&str>, reply: &mut Assembly) {
         let block = match &index {
-            Some(_) => self.blocks.iter_mut().rfind(|block| block.index == index),
+            Some(_) => self.blocks.iter_mut().rfind(|block| block.index.as_deref() == index),
             None => self.blocks.back_mut(),
         };
         if let Some(block) = block {
@@ -215,7 +257,11 @@ impl Anthropic {
     /// Reads a reply that was not streamed.
     fn whole(&mut self, message: &Value, raw: &str, reply: &mut Assembly) {
         for (at, block) in list(message.get("content")).iter().enumerate() {
-            let input = raw_at(raw, &[Step::Key("content"), Step::At(at), Step::Key("input")]);
+            if reply.excess().is_some() {
+                return;
+            }
+            let way = [Step::Key("content"), Step::At(at), Step::Key("input")];
+            let input = block.get("input").and_then(|_| raw_at(raw, &way));
             self.begin(None, Some(block), input, reply);
             self.stop(None, reply);
         }
@@ -287,8 +333,5 @@ fn stopped(message: &Value, reply: &mut Assembly) {
     let Some(word) = text(message, "stop_reason") else { return };
     let details = message.get("stop_details").and_then(|details| text(details, "explanation"));
     let said = details.map(Said::in_words);
-    match Reason::of(word) {
-        Reason::Refused => reply.stopped_for(Reason::Refused, word, said),
-        reason => reply.stopped_for(reason, word, said),
-    }
+    reply.stopped_for(Reason::of(word), word, said);
 }

@@ -18,6 +18,8 @@ use crate::model::remote::{Kept, KeptReasoning, KeptThought};
 const MAX_ITEM_BYTES: usize = 4 << 20;
 /// Most bytes of all that one reply says, its signatures included.
 const MAX_REPLY_BYTES: usize = 16 << 20;
+/// Most bytes of a tool's name, which may come in pieces.
+const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// What decoders write to.
 pub(in crate::model::remote) struct Assembly {
@@ -141,12 +143,19 @@ impl Assembly {
 
     /// Takes a piece of a call in chat completions.
     pub(super) fn call_piece(&mut self, piece: CallPiece<'_>) {
-        self.grow(piece.args.len() + piece.name.map_or(0, str::len));
+        let names = [piece.index.as_deref(), piece.id, piece.name];
+        let names: usize = names.into_iter().flatten().map(str::len).sum();
+        self.grow(piece.args.len() + names);
+        if piece.name.is_some_and(|name| name.len() > MAX_NAME_BYTES)
+            || self.calls.longest_name() > MAX_NAME_BYTES
+        {
+            self.excess.get_or_insert("bytes in a tool's name");
+        }
         if self.excess.is_none() {
             let args = self.joined_args(piece.args);
             let args = args.as_deref().unwrap_or(piece.args);
             let taken = self.calls.piece(CallPiece { args, ..piece }, &mut self.pieces);
-            self.count_calls(taken);
+            self.count_calls(&taken);
         }
     }
 
@@ -156,12 +165,15 @@ impl Assembly {
 
     /// Opens a call; gives its place. There is none when there are too many already.
     pub(super) fn open_call(&mut self, id: Option<&str>, name: &str) -> Option<usize> {
-        self.grow(name.len());
+        self.grow(name.len() + id.map_or(0, str::len));
+        if name.len() > MAX_NAME_BYTES {
+            self.excess.get_or_insert("bytes in a tool's name");
+        }
         let opened = self.calls.open(id, name);
         match opened {
             Ok(at) => Some(at),
             Err(many) => {
-                self.count_calls(Err(many));
+                self.count_calls(&Err(many));
                 None
             }
         }
@@ -191,6 +203,7 @@ impl Assembly {
         if let Some(at) = self.open_call(id, name) {
             self.args(at, args);
             if let Some(signature) = signature {
+                self.grow(signature.len());
                 self.calls.sign(at, signature);
             }
         }
@@ -233,6 +246,23 @@ impl Assembly {
 
     /// Ends the reply: everything that was held back goes out, and what the provider wants back.
     pub(super) fn finish(&mut self) -> Usage {
+        self.finish_text();
+        self.calls.finish(&mut self.pieces);
+        self.calls.keep(&mut self.kept);
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.is_empty() {
+            self.pieces.push_back(Piece::Kept(kept));
+        }
+        self.usage
+    }
+
+    /// What was held back of the text, when the reply broke off.
+    pub(super) fn break_off(&mut self) {
+        self.finish_text();
+    }
+
+    /// Ends the text: what was held back of it goes out.
+    fn finish_text(&mut self) {
         for writing in [Writing::Thought, Writing::Message] {
             let joiner = match writing {
                 Writing::Thought | Writing::Nothing => &mut self.thought,
@@ -247,19 +277,6 @@ impl Assembly {
                 }
             }
         }
-        let parts = self.tags.finish();
-        self.put_parts(parts);
-        self.calls.finish(&mut self.pieces);
-        self.calls.keep(&mut self.kept);
-        let kept = std::mem::take(&mut self.kept);
-        if !kept.is_empty() {
-            self.pieces.push_back(Piece::Kept(kept));
-        }
-        self.usage
-    }
-
-    /// What was held back of the text, when the reply broke off.
-    pub(super) fn break_off(&mut self) {
         let parts = self.tags.finish();
         self.put_parts(parts);
     }
@@ -318,7 +335,7 @@ impl Assembly {
         }
     }
 
-    fn count_calls(&mut self, taken: Result<(), TooMany>) {
+    fn count_calls(&mut self, taken: &Result<(), TooMany>) {
         if taken.is_err() {
             self.excess.get_or_insert("tool calls");
         }

@@ -63,6 +63,11 @@ impl Calls {
         self.calls.len()
     }
 
+    /// How many bytes the longest name has.
+    pub(super) fn longest_name(&self) -> usize {
+        self.calls.iter().map(|call| call.name.len()).max().unwrap_or(0)
+    }
+
     /// Opens a call of a wire that tells one from another; gives its place.
     pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooMany> {
         self.add(Call {

@@ -111,8 +111,9 @@ impl Framer {
             }
             "event" => value.clone_into(&mut self.event),
             "" | "id" | "retry" => {}
+            // Some gateways write an error between the events, without a field of its own.
+            _ if self.framed => frames.extend(self::value("", line.trim())),
             // Unknown fields are ignored, except in what may be no stream at all.
-            _ if self.framed => {}
             _ => return self.put_aside(line),
         }
         Ok(())

@@ -17,6 +17,10 @@ impl Decoder for Gemini {
         if let Value::Array(chunks) = input.value {
             let mut taken = Taken::Unknown;
             for (at, chunk) in chunks.iter().enumerate() {
+                if let Some(said) = Said::in_frame("", chunk) {
+                    reply.stopped_for(Reason::Failed, "error", Some(said));
+                    return Taken::Whole;
+                }
                 if chunk_of(chunk, &[Step::At(at)], input.text, reply) != Taken::Unknown {
                     taken = Taken::Whole;
                 }
@@ -25,6 +29,10 @@ impl Decoder for Gemini {
         }
         // Some gateways wrap each chunk.
         match input.value.get("response").filter(|response| response.is_object()) {
+            Some(chunk) if Said::in_frame("", chunk).is_some() => {
+                reply.stopped_for(Reason::Failed, "error", Said::in_frame("", chunk));
+                Taken::Last
+            }
             Some(chunk) => chunk_of(chunk, &[Step::Key("response")], input.text, reply),
             None => chunk_of(input.value, &[], input.text, reply),
         }
@@ -58,6 +66,9 @@ fn candidate_of(candidate: &Value, path: &[Step<'_>], raw: &str, reply: &mut Ass
     let parts = list(candidate.get("content").and_then(|content| content.get("parts")));
     let before = reply.calls().len();
     for (at, part) in parts.iter().enumerate() {
+        if reply.excess().is_some() {
+            return;
+        }
         let way = [
             Step::Key("candidates"),
             Step::At(0),

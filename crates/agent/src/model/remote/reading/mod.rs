@@ -12,6 +12,8 @@ mod ollama;
 mod openai;
 mod responses;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod think;
 
 use std::collections::VecDeque;
@@ -34,6 +36,8 @@ pub(in crate::model::remote) use assembly::Assembly;
 
 /// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
 const MAX_STREAM_BYTES: usize = 256 << 20;
+/// Most bytes that may come while the reply does not grow: signs of life, echoes of the request.
+const MAX_IDLE_BYTES: usize = 32 << 20;
 /// How many times longer than in silence a reply may go on without a word, if there are signs of
 /// life: keep-alives must not hold a turn for ever.
 const KEPT_ALIVE: u32 = 5;
@@ -51,6 +55,8 @@ pub(super) struct Reading {
     reply: Assembly,
     progress: Progress,
     bytes: usize,
+    /// How many of them came since the reply last grew.
+    idle_bytes: usize,
     /// When the last bytes came.
     alive: Instant,
     /// When the reply last grew.
@@ -74,7 +80,7 @@ impl Reading {
         asked: Instant,
     ) -> Self {
         let (framing, decoder): (Framing, Box<dyn Decoder>) = match address.wire {
-            Wire::OpenAi => (Framing::Events, Box::new(openai::OpenAi)),
+            Wire::OpenAi => (Framing::Events, Box::new(openai::OpenAi::default())),
             Wire::Responses => (Framing::Events, Box::new(responses::Responses::default())),
             Wire::Anthropic => (Framing::Events, Box::new(anthropic::Anthropic::default())),
             Wire::Gemini => (Framing::Events, Box::new(gemini::Gemini)),
@@ -89,6 +95,7 @@ impl Reading {
             reply,
             progress: Progress::Nothing,
             bytes: 0,
+            idle_bytes: 0,
             alive: asked,
             grown: asked,
             unknown: None,
@@ -151,6 +158,7 @@ impl Reading {
     fn take(&mut self, bytes: &[u8]) {
         self.alive = Instant::now();
         self.bytes = self.bytes.saturating_add(bytes.len());
+        self.idle_bytes = self.idle_bytes.saturating_add(bytes.len());
         let before = self.reply.size();
         match self.framer.push(bytes) {
             Ok(frames) => self.take_frames(frames),
@@ -158,6 +166,10 @@ impl Reading {
         }
         if self.reply.size() > before {
             self.grown = self.alive;
+            self.idle_bytes = 0;
+        }
+        if self.idle_bytes > MAX_IDLE_BYTES && !self.over {
+            self.fail(too_much("bytes without a word", &self.address));
         }
         if self.bytes > MAX_STREAM_BYTES && !self.over {
             self.fail(too_much("bytes", &self.address));
@@ -215,7 +227,11 @@ impl Reading {
                 self.broken = true;
                 self.unknown = Some(Said::in_words(&text));
             }
-            Frame::End => self.complete(),
+            Frame::End => match self.unknown.take().filter(|_| !self.known) {
+                // What came before the end was no reply.
+                Some(said) => self.fail(not_a_reply(&said, &self.address)),
+                None => self.complete(),
+            },
         }
     }
 
@@ -232,7 +248,7 @@ impl Reading {
             self.complete();
         } else if let (Some(said), false, false) = (&self.unknown, self.known, self.broken) {
             // An error in words of its own, or a proxy's page.
-            let error = unreadable(Some(said), &self.address);
+            let error = not_a_reply(said, &self.address);
             self.fail(error);
         } else {
             let begun = self.progress == Progress::Begun || self.reply.has_pieces();
@@ -298,6 +314,12 @@ impl Reading {
             },
         }
     }
+}
+
+/// Says what an answer is that is none of the wire's: an error, where it reads like a known one.
+fn not_a_reply(said: &Said, address: &Address) -> ModelError {
+    let error = reported(said, address);
+    if matches!(error, ModelError::Failed(_)) { unreadable(Some(said), address) } else { error }
 }
 
 /// How a reply that did not end normally ends.

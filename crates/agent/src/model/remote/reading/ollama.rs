@@ -17,7 +17,10 @@ impl Decoder for Ollama {
         if let Some(message) = message {
             message_of(message, input.text, reply);
         }
-        let is_done = value.get("done").and_then(Value::as_bool);
+        // The reason alone says it as well.
+        let has_reason = text(value, "done_reason").is_some();
+        let is_done =
+            value.get("done").and_then(Value::as_bool).or_else(|| has_reason.then_some(true));
         if is_done == Some(true) {
             usage(value, reply);
             reply.stopped(text(value, "done_reason").unwrap_or("stop"), None);
@@ -44,6 +47,9 @@ fn message_of(message: &Value, raw: &str, reply: &mut Assembly) {
     // Some send the calls so far with each line.
     let before = reply.calls().len();
     for (at, call) in list(message.get("tool_calls")).iter().enumerate() {
+        if reply.excess().is_some() {
+            return;
+        }
         let mut path = vec![Step::Key("message"), Step::Key("tool_calls")];
         if message.get("tool_calls").is_some_and(Value::is_array) {
             path.push(Step::At(at));

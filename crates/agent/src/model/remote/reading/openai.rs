@@ -17,7 +17,12 @@ const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 const FUNCTION_CALL: &str = "function_call";
 
 #[derive(Default)]
-pub(super) struct OpenAi;
+pub(super) struct OpenAi {
+    /// The content so far.
+    told: String,
+    /// Whether a delta had some of it.
+    has_deltas: bool,
+}
 
 impl Decoder for OpenAi {
     fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
@@ -28,10 +33,11 @@ impl Decoder for OpenAi {
             let path = [Step::Key("choices"), Step::At(at)];
             self.choice(choice, &path, input.text, reply);
         }
-        let is_whole = value.get("object").and_then(Value::as_str) == Some("chat.completion");
-        if is_whole
-            || choices.iter().any(|choice| choice.get("message").is_some_and(Value::is_object))
-        {
+        let object = value.get("object").and_then(Value::as_str);
+        let has_message =
+            choices.iter().any(|choice| choice.get("message").is_some_and(Value::is_object));
+        let is_whole = object == Some("chat.completion");
+        if is_whole || (has_message && object != Some("chat.completion.chunk")) {
             Taken::Whole
         } else if value.get("choices").is_some() || value.get("usage").is_some() {
             Taken::Known
@@ -42,15 +48,18 @@ impl Decoder for OpenAi {
 }
 
 impl OpenAi {
-    fn choice(&self, choice: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
+    fn choice(&mut self, choice: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
         // Some send calls in a message in the midst of a stream of deltas.
         for part in ["delta", "message"] {
             if let Some(delta) = choice.get(part).filter(|delta| delta.is_object()) {
                 let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(part)]).collect();
-                delta_of(delta, &path, raw, reply);
+                let has_ended = text(choice, "finish_reason").is_some();
+                self.words(delta, part == "delta", has_ended, reply);
+                calls_of(delta, &path, raw, reply);
             }
         }
         if let Some(text) = text(choice, "text") {
+            // A legacy completion.
             reply.say(text);
         }
         let error = choice.get("error").filter(|_| Said::in_frame("", choice).is_some());
@@ -63,15 +72,58 @@ impl OpenAi {
     }
 }
 
-fn delta_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
-    reasoning(delta, reply);
-    content(delta.get("content"), reply);
-    if let Some(words) = text(delta, "refusal") {
-        reply.refuse(words);
+impl OpenAi {
+    /// Takes the words of a delta, or of a message, which may repeat those of the deltas before it.
+    fn words(&mut self, part: &Value, is_delta: bool, has_ended: bool, reply: &mut Assembly) {
+        let whole = plain(part.get("content"));
+        if is_delta || self.told.is_empty() {
+            if is_delta || !self.has_deltas {
+                reasoning(part, reply);
+                if let Some(words) = text(part, "refusal") {
+                    reply.refuse(words);
+                }
+            }
+            content(part.get("content"), reply);
+            self.told.push_str(&whole);
+            self.has_deltas |= is_delta && part.as_object().is_some_and(says_something);
+            return;
+        }
+        let more = match whole.strip_prefix(self.told.as_str()) {
+            // The same word may come twice in a row.
+            Some("") if !self.has_deltas && !has_ended => whole.as_str(),
+            Some(more) => more,
+            None if self.has_deltas => "",
+            None => whole.as_str(),
+        };
+        reply.say(more);
+        self.told.push_str(more);
     }
+}
+
+/// Whether a delta has more than its role.
+fn says_something(delta: &serde_json::Map<String, Value>) -> bool {
+    delta.iter().any(|(key, value)| {
+        key != "role" && !value.is_null() && value.as_str().is_none_or(|text| !text.is_empty())
+    })
+}
+
+/// The text of content, without thoughts.
+fn plain(content: Option<&Value>) -> String {
+    let of_part = |part: &Value| {
+        let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+        let words = part.as_str().or_else(|| text(part, "text")).unwrap_or_default();
+        matches!(kind, "" | "text" | "output_text").then(|| words.to_owned()).unwrap_or_default()
+    };
+    list(content).iter().map(of_part).collect()
+}
+
+fn calls_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
     let calls = list(delta.get("tool_calls"));
     reply.begin_list();
     for (at, call) in calls.iter().enumerate() {
+        if reply.excess().is_some() {
+            return;
+        }
         let mut path: Vec<Step<'_>> = path.to_vec();
         path.push(Step::Key("tool_calls"));
         if delta.get("tool_calls").is_some_and(Value::is_array) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::assembly::Assembly;
 use super::decoder::{Decoder, Input, Taken};
-use super::json::{count, key, list, text};
+use super::json::{Step, count, key, list, text};
 use super::openai::arguments;
 use super::stop::Reason;
 use crate::model::remote::said::Said;
@@ -28,6 +28,8 @@ struct Item {
     /// The place of its call.
     call: Option<usize>,
     call_id: Option<String>,
+    /// The arguments with which the call began.
+    first_args: Option<String>,
     is_over: bool,
     /// Whether the last event's list has it.
     is_matched: bool,
@@ -60,12 +62,14 @@ impl Decoder for Responses {
         match kind {
             "response.output_item.added" => {
                 if let Some(item) = value.get("item") {
-                    self.item(value, item, Progress::Begun, reply);
+                    let source = Source { path: &[Step::Key("item")], raw: input.text };
+                    self.item(value, item, Progress::Begun, source, reply);
                 }
             }
             "response.output_item.done" => {
                 if let Some(item) = value.get("item") {
-                    self.item(value, item, Progress::Over, reply);
+                    let source = Source { path: &[Step::Key("item")], raw: input.text };
+                    self.item(value, item, Progress::Over, source, reply);
                 }
             }
             "response.output_text.delta" => self.say(value, delta(), reply),
@@ -89,14 +93,18 @@ impl Decoder for Responses {
             | "response.failed"
             | "response.done"
             | "response.cancelled" => {
-                let response = value.get("response").unwrap_or(value);
-                self.end(kind, response, reply);
+                let way = [Step::Key("response")];
+                let (response, path) = match value.get("response") {
+                    Some(response) => (response, &way[..]),
+                    None => (value, &[][..]),
+                };
+                self.end(kind, response, Source { path, raw: input.text }, reply);
                 return Taken::Last;
             }
             "" if value.get("object").and_then(Value::as_str) == Some("response")
                 || value.get("output").is_some_and(Value::is_array) =>
             {
-                self.end("response", value, reply);
+                self.end("response", value, Source { path: &[], raw: input.text }, reply);
                 return Taken::Whole;
             }
             "" => return Taken::Unknown,
@@ -106,10 +114,26 @@ impl Decoder for Responses {
         Taken::Known
     }
 
+    fn finish(&mut self, reply: &mut Assembly) {
+        // Arguments that only the beginning of a call had.
+        for item in &mut self.items {
+            if let (Some(call), Some(args)) = (item.call, item.first_args.take()) {
+                rest_of_args(call, &args, reply);
+            }
+        }
+    }
+
     fn has_ended(&self) -> bool {
         let told = |item: &Item| matches!(item.kind, Kind::Message | Kind::Call);
         self.items.iter().any(told) && self.items.iter().all(|item| item.is_over)
     }
+}
+
+/// Where a value stands in a JSON text.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a [Step<'a>],
+    raw: &'a str,
 }
 
 /// How far an item has come.
@@ -121,7 +145,14 @@ enum Progress {
 
 impl Responses {
     /// Takes an item that an event has whole, or as it begins.
-    fn item(&mut self, event: &Value, item: &Value, progress: Progress, reply: &mut Assembly) {
+    fn item(
+        &mut self,
+        event: &Value,
+        item: &Value,
+        progress: Progress,
+        source: Source<'_>,
+        reply: &mut Assembly,
+    ) {
         let kind = Kind::of(item);
         let index = key(event.get("output_index"));
         let id = text(item, "id").map(str::to_owned);
@@ -130,14 +161,21 @@ impl Responses {
             Progress::Over => self.known(kind, index.as_ref(), id.as_ref()),
         };
         let at = known.unwrap_or_else(|| self.add(kind, index, id, reply));
-        self.fill(at, item, reply);
+        self.fill(at, item, progress, source, reply);
         if let (Progress::Over, Some(item)) = (progress, self.items.get_mut(at)) {
             item.is_over = true;
         }
     }
 
     /// Tells what an item says and no delta told.
-    fn fill(&mut self, at: usize, value: &Value, reply: &mut Assembly) {
+    fn fill(
+        &mut self,
+        at: usize,
+        value: &Value,
+        progress: Progress,
+        source: Source<'_>,
+        reply: &mut Assembly,
+    ) {
         let Some(item) = self.items.get_mut(at) else { return };
         match item.kind {
             Kind::Message => {
@@ -172,33 +210,41 @@ impl Responses {
                 let name = text(value, "name").unwrap_or_default();
                 let call_id = text(value, "call_id").map(str::to_owned);
                 item.call_id = item.call_id.take().or(call_id);
-                if item.call.is_none() && !name.is_empty() {
+                let is_over = progress == Progress::Over;
+                if item.call.is_none() && (is_over || !name.is_empty()) {
                     item.call = reply.open_call(item.call_id.as_deref(), name);
                 }
-                let (Some(call), Some(args)) = (item.call, value.get("arguments")) else { return };
-                let args = match args {
-                    Value::String(json) => json.clone(),
-                    Value::Null => String::new(),
-                    args @ (Value::Bool(_)
-                    | Value::Number(_)
-                    | Value::Array(_)
-                    | Value::Object(_)) => args.to_string(),
-                };
-                rest_of_args(call, &args, reply);
+                let args = arguments(value, source.path, source.raw);
+                if !is_over {
+                    // Some begin with `{}` what deltas tell later.
+                    reply.grow(args.len());
+                    item.first_args = Some(args).filter(|args| !args.is_empty());
+                } else if let Some(call) = item.call {
+                    if !args.is_empty() {
+                        item.first_args = None;
+                    }
+                    rest_of_args(call, &args, reply);
+                }
             }
             Kind::Other => {}
         }
     }
 
     /// Ends the response; `event` is the last event's type.
-    fn end(&mut self, event: &str, response: &Value, reply: &mut Assembly) {
-        for item in list(response.get("output")) {
+    fn end(&mut self, event: &str, response: &Value, source: Source<'_>, reply: &mut Assembly) {
+        for (place, item) in list(response.get("output")).iter().enumerate() {
+            if reply.excess().is_some() {
+                return;
+            }
+            let way = [Step::Key("output"), Step::At(place)];
+            let path: Vec<Step<'_>> = source.path.iter().copied().chain(way).collect();
             let kind = Kind::of(item);
             let at = self.in_list(kind, item).unwrap_or_else(|| {
                 let id = text(item, "id").map(str::to_owned);
                 self.add(kind, None, id, reply)
             });
-            self.fill(at, item, reply);
+            let source = Source { path: &path, raw: source.raw };
+            self.fill(at, item, Progress::Over, source, reply);
             if let Some(item) = self.items.get_mut(at) {
                 (item.is_matched, item.is_over) = (true, true);
             }
@@ -220,13 +266,22 @@ impl Responses {
             "incomplete" => {
                 let details = response.get("incomplete_details");
                 let why = details.and_then(|details| text(details, "reason")).unwrap_or_default();
-                match Reason::of(why) {
-                    Reason::Finished => reply.stopped_for(Reason::Cut, why, None),
-                    reason => reply.stopped_for(reason, why, None),
-                }
+                let reason = match Reason::of(why) {
+                    Reason::Finished => Reason::Cut,
+                    reason @ (Reason::Length
+                    | Reason::Filtered
+                    | Reason::Refused
+                    | Reason::MalformedCall
+                    | Reason::Cut
+                    | Reason::Failed) => reason,
+                };
+                reply.stopped_for(reason, why, None);
             }
             "failed" => reply.stopped_for(Reason::Failed, "failed", Some(Said::in_value(response))),
-            "cancelled" => reply.stopped_for(Reason::Cut, "cancelled", None),
+            "cancelled" => reply.stopped_for(Reason::Cut, status, None),
+            "queued" | "in_progress" if event == "response" => {
+                reply.stopped_for(Reason::Cut, status, None);
+            }
             _ => reply.stopped(status, None),
         }
     }
@@ -282,7 +337,8 @@ impl Responses {
         id: Option<String>,
         reply: &mut Assembly,
     ) -> usize {
-        reply.grow(ITEM_BYTES);
+        let names = [index.as_ref(), id.as_ref()];
+        reply.grow(ITEM_BYTES + names.into_iter().flatten().map(String::len).sum::<usize>());
         self.items.push(Item {
             kind,
             index,
@@ -291,6 +347,7 @@ impl Responses {
             refused: String::new(),
             call: None,
             call_id: None,
+            first_args: None,
             is_over: false,
             is_matched: false,
         });
@@ -366,7 +423,7 @@ impl Responses {
 }
 
 /// About how many bytes an item takes by itself.
-const ITEM_BYTES: usize = 64;
+const ITEM_BYTES: usize = 1 << 10;
 
 impl Item {
     fn rest_of_text(&mut self, whole: &str) -> String {

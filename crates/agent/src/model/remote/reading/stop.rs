@@ -21,7 +21,7 @@ pub(super) enum Reason {
 
 /// Words of all wires, in small letters without separators: gateways pass on those of the models
 /// behind them.
-const WORDS: [(&str, Reason); 44] = [
+const WORDS: [(&str, Reason); 55] = [
     ("length", Reason::Length),
     ("maxtokens", Reason::Length),
     ("maxoutputtokens", Reason::Length),
@@ -32,6 +32,9 @@ const WORDS: [(&str, Reason); 44] = [
     ("contextlength", Reason::Length),
     ("contextlengthexceeded", Reason::Length),
     ("tokenlimit", Reason::Length),
+    ("maxnewtokens", Reason::Length),
+    ("errorlimit", Reason::Length),
+    ("truncated", Reason::Length),
     ("contentfilter", Reason::Filtered),
     ("contentfiltered", Reason::Filtered),
     ("filtered", Reason::Filtered),
@@ -48,6 +51,9 @@ const WORDS: [(&str, Reason); 44] = [
     ("sensitive", Reason::Filtered),
     ("guardrailintervened", Reason::Filtered),
     ("errortoxic", Reason::Filtered),
+    ("blocked", Reason::Filtered),
+    ("moderation", Reason::Filtered),
+    ("flagged", Reason::Filtered),
     ("refusal", Reason::Refused),
     ("refused", Reason::Refused),
     ("malformedfunctioncall", Reason::MalformedCall),
@@ -62,8 +68,14 @@ const WORDS: [(&str, Reason); 44] = [
     ("cancelled", Reason::Cut),
     ("canceled", Reason::Cut),
     ("timeout", Reason::Cut),
+    ("usercancel", Reason::Cut),
+    ("incomplete", Reason::Cut),
+    // Google's word for reasons that it does not name.
+    ("other", Reason::Cut),
     ("error", Reason::Failed),
     ("networkerror", Reason::Failed),
+    ("servererror", Reason::Failed),
+    ("failed", Reason::Failed),
     ("insufficientsystemresource", Reason::Failed),
     ("missingthoughtsignature", Reason::Failed),
 ];

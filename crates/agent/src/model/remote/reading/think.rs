@@ -1,12 +1,18 @@
 //! Thoughts that a model writes into its content, between tags such as `<think>` and `</think>`.
 
 /// Opening tags, each with its closing one, in small letters.
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 7] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
     ("[think]", "[/think]"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("◁think▷", "◁/think▷"),
 ];
+
+/// Most bytes of blanks that are held back.
+const MAX_BLANKS: usize = 16 << 10;
 
 /// A part of the content.
 #[derive(Debug, PartialEq, Eq)]
@@ -95,7 +101,10 @@ impl ThinkTags {
         let blanks = self.held.len() - self.held.trim_start().len();
         let rest = self.held.get(blanks..).unwrap_or_default();
         if rest.is_empty() {
-            return false;
+            if blanks > MAX_BLANKS {
+                self.stage = Stage::Text;
+            }
+            return blanks > MAX_BLANKS;
         }
         for (opening, closing) in TAGS {
             match begins(rest, opening) {
@@ -142,7 +151,10 @@ impl ThinkTags {
             End::Open => self.held.len() - pending(&self.held, closing),
             End::Closed => self.held.len(),
         };
-        let known = self.held.get(..most).unwrap_or_default().trim_end().len();
+        let known = match self.held.get(..most).unwrap_or_default().trim_end().len() {
+            known if most - known > MAX_BLANKS => most,
+            known => known,
+        };
         if known > 0 {
             put(parts, Part::Thought(self.held.drain(..known).collect()));
             self.stage = Stage::Thought { closing, begun: true };

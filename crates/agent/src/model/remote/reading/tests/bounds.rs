@@ -1,0 +1,73 @@
+use super::*;
+
+/// Takes a piece again and again until the reading fails; gives the code and the bytes taken.
+fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
+    let mut reading = reading(wire);
+    reading.take(first.as_bytes());
+    let mut bytes = 0;
+    for number in 0.. {
+        let piece: String = (0..64).map(|at| piece(number * 64 + at)).collect();
+        reading.take(piece.as_bytes());
+        bytes += piece.len();
+        while reading.reply.pop().is_some() {}
+        if reading.over || bytes > 2 * MAX_STREAM_BYTES {
+            break;
+        }
+    }
+    let error = reading.ready.pop_front().and_then(Result::err);
+    (error.map_or_else(String::new, |error| error.code().to_owned()), bytes)
+}
+
+#[test]
+fn whatever_does_not_end_fails_before_it_is_much() {
+    let long = "x".repeat(4_000);
+    let wide = |json: &str| format!("data: {}\n\n", json.replace("LONG", &long));
+    let delta = |delta: &str| wide(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#));
+    let block = |at: usize| {
+        format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":{at},\"content_block\":{{\"type\":\"text\"}}}}\n\n"
+        )
+    };
+    let item = |at: usize| {
+        format!(
+            "data: {{\"type\":\"response.output_item.added\",\"output_index\":{at},\"item\":{{\"type\":\"message\",\"id\":\"{at}\"}}}}\n\n"
+        )
+    };
+    let call = |at: usize| {
+        delta(&format!(
+            r#"{{"tool_calls":[{{"index":{at},"id":"{at}","function":{{"name":"sum"}}}}]}}"#
+        ))
+    };
+    type Piece<'a> = Box<dyn Fn(usize) -> String + 'a>;
+    let rows: [(&str, Wire, Piece<'_>, usize); 11] = [
+        ("a line", Wire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
+        ("a line", Wire::Ollama, Box::new(|_| long.clone()), 8 << 20),
+        ("an event", Wire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),
+        ("keep-alives", Wire::Gemini, Box::new(|_| format!(": {long}\n\n")), 64 << 20),
+        ("pings", Wire::Anthropic, Box::new(|_| wide(r#"{"type":"ping","x":"LONG"}"#)), 64 << 20),
+        ("text", Wire::OpenAi, Box::new(|_| delta(r#"{"content":"LONG"}"#)), 8 << 20),
+        (
+            "blanks",
+            Wire::OpenAi,
+            Box::new(|_| delta(r#"{"content":"                    "}"#)),
+            64 << 20,
+        ),
+        (
+            "a name",
+            Wire::OpenAi,
+            Box::new(|at| {
+                let name = format!(r#""name":"x{at}""#);
+                delta(&format!(r#"{{"tool_calls":[{{"index":0,"function":{{{name}}}}}]}}"#))
+            }),
+            1 << 20,
+        ),
+        ("calls", Wire::OpenAi, Box::new(call), 1 << 20),
+        ("blocks", Wire::Anthropic, Box::new(block), 8 << 20),
+        ("items", Wire::Responses, Box::new(item), 8 << 20),
+    ];
+    for (what, wire, piece, most) in rows {
+        let (code, bytes) = endless(wire, "", piece);
+        assert_eq!(code, "model_too_much", "{what}");
+        assert!(bytes <= most, "{what}: {bytes} bytes were read");
+    }
+}
