@@ -50,3 +50,20 @@ pub(super) fn without_think(text: &str) -> &str {
 }
 
 const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
+
+#[cfg(test)]
+mod tests {
+    use super::is_blank;
+
+    #[test]
+    fn invisible_characters_are_blank() {
+        for text in
+            ["", " ", "\n\n", "\u{3000}", "\u{200b}", "\u{180e}", "\u{2800}", "\u{3164}", "\0"]
+        {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["a", " .", "0", "\u{1f600}", "\u{2764}\u{fe0f}"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
+    }
+}
