@@ -4,7 +4,7 @@
 /// `none`, whose letters are in ordinary words.
 const SHORTEST: usize = 8;
 /// The shortest secret of lower-case letters, `-` and `_` alone that is taken out: a shorter one is a
-/// placeholder too, such as `not-needed` or `lm-studio`.
+/// placeholder too, such as `not-needed` or `lm-studio`, unless it begins like a key.
 const SHORTEST_OF_WORDS: usize = 20;
 
 /// A text with `***` in the place of each secret that is no placeholder.
@@ -19,7 +19,8 @@ pub(crate) fn masked<'a>(text: String, secrets: impl IntoIterator<Item = &'a str
 }
 
 fn is_placeholder(secret: &str) -> bool {
-    let is_words = secret.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'));
+    let is_words = !secret.starts_with("sk-")
+        && secret.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'));
     secret.chars().count() < if is_words { SHORTEST_OF_WORDS } else { SHORTEST }
 }
 
@@ -38,7 +39,7 @@ mod tests {
             (vec!["12345678"], "key 12345678!", "key ***!"),
             (vec!["not-needed"], "a key is not-needed here", "a key is not-needed here"),
             (vec!["lm-studio"], "lm-studio has no such model", "lm-studio has no such model"),
-            (vec!["sk-no-key-required"], "sk-no-key-required", "sk-no-key-required"),
+            (vec!["sk-secret"], "key sk-secret!", "key ***!"),
             (vec!["Letters-Only"], "key Letters-Only!", "key ***!"),
             (vec!["correct-horse-battery"], "correct-horse-battery", "***"),
             (vec!["sk-12345", "sk-12345-67890"], "sk-12345-67890 sk-12345", "*** ***"),
