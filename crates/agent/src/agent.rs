@@ -258,6 +258,11 @@ impl Agent for MemoryAgent {
         true
     }
 
+    /// The operator's permission with the agent's own, as for the tools that clients declare.
+    fn permission(&self, spec: &AgentSpec, tool: &str) -> Permission {
+        self.toolbox.permissions.of(tool, &spec.settings.permissions, Permission::Allow)
+    }
+
     fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
         tools::listing(spec, &self.toolbox.mcp, &self.toolbox.permissions)
     }

@@ -33,10 +33,11 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let dir = config.data_dir.clone();
-    let server = Server::bind(config).await.map_err(|error| match error {
-        ServeError::Store(StoreError::Locked { .. }) => anyhow::Error::from(error),
-        ServeError::Store(_) => anyhow::Error::from(error).context(dir.display().to_string()),
-        other => other.into(),
+    let server = Server::bind(config).await.map_err(|error| {
+        let says_where = matches!(&error, ServeError::Store(StoreError::Locked { .. }));
+        let is_store = matches!(&error, ServeError::Store(_));
+        let error = anyhow::Error::from(error);
+        if is_store && !says_where { error.context(dir.display().to_string()) } else { error }
     })?;
     out::line(&format!("Thoughtwire is listening on {}", server.url()))?;
     server

@@ -116,7 +116,8 @@ mod tests {
     fn a_host_is_read_as_in_a_url() {
         let name = |text: &str| Host::Name(text.to_owned());
         let address = |text: &str| Host::Address(text.parse().unwrap());
-        let rows: [(&str, Option<(Host, Option<u16>)>); 45] = [
+        type Row = (&'static str, Option<(Host, Option<u16>)>);
+        let rows: [Row; 45] = [
             ("localhost", Some((name("localhost"), None))),
             ("LocalHost:8282", Some((name("localhost"), Some(8282)))),
             ("a_b.c-d.lan:65535", Some((name("a_b.c-d.lan"), Some(65535)))),

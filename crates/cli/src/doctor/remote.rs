@@ -114,11 +114,15 @@ async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
     let status = answer.status();
     let body: Value = answer.json().await.unwrap_or_default();
     if status.is_success() {
-        let user = body["user"].as_str().unwrap_or("?");
-        let how = if body["auth"] == "none" { "without a key" } else { "with the key" };
+        let user = body.get("user").and_then(Value::as_str).unwrap_or("?");
+        let how = if body.get("auth").is_some_and(|auth| auth == "none") {
+            "without a key"
+        } else {
+            "with the key"
+        };
         return finding(SUBJECT, Health::Good, format!("{how} you are {user:?} there"), "");
     }
-    let reason = body["error"]["reason"].as_str().map(str::to_owned);
+    let reason = body.pointer("/error/reason").and_then(Value::as_str).map(str::to_owned);
     let found = reason.unwrap_or_else(|| format!("it answers {status}"));
     let mend = match (&server.key, status.as_u16()) {
         (None, 401) => {

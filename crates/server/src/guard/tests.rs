@@ -110,8 +110,9 @@ fn what_a_browser_asks_for_another_page_is_refused() {
     const SAME_SITE: (&str, &str) = ("sec-fetch-site", "same-site");
     const LINK: [(&str, &str); 2] =
         [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
-    // Headers, and whether the page and REST may be asked so without keys and with them.
-    let rows: [(&[(&str, &str)], [bool; 4]); 14] = [
+    /// Headers, and whether the page and REST may be asked so without keys and with them.
+    type Row = (&'static [(&'static str, &'static str)], [bool; 4]);
+    const ROWS: [Row; 14] = [
         (&[HOST], [true; 4]),
         (&[HOST, ("sec-fetch-site", "same-origin")], [true; 4]),
         (&[HOST, ("sec-fetch-site", "none")], [true; 4]),
@@ -128,7 +129,7 @@ fn what_a_browser_asks_for_another_page_is_refused() {
         // Another page of this machine is let in where everybody on it is.
         (&[HOST, SAME_SITE, ("origin", "http://localhost:5173")], [true, true, false, false]),
     ];
-    for (headers, expected) in rows {
+    for (headers, expected) in ROWS {
         let asked = request(headers);
         let mut outcomes = Vec::new();
         for auth in [Auth::None, Auth::Keys] {

@@ -170,8 +170,8 @@ pub(super) struct NoteBody {
 }
 
 /// Takes where a note comes from, which is mostly a file's name.
-pub(super) fn note_source(source: Option<String>) -> Result<Option<String>, Refusal> {
-    let taken = source.as_deref().map(new_title).transpose();
+pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusal> {
+    let taken = source.map(new_title).transpose();
     taken.map_err(|no| bad(&format!("a note's source: {no}; nothing was added")))
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn add(
     let notes = notes
         .into_iter()
         .map(|NoteBody { text, source, at }| {
-            Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source)?))
+            Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source.as_deref())?))
         })
         .collect::<Result<_, Refusal>>()?;
     let answer = match rest.archive.add_once(&id, notes, receipt.clone()).await {

@@ -157,7 +157,9 @@ pub(super) async fn import(
     });
     let notes = notes
         .into_iter()
-        .map(|PortableNote { text, at, source }| Ok(Archive::note(text, at, note_source(source)?)))
+        .map(|PortableNote { text, at, source }| {
+            Ok(Archive::note(text, at, note_source(source.as_deref())?))
+        })
         .collect::<Result<Vec<_>, Refusal>>()?;
     let notes = rest.archive.prepare(notes).await;
     let imported = Imported {

@@ -38,7 +38,7 @@ fn signatures(value: &Value) -> Vec<String> {
             let reasoning = reasoning.filter(|text| !text.is_empty()).map(str::to_owned);
             object.values().flat_map(signatures).chain(reasoning).collect()
         }
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
@@ -99,10 +99,10 @@ fn draft(schema: &Value, depth: usize) -> Checked {
         return ensure(schema.is_boolean(), format!("no schema: {schema}"));
     };
     let known = ["object", "array", "string", "number", "integer", "boolean", "null"];
-    let types = match &schema["type"] {
-        Value::Array(types) => types.clone(),
-        Value::Null => vec![],
-        one => vec![one.clone()],
+    let types = match object.get("type") {
+        Some(Value::Array(types)) => types.clone(),
+        Some(one) => vec![one.clone()],
+        None => vec![],
     };
     let are_known = types.iter().all(|name| known.iter().any(|known| name == known));
     ensure(are_known, format!("types {types:?}"))?;

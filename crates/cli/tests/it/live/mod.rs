@@ -23,6 +23,7 @@ mod logs;
 mod memgpt;
 mod names;
 mod native;
+mod offered_permissions;
 mod offers;
 mod openapi;
 mod operations;

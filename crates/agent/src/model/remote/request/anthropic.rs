@@ -7,6 +7,7 @@ use super::Source;
 use super::claude::Claude;
 use super::effort::Effort;
 use super::history::{Message, Reply};
+use super::object::Object;
 use super::text::is_blank;
 use super::tools::Tool;
 
@@ -21,34 +22,35 @@ pub(super) fn body(source: &Source<'_>) -> Value {
     let default = if is_high { LONGEST_THOUGHTFUL_REPLY } else { LONGEST_REPLY };
     let most = source.prompt.max_output_tokens.unwrap_or(default);
     let thinking = Thinking::of(source, most);
-    let mut body = json!({ "model": source.model, "stream": true, "max_tokens": most });
+    let mut body =
+        Object::new().with("model", source.model).with("stream", true).with("max_tokens", most);
     match &thinking {
         Thinking::Unsaid => {}
-        Thinking::Off => body["thinking"] = json!({ "type": "disabled" }),
+        Thinking::Off => body.set("thinking", json!({ "type": "disabled" })),
         Thinking::Budget(tokens) => {
-            body["thinking"] = json!({ "type": "enabled", "budget_tokens": tokens });
+            body.set("thinking", json!({ "type": "enabled", "budget_tokens": tokens }));
         }
         Thinking::Adaptive => {
-            body["thinking"] = json!({ "type": "adaptive", "display": "summarized" });
+            body.set("thinking", json!({ "type": "adaptive", "display": "summarized" }));
         }
     }
     if let Some(word) = source.effort.and_then(|effort| word(effort, Claude::named(source.model))) {
-        body["output_config"] = json!({ "effort": word });
+        body.set("output_config", json!({ "effort": word }));
     }
     if !source.tools.is_empty() {
         let mut tools: Vec<Value> = source.tools.iter().map(tool).collect();
         tools.last_mut().map(mark);
-        body["tools"] = tools.into();
+        body.set("tools", tools);
     }
     if !source.history.system.is_empty() {
         let mut system: Vec<Value> = source.history.system.iter().map(|text| block(text)).collect();
         system.last_mut().map(mark);
-        body["system"] = system.into();
+        body.set("system", system);
     }
     let mut messages = messages(source, &thinking);
     mark_messages(&mut messages);
-    body["messages"] = messages.into();
-    body
+    body.set("messages", messages);
+    body.into()
 }
 
 /// Whether a model thinks in a request.
@@ -171,13 +173,12 @@ fn block(text: &str) -> Value {
 }
 
 fn tool(tool: &Tool<'_>) -> Value {
-    let mut value = json!({ "name": tool.name });
+    let mut value = Object::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
-        value["description"] = tool.description.into();
+        value.set("description", tool.description);
     }
     let empty = || json!({ "type": "object", "properties": {} });
-    value["input_schema"] = tool.schema.clone().unwrap_or_else(empty);
-    value
+    value.with("input_schema", tool.schema.clone().unwrap_or_else(empty)).into()
 }
 
 fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
@@ -191,13 +192,14 @@ fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
             Message::Reply(reply) => {
                 push(&mut messages, "assistant", content(reply, takes_thoughts));
                 let results = reply.calls.iter().map(|call| {
-                    let mut result = json!({
-                        "type": "tool_result", "tool_use_id": call.id, "content": call.result,
-                    });
+                    let mut result = Object::new()
+                        .with("type", "tool_result")
+                        .with("tool_use_id", call.id.as_str())
+                        .with("content", call.result.as_ref());
                     if call.status == ToolStatus::Error {
-                        result["is_error"] = true.into();
+                        result.set("is_error", true);
                     }
-                    result
+                    result.into()
                 });
                 push(&mut messages, "user", results.collect());
             }
@@ -246,13 +248,18 @@ fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
 
 /// Marks a block as the end of what is worth caching.
 fn mark(block: &mut Value) {
-    block["cache_control"] = json!({ "type": "ephemeral" });
+    if let Some(block) = block.as_object_mut() {
+        block.insert("cache_control".to_owned(), json!({ "type": "ephemeral" }));
+    }
 }
 
 /// Marks the newest message and the user's before it: what the next request and a repeated one
 /// share. With the tools and the system prompt these are the four marks that the API takes.
 fn mark_messages(messages: &mut [Value]) {
-    let users = messages.iter_mut().rev().filter(|message| message["role"] == "user");
+    let users = messages
+        .iter_mut()
+        .rev()
+        .filter(|message| message.get("role").is_some_and(|role| role == "user"));
     for message in users.take(2) {
         let blocks = message.get_mut("content").and_then(Value::as_array_mut);
         blocks.and_then(|blocks| blocks.last_mut()).map(mark);

@@ -6,6 +6,7 @@ use thoughtwire_proto::ToolStatus;
 use super::Source;
 use super::effort::Effort;
 use super::history::{Message, Reply};
+use super::object::Object;
 use super::tools::Tool;
 use crate::model::remote::Wire;
 
@@ -18,32 +19,32 @@ pub(super) fn path(model: &str) -> String {
 }
 
 pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = json!({});
+    let mut body = Object::new();
     if !source.history.system.is_empty() {
         let text = source.history.system.join("\n\n");
-        body["systemInstruction"] = json!({ "parts": [{ "text": text }] });
+        body.set("systemInstruction", json!({ "parts": [{ "text": text }] }));
     }
     if !source.tools.is_empty() {
         let functions: Vec<Value> = source.tools.iter().map(tool).collect();
-        body["tools"] = json!([{ "functionDeclarations": functions }]);
+        body.set("tools", json!([{ "functionDeclarations": functions }]));
     }
-    body["contents"] = contents(source).into();
-    let mut config = json!({});
+    body.set("contents", contents(source));
+    let mut config = Object::new();
     let thinking = thinking(source);
-    if thinking.as_object().is_some_and(|thinking| !thinking.is_empty()) {
-        config["thinkingConfig"] = thinking;
+    if !thinking.is_empty() {
+        config.set("thinkingConfig", thinking);
     }
     if let Some(most) = source.prompt.max_output_tokens {
-        config["maxOutputTokens"] = most.into();
+        config.set("maxOutputTokens", most);
     }
-    if config.as_object().is_some_and(|config| !config.is_empty()) {
-        body["generationConfig"] = config;
+    if !config.is_empty() {
+        body.set("generationConfig", config);
     }
-    body
+    body.into()
 }
 
-fn thinking(source: &Source<'_>) -> Value {
-    let mut thinking = json!({});
+fn thinking(source: &Source<'_>) -> Object {
+    let mut thinking = Object::new();
     let has_levels = ["gemini-3", "gemma-4"].iter().any(|name| source.model.contains(name));
     let level = match source.effort {
         None => None,
@@ -54,28 +55,28 @@ fn thinking(source: &Source<'_>) -> Value {
         Some(Effort::High | Effort::XHigh | Effort::Max) => Some(("HIGH", 24_000)),
     };
     match level {
-        Some((level, _)) if has_levels => thinking["thinkingLevel"] = level.into(),
-        Some((_, budget)) => thinking["thinkingBudget"] = budget.into(),
+        Some((level, _)) if has_levels => thinking.set("thinkingLevel", level),
+        Some((_, budget)) => thinking.set("thinkingBudget", budget),
         None if source.effort == Some(Effort::None) && !has_levels => {
-            thinking["thinkingBudget"] = 0.into();
+            thinking.set("thinkingBudget", 0);
         }
         None => {}
     }
     if Wire::Gemini.asks_for_reasoning(source.model) {
-        thinking["includeThoughts"] = true.into();
+        thinking.set("includeThoughts", true);
     }
     thinking
 }
 
 fn tool(tool: &Tool<'_>) -> Value {
-    let mut function = json!({ "name": tool.name });
+    let mut function = Object::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
-        function["description"] = tool.description.into();
+        function.set("description", tool.description);
     }
     if let Some(schema) = &tool.schema {
-        function["parameters"] = schema.clone();
+        function.set("parameters", schema.clone());
     }
-    function
+    function.into()
 }
 
 fn contents(source: &Source<'_>) -> Vec<Value> {
@@ -131,11 +132,11 @@ fn parts(reply: &Reply<'_>, is_checked: bool) -> Vec<Value> {
     };
     parts.extend(thoughts(0, false));
     if !reply.text.is_empty() {
-        let mut text = json!({ "text": reply.text });
+        let mut text = Object::new().with("text", reply.text.as_str());
         if let Some(signature) = reply.kept.and_then(|kept| kept.text_signature.as_deref()) {
-            text["thoughtSignature"] = signature.into();
+            text.set("thoughtSignature", signature);
         }
-        parts.push(text);
+        parts.push(text.into());
     }
     parts.extend(thoughts(0, true));
     for (at, call) in reply.calls.iter().enumerate() {
@@ -143,13 +144,14 @@ fn parts(reply: &Reply<'_>, is_checked: bool) -> Vec<Value> {
             parts.extend(thoughts(at, true));
         }
         let args = Value::Object(call.args.clone());
-        let mut part = json!({ "functionCall": { "name": call.name, "args": args } });
+        let mut part =
+            Object::new().with("functionCall", json!({ "name": call.name, "args": args }));
         match call.signature {
-            Some(signature) => part["thoughtSignature"] = signature.into(),
-            None if at == 0 && is_checked => part["thoughtSignature"] = UNSIGNED.into(),
+            Some(signature) => part.set("thoughtSignature", signature),
+            None if at == 0 && is_checked => part.set("thoughtSignature", UNSIGNED),
             None => {}
         }
-        parts.push(part);
+        parts.push(part.into());
     }
     parts
 }

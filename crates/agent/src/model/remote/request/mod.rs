@@ -11,6 +11,7 @@ mod history;
 mod ids;
 mod memory;
 mod names;
+mod object;
 mod ollama;
 mod openai;
 mod responses;

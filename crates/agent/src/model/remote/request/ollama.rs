@@ -4,25 +4,26 @@ use serde_json::{Value, json};
 
 use super::Source;
 use super::history::{Message, Reply};
+use super::object::Object;
 use super::tools::Tool;
 
 pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = json!({ "model": source.model, "stream": true });
-    let mut options = json!({});
+    let mut body = Object::new().with("model", source.model).with("stream", true);
+    let mut options = Object::new();
     if let Some(window) = source.prompt.context_window {
-        options["num_ctx"] = window.into();
+        options.set("num_ctx", window);
     }
     if let Some(most) = source.prompt.max_output_tokens {
-        options["num_predict"] = most.into();
+        options.set("num_predict", most);
     }
-    if options.as_object().is_some_and(|options| !options.is_empty()) {
-        body["options"] = options;
+    if !options.is_empty() {
+        body.set("options", options);
     }
     if !source.tools.is_empty() {
-        body["tools"] = source.tools.iter().map(tool).collect();
+        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
     }
-    body["messages"] = messages(source).into();
-    body
+    body.set("messages", messages(source));
+    body.into()
 }
 
 fn tool(tool: &Tool<'_>) -> Value {
@@ -54,19 +55,19 @@ fn messages(source: &Source<'_>) -> Vec<Value> {
 }
 
 fn assistant(reply: &Reply<'_>) -> Value {
-    let mut message = json!({ "role": "assistant" });
+    let mut message = Object::new().with("role", "assistant");
     if !reply.text.is_empty() {
-        message["content"] = reply.text.as_str().into();
+        message.set("content", reply.text.as_str());
     }
     if !reply.calls.is_empty() {
         if let Some(reasoning) = reply.kept.and_then(|kept| kept.reasoning.as_ref()) {
-            message[reasoning.key.as_str()] = reasoning.text.as_str().into();
+            message.set(&reasoning.key, reasoning.text.as_str());
         }
         let calls = reply.calls.iter().map(|call| {
             let arguments = Value::Object(call.args.clone());
             json!({ "function": { "name": call.name, "arguments": arguments } })
         });
-        message["tool_calls"] = calls.collect();
+        message.set("tool_calls", calls.collect::<Value>());
     }
-    message
+    message.into()
 }

@@ -1,40 +1,41 @@
 //! Chat completions, of OpenAI and all who are compatible.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Source;
 use super::history::{Call, Message, Reply};
+use super::object::Object;
 use super::tools::Tool;
 use crate::model::Kept;
 use crate::model::remote::kept::REASONING_CONTENT;
 
 pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = json!({ "model": source.model, "stream": true });
+    let mut body = Object::new().with("model", source.model).with("stream", true);
     if let Some(effort) = source.effort {
-        body["reasoning_effort"] = effort.word().into();
+        body.set("reasoning_effort", effort.word());
     }
     if !source.tools.is_empty() {
-        body["tools"] = source.tools.iter().map(tool).collect();
+        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
     }
-    body["messages"] = messages(source).into();
-    body["stream_options"] = json!({ "include_usage": true });
+    body.set("messages", messages(source));
+    body.set("stream_options", json!({ "include_usage": true }));
     if let Some(most) = source.prompt.max_output_tokens {
         let key =
             if counts_reasoning(source.model) { "max_completion_tokens" } else { "max_tokens" };
-        body[key] = most.into();
+        body.set(key, most);
     }
-    body
+    body.into()
 }
 
 fn tool(tool: &Tool<'_>) -> Value {
-    let mut function = json!({ "name": tool.name });
+    let mut function = Object::new().with("name", tool.name.as_str());
     if !tool.description.is_empty() {
-        function["description"] = tool.description.into();
+        function.set("description", tool.description);
     }
     if let Some(schema) = &tool.schema {
-        function["parameters"] = schema.clone();
+        function.set("parameters", schema.clone());
     }
-    json!({ "type": "function", "function": function })
+    Object::new().with("type", "function").with("function", function).into()
 }
 
 /// OpenAI's models from the first that reason on refuse `max_tokens`.
@@ -73,27 +74,26 @@ fn messages(source: &Source<'_>) -> Vec<Value> {
 }
 
 fn assistant(reply: &Reply<'_>, wants_reasoning: bool) -> Value {
-    let mut message = Map::new();
-    message.insert("role".to_owned(), "assistant".into());
+    let mut message = Object::new().with("role", "assistant");
     let content = if reply.text.is_empty() { Value::Null } else { reply.text.as_str().into() };
-    message.insert("content".to_owned(), content);
+    message.set("content", content);
     if reply.calls.is_empty() {
         return message.into();
     }
     if wants_reasoning {
-        message.insert(REASONING_CONTENT.to_owned(), "".into());
+        message.set(REASONING_CONTENT, "");
     }
     if let Some(kept) = reply.kept {
         if let Some(reasoning) = &kept.reasoning {
-            message.insert(reasoning.key.clone(), reasoning.text.as_str().into());
+            message.set(&reasoning.key, reasoning.text.as_str());
         }
         let details: Vec<Value> =
             kept.thoughts.iter().map(|thought| thought.block.clone()).collect();
         if !details.is_empty() {
-            message.insert("reasoning_details".to_owned(), details.into());
+            message.set("reasoning_details", details);
         }
     }
-    message.insert("tool_calls".to_owned(), reply.calls.iter().map(call).collect());
+    message.set("tool_calls", reply.calls.iter().map(call).collect::<Value>());
     message.into()
 }
 

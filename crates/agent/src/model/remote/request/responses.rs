@@ -4,40 +4,47 @@ use serde_json::{Value, json};
 
 use super::Source;
 use super::history::{Message, Reply};
+use super::object::Object;
 use super::tools::Tool;
 use crate::model::remote::Wire;
 
 pub(super) fn body(source: &Source<'_>) -> Value {
-    let mut body = json!({ "model": source.model, "stream": true, "store": false });
+    let mut body =
+        Object::new().with("model", source.model).with("stream", true).with("store", false);
     if !source.history.system.is_empty() {
-        body["instructions"] = source.history.system.join("\n\n").into();
+        body.set("instructions", source.history.system.join("\n\n"));
     }
-    let summarizes = Wire::Responses.asks_for_reasoning(source.model);
-    if summarizes {
-        body["include"] = json!(["reasoning.encrypted_content"]);
-        body["reasoning"] = json!({ "summary": "detailed" });
+    let mut reasoning = Object::new();
+    if Wire::Responses.asks_for_reasoning(source.model) {
+        body.set("include", json!(["reasoning.encrypted_content"]));
+        reasoning.set("summary", "detailed");
     }
     if let Some(effort) = source.effort {
-        body["reasoning"]["effort"] = effort.word().into();
+        reasoning.set("effort", effort.word());
+    }
+    if !reasoning.is_empty() {
+        body.set("reasoning", reasoning);
     }
     if !source.tools.is_empty() {
-        body["tools"] = source.tools.iter().map(tool).collect();
+        body.set("tools", source.tools.iter().map(tool).collect::<Value>());
     }
-    body["input"] = input(source).into();
+    body.set("input", input(source));
     if let Some(most) = source.prompt.max_output_tokens {
         // The API takes no fewer.
-        body["max_output_tokens"] = most.max(16).into();
+        body.set("max_output_tokens", most.max(16));
     }
-    body
+    body.into()
 }
 
 fn tool(tool: &Tool<'_>) -> Value {
-    let mut value = json!({ "type": "function", "name": tool.name, "strict": false });
+    let mut value = Object::new()
+        .with("type", "function")
+        .with("name", tool.name.as_str())
+        .with("strict", false);
     if !tool.description.is_empty() {
-        value["description"] = tool.description.into();
+        value.set("description", tool.description);
     }
-    value["parameters"] = tool.schema.clone().unwrap_or(Value::Null);
-    value
+    value.with("parameters", tool.schema.clone().unwrap_or(Value::Null)).into()
 }
 
 fn input(source: &Source<'_>) -> Vec<Value> {
@@ -93,11 +100,11 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
 /// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored.
 fn reasoning(block: &Value) -> Option<Value> {
     let encrypted = block.get("encrypted_content")?.as_str().filter(|text| !text.is_empty())?;
-    let mut item = json!({ "type": "reasoning" });
+    let mut item = Object::new().with("type", "reasoning");
     if let Some(id) = block.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) {
-        item["id"] = id.into();
+        item.set("id", id);
     }
-    item["summary"] = block.get("summary").cloned().unwrap_or_else(|| json!([]));
-    item["encrypted_content"] = encrypted.into();
-    Some(item)
+    item.set("summary", block.get("summary").cloned().unwrap_or_else(|| json!([])));
+    item.set("encrypted_content", encrypted);
+    Some(item.into())
 }

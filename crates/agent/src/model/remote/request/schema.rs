@@ -7,6 +7,8 @@ mod google;
 mod lookup;
 mod plain;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 

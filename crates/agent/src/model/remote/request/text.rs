@@ -5,13 +5,29 @@ pub(super) const NO_TEXT: &str = "(no text)";
 /// Stands for a tool's output without words.
 pub(super) const NO_OUTPUT: &str = "(no output)";
 
+/// Characters without width or ink that do not count as white space.
+const INVISIBLE: [std::ops::RangeInclusive<char>; 12] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+];
+
 /// Whether a text has nothing to read: only white space, control characters and characters
 /// without width.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(|char| {
         char.is_whitespace()
             || char.is_control()
-            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+            || INVISIBLE.iter().any(|range| range.contains(&char))
     })
 }
 
@@ -34,3 +50,20 @@ pub(super) fn without_think(text: &str) -> &str {
 }
 
 const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
+
+#[cfg(test)]
+mod tests {
+    use super::is_blank;
+
+    #[test]
+    fn invisible_characters_are_blank() {
+        for text in
+            ["", " ", "\n\n", "\u{3000}", "\u{200b}", "\u{180e}", "\u{2800}", "\u{3164}", "\0"]
+        {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["a", " .", "0", "\u{1f600}", "\u{2764}\u{fe0f}"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! JSON Schema as OpenAI, Anthropic and Ollama take it: valid in its newest draft.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::DEEPEST;
@@ -11,21 +13,54 @@ pub(super) const TYPES: [&str; 7] =
     ["object", "array", "string", "number", "integer", "boolean", "null"];
 
 /// What becomes of references.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum References {
-    Stay,
+    /// Those to these definitions stay, and those to the root. All others name something that may
+    /// look different in the result, or not be there: what they name comes in their place.
+    Stay(HashSet<String>),
     Inline,
 }
 
+/// Where definitions are, in newer and older drafts.
+const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+/// Keys whose value is a text.
+const TEXTS: [&str; 6] = ["title", "description", "format", "pattern", "$comment", "$anchor"];
+/// Keys whose value is a number.
+const NUMBERS: [&str; 5] =
+    ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+/// Keys whose value is a count.
+const COUNTS: [&str; 8] = [
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "minContains",
+    "maxContains",
+];
+/// Keys whose value is true or false.
+const FLAGS: [&str; 4] = ["uniqueItems", "deprecated", "readOnly", "writeOnly"];
+/// Keys that change what references name.
+const ADDRESSES: [&str; 6] =
+    ["$schema", "$id", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
+
 /// Puts right what is not valid, and leaves the rest as it is.
 pub(super) fn clean(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
-    Cleaning { lookup, references: References::Stay }.object(root, 0)
+    let definitions =
+        DEFINITIONS.iter().filter_map(|key| Some((key, root.get(*key)?.as_object()?)));
+    let definitions = definitions.flat_map(|(key, all)| {
+        all.keys()
+            .map(move |name| format!("#/{key}/{}", name.replace('~', "~0").replace('/', "~1")))
+    });
+    let references = References::Stay(definitions.collect());
+    Cleaning { lookup, references }.object(root, 0)
 }
 
 /// The same, with what references name in their place.
 pub(super) fn inline(mut root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
-    root.shift_remove("$defs");
-    root.shift_remove("definitions");
+    for key in DEFINITIONS {
+        root.shift_remove(key);
+    }
     Cleaning { lookup, references: References::Inline }.object(root, 0)
 }
 
@@ -53,10 +88,16 @@ impl Cleaning<'_, '_> {
         }
     }
 
+    fn stays(&self, reference: &str) -> bool {
+        match &self.references {
+            References::Stay(definitions) => reference == "#" || definitions.contains(reference),
+            References::Inline => false,
+        }
+    }
+
     fn reference(&mut self, schema: Map<String, Value>, depth: usize) -> Value {
         let target = schema.get("$ref").and_then(Value::as_str);
-        let is_known = target.is_some_and(|target| self.lookup.find(target).is_some());
-        if is_known && self.references == References::Stay {
+        if target.is_some_and(|target| self.stays(target)) {
             return self.object(schema, depth);
         }
         match self.lookup.follow(&Value::Object(schema)) {
@@ -71,6 +112,7 @@ impl Cleaning<'_, '_> {
     fn object(&mut self, mut schema: Map<String, Value>, depth: usize) -> Value {
         clean_type(&mut schema);
         clean_bounds(&mut schema);
+        clean_plain_keys(&mut schema);
         for key in ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"] {
             match schema.get_mut(key).map(Value::take) {
                 None => {}
@@ -148,7 +190,13 @@ fn clean_type(schema: &mut Map<String, Value>) {
     let cleaned = match schema.get("type") {
         None => return,
         Some(Value::Array(names)) => {
-            let names: Vec<Value> = names.iter().filter_map(known).collect();
+            let mut listed: Vec<Value> = Vec::new();
+            for name in names.iter().filter_map(known) {
+                if !listed.contains(&name) {
+                    listed.push(name);
+                }
+            }
+            let names = listed;
             (!names.is_empty()).then(|| names.into())
         }
         Some(name) => known(name),
@@ -172,4 +220,31 @@ fn clean_bounds(schema: &mut Map<String, Value>) {
             | Some(Value::Array(_) | Value::Object(_)) => drop(schema.shift_remove(flag)),
         }
     }
+}
+
+/// Leaves out keys whose value is of a wrong type, and those that change what references name.
+fn clean_plain_keys(schema: &mut Map<String, Value>) {
+    schema.retain(|key, value| {
+        let key = key.as_str();
+        if ADDRESSES.contains(&key) {
+            false
+        } else if key == "pattern" {
+            value.as_str().is_some_and(is_pattern)
+        } else if TEXTS.contains(&key) {
+            value.is_string()
+        } else if NUMBERS.contains(&key) {
+            value.is_number() && (key != "multipleOf" || value.as_f64() > Some(0.0))
+        } else if COUNTS.contains(&key) {
+            value.is_u64()
+        } else if FLAGS.contains(&key) {
+            value.is_boolean()
+        } else {
+            key != "examples" || value.is_array()
+        }
+    });
+}
+
+/// Whether a text is a regular expression.
+fn is_pattern(text: &str) -> bool {
+    jsonschema::validator_for(&json!({ "pattern": text })).is_ok()
 }

@@ -122,7 +122,10 @@ fn check_type(schema: &Map<String, Value>) -> Result<(), String> {
         Some(Value::Array(names)) => names.is_empty() || names.iter().any(|name| name == "object"),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => true,
     };
-    if fits { Ok(()) } else { Err(format!("its arguments are no object but {}", schema["type"])) }
+    match schema.get("type") {
+        Some(other) if !fits => Err(format!("its arguments are no object but {other}")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Takes over the properties of a merged choice, and descriptions where there are none.

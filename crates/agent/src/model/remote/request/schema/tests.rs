@@ -1,0 +1,67 @@
+use serde_json::{Value, json};
+
+use super::reduce;
+use crate::model::remote::Wire;
+
+fn argument(schema: &Value) -> Value {
+    json!({ "type": "object", "properties": { "a": schema } })
+}
+
+#[test]
+fn schemas_are_valid_and_references_lead_somewhere() {
+    let choice = |target: &str| {
+        json!({ "oneOf": [
+            { "type": "object", "properties": { "a": { "type": "integer" } } },
+            { "type": "object", "properties": { "b": { "$ref": target } } },
+        ] })
+    };
+    let named = |name: &str, target: &str| {
+        json!({
+            "type": "object",
+            "properties": { "a": { "$ref": target } },
+            "$defs": { name: { "type": "integer", "$anchor": "count" } },
+        })
+    };
+    let schemas = [
+        argument(&json!({ "type": ["string", "string", "any"] })),
+        argument(&json!({ "type": "number", "minimum": "0", "maximum": null, "multipleOf": 0 })),
+        argument(&json!({ "type": "string", "minLength": -1, "maxLength": "5", "format": null })),
+        argument(&json!({ "type": "array", "maxItems": 1.5, "uniqueItems": "yes" })),
+        argument(&json!({ "description": null, "title": 5, "$comment": [], "examples": "a" })),
+        argument(&json!({ "type": "string", "pattern": "(?<name>[a" })),
+        argument(&json!({ "type": "string", "pattern": 5, "readOnly": null })),
+        argument(&json!({ "$id": 7, "$schema": null, "$dynamicRef": "#nowhere" })),
+        argument(&json!({ "$ref": "#/$defs/None" })),
+        argument(&json!({ "$ref": 5 })),
+        argument(&json!({ "$ref": "#" })),
+        choice("#/oneOf/0/properties/a"),
+        named("count", "#/$defs/count"),
+        named("a/b c", "#/$defs/a~1b%20c"),
+        named("a/b", "#/$defs/a~1b"),
+        named("x", "#count"),
+        json!({ "type": "object", "$defs": [1], "definitions": null }),
+        json!({ "type": "object", "properties": {
+            "$ref": { "type": "string" }, "pattern": { "type": "string" }, "type": {},
+        } }),
+    ];
+    for schema in &schemas {
+        for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+            let reduced = reduce(schema, wire).unwrap().unwrap();
+            let valid = jsonschema::draft202012::new(&reduced);
+            assert!(valid.is_ok(), "{schema} becomes {reduced}: {:?}", valid.err());
+        }
+    }
+}
+
+#[test]
+fn what_is_valid_stays() {
+    let valid = json!({ "type": "string", "pattern": "^[a-z]+$", "minLength": 1, "title": "A" });
+    let numbers = json!({ "type": "number", "minimum": 0.5, "multipleOf": 0.01 });
+    let schema = json!({
+        "type": "object",
+        "properties": { "a": valid, "b": numbers, "pattern": { "type": "integer" } },
+    });
+    for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+        assert_eq!(reduce(&schema, wire).unwrap().unwrap(), schema);
+    }
+}
