@@ -11,7 +11,7 @@ use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Event, Record, Seq, Style, ToolStatus, Usage};
 
 use crate::figures::grouped;
-use crate::model::{Model, ModelError, Piece};
+use crate::model::{Done, Model, ModelError, Piece};
 use crate::prompt::{Chat, Prompt, Purpose};
 
 /// Records read at once.
@@ -206,6 +206,13 @@ async fn write(
         match piece? {
             Piece::Message(text) | Piece::Whole(text) => summary.push_str(&text),
             Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } | Piece::Kept(_) => {}
+            Piece::WasThought => summary.clear(),
+            Piece::Done(Done { stopped: Some(error), .. })
+                if !matches!(error, ModelError::Length(_)) =>
+            {
+                return Err(error);
+            }
+            // A summary that reached its limit is cut below, as one that is too long is.
             Piece::Done(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
                 let most = summary.floor_char_boundary(tokens.max(50) * 4);

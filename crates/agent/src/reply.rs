@@ -9,6 +9,7 @@ use thoughtwire_hub::{Final, Interface, ItemWriter, Silenced, new_id};
 use thoughtwire_proto::{CallId, Usage};
 
 use crate::Chat;
+use crate::model::remote::reading::json as json_text;
 use crate::model::{Done, ModelError, Piece};
 use crate::spoken::Spoken;
 use crate::tool::Tool;
@@ -56,6 +57,8 @@ pub(crate) struct Listener {
     begun: bool,
     /// When the first piece came.
     first: Option<Instant>,
+    /// What the reply cost, once its end says so.
+    usage: Usage,
 }
 
 /// The item whose words come in.
@@ -83,6 +86,7 @@ impl Listener {
             said: Vec::new(),
             begun: false,
             first: None,
+            usage: Usage::default(),
         }
     }
 
@@ -97,6 +101,11 @@ impl Listener {
     /// When the first piece of the reply came.
     pub(crate) fn first(&self) -> Option<Instant> {
         self.first
+    }
+
+    /// What the reply cost, also when it was stopped.
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
@@ -122,7 +131,15 @@ impl Listener {
                 }
                 Piece::Args { index, json } => self.continue_call(index, &json).await?,
                 Piece::Kept(kept) => self.said.push(Chat::Kept(kept)),
-                Piece::Done(Done { usage, last }) => return self.end(last, usage).await,
+                Piece::WasThought => self.reclassify().await?,
+                Piece::Done(Done { usage, last: _, stopped: Some(error) }) => {
+                    self.usage = usage;
+                    return Err(self.stop(error).await?);
+                }
+                Piece::Done(Done { usage, last, stopped: None }) => {
+                    self.usage = usage;
+                    return self.end(last, usage).await;
+                }
             }
         }
         Err(Fault::Model(ModelError::Cut(
@@ -210,6 +227,24 @@ impl Listener {
         Ok(())
     }
 
+    /// Ends the open message as the thought that it was.
+    async fn reclassify(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Message(writer) => self.open = Open::Thought(writer.into_thought()),
+            open @ (Open::Thought(_) | Open::Nothing) => self.open = open,
+        }
+        self.close().await
+    }
+
+    /// Ends a reply whose model was stopped. The open item stays open, for the turn's end to mark it
+    /// as incomplete, except for the words of a refusal: they are whole. Calls are not run.
+    async fn stop(&mut self, error: ModelError) -> Result<Fault, Fault> {
+        if matches!(error, ModelError::Refused(_)) {
+            self.close().await?;
+        }
+        Ok(Fault::Model(error))
+    }
+
     async fn end(&mut self, last: Option<String>, usage: Usage) -> Result<Heard, Fault> {
         let calls: Vec<HeardCall> =
             std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
@@ -227,8 +262,7 @@ impl Listener {
 
 impl OpenCall {
     fn close(self) -> HeardCall {
-        let json = if self.json.trim().is_empty() { "{}" } else { &self.json };
-        let args = serde_json::from_str(json).map_err(|error| {
+        let args = arguments(&self.json).map_err(|error| {
             format!(
                 "The arguments of {} are not a JSON object: {error}. Call it again with one.",
                 self.name
@@ -238,4 +272,19 @@ impl OpenCall {
             self.spoken.map(|(_, writer)| writer).filter(|writer| !writer.text().is_empty());
         HeardCall { call: self.call, name: self.name, args, provider_id: self.provider_id, spoken }
     }
+}
+
+/// Reads a call's arguments. Some models write them as JSON within a JSON string, `null` for none,
+/// or half a character.
+fn arguments(json: &str) -> Result<Map<String, Value>, serde_json::Error> {
+    let whole = json_text::without_halves(json);
+    let json = whole.as_deref().unwrap_or(json);
+    if matches!(json.trim(), "" | "null") {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(json).or_else(|error| match serde_json::from_str::<String>(json) {
+        Ok(inner) if inner.trim().is_empty() => Ok(Map::new()),
+        Ok(inner) => serde_json::from_str(&inner).map_err(|_| error),
+        Err(_) => Err(error),
+    })
 }

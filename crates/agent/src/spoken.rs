@@ -74,6 +74,8 @@ impl Spoken {
             let escape = rest.get(..length).unwrap_or_default();
             match serde_json::from_str::<String>(&format!("\"{escape}\"")) {
                 Ok(character) => words.push_str(&character),
+                // Half a character.
+                Err(_) if escape.starts_with("\\u") => words.push(char::REPLACEMENT_CHARACTER),
                 Err(_) => {
                     self.stage = Stage::Over;
                     break;
@@ -95,6 +97,20 @@ fn escape_length(text: &str) -> Option<usize> {
     let is_surrogate = high.get(..2).is_some_and(|start| {
         matches!(start.to_ascii_lowercase().as_str(), "d8" | "d9" | "da" | "db")
     });
-    let length = if is_surrogate { 12 } else { 6 };
-    (bytes.len() >= length).then_some(length)
+    // The other half follows at once, or never.
+    let other = text.get(6..).unwrap_or_default();
+    match (is_surrogate, other) {
+        (false, _) => Some(6),
+        (true, "" | "\\") => None,
+        (true, other) if !other.starts_with("\\u") => Some(6),
+        (true, other) if other.len() < 6 => None,
+        (true, other) if is_low(other.get(2..6)) => Some(12),
+        (true, _) => Some(6),
+    }
+}
+
+/// Whether the digits of an escape are those of a character's second half.
+fn is_low(digits: Option<&str>) -> bool {
+    let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    unit.is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit))
 }

@@ -184,10 +184,13 @@ impl Steps {
         let mut shorter = 0;
         loop {
             self.make_room(frame).await?;
-            let fault = match self.ask_each(frame).await {
+            let mut lost = Usage::default();
+            let fault = match self.ask_each(frame, &mut lost).await {
                 Ok(heard) => return Ok(heard),
                 Err(fault) => fault,
             };
+            // A reply that is of no use cost what it cost.
+            self.spend(lost).await?;
             match fault {
                 Fault::Silenced(silenced) => return Err(silenced.into()),
                 Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
@@ -200,7 +203,7 @@ impl Steps {
         }
     }
 
-    async fn ask_each(&mut self, frame: &Frame) -> Result<Heard, Fault> {
+    async fn ask_each(&mut self, frame: &Frame, lost: &mut Usage) -> Result<Heard, Fault> {
         let prompt = Arc::new(self.prompt(frame));
         let mut last = ModelError::Unknown("the agent has no model".to_owned());
         for (at, (name, model)) in self.models.iter().enumerate() {
@@ -208,7 +211,7 @@ impl Steps {
                 self.turn.interface.status(format!("{last} Asking {name} instead.")).await?;
             }
             let outcome = match model {
-                Ok(model) => self.ask_one(name, model, &prompt).await,
+                Ok(model) => self.ask_one(name, model, &prompt, lost).await,
                 Err(error) => Err((Fault::Model(error.clone()), Said::Nothing)),
             };
             match outcome {
@@ -229,6 +232,7 @@ impl Steps {
         name: &str,
         model: &Arc<dyn Model>,
         prompt: &Arc<Prompt>,
+        lost: &mut Usage,
     ) -> Result<Heard, (Fault, Said)> {
         let mut attempt = 0;
         loop {
@@ -242,6 +246,7 @@ impl Steps {
                 Err(Fault::Model(error)) => error,
                 Err(silenced) => return Err((silenced, Said::Something)),
             };
+            lost.add(listener.usage());
             if listener.has_begun() {
                 return Err((Fault::Model(error), Said::Something));
             }

@@ -81,6 +81,12 @@ impl ItemWriter {
         Ok(item)
     }
 
+    /// Makes the item a thought: its event is one, whatever its pieces were.
+    #[must_use]
+    pub fn into_thought(self) -> Self {
+        Self { kind: StreamKind::Thought, ..self }
+    }
+
     pub(crate) fn into_event(self) -> Event {
         match self.kind {
             StreamKind::Thought => {

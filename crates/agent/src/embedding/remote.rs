@@ -1,16 +1,18 @@
-//! Providers' embedding models, through the library genai.
+//! Providers' embedding models.
 
-use genai::Client;
-use genai::embed::EmbedRequest;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::model::remote::{Address, Progress, Wire, client, explain};
+use crate::model::remote::{Address, Http, Said, Wire, unreadable};
 use crate::model::{Awaited, ModelError, Providers, Timeouts};
 
 /// How often a provider that is busy or out of reach is asked again.
 const RETRIES: u32 = 3;
+/// Most bytes of an answer: one has 64 vectors, of some thousand numbers each.
+const ANSWER_BYTES: usize = 64 << 20;
 
 pub(super) struct Remote {
-    client: Client,
+    http: Http,
     address: Address,
     model: String,
     timeouts: Timeouts,
@@ -33,7 +35,7 @@ impl Remote {
         let timeouts = Timeouts::default();
         Ok(Self {
             address: Address::new(wire, providers)?,
-            client: client(timeouts)?,
+            http: Http::new(timeouts)?,
             model,
             timeouts,
         })
@@ -57,21 +59,83 @@ impl Remote {
 
     async fn ask(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
         // Providers refuse a text without words.
-        let texts = texts
-            .iter()
-            .map(|text| if text.trim().is_empty() { " ".to_owned() } else { text.clone() });
-        let request = EmbedRequest::new_batch(texts.collect());
-        let answer = self.client.exec_embed(self.address.target(&self.model), request, None);
-        let Ok(answer) = tokio::time::timeout(self.timeouts.first, answer).await else {
+        let texts = texts.iter().map(|text| if text.trim().is_empty() { " " } else { text });
+        let (path, body) = request(self.address.wire(), &self.model, texts);
+        let asking = async {
+            let body = self.http.post(&self.address, &path, &[], &body).await?;
+            body.whole(ANSWER_BYTES, &self.address).await
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeouts.first, asking).await else {
             let (at, seconds) = (self.address.shown(), self.timeouts.first.as_secs_f64());
             let reason = format!(
                 "The embedding model at {at} did not answer for {seconds} s. Ask again later."
             );
             return Err(ModelError::TimedOut { reason, awaited: Awaited::First });
         };
-        let mut embeddings =
-            answer.map_err(|error| explain(&error, &self.address, Progress::Nothing))?.embeddings;
-        embeddings.sort_by_key(|embedding| embedding.index);
-        Ok(embeddings.into_iter().map(|embedding| embedding.vector).collect())
+        let answer = answer?;
+        vectors(self.address.wire(), &answer).ok_or_else(|| {
+            let said = serde_json::from_slice::<Value>(&answer).ok();
+            let said = said.filter(|value| value.get("error").is_some());
+            unreadable(said.as_ref().map(Said::in_value).as_ref(), &self.address)
+        })
+    }
+}
+
+/// The path and the body of a request.
+fn request<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>) -> (String, Value) {
+    match wire {
+        Wire::Gemini => {
+            let full = format!("models/{model}");
+            let one = |text| {
+                let content = json!({"parts": [{"text": text}]});
+                json!({"model": full, "content": content, "taskType": "SEMANTIC_SIMILARITY"})
+            };
+            let requests: Vec<Value> = texts.map(one).collect();
+            (format!("{full}:batchEmbedContents"), json!({"requests": requests}))
+        }
+        Wire::Ollama => {
+            ("api/embed".to_owned(), json!({"model": model, "input": texts.collect::<Vec<_>>()}))
+        }
+        Wire::OpenAi | Wire::Responses | Wire::Anthropic => {
+            ("embeddings".to_owned(), json!({"input": texts.collect::<Vec<_>>(), "model": model}))
+        }
+    }
+}
+
+/// The vectors of an answer, in the order of their texts; none when it is no answer.
+fn vectors(wire: Wire, answer: &[u8]) -> Option<Vec<Vec<f32>>> {
+    #[derive(Deserialize)]
+    struct OpenAi {
+        data: Vec<Indexed>,
+    }
+    #[derive(Deserialize)]
+    struct Indexed {
+        #[serde(default)]
+        index: u64,
+        embedding: Vec<f32>,
+    }
+    #[derive(Deserialize)]
+    struct Gemini {
+        embeddings: Vec<Values>,
+    }
+    #[derive(Deserialize)]
+    struct Values {
+        values: Vec<f32>,
+    }
+    #[derive(Deserialize)]
+    struct Ollama {
+        embeddings: Vec<Vec<f32>>,
+    }
+    match wire {
+        Wire::Gemini => {
+            let answer: Gemini = serde_json::from_slice(answer).ok()?;
+            Some(answer.embeddings.into_iter().map(|vector| vector.values).collect())
+        }
+        Wire::Ollama => Some(serde_json::from_slice::<Ollama>(answer).ok()?.embeddings),
+        Wire::OpenAi | Wire::Responses | Wire::Anthropic => {
+            let mut data = serde_json::from_slice::<OpenAi>(answer).ok()?.data;
+            data.sort_by_key(|vector| vector.index);
+            Some(data.into_iter().map(|vector| vector.embedding).collect())
+        }
     }
 }

@@ -52,6 +52,21 @@ pub enum ModelError {
     /// The reply broke off.
     #[error("{0}")]
     Cut(String),
+    /// The reply reached a limit of length.
+    #[error("{0}")]
+    Length(String),
+    /// The provider's filter stopped the reply, or blocked the prompt.
+    #[error("{0}")]
+    Filtered(String),
+    /// The model refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The model made a tool call that its provider could not read.
+    #[error("{0}")]
+    MalformedCall(String),
+    /// The reply is larger than any may be.
+    #[error("{0}")]
+    TooMuch(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -81,6 +96,11 @@ impl ModelError {
             Self::TimedOut { .. } => "model_timeout",
             Self::TooLong(_) => "model_window",
             Self::Cut(_) => "model_cut",
+            Self::Length(_) => "model_length",
+            Self::Filtered(_) => "model_filtered",
+            Self::Refused(_) => "model_refused",
+            Self::MalformedCall(_) => "model_malformed_call",
+            Self::TooMuch(_) => "model_too_much",
             Self::Faulty { .. } | Self::Failed(_) => "model_failed",
         }
     }
@@ -104,6 +124,11 @@ impl ModelError {
             | Self::TimedOut { awaited: Awaited::Next, .. }
             | Self::TooLong(_)
             | Self::Cut(_)
+            | Self::Length(_)
+            | Self::Filtered(_)
+            | Self::Refused(_)
+            | Self::MalformedCall(_)
+            | Self::TooMuch(_)
             | Self::Failed(_) => None,
         }
     }

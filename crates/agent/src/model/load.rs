@@ -126,6 +126,7 @@ impl Load {
         Piece::Done(Done {
             usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None },
             last,
+            stopped: None,
         })
     }
 }

@@ -16,7 +16,7 @@ use thoughtwire_proto::Usage;
 use crate::Prompt;
 use name::Name;
 use offline::Offline;
-use remote::Remote;
+use remote::{Http, Remote};
 
 pub use error::{Awaited, ModelError};
 pub use name::check_model;
@@ -59,9 +59,11 @@ pub enum Piece {
         /// The piece.
         json: String,
     },
+    /// The message text so far was a thought, as its end has shown. What follows is the message.
+    WasThought,
     /// What the provider wants to see again together with this reply's calls.
     Kept(Kept),
-    /// The reply is complete.
+    /// The reply is over.
     Done(Done),
 }
 
@@ -72,18 +74,21 @@ pub struct Done {
     pub usage: Usage,
     /// A last message that was not streamed: it can go out together with the end of the turn.
     pub last: Option<String>,
+    /// Why the model stopped before it had said all: a limit, a filter, a refusal or a malformed call.
+    /// Calls of such a reply are not run.
+    pub stopped: Option<ModelError>,
 }
 
 /// The models of one process. They share one HTTP client, made when first needed.
 pub(crate) struct Models {
     providers: Providers,
     timeouts: Timeouts,
-    client: OnceLock<Result<genai::Client, ModelError>>,
+    http: OnceLock<Result<Http, ModelError>>,
 }
 
 impl Models {
     pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
-        Self { providers, timeouts, client: OnceLock::new() }
+        Self { providers, timeouts, http: OnceLock::new() }
     }
 
     pub(crate) fn providers(&self) -> &Providers {
@@ -95,8 +100,8 @@ impl Models {
             Name::Offline => Arc::new(Offline),
             Name::Load(load) => Arc::new(load),
             Name::Remote { model, address } => {
-                let client = self.client.get_or_init(|| remote::client(self.timeouts)).clone()?;
-                Arc::new(Remote::new(client, address, model, self.timeouts))
+                let http = self.http.get_or_init(|| Http::new(self.timeouts)).clone()?;
+                Arc::new(Remote::new(http, address, model, self.timeouts))
             }
         })
     }

@@ -31,8 +31,12 @@ pub async fn try_model(
     };
     let mut reply = model.reply(Arc::new(prompt));
     while let Some(piece) = reply.next().await {
-        if let Piece::Done(_) = piece? {
-            return Ok(());
+        if let Piece::Done(done) = piece? {
+            return match done.stopped {
+                // It answered, at greater length than it was given.
+                None | Some(ModelError::Length(_)) => Ok(()),
+                Some(error) => Err(error),
+            };
         }
     }
     Err(ModelError::Cut("Its answer broke off before its end.".to_owned()))

@@ -183,7 +183,7 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
             | Piece::Whole(text)
             | Piece::Args { json: text, .. } => text.len(),
             Piece::Call { name, .. } => name.len(),
-            Piece::Kept(_) | Piece::Done(_) => 0,
+            Piece::WasThought | Piece::Kept(_) | Piece::Done(_) => 0,
         })
         .sum();
     let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use genai::resolver::{AuthData, Endpoint};
-use genai::{ModelIden, ServiceTarget};
 use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::Wire;
+use super::{Kept, Wire};
 use crate::model::{ModelError, Providers};
 
 /// How much of a provider's own words goes into an error.
 const LONGEST_QUOTE: usize = 300;
+/// Shorter keys are dummies, such as `none`: they are words of sentences.
+const SHORTEST_SECRET: usize = 8;
+/// How many bytes of a key in a row give it away.
+const TELLING: usize = 6;
 
 /// Where a provider is, what it speaks, and how to be let in.
 #[derive(Clone)]
@@ -46,14 +49,41 @@ impl Address {
         Ok(Self { wire, url: Arc::new(url), key: key.map(Into::into) })
     }
 
-    /// What the library asks, for a model of this provider.
-    pub(crate) fn target(&self, model: &str) -> ServiceTarget {
-        ServiceTarget {
-            endpoint: Endpoint::from_owned(self.url.as_str()),
-            // An endpoint that takes no key takes any.
-            auth: AuthData::from_single(self.key.as_deref().unwrap_or("none")),
-            model: ModelIden::new(self.wire.adapter(), model.to_owned()),
-        }
+    /// The address of a path of the provider's, with the query that the base address may have.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let mut url = (*self.url).clone();
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        url.set_path(&format!("{}{path}", url.path()));
+        let own = url.query().unwrap_or_default();
+        let both = [own, query].into_iter().filter(|query| !query.is_empty());
+        let query = both.collect::<Vec<_>>().join("&");
+        url.set_query((!query.is_empty()).then_some(&query));
+        url
+    }
+
+    /// The header that carries the key.
+    pub(super) fn authorization(&self) -> Option<(HeaderName, HeaderValue)> {
+        // An endpoint that takes no key takes any.
+        let key = self.key.as_deref().unwrap_or("none");
+        let (name, value) = match self.wire {
+            Wire::OpenAi | Wire::Responses => (AUTHORIZATION, format!("Bearer {key}")),
+            Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+            Wire::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+            Wire::Ollama => return None,
+        };
+        let mut value = HeaderValue::from_str(&value).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    }
+
+    /// Names a model of this provider as the maker of replies.
+    pub(super) fn maker(&self, model: &str) -> String {
+        Kept::maker(self.wire.prefix(), model, &self.shown())
+    }
+
+    /// The provider's language.
+    pub(crate) const fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// The endpoint for people: without credentials or a query that may be in its address.
@@ -65,17 +95,30 @@ impl Address {
     /// What a provider said, short and without the key.
     pub(super) fn quoted(&self, words: &str) -> String {
         let mut words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(key) = &self.key {
-            words = words.replace(&**key, "***");
+        if let Some(key) = self.secret() {
+            words = words.replace(key, "***");
         }
         match words.char_indices().nth(LONGEST_QUOTE) {
             Some((at, _)) => format!("{}…", words.get(..at).unwrap_or_default()),
             None => words,
         }
     }
+
+    /// Words without those that have a part of the key in them.
+    pub(super) fn without_keys(&self, words: &str) -> String {
+        let Some(key) = self.secret() else { return words.to_owned() };
+        let parts: Vec<&str> = (0..key.len()).filter_map(|at| key.get(at..at + TELLING)).collect();
+        let has_part = |word: &&str| parts.iter().any(|part| word.contains(part));
+        let hide = |word| if has_part(&word) || word.contains("***") { "***" } else { word };
+        words.split(' ').map(hide).collect::<Vec<_>>().join(" ")
+    }
+
+    fn secret(&self) -> Option<&str> {
+        self.key.as_deref().filter(|key| key.len() >= SHORTEST_SECRET)
+    }
 }
 
-/// Completes an address to what the library appends its paths to; none when it is none.
+/// Completes an address to what paths are appended to; none when it is none.
 fn complete(wire: Wire, given: &str) -> Option<Url> {
     let mut url = Url::parse(&with_scheme(wire, given)).ok()?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -89,7 +132,6 @@ fn complete(wire: Wire, given: &str) -> Option<Url> {
         Wire::Gemini if !last.starts_with("v1") => path.push_str("/v1beta"),
         Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini | Wire::Ollama => {}
     }
-    // Without it, the last segment would be replaced by what is asked for.
     path.push('/');
     url.set_path(&path);
     Some(url)

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{Address, Wire};
+use super::Address;
+use super::said::Said;
 use crate::model::{Awaited, ModelError};
 
 /// How far a reply had come.
@@ -16,63 +15,27 @@ pub(crate) enum Progress {
     Begun,
 }
 
-/// How providers say that a prompt is too long for the model, in small letters: `OpenAI` (its code,
-/// chat completions and vLLM, Responses), Anthropic, Gemini, Ollama and llama.cpp.
-const TOO_LONG: [&str; 10] = [
-    "context_length_exceeded",
-    "maximum context length",
-    "exceeds the context window",
-    "prompt is too long",
-    "exceed context limit",
-    "exceeds the maximum number of tokens",
-    "exceeds the available context size",
-    "exceed_context_size_error",
-    "exceeds the context length",
-    "exceeded max context length",
-];
-
-/// Says what went wrong, and what to do about it.
-pub(crate) fn explain(error: &genai::Error, address: &Address, progress: Progress) -> ModelError {
-    // In a stream, HTTP errors come wrapped.
-    if let genai::Error::WebStream { error: inner, .. } = error
-        && let Some(inner) = inner.downcast_ref::<genai::Error>()
-    {
-        return explain(inner, address, progress);
-    }
-    if let Some(status) = error.status() {
-        return refused(error, status.as_u16(), address);
-    }
-    if let genai::Error::ChatResponse { body, .. } = error {
-        return reported(&Said::in_body(body), address);
-    }
-    if let (genai::Error::StreamParse { serde_error, .. }, Wire::Responses) = (error, address.wire)
-    {
-        // The library skips what it cannot read here, and reports a failed response so.
-        return reported(&Said { words: serde_error.to_string(), ..Said::default() }, address);
-    }
+/// Says that no connection was made.
+pub(super) fn not_sent(error: &reqwest::Error, address: &Address) -> ModelError {
     let (at, variable) = (address.shown(), address.wire.url_variable());
-    match transport(error) {
-        Some(cause) if cause.is_connect() && cause.is_timeout() => ModelError::TimedOut {
+    if error.is_connect() && error.is_timeout() {
+        ModelError::TimedOut {
             reason: format!(
                 "The model at {at} took too long to take the connection. Check the network and {variable}."
             ),
             awaited: Awaited::Connection,
-        },
-        Some(cause) if cause.is_connect() => ModelError::Unreachable(format!(
-            "The model at {at} cannot be reached. Check the network and {variable}."
-        )),
-        Some(_) => broken_off(address, progress),
-        None => {
-            let endpoint = address.wire.described();
-            ModelError::Failed(format!(
-                "The model at {at} gave an answer that cannot be read. Is {variable} {endpoint}?"
-            ))
         }
+    } else if error.is_connect() {
+        ModelError::Unreachable(format!(
+            "The model at {at} cannot be reached. Check the network and {variable}."
+        ))
+    } else {
+        broken_off(address, Progress::Nothing)
     }
 }
 
-/// The connection closed too early.
-pub(super) fn broken_off(address: &Address, progress: Progress) -> ModelError {
+/// Says that the connection closed too early.
+pub(crate) fn broken_off(address: &Address, progress: Progress) -> ModelError {
     let at = address.shown();
     match progress {
         Progress::Nothing => ModelError::Unreachable(format!(
@@ -84,28 +47,41 @@ pub(super) fn broken_off(address: &Address, progress: Progress) -> ModelError {
     }
 }
 
-/// The answer was a status other than success.
-fn refused(error: &genai::Error, status: u16, address: &Address) -> ModelError {
+/// Says that an answer is none of the provider's kind. `said` is what it says instead.
+pub(crate) fn unreadable(said: Option<&Said>, address: &Address) -> ModelError {
+    let (at, variable) = (address.shown(), address.wire.url_variable());
+    let endpoint = address.wire.described();
+    let words = said.map(|said| address.quoted(&said.sentence())).unwrap_or_default();
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let stop = if words.is_empty() { "." } else { "" };
+    ModelError::Failed(format!(
+        "The model at {at} gave an answer that cannot be read{words}{stop} Is {variable} {endpoint}?"
+    ))
+}
+
+/// Says that a reply is larger than any may be.
+pub(crate) fn too_much(what: &str, address: &Address) -> ModelError {
+    let at = address.shown();
+    ModelError::TooMuch(format!(
+        "The model at {at} sent too much: its reply had more {what} than one may have. Ask again."
+    ))
+}
+
+/// Says why an answer has another status than success.
+pub(crate) fn refused(
+    status: u16,
+    shown: &str,
+    said: &Said,
+    retry_after: Option<Duration>,
+    address: &Address,
+) -> ModelError {
     let (at, wire) = (address.shown(), address.wire);
-    let said = Said::in_error(error);
     let words = address.quoted(&said.sentence());
-    let shown = error.status().map(|status| status.to_string()).unwrap_or_default();
-    let retry_after = retry_after(error).or(said.wait);
+    let retry_after = retry_after.or(said.wait);
     match status {
-        // Providers quote a part of the key in these.
-        401 | 403 => {
-            let variable = wire.key_variable().unwrap_or(wire.url_variable());
-            ModelError::RefusedKey(format!(
-                "The model at {at} did not take the key ({shown}). Check {variable}."
-            ))
-        }
+        401 | 403 => refused_key(shown, "", address),
         // Google refuses a wrong key so.
-        400 if said.kind.contains("api_key_invalid") => {
-            let variable = wire.key_variable().unwrap_or(wire.url_variable());
-            ModelError::RefusedKey(format!(
-                "The model at {at} did not take the key ({shown}). Check {variable}."
-            ))
-        }
+        400 if said.is(&["api_key_invalid"]) => refused_key(shown, "", address),
         _ if said.is_too_long() => too_long(&words, address),
         429 | 502 | 503 | 504 | 529 => ModelError::Busy {
             reason: format!(
@@ -123,23 +99,46 @@ fn refused(error: &genai::Error, status: u16, address: &Address) -> ModelError {
                 "The model at {at} was not found ({shown}): {words} Check the model's name and {variable}."
             ))
         }
+        300..400 => {
+            let variable = wire.url_variable();
+            ModelError::Failed(format!(
+                "The model at {at} redirects to another address ({shown}). Set {variable} to that one."
+            ))
+        }
         _ => ModelError::Failed(format!("The model at {at} failed ({shown}): {words}")),
     }
 }
 
-/// The error came in the stream.
-fn reported(said: &Said, address: &Address) -> ModelError {
+/// Says what an error within a reply of status 200 is.
+pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
     let at = address.shown();
     let words = address.quoted(&said.sentence());
-    let is = |kinds: &[&str]| kinds.iter().any(|kind| said.kind.contains(kind));
+    let lower = said.words.to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
     if said.is_too_long() {
-        too_long(&words, address)
-    } else if is(&["overloaded", "rate_limit", "unavailable", "resource_exhausted"]) {
+        return too_long(&words, address);
+    }
+    if let Some(status) = said.status {
+        let shown = status.to_string();
+        return match status {
+            401 | 403 => refused_key(&shown, &words, address),
+            _ => refused(status, &shown, said, None, address),
+        };
+    }
+    if said.is(&["authentication", "permission", "api_key", "unauthenticated", "unauthorized"]) {
+        return refused_key("refused", &words, address);
+    }
+    if said.is(&["insufficient_quota", "billing"]) {
+        return ModelError::Failed(format!("The model at {at} failed: {words}"));
+    }
+    if said.is(&["overloaded", "rate_limit", "unavailable", "resource_exhausted", "too_many"])
+        || (said.kind.is_empty() && says(&["rate limit", "overloaded", "too many requests"]))
+    {
         ModelError::Busy {
             reason: format!("The model at {at} is too busy: {words} Try again later."),
             retry_after: said.wait,
         }
-    } else if is(&["server_error", "api_error", "internal"]) {
+    } else if said.is(&["server_error", "api_error", "internal", "timeout"]) {
         ModelError::Faulty {
             reason: format!("The model at {at} failed: {words}"),
             retry_after: said.wait,
@@ -149,6 +148,19 @@ fn reported(said: &Said, address: &Address) -> ModelError {
     }
 }
 
+/// Says that the key was not taken. Providers quote a part of the key with status 401: what they
+/// say is shown only where it came otherwise, without what looks like a key.
+fn refused_key(shown: &str, words: &str, address: &Address) -> ModelError {
+    let (at, wire) = (address.shown(), address.wire);
+    let variable = wire.key_variable().unwrap_or(wire.url_variable());
+    let words = address.without_keys(words);
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let stop = if words.is_empty() { "." } else { "" };
+    ModelError::RefusedKey(format!(
+        "The model at {at} did not take the key ({shown}){words}{stop} Check {variable}."
+    ))
+}
+
 fn too_long(words: &str, address: &Address) -> ModelError {
     let at = address.shown();
     ModelError::TooLong(format!(
@@ -156,100 +168,8 @@ fn too_long(words: &str, address: &Address) -> ModelError {
     ))
 }
 
-/// What a provider said about an error.
-#[derive(Default)]
-struct Said {
-    words: String,
-    /// Its type, code and status, in small letters.
-    kind: String,
-    /// How long it asks to wait.
-    wait: Option<Duration>,
-}
-
-impl Said {
-    fn in_error(error: &genai::Error) -> Self {
-        let (genai::Error::HttpError { body, .. }
-        | genai::Error::WebModelCall {
-            webc_error: genai::webc::Error::ResponseFailedStatus { body, .. },
-            ..
-        }) = error
-        else {
-            return Self::default();
-        };
-        serde_json::from_str(body).map_or_else(
-            |_| Self { words: body.clone(), ..Self::default() },
-            |body| Self::in_body(&body),
-        )
-    }
-
-    fn in_body(body: &Value) -> Self {
-        if body.get("finishReason").is_some() {
-            // The library's own words for a reply of Gemini's in which there is none.
-            return Self {
-                words: "It gave no answer; it may have blocked the prompt.".to_owned(),
-                ..Self::default()
-            };
-        }
-        let body = body.get(0).unwrap_or(body);
-        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
-        let words = error
-            .get("message")
-            .or(Some(error))
-            .and_then(Value::as_str)
-            .map_or_else(|| error.to_string(), str::to_owned);
-        let details = error.get("details").and_then(Value::as_array).into_iter().flatten();
-        let wait = details
-            .clone()
-            .filter_map(|detail| {
-                detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse().ok()
-            })
-            .next();
-        let kinds =
-            ["type", "code", "status"].into_iter().filter_map(|key| error.get(key)?.as_str());
-        let kind = kinds
-            .chain(details.filter_map(|detail| detail.get("reason")?.as_str()))
-            .collect::<Vec<_>>()
-            .join(" ");
-        Self {
-            words,
-            kind: kind.to_ascii_lowercase(),
-            wait: wait.and_then(|wait| Duration::try_from_secs_f64(wait).ok()),
-        }
-    }
-
-    fn sentence(&self) -> String {
-        let words = self.words.trim();
-        if words.is_empty() || words.ends_with(['.', '!', '?']) {
-            words.to_owned()
-        } else {
-            format!("{words}.")
-        }
-    }
-
-    fn is_too_long(&self) -> bool {
-        let words = self.words.to_lowercase();
-        TOO_LONG.iter().any(|phrase| words.contains(phrase) || self.kind.contains(phrase))
-    }
-}
-
-/// The transport's own error, however deep it is wrapped.
-fn transport(error: &genai::Error) -> Option<&reqwest::Error> {
-    if let genai::Error::WebModelCall { webc_error: genai::webc::Error::Reqwest(error), .. } = error
-    {
-        return Some(error);
-    }
-    let genai::Error::WebStream { error, .. } = error else { return None };
-    let mut cause: &(dyn std::error::Error + 'static) = &**error;
-    loop {
-        if let Some(found) = cause.downcast_ref::<reqwest::Error>() {
-            return Some(found);
-        }
-        cause = cause.source()?;
-    }
-}
-
-fn retry_after(error: &genai::Error) -> Option<Duration> {
-    let headers = error.headers()?;
+/// How long a provider asks to wait, in its headers.
+pub(super) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let number = |name: &str| {
         headers
             .get(name)?

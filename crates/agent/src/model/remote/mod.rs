@@ -1,79 +1,92 @@
-//! Models of providers, through the library genai: `openai/NAME`, `openai-responses/NAME`,
-//! `anthropic/NAME`, `gemini/NAME` and `ollama/NAME`.
+//! Models of providers: `openai/NAME`, `openai-responses/NAME`, `anthropic/NAME`, `gemini/NAME` and
+//! `ollama/NAME`.
 //!
-//! An ending of a name such as `-low` or `-high` is read by the library as the effort of reasoning;
-//! Anthropic's models think only with one.
+//! A request is encoded in `request`, sent by `transport`, and its reply is read in `reading`; each
+//! wire has a module for either way. An ending of a name such as `-low` or `-high` is the effort of
+//! reasoning; Anthropic's models think only with one.
 
 mod address;
 mod explain;
 mod kept;
-mod reading;
+pub(crate) mod reading;
 mod request;
+mod said;
+mod transport;
 mod wire;
 
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryFutureExt};
-use genai::Client;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::time::Instant;
 
-use super::{Model, ModelError, Piece, Timeouts};
+use super::{Awaited, Model, ModelError, Piece, Timeouts};
 use crate::prompt::Prompt;
-use reading::Reading;
+use reading::{Assembly, Reading};
 
 pub(crate) use address::Address;
-pub(crate) use explain::{Progress, explain};
+pub(crate) use explain::{Progress, broken_off, too_much, unreadable};
 pub use kept::{Kept, KeptCall, KeptReasoning, KeptThought};
+pub(crate) use said::Said;
+pub(crate) use transport::Http;
 pub(crate) use wire::Wire;
-
-/// The HTTP client that all models share.
-pub(crate) fn client(timeouts: Timeouts) -> Result<Client, ModelError> {
-    // The process may have chosen a provider already; then that one is used.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    // Only the HTTP client can tell connecting from waiting; all other time-outs are around the stream.
-    let http = reqwest::Client::builder()
-        .connect_timeout(timeouts.connect)
-        .build()
-        .map_err(|error| ModelError::Failed(format!("no HTTP client can be made: {error}")))?;
-    Client::builder()
-        .with_reqwest(http)
-        .build()
-        .map_err(|error| ModelError::Failed(format!("no model client can be made: {error}")))
-}
 
 /// A provider's model.
 pub(crate) struct Remote {
-    client: Client,
+    http: Http,
     address: Address,
     name: String,
     timeouts: Timeouts,
 }
 
 impl Remote {
-    pub(crate) fn new(client: Client, address: Address, name: String, timeouts: Timeouts) -> Self {
-        Self { client, address, name, timeouts }
+    pub(crate) fn new(http: Http, address: Address, name: String, timeouts: Timeouts) -> Self {
+        Self { http, address, name, timeouts }
     }
 }
 
 impl Model for Remote {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
-        let (client, address, timeouts) =
-            (self.client.clone(), self.address.clone(), self.timeouts);
-        let target = address.target(&self.name);
-        let options = request::options(&prompt, address.wire, &self.name);
-        async move {
-            // The request itself goes out when the stream is first read.
-            match client
-                .exec_chat_stream(target, request::request(&prompt, address.wire), Some(&options))
-                .await
-            {
-                Ok(response) => {
-                    Ok(Reading::new(response.stream, address, prompt.style, timeouts).pieces())
-                }
-                Err(error) => Err(explain(&error, &address, Progress::Nothing)),
-            }
-        }
-        .try_flatten_stream()
-        .boxed()
+        let maker = self.address.maker(&self.name);
+        let encoded = request::encode(&prompt, self.address.wire, &self.name, &maker);
+        let (http, address, timeouts) = (self.http.clone(), self.address.clone(), self.timeouts);
+        let tools = prompt.tools.iter().map(|tool| encoded.sent_name(&tool.name).to_owned());
+        let reply = Assembly::new(prompt.style, tools.collect(), maker);
+        // The request goes out when the stream is first read.
+        let asking = async move {
+            let asked = Instant::now();
+            let sent = http.post(&address, &encoded.path, &encoded.headers, &encoded.body);
+            let body = match tokio::time::timeout(timeouts.first, sent).await {
+                Ok(body) => body?,
+                Err(_) => return Err(silent(&address, timeouts)),
+            };
+            let reading = Reading::new(body, address, reply, timeouts, asked);
+            Ok(stream::unfold((reading, encoded), |(mut reading, encoded)| async move {
+                let piece = reading.next().await?;
+                let piece = piece.map(|piece| match piece {
+                    Piece::Call { index, name, provider_id } => {
+                        let name = encoded.tool_name(&name).to_owned();
+                        Piece::Call { index, name, provider_id }
+                    }
+                    piece => piece,
+                });
+                Some((piece, (reading, encoded)))
+            }))
+        };
+        stream::once(asking)
+            .flat_map(|asked| match asked {
+                Ok(pieces) => pieces.boxed(),
+                Err(error) => stream::once(async { Err(error) }).boxed(),
+            })
+            .boxed()
+    }
+}
+
+/// Says that nothing came in time.
+fn silent(address: &Address, timeouts: Timeouts) -> ModelError {
+    let (at, seconds) = (address.shown(), timeouts.first.as_secs_f64());
+    ModelError::TimedOut {
+        reason: format!("The model at {at} sent nothing for {seconds} s. Ask again later."),
+        awaited: Awaited::First,
     }
 }

@@ -1,7 +1,5 @@
 //! The languages that providers speak.
 
-use genai::adapter::AdapterKind;
-
 use crate::model::{Endpoint, ModelError, Providers};
 
 /// A provider's language. Its facts stand here and nowhere else.
@@ -93,16 +91,6 @@ impl Wire {
             Self::Anthropic => "an endpoint of Anthropic's Messages API",
             Self::Gemini => "an endpoint of the Gemini API",
             Self::Ollama => "an Ollama server",
-        }
-    }
-
-    pub(super) const fn adapter(self) -> AdapterKind {
-        match self {
-            Self::OpenAi => AdapterKind::OpenAI,
-            Self::Responses => AdapterKind::OpenAIResp,
-            Self::Anthropic => AdapterKind::Anthropic,
-            Self::Gemini => AdapterKind::Gemini,
-            Self::Ollama => AdapterKind::Ollama,
         }
     }
 

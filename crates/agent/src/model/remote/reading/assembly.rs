@@ -1,0 +1,330 @@
+//! A reply that is being put together: the pieces that decoders make of a provider's frames.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+use thoughtwire_proto::{Style, Usage};
+
+use super::calls::{CallPiece, Calls, TooMany};
+use super::json::{self, Joiner};
+use super::stop::Reason;
+use super::think::{Part, ThinkTags};
+use crate::model::Piece;
+use crate::model::remote::said::Said;
+use crate::model::remote::{Kept, KeptReasoning, KeptThought};
+
+/// Most bytes of one thought, one message or one call's arguments. Models write at most a few
+/// hundred thousand tokens.
+const MAX_ITEM_BYTES: usize = 4 << 20;
+/// Most bytes of all that one reply says, its signatures included.
+const MAX_REPLY_BYTES: usize = 16 << 20;
+
+/// What decoders write to.
+pub(in crate::model::remote) struct Assembly {
+    style: Style,
+    pieces: VecDeque<Piece>,
+    tags: ThinkTags,
+    thought: Joiner,
+    message: Joiner,
+    /// Whether halves of characters came. Without them, text passes as it is.
+    has_halves: bool,
+    calls: Calls,
+    kept: Kept,
+    usage: Usage,
+    stop: Option<Stop>,
+    size: usize,
+    item: usize,
+    writing: Writing,
+    excess: Option<&'static str>,
+}
+
+/// Why the model stopped, and the provider's words for it.
+#[derive(Debug, Clone)]
+pub(super) struct Stop {
+    pub(super) reason: Reason,
+    pub(super) word: String,
+    pub(super) said: Option<Said>,
+}
+
+/// What the last piece of text belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Nothing,
+    Thought,
+    Message,
+}
+
+impl Assembly {
+    pub(in crate::model::remote) fn new(style: Style, tools: Vec<String>, made_by: String) -> Self {
+        Self {
+            style,
+            pieces: VecDeque::new(),
+            tags: ThinkTags::default(),
+            thought: Joiner::default(),
+            message: Joiner::default(),
+            has_halves: false,
+            calls: Calls::new(tools),
+            kept: Kept { made_by, ..Kept::default() },
+            usage: Usage::default(),
+            stop: None,
+            size: 0,
+            item: 0,
+            writing: Writing::Nothing,
+            excess: None,
+        }
+    }
+
+    /// Notes that strings from now on may have halves of characters.
+    pub(super) fn expect_halves(&mut self) {
+        self.has_halves = true;
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Piece> {
+        self.pieces.pop_front()
+    }
+
+    pub(super) fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// What there is too much of, when the reply is larger than it may be.
+    pub(super) fn excess(&self) -> Option<&'static str> {
+        self.excess
+    }
+
+    /// How many bytes the reply has: it grows with everything but keep-alives.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn stop(&self) -> Option<&Stop> {
+        self.stop.as_ref()
+    }
+
+    pub(super) fn usage(&mut self) -> &mut Usage {
+        &mut self.usage
+    }
+
+    /// Notes why the model stopped. The first reason other than a normal end is kept.
+    pub(super) fn stopped(&mut self, word: &str, said: Option<Said>) {
+        self.stopped_for(Reason::of(word), word, said);
+    }
+
+    pub(super) fn stopped_for(&mut self, reason: Reason, word: &str, said: Option<Said>) {
+        if self.stop.as_ref().is_none_or(|stop| stop.reason == Reason::Finished) {
+            let word = word.chars().take(64).collect();
+            self.stop = Some(Stop { reason, word, said });
+        }
+    }
+
+    /// Adds to a thought.
+    pub(super) fn think(&mut self, text: &str) {
+        let text = self.joined(text, Writing::Thought);
+        self.put(Writing::Thought, text);
+    }
+
+    /// Adds to the content, in which thoughts may stand between tags.
+    pub(super) fn say(&mut self, text: &str) {
+        let text = self.joined(text, Writing::Message);
+        let parts = self.tags.push(&text);
+        self.put_parts(parts);
+    }
+
+    /// Adds to the words with which the model refuses.
+    pub(super) fn refuse(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.stopped_for(Reason::Refused, "refusal", None);
+            let text = self.joined(text, Writing::Message);
+            self.put(Writing::Message, text);
+        }
+    }
+
+    /// Takes a piece of a call in chat completions.
+    pub(super) fn call_piece(&mut self, piece: CallPiece<'_>) {
+        self.grow(piece.args.len() + piece.name.map_or(0, str::len));
+        if self.excess.is_none() {
+            let args = self.joined_args(piece.args);
+            let args = args.as_deref().unwrap_or(piece.args);
+            let taken = self.calls.piece(CallPiece { args, ..piece }, &mut self.pieces);
+            self.count_calls(taken);
+        }
+    }
+
+    pub(super) fn begin_list(&mut self) {
+        self.calls.begin_list();
+    }
+
+    /// Opens a call; gives its place. There is none when there are too many already.
+    pub(super) fn open_call(&mut self, id: Option<&str>, name: &str) -> Option<usize> {
+        self.grow(name.len());
+        let opened = self.calls.open(id, name);
+        match opened {
+            Ok(at) => Some(at),
+            Err(many) => {
+                self.count_calls(Err(many));
+                None
+            }
+        }
+    }
+
+    /// Appends to a call's arguments.
+    pub(super) fn args(&mut self, at: usize, json: &str) {
+        self.grow(json.len());
+        if self.calls.args(at).len() + json.len() > MAX_ITEM_BYTES {
+            self.excess.get_or_insert("arguments of one call");
+        }
+        if self.excess.is_none() {
+            let joined = self.joined_args(json);
+            let json = joined.as_deref().unwrap_or(json);
+            self.calls.append(at, json, &mut self.pieces);
+        }
+    }
+
+    /// Makes a call that comes whole.
+    pub(super) fn whole_call(
+        &mut self,
+        id: Option<&str>,
+        name: &str,
+        args: &str,
+        signature: Option<&str>,
+    ) {
+        if let Some(at) = self.open_call(id, name) {
+            self.args(at, args);
+            if let Some(signature) = signature {
+                self.calls.sign(at, signature);
+            }
+        }
+    }
+
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
+
+    /// Keeps a thought for later requests.
+    pub(super) fn keep(&mut self, block: Value) {
+        let size = block.as_object().map_or(0, |block| {
+            block.values().filter_map(Value::as_str).map(str::len).sum::<usize>() + 64
+        });
+        self.grow(size);
+        if self.excess.is_none() {
+            let calls_before = self.calls.len();
+            let after_text = self.writing == Writing::Message;
+            self.kept.thoughts.push(KeptThought { block, calls_before, after_text });
+        }
+    }
+
+    pub(super) fn kept_thoughts(&mut self) -> &mut Vec<KeptThought> {
+        &mut self.kept.thoughts
+    }
+
+    pub(super) fn sign_text(&mut self, signature: &str) {
+        self.grow(signature.len());
+        self.kept.text_signature = Some(signature.to_owned());
+    }
+
+    /// Keeps reasoning that came as text under a key.
+    pub(super) fn keep_reasoning(&mut self, key: &str, text: &str) {
+        self.grow(text.len());
+        if self.excess.is_none() {
+            let new = || KeptReasoning { key: key.to_owned(), text: String::new() };
+            self.kept.reasoning.get_or_insert_with(new).text.push_str(text);
+        }
+    }
+
+    /// Ends the reply: everything that was held back goes out, and what the provider wants back.
+    pub(super) fn finish(&mut self) -> Usage {
+        for writing in [Writing::Thought, Writing::Message] {
+            let joiner = match writing {
+                Writing::Thought | Writing::Nothing => &mut self.thought,
+                Writing::Message => &mut self.message,
+            };
+            let Some(left) = joiner.finish() else { continue };
+            match writing {
+                Writing::Thought | Writing::Nothing => self.put(writing, left.to_string()),
+                Writing::Message => {
+                    let parts = self.tags.push(&left.to_string());
+                    self.put_parts(parts);
+                }
+            }
+        }
+        let parts = self.tags.finish();
+        self.put_parts(parts);
+        self.calls.finish(&mut self.pieces);
+        self.calls.keep(&mut self.kept);
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.is_empty() {
+            self.pieces.push_back(Piece::Kept(kept));
+        }
+        self.usage
+    }
+
+    /// What was held back of the text, when the reply broke off.
+    pub(super) fn break_off(&mut self) {
+        let parts = self.tags.finish();
+        self.put_parts(parts);
+    }
+
+    fn joined(&mut self, text: &str, writing: Writing) -> String {
+        if !self.has_halves {
+            return text.to_owned();
+        }
+        match writing {
+            Writing::Thought | Writing::Nothing => self.thought.push(text),
+            Writing::Message => self.message.push(text),
+        }
+    }
+
+    /// Arguments whose halves of characters became escapes again: the other half may follow.
+    fn joined_args(&self, args: &str) -> Option<String> {
+        if self.has_halves { json::escape_halves(args) } else { None }
+    }
+
+    fn put_parts(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            match part {
+                Part::Thought(text) => self.put(Writing::Thought, text),
+                Part::Text(text) => self.put(Writing::Message, text),
+                Part::WasThought => match self.style {
+                    Style::Native => self.pieces.push_back(Piece::WasThought),
+                    Style::Memgpt => {}
+                },
+            }
+        }
+    }
+
+    fn put(&mut self, writing: Writing, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        if self.writing != writing {
+            (self.writing, self.item) = (writing, 0);
+        }
+        self.item += text.len();
+        self.grow(text.len());
+        if self.item > MAX_ITEM_BYTES {
+            self.excess.get_or_insert("text");
+        }
+        if self.excess.is_none() {
+            self.pieces.push_back(match (writing, self.style) {
+                (Writing::Message, Style::Native) => Piece::Message(text),
+                (Writing::Message, Style::Memgpt) | (Writing::Thought | Writing::Nothing, _) => {
+                    Piece::Thought(text)
+                }
+            });
+        }
+    }
+
+    /// Counts bytes that the reply keeps.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.size += bytes;
+        if self.size > MAX_REPLY_BYTES {
+            self.excess.get_or_insert("text");
+        }
+    }
+
+    fn count_calls(&mut self, taken: Result<(), TooMany>) {
+        if taken.is_err() {
+            self.excess.get_or_insert("tool calls");
+        }
+    }
+}

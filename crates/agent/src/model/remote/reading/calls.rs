@@ -1,0 +1,369 @@
+//! A reply's tool calls, put together from pieces.
+
+use std::collections::VecDeque;
+
+use crate::model::Piece;
+use crate::model::remote::{Kept, KeptCall};
+
+/// Most calls of one reply.
+const MAX_CALLS: usize = 128;
+
+/// A piece of a call in chat completions, where providers differ most.
+#[derive(Debug, Default)]
+pub(super) struct CallPiece<'a> {
+    /// Names the call within the reply. It is only compared.
+    pub(super) index: Option<String>,
+    pub(super) id: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) args: &'a str,
+    /// Whether the list that this piece stands in has others.
+    pub(super) has_siblings: bool,
+}
+
+/// The calls of a reply.
+pub(super) struct Calls {
+    /// Names of the tools that were offered: they tell a name's pieces from its repetitions.
+    tools: Vec<String>,
+    calls: Vec<Call>,
+    /// How many of them were announced. They are announced in order.
+    announced: usize,
+    /// Number of the list of pieces that is being read.
+    list: u64,
+}
+
+/// There are more than [`MAX_CALLS`].
+pub(super) struct TooMany;
+
+#[derive(Default)]
+struct Call {
+    index: Option<String>,
+    /// The id as sent.
+    id: Option<String>,
+    /// The id as announced.
+    given: String,
+    name: String,
+    args: String,
+    /// How many bytes of the arguments went out.
+    sent: usize,
+    braces: Braces,
+    signature: Option<String>,
+    /// The list in which its last piece stood.
+    list: u64,
+    /// A name that came once more, without arguments, when those were whole.
+    renamed: Option<String>,
+}
+
+impl Calls {
+    pub(super) fn new(tools: Vec<String>) -> Self {
+        Self { tools, calls: Vec::new(), announced: 0, list: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Opens a call of a wire that tells one from another; gives its place.
+    pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooMany> {
+        self.add(Call {
+            id: id.filter(|id| !id.is_empty()).map(str::to_owned),
+            name: name.to_owned(),
+            ..Call::default()
+        })
+    }
+
+    /// Appends to an open call's arguments.
+    pub(super) fn append(&mut self, at: usize, json: &str, pieces: &mut VecDeque<Piece>) {
+        if let Some(call) = self.calls.get_mut(at) {
+            call.append(json);
+            self.announce(Announce::Known, pieces);
+        }
+    }
+
+    /// Gives an open call the name that its beginning lacked.
+    pub(super) fn name(&mut self, at: usize, name: &str) {
+        if let Some(call) = self.calls.get_mut(at).filter(|call| call.name.is_empty()) {
+            name.clone_into(&mut call.name);
+        }
+    }
+
+    pub(super) fn sign(&mut self, at: usize, signature: &str) {
+        if let Some(call) = self.calls.get_mut(at) {
+            call.signature = Some(signature.to_owned());
+        }
+    }
+
+    /// The arguments of a call so far.
+    pub(super) fn args(&self, at: usize) -> &str {
+        self.calls.get(at).map_or("", |call| &call.args)
+    }
+
+    /// Whether the first `among` calls have one that a repetition would look like.
+    pub(super) fn has_same(&self, among: usize, id: Option<&str>, name: &str, args: &str) -> bool {
+        self.calls
+            .iter()
+            .take(among)
+            .any(|call| call.name == name && call.args == args && call.id.as_deref() == id)
+    }
+
+    /// Begins a list of pieces: two that have a name each are never of one call.
+    pub(super) fn begin_list(&mut self) {
+        self.list += 1;
+    }
+
+    /// Takes a piece of a call.
+    pub(super) fn piece(
+        &mut self,
+        piece: CallPiece<'_>,
+        pieces: &mut VecDeque<Piece>,
+    ) -> Result<(), TooMany> {
+        let piece = CallPiece {
+            id: piece.id.filter(|id| !id.is_empty()),
+            name: piece.name.filter(|name| !name.is_empty()),
+            ..piece
+        };
+        if piece.id.is_none() && piece.name.is_none() && piece.args.is_empty() {
+            return Ok(());
+        }
+        let at = match self.find(&piece) {
+            Some(at) => at,
+            None => {
+                let name = match (piece.name, self.calls.last_mut()) {
+                    (None, Some(last)) => last.renamed.take().unwrap_or_default(),
+                    (Some(_), _) | (None, None) => String::new(),
+                };
+                self.add(Call { index: piece.index.clone(), name, ..Call::default() })?
+            }
+        };
+        let list = self.list;
+        let is_known = |name: &str| self.tools.iter().any(|tool| tool == name);
+        let Some(call) = self.calls.get_mut(at) else { return Ok(()) };
+        call.list = list;
+        call.index = call.index.take().or(piece.index);
+        call.id = call.id.take().or_else(|| piece.id.map(str::to_owned));
+        if let Some(name) = piece.name {
+            if call.braces.whole && piece.args.is_empty() {
+                call.renamed = Some(name.to_owned());
+            } else {
+                call.name = merge_names(&call.name, name, is_known);
+            }
+        }
+        call.merge(piece.args);
+        self.announce(Announce::Known, pieces);
+        Ok(())
+    }
+
+    /// Ends the reply: all calls are announced by then. What has neither name nor arguments is none.
+    pub(super) fn finish(&mut self, pieces: &mut VecDeque<Piece>) {
+        self.announce(Announce::All, pieces);
+    }
+
+    /// What the calls add to what their provider wants to see again.
+    pub(super) fn keep(&self, kept: &mut Kept) {
+        let keep =
+            |call: &Call| KeptCall { id: call.given.clone(), signature: call.signature.clone() };
+        kept.calls = self.calls.iter().filter(|call| !call.given.is_empty()).map(keep).collect();
+    }
+
+    fn add(&mut self, call: Call) -> Result<usize, TooMany> {
+        if self.calls.len() >= MAX_CALLS {
+            return Err(TooMany);
+        }
+        self.calls.push(call);
+        Ok(self.calls.len() - 1)
+    }
+
+    /// The open call that a piece belongs to; none when it begins a new one.
+    fn find(&self, piece: &CallPiece<'_>) -> Option<usize> {
+        let last = self.calls.len().checked_sub(1)?;
+        let at_index = || {
+            let index = piece.index.as_ref()?;
+            self.calls.iter().rposition(|call| call.index.as_ref() == Some(index))
+        };
+        let is_same_index = |call: &Call| {
+            call.index.is_none() || piece.index.is_none() || call.index == piece.index
+        };
+        let with_id = piece.id.and_then(|id| {
+            self.calls
+                .iter()
+                .rposition(|call| call.id.as_deref() == Some(id) && is_same_index(call))
+        });
+        let at = match (with_id, &piece.index) {
+            (Some(at), _) => at,
+            (None, Some(_)) => match at_index() {
+                Some(at) => at,
+                // The index came with later pieces only.
+                None => (piece.name.is_none()
+                    && piece.id.is_none()
+                    && self.calls.get(last)?.index.is_none())
+                .then_some(last)?,
+            },
+            (None, None) => last,
+        };
+        let call = self.calls.get(at)?;
+        let has_new_id = with_id.is_none() && piece.id.is_some() && call.id.is_some();
+        (!has_new_id || !call.ends_before_new_id(piece))
+            .then_some(())
+            .filter(|()| !self.begins_anew(call, piece))
+            .map(|()| at)
+    }
+
+    /// Whether a piece that looks like one of this call begins another.
+    fn begins_anew(&self, call: &Call, piece: &CallPiece<'_>) -> bool {
+        let differs = !piece.args.is_empty() && piece.args.trim() != call.args.trim();
+        let Some(name) = piece.name else {
+            return call.braces.whole && call.renamed.is_some() && differs;
+        };
+        let is_known = |name: &str| self.tools.iter().any(|tool| tool == name);
+        let is_other = name != call.name && is_known(name) && is_known(&call.name);
+        let is_sibling = piece.has_siblings && call.list == self.list && !call.name.is_empty();
+        is_sibling
+            || (call.braces.whole && differs && call.args.trim() != "{}")
+            || (is_other && !is_known(&format!("{}{name}", call.name)))
+    }
+
+    /// Announces calls whose names are known, in order, and sends the arguments that came.
+    fn announce(&mut self, which: Announce, pieces: &mut VecDeque<Piece>) {
+        let count = self.calls.len();
+        for at in 0..count {
+            let is_announced = at < self.announced;
+            let given: Vec<String> = if is_announced {
+                Vec::new()
+            } else {
+                self.calls.iter().take(at).map(|call| call.given.clone()).collect()
+            };
+            let Some(call) = self.calls.get_mut(at) else { return };
+            if !is_announced {
+                let is_known = self.tools.contains(&call.name);
+                let is_due = match which {
+                    Announce::All => true,
+                    // Its arguments say that its name is whole; so does a call behind it.
+                    Announce::Known => is_known && (call.is_sendable() || at + 1 < count),
+                };
+                if !is_due {
+                    return;
+                }
+                self.announced = at + 1;
+                if call.name.is_empty() && call.args.trim().is_empty() {
+                    continue;
+                }
+                call.given = match &call.id {
+                    Some(id) if !given.contains(id) => id.clone(),
+                    Some(_) | None => format!("call_{:016x}", fastrand::u64(..)),
+                };
+                pieces.push_back(Piece::Call {
+                    index: at,
+                    name: call.name.clone(),
+                    provider_id: Some(call.given.clone()),
+                });
+            }
+            let may_send = call.is_sendable() || which == Announce::All;
+            if let Some(json) =
+                call.args.get(call.sent..).filter(|json| may_send && !json.is_empty())
+            {
+                pieces.push_back(Piece::Args { index: at, json: json.to_owned() });
+                call.sent = call.args.len();
+            }
+        }
+    }
+}
+
+/// Which calls are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announce {
+    Known,
+    All,
+}
+
+impl Call {
+    fn append(&mut self, json: &str) {
+        self.args.push_str(json);
+        self.braces.read(json);
+    }
+
+    /// Appends a piece of the arguments, which may repeat what came before it.
+    fn merge(&mut self, piece: &str) {
+        if piece.is_empty() || (self.braces.whole && piece.trim() == self.args.trim()) {
+            return;
+        }
+        // `{}` stands for arguments that are still to come.
+        if self.sent == 0 && self.args.trim() == "{}" && piece.trim_start().starts_with('{') {
+            self.args.clear();
+            self.braces = Braces::default();
+        }
+        // An object never goes on with what it began with: these are all arguments so far.
+        let more = match piece.strip_prefix(self.args.as_str()) {
+            Some(more) if self.args.starts_with('{') => more,
+            Some(_) | None => piece,
+        };
+        self.append(more);
+    }
+
+    /// Whether there are arguments to send: those that are only `{}` may be replaced.
+    fn is_sendable(&self) -> bool {
+        !matches!(self.args.trim(), "" | "{" | "{}")
+    }
+
+    /// Whether a piece with another id begins another call. Some providers make up a new id for each
+    /// piece of one.
+    fn ends_before_new_id(&self, piece: &CallPiece<'_>) -> bool {
+        piece.name.is_some() || self.braces.whole || self.name.is_empty()
+    }
+}
+
+/// Joins what came of a name with what comes: the rest of it, all of it, or all of it once more.
+fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> String {
+    let joined = format!("{so_far}{piece}");
+    if so_far.is_empty() || piece.is_empty() {
+        joined
+    } else if piece == so_far {
+        if !is_known(so_far) && is_known(&joined) { joined } else { so_far.to_owned() }
+    } else if is_known(&joined) {
+        joined
+    } else if piece.starts_with(so_far) || is_known(piece) {
+        piece.to_owned()
+    } else if is_known(so_far) {
+        so_far.to_owned()
+    } else {
+        joined
+    }
+}
+
+/// Tells when a JSON object that comes in pieces is whole.
+#[derive(Default)]
+struct Braces {
+    depth: u32,
+    string: Within,
+    whole: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    #[default]
+    Nothing,
+    String,
+    Escape,
+}
+
+impl Braces {
+    fn read(&mut self, json: &str) {
+        for byte in json.bytes() {
+            self.string = match (self.string, byte) {
+                (Within::Escape, _) => Within::String,
+                (Within::String, b'\\') => Within::Escape,
+                (Within::String, b'"') => Within::Nothing,
+                (Within::String, _) => Within::String,
+                (Within::Nothing, b'"') => Within::String,
+                (Within::Nothing, b'{') => {
+                    self.depth = self.depth.saturating_add(1);
+                    Within::Nothing
+                }
+                (Within::Nothing, b'}') => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.whole |= self.depth == 0;
+                    Within::Nothing
+                }
+                (Within::Nothing, _) => Within::Nothing,
+            };
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Google's `streamGenerateContent`.
+
+use serde_json::{Value, json};
+
+use super::assembly::Assembly;
+use super::decoder::{Decoder, Input, Taken};
+use super::json::{Step, count, either, list, raw_at, text};
+use super::stop::Reason;
+use crate::model::remote::said::Said;
+
+#[derive(Default)]
+pub(super) struct Gemini;
+
+impl Decoder for Gemini {
+    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+        // Without `alt=sse` all chunks come in one list.
+        if let Value::Array(chunks) = input.value {
+            let mut taken = Taken::Unknown;
+            for (at, chunk) in chunks.iter().enumerate() {
+                if chunk_of(chunk, &[Step::At(at)], input.text, reply) != Taken::Unknown {
+                    taken = Taken::Whole;
+                }
+            }
+            return taken;
+        }
+        // Some gateways wrap each chunk.
+        match input.value.get("response").filter(|response| response.is_object()) {
+            Some(chunk) => chunk_of(chunk, &[Step::Key("response")], input.text, reply),
+            None => chunk_of(input.value, &[], input.text, reply),
+        }
+    }
+}
+
+fn chunk_of(chunk: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) -> Taken {
+    let mut known = false;
+    if let Some(counts) = either(chunk, "usageMetadata", "usage_metadata") {
+        known = true;
+        usage(counts, reply);
+    }
+    if let Some(feedback) = either(chunk, "promptFeedback", "prompt_feedback") {
+        known = true;
+        if let Some(why) = either(feedback, "blockReason", "block_reason").and_then(Value::as_str) {
+            let words = either(feedback, "blockReasonMessage", "block_reason_message");
+            let said = words.and_then(Value::as_str).map(Said::in_words);
+            reply.stopped_for(Reason::Filtered, why, said);
+        }
+    }
+    if let Some(candidates) = chunk.get("candidates") {
+        known = true;
+        if let Some(candidate) = list(Some(candidates)).first() {
+            candidate_of(candidate, path, raw, reply);
+        }
+    }
+    if known || chunk.get("modelVersion").is_some() { Taken::Known } else { Taken::Unknown }
+}
+
+fn candidate_of(candidate: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
+    let parts = list(candidate.get("content").and_then(|content| content.get("parts")));
+    let before = reply.calls().len();
+    for (at, part) in parts.iter().enumerate() {
+        let way = [
+            Step::Key("candidates"),
+            Step::At(0),
+            Step::Key("content"),
+            Step::Key("parts"),
+            Step::At(at),
+        ];
+        let path: Vec<Step<'_>> = path.iter().copied().chain(way).collect();
+        part_of(part, &path, raw, before, reply);
+    }
+    if let Some(word) = either(candidate, "finishReason", "finish_reason").and_then(Value::as_str)
+        && word != "FINISH_REASON_UNSPECIFIED"
+    {
+        let words = either(candidate, "finishMessage", "finish_message").and_then(Value::as_str);
+        reply.stopped(word, words.map(Said::in_words));
+    }
+}
+
+/// Reads a part. `before` is how many calls earlier chunks had: some repeat those.
+fn part_of(part: &Value, path: &[Step<'_>], raw: &str, before: usize, reply: &mut Assembly) {
+    let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
+    let is_thought = part.get("thought").and_then(Value::as_bool) == Some(true);
+    if let Some(words) = part.get("text").and_then(Value::as_str) {
+        if is_thought {
+            reply.think(words);
+        } else {
+            reply.say(words);
+        }
+        match signature {
+            Some(signature) if is_thought => {
+                reply.keep(json!({"text": words, "thought": true, "thoughtSignature": signature}));
+            }
+            Some(signature) => reply.sign_text(signature),
+            None => {}
+        }
+    }
+    let camel = part.get("functionCall").is_some();
+    let Some(call) = either(part, "functionCall", "function_call") else { return };
+    let (id, name) = (text(call, "id"), text(call, "name").unwrap_or_default());
+    let (Value::Object(_), false) = (call, name.is_empty() && call.get("args").is_none()) else {
+        return;
+    };
+    let way = [Step::Key(if camel { "functionCall" } else { "function_call" }), Step::Key("args")];
+    let path: Vec<Step<'_>> = path.iter().copied().chain(way).collect();
+    let args = match call.get("args") {
+        None | Some(Value::Null) => "{}",
+        Some(Value::String(json)) => json,
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            raw_at(raw, &path).unwrap_or("{}")
+        }
+    };
+    if !reply.calls().has_same(before, id, name, args) {
+        reply.whole_call(id, name, args, signature);
+    }
+}
+
+fn usage(counts: &Value, reply: &mut Assembly) {
+    let of = |camel: &str, snake: &str| count(either(counts, camel, snake));
+    let usage = reply.usage();
+    usage.input_tokens = of("promptTokenCount", "prompt_token_count").unwrap_or(usage.input_tokens);
+    let written = of("candidatesTokenCount", "candidates_token_count");
+    let thought = of("thoughtsTokenCount", "thoughts_token_count");
+    if written.is_some() || thought.is_some() {
+        usage.output_tokens = written.unwrap_or(0) + thought.unwrap_or(0);
+    }
+    let cached = of("cachedContentTokenCount", "cached_content_token_count");
+    usage.cached_tokens = cached.or(usage.cached_tokens);
+}

@@ -1,0 +1,338 @@
+//! Reading replies: bytes become frames, frames become pieces, each step without I/O of its own.
+//! One module per wire has its decoder; [`Reading`] has the connection, the clock and the bounds.
+
+mod anthropic;
+mod assembly;
+mod calls;
+mod decoder;
+mod frames;
+mod gemini;
+pub(crate) mod json;
+mod ollama;
+mod openai;
+mod responses;
+mod stop;
+mod think;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::explain::{Progress, broken_off, reported, too_much, unreadable};
+use super::said::Said;
+use super::transport::Body;
+use super::{Address, Wire};
+use crate::model::{Awaited, Done, ModelError, Piece, Timeouts};
+use assembly::Stop;
+use decoder::{Decoder, Input, Taken};
+use frames::{Frame, Framer, Framing};
+use stop::Reason;
+
+pub(in crate::model::remote) use assembly::Assembly;
+
+/// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
+const MAX_STREAM_BYTES: usize = 256 << 20;
+/// How many times longer than in silence a reply may go on without a word, if there are signs of
+/// life: keep-alives must not hold a turn for ever.
+const KEPT_ALIVE: u32 = 5;
+/// How long more is waited for behind the reason for which the model stopped, where the end of the
+/// stream is not marked. Only a count of tokens follows there, or with some gateways more words.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A reply that is being read. Dropping it ends the request.
+pub(super) struct Reading {
+    body: Body,
+    address: Address,
+    timeouts: Timeouts,
+    framer: Framer,
+    decoder: Box<dyn Decoder>,
+    reply: Assembly,
+    progress: Progress,
+    bytes: usize,
+    /// When the last bytes came.
+    alive: Instant,
+    /// When the reply last grew.
+    grown: Instant,
+    /// What came instead of a reply.
+    unknown: Option<Said>,
+    /// Whether a frame of the wire came.
+    known: bool,
+    /// JSON that is not whole: at the end of a stream it broke off there.
+    broken: bool,
+    ready: VecDeque<Result<Piece, ModelError>>,
+    over: bool,
+}
+
+impl Reading {
+    pub(super) fn new(
+        body: Body,
+        address: Address,
+        reply: Assembly,
+        timeouts: Timeouts,
+        asked: Instant,
+    ) -> Self {
+        let (framing, decoder): (Framing, Box<dyn Decoder>) = match address.wire {
+            Wire::OpenAi => (Framing::Events, Box::new(openai::OpenAi)),
+            Wire::Responses => (Framing::Events, Box::new(responses::Responses::default())),
+            Wire::Anthropic => (Framing::Events, Box::new(anthropic::Anthropic::default())),
+            Wire::Gemini => (Framing::Events, Box::new(gemini::Gemini)),
+            Wire::Ollama => (Framing::Lines, Box::new(ollama::Ollama)),
+        };
+        Self {
+            body,
+            address,
+            timeouts,
+            framer: Framer::new(framing),
+            decoder,
+            reply,
+            progress: Progress::Nothing,
+            bytes: 0,
+            alive: asked,
+            grown: asked,
+            unknown: None,
+            known: false,
+            broken: false,
+            ready: VecDeque::new(),
+            over: false,
+        }
+    }
+
+    /// The next piece; none when the reply is over.
+    pub(super) async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
+        loop {
+            if let Some(piece) = self.reply.pop() {
+                self.progress = Progress::Begun;
+                return Some(Ok(piece));
+            }
+            if let Some(last) = self.ready.pop_front() {
+                return Some(last);
+            }
+            if self.over {
+                return None;
+            }
+            match tokio::time::timeout_at(self.deadline(), self.body.next()).await {
+                Ok(Ok(Some(bytes))) => self.take(bytes.as_ref()),
+                Ok(Ok(None)) => self.end_of_body(),
+                // All was said already, even if the connection did not end as it should.
+                Ok(Err(_)) if self.has_stopped() => self.complete(),
+                Ok(Err(_)) => self.fail(broken_off(&self.address, self.progress)),
+                Err(_) if self.has_stopped() => self.complete(),
+                Err(_) => self.fail(self.too_late()),
+            }
+        }
+    }
+
+    /// When waiting for more bytes ends.
+    fn deadline(&self) -> Instant {
+        let patience = self.patience();
+        let silence = self.alive + patience;
+        let kept_alive = self.grown + patience.saturating_mul(KEPT_ALIVE);
+        let deadline = silence.min(kept_alive);
+        if self.has_stopped() {
+            deadline.min(self.grown.max(self.alive) + LINGER)
+        } else {
+            deadline
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.progress {
+            Progress::Nothing => self.timeouts.first,
+            Progress::Begun => self.timeouts.silence,
+        }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.reply.stop().is_some()
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.alive = Instant::now();
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        let before = self.reply.size();
+        match self.framer.push(bytes) {
+            Ok(frames) => self.take_frames(frames),
+            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+        }
+        if self.reply.size() > before {
+            self.grown = self.alive;
+        }
+        if self.bytes > MAX_STREAM_BYTES && !self.over {
+            self.fail(too_much("bytes", &self.address));
+        }
+    }
+
+    fn take_frames(&mut self, frames: Vec<Frame>) {
+        for frame in frames {
+            if self.over {
+                return;
+            }
+            self.take_frame(frame);
+            if let Some(what) = self.reply.excess()
+                && !self.over
+            {
+                self.fail(too_much(what, &self.address));
+            }
+        }
+    }
+
+    fn take_frame(&mut self, frame: Frame) {
+        if std::mem::take(&mut self.broken) {
+            return self.fail(unreadable(self.unknown.as_ref(), &self.address));
+        }
+        match frame {
+            Frame::Value { event, value, text, halves } => {
+                if halves {
+                    self.reply.expect_halves();
+                }
+                if let Some(said) = Said::in_frame(&event, &value) {
+                    return self.fail(reported(&said, &self.address));
+                }
+                let input = Input { event: &event, value: &value, text: &text };
+                match self.decoder.take(&input, &mut self.reply) {
+                    Taken::Unknown => self.unknown = Some(Said::in_value(&value)),
+                    Taken::Known => self.known = true,
+                    Taken::Whole => {
+                        self.known = true;
+                        if !self.has_stopped() {
+                            self.reply.stopped("stop", None);
+                        }
+                    }
+                    Taken::Last => self.complete(),
+                }
+            }
+            Frame::Words { event, text } => {
+                let said = Said::in_words(&text);
+                if event == "error" {
+                    self.fail(reported(&said, &self.address));
+                } else if !self.known {
+                    self.unknown = Some(said);
+                }
+            }
+            Frame::Broken { text } => {
+                self.broken = true;
+                self.unknown = Some(Said::in_words(&text));
+            }
+            Frame::End => self.complete(),
+        }
+    }
+
+    /// The connection closed: the reply is complete if its model had stopped.
+    fn end_of_body(&mut self) {
+        match self.framer.finish() {
+            Ok(frames) => self.take_frames(frames),
+            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+        }
+        if self.over {
+            return;
+        }
+        if self.has_stopped() || self.decoder.has_ended() {
+            self.complete();
+        } else if let (Some(said), false, false) = (&self.unknown, self.known, self.broken) {
+            // An error in words of its own, or a proxy's page.
+            let error = unreadable(Some(said), &self.address);
+            self.fail(error);
+        } else {
+            let begun = self.progress == Progress::Begun || self.reply.has_pieces();
+            let progress = if begun { Progress::Begun } else { Progress::Nothing };
+            self.fail(broken_off(&self.address, progress));
+        }
+    }
+
+    /// The reply is over.
+    fn complete(&mut self) {
+        self.over = true;
+        self.decoder.finish(&mut self.reply);
+        let usage = self.reply.finish();
+        if let Some(what) = self.reply.excess() {
+            return self.fail(too_much(what, &self.address));
+        }
+        match self.reply.stop().and_then(|stop| ending(stop, &self.address)) {
+            Some(Ending::Stopped(error)) => {
+                let done = Done { usage, last: None, stopped: Some(error) };
+                self.ready.push_back(Ok(Piece::Done(done)));
+            }
+            Some(Ending::Failed(error)) => self.fail(error),
+            None => {
+                let done = Done { usage, last: None, stopped: None };
+                self.ready.push_back(Ok(Piece::Done(done)));
+            }
+        }
+        // If the body's end is here already, the connection can be used again.
+        drop(self.body.next().now_or_never());
+    }
+
+    /// The reply broke off: what was held back of it goes out before the error.
+    fn fail(&mut self, error: ModelError) {
+        self.over = true;
+        self.decoder.finish(&mut self.reply);
+        self.reply.break_off();
+        self.ready.push_back(Err(error));
+    }
+
+    fn too_late(&self) -> ModelError {
+        let at = self.address.shown();
+        let seconds = self.patience().as_secs_f64();
+        // The bytes that came last were only signs of life.
+        let is_kept_alive = self.alive > self.grown;
+        match self.progress {
+            Progress::Nothing if is_kept_alive => ModelError::TimedOut {
+                reason: format!(
+                    "The model at {at} only kept the connection alive for {} s. Ask again later.",
+                    (self.alive - self.grown).as_secs_f64().round()
+                ),
+                // The request was taken: another one would be no faster.
+                awaited: Awaited::Next,
+            },
+            Progress::Nothing => ModelError::TimedOut {
+                reason: format!("The model at {at} sent nothing for {seconds} s. Ask again later."),
+                awaited: Awaited::First,
+            },
+            Progress::Begun => ModelError::TimedOut {
+                reason: format!(
+                    "The model at {at} fell silent in the middle of its reply, for {seconds} s. What came of it is kept; ask again."
+                ),
+                awaited: Awaited::Next,
+            },
+        }
+    }
+}
+
+/// How a reply that did not end normally ends.
+enum Ending {
+    /// The model was stopped, and what it said until then counts.
+    Stopped(ModelError),
+    Failed(ModelError),
+}
+
+fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
+    let at = address.shown();
+    let word = if stop.word.is_empty() { "no reason given" } else { &stop.word };
+    let said = stop.said.as_ref().map(|said| address.quoted(&said.sentence()));
+    let said =
+        said.filter(|said| !said.is_empty()).map_or(String::new(), |said| format!(" {said}"));
+    Some(match stop.reason {
+        Reason::Finished => return None,
+        Reason::Length => Ending::Stopped(ModelError::Length(format!(
+            "The reply of the model at {at} reached the limit of its length ({word}).{said} What came of it is kept; ask it to go on."
+        ))),
+        Reason::Filtered => Ending::Stopped(ModelError::Filtered(format!(
+            "A filter of the model at {at} stopped the reply, or may have blocked the prompt ({word}).{said}"
+        ))),
+        Reason::Refused => Ending::Stopped(ModelError::Refused(format!(
+            "The model at {at} refused to answer ({word}).{said}"
+        ))),
+        Reason::MalformedCall => Ending::Stopped(ModelError::MalformedCall(format!(
+            "The model at {at} made a tool call that cannot be read ({word}).{said} Ask again."
+        ))),
+        Reason::Cut => Ending::Failed(ModelError::Cut(format!(
+            "The reply of the model at {at} broke off ({word}).{said} What came of it is kept; ask again."
+        ))),
+        Reason::Failed => Ending::Failed(match &stop.said {
+            Some(said) => reported(said, address),
+            None => ModelError::Failed(format!("The model at {at} failed in its reply ({word}).")),
+        }),
+    })
+}

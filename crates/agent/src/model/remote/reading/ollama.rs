@@ -1,0 +1,74 @@
+//! Ollama's own chat.
+
+use serde_json::Value;
+
+use super::assembly::Assembly;
+use super::decoder::{Decoder, Input, Taken};
+use super::json::{Step, count, key, list, text};
+use super::openai::arguments;
+
+#[derive(Default)]
+pub(super) struct Ollama;
+
+impl Decoder for Ollama {
+    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+        let value = input.value;
+        let message = value.get("message").filter(|message| message.is_object());
+        if let Some(message) = message {
+            message_of(message, input.text, reply);
+        }
+        let is_done = value.get("done").and_then(Value::as_bool);
+        if is_done == Some(true) {
+            usage(value, reply);
+            reply.stopped(text(value, "done_reason").unwrap_or("stop"), None);
+            Taken::Last
+        } else if message.is_some() || is_done.is_some() {
+            Taken::Known
+        } else {
+            Taken::Unknown
+        }
+    }
+}
+
+fn message_of(message: &Value, raw: &str, reply: &mut Assembly) {
+    let thought = ["thinking", "reasoning_content", "reasoning"]
+        .into_iter()
+        .find_map(|key| Some((key, text(message, key)?)));
+    if let Some((key, words)) = thought {
+        reply.think(words);
+        reply.keep_reasoning(key, words);
+    }
+    if let Some(words) = text(message, "content") {
+        reply.say(words);
+    }
+    // Some send the calls so far with each line.
+    let before = reply.calls().len();
+    for (at, call) in list(message.get("tool_calls")).iter().enumerate() {
+        let mut path = vec![Step::Key("message"), Step::Key("tool_calls")];
+        if message.get("tool_calls").is_some_and(Value::is_array) {
+            path.push(Step::At(at));
+        }
+        let function = call.get("function").filter(|function| function.is_object());
+        if function.is_some() {
+            path.push(Step::Key("function"));
+        }
+        let function = function.unwrap_or(call);
+        let (id, name) = (text(call, "id"), text(function, "name").unwrap_or_default());
+        let args = arguments(function, &path, raw);
+        if name.is_empty() && args.is_empty() {
+            continue;
+        }
+        let args = if args.is_empty() { "{}" } else { &args };
+        let is_repeated = id.is_some() || key(function.get("index")).is_some();
+        if !is_repeated || !reply.calls().has_same(before, id, name, args) {
+            reply.whole_call(id, name, args, None);
+        }
+    }
+}
+
+fn usage(value: &Value, reply: &mut Assembly) {
+    let usage = reply.usage();
+    usage.input_tokens = count(value.get("prompt_eval_count")).unwrap_or(0);
+    usage.output_tokens = count(value.get("eval_count")).unwrap_or(0);
+    usage.cached_tokens = count(value.get("prompt_eval_cached_count")).filter(|tokens| *tokens > 0);
+}

@@ -1,0 +1,220 @@
+//! Chat completions, by `OpenAI` and all who are compatible.
+
+use serde_json::Value;
+
+use super::assembly::Assembly;
+use super::calls::CallPiece;
+use super::decoder::{Decoder, Input, Taken};
+use super::json::{self, Step, count, key, list, text};
+use super::stop::Reason;
+use crate::model::remote::said::Said;
+
+/// Keys under which reasoning comes as text.
+const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+
+/// The key of deprecated calls, of which a message has one.
+const FUNCTION_CALL: &str = "function_call";
+
+#[derive(Default)]
+pub(super) struct OpenAi;
+
+impl Decoder for OpenAi {
+    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+        let value = input.value;
+        usage(value, reply);
+        let choices = list(value.get("choices"));
+        for (at, choice) in choices.iter().enumerate() {
+            let path = [Step::Key("choices"), Step::At(at)];
+            self.choice(choice, &path, input.text, reply);
+        }
+        let is_whole = value.get("object").and_then(Value::as_str) == Some("chat.completion");
+        if is_whole
+            || choices.iter().any(|choice| choice.get("message").is_some_and(Value::is_object))
+        {
+            Taken::Whole
+        } else if value.get("choices").is_some() || value.get("usage").is_some() {
+            Taken::Known
+        } else {
+            Taken::Unknown
+        }
+    }
+}
+
+impl OpenAi {
+    fn choice(&self, choice: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
+        // Some send calls in a message in the midst of a stream of deltas.
+        for part in ["delta", "message"] {
+            if let Some(delta) = choice.get(part).filter(|delta| delta.is_object()) {
+                let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(part)]).collect();
+                delta_of(delta, &path, raw, reply);
+            }
+        }
+        if let Some(text) = text(choice, "text") {
+            reply.say(text);
+        }
+        let error = choice.get("error").filter(|_| Said::in_frame("", choice).is_some());
+        if let Some(word) = text(choice, "finish_reason") {
+            let said = error.is_some().then(|| Said::in_value(choice));
+            reply.stopped(word, said);
+        } else if error.is_some() {
+            reply.stopped_for(Reason::Failed, "error", Some(Said::in_value(choice)));
+        }
+    }
+}
+
+fn delta_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
+    reasoning(delta, reply);
+    content(delta.get("content"), reply);
+    if let Some(words) = text(delta, "refusal") {
+        reply.refuse(words);
+    }
+    let calls = list(delta.get("tool_calls"));
+    reply.begin_list();
+    for (at, call) in calls.iter().enumerate() {
+        let mut path: Vec<Step<'_>> = path.to_vec();
+        path.push(Step::Key("tool_calls"));
+        if delta.get("tool_calls").is_some_and(Value::is_array) {
+            path.push(Step::At(at));
+        }
+        let function = call.get("function").filter(|function| function.is_object());
+        if function.is_some() {
+            path.push(Step::Key("function"));
+        }
+        let args = arguments(function.unwrap_or(call), &path, raw);
+        reply.call_piece(CallPiece {
+            index: key(call.get("index")),
+            id: text(call, "id"),
+            name: text(function.unwrap_or(call), "name"),
+            args: &args,
+            has_siblings: calls.len() > 1,
+        });
+    }
+    if let Some(function) = delta.get(FUNCTION_CALL).filter(|function| function.is_object()) {
+        let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(FUNCTION_CALL)]).collect();
+        let args = arguments(function, &path, raw);
+        let index = Some(FUNCTION_CALL.to_owned());
+        let name = text(function, "name");
+        reply.call_piece(CallPiece { index, id: None, name, args: &args, has_siblings: false });
+    }
+}
+
+/// The JSON text of a call's arguments, which may come as JSON instead of text.
+pub(super) fn arguments(function: &Value, path: &[Step<'_>], raw: &str) -> String {
+    let mut path = path.to_vec();
+    let key = if function.get("arguments").is_some() { "arguments" } else { "input" };
+    path.push(Step::Key(key));
+    match function.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(json)) => json.clone(),
+        // An empty list is PHP's empty object.
+        Some(Value::Array(entries)) if entries.is_empty() => "{}".to_owned(),
+        Some(Value::Array(entries))
+            if entries.len() == 1 && entries.iter().all(Value::is_object) =>
+        {
+            path.push(Step::At(0));
+            as_written(&path, raw, function.get(key).and_then(|args| args.get(0)))
+        }
+        args @ Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            as_written(&path, raw, args)
+        }
+    }
+}
+
+fn as_written(path: &[Step<'_>], raw: &str, value: Option<&Value>) -> String {
+    json::raw_at(raw, path)
+        .map(str::to_owned)
+        .or_else(|| value.map(Value::to_string))
+        .unwrap_or_default()
+}
+
+/// Reasoning under any of its keys. Gateways send it under two at once.
+fn reasoning(delta: &Value, reply: &mut Assembly) {
+    let mut told = false;
+    if let Some((key, text)) = REASONING.iter().find_map(|key| Some((key, text(delta, key)?))) {
+        told = true;
+        reply.think(text);
+        reply.keep_reasoning(key, text);
+    }
+    for detail in list(delta.get("reasoning_details")).iter().filter(|detail| detail.is_object()) {
+        if !told && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary")) {
+            reply.think(text);
+        }
+        keep_detail(detail, reply);
+    }
+}
+
+/// Keeps an entry of `OpenRouter`'s `reasoning_details`, whose texts come in pieces.
+fn keep_detail(detail: &Value, reply: &mut Assembly) {
+    let is_same = |before: &Value| {
+        ["type", "index"].iter().all(|key| before.get(*key) == detail.get(*key))
+            && detail.get("index").is_some()
+    };
+    reply.grow(detail.to_string().len());
+    let last = reply.kept_thoughts().last_mut().map(|thought| &mut thought.block);
+    let (Some(Value::Object(before)), Value::Object(more)) =
+        (last.filter(|before| is_same(before)), detail)
+    else {
+        reply.keep(detail.clone());
+        return;
+    };
+    for (key, value) in more {
+        match (before.get_mut(key), value) {
+            (Some(Value::String(before)), Value::String(more))
+                if matches!(key.as_str(), "text" | "summary" | "data") =>
+            {
+                before.push_str(more);
+            }
+            (_, Value::Null) => {}
+            _ => {
+                before.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Content: a string, or parts of several kinds.
+fn content(content: Option<&Value>, reply: &mut Assembly) {
+    match content {
+        Some(Value::String(text)) => reply.say(text),
+        Some(Value::Array(parts)) => parts.iter().for_each(|part| content_part(part, reply)),
+        Some(part @ Value::Object(_)) => content_part(part, reply),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => {}
+    }
+}
+
+fn content_part(part: &Value, reply: &mut Assembly) {
+    match part.get("type").and_then(Value::as_str).unwrap_or_default() {
+        "thinking" | "reasoning" | "reasoning_text" => {
+            for thought in list(part.get("thinking").or_else(|| part.get("text"))) {
+                if let Some(words) = thought.as_str().or_else(|| text(thought, "text")) {
+                    reply.think(words);
+                }
+            }
+        }
+        "refusal" => {
+            if let Some(words) = text(part, "refusal") {
+                reply.refuse(words);
+            }
+        }
+        "text" | "output_text" | "" => {
+            if let Some(words) = part.as_str().or_else(|| text(part, "text")) {
+                reply.say(words);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn usage(value: &Value, reply: &mut Assembly) {
+    // Groq has it in a place of its own.
+    let own = value.get("x_groq").and_then(|groq| groq.get("usage"));
+    let Some(counts) = value.get("usage").or(own).filter(|usage| usage.is_object()) else { return };
+    let usage = reply.usage();
+    usage.input_tokens = count(counts.get("prompt_tokens")).unwrap_or(usage.input_tokens);
+    usage.output_tokens = count(counts.get("completion_tokens")).unwrap_or(usage.output_tokens);
+    let details = counts.get("prompt_tokens_details");
+    let cached = details
+        .and_then(|details| count(details.get("cached_tokens")))
+        .or_else(|| count(counts.get("prompt_cache_hit_tokens")));
+    usage.cached_tokens = cached.or(usage.cached_tokens);
+}

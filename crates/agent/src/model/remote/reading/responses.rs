@@ -1,0 +1,422 @@
+//! `OpenAI`'s Responses.
+
+use serde_json::{Value, json};
+
+use super::assembly::Assembly;
+use super::decoder::{Decoder, Input, Taken};
+use super::json::{count, key, list, text};
+use super::openai::arguments;
+use super::stop::Reason;
+use crate::model::remote::said::Said;
+
+/// Reads deltas, and of whole items and of the last event what no delta told.
+#[derive(Default)]
+pub(super) struct Responses {
+    items: Vec<Item>,
+    /// What the last item of a whole response was matched with.
+    last_summary: Option<(Option<String>, Option<String>)>,
+}
+
+/// An output item, and what was told of it.
+struct Item {
+    kind: Kind,
+    index: Option<String>,
+    id: Option<String>,
+    /// Text that was told: a message's or a refusal's words, or a thought.
+    told: String,
+    refused: String,
+    /// The place of its call.
+    call: Option<usize>,
+    call_id: Option<String>,
+    is_over: bool,
+    /// Whether the last event's list has it.
+    is_matched: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Reasoning,
+    Call,
+    Other,
+}
+
+impl Kind {
+    fn of(item: &Value) -> Self {
+        match item.get("type").and_then(Value::as_str).unwrap_or_default() {
+            "message" => Self::Message,
+            "reasoning" => Self::Reasoning,
+            "function_call" => Self::Call,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Decoder for Responses {
+    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
+        let value = input.value;
+        let kind = value.get("type").and_then(Value::as_str).unwrap_or(input.event);
+        let delta = || text(value, "delta").unwrap_or_default();
+        match kind {
+            "response.output_item.added" => {
+                if let Some(item) = value.get("item") {
+                    self.item(value, item, Progress::Begun, reply);
+                }
+            }
+            "response.output_item.done" => {
+                if let Some(item) = value.get("item") {
+                    self.item(value, item, Progress::Over, reply);
+                }
+            }
+            "response.output_text.delta" => self.say(value, delta(), reply),
+            "response.output_text.done" => {
+                self.say_rest(value, text(value, "text").unwrap_or_default(), reply)
+            }
+            "response.refusal.delta" => self.refuse(value, delta(), reply),
+            "response.refusal.done" => {
+                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply)
+            }
+            "response.reasoning_summary_text.delta"
+            | "response.reasoning_summary.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning.delta" => self.think(value, delta(), reply),
+            "response.function_call_arguments.delta" => self.args(value, delta(), reply),
+            "response.function_call_arguments.done" => {
+                self.args_rest(value, &arguments(value, &[], input.text), reply)
+            }
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.done"
+            | "response.cancelled" => {
+                let response = value.get("response").unwrap_or(value);
+                self.end(kind, response, reply);
+                return Taken::Last;
+            }
+            "" if value.get("object").and_then(Value::as_str) == Some("response")
+                || value.get("output").is_some_and(Value::is_array) =>
+            {
+                self.end("response", value, reply);
+                return Taken::Whole;
+            }
+            "" => return Taken::Unknown,
+            // Signs of life, and events of tools that run at the provider.
+            _ => {}
+        }
+        Taken::Known
+    }
+
+    fn has_ended(&self) -> bool {
+        let told = |item: &Item| matches!(item.kind, Kind::Message | Kind::Call);
+        self.items.iter().any(told) && self.items.iter().all(|item| item.is_over)
+    }
+}
+
+/// How far an item has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Begun,
+    Over,
+}
+
+impl Responses {
+    /// Takes an item that an event has whole, or as it begins.
+    fn item(&mut self, event: &Value, item: &Value, progress: Progress, reply: &mut Assembly) {
+        let kind = Kind::of(item);
+        let index = key(event.get("output_index"));
+        let id = text(item, "id").map(str::to_owned);
+        let known = match progress {
+            Progress::Begun => None,
+            Progress::Over => self.known(kind, index.as_ref(), id.as_ref()),
+        };
+        let at = known.unwrap_or_else(|| self.add(kind, index, id, reply));
+        self.fill(at, item, reply);
+        if let (Progress::Over, Some(item)) = (progress, self.items.get_mut(at)) {
+            item.is_over = true;
+        }
+    }
+
+    /// Tells what an item says and no delta told.
+    fn fill(&mut self, at: usize, value: &Value, reply: &mut Assembly) {
+        let Some(item) = self.items.get_mut(at) else { return };
+        match item.kind {
+            Kind::Message => {
+                let parts = list(value.get("content"));
+                let of = |kind: &str, key: &str| -> String {
+                    let parts = parts
+                        .iter()
+                        .filter(|part| part.get("type").and_then(Value::as_str) == Some(kind));
+                    parts.filter_map(|part| text(part, key)).collect()
+                };
+                let (words, refusal) =
+                    (of("output_text", "text") + &of("text", "text"), of("refusal", "refusal"));
+                let words = if words.is_empty() {
+                    text(value, "content").unwrap_or_default().to_owned()
+                } else {
+                    words
+                };
+                reply.say(&item.rest_of_text(&words));
+                reply.refuse(&item.rest_of_refusal(&refusal));
+            }
+            Kind::Reasoning => {
+                let of = |key: &str| {
+                    let parts = list(value.get(key)).iter();
+                    parts.filter_map(|part| text(part, "text")).collect::<Vec<_>>().join("\n\n")
+                };
+                let summary = of("summary");
+                let words = if summary.is_empty() { of("content") } else { summary };
+                reply.think(&item.rest_of_text(&words));
+                keep(value, reply);
+            }
+            Kind::Call => {
+                let name = text(value, "name").unwrap_or_default();
+                let call_id = text(value, "call_id").map(str::to_owned);
+                item.call_id = item.call_id.take().or(call_id);
+                if item.call.is_none() && !name.is_empty() {
+                    item.call = reply.open_call(item.call_id.as_deref(), name);
+                }
+                let (Some(call), Some(args)) = (item.call, value.get("arguments")) else { return };
+                let args = match args {
+                    Value::String(json) => json.clone(),
+                    Value::Null => String::new(),
+                    args @ (Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::Array(_)
+                    | Value::Object(_)) => args.to_string(),
+                };
+                rest_of_args(call, &args, reply);
+            }
+            Kind::Other => {}
+        }
+    }
+
+    /// Ends the response; `event` is the last event's type.
+    fn end(&mut self, event: &str, response: &Value, reply: &mut Assembly) {
+        for item in list(response.get("output")) {
+            let kind = Kind::of(item);
+            let at = self.in_list(kind, item).unwrap_or_else(|| {
+                let id = text(item, "id").map(str::to_owned);
+                self.add(kind, None, id, reply)
+            });
+            self.fill(at, item, reply);
+            if let Some(item) = self.items.get_mut(at) {
+                (item.is_matched, item.is_over) = (true, true);
+            }
+        }
+        // Some have the text only here.
+        if let Some(words) = text(response, "output_text")
+            && !self.items.iter().any(|item| !item.told.is_empty() && item.kind == Kind::Message)
+        {
+            reply.say(words);
+        }
+        usage(response, reply);
+        let status = text(response, "status").unwrap_or(match event {
+            "response.incomplete" => "incomplete",
+            "response.failed" => "failed",
+            "response.cancelled" => "cancelled",
+            _ => "completed",
+        });
+        match status {
+            "incomplete" => {
+                let details = response.get("incomplete_details");
+                let why = details.and_then(|details| text(details, "reason")).unwrap_or_default();
+                match Reason::of(why) {
+                    Reason::Finished => reply.stopped_for(Reason::Cut, why, None),
+                    reason => reply.stopped_for(reason, why, None),
+                }
+            }
+            "failed" => reply.stopped_for(Reason::Failed, "failed", Some(Said::in_value(response))),
+            "cancelled" => reply.stopped_for(Reason::Cut, "cancelled", None),
+            _ => reply.stopped(status, None),
+        }
+    }
+
+    /// The item that the last event's list means, among those that it has not had yet.
+    fn in_list(&self, kind: Kind, value: &Value) -> Option<usize> {
+        let free = |item: &&Item| item.kind == kind && !item.is_matched;
+        let place = |found: &dyn Fn(&Item) -> bool| {
+            self.items.iter().position(|item| free(&item) && found(item))
+        };
+        let same = |key: &str, of: &dyn Fn(&Item) -> Option<String>| {
+            let wanted = text(value, key)?;
+            place(&|item| of(item).as_deref() == Some(wanted))
+        };
+        same("call_id", &|item| item.call_id.clone())
+            .or_else(|| same("id", &|item| item.id.clone()))
+            // Some write another id into each event: then the order tells.
+            .or_else(|| if kind == Kind::Call { None } else { place(&|_| true) })
+    }
+
+    /// The open item that an event means.
+    fn known(&self, kind: Kind, index: Option<&String>, id: Option<&String>) -> Option<usize> {
+        let last = |found: &dyn Fn(&Item) -> bool| {
+            self.items.iter().rposition(|item| item.kind == kind && !item.is_over && found(item))
+        };
+        match (index, id) {
+            (Some(_), _) => last(&|item| item.index.as_ref() == index)
+                .or_else(|| last(&|item| item.index.is_none() && item.id.as_ref() == id)),
+            (None, Some(_)) => {
+                last(&|item| item.id.as_ref() == id).or_else(|| last(&|item| item.id.is_none()))
+            }
+            (None, None) => last(&|_| true),
+        }
+    }
+
+    /// The item that a delta belongs to; a message or a thought begins with its first one.
+    fn of_delta(&mut self, kind: Kind, event: &Value, reply: &mut Assembly) -> Option<usize> {
+        let index = key(event.get("output_index"));
+        let id = text(event, "item_id").map(str::to_owned);
+        let known = self.known(kind, index.as_ref(), id.as_ref());
+        match kind {
+            Kind::Call => known.or_else(|| self.known(kind, None, None)),
+            Kind::Message | Kind::Reasoning | Kind::Other => {
+                Some(known.unwrap_or_else(|| self.add(kind, index, id, reply)))
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        kind: Kind,
+        index: Option<String>,
+        id: Option<String>,
+        reply: &mut Assembly,
+    ) -> usize {
+        reply.grow(ITEM_BYTES);
+        self.items.push(Item {
+            kind,
+            index,
+            id,
+            told: String::new(),
+            refused: String::new(),
+            call: None,
+            call_id: None,
+            is_over: false,
+            is_matched: false,
+        });
+        self.items.len() - 1
+    }
+
+    fn say(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+        if let Some(item) =
+            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+        {
+            item.told.push_str(words);
+            reply.say(words);
+        }
+    }
+
+    /// An item may have several texts, and only the whole item has them all: this is for a first one.
+    fn say_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+        if let Some(item) =
+            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+            && item.told.is_empty()
+        {
+            reply.say(&item.rest_of_text(words));
+        }
+    }
+
+    fn refuse(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+        if let Some(item) =
+            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+        {
+            item.refused.push_str(words);
+            reply.refuse(words);
+        }
+    }
+
+    fn refuse_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+        if let Some(item) =
+            self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
+        {
+            reply.refuse(&item.rest_of_refusal(words));
+        }
+    }
+
+    fn think(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
+        let part = key(event.get("summary_index"));
+        let place = (key(event.get("output_index")), part);
+        let is_next_part =
+            self.last_summary.as_ref().is_some_and(|last| *last != place && last.1.is_some());
+        let Some(at) = self.of_delta(Kind::Reasoning, event, reply) else { return };
+        if let Some(item) = self.items.get_mut(at).filter(|_| !words.is_empty()) {
+            if is_next_part && !item.told.is_empty() {
+                item.told.push_str("\n\n");
+                reply.think("\n\n");
+            }
+            item.told.push_str(words);
+            reply.think(words);
+            self.last_summary = Some(place);
+        }
+    }
+
+    fn args(&mut self, event: &Value, json: &str, reply: &mut Assembly) {
+        let at = self.of_delta(Kind::Call, event, reply);
+        if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
+            reply.args(call, json);
+        }
+    }
+
+    fn args_rest(&mut self, event: &Value, json: &str, reply: &mut Assembly) {
+        let at = self.of_delta(Kind::Call, event, reply);
+        if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
+            rest_of_args(call, json, reply);
+        }
+    }
+}
+
+/// About how many bytes an item takes by itself.
+const ITEM_BYTES: usize = 64;
+
+impl Item {
+    fn rest_of_text(&mut self, whole: &str) -> String {
+        rest(&mut self.told, whole)
+    }
+
+    fn rest_of_refusal(&mut self, whole: &str) -> String {
+        rest(&mut self.refused, whole)
+    }
+}
+
+/// What of a whole text was not told yet. What differs from it is not told a second time.
+fn rest(told: &mut String, whole: &str) -> String {
+    match whole.strip_prefix(told.as_str()) {
+        Some(rest) => {
+            let rest = rest.to_owned();
+            told.push_str(&rest);
+            rest
+        }
+        None => String::new(),
+    }
+}
+
+fn rest_of_args(call: usize, whole: &str, reply: &mut Assembly) {
+    let told = reply.calls().args(call).to_owned();
+    if let Some(rest) = whole.strip_prefix(told.as_str()).filter(|rest| !rest.is_empty()) {
+        reply.args(call, rest);
+    }
+}
+
+/// Keeps a reasoning item, if it can be sent back, once.
+fn keep(item: &Value, reply: &mut Assembly) {
+    let Some(sealed) = text(item, "encrypted_content") else { return };
+    let is_known = reply
+        .kept_thoughts()
+        .iter()
+        .any(|thought| text(&thought.block, "encrypted_content") == Some(sealed));
+    let (Value::Object(fields), false) = (item, is_known) else { return };
+    let mut block = fields.clone();
+    // It is no part of a request.
+    block.remove("status");
+    block.entry("summary").or_insert_with(|| json!([]));
+    reply.keep(Value::Object(block));
+}
+
+fn usage(response: &Value, reply: &mut Assembly) {
+    let Some(counts) = response.get("usage").filter(|usage| usage.is_object()) else { return };
+    let usage = reply.usage();
+    usage.input_tokens = count(counts.get("input_tokens")).unwrap_or(0);
+    usage.output_tokens = count(counts.get("output_tokens")).unwrap_or(0);
+    let details = counts.get("input_tokens_details");
+    usage.cached_tokens = details.and_then(|details| count(details.get("cached_tokens")));
+}
