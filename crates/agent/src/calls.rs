@@ -59,11 +59,25 @@ struct Done {
     text: String,
 }
 
+/// Whether an entry is a message that a `send_message` call brought to the person.
+pub(crate) fn has_sent(entry: &Chat) -> bool {
+    match entry {
+        Chat::Returned { name, status, .. } => {
+            tool::Tool::named(name) == Some(tool::Tool::SendMessage)
+                && *status == ToolStatus::Success
+        }
+        Chat::Note(_) | Chat::User(_) | Chat::Thought(_) | Chat::Message(_) => false,
+        Chat::Kept(_) | Chat::Called { .. } => false,
+    }
+}
+
 impl Calls<'_> {
-    /// Runs the calls that a model made, and tells the chat of them.
+    /// Runs the calls that a model made, and tells the chat of them. `kept` is what the model's
+    /// provider wants back with them, as JSON.
     pub(crate) async fn run(
         &self,
         heard: Vec<HeardCall>,
+        kept: Option<String>,
         chat: &mut Vec<Chat>,
     ) -> Result<Heartbeat, AgentError> {
         let plans: Vec<Plan> = heard.into_iter().map(|heard| self.plan(heard)).collect();
@@ -74,7 +88,7 @@ impl Calls<'_> {
             args: plan.args.clone(),
             client_until: matches!(plan.next, Next::Run(Runs::Client)).then_some(until),
         });
-        self.turn.interface.tools_called(called.collect()).await?;
+        self.turn.interface.tools_called_keeping(called.collect(), kept).await?;
         self.carry_out(plans, chat).await
     }
 
@@ -83,9 +97,10 @@ impl Calls<'_> {
         &self,
         waiting: &[OpenCall],
         args_of: impl Fn(&CallId) -> Map<String, Value>,
+        mut provider_id_of: impl FnMut(&CallId) -> Option<String>,
         chat: &mut Vec<Chat>,
     ) -> Result<Heartbeat, AgentError> {
-        let plan = |open: &OpenCall| {
+        let mut plan = |open: &OpenCall| {
             let next = match (open.awaited, open.approval) {
                 (Some(until), _) => Next::AwaitClient(until),
                 (None, Some(until)) => {
@@ -95,9 +110,11 @@ impl Calls<'_> {
                 (None, None) => Next::Complain("interrupted: the server stopped".to_owned()),
             };
             let (call, name) = (open.call.clone(), open.name.clone());
-            Plan { args: args_of(&call), call, name, provider_id: None, spoken: None, next }
+            let provider_id = provider_id_of(&call);
+            Plan { args: args_of(&call), call, name, provider_id, spoken: None, next }
         };
-        self.carry_out(waiting.iter().map(plan).collect(), chat).await
+        let plans = waiting.iter().map(&mut plan).collect();
+        self.carry_out(plans, chat).await
     }
 
     fn plan(&self, heard: HeardCall) -> Plan {
@@ -182,7 +199,7 @@ impl Calls<'_> {
 
     async fn one(&self, plan: Plan) -> Result<(Chat, Chat, Heartbeat), AgentError> {
         let Plan { call, name, args, provider_id, spoken, next } = plan;
-        let wanted = args.get(tool::HEARTBEAT).and_then(Value::as_bool) == Some(true);
+        let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_yes);
         let Done { status, text } = match next {
             Next::Complain(complaint) => {
                 self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?

@@ -3,6 +3,7 @@
 //! The full history stays in the log and stays searchable; only prompts have the summary instead. A
 //! turn never fails for a long history: where no summary can be had, the oldest turns are left out.
 
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -39,17 +40,18 @@ pub(crate) async fn compact(
     turn: &Turn,
     models: &[Arc<dyn Model>],
     before: Option<String>,
-    after: Seq,
-    until: Seq,
+    span: RangeInclusive<Seq>,
     tokens: usize,
+    context_window: usize,
 ) -> Result<Option<Compacted>, AgentError> {
+    let (after, until) = span.into_inner();
     let mut outcome: Option<Compacted> = None;
     let (mut summary, mut at, mut usage, mut tokens) = (before, after, Usage::default(), tokens);
     for _ in 0..PARTS {
         let (told, through) = part(turn, at, until, tokens).await?;
         let Some(through) = through else { break };
         if !told.is_empty() {
-            match sum_up(models, summary.as_deref(), &told, tokens / 4).await {
+            match sum_up(models, summary.as_deref(), &told, tokens / 4, context_window).await {
                 Ok((text, cost)) => {
                     usage.add(cost);
                     summary = Some(text);
@@ -149,8 +151,10 @@ async fn sum_up(
     before: Option<&str>,
     told: &str,
     tokens: usize,
+    context_window: usize,
 ) -> Result<(String, Usage), ModelError> {
-    let prompt = Arc::new(prompt(before, told, tokens));
+    let prompt = Prompt { context_window: Some(context_window), ..prompt(before, told, tokens) };
+    let prompt = Arc::new(prompt);
     let mut last = ModelError::Unknown("there is no model to write a summary".to_owned());
     for model in models {
         for attempt in 0..ATTEMPTS {
@@ -192,6 +196,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         tools: Vec::new(),
         // The words asked for are the limit; this one is for a model that does not stop.
         max_output_tokens: u32::try_from(tokens.max(LEAST_TOKENS) * 2).ok(),
+        context_window: None,
     }
 }
 
@@ -204,7 +209,9 @@ async fn write(
     let mut summary = String::new();
     while let Some(piece) = reply.next().await {
         match piece? {
-            Piece::Message(text) | Piece::Whole(text) => summary.push_str(&text),
+            Piece::Message(text) | Piece::Monologue(text) | Piece::Whole(text) => {
+                summary.push_str(&text);
+            }
             Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } | Piece::Kept(_) => {}
             Piece::WasThought => summary.clear(),
             Piece::Done(Done { stopped: Some(error), .. })

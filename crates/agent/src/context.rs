@@ -52,7 +52,8 @@ impl Context {
         context.hear(std::slice::from_ref(&turn.input));
         if !turn.waiting.is_empty() {
             let so_far = turn.so_far().await?;
-            context.chat.extend(history::so_far(&so_far));
+            let kept = history::kept_replies(turn.kept(turn.started(), Seq(u64::MAX)).await?);
+            context.chat.extend(history::so_far(&so_far, &kept));
         }
         Ok(context)
     }
@@ -87,6 +88,7 @@ impl Context {
         turn: &Turn,
         models: &[Arc<dyn Model>],
         tokens: usize,
+        context_window: usize,
     ) -> Result<Usage, AgentError> {
         let own: usize = self.chat.iter().skip(self.turn_from).map(|entry| entry.tokens()).sum();
         let past: usize = self.chat.iter().take(self.turn_from).map(|entry| entry.tokens()).sum();
@@ -101,7 +103,8 @@ impl Context {
             let part = (tokens / 2).max(200);
             let before = self.past.summary().map(str::to_owned);
             if let Some(done) =
-                compaction::compact(turn, models, before, after, until, part).await?
+                compaction::compact(turn, models, before, after..=until, part, context_window)
+                    .await?
             {
                 let seq = turn.interface.compacted(done.summary.clone(), done.through).await?;
                 self.past.sum_up(Compaction { seq, through: done.through }, &done.summary);

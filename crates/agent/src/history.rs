@@ -1,11 +1,12 @@
 //! The conversation so far, as a session's log tells it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use thoughtwire_proto::{CallId, Event, HistoryEntry, ItemId, Record, Role, Seq, Timestamp};
 
 use crate::Chat;
+use crate::model::Kept;
 
 /// A part of the conversation that prompts have or leave out as a whole.
 #[derive(Debug, PartialEq)]
@@ -44,12 +45,63 @@ pub(crate) enum Inputs {
     Missing,
 }
 
+/// What providers want back of replies, by the position of each reply's first call.
+pub(crate) type KeptReplies = BTreeMap<Seq, Kept>;
+
+/// Reads what was kept beside the log. What cannot be read is left out: requests can do without it.
+pub(crate) fn kept_replies(rows: Vec<(Seq, String)>) -> KeptReplies {
+    let parse = |(seq, body): (Seq, String)| match serde_json::from_str(&body) {
+        Ok(kept) => Some((seq, kept)),
+        Err(error) => {
+            tracing::warn!(%error, "what a model's provider wants back cannot be read");
+            None
+        }
+    };
+    rows.into_iter().filter_map(parse).collect()
+}
+
+/// Provider's own ids of the calls among records, by our id.
+pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<CallId, String> {
+    let mut numbering = Numbering::default();
+    let mut ids = HashMap::new();
+    for record in records {
+        if let Event::ToolCalled { call, .. } = &record.event
+            && let Some(id) = numbering.next(record.seq, kept)
+        {
+            ids.insert(call.clone(), id.to_owned());
+        }
+    }
+    ids
+}
+
+/// Tells which of a reply's kept calls a logged call is: the log has them in the same order.
+#[derive(Default)]
+struct Numbering<'k> {
+    ids: VecDeque<&'k str>,
+}
+
+impl<'k> Numbering<'k> {
+    /// The provider's id of the next call.
+    fn next(&mut self, seq: Seq, kept: &'k KeptReplies) -> Option<&'k str> {
+        if let Some(kept) = kept.get(&seq) {
+            self.ids = kept.calls.iter().map(|call| call.id.as_str()).collect();
+        }
+        self.ids.pop_front()
+    }
+}
+
 /// Turns the records behind a position, `covered`, into a conversation.
 ///
 /// A queued input stands where its turn began, not where it was sent: in between, the agent had not
 /// heard it yet. What still waits is left in `waiting`; inputs are put there wherever they stand, since
 /// their turn may have begun behind `covered`.
-pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (Vec<Told>, Inputs) {
+pub(crate) fn tell(
+    records: &[Record],
+    kept: &KeptReplies,
+    covered: Seq,
+    waiting: &mut Waiting,
+) -> (Vec<Told>, Inputs) {
+    let mut numbering = Numbering::default();
     let returned: HashSet<&CallId> = records.iter().filter_map(returned_call).collect();
     let mut called: HashSet<&CallId> = HashSet::new();
     let mut telling = Telling { told: Vec::new(), joined: Vec::new(), running: 0 };
@@ -92,8 +144,15 @@ pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (
             }
             Event::Thought { text, .. } => telling.say(seq, Chat::Thought(text.clone())),
             Event::Message { text, .. } => telling.say(seq, Chat::Message(text.clone())),
-            // Providers refuse a call without its result and the other way round.
-            Event::ToolCalled { call, name, args } if returned.contains(call) => {
+            Event::ToolCalled { call, name, args } => {
+                if let Some(kept) = kept.get(&seq) {
+                    telling.say(seq, Chat::Kept(kept.clone()));
+                }
+                let provider_id = numbering.next(seq, kept);
+                // Providers refuse a call without its result and the other way round.
+                if !returned.contains(call) {
+                    continue;
+                }
                 called.insert(call);
                 telling.running += 1;
                 telling.say(
@@ -102,7 +161,7 @@ pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (
                         call: call.clone(),
                         name: name.clone(),
                         args: args.clone(),
-                        provider_id: None,
+                        provider_id: provider_id.map(str::to_owned),
                     },
                 );
             }
@@ -119,7 +178,6 @@ pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (
                 telling.returned();
             }
             Event::TurnStarted { .. }
-            | Event::ToolCalled { .. }
             | Event::ToolAwaited { .. }
             | Event::ToolReturned { .. }
             | Event::Compacted { .. }
@@ -138,8 +196,8 @@ pub(crate) fn tell(records: &[Record], covered: Seq, waiting: &mut Waiting) -> (
 }
 
 /// What the running turn's own records tell: its input, which the turn brings along, is not among it.
-pub(crate) fn so_far(records: &[Record]) -> impl Iterator<Item = Arc<Chat>> {
-    tell(records, Seq::ZERO, &mut Waiting::new()).0.into_iter().flat_map(|told| told.chat)
+pub(crate) fn so_far(records: &[Record], kept: &KeptReplies) -> impl Iterator<Item = Arc<Chat>> {
+    tell(records, kept, Seq::ZERO, &mut Waiting::new()).0.into_iter().flat_map(|told| told.chat)
 }
 
 /// A conversation that is being written.

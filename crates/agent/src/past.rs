@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, Timestamp};
 
-use crate::history::{self, Inputs, Part, Told, Waiting};
+use crate::history::{self, Inputs, KeptReplies, Part, Told, Waiting};
 use crate::prompt::Chat;
 
 /// Records read back at first; if more are needed, twice as many, and so on.
@@ -41,6 +41,7 @@ impl Past {
             None => None,
         };
         let mut records = turn.history(PAGE).await?;
+        let kept = history::kept_replies(turn.kept(covered, turn.started()).await?);
         loop {
             let (told, waiting) = (Vec::new(), Waiting::new());
             let mut past = Self {
@@ -51,7 +52,7 @@ impl Past {
                 told,
                 waiting,
             };
-            let inputs = past.take(&records);
+            let inputs = past.take(&records, &kept);
             let Some(first) = records.first().map(|record| record.seq) else { return Ok(past) };
             let is_whole = first.0 <= covered.0 + 1;
             let has_inputs = inputs == Inputs::Known && past.asked(&turn.input.item).is_some();
@@ -78,12 +79,14 @@ impl Past {
             return Ok(None);
         }
         let records = turn.since(self.through).await?;
-        self.take(&records);
+        let through = records.last().map_or(self.through, |record| record.seq);
+        let kept = history::kept_replies(turn.kept(self.through, through).await?);
+        self.take(&records, &kept);
         Ok(Some(self))
     }
 
-    fn take(&mut self, records: &[Record]) -> Inputs {
-        let (told, inputs) = history::tell(records, self.after, &mut self.waiting);
+    fn take(&mut self, records: &[Record], kept: &KeptReplies) -> Inputs {
+        let (told, inputs) = history::tell(records, kept, self.after, &mut self.waiting);
         self.told.extend(told.into_iter().map(Arc::new));
         self.through = records.last().map_or(self.through, |record| record.seq);
         inputs

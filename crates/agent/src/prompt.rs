@@ -28,6 +28,8 @@ pub struct Prompt {
     pub tools: Vec<Arc<ToolSpec>>,
     /// How many tokens the reply may have.
     pub max_output_tokens: Option<u32>,
+    /// Number of tokens that prompt and reply may have together, for providers that want to be told.
+    pub context_window: Option<usize>,
 }
 
 /// What a prompt is for.
@@ -38,6 +40,10 @@ pub enum Purpose {
     /// A summary of what was said, for prompts to come.
     Summary,
 }
+
+/// The message that stands for one where a turn would end without any. No model is sent it back.
+pub(crate) const NO_ANSWER: &str =
+    "(The model ended its turn without an answer. Ask again, or choose another model.)";
 
 /// One entry of a conversation, as the session's log has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +56,7 @@ pub enum Chat {
     Thought(String),
     /// The agent said this.
     Message(String),
-    /// What the provider wants to see again with the calls that follow, while their turn runs.
+    /// What the provider wants back with the calls that follow.
     Kept(Kept),
     /// The agent called a tool.
     Called {
@@ -60,7 +66,7 @@ pub enum Chat {
         name: String,
         /// The arguments.
         args: Map<String, Value>,
-        /// The provider's own id for the call, while its turn runs.
+        /// The provider's own id for the call.
         provider_id: Option<String>,
     },
     /// A call came back.
@@ -77,6 +83,15 @@ pub enum Chat {
 }
 
 impl Chat {
+    /// What a provider wants back with a reply's calls, as it is kept on disk.
+    pub(crate) fn kept_as_json(&self) -> Option<String> {
+        match self {
+            Self::Kept(kept) => serde_json::to_string(kept).ok(),
+            Self::Note(_) | Self::User(_) | Self::Thought(_) | Self::Message(_) => None,
+            Self::Called { .. } | Self::Returned { .. } => None,
+        }
+    }
+
     /// A rough count of tokens: four characters to each, and a few for the frame around it.
     pub(crate) fn tokens(&self) -> usize {
         let bytes = match self {
@@ -118,9 +133,6 @@ pub(crate) struct Brief<'a> {
     pub(crate) style: Style,
     pub(crate) instructions: Option<&'a str>,
     pub(crate) blocks: &'a [Block],
-    pub(crate) archived: usize,
-    pub(crate) remembered: usize,
-    pub(crate) now: &'a str,
 }
 
 impl Brief<'_> {
@@ -148,11 +160,8 @@ impl Brief<'_> {
                 "\nFor this conversation you were asked to keep to this:\n{instructions}\n"
             ));
         }
-        // What changes most stands last: providers cache prompts by their beginning.
-        text.push_str(&format!(
-            "\nIt is {}. Recall memory holds {} messages from all your conversations, archival memory {} notes.\n",
-            self.now, self.remembered, self.archived
-        ));
+        // Nothing here may change from one request to the next, such as the time: providers cache
+        // prompts by their beginning.
         text
     }
 }
@@ -171,4 +180,5 @@ You have three kinds of memory. Core memory is the blocks below: small, always b
 conversations. Keep it true and short with `core_memory_append` and `core_memory_replace`, at once when you learn something \
 worth knowing about the person or yourself. Recall memory is everything that was ever said to you or by you: look there with \
 `conversation_search` and `conversation_search_date` before you say that you do not know. Archival memory is your notebook \
-without end: `archival_memory_insert` writes to it, `archival_memory_search` reads.\n";
+without end: `archival_memory_insert` writes to it, `archival_memory_search` reads. You have no sense of time: ask `current_time` before you \
+speak of today, of the hour or of how long ago something was.\n";

@@ -22,6 +22,10 @@ pub(crate) struct Heard {
     pub(crate) calls: Vec<HeardCall>,
     /// The message that ends the turn, when nothing was called.
     pub(crate) last: Option<Final>,
+    /// Whether the person was told anything, the last message aside.
+    pub(crate) has_spoken: bool,
+    /// Words of MemGPT's inner monologue, for a turn that would end without a message.
+    pub(crate) monologue: String,
     pub(crate) usage: Usage,
 }
 
@@ -55,6 +59,10 @@ pub(crate) struct Listener {
     calls: Vec<OpenCall>,
     said: Vec<Chat>,
     begun: bool,
+    has_spoken: bool,
+    monologue: String,
+    /// White space at the beginning of an item: there is no item until something can be read.
+    blank: String,
     /// When the first piece came.
     first: Option<Instant>,
     /// What the reply cost, once its end says so.
@@ -64,8 +72,15 @@ pub(crate) struct Listener {
 /// The item whose words come in.
 enum Open {
     Nothing,
-    Thought(ItemWriter),
-    Message(ItemWriter),
+    Item(Spoke, ItemWriter),
+}
+
+/// What words are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoke {
+    Thought,
+    Monologue,
+    Message,
 }
 
 struct OpenCall {
@@ -75,6 +90,8 @@ struct OpenCall {
     provider_id: Option<String>,
     json: String,
     spoken: Option<(Spoken, ItemWriter)>,
+    /// White space at the beginning of the message, held back until something can be read.
+    blank: String,
 }
 
 impl Listener {
@@ -85,6 +102,9 @@ impl Listener {
             calls: Vec::new(),
             said: Vec::new(),
             begun: false,
+            has_spoken: false,
+            monologue: String::new(),
+            blank: String::new(),
             first: None,
             usage: Usage::default(),
         }
@@ -117,11 +137,16 @@ impl Listener {
         while let Some(piece) = reply.next().await {
             self.first.get_or_insert_with(Instant::now);
             match piece.map_err(Fault::Model)? {
-                Piece::Thought(text) => self.think(&text).await?,
-                Piece::Message(text) => self.speak(&text).await?,
+                Piece::Thought(text) => self.write(Spoke::Thought, &text).await?,
+                Piece::Monologue(text) => {
+                    self.monologue.push_str(&text);
+                    self.write(Spoke::Monologue, &text).await?;
+                }
+                Piece::Message(text) => self.write(Spoke::Message, &text).await?,
                 Piece::Whole(text) => {
                     self.close().await?;
                     self.begun = true;
+                    self.has_spoken = true;
                     // A model that speaks in whole messages makes any number of them, and no step
                     // follows that would have to know them: they are not kept.
                     self.interface.assistant_message(text).await?;
@@ -148,47 +173,41 @@ impl Listener {
         )))
     }
 
-    async fn think(&mut self, text: &str) -> Result<(), Fault> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        if !matches!(self.open, Open::Thought(_)) {
-            self.close().await?;
-            self.open = Open::Thought(self.interface.open_thought());
-        }
-        self.write(text).await
-    }
-
-    async fn speak(&mut self, text: &str) -> Result<(), Fault> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        if !matches!(self.open, Open::Message(_)) {
-            self.close().await?;
-            self.open = Open::Message(self.interface.open_message());
-        }
-        self.write(text).await
-    }
-
-    async fn write(&mut self, text: &str) -> Result<(), Fault> {
+    /// Takes words of one kind; words of another kind end the open item.
+    async fn write(&mut self, spoke: Spoke, text: &str) -> Result<(), Fault> {
         match &mut self.open {
-            Open::Thought(writer) | Open::Message(writer) => Ok(writer.write(text).await?),
-            Open::Nothing => Ok(()),
+            Open::Item(kind, writer) if *kind == spoke => return Ok(writer.write(text).await?),
+            Open::Item(..) | Open::Nothing => {}
         }
+        // Providers refuse a history in which a text is blank, and nobody can read one.
+        if text.trim().is_empty() {
+            if matches!(self.open, Open::Nothing) {
+                self.blank.push_str(text);
+            }
+            return Ok(());
+        }
+        let blank = std::mem::take(&mut self.blank);
+        self.close().await?;
+        let mut writer = match spoke {
+            Spoke::Thought | Spoke::Monologue => self.interface.open_thought(),
+            Spoke::Message => self.interface.open_message(),
+        };
+        writer.write(&format!("{blank}{text}")).await?;
+        self.open = Open::Item(spoke, writer);
+        Ok(())
     }
 
     /// Ends the open item: its event goes out.
     async fn close(&mut self) -> Result<(), Fault> {
-        match std::mem::replace(&mut self.open, Open::Nothing) {
-            Open::Nothing => {}
-            Open::Thought(writer) => {
-                self.said.push(Chat::Thought(writer.text().to_owned()));
-                writer.finish().await?;
-            }
-            Open::Message(writer) => {
-                self.said.push(Chat::Message(writer.text().to_owned()));
-                writer.finish().await?;
-            }
+        self.blank.clear();
+        if let Open::Item(spoke, writer) = std::mem::replace(&mut self.open, Open::Nothing) {
+            let text = writer.text().to_owned();
+            self.has_spoken |= spoke == Spoke::Message;
+            self.said.push(match spoke {
+                Spoke::Thought | Spoke::Monologue => Chat::Thought(text),
+                Spoke::Message => Chat::Message(text),
+            });
+            writer.finish().await?;
         }
         Ok(())
     }
@@ -209,6 +228,7 @@ impl Listener {
             provider_id,
             json: String::new(),
             spoken,
+            blank: String::new(),
         });
         Ok(())
     }
@@ -222,7 +242,13 @@ impl Listener {
         open.json.push_str(json);
         self.interface.tool_args(&open.call, json).await?;
         if let Some((spoken, writer)) = &mut open.spoken {
-            writer.write(&spoken.hear(json)).await?;
+            let words = spoken.hear(json);
+            if writer.text().is_empty() && words.trim().is_empty() {
+                open.blank.push_str(&words);
+            } else {
+                let words = format!("{}{words}", std::mem::take(&mut open.blank));
+                writer.write(&words).await?;
+            }
         }
         Ok(())
     }
@@ -230,9 +256,14 @@ impl Listener {
     /// Ends the open message as the thought that it was.
     async fn reclassify(&mut self) -> Result<(), Fault> {
         match std::mem::replace(&mut self.open, Open::Nothing) {
-            Open::Message(writer) => self.open = Open::Thought(writer.into_thought()),
-            open @ (Open::Thought(_) | Open::Nothing) => self.open = open,
+            Open::Item(Spoke::Message, writer) => {
+                self.open = Open::Item(Spoke::Thought, writer.into_thought());
+            }
+            open @ (Open::Item(Spoke::Thought | Spoke::Monologue, _) | Open::Nothing) => {
+                self.open = open;
+            }
         }
+        self.monologue.clear();
         self.close().await
     }
 
@@ -249,14 +280,28 @@ impl Listener {
         let calls: Vec<HeardCall> =
             std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
         let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
-            (None, Open::Message(writer)) if calls.is_empty() => Some(Final::Open(writer)),
+            (None, Open::Item(Spoke::Message, writer)) if calls.is_empty() => {
+                Some(Final::Open(writer))
+            }
             (last, open) => {
                 self.open = open;
                 self.close().await?;
                 last.map(Final::Text)
             }
         };
-        Ok(Heard { said: std::mem::take(&mut self.said), calls, last, usage })
+        // A whole last message with nothing to read is none.
+        let last = last.filter(|last| match last {
+            Final::Text(text) => !text.trim().is_empty(),
+            Final::Open(_) => true,
+        });
+        Ok(Heard {
+            said: std::mem::take(&mut self.said),
+            calls,
+            last,
+            has_spoken: self.has_spoken,
+            monologue: std::mem::take(&mut self.monologue),
+            usage,
+        })
     }
 }
 

@@ -5,21 +5,25 @@ use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
-use thoughtwire_proto::{CallId, Style, Usage};
+use thoughtwire_proto::{CallId, Event, Seq, Style, Usage};
 
-use crate::calls::{Calls, Heartbeat};
+use crate::calls::{Calls, Heartbeat, has_sent};
 use crate::context::Context;
 use crate::figures::grouped;
+use crate::history;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Model, ModelError};
 use crate::pasts::Pasts;
-use crate::prompt::{Brief, Chat, Prompt, Purpose, overhead};
+use crate::prompt::{Brief, Chat, NO_ANSWER, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
 use crate::tools::{Toolbox, Toolset};
 
 /// How often a prompt that the provider finds too long is made shorter.
 const SHORTER: usize = 3;
+
+/// How many steps a turn goes on by itself while the person was told nothing, in MemGPT's style.
+const QUIET_STEPS: usize = 5;
 
 /// A model and its name, or why it cannot be had.
 pub(crate) type Candidate = (String, Result<Arc<dyn Model>, ModelError>);
@@ -35,6 +39,8 @@ pub(crate) struct Steps {
     /// How many tokens a prompt may have.
     room: usize,
     context: Context,
+    /// Whether the person was told anything since the newest input.
+    has_spoken: bool,
     spent: Usage,
     /// What the turn cost so far, in tokens read and written.
     cost: u64,
@@ -71,6 +77,7 @@ impl Steps {
             limits,
             room,
             context,
+            has_spoken: false,
             spent: Usage::default(),
             cost: 0,
             metrics,
@@ -88,10 +95,15 @@ impl Steps {
     }
 
     async fn steps(&mut self) -> Result<(), AgentError> {
-        let mut steps = 0;
+        let (mut steps, mut quiet) = (0, 0);
         let mut heartbeat = self.resume().await?;
         loop {
-            let last = if heartbeat == Some(Heartbeat::Rests) {
+            // The model may rest only when the person has an answer.
+            if heartbeat == Some(Heartbeat::Rests) && !self.has_spoken && quiet < QUIET_STEPS {
+                quiet += 1;
+                heartbeat = Some(Heartbeat::Beats);
+            }
+            let mut last = if heartbeat == Some(Heartbeat::Rests) {
                 None
             } else {
                 let joined = self.turn.interface.steered().await?;
@@ -101,18 +113,33 @@ impl Steps {
                 let frame = self.frame().await?;
                 let heard = self.ask(&frame).await?;
                 self.spend(heard.usage).await?;
+                self.has_spoken |= heard.has_spoken;
+                let kept = heard.said.iter().rev().find_map(Chat::kept_as_json);
                 self.context.chat.extend(heard.said.into_iter().map(Arc::new));
                 if !heard.calls.is_empty() {
-                    heartbeat = Some(self.call_all(&frame, heard.calls).await?);
+                    heartbeat = Some(self.call_all(&frame, heard.calls, kept).await?);
                     continue;
                 }
-                heard.last
+                // What was meant for nobody is better than no answer.
+                let words = Some(heard.monologue).filter(|words| !words.trim().is_empty());
+                heard.last.or_else(|| words.filter(|_| !self.has_spoken).map(Final::Text))
             };
+            if last.is_none() && !self.has_spoken {
+                let joined = self.turn.interface.steered().await?;
+                if !joined.is_empty() {
+                    self.context.hear(&joined);
+                    (steps, quiet, heartbeat) = (0, 0, None);
+                    continue;
+                }
+                // A turn that completes says something, if only that there is nothing.
+                last = Some(Final::Text(NO_ANSWER.to_owned()));
+            }
             match self.finish(last).await? {
                 Finish::Ended => return Ok(()),
                 Finish::Steered(inputs) => {
                     self.context.hear(&inputs);
-                    (steps, heartbeat) = (0, None);
+                    (steps, quiet, heartbeat) = (0, 0, None);
+                    self.has_spoken = false;
                 }
             }
         }
@@ -145,8 +172,12 @@ impl Steps {
         }
         let waiting = std::mem::take(&mut self.turn.waiting);
         self.toolbox.servers_settled().await;
+        let so_far = self.turn.so_far().await?;
+        let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
+        let mut ids = history::provider_ids(&so_far, &history::kept_replies(kept));
+        self.has_spoken = so_far.iter().any(|record| matches!(record.event, Event::Message { .. }));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
-            self.turn.so_far().await?.into_iter().filter_map(called).collect();
+            so_far.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| {
             args.iter()
                 .find(|(known, _)| known == call)
@@ -155,7 +186,9 @@ impl Steps {
         };
         let frame = self.frame().await?;
         let mut chat = Vec::new();
-        self.calls(&frame.toolset).resume(&waiting, args_of, &mut chat).await?;
+        let provider_id_of = |call: &CallId| ids.remove(call);
+        self.calls(&frame.toolset).resume(&waiting, args_of, provider_id_of, &mut chat).await?;
+        self.has_spoken |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         // Whether a call beside these had asked to go on is not known any more; to go on is right for all.
         Ok(Some(Heartbeat::Beats))
@@ -285,7 +318,8 @@ impl Steps {
         let room = self.room_beside(frame);
         let models: Vec<Arc<dyn Model>> =
             self.models.iter().filter_map(|(_, model)| model.as_ref().ok().cloned()).collect();
-        let usage = self.context.shrink(&self.turn, &models, room).await?;
+        let usage =
+            self.context.shrink(&self.turn, &models, room, self.limits.context_window).await?;
         self.spend(usage).await
     }
 
@@ -296,15 +330,11 @@ impl Steps {
             AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"))
         };
         let known = self.toolbox.store.known(&agent.id).await.map_err(unread)?;
-        let now = crate::time::write((self.limits.clock)(), &jiff::tz::TimeZone::system());
         let system = Brief {
             name: &agent.spec.name,
             style: self.style,
             instructions: self.turn.instructions.as_deref(),
             blocks: &known.blocks,
-            archived: known.archived,
-            remembered: known.remembered,
-            now: &now,
         }
         .write();
         let clients = self.turn.interface.client_tools();
@@ -322,6 +352,7 @@ impl Steps {
             turn_from: self.context.turn_from,
             tools: frame.toolset.specs(),
             max_output_tokens: self.limits.max_output_tokens,
+            context_window: Some(self.limits.context_window),
         }
     }
 
@@ -340,9 +371,11 @@ impl Steps {
         &mut self,
         frame: &Frame,
         calls: Vec<HeardCall>,
+        kept: Option<String>,
     ) -> Result<Heartbeat, AgentError> {
         let mut chat = Vec::new();
-        let heartbeat = self.calls(&frame.toolset).run(calls, &mut chat).await?;
+        let heartbeat = self.calls(&frame.toolset).run(calls, kept, &mut chat).await?;
+        self.has_spoken |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
         Ok(heartbeat)
     }
@@ -356,11 +389,7 @@ enum Said {
 }
 
 fn called(record: thoughtwire_proto::Record) -> Option<(CallId, Map<String, serde_json::Value>)> {
-    if let thoughtwire_proto::Event::ToolCalled { call, args, .. } = record.event {
-        Some((call, args))
-    } else {
-        None
-    }
+    if let Event::ToolCalled { call, args, .. } = record.event { Some((call, args)) } else { None }
 }
 
 fn failed(error: &ModelError) -> AgentError {

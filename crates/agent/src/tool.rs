@@ -8,6 +8,19 @@ use thoughtwire_proto::{Permission, Style};
 /// The argument with which a model in MemGPT's style asks to go on after a call.
 pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
+/// Whether a model means yes: many write a truth value as a word or a number.
+pub(crate) fn is_yes(value: &Value) -> bool {
+    match value {
+        Value::Bool(yes) => *yes,
+        Value::String(word) => {
+            let word = word.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+            matches!(word.as_str(), "true" | "yes" | "y" | "t" | "on" | "1")
+        }
+        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
 /// A built-in tool. The first eight have the names and parameters that MemGPT gave them
 /// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -170,6 +170,17 @@ impl Turn {
         self.records_after(after, most).await
     }
 
+    /// What the model's provider wants back of the replies whose calls stand behind `after`, up to
+    /// `through`, as [`Interface::tools_called_keeping`] was given it: JSON by the position of each
+    /// reply's first call.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kept(&self, after: Seq, through: Seq) -> Result<Vec<(Seq, String)>, AgentError> {
+        let log = self.log.clone();
+        self.read(move |store| store.kept_replies(log.session, after, through)).await
+    }
+
     /// The number of the session's log, which is never another's.
     #[must_use]
     pub fn log(&self) -> SessionNum {

@@ -59,6 +59,7 @@ pub(crate) enum Word {
         events: Vec<Event>,
         block: Option<BlockEdit>,
         output: Option<(CallId, String)>,
+        kept: Option<String>,
         durable: bool,
         settled: oneshot::Sender<Result<Seq, Silenced>>,
     },
@@ -108,6 +109,17 @@ pub struct Called {
     pub args: Map<String, Value>,
     /// Where a client is to run it at once: until when its result is awaited.
     pub client_until: Option<Timestamp>,
+}
+
+/// What goes to disk together with events.
+#[derive(Default)]
+struct Beside {
+    /// Memory block that changes with them.
+    block: Option<BlockEdit>,
+    /// Whole output of a call.
+    output: Option<(CallId, String)>,
+    /// What the provider wants back with the calls.
+    kept: Option<String>,
 }
 
 /// An agent's voice in one turn; cheap to clone.
@@ -235,12 +247,25 @@ impl Interface {
     /// # Errors
     /// As [`Interface::internal_monologue`].
     pub async fn tools_called(&self, calls: Vec<Called>) -> Result<(), Silenced> {
+        self.tools_called_keeping(calls, None).await
+    }
+
+    /// [`Interface::tools_called`] with what the model's provider wants back with these calls, as
+    /// JSON for [`Turn::kept`](crate::Turn::kept). No client is shown it.
+    ///
+    /// # Errors
+    /// As [`Interface::internal_monologue`].
+    pub async fn tools_called_keeping(
+        &self,
+        calls: Vec<Called>,
+        kept: Option<String>,
+    ) -> Result<(), Silenced> {
         let mut events = Vec::with_capacity(calls.len());
         for Called { call, name, args, client_until } in calls {
             events.push(Event::ToolCalled { call: call.clone(), name, args });
             events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
         }
-        self.append(events, true).await.map(drop)
+        self.append_with(events, Beside { kept, ..Beside::default() }, true).await.map(drop)
     }
 
     /// Says what a call came back with.
@@ -285,7 +310,8 @@ impl Interface {
             text: part.into(),
             content,
         };
-        self.append_with(vec![event], None, Some((call.clone(), whole)), false).await.map(drop)
+        let beside = Beside { output: Some((call.clone(), whole)), ..Beside::default() };
+        self.append_with(vec![event], beside, false).await.map(drop)
     }
 
     /// Says that the conversation up to a position is summed up by a text from now on; tells where that stands.
@@ -365,7 +391,8 @@ impl Interface {
                     by: "agent".to_owned(),
                 };
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
-                interface.append_with(vec![event], Some(edit), None, true).await?;
+                let beside = Beside { block: Some(edit), ..Beside::default() };
+                interface.append_with(vec![event], beside, true).await?;
             }
             Ok(after)
         });
@@ -491,18 +518,18 @@ impl Interface {
     }
 
     async fn append(&self, events: Vec<Event>, durable: bool) -> Result<Seq, Silenced> {
-        self.append_with(events, None, None, durable).await
+        self.append_with(events, Beside::default(), durable).await
     }
 
     async fn append_with(
         &self,
         events: Vec<Event>,
-        block: Option<BlockEdit>,
-        output: Option<(CallId, String)>,
+        beside: Beside,
         durable: bool,
     ) -> Result<Seq, Silenced> {
         let (settled, answer) = oneshot::channel();
-        self.speak(Word::Say { events, block, output, durable, settled }).await?;
+        let Beside { block, output, kept } = beside;
+        self.speak(Word::Say { events, block, output, kept, durable, settled }).await?;
         answer.await.map_err(|_| Silenced::Ended)?
     }
 

@@ -41,6 +41,9 @@ pub(crate) fn erase_some(connection: &Connection) -> Result<bool, StoreError> {
         }
         connection.prepare_cached("DELETE FROM outputs WHERE session = ?")?.execute([session.0])?;
         connection
+            .prepare_cached("DELETE FROM kept_replies WHERE session = ?")?
+            .execute([session.0])?;
+        connection
             .prepare_cached("DELETE FROM erased_sessions WHERE session = ?")?
             .execute([session.0])?;
     }
@@ -144,6 +147,7 @@ pub(crate) fn erase_events(
          WHERE id = (SELECT agent FROM sessions WHERE num = ?1)",
         "DELETE FROM said_words WHERE rowid IN (SELECT id FROM said WHERE session = ?1 AND seq <= ?2)",
         "DELETE FROM said WHERE session = ?1 AND seq <= ?2",
+        "DELETE FROM kept_replies WHERE session = ?1 AND seq <= ?2",
         "DELETE FROM events WHERE session = ?1 AND seq <= ?2",
     ] {
         connection.prepare_cached(statement)?.execute([session.0, last])?;

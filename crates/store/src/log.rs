@@ -68,6 +68,27 @@ impl Store {
         })
     }
 
+    /// What providers want back of the replies whose calls stand behind `after`, up to `through`:
+    /// JSON by the position of each reply's first call.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn kept_replies(
+        &self,
+        session: SessionNum,
+        after: Seq,
+        through: Seq,
+    ) -> Result<Vec<(Seq, String)>, StoreError> {
+        self.readers.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT seq, body FROM kept_replies WHERE session = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            )?;
+            let bounds = params![session.0, to_i64(after.0), to_i64(through.0)];
+            let rows = select.query_map(bounds, |row| Ok((Seq(get_u64(row, 0)?), row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// A session by its id, whoever's it is.
     ///
     /// # Errors
@@ -322,6 +343,11 @@ pub(crate) fn write_append(connection: &Connection, append: &Append) -> Result<(
             )?
             .execute(params![append.session.0, call.as_str(), text])?;
     }
+    if let (Some(kept), Some(first)) = (&append.kept, append.records.first()) {
+        connection
+            .prepare_cached("INSERT INTO kept_replies (session, seq, body) VALUES (?, ?, ?)")?
+            .execute(params![append.session.0, to_i64(first.seq.0), kept])?;
+    }
     match &append.block {
         Some(edit) => memory::write_block(connection, edit),
         None => Ok(()),
@@ -372,6 +398,7 @@ pub(crate) fn write_session(
         receipt: None,
         block: None,
         output: None,
+        kept: None,
         closed_items: Vec::new(),
     };
     write_append(connection, &append)?;

@@ -60,6 +60,7 @@ fn settle_turn(
             receipt: None,
             block: None,
             output: None,
+            kept: None,
             closed_items: Vec::new(),
         };
         write_append(connection, &append)?;

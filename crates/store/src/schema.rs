@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Migration N takes a file from `user_version` N-1 to N. Never edited once released; only added to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE agents (
     num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
@@ -115,6 +115,12 @@ INSERT INTO said_words (said_words, rank) VALUES ('secure-delete', 1);
 -- What was deleted and is in the file yet.
 CREATE TABLE erased_sessions (session INTEGER PRIMARY KEY);
 CREATE TABLE erased_agents (agent TEXT PRIMARY KEY) WITHOUT ROWID;
+",
+    "
+-- What a provider wants back with a reply's calls, such as signed reasoning, at the first call's position.
+CREATE TABLE kept_replies (
+    session INTEGER NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
 ",
 ];
 

@@ -26,6 +26,9 @@ pub struct Append {
     pub block: Option<BlockEdit>,
     /// The whole of a call's output, where its event has a part.
     pub output: Option<(CallId, String)>,
+    /// What the model's provider wants back with the calls that the records begin with, as JSON.
+    /// Only the agent reads it.
+    pub kept: Option<String>,
     /// Items whose checkpoints go.
     pub closed_items: Vec<ItemId>,
 }

@@ -16,7 +16,7 @@ use thoughtwire_proto::Usage;
 use crate::Prompt;
 use name::Name;
 use offline::Offline;
-use remote::{Http, Remote};
+use remote::{Http, ProviderMemory, Remote};
 
 pub use error::{Awaited, ModelError};
 pub use name::check_model;
@@ -41,6 +41,9 @@ pub enum Piece {
     Thought(String),
     /// Words of a message.
     Message(String),
+    /// Words beside the calls in MemGPT's style. They are a thought, unless the turn ends without a
+    /// message: then they are what the person is told.
+    Monologue(String),
     /// A message that is not streamed.
     Whole(String),
     /// A call begins.
@@ -84,11 +87,12 @@ pub(crate) struct Models {
     providers: Providers,
     timeouts: Timeouts,
     http: OnceLock<Result<Http, ModelError>>,
+    memory: ProviderMemory,
 }
 
 impl Models {
     pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
-        Self { providers, timeouts, http: OnceLock::new() }
+        Self { providers, timeouts, http: OnceLock::new(), memory: ProviderMemory::default() }
     }
 
     pub(crate) fn providers(&self) -> &Providers {
@@ -101,7 +105,8 @@ impl Models {
             Name::Load(load) => Arc::new(load),
             Name::Remote { model, address } => {
                 let http = self.http.get_or_init(|| Http::new(self.timeouts)).clone()?;
-                Arc::new(Remote::new(http, address, model, self.timeouts))
+                let memory = self.memory.clone();
+                Arc::new(Remote::new(http, address, model, self.timeouts, memory))
             }
         })
     }

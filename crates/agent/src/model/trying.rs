@@ -28,6 +28,7 @@ pub async fn try_model(
         tools: Vec::new(),
         // Enough for those that think before they speak.
         max_output_tokens: Some(256),
+        context_window: None,
     };
     let mut reply = model.reply(Arc::new(prompt));
     while let Some(piece) = reply.next().await {

@@ -203,7 +203,7 @@ impl Toolbox {
             Some(writer) => {
                 writer.finish().await?;
             }
-            None if message.is_empty() => {
+            None if message.trim().is_empty() => {
                 return Err(ToolFault::Complaint(
                     "`message` is empty; there is nothing to send.".to_owned(),
                 ));

@@ -22,4 +22,5 @@ mod offline;
 mod pasts;
 mod providers;
 mod steps;
+mod strict;
 mod transcripts;

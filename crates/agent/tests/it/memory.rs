@@ -285,7 +285,8 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
                 Piece::Args { index: n, json: args.to_string() },
             ]
         };
-        (0..10).flat_map(edit).chain([done()]).collect()
+        let spoken = Piece::Message(format!("Edits of turn {turn}."));
+        [spoken].into_iter().chain((0..10).flat_map(edit)).chain([done()]).collect()
     }));
     let home = Home::scripted(&script, options("offline"));
     let (agent, one) = home.agent("tess", Style::Memgpt).await;

@@ -19,7 +19,9 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
     let failing = call("calculator", &json!({"expression": "1/0", "request_heartbeat": false}));
     let goodbye = call("send_message", &json!({"message": "Bye."}));
     let cases = [
-        (vec![sum(false)], 1),
+        // The person was told nothing yet.
+        (vec![sum(false), goodbye.clone()], 2),
+        (vec![[text("Hello.").remove(0)].into_iter().chain(sum(false)).collect()], 1),
         (vec![sum(true), goodbye.clone()], 2),
         (vec![failing, goodbye.clone()], 2),
         (vec![goodbye], 1),

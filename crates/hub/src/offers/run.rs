@@ -478,8 +478,14 @@ impl Run {
 
     async fn event(&self, event: Event) -> Result<Settled, Refusal> {
         let (settled, answer) = oneshot::channel();
-        let word =
-            Word::Say { events: vec![event], block: None, output: None, durable: true, settled };
+        let word = Word::Say {
+            events: vec![event],
+            block: None,
+            output: None,
+            kept: None,
+            durable: true,
+            settled,
+        };
         self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
         Ok(saved(answer))
     }

@@ -77,6 +77,8 @@ pub(super) struct Also {
     pub(super) block: Option<BlockEdit>,
     /// The whole of a call's output.
     pub(super) output: Option<(CallId, String)>,
+    /// What the provider wants back with the calls that the events begin with.
+    pub(super) kept: Option<String>,
     /// What the agent that waits for a call is told once they are on disk.
     pub(super) answered: Option<(CallId, Answered)>,
 }
@@ -306,7 +308,7 @@ impl Task {
         also: Also,
         waiters: Vec<Waiter>,
     ) -> Result<Seq, thoughtwire_proto::IllegalEvent> {
-        let Also { once, block, output, answered } = also;
+        let Also { once, block, output, kept, answered } = also;
         let mut state = self.state.clone();
         let after = state.head();
         let at = self.shared.now();
@@ -351,6 +353,7 @@ impl Task {
             receipt,
             block,
             output,
+            kept,
             closed_items,
         };
         let commit = self.shared.store.append(append);

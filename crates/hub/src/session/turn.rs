@@ -127,7 +127,7 @@ impl Task {
     pub(super) fn hear(&mut self, voice: Voice) {
         let Voice { turn, word } = voice;
         match word {
-            Word::Say { events, block, output, durable, settled } => {
+            Word::Say { events, block, output, kept, durable, settled } => {
                 if events.iter().any(|event| !is_sayable(event)) {
                     drop(
                         settled.send(Err(Silenced::Illegal(
@@ -141,12 +141,15 @@ impl Task {
                     let seq = self.state.head().next();
                     drop(self.append(
                         events,
-                        Also { block, output, ..Also::default() },
+                        Also { block, output, kept, ..Also::default() },
                         vec![Waiter::Agent(settled, seq)],
                     ));
                 } else {
-                    let outcome =
-                        self.append(events, Also { block, output, ..Also::default() }, Vec::new());
+                    let outcome = self.append(
+                        events,
+                        Also { block, output, kept, ..Also::default() },
+                        Vec::new(),
+                    );
                     drop(
                         settled.send(
                             outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string())),

@@ -51,6 +51,7 @@ pub fn append(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>
         receipt: None,
         block: None,
         output: None,
+        kept: None,
         closed_items: vec![],
     }
 }

@@ -180,6 +180,7 @@ fn end(prompt: &Prompt, mut pieces: Vec<Piece>) -> Vec<Piece> {
         .map(|piece| match piece {
             Piece::Thought(text)
             | Piece::Message(text)
+            | Piece::Monologue(text)
             | Piece::Whole(text)
             | Piece::Args { json: text, .. } => text.len(),
             Piece::Call { name, .. } => name.len(),

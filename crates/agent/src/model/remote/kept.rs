@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// What an id begins with that was made up for a call without one of its own: no provider's does.
+pub(super) const MADE_UP: &str = "~";
+/// The key of reasoning that DeepSeek, Kimi and others want on every message with calls, once they
+/// have sent any.
+pub(super) const REASONING_CONTENT: &str = "reasoning_content";
+
 /// Parts of a reply that its provider wants back unchanged: signed or encrypted thoughts, the
 /// reasoning text, and which calls were made together.
 ///
@@ -66,13 +72,30 @@ impl Kept {
         format!("{provider}/{model} at {endpoint}")
     }
 
+    /// Whether the endpoint has the key `reasoning_content`.
+    pub(super) fn has_reasoning_content(&self) -> bool {
+        self.reasoning.as_ref().is_some_and(|reasoning| reasoning.key == REASONING_CONTENT)
+    }
+
+    /// Reasoning that came first, in plain words.
+    pub(super) fn reasoning_text(&self) -> Option<&str> {
+        let text = match (&self.reasoning, self.thoughts.first()) {
+            (Some(reasoning), _) => reasoning.text.as_str(),
+            (None, Some(thought)) => ["thinking", "text"]
+                .iter()
+                .find_map(|key| thought.block.get(key)?.as_str())
+                .or_else(|| thought.block.pointer("/summary/0/text")?.as_str())?,
+            (None, None) => return None,
+        };
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
     /// Whether there is nothing that a request would need.
     pub(super) fn is_empty(&self) -> bool {
         self.thoughts.is_empty()
             && self.reasoning.is_none()
             && self.text_signature.is_none()
-            && self.calls.len() < 2
-            && self.calls.iter().all(|call| call.signature.is_none())
+            && self.calls.is_empty()
     }
 
     /// Number of bytes that it adds to a prompt, roughly: text and signatures count, encrypted

@@ -27,6 +27,7 @@ use reading::{Assembly, Reading};
 pub(crate) use address::Address;
 pub(crate) use explain::{Progress, broken_off, too_much, unreadable};
 pub use kept::{Kept, KeptCall, KeptReasoning, KeptThought};
+pub(crate) use request::ProviderMemory;
 pub(crate) use said::Said;
 pub(crate) use transport::Http;
 pub(crate) use wire::Wire;
@@ -37,18 +38,26 @@ pub(crate) struct Remote {
     address: Address,
     name: String,
     timeouts: Timeouts,
+    memory: ProviderMemory,
 }
 
 impl Remote {
-    pub(crate) fn new(http: Http, address: Address, name: String, timeouts: Timeouts) -> Self {
-        Self { http, address, name, timeouts }
+    pub(crate) fn new(
+        http: Http,
+        address: Address,
+        name: String,
+        timeouts: Timeouts,
+        memory: ProviderMemory,
+    ) -> Self {
+        Self { http, address, name, timeouts, memory }
     }
 }
 
 impl Model for Remote {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
         let maker = self.address.maker(&self.name);
-        let encoded = request::encode(&prompt, self.address.wire, &self.name, &maker);
+        let encoded = request::encode(&prompt, self.address.wire, &self.name, &maker, &self.memory);
+        let memory = self.memory.clone();
         let (http, address, timeouts) = (self.http.clone(), self.address.clone(), self.timeouts);
         let tools = prompt.tools.iter().map(|tool| encoded.sent_name(&tool.name).to_owned());
         let reply = Assembly::new(prompt.style, tools.collect(), maker);
@@ -61,8 +70,12 @@ impl Model for Remote {
                 Err(_) => return Err(silent(&address, timeouts)),
             };
             let reading = Reading::new(body, address, reply, timeouts, asked);
-            Ok(stream::unfold((reading, encoded), |(mut reading, encoded)| async move {
+            let state = (reading, encoded, memory);
+            Ok(stream::unfold(state, |(mut reading, encoded, memory)| async move {
                 let piece = reading.next().await?;
+                if let Ok(Piece::Kept(kept)) = &piece {
+                    memory.learn(kept);
+                }
                 let piece = piece.map(|piece| match piece {
                     Piece::Call { index, name, provider_id } => {
                         let name = encoded.tool_name(&name).to_owned();
@@ -70,7 +83,7 @@ impl Model for Remote {
                     }
                     piece => piece,
                 });
-                Some((piece, (reading, encoded)))
+                Some((piece, (reading, encoded, memory)))
             }))
         };
         stream::once(asking)

@@ -3,7 +3,7 @@
 use crate::model::{Endpoint, ModelError, Providers};
 
 /// A provider's language. Its facts stand here and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wire {
     /// Chat completions, by `OpenAI` and all who are compatible.
     OpenAi,
@@ -112,19 +112,5 @@ impl Wire {
             Self::Gemini => &["gemini-1", "gemini-2.0", "gemma-"],
         };
         !silent.iter().any(|prefix| model.starts_with(prefix))
-    }
-
-    /// How long a reply may be when nobody says: Anthropic wants to be told.
-    pub(super) fn default_output(self, model: &str) -> Option<u32> {
-        match self {
-            // The library reads these endings as an effort, whose thinking alone may take 24,000 tokens of it.
-            Self::Anthropic
-                if ["-high", "-xhigh", "-max"].iter().any(|effort| model.ends_with(effort)) =>
-            {
-                Some(32_000)
-            }
-            Self::Anthropic => Some(8_192),
-            Self::OpenAi | Self::Responses | Self::Gemini | Self::Ollama => None,
-        }
     }
 }

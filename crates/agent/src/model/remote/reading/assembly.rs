@@ -284,10 +284,7 @@ impl Assembly {
             match part {
                 Part::Thought(text) => self.put(Writing::Thought, text),
                 Part::Text(text) => self.put(Writing::Message, text),
-                Part::WasThought => match self.style {
-                    Style::Native => self.pieces.push_back(Piece::WasThought),
-                    Style::Memgpt => {}
-                },
+                Part::WasThought => self.pieces.push_back(Piece::WasThought),
             }
         }
     }
@@ -307,9 +304,8 @@ impl Assembly {
         if self.excess.is_none() {
             self.pieces.push_back(match (writing, self.style) {
                 (Writing::Message, Style::Native) => Piece::Message(text),
-                (Writing::Message, Style::Memgpt) | (Writing::Thought | Writing::Nothing, _) => {
-                    Piece::Thought(text)
-                }
+                (Writing::Message, Style::Memgpt) => Piece::Monologue(text),
+                (Writing::Thought | Writing::Nothing, _) => Piece::Thought(text),
             });
         }
     }

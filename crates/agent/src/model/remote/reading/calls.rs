@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::model::Piece;
+use crate::model::remote::kept::MADE_UP;
 use crate::model::remote::{Kept, KeptCall};
 
 /// Most calls of one reply.
@@ -248,7 +249,7 @@ impl Calls {
                 }
                 call.given = match &call.id {
                     Some(id) if !given.contains(id) => id.clone(),
-                    Some(_) | None => format!("call_{:016x}", fastrand::u64(..)),
+                    Some(_) | None => format!("{MADE_UP}{:016x}", fastrand::u64(..)),
                 };
                 pieces.push_back(Piece::Call {
                     index: at,

@@ -7,6 +7,7 @@ use super::calls::CallPiece;
 use super::decoder::{Decoder, Input, Taken};
 use super::json::{self, Step, count, key, list, text};
 use super::stop::Reason;
+use crate::model::remote::kept::REASONING_CONTENT as SENT_BACK;
 use crate::model::remote::said::Said;
 
 /// Keys under which reasoning comes as text.
@@ -134,6 +135,10 @@ fn reasoning(delta: &Value, reply: &mut Assembly) {
         told = true;
         reply.think(text);
         reply.keep_reasoning(key, text);
+    }
+    // An empty one tells as well that the endpoint has the key, and may want it back.
+    if !told && delta.get(SENT_BACK).is_some_and(Value::is_string) {
+        reply.keep_reasoning(SENT_BACK, "");
     }
     for detail in list(delta.get("reasoning_details")).iter().filter(|detail| detail.is_object()) {
         if !told && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary")) {

@@ -1,0 +1,260 @@
+//! Anthropic's Messages.
+
+use serde_json::{Map, Value, json};
+use thoughtwire_proto::ToolStatus;
+
+use super::Source;
+use super::claude::Claude;
+use super::effort::Effort;
+use super::history::{Message, Reply};
+use super::text::is_blank;
+use super::tools::Tool;
+
+/// Fewest tokens that thinking may be given.
+const LEAST_BUDGET: u32 = 1_024;
+/// Longest reply where nobody says, in tokens: the API has no default. Much thinking needs more.
+const LONGEST_REPLY: u32 = 8_192;
+const LONGEST_THOUGHTFUL_REPLY: u32 = 32_000;
+
+pub(super) fn body(source: &Source<'_>) -> Value {
+    let is_high = source.effort.is_some_and(is_high);
+    let default = if is_high { LONGEST_THOUGHTFUL_REPLY } else { LONGEST_REPLY };
+    let most = source.prompt.max_output_tokens.unwrap_or(default);
+    let thinking = Thinking::of(source, most);
+    let mut body = json!({ "model": source.model, "stream": true, "max_tokens": most });
+    match &thinking {
+        Thinking::Unsaid => {}
+        Thinking::Off => body["thinking"] = json!({ "type": "disabled" }),
+        Thinking::Budget(tokens) => {
+            body["thinking"] = json!({ "type": "enabled", "budget_tokens": tokens });
+        }
+        Thinking::Adaptive => {
+            body["thinking"] = json!({ "type": "adaptive", "display": "summarized" });
+        }
+    }
+    if let Some(word) = source.effort.and_then(|effort| word(effort, Claude::named(source.model))) {
+        body["output_config"] = json!({ "effort": word });
+    }
+    if !source.tools.is_empty() {
+        let mut tools: Vec<Value> = source.tools.iter().map(tool).collect();
+        tools.last_mut().map(mark);
+        body["tools"] = tools.into();
+    }
+    if !source.history.system.is_empty() {
+        let mut system: Vec<Value> = source.history.system.iter().map(|text| block(text)).collect();
+        system.last_mut().map(mark);
+        body["system"] = system.into();
+    }
+    let mut messages = messages(source, &thinking);
+    mark_messages(&mut messages);
+    body["messages"] = messages.into();
+    body
+}
+
+/// Whether a model thinks in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thinking {
+    /// Nothing is said about it: older models do not, newer ones do.
+    Unsaid,
+    Off,
+    Budget(u32),
+    Adaptive,
+}
+
+impl Thinking {
+    fn of(source: &Source<'_>, most: u32) -> Self {
+        let claude = Claude::named(source.model);
+        let off = if claude.thinks_by_default() { Self::Off } else { Self::Unsaid };
+        let budget = match source.effort {
+            None => return Self::Unsaid,
+            Some(Effort::None) => return off,
+            Some(Effort::Minimal | Effort::Low) => LEAST_BUDGET,
+            Some(Effort::Medium) => 8_000,
+            Some(Effort::High | Effort::XHigh | Effort::Max) => 24_000,
+        };
+        if claude.is_adaptive() {
+            return Self::Adaptive;
+        }
+        if claude.has_effort() {
+            return off;
+        }
+        // The reply needs room beside its thinking, and the API refuses a running turn's call
+        // without the thinking before it.
+        let budget = budget.min(most / 4 * 3);
+        if budget < LEAST_BUDGET || !running(source).all(thinks_first) {
+            off
+        } else {
+            Self::Budget(budget)
+        }
+    }
+
+    /// Whether thinking of earlier requests may be sent.
+    fn takes_thoughts(self, source: &Source<'_>) -> bool {
+        match self {
+            Self::Budget(_) | Self::Adaptive => true,
+            Self::Unsaid => {
+                Claude::named(source.model).thinks_by_default()
+                    || Claude::named(source.model).is_adaptive()
+            }
+            Self::Off => false,
+        }
+    }
+}
+
+fn is_high(effort: Effort) -> bool {
+    match effort {
+        Effort::High | Effort::XHigh | Effort::Max => true,
+        Effort::None | Effort::Minimal | Effort::Low | Effort::Medium => false,
+    }
+}
+
+/// The effort in the model's words; none where it has none.
+fn word(effort: Effort, claude: Claude) -> Option<&'static str> {
+    if !claude.has_effort() {
+        return None;
+    }
+    Some(match effort {
+        Effort::None => return None,
+        Effort::Minimal | Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+        Effort::XHigh => {
+            if claude.has_xhigh_effort() {
+                "xhigh"
+            } else {
+                "high"
+            }
+        }
+        Effort::Max => {
+            if claude.has_max_effort() {
+                "max"
+            } else {
+                "high"
+            }
+        }
+    })
+}
+
+/// The replies behind the newest input: those of the running turn.
+fn running<'s>(source: &'s Source<'_>) -> impl Iterator<Item = &'s Reply<'s>> {
+    let replies = source.history.messages.iter().rev().map_while(Message::reply);
+    replies.filter(|reply| !reply.calls.is_empty())
+}
+
+fn thinks_first(reply: &Reply<'_>) -> bool {
+    thoughts(reply, 0, false).next().is_some()
+}
+
+/// The thinking blocks of one place in a reply that the API takes back.
+fn thoughts<'r>(
+    reply: &'r Reply<'_>,
+    calls: usize,
+    after_text: bool,
+) -> impl Iterator<Item = &'r Value> {
+    let kept = reply.kept.into_iter().flat_map(|kept| &kept.thoughts);
+    kept.filter(move |thought| {
+        thought.calls_before == calls && (calls > 0 || thought.after_text == after_text)
+    })
+    .map(|thought| &thought.block)
+    .filter(|block| {
+        let has = |key| block.get(key).and_then(Value::as_str).is_some_and(|text| !is_blank(text));
+        match block.get("type").and_then(Value::as_str) {
+            Some("thinking") => has("signature"),
+            Some("redacted_thinking") => has("data"),
+            Some(_) | None => false,
+        }
+    })
+}
+
+fn block(text: &str) -> Value {
+    json!({ "type": "text", "text": text })
+}
+
+fn tool(tool: &Tool<'_>) -> Value {
+    let mut value = json!({ "name": tool.name });
+    if !tool.description.is_empty() {
+        value["description"] = tool.description.into();
+    }
+    let empty = || json!({ "type": "object", "properties": {} });
+    value["input_schema"] = tool.schema.clone().unwrap_or_else(empty);
+    value
+}
+
+fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
+    let takes_thoughts = thinking.takes_thoughts(source);
+    let mut messages = Vec::new();
+    for message in &source.history.messages {
+        match message {
+            Message::User(texts) => {
+                push(&mut messages, "user", texts.iter().map(|text| block(text)).collect());
+            }
+            Message::Reply(reply) => {
+                push(&mut messages, "assistant", content(reply, takes_thoughts));
+                let results = reply.calls.iter().map(|call| {
+                    let mut result = json!({
+                        "type": "tool_result", "tool_use_id": call.id, "content": call.result,
+                    });
+                    if call.status == ToolStatus::Error {
+                        result["is_error"] = true.into();
+                    }
+                    result
+                });
+                push(&mut messages, "user", results.collect());
+            }
+        }
+    }
+    messages
+}
+
+/// Adds blocks to the newest message if it is of the same role, so that roles alternate.
+fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
+    if blocks.is_empty() {
+        return;
+    }
+    let last = messages.last_mut().filter(|last| last.get("role") == Some(&Value::from(role)));
+    match last.and_then(|last| last.get_mut("content")).and_then(Value::as_array_mut) {
+        Some(known) => known.append(&mut blocks),
+        None => messages.push(json!({ "role": role, "content": blocks })),
+    }
+}
+
+fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
+    let mut blocks = Vec::new();
+    let think = |blocks: &mut Vec<Value>, calls, after_text| {
+        if takes_thoughts {
+            blocks.extend(thoughts(reply, calls, after_text).cloned());
+        }
+    };
+    think(&mut blocks, 0, false);
+    if !reply.text.is_empty() {
+        blocks.push(block(&reply.text));
+    }
+    // A reply may not end in thinking.
+    if !reply.calls.is_empty() {
+        think(&mut blocks, 0, true);
+    }
+    for (at, call) in reply.calls.iter().enumerate() {
+        if at > 0 {
+            think(&mut blocks, at, true);
+        }
+        let input: &Map<String, Value> = call.args;
+        blocks
+            .push(json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input }));
+    }
+    blocks
+}
+
+/// Marks a block as the end of what is worth caching.
+fn mark(block: &mut Value) {
+    block["cache_control"] = json!({ "type": "ephemeral" });
+}
+
+/// Marks the newest message and the user's before it: what the next request and a repeated one
+/// share. With the tools and the system prompt these are the four marks that the API takes.
+fn mark_messages(messages: &mut [Value]) {
+    let users = messages.iter_mut().rev().filter(|message| message["role"] == "user");
+    for message in users.take(2) {
+        let blocks = message.get_mut("content").and_then(Value::as_array_mut);
+        blocks.and_then(|blocks| blocks.last_mut()).map(mark);
+    }
+}

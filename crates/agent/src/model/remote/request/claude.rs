@@ -1,0 +1,73 @@
+//! What Anthropic's models can do, as their names tell.
+
+/// A model's family and version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claude {
+    family: Family,
+    /// Major and minor version; none where the name does not say it behind the family.
+    version: Option<(u32, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Opus,
+    Sonnet,
+    Haiku,
+    /// Fable and Mythos: they always think.
+    Newest,
+    Unknown,
+}
+
+impl Claude {
+    /// Reads a model's name, such as `claude-opus-4-6` or `claude-sonnet-4-5-20250929`.
+    pub(super) fn named(model: &str) -> Self {
+        let mut words = model.split(|char: char| !char.is_ascii_alphanumeric());
+        let family = words.find_map(|word| match word {
+            "opus" => Some(Family::Opus),
+            "sonnet" => Some(Family::Sonnet),
+            "haiku" => Some(Family::Haiku),
+            "fable" | "mythos" => Some(Family::Newest),
+            _ => None,
+        });
+        // A longer number is a date.
+        let mut number = || words.next().filter(|word| word.len() <= 2)?.parse::<u32>().ok();
+        let major = number();
+        let version = major.map(|major| (major, number().unwrap_or(0)));
+        Self { family: family.unwrap_or(Family::Unknown), version }
+    }
+
+    /// Whether it is of these versions or later, family by family; none where never.
+    fn is_since(self, opus: (u32, u32), sonnet: (u32, u32), haiku: (u32, u32)) -> bool {
+        let since = match self.family {
+            Family::Opus => opus,
+            Family::Sonnet => sonnet,
+            Family::Haiku => haiku,
+            Family::Newest => return true,
+            Family::Unknown => return false,
+        };
+        self.version.is_some_and(|version| version >= since)
+    }
+
+    /// Whether the effort is set in words.
+    pub(super) fn has_effort(self) -> bool {
+        self.is_since((4, 5), (4, 6), (5, 0))
+    }
+
+    pub(super) fn has_max_effort(self) -> bool {
+        self.is_since((4, 6), (4, 6), (5, 0))
+    }
+
+    pub(super) fn has_xhigh_effort(self) -> bool {
+        self.is_since((4, 7), (5, 0), (5, 0))
+    }
+
+    /// Whether the model decides by itself how much to think.
+    pub(super) fn is_adaptive(self) -> bool {
+        self.is_since((4, 6), (4, 6), (5, 0))
+    }
+
+    /// Whether it thinks unless told not to.
+    pub(super) fn thinks_by_default(self) -> bool {
+        self.family != Family::Newest && self.is_since((5, 0), (5, 0), (5, 0))
+    }
+}

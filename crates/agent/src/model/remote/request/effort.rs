@@ -1,0 +1,64 @@
+//! The effort of reasoning, which a model's name may end in.
+
+use crate::model::remote::Wire;
+
+/// How much a model is asked to reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+/// Models whose own names end like an effort.
+const NOT_AN_EFFORT: [&str; 3] = ["deepseek-r1-zero", "qwen3.8-max", "qwen3p8-max"];
+
+impl Effort {
+    /// Splits a model's name into the provider's own name and the effort. Ollama has none.
+    pub(super) fn split(wire: Wire, model: &str) -> (&str, Option<Self>) {
+        match wire {
+            Wire::Ollama => return (model, None),
+            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini => {}
+        }
+        if NOT_AN_EFFORT.iter().any(|name| model == *name || model.ends_with(&format!("/{name}"))) {
+            return (model, None);
+        }
+        match model.rsplit_once('-') {
+            Some((name, ending)) if !name.is_empty() => match Self::named(ending) {
+                Some(effort) => (name, Some(effort)),
+                None => (model, None),
+            },
+            Some(_) | None => (model, None),
+        }
+    }
+
+    fn named(ending: &str) -> Option<Self> {
+        Some(match ending {
+            "zero" | "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::XHigh,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    /// The word that `OpenAI` has for it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A conversation made fit for every provider, before any wire's own form.
+//!
+//! Rules that hold for the result: the user and the model take turns, and the user begins and ends;
+//! no text is blank; every call has an id of its own and exactly one result; what a provider signed
+//! goes back only to the model that made it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+use thoughtwire_proto::{CallId, Style, ToolStatus};
+
+use super::ids::Ids;
+use super::names;
+use super::text::{NO_OUTPUT, NO_TEXT, is_blank, or_else, without_think};
+use crate::model::Kept;
+use crate::model::remote::Wire;
+use crate::model::remote::kept::KeptCall;
+use crate::prompt::{Chat, NO_ANSWER, Prompt};
+use crate::tool::Tool;
+
+/// Stands at the beginning where the user did not speak first.
+const BEGINNING: &str = "(The conversation goes on.)";
+/// Stands at the end where the model spoke last.
+const GO_ON: &str = "(Go on.)";
+/// Stands for a result that was never logged.
+const NO_RESULT: &str = "Error: the call was interrupted; it is not known whether it took effect.";
+
+/// A conversation as every provider accepts it.
+pub(super) struct History<'a> {
+    /// Instructions, then notes such as a summary of what came before. None of them is blank.
+    pub(super) system: Vec<&'a str>,
+    pub(super) messages: Vec<Message<'a>>,
+}
+
+/// One side's turn to speak.
+pub(super) enum Message<'a> {
+    /// Texts of the user, at least one.
+    User(Vec<Cow<'a, str>>),
+    /// A reply of the model, with what its calls returned.
+    Reply(Reply<'a>),
+}
+
+/// A reply of the model. It has a text or calls.
+#[derive(Default)]
+pub(super) struct Reply<'a> {
+    /// What its provider wants back; none if another model made it.
+    pub(super) kept: Option<&'a Kept>,
+    pub(super) text: String,
+    pub(super) calls: Vec<Call<'a>>,
+}
+
+/// A call of a tool and what it returned.
+pub(super) struct Call<'a> {
+    /// The log's id.
+    ours: &'a CallId,
+    /// Its place among the calls of its reply, as far as that is known.
+    place: usize,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) args: &'a Map<String, Value>,
+    /// Gemini's signature of the call.
+    pub(super) signature: Option<&'a str>,
+    pub(super) result: Cow<'a, str>,
+    pub(super) status: ToolStatus,
+}
+
+impl Message<'_> {
+    /// The reply, if it is one.
+    pub(super) fn reply(&self) -> Option<&Reply<'_>> {
+        match self {
+            Self::User(_) => None,
+            Self::Reply(reply) => Some(reply),
+        }
+    }
+}
+
+/// Makes a prompt's conversation fit. `maker` names the model that is asked.
+pub(super) fn fit<'a>(prompt: &'a Prompt, wire: Wire, maker: &str) -> History<'a> {
+    let system = Some(prompt.system.as_str()).filter(|text| !is_blank(text)).into_iter().collect();
+    let mut fitting = Fitting {
+        style: prompt.style,
+        maker,
+        system,
+        messages: Vec::new(),
+        open: Open::default(),
+        ids: Ids::new(wire),
+        places: HashMap::new(),
+        sending: 0,
+    };
+    for entry in &prompt.chat {
+        fitting.take(entry);
+    }
+    fitting.finish()
+}
+
+struct Fitting<'a, 'm> {
+    style: Style,
+    maker: &'m str,
+    system: Vec<&'a str>,
+    messages: Vec<Message<'a>>,
+    open: Open<'a>,
+    ids: Ids,
+    /// The message of each call that has no result yet.
+    places: HashMap<&'a CallId, usize>,
+    /// Number of open `send_message` calls: what they said stands in their arguments already.
+    sending: usize,
+}
+
+/// The reply that is being gathered.
+#[derive(Default)]
+struct Open<'a> {
+    texts: Vec<Said<'a>>,
+    /// What the reply's own maker keeps, whoever that is.
+    kept: Option<&'a Kept>,
+    /// Kept calls that have not come yet, with their places in the reply.
+    expected: Vec<(usize, &'a KeptCall)>,
+    calls: Vec<Call<'a>>,
+    has_results: bool,
+}
+
+/// A text of a reply.
+enum Said<'a> {
+    /// The inner monologue of MemGPT's style.
+    Thought(&'a str),
+    Message(&'a str),
+}
+
+impl<'a> Fitting<'a, '_> {
+    fn take(&mut self, entry: &'a Chat) {
+        match entry {
+            Chat::Note(text) if is_blank(text) => {}
+            Chat::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
+                self.system.push(text);
+            }
+            Chat::Note(text) => self.hear(text),
+            Chat::User(text) => self.hear(or_else(text, NO_TEXT)),
+            // Natively reasoning is not sent back as text: providers do not expect it.
+            Chat::Thought(text) => match self.style {
+                Style::Native => {}
+                Style::Memgpt => self.say(Said::Thought(text)),
+            },
+            Chat::Message(text) if text == NO_ANSWER => {}
+            Chat::Message(text) if self.sending == 0 => self.say(Said::Message(text)),
+            Chat::Message(_) => {}
+            Chat::Kept(kept) => {
+                if !self.open.calls.is_empty() {
+                    self.close();
+                }
+                self.open.kept = Some(kept);
+                self.open.expected = kept.calls.iter().enumerate().collect();
+            }
+            Chat::Called { call, name, args, provider_id } => {
+                self.call(call, name, args, provider_id.as_deref());
+            }
+            Chat::Returned { call, name, status, text } => {
+                self.sending = self.sending.saturating_sub(usize::from(sends(name)));
+                self.take_result(call, *status, text);
+            }
+        }
+    }
+
+    fn hear(&mut self, text: &'a str) {
+        self.close();
+        let text = Cow::Borrowed(text);
+        match self.messages.last_mut() {
+            Some(Message::User(texts)) => texts.push(text),
+            Some(Message::Reply(_)) | None => self.messages.push(Message::User(vec![text])),
+        }
+    }
+
+    fn say(&mut self, said: Said<'a>) {
+        if !self.open.calls.is_empty() {
+            self.close();
+        }
+        self.open.texts.push(said);
+    }
+
+    fn call(
+        &mut self,
+        call: &'a CallId,
+        name: &str,
+        args: &'a Map<String, Value>,
+        provider_id: Option<&str>,
+    ) {
+        let kept = self.open.expect(provider_id);
+        // With a result before it, it belongs to another reply, unless it is known to be the same.
+        if kept.is_none() && self.open.has_results {
+            self.close();
+        }
+        let is_own = self.open.kept.is_some_and(|kept| kept.made_by == self.maker);
+        let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
+        self.sending += usize::from(sends(name));
+        self.places.insert(call, self.messages.len());
+        // After a restart the calls that waited come behind the others; their reply had an order.
+        let place = kept.map_or(usize::MAX, |(place, _)| place);
+        let at = self.open.calls.iter().position(|other| other.place > place);
+        let kept = kept.map(|(_, kept)| kept);
+        self.open.calls.insert(
+            at.unwrap_or(self.open.calls.len()),
+            Call {
+                ours: call,
+                place,
+                id,
+                name: names::fit(name),
+                args,
+                signature: kept.filter(|_| is_own).and_then(|kept| kept.signature.as_deref()),
+                result: Cow::Borrowed(NO_RESULT),
+                status: ToolStatus::Error,
+            },
+        );
+    }
+
+    /// Puts a result to its call. One without a call, or a second one, is left out.
+    fn take_result(&mut self, call: &'a CallId, status: ToolStatus, text: &'a str) {
+        let Some(message) = self.places.remove(call) else { return };
+        let calls = match self.messages.get_mut(message) {
+            Some(Message::Reply(reply)) => &mut reply.calls,
+            Some(Message::User(_)) => return,
+            None => {
+                self.open.has_results = true;
+                &mut self.open.calls
+            }
+        };
+        if let Some(call) = calls.iter_mut().rev().find(|other| other.ours == call) {
+            let text = or_else(text, NO_OUTPUT);
+            call.status = status;
+            call.result = match status {
+                ToolStatus::Success => Cow::Borrowed(text),
+                ToolStatus::Error => Cow::Owned(format!("Error: {text}")),
+            };
+        }
+    }
+
+    /// Ends the reply that is being gathered.
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        let text = open.text();
+        let Open { kept, calls, .. } = open;
+        if text.is_empty() && calls.is_empty() {
+            return;
+        }
+        let kept = kept.filter(|kept| kept.made_by == self.maker);
+        match self.messages.last_mut() {
+            // Two texts in a row are one, unless a result stands between them.
+            Some(Message::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
+                last.text = format!("{}\n\n{text}", last.text);
+            }
+            // An answer follows the results of the calls before it.
+            Some(Message::User(_)) | Some(Message::Reply(_)) | None => {
+                self.messages.push(Message::Reply(Reply { kept, text, calls }));
+            }
+        }
+    }
+
+    fn finish(mut self) -> History<'a> {
+        self.close();
+        if !matches!(self.messages.first(), Some(Message::User(_))) {
+            self.messages.insert(0, Message::User(vec![Cow::Borrowed(BEGINNING)]));
+        }
+        if let Some(Message::Reply(last)) = self.messages.last()
+            && last.calls.is_empty()
+        {
+            self.messages.push(Message::User(vec![Cow::Borrowed(GO_ON)]));
+        }
+        History { system: self.system, messages: self.messages }
+    }
+}
+
+impl<'a> Open<'a> {
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.calls.is_empty()
+    }
+
+    /// The kept call that has come now.
+    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a KeptCall)> {
+        let id = id?;
+        let at = self.expected.iter().position(|(_, kept)| kept.id == id)?;
+        Some(self.expected.remove(at))
+    }
+
+    /// The reply's text as it is sent back; empty if there is none.
+    fn text(&self) -> String {
+        // A turn in MemGPT's style may end in a message with the words of its inner monologue.
+        let has_message = self.texts.iter().any(|said| matches!(said, Said::Message(_)));
+        let texts = self.texts.iter().filter_map(|said| match said {
+            Said::Message(text) => Some(without_think(text)),
+            Said::Thought(_) if has_message && self.calls.is_empty() => None,
+            // The log has reasoning and inner monologue alike.
+            Said::Thought(text) => Some(match self.kept.and_then(Kept::reasoning_text) {
+                Some(reasoning) => text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text),
+                None => text,
+            }),
+        });
+        let texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
+        texts.join("\n\n")
+    }
+}
+
+fn sends(name: &str) -> bool {
+    Tool::named(name) == Some(Tool::SendMessage)
+}

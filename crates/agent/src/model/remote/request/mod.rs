@@ -1,0 +1,90 @@
+//! Requests to providers: a prompt, made fit for one wire, as the JSON body that goes out.
+//!
+//! [`history`] turns the conversation into messages that every provider accepts: alternating
+//! roles, no blank text, each call with one result. One module per wire writes them down.
+
+mod anthropic;
+mod claude;
+mod effort;
+mod gemini;
+mod history;
+mod ids;
+mod memory;
+mod names;
+mod ollama;
+mod openai;
+mod responses;
+mod schema;
+mod text;
+mod tools;
+
+use serde_json::Value;
+
+use super::Wire;
+use crate::prompt::Prompt;
+
+pub(crate) use memory::ProviderMemory;
+
+/// A request to a provider, without its address and its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Encoded {
+    /// Path relative to the provider's base address, with the query if there is one.
+    pub(crate) path: String,
+    /// Headers that the wire wants, without those that carry the key.
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    /// The JSON body.
+    pub(crate) body: Value,
+    names: names::Names,
+}
+
+impl Encoded {
+    /// The tool's own name for a name that the model called: some names are sent in another form.
+    pub(crate) fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
+        self.names.original(sent)
+    }
+
+    /// The name under which a tool was sent.
+    pub(crate) fn sent_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.names.sent(name)
+    }
+}
+
+/// What every wire writes its body from.
+struct Source<'a> {
+    prompt: &'a Prompt,
+    model: &'a str,
+    effort: Option<effort::Effort>,
+    history: history::History<'a>,
+    tools: Vec<tools::Tool<'a>>,
+    /// Whether the model has sent `reasoning_content` before.
+    has_reasoned: bool,
+}
+
+/// Writes a prompt as a request. `model` is the model's name as configured, an effort's ending
+/// included; `maker` is the [`super::Kept::maker`] of the model that is asked.
+pub(crate) fn encode(
+    prompt: &Prompt,
+    wire: Wire,
+    model: &str,
+    maker: &str,
+    memory: &ProviderMemory,
+) -> Encoded {
+    let (model, effort) = effort::Effort::split(wire, model);
+    let mut names = names::Names::default();
+    let (tools, left_out) = tools::fit(&prompt.tools, wire, &mut names);
+    memory.warn(wire, &left_out);
+    let history = history::fit(prompt, wire, maker);
+    let has_reasoned = memory.has_reasoned(maker);
+    let source = Source { prompt, model, effort, history, tools, has_reasoned };
+    let (path, headers, body) = match wire {
+        Wire::OpenAi => ("chat/completions".to_owned(), vec![], openai::body(&source)),
+        Wire::Responses => ("responses".to_owned(), vec![], responses::body(&source)),
+        Wire::Anthropic => {
+            let version = ("anthropic-version", "2023-06-01");
+            ("messages".to_owned(), vec![version], anthropic::body(&source))
+        }
+        Wire::Gemini => (gemini::path(model), vec![], gemini::body(&source)),
+        Wire::Ollama => ("api/chat".to_owned(), vec![], ollama::body(&source)),
+    };
+    Encoded { path, headers, body, names }
+}

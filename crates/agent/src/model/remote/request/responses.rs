@@ -1,0 +1,103 @@
+//! OpenAI's Responses.
+
+use serde_json::{Value, json};
+
+use super::Source;
+use super::history::{Message, Reply};
+use super::tools::Tool;
+use crate::model::remote::Wire;
+
+pub(super) fn body(source: &Source<'_>) -> Value {
+    let mut body = json!({ "model": source.model, "stream": true, "store": false });
+    if !source.history.system.is_empty() {
+        body["instructions"] = source.history.system.join("\n\n").into();
+    }
+    let summarizes = Wire::Responses.asks_for_reasoning(source.model);
+    if summarizes {
+        body["include"] = json!(["reasoning.encrypted_content"]);
+        body["reasoning"] = json!({ "summary": "detailed" });
+    }
+    if let Some(effort) = source.effort {
+        body["reasoning"]["effort"] = effort.word().into();
+    }
+    if !source.tools.is_empty() {
+        body["tools"] = source.tools.iter().map(tool).collect();
+    }
+    body["input"] = input(source).into();
+    if let Some(most) = source.prompt.max_output_tokens {
+        // The API takes no fewer.
+        body["max_output_tokens"] = most.max(16).into();
+    }
+    body
+}
+
+fn tool(tool: &Tool<'_>) -> Value {
+    let mut value = json!({ "type": "function", "name": tool.name, "strict": false });
+    if !tool.description.is_empty() {
+        value["description"] = tool.description.into();
+    }
+    value["parameters"] = tool.schema.clone().unwrap_or(Value::Null);
+    value
+}
+
+fn input(source: &Source<'_>) -> Vec<Value> {
+    let mut items = Vec::new();
+    for message in &source.history.messages {
+        match message {
+            Message::User(texts) => {
+                items.push(json!({ "role": "user", "content": texts.join("\n\n") }));
+            }
+            Message::Reply(reply) => reply_items(reply, &mut items),
+        }
+    }
+    items
+}
+
+fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
+    let thoughts = |calls_before: Option<usize>, after_text: bool| {
+        let kept = reply.kept.into_iter().flat_map(|kept| &kept.thoughts);
+        kept.filter(move |thought| {
+            thought.after_text == after_text
+                && calls_before.is_none_or(|calls| thought.calls_before == calls)
+        })
+        .filter_map(|thought| reasoning(&thought.block))
+    };
+    // Reasoning stands before what it led to; without a call behind it nobody asks for it.
+    let is_wanted = !reply.calls.is_empty();
+    if is_wanted {
+        items.extend(thoughts(Some(0), false));
+    }
+    if !reply.text.is_empty() {
+        let text = json!({ "type": "output_text", "text": reply.text });
+        items.push(json!({ "type": "message", "role": "assistant", "content": [text] }));
+    }
+    for (at, call) in reply.calls.iter().enumerate() {
+        if at > 0 {
+            items.extend(thoughts(Some(at), false));
+        }
+        items.extend(thoughts(Some(at), true));
+        items.push(json!({
+            "type": "function_call",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": Value::Object(call.args.clone()).to_string(),
+        }));
+    }
+    for call in &reply.calls {
+        items.push(json!({
+            "type": "function_call_output", "call_id": call.id, "output": call.result,
+        }));
+    }
+}
+
+/// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored.
+fn reasoning(block: &Value) -> Option<Value> {
+    let encrypted = block.get("encrypted_content")?.as_str().filter(|text| !text.is_empty())?;
+    let mut item = json!({ "type": "reasoning" });
+    if let Some(id) = block.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()) {
+        item["id"] = id.into();
+    }
+    item["summary"] = block.get("summary").cloned().unwrap_or_else(|| json!([]));
+    item["encrypted_content"] = encrypted.into();
+    Some(item)
+}

@@ -1,0 +1,83 @@
+//! References within a schema.
+
+use serde_json::Value;
+
+use super::MOST_PARTS;
+
+/// References followed from one to the next without anything between them.
+const LONGEST_CHAIN: usize = 16;
+
+/// Finds what references name, and counts the parts that are visited.
+pub(super) struct Lookup<'a> {
+    whole: &'a Value,
+    visited: usize,
+}
+
+impl<'a> Lookup<'a> {
+    pub(super) fn new(whole: &'a Value) -> Self {
+        Self { whole, visited: 0 }
+    }
+
+    /// Counts a part; says whether there is room for it.
+    pub(super) fn visit(&mut self) -> bool {
+        self.visited += 1;
+        self.visited <= MOST_PARTS
+    }
+
+    /// Whether there were more parts than are allowed.
+    pub(super) fn is_spent(&self) -> bool {
+        self.visited > MOST_PARTS
+    }
+
+    /// What a reference of the same document names, such as `#/$defs/Page`.
+    pub(super) fn find(&self, reference: &str) -> Option<&'a Value> {
+        let pointer = reference.strip_prefix('#')?;
+        if let Some(found) = self.whole.pointer(&decoded(pointer)) {
+            return Some(found);
+        }
+        // `#Page` names a part with that anchor.
+        let definitions = ["$defs", "definitions"].iter().filter_map(|key| self.whole.get(key));
+        definitions.filter_map(Value::as_object).flat_map(|all| all.values()).find(|part| {
+            let is = |key, text: &str| part.get(key).and_then(Value::as_str) == Some(text);
+            is("$anchor", pointer) || is("$id", reference)
+        })
+    }
+
+    /// The schema behind a chain of references, with the keys that stand beside each; none if it is
+    /// not there or leads back to itself.
+    pub(super) fn follow(&self, schema: &Value) -> Option<Value> {
+        let mut schema = schema.clone();
+        for _ in 0..LONGEST_CHAIN {
+            let Some(object) = schema.as_object_mut() else { return Some(schema) };
+            let Some(reference) = object.shift_remove("$ref") else { return Some(schema) };
+            let beside = std::mem::take(object);
+            let mut found = self.find(reference.as_str()?)?.clone();
+            if let Some(found) = found.as_object_mut() {
+                found.extend(beside);
+            }
+            schema = found;
+        }
+        None
+    }
+}
+
+/// A pointer in a URL fragment may have percent escapes.
+fn decoded(pointer: &str) -> String {
+    let mut bytes = Vec::with_capacity(pointer.len());
+    let mut rest = pointer.bytes();
+    while let Some(byte) = rest.next() {
+        let digits = rest.clone().take(2).collect::<Vec<_>>();
+        let escape = std::str::from_utf8(&digits)
+            .ok()
+            .filter(|digits| digits.len() == 2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escape {
+            Some(escaped) if byte == b'%' => {
+                bytes.push(escaped);
+                rest.nth(1);
+            }
+            Some(_) | None => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,66 @@
+//! The tools that a request offers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::names::Names;
+use super::schema;
+use crate::model::remote::Wire;
+use crate::tool::ToolSpec;
+
+/// Most tools that OpenAI and Google take in one request.
+const MOST: usize = 128;
+
+/// A tool as a provider takes it.
+pub(super) struct Tool<'a> {
+    pub(super) name: String,
+    pub(super) description: &'a str,
+    /// The arguments' schema; none where the tool has no arguments and the wire wants none then.
+    pub(super) schema: Option<Value>,
+}
+
+/// A tool that cannot be offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// The tool's own name.
+    pub(super) name: String,
+    /// What is wrong with it.
+    pub(super) why: String,
+}
+
+/// Makes tools fit for a wire. One that cannot be made fit is left out: a provider would refuse
+/// every request that has it.
+pub(super) fn fit<'a>(
+    specs: &'a [Arc<ToolSpec>],
+    wire: Wire,
+    names: &mut Names,
+) -> (Vec<Tool<'a>>, Vec<LeftOut>) {
+    let (mut tools, mut left_out, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
+    let most = match wire {
+        Wire::OpenAi | Wire::Responses | Wire::Gemini => MOST,
+        Wire::Anthropic | Wire::Ollama => usize::MAX,
+    };
+    for spec in specs {
+        let mut leave = |why: String| left_out.push(LeftOut { name: spec.name.clone(), why });
+        if spec.name.is_empty() {
+            leave("it has no name".to_owned());
+        } else if tools.len() == most {
+            leave(format!("the provider takes no more than {most} tools"));
+        } else {
+            match schema::reduce(&spec.schema, wire) {
+                Ok(schema) => {
+                    let name = names.send(&spec.name);
+                    if taken.insert(name.clone()) {
+                        tools.push(Tool { name, description: spec.description.trim(), schema });
+                    } else {
+                        leave("another tool has its name".to_owned());
+                    }
+                }
+                Err(why) => leave(why),
+            }
+        }
+    }
+    (tools, left_out)
+}

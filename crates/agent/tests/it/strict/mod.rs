@@ -1,0 +1,392 @@
+//! Requests against providers that are as strict as the real ones.
+
+mod replies;
+mod rules;
+mod server;
+mod silent;
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use thoughtwire_agent::AgentOptions;
+use thoughtwire_proto::{AgentSpec, Emission, Event, Policy, Style, ToolDeclaration};
+
+use crate::home::Home;
+use crate::mock::providers;
+use replies::{Call, Said, sum};
+use server::{Asked, Strict, Wire};
+
+const MODELS: [&str; 6] = [
+    "openai/kimi-k2.5",
+    "openai-responses/gpt-5-mini-high",
+    "anthropic/claude-sonnet-4-5-high",
+    "gemini/gemini-3-pro",
+    "gemini/gemini-2.5-flash",
+    "ollama/qwen3",
+];
+
+fn home(strict: &Strict, options: AgentOptions) -> Home {
+    Home::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options })
+}
+
+async fn agent(home: &Home, style: Style) -> thoughtwire_proto::SessionId {
+    home.agent("tess", style).await.1
+}
+
+/// Replies from a list; the last one repeats.
+fn script(replies: Vec<Said>) -> impl FnMut(&Asked) -> Said + Send + 'static {
+    let mut replies = replies.into_iter();
+    let mut last = Said::Fails;
+    move |_| {
+        last = replies.next().unwrap_or_else(|| last.clone());
+        last.clone()
+    }
+}
+
+/// Any reply: blank or not, with good and bad calls, or none at all.
+fn any_reply(rng: &mut fastrand::Rng, asked: &Asked) -> Said {
+    let texts = ["", "\n\n", " ", "Well.", "It is 42.", "<think>Secret.</think>\n\nIt is 42."];
+    let text = texts[rng.usize(..texts.len())];
+    let calls_at_most = if asked.body.to_string().len() % 3 == 0 { 4 } else { 2 };
+    let ids = ["c1", "call 1|x", "functions.calculator:0", "D681PevKs", ""];
+    let names = ["calculator", "current_time", "no such tool!", "calculator"];
+    let calls = (0..rng.usize(..calls_at_most)).map(|_| Call {
+        id: match ids[rng.usize(..ids.len())] {
+            "" => format!("toolu_{}", "x".repeat(rng.usize(1..90))),
+            id => id.to_owned(),
+        },
+        name: names[rng.usize(..names.len())].to_owned(),
+        args: if rng.bool() { json!({"expression": "6*7"}) } else { json!({}) },
+    });
+    let calls: Vec<Call> = calls.collect();
+    match rng.usize(..10) {
+        0 => Said::Fails,
+        _ => Said::calls(rng.usize(..3) > 0, text, calls),
+    }
+}
+
+#[tokio::test]
+async fn no_history_makes_a_request_that_a_provider_refuses() {
+    for seed in 0..24 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut server_rng = rng.fork();
+        let strict = Strict::start(move |asked| any_reply(&mut server_rng, asked)).await;
+        let first = MODELS[seed as usize % MODELS.len()];
+        let mut fallbacks = MODELS.map(str::to_owned).to_vec();
+        rng.shuffle(&mut fallbacks);
+        let options = AgentOptions {
+            max_steps: 6,
+            fallbacks,
+            ..AgentOptions::new(first, Default::default())
+        };
+        let home = home(&strict, options);
+        let style = if rng.usize(..3) == 0 { Style::Memgpt } else { Style::Native };
+        let session = agent(&home, style).await;
+        for _ in 0..5 {
+            let inputs = ["hello", "two\nlines", "\u{200b}"];
+            let text = inputs[rng.usize(..inputs.len())];
+            let send = home.send(&session, text, Policy::Queue);
+            home.listen_with(&session, odd_tools(), |_| false, send).await;
+        }
+        let refused = strict.refused();
+        let first = refused.first();
+        assert!(
+            refused.is_empty(),
+            "seed {seed}: {:?} of {}: {:#}",
+            first.map(|asked| &asked.wrong),
+            first.map_or("", |asked| &asked.model),
+            first.map_or(&Value::Null, |asked| &asked.body)
+        );
+        assert!(strict.asked().len() >= 5, "seed {seed}: it was hardly asked");
+    }
+}
+
+/// Tools of a client whose schemas some provider refuses.
+fn odd_tools() -> Vec<ToolDeclaration> {
+    let texts = json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}});
+    let schemas = [
+        json!({"type": "object", "properties": texts, "oneOf": [
+            {"required": ["a"]}, {"required": ["b"]}
+        ]}),
+        json!({"allOf": [{"$ref": "#/definitions/A"}], "definitions": {
+            "A": {"properties": texts}
+        }}),
+        json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
+        json!({"anyOf": [{"type": "object", "properties": {"x": {"const": 1}}}, {"type": "null"}]}),
+        json!({"type": "object", "properties": {
+            "list": {"type": "array"},
+            "tuple": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]},
+            "number": {"type": "number", "minimum": 0, "exclusiveMinimum": true},
+            "any": true,
+            "odd": {"type": "file", "required": true},
+            "level": {"enum": [1, 2, 3]},
+            "word": {"enum": ["", "a", null]},
+            "free": {"type": "object"},
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "either": {"oneOf": [{"type": "string"}, {"type": "number"}], "description": "Either."},
+        }, "required": ["list", "list", 3, "absent"], "additionalProperties": false}),
+        json!({"type": "string"}),
+        json!({}),
+    ];
+    let named = |(at, schema): (usize, Value)| ToolDeclaration {
+        name: format!("odd_{at}"),
+        description: String::new(),
+        parameters: schema.as_object().cloned().unwrap(),
+    };
+    schemas.into_iter().enumerate().map(named).collect()
+}
+
+#[tokio::test]
+async fn requests_of_a_session_begin_alike_up_to_the_newest_message() {
+    for model in MODELS {
+        let replies = vec![
+            Said::calls(true, "Let me see.", vec![sum("c1", "6*7"), sum("c2", "1/0")]),
+            Said::text("It is 42."),
+            Said::calls(true, "", vec![sum("c1", "1+1")]),
+            Said::text("It is 2."),
+        ];
+        let strict = Strict::start(script(replies)).await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let session = agent(&home, Style::Native).await;
+        for text in ["six by seven?", "one and one?", "thanks"] {
+            assert_eq!(home.say(&session, text).await.end().0, "Completed", "{model}");
+        }
+        let asked = strict.asked();
+        assert_eq!(asked.len(), 5, "{model}");
+        for pair in asked.windows(2) {
+            let [(head, old), (new_head, new)] = [&pair[0], &pair[1]].map(parts);
+            assert_eq!(head, new_head, "{model}: the heads differ");
+            assert_eq!(old[..old.len() - 1], new[..old.len() - 1], "{model}: the messages differ");
+        }
+    }
+}
+
+/// What stands at the head of a request, and its messages, without cache marks, which move.
+fn parts(asked: &Asked) -> (Value, Vec<Value>) {
+    let mut body = unmarked(&asked.body);
+    let key = match asked.wire {
+        Wire::OpenAi | Wire::Anthropic | Wire::Ollama => "messages",
+        Wire::Responses => "input",
+        Wire::Gemini => "contents",
+    };
+    let messages = body.as_object_mut().unwrap().remove(key).unwrap();
+    (body, messages.as_array().unwrap().clone())
+}
+
+fn unmarked(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let kept = object.iter().filter(|(key, _)| *key != "cache_control");
+            kept.map(|(key, value)| (key.clone(), unmarked(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        }
+        Value::Array(items) => items.iter().map(unmarked).collect(),
+        other => other.clone(),
+    }
+}
+
+#[tokio::test]
+async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_another() {
+    for (model, other) in [
+        (MODELS[2], MODELS[3]),
+        (MODELS[1], MODELS[2]),
+        (MODELS[3], MODELS[1]),
+        (MODELS[0], MODELS[2]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let replies = vec![Said::calls(true, "", vec![sum("c1", "6*7")]), Said::text("It is 42.")];
+        let strict = Strict::start(script(replies)).await;
+        let options = || AgentOptions {
+            providers: providers(&strict.host),
+            ..AgentOptions::new(model, Default::default())
+        };
+        let home = Home::open(dir.path(), options());
+        let session = agent(&home, Style::Native).await;
+        home.say(&session, "six by seven?").await;
+        home.close().await;
+        let home = Home::open(dir.path(), options());
+        home.say(&session, "thanks").await;
+        let asked = strict.asked();
+        let signed = |asked: &Asked| {
+            let body = asked.body.to_string();
+            body.matches("signed-").count() + body.matches("reasoned-").count()
+        };
+        assert_eq!(asked.iter().map(signed).collect::<Vec<_>>(), [0, 1, 1], "{model}: {asked:#?}");
+        home.close().await;
+        // Another model takes over: the strict server would refuse what is not its own.
+        let home =
+            Home::open(dir.path(), AgentOptions { default_model: other.to_owned(), ..options() });
+        home.say(&session, "and now?").await;
+        assert_eq!(signed(strict.asked().last().unwrap()), 0, "{other}");
+        assert!(strict.refused().is_empty(), "{:?}", strict.refused());
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_in_no_event_and_goes_with_its_session() {
+    let replies = vec![Said::calls(true, "", vec![sum("c1", "6*7")]), Said::text("It is 42.")];
+    let strict = Strict::start(script(replies)).await;
+    let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
+    let (id, main) = home.agent("tess", Style::Native).await;
+    let session = home.session(id.as_str()).await;
+    drop(main);
+    home.say(&session, "six by seven?").await;
+    let store = home.hub.store();
+    let num = store.session(&session).unwrap().unwrap().num;
+    let events = store.events(num, thoughtwire_proto::Seq::ZERO, 100).unwrap();
+    assert!(!serde_json::to_string(&events).unwrap().contains("signed-"));
+    let kept = || {
+        let all = thoughtwire_proto::Seq(u64::MAX);
+        home.hub.store().kept_replies(num, thoughtwire_proto::Seq::ZERO, all).unwrap()
+    };
+    assert!(kept()[0].1.contains("signed-"), "{:?}", kept());
+    store.delete_session(&session, None).await.unwrap();
+    while store.erase_some().await.unwrap() {}
+    assert!(kept().is_empty(), "{:?}", kept());
+}
+
+#[tokio::test]
+async fn a_model_is_told_of_its_window_and_thinking_leaves_room_for_an_answer() {
+    let strict = Strict::start(script(vec![Said::text("Fine.")])).await;
+    for (model, most) in [("ollama/qwen3", None), (MODELS[2], Some(600)), (MODELS[2], Some(4_000))]
+    {
+        let options = AgentOptions {
+            context_window: 64_000,
+            max_output_tokens: most,
+            ..AgentOptions::new(model, Default::default())
+        };
+        let home = home(&strict, options);
+        let session = agent(&home, Style::Native).await;
+        assert_eq!(home.say(&session, "hello").await.end().0, "Completed", "{model} {most:?}");
+    }
+    let asked = strict.asked();
+    assert_eq!(asked[0].body["options"]["num_ctx"], 64_000);
+    assert!(asked[1].body.get("thinking").is_none(), "{}", asked[1].body["thinking"]);
+    assert_eq!(asked[2].body["thinking"]["budget_tokens"], 3_000);
+}
+
+#[tokio::test]
+async fn a_tool_that_cannot_be_reduced_is_left_out_and_the_others_stay() {
+    for model in MODELS {
+        let strict = Strict::start(script(vec![Said::text("Fine.")])).await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let session = agent(&home, Style::Native).await;
+        let send = home.send(&session, "hello", Policy::Queue);
+        let told = home.listen_with(&session, odd_tools(), |_| false, send).await;
+        assert_eq!(told.end().0, "Completed", "{model}: {:?}", strict.refused());
+        let tools = strict.asked()[0].body["tools"].to_string();
+        for name in ["calculator", "odd_0", "odd_1", "odd_2", "odd_3", "odd_4", "odd_6"] {
+            assert!(tools.contains(&format!("\"{name}\"")), "{model}: {name} is not in {tools}");
+        }
+        assert!(!tools.contains("odd_5"), "{model}: arguments that are a text");
+    }
+}
+
+#[tokio::test]
+async fn reasoning_content_is_on_every_call_once_the_endpoint_has_sent_any() {
+    let replies = vec![
+        Said::calls(true, "Hello.", vec![]),
+        Said::calls(false, "", vec![sum("c1", "6*7")]),
+        Said::text("It is 42."),
+    ];
+    let strict = Strict::start(script(replies)).await;
+    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
+    let session = agent(&home, Style::Native).await;
+    for text in ["hello", "six by seven?", "thanks"] {
+        let told = home.say(&session, text).await;
+        assert_eq!(told.end().0, "Completed", "{told:?} {:?}", strict.refused());
+    }
+}
+
+#[tokio::test]
+async fn blank_words_make_no_event() {
+    for model in MODELS {
+        let replies =
+            vec![Said::calls(false, "\n\n", vec![sum("c1", "6*7")]), Said::text("\nIt is 42.")];
+        let strict = Strict::start(script(replies)).await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let told = home.say(&agent(&home, Style::Native).await, "hello").await;
+        let texts: Vec<&str> = told
+            .records
+            .iter()
+            .filter_map(|record| match &record.event {
+                Event::Message { text, .. } | Event::Thought { text, .. } => Some(text.trim()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(texts, ["It is 42."], "{model}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_has_one_system_message_after_its_past_was_summed_up() {
+    for model in MODELS {
+        let strict = Strict::start(|_: &Asked| Said::text(&"word ".repeat(120))).await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let spec = AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() };
+        let settings =
+            thoughtwire_proto::AgentSettings { context_window: Some(5_000), ..Default::default() };
+        let (_, session) = home.create(AgentSpec { settings, ..spec }).await;
+        let mut has_compacted = false;
+        for number in 0..30 {
+            let told =
+                home.say(&session, &format!("question {number} {}", "pad ".repeat(60))).await;
+            assert_eq!(told.end().0, "Completed", "{model}: {:?}", strict.refused());
+            if has_compacted {
+                break;
+            }
+            has_compacted = told.kinds().contains(&"compacted");
+        }
+        assert!(has_compacted, "{model}");
+        let asked = strict.asked();
+        assert!(asked.last().unwrap().body.to_string().contains("What came before, in short:"));
+    }
+}
+
+#[tokio::test]
+async fn ids_stay_in_the_form_of_the_endpoint_that_made_them() {
+    let ids: HashMap<&str, &str> = HashMap::from([
+        ("D681PevKs", "D681PevKs"),
+        ("functions.calculator:0", "functions.calculator:0"),
+    ]);
+    for (id, sent) in ids {
+        let replies = vec![Said::calls(false, "", vec![sum(id, "6*7")]), Said::text("It is 42.")];
+        let strict = Strict::start(script(replies)).await;
+        let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
+        let session = agent(&home, Style::Native).await;
+        home.say(&session, "six by seven?").await;
+        home.say(&session, "thanks").await;
+        for asked in &strict.asked()[1..] {
+            assert_eq!(asked.body["messages"][2]["tool_calls"][0]["id"], sent, "{}", asked.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
+    for model in MODELS {
+        let strict = Strict::start(|asked: &Asked| {
+            let tools = asked.body["tools"].to_string();
+            let at = tools.find("_7zip_").expect("the tool is offered");
+            let name = tools[at..].split('"').next().unwrap().to_owned();
+            let call = Call { id: "c1".to_owned(), name, args: json!({}) };
+            Said::calls(false, "", vec![call])
+        })
+        .await;
+        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let session = agent(&home, Style::Native).await;
+        let tool = ToolDeclaration {
+            name: "7zip".to_owned(),
+            description: "Packs a file.".to_owned(),
+            parameters: serde_json::Map::new(),
+        };
+        let is_called = |emission: &Emission| match emission {
+            Emission::Record(record) => matches!(record.event, Event::ToolCalled { .. }),
+            _ => false,
+        };
+        let send = home.send(&session, "hello", Policy::Queue);
+        let told = home.listen_with(&session, vec![tool], is_called, send).await;
+        assert_eq!(told.called(), ["7zip"], "{model}: {:?}", strict.refused());
+    }
+}

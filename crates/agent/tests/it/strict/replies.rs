@@ -1,0 +1,188 @@
+//! Replies, as each wire has them.
+
+use serde_json::{Value, json};
+
+use super::server::Wire;
+
+/// What a model says.
+#[derive(Debug, Clone)]
+pub(super) enum Said {
+    /// The provider is down.
+    Fails,
+    /// Reasoning, a text and calls, each of which may be absent.
+    Reply { thinks: bool, text: String, calls: Vec<Call> },
+}
+
+/// A call: the provider's id, the tool and the arguments.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) args: Value,
+}
+
+impl Said {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Reply { thinks: false, text: text.to_owned(), calls: Vec::new() }
+    }
+
+    pub(super) fn calls(thinks: bool, text: &str, calls: Vec<Call>) -> Self {
+        Self::Reply { thinks, text: text.to_owned(), calls }
+    }
+}
+
+pub(super) fn sum(id: &str, expression: &str) -> Call {
+    let args = json!({ "expression": expression });
+    Call { id: id.to_owned(), name: "calculator".to_owned(), args }
+}
+
+/// Writes a reply. What it signs, numbered by the request, is remembered.
+pub(super) fn render(wire: Wire, said: &Said, number: usize, signed: &mut Vec<String>) -> String {
+    let Said::Reply { thinks, text, calls } = said else { return String::new() };
+    // Reasoning in plain words is signed by nobody; in MemGPT's style it is a part of what is said.
+    let word = match wire {
+        Wire::OpenAi | Wire::Ollama => "reasoned",
+        Wire::Responses | Wire::Anthropic | Wire::Gemini => "signed",
+    };
+    let signature = format!("{word}-{wire:?}-{number}");
+    if *thinks {
+        signed.push(signature.clone());
+    }
+    let thought = thinks.then_some(signature.as_str());
+    match wire {
+        Wire::OpenAi => openai(thought, text, calls),
+        Wire::Responses => responses(thought, text, calls),
+        Wire::Anthropic => anthropic(thought, text, calls),
+        Wire::Gemini => gemini(thought, text, calls),
+        Wire::Ollama => ollama(thought, text, calls),
+    }
+}
+
+fn sse(events: &[Value]) -> String {
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+}
+
+fn openai(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+    let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
+    let mut events = Vec::new();
+    events.extend(thought.map(|thought| delta(json!({"reasoning_content": thought}))));
+    if !text.is_empty() {
+        events.push(delta(json!({"content": text})));
+    }
+    for (index, Call { id, name, args }) in calls.iter().enumerate() {
+        let function = json!({"name": name, "arguments": args.to_string()});
+        events.push(delta(json!({"tool_calls": [
+            {"index": index, "id": id, "type": "function", "function": function}
+        ]})));
+    }
+    let reason = if calls.is_empty() { "stop" } else { "tool_calls" };
+    events.push(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}));
+    sse(&events) + "data: [DONE]\n\n"
+}
+
+fn responses(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+    let mut output = Vec::new();
+    output.extend(thought.map(|thought| {
+        let summary = json!([{"type": "summary_text", "text": "Hm."}]);
+        json!({
+            "type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": thought
+        })
+    }));
+    if !text.is_empty() {
+        output.push(json!({
+            "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+            "content": [{"type": "output_text", "text": text, "annotations": []}],
+        }));
+    }
+    output.extend(calls.iter().map(|Call { id, name, args }| {
+        json!({
+            "type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": name,
+            "arguments": args.to_string(), "status": "completed",
+        })
+    }));
+    let mut events: Vec<Value> = output
+        .iter()
+        .enumerate()
+        .map(|(at, item)| {
+            json!({"type": "response.output_item.done", "output_index": at, "item": item})
+        })
+        .collect();
+    let usage = json!({"input_tokens": 1, "output_tokens": 1, "total_tokens": 2});
+    let response = json!({"id": "r", "status": "completed", "output": output, "usage": usage});
+    events.push(json!({"type": "response.completed", "response": response}));
+    sse(&events)
+}
+
+fn anthropic(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+    let usage = json!({"input_tokens": 1, "output_tokens": 1});
+    let mut events = vec![json!({"type": "message_start", "message": {
+        "id": "m", "type": "message", "role": "assistant", "content": [], "usage": usage
+    }})];
+    let mut blocks = Vec::new();
+    if let Some(thought) = thought {
+        blocks.push((
+            json!({"type": "thinking", "thinking": "", "signature": ""}),
+            vec![
+                json!({"type": "thinking_delta", "thinking": "Hm."}),
+                json!({"type": "signature_delta", "signature": thought}),
+            ],
+        ));
+    }
+    if !text.is_empty() {
+        let delta = json!({"type": "text_delta", "text": text});
+        blocks.push((json!({"type": "text", "text": ""}), vec![delta]));
+    }
+    for Call { id, name, args } in calls {
+        let delta = json!({"type": "input_json_delta", "partial_json": args.to_string()});
+        blocks
+            .push((json!({"type": "tool_use", "id": id, "name": name, "input": {}}), vec![delta]));
+    }
+    for (index, (block, deltas)) in blocks.into_iter().enumerate() {
+        events.push(json!({"type": "content_block_start", "index": index, "content_block": block}));
+        events.extend(
+            deltas.into_iter().map(
+                |delta| json!({"type": "content_block_delta", "index": index, "delta": delta}),
+            ),
+        );
+        events.push(json!({"type": "content_block_stop", "index": index}));
+    }
+    let reason = if calls.is_empty() { "end_turn" } else { "tool_use" };
+    let delta = json!({"stop_reason": reason});
+    events.push(json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 2}}));
+    events.push(json!({"type": "message_stop"}));
+    sse(&events)
+}
+
+fn gemini(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+    let mut parts = Vec::new();
+    parts.extend(thought.map(|_| json!({"text": "Hm.", "thought": true})));
+    if !text.is_empty() {
+        parts.push(json!({"text": text}));
+    }
+    for (at, Call { name, args, .. }) in calls.iter().enumerate() {
+        let mut part = json!({"functionCall": {"name": name, "args": args}});
+        if let (0, Some(thought)) = (at, thought) {
+            part["thoughtSignature"] = thought.into();
+        }
+        parts.push(part);
+    }
+    let content = json!({"role": "model", "parts": parts});
+    sse(&[json!({"candidates": [{"content": content, "finishReason": "STOP"}]})])
+}
+
+fn ollama(thought: Option<&str>, text: &str, calls: &[Call]) -> String {
+    let mut message = json!({"role": "assistant", "content": text});
+    if let Some(thought) = thought {
+        message["thinking"] = thought.into();
+    }
+    if !calls.is_empty() {
+        let calls = calls
+            .iter()
+            .map(|Call { name, args, .. }| json!({"function": {"name": name, "arguments": args}}));
+        message["tool_calls"] = calls.collect();
+    }
+    let said = json!({"model": "m", "message": message, "done": false});
+    let end = json!({"role": "assistant", "content": ""});
+    let end = json!({"model": "m", "message": end, "done": true, "done_reason": "stop"});
+    format!("{said}\n{end}\n")
+}

@@ -1,0 +1,143 @@
+//! All providers behind one address, as strict as the real ones: a request that one of them would
+//! refuse gets status 400 and is noted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::replies::{Said, render};
+use super::rules;
+
+/// A provider's wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Wire {
+    OpenAi,
+    Responses,
+    Anthropic,
+    Gemini,
+    Ollama,
+}
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) wire: Wire,
+    pub(super) model: String,
+    pub(super) body: Value,
+    /// What is wrong with it; none for a request that the provider takes.
+    pub(super) wrong: Option<String>,
+}
+
+/// Chooses the reply to a request that is as it should be.
+pub(super) type Chooser = Box<dyn FnMut(&Asked) -> Said + Send>;
+
+pub(super) struct Strict {
+    pub(super) host: String,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    choose: Chooser,
+    asked: Vec<Asked>,
+    /// Signatures that each model has sent, and whether it has sent `reasoning_content`.
+    signed: HashMap<(Wire, String), Vec<String>>,
+}
+
+impl Strict {
+    pub(super) async fn start(choose: impl FnMut(&Asked) -> Said + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let state = State { choose: Box::new(choose), asked: Vec::new(), signed: HashMap::new() };
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Self { host, state }
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.state.lock().unwrap().asked.clone()
+    }
+
+    /// Requests that a provider would refuse.
+    pub(super) fn refused(&self) -> Vec<Asked> {
+        self.asked().into_iter().filter(|asked| asked.wrong.is_some()).collect()
+    }
+}
+
+impl State {
+    fn answer(&mut self, path: &str, body: Value) -> (u16, String) {
+        let wire = match path.split('?').next().unwrap_or_default() {
+            "/v1/chat/completions" => Wire::OpenAi,
+            "/v1/responses" => Wire::Responses,
+            "/v1/messages" => Wire::Anthropic,
+            "/api/chat" => Wire::Ollama,
+            path if path.ends_with(":streamGenerateContent") => Wire::Gemini,
+            _ => return (404, json!({"error": {"message": "no such path"}}).to_string()),
+        };
+        let in_path = path.rsplit('/').next().and_then(|last| last.split(':').next());
+        let model = body["model"].as_str().or(in_path).unwrap_or_default().to_owned();
+        let signed = self.signed.entry((wire, model.clone())).or_default();
+        let wrong = rules::check(wire, &model, &body, signed).err();
+        let asked = Asked { wire, model, body, wrong };
+        self.asked.push(asked.clone());
+        if let Some(why) = asked.wrong {
+            let error = json!({"type": "invalid_request_error", "message": why});
+            return (400, json!({"type": "error", "error": error}).to_string());
+        }
+        match (self.choose)(&asked) {
+            Said::Fails => {
+                let error = json!({"type": "api_error", "message": "down", "code": 500});
+                (500, json!({"type": "error", "error": error}).to_string())
+            }
+            said => (200, render(wire, &said, self.asked.len(), signed)),
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+    let Some((path, body)) = read_request(&mut stream).await else { return };
+    let (status, body) = state.lock().unwrap().answer(&path, body);
+    let kind = if status != 200 {
+        "application/json"
+    } else if path.starts_with("/api") {
+        "application/x-ndjson"
+    } else {
+        "text/event-stream"
+    };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
+    stream.shutdown().await.ok();
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 8192];
+        let read = stream.read(&mut buffer).await.ok()?;
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+            });
+            if body.len() >= length.unwrap_or(0) {
+                let path = head.split(' ').nth(1)?.to_owned();
+                return Some((path, serde_json::from_str(body).ok()?));
+            }
+        }
+        if read == 0 {
+            return None;
+        }
+    }
+}
