@@ -80,13 +80,6 @@ impl Calls {
         }
     }
 
-    /// Gives an open call the name that its beginning lacked.
-    pub(super) fn name(&mut self, at: usize, name: &str) {
-        if let Some(call) = self.calls.get_mut(at).filter(|call| call.name.is_empty()) {
-            name.clone_into(&mut call.name);
-        }
-    }
-
     pub(super) fn sign(&mut self, at: usize, signature: &str) {
         if let Some(call) = self.calls.get_mut(at) {
             call.signature = Some(signature.to_owned());
@@ -142,7 +135,7 @@ impl Calls {
         call.index = call.index.take().or(piece.index);
         call.id = call.id.take().or_else(|| piece.id.map(str::to_owned));
         if let Some(name) = piece.name {
-            if call.braces.whole && piece.args.is_empty() {
+            if call.braces.whole && piece.args.is_empty() && !call.name.is_empty() {
                 call.renamed = Some(name.to_owned());
             } else {
                 call.name = merge_names(&call.name, name, is_known);

@@ -33,7 +33,7 @@ use stop::Reason;
 pub(in crate::model::remote) use assembly::Assembly;
 
 /// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
-const MAX_STREAM_BYTES: usize = 256 << 20;
+const MAX_STREAM_BYTES: usize = 128 << 20;
 /// How many times longer than in silence a reply may go on without a word, if there are signs of
 /// life: keep-alives must not hold a turn for ever.
 const KEPT_ALIVE: u32 = 5;

@@ -243,8 +243,12 @@ impl Responses {
         };
         same("call_id", &|item| item.call_id.clone())
             .or_else(|| same("id", &|item| item.id.clone()))
-            // Some write another id into each event: then the order tells.
-            .or_else(|| if kind == Kind::Call { None } else { place(&|_| true) })
+            // Some write another id into each event: then the order tells. Calls have an id of their
+            // own, unless it is missing.
+            .or_else(|| {
+                let has_id = text(value, "call_id").is_some();
+                place(&|item| kind != Kind::Call || !has_id || item.call_id.is_none())
+            })
     }
 
     /// The open item that an event means.
