@@ -110,8 +110,10 @@ async fn codes_tell_whether_to_ask_again() {
 #[tokio::test]
 async fn errors_after_words_keep_what_was_said_and_are_not_asked_again() {
     let error = json!({"error": {"message": WORDS, "code": 429}});
-    let failed = json!({"type": "response.failed", "response": {"status": "failed", "error": {"code": "server_error", "message": WORDS}}});
-    let in_choice = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"message": WORDS, "code": 502}}]});
+    let failed = json!({"type": "response.failed", "response": {"status": "failed",
+        "error": {"code": "server_error", "message": WORDS}}});
+    let in_choice = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "error",
+        "error": {"message": WORDS, "code": 502}}]});
     let only_reason =
         json!({"choices": [{"index": 0, "delta": {}, "error": {"message": WORDS, "code": 502}}]});
     let half = |wire: Wire| -> Value {

@@ -87,7 +87,8 @@ async fn chunks_are_read_to_the_end_and_wholly() {
         says(
             "an error that is null",
             sse(&[
-                json!({"error": null, "candidates": [{"content": {"parts": [{"text": "Said."}]}, "finishReason": "STOP"}]}),
+                json!({"error": null, "candidates": [{"content": {"parts": [{"text": "Said."}]},
+                    "finishReason": "STOP"}]}),
             ]),
             "Said.",
         ),
@@ -122,7 +123,10 @@ async fn chunks_are_read_to_the_end_and_wholly() {
 
 #[tokio::test]
 async fn calls_run_once() {
-    let with_id = |id: &str, sum: &str| json!({"functionCall": {"id": id, "name": "calculator", "args": {"expression": sum}}});
+    let with_id = |id: &str, sum: &str| {
+        json!({"functionCall": {"id": id, "name": "calculator",
+        "args": {"expression": sum}}})
+    };
     let rows = vec![
         runs(
             "two in a chunk",
@@ -169,9 +173,8 @@ async fn calls_run_once() {
         ),
         runs(
             "another spelling",
-            sse(&[
-                json!({"candidates": [{"content": {"parts": [{"function_call": {"name": "calculator", "args": {"expression": "6*7"}}}]}, "finish_reason": "STOP"}]}),
-            ]),
+            sse(&[json!({"candidates": [{"content": {"parts": [{
+                    "function_call": {"name": "calculator", "args": {"expression": "6*7"}}}]}, "finish_reason": "STOP"}]})]),
             &["42"],
         ),
         runs(

@@ -1,4 +1,8 @@
 //! Replies as providers and gateways really write them: a table of quirks for each wire.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "tables are easier to read where values are handed over as they are made"
+)]
 
 mod anthropic;
 mod bounds;
@@ -6,6 +10,7 @@ mod errors;
 mod gemini;
 mod ollama;
 mod openai;
+mod openai_shapes;
 mod responses;
 mod stops;
 mod text;

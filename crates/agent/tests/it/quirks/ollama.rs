@@ -9,7 +9,8 @@ pub(super) fn content(text: &str) -> Value {
 }
 
 pub(super) fn done(reason: &str) -> Value {
-    json!({"message": {"role": "assistant", "content": ""}, "done": true, "done_reason": reason, "prompt_eval_count": 1, "eval_count": 2})
+    json!({"message": {"role": "assistant", "content": ""}, "done": true, "done_reason": reason,
+        "prompt_eval_count": 1, "eval_count": 2})
 }
 
 fn calls(calls: Value) -> Value {
@@ -67,9 +68,8 @@ async fn lines_of_all_shapes() {
         runs(
             "with equal ids",
             lines(&[
-                calls(
-                    json!([{"id": "a", "function": call("6*7")["function"]}, {"id": "a", "function": call("1+1")["function"]}]),
-                ),
+                calls(json!([{"id": "a", "function": call("6*7")["function"]}, {"id": "a",
+                        "function": call("1+1")["function"]}])),
                 stop(),
             ]),
             &["42", "2"],
@@ -77,9 +77,8 @@ async fn lines_of_all_shapes() {
         runs(
             "with a huge index",
             lines(&[
-                calls(
-                    json!([{"function": {"index": 100_000_000, "name": "calculator", "arguments": {"expression": "6*7"}}}]),
-                ),
+                calls(json!([{"function": {"index": 100_000_000, "name": "calculator",
+                        "arguments": {"expression": "6*7"}}}])),
                 stop(),
             ]),
             &["42"],
@@ -94,9 +93,8 @@ async fn lines_of_all_shapes() {
         ),
         runs(
             "in the last line",
-            lines(&[
-                json!({"message": {"content": "", "tool_calls": [call("6*7")]}, "done": true, "done_reason": "stop"}),
-            ]),
+            lines(&[json!({"message": {"content": "", "tool_calls": [call("6*7")]}, "done": true,
+                    "done_reason": "stop"})]),
             &["42"],
         ),
     ];

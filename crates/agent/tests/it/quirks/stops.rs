@@ -87,7 +87,8 @@ async fn a_call_that_was_cut_does_not_run() {
     for args in [half, super::SIX_BY_SEVEN] {
         let function = json!({"name": "calculator", "arguments": args});
         let openai = super::openai::call(json!({"index": 0, "id": "c1", "function": function}));
-        let item = json!({"type": "function_call", "id": "fc", "call_id": "c1", "name": "calculator", "arguments": args});
+        let item = json!({"type": "function_call", "id": "fc", "call_id": "c1",
+            "name": "calculator", "arguments": args});
         let responses =
             json!({"type": "response.output_item.done", "output_index": 0, "item": item});
         let anthropic = vec![
@@ -122,14 +123,28 @@ async fn a_refusal_shows_its_words() {
         super::openai::stream(&[super::openai::delta(message), super::openai::finish("stop")])
     };
     let in_list = json!({"type": "response.output_item.done", "output_index": 0, "item": item});
-    let delta = json!({"type": "response.refusal.delta", "item_id": "m1", "output_index": 0, "content_index": 0, "delta": words});
-    let done = json!({"type": "response.refusal.done", "item_id": "m1", "output_index": 0, "content_index": 0, "refusal": words});
+    let delta = json!({"type": "response.refusal.delta", "item_id": "m1", "output_index": 0,
+        "content_index": 0, "delta": words});
+    let done = json!({"type": "response.refusal.done", "item_id": "m1", "output_index": 0,
+        "content_index": 0, "refusal": words});
     let end = super::responses::completed(std::slice::from_ref(&item));
     for (wire, reply) in [
         (OPENAI, openai(json!({"content": null, "refusal": words}))),
         (OPENAI, openai(json!({"content": [part]}))),
-        (OPENAI, super::openai::stream(&[super::openai::delta(json!({"refusal": "I will"})), super::openai::delta(json!({"refusal": " not."})), super::openai::finish("content_filter")])),
-        (OPENAI, json!({"object": "chat.completion", "choices": [{"message": {"content": null, "refusal": words}, "finish_reason": "stop"}]}).to_string()),
+        (
+            OPENAI,
+            super::openai::stream(&[
+                super::openai::delta(json!({"refusal": "I will"})),
+                super::openai::delta(json!({"refusal": " not."})),
+                super::openai::finish("content_filter"),
+            ]),
+        ),
+        (
+            OPENAI,
+            json!({"object": "chat.completion", "choices": [{"message": {"content": null,
+            "refusal": words}, "finish_reason": "stop"}]})
+            .to_string(),
+        ),
         (RESPONSES, sse(&[delta.clone(), done.clone(), in_list.clone(), end.clone()])),
         (RESPONSES, sse(&[done, end.clone()])),
         (RESPONSES, sse(&[in_list, end.clone()])),

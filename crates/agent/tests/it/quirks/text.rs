@@ -60,7 +60,8 @@ async fn halves_of_characters_are_joined_or_replaced() {
 #[tokio::test]
 async fn arguments_with_halves_of_characters_reach_the_tool() {
     let frame = super::openai::call(
-        json!({"index": 0, "id": "c1", "function": {"name": "archival_memory_insert", "arguments": "MARK"}}),
+        json!({"index": 0, "id": "c1", "function": {"name": "archival_memory_insert",
+            "arguments": "MARK"}}),
     );
     for (args, kept) in [
         (&["{\\\"content\\\": \\\"Crab \\ud83e", "\\udd80.\\\"}"][..], "Crab 🦀."),
@@ -75,9 +76,12 @@ async fn arguments_with_halves_of_characters_reach_the_tool() {
         let reply = stream + &super::openai::stream(&[super::openai::finish("tool_calls")]);
         let (told, _) =
             turn(OPENAI, vec![reply.into(), super::answer(OPENAI).into()], AgentOptions::new).await;
-        let args = told.records.iter().find_map(|record| match &record.event {
-            thoughtwire_proto::Event::ToolCalled { args, .. } => args["content"].as_str(),
-            _ => None,
+        let args = told.records.iter().find_map(|record| {
+            if let thoughtwire_proto::Event::ToolCalled { args, .. } = &record.event {
+                args["content"].as_str()
+            } else {
+                None
+            }
         });
         assert_eq!(args, Some(kept), "{told:?}");
         assert_eq!(told.returned().len(), 1, "{told:?}");

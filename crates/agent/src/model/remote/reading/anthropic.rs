@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::assembly::Assembly;
 use super::decoder::{Decoder, Input, Taken};
 use super::json::{Step, count, key, list, raw_at, text};
-use super::stop::Reason;
 use crate::model::remote::said::Said;
 
 /// Content blocks come one after the other, but some gateways let them overlap: only the first open
@@ -87,7 +86,7 @@ impl Decoder for Anthropic {
                 self.begin(key(value.get("index")), value.get("content_block"), raw, reply);
             }
             "content_block_delta" => self.delta(value, reply),
-            "content_block_stop" => self.stop(key(value.get("index")), reply),
+            "content_block_stop" => self.stop(key(value.get("index")).as_ref(), reply),
             "message_delta" => {
                 let delta = value.get("delta").unwrap_or(value);
                 self.count(value.get("usage"), reply);
@@ -189,9 +188,9 @@ impl Anthropic {
         self.write(reply);
     }
 
-    fn stop(&mut self, index: Option<String>, reply: &mut Assembly) {
-        let block = match &index {
-            Some(_) => self.blocks.iter_mut().rfind(|block| block.index == index),
+    fn stop(&mut self, index: Option<&String>, reply: &mut Assembly) {
+        let block = match index {
+            Some(_) => self.blocks.iter_mut().rfind(|block| block.index.as_ref() == index),
             None => self.blocks.back_mut(),
         };
         if let Some(block) = block {
@@ -251,7 +250,7 @@ impl Block {
                     words.push_str(&text);
                 }
                 (Kind::Thinking { signature, .. }, Delta::Signature(more)) => {
-                    signature.push_str(&more)
+                    signature.push_str(&more);
                 }
                 (Kind::Call { at: Some(at), told, .. }, Delta::Json(json)) => {
                     *told = true;
@@ -269,14 +268,13 @@ impl Block {
         match &mut self.kind {
             Kind::Text | Kind::Other => {}
             Kind::Thinking { signature, .. } if signature.is_empty() => {}
-            Kind::Thinking { words, signature } => reply.keep(
-                json!({"type": "thinking", "thinking": words.as_str(), "signature": signature.as_str()}),
-            ),
+            Kind::Thinking { words, signature } => reply
+                .keep(json!({"type": "thinking", "thinking": &*words, "signature": &*signature})),
             Kind::Redacted { data } => {
-                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}))
+                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}));
             }
             Kind::Call { at: Some(at), input: Some(input), told: false, .. } => {
-                reply.args(*at, input)
+                reply.args(*at, input);
             }
             Kind::Call { .. } => {}
         }
@@ -287,8 +285,5 @@ fn stopped(message: &Value, reply: &mut Assembly) {
     let Some(word) = text(message, "stop_reason") else { return };
     let details = message.get("stop_details").and_then(|details| text(details, "explanation"));
     let said = details.map(Said::in_words);
-    match Reason::of(word) {
-        Reason::Refused => reply.stopped_for(Reason::Refused, word, said),
-        reason => reply.stopped_for(reason, word, said),
-    }
+    reply.stopped(word, said);
 }

@@ -70,11 +70,11 @@ impl Decoder for Responses {
             }
             "response.output_text.delta" => self.say(value, delta(), reply),
             "response.output_text.done" => {
-                self.say_rest(value, text(value, "text").unwrap_or_default(), reply)
+                self.say_rest(value, text(value, "text").unwrap_or_default(), reply);
             }
             "response.refusal.delta" => self.refuse(value, delta(), reply),
             "response.refusal.done" => {
-                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply)
+                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply);
             }
             "response.reasoning_summary_text.delta"
             | "response.reasoning_summary.delta"
@@ -82,7 +82,7 @@ impl Decoder for Responses {
             | "response.reasoning.delta" => self.think(value, delta(), reply),
             "response.function_call_arguments.delta" => self.args(value, delta(), reply),
             "response.function_call_arguments.done" => {
-                self.args_rest(value, &arguments(value, &[], input.text), reply)
+                self.args_rest(value, &arguments(value, &[], input.text), reply);
             }
             "response.completed"
             | "response.incomplete"
@@ -220,10 +220,8 @@ impl Responses {
             "incomplete" => {
                 let details = response.get("incomplete_details");
                 let why = details.and_then(|details| text(details, "reason")).unwrap_or_default();
-                match Reason::of(why) {
-                    Reason::Finished => reply.stopped_for(Reason::Cut, why, None),
-                    reason => reply.stopped_for(reason, why, None),
-                }
+                let known = Some(Reason::of(why)).filter(|reason| *reason != Reason::Finished);
+                reply.stopped_for(known.unwrap_or(Reason::Cut), why, None);
             }
             "failed" => reply.stopped_for(Reason::Failed, "failed", Some(Said::in_value(response))),
             "cancelled" => reply.stopped_for(Reason::Cut, "cancelled", None),
@@ -243,8 +241,8 @@ impl Responses {
         };
         same("call_id", &|item| item.call_id.clone())
             .or_else(|| same("id", &|item| item.id.clone()))
-            // Some write another id into each event: then the order tells. Calls have an id of their
-            // own, unless it is missing.
+            // Some write another id into each event: then the order tells. Calls have an id of
+            // their own, unless it is missing.
             .or_else(|| {
                 let has_id = text(value, "call_id").is_some();
                 place(&|item| kind != Kind::Call || !has_id || item.call_id.is_none())
@@ -310,7 +308,7 @@ impl Responses {
         }
     }
 
-    /// An item may have several texts, and only the whole item has them all: this is for a first one.
+    /// Says a text that ended, if nothing of its item was said. Only the whole item has all texts.
     fn say_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
         if let Some(item) =
             self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
