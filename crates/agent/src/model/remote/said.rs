@@ -96,7 +96,8 @@ impl Said {
         let codes = ["code", "status", "status_code", "http_code", "statusCode", "http_status"];
         let code = |value: &Value| match value {
             Value::String(text) => text.trim().parse().ok(),
-            value => value.as_u64().and_then(|code| u16::try_from(code).ok()),
+            Value::Number(code) => code.as_u64().and_then(|code| u16::try_from(code).ok()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         let status =
             codes.iter().filter_map(|key| code(of(key)?)).find(|code| (400..600).contains(code));
