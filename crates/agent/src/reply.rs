@@ -266,8 +266,8 @@ impl Listener {
         self.close().await
     }
 
-    /// Ends a reply whose model was stopped. The open item stays open, for the turn's end to mark it
-    /// as incomplete, except for the words of a refusal: they are whole. Calls are not run.
+    /// Ends a reply whose model was stopped. The open item stays open, for the turn's end to mark
+    /// it as incomplete, except for the words of a refusal: they are whole. Calls are not run.
     async fn stop(&mut self, error: ModelError) -> Result<Fault, Fault> {
         if matches!(error, ModelError::Refused(_)) {
             self.close().await?;

@@ -41,7 +41,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the first piece of the reply: large models read and think before they speak.
     pub first: Duration,
-    /// From one piece to the next. Signs of life that carry no words count as pieces.
+    /// From one piece to the next. Signs of life that carry no words count as pieces, here and before
+    /// the first one, for at most five times as long.
     pub silence: Duration,
 }
 

@@ -2,39 +2,57 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Between two pieces, so that they are read one by one.
+const BETWEEN: Duration = Duration::from_millis(10);
+
 /// One reply.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     status: u16,
-    body: String,
+    /// Each piece is written by itself.
+    pieces: Vec<Vec<u8>>,
     then: Then,
 }
 
 /// What follows a reply's body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Then {
     Closes,
     FallsSilent,
+    /// The same again and again, with a pause before each.
+    Repeats(String, Duration),
 }
 
 impl Reply {
     /// The connection closes behind the body.
     pub(crate) fn new(body: impl Into<String>) -> Self {
-        Self { status: 200, body: body.into(), then: Then::Closes }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::Closes }
     }
 
     pub(crate) fn refusal(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), then: Then::Closes }
+        Self { status, pieces: vec![body.into().into_bytes()], then: Then::Closes }
     }
 
     /// The connection stays open, and nothing more comes.
     pub(crate) fn unfinished(body: impl Into<String>) -> Self {
-        Self { status: 200, body: body.into(), then: Then::FallsSilent }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::FallsSilent }
+    }
+
+    /// The body comes in pieces that are read one by one.
+    pub(crate) fn torn(pieces: Vec<Vec<u8>>) -> Self {
+        Self { status: 200, pieces, then: Then::Closes }
+    }
+
+    /// Behind the body, the same piece comes again and again.
+    pub(crate) fn endless(body: &str, piece: impl Into<String>, pause: Duration) -> Self {
+        let pieces = vec![body.as_bytes().to_vec()];
+        Self { status: 200, pieces, then: Then::Repeats(piece.into(), pause) }
     }
 }
 
@@ -69,21 +87,38 @@ async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec
     let body = read_request(&mut stream).await;
     asked.lock().unwrap().push(body);
     let then = match reply {
-        Some(Reply { status, body, then }) => {
-            let kind = if status == 200 { "text/event-stream" } else { "application/json" };
-            let kind = if body.starts_with('{') { "application/json" } else { kind };
+        Some(Reply { status, pieces, then }) => {
+            let is_json = pieces.first().is_some_and(|piece| piece.starts_with(b"{"));
+            let kind =
+                if status == 200 && !is_json { "text/event-stream" } else { "application/json" };
             let head = format!(
                 "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n"
             );
             // Whoever has what it wants may hang up before the end.
-            stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
+            stream.write_all(head.as_bytes()).await.ok();
+            for (at, piece) in pieces.iter().enumerate() {
+                if at > 0 {
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                stream.write_all(piece).await.ok();
+            }
             then
         }
         None => Then::FallsSilent,
     };
-    if matches!(then, Then::FallsSilent) {
+    match then {
+        Then::Closes => {}
         // Until the client hangs up.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+        Then::FallsSilent => {
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+        }
+        Then::Repeats(piece, pause) => {
+            while stream.write_all(piece.as_bytes()).await.is_ok() {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod models;
 mod offline;
 mod pasts;
 mod providers;
+mod quirks;
 mod steps;
 mod strict;
 mod transcripts;

@@ -21,7 +21,8 @@ pub(super) fn not_sent(error: &reqwest::Error, address: &Address) -> ModelError 
     if error.is_connect() && error.is_timeout() {
         ModelError::TimedOut {
             reason: format!(
-                "The model at {at} took too long to take the connection. Check the network and {variable}."
+                "The model at {at} took too long to take the connection. \
+                 Check the network and {variable}."
             ),
             awaited: Awaited::Connection,
         }
@@ -55,7 +56,8 @@ pub(crate) fn unreadable(said: Option<&Said>, address: &Address) -> ModelError {
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     let stop = if words.is_empty() { "." } else { "" };
     ModelError::Failed(format!(
-        "The model at {at} gave an answer that cannot be read{words}{stop} Is {variable} {endpoint}?"
+        "The model at {at} gave an answer that cannot be read{words}{stop} \
+         Is {variable} {endpoint}?"
     ))
 }
 
@@ -85,7 +87,8 @@ pub(crate) fn refused(
         _ if said.is_too_long() => too_long(&words, address),
         429 | 502 | 503 | 504 | 529 => ModelError::Busy {
             reason: format!(
-                "The model at {at} is too busy or its quota is used up ({shown}): {words} Try again later."
+                "The model at {at} is too busy or its quota is used up ({shown}): {words} \
+                 Try again later."
             ),
             retry_after,
         },
@@ -96,13 +99,15 @@ pub(crate) fn refused(
         404 => {
             let variable = wire.url_variable();
             ModelError::Failed(format!(
-                "The model at {at} was not found ({shown}): {words} Check the model's name and {variable}."
+                "The model at {at} was not found ({shown}): {words} \
+                 Check the model's name and {variable}."
             ))
         }
         300..400 => {
             let variable = wire.url_variable();
             ModelError::Failed(format!(
-                "The model at {at} redirects to another address ({shown}). Set {variable} to that one."
+                "The model at {at} redirects to another address ({shown}). \
+                 Set {variable} to that one."
             ))
         }
         _ => ModelError::Failed(format!("The model at {at} failed ({shown}): {words}")),
@@ -190,7 +195,8 @@ fn refused_key(shown: &str, words: &str, address: &Address) -> ModelError {
 fn too_long(words: &str, address: &Address) -> ModelError {
     let at = address.shown();
     ModelError::TooLong(format!(
-        "The conversation is too long for the model at {at}: {words} Begin a new one, or take a larger model."
+        "The conversation is too long for the model at {at}: {words} \
+         Begin a new one, or take a larger model."
     ))
 }
 

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn a_web_page_is_read_as_text() {
-        let page = "<!DOCTYPE html><html><style>a > b { }</style><h1>502</h1>\n<p>Bad &lt; Gateway</p></html>";
+        let page = "<!DOCTYPE html><html><style>a > b { }</style><h1>502</h1>\n\
+                    <p>Bad &lt; Gateway</p></html>";
         assert_eq!(Said::in_words(page).words, "502 Bad &lt; Gateway");
     }
 }

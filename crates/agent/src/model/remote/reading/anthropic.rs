@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::assembly::Assembly;
 use super::decoder::{Decoder, Input, Taken};
 use super::json::{Step, count, key, list, raw_at, text};
-use super::stop::Reason;
 use crate::model::remote::said::Said;
 
 /// Content blocks come one after the other, but some gateways let them overlap: only the first open
@@ -315,9 +314,8 @@ impl Block {
         match &mut self.kind {
             Kind::Text | Kind::Other => {}
             Kind::Thinking { signature, .. } if signature.is_empty() => {}
-            Kind::Thinking { words, signature } => reply.keep(
-                json!({"type": "thinking", "thinking": words.as_str(), "signature": signature.as_str()}),
-            ),
+            Kind::Thinking { words, signature } => reply
+                .keep(json!({"type": "thinking", "thinking": &*words, "signature": &*signature})),
             Kind::Redacted { data } => {
                 reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}));
             }
@@ -333,5 +331,5 @@ fn stopped(message: &Value, reply: &mut Assembly) {
     let Some(word) = text(message, "stop_reason") else { return };
     let details = message.get("stop_details").and_then(|details| text(details, "explanation"));
     let said = details.map(Said::in_words);
-    reply.stopped_for(Reason::of(word), word, said);
+    reply.stopped(word, said);
 }

@@ -15,11 +15,13 @@ use crate::model::remote::{Kept, KeptReasoning, KeptThought};
 
 /// Most bytes of one thought, one message or one call's arguments. Models write at most a few
 /// hundred thousand tokens.
-const MAX_ITEM_BYTES: usize = 4 << 20;
+const MAX_ITEM_BYTES: usize = 2 << 20;
 /// Most bytes of all that one reply says, its signatures included.
-const MAX_REPLY_BYTES: usize = 16 << 20;
+const MAX_REPLY_BYTES: usize = 8 << 20;
 /// Most bytes of a tool's name, which may come in pieces.
 const MAX_NAME_BYTES: usize = 1 << 10;
+/// Pieces that came together and are sent one by one; more of them are joined.
+const SINGLE_PIECES: usize = 64;
 
 /// What decoders write to.
 pub(in crate::model::remote) struct Assembly {
@@ -156,6 +158,9 @@ impl Assembly {
             let args = args.as_deref().unwrap_or(piece.args);
             let taken = self.calls.piece(CallPiece { args, ..piece }, &mut self.pieces);
             self.count_calls(&taken);
+            if self.calls.longest() > MAX_ITEM_BYTES {
+                self.excess.get_or_insert("arguments of one call");
+            }
         }
     }
 
@@ -319,11 +324,12 @@ impl Assembly {
             self.excess.get_or_insert("text");
         }
         if self.excess.is_none() {
-            self.pieces.push_back(match (writing, self.style) {
+            let piece = match (writing, self.style) {
                 (Writing::Message, Style::Native) => Piece::Message(text),
                 (Writing::Message, Style::Memgpt) => Piece::Monologue(text),
                 (Writing::Thought | Writing::Nothing, _) => Piece::Thought(text),
-            });
+            };
+            enqueue(&mut self.pieces, piece);
         }
     }
 
@@ -339,5 +345,22 @@ impl Assembly {
         if taken.is_err() {
             self.excess.get_or_insert("tool calls");
         }
+    }
+}
+
+/// Queues a piece. Behind many others it is joined with the last one, if both are of one text: a
+/// flood of small pieces costs no more than a few large ones.
+pub(super) fn enqueue(pieces: &mut VecDeque<Piece>, piece: Piece) {
+    let last = if pieces.len() < SINGLE_PIECES { None } else { pieces.back_mut() };
+    match (last, piece) {
+        (Some(Piece::Thought(text)), Piece::Thought(more))
+        | (Some(Piece::Message(text)), Piece::Message(more))
+        | (Some(Piece::Monologue(text)), Piece::Monologue(more)) => text.push_str(&more),
+        (Some(Piece::Args { index, json }), Piece::Args { index: other, json: more })
+            if *index == other =>
+        {
+            json.push_str(&more);
+        }
+        (_, piece) => pieces.push_back(piece),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::assembly::enqueue;
 use crate::model::Piece;
 use crate::model::remote::kept::MADE_UP;
 use crate::model::remote::{Kept, KeptCall};
@@ -96,6 +97,11 @@ impl Calls {
         self.calls.get(at).map_or("", |call| &call.args)
     }
 
+    /// Number of bytes of the longest arguments.
+    pub(super) fn longest(&self) -> usize {
+        self.calls.iter().map(|call| call.args.len()).max().unwrap_or(0)
+    }
+
     /// Whether the first `among` calls have one that a repetition would look like.
     pub(super) fn has_same(&self, among: usize, id: Option<&str>, name: &str, args: &str) -> bool {
         self.calls
@@ -140,7 +146,7 @@ impl Calls {
         call.index = call.index.take().or(piece.index);
         call.id = call.id.take().or_else(|| piece.id.map(str::to_owned));
         if let Some(name) = piece.name {
-            if call.braces.whole && piece.args.is_empty() {
+            if call.braces.whole && piece.args.is_empty() && !call.name.is_empty() {
                 call.renamed = Some(name.to_owned());
             } else {
                 call.name = merge_names(&call.name, name, is_known);
@@ -151,7 +157,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Ends the reply: all calls are announced by then. What has neither name nor arguments is none.
+    /// Ends the reply: all calls are announced by then, except what has neither name nor arguments.
     pub(super) fn finish(&mut self, pieces: &mut VecDeque<Piece>) {
         self.announce(Announce::All, pieces);
     }
@@ -259,7 +265,7 @@ impl Calls {
             if let Some(json) =
                 call.args.get(call.sent..).filter(|json| may_send && !json.is_empty())
             {
-                pieces.push_back(Piece::Args { index: at, json: json.to_owned() });
+                enqueue(pieces, Piece::Args { index: at, json: json.to_owned() });
                 call.sent = call.args.len();
             }
         }
@@ -302,8 +308,8 @@ impl Call {
         !matches!(self.args.trim(), "" | "{" | "{}")
     }
 
-    /// Whether a piece with another id begins another call. Some providers make up a new id for each
-    /// piece of one.
+    /// Whether a piece with another id begins another call. Some providers make up a new id for
+    /// each piece of one.
     fn ends_before_new_id(&self, piece: &CallPiece<'_>) -> bool {
         piece.name.is_some() || self.braces.whole || self.name.is_empty()
     }

@@ -26,7 +26,7 @@ pub(super) enum Taken {
     Last,
 }
 
-/// Turns the JSON values of one wire into pieces of a reply. It knows no I/O, no time and no limits.
+/// Turns the JSON values of one wire into pieces of a reply, without I/O, time and limits.
 ///
 /// Providers leave out, repeat and misspell most of what they document: a decoder reads what is
 /// there and ignores what it does not know.

@@ -35,7 +35,7 @@ use stop::Reason;
 pub(in crate::model::remote) use assembly::Assembly;
 
 /// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
-const MAX_STREAM_BYTES: usize = 256 << 20;
+const MAX_STREAM_BYTES: usize = 128 << 20;
 /// Most bytes that may come while the reply does not grow: signs of life, echoes of the request.
 const MAX_IDLE_BYTES: usize = 32 << 20;
 /// How many times longer than in silence a reply may go on without a word, if there are signs of
@@ -308,7 +308,8 @@ impl Reading {
             },
             Progress::Begun => ModelError::TimedOut {
                 reason: format!(
-                    "The model at {at} fell silent in the middle of its reply, for {seconds} s. What came of it is kept; ask again."
+                    "The model at {at} fell silent in the middle of its reply, for {seconds} s. \
+                     What came of it is kept; ask again."
                 ),
                 awaited: Awaited::Next,
             },
@@ -338,10 +339,12 @@ fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
     Some(match stop.reason {
         Reason::Finished => return None,
         Reason::Length => Ending::Stopped(ModelError::Length(format!(
-            "The reply of the model at {at} reached the limit of its length ({word}).{said} What came of it is kept; ask it to go on."
+            "The reply of the model at {at} reached the limit of its length ({word}).{said} \
+             What came of it is kept; ask it to go on."
         ))),
         Reason::Filtered => Ending::Stopped(ModelError::Filtered(format!(
-            "A filter of the model at {at} stopped the reply, or may have blocked the prompt ({word}).{said}"
+            "A filter of the model at {at} stopped the reply, or may have blocked the prompt \
+             ({word}).{said}"
         ))),
         Reason::Refused => Ending::Stopped(ModelError::Refused(format!(
             "The model at {at} refused to answer ({word}).{said}"
@@ -350,7 +353,8 @@ fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
             "The model at {at} made a tool call that cannot be read ({word}).{said} Ask again."
         ))),
         Reason::Cut => Ending::Failed(ModelError::Cut(format!(
-            "The reply of the model at {at} broke off ({word}).{said} What came of it is kept; ask again."
+            "The reply of the model at {at} broke off ({word}).{said} \
+             What came of it is kept; ask again."
         ))),
         Reason::Failed => Ending::Failed(match &stop.said {
             Some(said) => reported(said, address),

@@ -298,8 +298,12 @@ impl Responses {
         };
         same("call_id", &|item| item.call_id.clone())
             .or_else(|| same("id", &|item| item.id.clone()))
-            // Some write another id into each event: then the order tells.
-            .or_else(|| if kind == Kind::Call { None } else { place(&|_| true) })
+            // Some write another id into each event: then the order tells. Calls have an id of
+            // their own, unless it is missing.
+            .or_else(|| {
+                let has_id = text(value, "call_id").is_some();
+                place(&|item| kind != Kind::Call || !has_id || item.call_id.is_none())
+            })
     }
 
     /// The open item that an event means.
@@ -363,7 +367,7 @@ impl Responses {
         }
     }
 
-    /// An item may have several texts, and only the whole item has them all: this is for a first one.
+    /// Says a text that ended, if nothing of its item was said. Only the whole item has all texts.
     fn say_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
         if let Some(item) =
             self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))

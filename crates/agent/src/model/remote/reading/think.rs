@@ -220,7 +220,7 @@ fn put(parts: &mut Vec<Part>, part: Part) {
 
 /// Whether a closing tag stands in a sentence about it.
 fn is_quoted(before: Option<char>, behind: Option<char>) -> bool {
-    let quotes = |c: char| matches!(c, '`' | '"' | '\'' | '“' | '”' | '‘' | '’' | '«' | '»');
+    let quotes = |c: char| "`\"'“”‘’«»".contains(c);
     before.is_some_and(quotes)
         || behind.is_some_and(quotes)
         || (before == Some(' ') && behind.is_some_and(|c| c == ' ' || c.is_alphanumeric()))
