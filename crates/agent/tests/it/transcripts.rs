@@ -526,7 +526,7 @@ async fn a_blocked_prompt_is_told_in_words() {
     let home = home(&canned.host, gemini);
     let (_, session) = home.agent("tess", Style::Native).await;
     let (_, code, reason) = home.say(&session, "hello").await.end();
-    assert!(code == "model_failed" && reason.contains("blocked the prompt (OTHER)."), "{reason}");
+    assert!(code == "model_filtered" && reason.contains("blocked the prompt (OTHER)."), "{reason}");
 }
 
 #[tokio::test]
