@@ -63,12 +63,18 @@ async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Runs the calls that the model asked for, each when it is on disk."""
+    """Runs the calls that the model asked for, each when it is on disk and may run."""
     turn: thoughtwire.Interface = config["configurable"]["turn"]
     results = []
     thought = state["messages"][-1]
     for asked in thought.tool_calls if isinstance(thought, AIMessage) else []:
-        call = await turn.tool_called(asked["name"], asked["args"])
+        try:
+            call = await turn.tool_called(asked["name"], asked["args"])
+        except thoughtwire.RefusedError as refused:
+            if refused.code != "forbidden":
+                raise
+            results.append(ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"]))
+            continue
         try:
             text = str(await TOOLS[asked["name"]].ainvoke(asked["args"], config))
             await turn.tool_returned(call, text)

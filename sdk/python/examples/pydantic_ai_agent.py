@@ -47,11 +47,12 @@ class Told(WrapperToolset[thoughtwire.Interface]):
         tool: ToolsetTool[thoughtwire.Interface],
     ) -> Any:
         turn = ctx.deps
-        call = await turn.tool_called(name, tool_args)
-        if turn.permissions.get(name) == "ask" and await turn.approval(call) != "approved":
-            no = "The owner did not allow this call."
-            await turn.tool_returned(call, no, status="error")
-            return no
+        try:
+            call = await turn.tool_called(name, tool_args)
+        except thoughtwire.RefusedError as refused:
+            if refused.code != "forbidden":
+                raise
+            return "The owner did not allow this call."
         try:
             result = await super().call_tool(name, tool_args, ctx, tool)
         except Exception as error:

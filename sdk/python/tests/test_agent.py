@@ -204,9 +204,13 @@ async def test_asks_leave_and_has_clients_run_their_tools(server: Server) -> Non
                 await turn.tool_called("rm", {})
             return refused.value.code
         assert turn.permissions == {"ls": "ask", "rm": "deny"}
-        call = await turn.tool_called("ls", {})
+        try:
+            call = await turn.tool_called("ls", {})
+        except RefusedError as refused:
+            return refused.code
+        # The server has asked: this asks nobody again.
         decision = await turn.approval(call, timeout=60)
-        await turn.tool_returned(call, "a, b" if decision == "approved" else "not allowed")
+        await turn.tool_returned(call, "a, b")
         return decision
 
     async with talking(agent, server) as (client, room):
@@ -216,7 +220,11 @@ async def test_asks_leave_and_has_clients_run_their_tools(server: Server) -> Non
             asked = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
             assert isinstance(asked, events.ApprovalAsked)
             await room.decide(asked.call, verdict)
-            assert messages(await until(room, ended)) == [verdict]
+            seen = await until(room, ended)
+            assert messages(seen) == ["approved" if verdict == "approved" else "forbidden"]
+            returned = [one.event for one in seen if isinstance(one.event, events.ToolReturned)]
+            assert [one.status for one in returned] == ["success" if verdict == "approved" else "error"]
+            assert not any(isinstance(one.event, events.ApprovalAsked) for one in seen)
         await room.send("denied")
         assert messages(await until(room, ended)) == ["forbidden"]
         cursor = room.cursor

@@ -17,14 +17,15 @@ from thoughtwire import Client, Room, events
 PROGRAM = """
     import asyncio, sys, thoughtwire
 
-    agent = thoughtwire.Agent(sys.argv[1], worker="w-1", history=100)
+    tools = [thoughtwire.ToolDeclaration(name="door"), thoughtwire.ToolDeclaration(name="safe")]
+    agent = thoughtwire.Agent(sys.argv[1], worker="w-1", history=100, tools=tools)
 
     @agent.turn(resumes=True)
     async def answer(turn):
         if turn.resumed:
             (call,) = turn.waiting
-        elif turn.user_message == "ask":
-            call = await turn.tool_called("door", {})
+        elif turn.user_message in ("door", "safe"):
+            call = await turn.tool_called(turn.user_message, {})
         else:
             await turn.internal_monologue("Hm.")
             await asyncio.Event().wait()
@@ -65,14 +66,19 @@ async def asked(room: Room) -> str:
     return event.call
 
 
+@pytest.mark.parametrize("tool", ["door", "safe"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-async def test_a_turn_that_waits_for_people_outlives_its_program(server: Server, number: signal.Signals) -> None:
-    name = f"ada-{number.name.lower()}"
+async def test_a_turn_that_waits_for_people_outlives_its_program(
+    server: Server, number: signal.Signals, tool: str
+) -> None:
+    name = f"ada-{number.name.lower()}-{tool}"
     async with Client(server.url) as client:
         with program(server, name) as process:
             await told(process, f"the agent {name} is offered at {server.url}")
+            # The program asks about the door, and the server about the safe.
+            await client.edit_agent(name, permissions={"safe": "ask"})
             room = client.attach((await client.agent(name)).main_session, after=0)
-            await room.send("ask")
+            await room.send(tool)
             call = await asked(room)
             # It is acknowledged to the program before it waits; give it the time to hear so.
             await asyncio.sleep(0.3)

@@ -6,7 +6,7 @@
 import { type ModelMessage, jsonSchema, simulateReadableStream, stepCountIs, streamText, tool } from "ai";
 import { MockLanguageModelV3 } from "ai/test";
 
-import { Client, type Interface, type Streamed, offer } from "../src/index.js";
+import { Client, type Interface, RefusedError, type Streamed, offer } from "../src/index.js";
 
 type Reply = Awaited<ReturnType<MockLanguageModelV3["doStream"]>>;
 type Part = Reply["stream"] extends ReadableStream<infer P> ? P : never;
@@ -53,9 +53,15 @@ function past({ history }: Interface): ModelMessage[] {
   });
 }
 
-/** Runs a tool when its call is on disk, and says what it gave. */
+/** Runs a tool when its call is on disk and may run, and says what it gave. */
 async function told(turn: Interface, name: string, args: Record<string, unknown>, run: () => string): Promise<string> {
-  const call = await turn.toolCalled(name, args);
+  let call: string;
+  try {
+    call = await turn.toolCalled(name, args);
+  } catch (error) {
+    if (error instanceof RefusedError && error.code === "forbidden") return "The owner did not allow this call.";
+    throw error;
+  }
   let result: string;
   try {
     result = run();

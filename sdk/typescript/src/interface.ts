@@ -109,9 +109,12 @@ export class Interface {
   }
 
   /**
-   * Says that a tool is about to run; gives the call's id when that is on disk: it may run then.
+   * Says that a tool is about to run; gives the call's id when that is on disk: it may run then. For a
+   * tool with the permission `ask` it resolves once the owner has approved the call.
    *
-   * @throws {RefusedError} `forbidden`, when the agent's permissions deny the tool.
+   * @throws {RefusedError} `forbidden`, when the agent's permissions deny the tool, when the owner denied
+   * the call, or when nobody approved it within an hour. The tool must not run. The server has closed the
+   * call: do not return it.
    */
   toolCalled(name: string, args: Record<string, unknown> = {}): Promise<string> {
     return called(this.#turn, crypto.randomUUID(), name, args);
@@ -125,7 +128,8 @@ export class Interface {
 
   /**
    * Asks the owner's leave for an open call, and waits for the answer. A call of a resumed turn that
-   * waits for leave already is only waited for.
+   * waits for leave already is only waited for. For a tool with the permission `ask` the server has asked
+   * at the call, so that this gives `approved`.
    */
   approval(call: string, options: WaitOptions = {}): Promise<Exclude<Decision, "void">> {
     return heeded(this.#wait("approval", call, options).then((answer) => {

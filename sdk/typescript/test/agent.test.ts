@@ -91,6 +91,48 @@ describe("an agent of one's own", () => {
     ]);
   });
 
+  it("makes a call that needs approval once its owner approves it, and not when its owner denies it", async () => {
+    const ran: string[] = [];
+    const answer = async (turn: Interface) => {
+      const streamed = turn.call("safe");
+      await streamed.write("{}");
+      try {
+        const call = turn.userMessage === "streamed" ? await streamed.end() : await turn.toolCalled("safe");
+        ran.push(turn.userMessage);
+        assert.equal(await turn.approval(call), "approved");
+        await turn.toolReturned(call, "open");
+        return "It is open.";
+      } catch (error) {
+        assert.ok(error instanceof RefusedError);
+        return error.code;
+      }
+    };
+    const { room } = await offered("flo", answer, { tools: [{ name: "safe", description: "Opens the safe." }] });
+    await server.rest("PATCH", "/v1/agents/flo", { permissions: { safe: "ask" } });
+    for (const [text, decision, said, status] of [
+      ["approve", "approved", "It is open.", "success"],
+      ["deny", "denied", "forbidden", "error"],
+      ["streamed", "denied", "forbidden", "error"],
+    ] as const) {
+      await room.send(text);
+      let asked = 0;
+      for await (const shown of room) {
+        if (shown.type !== "event") continue;
+        const { event } = shown;
+        if (event.kind === "approval_asked") {
+          asked += 1;
+          assert.ok(!ran.includes(text), text);
+          await room.decide(event.call, decision);
+        }
+        if (event.kind === "tool_returned") assert.equal(event.status, status, text);
+        if (event.kind === "message") assert.equal(event.text, said, text);
+        if (ended(shown)) break;
+      }
+      assert.equal(asked, 1, text);
+    }
+    assert.deepEqual(ran, ["approve"]);
+  });
+
   it("streams, so that a client sees the pieces before the whole", async () => {
     const { room } = await offered("bo", async (turn) => {
       const thought = turn.thought();

@@ -62,6 +62,8 @@ class SessionListing:
     running: bool
     queued: int
     main: bool
+    #: Whether a call of the running turn waits for its owner's approval.
+    needs_you: bool = False
     usage: Usage | None = None
     created_at: datetime
     updated_at: datetime

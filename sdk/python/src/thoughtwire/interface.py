@@ -105,7 +105,11 @@ class Interface(Told):
     async def tool_called(self, name: str, args: Mapping[str, Any] | None = None) -> str:
         """Says that a tool is about to run; gives the call's id when that is on disk: it may run then.
 
-        :raises RefusedError: with the code ``forbidden`` when the agent's permissions deny the tool.
+        For a tool with the permission ``ask`` it returns once the owner has approved the call.
+
+        :raises RefusedError: with the code ``forbidden`` when the agent's permissions deny the tool, when the
+            owner denied the call, or when nobody approved it within an hour. The tool must not run. The server
+            has closed the call: do not return it.
         """
         return await self._call(_new_id(), checks.words(name, "a tool's name"), checks.arguments(args))
 
@@ -128,7 +132,8 @@ class Interface(Told):
     ) -> Literal["approved", "denied", "expired"]:
         """Asks the owner's leave for an open call, and waits for the answer.
 
-        A call of a resumed turn that waits for leave already is only waited for.
+        A call of a resumed turn that waits for leave already is only waited for. For a tool with the permission
+        ``ask`` the server has asked at the call, so that this gives ``approved`` at once.
 
         :param timeout: in seconds; the server waits for an hour unless told.
         """

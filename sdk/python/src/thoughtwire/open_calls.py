@@ -47,6 +47,10 @@ class OpenCalls:
                 for call in [call for call in self._open if call not in self._waiting][-1:]:
                     self._close(call)
 
+    def acknowledged(self, id: str) -> None:
+        """A verb was acknowledged: if it was a call that waited for approval, it may run."""
+        self._waiting.discard(id)
+
     def refused(self, id: str) -> None:
         """A verb was refused: if it was a call, there is none."""
         self._close(id)

@@ -52,6 +52,8 @@ class Turn:
         # Verbs by their id, deltas by their item and number.
         self._unheard: dict[str | tuple[str, int], str] = {}
         self._acks: dict[str, asyncio.Future[frames.Ack]] = {}
+        #: Those of them that are calls which the server acknowledges once they are approved.
+        self._held: set[str] = set()
         #: How many deltas each open item has.
         self._pieces: dict[str, int] = {}
         self._usage: verbs.Usage | None = None
@@ -90,6 +92,10 @@ class Turn:
         self._asked[verb.id] = self
         self._calls.said(verb)
         self._write(verb.id, wire)
+        if isinstance(verb, verbs.ToolCalled) and (self.run.permissions or {}).get(verb.name) == "ask":
+            self._held.add(verb.id)
+            self._calls.waits(verb.id)
+            self._begins_to_wait()
         return ack
 
     async def fail(self, reason: str, code: str | None) -> None:
@@ -167,8 +173,8 @@ class Turn:
     @property
     def waits(self) -> bool:
         """Whether it merely waits for people and clients: another process may wait as well."""
-        awaits = any(not answer.done() for answer in self._awaited)
-        return awaits and not self._acks and self._calls.all_wait
+        awaits = bool(self._held) or any(not answer.done() for answer in self._awaited)
+        return awaits and self._held.issuperset(self._acks) and self._calls.all_wait
 
     async def drained(self) -> None:
         """Waits until everything that was said is acknowledged.
@@ -189,6 +195,7 @@ class Turn:
         if ack is None or ack.done():
             return
         if isinstance(frame, frames.Ack):
+            self._calls.acknowledged(frame.id or "")
             ack.set_result(frame)
             return
         self._calls.refused(frame.id or "")
@@ -262,6 +269,7 @@ class Turn:
     def _forget(self, id: str) -> "asyncio.Future[frames.Ack] | None":
         self._unheard.pop(id, None)
         self._asked.pop(id, None)
+        self._held.discard(id)
         ack = self._acks.pop(id, None)
         if ack is not None:
             self._window.release()
