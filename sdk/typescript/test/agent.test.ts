@@ -107,8 +107,8 @@ describe("an agent of one's own", () => {
         return error.code;
       }
     };
-    const { room } = await offered("flo", answer, { tools: [{ name: "safe", description: "Opens the safe." }] });
-    await server.rest("PATCH", "/v1/agents/flo", { permissions: { safe: "ask" } });
+    const { room } = await offered("mia", answer, { tools: [{ name: "safe", description: "Opens the safe." }] });
+    await server.rest("PATCH", "/v1/agents/mia", { permissions: { safe: "ask" } });
     for (const [text, decision, said, status] of [
       ["approve", "approved", "It is open.", "success"],
       ["deny", "denied", "forbidden", "error"],
