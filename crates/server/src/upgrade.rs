@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
+use crate::config::Auth;
 use crate::config::Config;
 use crate::line::Transport;
 use crate::listener::Guest;
@@ -204,7 +205,11 @@ fn tools(shared: &Shared) -> Tools {
         loading: match server.phase {
             McpPhase::Ready => Loading::Loaded,
             McpPhase::Starting => Loading::Begun,
-            McpPhase::Failed { reason } => Loading::Failed(reason),
+            // The reason names the command or address, which only the owner may see.
+            McpPhase::Failed { reason } if shared.access.guard.auth == Auth::None => {
+                Loading::Failed(reason)
+            }
+            McpPhase::Failed { .. } => Loading::Failed("it does not run".to_owned()),
             McpPhase::Stopped => Loading::Failed("it was stopped".to_owned()),
         },
     });

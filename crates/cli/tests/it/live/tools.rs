@@ -213,6 +213,11 @@ async fn others_see_nothing_of_a_shared_servers_calls() {
             ])
         );
     }
+    // Nor while a Sparky client is told which servers run: a command is the owner's to see.
+    let mut sparky = guarded.live.sparky(json!({"session_id": null, "token": bob})).await;
+    let frames = json!(sparky.until_type("ready").await).to_string();
+    assert!(frames.contains("gone") && frames.contains("it does not run"), "{frames}");
+    assert!(!frames.contains("there-is-no-such-program"), "{frames}");
     // Nor in the words of a call that fails, nor in the figures.
     let events = turn(&guarded, bob, bobs, "use gone__act {}").await;
     assert!(!json!(events).to_string().contains("plum"), "{events:?}");
