@@ -32,10 +32,23 @@ const OPEN_WAIT: Duration = Duration::from_secs(30);
 /// data file, also when two directories lead to the same file. Test:
 /// `opening::a_directory_stays_with_its_process_without_its_lock_file`.
 pub(crate) struct DirLock {
-    _lock: File,
-    /// Nothing where the file system cannot lock a directory.
-    _dir: Option<File>,
-    _data: Option<File>,
+    lock: File,
+    /// `None` where the file system cannot lock a directory.
+    dir: Option<File>,
+    data: Option<File>,
+}
+
+impl Drop for DirLock {
+    /// Releases the locks by name. Closing the files is not enough: a child process that is being
+    /// started holds a copy of each open file until it runs its own program, and with it the lock.
+    fn drop(&mut self) {
+        for file in [Some(&self.lock), self.dir.as_ref(), self.data.as_ref()].into_iter().flatten()
+        {
+            if let Err(error) = file.unlock() {
+                tracing::debug!(%error, "a lock was left to be released with its file");
+            }
+        }
+    }
 }
 
 impl DirLock {
@@ -61,7 +74,7 @@ impl DirLock {
             // Network file systems lock only what is open for writing.
             Err(TryLockError::Error(_)) => None,
         };
-        Ok(Self { _lock: lock, _dir: dir_file, _data: None })
+        Ok(Self { lock, dir: dir_file, data: None })
     }
 
     /// Locks a directory and the data file in it, which is made if it is not there.
@@ -69,7 +82,7 @@ impl DirLock {
     /// # Errors
     /// As [`DirLock::of_dir`].
     pub(crate) fn of_data(dir: &Path) -> Result<Self, StoreError> {
-        let locked = Self::of_dir(dir)?;
+        let mut locked = Self::of_dir(dir)?;
         // Made by us first, so that it is nobody else's to read from its first moment. It stays open:
         // closing it would drop the locks that SQLite has on it.
         let data = OpenOptions::new()
@@ -80,7 +93,8 @@ impl DirLock {
             .mode(0o600)
             .open(dir.join(FILE))?;
         take(&data, dir)?;
-        Ok(Self { _data: Some(data), ..locked })
+        locked.data = Some(data);
+        Ok(locked)
     }
 
     /// Whether a process has a directory.
@@ -190,5 +204,26 @@ impl DataFile {
         // No plan hangs on what a parameter is: the search index's own statements were planned anew each time.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_released_while_a_child_process_holds_a_copy_of_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::of_data(dir.path()).unwrap();
+        // A copy shares its lock with the original, as the copies in a forked process do.
+        let copies = [
+            lock.lock.try_clone().unwrap(),
+            lock.dir.as_ref().unwrap().try_clone().unwrap(),
+            lock.data.as_ref().unwrap().try_clone().unwrap(),
+        ];
+        assert!(DirLock::is_taken(dir.path()).unwrap());
+        drop(lock);
+        drop(DirLock::of_data(dir.path()).unwrap());
+        drop(copies);
     }
 }
