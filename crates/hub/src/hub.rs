@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal,
-    RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId,
-    check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, InputEvent, PeerRef, Record,
+    Refusal, RefusalCode, Request, SessionEvent, SessionId, Start, Timestamp, ToolDeclaration,
+    ToolStatus, TurnEvent, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -592,12 +592,14 @@ impl Shared {
         let shows = |record: &Record| {
             matches!(
                 record.event,
-                Event::SessionRenamed { .. }
-                    | Event::UserMessage { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Renamed { .. })
+                    | Event::Input(InputEvent::UserMessage { .. })
+                    | Event::Turn(
+                        TurnEvent::Started { .. }
+                            | TurnEvent::ApprovalAsked { .. }
+                            | TurnEvent::ApprovalSettled { .. }
+                            | TurnEvent::Ended { .. }
+                    )
             )
         };
         if self.changes.receiver_count() > 0 && records.iter().any(shows) {

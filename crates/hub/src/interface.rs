@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp,
-    ToolDeclaration, ToolStatus, TurnId, Usage,
+    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionEvent, SessionId, StreamKind,
+    Timestamp, ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::{mpsc, oneshot};
@@ -175,7 +175,12 @@ impl Interface {
     /// When the turn has ended, the text is empty, or the session cannot be saved.
     pub async fn internal_monologue(&self, text: impl Into<String>) -> Result<ItemId, Silenced> {
         let item = new_item_id();
-        self.say(Event::Thought { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Thought {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -185,7 +190,12 @@ impl Interface {
     /// As [`Interface::internal_monologue`].
     pub async fn assistant_message(&self, text: impl Into<String>) -> Result<ItemId, Silenced> {
         let item = new_item_id();
-        self.say(Event::Message { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Message {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -198,7 +208,7 @@ impl Interface {
     pub async fn function_message(&self, line: &str) -> Result<(), Silenced> {
         match function_message::parse(line) {
             function_message::Line::Running { name, args } => {
-                let called = Event::ToolCalled { call: new_call_id(), name, args };
+                let called = Event::Turn(TurnEvent::ToolCalled { call: new_call_id(), name, args });
                 let seq = self.append(vec![called], true).await?;
                 // The next line's result is looked for on the tail.
                 self.committed(seq).await
@@ -211,8 +221,13 @@ impl Interface {
                 );
                 match found {
                     Of::Call((call, name)) => {
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         let seq = self.append(vec![returned], true).await?;
                         // The next line's call is looked for on the tail, too.
                         self.committed(seq).await
@@ -220,10 +235,18 @@ impl Interface {
                     Of::Unsaid(name) => {
                         let call = new_call_id();
                         let args = Map::new();
-                        let called =
-                            Event::ToolCalled { call: call.clone(), name: name.clone(), args };
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let called = Event::Turn(TurnEvent::ToolCalled {
+                            call: call.clone(),
+                            name: name.clone(),
+                            args,
+                        });
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         self.append(vec![called, returned], true).await.map(drop)
                     }
                 }
@@ -256,7 +279,7 @@ impl Interface {
         name: impl Into<String>,
         args: Map<String, Value>,
     ) -> Result<(), Silenced> {
-        let event = Event::ToolCalled { call, name: name.into(), args };
+        let event = Event::Turn(TurnEvent::ToolCalled { call, name: name.into(), args });
         self.append(vec![event], true).await.map(drop)
     }
 
@@ -281,8 +304,11 @@ impl Interface {
     ) -> Result<(), Silenced> {
         let mut events = Vec::with_capacity(calls.len());
         for Called { call, name, args, client_until } in calls {
-            events.push(Event::ToolCalled { call: call.clone(), name, args });
-            events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
+            events.push(Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name, args }));
+            events.extend(
+                client_until
+                    .map(|expires_at| Event::Turn(TurnEvent::ToolAwaited { call, expires_at })),
+            );
         }
         self.append_with(events, Beside { kept, ..Beside::default() }, true).await.map(drop)
     }
@@ -299,13 +325,13 @@ impl Interface {
         text: impl Into<String>,
         content: Option<Value>,
     ) -> Result<(), Silenced> {
-        self.say(Event::ToolReturned {
+        self.say(Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: text.into(),
             content,
-        })
+        }))
         .await
     }
 
@@ -322,13 +348,13 @@ impl Interface {
         whole: String,
         content: Option<Value>,
     ) -> Result<(), Silenced> {
-        let event = Event::ToolReturned {
+        let event = Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: part.into(),
             content,
-        };
+        });
         let beside = Beside { output: Some((call.clone(), whole)), ..Beside::default() };
         self.append_with(vec![event], beside, false).await.map(drop)
     }
@@ -342,7 +368,11 @@ impl Interface {
         summary: impl Into<String>,
         through: Seq,
     ) -> Result<Seq, Silenced> {
-        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
+        self.append(
+            vec![Event::Session(SessionEvent::Compacted { summary: summary.into(), through })],
+            true,
+        )
+        .await
     }
 
     /// Begins a thought that is written piece by piece.
@@ -379,7 +409,7 @@ impl Interface {
     /// # Errors
     /// As [`Interface::internal_monologue`].
     pub async fn usage(&self, usage: Usage) -> Result<(), Silenced> {
-        self.say(Event::Usage(usage)).await
+        self.say(Event::Turn(TurnEvent::Usage(usage))).await
     }
 
     /// Edits one of the agent's memory blocks, and waits until that is on disk. `change` makes the new
@@ -404,12 +434,12 @@ impl Interface {
             let after =
                 Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
             if after != before {
-                let event = Event::MemoryEdited {
+                let event = Event::Session(SessionEvent::MemoryEdited {
                     block: label.clone(),
                     before: before.text,
                     after: after.text.clone(),
                     by: "agent".to_owned(),
-                };
+                });
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
                 let beside = Beside { block: Some(edit), ..Beside::default() };
                 interface.append_with(vec![event], beside, true).await?;
@@ -500,11 +530,15 @@ impl Interface {
     ) -> Result<Finish, Silenced> {
         let mut events = Vec::new();
         if let Some(usage) = usage {
-            events.push(Event::Usage(usage));
+            events.push(Event::Turn(TurnEvent::Usage(usage)));
         }
         match message {
             Some(Final::Text(text)) => {
-                events.push(Event::Message { item: new_item_id(), text, complete: true });
+                events.push(Event::Turn(TurnEvent::Message {
+                    item: new_item_id(),
+                    text,
+                    complete: true,
+                }));
             }
             Some(Final::Open(writer)) => events.push(writer.into_event()),
             None => {}

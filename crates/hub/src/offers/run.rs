@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
     AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
     Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
-    TurnId, Usage, Verb, WaitingCall, WorkerId,
+    TurnEvent, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
@@ -159,7 +159,9 @@ impl Run {
     ) -> Self {
         let (heard, mut permits) = (Heard::default(), Permits::default());
         for record in so_far {
-            let (id, settled) = if let Event::ToolCalled { call, name, .. } = &record.event {
+            let (id, settled) = if let Event::Turn(TurnEvent::ToolCalled { call, name, .. }) =
+                &record.event
+            {
                 let is_asked = offers.permission(&turn.agent, name) == Permission::Ask;
                 let decided = decision_in(so_far, call).filter(|_| is_asked);
                 if let Some(decision) = decided {
@@ -296,7 +298,7 @@ impl Run {
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
-                Event::ApprovalSettled { call, decision, .. }
+                Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. })
                     if !waiting.iter().any(|open| open.call == *call) =>
                 {
                     let directive = Directive::ApprovalSettled {
@@ -306,9 +308,9 @@ impl Run {
                     };
                     self.tell(call.clone(), directive);
                 }
-                Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
+                Event::Turn(TurnEvent::ToolAwaited { call, .. }) => drop(awaited.insert(call)),
                 // Of what it returned itself it need not be told.
-                Event::ToolReturned { call, status, text, content, .. }
+                Event::Turn(TurnEvent::ToolReturned { call, status, text, content, .. })
                     if awaited.contains(call) =>
                 {
                     let (turn, text, content) =
@@ -324,22 +326,19 @@ impl Run {
                         },
                     );
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
-                | Event::TurnEnded { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -419,10 +418,12 @@ impl Run {
         let item = || ItemId::new(id).map_err(|bad| bad_request(bad.to_string()));
         match verb {
             Verb::InternalMonologue { text } => {
-                self.whole(Event::Thought { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Thought { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::AssistantMessage { text } => {
-                self.whole(Event::Message { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Message { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
@@ -483,10 +484,15 @@ impl Run {
                     let mut so_far = locked(&self.so_far);
                     let usage = so_far.usage.since(so_far.written);
                     so_far.written = so_far.usage;
-                    events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                    events
+                        .extend((!usage.is_none()).then_some(Event::Turn(TurnEvent::Usage(usage))));
                 }
                 if let Some(text) = text {
-                    events.push(Event::Message { item: item()?, text, complete: true });
+                    events.push(Event::Turn(TurnEvent::Message {
+                        item: item()?,
+                        text,
+                        complete: true,
+                    }));
                 }
                 self.finish(events, None).await
             }
@@ -521,12 +527,13 @@ impl Run {
         text: String,
     ) -> Result<Settled, Refusal> {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
-        let called = Event::ToolCalled {
+        let called = Event::Turn(TurnEvent::ToolCalled {
             call: call.clone(),
             name: name.clone(),
             args: serde_json::Map::new(),
-        };
-        let returned = Event::ToolReturned { call, name, status, text, content: None };
+        });
+        let returned =
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
         self.events(vec![called, returned]).await
     }
 
@@ -544,7 +551,9 @@ impl Run {
 
     /// A whole item, which supersedes the deltas of it.
     async fn whole(&self, event: Event) -> Result<Settled, Refusal> {
-        if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+        if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+            &event
+        {
             locked(&self.so_far).close(item.as_str());
         }
         self.event(event).await
@@ -594,7 +603,8 @@ impl Run {
             so_far.calls.push((call.clone(), name.clone()));
             so_far.close(id);
         }
-        let event = Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+        let event =
+            Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args });
         let called = self.event(event).await?;
         match permission {
             Permission::Allow | Permission::Deny => Ok(called),
@@ -625,7 +635,8 @@ impl Run {
             locked(&self.so_far).calls.retain(|(open, _)| open != call);
             let (call, text) = (call.clone(), not_run(decision).to_owned());
             let status = ToolStatus::Error;
-            let event = Event::ToolReturned { call, name, status, text, content: None };
+            let event =
+                Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
             // A turn that has ended has closed the call.
             drop(self.event(event).await);
         }
@@ -659,7 +670,7 @@ impl Run {
             so_far.calls.retain(|(open, _)| *open != call);
             so_far.told.retain(|(about, _)| *about != call);
         }
-        self.event(Event::ToolReturned { call, name, status, text, content }).await
+        self.event(Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content })).await
     }
 
     async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
@@ -758,7 +769,8 @@ fn held(call: CallId, called: Settled, decision: oneshot::Receiver<Decision>) ->
 /// The decision about a call in a turn's records.
 fn decision_in(records: &[Record], call: &CallId) -> Option<Decision> {
     records.iter().rev().find_map(|record| {
-        if let Event::ApprovalSettled { call: settled, decision, .. } = &record.event
+        if let Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. }) =
+            &record.event
             && settled == call
         {
             Some(*decision)

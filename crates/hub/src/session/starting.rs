@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, ItemId, TurnId};
+use thoughtwire_proto::{Event, ItemId, TurnEvent, TurnId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::VOICE;
@@ -31,7 +31,7 @@ impl Starting {
 
     /// The event that starts it.
     pub(super) fn event(&self) -> (Option<TurnId>, Event) {
-        (Some(self.turn.clone()), Event::TurnStarted { input: self.input.clone() })
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
     }
 }
 
