@@ -23,8 +23,9 @@ use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Returned, Task, What};
+use crate::session::{ASKS, Ask, Once, Task, What};
 use crate::tail::{Reader, Wake, locked};
+use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 

@@ -18,9 +18,9 @@ use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
-use crate::interface::{Finish, Question, Silenced, Voice, Word};
-use crate::session::{Answered, item_of};
+use crate::session::item_of;
 use crate::tail::locked;
+use crate::turn_message::{CallReply, Finish, Question, TurnError, TurnMessage, TurnVerb};
 use crate::{AgentError, now};
 
 /// Ids of what was said that a turn knows: many more than a program may have said without an answer.
@@ -249,10 +249,10 @@ impl Run {
     pub(super) fn say_soon(&self, text: String) {
         // It is for people only.
         drop(
-            self.turn
-                .interface
-                .voice
-                .try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }),
+            self.turn.interface.messages.try_send(TurnMessage {
+                turn: self.turn.id.clone(),
+                verb: TurnVerb::Status { text },
+            }),
         );
     }
 
@@ -348,11 +348,11 @@ impl Run {
                 (None, Some(expires_at)) => Question::Client { expires_at },
                 (None, None) => continue,
             };
-            let (ear, answer) = oneshot::channel();
+            let (reply, answer) = oneshot::channel();
             if self
                 .turn
                 .interface
-                .speak(Word::Await { call: open.call.clone(), question, ear, asked: None })
+                .speak(TurnVerb::Await { call: open.call.clone(), question, reply, asked: None })
                 .await
                 .is_ok()
             {
@@ -362,22 +362,22 @@ impl Run {
     }
 
     /// Tells the worker what comes for a call that waits.
-    fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<Answered>) {
+    fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<CallReply>) {
         let run = Arc::clone(self);
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
             let directive = match answer.await {
-                Ok(Answered::Decided(decision)) => {
+                Ok(CallReply::Decided(decision)) => {
                     let directive =
                         Directive::ApprovalSettled { turn, call: call.clone(), decision };
                     run.tell(call.clone(), directive);
                     return run.decided(&call, decision).await;
                 }
-                Ok(Answered::Returned(crate::Returned { status, text, content })) => {
+                Ok(CallReply::Returned(crate::Returned { status, text, content })) => {
                     Directive::ToolReturned { turn, call: call.clone(), status, text, content }
                 }
                 // Of which its own answer tells.
-                Ok(Answered::Refused(_)) => {
+                Ok(CallReply::Refused(_)) => {
                     locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
                     return run.decided(&call, Decision::Void).await;
                 }
@@ -434,7 +434,7 @@ impl Run {
                         Of::Unsaid(name) => self.unsaid(id, name, status, text).await,
                     }
                 }
-                Line::Other => self.word(Word::Status { text }).await,
+                Line::Other => self.word(TurnVerb::Status { text }).await,
             },
             Verb::ToolCalled { name, args } => self.called(id, name, args).await,
             Verb::ToolReturned { call, status, text, content } => {
@@ -473,10 +473,10 @@ impl Run {
                 .await
             }
             Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
-            Verb::Status { text } => self.word(Word::Status { text }).await,
+            Verb::Status { text } => self.word(TurnVerb::Status { text }).await,
             Verb::Usage(usage) => {
                 locked(&self.so_far).usage = usage;
-                self.word(Word::Spent(usage)).await
+                self.word(TurnVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
                 let mut events = Vec::new();
@@ -513,8 +513,8 @@ impl Run {
     }
 
     /// Something that has no event: done when it is on its way.
-    async fn word(&self, word: Word) -> Result<Settled, Refusal> {
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+    async fn word(&self, verb: TurnVerb) -> Result<Settled, Refusal> {
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         Ok(nothing())
     }
 
@@ -542,10 +542,16 @@ impl Run {
     }
 
     async fn events(&self, events: Vec<Event>) -> Result<Settled, Refusal> {
-        let (settled, answer) = oneshot::channel();
-        let word =
-            Word::Say { events, block: None, output: None, kept: None, durable: true, settled };
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        let (reply, answer) = oneshot::channel();
+        let verb = TurnVerb::Append {
+            events,
+            block: None,
+            output: None,
+            kept: None,
+            durable: true,
+            reply,
+        };
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         Ok(saved(answer))
     }
 
@@ -674,7 +680,7 @@ impl Run {
     }
 
     async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
-        let ((ear, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
+        let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
         let awaits = match question {
             Question::Approval { .. } => Awaits::Approval,
             Question::Client { .. } => Awaits::Client,
@@ -685,8 +691,8 @@ impl Run {
             so_far.waiting.retain(|waiting| waiting.call != call);
             so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
         }
-        let word = Word::Await { call: call.clone(), question, ear, asked: Some(asked) };
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        let verb = TurnVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         self.follow(call, answer);
         Ok(saved(on_disk))
     }
@@ -722,7 +728,7 @@ impl Run {
             so_far.open_bytes += text.len();
             so_far.open.insert(item.clone(), next + 1);
         }
-        self.word(Word::Piece { item, kind, text }).await
+        self.word(TurnVerb::Delta { item, kind, text }).await
     }
 
     async fn finish(
@@ -730,26 +736,24 @@ impl Run {
         events: Vec<Event>,
         failed: Option<AgentError>,
     ) -> Result<Settled, Refusal> {
-        let ((settled, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
+        let ((reply, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
         self.finishing.store(true, Ordering::Relaxed);
-        let word = Word::Finish { events, failed, on_disk: Some(on_disk), settled };
-        if let Err(silenced) = self.turn.interface.speak(word).await {
-            return Err(refused(&silenced));
+        let verb = TurnVerb::Finish { events, failed, on_disk: Some(on_disk), reply };
+        if let Err(error) = self.turn.interface.speak(verb).await {
+            return Err(refused(&error));
         }
         let finishing = Arc::clone(&self.finishing);
         let outcome = async move {
-            let finish = answer.await.unwrap_or(Err(Silenced::Ended));
+            let finish = answer.await.unwrap_or(Err(TurnError::Ended));
             if !matches!(finish, Ok(Finish::Ended)) {
                 finishing.store(false, Ordering::Relaxed);
             }
-            let steered = match finish.map_err(|silenced| refused(&silenced))? {
+            let steered = match finish.map_err(|error| refused(&error))? {
                 Finish::Ended => Vec::new(),
                 Finish::Steered(inputs) => inputs,
             };
-            let seq = saved
-                .await
-                .unwrap_or(Err(Silenced::Ended))
-                .map_err(|silenced| refused(&silenced))?;
+            let seq =
+                saved.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
             Ok(Said { seq: Some(seq), steered })
         };
         Ok(outcome.boxed().shared())
@@ -794,10 +798,9 @@ fn too_large(reason: String) -> Refusal {
     Refusal::new(RefusalCode::TooLarge, reason)
 }
 
-fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {
+fn saved(answer: oneshot::Receiver<Result<Seq, TurnError>>) -> Settled {
     let settled = async move {
-        let seq =
-            answer.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+        let seq = answer.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
         Ok(Said { seq: Some(seq), steered: Vec::new() })
     };
     settled.boxed().shared()
@@ -812,12 +815,12 @@ fn bad_request(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-fn refused(silenced: &Silenced) -> Refusal {
-    let code = match silenced {
-        Silenced::Ended => RefusalCode::NoTurn,
-        Silenced::Illegal(_) => RefusalCode::BadRequest,
-        Silenced::Refused(_) => RefusalCode::QueueFull,
-        Silenced::Unsaved(_) => RefusalCode::StoreFailed,
+fn refused(error: &TurnError) -> Refusal {
+    let code = match error {
+        TurnError::Ended => RefusalCode::NoTurn,
+        TurnError::Illegal(_) => RefusalCode::BadRequest,
+        TurnError::Refused(_) => RefusalCode::QueueFull,
+        TurnError::Unsaved(_) => RefusalCode::StoreFailed,
     };
-    Refusal::new(code, silenced.to_string())
+    Refusal::new(code, error.to_string())
 }
