@@ -3,11 +3,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustix::net::{Shutdown, shutdown};
 use thoughtwire_hub::{Entry, Outlet, Proof, Wake};
 use thoughtwire_proto::connection::Encoding;
@@ -63,7 +64,7 @@ impl Transport {
 impl Line {
     /// What has to be sent before anything else, once.
     pub(crate) fn take_rest(&self) -> Vec<u8> {
-        std::mem::take(&mut locked(&self.rest))
+        std::mem::take(&mut self.rest.lock())
     }
 
     fn poll_write(
@@ -156,7 +157,7 @@ pub(crate) struct Lane {
 
 impl Outlet for Lane {
     fn take(&self, entries: &[Arc<Entry>]) -> usize {
-        let mut rest = locked(&self.line.rest);
+        let mut rest = self.line.rest.lock();
         if !rest.is_empty() {
             return 0;
         }
@@ -211,7 +212,7 @@ impl Lane {
     /// than it is going to.
     fn note_written(&self, entries: &[Arc<Entry>]) -> bool {
         let Some(proof) = &self.proof else { return false };
-        let mut proof = locked(proof);
+        let mut proof = proof.lock();
         let before = proof.look_at();
         for entry in entries {
             proof.wants(&entry.emitted().emission);
@@ -238,11 +239,6 @@ fn head(payload: usize, into: &mut Vec<u8>) {
             into.extend_from_slice(&(payload as u64).to_be_bytes());
         }
     }
-}
-
-/// A poisoned lock only means that another thread panicked between two complete changes.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -376,7 +372,7 @@ mod tests {
             while place < entries.len() {
                 let taken = lane.take(&entries[place..entries.len().min(place + 3)]);
                 place += taken;
-                if !locked(&line.rest).is_empty() {
+                if !line.rest.lock().is_empty() {
                     assert_eq!(lane.take(&entries), 0, "nothing goes in front of the rest");
                 }
                 let rest = line.take_rest();

@@ -12,12 +12,13 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use thoughtwire_hub::{
     Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
 };
@@ -34,7 +35,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, create_agent, too_many};
-use crate::line::{Lane, Line, locked};
+use crate::line::{Lane, Line};
 use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -277,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(look) = locked(&self.proof).look_at() {
+        if let Some(look) = self.proof.lock().look_at() {
             at = at.min(look);
         }
         at
@@ -513,7 +514,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
     async fn show(&mut self) -> Result<Progress, End> {
         if !self.attached.values().any(|at| at.subscription.has_news())
-            && !locked(&self.proof).is_due()
+            && !self.proof.lock().is_due()
         {
             return Ok(Progress::Idle);
         }
@@ -580,11 +581,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
                 }
                 if is_peer {
-                    locked(&self.proof).wants(&entry.emitted().emission);
+                    self.proof.lock().wants(&entry.emitted().emission);
                 }
             }
         }
-        if progress == Progress::Idle && locked(&self.proof).is_due() {
+        if progress == Progress::Idle && self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         Ok(progress)
@@ -600,7 +601,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.ping_due = now + PING_EVERY;
             self.ask_proof().await?;
         }
-        if locked(&self.proof).is_due() {
+        if self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         self.socket.flush().await
@@ -613,14 +614,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = locked(&self.proof).ask(cursors);
+        let payload = self.proof.lock().ask(cursors);
         self.socket.write(Message::ping(payload)).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
         let mut moved = false;
-        let proven = locked(&self.proof).proven(payload);
+        let proven = self.proof.lock().proven(payload);
         for (session, seq) in proven {
             if let Some(attachment) =
                 self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven)

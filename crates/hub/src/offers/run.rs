@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
     Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
@@ -19,7 +20,6 @@ use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
 use crate::session::item_of;
-use crate::tail::locked;
 use crate::turn_message::{CallReply, Finish, Question, TurnError, TurnMessage, TurnVerb};
 use crate::{AgentError, now};
 
@@ -54,7 +54,7 @@ pub(super) struct Heard(Mutex<VecDeque<(CommandId, Settled)>>);
 impl Heard {
     /// The answer to what was said before. A refusal is not remembered.
     pub(super) fn again(&self, id: &CommandId) -> Option<Answering> {
-        let heard = locked(&self.0);
+        let heard = self.0.lock();
         let (_, settled) = heard.iter().rev().find(|(known, _)| known == id)?;
         if let Some(Err(_)) = settled.peek() {
             return None;
@@ -67,11 +67,11 @@ impl Heard {
         let is_said = |(known, settled): &(CommandId, Settled)| {
             known.as_str() == id && !matches!(settled.peek(), Some(Err(_)))
         };
-        locked(&self.0).iter().any(is_said)
+        self.0.lock().iter().any(is_said)
     }
 
     fn add(&self, id: CommandId, settled: Settled) {
-        let mut heard = locked(&self.0);
+        let mut heard = self.0.lock();
         heard.push_back((id, settled));
         if heard.len() > KNOWN {
             heard.pop_front();
@@ -239,7 +239,7 @@ impl Run {
 
     /// Ends the future that stands in for the agent.
     pub(super) fn end(&self, outcome: Result<(), AgentError>) {
-        if let Some(over) = locked(&self.over).take() {
+        if let Some(over) = self.over.lock().take() {
             // A turn that was ended otherwise needs no end.
             drop(over.send(outcome));
         }
@@ -267,13 +267,13 @@ impl Run {
     /// It comes into its worker's mail: gives what came for its open calls, which belongs behind it.
     pub(super) fn mailed(&self) -> Vec<Directive> {
         self.mailed.store(true, Ordering::Relaxed);
-        locked(&self.so_far).told.iter().map(|(_, directive)| directive.clone()).collect()
+        self.so_far.lock().told.iter().map(|(_, directive)| directive.clone()).collect()
     }
 
     /// Tells what came for a call, for which nobody waits any more.
     fn tell(&self, call: CallId, directive: Directive) {
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             so_far.waiting.retain(|waiting| waiting.call != call);
             if matches!(directive, Directive::ToolReturned { .. }) {
                 so_far.calls.retain(|(open, _)| *open != call);
@@ -378,7 +378,7 @@ impl Run {
                 }
                 // Of which its own answer tells.
                 Ok(CallReply::Refused(_)) => {
-                    locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+                    run.so_far.lock().waiting.retain(|waiting| waiting.call != call);
                     return run.decided(&call, Decision::Void).await;
                 }
                 // Asked again meanwhile, it is followed there; or the turn is over.
@@ -428,7 +428,7 @@ impl Run {
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
                 Line::Returned { status, text } => {
-                    let open = locked(&self.so_far).calls.clone();
+                    let open = self.so_far.lock().calls.clone();
                     match function_message::of(&text, open.into_iter()) {
                         Of::Call(call) => self.returned(call, status, text, None).await,
                         Of::Unsaid(name) => self.unsaid(id, name, status, text).await,
@@ -441,7 +441,7 @@ impl Run {
                 self.returned(call, status, text, content).await
             }
             Verb::Approval { call, timeout_ms } => {
-                let permit = locked(&self.permits).of(&call);
+                let permit = self.permits.lock().of(&call);
                 match permit {
                     Permit::Unasked => {}
                     // The server has asked already; the worker hears the decision once it is made.
@@ -475,13 +475,13 @@ impl Run {
             Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
             Verb::Status { text } => self.word(TurnVerb::Status { text }).await,
             Verb::Usage(usage) => {
-                locked(&self.so_far).usage = usage;
+                self.so_far.lock().usage = usage;
                 self.word(TurnVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
                 let mut events = Vec::new();
                 {
-                    let mut so_far = locked(&self.so_far);
+                    let mut so_far = self.so_far.lock();
                     let usage = so_far.usage.since(so_far.written);
                     so_far.written = so_far.usage;
                     events
@@ -505,7 +505,7 @@ impl Run {
     }
 
     fn open_call(&self, call: &CallId) -> Result<String, Refusal> {
-        let so_far = locked(&self.so_far);
+        let so_far = self.so_far.lock();
         let open = so_far.calls.iter().find(|(open, _)| open == call).map(|(_, name)| name.clone());
         open.ok_or_else(|| {
             Refusal::new(RefusalCode::UnknownCall, format!("call {call} is not open in this turn"))
@@ -560,7 +560,7 @@ impl Run {
         if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
             &event
         {
-            locked(&self.so_far).close(item.as_str());
+            self.so_far.lock().close(item.as_str());
         }
         self.event(event).await
     }
@@ -573,7 +573,7 @@ impl Run {
         args: serde_json::Map<String, serde_json::Value>,
     ) -> Result<Settled, Refusal> {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
-        if let Permit::Decided(decision) = locked(&self.permits).of(&call) {
+        if let Permit::Decided(decision) = self.permits.lock().of(&call) {
             permitted(&call, Some(decision))?;
         }
         let offers = self.offers.upgrade();
@@ -600,7 +600,7 @@ impl Run {
             }
         }
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             if so_far.calls.len() >= OPEN_CALLS {
                 return Err(too_large(format!(
                     "{OPEN_CALLS} calls of this turn are open, which is the most; let some return first"
@@ -615,7 +615,7 @@ impl Run {
         match permission {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
-                let decision = locked(&self.permits).hold(&call);
+                let decision = self.permits.lock().hold(&call);
                 let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
                 let asked = self.wait(call.clone(), question).await?;
                 let called = async move {
@@ -630,15 +630,15 @@ impl Run {
 
     /// Number of its calls that wait for the owner's permission.
     pub(super) fn held(&self) -> usize {
-        locked(&self.permits).held()
+        self.permits.lock().held()
     }
 
     /// Lets a held call run, or closes it. Does nothing for other calls.
     async fn decided(&self, call: &CallId, decision: Decision) {
-        let Some(held) = locked(&self.permits).settle(call, decision) else { return };
+        let Some(held) = self.permits.lock().settle(call, decision) else { return };
         if decision != Decision::Approved {
             let name = self.open_call(call).unwrap_or_default();
-            locked(&self.so_far).calls.retain(|(open, _)| open != call);
+            self.so_far.lock().calls.retain(|(open, _)| open != call);
             let (call, text) = (call.clone(), not_run(decision).to_owned());
             let status = ToolStatus::Error;
             let event =
@@ -660,14 +660,14 @@ impl Run {
     ) -> Result<Settled, Refusal> {
         // The server has closed it; a worker that asked for approval itself closes it once more.
         if matches!(
-            locked(&self.permits).of(&call),
+            self.permits.lock().of(&call),
             Permit::Decided(Decision::Denied | Decision::Expired | Decision::Void)
         ) {
             return Ok(nothing());
         }
         let name = self.open_call(&call)?;
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             if so_far.waiting.iter().any(|waiting| waiting.call == call) {
                 return Err(bad_request(format!(
                     "call {call} waits for somebody else; it returns when that is settled"
@@ -687,7 +687,7 @@ impl Run {
         };
         let name = self.open_call(&call)?;
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             so_far.waiting.retain(|waiting| waiting.call != call);
             so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
         }
@@ -709,7 +709,7 @@ impl Run {
             return Ok(nothing());
         }
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             let next = so_far.open.get(&item).copied().unwrap_or(0);
             if n > next {
                 return Err(bad_request(format!("delta {next} of {item} comes before {n}")));

@@ -13,7 +13,6 @@ use super::waits::Waits;
 use crate::agent::{Log, Turn};
 use crate::clock::new_turn_id;
 use crate::offers::{Slot, deserted, is_offered};
-use crate::tail::locked;
 use crate::{Input, Interface};
 
 /// A turn that is about to start.
@@ -93,7 +92,7 @@ impl Task {
         }
         match &self.running {
             Some(running) => {
-                locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
+                running.slot.lock().take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
             }
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
@@ -110,7 +109,11 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot)
+        let slot = self
+            .running
+            .as_ref()?
+            .slot
+            .lock()
             .take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
@@ -187,7 +190,7 @@ impl Task {
         };
         let Some(running) = &mut self.running else { return };
         let work = if is_offered(&self.profile) {
-            *locked(&running.slot) = slot;
+            *running.slot.lock() = slot;
             Box::pin(Arc::clone(&self.shared.offers).run(run, Arc::clone(&running.slot)))
         } else {
             self.shared.agent.run(run)
