@@ -13,6 +13,7 @@ use rustix::net::{Shutdown, shutdown};
 use thoughtwire_hub::{Entry, Outlet, Proof, Wake};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
+use thoughtwire_websocket::{MAX_HEADER_BYTES, OpCode, append_frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -194,14 +195,14 @@ impl Lane {
                 break;
             }
             let frames = entry.frames(&self.encoding, self.limit);
-            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>()
+            if bytes.len()
+                + frames.iter().map(|frame| frame.len() + MAX_HEADER_BYTES).sum::<usize>()
                 > ONE_WRITE
             {
                 break;
             }
             for frame in frames.iter() {
-                head(frame.len(), &mut bytes);
-                bytes.extend_from_slice(frame);
+                append_frame(OpCode::Text, frame, &mut bytes);
             }
             count += 1;
         }
@@ -221,60 +222,18 @@ impl Lane {
     }
 }
 
-/// The longest head of a frame from a server.
-const LONGEST_HEAD: usize = 2 + 8;
-
-/// The head of a whole text message from a server, with so many bytes behind it (RFC 6455, section 5.2).
-fn head(payload: usize, into: &mut Vec<u8>) {
-    const WHOLE_TEXT: u8 = 0x81;
-    into.push(WHOLE_TEXT);
-    match (u8::try_from(payload), u16::try_from(payload)) {
-        (Ok(length @ 0..=125), _) => into.push(length),
-        (_, Ok(length)) => {
-            into.push(126);
-            into.extend_from_slice(&length.to_be_bytes());
-        }
-        (_, Err(_)) => {
-            into.push(127);
-            into.extend_from_slice(&(payload as u64).to_be_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use futures::StreamExt as _;
     use futures::future::BoxFuture;
     use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Read, Turn, now};
     use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Request, Seq, Start};
     use thoughtwire_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpSocket};
-    use tokio_websockets::{ClientBuilder, Limits};
 
     use super::*;
-
-    #[tokio::test]
-    async fn a_frame_of_any_length_is_read_as_it_was_written() {
-        for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 300_000] {
-            let (near, mut far) = tokio::io::duplex(1 << 20);
-            let mut client = ClientBuilder::new().limits(Limits::unlimited()).take_over(near);
-            for text in ["x".repeat(length), "behind it".to_owned()] {
-                let mut bytes = Vec::new();
-                head(text.len(), &mut bytes);
-                assert!(bytes.len() <= LONGEST_HEAD);
-                far.write_all(&bytes).await.unwrap();
-                far.write_all(text.as_bytes()).await.unwrap();
-                assert_eq!(
-                    client.next().await.unwrap().unwrap().as_text(),
-                    Some(text.as_str()),
-                    "{length} bytes"
-                );
-            }
-        }
-    }
 
     /// Says messages of all sizes, some of them too large to be brought.
     struct Talker;
@@ -363,8 +322,7 @@ mod tests {
             .iter()
             .flat_map(|entry| entry.frames(&Encoding::Native, FrameLimit::default()).to_vec())
         {
-            head(frame.len(), &mut expected);
-            expected.extend_from_slice(&frame);
+            append_frame(OpCode::Text, &frame, &mut expected);
         }
         let (mut in_pieces, mut alone) = (0, 0);
         let write = async {
@@ -387,8 +345,7 @@ mod tests {
                     // Too large to be brought, or no room at all: its own task writes.
                     let mut bytes = Vec::new();
                     for frame in entries[place].frames(&Encoding::Native, lane.limit).iter() {
-                        head(frame.len(), &mut bytes);
-                        bytes.extend_from_slice(frame);
+                        append_frame(OpCode::Text, frame, &mut bytes);
                     }
                     transport.write_all(&bytes).await.unwrap();
                     place += 1;
