@@ -227,7 +227,7 @@ impl Steps {
             // A reply that is of no use cost what it cost.
             self.spend(lost).await?;
             match fault {
-                Fault::Silenced(silenced) => return Err(silenced.into()),
+                Fault::TurnError(error) => return Err(error.into()),
                 Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
                     // Our count of tokens is rough; the provider's is not.
                     shorter += 1;
@@ -279,7 +279,7 @@ impl Steps {
             let error = match outcome {
                 Ok(heard) => return Ok(heard),
                 Err(Fault::Model(error)) => error,
-                Err(silenced) => return Err((silenced, Said::Something)),
+                Err(error) => return Err((error, Said::Something)),
             };
             lost.add(listener.usage());
             if listener.has_begun() {
@@ -297,7 +297,7 @@ impl Steps {
                 .interface
                 .status(status)
                 .await
-                .map_err(|silenced| (silenced.into(), Said::Nothing))?;
+                .map_err(|error| (error.into(), Said::Nothing))?;
             tokio::time::sleep(wait).await;
         }
     }

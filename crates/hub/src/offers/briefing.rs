@@ -10,7 +10,6 @@ use thoughtwire_proto::{
 use super::desk::{Have, Terms};
 use super::run::Run;
 use crate::AgentError;
-use crate::tail::locked;
 
 /// Bytes of history that come with a turn.
 const HISTORY_BYTES: usize = 512 << 10;
@@ -62,7 +61,7 @@ impl Run {
             Vec::new()
         };
         let (waiting, open) = {
-            let so_far = locked(&self.so_far);
+            let so_far = self.so_far.lock();
             (so_far.asked(), so_far.open.clone())
         };
         Ok(Directive::Run(Box::new(thoughtwire_proto::Run {

@@ -17,15 +17,15 @@ use super::task::{Also, CHECKPOINT_EVERY, Task};
 use super::turn_time::TurnTime;
 use super::waits::Waits;
 use super::{Once, Reply};
-use crate::interface::{Finish, Silenced, Voice, Word};
+use crate::Input;
 use crate::offers::SlotCell;
 use crate::tail::OpenText;
-use crate::{AgentError, Input};
+use crate::turn_message::{AgentError, Finish, TurnError, TurnMessage, TurnVerb};
 
 /// The running turn. Dropping it silences the agent and drops its future.
 pub(crate) struct Running {
     pub(super) id: TurnId,
-    pub(super) voice: mpsc::Receiver<Voice>,
+    pub(super) messages: mpsc::Receiver<TurnMessage>,
     pub(super) work: Work,
     pub(super) steered: Vec<Input>,
     /// Its place with the program outside that runs it, if one does.
@@ -84,13 +84,13 @@ impl Running {
     /// A turn that nothing was said in yet.
     pub(super) fn new(
         id: TurnId,
-        voice: mpsc::Receiver<Voice>,
+        messages: mpsc::Receiver<TurnMessage>,
         waits: Waits,
         time: TurnTime,
     ) -> Self {
         Self {
             id,
-            voice,
+            messages,
             work: Work::Embedded,
             steered: Vec::new(),
             slot: SlotCell::default(),
@@ -123,17 +123,15 @@ impl Running {
 }
 
 impl Task {
-    /// Takes one word of the agent.
-    pub(super) fn hear(&mut self, voice: Voice) {
-        let Voice { turn, word } = voice;
-        match word {
-            Word::Say { events, block, output, kept, durable, settled } => {
+    /// Handles one message of the agent.
+    pub(super) fn hear(&mut self, message: TurnMessage) {
+        let TurnMessage { turn, verb } = message;
+        match verb {
+            TurnVerb::Append { events, block, output, kept, durable, reply } => {
                 if events.iter().any(|event| !is_sayable(event)) {
-                    drop(
-                        settled.send(Err(Silenced::Illegal(
-                            "an agent cannot say this event".to_owned(),
-                        ))),
-                    );
+                    drop(reply.send(Err(TurnError::Illegal(
+                        "an agent cannot say this event".to_owned(),
+                    ))));
                     return;
                 }
                 let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
@@ -142,7 +140,7 @@ impl Task {
                     drop(self.append(
                         events,
                         Also { block, output, kept, ..Also::default() },
-                        vec![Waiter::Agent(settled, seq)],
+                        vec![Waiter::Agent(reply, seq)],
                     ));
                 } else {
                     let outcome = self.append(
@@ -151,33 +149,33 @@ impl Task {
                         Vec::new(),
                     );
                     drop(
-                        settled.send(
-                            outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string())),
+                        reply.send(
+                            outcome.map_err(|illegal| TurnError::Illegal(illegal.to_string())),
                         ),
                     );
                 }
             }
-            Word::Piece { item, kind, text } => self.piece(turn, item, kind, text),
-            Word::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
-            Word::Finish { events, failed, on_disk, settled } => {
+            TurnVerb::Delta { item, kind, text } => self.piece(turn, item, kind, text),
+            TurnVerb::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
+            TurnVerb::Finish { events, failed, on_disk, reply } => {
                 let waiter = |seq| on_disk.map(|told| Waiter::Agent(told, seq));
-                self.finish(&turn, events, failed.as_ref(), waiter, settled);
+                self.finish(&turn, events, failed.as_ref(), waiter, reply);
             }
-            Word::Steered { settled } => {
+            TurnVerb::Steered { reply } => {
                 let inputs = self
                     .running
                     .as_mut()
                     .map(|running| std::mem::take(&mut running.steered))
                     .unwrap_or_default();
-                drop(settled.send(inputs));
+                drop(reply.send(inputs));
             }
-            Word::Spent(usage) => {
+            TurnVerb::Spent(usage) => {
                 if let Some(running) = &mut self.running {
                     running.spent = usage;
                 }
             }
-            Word::Await { call, question, ear, asked } => {
-                self.begin_waiting(turn, call, question, ear, asked);
+            TurnVerb::Await { call, question, reply, asked } => {
+                self.begin_waiting(turn, call, question, reply, asked);
             }
         }
     }
@@ -274,7 +272,7 @@ impl Task {
         mut events: Vec<Event>,
         failed: Option<&AgentError>,
         waiter: impl FnOnce(Seq) -> Option<Waiter>,
-        settled: oneshot::Sender<Result<Finish, Silenced>>,
+        reply: oneshot::Sender<Result<Finish, TurnError>>,
     ) {
         if let Some(illegal) = events.iter().find(|event| {
             matches!(
@@ -282,7 +280,7 @@ impl Task {
                 Event::Turn(TurnEvent::Message { text, .. }) if text.is_empty())
         }) {
             drop(
-                settled.send(Err(Silenced::Illegal(format!(
+                reply.send(Err(TurnError::Illegal(format!(
                     "a {} must not be empty",
                     illegal.kind()
                 )))),
@@ -307,7 +305,7 @@ impl Task {
             let outcome = self
                 .append(events, Also::default(), waiter(last).into_iter().collect())
                 .map(|_| Finish::Steered(steered));
-            drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
+            drop(reply.send(outcome.map_err(|illegal| TurnError::Illegal(illegal.to_string()))));
             return;
         }
         let mut all: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
@@ -323,7 +321,7 @@ impl Task {
         };
         let last = Seq(self.state.head().0 + (all.len() + closing.len()) as u64);
         let ended = self.end_with(&mut all, closing, waiter(last));
-        drop(settled.send(ended.map(|()| Finish::Ended)));
+        drop(reply.send(ended.map(|()| Finish::Ended)));
     }
 
     /// Appends a turn's last events, goes on with the queue in the same append, and lets the agent go.
@@ -332,7 +330,7 @@ impl Task {
         events: &mut Vec<(Option<TurnId>, Event)>,
         closing: Vec<(Option<TurnId>, Event)>,
         waiter: Option<Waiter>,
-    ) -> Result<(), Silenced> {
+    ) -> Result<(), TurnError> {
         events.extend(closing);
         let next = self.next_in_line();
         events.extend(next.as_ref().map(Starting::event));
@@ -340,7 +338,7 @@ impl Task {
             self.append(std::mem::take(events), Also::default(), waiter.into_iter().collect());
         outcome
             .map(|_| self.go_on_with(next))
-            .map_err(|illegal| Silenced::Illegal(illegal.to_string()))
+            .map_err(|illegal| TurnError::Illegal(illegal.to_string()))
     }
 
     /// The agent's future ended: end the turn if the agent did not.
@@ -350,13 +348,13 @@ impl Task {
         }
         let mut last_words = Vec::new();
         if let Some(running) = &mut self.running {
-            while let Ok(voice) = running.voice.try_recv() {
-                last_words.push(voice);
+            while let Ok(message) = running.messages.try_recv() {
+                last_words.push(message);
             }
         }
         let ended = self.running.as_ref().map(|running| running.id.clone());
-        for voice in last_words {
-            self.hear(voice);
+        for message in last_words {
+            self.hear(message);
         }
         if self.running.as_ref().map(|running| running.id.clone()) != ended
             || self.running.is_none()
