@@ -30,7 +30,13 @@ export function Composer() {
   // Only the turn that is seen: while the line is down another may have begun.
   const cancel = () => here && turn && attempt(() => here.room.cancel({ turn }));
   return (
-    <form class="composer" onSubmit={(event) => { event.preventDefault(); send(); }}>
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
       <textarea
         id="composer"
         ref={field}
@@ -38,7 +44,9 @@ export function Composer() {
         rows={1}
         autofocus
         value={text}
-        placeholder={line.value === "offline" ? "Offline: what you send is kept, and sent once" : "Message"}
+        placeholder={
+          line.value === "offline" ? "Offline: what you send is kept, and sent once" : "Message"
+        }
         onInput={(event) => setDraft(session, event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -50,7 +58,11 @@ export function Composer() {
         }}
       />
       {turn && (
-        <select aria-label="While it works" value={policy.value} onChange={(event) => (policy.value = event.currentTarget.value as Policy)}>
+        <select
+          aria-label="While it works"
+          value={policy.value}
+          onChange={(event) => (policy.value = event.currentTarget.value as Policy)}
+        >
           <option value="queue">Queue</option>
           <option value="steer">Steer</option>
           <option value="interrupt">Interrupt</option>

@@ -1,9 +1,9 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { type Unsent as Letter, delays, outbox, takeOut } from "./outbox";
+import { delays, type Unsent as Letter, outbox, takeOut } from "./outbox";
 import { Plain } from "./plain";
-import { current, line, showThoughts, wanted, type Place } from "./store";
+import { current, line, type Place, showThoughts, wanted } from "./store";
 import { visible, visibleName } from "./visible";
 
 /** Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time. */
@@ -20,7 +20,9 @@ export function Conversation() {
   if (place) return <Log key={place.session} place={place} />;
   return (
     <div class="conversation empty">
-      <p>Say something: the agent answers, remembers, and shows what it thinks and does on the way.</p>
+      <p>
+        Say something: the agent answers, remembers, and shows what it thinks and does on the way.
+      </p>
       <Unsent session="" />
     </div>
   );
@@ -71,8 +73,12 @@ function Log({ place }: { place: Place }) {
     void place.reach(seq).then(() => {
       const all = place.transcript.entries;
       // An input stands with its answer, which may be further down than its position says.
-      const near = (entry: (typeof all)[number]) => (entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1);
-      const at = all.reduce((best, entry, at) => (near(entry) >= (best < 0 ? 0 : near(all[best]!)) ? at : best), -1);
+      const near = (entry: (typeof all)[number]) =>
+        entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1;
+      const at = all.reduce(
+        (best, entry, at) => (near(entry) >= (best < 0 ? 0 : near(all[best]!)) ? at : best),
+        -1,
+      );
       if (at < 0) return;
       target.current = all[at]!.key;
       setAway(true);
@@ -83,7 +89,9 @@ function Log({ place }: { place: Place }) {
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const goal = target.current && element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target.current)}"]`);
+    const goal =
+      target.current &&
+      element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target.current)}"]`);
     if (goal) {
       target.current = undefined;
       wanted.value = undefined;
@@ -116,7 +124,12 @@ function Log({ place }: { place: Place }) {
     const count = Math.min(drawn + STEP, MOST);
     const excess = drawn + STEP - count;
     setDrawn(count);
-    if (excess > 0) setLast(place.transcript.entries.at(place.transcript.entries.findIndex((entry) => entry.key === lowest) - excess)?.key);
+    if (excess > 0)
+      setLast(
+        place.transcript.entries.at(
+          place.transcript.entries.findIndex((entry) => entry.key === lowest) - excess,
+        )?.key,
+      );
   };
   const down = () => {
     setLast(entries[end + STEP - 1]?.key);
@@ -135,6 +148,7 @@ function Log({ place }: { place: Place }) {
         role="log"
         aria-label="Conversation"
         aria-live="off"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard scrolls it.
         tabIndex={0}
         onScroll={(event) => {
           const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
@@ -158,10 +172,17 @@ function Log({ place }: { place: Place }) {
           </button>
         )}
         {entries.slice(start, end).map((entry) => (
-          <EntryView key={entry.key} entry={entry} place={place} unfolded={entry.kind !== "thought" || thoughts} />
+          <EntryView
+            key={entry.key}
+            entry={entry}
+            place={place}
+            unfolded={entry.kind !== "thought" || thoughts}
+          />
         ))}
         {end === entries.length && <Unsent session={place.session} />}
-        <p class="doing">{place.transcript.turn ? visibleName(place.status.value) || "Working…" : ""}</p>
+        <p class="doing">
+          {place.transcript.turn ? visibleName(place.status.value) || "Working…" : ""}
+        </p>
       </div>
       {away && (
         <button type="button" class="newest" onClick={newest}>
@@ -176,12 +197,17 @@ function Log({ place }: { place: Place }) {
 function Unsent({ session }: { session: string }) {
   return (
     <>
-      {outbox.value.filter((unsent) => unsent.session === session).map((unsent) => (
-        <div key={unsent.id} class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}>
-          <Plain name="said" text={visible(unsent.text)} />
-          <Fate letter={unsent} />
-        </div>
-      ))}
+      {outbox.value
+        .filter((unsent) => unsent.session === session)
+        .map((unsent) => (
+          <div
+            key={unsent.id}
+            class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}
+          >
+            <Plain name="said" text={visible(unsent.text)} />
+            <Fate letter={unsent} />
+          </div>
+        ))}
     </>
   );
 }
@@ -192,12 +218,21 @@ function Fate({ letter }: { letter: Letter }) {
     return (
       <p class="trouble">
         refused: {visible(letter.refused)}{" "}
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "edit")}>Edit</button>
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "discard")}>Discard</button>
+        <button type="button" class="plain small" onClick={() => takeOut(letter, "edit")}>
+          Edit
+        </button>
+        <button type="button" class="plain small" onClick={() => takeOut(letter, "discard")}>
+          Discard
+        </button>
       </p>
     );
   }
   const delay = delays.value[letter.id];
-  if (line.value === "offline") return <p class="quiet">kept, and sent when the server is there again</p>;
-  return <p class="quiet">{delay === undefined ? "sending" : `not sent yet, trying again: ${visible(delay)}`}</p>;
+  if (line.value === "offline")
+    return <p class="quiet">kept, and sent when the server is there again</p>;
+  return (
+    <p class="quiet">
+      {delay === undefined ? "sending" : `not sent yet, trying again: ${visible(delay)}`}
+    </p>
+  );
 }

@@ -9,7 +9,8 @@ const EDITS = "edits";
 export const drafts = signal(load<Record<string, string>>(KEY, {}));
 
 export function setDraft(session: string, text: string): void {
-  const changed = ({ [session]: _before, ...rest }: Record<string, string>) => (text === "" ? rest : { ...rest, [session]: text });
+  const changed = ({ [session]: _before, ...rest }: Record<string, string>) =>
+    text === "" ? rest : { ...rest, [session]: text };
   drafts.value = changed(drafts.value);
   // Other tabs write to the same place, of other sessions.
   keep(KEY, changed(load<Record<string, string>>(KEY, {})));

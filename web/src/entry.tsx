@@ -4,19 +4,39 @@ import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import type { Usage } from "thoughtwire";
 
 import { Markdown } from "./markdown";
-import { Plain, laidOut, laidOutText } from "./plain";
+import { laidOut, laidOutText, Plain } from "./plain";
 import { attempt, type Place } from "./store";
 import type { Call, End, Entry, Input } from "./transcript";
 import { visible, visibleName } from "./visible";
 
 /** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
 export const EntryView = memo(
-  function EntryView({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
+  function EntryView({
+    entry,
+    place,
+    unfolded,
+  }: {
+    entry: Entry;
+    place: Place;
+    unfolded: boolean;
+  }) {
     const [broken] = useErrorBoundary();
-    if (broken) return <article class="entry"><p class="trouble">This could not be shown.</p></article>;
-    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage && !entry.silent) return null;
+    if (broken)
+      return (
+        <article class="entry">
+          <p class="trouble">This could not be shown.</p>
+        </article>
+      );
+    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage && !entry.silent)
+      return null;
     return (
-      <article class={`entry ${entry.kind}`} data-key={entry.key} data-seq={entry.seq} data-state={"state" in entry ? entry.state : undefined} tabIndex={-1}>
+      <article
+        class={`entry ${entry.kind}`}
+        data-key={entry.key}
+        data-seq={entry.seq}
+        data-state={"state" in entry ? entry.state : undefined}
+        tabIndex={-1}
+      >
         <Body entry={entry} place={place} unfolded={unfolded} />
         {entry.seq !== undefined && <Link session={place.session} seq={entry.seq} />}
       </article>
@@ -31,7 +51,9 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
       return (
         <>
           <Plain name="said" text={visible(entry.text)} />
-          {entry.attachments.length > 0 && <p class="quiet">attached: {visible(entry.attachments.join(", "))}</p>}
+          {entry.attachments.length > 0 && (
+            <p class="quiet">attached: {visible(entry.attachments.join(", "))}</p>
+          )}
           <HowSaid input={entry} place={place} />
         </>
       );
@@ -39,14 +61,20 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
       return (
         <details open={unfolded}>
           <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
-          <Plain name="said" text={visible(entry.text)} from={entry.state === "open" ? "end" : "start"} />
+          <Plain
+            name="said"
+            text={visible(entry.text)}
+            from={entry.state === "open" ? "end" : "start"}
+          />
         </details>
       );
     case "message":
       return (
         <>
           <Markdown text={entry.text} open={entry.state === "open"} drawn={place.redraw} />
-          {entry.state !== "open" && entry.text.trim() === "" && <p class="quiet">(an empty message)</p>}
+          {entry.state !== "open" && entry.text.trim() === "" && (
+            <p class="quiet">(an empty message)</p>
+          )}
           {entry.state === "cut" && <p class="quiet cut">… cut off here</p>}
         </>
       );
@@ -81,7 +109,11 @@ function HowSaid({ input, place }: { input: Input; place: Place }) {
     return (
       <p class="quiet">
         queued, waits for its turn{" "}
-        <button type="button" class="plain small" onClick={() => attempt(() => place.room.withdraw(input.key))}>
+        <button
+          type="button"
+          class="plain small"
+          onClick={() => attempt(() => place.room.withdraw(input.key))}
+        >
           Take back
         </button>
       </p>
@@ -107,32 +139,58 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
   const state = stateOf(call);
   const name = visibleName(call.name ?? "…");
   // A person's time to decide is not the tool's.
-  const ran = returned && call.began ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0)) : undefined;
+  const ran =
+    returned && call.began
+      ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0))
+      : undefined;
   const took = ran === undefined || state === "denied" ? "" : `, ${(ran / 1000).toFixed(1)} s`;
   const decide = async (decision: "approved" | "denied") => {
     // The buttons go: who pressed one is in the message field again.
-    if (await attempt(() => place.room.decide(call.key, decision))) document.getElementById("composer")?.focus();
+    if (await attempt(() => place.room.decide(call.key, decision)))
+      document.getElementById("composer")?.focus();
   };
-  const words = { ok: "done", error: "failed", denied: "denied", expired: "not approved in time", asks: "waits for you", running: "running" }[state];
+  const words = {
+    ok: "done",
+    error: "failed",
+    denied: "denied",
+    expired: "not approved in time",
+    asks: "waits for you",
+    running: "running",
+  }[state];
   return (
     <div class="card" data-state={state}>
       <p class="title">
-        <strong>{name}</strong> <span class="quiet">{words}{took}</span>
+        <strong>{name}</strong>{" "}
+        <span class="quiet">
+          {words}
+          {took}
+        </span>
       </p>
       <Arguments call={call} asked={state === "asks"} />
       {state === "asks" && (
+        // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be a flex row in all browsers.
         <div class="row" role="group" aria-label={`May ${name} run?`}>
-          <button type="button" onClick={() => decide("approved")}>Approve</button>
-          <button type="button" class="second" onClick={() => decide("denied")}>Deny</button>
+          <button type="button" onClick={() => decide("approved")}>
+            Approve
+          </button>
+          <button type="button" class="second" onClick={() => decide("denied")}>
+            Deny
+          </button>
           <Left until={approval!.until} />
         </div>
       )}
-      {approval?.decision && <p class="quiet">{approval.decision} <Link session={place.session} seq={approval.seq} /></p>}
+      {approval?.decision && (
+        <p class="quiet">
+          {approval.decision} <Link session={place.session} seq={approval.seq} />
+        </p>
+      )}
       {returned && (
         <details open={!returned.ok}>
           <summary>Result</summary>
           <Plain tag="pre" name="" text={visible(laidOutText(returned.text))} />
-          {returned.content !== undefined && <Plain tag="pre" name="" text={visible(laidOut(returned.content))} />}
+          {returned.content !== undefined && (
+            <Plain tag="pre" name="" text={visible(laidOut(returned.content))} />
+          )}
           <Link session={place.session} seq={returned.seq} />
         </details>
       )}
@@ -140,7 +198,10 @@ function CallCard({ call, place }: { call: Call; place: Place }) {
   );
 }
 
-function stateOf({ approval, returned }: Call): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
+function stateOf({
+  approval,
+  returned,
+}: Call): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
   if (!returned) return approval && !approval.decision ? "asks" : "running";
   if (returned.ok) return "ok";
   if (approval?.decision === "denied" || approval?.decision === "expired") return approval.decision;
@@ -166,15 +227,28 @@ function Arguments({ call, asked }: { call: Call; asked: boolean }) {
   return (
     <details open={asked || call.name === undefined}>
       <summary>Arguments</summary>
-      <Plain tag="pre" name="" text={visible(call.args)} from={call.name === undefined ? "end" : "start"} />
+      <Plain
+        tag="pre"
+        name=""
+        text={visible(call.args)}
+        from={call.name === undefined ? "end" : "start"}
+      />
     </details>
   );
 }
 
 function short(args: string): [string, string][] | undefined {
   if (args.length > 1_000 || !args.startsWith("{")) return undefined;
-  const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(([name, value]): [string, string] => [name, typeof value === "string" ? value : JSON.stringify(value)]);
-  return pairs.length <= 4 && pairs.every(([, value]) => value.length <= 120 && !value.includes("\n")) ? pairs : undefined;
+  const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(
+    ([name, value]): [string, string] => [
+      name,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ],
+  );
+  return pairs.length <= 4 &&
+    pairs.every(([, value]) => value.length <= 120 && !value.includes("\n"))
+    ? pairs
+    : undefined;
 }
 
 /** The time that a question has left. */
@@ -217,7 +291,9 @@ function Link({ session, seq }: { session: string; seq: number }) {
       class="plain small link"
       aria-label={`Copy a link to event ${seq}`}
       onClick={async () => {
-        await navigator.clipboard.writeText(`${location.origin}${location.pathname}#${session}:${seq}`);
+        await navigator.clipboard.writeText(
+          `${location.origin}${location.pathname}#${session}:${seq}`,
+        );
         setCopied(true);
         setTimeout(() => setCopied(false), 1_500);
       }}

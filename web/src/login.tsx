@@ -23,10 +23,22 @@ export function Login() {
         }}
       >
         <label for="key">Key</label>
-        <input ref={field} id="key" type="password" autocomplete="current-password" autofocus required aria-describedby="about" />
+        <input
+          ref={field}
+          id="key"
+          type="password"
+          autocomplete="current-password"
+          autofocus
+          required
+          aria-describedby="about"
+        />
         <button type="submit">Log in</button>
       </form>
-      {trouble && <p class="trouble" role="alert">{trouble}</p>}
+      {trouble && (
+        <p class="trouble" role="alert">
+          {trouble}
+        </p>
+      )}
       <p id="about" class="quiet">
         The owner of this server makes keys with <code>thoughtwire keys add</code>.
       </p>

@@ -1,7 +1,7 @@
 import { render } from "preact";
 
 import { Login } from "./login";
-import { type Standing, rest } from "./rest";
+import { rest, type Standing } from "./rest";
 import { belongsTo } from "./storage";
 
 /** Between two attempts to reach a server that is away, in milliseconds. */
@@ -11,7 +11,12 @@ const root = document.getElementById("app")!;
 let standing: Standing;
 // Nothing is shown or sent before it is clear whose it is.
 while ((standing = await rest.standing()).as === "unreached") {
-  render(<p class="login" role="status">Not connected: {standing.reason}. Trying again…</p>, root);
+  render(
+    <p class="login" role="status">
+      Not connected: {standing.reason}. Trying again…
+    </p>,
+    root,
+  );
   await new Promise((done) => setTimeout(done, AGAIN_AFTER));
 }
 if (standing.as === "unknown") {

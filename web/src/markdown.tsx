@@ -9,7 +9,8 @@ import { visible } from "./visible";
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
   // A text looks like a text: it cannot borrow the page's own looks, nor ask for a password.
-  if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className)) node.removeAttribute("class");
+  if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className))
+    node.removeAttribute("class");
   if (node.tagName === "INPUT") {
     if (node.getAttribute("type") !== "checkbox") node.remove();
     node.setAttribute("disabled", "");
@@ -17,14 +18,43 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   }
   if (node.tagName !== "A") return;
   // A link leaves this page alone, and tells nobody where it was.
-  if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? "")) node.removeAttribute("href");
+  if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? ""))
+    node.removeAttribute("href");
   node.setAttribute("target", "_blank");
   node.setAttribute("rel", "noopener noreferrer");
 });
 
 const safe = (html: string): string =>
   purify.sanitize(html, {
-    ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "span", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
+    ALLOWED_TAGS: [
+      "p",
+      "br",
+      "strong",
+      "em",
+      "del",
+      "code",
+      "pre",
+      "span",
+      "a",
+      "ul",
+      "ol",
+      "li",
+      "blockquote",
+      "h1",
+      "h2",
+      "h3",
+      "h4",
+      "h5",
+      "h6",
+      "hr",
+      "table",
+      "thead",
+      "tbody",
+      "tr",
+      "th",
+      "td",
+      "input",
+    ],
     ALLOWED_ATTR: ["href", "class", "type", "checked", "disabled", "align", "start"],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,

@@ -11,7 +11,17 @@ import typescript from "highlight.js/lib/languages/typescript";
 import xml from "highlight.js/lib/languages/xml";
 import { Marked } from "marked";
 
-for (const [name, language] of Object.entries({ bash, css, javascript, json, python, rust, sql, typescript, xml })) {
+for (const [name, language] of Object.entries({
+  bash,
+  css,
+  javascript,
+  json,
+  python,
+  rust,
+  sql,
+  typescript,
+  xml,
+})) {
   hljs.registerLanguage(name, language);
 }
 
@@ -20,7 +30,12 @@ const MOST_CHARACTERS = 1_000_000;
 const MOST_ELEMENTS = 8_000;
 const DEEPEST = 50;
 
-const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+const escaped = (text: string) =>
+  text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
 
 const parser = (colour: boolean) =>
   new Marked({
@@ -33,7 +48,10 @@ const parser = (colour: boolean) =>
       image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
       code: ({ text, lang }) => {
         const name = /^[\w+#.-]+/.exec(lang ?? "")?.[0];
-        const inner = colour && name && hljs.getLanguage(name) ? hljs.highlight(text, { language: name }).value : escaped(text);
+        const inner =
+          colour && name && hljs.getLanguage(name)
+            ? hljs.highlight(text, { language: name }).value
+            : escaped(text);
         return `<pre><code${name ? ` class="language-${name}"` : ""}>${inner}\n</code></pre>`;
       },
     },

@@ -39,7 +39,12 @@ function change(how: (all: Unsent[]) => Unsent[]): void {
 
 /** Sends an input, now or when the server is there again. */
 export function post(text: string, policy?: Policy): void {
-  const unsent = { id: crypto.randomUUID(), session: current.value?.session ?? "", text, ...(policy ? { policy } : {}) };
+  const unsent = {
+    id: crypto.randomUUID(),
+    session: current.value?.session ?? "",
+    text,
+    ...(policy ? { policy } : {}),
+  };
   change((all) => [...all, unsent]);
   void deliver(unsent);
 }
@@ -80,7 +85,10 @@ async function deliver(unsent: Unsent): Promise<void> {
     const verdict = verdictOf(error);
     if (verdict === "later") {
       delay(id, reasonOf(error));
-      setTimeout(() => outbox.value.some((other) => other.id === id) && void deliver({ ...unsent, session }), AGAIN_AFTER);
+      setTimeout(
+        () => outbox.value.some((other) => other.id === id) && void deliver({ ...unsent, session }),
+        AGAIN_AFTER,
+      );
     } else if (verdict === "never") {
       delay(id, undefined);
       // A session that is gone cannot show it: its words go to the next one.
@@ -98,16 +106,20 @@ function refuse(unsent: Unsent, reason: string): void {
   if (unsent.session === "" || !drafts.value[unsent.session]) {
     takeOut(unsent, "edit");
   } else {
-    change((all) => all.map((other) => (other.id === unsent.id ? { ...unsent, refused: reason } : other)));
+    change((all) =>
+      all.map((other) => (other.id === unsent.id ? { ...unsent, refused: reason } : other)),
+    );
   }
 }
 
-const isGone = (error: unknown): boolean => error instanceof RefusedError && error.code === "unknown_session";
+const isGone = (error: unknown): boolean =>
+  error instanceof RefusedError && error.code === "unknown_session";
 
 function verdictOf(error: unknown): "later" | "never" | "unknown" {
   if (error instanceof RefusedError) return error.retry ? "later" : "never";
   // Of the server's answers over HTTP those that say "not now" are tried again.
-  if (error instanceof Refusal) return error.status >= 500 || error.status === 429 ? "later" : "never";
+  if (error instanceof Refusal)
+    return error.status >= 500 || error.status === 429 ? "later" : "never";
   return error instanceof Unreached ? "later" : "unknown";
 }
 

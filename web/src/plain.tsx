@@ -40,7 +40,9 @@ export function laidOut(value: unknown): string {
   try {
     const dense = JSON.stringify(value);
     if (dense === undefined) return "";
-    return dense.length > LONGEST || depth(dense) > DEEPEST ? dense : JSON.stringify(value, null, 2);
+    return dense.length > LONGEST || depth(dense) > DEEPEST
+      ? dense
+      : JSON.stringify(value, null, 2);
   } catch {
     return "(nested too deeply to be shown)";
   }

@@ -4,7 +4,10 @@ import type { Agent, EventFrame } from "thoughtwire";
 import { address } from "./place";
 
 /** Who the caller is: by a login, by the server's trust, or nobody; or why the server does not say. */
-export type Standing = { as: "known" | "open"; user: string } | { as: "unknown" } | { as: "unreached"; reason: string };
+export type Standing =
+  | { as: "known" | "open"; user: string }
+  | { as: "unknown" }
+  | { as: "unreached"; reason: string };
 
 export interface Block {
   label: string;
@@ -49,14 +52,21 @@ export class Refusal extends Error {
 export class Unreached extends Error {}
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const content = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const content =
+    body === undefined
+      ? {}
+      : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const response = await fetch(address(path), { method, ...content }).catch(() => {
     throw new Unreached("the server cannot be reached");
   });
   if (response.status === 204) return undefined as T;
   const text = await response.text();
   const answer = read(text) as T & { error?: { reason: string } };
-  if (!response.ok) throw new Refusal(response.status, answer?.error?.reason ?? `the server answered ${response.status}`);
+  if (!response.ok)
+    throw new Refusal(
+      response.status,
+      answer?.error?.reason ?? `the server answered ${response.status}`,
+    );
   return answer;
 }
 
@@ -69,7 +79,7 @@ function read(text: string): unknown {
   }
 }
 
-const of = (...parts: string[]) => "v1/" + parts.map(encodeURIComponent).join("/");
+const of = (...parts: string[]) => `v1/${parts.map(encodeURIComponent).join("/")}`;
 
 export const rest = {
   standing: (): Promise<Standing> =>
@@ -82,15 +92,30 @@ export const rest = {
     ),
   login: (key: string) => call("POST", of("login"), { key }),
   logout: () => call("POST", of("logout")),
-  agents: () => call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then((page) => page.agents),
+  agents: () =>
+    call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then(
+      (page) => page.agents,
+    ),
   makeAgent: (name: string) => call<AgentPage>("POST", of("agents"), { name }),
   agent: (agent: string) => call<AgentPage>("GET", of("agents", agent)),
-  editAgent: (agent: string, changes: Record<string, unknown>) => call("PATCH", of("agents", agent), changes),
+  editAgent: (agent: string, changes: Record<string, unknown>) =>
+    call("PATCH", of("agents", agent), changes),
   editBlock: (agent: string, label: string, text: string) =>
-    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then((page) => page.block),
+    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then(
+      (page) => page.block,
+    ),
   notes: (agent: string, query: string) =>
-    call<{ notes: Note[]; total: number }>("GET", `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`),
-  sessions: () => call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) => page.sessions.map(({ id }) => id)),
+    call<{ notes: Note[]; total: number }>(
+      "GET",
+      `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`,
+    ),
+  sessions: () =>
+    call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) =>
+      page.sessions.map(({ id }) => id),
+    ),
   events: (session: string, after: number, limit: number) =>
-    call<{ events: EventFrame[]; first: number }>("GET", `${of("sessions", session, "events")}?after=${after}&limit=${limit}`),
+    call<{ events: EventFrame[]; first: number }>(
+      "GET",
+      `${of("sessions", session, "events")}?after=${after}&limit=${limit}`,
+    ),
 };

@@ -31,7 +31,8 @@ export function belongsTo(name: string): void {
 export const whoIsHere = (): string | undefined => user;
 
 /** Whether the user of this tab is the one that this browser is logged in as. */
-export const isStillHere = (): boolean => !left && guarded(() => localStorage.getItem(WHO) ?? user) === user;
+export const isStillHere = (): boolean =>
+  !left && guarded(() => localStorage.getItem(WHO) ?? user) === user;
 
 /** Calls back when another tab has logged out, or in as somebody else. */
 export function onLeaving(leave: () => void): void {
@@ -49,13 +50,16 @@ export function forgetAll(): void {
   const mine = place("");
   left = true;
   guarded(() => {
-    for (const key of Object.keys(localStorage)) if (key.startsWith(mine)) localStorage.removeItem(key);
+    for (const key of Object.keys(localStorage))
+      if (key.startsWith(mine)) localStorage.removeItem(key);
     localStorage.setItem(WHO, "");
   });
 }
 
 export function load<T>(key: string, otherwise: T): T {
-  return guarded(() => JSON.parse(localStorage.getItem(place(key)) ?? "null") as T | null) ?? otherwise;
+  return (
+    guarded(() => JSON.parse(localStorage.getItem(place(key)) ?? "null") as T | null) ?? otherwise
+  );
 }
 
 export function keep(key: string, value: unknown): void {

@@ -1,11 +1,18 @@
 /** What the page knows: the list of sessions, the one that is open, and the line to the server. */
 import { batch, computed, signal } from "@preact/signals";
-import { Client, type EventFrame, RefusedError, type Room, type SessionListing, type Shown } from "thoughtwire";
+import {
+  Client,
+  type EventFrame,
+  RefusedError,
+  type Room,
+  type SessionListing,
+  type Shown,
+} from "thoughtwire";
 
 import { adoptDraft } from "./drafts";
-import { reasonOf } from "./reason";
 import { address } from "./place";
-import { Refusal, type Standing, rest } from "./rest";
+import { reasonOf } from "./reason";
+import { Refusal, rest, type Standing } from "./rest";
 import { forgetAll, isStillHere, keep, load, onKept, onLeaving, whoIsHere } from "./storage";
 import { Transcript } from "./transcript";
 import { visible } from "./visible";
@@ -32,7 +39,9 @@ async function connectAs(): Promise<string> {
 }
 
 const isAnother = (standing: Standing): boolean =>
-  !isStillHere() || standing.as === "unknown" || (standing.as !== "unreached" && standing.user !== whoIsHere());
+  !isStillHere() ||
+  standing.as === "unknown" ||
+  (standing.as !== "unreached" && standing.user !== whoIsHere());
 
 /** Begins anew, as whoever is logged in now. */
 function leave(): void {
@@ -68,7 +77,9 @@ export const since = load("since", new Date().toISOString());
 keep("since", since);
 
 /** The sessions as the side bar has them. */
-export const ordered = computed(() => [...sessions.value.values()].sort((one, other) => other.updated_at.localeCompare(one.updated_at)));
+export const ordered = computed(() =>
+  [...sessions.value.values()].sort((one, other) => other.updated_at.localeCompare(one.updated_at)),
+);
 
 /** The sessions that wait for their owner's approval. */
 export const needsYou = computed(() => ordered.value.filter((entry) => entry.needs_you));
@@ -156,15 +167,19 @@ export class Place {
 
   /** Streamed text is drawn many times a second: who listens is told the whole message once. */
   #speak({ event }: EventFrame): void {
-    const say = (text: string) => (spoken.value = { text: visible(text.slice(0, SPOKEN)), n: spoken.value.n + 1 });
+    const say = (text: string) =>
+      (spoken.value = { text: visible(text.slice(0, SPOKEN)), n: spoken.value.n + 1 });
     if (event.kind === "message") say(event.text);
     else if (event.kind === "approval_asked") say(`May ${event.name} run? It waits for you.`);
-    else if (event.kind === "turn_ended" && event.outcome !== "completed") say(`The turn ended: ${event.outcome}.`);
+    else if (event.kind === "turn_ended" && event.outcome !== "completed")
+      say(`The turn ended: ${event.outcome}.`);
   }
 
   /** Reads the page of events in front of what is here. */
   readOlder(): Promise<void> {
-    this.#loading ??= this.#fetch(PAGE).then(() => {}).finally(() => (this.#loading = undefined));
+    this.#loading ??= this.#fetch(PAGE)
+      .then(() => {})
+      .finally(() => (this.#loading = undefined));
     return this.#loading;
   }
 
@@ -187,7 +202,10 @@ export class Place {
       // Where the log has lost its beginning, a page begins later than it was asked for.
       const events = page.events.filter((frame) => frame.seq < before);
       this.transcript = Transcript.of(this.session, events, this.transcript, this.#events);
-      this.#events = [...events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })), ...this.#events];
+      this.#events = [
+        ...events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })),
+        ...this.#events,
+      ];
       this.older.value = events.length > 0 && this.transcript.first > Math.max(1, page.first);
       this.version.value += 1;
       return true;
@@ -228,7 +246,9 @@ function look(session: string, seq: number): void {
 
 /** Whether a session has what nobody has seen in this browser. */
 export const isUnread = (entry: SessionListing): boolean =>
-  current.value?.session !== entry.id && entry.updated_at > since && entry.head > (seen.value[entry.id] ?? 0);
+  current.value?.session !== entry.id &&
+  entry.updated_at > since &&
+  entry.head > (seen.value[entry.id] ?? 0);
 
 /** The session of the agent `main`, made as needed. */
 export async function mainSession(): Promise<string> {
@@ -236,7 +256,13 @@ export async function mainSession(): Promise<string> {
     return (await client.createAgent({ name: "main" })).session;
   } catch (error) {
     // It is there already, or this key may not make any agent but may use, and so make, this one.
-    if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
+    if (
+      !(
+        error instanceof RefusedError &&
+        (error.code === "name_taken" || error.code === "forbidden")
+      )
+    )
+      throw error;
     const found = await rest.agent("main").catch((missing: unknown) => {
       if (missing instanceof Refusal && missing.status === 404) return rest.makeAgent("main");
       throw missing;
@@ -274,7 +300,8 @@ client.onState((state, reason) => {
   if (state === "open") void prune();
   else current.value?.broke();
   if (state === "open") line.value = current.value ? "catching up" : "live";
-  else line.value = state === "connecting" && line.value === "connecting" ? "connecting" : "offline";
+  else
+    line.value = state === "connecting" && line.value === "connecting" ? "connecting" : "offline";
   if (state === "closed" && reason) trouble.value = reason;
 });
 

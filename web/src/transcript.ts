@@ -5,9 +5,24 @@ import { laidOut } from "./plain";
 
 export type Entry =
   | Input
-  | { kind: "thought" | "message"; key: string; seq?: number; at?: string; text: string; state: "open" | "whole" | "cut" }
+  | {
+      kind: "thought" | "message";
+      key: string;
+      seq?: number;
+      at?: string;
+      text: string;
+      state: "open" | "whole" | "cut";
+    }
   | Call
-  | { kind: "edit"; key: string; seq: number; block: string; before: string; after: string; by: string }
+  | {
+      kind: "edit";
+      key: string;
+      seq: number;
+      block: string;
+      before: string;
+      after: string;
+      by: string;
+    }
   | { kind: "note"; key: string; seq: number; text: string }
   | End;
 
@@ -71,7 +86,8 @@ export class Transcript {
   get entries(): Entry[] {
     const waits = (entry: Entry) => entry.kind === "input" && entry.state === "waits";
     const waiting = this.#settled.filter(waits);
-    const settled = waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
+    const settled =
+      waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
     return [...settled, ...this.#open.values(), ...waiting];
   }
 
@@ -109,7 +125,11 @@ export class Transcript {
     if (entry?.kind === "input") this.#move(change(entry));
   }
 
-  #change<K extends Entry["kind"]>(kind: K, key: string, change: (entry: Extract<Entry, { kind: K }>) => Entry): void {
+  #change<K extends Entry["kind"]>(
+    kind: K,
+    key: string,
+    change: (entry: Extract<Entry, { kind: K }>) => Entry,
+  ): void {
     const entry = this.#settled[this.#at.get(key) ?? -1];
     if (entry?.kind === kind) this.#put(change(entry as Extract<Entry, { kind: K }>));
   }
@@ -121,8 +141,15 @@ export class Transcript {
     switch (event.kind) {
       case "user_message":
         return this.#put({
-          kind: "input", key: event.item, seq, at, text: event.text, attachments: event.attachments ?? [],
-          ...(frame.turn ? { state: "said", how: "steered" } : { state: "waits", how: this.turn === undefined ? undefined : "queued" }),
+          kind: "input",
+          key: event.item,
+          seq,
+          at,
+          text: event.text,
+          attachments: event.attachments ?? [],
+          ...(frame.turn
+            ? { state: "said", how: "steered" }
+            : { state: "waits", how: this.turn === undefined ? undefined : "queued" }),
         });
       case "input_withdrawn":
         return this.#input(event.input, (entry) => ({ ...entry, state: "withdrawn" }));
@@ -131,43 +158,111 @@ export class Transcript {
         return this.#input(event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
-        if (event.kind === "message" && this.#spoke !== undefined && event.text.trim() !== "") this.#spoke = true;
-        return this.#put({ kind: event.kind, key: event.item, seq, at, text: event.text, state: event.complete ? "whole" : "cut" });
+        if (event.kind === "message" && this.#spoke !== undefined && event.text.trim() !== "")
+          this.#spoke = true;
+        return this.#put({
+          kind: event.kind,
+          key: event.item,
+          seq,
+          at,
+          text: event.text,
+          state: event.complete ? "whole" : "cut",
+        });
       case "tool_called":
-        return this.#put({ kind: "call", key: event.call, seq, name: event.name, args: laidOut(event.args), began: at });
+        return this.#put({
+          kind: "call",
+          key: event.call,
+          seq,
+          name: event.name,
+          args: laidOut(event.args),
+          began: at,
+        });
       case "approval_asked":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: event.expires_at, asked: at } }));
+        return this.#change("call", event.call, (call) => ({
+          ...call,
+          approval: { seq, until: event.expires_at, asked: at },
+        }));
       case "approval_settled":
         return this.#change("call", event.call, (call) => {
-          const waited = (call.waited ?? 0) + Date.parse(at) - Date.parse(call.approval?.asked ?? at);
-          return { ...call, waited, approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision } };
+          const waited =
+            (call.waited ?? 0) + Date.parse(at) - Date.parse(call.approval?.asked ?? at);
+          return {
+            ...call,
+            waited,
+            approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision },
+          };
         });
       case "tool_returned":
-        return this.#change("call", event.call, (call) => ({ ...call, returned: { seq, ok: event.status === "success", text: event.text, content: event.content, at } }));
+        return this.#change("call", event.call, (call) => ({
+          ...call,
+          returned: {
+            seq,
+            ok: event.status === "success",
+            text: event.text,
+            content: event.content,
+            at,
+          },
+        }));
       case "memory_edited":
-        return this.#put({ kind: "edit", key, seq, block: event.block, before: event.before, after: event.after, by: event.by });
+        return this.#put({
+          kind: "edit",
+          key,
+          seq,
+          block: event.block,
+          before: event.before,
+          after: event.after,
+          by: event.by,
+        });
       case "usage":
         this.#usage = event;
         return;
       case "compacted":
-        return this.#put({ kind: "note", key, seq, text: `The oldest part of the conversation was summed up: ${event.summary}` });
+        return this.#put({
+          kind: "note",
+          key,
+          seq,
+          text: `The oldest part of the conversation was summed up: ${event.summary}`,
+        });
       case "session_renamed":
-        return this.#put({ kind: "note", key, seq, text: `The session is now called “${event.title}”.` });
+        return this.#put({
+          kind: "note",
+          key,
+          seq,
+          text: `The session is now called “${event.title}”.`,
+        });
       case "instructions_changed":
-        return this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions || "(none)"}` });
+        return this.#put({
+          kind: "note",
+          key,
+          seq,
+          text: `Instructions: ${event.instructions || "(none)"}`,
+        });
       case "turn_ended":
         this.turn = undefined;
         // Arguments of a call that was never made are gone with the turn.
         this.#open.clear();
-        this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage, silent: this.#spoke === false });
+        this.#put({
+          kind: "end",
+          key,
+          seq,
+          outcome: event.outcome,
+          reason: event.reason ?? "",
+          usage: this.#usage,
+          silent: this.#spoke === false,
+        });
         this.#usage = undefined;
         this.#spoke = undefined;
         return;
       case "session_opened":
-        if (event.instructions) this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
+        if (event.instructions)
+          this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
         event.history?.forEach(({ role, text }, n) => {
           const said = { key: `${key}.${n}`, seq, at, text };
-          this.#put(role === "user" ? { kind: "input", ...said, attachments: [], state: "said" } : { kind: "message", ...said, state: "whole" });
+          this.#put(
+            role === "user"
+              ? { kind: "input", ...said, attachments: [], state: "said" }
+              : { kind: "message", ...said, state: "whole" },
+          );
         });
         return;
       default:
@@ -186,12 +281,22 @@ export class Transcript {
       this.#open.set(frame.item, { kind: "call", key: frame.item, args: before + frame.text });
     } else {
       const before = !whole && known?.kind === frame.kind ? known.text : "";
-      this.#open.set(frame.item, { kind: frame.kind, key: frame.item, text: before + frame.text, state: "open" });
+      this.#open.set(frame.item, {
+        kind: frame.kind,
+        key: frame.item,
+        text: before + frame.text,
+        state: "open",
+      });
     }
   }
 
   /** The same transcript with older events in front. */
-  static of(session: string, older: EventFrame[], newer: Transcript, live: EventFrame[]): Transcript {
+  static of(
+    session: string,
+    older: EventFrame[],
+    newer: Transcript,
+    live: EventFrame[],
+  ): Transcript {
     const transcript = new Transcript(session);
     for (const frame of [...older, ...live]) transcript.show({ ...frame, type: "event", session });
     for (const [key, entry] of newer.#open) transcript.#open.set(key, entry);

@@ -15,9 +15,11 @@ const EMOJI =
 const JOINING =
   /[\u0600-\u0603\u0606-\u061b\u061d-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u17ff\u1807\u180a\u1810-\u18af\u1900-\u1cff\ua840-\ua87f\ua8e0-\ua9df\uaa60-\uaa7f\uabc0-\uabff\ufb50-\ufdff\ufe70-\ufefc\u{10a00}-\u{10d3f}\u{11000}-\u{11fff}\u{1e900}-\u{1e95f}]/u;
 const MONGOLIAN = /[\u1820-\u18af]/u;
-const HAN = /[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
+const HAN =
+  /[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
 /** The black flag with the tags of England, Scotland and Wales: all the flags of this kind that there are. */
-const FLAG = /\u{1f3f4}(?:\u{e0067}\u{e0062}(?:\u{e0065}\u{e006e}\u{e0067}|\u{e0073}\u{e0063}\u{e0074}|\u{e0077}\u{e006c}\u{e0073})\u{e007f})/gu;
+const FLAG =
+  /\u{1f3f4}(?:\u{e0067}\u{e0062}(?:\u{e0065}\u{e006e}\u{e0067}|\u{e0073}\u{e0063}\u{e0074}|\u{e0077}\u{e006c}\u{e0073})\u{e007f})/gu;
 
 /** Whether a character that is not seen belongs behind the one before it. */
 function belongs(character: string, before: string): boolean {
@@ -31,14 +33,16 @@ function belongs(character: string, before: string): boolean {
   return false;
 }
 
-const mark = (character: string): string => `‹U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}›`;
+const mark = (character: string): string =>
+  `‹U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}›`;
 
 /** The text with a mark such as `‹U+202E›` for each character that would not be seen. */
 export function visible(text: string): string {
   if (!INVISIBLE.test(text)) return text;
   const lines = text.replaceAll("\r\n", "\n");
   const flags = new Set<number>();
-  for (const { index, 0: flag } of lines.matchAll(FLAG)) for (let at = 2; at < flag.length; at += 2) flags.add(index + at);
+  for (const { index, 0: flag } of lines.matchAll(FLAG))
+    for (let at = 2; at < flag.length; at += 2) flags.add(index + at);
   return lines.replace(EVERY_INVISIBLE, (character, at: number) => {
     const low = lines.charCodeAt(at - 1);
     const before = lines.slice(low >= 0xdc00 && low <= 0xdfff ? at - 2 : at - 1, at);

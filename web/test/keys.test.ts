@@ -25,7 +25,14 @@ describe("where keys are needed", () => {
       await page.getByRole("button", { name: "Log in" }).click();
       await ask(page, "what is 6*7?");
       await shown(page, "6*7 = 42");
-      const visible = await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }, location.href]));
+      const visible = await page.evaluate(() =>
+        JSON.stringify([
+          document.cookie,
+          { ...localStorage },
+          { ...sessionStorage },
+          location.href,
+        ]),
+      );
       assert.ok(!visible.includes(secret) && !visible.includes("thoughtwire="), visible);
       // A killed server changes nothing about who one is.
       await server.kill();

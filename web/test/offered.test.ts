@@ -38,15 +38,34 @@ async function modelServer() {
     const noted = messages[0]!.content.includes("Likes tea.");
     const call = hears
       ? { name: "core_memory_append", arguments: JSON.stringify(note) }
-      : { name: "send_message", arguments: JSON.stringify({ message: noted ? "Noted!" : "I have forgotten." }) };
-    const message = { role: "assistant", content: hears ? "They like tea." : "Now I answer.", function_call: call };
+      : {
+          name: "send_message",
+          arguments: JSON.stringify({ message: noted ? "Noted!" : "I have forgotten." }),
+        };
+    const message = {
+      role: "assistant",
+      content: hears ? "They like tea." : "Now I answer.",
+      function_call: call,
+    };
     const usage = { prompt_tokens: 100, completion_tokens: 10, total_tokens: 110 };
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ id: "c", object: "chat.completion", created: 0, model, choices: [{ index: 0, message, finish_reason: "function_call" }], usage }));
+    response.end(
+      JSON.stringify({
+        id: "c",
+        object: "chat.completion",
+        created: 0,
+        model,
+        choices: [{ index: 0, message, finish_reason: "function_call" }],
+        usage,
+      }),
+    );
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, close: () => server.close() };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    close: () => server.close(),
+  };
 }
 
 /** The session that Sparky's chat is, as a native client finds it. */
@@ -71,20 +90,28 @@ it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client a
   const model = await modelServer();
   const home = mkdtempSync(join(tmpdir(), "memgpt-"));
   // The one agent that a user has on Sparky's wire.
-  const env = { ...process.env, THOUGHTWIRE_URL: server.url, OPENAI_BASE_URL: model.url, OPENAI_API_KEY: "none", HOME: home };
+  const env = {
+    ...process.env,
+    THOUGHTWIRE_URL: server.url,
+    OPENAI_BASE_URL: model.url,
+    OPENAI_API_KEY: "none",
+    HOME: home,
+  };
   const program = spawn(PYTHON, [EXAMPLE, "sparky"], { env, stdio: "inherit" });
   let sparky: WebSocket | undefined;
   try {
     const client = person.client();
     // It is made by the program's offer.
-    for await (const change of client.watch()) if ("id" in change && change.agent_name === "sparky") break;
+    for await (const change of client.watch())
+      if ("id" in change && change.agent_name === "sparky") break;
     const frames: { type: string; data: Record<string, unknown> }[] = [];
     const line = (sparky = new WebSocket(`${server.url.replace("http", "ws")}/ws/chat`));
     const answered = new Promise<void>((done) => {
       line.on("message", (data: Buffer) => {
         const frame = JSON.parse(data.toString()) as (typeof frames)[number];
         frames.push(frame);
-        if (frame.type === "ready") line.send(JSON.stringify({ type: "message", data: { text: "I like tea." } }));
+        if (frame.type === "ready")
+          line.send(JSON.stringify({ type: "message", data: { text: "I like tea." } }));
         if (frame.type === "message") done();
       });
     });
@@ -97,12 +124,17 @@ it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client a
     const [seen] = await Promise.all([turn(room), answered]);
 
     assert.deepEqual(
-      seen.filter(({ event }) => event.kind === "tool_called").map(({ event }) => event.kind === "tool_called" && event.name),
+      seen
+        .filter(({ event }) => event.kind === "tool_called")
+        .map(({ event }) => event.kind === "tool_called" && event.name),
       ["core_memory_append", "send_message"],
     );
-    assert.ok(seen.some(({ event }) => event.kind === "thought" && event.text === "They like tea."));
+    assert.ok(
+      seen.some(({ event }) => event.kind === "thought" && event.text === "They like tea."),
+    );
     assert.ok(seen.some(({ event }) => event.kind === "message" && event.text === "Noted!"));
-    const of = (type: string) => frames.filter((frame) => frame.type === type).map((frame) => frame.data);
+    const of = (type: string) =>
+      frames.filter((frame) => frame.type === type).map((frame) => frame.data);
     assert.ok(of("thought").some((data) => JSON.stringify(data).includes("They like tea.")));
     assert.ok(of("tool_use").some((data) => JSON.stringify(data).includes("core_memory_append")));
     assert.equal(of("tool_result").length, 2);

@@ -4,7 +4,22 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, cards, composer, drawn, idle, launch, live, log, Person, say, Server, sessionOf, shown, written } from "./support.js";
+import {
+  ask,
+  cards,
+  composer,
+  drawn,
+  idle,
+  launch,
+  live,
+  log,
+  Person,
+  Server,
+  say,
+  sessionOf,
+  shown,
+  written,
+} from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -30,8 +45,15 @@ describe("the page", () => {
     await shown(page, "6*7 = 42");
     assert.equal(await cards(page).count(), 1);
     const card = cards(page).first();
-    assert.match(await card.innerText(), /calculator\s+done, \d+\.\d s[^]*expression\s+6\*7[^]*Result/);
-    assert.equal(await card.getByText("42", { exact: true }).isVisible(), false, "the result is folded");
+    assert.match(
+      await card.innerText(),
+      /calculator\s+done, \d+\.\d s[\s\S]*expression\s+6\*7[\s\S]*Result/,
+    );
+    assert.equal(
+      await card.getByText("42", { exact: true }).isVisible(),
+      false,
+      "the result is folded",
+    );
     await card.getByText("Result").click();
     assert.equal(await card.getByText("42").isVisible(), true);
     assert.match(await page.locator(".entry.end").innerText(), /tokens read, \d+ written/);
@@ -44,7 +66,10 @@ describe("the page", () => {
     await page.locator(".entry.thought summary").first().click();
     assert.equal(await thought.isVisible(), true);
     // The agent and its session were made on the way, and are there after a reload.
-    assert.equal(await page.getByRole("navigation").getByRole("button", { name: /^main/ }).count(), 1);
+    assert.equal(
+      await page.getByRole("navigation").getByRole("button", { name: /^main/ }).count(),
+      1,
+    );
     await page.reload();
     await shown(page, "6*7 = 42");
     assert.equal(await page.getByLabel("Thoughts").isChecked(), false);
@@ -52,13 +77,20 @@ describe("the page", () => {
 
   it("shows text while it comes", async () => {
     const page = await person.open();
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=60,bytes=20,rate=20,deltas=yes" });
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=60,bytes=20,rate=20,deltas=yes",
+    });
     await say(page, "go");
     const message = page.locator(".entry.message .markdown").first();
     await message.waitFor();
     const lengths = new Set<number>();
     while (lengths.size < 4) lengths.add((await message.innerText()).length);
-    assert.equal(await page.getByRole("button", { name: "Cancel" }).count(), 1, "the turn runs still");
+    assert.equal(
+      await page.getByRole("button", { name: "Cancel" }).count(),
+      1,
+      "the turn runs still",
+    );
     await idle(page);
     assert.deepEqual(await drawn(page), written(await server.log(sessionOf(page))));
   });
@@ -77,13 +109,18 @@ describe("the page", () => {
     await say(page, "what is 5*5?");
     await group.getByRole("button", { name: "Deny" }).click();
     await idle(page);
-    assert.match(await cards(page).nth(1).innerText(), /calculator\s+denied[^]*denied/);
-    const decisions = (await server.log(sessionOf(page))).flatMap(({ event }) => (event.kind === "approval_settled" ? [event.decision] : []));
+    assert.match(await cards(page).nth(1).innerText(), /calculator\s+denied[\s\S]*denied/);
+    const decisions = (await server.log(sessionOf(page))).flatMap(({ event }) =>
+      event.kind === "approval_settled" ? [event.decision] : [],
+    );
     assert.deepEqual(decisions, ["approved", "denied"]);
   });
 
   it("cancels by Escape and by the button, and offers to queue, steer or interrupt", async () => {
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=2000,bytes=20,rate=20,deltas=yes" });
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=2000,bytes=20,rate=20,deltas=yes",
+    });
     const page = await person.open();
     await say(page, "one");
     await page.locator(".entry.message").waitFor();
@@ -94,7 +131,11 @@ describe("the page", () => {
     await say(page, "two");
     await page.getByRole("button", { name: "Cancel" }).waitFor();
     const policy = page.getByLabel("While it works");
-    assert.deepEqual(await policy.locator("option").allInnerTexts(), ["Queue", "Steer", "Interrupt"]);
+    assert.deepEqual(await policy.locator("option").allInnerTexts(), [
+      "Queue",
+      "Steer",
+      "Interrupt",
+    ]);
     await say(page, "three");
     await page.getByText("waits for its turn").waitFor();
     await page.getByRole("button", { name: "Take back" }).click();
@@ -104,7 +145,9 @@ describe("the page", () => {
     await shown(page, "interrupted");
     await page.getByRole("button", { name: "Cancel" }).click();
     await idle(page);
-    const ends = (await server.log(sessionOf(page))).flatMap(({ event }) => (event.kind === "turn_ended" ? [event.outcome] : []));
+    const ends = (await server.log(sessionOf(page))).flatMap(({ event }) =>
+      event.kind === "turn_ended" ? [event.outcome] : [],
+    );
     assert.deepEqual(ends, ["cancelled", "cancelled", "cancelled"]);
   });
 
@@ -129,16 +172,24 @@ describe("the page", () => {
   });
 
   it("goes on by itself when the server is killed in mid-sentence, and shows what the log has", async () => {
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=300,bytes=30,rate=60,deltas=yes" });
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=300,bytes=30,rate=60,deltas=yes",
+    });
     const page = await person.open();
     await say(page, "tell me something long");
-    await page.waitForFunction(() => (document.querySelector(".entry.message")?.textContent?.length ?? 0) > 2500);
+    await page.waitForFunction(
+      () => (document.querySelector(".entry.message")?.textContent?.length ?? 0) > 2500,
+    );
     await server.kill();
     await page.locator('[data-line="offline"]').waitFor();
     // Typed meanwhile: kept, and sent once.
     await say(page, "are you back?");
     await page.getByText("kept, and sent when the server is there again").waitFor();
-    assert.match(await page.getByRole("status", { name: "Connection" }).innerText(), /offline, 1 to send/);
+    assert.match(
+      await page.getByRole("status", { name: "Connection" }).innerText(),
+      /offline, 1 to send/,
+    );
     await server.again();
     await live(page);
     await page.getByText("cut off here").waitFor();
@@ -146,7 +197,11 @@ describe("the page", () => {
     await idle(page);
     const events = await server.log(sessionOf(page));
     assert.deepEqual(await drawn(page), written(events));
-    assert.equal(events.filter(({ event }) => event.kind === "user_message" && event.text === "are you back?").length, 1);
+    assert.equal(
+      events.filter(({ event }) => event.kind === "user_message" && event.text === "are you back?")
+        .length,
+      1,
+    );
     assert.equal(await page.locator(".unsent").count(), 0);
   });
 
@@ -166,7 +221,9 @@ describe("the page", () => {
     await one.locator(".unsent").waitFor({ state: "detached" });
     await two.locator(".unsent").waitFor({ state: "detached" });
     await idle(one);
-    const said = (await server.log(session)).filter(({ event }) => event.kind === "user_message" && event.text === "sent from the train");
+    const said = (await server.log(session)).filter(
+      ({ event }) => event.kind === "user_message" && event.text === "sent from the train",
+    );
     assert.equal(said.length, 1);
   });
 
@@ -176,7 +233,9 @@ describe("the page", () => {
     await composer(page).fill("half a thou");
     await page.reload();
     await live(page);
-    await page.waitForFunction(() => (document.getElementById("composer") as HTMLTextAreaElement).value === "half a thou");
+    await page.waitForFunction(
+      () => (document.getElementById("composer") as HTMLTextAreaElement).value === "half a thou",
+    );
     await composer(page).fill("x".repeat(1_100_000));
     await composer(page).press("Enter");
     await page.getByRole("alert").waitFor();
@@ -231,7 +290,9 @@ describe("the page", () => {
     await page.getByText("Memory, persona (by the owner)").waitFor();
     // What the agent writes meanwhile comes in by itself.
     await say(page, "remember that I live in Bern");
-    await page.waitForFunction(() => /Bern/.test((document.getElementById("block-human") as HTMLTextAreaElement).value));
+    await page.waitForFunction(() =>
+      /Bern/.test((document.getElementById("block-human") as HTMLTextAreaElement).value),
+    );
     assert.equal(await persona.inputValue(), "Answers in rhymes.");
     await panel.getByLabel("May calculator run?").selectOption("deny");
     await ask(page, "what is 6*7?");
@@ -241,13 +302,20 @@ describe("the page", () => {
     await panel.getByRole("searchbox", { name: "Search archival memory" }).fill("trains");
     await panel.getByRole("button", { name: "Search" }).click();
     await panel.getByText("Nothing was found.").waitFor();
-    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { model: string } };
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as {
+      agent: { model: string };
+    };
     assert.equal(agent.model, "load:items=1,bytes=9,rate=0");
   });
 
   it("stays light with ten thousand events, and leads to any of them", async () => {
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=10000,bytes=40,rate=0" });
-    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { main_session: string } };
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=10000,bytes=40,rate=0",
+    });
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as {
+      agent: { main_session: string };
+    };
     await server.rest("POST", `/v1/sessions/${agent.main_session}/inputs?wait=100`, { text: "go" });
     const page = await person.open(`#${agent.main_session}`);
     await page.locator('[data-seq="10004"]').waitFor();
@@ -257,7 +325,10 @@ describe("the page", () => {
     await log(page).hover();
     const seen = new Set<number>();
     while (seen.size < 900) {
-      for (const seq of await articles.evaluateAll((all) => all.map((one) => Number((one as HTMLElement).dataset["seq"])))) seen.add(seq);
+      for (const seq of await articles.evaluateAll((all) =>
+        all.map((one) => Number((one as HTMLElement).dataset.seq)),
+      ))
+        seen.add(seq);
       assert.ok((await articles.count()) <= 360);
       await page.mouse.wheel(0, -2000);
       await page.waitForTimeout(20);
@@ -269,19 +340,27 @@ describe("the page", () => {
     await page.locator('[data-seq="10004"]').waitFor();
     // A link to a position that was never read.
     await page.evaluate(() => (location.hash += ":77"));
-    await page.waitForFunction(() => (document.activeElement as HTMLElement).dataset["seq"] === "77");
+    await page.waitForFunction(() => (document.activeElement as HTMLElement).dataset.seq === "77");
     const fresh = await person.open(`#${agent.main_session}:4321`);
-    await fresh.waitForFunction(() => (document.activeElement as HTMLElement).dataset["seq"] === "4321");
+    await fresh.waitForFunction(
+      () => (document.activeElement as HTMLElement).dataset.seq === "4321",
+    );
     assert.ok(await page.locator('[data-seq="77"]').isVisible());
     assert.ok((await articles.count()) <= 360);
     await person.context.grantPermissions(["clipboard-read", "clipboard-write"]);
     await page.locator('[data-seq="77"]').hover();
     await page.getByRole("button", { name: "Copy a link to event 77" }).click();
-    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}/#${agent.main_session}:77`);
+    assert.equal(
+      await page.evaluate(() => navigator.clipboard.readText()),
+      `${server.url}/#${agent.main_session}:77`,
+    );
   });
 
   it("keeps what is read in its place while more comes, and follows again from the end", async () => {
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=4000,bytes=60,rate=150" });
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=4000,bytes=60,rate=150",
+    });
     const page = await person.open();
     await say(page, "go");
     await page.locator(".entry.message").nth(100).waitFor();
@@ -293,11 +372,18 @@ describe("the page", () => {
     await page.waitForTimeout(100);
     const place = () =>
       log(page).evaluate((box) => {
-        const first = [...box.querySelectorAll("article")].find((one) => one.offsetTop + one.offsetHeight > box.scrollTop)!;
-        return [first.dataset["seq"], Math.round(first.offsetTop - box.scrollTop)];
+        const first = [...box.querySelectorAll("article")].find(
+          (one) => one.offsetTop + one.offsetHeight > box.scrollTop,
+        )!;
+        return [first.dataset.seq, Math.round(first.offsetTop - box.scrollTop)];
       });
     const before = await place();
-    const newest = async () => ((await (await fetch(`${server.url}/v1/sessions/${sessionOf(page)}`)).json()) as { session: { head: number } }).session.head;
+    const newest = async () =>
+      (
+        (await (await fetch(`${server.url}/v1/sessions/${sessionOf(page)}`)).json()) as {
+          session: { head: number };
+        }
+      ).session.head;
     const was = await newest();
     while ((await newest()) < was + 300) await page.waitForTimeout(50);
     assert.deepEqual(await place(), before);
@@ -311,7 +397,9 @@ describe("the page", () => {
   it("sends to the session that the address names, however slow the line is", async () => {
     await server.rest("POST", "/v1/agents", { name: "main" });
     await server.rest("POST", "/v1/agents", { name: "ada" });
-    const { agent } = (await (await fetch(`${server.url}/v1/agents/ada`)).json()) as { agent: { main_session: string } };
+    const { agent } = (await (await fetch(`${server.url}/v1/agents/ada`)).json()) as {
+      agent: { main_session: string };
+    };
     const page = await person.context.newPage();
     await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
       const upstream = socket.connectToServer();
@@ -320,7 +408,9 @@ describe("the page", () => {
     await page.goto(`${server.url}/#${agent.main_session}`);
     await ask(page, "what is 6*7?");
     assert.equal(sessionOf(page), agent.main_session);
-    assert.ok((await server.log(agent.main_session)).some(({ event }) => event.kind === "user_message"));
+    assert.ok(
+      (await server.log(agent.main_session)).some(({ event }) => event.kind === "user_message"),
+    );
   });
 
   it("gives back what cannot be sent any more, and forgets sessions that went meanwhile", async () => {
@@ -333,19 +423,33 @@ describe("the page", () => {
     await page.locator('[data-line="offline"]').waitFor();
     await say(page, "into the void");
     // The session goes before the page is back.
-    await page.evaluate(() => (window as unknown as { WebSocket: unknown }).WebSocket = class { close() {} addEventListener() {} });
+    await page.evaluate(
+      () =>
+        ((window as unknown as { WebSocket: unknown }).WebSocket = class {
+          close() {}
+          addEventListener() {}
+        }),
+    );
     await server.again();
     await client.deleteSession(session);
     await page.reload();
     await page.getByRole("alert").waitFor();
-    await page.waitForFunction(() => (document.getElementById("composer") as HTMLTextAreaElement).value === "into the void");
+    await page.waitForFunction(
+      () => (document.getElementById("composer") as HTMLTextAreaElement).value === "into the void",
+    );
     assert.equal(await page.getByRole("button", { name: /^Short-lived/ }).count(), 0);
   });
 
   it("works by the keyboard alone", async () => {
     const page = await person.open();
     await composer(page).waitFor();
-    const focus = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent ?? "");
+    const focus = () =>
+      page.evaluate(
+        () =>
+          document.activeElement?.getAttribute("aria-label") ??
+          document.activeElement?.textContent ??
+          "",
+      );
     const tabTo = async (name: RegExp, key = "Tab") => {
       for (let n = 0; n < 60; n += 1) {
         if (name.test(await focus())) return;
@@ -388,7 +492,13 @@ describe("the page", () => {
     await page.evaluate(() => {
       const told: string[] = [];
       (window as unknown as { told: string[] }).told = told;
-      new MutationObserver(() => told.push(document.querySelector(".unseen")?.textContent ?? "")).observe(document.querySelector(".unseen")!, { characterData: true, childList: true, subtree: true });
+      new MutationObserver(() =>
+        told.push(document.querySelector(".unseen")?.textContent ?? ""),
+      ).observe(document.querySelector(".unseen")!, {
+        characterData: true,
+        childList: true,
+        subtree: true,
+      });
     });
     await ask(page, "count to 20");
     await shown(page, "19 20");
@@ -403,7 +513,12 @@ describe("the page", () => {
     await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
       const upstream = socket.connectToServer();
       upstream.onMessage((message) => {
-        const frame = JSON.parse(String(message)) as { type: string; session?: string; seq?: number; event?: { kind: string } };
+        const frame = JSON.parse(String(message)) as {
+          type: string;
+          session?: string;
+          seq?: number;
+          event?: { kind: string };
+        };
         socket.send(JSON.stringify({ type: "weather", session: frame.session, sky: "blue" }));
         socket.send("this is no frame");
         // What we know under a kind that we do not.
@@ -419,7 +534,10 @@ describe("the page", () => {
   });
 
   it("survives a line that is cut again and again", async () => {
-    await server.rest("POST", "/v1/agents", { name: "main", model: "load:items=200,bytes=30,rate=60,deltas=yes" });
+    await server.rest("POST", "/v1/agents", {
+      name: "main",
+      model: "load:items=200,bytes=30,rate=60,deltas=yes",
+    });
     const page = await person.context.newPage();
     let cuts = 0;
     await page.routeWebSocket(/\/v1\/ws$/, (socket) => {

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 
-import { ask, composer, launch, live, Person, say, Server, sessionOf, shown } from "./support.js";
+import { ask, composer, launch, live, Person, Server, say, sessionOf, shown } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -18,16 +18,26 @@ async function logIn(page: Page, secret: string): Promise<void> {
 
 /** Everything that the browser keeps, but for whose it is. */
 const kept = (page: Page) =>
-  page.evaluate(() => JSON.stringify(Object.entries(localStorage).filter(([key]) => !key.endsWith(":who"))));
+  page.evaluate(() =>
+    JSON.stringify(Object.entries(localStorage).filter(([key]) => !key.endsWith(":who"))),
+  );
 
 /** The texts that anybody said on the server. */
 async function said(server: Server, secret: string): Promise<string[]> {
   const headers = { authorization: `Bearer ${secret}` };
-  const { sessions } = (await (await fetch(`${server.url}/v1/sessions`, { headers })).json()) as { sessions: { id: string }[] };
+  const { sessions } = (await (await fetch(`${server.url}/v1/sessions`, { headers })).json()) as {
+    sessions: { id: string }[];
+  };
   const texts: string[] = [];
   for (const { id } of sessions) {
-    const { events } = (await (await fetch(`${server.url}/v1/sessions/${id}/events?limit=1000`, { headers })).json()) as { events: { event: { kind: string; text?: string } }[] };
-    texts.push(...events.filter(({ event }) => event.kind === "user_message").map(({ event }) => event.text ?? ""));
+    const { events } = (await (
+      await fetch(`${server.url}/v1/sessions/${id}/events?limit=1000`, { headers })
+    ).json()) as { events: { event: { kind: string; text?: string } }[] };
+    texts.push(
+      ...events
+        .filter(({ event }) => event.kind === "user_message")
+        .map(({ event }) => event.text ?? ""),
+    );
   }
   return texts;
 }
@@ -38,7 +48,10 @@ describe("one browser, two people", () => {
     const person = await Person.come(browser, server);
     person.expect(/status of 40[0-9]/);
     try {
-      const [alice, bob] = [await server.key("alice", "chat", "agents"), await server.key("bob", "chat", "agents")];
+      const [alice, bob] = [
+        await server.key("alice", "chat", "agents"),
+        await server.key("bob", "chat", "agents"),
+      ];
       const page = await person.open();
       await logIn(page, alice.secret);
       await ask(page, "hello from alice");
@@ -85,7 +98,10 @@ describe("one browser, two people", () => {
     const person = await Person.come(browser, server);
     person.expect(/status of 40[0-9]/);
     try {
-      const [alice, bob] = [await server.key("alice", "chat", "agents"), await server.key("bob", "chat", "agents")];
+      const [alice, bob] = [
+        await server.key("alice", "chat", "agents"),
+        await server.key("bob", "chat", "agents"),
+      ];
       const page = await person.open();
       await logIn(page, alice.secret);
       await ask(page, "hello from alice");
@@ -104,7 +120,9 @@ describe("one browser, two people", () => {
       await say(second, "alice's secret");
       await second.locator(".unsent").waitFor();
       await composer(second).fill("alice's draft");
-      await page.waitForFunction(() => JSON.stringify({ ...localStorage }).includes("alice's draft"));
+      await page.waitForFunction(() =>
+        JSON.stringify({ ...localStorage }).includes("alice's draft"),
+      );
       await page.getByRole("button", { name: "Log out" }).click();
       for (const tab of [page, second]) await tab.getByLabel("Key").waitFor();
       assert.ok(!/alice/.test(await kept(page)), await kept(page));
@@ -135,24 +153,45 @@ describe("one browser, two people", () => {
       const { secret } = await server.key("ada", "chat");
       const page = await person.open();
       // A server on which this key may neither use nor make an agent.
-      await page.route(/\/v1\/agents/, (route) => route.fulfill({ status: 403, json: { error: { code: "forbidden", reason: "this key may not make agents" } } }));
+      await page.route(/\/v1\/agents/, (route) =>
+        route.fulfill({
+          status: 403,
+          json: { error: { code: "forbidden", reason: "this key may not make agents" } },
+        }),
+      );
       await page.routeWebSocket(/\/v1\/ws$/, (socket) => {
         const upstream = socket.connectToServer();
         socket.onMessage((message) => {
           const frame = JSON.parse(String(message)) as { type: string; id?: string };
-          if (frame.type === "create_agent") socket.send(JSON.stringify({ type: "refused", id: frame.id, code: "forbidden", reason: "no", retry: false }));
+          if (frame.type === "create_agent")
+            socket.send(
+              JSON.stringify({
+                type: "refused",
+                id: frame.id,
+                code: "forbidden",
+                reason: "no",
+                retry: false,
+              }),
+            );
           else upstream.send(message);
         });
       });
       await logIn(page, secret);
       await say(page, "is anybody there?");
-      await page.getByRole("alert").getByText(/refused it: this key may not make agents/).waitFor();
+      await page
+        .getByRole("alert")
+        .getByText(/refused it: this key may not make agents/)
+        .waitFor();
       assert.equal(await page.getByText("sending").count(), 0);
       assert.equal(await composer(page).inputValue(), "is anybody there?");
       // What is being written meanwhile is not mixed with what was refused.
       const session = await (async () => {
         const own = await server.key("ada", "chat", "agents");
-        const made = await fetch(`${server.url}/v1/agents`, { method: "POST", headers: { authorization: `Bearer ${own.secret}`, "content-type": "application/json" }, body: JSON.stringify({ name: "ada" }) });
+        const made = await fetch(`${server.url}/v1/agents`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${own.secret}`, "content-type": "application/json" },
+          body: JSON.stringify({ name: "ada" }),
+        });
         return ((await made.json()) as { agent: { main_session: string } }).agent.main_session;
       })();
       await page.evaluate((session) => (location.hash = session), session);
@@ -167,7 +206,10 @@ describe("one browser, two people", () => {
         field.value = "something else";
         field.dispatchEvent(new Event("input", { bubbles: true }));
       });
-      await page.locator(".refused").getByText(/^refused: the frame has/).waitFor();
+      await page
+        .locator(".refused")
+        .getByText(/^refused: the frame has/)
+        .waitFor();
       assert.equal(await composer(page).inputValue(), "something else");
       await page.getByRole("button", { name: "Discard" }).click();
       assert.equal(await page.locator(".refused").count(), 0);

@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from "playwright-core";
 
 import type { Client, EventFrame } from "../../sdk/typescript/src/index.js";
 import type { Server } from "../../sdk/typescript/test/support.js";
@@ -11,9 +18,9 @@ import type { Server } from "../../sdk/typescript/test/support.js";
 export { Server, WebSocket } from "../../sdk/typescript/test/support.js";
 
 function executable(): string {
-  const chosen = process.env["CHROMIUM"];
+  const chosen = process.env.CHROMIUM;
   if (chosen) return chosen;
-  for (const dir of (process.env["PATH"] ?? "").split(delimiter)) {
+  for (const dir of (process.env.PATH ?? "").split(delimiter)) {
     for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
       try {
         accessSync(join(dir, name), constants.X_OK);
@@ -29,7 +36,14 @@ function executable(): string {
 export const launch = (): Promise<Browser> =>
   chromium.launch({
     executablePath: executable(),
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--no-first-run",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
   });
 
 /** A browser of one person: with its own storage, and with everything it complained about. */
@@ -45,8 +59,15 @@ export class Person {
     this.#server = server;
   }
 
-  static async come(browser: Browser, server: Server, options: BrowserContextOptions = {}): Promise<Person> {
-    return new Person(await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options }), server);
+  static async come(
+    browser: Browser,
+    server: Server,
+    options: BrowserContextOptions = {},
+  ): Promise<Person> {
+    return new Person(
+      await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options }),
+      server,
+    );
   }
 
   /** Opens the page, at a session if one is named. */
@@ -55,7 +76,13 @@ export class Person {
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
       // That a server is away is known where it was killed.
-      if (message.type() === "error" && !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(message.text())) this.complaints.push(message.text());
+      if (
+        message.type() === "error" &&
+        !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(
+          message.text(),
+        )
+      )
+        this.complaints.push(message.text());
     });
     page.on("dialog", (dialog) => {
       if (dialog.type() === "alert") this.complaints.push(`alert: ${dialog.message()}`);
@@ -79,11 +106,15 @@ export class Person {
   async leave(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
     await this.context.close();
-    assert.deepEqual(this.complaints.filter((line) => !this.#expected.some((expected) => expected.test(line))), []);
+    assert.deepEqual(
+      this.complaints.filter((line) => !this.#expected.some((expected) => expected.test(line))),
+      [],
+    );
   }
 }
 
-export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
+export const composer = (page: Page): Locator =>
+  page.getByRole("textbox", { name: "Message", exact: true });
 export const log = (page: Page): Locator => page.getByRole("log");
 export const cards = (page: Page): Locator => page.locator(".card");
 export const live = (page: Page): Promise<void> => page.locator('[data-line="live"]').waitFor();
@@ -95,13 +126,24 @@ export async function say(page: Page, text: string): Promise<void> {
 
 /** Says something, and waits until the turn that it asks for has ended. */
 export async function ask(page: Page, text: string): Promise<void> {
-  const before = await page.locator(".entry.end").last().getAttribute("data-seq", { timeout: 100 }).catch(() => "0");
+  const before = await page
+    .locator(".entry.end")
+    .last()
+    .getAttribute("data-seq", { timeout: 100 })
+    .catch(() => "0");
   await say(page, text);
-  await page.waitForFunction((before) => Number(([...document.querySelectorAll(".entry.end")].at(-1) as HTMLElement)?.dataset["seq"] ?? 0) > Number(before), before);
+  await page.waitForFunction(
+    (before) =>
+      Number(
+        ([...document.querySelectorAll(".entry.end")].at(-1) as HTMLElement)?.dataset.seq ?? 0,
+      ) > Number(before),
+    before,
+  );
 }
 
 /** Waits until the conversation has a text. */
-export const shown = (page: Page, text: string): Promise<void> => log(page).getByText(text).first().waitFor();
+export const shown = (page: Page, text: string): Promise<void> =>
+  log(page).getByText(text).first().waitFor();
 
 /** Waits until nothing is on its way and no turn runs. */
 export const idle = async (page: Page): Promise<void> => {
@@ -113,7 +155,9 @@ export const sessionOf = (page: Page): string => new URL(page.url()).hash.slice(
 
 /** The messages that are drawn, as texts. */
 export const drawn = (page: Page): Promise<string[]> =>
-  page.locator(".entry.message .markdown").evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
+  page
+    .locator(".entry.message .markdown")
+    .evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
 
 /** The messages of a log. */
 export const written = (frames: EventFrame[]): string[] =>

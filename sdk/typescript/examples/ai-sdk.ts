@@ -3,10 +3,17 @@
  *
  * Its model is the AI SDK's own mock, which needs no network; put one of yours in its place.
  */
-import { type ModelMessage, jsonSchema, simulateReadableStream, stepCountIs, streamText, tool } from "ai";
+import {
+  jsonSchema,
+  type ModelMessage,
+  simulateReadableStream,
+  stepCountIs,
+  streamText,
+  tool,
+} from "ai";
 import { MockLanguageModelV3 } from "ai/test";
 
-import { Client, type Interface, RefusedError, type Streamed, offer } from "../src/index.js";
+import { Client, type Interface, offer, RefusedError, type Streamed } from "../src/index.js";
 
 type Reply = Awaited<ReturnType<MockLanguageModelV3["doStream"]>>;
 type Part = Reply["stream"] extends ReadableStream<infer P> ? P : never;
@@ -16,8 +23,12 @@ const model = new MockLanguageModelV3({
   doStream: ({ prompt }): Promise<Reply> => {
     const last = prompt.at(-1);
     const returned = last?.role === "tool" ? last.content[0] : undefined;
-    const product = returned?.type === "tool-result" && returned.output.type === "text" ? returned.output.value : undefined;
-    const factors = last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
+    const product =
+      returned?.type === "tool-result" && returned.output.type === "text"
+        ? returned.output.value
+        : undefined;
+    const factors =
+      last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
     const says = (text: string): Part[] => [
       { type: "text-start", id: "text" },
       ...text.split(/(?<= )/).map((delta): Part => ({ type: "text-delta", id: "text", delta })),
@@ -54,12 +65,18 @@ function past({ history }: Interface): ModelMessage[] {
 }
 
 /** Runs a tool when its call is on disk and may run, and says what it gave. */
-async function told(turn: Interface, name: string, args: Record<string, unknown>, run: () => string): Promise<string> {
+async function told(
+  turn: Interface,
+  name: string,
+  args: Record<string, unknown>,
+  run: () => string,
+): Promise<string> {
   let call: string;
   try {
     call = await turn.toolCalled(name, args);
   } catch (error) {
-    if (error instanceof RefusedError && error.code === "forbidden") return "The owner did not allow this call.";
+    if (error instanceof RefusedError && error.code === "forbidden")
+      return "The owner did not allow this call.";
     throw error;
   }
   let result: string;
@@ -111,7 +128,10 @@ async function answer(turn: Interface): Promise<void> {
         await open.get(part.id)?.end();
         break;
       case "finish":
-        await turn.usage({ input_tokens: part.totalUsage.inputTokens ?? 0, output_tokens: part.totalUsage.outputTokens ?? 0 });
+        await turn.usage({
+          input_tokens: part.totalUsage.inputTokens ?? 0,
+          output_tokens: part.totalUsage.outputTokens ?? 0,
+        });
         break;
       case "error":
         throw part.error;
@@ -119,12 +139,20 @@ async function answer(turn: Interface): Promise<void> {
   }
 }
 
-const base = process.env["THOUGHTWIRE_URL"] ?? "http://127.0.0.1:8282";
+const base = process.env.THOUGHTWIRE_URL ?? "http://127.0.0.1:8282";
 // Node has a WebSocket of its own from 22 on.
 const webSocket = globalThis.WebSocket ?? (await import("ws")).default;
-const client = new Client({ url: `${base.replace(/^http/, "ws")}/v1/ws`, webSocket, name: "ai-sdk.ts" });
+const client = new Client({
+  url: `${base.replace(/^http/, "ws")}/v1/ws`,
+  webSocket,
+  name: "ai-sdk.ts",
+});
 const tools = [{ name: "multiply", description: "Multiplies two numbers." }];
-const agent = offer(client, process.argv[2] ?? "multiplier", answer, { turns: 8, history: 100, tools });
+const agent = offer(client, process.argv[2] ?? "multiplier", answer, {
+  turns: 8,
+  history: 100,
+  tools,
+});
 await agent.offered();
 console.log(`${agent.name} is offered at ${base}`);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void agent.stop());

@@ -4,10 +4,14 @@ import { createInterface } from "node:readline/promises";
 import { Client } from "../src/index.js";
 
 const name = process.argv[2] ?? "main";
-const base = process.env["THOUGHTWIRE_URL"] ?? "http://127.0.0.1:8282";
+const base = process.env.THOUGHTWIRE_URL ?? "http://127.0.0.1:8282";
 // Node has a WebSocket of its own from 22 on.
 const webSocket = globalThis.WebSocket ?? (await import("ws")).default;
-const client = new Client({ url: `${base.replace(/^http/, "ws")}/v1/ws`, webSocket, name: "chat.ts" });
+const client = new Client({
+  url: `${base.replace(/^http/, "ws")}/v1/ws`,
+  webSocket,
+  name: "chat.ts",
+});
 client.onState((state, reason) => console.error(`(${state}${reason ? `: ${reason}` : ""})`));
 
 const { session } = await client.ensureAgent({ name });
@@ -15,7 +19,8 @@ const room = client.attach(session, { last: 20 });
 void (async () => {
   for await (const shown of room) {
     if (shown.type === "delta" && shown.kind === "message") process.stdout.write(shown.text);
-    if (shown.type === "event" && shown.event.kind === "tool_called") console.log(`⚙ ${shown.event.name}`);
+    if (shown.type === "event" && shown.event.kind === "tool_called")
+      console.log(`⚙ ${shown.event.name}`);
     if (shown.type === "event" && shown.event.kind === "turn_ended") process.stdout.write("\n› ");
   }
 })();

@@ -6,7 +6,15 @@ import { PartJoiner } from "./parts.js";
 import { Queue } from "./queue.js";
 import { type AttachOptions, Room } from "./room.js";
 import type { WebSocketClass, WebSocketLike } from "./socket.js";
-import type { Ack, ClientFrame, HistoryEntry, Policy, ServerFrame, SessionListing, Style } from "./wire.js";
+import type {
+  Ack,
+  ClientFrame,
+  HistoryEntry,
+  Policy,
+  ServerFrame,
+  SessionListing,
+  Style,
+} from "./wire.js";
 
 /** Codes of refusals of frames that the server could not read. */
 const UNREADABLE = ["bad_frame", "too_large"];
@@ -87,7 +95,11 @@ interface Pending {
 }
 
 /** A command without the id that the client gives it. */
-export type Command = ClientFrame extends infer F ? (F extends { id?: string } ? Omit<F, "id"> : never) : never;
+export type Command = ClientFrame extends infer F
+  ? F extends { id?: string }
+    ? Omit<F, "id">
+    : never
+  : never;
 
 /**
  * One connection to a server, made again whenever it breaks.
@@ -148,41 +160,67 @@ export class Client {
   }
 
   /** Makes an agent with its main session. */
-  async createAgent(agent: NewAgent, options?: CommandOptions): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
+  async createAgent(
+    agent: NewAgent,
+    options?: CommandOptions,
+  ): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
     const ack = await this.command({ type: "create_agent", ...agent }, options);
-    if (!ack.agent || !ack.session) throw new Error("the server acknowledged an agent without telling it");
+    if (!ack.agent || !ack.session)
+      throw new Error("the server acknowledged an agent without telling it");
     return { agent: ack.agent, session: ack.session };
   }
 
   /** Gives an agent by its name, with its main session: one that is not there is made, one that is stays as it is. */
-  async ensureAgent(agent: NewAgent, options: CommandOptions = {}): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
+  async ensureAgent(
+    agent: NewAgent,
+    options: CommandOptions = {},
+  ): Promise<{ agent: NonNullable<Ack["agent"]>; session: string }> {
     try {
       return await this.createAgent(agent, options);
     } catch (error) {
       // A key that may make no agents may still use those there are.
-      if (!(error instanceof RefusedError && (error.code === "name_taken" || error.code === "forbidden"))) throw error;
+      if (
+        !(
+          error instanceof RefusedError &&
+          (error.code === "name_taken" || error.code === "forbidden")
+        )
+      )
+        throw error;
       const found = await this.#find(agent.name, options.signal);
       if (!found) throw error;
       return found;
     }
   }
 
-  async #find(name: string, signal?: AbortSignal): Promise<{ agent: NonNullable<Ack["agent"]>; session: string } | undefined> {
+  async #find(
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<{ agent: NonNullable<Ack["agent"]>; session: string } | undefined> {
     const { url, token } = this.#options;
     const wire = String(typeof url === "function" ? await url() : url);
-    const address = wire.replace(/^ws/, "http").replace(/\/v1\/ws\b.*$/, `/v1/agents/${encodeURIComponent(name)}`);
-    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const address = wire
+      .replace(/^ws/, "http")
+      .replace(/\/v1\/ws\b.*$/, `/v1/agents/${encodeURIComponent(name)}`);
+    const headers: Record<string, string> =
+      token === undefined ? {} : { authorization: `Bearer ${token}` };
     const answer = await fetch(address, { headers, ...(signal ? { signal } : {}) });
     if (answer.status === 404) return undefined;
-    const body = (await answer.json()) as { agent?: NonNullable<Ack["agent"]> & { main_session: string }; error?: { code: string; reason: string } };
-    if (body.error) throw new RefusedError({ type: "refused", ...body.error, retry: answer.status >= 500 });
+    const body = (await answer.json()) as {
+      agent?: NonNullable<Ack["agent"]> & { main_session: string };
+      error?: { code: string; reason: string };
+    };
+    if (body.error)
+      throw new RefusedError({ type: "refused", ...body.error, retry: answer.status >= 500 });
     return body.agent && { agent: body.agent, session: body.agent.main_session };
   }
 
   /** Opens a session with an agent; gives its id. */
   async createSession(session: NewSession, options?: CommandOptions): Promise<string> {
     const { history, ...rest } = session;
-    const ack = await this.command({ type: "create_session", ...rest, ...(history ? { history } : {}) } as Command, options);
+    const ack = await this.command(
+      { type: "create_session", ...rest, ...(history ? { history } : {}) } as Command,
+      options,
+    );
     if (!ack.session) throw new Error("the server acknowledged a session without telling it");
     return ack.session;
   }
@@ -196,7 +234,13 @@ export class Client {
   attach(session: string, options: AttachOptions = {}): Room {
     if (this.#rooms.has(session)) throw new Error(`this client is attached to ${session} already`);
     if (options.signal?.aborted) throw options.signal.reason;
-    const room = new Room(session, options, this, (frame) => this.#write(frame), () => this.#rooms.delete(session));
+    const room = new Room(
+      session,
+      options,
+      this,
+      (frame) => this.#write(frame),
+      () => this.#rooms.delete(session),
+    );
     this.#rooms.set(session, room);
     options.signal?.addEventListener("abort", () => room.leave(), { once: true });
     if (this.#state === "open") room.opened();
@@ -209,11 +253,19 @@ export class Client {
     if (this.#state === "closed") throw new ClosedError("the client is closed");
     this.#guests.add(guest);
     const write = (wire: string) => this.#tooLarge(wire) ?? this.#send(wire);
-    return { write, spacious: () => this.#spacious(), leave: () => void this.#guests.delete(guest) };
+    return {
+      write,
+      spacious: () => this.#spacious(),
+      leave: () => void this.#guests.delete(guest),
+    };
   }
 
   /** The list of sessions: all that there are, then each that changes; `{ gone }` for one that left. */
-  watch({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<SessionListing | { gone: string }> {
+  watch({
+    signal,
+  }: {
+    signal?: AbortSignal;
+  } = {}): AsyncIterableIterator<SessionListing | { gone: string }> {
     const queue = new Queue<SessionListing | { gone: string }>();
     this.#watchers.add(queue);
     if (this.#state === "open") this.#write({ type: "watch" });
@@ -224,7 +276,13 @@ export class Client {
     };
     if (signal?.aborted) void stop();
     signal?.addEventListener("abort", () => void stop(), { once: true });
-    return { next: () => queue.next(), return: stop, [Symbol.asyncIterator]() { return this; } };
+    return {
+      next: () => queue.next(),
+      return: stop,
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   /**
@@ -233,10 +291,14 @@ export class Client {
    * @throws {RefusedError} when the server says no.
    * @throws {ClosedError} when the client is closed first.
    */
-  command(command: Command, { id = crypto.randomUUID(), signal }: CommandOptions = {}): Promise<Ack> {
+  command(
+    command: Command,
+    { id = crypto.randomUUID(), signal }: CommandOptions = {},
+  ): Promise<Ack> {
     if (this.#state === "closed") return Promise.reject(new ClosedError("the client is closed"));
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#pending.has(id)) return Promise.reject(new Error(`a command ${id} waits for its answer already`));
+    if (this.#pending.has(id))
+      return Promise.reject(new Error(`a command ${id} waits for its answer already`));
     return new Promise((resolve, reject) => {
       const abort = () => {
         this.#pending.delete(id);
@@ -244,7 +306,12 @@ export class Client {
       };
       signal?.addEventListener("abort", abort, { once: true });
       const frame = { ...command, id } as ClientFrame & { id: string };
-      this.#pending.set(id, { frame, resolve, reject, settle: () => signal?.removeEventListener("abort", abort) });
+      this.#pending.set(id, {
+        frame,
+        resolve,
+        reject,
+        settle: () => signal?.removeEventListener("abort", abort),
+      });
       if (this.#state === "open") this.#ask(frame);
     });
   }
@@ -277,15 +344,22 @@ export class Client {
 
   #connect(): void {
     const Socket = this.#options.webSocket ?? (globalThis.WebSocket as WebSocketClass | undefined);
-    if (!Socket) throw new Error("there is no WebSocket here: pass one as `webSocket`, for example that of the package `ws`");
+    if (!Socket)
+      throw new Error(
+        "there is no WebSocket here: pass one as `webSocket`, for example that of the package `ws`",
+      );
     const { url } = this.#options;
     const attempt = (this.#attempt += 1);
     if (typeof url === "function") {
       const isCurrent = () => attempt === this.#attempt && this.#state === "connecting";
-      Promise.resolve().then(url).then(
-        (url) => isCurrent() && this.#dial(Socket, String(url)),
-        (error: unknown) => isCurrent() && this.#broke(1006, error instanceof Error ? error.message : String(error)),
-      );
+      Promise.resolve()
+        .then(url)
+        .then(
+          (url) => isCurrent() && this.#dial(Socket, String(url)),
+          (error: unknown) =>
+            isCurrent() &&
+            this.#broke(1006, error instanceof Error ? error.message : String(error)),
+        );
     } else {
       this.#dial(Socket, String(url));
     }
@@ -325,24 +399,31 @@ export class Client {
         this.#largest = frame.limits.frame_bytes ?? Infinity;
         return this.#welcomed();
       case "ack":
-        if (this.#pending.has(frame.id)) return this.#settle(frame.id, (pending) => pending.resolve(frame));
+        if (this.#pending.has(frame.id))
+          return this.#settle(frame.id, (pending) => pending.resolve(frame));
         return this.#pass(frame);
       case "refused":
         if (frame.id !== undefined && this.#pending.has(frame.id)) {
           return this.#settle(frame.id, (pending) => pending.reject(new RefusedError(frame)));
         }
-        if (frame.id === undefined && this.#last !== undefined && this.#pending.has(this.#last) && UNREADABLE.includes(frame.code)) {
+        if (
+          frame.id === undefined &&
+          this.#last !== undefined &&
+          this.#pending.has(this.#last) &&
+          UNREADABLE.includes(frame.code)
+        ) {
           // The server could not read the id: sent again, the frame would be refused again.
           const last = this.#last;
           this.#last = undefined;
           return this.#settle(last, (pending) => pending.reject(new RefusedError(frame)));
         }
-        if (frame.id !== undefined && this.#rooms.has(frame.id)) return this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
+        if (frame.id !== undefined && this.#rooms.has(frame.id))
+          return this.#rooms.get(frame.id)?.refused(new RefusedError(frame));
         return this.#pass(frame);
       case "session":
-        return this.#watchers.forEach((queue) => queue.push(frame.listing));
+        return this.#toWatchers(frame.listing);
       case "session_gone":
-        return this.#watchers.forEach((queue) => queue.push({ gone: frame.session }));
+        return this.#toWatchers({ gone: frame.session });
       case "goaway":
         this.#away = frame.retry_after_ms;
         return;
@@ -356,8 +437,13 @@ export class Client {
         return this.#pass(frame);
       default:
         // Frames of a session; a type from a newer server is nobody's and passed over.
-        if ("session" in frame && typeof frame.session === "string") this.#rooms.get(frame.session)?.heard(frame);
+        if ("session" in frame && typeof frame.session === "string")
+          this.#rooms.get(frame.session)?.heard(frame);
     }
+  }
+
+  #toWatchers(change: SessionListing | { gone: string }): void {
+    for (const queue of this.#watchers) queue.push(change);
   }
 
   #pass(frame: ServerFrame): void {
@@ -370,7 +456,11 @@ export class Client {
     this.#enter("open");
     const { token, name } = this.#options;
     if (token !== undefined || name !== undefined) {
-      this.#write({ type: "hello", ...(token === undefined ? {} : { token }), ...(name === undefined ? {} : { client: name }) });
+      this.#write({
+        type: "hello",
+        ...(token === undefined ? {} : { token }),
+        ...(name === undefined ? {} : { client: name }),
+      });
     }
     for (const room of this.#rooms.values()) room.opened();
     for (const guest of [...this.#guests]) guest.opened();
@@ -408,7 +498,11 @@ export class Client {
     clearTimeout(this.#pulse);
     if (this.#state === "closed") return;
     if (FINAL_CODES.includes(code)) {
-      return this.#end(new ClosedError(`the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`));
+      return this.#end(
+        new ClosedError(
+          `the server closed the connection for good (${code}${reason ? `: ${reason}` : ""})`,
+        ),
+      );
     }
     for (const room of this.#rooms.values()) room.broke();
     for (const guest of this.#guests) guest.broke();
@@ -426,7 +520,9 @@ export class Client {
     if (this.#failures !== (this.#stood ? WARN_AFTER : 1)) return;
     const { url, onWarning = console.warn } = this.#options;
     const where = typeof url === "function" ? "its address" : String(url).replace(/\?.*/, "");
-    onWarning(`thoughtwire: no server answers at ${where}${reason ? ` (${reason})` : ""}; trying again until one does`);
+    onWarning(
+      `thoughtwire: no server answers at ${where}${reason ? ` (${reason})` : ""}; trying again until one does`,
+    );
   }
 
   #end(error: ClosedError): void {
@@ -434,7 +530,8 @@ export class Client {
     clearTimeout(this.#timer);
     clearTimeout(this.#pulse);
     this.#enter("closed", error.message);
-    for (const id of [...this.#pending.keys()]) this.#settle(id, (pending) => pending.reject(error));
+    for (const id of [...this.#pending.keys()])
+      this.#settle(id, (pending) => pending.reject(error));
     for (const room of [...this.#rooms.values()]) room.ended(error);
     for (const guest of [...this.#guests]) guest.closed(error);
     for (const queue of this.#watchers) queue.end();

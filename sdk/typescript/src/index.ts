@@ -19,13 +19,21 @@
  * await client.close();
  * ```
  */
+
+export type {
+  ClientOptions,
+  ClientState,
+  CommandOptions,
+  NewAgent,
+  NewSession,
+  SendOptions,
+} from "./client.js";
 export { Client } from "./client.js";
-export type { WebSocketClass, WebSocketLike } from "./socket.js";
-export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, SendOptions } from "./client.js";
-export { Room } from "./room.js";
-export type { AttachOptions, RunTool, Shown } from "./room.js";
-export { offer } from "./offer.js";
-export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
-export type { Interface, Returned, Streamed, WaitOptions } from "./interface.js";
 export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
+export type { Interface, Returned, Streamed, WaitOptions } from "./interface.js";
+export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
+export { offer } from "./offer.js";
+export type { AttachOptions, RunTool, Shown } from "./room.js";
+export { Room } from "./room.js";
+export type { WebSocketClass, WebSocketLike } from "./socket.js";
 export type * from "./wire.js";

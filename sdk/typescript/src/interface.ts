@@ -2,8 +2,20 @@
 import { heeded } from "./deferred.js";
 import { EndedError } from "./errors.js";
 import type { Turn } from "./turn.js";
-import type { Awaits, Decision, Input, JsonValue, LogRecord, MemoryBlock } from "./wire.js";
-import type { Permission, StreamKind, ToolDeclaration, ToolStatus, Usage, WaitingCall } from "./wire.js";
+import type {
+  Awaits,
+  Decision,
+  Input,
+  JsonValue,
+  LogRecord,
+  MemoryBlock,
+  Permission,
+  StreamKind,
+  ToolDeclaration,
+  ToolStatus,
+  Usage,
+  WaitingCall,
+} from "./wire.js";
 
 /** What a client's tool came back with. */
 export interface Returned {
@@ -105,7 +117,11 @@ export class Interface {
    */
   functionMessage(text: string): Promise<void> {
     const [id, verb] = [crypto.randomUUID(), { verb: "function_message", text } as const];
-    return heeded(text.startsWith("Running ") ? this.#turn.ask(id, verb).then(() => {}) : this.#turn.tell(id, verb));
+    return heeded(
+      text.startsWith("Running ")
+        ? this.#turn.ask(id, verb).then(() => {})
+        : this.#turn.tell(id, verb),
+    );
   }
 
   /**
@@ -121,9 +137,19 @@ export class Interface {
   }
 
   /** Says what a call came back with. */
-  toolReturned(call: string, text: string, { status = "success", content }: Partial<Omit<Returned, "text">> = {}): Promise<void> {
+  toolReturned(
+    call: string,
+    text: string,
+    { status = "success", content }: Partial<Omit<Returned, "text">> = {},
+  ): Promise<void> {
     const more = content === undefined ? {} : { content };
-    return this.#turn.tell(crypto.randomUUID(), { verb: "tool_returned", call, status, text, ...more });
+    return this.#turn.tell(crypto.randomUUID(), {
+      verb: "tool_returned",
+      call,
+      status,
+      text,
+      ...more,
+    });
   }
 
   /**
@@ -132,10 +158,13 @@ export class Interface {
    * at the call, so that this gives `approved`.
    */
   approval(call: string, options: WaitOptions = {}): Promise<Exclude<Decision, "void">> {
-    return heeded(this.#wait("approval", call, options).then((answer) => {
-      if (answer.type !== "approval_settled" || answer.decision === "void") throw new EndedError("the call ended without a decision");
-      return answer.decision;
-    }));
+    return heeded(
+      this.#wait("approval", call, options).then((answer) => {
+        if (answer.type !== "approval_settled" || answer.decision === "void")
+          throw new EndedError("the call ended without a decision");
+        return answer.decision;
+      }),
+    );
   }
 
   /**
@@ -144,26 +173,35 @@ export class Interface {
    * waited for.
    */
   clientRuns(call: string, options: WaitOptions = {}): Promise<Returned> {
-    return heeded(this.#wait("client", call, options).then((answer) => {
-      if (answer.type !== "tool_returned") throw new EndedError("the call ended without a result");
-      const { status, text, content } = answer;
-      return { status, text, ...(content === undefined ? {} : { content }) };
-    }));
+    return heeded(
+      this.#wait("client", call, options).then((answer) => {
+        if (answer.type !== "tool_returned")
+          throw new EndedError("the call ended without a result");
+        const { status, text, content } = answer;
+        return { status, text, ...(content === undefined ? {} : { content }) };
+      }),
+    );
   }
 
   /** A thought that is said in pieces. */
   thought(): Streamed {
-    return new Streamed(this.#turn, "thought", (item, text) => whole(this.#turn, "internal_monologue", text, item));
+    return new Streamed(this.#turn, "thought", (item, text) =>
+      whole(this.#turn, "internal_monologue", text, item),
+    );
   }
 
   /** A message that is said in pieces. */
   message(): Streamed {
-    return new Streamed(this.#turn, "message", (item, text) => whole(this.#turn, "assistant_message", text, item));
+    return new Streamed(this.#turn, "message", (item, text) =>
+      whole(this.#turn, "assistant_message", text, item),
+    );
   }
 
   /** A call whose arguments, a JSON object, are said in pieces. It may run when its `end()` has resolved. */
   call(name: string): Streamed {
-    return new Streamed(this.#turn, "tool_args", (item, text) => called(this.#turn, item, name, JSON.parse(text || "{}")));
+    return new Streamed(this.#turn, "tool_args", (item, text) =>
+      called(this.#turn, item, name, JSON.parse(text || "{}")),
+    );
   }
 
   /** Says what goes on, for people. It is not kept. */
@@ -177,8 +215,12 @@ export class Interface {
   }
 
   #wait(awaits: Awaits, call: string, { timeout }: WaitOptions) {
-    const verb = awaits === "approval" ? "approval" as const : "client_runs" as const;
-    const question = { verb, call, ...(timeout === undefined ? {} : { timeout_ms: milliseconds(timeout) }) };
+    const verb = awaits === "approval" ? ("approval" as const) : ("client_runs" as const);
+    const question = {
+      verb,
+      call,
+      ...(timeout === undefined ? {} : { timeout_ms: milliseconds(timeout) }),
+    };
     return this.#turn.answer(awaits, call, () => this.#turn.ask(crypto.randomUUID(), question));
   }
 }
@@ -196,7 +238,11 @@ export class Streamed {
   #text = "";
 
   /** @internal Made by an {@link Interface}. */
-  constructor(turn: Turn, kind: StreamKind, whole: (item: string, text: string) => Promise<unknown>) {
+  constructor(
+    turn: Turn,
+    kind: StreamKind,
+    whole: (item: string, text: string) => Promise<unknown>,
+  ) {
     this.#turn = turn;
     this.#kind = kind;
     this.#whole = whole;
@@ -217,26 +263,45 @@ export class Streamed {
   /** Says the whole; gives its item. A thought or a message of no text is not said at all. */
   end(): Promise<string> {
     const nothing = this.#text === "" && this.#kind !== "tool_args";
-    return heeded((async () => {
-      if (!nothing) await this.#whole(this.item, this.#text);
-      return this.item;
-    })());
+    return heeded(
+      (async () => {
+        if (!nothing) await this.#whole(this.item, this.#text);
+        return this.item;
+      })(),
+    );
   }
 }
 
 /** @throws {RangeError} for what is no time to wait. */
 function milliseconds(seconds: number): number {
-  if (!(seconds > 0 && seconds < Infinity)) throw new RangeError(`a timeout is more than no seconds and comes to an end, unlike ${seconds}`);
+  if (!(seconds > 0 && seconds < Infinity))
+    throw new RangeError(
+      `a timeout is more than no seconds and comes to an end, unlike ${seconds}`,
+    );
   return Math.max(1, Math.round(seconds * 1000));
 }
 
 type Whole = "internal_monologue" | "assistant_message";
 
-function whole(turn: Turn, verb: Whole, text: string, item: string = crypto.randomUUID()): Promise<string> {
+function whole(
+  turn: Turn,
+  verb: Whole,
+  text: string,
+  item: string = crypto.randomUUID(),
+): Promise<string> {
   return heeded(turn.tell(item, { verb, text }).then(() => item));
 }
 
-function called(turn: Turn, call: string, name: string, args: Record<string, unknown>): Promise<string> {
+function called(
+  turn: Turn,
+  call: string,
+  name: string,
+  args: Record<string, unknown>,
+): Promise<string> {
   // What JSON cannot say rejects there, where it is written.
-  return heeded(turn.ask(call, { verb: "tool_called", name, args: args as Record<string, JsonValue> }).then(() => call));
+  return heeded(
+    turn
+      .ask(call, { verb: "tool_called", name, args: args as Record<string, JsonValue> })
+      .then(() => call),
+  );
 }

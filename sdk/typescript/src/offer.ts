@@ -16,6 +16,7 @@ const RETRY_AFTER = 1_000;
 const LAST_WORDS = 2_000;
 
 /** Answers a turn. What it returns is the turn's last message; what it throws fails the turn. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is one.
 export type TurnFunction = (turn: Interface) => Promise<string | void> | string | void;
 
 /** How an agent is offered. */
@@ -56,7 +57,12 @@ export interface OfferOptions {
  *
  * @throws {ClosedError} when the client is closed.
  */
-export function offer(client: Client, agent: string, answer: TurnFunction, options: OfferOptions = {}): OfferedAgent {
+export function offer(
+  client: Client,
+  agent: string,
+  answer: TurnFunction,
+  options: OfferOptions = {},
+): OfferedAgent {
   return new OfferedAgent(client, agent, answer, options);
 }
 
@@ -117,7 +123,8 @@ export class OfferedAgent implements Guest {
     if (this.#phase !== "offering") return this.#over.promise.catch(() => {});
     this.#phase = "stopping";
     this.opened();
-    if (this.#turns.size > 0 || this.#client.state === "open") await within(grace * 1000, this.#rested.promise);
+    if (this.#turns.size > 0 || this.#client.state === "open")
+      await within(grace * 1000, this.#rested.promise);
     const late = [...this.#turns.values()].map((turn) => {
       const failed = turn.fail("The agent's program was stopped.", "agent_stopped");
       return failed.catch(() => {}).then(() => this.#forget(turn, "the program was stopped"));
@@ -132,17 +139,19 @@ export class OfferedAgent implements Guest {
     if (this.#client.state !== "open") return;
     const { turns, history, memory, tools, cursors } = this.#options;
     this.#asked = crypto.randomUUID();
-    const refused = this.#line.write(JSON.stringify({
-      type: "offer",
-      id: this.#asked,
-      agent: this.name,
-      worker: this.worker,
-      turns: this.#phase === "stopping" ? 0 : turns,
-      history,
-      memory,
-      tools,
-      cursors,
-    }));
+    const refused = this.#line.write(
+      JSON.stringify({
+        type: "offer",
+        id: this.#asked,
+        agent: this.name,
+        worker: this.worker,
+        turns: this.#phase === "stopping" ? 0 : turns,
+        history,
+        memory,
+        tools,
+        cursors,
+      }),
+    );
     if (refused) this.#fall(refused);
   }
 
@@ -172,7 +181,9 @@ export class OfferedAgent implements Guest {
         this.#run(frame);
         return true;
       case "cancel":
-        return this.#about(frame.turn, (turn) => this.#forget(turn, "the turn was ended by the server"));
+        return this.#about(frame.turn, (turn) =>
+          this.#forget(turn, "the turn was ended by the server"),
+        );
       case "approval_settled":
       case "tool_returned":
         return this.#about(frame.turn, (turn) => turn.answered(frame));
@@ -207,7 +218,8 @@ export class OfferedAgent implements Guest {
     this.#asked = undefined;
     // What is not told any more has ended while there was no connection.
     for (const turn of [...this.#turns.values()]) {
-      if (!turns.includes(turn.id)) this.#forget(turn, "the turn ended while there was no connection");
+      if (!turns.includes(turn.id))
+        this.#forget(turn, "the turn ended while there was no connection");
     }
     this.#coming = new Set(turns.filter((turn) => !this.#turns.has(turn)));
     this.#cameBack = this.#agent !== undefined;
@@ -233,7 +245,12 @@ export class OfferedAgent implements Guest {
 
   /** Notices, for who waits for it, that nothing runs any more. */
   #rest(): void {
-    if (this.#phase === "stopping" && this.#asked === undefined && this.#turns.size + this.#coming.size === 0) this.#rested.resolve();
+    if (
+      this.#phase === "stopping" &&
+      this.#asked === undefined &&
+      this.#turns.size + this.#coming.size === 0
+    )
+      this.#rested.resolve();
   }
 
   #forget(turn: Turn, reason: string): void {
@@ -249,7 +266,11 @@ export class OfferedAgent implements Guest {
     this.#coming.delete(run.turn);
     const { resumed, ...fresh } = run;
     // What was on its way to this process when a connection broke was nobody's yet.
-    const turn = new Turn(resumed && this.#cameBack && isUntouched(run) ? fresh : run, this.#line, this.#window);
+    const turn = new Turn(
+      resumed && this.#cameBack && isUntouched(run) ? fresh : run,
+      this.#line,
+      this.#window,
+    );
     this.#turns.set(turn.id, turn);
     void this.#play(turn);
   }
@@ -258,16 +279,22 @@ export class OfferedAgent implements Guest {
     let told: Interface | undefined;
     try {
       if (turn.run.resumed && !this.#options.resumes) {
-        throw new FailedError("The agent or the server was started anew in the middle of this turn.", { code: "agent_restarted" });
+        throw new FailedError(
+          "The agent or the server was started anew in the middle of this turn.",
+          { code: "agent_restarted" },
+        );
       }
       for (let inputs: Input[] = [turn.run.input]; inputs.length > 0; ) {
         told = new Interface(turn, inputs);
         const text = await this.#answer(told);
-        if (text !== undefined && typeof text !== "string") throw new TypeError("what answers a turn must give a text or nothing");
+        if (text !== undefined && typeof text !== "string")
+          throw new TypeError("what answers a turn must give a text or nothing");
         // What was said without waiting and refused fails the turn, rather than being lost behind its end.
         await turn.drained();
         // Inputs that joined the turn meanwhile are answered in it.
-        inputs = (await turn.ask(crypto.randomUUID(), { verb: "finish", ...(text ? { text } : {}) })).steered ?? [];
+        inputs =
+          (await turn.ask(crypto.randomUUID(), { verb: "finish", ...(text ? { text } : {}) }))
+            .steered ?? [];
       }
     } catch (error) {
       // What goes wrong in a turn that is over went wrong because it is.
@@ -288,21 +315,27 @@ export class OfferedAgent implements Guest {
 
   #report(error: unknown, turn?: Interface): void {
     if (this.#options.onError) return this.#options.onError(error, turn);
-    const what = turn ? `turn ${turn.turn} of ${this.name} fails` : `${this.name} is not offered any more`;
+    const what = turn
+      ? `turn ${turn.turn} of ${this.name} fails`
+      : `${this.name} is not offered any more`;
     console.error(`thoughtwire: ${what}:`, error);
   }
 }
 
 /** Nothing was said in a turn that is handed out again. */
 function isUntouched({ turn, history = [], open = {} }: Run): boolean {
-  const said = history.filter(({ event }) => event.kind !== "turn_started" && event.kind !== "user_message");
+  const said = history.filter(
+    ({ event }) => event.kind !== "turn_started" && event.kind !== "user_message",
+  );
   return !said.some((record) => record.turn === turn) && Object.keys(open).length === 0;
 }
 
 /** What people are told of an error: no more than that there was one, where its text may be nobody else's business. */
 function forPeople(error: unknown): [reason: string, code?: string] {
-  if (error instanceof FailedError) return error.code === undefined ? [error.message] : [error.message, error.code];
-  if (error instanceof RefusedError) return [`What the agent said was refused: ${error.message}`, error.code];
+  if (error instanceof FailedError)
+    return error.code === undefined ? [error.message] : [error.message, error.code];
+  if (error instanceof RefusedError)
+    return [`What the agent said was refused: ${error.message}`, error.code];
   return ["The agent's program failed."];
 }
 

@@ -38,7 +38,9 @@ export class Queue<T> {
     const item = this.#items.shift();
     if (item !== undefined) return Promise.resolve({ done: false, value: item });
     if (this.#end) {
-      return "error" in this.#end ? Promise.reject(this.#end.error) : Promise.resolve({ done: true, value: undefined });
+      return "error" in this.#end
+        ? Promise.reject(this.#end.error)
+        : Promise.resolve({ done: true, value: undefined });
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push(resolve);

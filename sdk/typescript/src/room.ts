@@ -1,7 +1,14 @@
 import type { Client, CommandOptions, SendOptions } from "./client.js";
 import { ClosedError, type RefusedError } from "./errors.js";
 import { Queue } from "./queue.js";
-import type { Ack, ClientFrame, EventFrame, FrameOf, ServerFrame, ToolDeclaration } from "./wire.js";
+import type {
+  Ack,
+  ClientFrame,
+  EventFrame,
+  FrameOf,
+  ServerFrame,
+  ToolDeclaration,
+} from "./wire.js";
 
 /** What lies unread before the server is asked to stop, and how little before it is asked to go on. */
 const FULL = 1_000;
@@ -10,7 +17,10 @@ const LOW = 100;
 const RETRY_AFTER = 1_000;
 
 /** Runs a tool that the agent called: gives its result as text, or throws what went wrong. */
-export type RunTool = (args: Record<string, unknown>, call: { call: string; name: string }) => Promise<string> | string;
+export type RunTool = (
+  args: Record<string, unknown>,
+  call: { call: string; name: string },
+) => Promise<string> | string;
 
 /** How a place in a session is taken. */
 export interface AttachOptions {
@@ -63,7 +73,13 @@ export class Room implements AsyncIterable<Shown> {
   #phase: "apart" | "attaching" | "attached" | "held" | "over" = "apart";
 
   /** @internal Made by {@link Client.attach}. */
-  constructor(session: string, options: AttachOptions, client: Client, write: (frame: ClientFrame) => void, left: () => void) {
+  constructor(
+    session: string,
+    options: AttachOptions,
+    client: Client,
+    write: (frame: ClientFrame) => void,
+    left: () => void,
+  ) {
     this.session = session;
     this.#options = options;
     this.#client = client;
@@ -75,7 +91,9 @@ export class Room implements AsyncIterable<Shown> {
 
   /** Where to resume: the last event that came in, and the log's lifetime. */
   get cursor(): { seq: number; epoch: string } | undefined {
-    return this.#seq === undefined || this.#epoch === undefined ? undefined : { seq: this.#seq, epoch: this.#epoch };
+    return this.#seq === undefined || this.#epoch === undefined
+      ? undefined
+      : { seq: this.#seq, epoch: this.#epoch };
   }
 
   /** Says something to the agent; resolves when it is on disk. */
@@ -87,7 +105,10 @@ export class Room implements AsyncIterable<Shown> {
   /** Ends the running turn. */
   async cancel(options?: CommandOptions & { turn?: string }): Promise<void> {
     const { turn, ...rest } = options ?? {};
-    await this.#client.command({ type: "cancel", session: this.session, ...(turn === undefined ? {} : { turn }) }, rest);
+    await this.#client.command(
+      { type: "cancel", session: this.session, ...(turn === undefined ? {} : { turn }) },
+      rest,
+    );
   }
 
   /** Takes a queued input back. */
@@ -96,7 +117,11 @@ export class Room implements AsyncIterable<Shown> {
   }
 
   /** Settles an approval. */
-  async decide(call: string, decision: "approved" | "denied", options?: CommandOptions): Promise<void> {
+  async decide(
+    call: string,
+    decision: "approved" | "denied",
+    options?: CommandOptions,
+  ): Promise<void> {
     await this.#client.command({ type: "decide", session: this.session, call, decision }, options);
   }
 
@@ -108,7 +133,8 @@ export class Room implements AsyncIterable<Shown> {
   /** Leaves the session. Iterating ends when what came in is read. */
   leave(): void {
     if (this.#phase === "over") return;
-    if (this.#phase === "attached" || this.#phase === "attaching") this.#write({ type: "detach", session: this.session });
+    if (this.#phase === "attached" || this.#phase === "attaching")
+      this.#write({ type: "detach", session: this.session });
     this.ended();
   }
 
@@ -131,13 +157,23 @@ export class Room implements AsyncIterable<Shown> {
   opened(): void {
     if (this.#phase === "held" || this.#phase === "over") return;
     this.#phase = "attaching";
-    const tools = Object.entries(this.#options.tools ?? {}).map(([name, { run: _run, ...declaration }]) => ({ name, ...declaration }));
+    const tools = Object.entries(this.#options.tools ?? {}).map(
+      ([name, { run: _run, ...declaration }]) => ({ name, ...declaration }),
+    );
     const begin =
       this.#seq !== undefined
         ? { after: this.#seq, ...(this.#epoch === undefined ? {} : { epoch: this.#epoch }) }
-        : this.#options.last === undefined ? {} : { last: this.#options.last };
+        : this.#options.last === undefined
+          ? {}
+          : { last: this.#options.last };
     // The session names the attach, so that a refusal finds its way here.
-    this.#write({ type: "attach", id: this.session, session: this.session, ...begin, ...(tools.length ? { tools } : {}) });
+    this.#write({
+      type: "attach",
+      id: this.session,
+      session: this.session,
+      ...begin,
+      ...(tools.length ? { tools } : {}),
+    });
   }
 
   /** @internal The connection broke. */
@@ -166,7 +202,8 @@ export class Room implements AsyncIterable<Shown> {
   /** @internal A frame of this session. */
   heard(frame: ServerFrame): void {
     // What is on its way from a place that we left would leave a gap.
-    const expected = frame.type === "attached" ? this.#phase === "attaching" : this.#phase === "attached";
+    const expected =
+      frame.type === "attached" ? this.#phase === "attaching" : this.#phase === "attached";
     if (!expected && frame.type !== "detached") return;
     switch (frame.type) {
       case "attached":
@@ -175,7 +212,8 @@ export class Room implements AsyncIterable<Shown> {
           this.#queue.push({ type: "reset", session: this.session, epoch: frame.epoch });
         } else if (this.#seq === undefined) {
           const last = this.#options.last;
-          this.#seq = last === undefined ? frame.head : Math.max(frame.first - 1, frame.head - last);
+          this.#seq =
+            last === undefined ? frame.head : Math.max(frame.first - 1, frame.head - last);
         }
         this.#epoch = frame.epoch;
         this.#phase = "attached";
@@ -216,7 +254,10 @@ export class Room implements AsyncIterable<Shown> {
   /** Runs the calls of this client's tools, each when its time has come. */
   #run({ event }: EventFrame): void {
     if (event.kind === "tool_called" && this.#options.tools?.[event.name]) {
-      this.#calls.set(event.call, { name: event.name, args: event.args as Record<string, unknown> });
+      this.#calls.set(event.call, {
+        name: event.name,
+        args: event.args as Record<string, unknown>,
+      });
     } else if (event.kind === "tool_returned") {
       this.#calls.delete(event.call);
       this.#awaited.delete(event.call);
@@ -239,7 +280,11 @@ export class Room implements AsyncIterable<Shown> {
     this.#awaited.clear();
   }
 
-  async #answer(call: string, called: { name: string; args: Record<string, unknown> }, run: RunTool): Promise<void> {
+  async #answer(
+    call: string,
+    called: { name: string; args: Record<string, unknown> },
+    run: RunTool,
+  ): Promise<void> {
     let outcome: { status: "success" | "error"; text: string };
     try {
       outcome = { status: "success", text: await run(called.args, { call, name: called.name }) };
@@ -247,6 +292,8 @@ export class Room implements AsyncIterable<Shown> {
       outcome = { status: "error", text: error instanceof Error ? error.message : String(error) };
     }
     // Another client, or the clock, may have been first: then there is nothing left to say.
-    await this.#client.command({ type: "tool_return", session: this.session, call, ...outcome }).catch(() => {});
+    await this.#client
+      .command({ type: "tool_return", session: this.session, call, ...outcome })
+      .catch(() => {});
   }
 }

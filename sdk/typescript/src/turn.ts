@@ -45,7 +45,8 @@ export class Turn {
     this.run = run;
     this.#line = line;
     this.#window = window;
-    for (const { call, awaits } of run.waiting ?? []) this.#answers.set(answerKey(awaits, call), deferred());
+    for (const { call, awaits } of run.waiting ?? [])
+      this.#answers.set(answerKey(awaits, call), deferred());
     // Another process asked, and it was answered in between.
     for (const answer of settled(run)) {
       const key = answerKey(askedOf(answer), answer.call);
@@ -80,7 +81,11 @@ export class Turn {
   /** Says the turn's end, whatever was refused before. */
   fail(reason: string, code?: string): Promise<Ack> {
     this.#refused = undefined;
-    return this.ask(crypto.randomUUID(), { verb: "fail", reason, ...(code === undefined ? {} : { code }) });
+    return this.ask(crypto.randomUUID(), {
+      verb: "fail",
+      reason,
+      ...(code === undefined ? {} : { code }),
+    });
   }
 
   /** Says a piece of an item; is held up while much waits to be written. */
@@ -88,7 +93,15 @@ export class Turn {
     return this.#next(async () => {
       this.#maySpeak();
       const n = this.#pieces.get(item) ?? 0;
-      const wire = JSON.stringify({ type: "say", turn: this.id, verb: "delta", item, n, kind, text });
+      const wire = JSON.stringify({
+        type: "say",
+        turn: this.id,
+        verb: "delta",
+        item,
+        n,
+        kind,
+        text,
+      });
       const refused = this.#live ? this.#line.write(wire) : undefined;
       if (refused) throw refused;
       this.#pieces.set(item, n + 1);
@@ -104,7 +117,9 @@ export class Turn {
 
   /** Says what the turn cost so far; the last one counts. */
   usage(usage: Usage): Promise<void> {
-    return this.#pass(() => (this.#usage = JSON.stringify({ type: "say", turn: this.id, verb: "usage", ...usage })));
+    return this.#pass(
+      () => (this.#usage = JSON.stringify({ type: "say", turn: this.id, verb: "usage", ...usage })),
+    );
   }
 
   /** Waits for what people or a client make of a call, which `ask` puts to them unless it was put to them already. */
@@ -189,7 +204,8 @@ export class Turn {
         throw this.signal.reason;
       }
       // The whole supersedes its pieces.
-      for (let n = this.#pieces.get(id) ?? 0; n > 0; n -= 1) this.#unheard.delete(pieceKey(id, n - 1));
+      for (let n = this.#pieces.get(id) ?? 0; n > 0; n -= 1)
+        this.#unheard.delete(pieceKey(id, n - 1));
       this.#pieces.delete(id);
       this.#acks.set(id, ack);
       this.#unheard.set(id, { wire });
@@ -240,7 +256,8 @@ const pieceKey = (item: string, n: number): string => `${item}\n${n}`;
 
 const answerKey = (awaits: Awaits, call: string): string => `${awaits}\n${call}`;
 
-const askedOf = (answer: Answered): Awaits => (answer.type === "approval_settled" ? "approval" : "client");
+const askedOf = (answer: Answered): Awaits =>
+  answer.type === "approval_settled" ? "approval" : "client";
 
 /** What was settled in a turn while there was no connection to tell it on. */
 function settled({ turn, history = [] }: Run): Iterable<Answered> {

@@ -3,9 +3,18 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
 import { deferred } from "../src/deferred.js";
-import { type Client, EndedError, type EventFrame, FailedError, type Interface, type OfferOptions } from "../src/index.js";
-import { RefusedError, type TurnFunction, offer } from "../src/index.js";
-import { Server, Way, ended, messages, until } from "./support.js";
+import {
+  type Client,
+  EndedError,
+  type EventFrame,
+  FailedError,
+  type Interface,
+  type OfferOptions,
+  offer,
+  RefusedError,
+  type TurnFunction,
+} from "../src/index.js";
+import { ended, messages, Server, until, Way } from "./support.js";
 
 describe("an agent of one's own", () => {
   let server: Server;
@@ -16,7 +25,12 @@ describe("an agent of one's own", () => {
     return client;
   };
   /** An agent that is offered on a connection of its own, and a room in its main session. */
-  const offered = async (name: string, answer: TurnFunction, options?: OfferOptions, url?: string) => {
+  const offered = async (
+    name: string,
+    answer: TurnFunction,
+    options?: OfferOptions,
+    url?: string,
+  ) => {
     const agent = offer(connect(url), name, answer, options);
     const { session } = await agent.offered();
     return { agent, session, room: connect().attach(session, { after: 0 }) };
@@ -31,12 +45,15 @@ describe("an agent of one's own", () => {
     const answer = async (turn: Interface) => {
       assert.equal(turn.userMessage, "do it all");
       assert.deepEqual(turn.memory.map((block) => block.label).sort(), ["human", "persona"]);
-      assert.deepEqual(turn.clientTools.map((tool) => tool.name), ["open_door"]);
-      assert.equal(turn.permissions["calculator"], "ask");
+      assert.deepEqual(
+        turn.clientTools.map((tool) => tool.name),
+        ["open_door"],
+      );
+      assert.equal(turn.permissions.calculator, "ask");
       await turn.status("reading");
       await turn.internalMonologue("Hm.");
       await turn.assistantMessage("One moment.");
-      await turn.functionMessage('Running now({})');
+      await turn.functionMessage("Running now({})");
       await turn.functionMessage("Success: noon");
       const sum = turn.call("calculator");
       await sum.write('{"expression": ');
@@ -45,7 +62,10 @@ describe("an agent of one's own", () => {
       assert.equal(await turn.approval(call, { timeout: 60 }), "approved");
       await turn.toolReturned(call, "42", { content: { value: 42 } });
       const door = await turn.toolCalled("open_door", { room: "attic" });
-      assert.deepEqual(await turn.clientRuns(door), { status: "success", text: "the attic is open" });
+      assert.deepEqual(await turn.clientRuns(door), {
+        status: "success",
+        text: "the attic is open",
+      });
       await turn.usage({ input_tokens: 1, output_tokens: 1 });
       await turn.usage({ input_tokens: 120, output_tokens: 8, cached_tokens: 100 });
       return "Done.";
@@ -53,8 +73,10 @@ describe("an agent of one's own", () => {
     const tools = [{ name: "calculator", description: "Calculates." }];
     const { session } = await offered("ada", answer, { memory: true, tools });
     await server.rest("PATCH", "/v1/agents/ada", { permissions: { calculator: "ask" } });
-    const run = (args: Record<string, unknown>) => `the ${String(args["room"])} is open`;
-    const room = connect().attach(session, { tools: { open_door: { description: "Opens a door.", run } } });
+    const run = (args: Record<string, unknown>) => `the ${String(args.room)} is open`;
+    const room = connect().attach(session, {
+      tools: { open_door: { description: "Opens a door.", run } },
+    });
     await room.send("do it all");
     const seen: string[] = [];
     for await (const shown of room) {
@@ -64,8 +86,15 @@ describe("an agent of one's own", () => {
       const { event } = shown;
       seen.push("text" in event ? `${event.kind} ${event.text}` : event.kind);
       if (event.kind === "approval_asked") await room.decide(event.call, "approved");
-      if (event.kind === "usage") assert.deepEqual(event, { kind: "usage", input_tokens: 120, output_tokens: 8, cached_tokens: 100 });
-      if (event.kind === "tool_called" && event.name === "calculator") assert.deepEqual(event.args, { expression: "6*7" });
+      if (event.kind === "usage")
+        assert.deepEqual(event, {
+          kind: "usage",
+          input_tokens: 120,
+          output_tokens: 8,
+          cached_tokens: 100,
+        });
+      if (event.kind === "tool_called" && event.name === "calculator")
+        assert.deepEqual(event.args, { expression: "6*7" });
       if (ended(shown)) break;
     }
     assert.deepEqual(seen, [
@@ -97,7 +126,8 @@ describe("an agent of one's own", () => {
       const streamed = turn.call("safe");
       await streamed.write("{}");
       try {
-        const call = turn.userMessage === "streamed" ? await streamed.end() : await turn.toolCalled("safe");
+        const call =
+          turn.userMessage === "streamed" ? await streamed.end() : await turn.toolCalled("safe");
         ran.push(turn.userMessage);
         assert.equal(await turn.approval(call), "approved");
         await turn.toolReturned(call, "open");
@@ -107,7 +137,9 @@ describe("an agent of one's own", () => {
         return error.code;
       }
     };
-    const { room } = await offered("mia", answer, { tools: [{ name: "safe", description: "Opens the safe." }] });
+    const { room } = await offered("mia", answer, {
+      tools: [{ name: "safe", description: "Opens the safe." }],
+    });
     await server.rest("PATCH", "/v1/agents/mia", { permissions: { safe: "ask" } });
     for (const [text, decision, said, status] of [
       ["approve", "approved", "It is open.", "success"],
@@ -148,13 +180,18 @@ describe("an agent of one's own", () => {
     await room.send("count");
     const pieces = new Map<string, string>();
     for await (const shown of room) {
-      if (shown.type === "delta") pieces.set(shown.item, (pieces.get(shown.item) ?? "") + shown.text);
+      if (shown.type === "delta")
+        pieces.set(shown.item, (pieces.get(shown.item) ?? "") + shown.text);
       if (shown.type !== "event") continue;
       const { event } = shown;
-      if (event.kind === "thought" || event.kind === "message") assert.equal(pieces.get(event.item), event.text);
+      if (event.kind === "thought" || event.kind === "message")
+        assert.equal(pieces.get(event.item), event.text);
       if (ended(shown)) break;
     }
-    assert.deepEqual([...pieces.values()], ["Let me count.", Array.from({ length: 20 }, (_, n) => `${n + 1} `).join("")]);
+    assert.deepEqual(
+      [...pieces.values()],
+      ["Let me count.", Array.from({ length: 20 }, (_, n) => `${n + 1} `).join("")],
+    );
   });
 
   it("is told of a cancel, after which nothing more is taken", async () => {
@@ -170,19 +207,29 @@ describe("an agent of one's own", () => {
     for await (const shown of room) if (shown.type === "delta") break;
     await room.cancel();
     const log = await until(room, ended);
-    assert.ok(log.some(({ event }) => event.kind === "message" && event.text === "I was about to" && !event.complete));
+    assert.ok(
+      log.some(
+        ({ event }) =>
+          event.kind === "message" && event.text === "I was about to" && !event.complete,
+      ),
+    );
     assert.ok((await late.promise) instanceof EndedError);
   });
 
   it("fails a turn whose function throws, with a text that gives nothing away", async () => {
     const reported: unknown[] = [];
-    const { room } = await offered("dee", (turn) => {
-      if (turn.userMessage === "tea") throw new FailedError("There is no tea.", { code: "out_of_tea" });
-      if (turn.userMessage === "secrets") throw new Error("the password is xyzzy");
-      if (turn.userMessage === "silence") void turn.assistantMessage("");
-      if (turn.userMessage === "a flood") return "ä".repeat(700_000);
-      return undefined;
-    }, { onError: (error) => reported.push(error) });
+    const { room } = await offered(
+      "dee",
+      (turn) => {
+        if (turn.userMessage === "tea")
+          throw new FailedError("There is no tea.", { code: "out_of_tea" });
+        if (turn.userMessage === "secrets") throw new Error("the password is xyzzy");
+        if (turn.userMessage === "silence") void turn.assistantMessage("");
+        if (turn.userMessage === "a flood") return "ä".repeat(700_000);
+        return undefined;
+      },
+      { onError: (error) => reported.push(error) },
+    );
     const end = async (text: string) => {
       await room.send(text);
       const { event } = (await until(room, ended)).at(-1)!;
@@ -203,26 +250,31 @@ describe("an agent of one's own", () => {
   it("goes on where it stopped when its connection is cut in the middle of a turn, and nothing is doubled", async () => {
     const way = await Way.to(server);
     const [read, shown] = [deferred<void>(), deferred<void>()];
-    const { agent, room } = await offered("eve", async (turn) => {
-      const message = turn.message();
-      const write = async (from: number, to: number) => {
-        for (let n = from; n < to; n += 1) await message.write(`${n} `);
-      };
-      await turn.internalMonologue("one");
-      await write(0, 10);
-      const call = await turn.toolCalled("now");
-      way.deafen();
-      await turn.toolReturned(call, "noon");
-      await write(10, 20);
-      await turn.internalMonologue("two");
-      // The server has taken all of it, of which this program has not heard.
-      await read.promise;
-      way.cut();
-      await write(20, 30);
-      await shown.promise;
-      await message.end();
-      return "the end";
-    }, {}, way.url);
+    const { agent, room } = await offered(
+      "eve",
+      async (turn) => {
+        const message = turn.message();
+        const write = async (from: number, to: number) => {
+          for (let n = from; n < to; n += 1) await message.write(`${n} `);
+        };
+        await turn.internalMonologue("one");
+        await write(0, 10);
+        const call = await turn.toolCalled("now");
+        way.deafen();
+        await turn.toolReturned(call, "noon");
+        await write(10, 20);
+        await turn.internalMonologue("two");
+        // The server has taken all of it, of which this program has not heard.
+        await read.promise;
+        way.cut();
+        await write(20, 30);
+        await shown.promise;
+        await message.end();
+        return "the end";
+      },
+      {},
+      way.url,
+    );
     await room.send("go");
     const numbers: number[] = [];
     const said: string[] = [];
@@ -234,8 +286,18 @@ describe("an agent of one's own", () => {
       if (said.at(-1) === "two") read.resolve();
       if (ended(frame)) break;
     }
-    assert.deepEqual(numbers, Array.from({ length: 30 }, (_, n) => n));
-    assert.deepEqual(said, ["go", "one", "noon", "two", numbers.map((n) => `${n} `).join(""), "the end"]);
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 30 }, (_, n) => n),
+    );
+    assert.deepEqual(said, [
+      "go",
+      "one",
+      "noon",
+      "two",
+      numbers.map((n) => `${n} `).join(""),
+      "the end",
+    ]);
     await agent.stop();
     await way.close();
   });
@@ -243,32 +305,46 @@ describe("an agent of one's own", () => {
   it("says everything once and in order, however often its connection is cut", async () => {
     const way = await Way.to(server);
     const words = Array.from({ length: 40 }, (_, n) => `word ${n}`);
-    const { agent, session } = await offered("fay", async (turn) => {
-      for (const word of words) {
-        const message = turn.message();
-        for (const piece of word.split(/(?<= )/)) await message.write(piece);
-        await message.end();
-        await turn.toolReturned(await turn.toolCalled("nod"), "nodded");
-      }
-      return "the end";
-    }, { turns: 3 }, way.url);
+    const { agent, session } = await offered(
+      "fay",
+      async (turn) => {
+        for (const word of words) {
+          const message = turn.message();
+          for (const piece of word.split(/(?<= )/)) await message.write(piece);
+          await message.end();
+          await turn.toolReturned(await turn.toolCalled("nod"), "nodded");
+        }
+        return "the end";
+      },
+      { turns: 3 },
+      way.url,
+    );
     const client = connect();
-    const sessions = [session, await client.createSession({ agent: "fay" }), await client.createSession({ agent: "fay" })];
+    const sessions = [
+      session,
+      await client.createSession({ agent: "fay" }),
+      await client.createSession({ agent: "fay" }),
+    ];
     let heard = 0;
-    await Promise.all(sessions.map(async (session) => {
-      const room = client.attach(session, { after: 0 });
-      await room.send("go");
-      const log: EventFrame[] = [];
-      for await (const frame of room) {
-        // Whatever is on its way then is lost.
-        if ((heard += 1) % 60 === 0) way.cut();
-        if (frame.type === "event") log.push(frame);
-        if (frame.type === "event" && ended(frame)) break;
-      }
-      assert.deepEqual(messages(log), [...words, "the end"]);
-      const calls = log.map(({ event }) => event.kind).filter((kind) => kind.startsWith("tool_"));
-      assert.deepEqual(calls, words.flatMap(() => ["tool_called", "tool_returned"]));
-    }));
+    await Promise.all(
+      sessions.map(async (session) => {
+        const room = client.attach(session, { after: 0 });
+        await room.send("go");
+        const log: EventFrame[] = [];
+        for await (const frame of room) {
+          // Whatever is on its way then is lost.
+          if ((heard += 1) % 60 === 0) way.cut();
+          if (frame.type === "event") log.push(frame);
+          if (frame.type === "event" && ended(frame)) break;
+        }
+        assert.deepEqual(messages(log), [...words, "the end"]);
+        const calls = log.map(({ event }) => event.kind).filter((kind) => kind.startsWith("tool_"));
+        assert.deepEqual(
+          calls,
+          words.flatMap(() => ["tool_called", "tool_returned"]),
+        );
+      }),
+    );
     await agent.stop();
     await way.close();
   });
@@ -276,11 +352,15 @@ describe("an agent of one's own", () => {
   it("runs as many turns at once as it offers", async () => {
     let inside = 0;
     const both = deferred<void>();
-    const { session, room } = await offered("flo", async () => {
-      if ((inside += 1) === 2) both.resolve();
-      await both.promise;
-      return "both of us";
-    }, { turns: 2 });
+    const { session, room } = await offered(
+      "flo",
+      async () => {
+        if ((inside += 1) === 2) both.resolve();
+        await both.promise;
+        return "both of us";
+      },
+      { turns: 2 },
+    );
     const client = connect();
     const other = client.attach(await client.createSession({ agent: "flo" }), { after: 0 });
     assert.notEqual(other.session, session);
@@ -308,10 +388,14 @@ describe("an agent of one's own", () => {
   });
 
   it("fails a turn that another process began, if it does not", async () => {
-    const { room } = await offered("ian", async (turn) => {
-      await turn.internalMonologue("Hm.");
-      await new Promise(() => {});
-    }, { worker: "one", onError: (error) => assert.match(String(error), /another connection/) });
+    const { room } = await offered(
+      "ian",
+      async (turn) => {
+        await turn.internalMonologue("Hm.");
+        await new Promise(() => {});
+      },
+      { worker: "one", onError: (error) => assert.match(String(error), /another connection/) },
+    );
     await room.send("go");
     await until(room, (frame) => frame.event.kind === "thought");
     const again = await offered("ian", (turn) => `fresh: ${turn.userMessage}`, { worker: "one" });
@@ -340,7 +424,11 @@ describe("an agent of one's own", () => {
     await agent.ended;
     assert.deepEqual(messages(await until(room, ended)), ["in time"]);
     // What waited for a place is the next one's.
-    const next = await offered("jan", (turn) => new Promise((resolve) => turn.signal.addEventListener("abort", () => resolve("late"))));
+    const next = await offered(
+      "jan",
+      (turn) =>
+        new Promise((resolve) => turn.signal.addEventListener("abort", () => resolve("late"))),
+    );
     await until(other, (frame) => frame.event.kind === "turn_started");
     await next.agent.stop(0);
     const log = await until(other, ended);
@@ -354,7 +442,10 @@ describe("an agent of one's own", () => {
     const client = connect();
     await client.createAgent({ name: "kim" });
     const own = offer(client, "kim", () => {}, { onError });
-    await assert.rejects(own.offered(), (error) => error instanceof RefusedError && error.code === "not_offered");
+    await assert.rejects(
+      own.offered(),
+      (error) => error instanceof RefusedError && error.code === "not_offered",
+    );
     const { agent } = await offered("lea", () => {}, { onError });
     const gone = fetch(`${server.url}/v1/agents/lea`, { method: "DELETE" });
     await assert.rejects(agent.ended, /deleted/);
@@ -376,7 +467,9 @@ it("goes on with what waits for leave across a killed server, in the same progra
     const room = client.attach((await agent.offered()).session, { after: 0 });
     const asks = async () => {
       await room.send("open");
-      const { event } = (await until(room, (frame) => frame.event.kind === "approval_asked")).at(-1)!;
+      const { event } = (await until(room, (frame) => frame.event.kind === "approval_asked")).at(
+        -1,
+      )!;
       assert.ok(event.kind === "approval_asked");
       return event.call;
     };

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { it } from "node:test";
 import { createInterface } from "node:readline";
+import { it } from "node:test";
 
-import { Server, ended } from "./support.js";
+import { ended, Server } from "./support.js";
 
 it("runs the AI SDK's model as an agent: streamed, and with a tool", async () => {
   const server = await Server.start();
@@ -25,7 +25,8 @@ it("runs the AI SDK's model as an agent: streamed, and with a tool", async () =>
         if (shown.type !== "event") continue;
         const { event } = shown;
         if (event.kind === "tool_called") seen.push(`${event.name} ${JSON.stringify(event.args)}`);
-        else if (event.kind === "usage") seen.push(`${event.input_tokens} + ${event.output_tokens}`);
+        else if (event.kind === "usage")
+          seen.push(`${event.input_tokens} + ${event.output_tokens}`);
         else if ("text" in event) seen.push(`${event.kind} ${event.text}`);
         if (ended(shown)) return seen;
       }

@@ -13,7 +13,11 @@ export const CLASSES: WebSocketClass[] = [WebSocket, globalThis.WebSocket];
 describe("a client that connects", () => {
   it("warns once for an outage, and goes on trying", async () => {
     const warnings: string[] = [];
-    const client = new Client({ url: "ws://test/v1/ws?ticket=t", webSocket: Fake as never, onWarning: (text) => warnings.push(text) });
+    const client = new Client({
+      url: "ws://test/v1/ws?ticket=t",
+      webSocket: Fake as never,
+      onWarning: (text) => warnings.push(text),
+    });
     assert.equal(client.retryAt, undefined);
     for (let n = 0; n < 3; n += 1) {
       Fake.made.at(-1)!.onclose?.({ code: 1006, reason: "" });
@@ -21,8 +25,12 @@ describe("a client that connects", () => {
       assert.ok(client.retryAt! >= Date.now() - 1_000);
       client.wake();
     }
-    assert.deepEqual(warnings, ["thoughtwire: no server answers at ws://test/v1/ws; trying again until one does"]);
-    Fake.made.at(-1)!.says({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
+    assert.deepEqual(warnings, [
+      "thoughtwire: no server answers at ws://test/v1/ws; trying again until one does",
+    ]);
+    Fake.made
+      .at(-1)!
+      .says({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
     assert.equal(client.state, "open");
     // What once stood is not warned about at its first interruption.
     Fake.made.at(-1)!.onclose?.({ code: 1006, reason: "" });
@@ -45,7 +53,9 @@ describe("a client that connects", () => {
       return urls.at(-1)!;
     };
     const client = new Client({ url, webSocket: Fake as never, onWarning: () => {} });
-    const reason = await new Promise((done) => client.onState((state, reason) => state === "waiting" && done(reason)));
+    const reason = await new Promise((done) =>
+      client.onState((state, reason) => state === "waiting" && done(reason)),
+    );
     assert.equal(reason, "no ticket");
     assert.equal(Fake.made.length, before);
     fails = false;
@@ -63,7 +73,10 @@ describe("a client that connects", () => {
       const made = await client.ensureAgent({ name: "Zoë/1" });
       const found = await client.ensureAgent({ name: "Zoë/1", persona: "another" });
       assert.deepEqual([found.agent.id, found.session], [made.agent.id, made.session]);
-      await assert.rejects(client.ensureAgent({ name: ".." }), (error) => error instanceof RefusedError && error.code === "bad_request");
+      await assert.rejects(
+        client.ensureAgent({ name: ".." }),
+        (error) => error instanceof RefusedError && error.code === "bad_request",
+      );
     } finally {
       await client.close();
       await server.stop();

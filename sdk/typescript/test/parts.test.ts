@@ -29,8 +29,17 @@ it("joins parts, and passes whole frames", () => {
 });
 
 it("takes no parts that do not fit", () => {
-  const part = (part: number, parts: number): ServerFrame => ({ type: "part", part, parts, data: "" });
-  const wrong: ServerFrame[][] = [[part(1, 2)], [part(0, 3), part(2, 3)], [part(0, 3), { type: "pong" }]];
+  const part = (part: number, parts: number): ServerFrame => ({
+    type: "part",
+    part,
+    parts,
+    data: "",
+  });
+  const wrong: ServerFrame[][] = [
+    [part(1, 2)],
+    [part(0, 3), part(2, 3)],
+    [part(0, 3), { type: "pong" }],
+  ];
   for (const frames of wrong) {
     const joiner = new PartJoiner();
     const last = frames.pop()!;
@@ -42,7 +51,7 @@ it("takes no parts that do not fit", () => {
 it("hears a frame that came in parts, and connects again when parts are missing", async () => {
   const { client, socket } = open();
   const made = client.createSession({ agent: "ada" });
-  const id = socket.sent.at(-1)!["id"];
+  const id = socket.sent.at(-1)!.id;
   for (const part of partsOf({ type: "ack", id, session: "s-2" }, 5)) socket.says(part);
   assert.equal(await made, "s-2");
   socket.says({ type: "part", part: 1, parts: 2, data: "" });
@@ -53,18 +62,29 @@ it("hears a frame that came in parts, and connects again when parts are missing"
 it("settles a command that was refused without its id, and does not send it again", async () => {
   const { client, socket } = open();
   const other = client.createSession({ agent: "ada" });
-  const otherId = socket.sent.at(-1)!["id"];
+  const otherId = socket.sent.at(-1)!.id;
   const refused = client.createSession({ agent: "eve" });
-  socket.says({ type: "refused", code: "bad_frame", reason: "the frame is not JSON", retry: false });
-  await assert.rejects(refused, (error) => error instanceof RefusedError && error.code === "bad_frame");
+  socket.says({
+    type: "refused",
+    code: "bad_frame",
+    reason: "the frame is not JSON",
+    retry: false,
+  });
+  await assert.rejects(
+    refused,
+    (error) => error instanceof RefusedError && error.code === "bad_frame",
+  );
   // A refusal of something else settles nothing.
   socket.says({ type: "refused", code: "too_fast", reason: "slower", retry: true });
   socket.onclose?.({ code: 1006, reason: "" });
   client.wake();
   const next = Fake.made.at(-1)!;
   next.says({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
-  const again = next.sent.filter((frame) => frame["type"] === "create_session");
-  assert.deepEqual(again.map((frame) => frame["id"]), [otherId]);
+  const again = next.sent.filter((frame) => frame.type === "create_session");
+  assert.deepEqual(
+    again.map((frame) => frame.id),
+    [otherId],
+  );
   next.says({ type: "ack", id: otherId, session: "s-1" });
   assert.equal(await other, "s-1");
   await client.close();

@@ -2,8 +2,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { type Client, type ClientState, type EventFrame, RefusedError, type Shown } from "../src/index.js";
-import { Server, ended, messages, until } from "./support.js";
+import {
+  type Client,
+  type ClientState,
+  type EventFrame,
+  RefusedError,
+  type Shown,
+} from "../src/index.js";
+import { ended, messages, Server, until } from "./support.js";
 
 describe("a client of a server", () => {
   let server: Server;
@@ -27,7 +33,10 @@ describe("a client of a server", () => {
     const ack = await room.send("what is 6*7?");
     assert.equal(ack.disposition, "started");
     const seen = await until(room, ended);
-    assert.deepEqual(seen.map((frame) => frame.seq), seen.map((_, at) => at + 1));
+    assert.deepEqual(
+      seen.map((frame) => frame.seq),
+      seen.map((_, at) => at + 1),
+    );
     assert.match(messages(seen).join(), /42/);
     const said = seen.find((frame) => frame.event.kind === "user_message");
     assert.ok(said?.event.kind === "user_message" && said.event.from === "sdk");
@@ -49,38 +58,66 @@ describe("a client of a server", () => {
       if (shown.type === "event") kinds.push(shown.event.kind);
       if (shown.type === "event" && ended(shown)) break;
     }
-    assert.ok(kinds.indexOf("delta message") >= 0 && kinds.indexOf("delta message") < kinds.indexOf("message"), kinds.join());
+    assert.ok(
+      kinds.indexOf("delta message") >= 0 &&
+        kinds.indexOf("delta message") < kinds.indexOf("message"),
+      kinds.join(),
+    );
     const again = await room.send("count to 20", { id: "once" });
     assert.equal(again.duplicate, true);
-    await assert.rejects(room.send("something else", { id: "once" }), (error) => error instanceof RefusedError && error.code === "id_reused");
+    await assert.rejects(
+      room.send("something else", { id: "once" }),
+      (error) => error instanceof RefusedError && error.code === "id_reused",
+    );
   });
 
   it("rejects what the server refuses, and a room that is not there ends with the reason", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "cy" });
-    await assert.rejects(client.createAgent({ name: "cy" }), (error) => error instanceof RefusedError && error.code === "name_taken");
+    await assert.rejects(
+      client.createAgent({ name: "cy" }),
+      (error) => error instanceof RefusedError && error.code === "name_taken",
+    );
     const room = client.attach(session);
-    await assert.rejects(room.send("   "), (error) => error instanceof RefusedError && error.code === "empty_text" && !error.retry);
+    await assert.rejects(
+      room.send("   "),
+      (error) => error instanceof RefusedError && error.code === "empty_text" && !error.retry,
+    );
     const nowhere = client.attach("nowhere");
-    await assert.rejects(nowhere[Symbol.asyncIterator]().next(), (error) => error instanceof RefusedError && error.code === "unknown_session");
+    await assert.rejects(
+      nowhere[Symbol.asyncIterator]().next(),
+      (error) => error instanceof RefusedError && error.code === "unknown_session",
+    );
   });
 
   it("runs tools of its own, also those that throw", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "dee" });
-    const parameters = { type: "object", properties: { room: { type: "string" } }, required: ["room"] };
-    const run = (args: Record<string, unknown>) => {
-      if (args["room"] === "cellar") throw new Error("the cellar is locked");
-      return `the ${String(args["room"])} is open`;
+    const parameters = {
+      type: "object",
+      properties: { room: { type: "string" } },
+      required: ["room"],
     };
-    const room = client.attach(session, { after: 0, tools: { open_door: { description: "Opens a door.", parameters, run } } });
+    const run = (args: Record<string, unknown>) => {
+      if (args.room === "cellar") throw new Error("the cellar is locked");
+      return `the ${String(args.room)} is open`;
+    };
+    const room = client.attach(session, {
+      after: 0,
+      tools: { open_door: { description: "Opens a door.", parameters, run } },
+    });
     await room.send('use open_door {"room": "attic"}');
     assert.match(messages(await until(room, ended)).join(), /the attic is open/);
     await room.send('use open_door {"room": "cellar"}');
     assert.match(messages(await until(room, ended)).join(), /the cellar is locked/);
     // Who reads the log again runs none of what is done.
     const again: unknown[] = [];
-    const reader = connect().attach(session, { after: 0, tools: { open_door: { description: "", parameters, run: (args) => String(again.push(args)) } } });
+    const reader = connect().attach(session, {
+      after: 0,
+      tools: {
+        open_door: { description: "", parameters, run: (args) => String(again.push(args)) },
+      },
+    });
     for await (const shown of reader) if (shown.type === "caught_up") break;
     assert.deepEqual(again, []);
   });
@@ -99,7 +136,11 @@ describe("a client of a server", () => {
     await room.withdraw(queued.input!);
     await room.decide(asked.call, "denied");
     const seen = await until(room, ended);
-    assert.ok(seen.some((frame) => frame.event.kind === "approval_settled" && frame.event.decision === "denied"));
+    assert.ok(
+      seen.some(
+        (frame) => frame.event.kind === "approval_settled" && frame.event.decision === "denied",
+      ),
+    );
     await room.send("what is 7*7?");
     await until(room, (frame) => frame.event.kind === "approval_asked");
     await room.cancel();
@@ -123,14 +164,20 @@ describe("a client of a server", () => {
 
   it("holds the server up instead of the memory when it reads slowly, and loses nothing", async () => {
     const client = connect();
-    const { session } = await client.createAgent({ name: "gus", model: "load:items=6000,bytes=20,rate=0" });
+    const { session } = await client.createAgent({
+      name: "gus",
+      model: "load:items=6000,bytes=20,rate=0",
+    });
     const room = client.attach(session, { after: 0 });
     await room.send("go");
     // Nobody reads yet: the turn ends on the server long before.
     const other = connect().attach(session, { after: 0 });
     await until(other, ended);
     const seen = await until(room, ended);
-    assert.deepEqual(seen.map((frame) => frame.seq), seen.map((_, at) => at + 1));
+    assert.deepEqual(
+      seen.map((frame) => frame.seq),
+      seen.map((_, at) => at + 1),
+    );
     assert.equal(messages(seen).length, 6000);
   });
 
@@ -138,7 +185,10 @@ describe("a client of a server", () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "hal" });
     const room = client.attach(session);
-    await assert.rejects(room.send("never sent", { signal: AbortSignal.abort(new Error("enough")) }), /enough/);
+    await assert.rejects(
+      room.send("never sent", { signal: AbortSignal.abort(new Error("enough")) }),
+      /enough/,
+    );
     assert.ok(!(await server.log(session)).some((frame) => frame.event.kind === "user_message"));
     assert.equal(client.waiting, 0);
   });
@@ -147,7 +197,10 @@ describe("a client of a server", () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "ian" });
     const room = client.attach(session);
-    await assert.rejects(room.send("ä".repeat(700_000)), (error) => error instanceof RefusedError && error.code === "too_large");
+    await assert.rejects(
+      room.send("ä".repeat(700_000)),
+      (error) => error instanceof RefusedError && error.code === "too_large",
+    );
     assert.equal((await room.send("short")).disposition, "started");
   });
 });
@@ -156,7 +209,10 @@ it("survives a killed server: the room goes on at its cursor, and what was said 
   const server = await Server.start();
   const client = server.client();
   try {
-    const { session } = await client.createAgent({ name: "ada", model: "load:items=400,bytes=30,rate=200,deltas=yes" });
+    const { session } = await client.createAgent({
+      name: "ada",
+      model: "load:items=400,bytes=30,rate=200,deltas=yes",
+    });
     const room = client.attach(session, { after: 0 });
     const states: ClientState[] = [];
     client.onState((state) => states.push(state));
@@ -181,10 +237,18 @@ it("survives a killed server: the room goes on at its cursor, and what was said 
     assert.ok(states.includes("waiting") && states.at(-1) === "open", states.join());
     // To the letter what the log has: the cut sentence with what there was of it, and the second turn.
     const log = await server.log(session);
-    assert.deepEqual(seen.map(({ seq, event }) => ({ seq, event })), log.map(({ seq, event }) => ({ seq, event })));
+    assert.deepEqual(
+      seen.map(({ seq, event }) => ({ seq, event })),
+      log.map(({ seq, event }) => ({ seq, event })),
+    );
     const cut = seen.find((frame) => frame.event.kind === "message" && !frame.event.complete);
     assert.ok(cut, "the cut sentence is marked");
-    assert.equal(seen.filter((frame) => frame.event.kind === "user_message" && frame.event.text === "are you back?").length, 1);
+    assert.equal(
+      seen.filter(
+        (frame) => frame.event.kind === "user_message" && frame.event.text === "are you back?",
+      ).length,
+      1,
+    );
   } finally {
     await client.close();
     await server.stop();

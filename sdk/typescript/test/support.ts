@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { type Socket, connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,7 +13,9 @@ import { Client, type EventFrame, type Room } from "../src/index.js";
 
 export { WebSocket };
 
-const BINARY = process.env["THOUGHTWIRE_BIN"] ?? new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
+const BINARY =
+  process.env.THOUGHTWIRE_BIN ??
+  new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
 
 /** A running `thoughtwire serve`, which can be killed and started again at the same address. */
 export class Server {
@@ -39,7 +41,14 @@ export class Server {
 
   /** Starts it again with the same data at the same address. */
   async again(): Promise<void> {
-    const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, "--data-dir", this.#dir, ...this.#flags];
+    const args = [
+      "serve",
+      "--listen",
+      `127.0.0.1:${this.#port}`,
+      "--data-dir",
+      this.#dir,
+      ...this.#flags,
+    ];
     this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "inherit"] });
     const lines = createInterface({ input: this.#process.stdout! });
     const [line] = (await once(lines, "line")) as [string];
@@ -48,7 +57,8 @@ export class Server {
 
   async kill(): Promise<void> {
     this.#process?.kill("SIGKILL");
-    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null) await once(this.#process, "exit");
+    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null)
+      await once(this.#process, "exit");
   }
 
   async stop(): Promise<void> {
@@ -68,7 +78,10 @@ export class Server {
 
   /** Makes a key with the owner's hands. */
   async key(user: string, ...scopes: string[]): Promise<{ key: string; secret: string }> {
-    const made = (await this.#own("POST", "/v1/keys", { user, scopes })) as { key: { id: string }; secret: string };
+    const made = (await this.#own("POST", "/v1/keys", { user, scopes })) as {
+      key: { id: string };
+      secret: string;
+    };
     return { key: made.key.id, secret: made.secret };
   }
 
@@ -77,16 +90,29 @@ export class Server {
   }
 
   async #own(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { token } = JSON.parse(readFileSync(join(this.#dir, "server.json"), "utf8")) as { token: string };
-    const headers = { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) };
-    const response = await fetch(`${this.url}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const { token } = JSON.parse(readFileSync(join(this.#dir, "server.json"), "utf8")) as {
+      token: string;
+    };
+    const headers = {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    };
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
     const text = await response.text();
     assert.ok(response.ok, text);
     return text === "" ? undefined : JSON.parse(text);
   }
 
   async rest(method: string, path: string, body: unknown): Promise<void> {
-    const response = await fetch(`${this.url}${path}`, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
     assert.ok(response.ok, await response.text());
   }
 }
@@ -134,7 +160,10 @@ export class Way {
 
   #lead(from: Socket): void {
     const to = connect(this.#to, "127.0.0.1");
-    for (const [socket, other] of [[from, to], [to, from]] as const) {
+    for (const [socket, other] of [
+      [from, to],
+      [to, from],
+    ] as const) {
       this.#open.add(socket);
       // An end that was cut is one like any other.
       socket.on("error", () => {});
@@ -160,7 +189,10 @@ async function freePort(): Promise<number> {
 }
 
 /** Reads events until one holds, and gives all of them. */
-export async function until(room: Room, last: (frame: EventFrame) => boolean): Promise<EventFrame[]> {
+export async function until(
+  room: Room,
+  last: (frame: EventFrame) => boolean,
+): Promise<EventFrame[]> {
   const seen: EventFrame[] = [];
   for await (const shown of room) {
     if (shown.type !== "event") continue;

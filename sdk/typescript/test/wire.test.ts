@@ -23,11 +23,33 @@ it("says who it is first", async () => {
 it("takes every recorded frame of a server, unknown kinds included, and shows every event as it is", async () => {
   const { client, socket } = open();
   const room = client.attach("s-1", { after: 0 });
-  socket.says({ type: "attached", session: "s-1", agent: "a-1", epoch: "e-1", first: 1, head: 0, recovered: true });
+  socket.says({
+    type: "attached",
+    session: "s-1",
+    agent: "a-1",
+    epoch: "e-1",
+    first: 1,
+    head: 0,
+    recovered: true,
+  });
   const events = vectors("events");
-  events.forEach((event, at) => socket.says({ type: "event", session: "s-1", seq: at + 1, at: "2026-01-01T00:00:00.000Z", event }));
+  for (const [at, event] of events.entries()) {
+    socket.says({
+      type: "event",
+      session: "s-1",
+      seq: at + 1,
+      at: "2026-01-01T00:00:00.000Z",
+      event,
+    });
+  }
   // The same once more, as a replay behind an older cursor would: nothing is shown twice.
-  socket.says({ type: "event", session: "s-1", seq: 1, at: "2026-01-01T00:00:00.000Z", event: events[0] });
+  socket.says({
+    type: "event",
+    session: "s-1",
+    seq: 1,
+    at: "2026-01-01T00:00:00.000Z",
+    event: events[0],
+  });
   const shown: unknown[] = [];
   const iterator = room[Symbol.asyncIterator]();
   for (const _ of events) {
@@ -39,7 +61,8 @@ it("takes every recorded frame of a server, unknown kinds included, and shows ev
   for (const row of vectors("native") as { ok?: { type: string; session?: string } }[]) {
     if (row.ok && row.ok.type !== "goaway" && row.ok.session !== "s-1") socket.says(row.ok);
   }
-  for (const bad of ["", "{", "null", "[]", '{"type":7}', '{"type":"weather","session":"s-1"}']) socket.says(bad);
+  for (const bad of ["", "{", "null", "[]", '{"type":7}', '{"type":"weather","session":"s-1"}'])
+    socket.says(bad);
   assert.equal(client.state, "open");
   await client.close();
 });
@@ -48,11 +71,31 @@ it("goes on at its cursor, starts over when that is told, and leaves no gap when
   const { client, socket } = open();
   const room = client.attach("s-2", { after: 4, epoch: "e-1" });
   const attach = socket.sent.at(-1)!;
-  assert.deepEqual([attach["after"], attach["epoch"]], [4, "e-1"]);
+  assert.deepEqual([attach.after, attach.epoch], [4, "e-1"]);
   // On its way from an earlier attachment: not behind our cursor's `attached`, so not ours.
-  socket.says({ type: "event", session: "s-2", seq: 9, at: "", event: { kind: "session_renamed", title: "x" } });
-  socket.says({ type: "attached", session: "s-2", agent: "a", epoch: "e-2", first: 1, head: 1, recovered: false });
-  socket.says({ type: "event", session: "s-2", seq: 1, at: "", event: { kind: "session_renamed", title: "y" } });
+  socket.says({
+    type: "event",
+    session: "s-2",
+    seq: 9,
+    at: "",
+    event: { kind: "session_renamed", title: "x" },
+  });
+  socket.says({
+    type: "attached",
+    session: "s-2",
+    agent: "a",
+    epoch: "e-2",
+    first: 1,
+    head: 1,
+    recovered: false,
+  });
+  socket.says({
+    type: "event",
+    session: "s-2",
+    seq: 1,
+    at: "",
+    event: { kind: "session_renamed", title: "y" },
+  });
   const iterator = room[Symbol.asyncIterator]();
   assert.equal(((await iterator.next()).value as Shown).type, "reset");
   const next = (await iterator.next()).value as Shown;
@@ -65,7 +108,10 @@ it("is closed for good by a code that says so, and by its owner", async () => {
   const { client, socket } = open();
   const waiting = client.createAgent({ name: "ada" });
   socket.onclose?.({ code: 1008, reason: "who are you?" });
-  await assert.rejects(waiting, (error) => error instanceof ClosedError && /1008: who are you\?/.test(error.message));
+  await assert.rejects(
+    waiting,
+    (error) => error instanceof ClosedError && /1008: who are you\?/.test(error.message),
+  );
   assert.equal(client.state, "closed");
   await assert.rejects(client.createAgent({ name: "ada" }), ClosedError);
   const other = open().client;
