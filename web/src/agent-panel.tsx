@@ -135,8 +135,8 @@ interface BlockProps {
 }
 
 /**
- * A block, to read and to edit. What somebody is writing is kept until it is saved or undone: when the
- * panel or the session is left, the page is loaded anew, and when the agent writes meanwhile.
+ * A block, to read and to edit. What somebody is writing is kept until it is saved or undone: when
+ * the panel or the session is left, the page is loaded anew, and when the agent writes meanwhile.
  */
 function BlockView({ agent, block, done, isGone = false }: BlockProps) {
   const key = editKey(agent, block.label);

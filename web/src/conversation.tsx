@@ -6,7 +6,9 @@ import { Plain } from "./plain";
 import { current, line, type Place, showThoughts, wanted } from "./store";
 import { visible, visibleName } from "./visible";
 
-/** Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time. */
+/**
+ * Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time.
+ */
 const WINDOW = 120;
 const STEP = 80;
 const MOST = 360;

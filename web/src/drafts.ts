@@ -1,4 +1,7 @@
-/** What was begun to be written: messages by session, under the empty name what belongs to none yet; and memory. */
+/**
+ * What was begun to be written: messages by session, under the empty name what belongs to none yet;
+ * and memory.
+ */
 import { signal } from "@preact/signals";
 
 import { keep, load, onKept } from "./storage";

@@ -9,7 +9,10 @@ import { attempt, type Place } from "./store";
 import type { Call, End, Entry, Input } from "./transcript";
 import { visible, visibleName } from "./visible";
 
-/** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
+/**
+ * One entry. It is drawn again only when it is another: the fold makes a new object for each
+ * change.
+ */
 export const EntryView = memo(
   function EntryView({
     entry,
@@ -209,7 +212,10 @@ function stateOf({
   return /^The tool `[^`]*` may not be used here\./.test(returned.text) ? "denied" : "error";
 }
 
-/** Few and short ones as a list, which most are; else laid out, and folded unless somebody has to decide on them. */
+/**
+ * Few and short ones as a list, which most are; else laid out, and folded unless somebody has to
+ * decide on them.
+ */
 function Arguments({ call, asked }: { call: Call; asked: boolean }) {
   const pairs = call.name === undefined ? undefined : short(call.args);
   if (pairs?.length === 0 || call.args === "") return null;

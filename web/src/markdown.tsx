@@ -60,7 +60,9 @@ const safe = (html: string): string =>
     ALLOW_ARIA_ATTR: false,
   });
 
-/** A text that streams in and is longer than this is shown as it is, and parsed when it is whole. */
+/**
+ * A text that streams in and is longer than this is shown as it is, and parsed when it is whole.
+ */
 const LONG = 20_000;
 /** Between two parses of a text that streams in, in milliseconds. */
 const PAUSE = 100;

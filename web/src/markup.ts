@@ -1,4 +1,7 @@
-/** Markdown to markup, without a document: marked parses, highlight.js colours code. Runs in a worker. */
+/**
+ * Markdown to markup, without a document: marked parses, highlight.js colours code. Runs in a
+ * worker.
+ */
 import hljs from "highlight.js/lib/core";
 import bash from "highlight.js/lib/languages/bash";
 import css from "highlight.js/lib/languages/css";
@@ -59,7 +62,10 @@ const parser = (colour: boolean) =>
 const plain = parser(false);
 const coloured = parser(true);
 
-/** Markup of a text; nothing for a text that is better shown as it is. May take long: see `parser.ts`. */
+/**
+ * Markup of a text; nothing for a text that is better shown as it is. May take long: see
+ * `parser.ts`.
+ */
 export function markup(text: string, colour: boolean): string | undefined {
   try {
     const html = (colour ? coloured : plain).parse(text, { async: false });

@@ -1,4 +1,7 @@
-/** What was sent and has no answer yet: kept where a reload and a closed tab leave it, for the user who sent it. */
+/**
+ * What was sent and has no answer yet: kept where a reload and a closed tab leave it, for the user
+ * who sent it.
+ */
 import { signal } from "@preact/signals";
 import { type Policy, RefusedError } from "thoughtwire";
 
@@ -9,7 +12,10 @@ import { isStillHere, keep, load, onKept } from "./storage";
 import { client, current, mainSession, open, trouble } from "./store";
 
 export interface Unsent {
-  /** The command's id: under it the input takes effect once, however often and from wherever it is sent. */
+  /**
+   * The command's id: under it the input takes effect once, however often and from wherever it is
+   * sent.
+   */
   id: string;
   /** Empty while there is no session yet: it is made first. */
   session: string;
@@ -20,7 +26,10 @@ export interface Unsent {
 }
 
 const KEY = "outbox";
-/** How long until what was refused for the moment is sent again, and what another tab has not brought is brought by this one. */
+/**
+ * How long until what was refused for the moment is sent again, and what another tab has not
+ * brought is brought by this one.
+ */
 const AGAIN_AFTER = 2_000;
 const read = () => load<Unsent[]>(KEY, []);
 
@@ -100,7 +109,10 @@ async function deliver(unsent: Unsent): Promise<void> {
   }
 }
 
-/** A no for good: the words go back to where they were written, unless something else is being written there. */
+/**
+ * A no for good: the words go back to where they were written, unless something else is being
+ * written there.
+ */
 function refuse(unsent: Unsent, reason: string): void {
   trouble.value = `Not sent, the server refused it: ${reason}`;
   if (unsent.session === "" || !drafts.value[unsent.session]) {

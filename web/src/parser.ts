@@ -1,6 +1,6 @@
 /**
- * Parses Markdown off the main thread, within bounds: a text that is too long, or takes too long, has no
- * markup and is shown as it is.
+ * Parses Markdown off the main thread, within bounds: a text that is too long, or takes too long,
+ * has no markup and is shown as it is.
  */
 
 export interface ToParse {

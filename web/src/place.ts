@@ -1,4 +1,7 @@
-/** Where the server is: beside this page, below whatever path that has, or where the server says that it is. */
+/**
+ * Where the server is: beside this page, below whatever path that has, or where the server says
+ * that it is.
+ */
 const PAGE = new URL(".", document.baseURI);
 
 /** The address of something of the server's, such as `v1/agents`. */

@@ -3,7 +3,9 @@ import type { Agent, EventFrame } from "thoughtwire";
 
 import { address } from "./place";
 
-/** Who the caller is: by a login, by the server's trust, or nobody; or why the server does not say. */
+/**
+ * Who the caller is: by a login, by the server's trust, or nobody; or why the server does not say.
+ */
 export type Standing =
   | { as: "known" | "open"; user: string }
   | { as: "unknown" }

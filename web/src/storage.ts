@@ -1,6 +1,6 @@
 /**
- * What this browser keeps between visits: for one user of one server, and until the logout. Without room,
- * or where it may not, it lasts as long as the tab.
+ * What this browser keeps between visits: for one user of one server, and until the logout. Without
+ * room, or where it may not, it lasts as long as the tab.
  */
 import { basePath } from "./place";
 

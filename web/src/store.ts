@@ -5,8 +5,8 @@ import {
   type EventFrame,
   RefusedError,
   type Room,
+  type RoomUpdate,
   type SessionListing,
-  type Shown,
 } from "thoughtwire";
 
 import { adoptDraft } from "./drafts";
@@ -123,12 +123,13 @@ export class Place {
       for await (const shown of this.room) this.#show(shown);
     } catch (error) {
       trouble.value = reasonOf(error);
-      // A session that is gone is left; one whose line was closed for good is still the one to come back to.
+      // A session that is gone is left; one whose line was closed for good is still the one to come
+      // back to.
       if (current.value === this && client.state !== "closed") open(undefined);
     }
   }
 
-  #show(shown: Shown): void {
+  #show(shown: RoomUpdate): void {
     if (shown.type === "reset") {
       this.transcript = new Transcript(this.session);
       this.#events = [];
@@ -165,7 +166,7 @@ export class Place {
     });
   }
 
-  /** Streamed text is drawn many times a second: who listens is told the whole message once. */
+  /** ItemWriter text is drawn many times a second: who listens is told the whole message once. */
   #speak({ event }: EventFrame): void {
     const say = (text: string) =>
       (spoken.value = { text: visible(text.slice(0, SPOKEN)), n: spoken.value.n + 1 });
@@ -342,7 +343,8 @@ export function goTo(): void {
 
 window.addEventListener("hashchange", goTo);
 onKept("seen", () => (seen.value = { ...seen.value, ...readSeen() }));
-// A machine that wakes up, and a network that changed, say so; the line need not find out by its silence.
+// A machine that wakes up, and a network that changed, say so; the line need not find out by its
+// silence.
 for (const news of ["online", "pageshow"]) window.addEventListener(news, () => client.wake());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -1,5 +1,8 @@
-/** A session's frames as what a person sees: one list of entries, in the log's order, and what streams in behind it. */
-import type { EventFrame, FrameOf, Shown, Usage } from "thoughtwire";
+/**
+ * A session's frames as what a person sees: one list of entries, in the log's order, and what
+ * streams in behind it.
+ */
+import type { EventFrame, FrameOf, RoomUpdate, Usage } from "thoughtwire";
 
 import { laidOut } from "./plain";
 
@@ -72,7 +75,10 @@ export class Transcript {
   /** What events have made, and where in it each key stands. */
   readonly #settled: Entry[] = [];
   readonly #at = new Map<string, number>();
-  /** What streams in: whoever comes later sees it where its event stands, so everybody sees it behind the rest until then. */
+  /**
+   * What streams in: whoever comes later sees it where its event stands, so everybody sees it
+   * behind the rest until then.
+   */
   readonly #open = new Map<string, Entry>();
   #usage: Usage | undefined;
   /** Whether the turn has a message so far; not known of a turn whose beginning is not here. */
@@ -91,7 +97,7 @@ export class Transcript {
     return [...settled, ...this.#open.values(), ...waiting];
   }
 
-  show(frame: Shown): void {
+  show(frame: RoomUpdate): void {
     // Its start may lie further back than what is here.
     if ("turn" in frame && frame.turn !== undefined) this.turn = frame.turn;
     if (frame.type === "event") return this.#event(frame);

@@ -1,6 +1,6 @@
 /**
- * Marks for characters that nobody sees: those that turn a text's direction, hide words in it or take no
- * room. What stands in `vectors/visible.jsonl` holds here and in the terminal.
+ * Marks for characters that nobody sees: those that turn a text's direction, hide words in it or
+ * take no room. What stands in `vectors/visible.jsonl` holds here and in the terminal.
  */
 
 /** C0 and C1 but tab and newline; format characters, fillers, variation selectors, tags. */
@@ -11,13 +11,19 @@ const EVERY_INVISIBLE = new RegExp(INVISIBLE.source, "gu");
 /** Pictographs, which a joiner or a variation selector may follow; and what may stand between. */
 const EMOJI =
   /[#*0-9\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\u{1f000}-\u{1faff}\ufe0f]/u;
-/** Letters of scripts in which joiners decide how a word is written: Arabic to Sinhala, Tibetan, Myanmar, Khmer, Mongolian and others. */
+/**
+ * Letters of scripts in which joiners decide how a word is written: Arabic to Sinhala, Tibetan,
+ * Myanmar, Khmer, Mongolian and others.
+ */
 const JOINING =
   /[\u0600-\u0603\u0606-\u061b\u061d-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u17ff\u1807\u180a\u1810-\u18af\u1900-\u1cff\ua840-\ua87f\ua8e0-\ua9df\uaa60-\uaa7f\uabc0-\uabff\ufb50-\ufdff\ufe70-\ufefc\u{10a00}-\u{10d3f}\u{11000}-\u{11fff}\u{1e900}-\u{1e95f}]/u;
 const MONGOLIAN = /[\u1820-\u18af]/u;
 const HAN =
   /[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
-/** The black flag with the tags of England, Scotland and Wales: all the flags of this kind that there are. */
+/**
+ * The black flag with the tags of England, Scotland and Wales: all the flags of this kind that
+ * there are.
+ */
 const FLAG =
   /\u{1f3f4}(?:\u{e0067}\u{e0062}(?:\u{e0065}\u{e006e}\u{e0067}|\u{e0073}\u{e0063}\u{e0074}|\u{e0077}\u{e006c}\u{e0073})\u{e007f})/gu;
 

@@ -6,7 +6,18 @@ import { after, before, describe, it } from "node:test";
 import type { Browser, Page } from "playwright-core";
 
 import { visible } from "../src/visible.js";
-import { ask, cards, composer, launch, live, log, Person, Server, say, shown } from "./support.js";
+import {
+  ask,
+  cards,
+  composer,
+  launch,
+  live,
+  log,
+  Person,
+  say,
+  shown,
+  TestServer,
+} from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -60,7 +71,7 @@ describe("texts that were made to stop the page", () => {
   };
 
   it("are shown as they are, and everything else goes on", async () => {
-    const server = await Server.start();
+    const server = await TestServer.start();
     const person = await Person.come(browser, server);
     try {
       const client = person.client();
@@ -100,7 +111,7 @@ describe("texts that were made to stop the page", () => {
   });
 
   it("also while they stream in, as arguments, results and memory", async () => {
-    const server = await Server.start();
+    const server = await TestServer.start();
     const person = await Person.come(browser, server);
     try {
       const client = person.client();
@@ -155,7 +166,7 @@ describe("characters that nobody sees", () => {
   });
 
   it("have a mark wherever the page shows a text of others", async () => {
-    const server = await Server.start();
+    const server = await TestServer.start();
     const person = await Person.come(browser, server);
     try {
       const bad = "a\u202eb\u200bc\u{e0041}d\u00ade\u2066f";

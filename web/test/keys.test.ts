@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, composer, launch, live, Person, Server, shown } from "./support.js";
+import { ask, composer, launch, live, Person, shown, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -12,7 +12,7 @@ after(() => browser.close());
 
 describe("where keys are needed", () => {
   it("logs in with a key, keeps it from scripts, and asks again when it was revoked", async () => {
-    const server = await Server.start("--auth", "keys");
+    const server = await TestServer.start("--auth", "keys");
     const person = await Person.come(browser, server);
     try {
       person.expect(/status of 401/);
@@ -37,7 +37,7 @@ describe("where keys are needed", () => {
       // A killed server changes nothing about who one is.
       await server.kill();
       await page.locator('[data-line="offline"]').waitFor();
-      await server.again();
+      await server.restart();
       await live(page);
       await composer(page).fill("half a thou");
       await server.revoke(key);

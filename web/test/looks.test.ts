@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, launch, Person, Server, say, shown } from "./support.js";
+import { ask, launch, Person, say, shown, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -25,7 +25,7 @@ describe("looks", () => {
     },
   } as const)) {
     it(`${name}: everything is in view, and accessible`, async () => {
-      const server = await Server.start();
+      const server = await TestServer.start();
       // axe is put in from outside, which the page's own policy forbids.
       const person = await Person.come(browser, server, { ...options, bypassCSP: true });
       try {

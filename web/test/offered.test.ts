@@ -12,7 +12,7 @@ import { after, before, it } from "node:test";
 import type { Browser } from "playwright-core";
 
 import type { Client, EventFrame, Room } from "../../sdk/typescript/src/index.js";
-import { cards, launch, live, Person, Server, WebSocket } from "./support.js";
+import { cards, launch, live, Person, TestServer, WebSocket } from "./support.js";
 
 const PYTHON = new URL("../../.test-deps/python/bin/python", import.meta.url).pathname;
 const EXAMPLE = new URL("../../sdk/python/examples/memgpt_agent.py", import.meta.url).pathname;
@@ -85,7 +85,7 @@ async function turn(room: Room): Promise<EventFrame[]> {
 }
 
 it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client and the page at once", async () => {
-  const server = await Server.start();
+  const server = await TestServer.start();
   const person = await Person.come(browser, server);
   const model = await modelServer();
   const home = mkdtempSync(join(tmpdir(), "memgpt-"));

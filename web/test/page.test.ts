@@ -14,10 +14,10 @@ import {
   live,
   log,
   Person,
-  Server,
   say,
   sessionOf,
   shown,
+  TestServer,
   written,
 } from "./support.js";
 
@@ -26,10 +26,10 @@ before(async () => void (browser = await launch()));
 after(() => browser.close());
 
 describe("the page", () => {
-  let server: Server;
+  let server: TestServer;
   let person: Person;
   beforeEach(async () => {
-    server = await Server.start();
+    server = await TestServer.start();
     person = await Person.come(browser, server);
   });
   afterEach(async () => {
@@ -190,7 +190,7 @@ describe("the page", () => {
       await page.getByRole("status", { name: "Connection" }).innerText(),
       /offline, 1 to send/,
     );
-    await server.again();
+    await server.restart();
     await live(page);
     await page.getByText("cut off here").waitFor();
     await page.locator(".entry.message").nth(1).waitFor();
@@ -214,7 +214,7 @@ describe("the page", () => {
     await say(page, "sent from the train");
     await page.locator(".unsent").waitFor();
     await page.close();
-    await server.again();
+    await server.restart();
     // Two tabs find the same letter, and both bring it.
     const [one, two] = await Promise.all([person.open(`#${session}`), person.open(`#${session}`)]);
     for (const tab of [one, two]) await shown(tab, "sent from the train");
@@ -430,7 +430,7 @@ describe("the page", () => {
           addEventListener() {}
         }),
     );
-    await server.again();
+    await server.restart();
     await client.deleteSession(session);
     await page.reload();
     await page.getByRole("alert").waitFor();

@@ -1,10 +1,23 @@
-/** What one person wrote is not another's: messages that were not sent, drafts, edits; over logins and tabs. */
+/**
+ * What one person wrote is not another's: messages that were not sent, drafts, edits; over logins
+ * and tabs.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 
-import { ask, composer, launch, live, Person, Server, say, sessionOf, shown } from "./support.js";
+import {
+  ask,
+  composer,
+  launch,
+  live,
+  Person,
+  say,
+  sessionOf,
+  shown,
+  TestServer,
+} from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -23,7 +36,7 @@ const kept = (page: Page) =>
   );
 
 /** The texts that anybody said on the server. */
-async function said(server: Server, secret: string): Promise<string[]> {
+async function said(server: TestServer, secret: string): Promise<string[]> {
   const headers = { authorization: `Bearer ${secret}` };
   const { sessions } = (await (await fetch(`${server.url}/v1/sessions`, { headers })).json()) as {
     sessions: { id: string }[];
@@ -44,7 +57,7 @@ async function said(server: Server, secret: string): Promise<string[]> {
 
 describe("one browser, two people", () => {
   it("sends nothing of Alice's as Bob's, and shows him nothing of it", async () => {
-    const server = await Server.start("--auth", "keys");
+    const server = await TestServer.start("--auth", "keys");
     const person = await Person.come(browser, server);
     person.expect(/status of 40[0-9]/);
     try {
@@ -62,7 +75,7 @@ describe("one browser, two people", () => {
       await say(page, "alice's secret");
       await composer(second).fill("alice's draft");
       await page.locator(".unsent").waitFor();
-      await server.again();
+      await server.restart();
       // The key goes before the line is back: she is not logged out, somebody else logs in.
       await server.revoke(alice.key);
       await page.getByLabel("Key").waitFor();
@@ -94,7 +107,7 @@ describe("one browser, two people", () => {
   });
 
   it("forgets with the logout, in every tab that is open", async () => {
-    const server = await Server.start("--auth", "keys");
+    const server = await TestServer.start("--auth", "keys");
     const person = await Person.come(browser, server);
     person.expect(/status of 40[0-9]/);
     try {
@@ -146,7 +159,7 @@ describe("one browser, two people", () => {
   });
 
   it("says what the server refuses, and why", async () => {
-    const server = await Server.start("--auth", "keys");
+    const server = await TestServer.start("--auth", "keys");
     const person = await Person.come(browser, server);
     person.expect(/status of 40[0-9]/);
     try {

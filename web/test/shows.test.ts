@@ -1,4 +1,7 @@
-/** What the page says of what goes on: queued and steered inputs, denied calls, waiting, reconnecting, edits that are not saved. */
+/**
+ * What the page says of what goes on: queued and steered inputs, denied calls, waiting,
+ * reconnecting, edits that are not saved.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, request } from "node:http";
@@ -16,10 +19,10 @@ import {
   live,
   log,
   Person,
-  Server,
   say,
   sessionOf,
   shown,
+  TestServer,
 } from "./support.js";
 
 let browser: Browser;
@@ -37,10 +40,10 @@ const lines = (element: Locator): Promise<number> =>
   });
 
 describe("the page says", () => {
-  let server: Server;
+  let server: TestServer;
   let person: Person;
   beforeEach(async () => {
-    server = await Server.start();
+    server = await TestServer.start();
     person = await Person.come(browser, server);
   });
   afterEach(async () => {
@@ -114,7 +117,7 @@ describe("the page says", () => {
     await page.locator('[data-line="offline"]').waitFor();
     // The pauses grow: sooner or later there is one to count down.
     await page.getByText(/again in [2-9]\d? s/).waitFor({ timeout: 30_000 });
-    await server.again();
+    await server.restart();
     await page.getByRole("button", { name: "Retry now" }).click();
     await live(page);
     assert.equal(await page.getByRole("button", { name: "Retry now" }).count(), 0);
@@ -229,7 +232,7 @@ describe("the page says", () => {
 });
 
 it("works below a path of its own", async () => {
-  const server = await Server.start();
+  const server = await TestServer.start();
   const { hostname, port } = new URL(server.url);
   // A proxy that takes the path off, and tells the server nothing of it.
   const proxy = createServer((from, to) => {

@@ -13,9 +13,9 @@ import {
 } from "playwright-core";
 
 import type { Client, EventFrame } from "../../sdk/typescript/src/index.js";
-import type { Server } from "../../sdk/typescript/test/support.js";
+import type { TestServer } from "../../sdk/typescript/test/support.js";
 
-export { Server, WebSocket } from "../../sdk/typescript/test/support.js";
+export { TestServer, WebSocket } from "../../sdk/typescript/test/support.js";
 
 function executable(): string {
   const chosen = process.env.CHROMIUM;
@@ -50,18 +50,18 @@ export const launch = (): Promise<Browser> =>
 export class Person {
   readonly context: BrowserContext;
   readonly complaints: string[] = [];
-  readonly #server: Server;
+  readonly #server: TestServer;
   readonly #clients: Client[] = [];
   #expected: RegExp[] = [];
 
-  private constructor(context: BrowserContext, server: Server) {
+  private constructor(context: BrowserContext, server: TestServer) {
     this.context = context;
     this.#server = server;
   }
 
   static async come(
     browser: Browser,
-    server: Server,
+    server: TestServer,
     options: BrowserContextOptions = {},
   ): Promise<Person> {
     return new Person(

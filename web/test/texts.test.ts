@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, cards, drawn, idle, launch, live, Person, Server } from "./support.js";
+import { ask, cards, drawn, idle, launch, live, Person, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -28,7 +28,7 @@ describe("what stands in texts", () => {
   ].join("\n\n");
 
   it("does nothing: in messages, tool results, names and titles", async () => {
-    const server = await Server.start();
+    const server = await TestServer.start();
     const person = await Person.come(browser, server);
     try {
       const client = person.client("<img src=x onerror=alert(11)>");
@@ -107,7 +107,7 @@ describe("what stands in texts", () => {
   });
 
   it("is drawn as Markdown: code with colours and a copy button, tables, safe links", async () => {
-    const server = await Server.start();
+    const server = await TestServer.start();
     const person = await Person.come(browser, server);
     try {
       const client = person.client();

@@ -1,4 +1,4 @@
-/** The package as others install it: from its folder, and as a packed file. */
+/** The package as users install it: from its folder, and from a packed file. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ if (typeof Client !== "function" || typeof offer !== "function") throw new Error
 console.log("imported");
 `;
 
-it("is installed from its folder and as a packed file, and imported with its types", () => {
+it("installs from its folder and from a packed file, and can be imported", () => {
   const dir = mkdtempSync(join(tmpdir(), "thoughtwire-package-"));
   const run = (cwd: string, command: string, ...args: string[]) =>
     execFileSync(command, args, { cwd, encoding: "utf8" });

@@ -7,32 +7,32 @@ import {
   type ClientState,
   type EventFrame,
   RefusedError,
-  type Shown,
+  type RoomUpdate,
 } from "../src/index.js";
-import { ended, messages, Server, until } from "./support.js";
+import { isTurnEnd, messages, readUntil, TestServer } from "./support.js";
 
 describe("a client of a server", () => {
-  let server: Server;
+  let server: TestServer;
   const clients: Client[] = [];
   const connect = (name?: string) => {
     const client = server.client(name);
     clients.push(client);
     return client;
   };
-  before(async () => void (server = await Server.start()));
+  before(async () => void (server = await TestServer.start()));
   after(async () => {
     await Promise.all(clients.map((client) => client.close()));
     await server.stop();
   });
 
-  it("talks to an agent, and every event comes once and in order", async () => {
+  it("talks to an agent, and receives each event once and in order", async () => {
     const client = connect("sdk");
     const { agent, session } = await client.createAgent({ name: "ada" });
     assert.equal(agent.name, "ada");
     const room = client.attach(session, { after: 0 });
     const ack = await room.send("what is 6*7?");
     assert.equal(ack.disposition, "started");
-    const seen = await until(room, ended);
+    const seen = await readUntil(room, isTurnEnd);
     assert.deepEqual(
       seen.map((frame) => frame.seq),
       seen.map((_, at) => at + 1),
@@ -41,22 +41,22 @@ describe("a client of a server", () => {
     const said = seen.find((frame) => frame.event.kind === "user_message");
     assert.ok(said?.event.kind === "user_message" && said.event.from === "sdk");
     assert.equal(room.cursor?.seq, seen.at(-1)?.seq);
-    // A second room of the same client in the same session would be a mistake.
-    assert.throws(() => client.attach(session), /attached to .* already/);
+    // A client has at most one room per session.
+    assert.throws(() => client.attach(session), /already attached to/);
     room.leave();
     assert.deepEqual(await room[Symbol.asyncIterator]().next(), { done: true, value: undefined });
   });
 
-  it("shows deltas before the message, and a command id takes effect once", async () => {
+  it("receives deltas before the message, and a repeated id takes effect once", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "bo" });
     const room = client.attach(session);
     await room.send("count to 20", { id: "once" });
     const kinds: string[] = [];
-    for await (const shown of room) {
-      if (shown.type === "delta") kinds.push(`delta ${shown.kind}`);
-      if (shown.type === "event") kinds.push(shown.event.kind);
-      if (shown.type === "event" && ended(shown)) break;
+    for await (const update of room) {
+      if (update.type === "delta") kinds.push(`delta ${update.kind}`);
+      if (update.type === "event") kinds.push(update.event.kind);
+      if (update.type === "event" && isTurnEnd(update)) break;
     }
     assert.ok(
       kinds.indexOf("delta message") >= 0 &&
@@ -71,7 +71,7 @@ describe("a client of a server", () => {
     );
   });
 
-  it("rejects what the server refuses, and a room that is not there ends with the reason", async () => {
+  it("rejects refused commands, and ends the room of an unknown session", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "cy" });
     await assert.rejects(
@@ -90,7 +90,7 @@ describe("a client of a server", () => {
     );
   });
 
-  it("runs tools of its own, also those that throw", async () => {
+  it("runs its own tools, including those that throw", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "dee" });
     const parameters = {
@@ -107,10 +107,10 @@ describe("a client of a server", () => {
       tools: { open_door: { description: "Opens a door.", parameters, run } },
     });
     await room.send('use open_door {"room": "attic"}');
-    assert.match(messages(await until(room, ended)).join(), /the attic is open/);
+    assert.match(messages(await readUntil(room, isTurnEnd)).join(), /the attic is open/);
     await room.send('use open_door {"room": "cellar"}');
-    assert.match(messages(await until(room, ended)).join(), /the cellar is locked/);
-    // Who reads the log again runs none of what is done.
+    assert.match(messages(await readUntil(room, isTurnEnd)).join(), /the cellar is locked/);
+    // A replay does not run calls that are already settled.
     const again: unknown[] = [];
     const reader = connect().attach(session, {
       after: 0,
@@ -118,33 +118,33 @@ describe("a client of a server", () => {
         open_door: { description: "", parameters, run: (args) => String(again.push(args)) },
       },
     });
-    for await (const shown of reader) if (shown.type === "caught_up") break;
+    for await (const update of reader) if (update.type === "caught_up") break;
     assert.deepEqual(again, []);
   });
 
-  it("settles approvals, cancels turns and withdraws what waits", async () => {
+  it("decides approvals, cancels turns and withdraws queued inputs", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "eve" });
     await server.rest("PATCH", "/v1/agents/eve", { permissions: { calculator: "ask" } });
     const room = client.attach(session, { after: 0 });
     await room.send("what is 6*7?");
-    const waiting = await until(room, (frame) => frame.event.kind === "approval_asked");
+    const waiting = await readUntil(room, (frame) => frame.event.kind === "approval_asked");
     const asked = waiting.at(-1)?.event;
     assert.ok(asked?.kind === "approval_asked" && asked.name === "calculator");
     const queued = await room.send("and then?");
     assert.equal(queued.disposition, "queued");
     await room.withdraw(queued.input!);
     await room.decide(asked.call, "denied");
-    const seen = await until(room, ended);
+    const seen = await readUntil(room, isTurnEnd);
     assert.ok(
       seen.some(
         (frame) => frame.event.kind === "approval_settled" && frame.event.decision === "denied",
       ),
     );
     await room.send("what is 7*7?");
-    await until(room, (frame) => frame.event.kind === "approval_asked");
+    await readUntil(room, (frame) => frame.event.kind === "approval_asked");
     await room.cancel();
-    const cancelled = (await until(room, ended)).at(-1)?.event;
+    const cancelled = (await readUntil(room, isTurnEnd)).at(-1)?.event;
     assert.ok(cancelled?.kind === "turn_ended" && cancelled.outcome === "cancelled");
   });
 
@@ -162,7 +162,7 @@ describe("a client of a server", () => {
     }
   });
 
-  it("holds the server up instead of the memory when it reads slowly, and loses nothing", async () => {
+  it("bounds memory when it reads slowly, and loses nothing", async () => {
     const client = connect();
     const { session } = await client.createAgent({
       name: "gus",
@@ -170,10 +170,10 @@ describe("a client of a server", () => {
     });
     const room = client.attach(session, { after: 0 });
     await room.send("go");
-    // Nobody reads yet: the turn ends on the server long before.
+    // The room is not read yet; the turn ends on the server long before.
     const other = connect().attach(session, { after: 0 });
-    await until(other, ended);
-    const seen = await until(room, ended);
+    await readUntil(other, isTurnEnd);
+    const seen = await readUntil(room, isTurnEnd);
     assert.deepEqual(
       seen.map((frame) => frame.seq),
       seen.map((_, at) => at + 1),
@@ -181,7 +181,7 @@ describe("a client of a server", () => {
     assert.equal(messages(seen).length, 6000);
   });
 
-  it("gives up waiting when its signal says so", async () => {
+  it("stops waiting when its signal is aborted", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "hal" });
     const room = client.attach(session);
@@ -193,7 +193,7 @@ describe("a client of a server", () => {
     assert.equal(client.waiting, 0);
   });
 
-  it("refuses by itself what the server would end the connection for", async () => {
+  it("refuses a frame for which the server would close the connection", async () => {
     const client = connect();
     const { session } = await client.createAgent({ name: "ian" });
     const room = client.attach(session);
@@ -205,8 +205,8 @@ describe("a client of a server", () => {
   });
 });
 
-it("survives a killed server: the room goes on at its cursor, and what was said meanwhile is sent once", async () => {
-  const server = await Server.start();
+it("survives a killed server: resumes at its cursor, sends kept inputs once", async () => {
+  const server = await TestServer.start();
   const client = server.client();
   try {
     const { session } = await client.createAgent({
@@ -220,22 +220,23 @@ it("survives a killed server: the room goes on at its cursor, and what was said 
     const seen: EventFrame[] = [];
     let killed = false;
     let resets = 0;
-    for await (const shown of room as AsyncIterable<Shown>) {
-      if (shown.type === "reset") resets += 1;
-      if (shown.type === "event") seen.push(shown);
-      if (shown.type === "delta" && shown.n > 250 && !killed) {
+    for await (const update of room as AsyncIterable<RoomUpdate>) {
+      if (update.type === "reset") resets += 1;
+      if (update.type === "event") seen.push(update);
+      if (update.type === "delta" && update.n > 250 && !killed) {
         killed = true;
         await server.kill();
-        // Said while nobody is there: kept, and sent when the server is back.
+        // Sent while the server is down: kept, and delivered when it is back.
         const later = room.send("are you back?");
-        setTimeout(() => void server.again(), 300);
+        setTimeout(() => void server.restart(), 300);
         assert.equal((await later).duplicate ?? false, false);
       }
-      if (shown.type === "event" && ended(shown) && seen.filter(ended).length === 2) break;
+      if (update.type === "event" && isTurnEnd(update) && seen.filter(isTurnEnd).length === 2)
+        break;
     }
     assert.equal(resets, 0);
     assert.ok(states.includes("waiting") && states.at(-1) === "open", states.join());
-    // To the letter what the log has: the cut sentence with what there was of it, and the second turn.
+    // Exactly the log: the cut-off message with its text so far, and the second turn.
     const log = await server.log(session);
     assert.deepEqual(
       seen.map(({ seq, event }) => ({ seq, event })),
