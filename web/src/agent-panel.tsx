@@ -2,15 +2,15 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { editKey, setEdit, edits as unsaved } from "./drafts";
 import { reasonOf } from "./reason";
-import { type AgentPage, type Block, type Note, rest, Unreached } from "./rest";
-import { attempt, drawer, sessions, trouble } from "./store";
+import { type AgentDetails, type Block, NetworkError, type Note, rest } from "./rest";
+import { attempt, drawer, errorText, sessions } from "./store";
 import { visible, visibleName } from "./visible";
 
-/** The most characters of a tool's description that are shown. */
+/** Maximum length of a tool's description, in characters. */
 const DESCRIBED = 2_000;
 
-/** The labels of edited blocks that the agent does not have any more. */
-function gone({ agent, blocks }: AgentPage): string[] {
+/** Returns the labels of edited blocks that the agent does not have any more. */
+function gone({ agent, blocks }: AgentDetails): string[] {
   const mine = editKey(agent.id, "");
   const labels = Object.keys(unsaved.value)
     .filter((key) => key.startsWith(mine))
@@ -18,13 +18,13 @@ function gone({ agent, blocks }: AgentPage): string[] {
   return labels.filter((label) => !blocks.some((block) => block.label === label));
 }
 
-/** An agent: what it remembers, to read and edit; what it may use. */
+/** Panel of an agent: memory to read and edit, model, tools and permissions. */
 export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
-  const [page, setPage] = useState<AgentPage | undefined>(undefined);
+  const [page, setPage] = useState<AgentDetails | undefined>(undefined);
   const read = () =>
     rest.agent(agent).then(setPage, (error: unknown) => {
-      // That the server is away stands above.
-      if (!(error instanceof Unreached)) trouble.value = reasonOf(error);
+      // The header already shows that the server is unreachable.
+      if (!(error instanceof NetworkError)) errorText.value = reasonOf(error);
     });
   // Other sessions of the agent change its memory as well.
   const news = [...sessions.value.values()]
@@ -51,7 +51,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
       </div>
       {page && (
         <>
-          <Model page={page} done={read} />
+          <ModelForm page={page} done={read} />
           <h3>Core memory</h3>
           {page.blocks.map((block) => (
             <BlockView key={block.label} agent={page.agent.id} block={block} done={read} />
@@ -65,7 +65,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
               isGone
             />
           ))}
-          <Archival agent={page.agent.id} total={page.memory.archival} />
+          <ArchivalSearch agent={page.agent.id} total={page.memory.archival} />
           <h3>Tools</h3>
           <ul class="list">
             {page.tools.map((tool) => (
@@ -95,8 +95,8 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
             {page.mcp
               .filter((server) => server.phase !== "ready")
               .map((server) => (
-                <li key={`mcp ${server.name}`} class="trouble">
-                  {visibleName(server.name)} is {server.phase}
+                <li key={`mcp ${server.name}`} class="error">
+                  MCP server {visibleName(server.name)}: {server.phase}
                   {server.reason ? `: ${visible(server.reason)}` : ""}
                 </li>
               ))}
@@ -107,7 +107,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   );
 }
 
-function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }) {
+function ModelForm({ page, done }: { page: AgentDetails; done: () => Promise<unknown> }) {
   return (
     <form
       class="row"
@@ -119,7 +119,7 @@ function Model({ page, done }: { page: AgentPage; done: () => Promise<unknown> }
     >
       <label>
         Model
-        <input name="model" defaultValue={page.agent.model ?? ""} placeholder="the server's" />
+        <input name="model" defaultValue={page.agent.model ?? ""} placeholder="server default" />
       </label>
       <button type="submit">Save</button>
     </form>
@@ -130,14 +130,11 @@ interface BlockProps {
   agent: string;
   block: Block;
   done: () => Promise<unknown>;
-  /** The agent has no such block any more, only the edit of it is left. */
+  /** Whether the agent no longer has the block, and only the edit of it is left. */
   isGone?: boolean;
 }
 
-/**
- * A block, to read and to edit. What somebody is writing is kept until it is saved or undone: when
- * the panel or the session is left, the page is loaded anew, and when the agent writes meanwhile.
- */
+/** Editor of a memory block. An edit is stored until it is saved or undone, across reloads and changes by the agent. */
 function BlockView({ agent, block, done, isGone = false }: BlockProps) {
   const key = editKey(agent, block.label);
   const edit = unsaved.value[key];
@@ -157,11 +154,12 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
     if (now !== block.text) {
       await done();
       throw new Error(
-        `${block.label} was changed meanwhile. Look at what it says now, then save again to replace that.`,
+        `${block.label} changed since you began to edit. ` +
+          "Compare it with the text below, then save again to replace it.",
       );
     }
     await rest.editBlock(agent, block.label, edit.text);
-    // What was typed while it was being saved is an edit of what was saved.
+    // Text typed while the block was being saved is an edit of the saved text.
     const later = unsaved.value[key]?.text;
     setEdit(
       key,
@@ -179,7 +177,9 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
       <label for={id}>
         {visibleName(block.label)}{" "}
         <span class="quiet">
-          {Number.isFinite(block.limit) ? `${characters} of ${block.limit}` : "this block is gone"}
+          {Number.isFinite(block.limit)
+            ? `${characters} of ${block.limit}`
+            : "the agent no longer has this block"}
         </span>
       </label>
       <textarea
@@ -189,8 +189,8 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
         onInput={(event) => write(event.currentTarget.value)}
       />
       {conflict && !isGone && (
-        <p class="trouble" role="status">
-          Changed meanwhile, it now says:{" "}
+        <p class="error" role="status">
+          Changed since you began to edit. It now says:{" "}
           <span class="said">{block.text === "" ? "(nothing)" : `“${visible(block.text)}”`}</span>
         </p>
       )}
@@ -202,14 +202,14 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
           <button type="button" class="plain" onClick={() => setEdit(key, undefined)}>
             Undo
           </button>
-          <span class="quiet">not saved</span>
+          <span class="quiet">Not saved</span>
         </div>
       )}
     </form>
   );
 }
 
-function Archival({ agent, total }: { agent: string; total: number }) {
+function ArchivalSearch({ agent, total }: { agent: string; total: number }) {
   const [found, setFound] = useState<Note[] | undefined>(undefined);
   return (
     <>
@@ -232,7 +232,7 @@ function Archival({ agent, total }: { agent: string; total: number }) {
           {found.map((note) => (
             <li key={note.id}>{visible(note.text)}</li>
           ))}
-          {found.length === 0 && <li class="quiet">Nothing was found.</li>}
+          {found.length === 0 && <li class="quiet">No notes found.</li>}
         </ul>
       )}
     </>

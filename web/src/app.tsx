@@ -4,21 +4,22 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { AgentPanel } from "./agent-panel";
 import { Composer } from "./composer";
 import { Conversation } from "./conversation";
+import { spent } from "./entry";
 import { deliverAll, outbox } from "./outbox";
 import { SideBar } from "./side-bar";
 import {
-  again,
+  announcement,
   client,
+  connectionState,
   current,
   drawer,
-  line,
+  errorText,
   loggedIn,
   needsYou,
+  retryAt,
   sessions,
   setThoughts,
   showThoughts,
-  spoken,
-  trouble,
 } from "./store";
 import { visible, visibleName } from "./visible";
 
@@ -36,7 +37,7 @@ function App() {
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
   }, []);
-  // Who closes a drawer is where it was opened.
+  // Closing a panel returns the focus to the button that opened it.
   const out = drawer.value;
   const was = useRef(out);
   useEffect(() => {
@@ -44,12 +45,12 @@ function App() {
       document.getElementById(`${was.current}-button`)?.focus();
     was.current = out;
   }, [out]);
-  const place = current.value;
-  const listing = place && sessions.value.get(place.session);
+  const view = current.value;
+  const listing = view && sessions.value.get(view.session);
   const name = listing ? visibleName(listing.title || listing.agent_name) : undefined;
   const needed = needsYou.value.length;
   useEffect(() => {
-    // Seen in a tab that is not open, and first where a tab is narrow.
+    // The count comes first, since a narrow tab shows only the beginning.
     document.title = [needed > 0 && `(${needed}) needs you`, name, "Thoughtwire"]
       .filter(Boolean)
       .join(" · ");
@@ -80,7 +81,7 @@ function App() {
             Sessions
           </button>
           <h1>{name ?? "Thoughtwire"}</h1>
-          <Line />
+          <ConnectionStatus />
           <label class="switch">
             <input
               type="checkbox"
@@ -101,40 +102,42 @@ function App() {
           </button>
         </header>
         <Conversation />
-        {trouble.value && (
-          <p class="trouble" role="alert">
-            <span>{visible(trouble.value)}</span>
-            <button type="button" class="plain" onClick={() => (trouble.value = "")}>
+        {errorText.value && (
+          <p class="error" role="alert">
+            <span>{visible(errorText.value)}</span>
+            <button type="button" class="plain" onClick={() => (errorText.value = "")}>
               Dismiss
             </button>
           </p>
         )}
         <Composer />
         <p class="unseen" role="status" aria-label="News">
-          <span key={spoken.value.n}>{spoken.value.text}</span>
+          <span key={announcement.value.n}>{announcement.value.text}</span>
         </p>
       </main>
       {drawer.value === "agent" && listing && (
-        <AgentPanel key={listing.agent} agent={listing.agent} edits={place.edits.value} />
+        <AgentPanel key={listing.agent} agent={listing.agent} edits={view.edits.value} />
       )}
     </div>
   );
 }
 
-/** When the next attempt to connect is made, and a way to make it now. */
-function Again() {
+/** Countdown to the next connection attempt, and a button to try now. */
+function RetryCountdown() {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 500);
     return () => clearInterval(timer);
   }, []);
   const seconds =
-    again.value === undefined ? 0 : Math.max(0, Math.ceil((again.value - now) / 1000));
+    retryAt.value === undefined ? 0 : Math.max(0, Math.ceil((retryAt.value - now) / 1000));
   return (
     <>
-      {/* Ticking is for the eye: a screen reader is told the state alone. */}
+      {/* Screen readers get the state only, not each tick. */}
       <span aria-hidden="true">
-        {again.value === undefined || seconds === 0 ? " · trying now" : ` · again in ${seconds} s`}
+        {retryAt.value === undefined || seconds === 0
+          ? " · reconnecting…"
+          : ` · retrying in ${seconds} s`}
       </span>{" "}
       <button type="button" class="plain small" onClick={() => client.wake()}>
         Retry now
@@ -143,26 +146,30 @@ function Again() {
   );
 }
 
-/** Whether the server is there, who else is, and what the session has cost. */
-function Line() {
-  const place = current.value;
-  const others = place ? place.present.value - 1 : 0;
+/** State of the connection, number of other clients, and token usage of the session. */
+function ConnectionStatus() {
+  const view = current.value;
+  const others = view ? view.present.value - 1 : 0;
   const kept =
-    line.value === "offline" && outbox.value.length > 0 ? `, ${outbox.value.length} to send` : "";
-  const usage = place && sessions.value.get(place.session)?.usage;
+    connectionState.value === "offline" && outbox.value.length > 0
+      ? `, ${outbox.value.length} to send`
+      : "";
+  const usage = view && sessions.value.get(view.session)?.usage;
   return (
-    <p class="about-line">
-      <span class="line" data-line={line.value} role="status" aria-label="Connection">
-        {line.value}
+    <p class="status">
+      <span
+        class="connection"
+        data-connection={connectionState.value}
+        role="status"
+        aria-label="Connection"
+      >
+        {connectionState.value}
         {kept}
-        {line.value === "offline" && <Again />}
+        {connectionState.value === "offline" && <RetryCountdown />}
         {others > 0 && ` · ${others} other${others > 1 ? "s" : ""} here`}
       </span>
       {usage && (
-        <span
-          class="spent"
-          title={`${usage.input_tokens.toLocaleString("en")} tokens read, ${usage.output_tokens.toLocaleString("en")} written`}
-        >
+        <span class="spent" title={spent(usage)}>
           {(usage.input_tokens + usage.output_tokens).toLocaleString("en")} tokens
         </span>
       )}

@@ -4,7 +4,7 @@ import type { Policy } from "thoughtwire";
 
 import { drafts, setDraft } from "./drafts";
 import { post } from "./outbox";
-import { attempt, current, drawer, line } from "./store";
+import { attempt, connectionState, current, drawer } from "./store";
 
 const policy = signal<Policy>("queue");
 
@@ -27,7 +27,7 @@ export function Composer() {
     setDraft(session, "");
     post(text.trim(), turn ? policy.value : undefined);
   };
-  // Only the turn that is seen: while the line is down another may have begun.
+  // Cancels only the turn that is shown: while offline, another one may have started.
   const cancel = () => here && turn && attempt(() => here.room.cancel({ turn }));
   return (
     <form
@@ -45,7 +45,9 @@ export function Composer() {
         autofocus
         value={text}
         placeholder={
-          line.value === "offline" ? "Offline: what you send is kept, and sent once" : "Message"
+          connectionState.value === "offline"
+            ? "Offline: your message is sent when the connection is back"
+            : "Message"
         }
         onInput={(event) => setDraft(session, event.currentTarget.value)}
         onKeyDown={(event) => {
@@ -59,7 +61,8 @@ export function Composer() {
       />
       {turn && (
         <select
-          aria-label="While it works"
+          aria-label="While the agent works"
+          title="Queue: after this turn. Steer: add to this turn. Interrupt: stop this turn first."
           value={policy.value}
           onChange={(event) => (policy.value = event.currentTarget.value as Policy)}
         >

@@ -1,44 +1,40 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { delays, type Unsent as Letter, outbox, takeOut } from "./outbox";
+import { delays, type OutboxEntry, outbox, takeOut } from "./outbox";
 import { Plain } from "./plain";
-import { current, line, type Place, showThoughts, wanted } from "./store";
+import { connectionState, current, type SessionView, showThoughts, wanted } from "./store";
 import { visible, visibleName } from "./visible";
 
-/**
- * Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time.
- */
+/** Entries that are drawn at first, that scrolling to an edge adds, and the maximum. */
 const WINDOW = 120;
 const STEP = 80;
 const MOST = 360;
-/** So near to an edge, in pixels, is at it. */
+/** Distance from an edge that counts as being there, in pixels. */
 const EDGE = 60;
-/** Pixels that rounding may cost. */
+/** Tolerance for rounding, in pixels. */
 const SLACK = 4;
 
 export function Conversation() {
-  const place = current.value;
-  if (place) return <Log key={place.session} place={place} />;
+  const view = current.value;
+  if (view) return <ConversationLog key={view.session} view={view} />;
   return (
     <div class="conversation empty">
       <p>
-        Say something: the agent answers, remembers, and shows what it thinks and does on the way.
+        Write a message to start. You see what the agent thinks and does while it works, then its
+        answer.
       </p>
-      <Unsent session="" />
+      <UnsentMessages session="" />
     </div>
   );
 }
 
-/**
- * A window on a session's entries. It follows the newest, until somebody scrolls away: then what is
- * being read stays where it is, whatever comes in above or below.
- */
-function Log({ place }: { place: Place }) {
-  place.version.value;
+/** Window on a session's entries. It follows the newest one until the user scrolls away; then the text being read stays in place. */
+function ConversationLog({ view }: { view: SessionView }) {
+  view.version.value;
   const thoughts = showThoughts.value;
-  const { entries } = place.transcript;
-  /** The last entry that is drawn; none when that is the newest. */
+  const { entries } = view.transcript;
+  /** Key of the last entry that is drawn; `undefined` for the newest. */
   const [last, setLast] = useState<string | undefined>(undefined);
   const [drawn, setDrawn] = useState(WINDOW);
   const [away, setAway] = useState(false);
@@ -51,7 +47,7 @@ function Log({ place }: { place: Place }) {
   const end = found < 0 ? entries.length : found + 1;
   const start = Math.max(0, end - drawn);
 
-  /** Remembers what is being read. */
+  /** Remembers the entry being read and its position. */
   const keep = () => {
     const element = box.current!;
     const first = [...element.querySelectorAll<HTMLElement>("article")].find(
@@ -60,21 +56,21 @@ function Log({ place }: { place: Place }) {
     kept.current = first && { element: first, top: first.offsetTop - element.scrollTop };
   };
 
-  // Who sends something sees it go.
-  const unsent = outbox.value.filter((one) => one.session === place.session).length;
+  // After sending, the user sees the message.
+  const unsent = outbox.value.filter((one) => one.session === view.session).length;
   const before = useRef(unsent);
   useLayoutEffect(() => {
     if (unsent > before.current) newest();
     before.current = unsent;
   }, [unsent]);
 
-  // A link to an event: fetch it, draw what is around it, go there.
+  // A link to an event: load it, draw the entries around it, and scroll there.
   const seq = wanted.value;
   useLayoutEffect(() => {
     if (seq === undefined) return;
-    void place.reach(seq).then(() => {
-      const all = place.transcript.entries;
-      // An input stands with its answer, which may be further down than its position says.
+    void view.reach(seq).then(() => {
+      const all = view.transcript.entries;
+      // A queued input is shown with its answer, which may be further down than its position.
       const near = (entry: (typeof all)[number]) =>
         entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1;
       const at = all.reduce(
@@ -87,7 +83,7 @@ function Log({ place }: { place: Place }) {
       setDrawn(WINDOW);
       setLast(all[at + WINDOW / 2]?.key);
     });
-  }, [place, seq]);
+  }, [view, seq]);
 
   useLayoutEffect(() => {
     const element = box.current!;
@@ -104,12 +100,12 @@ function Log({ place }: { place: Place }) {
     } else if (kept.current?.element.isConnected) {
       element.scrollTop = kept.current.element.offsetTop - kept.current.top;
     }
-    // What was drawn moved this, not a person.
+    // This scroll was caused by drawing, not by the user.
     was.current = element.scrollTop;
     keep();
   });
 
-  // A keyboard that comes up on a phone takes room, and the newest stays in view.
+  // A phone's keyboard takes space; the newest entry stays visible.
   useLayoutEffect(() => {
     if (away) return;
     const element = box.current!;
@@ -122,14 +118,14 @@ function Log({ place }: { place: Place }) {
   const up = async () => {
     if (!away) setLast(lowest);
     setAway(true);
-    if (start === 0) await place.readOlder();
+    if (start === 0) await view.readOlder();
     const count = Math.min(drawn + STEP, MOST);
     const excess = drawn + STEP - count;
     setDrawn(count);
     if (excess > 0)
       setLast(
-        place.transcript.entries.at(
-          place.transcript.entries.findIndex((entry) => entry.key === lowest) - excess,
+        view.transcript.entries.at(
+          view.transcript.entries.findIndex((entry) => entry.key === lowest) - excess,
         )?.key,
       );
   };
@@ -155,20 +151,20 @@ function Log({ place }: { place: Place }) {
         onScroll={(event) => {
           const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
           const below = scrollHeight - scrollTop - clientHeight;
-          // What grows below moves nothing: only a person scrolls up.
+          // Growing content never scrolls up: only the user does.
           const rose = scrollTop < was.current;
           was.current = scrollTop;
           keep();
           if (rose && below > SLACK) {
-            // From here on what is read stays, whatever is added behind it.
+            // From here on, the text being read stays in place.
             if (!away) setLast(lowest);
             setAway(true);
           } else if (below < EDGE && end < entries.length) down();
           else if (below <= SLACK && away) newest();
-          if (scrollTop < EDGE && rose && (start > 0 || place.older.value)) void up();
+          if (scrollTop < EDGE && rose && (start > 0 || view.older.value)) void up();
         }}
       >
-        {(start > 0 || place.older.value) && (
+        {(start > 0 || view.older.value) && (
           <button type="button" class="plain older" onClick={() => void up()}>
             Older
           </button>
@@ -177,13 +173,13 @@ function Log({ place }: { place: Place }) {
           <EntryView
             key={entry.key}
             entry={entry}
-            place={place}
+            view={view}
             unfolded={entry.kind !== "thought" || thoughts}
           />
         ))}
-        {end === entries.length && <Unsent session={place.session} />}
+        {end === entries.length && <UnsentMessages session={view.session} />}
         <p class="doing">
-          {place.transcript.turn ? visibleName(place.status.value) || "Working…" : ""}
+          {view.transcript.turn ? visibleName(view.status.value) || "Working…" : ""}
         </p>
       </div>
       {away && (
@@ -195,8 +191,8 @@ function Log({ place }: { place: Place }) {
   );
 }
 
-/** What was said here and is not on the server's disk yet. */
-function Unsent({ session }: { session: string }) {
+/** Messages that are not stored on the server yet. */
+function UnsentMessages({ session }: { session: string }) {
   return (
     <>
       {outbox.value
@@ -207,34 +203,34 @@ function Unsent({ session }: { session: string }) {
             class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}
           >
             <Plain name="said" text={visible(unsent.text)} />
-            <Fate letter={unsent} />
+            <UnsentStatus entry={unsent} />
           </div>
         ))}
     </>
   );
 }
 
-/** What became of something that was sent. */
-function Fate({ letter }: { letter: Letter }) {
-  if (letter.refused !== undefined) {
+/** Delivery state of an unsent message. */
+function UnsentStatus({ entry }: { entry: OutboxEntry }) {
+  if (entry.refused !== undefined) {
     return (
-      <p class="trouble">
-        refused: {visible(letter.refused)}{" "}
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "edit")}>
+      <p class="error">
+        Not sent: {visible(entry.refused)}{" "}
+        <button type="button" class="plain small" onClick={() => takeOut(entry, "edit")}>
           Edit
         </button>
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "discard")}>
+        <button type="button" class="plain small" onClick={() => takeOut(entry, "discard")}>
           Discard
         </button>
       </p>
     );
   }
-  const delay = delays.value[letter.id];
-  if (line.value === "offline")
-    return <p class="quiet">kept, and sent when the server is there again</p>;
+  const delay = delays.value[entry.id];
+  if (connectionState.value === "offline")
+    return <p class="quiet">Not sent yet. It is sent when the connection is back.</p>;
   return (
     <p class="quiet">
-      {delay === undefined ? "sending" : `not sent yet, trying again: ${visible(delay)}`}
+      {delay === undefined ? "Sending…" : `Not sent yet, trying again: ${visible(delay)}`}
     </p>
   );
 }

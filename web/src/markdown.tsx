@@ -1,4 +1,4 @@
-/** Text as Markdown: parsed in a worker, made safe by DOMPurify. */
+/** Markdown: parsed in a worker, sanitized by DOMPurify. */
 import DOMPurify from "dompurify";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
@@ -8,7 +8,7 @@ import { visible } from "./visible";
 
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
-  // A text looks like a text: it cannot borrow the page's own looks, nor ask for a password.
+  // A text must not imitate the page's own elements, nor ask for a password.
   if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className))
     node.removeAttribute("class");
   if (node.tagName === "INPUT") {
@@ -17,7 +17,7 @@ purify.addHook("afterSanitizeAttributes", (node) => {
     node.setAttribute("aria-label", "done");
   }
   if (node.tagName !== "A") return;
-  // A link leaves this page alone, and tells nobody where it was.
+  // A link opens another tab, without a referrer.
   if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? ""))
     node.removeAttribute("href");
   node.setAttribute("target", "_blank");
@@ -60,22 +60,20 @@ const safe = (html: string): string =>
     ALLOW_ARIA_ATTR: false,
   });
 
-/**
- * A text that streams in and is longer than this is shown as it is, and parsed when it is whole.
- */
+/** Length from which a streaming text is shown as plain text until it is complete. */
 const LONG = 20_000;
-/** Between two parses of a text that streams in, in milliseconds. */
+/** Pause between two parses of a streaming text, in milliseconds. */
 const PAUSE = 100;
 
-interface Props {
+interface MarkdownProps {
   text: string;
-  /** Whether it streams in. */
+  /** Whether the text is still streaming. */
   open: boolean;
-  /** Called when what is drawn has another size. */
+  /** Called when the size of the element has changed. */
   drawn: () => void;
 }
 
-export function Markdown({ text, open, drawn }: Props) {
+export function Markdown({ text, open, drawn }: MarkdownProps) {
   const shown = useMemo(() => visible(text), [text]);
   const html = useMarkup(shown, open);
   const inner = useMemo(() => html && { __html: safe(html) }, [html]);
@@ -90,7 +88,7 @@ export function Markdown({ text, open, drawn }: Props) {
   return <div class="markdown" ref={root} dangerouslySetInnerHTML={inner} />;
 }
 
-/** The markup of a text; of one that streams in that of what there was a moment ago. */
+/** Returns the HTML of a text; while streaming, that of a moment ago. */
 function useMarkup(text: string, open: boolean): string | undefined {
   const [html, setHtml] = useState(() => parsedBefore({ text, colour: !open })?.html);
   const now = useRef({ text, open, busy: false, gone: false, wake: () => {} });
@@ -98,7 +96,7 @@ function useMarkup(text: string, open: boolean): string | undefined {
   useEffect(() => () => void (now.current.gone = true), []);
   useEffect(() => {
     const state = now.current;
-    // Nothing more comes: the last of it is drawn at once.
+    // The text is complete: draw it at once.
     if (!open) state.wake();
     if (state.busy) return;
     state.busy = true;
@@ -109,7 +107,7 @@ function useMarkup(text: string, open: boolean): string | undefined {
         if (state.gone) return;
         setHtml(given);
         if (text === state.text && open === state.open) break;
-        // What was too much before is more now: it waits until it is whole.
+        // A text that exceeded the limits waits until it is complete.
         while (given === undefined && state.open && !state.gone) await pause(state);
         if (state.open) await pause(state);
       }
@@ -125,7 +123,7 @@ const pause = (state: { wake: () => void }): Promise<void> =>
     setTimeout(done, PAUSE);
   });
 
-/** Gives a block of code a button that copies it. */
+/** Adds a copy button to a block of code. */
 function finish(code: HTMLElement): void {
   const pre = code.parentElement;
   if (!pre || pre.parentElement?.className === "code") return;
@@ -138,7 +136,7 @@ function finish(code: HTMLElement): void {
     copy.textContent = "Copied";
     setTimeout(() => (copy.textContent = "Copy"), 1_500);
   };
-  // Beside the code and not in it, where it would scroll away.
+  // Outside of the code, where it does not scroll away.
   const box = document.createElement("div");
   box.className = "code";
   pre.tabIndex = 0;

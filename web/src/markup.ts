@@ -1,7 +1,4 @@
-/**
- * Markdown to markup, without a document: marked parses, highlight.js colours code. Runs in a
- * worker.
- */
+/** Markdown to HTML in a worker, with marked and highlight.js. */
 import hljs from "highlight.js/lib/core";
 import bash from "highlight.js/lib/languages/bash";
 import css from "highlight.js/lib/languages/css";
@@ -28,7 +25,7 @@ for (const [name, language] of Object.entries({
   hljs.registerLanguage(name, language);
 }
 
-/** The largest markup that the page draws: characters, elements, and elements inside each other. */
+/** Limits of the HTML that the page displays: characters, elements, and nesting of elements. */
 const MOST_CHARACTERS = 1_000_000;
 const MOST_ELEMENTS = 8_000;
 const DEEPEST = 50;
@@ -44,10 +41,10 @@ const parser = (colour: boolean) =>
   new Marked({
     gfm: true,
     breaks: true,
-    // HTML in a text is shown, not meant: what an agent writes about tags stays readable.
+    // HTML in a text is displayed as text, so what an agent writes about tags stays readable.
     renderer: {
       html: ({ text }) => escaped(text),
-      // A picture would tell its host who reads here, and when. It is offered as a link.
+      // Loading an image would tell its host who reads it, and when. It becomes a link.
       image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
       code: ({ text, lang }) => {
         const name = /^[\w+#.-]+/.exec(lang ?? "")?.[0];
@@ -62,16 +59,13 @@ const parser = (colour: boolean) =>
 const plain = parser(false);
 const coloured = parser(true);
 
-/**
- * Markup of a text; nothing for a text that is better shown as it is. May take long: see
- * `parser.ts`.
- */
+/** Returns the HTML of a text, or `undefined` to show it as plain text. May be slow: see `parser.ts`. */
 export function markup(text: string, colour: boolean): string | undefined {
   try {
     const html = (colour ? coloured : plain).parse(text, { async: false });
     return fits(html) ? html : undefined;
   } catch {
-    // Nested too deeply for the parser's stack.
+    // The nesting is too deep for the parser's stack.
     return undefined;
   }
 }

@@ -1,50 +1,47 @@
-/**
- * Parses Markdown off the main thread, within bounds: a text that is too long, or takes too long,
- * has no markup and is shown as it is.
- */
+/** Parses Markdown in a worker, within limits. A text that exceeds them is shown as plain text. */
 
-export interface ToParse {
+export interface ParseRequest {
   text: string;
-  /** Whether code is coloured. */
+  /** Whether code is highlighted. */
   colour: boolean;
 }
 
-export interface Parsed {
+export interface ParseResult {
   html: string | undefined;
 }
 
-/** The longest text that is parsed, in characters. */
+/** Length of the longest text that is parsed, in characters. */
 const LONGEST = 200_000;
-/** How long one text may take, and the worker to come up, in milliseconds. */
+/** Time limits for one text and for the start of the worker, in milliseconds. */
 const PATIENCE = 1_500;
 const START = 20_000;
-/** What the texts that are remembered with their markup may have together, in characters. */
+/** Size of the cache, texts and HTML together, in characters. */
 const REMEMBERED = 4_000_000;
 
-interface Job extends ToParse {
+interface ParseJob extends ParseRequest {
   done: (html: string | undefined) => void;
 }
 
-const jobs: Job[] = [];
+const jobs: ParseJob[] = [];
 let worker: Worker | undefined;
 let ready = false;
-let running: Job | undefined;
+let running: ParseJob | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Markup by text, oldest first. */
+/** Cached HTML by text, oldest first. */
 const known = new Map<string, string | undefined>();
 let size = 0;
-const keyOf = ({ text, colour }: ToParse) => (colour ? "c" : "p") + text;
+const keyOf = ({ text, colour }: ParseRequest) => (colour ? "c" : "p") + text;
 
-/** Whether a text was parsed before, and what came of it. */
-export function parsedBefore(what: ToParse): Parsed | undefined {
+/** Returns the cached result of a text. */
+export function parsedBefore(what: ParseRequest): ParseResult | undefined {
   if (what.text.length > LONGEST) return { html: undefined };
   const key = keyOf(what);
   return known.has(key) ? { html: known.get(key) } : undefined;
 }
 
-/** Markup of a text, or nothing where it is better shown as it is. */
-export function parse(what: ToParse): Promise<string | undefined> {
+/** Returns the HTML of a text, or `undefined` to show it as plain text. */
+export function parse(what: ParseRequest): Promise<string | undefined> {
   const before = parsedBefore(what);
   if (before) return Promise.resolve(before.html);
   return new Promise((done) => {
@@ -58,9 +55,9 @@ function next(): void {
   if (!worker) start();
   if (!ready) return;
   running = jobs.shift()!;
-  worker?.postMessage({ text: running.text, colour: running.colour } satisfies ToParse);
+  worker?.postMessage({ text: running.text, colour: running.colour } satisfies ParseRequest);
   timer = setTimeout(() => {
-    // The only way to stop a regular expression.
+    // Terminating the worker is the only way to stop a regular expression.
     worker?.terminate();
     worker = undefined;
     settle(undefined);
@@ -76,14 +73,14 @@ function start(): void {
     if (worker !== made) return;
     worker = undefined;
     clearTimeout(timer);
-    // Without a worker everything is shown as it is.
+    // Without a worker, all texts are shown as plain text.
     const waiting = [...(running ? [running] : []), ...jobs.splice(0)];
     running = undefined;
     for (const job of waiting) job.done(undefined);
   };
   timer = setTimeout(failed, START);
   made.onerror = failed;
-  made.onmessage = ({ data }: MessageEvent<Parsed | "ready">) => {
+  made.onmessage = ({ data }: MessageEvent<ParseResult | "ready">) => {
     if (data === "ready") {
       clearTimeout(timer);
       ready = true;

@@ -1,19 +1,19 @@
-/** Text as it is, and how much of it is drawn at once. */
+/** Plain text, with a limit on how much is drawn at once. */
 import { useState } from "preact/hooks";
 
 /** Characters that are drawn at first. */
 const SHOWN = 200_000;
 
-interface Props {
+interface PlainProps {
   text: string;
-  /** The class. */
+  /** CSS class. */
   name: string;
-  /** Which part of a long text is shown. */
+  /** Part of a long text that is shown. */
   from?: "start" | "end";
   tag?: "p" | "pre";
 }
 
-export function Plain({ text, name, from = "start", tag: Tag = "p" }: Props) {
+export function Plain({ text, name, from = "start", tag: Tag = "p" }: PlainProps) {
   const [most, setMost] = useState(SHOWN);
   const rest = text.length - most;
   return (
@@ -30,13 +30,13 @@ export function Plain({ text, name, from = "start", tag: Tag = "p" }: Props) {
   );
 }
 
-/** The deepest nesting that JSON is laid out with: indentation grows with its square. */
+/** Maximum nesting of formatted JSON, since indentation grows with its square. */
 const DEEPEST = 30;
-/** The longest JSON that is laid out, in characters. */
+/** Maximum length of formatted JSON, in characters. */
 const LONGEST = 100_000;
 
-/** A value as JSON, on lines of its own unless there would be too many. */
-export function laidOut(value: unknown): string {
+/** Formats a value as JSON, on one line if it is too large to indent. */
+export function formatJson(value: unknown): string {
   try {
     const dense = JSON.stringify(value);
     if (dense === undefined) return "";
@@ -48,8 +48,8 @@ export function laidOut(value: unknown): string {
   }
 }
 
-/** JSON on lines of its own; any other text as it is. */
-export function laidOutText(text: string): string {
+/** Formats a text that is JSON; returns any other text unchanged. */
+export function formatText(text: string): string {
   if (text.length > LONGEST || !/^\s*[[{]/.test(text)) return text;
   try {
     return depth(text) > DEEPEST ? text : JSON.stringify(JSON.parse(text), null, 2);
@@ -58,7 +58,7 @@ export function laidOutText(text: string): string {
   }
 }
 
-/** How deep brackets go; those in strings count as well, which errs to the safe side. */
+/** Returns the depth of brackets. Brackets in strings count too, which is the safe side. */
 function depth(json: string): number {
   let [now, deepest] = [0, 0];
   for (const character of json) {

@@ -1,3 +1,3 @@
-/** What an error says, for people. */
+/** Returns an error's message. */
 export const reasonOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);

@@ -58,7 +58,7 @@ export function SideBar() {
       {agents.value && <NewSession names={agents.value.map((agent) => agent.name)} />}
       <ul>
         {shown.map((entry) => (
-          <Row key={entry.id} entry={entry} />
+          <SessionRow key={entry.id} entry={entry} />
         ))}
       </ul>
       {loggedIn.value && (
@@ -68,14 +68,16 @@ export function SideBar() {
       )}
       {shown.length === 0 && (
         <p class="quiet">
-          {words ? "Nothing has this in its name." : "No sessions yet: say something below."}
+          {words
+            ? "No session matches this search."
+            : "No sessions yet. Write a message to start one."}
         </p>
       )}
     </nav>
   );
 }
 
-function Row({ entry }: { entry: SessionListing }) {
+function SessionRow({ entry }: { entry: SessionListing }) {
   const here = current.value?.session === entry.id;
   const unread = isUnread(entry);
   const name = visibleName(
@@ -130,7 +132,7 @@ function Row({ entry }: { entry: SessionListing }) {
             : entry.running
               ? "working"
               : entry.queued
-                ? `${entry.queued} wait`
+                ? `${entry.queued} queued`
                 : ""}{" "}
           {when(entry.updated_at)}
         </span>
@@ -149,7 +151,7 @@ function Row({ entry }: { entry: SessionListing }) {
           class="plain small"
           aria-label={`Delete ${name}`}
           onClick={async () => {
-            if (confirm(`Delete “${name}” and everything that was said in it?`))
+            if (confirm(`Delete “${name}” and all its messages? This cannot be undone.`))
               await attempt(() => client.deleteSession(entry.id));
           }}
         >
@@ -160,13 +162,13 @@ function Row({ entry }: { entry: SessionListing }) {
   );
 }
 
-/** The field goes, and who was in it is on the session again. */
+/** Ends renaming, and returns the focus to the session. */
 function renamed(session: string): void {
   renaming.value = undefined;
   requestAnimationFrame(() => document.getElementById(`open-${session}`)?.focus());
 }
 
-/** Chooses an agent, or names a new one, and opens a session with it. */
+/** Form that opens a session with an existing or a new agent. */
 function NewSession({ names }: { names: string[] }) {
   const done = () => (agents.value = undefined);
   return (
@@ -180,7 +182,7 @@ function NewSession({ names }: { names: string[] }) {
           form.get("title")?.toString().trim() ?? "",
         ];
         await attempt(async () => {
-          if (!agent) throw new Error("Name an agent: one that there is, or a new one.");
+          if (!agent) throw new Error("Enter the name of an existing agent, or of a new one.");
           const session = names.includes(agent)
             ? await client.createSession({ agent, ...(title ? { title } : {}) })
             : (await client.createAgent({ name: agent })).session;
@@ -216,7 +218,7 @@ function NewSession({ names }: { names: string[] }) {
   );
 }
 
-/** What appears because somebody asked for it is where they are then. */
+/** Focuses a field that appears because the user asked for it. */
 const focus = (element: HTMLElement | null): void => element?.focus();
 
 function when(at: string): string {

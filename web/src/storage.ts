@@ -1,24 +1,21 @@
-/**
- * What this browser keeps between visits: for one user of one server, and until the logout. Without
- * room, or where it may not, it lasts as long as the tab.
- */
-import { basePath } from "./place";
+/** Data that this browser stores for one user of one server, until the logout. Without storage, until the tab closes. */
+import { basePath } from "./address";
 
-/** The name of the user who is logged in, for all tabs of this browser. */
+/** Key of the name of the logged-in user, shared by all tabs. */
 const WHO = `thoughtwire:${basePath}:who`;
-/** What was kept before it belonged to anybody. */
+/** Keys of earlier versions, which belonged to no user. */
 const NOBODYS = ["outbox", "drafts", "seen", "since"];
 
 let user: string | undefined;
-/** Set when this tab's user has left: from then on nothing is kept. */
+/** Whether this tab's user has logged out. Nothing is stored from then on. */
 let left = false;
 
-const place = (key: string): string => {
+const storageKey = (key: string): string => {
   if (user === undefined) throw new Error("nobody is known yet");
   return `thoughtwire:${basePath}:${encodeURIComponent(user)}:${key}`;
 };
 
-/** Says whose things are kept from now on. Before that nothing can be read or kept. */
+/** Sets the user whose data is read and stored. Must be called first. */
 export function belongsTo(name: string): void {
   user = name;
   guarded(() => {
@@ -27,17 +24,17 @@ export function belongsTo(name: string): void {
   });
 }
 
-/** Whose page this is. */
+/** Returns the user of this page. */
 export const whoIsHere = (): string | undefined => user;
 
-/** Whether the user of this tab is the one that this browser is logged in as. */
+/** Returns whether this tab's user is still the one logged in to this browser. */
 export const isStillHere = (): boolean =>
   !left && guarded(() => localStorage.getItem(WHO) ?? user) === user;
 
-/** Calls back when another tab has logged out, or in as somebody else. */
+/** Calls `leave` when another tab logs out, or logs in as another user. */
 export function onLeaving(leave: () => void): void {
   window.addEventListener("storage", ({ key }) => {
-    // All was cleared, or who is here has changed.
+    // The storage was cleared, or the user has changed.
     if ((key === null || key === WHO) && !isStillHere()) {
       left = true;
       leave();
@@ -45,9 +42,9 @@ export function onLeaving(leave: () => void): void {
   });
 }
 
-/** Forgets all that was kept for this user, in all tabs. */
+/** Deletes everything stored for this user, for all tabs. */
 export function forgetAll(): void {
-  const mine = place("");
+  const mine = storageKey("");
   left = true;
   guarded(() => {
     for (const key of Object.keys(localStorage))
@@ -58,19 +55,20 @@ export function forgetAll(): void {
 
 export function load<T>(key: string, otherwise: T): T {
   return (
-    guarded(() => JSON.parse(localStorage.getItem(place(key)) ?? "null") as T | null) ?? otherwise
+    guarded(() => JSON.parse(localStorage.getItem(storageKey(key)) ?? "null") as T | null) ??
+    otherwise
   );
 }
 
 export function keep(key: string, value: unknown): void {
   if (left) return;
-  guarded(() => localStorage.setItem(place(key), JSON.stringify(value)));
+  guarded(() => localStorage.setItem(storageKey(key), JSON.stringify(value)));
 }
 
-/** Calls back when another tab has kept something under a key. */
+/** Calls `changed` when another tab has stored something under a key. */
 export function onKept(key: string, changed: () => void): void {
   window.addEventListener("storage", (event) => {
-    if (!left && event.key === place(key)) changed();
+    if (!left && event.key === storageKey(key)) changed();
   });
 }
 
@@ -78,7 +76,7 @@ function guarded<T>(what: () => T): T | undefined {
   try {
     return what();
   } catch {
-    // Full, or forbidden.
+    // Storage is full or forbidden.
     return undefined;
   }
 }

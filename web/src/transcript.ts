@@ -1,13 +1,10 @@
-/**
- * A session's frames as what a person sees: one list of entries, in the log's order, and what
- * streams in behind it.
- */
+/** Fold of a session's frames into the entries that the page shows. */
 import type { EventFrame, FrameOf, RoomUpdate, Usage } from "thoughtwire";
 
-import { laidOut } from "./plain";
+import { formatJson } from "./plain";
 
-export type Entry =
-  | Input
+export type TranscriptEntry =
+  | InputEntry
   | {
       kind: "thought" | "message";
       key: string;
@@ -16,7 +13,7 @@ export type Entry =
       text: string;
       state: "open" | "whole" | "cut";
     }
-  | Call
+  | CallEntry
   | {
       kind: "edit";
       key: string;
@@ -27,9 +24,9 @@ export type Entry =
       by: string;
     }
   | { kind: "note"; key: string; seq: number; text: string }
-  | End;
+  | TurnEndEntry;
 
-export interface Input {
+export interface InputEntry {
   kind: "input";
   key: string;
   seq: number;
@@ -37,60 +34,57 @@ export interface Input {
   text: string;
   attachments: string[];
   state: "waits" | "said" | "withdrawn";
-  /** How it came to the agent, unless its turn began at once. */
+  /** How the input reached the agent, unless it started a turn at once. */
   how?: "queued" | "steered";
 }
 
-export interface End {
+export interface TurnEndEntry {
   kind: "end";
   key: string;
   seq: number;
   outcome: string;
   reason: string;
   usage: Usage | undefined;
-  /** Whether the whole turn is here, and has no message. */
+  /** Whether the turn is complete here and has no message. */
   silent: boolean;
 }
 
-export interface Call {
+export interface CallEntry {
   kind: "call";
   key: string;
   seq?: number;
-  /** While its arguments stream in there is no name yet. */
+  /** Missing while the arguments are streamed. */
   name?: string;
   args: string;
   began?: string;
   returned?: { seq: number; ok: boolean; text: string; content?: unknown; at: string };
   approval?: { seq: number; until: string; asked: string; decision?: string };
-  /** Milliseconds that it has waited for its owner. */
+  /** Time that the call waited for approval, in milliseconds. */
   waited?: number;
 }
 
-/** The fold. Events make entries; deltas fill the open ones; what is not known is passed over. */
+/** Events make entries, deltas extend the open ones. Unknown kinds are ignored. */
 export class Transcript {
   readonly session: string;
   turn: string | undefined;
-  /** The oldest position that is here. */
+  /** Lowest position in the transcript. */
   first = Infinity;
-  /** What events have made, and where in it each key stands. */
-  readonly #settled: Entry[] = [];
+  /** Entries made by events, and the index of each key. */
+  readonly #settled: TranscriptEntry[] = [];
   readonly #at = new Map<string, number>();
-  /**
-   * What streams in: whoever comes later sees it where its event stands, so everybody sees it
-   * behind the rest until then.
-   */
-  readonly #open = new Map<string, Entry>();
+  /** Streaming entries. They are shown after all others until their event settles their place. */
+  readonly #open = new Map<string, TranscriptEntry>();
   #usage: Usage | undefined;
-  /** Whether the turn has a message so far; not known of a turn whose beginning is not here. */
+  /** Whether the turn has a message so far; `undefined` if its start is not loaded. */
   #spoke: boolean | undefined;
 
   constructor(session: string) {
     this.session = session;
   }
 
-  /** In the log's order, but inputs with their answers: those that wait come last. */
-  get entries(): Entry[] {
-    const waits = (entry: Entry) => entry.kind === "input" && entry.state === "waits";
+  /** Entries in the order of the log, except that waiting inputs come last. */
+  get entries(): TranscriptEntry[] {
+    const waits = (entry: TranscriptEntry) => entry.kind === "input" && entry.state === "waits";
     const waiting = this.#settled.filter(waits);
     const settled =
       waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
@@ -98,13 +92,13 @@ export class Transcript {
   }
 
   show(frame: RoomUpdate): void {
-    // Its start may lie further back than what is here.
+    // The start of the turn may not be loaded.
     if ("turn" in frame && frame.turn !== undefined) this.turn = frame.turn;
     if (frame.type === "event") return this.#event(frame);
     if (frame.type === "delta" || frame.type === "partial") return this.#piece(frame);
   }
 
-  #put(entry: Entry): void {
+  #put(entry: TranscriptEntry): void {
     this.#open.delete(entry.key);
     const at = this.#at.get(entry.key);
     if (at === undefined) {
@@ -115,8 +109,8 @@ export class Transcript {
     }
   }
 
-  /** Puts an entry behind all others. */
-  #move(entry: Entry): void {
+  /** Moves an entry to the end. */
+  #move(entry: TranscriptEntry): void {
     const at = this.#at.get(entry.key);
     if (at !== undefined && at < this.#settled.length - 1) {
       this.#settled.splice(at, 1);
@@ -126,18 +120,18 @@ export class Transcript {
     this.#put(entry);
   }
 
-  #input(key: string, change: (entry: Input) => Input): void {
+  #input(key: string, change: (entry: InputEntry) => InputEntry): void {
     const entry = this.#settled[this.#at.get(key) ?? -1];
     if (entry?.kind === "input") this.#move(change(entry));
   }
 
-  #change<K extends Entry["kind"]>(
+  #change<K extends TranscriptEntry["kind"]>(
     kind: K,
     key: string,
-    change: (entry: Extract<Entry, { kind: K }>) => Entry,
+    change: (entry: Extract<TranscriptEntry, { kind: K }>) => TranscriptEntry,
   ): void {
     const entry = this.#settled[this.#at.get(key) ?? -1];
-    if (entry?.kind === kind) this.#put(change(entry as Extract<Entry, { kind: K }>));
+    if (entry?.kind === kind) this.#put(change(entry as Extract<TranscriptEntry, { kind: K }>));
   }
 
   #event(frame: EventFrame): void {
@@ -180,7 +174,7 @@ export class Transcript {
           key: event.call,
           seq,
           name: event.name,
-          args: laidOut(event.args),
+          args: formatJson(event.args),
           began: at,
         });
       case "approval_asked":
@@ -227,7 +221,7 @@ export class Transcript {
           kind: "note",
           key,
           seq,
-          text: `The oldest part of the conversation was summed up: ${event.summary}`,
+          text: `Earlier messages were summarized: ${event.summary}`,
         });
       case "session_renamed":
         return this.#put({
@@ -245,7 +239,7 @@ export class Transcript {
         });
       case "turn_ended":
         this.turn = undefined;
-        // Arguments of a call that was never made are gone with the turn.
+        // Streamed arguments of a call that was never made.
         this.#open.clear();
         this.#put({
           kind: "end",
@@ -278,7 +272,7 @@ export class Transcript {
   }
 
   #piece(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
-    // The item's event is the last word on it.
+    // The item's event is final.
     if (this.#at.has(frame.item)) return;
     const known = this.#open.get(frame.item);
     const whole = frame.type === "partial";
@@ -296,7 +290,7 @@ export class Transcript {
     }
   }
 
-  /** The same transcript with older events in front. */
+  /** Returns the same transcript with older events before it. */
   static of(
     session: string,
     older: EventFrame[],

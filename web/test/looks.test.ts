@@ -1,11 +1,11 @@
-/** How the page looks, in the light, in the dark and on a phone; and that everybody can use it. */
+/** Layout and accessibility of the page: light, dark and on a phone. */
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, launch, Person, say, shown, TestServer } from "./support.js";
+import { ask, BrowserUser, launch, say, shown, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -24,13 +24,13 @@ describe("looks", () => {
       deviceScaleFactor: 2,
     },
   } as const)) {
-    it(`${name}: everything is in view, and accessible`, async () => {
+    it(`${name}: everything is visible and accessible`, async () => {
       const server = await TestServer.start();
-      // axe is put in from outside, which the page's own policy forbids.
-      const person = await Person.come(browser, server, { ...options, bypassCSP: true });
+      // axe is injected, which the page's content security policy forbids.
+      const user = await BrowserUser.create(browser, server, { ...options, bypassCSP: true });
       try {
         await server.rest("POST", "/v1/agents", { name: "ada" });
-        const page = await person.open();
+        const page = await user.open();
         await ask(page, "what is 6*7?");
         await shown(page, "6*7 = 42");
         await ask(page, "remember that I like night trains");
@@ -41,7 +41,7 @@ describe("looks", () => {
         assert.equal(
           await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
           true,
-          "nothing hangs out to the right",
+          "nothing overflows to the right",
         );
         for (const button of ["Approve", "Deny", "Send", "Cancel"]) {
           const box = await page.getByRole("button", { name: button }).boundingBox();
@@ -100,7 +100,7 @@ describe("looks", () => {
           .getByRole("complementary", { name: "Agent" })
           .getByRole("button", { name: "Close" })
           .click();
-        // Who closes the panel is where it was opened.
+        // Closing the panel returns the focus to its button.
         await page.waitForFunction(() => document.activeElement?.id === "agent-button");
         if (name === "phone") await page.getByRole("button", { name: "Sessions" }).click();
         await page
@@ -110,7 +110,7 @@ describe("looks", () => {
         await page.getByRole("navigation").getByLabel("Agent").waitFor();
         await look("a new session");
       } finally {
-        await person.leave();
+        await user.leave();
         await server.stop();
       }
     });

@@ -1,4 +1,4 @@
-/** An agent that runs outside, seen over every wire at once. */
+/** An agent outside of the server, seen over all wires at once. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ import { after, before, it } from "node:test";
 import type { Browser } from "playwright-core";
 
 import type { Client, EventFrame, Room } from "../../sdk/typescript/src/index.js";
-import { cards, launch, live, Person, TestServer, WebSocket } from "./support.js";
+import { BrowserUser, cards, launch, live, TestServer, WebSocket } from "./support.js";
 
 const PYTHON = new URL("../../.test-deps/python/bin/python", import.meta.url).pathname;
 const EXAMPLE = new URL("../../sdk/python/examples/memgpt_agent.py", import.meta.url).pathname;
@@ -21,17 +21,17 @@ let browser: Browser;
 before(async () => void (browser = await launch()));
 after(() => browser.close());
 
-interface Message {
+interface ChatMessage {
   role: string;
   content: string;
 }
 
-/** A model's server, as of MemGPT's day: it notes what it hears, then answers. */
+/** A model server with the API of MemGPT's time: it stores a note, then answers. */
 async function modelServer() {
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const part of request) body += String(part);
-    const { messages, model } = JSON.parse(body) as { messages: Message[]; model: string };
+    const { messages, model } = JSON.parse(body) as { messages: ChatMessage[]; model: string };
     const last = messages.at(-1)!;
     const hears = last.role === "user" && last.content.includes('"type": "user_message"');
     const note = { name: "human", content: "Likes tea.", request_heartbeat: true };
@@ -68,7 +68,7 @@ async function modelServer() {
   };
 }
 
-/** The session that Sparky's chat is, as a native client finds it. */
+/** Returns the session of Sparky's chat, found by a native client. */
 async function chatOf(client: Client): Promise<string> {
   for await (const change of client.watch()) if ("id" in change && !change.main) return change.id;
   throw new Error("the list ended");
@@ -81,15 +81,15 @@ async function turn(room: Room): Promise<EventFrame[]> {
     seen.push(shown);
     if (shown.event.kind === "turn_ended") return seen;
   }
-  throw new Error("the room ended");
+  throw new Error("the room ended before the turn");
 }
 
-it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client and the page at once", async () => {
+it("MemGPT's agent from PyPI is seen by native and Sparky clients and the page", async () => {
   const server = await TestServer.start();
-  const person = await Person.come(browser, server);
+  const user = await BrowserUser.create(browser, server);
   const model = await modelServer();
   const home = mkdtempSync(join(tmpdir(), "memgpt-"));
-  // The one agent that a user has on Sparky's wire.
+  // `sparky` is the one agent that a user has on Sparky's wire.
   const env = {
     ...process.env,
     THOUGHTWIRE_URL: server.url,
@@ -100,8 +100,8 @@ it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client a
   const program = spawn(PYTHON, [EXAMPLE, "sparky"], { env, stdio: "inherit" });
   let sparky: WebSocket | undefined;
   try {
-    const client = person.client();
-    // It is made by the program's offer.
+    const client = user.client();
+    // The program's offer creates the agent.
     for await (const change of client.watch())
       if ("id" in change && change.agent_name === "sparky") break;
     const frames: { type: string; data: Record<string, unknown> }[] = [];
@@ -119,7 +119,7 @@ it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client a
     line.send(JSON.stringify({ type: "connect", data: {} }));
     const session = await chatOf(client);
     const room = client.attach(session, { after: 0 });
-    const page = await person.open(`#${session}`);
+    const page = await user.open(`#${session}`);
     await live(page);
     const [seen] = await Promise.all([turn(room), answered]);
 
@@ -145,7 +145,7 @@ it("MemGPT's own agent, from PyPI, is seen by a native client, a Sparky client a
     sparky?.close();
     program.kill("SIGKILL");
     model.close();
-    await person.leave();
+    await user.leave();
     await server.stop();
     rmSync(home, { recursive: true, force: true });
   }

@@ -1,7 +1,8 @@
-/** A browser, a page in it, and what the tests share. */
+/** A browser, its users, and helpers that the tests share. */
 import assert from "node:assert/strict";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import type { TestContext } from "node:test";
 
 import {
   type Browser,
@@ -13,7 +14,7 @@ import {
 } from "playwright-core";
 
 import type { Client, EventFrame } from "../../sdk/typescript/src/index.js";
-import type { TestServer } from "../../sdk/typescript/test/support.js";
+import { TestServer } from "../../sdk/typescript/test/support.js";
 
 export { TestServer, WebSocket } from "../../sdk/typescript/test/support.js";
 
@@ -26,11 +27,11 @@ function executable(): string {
         accessSync(join(dir, name), constants.X_OK);
         return join(dir, name);
       } catch {
-        // Not here.
+        // Try the next one.
       }
     }
   }
-  throw new Error("There is no Chromium in PATH: install one, or name it in CHROMIUM.");
+  throw new Error("no Chromium in PATH: install one, or set CHROMIUM to its path");
 }
 
 export const launch = (): Promise<Browser> =>
@@ -46,8 +47,8 @@ export const launch = (): Promise<Browser> =>
     ],
   });
 
-/** A browser of one person: with its own storage, and with everything it complained about. */
-export class Person {
+/** A user's browser, with its own storage. Records errors on the console and in scripts. */
+export class BrowserUser {
   readonly context: BrowserContext;
   readonly complaints: string[] = [];
   readonly #server: TestServer;
@@ -59,12 +60,12 @@ export class Person {
     this.#server = server;
   }
 
-  static async come(
+  static async create(
     browser: Browser,
     server: TestServer,
     options: BrowserContextOptions = {},
-  ): Promise<Person> {
-    return new Person(
+  ): Promise<BrowserUser> {
+    return new BrowserUser(
       await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options }),
       server,
     );
@@ -75,7 +76,7 @@ export class Person {
     const page = await this.context.newPage();
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
-      // That a server is away is known where it was killed.
+      // Tests that kill the server expect these.
       if (
         message.type() === "error" &&
         !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(
@@ -91,14 +92,14 @@ export class Person {
     return page;
   }
 
-  /** A client of theirs beside the browser. */
+  /** Connects a client besides the browser. */
   client(name?: string): Client {
     const client = this.#server.client(name);
     this.#clients.push(client);
     return client;
   }
 
-  /** What the browser complains about on the way, and rightly. */
+  /** Accepts errors that the test causes on purpose. */
   expect(complaint: RegExp): void {
     this.#expected.push(complaint);
   }
@@ -113,18 +114,37 @@ export class Person {
   }
 }
 
+/** Starts a server and a browser user for one test; both are closed after it. */
+export async function serve(
+  test: TestContext,
+  browser: Browser,
+  ...flags: string[]
+): Promise<{ server: TestServer; user: BrowserUser }> {
+  const server = await TestServer.start(...flags);
+  const user = await BrowserUser.create(browser, server);
+  test.after(async () => {
+    try {
+      await user.leave();
+    } finally {
+      await server.stop();
+    }
+  });
+  return { server, user };
+}
+
 export const composer = (page: Page): Locator =>
   page.getByRole("textbox", { name: "Message", exact: true });
 export const log = (page: Page): Locator => page.getByRole("log");
 export const cards = (page: Page): Locator => page.locator(".card");
-export const live = (page: Page): Promise<void> => page.locator('[data-line="live"]').waitFor();
+export const live = (page: Page): Promise<void> =>
+  page.locator('[data-connection="live"]').waitFor();
 
 export async function say(page: Page, text: string): Promise<void> {
   await composer(page).fill(text);
   await composer(page).press("Enter");
 }
 
-/** Says something, and waits until the turn that it asks for has ended. */
+/** Sends a message, and waits until its turn has ended. */
 export async function ask(page: Page, text: string): Promise<void> {
   const before = await page
     .locator(".entry.end")
@@ -141,24 +161,24 @@ export async function ask(page: Page, text: string): Promise<void> {
   );
 }
 
-/** Waits until the conversation has a text. */
+/** Waits until the conversation shows a text. */
 export const shown = (page: Page, text: string): Promise<void> =>
   log(page).getByText(text).first().waitFor();
 
-/** Waits until nothing is on its way and no turn runs. */
+/** Waits until nothing is unsent and no turn runs. */
 export const idle = async (page: Page): Promise<void> => {
   await page.waitForFunction(() => !document.querySelector('.unsent, .stop, [data-state="waits"]'));
 };
 
-/** The session that the page shows, by its address. */
+/** Returns the session in the page's address. */
 export const sessionOf = (page: Page): string => new URL(page.url()).hash.slice(1).split(":")[0]!;
 
-/** The messages that are drawn, as texts. */
+/** Returns the displayed messages as texts. */
 export const drawn = (page: Page): Promise<string[]> =>
   page
     .locator(".entry.message .markdown")
     .evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
 
-/** The messages of a log. */
+/** Returns the messages of a log as texts. */
 export const written = (frames: EventFrame[]): string[] =>
   frames.flatMap(({ event }) => (event.kind === "message" ? [event.text.trim()] : []));
