@@ -7,7 +7,16 @@ import { after, before, describe, it } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 
-import { ask, composer, launch, live, say, serve, sessionOf, shown   type TestServer,
+import {
+  ask,
+  composer,
+  launch,
+  live,
+  say,
+  serve,
+  sessionOf,
+  shown,
+  type TestServer,
 } from "./support.js";
 
 let browser: Browser;
