@@ -134,7 +134,10 @@ interface BlockProps {
   isGone?: boolean;
 }
 
-/** Editor of a memory block. An edit is stored until it is saved or undone, across reloads and changes by the agent. */
+/**
+ * Editor of a memory block. An edit is stored until it is saved or undone, across reloads and
+ * changes by the agent.
+ */
 function BlockView({ agent, block, done, isGone = false }: BlockProps) {
   const key = editKey(agent, block.label);
   const edit = unsaved.value[key];

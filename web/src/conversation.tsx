@@ -29,7 +29,10 @@ export function Conversation() {
   );
 }
 
-/** Window on a session's entries. It follows the newest one until the user scrolls away; then the text being read stays in place. */
+/**
+ * Window on a session's entries. It follows the newest one until the user scrolls away; then the
+ * text being read stays in place.
+ */
 function ConversationLog({ view }: { view: SessionView }) {
   view.version.value;
   const thoughts = showThoughts.value;

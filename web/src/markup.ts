@@ -59,7 +59,10 @@ const parser = (colour: boolean) =>
 const plain = parser(false);
 const coloured = parser(true);
 
-/** Returns the HTML of a text, or `undefined` to show it as plain text. May be slow: see `parser.ts`. */
+/**
+ * Returns the HTML of a text, or `undefined` to show it as plain text. May be slow: see
+ * `parser.ts`.
+ */
 export function markup(text: string, colour: boolean): string | undefined {
   try {
     const html = (colour ? coloured : plain).parse(text, { async: false });

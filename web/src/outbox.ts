@@ -1,4 +1,6 @@
-/** Outbox: inputs without an answer, stored per user so that they survive a reload or a closed tab. */
+/**
+ * Outbox: inputs without an answer, stored per user so that they survive a reload or a closed tab.
+ */
 import { signal } from "@preact/signals";
 import { type Policy, RefusedError } from "thoughtwire";
 
@@ -20,7 +22,10 @@ export interface OutboxEntry {
 }
 
 const KEY = "outbox";
-/** Pause before an input is sent again: refused for the moment, or left by another tab. In milliseconds. */
+/**
+ * Pause before an input is sent again: refused for the moment, or left by another tab. In
+ * milliseconds.
+ */
 const AGAIN_AFTER = 2_000;
 const read = () => load<OutboxEntry[]>(KEY, []);
 

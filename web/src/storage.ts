@@ -1,4 +1,7 @@
-/** Data that this browser stores for one user of one server, until the logout. Without storage, until the tab closes. */
+/**
+ * Data that this browser stores for one user of one server, until the logout. Without storage,
+ * until the tab closes.
+ */
 import { basePath } from "./address";
 
 /** Key of the name of the logged-in user, shared by all tabs. */

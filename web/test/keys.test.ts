@@ -11,7 +11,7 @@ before(async () => void (browser = await launch()));
 after(() => browser.close());
 
 describe("with keys", () => {
-  it("logs in with a key, hides it from scripts, and asks again after it is revoked", async (test) => {
+  it("logs in with a key, hides it from scripts, asks again once it is revoked", async (test) => {
     const { server, user } = await serve(test, browser, "--auth", "keys");
     user.expect(/status of 401/);
     const { key, secret } = await server.key("ada", "chat", "agents");

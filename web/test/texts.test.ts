@@ -20,8 +20,10 @@ describe("markup in texts", () => {
     "![picture](https://example.org/spy.png)",
     '<a href="vbscript:alert(5)">x</a><svg/onload=alert(6)>',
     '<iframe srcdoc="<script>alert(7)</script>"></iframe>',
-    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(8)&gt;">',
-    '<form action="https://example.org"><input type="password" name="p"><button>Log in</button></form>',
+    "<math><mtext><table><mglyph><style><!--</style>" +
+      '<img title="--&gt;&lt;img src=1 onerror=alert(8)&gt;">',
+    '<form action="https://example.org"><input type="password" name="p">' +
+      "<button>Log in</button></form>",
     '<p class="card" style="position:fixed;inset:0" id="composer">over all</p>',
     "```html\n<img src=x onerror=alert(9)>\n```",
     "<a href='/v1/agents' onclick='alert(10)'>here</a>",
@@ -102,8 +104,14 @@ describe("markup in texts", () => {
     const { user } = await serve(test, browser);
     const client = user.client();
     await client.createAgent({ name: "main" });
-    const text =
-      "# Title\n\n```rust\nfn main() { let n = 42; }\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n- [ ] open\n\n3. three\n\n<https://example.org> and [mail](mailto:a@example.org)";
+    const text = [
+      "# Title",
+      "```rust\nfn main() { let n = 42; }\n```",
+      "| a | b |\n|---|---|\n| 1 | 2 |",
+      "- [x] done\n- [ ] open",
+      "3. three",
+      "<https://example.org> and [mail](mailto:a@example.org)",
+    ].join("\n\n");
     const session = await client.createSession({ agent: "main" });
     const room = client.attach(session, {
       tools: { quote: { description: "", parameters: { type: "object" }, run: () => text } },
