@@ -132,15 +132,20 @@ export class OfferedAgent implements FrameHandler {
   /**
    * Stops taking new turns and waits `grace` seconds for the running ones. Turns that run longer
    * fail.
+   *
+   * With `resumes`, turns that only wait for people or clients are not waited for and do not fail:
+   * a program that offers the agent under this worker's name within 30 seconds resumes them.
    */
   async stop(grace = 10): Promise<void> {
     if (this.#phase !== "offering") return this.#ended.promise.catch(() => {});
     this.#phase = "stopping";
     this.connected();
     if (this.#turns.size > 0 || this.#client.state === "open") {
+      this.#checkIdle();
       await settledWithin(grace * 1000, this.#idle.promise);
     }
     const late = [...this.#turns.values()].map(async (turn) => {
+      if (this.#isLeft(turn)) return;
       await turn.fail("The agent's program was stopped.", "agent_stopped").catch(() => {});
       this.#forget(turn, "the program was stopped");
     });
@@ -265,7 +270,13 @@ export class OfferedAgent implements FrameHandler {
 
   #checkIdle(): void {
     if (this.#phase !== "stopping" || this.#pendingOffer !== undefined) return;
-    if (this.#turns.size === 0 && this.#expected.size === 0) this.#idle.resolve();
+    const isIdle = [...this.#turns.values()].every((turn) => this.#isLeft(turn));
+    if (isIdle && this.#expected.size === 0) this.#idle.resolve();
+  }
+
+  /** Returns whether `stop` leaves a turn to the next program of this worker. */
+  #isLeft(turn: TurnChannel): boolean {
+    return this.#options.resumes === true && turn.isParked;
   }
 
   #forget(turn: TurnChannel, reason: string): void {

@@ -51,6 +51,8 @@ export class TurnChannel {
   readonly #deltas = new Map<string, number>();
   /** Answers by {@link answerKey}. An answer may arrive before the program waits for it. */
   readonly #answers = new Map<string, Deferred<CallAnswer>>();
+  /** Number of answers that the program waits for. */
+  #waiters = 0;
   #usage: string | undefined;
   /** Refusal of a verb that the program did not wait for. */
   #refusal: RefusedError | undefined;
@@ -81,6 +83,11 @@ export class TurnChannel {
   /** Aborted when the turn has ended. */
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** Whether the program only waits for people or a client, with nothing unacknowledged. */
+  get isParked(): boolean {
+    return this.#waiters > 0 && this.#unacked.size === 0;
   }
 
   /** Sends a verb; resolves when it is sent. Its refusal is thrown by the verbs after it. */
@@ -141,7 +148,10 @@ export class TurnChannel {
     this.#answers.set(key, answer);
     try {
       if (!asked) await ask().catch(answer.reject);
-      return await answer.promise;
+      this.#waiters += 1;
+      return await answer.promise.finally(() => {
+        this.#waiters -= 1;
+      });
     } finally {
       this.#answers.delete(key);
     }

@@ -280,6 +280,32 @@ it("resumes a turn whose aborted function has not returned yet", async () => {
   await client.close();
 });
 
+it("leaves a turn that waits for approval when it stops, if turns are resumed", async () => {
+  for (const resumes of [true, false]) {
+    const { client, socket, agent } = offered((turn) => turn.approval("c-1"), { resumes });
+    socket.deliver(run("t-1"));
+    await settled();
+    ack(socket, ...takeSays(socket));
+    await settled();
+    const stopped = agent.stop(resumes ? 600 : 0);
+    takesOffer(socket, "t-1");
+    await settled();
+    // Without `resumes` the turn fails; with it, nothing is said about the turn.
+    let said = takeSays(socket);
+    while (!resumes && said.length === 0) {
+      await settled();
+      said = takeSays(socket);
+    }
+    assert.deepEqual(
+      said.map(({ verb, code }) => [verb, code]),
+      resumes ? [] : [["fail", "agent_stopped"]],
+    );
+    ack(socket, ...said);
+    await stopped;
+    await client.close();
+  }
+});
+
 it("takes answers from while it was disconnected, but not to earlier questions", async () => {
   const answers: string[] = [];
   const { client, socket } = offered(async (turn) => {
