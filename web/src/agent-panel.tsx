@@ -7,10 +7,10 @@ import { attempt, drawer, errorText, sessions } from "./store";
 import { visible, visibleName } from "./visible";
 
 /** Maximum length of a tool's description, in characters. */
-const DESCRIBED = 2_000;
+const MAX_DESCRIPTION = 2_000;
 
 /** Returns the labels of edited blocks that the agent does not have any more. */
-function gone({ agent, blocks }: AgentDetails): string[] {
+function missingBlocks({ agent, blocks }: AgentDetails): string[] {
   const mine = editKey(agent.id, "");
   const labels = Object.keys(unsaved.value)
     .filter((key) => key.startsWith(mine))
@@ -27,7 +27,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
       if (!(error instanceof NetworkError)) errorText.value = reasonOf(error);
     });
   // Other sessions of the agent change its memory as well.
-  const news = [...sessions.value.values()]
+  const heads = [...sessions.value.values()]
     .filter((entry) => entry.agent === agent)
     .reduce((sum, entry) => sum + entry.head, 0);
   const heading = useRef<HTMLHeadingElement>(null);
@@ -38,7 +38,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
   useEffect(() => {
     const timer = setTimeout(() => void read(), 500);
     return () => clearTimeout(timer);
-  }, [news]);
+  }, [heads]);
   return (
     <aside class="panel" aria-label="Agent">
       <div class="row">
@@ -56,13 +56,13 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
           {page.blocks.map((block) => (
             <BlockView key={block.label} agent={page.agent.id} block={block} done={read} />
           ))}
-          {gone(page).map((label) => (
+          {missingBlocks(page).map((label) => (
             <BlockView
               key={label}
               agent={page.agent.id}
               block={{ label, text: "", limit: Infinity, description: "" }}
               done={read}
-              isGone
+              isMissing
             />
           ))}
           <ArchivalSearch agent={page.agent.id} total={page.memory.archival} />
@@ -89,7 +89,7 @@ export function AgentPanel({ agent, edits }: { agent: string; edits: number }) {
                     <option value="deny">deny</option>
                   </select>
                 </div>
-                <span class="quiet">{visible(tool.description.slice(0, DESCRIBED))}</span>
+                <span class="quiet">{visible(tool.description.slice(0, MAX_DESCRIPTION))}</span>
               </li>
             ))}
             {page.mcp
@@ -131,14 +131,14 @@ interface BlockProps {
   block: Block;
   done: () => Promise<unknown>;
   /** Whether the agent no longer has the block, and only the edit of it is left. */
-  isGone?: boolean;
+  isMissing?: boolean;
 }
 
 /**
  * Editor of a memory block. An edit is stored until it is saved or undone, across reloads and
  * changes by the agent.
  */
-function BlockView({ agent, block, done, isGone = false }: BlockProps) {
+function BlockView({ agent, block, done, isMissing = false }: BlockProps) {
   const key = editKey(agent, block.label);
   const edit = unsaved.value[key];
   const text = edit?.text ?? block.text;
@@ -148,7 +148,7 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
   const write = (text: string) =>
     setEdit(
       key,
-      text === block.text && !isGone ? undefined : { text, from: edit?.from ?? block.text },
+      text === block.text && !isMissing ? undefined : { text, from: edit?.from ?? block.text },
     );
   const save = async () => {
     if (!edit) return;
@@ -191,7 +191,7 @@ function BlockView({ agent, block, done, isGone = false }: BlockProps) {
         value={text}
         onInput={(event) => write(event.currentTarget.value)}
       />
-      {conflict && !isGone && (
+      {conflict && !isMissing && (
         <p class="error" role="status">
           Changed since you began to edit. It now says:{" "}
           <span class="said">{block.text === "" ? "(nothing)" : `“${visible(block.text)}”`}</span>

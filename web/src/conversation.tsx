@@ -1,19 +1,19 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { delays, type OutboxEntry, outbox, takeOut } from "./outbox";
+import { delays, type OutboxEntry, outbox, takeBack } from "./outbox";
 import { Plain } from "./plain";
 import { connectionState, current, type SessionView, showThoughts, wanted } from "./store";
 import { visible, visibleName } from "./visible";
 
 /** Entries that are drawn at first, that scrolling to an edge adds, and the maximum. */
-const WINDOW = 120;
-const STEP = 80;
-const MOST = 360;
+const INITIAL_ENTRIES = 120;
+const ENTRIES_PER_STEP = 80;
+const MAX_ENTRIES = 360;
 /** Distance from an edge that counts as being there, in pixels. */
-const EDGE = 60;
+const EDGE_PX = 60;
 /** Tolerance for rounding, in pixels. */
-const SLACK = 4;
+const ROUNDING_PX = 4;
 
 export function Conversation() {
   const view = current.value;
@@ -39,24 +39,24 @@ function ConversationLog({ view }: { view: SessionView }) {
   const { entries } = view.transcript;
   /** Key of the last entry that is drawn; `undefined` for the newest. */
   const [last, setLast] = useState<string | undefined>(undefined);
-  const [drawn, setDrawn] = useState(WINDOW);
+  const [drawn, setDrawn] = useState(INITIAL_ENTRIES);
   const [away, setAway] = useState(false);
   const box = useRef<HTMLDivElement>(null);
-  const kept = useRef<{ element: HTMLElement; top: number } | undefined>(undefined);
+  const anchor = useRef<{ element: HTMLElement; top: number } | undefined>(undefined);
   const target = useRef<string | undefined>(undefined);
-  const was = useRef(0);
+  const lastScrollTop = useRef(0);
 
   const found = last === undefined ? -1 : entries.findIndex((entry) => entry.key === last);
   const end = found < 0 ? entries.length : found + 1;
   const start = Math.max(0, end - drawn);
 
   /** Remembers the entry being read and its position. */
-  const keep = () => {
+  const rememberAnchor = () => {
     const element = box.current!;
     const first = [...element.querySelectorAll<HTMLElement>("article")].find(
       (article) => article.offsetTop + article.offsetHeight > element.scrollTop,
     );
-    kept.current = first && { element: first, top: first.offsetTop - element.scrollTop };
+    anchor.current = first && { element: first, top: first.offsetTop - element.scrollTop };
   };
 
   // After sending, the user sees the message.
@@ -83,8 +83,8 @@ function ConversationLog({ view }: { view: SessionView }) {
       if (at < 0) return;
       target.current = all[at]!.key;
       setAway(true);
-      setDrawn(WINDOW);
-      setLast(all[at + WINDOW / 2]?.key);
+      setDrawn(INITIAL_ENTRIES);
+      setLast(all[at + INITIAL_ENTRIES / 2]?.key);
     });
   }, [view, seq]);
 
@@ -100,21 +100,21 @@ function ConversationLog({ view }: { view: SessionView }) {
       goal.focus();
     } else if (!away) {
       element.scrollTop = element.scrollHeight;
-    } else if (kept.current?.element.isConnected) {
-      element.scrollTop = kept.current.element.offsetTop - kept.current.top;
+    } else if (anchor.current?.element.isConnected) {
+      element.scrollTop = anchor.current.element.offsetTop - anchor.current.top;
     }
     // This scroll was caused by drawing, not by the user.
-    was.current = element.scrollTop;
-    keep();
+    lastScrollTop.current = element.scrollTop;
+    rememberAnchor();
   });
 
   // A phone's keyboard takes space; the newest entry stays visible.
   useLayoutEffect(() => {
     if (away) return;
     const element = box.current!;
-    const watch = new ResizeObserver(() => (element.scrollTop = element.scrollHeight));
-    watch.observe(element);
-    return () => watch.disconnect();
+    const observer = new ResizeObserver(() => (element.scrollTop = element.scrollHeight));
+    observer.observe(element);
+    return () => observer.disconnect();
   }, [away]);
 
   const lowest = entries[end - 1]?.key;
@@ -122,8 +122,8 @@ function ConversationLog({ view }: { view: SessionView }) {
     if (!away) setLast(lowest);
     setAway(true);
     if (start === 0) await view.readOlder();
-    const count = Math.min(drawn + STEP, MOST);
-    const excess = drawn + STEP - count;
+    const count = Math.min(drawn + ENTRIES_PER_STEP, MAX_ENTRIES);
+    const excess = drawn + ENTRIES_PER_STEP - count;
     setDrawn(count);
     if (excess > 0)
       setLast(
@@ -133,12 +133,12 @@ function ConversationLog({ view }: { view: SessionView }) {
       );
   };
   const down = () => {
-    setLast(entries[end + STEP - 1]?.key);
-    setDrawn(Math.min(drawn + STEP, MOST));
+    setLast(entries[end + ENTRIES_PER_STEP - 1]?.key);
+    setDrawn(Math.min(drawn + ENTRIES_PER_STEP, MAX_ENTRIES));
   };
   const newest = () => {
     setLast(undefined);
-    setDrawn(WINDOW);
+    setDrawn(INITIAL_ENTRIES);
     setAway(false);
   };
   return (
@@ -155,16 +155,16 @@ function ConversationLog({ view }: { view: SessionView }) {
           const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
           const below = scrollHeight - scrollTop - clientHeight;
           // Growing content never scrolls up: only the user does.
-          const rose = scrollTop < was.current;
-          was.current = scrollTop;
-          keep();
-          if (rose && below > SLACK) {
+          const scrolledUp = scrollTop < lastScrollTop.current;
+          lastScrollTop.current = scrollTop;
+          rememberAnchor();
+          if (scrolledUp && below > ROUNDING_PX) {
             // From here on, the text being read stays in place.
             if (!away) setLast(lowest);
             setAway(true);
-          } else if (below < EDGE && end < entries.length) down();
-          else if (below <= SLACK && away) newest();
-          if (scrollTop < EDGE && rose && (start > 0 || view.older.value)) void up();
+          } else if (below < EDGE_PX && end < entries.length) down();
+          else if (below <= ROUNDING_PX && away) newest();
+          if (scrollTop < EDGE_PX && scrolledUp && (start > 0 || view.older.value)) void up();
         }}
       >
         {(start > 0 || view.older.value) && (
@@ -219,10 +219,10 @@ function UnsentStatus({ entry }: { entry: OutboxEntry }) {
     return (
       <p class="error">
         Not sent: {visible(entry.refused)}{" "}
-        <button type="button" class="plain small" onClick={() => takeOut(entry, "edit")}>
+        <button type="button" class="plain small" onClick={() => takeBack(entry, "edit")}>
           Edit
         </button>
-        <button type="button" class="plain small" onClick={() => takeOut(entry, "discard")}>
+        <button type="button" class="plain small" onClick={() => takeBack(entry, "discard")}>
           Discard
         </button>
       </p>

@@ -1,7 +1,7 @@
 /** Unsent text: drafts by session (the empty id for no session yet), and edits of memory blocks. */
 import { signal } from "@preact/signals";
 
-import { keep, load, onKept } from "./storage";
+import { keep, load, onStored } from "./storage";
 
 const KEY = "drafts";
 const EDITS = "edits";
@@ -48,4 +48,4 @@ export function setEdit(key: string, edit: BlockEdit | undefined): void {
   keep(EDITS, edits.value);
 }
 
-onKept(EDITS, () => (edits.value = readEdits()));
+onStored(EDITS, () => (edits.value = readEdits()));

@@ -2,10 +2,10 @@ import { render } from "preact";
 
 import { Login } from "./login";
 import { type LoginState, rest } from "./rest";
-import { belongsTo } from "./storage";
+import { setUser } from "./storage";
 
 /** Pause between two attempts to reach the server, in milliseconds. */
-const AGAIN_AFTER = 2_000;
+const RETRY_AFTER = 2_000;
 
 const root = document.getElementById("app")!;
 let loginState: LoginState;
@@ -17,13 +17,13 @@ while ((loginState = await rest.loginState()).as === "unreachable") {
     </p>,
     root,
   );
-  await new Promise((done) => setTimeout(done, AGAIN_AFTER));
+  await new Promise((done) => setTimeout(done, RETRY_AFTER));
 }
 if (loginState.as === "anonymous") {
   render(<Login />, root);
 } else {
   render(null, root);
-  belongsTo(loginState.user);
+  setUser(loginState.user);
   // Loaded only now, since it connects at once.
   const { start } = await import("./app");
   start(root, loginState.as === "known");

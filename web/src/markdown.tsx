@@ -2,7 +2,7 @@
 import DOMPurify from "dompurify";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { parse, parsedBefore } from "./parser";
+import { cached, parse } from "./parser";
 import { Plain } from "./plain";
 import { visible } from "./visible";
 
@@ -61,7 +61,7 @@ const safe = (html: string): string =>
   });
 
 /** Length from which a streaming text is shown as plain text until it is complete. */
-const LONG = 20_000;
+const MAX_STREAMED = 20_000;
 /** Pause between two parses of a streaming text, in milliseconds. */
 const PAUSE = 100;
 
@@ -90,7 +90,7 @@ export function Markdown({ text, open, drawn }: MarkdownProps) {
 
 /** Returns the HTML of a text; while streaming, that of a moment ago. */
 function useMarkup(text: string, open: boolean): string | undefined {
-  const [html, setHtml] = useState(() => parsedBefore({ text, colour: !open })?.html);
+  const [html, setHtml] = useState(() => cached({ text, colour: !open })?.html);
   const now = useRef({ text, open, busy: false, gone: false, wake: () => {} });
   Object.assign(now.current, { text, open });
   useEffect(() => () => void (now.current.gone = true), []);
@@ -103,7 +103,8 @@ function useMarkup(text: string, open: boolean): string | undefined {
     void (async () => {
       while (!state.gone) {
         const { text, open } = state;
-        const given = open && text.length > LONG ? undefined : await parse({ text, colour: !open });
+        const given =
+          open && text.length > MAX_STREAMED ? undefined : await parse({ text, colour: !open });
         if (state.gone) return;
         setHtml(given);
         if (text === state.text && open === state.open) break;

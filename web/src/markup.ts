@@ -26,9 +26,9 @@ for (const [name, language] of Object.entries({
 }
 
 /** Limits of the HTML that the page displays: characters, elements, and nesting of elements. */
-const MOST_CHARACTERS = 1_000_000;
-const MOST_ELEMENTS = 8_000;
-const DEEPEST = 50;
+const MAX_CHARACTERS = 1_000_000;
+const MAX_ELEMENTS = 8_000;
+const MAX_DEPTH = 50;
 
 const escaped = (text: string) =>
   text
@@ -76,13 +76,13 @@ export function markup(text: string, colour: boolean): string | undefined {
 const VOID = new Set(["br", "hr", "input"]);
 
 function fits(html: string): boolean {
-  if (html.length > MOST_CHARACTERS) return false;
+  if (html.length > MAX_CHARACTERS) return false;
   let [elements, depth] = [0, 0];
   for (const [, end, name] of html.matchAll(/<(\/?)([a-z][a-z0-9]*)/g)) {
     if (end) depth -= 1;
     else if (!VOID.has(name!)) depth += 1;
     elements += end ? 0 : 1;
-    if (elements > MOST_ELEMENTS || depth > DEEPEST) return false;
+    if (elements > MAX_ELEMENTS || depth > MAX_DEPTH) return false;
   }
   return true;
 }

@@ -7,7 +7,7 @@ import { type Policy, RefusedError } from "thoughtwire";
 import { drafts, keepDraft } from "./drafts";
 import { reasonOf } from "./reason";
 import { HttpError, NetworkError } from "./rest";
-import { isStillHere, keep, load, onKept } from "./storage";
+import { isSameUser, keep, load, onStored } from "./storage";
 import { client, current, errorText, mainSession, open } from "./store";
 
 export interface OutboxEntry {
@@ -26,14 +26,14 @@ const KEY = "outbox";
  * Pause before an input is sent again: refused for the moment, or left by another tab. In
  * milliseconds.
  */
-const AGAIN_AFTER = 2_000;
+const RETRY_AFTER = 2_000;
 const read = () => load<OutboxEntry[]>(KEY, []);
 
 export const outbox = signal<OutboxEntry[]>(read());
 /** Reasons for which inputs were refused for the moment, by input id. */
 export const delays = signal<Record<string, string>>({});
 /** Ids of the inputs that this tab is sending. */
-const underWay = new Set<string>();
+const sending = new Set<string>();
 
 /** Changes the stored outbox, which other tabs write to as well. */
 function change(how: (all: OutboxEntry[]) => OutboxEntry[]): void {
@@ -60,7 +60,7 @@ export function deliverAll(): void {
 }
 
 /** Removes a refused input; `edit` moves its text into the message field. */
-export function takeOut(unsent: OutboxEntry, how: "edit" | "discard"): void {
+export function takeBack(unsent: OutboxEntry, how: "edit" | "discard"): void {
   forget(unsent.id);
   if (how === "edit") keepDraft(unsent.session, unsent.text);
 }
@@ -74,8 +74,8 @@ function delay(id: string, reason: string | undefined): void {
 
 async function deliver(unsent: OutboxEntry): Promise<void> {
   const { id, text, policy, refused } = unsent;
-  if (refused !== undefined || underWay.has(id) || !isStillHere()) return;
-  underWay.add(id);
+  if (refused !== undefined || sending.has(id) || !isSameUser()) return;
+  sending.add(id);
   let { session } = unsent;
   try {
     if (session === "") {
@@ -92,7 +92,7 @@ async function deliver(unsent: OutboxEntry): Promise<void> {
       delay(id, reasonOf(error));
       setTimeout(
         () => outbox.value.some((other) => other.id === id) && void deliver({ ...unsent, session }),
-        AGAIN_AFTER,
+        RETRY_AFTER,
       );
     } else if (verdict === "never") {
       delay(id, undefined);
@@ -101,7 +101,7 @@ async function deliver(unsent: OutboxEntry): Promise<void> {
     }
     // A client that is closed gives no answer; the next visit sends it again.
   } finally {
-    underWay.delete(id);
+    sending.delete(id);
   }
 }
 
@@ -109,7 +109,7 @@ async function deliver(unsent: OutboxEntry): Promise<void> {
 function refuse(unsent: OutboxEntry, reason: string): void {
   errorText.value = `The server refused your message: ${reason}`;
   if (unsent.session === "" || !drafts.value[unsent.session]) {
-    takeOut(unsent, "edit");
+    takeBack(unsent, "edit");
   } else {
     change((all) =>
       all.map((other) => (other.id === unsent.id ? { ...unsent, refused: reason } : other)),
@@ -131,7 +131,7 @@ function verdictOf(error: unknown): "later" | "never" | "unknown" {
 client.onState((state) => {
   if (state === "open") deliverAll();
 });
-onKept(KEY, () => {
+onStored(KEY, () => {
   outbox.value = read();
-  if (outbox.value.length > 0) setTimeout(deliverAll, AGAIN_AFTER);
+  if (outbox.value.length > 0) setTimeout(deliverAll, RETRY_AFTER);
 });

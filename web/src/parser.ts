@@ -11,12 +11,12 @@ export interface ParseResult {
 }
 
 /** Length of the longest text that is parsed, in characters. */
-const LONGEST = 200_000;
+const MAX_LENGTH = 200_000;
 /** Time limits for one text and for the start of the worker, in milliseconds. */
-const PATIENCE = 1_500;
-const START = 20_000;
+const PARSE_TIMEOUT = 1_500;
+const START_TIMEOUT = 20_000;
 /** Size of the cache, texts and HTML together, in characters. */
-const REMEMBERED = 4_000_000;
+const CACHE_SIZE = 4_000_000;
 
 interface ParseJob extends ParseRequest {
   done: (html: string | undefined) => void;
@@ -29,20 +29,20 @@ let running: ParseJob | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 /** Cached HTML by text, oldest first. */
-const known = new Map<string, string | undefined>();
+const cache = new Map<string, string | undefined>();
 let size = 0;
 const keyOf = ({ text, colour }: ParseRequest) => (colour ? "c" : "p") + text;
 
 /** Returns the cached result of a text. */
-export function parsedBefore(what: ParseRequest): ParseResult | undefined {
-  if (what.text.length > LONGEST) return { html: undefined };
+export function cached(what: ParseRequest): ParseResult | undefined {
+  if (what.text.length > MAX_LENGTH) return { html: undefined };
   const key = keyOf(what);
-  return known.has(key) ? { html: known.get(key) } : undefined;
+  return cache.has(key) ? { html: cache.get(key) } : undefined;
 }
 
 /** Returns the HTML of a text, or `undefined` to show it as plain text. */
 export function parse(what: ParseRequest): Promise<string | undefined> {
-  const before = parsedBefore(what);
+  const before = cached(what);
   if (before) return Promise.resolve(before.html);
   return new Promise((done) => {
     jobs.push({ ...what, done });
@@ -61,7 +61,7 @@ function next(): void {
     worker?.terminate();
     worker = undefined;
     settle(undefined);
-  }, PATIENCE);
+  }, PARSE_TIMEOUT);
 }
 
 function start(): void {
@@ -78,7 +78,7 @@ function start(): void {
     running = undefined;
     for (const job of waiting) job.done(undefined);
   };
-  timer = setTimeout(failed, START);
+  timer = setTimeout(failed, START_TIMEOUT);
   made.onerror = failed;
   made.onmessage = ({ data }: MessageEvent<ParseResult | "ready">) => {
     if (data === "ready") {
@@ -101,11 +101,11 @@ function settle(html: string | undefined): void {
 }
 
 function remember(key: string, html: string | undefined): void {
-  known.set(key, html);
+  cache.set(key, html);
   size += key.length + (html?.length ?? 0);
-  for (const [oldest, its] of known) {
-    if (size <= REMEMBERED) break;
-    known.delete(oldest);
+  for (const [oldest, its] of cache) {
+    if (size <= CACHE_SIZE) break;
+    cache.delete(oldest);
     size -= oldest.length + (its?.length ?? 0);
   }
 }

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 
 /** Characters that are drawn at first. */
-const SHOWN = 200_000;
+const INITIAL_LENGTH = 200_000;
 
 interface PlainProps {
   text: string;
@@ -14,15 +14,19 @@ interface PlainProps {
 }
 
 export function Plain({ text, name, from = "start", tag: Tag = "p" }: PlainProps) {
-  const [most, setMost] = useState(SHOWN);
-  const rest = text.length - most;
+  const [shownLength, setShownLength] = useState(INITIAL_LENGTH);
+  const rest = text.length - shownLength;
   return (
     <>
       <Tag class={name} tabIndex={Tag === "pre" ? 0 : undefined}>
-        {rest <= 0 ? text : from === "start" ? text.slice(0, most) : text.slice(-most)}
+        {rest <= 0
+          ? text
+          : from === "start"
+            ? text.slice(0, shownLength)
+            : text.slice(-shownLength)}
       </Tag>
       {rest > 0 && from === "start" && (
-        <button type="button" class="plain small" onClick={() => setMost(most * 4)}>
+        <button type="button" class="plain small" onClick={() => setShownLength(shownLength * 4)}>
           Show more ({rest.toLocaleString("en")} characters are left)
         </button>
       )}
@@ -31,16 +35,16 @@ export function Plain({ text, name, from = "start", tag: Tag = "p" }: PlainProps
 }
 
 /** Maximum nesting of formatted JSON, since indentation grows with its square. */
-const DEEPEST = 30;
+const MAX_DEPTH = 30;
 /** Maximum length of formatted JSON, in characters. */
-const LONGEST = 100_000;
+const MAX_LENGTH = 100_000;
 
 /** Formats a value as JSON, on one line if it is too large to indent. */
 export function formatJson(value: unknown): string {
   try {
     const dense = JSON.stringify(value);
     if (dense === undefined) return "";
-    return dense.length > LONGEST || depth(dense) > DEEPEST
+    return dense.length > MAX_LENGTH || depth(dense) > MAX_DEPTH
       ? dense
       : JSON.stringify(value, null, 2);
   } catch {
@@ -50,9 +54,9 @@ export function formatJson(value: unknown): string {
 
 /** Formats a text that is JSON; returns any other text unchanged. */
 export function formatText(text: string): string {
-  if (text.length > LONGEST || !/^\s*[[{]/.test(text)) return text;
+  if (text.length > MAX_LENGTH || !/^\s*[[{]/.test(text)) return text;
   try {
-    return depth(text) > DEEPEST ? text : JSON.stringify(JSON.parse(text), null, 2);
+    return depth(text) > MAX_DEPTH ? text : JSON.stringify(JSON.parse(text), null, 2);
   } catch {
     return text;
   }

@@ -12,16 +12,16 @@ import { address } from "./address";
 import { adoptDraft } from "./drafts";
 import { reasonOf } from "./reason";
 import { HttpError, type LoginState, rest } from "./rest";
-import { forgetAll, isStillHere, keep, load, onKept, onLeaving, whoIsHere } from "./storage";
+import { currentUser, deleteAll, isSameUser, keep, load, onStored, onUserChange } from "./storage";
 import { Transcript } from "./transcript";
 import { visible } from "./visible";
 
 /** Number of events that are loaded at a time. */
-const PAGE = 200;
+const PAGE_SIZE = 200;
 /** Number of events per request on the way to a distant event: the server's maximum. */
-const LEAP = 1_000;
+const MAX_PAGE_SIZE = 1_000;
 /** Maximum length of a message that is announced to screen readers, in characters. */
-const SPOKEN = 5_000;
+const MAX_ANNOUNCED = 5_000;
 
 export const client = new Client({ url: connectAs, name: "web" });
 
@@ -29,7 +29,7 @@ export const client = new Client({ url: connectAs, name: "web" });
 async function connectAs(): Promise<string> {
   const loginState = await rest.loginState();
   if (loginState.as === "unreachable") throw new Error(loginState.reason);
-  if (isAnother(loginState)) {
+  if (isOtherUser(loginState)) {
     leave();
     // The page reloads: it must not connect as the other user.
     await new Promise(() => {});
@@ -37,22 +37,22 @@ async function connectAs(): Promise<string> {
   return address("v1/ws").replace(/^http/, "ws");
 }
 
-const isAnother = (loginState: LoginState): boolean =>
-  !isStillHere() ||
+const isOtherUser = (loginState: LoginState): boolean =>
+  !isSameUser() ||
   loginState.as === "anonymous" ||
-  (loginState.as !== "unreachable" && loginState.user !== whoIsHere());
+  (loginState.as !== "unreachable" && loginState.user !== currentUser());
 
 /** Reloads the page for the user who is logged in now. */
 function leave(): void {
   client.close().catch(() => {});
   location.reload();
 }
-onLeaving(leave);
+onUserChange(leave);
 
 /** Logs out, and deletes unsent messages and unsaved edits. */
 export async function logOut(): Promise<void> {
   await rest.logout();
-  forgetAll();
+  deleteAll();
   leave();
 }
 
@@ -110,12 +110,12 @@ export class SessionView {
   constructor(session: string) {
     this.session = session;
     this.transcript = new Transcript(session);
-    this.room = client.attach(session, { last: PAGE });
+    this.room = client.attach(session, { last: PAGE_SIZE });
     void this.#read();
   }
 
   /** The connection is lost: events count as replayed until the room has caught up. */
-  broke(): void {
+  disconnected(): void {
     this.#live = false;
   }
 
@@ -137,9 +137,9 @@ export class SessionView {
       this.#events.push(shown);
       if (shown.event.kind === "turn_ended") this.status.value = "";
       if (shown.event.kind === "memory_edited") this.edits.value += 1;
-      if (this.#live) this.#speak(shown);
+      if (this.#live) this.#announce(shown);
       this.older.value = Math.min(this.transcript.first, shown.seq) > 1;
-      if (current.value === this && !document.hidden) look(this.session, shown.seq);
+      if (current.value === this && !document.hidden) markSeen(this.session, shown.seq);
     } else if (shown.type === "status") {
       this.status.value = shown.text;
     } else if (shown.type === "presence") {
@@ -149,15 +149,15 @@ export class SessionView {
       this.#caughtUp();
       if (current.value === this) connectionState.value = "live";
     }
-    if (shown.type !== "reset") this.transcript.show(shown);
-    this.#touch();
+    if (shown.type !== "reset") this.transcript.apply(shown);
+    this.#scheduleRedraw();
   }
 
   /** Redraws after a change of size. */
-  readonly redraw = (): void => this.#touch();
+  readonly redraw = (): void => this.#scheduleRedraw();
 
   /** Redraws at most once per frame. */
-  #touch(): void {
+  #scheduleRedraw(): void {
     if (this.#dirty) return;
     this.#dirty = true;
     requestAnimationFrame(() => {
@@ -167,18 +167,21 @@ export class SessionView {
   }
 
   /** Announces a whole message once, since streamed text is drawn many times a second. */
-  #speak({ event }: EventFrame): void {
-    const say = (text: string) =>
-      (announcement.value = { text: visible(text.slice(0, SPOKEN)), n: announcement.value.n + 1 });
-    if (event.kind === "message") say(event.text);
-    else if (event.kind === "approval_asked") say(`May ${event.name} run? It waits for you.`);
+  #announce({ event }: EventFrame): void {
+    const announce = (text: string) =>
+      (announcement.value = {
+        text: visible(text.slice(0, MAX_ANNOUNCED)),
+        n: announcement.value.n + 1,
+      });
+    if (event.kind === "message") announce(event.text);
+    else if (event.kind === "approval_asked") announce(`May ${event.name} run? It waits for you.`);
     else if (event.kind === "turn_ended" && event.outcome !== "completed")
-      say(`The turn ended: ${event.outcome}.`);
+      announce(`The turn ended: ${event.outcome}.`);
   }
 
   /** Loads the page of events before the first one. */
   readOlder(): Promise<void> {
-    this.#loading ??= this.#fetch(PAGE)
+    this.#loading ??= this.#fetch(PAGE_SIZE)
       .then(() => {})
       .finally(() => (this.#loading = undefined));
     return this.#loading;
@@ -189,7 +192,7 @@ export class SessionView {
     await this.#ready;
     while (this.transcript.first > seq && this.older.value) {
       await this.#loading;
-      if (this.transcript.first > seq && !(await this.#fetch(LEAP))) return;
+      if (this.transcript.first > seq && !(await this.#fetch(MAX_PAGE_SIZE))) return;
     }
   }
 
@@ -202,7 +205,7 @@ export class SessionView {
       const page = await rest.events(this.session, after, before - 1 - after);
       // Where retention has trimmed the log, a page begins later than requested.
       const events = page.events.filter((frame) => frame.seq < before);
-      this.transcript = Transcript.of(this.session, events, this.transcript, this.#events);
+      this.transcript = Transcript.prepend(this.session, events, this.transcript, this.#events);
       this.#events = [
         ...events.map((frame) => ({ ...frame, type: "event" as const, session: this.session })),
         ...this.#events,
@@ -229,7 +232,7 @@ export function open(session: string | undefined): void {
     } else {
       connectionState.value = client.state === "open" ? "catching up" : connectionState.value;
       const head = sessions.value.get(session)?.head;
-      if (head !== undefined) look(session, head);
+      if (head !== undefined) markSeen(session, head);
     }
   });
   wanted.value = undefined;
@@ -238,7 +241,7 @@ export function open(session: string | undefined): void {
 }
 
 /** Records that the user has seen a session up to a position. */
-function look(session: string, seq: number): void {
+function markSeen(session: string, seq: number): void {
   if ((seen.value[session] ?? 0) >= seq) return;
   // Other tabs write under the same key.
   seen.value = { ...readSeen(), ...seen.value, [session]: seq };
@@ -295,11 +298,11 @@ client.onState((state, reason) => {
   // A browser does not tell why it could not connect: the login may have ended.
   if (state === "waiting" || state === "closed") {
     void rest.loginState().then((loginState) => {
-      if (isAnother(loginState)) leave();
+      if (isOtherUser(loginState)) leave();
     });
   }
   if (state === "open") void prune();
-  else current.value?.broke();
+  else current.value?.disconnected();
   if (state === "open") connectionState.value = current.value ? "catching up" : "live";
   else
     connectionState.value =
@@ -318,7 +321,7 @@ async function prune(): Promise<void> {
   if (current.value && gone.includes(current.value.session)) open(undefined);
 }
 
-async function follow(): Promise<void> {
+async function watchSessions(): Promise<void> {
   for await (const entry of client.watch()) {
     const all = new Map(sessions.value);
     if ("gone" in entry) {
@@ -335,22 +338,22 @@ async function follow(): Promise<void> {
 export const wanted = signal<number | undefined>(undefined);
 
 /** Opens the session that the address names, at a position if it names one. */
-export function goTo(): void {
+export function openAddress(): void {
   const [, session, seq] = /^#([^:]+)(?::(\d+))?$/.exec(location.hash) ?? [];
   if (!session) return;
   open(session);
   wanted.value = seq === undefined ? undefined : Number(seq);
 }
 
-window.addEventListener("hashchange", goTo);
-onKept("seen", () => (seen.value = { ...seen.value, ...readSeen() }));
+window.addEventListener("hashchange", openAddress);
+onStored("seen", () => (seen.value = { ...seen.value, ...readSeen() }));
 // After a wake-up or a change of network, check the connection at once.
-for (const news of ["online", "pageshow"]) window.addEventListener(news, () => client.wake());
+for (const event of ["online", "pageshow"]) window.addEventListener(event, () => client.wake());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   client.wake();
   const head = current.value && sessions.value.get(current.value.session)?.head;
-  if (current.value && head !== undefined) look(current.value.session, head);
+  if (current.value && head !== undefined) markSeen(current.value.session, head);
 });
-goTo();
-void follow();
+openAddress();
+void watchSessions();

@@ -70,13 +70,13 @@ export class Transcript {
   /** Lowest position in the transcript. */
   first = Infinity;
   /** Entries made by events, and the index of each key. */
-  readonly #settled: TranscriptEntry[] = [];
-  readonly #at = new Map<string, number>();
+  readonly #entries: TranscriptEntry[] = [];
+  readonly #index = new Map<string, number>();
   /** Streaming entries. They are shown after all others until their event settles their place. */
   readonly #open = new Map<string, TranscriptEntry>();
   #usage: Usage | undefined;
   /** Whether the turn has a message so far; `undefined` if its start is not loaded. */
-  #spoke: boolean | undefined;
+  #hasMessage: boolean | undefined;
 
   constructor(session: string) {
     this.session = session;
@@ -85,43 +85,43 @@ export class Transcript {
   /** Entries in the order of the log, except that waiting inputs come last. */
   get entries(): TranscriptEntry[] {
     const waits = (entry: TranscriptEntry) => entry.kind === "input" && entry.state === "waits";
-    const waiting = this.#settled.filter(waits);
+    const waiting = this.#entries.filter(waits);
     const settled =
-      waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
+      waiting.length === 0 ? this.#entries : this.#entries.filter((entry) => !waits(entry));
     return [...settled, ...this.#open.values(), ...waiting];
   }
 
-  show(frame: RoomUpdate): void {
+  apply(frame: RoomUpdate): void {
     // The start of the turn may not be loaded.
     if ("turn" in frame && frame.turn !== undefined) this.turn = frame.turn;
     if (frame.type === "event") return this.#event(frame);
-    if (frame.type === "delta" || frame.type === "partial") return this.#piece(frame);
+    if (frame.type === "delta" || frame.type === "partial") return this.#delta(frame);
   }
 
-  #put(entry: TranscriptEntry): void {
+  #set(entry: TranscriptEntry): void {
     this.#open.delete(entry.key);
-    const at = this.#at.get(entry.key);
+    const at = this.#index.get(entry.key);
     if (at === undefined) {
-      this.#at.set(entry.key, this.#settled.length);
-      this.#settled.push(entry);
+      this.#index.set(entry.key, this.#entries.length);
+      this.#entries.push(entry);
     } else {
-      this.#settled[at] = entry;
+      this.#entries[at] = entry;
     }
   }
 
   /** Moves an entry to the end. */
   #move(entry: TranscriptEntry): void {
-    const at = this.#at.get(entry.key);
-    if (at !== undefined && at < this.#settled.length - 1) {
-      this.#settled.splice(at, 1);
-      this.#at.delete(entry.key);
-      for (let n = at; n < this.#settled.length; n += 1) this.#at.set(this.#settled[n]!.key, n);
+    const at = this.#index.get(entry.key);
+    if (at !== undefined && at < this.#entries.length - 1) {
+      this.#entries.splice(at, 1);
+      this.#index.delete(entry.key);
+      for (let n = at; n < this.#entries.length; n += 1) this.#index.set(this.#entries[n]!.key, n);
     }
-    this.#put(entry);
+    this.#set(entry);
   }
 
   #input(key: string, change: (entry: InputEntry) => InputEntry): void {
-    const entry = this.#settled[this.#at.get(key) ?? -1];
+    const entry = this.#entries[this.#index.get(key) ?? -1];
     if (entry?.kind === "input") this.#move(change(entry));
   }
 
@@ -130,8 +130,8 @@ export class Transcript {
     key: string,
     change: (entry: Extract<TranscriptEntry, { kind: K }>) => TranscriptEntry,
   ): void {
-    const entry = this.#settled[this.#at.get(key) ?? -1];
-    if (entry?.kind === kind) this.#put(change(entry as Extract<TranscriptEntry, { kind: K }>));
+    const entry = this.#entries[this.#index.get(key) ?? -1];
+    if (entry?.kind === kind) this.#set(change(entry as Extract<TranscriptEntry, { kind: K }>));
   }
 
   #event(frame: EventFrame): void {
@@ -140,7 +140,7 @@ export class Transcript {
     const key = `e${seq}`;
     switch (event.kind) {
       case "user_message":
-        return this.#put({
+        return this.#set({
           kind: "input",
           key: event.item,
           seq,
@@ -154,13 +154,13 @@ export class Transcript {
       case "input_withdrawn":
         return this.#input(event.input, (entry) => ({ ...entry, state: "withdrawn" }));
       case "turn_started":
-        this.#spoke = false;
+        this.#hasMessage = false;
         return this.#input(event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
-        if (event.kind === "message" && this.#spoke !== undefined && event.text.trim() !== "")
-          this.#spoke = true;
-        return this.#put({
+        if (event.kind === "message" && this.#hasMessage !== undefined && event.text.trim() !== "")
+          this.#hasMessage = true;
+        return this.#set({
           kind: event.kind,
           key: event.item,
           seq,
@@ -169,7 +169,7 @@ export class Transcript {
           state: event.complete ? "whole" : "cut",
         });
       case "tool_called":
-        return this.#put({
+        return this.#set({
           kind: "call",
           key: event.call,
           seq,
@@ -204,7 +204,7 @@ export class Transcript {
           },
         }));
       case "memory_edited":
-        return this.#put({
+        return this.#set({
           kind: "edit",
           key,
           seq,
@@ -217,21 +217,21 @@ export class Transcript {
         this.#usage = event;
         return;
       case "compacted":
-        return this.#put({
+        return this.#set({
           kind: "note",
           key,
           seq,
           text: `Earlier messages were summarized: ${event.summary}`,
         });
       case "session_renamed":
-        return this.#put({
+        return this.#set({
           kind: "note",
           key,
           seq,
           text: `The session is now called “${event.title}”.`,
         });
       case "instructions_changed":
-        return this.#put({
+        return this.#set({
           kind: "note",
           key,
           seq,
@@ -241,24 +241,24 @@ export class Transcript {
         this.turn = undefined;
         // Streamed arguments of a call that was never made.
         this.#open.clear();
-        this.#put({
+        this.#set({
           kind: "end",
           key,
           seq,
           outcome: event.outcome,
           reason: event.reason ?? "",
           usage: this.#usage,
-          silent: this.#spoke === false,
+          silent: this.#hasMessage === false,
         });
         this.#usage = undefined;
-        this.#spoke = undefined;
+        this.#hasMessage = undefined;
         return;
       case "session_opened":
         if (event.instructions)
-          this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
+          this.#set({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
         event.history?.forEach(({ role, text }, n) => {
           const said = { key: `${key}.${n}`, seq, at, text };
-          this.#put(
+          this.#set(
             role === "user"
               ? { kind: "input", ...said, attachments: [], state: "said" }
               : { kind: "message", ...said, state: "whole" },
@@ -271,9 +271,9 @@ export class Transcript {
     }
   }
 
-  #piece(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
+  #delta(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
     // The item's event is final.
-    if (this.#at.has(frame.item)) return;
+    if (this.#index.has(frame.item)) return;
     const known = this.#open.get(frame.item);
     const whole = frame.type === "partial";
     if (frame.kind === "tool_args") {
@@ -291,14 +291,14 @@ export class Transcript {
   }
 
   /** Returns the same transcript with older events before it. */
-  static of(
+  static prepend(
     session: string,
     older: EventFrame[],
     newer: Transcript,
     live: EventFrame[],
   ): Transcript {
     const transcript = new Transcript(session);
-    for (const frame of [...older, ...live]) transcript.show({ ...frame, type: "event", session });
+    for (const frame of [...older, ...live]) transcript.apply({ ...frame, type: "event", session });
     for (const [key, entry] of newer.#open) transcript.#open.set(key, entry);
     transcript.turn = newer.turn;
     return transcript;
