@@ -1,7 +1,4 @@
-/**
- * What one person wrote is not another's: messages that were not sent, drafts, edits; over logins
- * and tabs.
- */
+/** Isolation of users in one browser: unsent messages, drafts and edits, over logins and tabs. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 

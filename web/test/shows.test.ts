@@ -1,7 +1,4 @@
-/**
- * What the page says of what goes on: queued and steered inputs, denied calls, waiting,
- * reconnecting, edits that are not saved.
- */
+/** States that the page shows: queued inputs, denied calls, reconnects, unsaved edits. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, request } from "node:http";
