@@ -199,7 +199,7 @@ class Agent:
             worker=self.worker,
             turns=turns if self._turns is None else self._turns,
             history=self._history or None,
-            memory=self._memory,
+            memory=self._memory or None,
             tools=self._tools,
             cursors=dict(self._cursors) if self._cursors is not None else None,
         )

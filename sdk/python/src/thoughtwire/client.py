@@ -197,7 +197,8 @@ class Client:
         if cursor is not None:
             after, epoch = cursor.seq, cursor.epoch
         # Here, not when the connection stands: what excludes each other is the caller's mistake.
-        commands.Attach(session=session, after=after, epoch=epoch, last=last)
+        attach = commands.Attach(session=session, after=after, epoch=epoch, last=last)
+        commands.check_attach(attach)
         room = Room(
             session,
             self,

@@ -42,7 +42,7 @@ class Told:
         #: Tools that attached clients run; see :meth:`Interface.client_runs`.
         self.client_tools = run.client_tools
         #: Of the declared tools those that are not allowed outright.
-        self.permissions: Mapping[str, Literal["ask", "deny"]] = run.permissions or {}
+        self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
         #: The open calls of a resumed turn about which people or clients were asked, answered or not:
@@ -81,13 +81,13 @@ class Interface(Told):
     async def internal_monologue(self, text: str) -> str:
         """Says a whole thought; gives its item."""
         item, text = _new_id(), checks.words(text, "a thought")
-        self._turn.let_go(await self._turn.say(verbs.InternalMonologue(id=item, turn=self.turn, text=text)))
+        self._turn.let_go(await self._turn.say(verbs.SayInternalMonologue(id=item, turn=self.turn, text=text)))
         return item
 
     async def assistant_message(self, text: str) -> str:
         """Says a whole message; gives its item. What the turn's function returns is the last one."""
         item, text = _new_id(), checks.words(text, "a message")
-        self._turn.let_go(await self._turn.say(verbs.AssistantMessage(id=item, turn=self.turn, text=text)))
+        self._turn.let_go(await self._turn.say(verbs.SayAssistantMessage(id=item, turn=self.turn, text=text)))
         return item
 
     async def function_message(self, text: str) -> None:
@@ -96,7 +96,7 @@ class Interface(Told):
         A call has been written when this returns, and may run.
         """
         text = checks.text(text, "a function message")
-        ack = await self._turn.say(verbs.FunctionMessage(id=_new_id(), turn=self.turn, text=text))
+        ack = await self._turn.say(verbs.SayFunctionMessage(id=_new_id(), turn=self.turn, text=text))
         if text.startswith("Running "):
             await ack
         else:
@@ -117,7 +117,7 @@ class Interface(Told):
         self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
     ) -> None:
         """Says what a call came back with. One that waits is returned by people and clients alone."""
-        verb = verbs.ToolReturned(
+        verb = verbs.SayToolReturned(
             id=_new_id(),
             turn=self.turn,
             call=checks.call_id(call),
@@ -141,7 +141,7 @@ class Interface(Told):
         if not self._turn.is_asked(call, "approval"):
             await (
                 await self._turn.say(
-                    verbs.Approval(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayApproval(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
                 )
             )
         decision = (await self._turn.settled(call)).decision
@@ -161,7 +161,7 @@ class Interface(Told):
         if not self._turn.is_asked(call, "client"):
             await (
                 await self._turn.say(
-                    verbs.ClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
                 )
             )
         returned = await self._turn.returned(call)
@@ -199,7 +199,7 @@ class Interface(Told):
     async def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
         """Says what the turn cost so far. The last one counts."""
         self._turn.usage(
-            verbs.Usage(
+            verbs.SayUsage(
                 turn=self.turn,
                 input_tokens=checks.count(input_tokens, "a number of tokens"),
                 output_tokens=checks.count(output_tokens, "a number of tokens"),
@@ -208,7 +208,7 @@ class Interface(Told):
         )
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
-        await (await self._turn.say(verbs.ToolCalled(id=item, turn=self.turn, name=name, args=args)))
+        await (await self._turn.say(verbs.SayToolCalled(id=item, turn=self.turn, name=name, args=args)))
         return item
 
 
@@ -245,7 +245,7 @@ class Streamed:
         """Says the whole; of no words nothing, since a message or thought is never empty."""
         if not self.text:
             return
-        verb = verbs.InternalMonologue if self._kind == "thought" else verbs.AssistantMessage
+        verb = verbs.SayInternalMonologue if self._kind == "thought" else verbs.SayAssistantMessage
         self._turn.let_go(await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text)))
 
 

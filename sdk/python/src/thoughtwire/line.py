@@ -10,11 +10,12 @@ from typing import Literal, Protocol, TypeAlias
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from . import commands, frames, verbs
+from . import frames
 from .address import Address
 from .backoff import Backoff
 from .codec import BadFrame, decode_server_frame, encode
 from .errors import ClosedError, RefusedError
+from .generated import FINAL_CODES, ClientFrame
 from .parts import PartJoiner, PartsError
 from .pulse import Pulse
 from .rest import Rest, refusal
@@ -32,8 +33,6 @@ _ASK_EVERY = 10.0
 _DEAD_AFTER = 8.0
 #: Frames that wait to be written before who writes many is held up.
 _FULL = 256
-#: Close codes after which the same would end the same way.
-_FINAL_CODES = (1002, 1007, 1008, 1009)
 
 
 class Listener(Protocol):
@@ -87,7 +86,7 @@ class Line:
         if self._task is None and self.state == "apart":
             self._task = asyncio.create_task(self._keep(), name="thoughtwire-line")
 
-    def write(self, frame: commands.ClientFrame | verbs.AgentFrame) -> None:
+    def write(self, frame: ClientFrame) -> None:
         """Writes a frame behind those that wait. Without a connection it is dropped: who needs it says it again.
 
         :raises RefusedError: when the frame is larger than the server takes.
@@ -171,7 +170,7 @@ class Line:
         except ConnectionClosed as closed:
             if closed.rcvd is None:
                 return "the connection broke"
-            if closed.rcvd.code in _FINAL_CODES:
+            if closed.rcvd.code in FINAL_CODES:
                 why = self._address.no_entry(str(closed.rcvd)) if closed.rcvd.code == 1008 else str(closed.rcvd)
                 raise ClosedError(f"the server closed the connection for good ({why})") from None
             return str(closed.rcvd)

@@ -291,7 +291,7 @@ class Offering:
         # What was said without waiting and refused fails the turn, rather than being lost behind its end.
         await turn.drained()
         # A message is never empty.
-        ack = await (await turn.say(verbs.Finish(id=str(uuid.uuid4()), turn=turn.id, text=text or None)))
+        ack = await (await turn.say(verbs.SayFinish(id=str(uuid.uuid4()), turn=turn.id, text=text or None)))
         return ack.steered
 
     async def _fail(self, turn: Turn, reason: str, code: str | None) -> None:

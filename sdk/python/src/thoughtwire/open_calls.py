@@ -10,7 +10,7 @@ class OpenCalls:
     >>> calls = OpenCalls((frames.Waiting(call="c-1", name="door", awaits="approval"),))
     >>> calls.all_wait
     True
-    >>> calls.said(verbs.ToolCalled(id="c-2", turn="t-1", name="calculator", args={}))
+    >>> calls.said(verbs.SayToolCalled(id="c-2", turn="t-1", name="calculator", args={}))
     >>> calls.all_wait
     False
     """
@@ -25,22 +25,22 @@ class OpenCalls:
         """Whether each waits for people or a client."""
         return self._waiting.issuperset(self._open)
 
-    def check(self, verb: verbs.Verb) -> None:
+    def check(self, verb: verbs.AcknowledgedSay) -> None:
         """Looks whether a verb can be said.
 
         :raises RefusedError: when it returns a call that waits.
         """
-        if isinstance(verb, verbs.ToolReturned) and verb.call in self._waiting:
+        if isinstance(verb, verbs.SayToolReturned) and verb.call in self._waiting:
             reason = f"call {verb.call} waits for people or a client; it can be returned when they have answered"
             raise RefusedError("bad_request", reason, False)
 
-    def said(self, verb: verbs.Verb) -> None:
+    def said(self, verb: verbs.AcknowledgedSay) -> None:
         """A verb goes out."""
-        if isinstance(verb, verbs.ToolCalled):
+        if isinstance(verb, verbs.SayToolCalled):
             self._open.append(verb.id)
-        elif isinstance(verb, verbs.ToolReturned):
+        elif isinstance(verb, verbs.SayToolReturned):
             self._close(verb.call)
-        elif isinstance(verb, verbs.FunctionMessage):
+        elif isinstance(verb, verbs.SayFunctionMessage):
             if verb.text.startswith("Running "):
                 self._open.append(verb.id)
             elif verb.text.startswith(("Success: ", "Error: ")):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from . import commands, events, frames
 from .errors import ClosedError, RefusedError
 from .events import ToolAwaited, ToolCalled, ToolReturned, ToolStatus
+from .generated import ClientFrame
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Room:
         self,
         session: str,
         client: "Client",
-        write: Callable[[commands.ClientFrame], None],
+        write: Callable[[ClientFrame], None],
         left: Callable[[], None],
         *,
         after: int | None,

@@ -56,7 +56,7 @@ class Turn:
         self._held: set[str] = set()
         #: How many deltas each open item has.
         self._pieces: dict[str, int] = {}
-        self._usage: verbs.Usage | None = None
+        self._usage: verbs.SayUsage | None = None
         # One may come before somebody waits for it: in a turn that another process began.
         self._answers: defaultdict[tuple[str, str], _Answer] = defaultdict(
             asyncio.get_running_loop().create_future
@@ -70,7 +70,7 @@ class Turn:
         #: Said on this connection, as opposed to kept for the next.
         self._live = True
 
-    async def say(self, verb: verbs.Verb) -> "asyncio.Future[frames.Ack]":
+    async def say(self, verb: verbs.AcknowledgedSay) -> "asyncio.Future[frames.Ack]":
         """Says a verb; what it gives can be waited for, and needs not be.
 
         :raises EndedError: when the turn has ended.
@@ -92,7 +92,7 @@ class Turn:
         self._asked[verb.id] = self
         self._calls.said(verb)
         self._write(verb.id, wire)
-        if isinstance(verb, verbs.ToolCalled) and (self.run.permissions or {}).get(verb.name) == "ask":
+        if isinstance(verb, verbs.SayToolCalled) and (self.run.permissions or {}).get(verb.name) == "ask":
             self._held.add(verb.id)
             self._calls.waits(verb.id)
             self._begins_to_wait()
@@ -101,7 +101,7 @@ class Turn:
     async def fail(self, reason: str, code: str | None) -> None:
         """Says the turn's end, whatever was refused before, and waits until that is on disk."""
         self._refused = None
-        await (await self.say(verbs.Fail(id=str(uuid.uuid4()), turn=self.id, code=code, reason=reason)))
+        await (await self.say(verbs.SayFail(id=str(uuid.uuid4()), turn=self.id, code=code, reason=reason)))
 
     def let_go(self, ack: "asyncio.Future[frames.Ack]") -> None:
         """Nobody waits for this answer: a no is told by the next verb."""
@@ -117,7 +117,7 @@ class Turn:
         """Says a piece of an item; see :meth:`spacious`."""
         self._may_speak()
         n = self._pieces.get(item, 0)
-        wire = codec.encode(verbs.Delta(turn=self.id, item=item, n=n, kind=kind, text=text))
+        wire = codec.encode(verbs.SayDelta(turn=self.id, item=item, n=n, kind=kind, text=text))
         self._line.check(wire)
         self._pieces[item] = n + 1
         self._write((item, n), wire)
@@ -130,9 +130,9 @@ class Turn:
         """Says what goes on, if there is a connection to say it on."""
         self._may_speak()
         if self._live:
-            self._line.write(verbs.Status(turn=self.id, text=text))
+            self._line.write(verbs.SayStatus(turn=self.id, text=text))
 
-    def usage(self, usage: verbs.Usage) -> None:
+    def usage(self, usage: verbs.SayUsage) -> None:
         """Says what the turn cost so far; the last one counts."""
         self._may_speak()
         self._usage = usage
