@@ -28,20 +28,42 @@ def idle(bench):
     connections = bench.some(min(MOST_CONNECTIONS, files - 1000), 500)
     sessions, seconds = bench.some(1000, 50), bench.some(600, 10)
     load = {"items": 1, "bytes": 200, "rate": 0}
-    flags = ["--connections", connections, "--sessions", sessions, "--arrivals", 10, "--seconds", seconds, "--hold", 10, "--patience", 120]
+    flags = [
+        "--connections",
+        connections,
+        "--sessions",
+        sessions,
+        "--arrivals",
+        10,
+        "--seconds",
+        seconds,
+        "--hold",
+        10,
+        "--patience",
+        120,
+    ]
     rows = []
     with contextlib.ExitStack() as stack:
         tls = stack.enter_context(tempfile.TemporaryDirectory())
         running, absent = [], []
         # All of them at the same time: each has a process of its own, and ten minutes are ten minutes.
         for number, (title, dialect, folder, goal) in enumerate(
-            [("native", "native", None, 10), ("memgpt", "memgpt", None, 10), ("sparky", "sparky", None, 10), ("native, TLS", "native", tls, 28)]
+            [
+                ("native", "native", None, 10),
+                ("memgpt", "memgpt", None, 10),
+                ("sparky", "sparky", None, 10),
+                ("native, TLS", "native", tls, 28),
+            ]
         ):
             bench.tell(f"  {title}: {connections:,} connections")
             try:
                 if folder:
                     servers.certificate(folder)
-                server = stack.enter_context(servers.thoughtwire(bench.binary, dialect, port=PORT + 10 * number, tls=folder)(None))
+                server = stack.enter_context(
+                    servers.thoughtwire(bench.binary, dialect, port=PORT + 10 * number, tls=folder)(
+                        None
+                    )
+                )
                 before = resident(server.pid)
                 process = bench.generating(server, load, *flags)
                 stack.callback(process.kill)
@@ -56,16 +78,31 @@ def idle(bench):
             except Unavailable as why:
                 absent.append([title, "–", "–", "–", str(goal), "–", str(why)])
                 continue
-            figures = [(report["server"][key] - before) / connections / 1024 for key in ("rss_before", "rss_peak", "rss_after")]
+            figures = [
+                (report["server"][key] - before) / connections / 1024
+                for key in ("rss_before", "rss_peak", "rss_after")
+            ]
             cells = [f"{figure:.1f}" for figure in figures]
             rows.append([title, *cells, str(goal), f"{report['delivered']:,}", faults([report])])
-    head = ["wire", "KiB a connection when all are there", "at most", f"after {seconds} s", "goal", "deliveries meanwhile", "faults"]
+    head = [
+        "wire",
+        "KiB a connection when all are there",
+        "at most",
+        f"after {seconds} s",
+        "goal",
+        "deliveries meanwhile",
+        "faults",
+    ]
     notes = [
         f"{connections:,} connections of each wire, all four at the same time, spread over {sessions:,} sessions each, whose memory is counted as the "
         f"connections'. They stay for {seconds} seconds: each is pinged every 20 seconds, and ten times a second some session gets an input and "
         "answers, which all its readers get. Once, however many rounds there are.",
     ]
-    return {"tables": [{"title": "", "head": head, "rows": rows + absent}], "plots": [], "notes": notes}
+    return {
+        "tables": [{"title": "", "head": head, "rows": rows + absent}],
+        "plots": [],
+        "notes": notes,
+    }
 
 
 def until_ready(process):
@@ -82,9 +119,29 @@ def readers(bench, server, clients, *rest):
     """Has clients come, as `peers/readers.py` says; gives its report."""
     mode, *where = rest
     # Sessions have other names each time.
-    bench.ran(" ".join(["bench/peers/readers.py URL PID", str(clients), mode, *(["SESSIONS"] if where else []), *map(str, where[1:])]))
+    bench.ran(
+        " ".join(
+            [
+                "bench/peers/readers.py URL PID",
+                str(clients),
+                mode,
+                *(["SESSIONS"] if where else []),
+                *map(str, where[1:]),
+            ]
+        )
+    )
     url = re.sub("^http", "ws", server.url) + ("/v1/ws" if server.url.startswith("http") else "")
-    command = ["taskset", "-c", OTHER_CORE, f"{servers.DEPS}/venv/bin/python", f"{servers.PEERS}/readers.py", url, server.pid, clients, *rest]
+    command = [
+        "taskset",
+        "-c",
+        OTHER_CORE,
+        f"{servers.DEPS}/venv/bin/python",
+        f"{servers.PEERS}/readers.py",
+        url,
+        server.pid,
+        clients,
+        *rest,
+    ]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise Unavailable(f"the clients failed: {done.stderr.strip()[-300:]}")
@@ -106,7 +163,12 @@ def resume(bench):
             session = talked(server, "long", f"load:items={long},bytes=200")
             found = [readers(bench, server, 1, "native", session, 0) for _ in range(10)]
             # Together: one of them alone is less than the clock of processor time can tell.
-            alone.append({key: statistics.mean(each[key] for each in found) for key in ("cpu", "seconds", "busy", "least")})
+            alone.append(
+                {
+                    key: statistics.mean(each[key] for each in found)
+                    for key in ("cpu", "seconds", "busy", "least")
+                }
+            )
         # The same data under a new process, with others talking meanwhile.
         with start(None) as server:
             talked(server, "live", "load:items=2000,bytes=200,rate=200", wait=False)
@@ -114,20 +176,39 @@ def resume(bench):
             after_restart.append(readers(bench, server, clients, "native", session, head - 100))
         shutil.rmtree(folder, ignore_errors=True)
         with servers.thoughtwire(bench.binary)(None) as server:
-            session = call(server, "POST", "/v1/agents", {"name": "away", "model": talking})["agent"]["main_session"]
+            session = call(server, "POST", "/v1/agents", {"name": "away", "model": talking})[
+                "agent"
+            ]["main_session"]
             ours.append(readers(bench, server, clients, "native-return", session))
         try:
-            with servers.peers(bench.limits)["Socket.IO, with recovery"]({"items": 100, "bytes": 200, "rate": 0}) as server:
+            with servers.peers(bench.limits)["Socket.IO, with recovery"](
+                {"items": 100, "bytes": 200, "rate": 0}
+            ) as server:
                 theirs.append(readers(bench, server, clients, "socketio-return"))
         except Unavailable as why:
             absent = str(why)
     rows = [
         [f"Thoughtwire: one client, {long:,} events behind", *cells(alone, long)],
-        [f"Thoughtwire: {clients:,} clients, 100 events behind, at once after a restart, beside live traffic", *cells(after_restart, 100)],
-        [f"Thoughtwire: {clients:,} clients that lost their connections, 100 events behind", *cells(ours, 100)],
-        [f"Socket.IO: {clients:,} clients that lost their connections, 100 events behind", *(cells(theirs, 100) if theirs else ["–", "–", "–", absent])],
+        [
+            f"Thoughtwire: {clients:,} clients, 100 events behind, at once after a restart, beside live traffic",
+            *cells(after_restart, 100),
+        ],
+        [
+            f"Thoughtwire: {clients:,} clients that lost their connections, 100 events behind",
+            *cells(ours, 100),
+        ],
+        [
+            f"Socket.IO: {clients:,} clients that lost their connections, 100 events behind",
+            *(cells(theirs, 100) if theirs else ["–", "–", "–", absent]),
+        ],
     ]
-    head = ["", "server's CPU, ms", "until the last has all, s", "the clients' own core, busy", "faults"]
+    head = [
+        "",
+        "server's CPU, ms",
+        "until the last has all, s",
+        "the clients' own core, busy",
+        "faults",
+    ]
     notes = [
         "What Socket.IO's connection state recovery cannot do: it is kept in the memory of one process and for two minutes, so after a restart, or "
         "later, clients are told nothing of what they missed; and every client that was connected costs it memory while it is away. "
@@ -138,9 +219,16 @@ def resume(bench):
 
 def cells(found, least):
     """Processor time, time, how busy the clients were, and whether all got what they missed."""
-    cpu, seconds, busy = (statistics.median(each[key] for each in found) for key in ("cpu", "seconds", "busy"))
+    cpu, seconds, busy = (
+        statistics.median(each[key] for each in found) for key in ("cpu", "seconds", "busy")
+    )
     got = min(each["least"] for each in found)
-    return [f"{cpu * 1000:.0f}", f"{seconds:.2f}", f"{busy * 100:.0f} %", "none" if got >= least else f"some got only {got:.0f} of {least} events"]
+    return [
+        f"{cpu * 1000:.0f}",
+        f"{seconds:.2f}",
+        f"{busy * 100:.0f} %",
+        "none" if got >= least else f"some got only {got:.0f} of {least} events",
+    ]
 
 
 def flat(bench):
@@ -183,7 +271,10 @@ def flat(bench):
 def grown(bench, data, sessions, events, made):
     """The costs on a directory, as a row."""
     clients = bench.some(1000, 100)
-    names = ",".join(f"s-{number * sessions // min(sessions, clients)}" for number in range(min(sessions, clients)))
+    names = ",".join(
+        f"s-{number * sessions // min(sessions, clients)}"
+        for number in range(min(sessions, clients))
+    )
     took, memory, asleep, awake, reports = [], [], [], [], []
     size = sum(os.path.getsize(f"{data}/{name}") for name in os.listdir(data))
     for number in range(bench.rounds):
@@ -196,7 +287,9 @@ def grown(bench, data, sessions, events, made):
             asleep.append(first["cpu"] / clients * 1e6)
             awake.append(readers(bench, server, clients, "native", names)["cpu"] / clients * 1e6)
             load = {"items": bench.some(5000, 200), "bytes": 60, "rate": 0}
-            reports.append(bench.generator(server, load, "--sessions", 10, "--subscribers", 1, "--keep"))
+            reports.append(
+                bench.generator(server, load, "--sessions", 10, "--subscribers", 1, "--keep")
+            )
     return [
         f"{sessions:,}",
         f"{sessions * events:,}",
@@ -221,7 +314,9 @@ def passive(bench):
         for title in ("the first", "others after them"):
             bench.tell(f"  {title} {sessions:,} sessions are used, and leave memory")
             before = resident(server.pid)
-            report = bench.generator(server, load, "--sessions", sessions, "--subscribers", 1, "--inputs", 2, "--keep")
+            report = bench.generator(
+                server, load, "--sessions", sessions, "--subscribers", 1, "--inputs", 2, "--keep"
+            )
             deadline = time.monotonic() + 3 * PASSIVE
             while in_memory(server) and time.monotonic() < deadline:
                 time.sleep(1)
@@ -229,10 +324,26 @@ def passive(bench):
             # What was freed goes back to the system a little later.
             time.sleep(bench.some(15, 2))
             after = resident(server.pid)
-            cells = [f"{value / 2**20:.1f}" for value in (before, report["server"]["rss_peak"], after)]
+            cells = [
+                f"{value / 2**20:.1f}" for value in (before, report["server"]["rss_peak"], after)
+            ]
             problem = f"{left} sessions are in memory yet" if left else faults([report])
-            rows.append([f"{title} {sessions:,}", *cells, f"{(after - before) / 1024 / sessions:.2f}", problem])
-    head = ["sessions", "MiB before", "at most while used", "MiB when they have left memory", "KiB that stay, a session", "faults"]
+            rows.append(
+                [
+                    f"{title} {sessions:,}",
+                    *cells,
+                    f"{(after - before) / 1024 / sessions:.2f}",
+                    problem,
+                ]
+            )
+    head = [
+        "sessions",
+        "MiB before",
+        "at most while used",
+        "MiB when they have left memory",
+        "KiB that stay, a session",
+        "faults",
+    ]
     return {"title": "Sessions that were used and have left memory", "head": head, "rows": rows}
 
 

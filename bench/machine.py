@@ -36,8 +36,13 @@ def describe():
 
 def versions(deps):
     """What ran, besides Thoughtwire."""
+
     def package(python, name):
-        return said(f"{deps}/{python}/bin/python", "-c", f"import importlib.metadata as m; print(m.version({name!r}))")
+        return said(
+            f"{deps}/{python}/bin/python",
+            "-c",
+            f"import importlib.metadata as m; print(m.version({name!r}))",
+        )
 
     def module(name):
         return said("node", "-p", f"require('{deps}/node_modules/{name}/package.json').version")

@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import urllib.request
 
-import servers
 from servers import Unavailable
 
 
@@ -14,7 +13,13 @@ class Bench:
     """The binaries, how often everything is repeated, and what was run."""
 
     def __init__(self, binary, limits, rounds, is_short, tell):
-        self.binary, self.limits, self.rounds, self.is_short, self.tell = binary, limits, rounds, is_short, tell
+        self.binary, self.limits, self.rounds, self.is_short, self.tell = (
+            binary,
+            limits,
+            rounds,
+            is_short,
+            tell,
+        )
         self.commands = []
 
     def some(self, number, few):
@@ -25,10 +30,23 @@ class Bench:
         """Begins to put a server under load: the generator's process."""
         numbers = [part for key, value in load.items() for part in (f"--{key}", str(value))]
         command = ["bench", *server.flags, *numbers, *map(str, flags)]
-        shown = " ".join(part if part.isprintable() and " " not in part else repr(part) for part in command)
+        shown = " ".join(
+            part if part.isprintable() and " " not in part else repr(part) for part in command
+        )
         self.ran(f"thoughtwire {shown}")
         return subprocess.Popen(
-            ["taskset", "-c", server.beside, self.binary, *command, "--url", server.url, "--pid", str(server.pid), "--json"],
+            [
+                "taskset",
+                "-c",
+                server.beside,
+                self.binary,
+                *command,
+                "--url",
+                server.url,
+                "--pid",
+                str(server.pid),
+                "--json",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -113,13 +131,22 @@ def resident(pid):
 def call(server, method, path, body=None):
     """A REST request."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(server.url + path, data, {"content-type": "application/json"}, method=method)
+    request = urllib.request.Request(
+        server.url + path, data, {"content-type": "application/json"}, method=method
+    )
     with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)
 
 
 def talked(server, name, model, wait=True):
     """A session in which a turn of a model has run, or begins to."""
-    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"]["main_session"]
-    call(server, "POST", f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""), {"text": "go"})
+    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"][
+        "main_session"
+    ]
+    call(
+        server,
+        "POST",
+        f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""),
+        {"text": "go"},
+    )
     return session

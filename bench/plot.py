@@ -22,6 +22,8 @@ def bars(plot):
         y = 48 + ROW * number
         length = max(1, (WIDTH - LABEL - VALUE) * value / most)
         out.append(f'<text x="{LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
-        out.append(f'<rect class="{"o" if own else "b"}" x="{LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 8}" rx="2"/>')
+        out.append(
+            f'<rect class="{"o" if own else "b"}" x="{LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 8}" rx="2"/>'
+        )
         out.append(f'<text x="{LABEL + length + 6:.1f}" y="{y + 15}">{value:.2f}</text>')
     return "\n".join([*out, "</svg>", ""])

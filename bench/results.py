@@ -32,7 +32,12 @@ def table(head, rows):
 
 def tables(found):
     """The tables of a row, with their titles."""
-    return [part for each in found["tables"] for part in ([f"### {each['title']}\n"] if each["title"] else []) + [table(each["head"], each["rows"])]]
+    return [
+        part
+        for each in found["tables"]
+        for part in ([f"### {each['title']}\n"] if each["title"] else [])
+        + [table(each["head"], each["rows"])]
+    ]
 
 
 def write(folder):
@@ -46,7 +51,9 @@ def write(folder):
             found = json.load(file)
         parts.append(f"## {row.__doc__}\n")
         if found["run"]["load_before"] >= BUSY:
-            parts.append(f"**Other processes were running (load average {found['run']['load_before']}): take ratios from this, no times.**\n")
+            parts.append(
+                f"**Other processes were running (load average {found['run']['load_before']}): take ratios from this, no times.**\n"
+            )
         parts += [note + "\n" for note in found["notes"]]
         parts += tables(found)
         for number, each in enumerate(found["plots"]):

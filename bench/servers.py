@@ -23,8 +23,16 @@ class Unavailable(Exception):
 class Server:
     """A running server. `url`, `flags`, `environment` and `beside`, where it may run, are for the generator."""
 
-    def __init__(self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE):
-        self.process, self.url, self.flags, self.helpers, self.folder = process, url, flags, list(helpers), folder
+    def __init__(
+        self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE
+    ):
+        self.process, self.url, self.flags, self.helpers, self.folder = (
+            process,
+            url,
+            flags,
+            list(helpers),
+            folder,
+        )
         self.environment, self.beside = environment or {}, beside
 
     @property
@@ -59,7 +67,9 @@ def spawn(core, command, ready, **environment):
     line = process.stdout.readline()
     while ready not in line:
         if not line:
-            raise Unavailable(f"`{os.path.basename(str(command[0]))} {os.path.basename(str(command[-1]))}` did not start")
+            raise Unavailable(
+                f"`{os.path.basename(str(command[0]))} {os.path.basename(str(command[-1]))}` did not start"
+            )
         line = process.stdout.readline()
     return process
 
@@ -69,8 +79,19 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
 
     def start(load):
         numbers = [PORT, load["items"], load["bytes"], load["rate"]]
-        full = [part if part is not LOAD else number for part in command for number in (numbers if part is LOAD else [0])]
-        process = spawn(SERVER_CORE, full, "ready", PYTHONPATH=PEERS, NODE_PATH=f"{DEPS}/node_modules", **environment)
+        full = [
+            part if part is not LOAD else number
+            for part in command
+            for number in (numbers if part is LOAD else [0])
+        ]
+        process = spawn(
+            SERVER_CORE,
+            full,
+            "ready",
+            PYTHONPATH=PEERS,
+            NODE_PATH=f"{DEPS}/node_modules",
+            **environment,
+        )
         return Server(process, url.format(port=PORT), ["--dialect", "plain", *flags])
 
     return start
@@ -81,26 +102,52 @@ LOAD = object()
 
 def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shares=False):
     """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate;
-    one that shares has both cores, and so has the generator."""
+    one that shares has both cores, and so has the generator.
+    """
 
     def start(_load):
         own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
         command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder or own]
         if tls:
-            command += ["--tls-certificate", f"{tls}/certificate.pem", "--tls-key", f"{tls}/key.pem"]
+            command += [
+                "--tls-certificate",
+                f"{tls}/certificate.pem",
+                "--tls-key",
+                f"{tls}/key.pem",
+            ]
         process = spawn(BOTH if shares else SERVER_CORE, command, "listening")
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
         beside = BOTH if shares else OTHER_CORE
-        return Server(process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside)
+        return Server(
+            process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside
+        )
 
     return start
 
 
 def certificate(folder):
     """Makes a key, and a certificate for this machine that stands for itself."""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]
     command += ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"]
     try:
         subprocess.run(command, check=True, capture_output=True)
@@ -115,15 +162,32 @@ def nats(load):
         raise Unavailable("nats-server is not installed (Debian: apt install nats-server)")
     folder = tempfile.mkdtemp(prefix="bench-")
     with open(f"{folder}/nats.conf", "w") as file:
-        file.write(f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\nwebsocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n')
+        file.write(
+            f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\nwebsocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n'
+        )
     process = subprocess.Popen(
-        ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     time.sleep(1)
-    publisher = [f"{DEPS}/venv/bin/python", f"{PEERS}/nats_publisher.py", PORT + 1, load["items"], load["bytes"], load["rate"]]
+    publisher = [
+        f"{DEPS}/venv/bin/python",
+        f"{PEERS}/nats_publisher.py",
+        PORT + 1,
+        load["items"],
+        load["bytes"],
+        load["rate"],
+    ]
     helper = spawn(OTHER_CORE, publisher, "ready", PYTHONPATH=PEERS)
     hello = ['CONNECT {"verbose":false,"pedantic":false}\r\n', "SUB bench 1\r\n"]
-    flags = ["--dialect", "plain", *(part for text in hello for part in ("--hello", text)), "--go", "PUB bench.go 0\r\n\r\n"]
+    flags = [
+        "--dialect",
+        "plain",
+        *(part for text in hello for part in ("--hello", text)),
+        "--go",
+        "PUB bench.go 0\r\n\r\n",
+    ]
     return Server(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
 
 
@@ -134,8 +198,12 @@ def peers(limits):
         "bare epoll, one frame a write": plain([f"{limits}/epoll", LOAD, 1]),
         "bare epoll, eight frames a write": plain([f"{limits}/epoll", LOAD, 8]),
         "Python websockets, broadcast": plain([python, f"{PEERS}/websockets_broadcast.py", LOAD]),
-        "MemGPT's interface (pymemgpt 0.2.5)": plain([memgpt, f"{PEERS}/memgpt_interface.py", LOAD]),
-        "FastAPI, uvicorn": plain([python, f"{PEERS}/fastapi_sparky.py", LOAD], url="ws://127.0.0.1:{port}/ws/chat"),
+        "MemGPT's interface (pymemgpt 0.2.5)": plain(
+            [memgpt, f"{PEERS}/memgpt_interface.py", LOAD]
+        ),
+        "FastAPI, uvicorn": plain(
+            [python, f"{PEERS}/fastapi_sparky.py", LOAD], url="ws://127.0.0.1:{port}/ws/chat"
+        ),
         "Node ws": plain(["node", f"{PEERS}/ws.js", LOAD]),
         "Socket.IO, with recovery": plain(
             ["node", f"{PEERS}/socket_io.js", LOAD],

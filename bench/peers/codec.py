@@ -61,4 +61,8 @@ def encode():
 
 
 frames = [wire for wire, _, _ in known]
-print(json.dumps({"decode": cost(len(known), decode), "encode": cost(len(known), encode), "frames": frames}))
+print(
+    json.dumps(
+        {"decode": cost(len(known), decode), "encode": cost(len(known), encode), "frames": frames}
+    )
+)

@@ -2,10 +2,9 @@
 
 import asyncio
 
+import load
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-
-import load
 
 app = FastAPI()
 clients = set()
@@ -14,7 +13,13 @@ running = set()
 
 async def send():
     async for n, due in load.pieces():
-        message = {"type": "message", "data": {"text": load.text(n, due)}, "session_id": load.ID, "user_id": "local", "chat_id": load.ID}
+        message = {
+            "type": "message",
+            "data": {"text": load.text(n, due)},
+            "session_id": load.ID,
+            "user_id": "local",
+            "chat_id": load.ID,
+        }
         for client in list(clients):
             try:
                 await client.send_json(message)
@@ -40,4 +45,13 @@ class Server(uvicorn.Server):
         print("ready", flush=True)
 
 
-Server(uvicorn.Config(app, host="127.0.0.1", port=load.PORT, log_level="error", ws_ping_interval=None, ws_per_message_deflate=False)).run()
+Server(
+    uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=load.PORT,
+        log_level="error",
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+    )
+).run()

@@ -5,10 +5,9 @@ import contextlib
 import os
 import time
 
+import load
 import websockets
 from memgpt.server.websocket_interface import SyncWebSocketInterface
-
-import load
 
 interface = SyncWebSocketInterface()
 

@@ -43,7 +43,11 @@ class Line(asyncio.Protocol):
     def say(self, text):
         """One frame, whose mask of zeros leaves it as it is."""
         payload = text.encode()
-        size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        size = (
+            bytes([0x80 | len(payload)])
+            if len(payload) < 126
+            else b"\xfe" + len(payload).to_bytes(2, "big")
+        )
         self.transport.write(b"\x81" + size + bytes(4) + payload)
 
     def data_received(self, data):
@@ -116,11 +120,16 @@ class Native:
     def greeting(self, line=None):
         attach = {"type": "attach", "session": self.session}
         if line:
-            attach |= {"after": json.loads(line.last)["seq"], "epoch": json.loads(line.named)["epoch"]}
+            attach |= {
+                "after": json.loads(line.last)["seq"],
+                "epoch": json.loads(line.named)["epoch"],
+            }
         return json.dumps(attach)
 
     def speak(self, number):
-        return json.dumps({"type": "send", "id": f"go-{number}", "session": self.session, "text": "go"})
+        return json.dumps(
+            {"type": "send", "id": f"go-{number}", "session": self.session, "text": "go"}
+        )
 
     @staticmethod
     def is_there(line):
@@ -140,7 +149,9 @@ class SocketIo:
     def greeting(self, line=None):
         if not line:
             return "40"
-        return "40" + json.dumps({"pid": json.loads(line.named[2:])["pid"], "offset": json.loads(line.last[2:])[-1]})
+        return "40" + json.dumps(
+            {"pid": json.loads(line.named[2:])["pid"], "offset": json.loads(line.last[2:])[-1]}
+        )
 
     def speak(self, _number):
         return '42["go"]'
@@ -160,7 +171,9 @@ async def connect(url, greetings, wants):
 
     async def one(greeting):
         async with doors:
-            _, line = await asyncio.get_running_loop().create_connection(lambda: Line(url, greeting), url.hostname, url.port)
+            _, line = await asyncio.get_running_loop().create_connection(
+                lambda: Line(url, greeting), url.hostname, url.port
+            )
             await line.until(lambda line: line.is_open)
         return line, await line.until(wants)
 
@@ -184,14 +197,21 @@ async def come_back(url, clients, wire):
     await asyncio.sleep(2)
     behind = speaker.events
     meter = Meter()
-    back, at = await connect(url, [wire.greeting(line) for line in lines], lambda line: wire.is_there(line) and line.events >= behind)
+    back, at = await connect(
+        url,
+        [wire.greeting(line) for line in lines],
+        lambda line: wire.is_there(line) and line.events >= behind,
+    )
     return meter.end(at, back) | {"behind": behind, "before": heard}
 
 
 async def come(url, clients, sessions, after):
     """What it takes until all are attached and have what is behind a position."""
     greetings = [
-        json.dumps({"type": "attach", "session": sessions[number % len(sessions)]} | ({"after": after} if after is not None else {}))
+        json.dumps(
+            {"type": "attach", "session": sessions[number % len(sessions)]}
+            | ({"after": after} if after is not None else {})
+        )
         for number in range(clients)
     ]
     meter = Meter()
@@ -209,7 +229,13 @@ class Meter:
         seconds = max(at - self.begun, 1e-6)
         busy = (time.process_time() - self.own) / (time.time() - self.begun)
         events = [line.events for line in lines]
-        return {"cpu": cpu_seconds() - self.cpu, "seconds": seconds, "busy": busy, "least": min(events), "most": max(events)}
+        return {
+            "cpu": cpu_seconds() - self.cpu,
+            "seconds": seconds,
+            "busy": busy,
+            "least": min(events),
+            "most": max(events),
+        }
 
 
 def cpu_seconds():
@@ -220,7 +246,12 @@ def cpu_seconds():
 
 
 def main():
-    url, clients, mode, rest = urllib.parse.urlsplit(sys.argv[1]), int(sys.argv[3]), sys.argv[4], sys.argv[5:]
+    url, clients, mode, rest = (
+        urllib.parse.urlsplit(sys.argv[1]),
+        int(sys.argv[3]),
+        sys.argv[4],
+        sys.argv[5:],
+    )
     if mode == "native":
         work = come(url, clients, rest[0].split(","), int(rest[1]) if len(rest) > 1 else None)
     elif mode == "native-return":

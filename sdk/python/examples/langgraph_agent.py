@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.messages.tool import tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
@@ -24,20 +30,27 @@ import thoughtwire
 class Scripted(GenericFakeChatModel):
     """LangChain's fake chat model, which streams its calls as well."""
 
-    def _stream(self, messages: list[BaseMessage], *more: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+    def _stream(
+        self, messages: list[BaseMessage], *more: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
         said = next(self.messages)
         assert isinstance(said, AIMessage)
         for word in str(said.content).split():
             yield ChatGenerationChunk(message=AIMessageChunk(content=word + " "))
         for call in said.tool_calls:
-            piece = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0)
+            piece = tool_call_chunk(
+                name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0
+            )
             yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
 
 
 def script() -> Iterator[AIMessage]:
     """What the model says: a call, then an answer, over and over."""
     for n in itertools.count():
-        yield AIMessage("", tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")])
+        yield AIMessage(
+            "",
+            tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")],
+        )
         yield AIMessage("The product is 42.")
 
 
@@ -73,7 +86,9 @@ async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, A
         except thoughtwire.RefusedError as refused:
             if refused.code != "forbidden":
                 raise
-            results.append(ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"]))
+            results.append(
+                ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"])
+            )
             continue
         try:
             text = str(await TOOLS[asked["name"]].ainvoke(asked["args"], config))

@@ -78,7 +78,9 @@ agent = thoughtwire.Agent(
 @agent.turn
 async def answer(turn: thoughtwire.Interface) -> None:
     spoken = turn.message()
-    async with ada.run_stream_events(turn.user_message, deps=turn, message_history=past(turn)) as stream:
+    async with ada.run_stream_events(
+        turn.user_message, deps=turn, message_history=past(turn)
+    ) as stream:
         async for event in stream:
             match event:
                 case PartStartEvent(part=TextPart(content=text)):

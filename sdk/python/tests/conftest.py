@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import PATIENCE, Server  # noqa: E402
+from support import PATIENCE, Server
 
 #: A test that takes longer hangs.
 GIVEN_UP_AFTER = 3 * PATIENCE

@@ -24,7 +24,9 @@ except ImportError:
     serve = import_module("websockets.server").serve
 
 HERE = Path(__file__).parent
-BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(HERE.parents[2] / "target" / "debug" / "thoughtwire")
+BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(
+    HERE.parents[2] / "target" / "debug" / "thoughtwire"
+)
 #: Every wait ends by a condition; this only says when the condition is given up.
 PATIENCE = 60.0
 
@@ -46,7 +48,15 @@ class Server:
 
     def again(self) -> None:
         """Starts it again with the same data at the same address."""
-        command = [BINARY, "serve", "--listen", f"127.0.0.1:{self._port}", "--data-dir", self._dir, *self._flags]
+        command = [
+            BINARY,
+            "serve",
+            "--listen",
+            f"127.0.0.1:{self._port}",
+            "--data-dir",
+            self._dir,
+            *self._flags,
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

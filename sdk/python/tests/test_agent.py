@@ -103,7 +103,9 @@ async def test_history_comes_as_it_was_asked_for(server: Server) -> None:
         await room.send("one")
         assert messages(await until(room, ended)) == ["1:session_opened"]
         await room.send("two")
-        assert messages(await until(room, ended)) == ["2:user_message,3:turn_started,4:message,5:turn_ended"]
+        assert messages(await until(room, ended)) == [
+            "2:user_message,3:turn_started,4:message,5:turn_ended"
+        ]
 
 
 async def test_a_cancelled_turn_cancels_its_coroutine(server: Server) -> None:
@@ -133,7 +135,9 @@ async def test_a_cancelled_turn_cancels_its_coroutine(server: Server) -> None:
         assert (cut.text, cut.complete) == ("I was about to", False)
 
 
-async def test_a_plain_function_runs_on_a_thread_and_finds_that_its_turn_has_ended(server: Server) -> None:
+async def test_a_plain_function_runs_on_a_thread_and_finds_that_its_turn_has_ended(
+    server: Server,
+) -> None:
     agent = Agent("dan", url=server.url)
     found: list[str] = []
 
@@ -217,19 +221,27 @@ async def test_asks_leave_and_has_clients_run_their_tools(server: Server) -> Non
         await client.edit_agent("flo", permissions={"ls": "ask", "rm": "deny"})
         for verdict in ("approved", "denied"):
             await room.send("list")
-            asked = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+            asked = (
+                await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked))
+            )[-1].event
             assert isinstance(asked, events.ApprovalAsked)
             await room.decide(asked.call, verdict)
             seen = await until(room, ended)
             assert messages(seen) == ["approved" if verdict == "approved" else "forbidden"]
             returned = [one.event for one in seen if isinstance(one.event, events.ToolReturned)]
-            assert [one.status for one in returned] == ["success" if verdict == "approved" else "error"]
+            assert [one.status for one in returned] == [
+                "success" if verdict == "approved" else "error"
+            ]
             assert not any(isinstance(one.event, events.ApprovalAsked) for one in seen)
         await room.send("denied")
         assert messages(await until(room, ended)) == ["forbidden"]
         cursor = room.cursor
         room.leave()
-        tools = {"open_door": Tool("Opens a door.", lambda room: f"the {room} is open", {"type": "object"})}
+        tools = {
+            "open_door": Tool(
+                "Opens a door.", lambda room: f"the {room} is open", {"type": "object"}
+            )
+        }
         room = client.attach(room.session, cursor=cursor, tools=tools)
         await room.send("door")
         assert messages(await until(room, ended)) == ["success: the attic is open"]
@@ -282,7 +294,11 @@ async def test_a_broken_connection_loses_and_doubles_nothing(server: Server) -> 
                 cable.cut()
                 seen = await until(room, ended)
                 assert ending(seen).outcome == "completed"
-                said = [frame.event.text for frame in seen if isinstance(frame.event, (events.Thought, events.Message))]
+                said = [
+                    frame.event.text
+                    for frame in seen
+                    if isinstance(frame.event, (events.Thought, events.Message))
+                ]
                 counted = "".join(f"{n} " for n in range(20))
                 assert said == ["before", counted, *[f"thought {n}" for n in range(20)], "done"]
 
@@ -347,7 +363,9 @@ async def test_another_process_takes_up_what_the_first_one_began(server: Server)
     async with Client(server.url) as client:
         room = client.attach(session, after=0)
         await room.send("go")
-        call = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+        call = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[
+            -1
+        ].event
         assert isinstance(call, events.ApprovalAsked)
         # It goes without a word.
         serving.cancel()
@@ -363,8 +381,13 @@ async def test_another_process_takes_up_what_the_first_one_began(server: Server)
     await serving
 
 
-async def test_without_a_function_for_that_it_fails_what_another_process_began(server: Server) -> None:
-    first, second = Agent("kim", url=server.url, worker="w-1"), Agent("kim", url=server.url, worker="w-1")
+async def test_without_a_function_for_that_it_fails_what_another_process_began(
+    server: Server,
+) -> None:
+    first, second = (
+        Agent("kim", url=server.url, worker="w-1"),
+        Agent("kim", url=server.url, worker="w-1"),
+    )
 
     @first.turn
     async def begin(turn: Interface) -> None:
@@ -418,7 +441,9 @@ async def test_is_told_that_an_agent_is_the_servers_or_was_deleted(server: Serve
             await serving
 
 
-async def test_inputs_wait_while_nobody_offers_and_stopping_takes_no_new_ones(server: Server) -> None:
+async def test_inputs_wait_while_nobody_offers_and_stopping_takes_no_new_ones(
+    server: Server,
+) -> None:
     agent = Agent("nik", url=server.url, turns=4)
     go = asyncio.Event()
 
@@ -498,7 +523,9 @@ async def test_a_turn_that_waits_for_people_outlives_the_server() -> None:
     try:
         async with talking(agent, server) as (_, room):
             await room.send("go")
-            asked = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+            asked = (
+                await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked))
+            )[-1].event
             assert isinstance(asked, events.ApprovalAsked)
             for stop in (server.kill, server.terminate):
                 await asyncio.to_thread(stop)

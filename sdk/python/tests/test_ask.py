@@ -17,7 +17,9 @@ PINNED = HERE.parents[2] / ".test-deps" / "venv" / "bin" / "python"
 
 
 def test_has_the_version_of_its_package() -> None:
-    said = re.search(r'^version = "(.*)"$', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE)
+    said = re.search(
+        r'^version = "(.*)"$', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE
+    )
     assert said is not None and thoughtwire.__version__ == said[1]
 
 
@@ -43,7 +45,12 @@ async def test_the_end_of_another_clients_turn_is_no_answer(server: Server) -> N
         seen: list[Shown] = []
         asking = asyncio.create_task(room.ask("ours", shown=seen.append))
         # It waits behind theirs, and is on disk before theirs ends.
-        await until(other, lambda frame: isinstance(frame.event, events.UserMessage) and frame.event.text == "ours")
+        await until(
+            other,
+            lambda frame: (
+                isinstance(frame.event, events.UserMessage) and frame.event.text == "ours"
+            ),
+        )
         go.set()
         reply = await asking
         assert (reply.text, reply.outcome) == ("to ours", "completed")
@@ -78,13 +85,20 @@ async def test_what_failed_and_what_was_withdrawn_is_told(server: Server) -> Non
         session = (await client.ensure_agent("fails", model="offered")).main_session
         room = client.attach(session)
         failed = await room.ask("tea?")
-        assert (failed.outcome, failed.reason, failed.messages) == ("failed", "There is no tea.", ())
+        assert (failed.outcome, failed.reason, failed.messages) == (
+            "failed",
+            "There is no tea.",
+            (),
+        )
         sees = other.attach(session)
         await sees.send("wait")
         await held.wait()
         asking = asyncio.create_task(room.ask("never mind"))
         seen = await until(
-            sees, lambda one: isinstance(one.event, events.UserMessage) and one.event.text == "never mind"
+            sees,
+            lambda one: (
+                isinstance(one.event, events.UserMessage) and one.event.text == "never mind"
+            ),
         )
         waits = seen[-1].event
         assert isinstance(waits, events.UserMessage)
@@ -121,7 +135,11 @@ async def test_a_result_without_a_call_is_a_failed_call(server: Server) -> None:
         log = [record.event for record in await client.records(session, limit=100)]
         names = [event.name for event in log if isinstance(event, events.ToolCalled)]
         assert names == ["fly", "walk", "run", "function"]
-        returned = [(event.name, event.status, event.text) for event in log if isinstance(event, events.ToolReturned)]
+        returned = [
+            (event.name, event.status, event.text)
+            for event in log
+            if isinstance(event, events.ToolReturned)
+        ]
         assert returned == [
             ("fly", "error", "No function named fly"),
             ("run", "error", "Error parsing JSON for function 'run' arguments: {"),
@@ -142,7 +160,12 @@ async def test_runs_with_the_websockets_that_pymemgpt_pins(server: Server) -> No
     )
     env = {"PYTHONPATH": str(HERE.parent / "src"), "THOUGHTWIRE_URL": server.url}
     ran = await asyncio.to_thread(
-        subprocess.run, [str(PINNED), "-c", program], env=env, capture_output=True, text=True, timeout=PATIENCE
+        subprocess.run,
+        [str(PINNED), "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert ran.stdout.split() == ["12.0", "completed"], ran.stderr
 

@@ -32,13 +32,17 @@ async def test_talks_to_an_agent_and_every_event_comes_once_and_in_order(server:
         assert not any(isinstance(shown, (EventFrame, Reset)) for shown in shown)
 
 
-async def test_shows_deltas_before_the_message_and_a_command_id_takes_effect_once(server: Server) -> None:
+async def test_shows_deltas_before_the_message_and_a_command_id_takes_effect_once(
+    server: Server,
+) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("bo")).main_session
         assert session
         room = client.attach(session)
         await room.send("count to 20", id="once")
-        shown = await shown_until(room, lambda shown: isinstance(shown, EventFrame) and ended(shown))
+        shown = await shown_until(
+            room, lambda shown: isinstance(shown, EventFrame) and ended(shown)
+        )
         kinds = [
             f"delta {one.kind}" if isinstance(one, Delta) else one.event.kind
             for one in shown
@@ -91,7 +95,11 @@ async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> No
     async with Client(server.url) as client:
         session = (await client.create_agent("dee")).main_session
         assert session
-        parameters = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
+        parameters = {
+            "type": "object",
+            "properties": {"room": {"type": "string"}},
+            "required": ["room"],
+        }
         tools = {
             "open_door": Tool("Opens a door.", open_door, parameters),
             "close_door": Tool("Closes a door.", close_door, parameters),
@@ -129,7 +137,10 @@ async def test_settles_approvals_cancels_turns_and_withdraws_what_waits(server: 
         await room.withdraw(queued.input)
         await room.decide(asked.call, "denied")
         seen = await until(room, ended)
-        assert any(isinstance(one.event, events.ApprovalSettled) and one.event.decision == "denied" for one in seen)
+        assert any(
+            isinstance(one.event, events.ApprovalSettled) and one.event.decision == "denied"
+            for one in seen
+        )
         await room.send("what is 7*7?")
         await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked))
         await room.cancel()
@@ -149,8 +160,12 @@ async def test_lists_renames_and_deletes_sessions_and_agents(server: Server) -> 
         assert {listing.id for listing in await client.sessions("flo")} == {main, other}
         room = client.attach(other, after=0)
         await room.rename("Boats")
-        renamed = await until(room, lambda frame: isinstance(frame.event, events.SessionRenamed) and frame.seq > 2)
-        assert [record.seq for record in await client.records(other)] == [frame.seq for frame in renamed]
+        renamed = await until(
+            room, lambda frame: isinstance(frame.event, events.SessionRenamed) and frame.seq > 2
+        )
+        assert [record.seq for record in await client.records(other)] == [
+            frame.seq for frame in renamed
+        ]
         await client.delete_session(other)
         with pytest.raises(ClosedError):
             while True:
@@ -167,7 +182,9 @@ async def test_lists_renames_and_deletes_sessions_and_agents(server: Server) -> 
 
 async def test_holds_the_server_up_instead_of_the_memory_and_loses_nothing(server: Server) -> None:
     async with Client(server.url) as client, Client(server.url) as other:
-        session = (await client.create_agent("gus", model="load:items=6000,bytes=20,rate=0")).main_session
+        session = (
+            await client.create_agent("gus", model="load:items=6000,bytes=20,rate=0")
+        ).main_session
         assert session
         room = client.attach(session, after=0)
         await room.send("go")
@@ -201,8 +218,14 @@ async def test_shows_its_key_and_is_not_let_in_without(monkeypatch: pytest.Monke
             await connect(server.url, key="tw-wrong")
         assert "{" not in str(wrong.value)
         async with Client(server.url) as keyless:
-            for asks in (keyless.create_agent("ada"), keyless.agents(), anext(keyless.attach("s-1"))):
-                with pytest.raises(RefusedError, match="wants a key: set THOUGHTWIRE_KEY or pass key=…"):
+            for asks in (
+                keyless.create_agent("ada"),
+                keyless.agents(),
+                anext(keyless.attach("s-1")),
+            ):
+                with pytest.raises(
+                    RefusedError, match="wants a key: set THOUGHTWIRE_KEY or pass key=…"
+                ):
                     await asks
         agent = Agent("ada", url=server.url)
         agent.turn(lambda turn: "hello")
@@ -215,7 +238,9 @@ async def test_shows_its_key_and_is_not_let_in_without(monkeypatch: pytest.Monke
         server.stop()
 
 
-async def test_says_how_to_start_a_server_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_says_how_to_start_a_server_where_there_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(ClosedError, match="`thoughtwire serve` starts one"):
         await connect("http://127.0.0.1:9", timeout=1.5)
     # And says so at once, and once, to who waits for longer.
@@ -227,7 +252,11 @@ async def test_takes_an_agent_that_is_there_and_makes_one_that_is_not(server: Se
     async with Client(server.url) as client:
         made = await client.ensure_agent("ivy", persona="I am Ivy.")
         again = await client.ensure_agent("ivy")
-        assert (again.id, again.main_session, again.persona) == (made.id, made.main_session, "I am Ivy.")
+        assert (again.id, again.main_session, again.persona) == (
+            made.id,
+            made.main_session,
+            "I am Ivy.",
+        )
 
 
 async def test_survives_a_killed_server() -> None:
@@ -261,7 +290,11 @@ async def test_survives_a_killed_server() -> None:
         log = await server.log(session)
         assert [(one.seq, one.event) for one in seen] == [(one.seq, one.event) for one in log]
         assert any(isinstance(one.event, events.Message) and not one.event.complete for one in seen)
-        asked = [one for one in seen if isinstance(one.event, events.UserMessage) and one.event.text == "are you back?"]
+        asked = [
+            one
+            for one in seen
+            if isinstance(one.event, events.UserMessage) and one.event.text == "are you back?"
+        ]
         assert len(asked) == 1
     finally:
         await client.close()

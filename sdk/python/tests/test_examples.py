@@ -26,10 +26,14 @@ def needs(module: str, how: str) -> pytest.MarkDecorator:
 
 
 @asynccontextmanager
-async def running(server: Server, example: str, agent: str, **variables: str) -> AsyncIterator[Room]:
+async def running(
+    server: Server, example: str, agent: str, **variables: str
+) -> AsyncIterator[Room]:
     """The example, and a client in its agent's main session; ended as by Ctrl-C, which it ends well by."""
     env = {**os.environ, "THOUGHTWIRE_URL": server.url, **variables}
-    process = subprocess.Popen([sys.executable, str(EXAMPLES / example)], env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / example)], env=env, stderr=subprocess.PIPE, text=True
+    )
     try:
         async with Client(server.url) as client:
             yield client.attach(await main_session(client, agent, process), after=0)
@@ -73,7 +77,9 @@ def said(happened: list[events.Event]) -> list[str]:
 
 def called(happened: list[events.Event]) -> list[tuple[str, str, str]]:
     """Each call's tool, status and result."""
-    return [(one.name, one.status, one.text) for one in happened if isinstance(one, events.ToolReturned)]
+    return [
+        (one.name, one.status, one.text) for one in happened if isinstance(one, events.ToolReturned)
+    ]
 
 
 async def test_echo(server: Server) -> None:
@@ -92,7 +98,9 @@ async def test_pydantic_ai(server: Server) -> None:
         happened, shown = await turn(room, "Add something.")
         assert called(happened) == [("add", "success", "0")]
         assert said(happened) == ['{"add":0}'] == [streamed(shown)]
-        assert any(isinstance(event, events.Usage) and event.output_tokens > 0 for event in happened)
+        assert any(
+            isinstance(event, events.Usage) and event.output_tokens > 0 for event in happened
+        )
         # With its history: a model that spoke before, so the test's calls no tools again.
         happened, _ = await turn(room, "And again.")
         assert len(said(happened)) == 1
@@ -121,7 +129,9 @@ def remembers(messages: list[dict[str, Any]]) -> Step:
 async def test_memgpt(server: Server, tmp_path: Path) -> None:
     with ModelServer(remembers) as model:
         home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-        async with running(server, "memgpt_agent.py", "memgpt-sam", OPENAI_BASE_URL=model.url, **home) as room:
+        async with running(
+            server, "memgpt_agent.py", "memgpt-sam", OPENAI_BASE_URL=model.url, **home
+        ) as room:
             for text in ("I like tea.", "I really do."):
                 happened, _ = await turn(room, text)
                 thoughts = [event.text for event in happened if isinstance(event, events.Thought)]

@@ -33,7 +33,9 @@ async def test_takes_every_recorded_frame_unknown_ones_included() -> None:
         await peer.hears("hello")
         room = client.attach("s-1", after=0)
         await peer.hears("attach")
-        await peer.say(type="attached", session="s-1", agent="a", epoch="e-1", first=1, head=0, recovered=True)
+        await peer.say(
+            type="attached", session="s-1", agent="a", epoch="e-1", first=1, head=0, recovered=True
+        )
         all_events = rows("events")
         frame = {"type": "event", "session": "s-1", "at": "2026-01-01T00:00:00.000Z"}
         for seq, event in enumerate(all_events, start=1):
@@ -42,7 +44,11 @@ async def test_takes_every_recorded_frame_unknown_ones_included() -> None:
         await peer.say(**frame, seq=1, event=all_events[0])
         for seq, event in enumerate(all_events, start=1):
             shown = await anext(room)
-            assert isinstance(shown, EventFrame) and shown.seq == seq and shown.event.kind == event["kind"]
+            assert (
+                isinstance(shown, EventFrame)
+                and shown.seq == seq
+                and shown.event.kind == event["kind"]
+            )
         for row in rows("native"):
             if row["from"] == "server" and "ok" in row and row["ok"]["type"] != "goaway":
                 await peer.say_raw(row["wire"])
@@ -50,7 +56,9 @@ async def test_takes_every_recorded_frame_unknown_ones_included() -> None:
             await peer.say_raw(bad)
         asking = asyncio.create_task(client.create_agent("ada"))
         asked = await peer.hears("create_agent")
-        await peer.say(type="ack", id=asked["id"], agent={"id": "a-1", "name": "ada"}, session="s-9")
+        await peer.say(
+            type="ack", id=asked["id"], agent={"id": "a-1", "name": "ada"}, session="s-9"
+        )
         assert (await asking).main_session == "s-9"
         await client.close()
 
@@ -65,7 +73,9 @@ async def test_goes_on_at_its_cursor_and_starts_over_when_that_is_told() -> None
         renamed = {"type": "event", "session": "s-2", "at": "2026-01-01T00:00:00.000Z"}
         # On its way from an earlier attachment: not behind our cursor's `attached`, so not ours.
         await peer.say(**renamed, seq=9, event={"kind": "session_renamed", "title": "x"})
-        await peer.say(type="attached", session="s-2", agent="a", epoch="e-2", first=1, head=1, recovered=False)
+        await peer.say(
+            type="attached", session="s-2", agent="a", epoch="e-2", first=1, head=1, recovered=False
+        )
         await peer.say(**renamed, seq=1, event={"kind": "session_renamed", "title": "y"})
         assert isinstance(await anext(room), Reset)
         shown = await anext(room)
@@ -83,13 +93,21 @@ async def test_sends_again_what_had_no_answer_in_order_and_under_the_same_ids() 
         client, peer = await opened(server)
         await peer.hears("hello")
         sends = [asyncio.create_task(client.attach(f"s-{n}").send(f"text {n}")) for n in range(3)]
-        first = [await peer.hears(word) for word in ("attach", "attach", "attach", "send", "send", "send")]
+        first = [
+            await peer.hears(word)
+            for word in ("attach", "attach", "attach", "send", "send", "send")
+        ]
         await peer.breaks()
         peer = await server.greets()
         await peer.hears("hello")
-        again = [await peer.hears(word) for word in ("attach", "attach", "attach", "send", "send", "send")]
+        again = [
+            await peer.hears(word)
+            for word in ("attach", "attach", "attach", "send", "send", "send")
+        ]
         assert [frame for frame in first if frame["type"] == "send"] == again[3:]
-        await peer.say(type="refused", id=again[3]["id"], code="queue_full", reason="full", retry=True)
+        await peer.say(
+            type="refused", id=again[3]["id"], code="queue_full", reason="full", retry=True
+        )
         for seq, frame in enumerate(again[4:]):
             await peer.say(type="ack", id=frame["id"], seq=seq)
         with pytest.raises(RefusedError) as refused:
@@ -122,7 +140,9 @@ async def test_stays_away_as_long_as_a_goaway_asks() -> None:
     async with scripted() as server:
         client, peer = await opened(server)
         reasons: list[str | None] = []
-        client.on_state(lambda state, reason: reasons.append(reason) if state == "waiting" else None)
+        client.on_state(
+            lambda state, reason: reasons.append(reason) if state == "waiting" else None
+        )
         await peer.say(type="goaway", reason="stopping", retry_after_ms=3_600_000)
         await peer.closes(1012, "stopping")
         await soon(lambda: client.state == "waiting")

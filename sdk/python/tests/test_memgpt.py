@@ -88,7 +88,10 @@ async def test_the_asynchronous_form_says_the_same() -> None:
             await runs(peer, "t-1", "one")
             await runs(peer, "t-2", "two")
             thoughts = [await acks(peer, "internal_monologue") for _ in range(2)]
-            assert {(one["turn"], one["text"]) for one in thoughts} == {("t-1", "Hm one."), ("t-2", "Hm two.")}
+            assert {(one["turn"], one["text"]) for one in thoughts} == {
+                ("t-1", "Hm one."),
+                ("t-2", "Hm two."),
+            }
             for _ in range(2):
                 await acks(peer, "function_message")
     assert len(socket.heard) >= 4

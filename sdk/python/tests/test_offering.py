@@ -9,7 +9,16 @@ import pytest
 from support import Peer, Scripted, scripted, soon
 from websockets.exceptions import ConnectionClosed
 
-from thoughtwire import Agent, ClosedError, EndedError, FailedError, Interface, RefusedError, Waiting, blocking
+from thoughtwire import (
+    Agent,
+    ClosedError,
+    EndedError,
+    FailedError,
+    Interface,
+    RefusedError,
+    Waiting,
+    blocking,
+)
 
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -29,7 +38,12 @@ async def takes_offer(peer: Peer, *turns: str) -> Any:
     offer = await peer.hears("offer")
     agent = {"id": "a-1", "name": offer["agent"], "model": "offered"}
     await peer.say(
-        type="ack", id=offer["id"], agent=agent, session="s-1", worker=offer["worker"], turns=list(turns)
+        type="ack",
+        id=offer["id"],
+        agent=agent,
+        session="s-1",
+        worker=offer["worker"],
+        turns=list(turns),
     )
     return offer
 
@@ -47,7 +61,9 @@ async def acks(peer: Peer, type: str, **more: Any) -> Any:
 
 async def test_offers_what_it_was_made_with_and_answers() -> None:
     async with scripted() as server:
-        agent = Agent("ada", url=server.url, worker="w-1", turns=3, history=5, memory=True, cursors={"s-1": 7})
+        agent = Agent(
+            "ada", url=server.url, worker="w-1", turns=3, history=5, memory=True, cursors={"s-1": 7}
+        )
 
         @agent.turn
         async def answer(turn: Interface) -> str:
@@ -69,7 +85,9 @@ async def test_offers_what_it_was_made_with_and_answers() -> None:
             "cursors": {"s-1": 7},
         }
         assert (await agent.offered()).main_session == "s-1"
-        await runs(peer, instructions="Be brief.", memory=[{"label": "human", "text": "Bo", "limit": 100}])
+        await runs(
+            peer, instructions="Be brief.", memory=[{"label": "human", "text": "Bo", "limit": 100}]
+        )
         assert (await acks(peer, "finish"))["text"] == "You said: hello"
         stopping = asyncio.create_task(agent.stop())
         assert (await peer.hears("offer"))["turns"] == 0
@@ -210,7 +228,9 @@ async def test_learns_what_was_settled_while_it_was_away() -> None:
             history = [{"seq": 5, "at": AT, "turn": "t-1", "event": settled}]
             await runs(peer, resumed=True, history=history)
             await acks(peer, "client_runs")
-            await peer.say(type="tool_returned", turn="t-1", call=call, status="success", text="open")
+            await peer.say(
+                type="tool_returned", turn="t-1", call=call, status="success", text="open"
+            )
             assert (await acks(peer, "finish"))["text"] == "approved, open"
 
 
@@ -254,12 +274,17 @@ async def test_answers_inputs_that_joined_the_turn_in_the_same_turn() -> None:
 
         async with offered(agent, server) as peer:
             await runs(peer)
-            steered = [{"item": "i-8", "text": "and"}, {"item": "i-9", "text": "more", "attachments": ["f"]}]
+            steered = [
+                {"item": "i-8", "text": "and"},
+                {"item": "i-9", "text": "more", "attachments": ["f"]},
+            ]
             assert (await acks(peer, "finish", steered=steered))["text"] == "1: hello"
             assert (await acks(peer, "finish"))["text"] == "2: and\n\nmore"
 
 
-async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with scripted() as server:
         agent = Agent("ada", url=server.url)
         codes: list[str] = []
@@ -277,13 +302,19 @@ async def test_a_no_is_raised_where_somebody_waits_or_by_the_next_verb(caplog: p
         async with offered(agent, server) as peer:
             await runs(peer)
             call = await peer.hears("tool_called")
-            await peer.say(type="refused", id=call["id"], code="forbidden", reason="denied", retry=False)
+            await peer.say(
+                type="refused", id=call["id"], code="forbidden", reason="denied", retry=False
+            )
             empty = await peer.hears("assistant_message")
-            await peer.say(type="refused", id=empty["id"], code="empty_text", reason="`text`!", retry=False)
+            await peer.say(
+                type="refused", id=empty["id"], code="empty_text", reason="`text`!", retry=False
+            )
             failed = await acks(peer, "fail")
             assert codes == ["forbidden"] and failed["code"] == "empty_text"
             # Its insides are for the log.
-            assert failed["reason"] == "The agent could not say what it wanted to; its log has more."
+            assert (
+                failed["reason"] == "The agent could not say what it wanted to; its log has more."
+            )
             assert "`text`!" in caplog.text and "Traceback" in caplog.text
 
 
@@ -303,7 +334,11 @@ async def test_an_error_ends_the_turn_with_a_clean_text() -> None:
             assert (failed["code"], failed["reason"]) == ("out_of_tea", "There is no tea.")
             await runs(peer, "t-2")
             failed = await acks(peer, "fail")
-            assert "code" not in failed and "xyzzy" not in failed["reason"] and "Traceback" not in failed["reason"]
+            assert (
+                "code" not in failed
+                and "xyzzy" not in failed["reason"]
+                and "Traceback" not in failed["reason"]
+            )
 
 
 async def test_a_plain_function_runs_on_a_thread_and_finds_that_its_turn_has_ended() -> None:
@@ -342,14 +377,22 @@ async def test_ends_when_the_server_will_not_have_the_offer() -> None:
         serving = asyncio.create_task(agent.serve())
         peer = await server.greets()
         offer = await peer.hears("offer")
-        await peer.say(type="refused", id=offer["id"], code="not_offered", reason="it is the server's", retry=False)
+        await peer.say(
+            type="refused",
+            id=offer["id"],
+            code="not_offered",
+            reason="it is the server's",
+            retry=False,
+        )
         with pytest.raises(RefusedError) as refused:
             await serving
         assert refused.value.code == "not_offered"
         serving = asyncio.create_task(agent.serve())
         peer = await server.greets()
         await takes_offer(peer)
-        await peer.say(type="offer_ended", agent="a-1", worker="w-1", reason="another connection offers as w-1")
+        await peer.say(
+            type="offer_ended", agent="a-1", worker="w-1", reason="another connection offers as w-1"
+        )
         with pytest.raises(ClosedError, match="another connection"):
             await serving
 
@@ -399,7 +442,9 @@ async def test_stops_only_when_nothing_can_come_any_more() -> None:
         # Handed out before the server knew.
         await runs(peer, text="on its way")
         assert (await acks(peer, "finish"))["text"] == "on its way"
-        await peer.say(type="ack", id=offer["id"], agent={"id": "a-1", "name": "ada"}, session="s-1", turns=[])
+        await peer.say(
+            type="ack", id=offer["id"], agent={"id": "a-1", "name": "ada"}, session="s-1", turns=[]
+        )
         await stopping
         await serving
 
@@ -436,7 +481,13 @@ async def test_fails_a_turn_also_when_something_in_it_was_refused() -> None:
         async with offered(agent, server) as peer:
             await runs(peer)
             returned = await peer.hears("tool_returned")
-            await peer.say(type="refused", id=returned["id"], code="unknown_call", reason="no call", retry=False)
+            await peer.say(
+                type="refused",
+                id=returned["id"],
+                code="unknown_call",
+                reason="no call",
+                retry=False,
+            )
             # What another turn says shows that the refusal was heard.
             await runs(peer, "t-2")
             await peer.hears("tool_returned")
@@ -453,8 +504,14 @@ async def test_a_mistake_is_raised_at_its_line_and_nothing_of_it_is_sent() -> No
         async def answer(turn: Interface) -> str:
             wrong: Any = 42
             refused: dict[str, list[Callable[[], Awaitable[object]]]] = {
-                "empty_text": [lambda: turn.assistant_message(""), lambda: turn.internal_monologue("")],
-                "too_large": [lambda: turn.assistant_message("x" * 1000), lambda: turn.message().write("x" * 1000)],
+                "empty_text": [
+                    lambda: turn.assistant_message(""),
+                    lambda: turn.internal_monologue(""),
+                ],
+                "too_large": [
+                    lambda: turn.assistant_message("x" * 1000),
+                    lambda: turn.message().write("x" * 1000),
+                ],
                 "bad_request": [lambda: turn.tool_returned(door, "open")],
             }
             for code, says in refused.items():
@@ -539,15 +596,24 @@ async def test_a_stop_leaves_turns_that_wait_for_people_where_they_are_taken_up(
         stopping = asyncio.create_task(agent.stop(grace=60 if resumes else 0.2))
         # Its turns are told, and another that waits for a place, which does not come.
         offer = await peer.hears("offer")
-        told = {"turns": ["t-1", "t-2", "t-9"], "session": "s-1", "agent": {"id": "a-1", "name": "ada"}}
+        told = {
+            "turns": ["t-1", "t-2", "t-9"],
+            "session": "s-1",
+            "agent": {"id": "a-1", "name": "ada"},
+        }
         await peer.say(type="ack", id=offer["id"], **told)
         if not resumes:
-            assert {(await acks(peer, "fail"))["turn"], (await acks(peer, "fail"))["turn"]} == {"t-1", "t-2"}
+            assert {(await acks(peer, "fail"))["turn"], (await acks(peer, "fail"))["turn"]} == {
+                "t-1",
+                "t-2",
+            }
         began = asyncio.get_running_loop().time()
         await stopping
         await serving
         assert asyncio.get_running_loop().time() - began < 10
-        assert ("left to who offers the agent as the worker w-1" if resumes else "resumes=True") in caplog.text
+        assert (
+            "left to who offers the agent as the worker w-1" if resumes else "resumes=True"
+        ) in caplog.text
         with pytest.raises(ConnectionClosed):
             await peer.hears("nothing more")
 
@@ -599,7 +665,9 @@ async def test_what_a_stopping_server_refuses_is_said_again_when_it_is_back() ->
             await runs(peer)
             said = [await peer.hears("internal_monologue"), await peer.hears("tool_called")]
             for frame in said:
-                await peer.say(type="refused", id=frame["id"], code="stopping", reason="later", retry=True)
+                await peer.say(
+                    type="refused", id=frame["id"], code="stopping", reason="later", retry=True
+                )
             await peer.breaks()
             peer = await server.greets()
             await takes_offer(peer, "t-1")

@@ -18,7 +18,12 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (HERE.parent / "README.md").read_tex
 async def run(*command: str, **env: str) -> str:
     """What a program prints, which must end well."""
     ran = await asyncio.to_thread(
-        subprocess.run, command, env={**os.environ, **env}, capture_output=True, text=True, timeout=PATIENCE
+        subprocess.run,
+        command,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
@@ -34,7 +39,9 @@ async def test_talking_to_an_agent(server: Server) -> None:
 async def test_its_blocks_have_types(tmp_path: Path) -> None:
     for n, block in enumerate(BLOCKS):
         (tmp_path / f"block_{n}.py").write_text(block)
-    await run(sys.executable, "-m", "mypy", "--strict", str(tmp_path), MYPYPATH=str(HERE.parent / "src"))
+    await run(
+        sys.executable, "-m", "mypy", "--strict", str(tmp_path), MYPYPATH=str(HERE.parent / "src")
+    )
 
 
 async def test_its_blocks_are_clean_under_pyright_strict(tmp_path: Path) -> None:
@@ -43,7 +50,13 @@ async def test_its_blocks_are_clean_under_pyright_strict(tmp_path: Path) -> None
         pytest.skip("pyright is not installed")
     for n, block in enumerate(BLOCKS):
         (tmp_path / f"block_{n}.py").write_text("# pyright: strict\n" + block)
-    settings = {"extraPaths": [str(HERE.parent / "src")], "include": ["."], "typeCheckingMode": "strict"}
+    settings = {
+        "extraPaths": [str(HERE.parent / "src")],
+        "include": ["."],
+        "typeCheckingMode": "strict",
+    }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    said = await run(sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable)
+    said = await run(
+        sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable
+    )
     assert "0 errors, 0 warnings" in said

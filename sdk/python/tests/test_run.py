@@ -61,7 +61,9 @@ async def told(process: "subprocess.Popen[str]", what: str) -> str:
 
 
 async def asked(room: Room) -> str:
-    event = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+    event = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[
+        -1
+    ].event
     assert isinstance(event, events.ApprovalAsked)
     return event.call
 
@@ -87,7 +89,11 @@ async def test_a_turn_that_waits_for_people_outlives_its_program(
             _, log = await asyncio.to_thread(process.communicate, timeout=20)
             if number != signal.SIGKILL:
                 assert process.returncode == 0, log
-                assert "1 turn runs; Ctrl-C again" in log and "worker w-1" in log and "Traceback" not in log
+                assert (
+                    "1 turn runs; Ctrl-C again" in log
+                    and "worker w-1" in log
+                    and "Traceback" not in log
+                )
             # Once before the next program is there, and once after.
             if number == signal.SIGTERM:
                 await room.decide(call, "approved")
@@ -127,4 +133,7 @@ async def test_a_refused_offer_ends_it_with_a_sentence(server: Server) -> None:
     with program(server, "cy") as process:
         _, log = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
         assert process.returncode == 1
-        assert log.startswith("the agent cy is not offered: cy is run by this server") and log.count("\n") == 1
+        assert (
+            log.startswith("the agent cy is not offered: cy is run by this server")
+            and log.count("\n") == 1
+        )

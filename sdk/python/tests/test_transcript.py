@@ -36,7 +36,9 @@ def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
     for piece in (delta(0, "It "), delta(1, "is"), delta(1, "is"), delta(3, "late")):
         transcript.apply(piece)
     assert [open.text for open in transcript.open] == ["It is"]
-    transcript.apply(Partial(session="s", turn="t-1", item="i-2", n=3, kind="message", text="It is 4"))
+    transcript.apply(
+        Partial(session="s", turn="t-1", item="i-2", n=3, kind="message", text="It is 4")
+    )
     transcript.apply(delta(3, "2."))
     assert [open.text for open in transcript.open] == ["It is 42."]
     transcript.apply(Status(session="s", turn="t-1", text="thinking"))
@@ -51,7 +53,10 @@ def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
     transcript.apply(EventFrame(session="s", seq=3, at=AT, turn="t-1", event=end))
     transcript.apply(delta(0, "late", item="i-9"))
     assert transcript.open == [] and transcript.messages == ["It is 42"]
-    assert repr(transcript).splitlines() == ["agent: It is 42 (cut off)", "cancelled: You cancelled it."]
+    assert repr(transcript).splitlines() == [
+        "agent: It is 42 (cut off)",
+        "cancelled: You cancelled it.",
+    ]
     transcript.apply(Reset("s", "e-2"))
     assert repr(transcript) == "(nothing yet)"
 
@@ -106,7 +111,9 @@ async def test_live_and_replayed_are_the_same(server: Server) -> None:
         live = Transcript()
         for text in ("What is 6*7?", "count to 20", "remember that I like tea"):
             await room.send(text)
-            for shown in await shown_until(room, lambda one: isinstance(one, EventFrame) and ended(one)):
+            for shown in await shown_until(
+                room, lambda one: isinstance(one, EventFrame) and ended(one)
+            ):
                 live.apply(shown)
         room.leave()
         replayed = Transcript()
@@ -124,5 +131,11 @@ def test_names_who_said_an_input_and_not_the_wire_it_came_by() -> None:
         events.UserMessage(item="i-4", text="Four"),
         events.UserMessage(item="i-5", text="<b>", from_="<i>"),
     )
-    assert repr(transcript).splitlines() == ["bo: One", "user: Two", "user: Three", "user: Four", "<i>: <b>"]
+    assert repr(transcript).splitlines() == [
+        "bo: One",
+        "user: Two",
+        "user: Three",
+        "user: Four",
+        "<i>: <b>",
+    ]
     assert "<i>" not in transcript._repr_html_()

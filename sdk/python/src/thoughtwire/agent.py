@@ -117,7 +117,9 @@ class Agent:
         :raises ValueError: when no function answers turns.
         """
         if self._begins is None and self._resumes is None:
-            raise ValueError("nothing answers this agent's turns: decorate a function with @agent.turn")
+            raise ValueError(
+                "nothing answers this agent's turns: decorate a function with @agent.turn"
+            )
         if self._offering is not None:
             raise ValueError("this agent is served already")
         self._offering = Offering(self._address, self._offer, self._begins, self._resumes)

@@ -43,7 +43,9 @@ def call_id(value: object) -> str:
     if isinstance(value, Waiting):
         return value.call
     if not isinstance(value, str):
-        raise TypeError(f"a call is the id that `tool_called` gave, or one of `waiting`, not {type(value).__name__}")
+        raise TypeError(
+            f"a call is the id that `tool_called` gave, or one of `waiting`, not {type(value).__name__}"
+        )
     if not value:
         raise ValueError("a call's id is not empty")
     return value
@@ -63,7 +65,9 @@ def arguments(value: object) -> dict[str, Any]:
 def status(value: ToolStatus) -> ToolStatus:
     """How a call went."""
     if value not in get_args(ToolStatus):
-        raise ValueError(f"a call comes back with {' or '.join(map(repr, get_args(ToolStatus)))}, not {value!r}")
+        raise ValueError(
+            f"a call comes back with {' or '.join(map(repr, get_args(ToolStatus)))}, not {value!r}"
+        )
     return value
 
 

@@ -48,7 +48,9 @@ class Client:
     ...             print(shown)
     """
 
-    def __init__(self, url: str | None = None, *, key: str | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, url: str | None = None, *, key: str | None = None, name: str | None = None
+    ) -> None:
         address = Address.of(url, key)
         self._url = address.rest
         self._name = name
@@ -128,7 +130,9 @@ class Client:
         id: str | None = None,
     ) -> frames.AgentListing:
         """Makes an agent with its main session, which is :attr:`~frames.AgentListing.main_session`."""
-        command = commands.CreateAgent(name=name, persona=persona, human=human, model=model, style=style)
+        command = commands.CreateAgent(
+            name=name, persona=persona, human=human, model=model, style=style
+        )
         listing = codec.listing(await self.command(command, id=id))
         if listing is None:
             raise ClosedError("the server acknowledged an agent without telling it")
@@ -145,7 +149,9 @@ class Client:
     ) -> frames.AgentListing:
         """An agent by its name; one that is not there is made, and one that is stays as it is."""
         try:
-            return await self.create_agent(name, persona=persona, human=human, model=model, style=style)
+            return await self.create_agent(
+                name, persona=persona, human=human, model=model, style=style
+            )
         except RefusedError as refused:
             if refused.code != "name_taken":
                 raise
@@ -274,12 +280,16 @@ class Client:
         """Deletes an agent with its sessions and its memory."""
         await self.rest("DELETE", f"/v1/agents/{part(agent)}")
 
-    async def sessions(self, agent: str | None = None, *, limit: int | None = None) -> list[frames.SessionListing]:
+    async def sessions(
+        self, agent: str | None = None, *, limit: int | None = None
+    ) -> list[frames.SessionListing]:
         """One's sessions, newest activity first."""
         answer = await self.rest("GET", "/v1/sessions", query={"agent": agent, "limit": limit})
         return [codec.read(frames.SessionListing, listing) for listing in answer["sessions"]]
 
-    async def records(self, session: str, *, after: int = 0, limit: int | None = None) -> list[Record]:
+    async def records(
+        self, session: str, *, after: int = 0, limit: int | None = None
+    ) -> list[Record]:
         """A page of a session's log: at most `limit` records behind `after`."""
         path = f"/v1/sessions/{part(session)}/events"
         answer = await self.rest("GET", path, query={"after": after, "limit": limit})

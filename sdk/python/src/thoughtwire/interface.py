@@ -81,13 +81,17 @@ class Interface(Told):
     async def internal_monologue(self, text: str) -> str:
         """Says a whole thought; gives its item."""
         item, text = _new_id(), checks.words(text, "a thought")
-        self._turn.let_go(await self._turn.say(verbs.SayInternalMonologue(id=item, turn=self.turn, text=text)))
+        self._turn.let_go(
+            await self._turn.say(verbs.SayInternalMonologue(id=item, turn=self.turn, text=text))
+        )
         return item
 
     async def assistant_message(self, text: str) -> str:
         """Says a whole message; gives its item. What the turn's function returns is the last one."""
         item, text = _new_id(), checks.words(text, "a message")
-        self._turn.let_go(await self._turn.say(verbs.SayAssistantMessage(id=item, turn=self.turn, text=text)))
+        self._turn.let_go(
+            await self._turn.say(verbs.SayAssistantMessage(id=item, turn=self.turn, text=text))
+        )
         return item
 
     async def function_message(self, text: str) -> None:
@@ -96,7 +100,9 @@ class Interface(Told):
         A call has been written when this returns, and may run.
         """
         text = checks.text(text, "a function message")
-        ack = await self._turn.say(verbs.SayFunctionMessage(id=_new_id(), turn=self.turn, text=text))
+        ack = await self._turn.say(
+            verbs.SayFunctionMessage(id=_new_id(), turn=self.turn, text=text)
+        )
         if text.startswith("Running "):
             await ack
         else:
@@ -111,10 +117,17 @@ class Interface(Told):
             owner denied the call, or when nobody approved it within an hour. The tool must not run. The server
             has closed the call: do not return it.
         """
-        return await self._call(_new_id(), checks.words(name, "a tool's name"), checks.arguments(args))
+        return await self._call(
+            _new_id(), checks.words(name, "a tool's name"), checks.arguments(args)
+        )
 
     async def tool_returned(
-        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
+        self,
+        call: str | frames.Waiting,
+        text: str,
+        *,
+        status: ToolStatus = "success",
+        content: Any = None,
     ) -> None:
         """Says what a call came back with. One that waits is returned by people and clients alone."""
         verb = verbs.SayToolReturned(
@@ -141,7 +154,9 @@ class Interface(Told):
         if not self._turn.is_asked(call, "approval"):
             await (
                 await self._turn.say(
-                    verbs.SayApproval(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayApproval(
+                        id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms
+                    )
                 )
             )
         decision = (await self._turn.settled(call)).decision
@@ -149,7 +164,9 @@ class Interface(Told):
             raise EndedError("the turn has ended")
         return decision
 
-    async def client_runs(self, call: str | frames.Waiting, *, timeout: float | None = None) -> Returned:
+    async def client_runs(
+        self, call: str | frames.Waiting, *, timeout: float | None = None
+    ) -> Returned:
         """Has a client run an open call of one of :attr:`client_tools`, and waits for the result.
 
         The server has written the result already. A call of a resumed turn that waits for a client
@@ -161,7 +178,9 @@ class Interface(Told):
         if not self._turn.is_asked(call, "client"):
             await (
                 await self._turn.say(
-                    verbs.SayClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayClientRuns(
+                        id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms
+                    )
                 )
             )
         returned = await self._turn.returned(call)
@@ -196,19 +215,25 @@ class Interface(Told):
         """Says what goes on, for people. It is not kept."""
         self._turn.status(checks.text(text, "a status"))
 
-    async def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
+    async def usage(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None
+    ) -> None:
         """Says what the turn cost so far. The last one counts."""
         self._turn.usage(
             verbs.SayUsage(
                 turn=self.turn,
                 input_tokens=checks.count(input_tokens, "a number of tokens"),
                 output_tokens=checks.count(output_tokens, "a number of tokens"),
-                cached_tokens=None if cached_tokens is None else checks.count(cached_tokens, "a number of tokens"),
+                cached_tokens=None
+                if cached_tokens is None
+                else checks.count(cached_tokens, "a number of tokens"),
             )
         )
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
-        await (await self._turn.say(verbs.SayToolCalled(id=item, turn=self.turn, name=name, args=args)))
+        await (
+            await self._turn.say(verbs.SayToolCalled(id=item, turn=self.turn, name=name, args=args))
+        )
         return item
 
 
@@ -236,7 +261,10 @@ class Streamed:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is None:
             await self.end()
@@ -246,7 +274,9 @@ class Streamed:
         if not self.text:
             return
         verb = verbs.SayInternalMonologue if self._kind == "thought" else verbs.SayAssistantMessage
-        self._turn.let_go(await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text)))
+        self._turn.let_go(
+            await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text))
+        )
 
 
 class StreamedCall(Streamed):

@@ -111,7 +111,11 @@ class Line:
         """
         size = len(wire.encode())
         if self._largest is not None and size > self._largest:
-            raise RefusedError("too_large", f"the frame has {size} bytes, and the server takes {self._largest}", False)
+            raise RefusedError(
+                "too_large",
+                f"the frame has {size} bytes, and the server takes {self._largest}",
+                False,
+            )
 
     async def spacious(self) -> None:
         """Waits until few frames wait to be written, or there is no connection for them."""
@@ -171,7 +175,11 @@ class Line:
             if closed.rcvd is None:
                 return "the connection broke"
             if closed.rcvd.code in FINAL_CODES:
-                why = self._address.no_entry(str(closed.rcvd)) if closed.rcvd.code == 1008 else str(closed.rcvd)
+                why = (
+                    self._address.no_entry(str(closed.rcvd))
+                    if closed.rcvd.code == 1008
+                    else str(closed.rcvd)
+                )
                 raise ClosedError(f"the server closed the connection for good ({why})") from None
             return str(closed.rcvd)
         except (OSError, asyncio.TimeoutError, WebSocketException, PartsError) as error:
@@ -201,7 +209,12 @@ class Line:
         self._enter("open")
         self._listener.opened()
         parts = PartJoiner()
-        beside = [*map(asyncio.create_task, (self._write_out(socket), self._look(socket), self._pulse.beat()))]
+        beside = [
+            *map(
+                asyncio.create_task,
+                (self._write_out(socket), self._look(socket), self._pulse.beat()),
+            )
+        ]
         try:
             while True:
                 frame = _frame(await socket.recv())
@@ -211,7 +224,9 @@ class Line:
                 if isinstance(frame, frames.Goaway):
                     self._away = frame.retry_after_ms / 1000
                 elif isinstance(frame, frames.Refused) and frame.code == "unauthorized":
-                    self._listener.heard(dataclasses.replace(frame, reason=self._address.no_entry(frame.reason)))
+                    self._listener.heard(
+                        dataclasses.replace(frame, reason=self._address.no_entry(frame.reason))
+                    )
                 elif frame is not None:
                     self._listener.heard(frame)
         finally:
@@ -245,7 +260,12 @@ class Line:
             return
         self._missed = True
         how = "" if self._was_open else "; `thoughtwire serve` starts a server"
-        log.warning("no connection to %s (%s); trying again until there is one%s", self._address.rest, reason, how)
+        log.warning(
+            "no connection to %s (%s); trying again until there is one%s",
+            self._address.rest,
+            reason,
+            how,
+        )
         stood = self._pulse.stood_still()
         if stood:
             log.warning(

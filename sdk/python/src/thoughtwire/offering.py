@@ -47,7 +47,9 @@ class Offering:
         resumes: TurnFunction | None,
     ) -> None:
         #: The agent, as the server tells it, once the offer stands.
-        self.standing: asyncio.Future[frames.AgentListing] = asyncio.get_running_loop().create_future()
+        self.standing: asyncio.Future[frames.AgentListing] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._offer = offer
         self._begins = begins
         self._resumes = resumes
@@ -159,7 +161,9 @@ class Offering:
             elif frame.id in self._asked:
                 self._asked[frame.id].acknowledged(frame)
             elif isinstance(frame, frames.Refused):
-                log.warning("the server refused what an agent said: %s (%s)", frame.reason, frame.code)
+                log.warning(
+                    "the server refused what an agent said: %s (%s)", frame.reason, frame.code
+                )
         elif isinstance(frame, frames.Run):
             self._run(frame)
         elif isinstance(frame, frames.RunCancelled):
@@ -274,7 +278,9 @@ class Offering:
             await self._fail(turn, str(failed) or _FAILED, failed.code)
         except RefusedError as refused:
             # Its sentence is for who wrote the program, and tells of its insides.
-            log.exception("turn %s fails, since what it said is refused (%s)", turn.id, refused.code)
+            log.exception(
+                "turn %s fails, since what it said is refused (%s)", turn.id, refused.code
+            )
             await self._fail(turn, _REFUSED, refused.code)
         except Exception:
             # Clients are told no more than this: an error's text may be nobody else's business.
@@ -287,11 +293,15 @@ class Offering:
         """Answers inputs and finishes the turn; gives the inputs that joined it meanwhile."""
         text = await _called(function, Interface(turn, inputs))
         if text is not None and not isinstance(text, str):
-            raise TypeError(f"what answers a turn returns a text or nothing, not {type(text).__name__}")
+            raise TypeError(
+                f"what answers a turn returns a text or nothing, not {type(text).__name__}"
+            )
         # What was said without waiting and refused fails the turn, rather than being lost behind its end.
         await turn.drained()
         # A message is never empty.
-        ack = await (await turn.say(verbs.SayFinish(id=str(uuid.uuid4()), turn=turn.id, text=text or None)))
+        ack = await (
+            await turn.say(verbs.SayFinish(id=str(uuid.uuid4()), turn=turn.id, text=text or None))
+        )
         return ack.steered
 
     async def _fail(self, turn: Turn, reason: str, code: str | None) -> None:
@@ -311,12 +321,16 @@ class Offering:
 def _is_untouched(run: frames.Run) -> bool:
     """Whether nothing was said in a turn that is handed out again."""
     said = (record for record in run.history if record.turn == run.turn)
-    return not run.open and all(isinstance(one.event, (events.TurnStarted, events.UserMessage)) for one in said)
+    return not run.open and all(
+        isinstance(one.event, (events.TurnStarted, events.UserMessage)) for one in said
+    )
 
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether a function runs in the loop, as opposed to on a thread of its own."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)
+    )
 
 
 async def _called(function: Callable[..., Any], interface: Interface) -> Any:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
-from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from .address import Address
 from .errors import RefusedError
@@ -45,7 +52,9 @@ class Rest:
             content = json.dumps(body).encode()
         url = f"{self._address.rest}{path}{'?' if asked else ''}{asked}"
         try:
-            with self._opener.open(Request(url, content, headers, method=method), timeout=_WITHIN) as answer:
+            with self._opener.open(
+                Request(url, content, headers, method=method), timeout=_WITHIN
+            ) as answer:
                 text = answer.read()
         except HTTPError as error:
             raise self._refused(error) from None

@@ -136,7 +136,9 @@ class Room:
         id: str | None = None,
     ) -> frames.Ack:
         """Says something to the agent; returns when it is on disk."""
-        command = commands.Send(session=self.session, text=text, policy=policy, attachments=tuple(attachments))
+        command = commands.Send(
+            session=self.session, text=text, policy=policy, attachments=tuple(attachments)
+        )
         return await self._client.command(command, id=id)
 
     async def ask(
@@ -183,7 +185,9 @@ class Room:
 
     async def decide(self, call: str, decision: commands.Verdict, *, id: str | None = None) -> None:
         """Settles an approval."""
-        await self._client.command(commands.Decide(session=self.session, call=call, decision=decision), id=id)
+        await self._client.command(
+            commands.Decide(session=self.session, call=call, decision=decision), id=id
+        )
 
     async def tool_return(
         self,
@@ -196,7 +200,10 @@ class Room:
     ) -> None:
         """Brings the result of a call that waits for a client; `tools` of :meth:`Client.attach` do so by themselves."""
         await self._client.command(
-            commands.ToolReturn(session=self.session, call=call, status=status, text=text, content=content), id=id
+            commands.ToolReturn(
+                session=self.session, call=call, status=status, text=text, content=content
+            ),
+            id=id,
         )
 
     async def rename(self, title: str, *, id: str | None = None) -> None:
@@ -244,7 +251,9 @@ class Room:
                 epoch=self._epoch if resumes else None,
                 last=None if resumes else self._last,
                 tools=tuple(
-                    frames.ToolDeclaration(name=name, description=tool.description, parameters=tool.parameters)
+                    frames.ToolDeclaration(
+                        name=name, description=tool.description, parameters=tool.parameters
+                    )
                     for name, tool in self._tools.items()
                 ),
             )
@@ -279,7 +288,7 @@ class Room:
             return self._end(ClosedError(frame.reason))
         # What is on its way from a place that we left would leave a gap.
         if self._phase != ("attaching" if isinstance(frame, frames.Attached) else "attached"):
-            return
+            return None
         if isinstance(frame, frames.Attached):
             self._attached(frame)
         elif isinstance(frame, frames.EventFrame):
@@ -300,7 +309,9 @@ class Room:
             self._seq = frame.first - 1
             self._mailbox.push(Reset(self.session, frame.epoch))
         elif self._seq is None:
-            self._seq = frame.head if self._last is None else max(frame.first - 1, frame.head - self._last)
+            self._seq = (
+                frame.head if self._last is None else max(frame.first - 1, frame.head - self._last)
+            )
         self._epoch = frame.epoch
         self._phase = "attached"
 
@@ -376,7 +387,9 @@ class _Answer:
                 self._messages[seq] = (turn, event.text)
             case events.InputWithdrawn() if event.input == self._input:
                 return Reply(None, "withdrawn", ())
-            case events.TurnEnded() if event.input == self._input or (turn is not None and turn == self._turn):
+            case events.TurnEnded() if event.input == self._input or (
+                turn is not None and turn == self._turn
+            ):
                 said = tuple(text for of, text in self._messages.values() if of == turn)
                 return Reply(turn, event.outcome, said, event.code, event.reason)
             case events.TurnEnded():

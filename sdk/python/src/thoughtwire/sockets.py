@@ -49,7 +49,9 @@ class Socket(Protocol):
 
 
 @asynccontextmanager
-async def opened(address: Address, *, within: float, ask_every: float, dead_after: float) -> AsyncIterator[Socket]:
+async def opened(
+    address: Address, *, within: float, ask_every: float, dead_after: float
+) -> AsyncIterator[Socket]:
     """A connection that stands, closed behind the block. Times are in seconds."""
     options: dict[str, Any] = {_HEADERS: address.headers}
     if _HAS_PROXY:

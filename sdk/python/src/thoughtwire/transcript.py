@@ -172,7 +172,9 @@ class Transcript:
     def _ended(self, turn: str | None, event: events.TurnEnded) -> None:
         # Inputs that joined the turn end with it.
         for item, entry in [*self._said.items()]:
-            if isinstance(entry.body, Said) and (item == event.input or (turn is not None and entry.turn == turn)):
+            if isinstance(entry.body, Said) and (
+                item == event.input or (turn is not None and entry.turn == turn)
+            ):
                 entry.body.fate = event.outcome
                 del self._said[item]
         self.turn = self.status = None
@@ -208,7 +210,10 @@ class Transcript:
         return shown
 
     def __repr__(self) -> str:
-        return "\n".join(f"{who}: {_printable(words)}" for _, who, words in self._lines()) or "(nothing yet)"
+        return (
+            "\n".join(f"{who}: {_printable(words)}" for _, who, words in self._lines())
+            or "(nothing yet)"
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -232,7 +237,13 @@ _LOOKS = {
 def _line(body: Said | Call | events.Event) -> tuple[str, str, str] | None:
     match body:
         case Said():
-            fate = " (waits)" if body.fate == "waits" else " (withdrawn)" if body.fate == "withdrawn" else ""
+            fate = (
+                " (waits)"
+                if body.fate == "waits"
+                else " (withdrawn)"
+                if body.fate == "withdrawn"
+                else ""
+            )
             files = "".join(f" [{file}]" for file in body.attachments)
             return "said", f"{_who(body.from_)}{fate}", body.text + files
         case events.Thought():
@@ -265,4 +276,6 @@ def _who(client: str | None) -> str:
 
 def _printable(text: str) -> str:
     """Without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )

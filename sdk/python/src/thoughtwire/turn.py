@@ -92,7 +92,10 @@ class Turn:
         self._asked[verb.id] = self
         self._calls.said(verb)
         self._write(verb.id, wire)
-        if isinstance(verb, verbs.SayToolCalled) and (self.run.permissions or {}).get(verb.name) == "ask":
+        if (
+            isinstance(verb, verbs.SayToolCalled)
+            and (self.run.permissions or {}).get(verb.name) == "ask"
+        ):
             self._held.add(verb.id)
             self._calls.waits(verb.id)
             self._begins_to_wait()
@@ -101,7 +104,11 @@ class Turn:
     async def fail(self, reason: str, code: str | None) -> None:
         """Says the turn's end, whatever was refused before, and waits until that is on disk."""
         self._refused = None
-        await (await self.say(verbs.SayFail(id=str(uuid.uuid4()), turn=self.id, code=code, reason=reason)))
+        await (
+            await self.say(
+                verbs.SayFail(id=str(uuid.uuid4()), turn=self.id, code=code, reason=reason)
+            )
+        )
 
     def let_go(self, ack: "asyncio.Future[frames.Ack]") -> None:
         """Nobody waits for this answer: a no is told by the next verb."""
@@ -287,11 +294,17 @@ def _answers(run: frames.Run) -> Iterable[frames.CallSettled | frames.CallReturn
         if isinstance(event, events.ApprovalAsked):
             answers.pop(event.call, None)
         elif isinstance(event, events.ApprovalSettled):
-            answers[event.call] = frames.CallSettled(turn=run.turn, call=event.call, decision=event.decision)
+            answers[event.call] = frames.CallSettled(
+                turn=run.turn, call=event.call, decision=event.decision
+            )
         elif isinstance(event, events.ToolReturned):
             returns.append(
                 frames.CallReturned(
-                    turn=run.turn, call=event.call, status=event.status, text=event.text, content=event.content
+                    turn=run.turn,
+                    call=event.call,
+                    status=event.status,
+                    text=event.text,
+                    content=event.content,
                 )
             )
     return [*answers.values(), *returns]

@@ -24,7 +24,9 @@ def connect(
     """A client whose connection stands. Errors are those of :func:`thoughtwire.connect`."""
     loop = Loop()
     try:
-        return Client(loop, loop.wait(asynchronous.connect(url, key=key, name=name, timeout=timeout)))
+        return Client(
+            loop, loop.wait(asynchronous.connect(url, key=key, name=name, timeout=timeout))
+        )
     except BaseException:
         loop.close()
         raise
@@ -70,7 +72,9 @@ class Client:
     ) -> frames.AgentListing:
         """Makes an agent with its main session."""
         return self._loop.wait(
-            self._client.create_agent(name, persona=persona, human=human, model=model, style=style, id=id)
+            self._client.create_agent(
+                name, persona=persona, human=human, model=model, style=style, id=id
+            )
         )
 
     def ensure_agent(
@@ -98,7 +102,9 @@ class Client:
     ) -> str:
         """Opens a session with an agent; gives the session's id."""
         return self._loop.wait(
-            self._client.create_session(agent, title=title, instructions=instructions, history=history, id=id)
+            self._client.create_session(
+                agent, title=title, instructions=instructions, history=history, id=id
+            )
         )
 
     def delete_session(self, session: str, *, id: str | None = None) -> None:
@@ -155,7 +161,9 @@ class Client:
         """Deletes an agent with its sessions and its memory."""
         self._loop.wait(self._client.delete_agent(agent))
 
-    def sessions(self, agent: str | None = None, *, limit: int | None = None) -> list[frames.SessionListing]:
+    def sessions(
+        self, agent: str | None = None, *, limit: int | None = None
+    ) -> list[frames.SessionListing]:
         """One's sessions, newest activity first."""
         return self._loop.wait(self._client.sessions(agent, limit=limit))
 
@@ -212,7 +220,9 @@ class Room:
 
         `shown` is called on the loop's thread.
         """
-        return self._loop.wait(self._room.ask(text, shown=shown, policy=policy, attachments=attachments, id=id))
+        return self._loop.wait(
+            self._room.ask(text, shown=shown, policy=policy, attachments=attachments, id=id)
+        )
 
     def cancel(self, turn: str | None = None, *, id: str | None = None) -> None:
         """Ends the running turn; with `turn` only that one."""

@@ -45,7 +45,12 @@ class Interface(asynchronous.Told):
         return self._wait(self._interface.tool_called(name, args))
 
     def tool_returned(
-        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
+        self,
+        call: str | frames.Waiting,
+        text: str,
+        *,
+        status: ToolStatus = "success",
+        content: Any = None,
     ) -> None:
         """Says what a call came back with."""
         self._wait(self._interface.tool_returned(call, text, status=status, content=content))
@@ -76,7 +81,9 @@ class Interface(asynchronous.Told):
         """Says what goes on, for people."""
         self._wait(self._interface.status(text))
 
-    def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
+    def usage(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None
+    ) -> None:
         """Says what the turn cost so far."""
         self._wait(self._interface.usage(input_tokens, output_tokens, cached_tokens))
 
@@ -116,6 +123,9 @@ class Streamed:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._interface._wait(self._streamed.__aexit__(kind, error, trace))

@@ -14,7 +14,9 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="thoughtwire", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="thoughtwire", daemon=True
+        )
         self._thread.start()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -180,7 +180,9 @@ _FRAMES = {
 }
 
 
-async def _send_to_all(clients: set[RegisteredClient | TextClient], kind: str, msg: str | None) -> None:
+async def _send_to_all(
+    clients: set[RegisteredClient | TextClient], kind: str, msg: str | None
+) -> None:
     frame = _FRAMES[kind](msg)
 
     async def send(client: Any) -> None:
