@@ -1,6 +1,6 @@
-"""An agent made with LangGraph: streamed, its tool calls told, each session with the graph's own memory.
+"""An agent made with LangGraph, with streaming and tool calls. LangGraph keeps the history.
 
-It runs on a scripted chat model, which needs no network; put any other of LangChain's in its place.
+It runs on a scripted chat model, which needs no network. Replace it with any of LangChain's models.
 """
 
 import itertools
@@ -27,8 +27,8 @@ from langgraph.prebuilt import tools_condition
 import thoughtwire
 
 
-class Scripted(GenericFakeChatModel):
-    """LangChain's fake chat model, which streams its calls as well."""
+class ScriptedChatModel(GenericFakeChatModel):
+    """LangChain's fake chat model, extended to stream tool calls."""
 
     def _stream(
         self, messages: list[BaseMessage], *more: Any, **kwargs: Any
@@ -45,7 +45,7 @@ class Scripted(GenericFakeChatModel):
 
 
 def script() -> Iterator[AIMessage]:
-    """What the model says: a call, then an answer, over and over."""
+    """Yields the model's answers: a call and a message, alternating."""
     for n in itertools.count():
         yield AIMessage(
             "",
@@ -61,11 +61,11 @@ def multiply(left: int, right: int) -> int:
 
 
 TOOLS: dict[str, BaseTool] = {"multiply": multiply}
-model = Scripted(messages=script())
+model = ScriptedChatModel(messages=script())
 
 
 async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Asks the model, and streams what it says."""
+    """Asks the model, and streams its message."""
     turn: thoughtwire.Interface = config["configurable"]["turn"]
     whole: AIMessageChunk | None = None
     async with turn.message() as message:
@@ -76,7 +76,7 @@ async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Runs the calls that the model asked for, each when it is on disk and may run."""
+    """Runs the model's calls, each after it is on disk and allowed."""
     turn: thoughtwire.Interface = config["configurable"]["turn"]
     results = []
     thought = state["messages"][-1]

@@ -1,4 +1,4 @@
-"""The protocol functions, against what `pymemgpt`'s own ones put on the wire."""
+"""The protocol functions, compared with the output of `pymemgpt`'s own."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ from support import HERE
 
 from thoughtwire.memgpt import protocol
 
-#: Where the original's modules lie, by version, as `make test-deps` fetches them.
+#: Paths of the original modules by version, below what `make test-deps` fetches.
 ORIGINALS = {
     "0.2.5": "memgpt/server/websocket_protocol.py",
     "0.2.11": "memgpt/server/ws_api/protocol.py",

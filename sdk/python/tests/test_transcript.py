@@ -1,14 +1,14 @@
-"""The view of a session: what it makes of events and deltas, and how it shows itself."""
+"""The transcript: what it makes of events and deltas, and how it is displayed."""
 
 from datetime import datetime, timezone
 from typing import Any
 
-from support import Server, ended, shown_until
+from support import RealServer, ended, shown_until
 from test_vectors import rows
 
 from thoughtwire import Client, Reset, Transcript, codec, events
 from thoughtwire.frames import CaughtUp, Delta, EventFrame, Partial, Status
-from thoughtwire.transcript import Call, Said
+from thoughtwire.transcript import CallEntry, InputEntry
 
 AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -31,7 +31,7 @@ def test_takes_every_recorded_event() -> None:
     assert repr(transcript) and transcript._repr_html_()
 
 
-def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
+def test_an_event_supersedes_its_deltas_and_duplicates_are_ignored() -> None:
     transcript = told(events.TurnStarted(input="i-1"))
     for piece in (delta(0, "It "), delta(1, "is"), delta(1, "is"), delta(3, "late")):
         transcript.apply(piece)
@@ -61,7 +61,7 @@ def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
     assert repr(transcript) == "(nothing yet)"
 
 
-def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
+def test_inputs_have_a_status_and_calls_are_one_entry() -> None:
     transcript = told(
         events.UserMessage(item="i-1", text="Hello", attachments=("file-1",)),
         events.UserMessage(item="i-2", text="Wait"),
@@ -81,9 +81,9 @@ def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
     for seq, event in enumerate(more, start=3):
         transcript.apply(EventFrame(session="s", seq=seq, at=AT, turn="t-1", event=event))
     hello, wait, call = (entry.body for entry in transcript.entries[:3])
-    assert isinstance(hello, Said) and hello.fate == "completed"
-    assert isinstance(wait, Said) and wait.fate == "withdrawn"
-    assert isinstance(call, Call) and call.approval == "approved" and call.awaited
+    assert isinstance(hello, InputEntry) and hello.status == "completed"
+    assert isinstance(wait, InputEntry) and wait.status == "withdrawn"
+    assert isinstance(call, CallEntry) and call.approval == "approved" and call.awaited
     assert repr(transcript).splitlines() == [
         "user: Hello [file-1]",
         "user (withdrawn): Wait",
@@ -91,7 +91,7 @@ def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
     ]
 
 
-def test_nothing_that_is_said_steers_a_page_or_a_terminal() -> None:
+def test_texts_cannot_control_a_page_or_a_terminal() -> None:
     transcript = told(
         events.SessionRenamed(title="<b>"),
         events.UserMessage(item="i-1", text="<script>alert(1)</script>", from_='"><img>'),
@@ -103,7 +103,7 @@ def test_nothing_that_is_said_steers_a_page_or_a_terminal() -> None:
     assert "\x1b" not in repr(transcript) and "\\x1b[2Jgone\\x07\nnext" in repr(transcript)
 
 
-async def test_live_and_replayed_are_the_same(server: Server) -> None:
+async def test_live_and_replayed_are_the_same(server: RealServer) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("transcribed")).main_session
         assert session

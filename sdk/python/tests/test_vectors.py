@@ -1,4 +1,4 @@
-"""The frames that all languages test against: every row reads and writes to the same."""
+"""The vectors that all languages test against: each row is read, and written the same."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Frames that a worker sends: its offer, and what it says in a turn.
 
-PROTOCOL.md describes them. All but the offer are of the type `say` there, and differ by their `verb`.
+PROTOCOL.md describes them. All but the offer are of the type `say` there, and differ by their
+`verb`.
 """
 
 from typing import TypeAlias
