@@ -1,4 +1,4 @@
-"""The rows about what stays: connections that wait, clients that come back, logs that have grown."""
+"""The rows about long-lived state: idle connections, returning clients and long logs."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import servers
 from measure import call, faults, median, resident, talked
 from servers import OTHER_CORE, PORT, Unavailable
 
-# What a server takes unless told otherwise, less what others may want.
+# The default limit of a server, minus a reserve.
 MOST_CONNECTIONS = 19_000
 # A session without subscribers leaves memory a minute after its last turn.
 PASSIVE = 60
@@ -46,7 +46,7 @@ def idle(bench):
     with contextlib.ExitStack() as stack:
         tls = stack.enter_context(tempfile.TemporaryDirectory())
         running, absent = [], []
-        # All of them at the same time: each has a process of its own, and ten minutes are ten minutes.
+        # All four run at the same time, each in a process of its own.
         for number, (title, dialect, folder, goal) in enumerate(
             [
                 ("native", "native", None, 10),
@@ -71,7 +71,7 @@ def idle(bench):
                 running.append((title, goal, before, process))
             except Unavailable as why:
                 absent.append([title, "–", "–", "–", str(goal), "–", str(why)])
-        bench.tell(f"  all are connected, and stay so for {seconds} s")
+        bench.tell(f"  all are connected, and stay for {seconds} s")
         for title, goal, before, process in running:
             try:
                 report = bench.report(process)
@@ -94,9 +94,11 @@ def idle(bench):
         "faults",
     ]
     notes = [
-        f"{connections:,} connections of each wire, all four at the same time, spread over {sessions:,} sessions each, whose memory is counted as the "
-        f"connections'. They stay for {seconds} seconds: each is pinged every 20 seconds, and ten times a second some session gets an input and "
-        "answers, which all its readers get. Once, however many rounds there are.",
+        f"{connections:,} connections of each wire, all four at the same time, spread over "
+        f"{sessions:,} sessions each. The figures include the sessions' memory. The connections "
+        f"stay for {seconds} seconds. Each is pinged every 20 seconds, and ten times a second some "
+        "session gets an input and answers all its readers. Measured once, whatever the number of "
+        "rounds.",
     ]
     return {
         "tables": [{"title": "", "head": head, "rows": rows + absent}],
@@ -106,7 +108,7 @@ def idle(bench):
 
 
 def until_ready(process):
-    """Waits until a generator says that all its connections are where they want to be."""
+    """Waits until a generator reports that all its connections are ready."""
     said = []
     for line in process.stderr:
         said.append(line)
@@ -116,9 +118,9 @@ def until_ready(process):
 
 
 def readers(bench, server, clients, *rest):
-    """Has clients come, as `peers/readers.py` says; gives its report."""
+    """Runs `peers/readers.py`, and returns its report."""
     mode, *where = rest
-    # Sessions have other names each time.
+    # Session ids differ in each run.
     bench.ran(
         " ".join(
             [
@@ -151,7 +153,7 @@ def readers(bench, server, clients, *rest):
 def resume(bench):
     """Coming back: what clients that were away cost"""
     long, clients = bench.some(10_000, 500), bench.some(1000, 50)
-    # With its input, its start and its end a turn of 97 messages is 100 events.
+    # A turn of 97 messages has 100 events, with its input, its start and its end.
     talking = "load:items=97,bytes=200"
     alone, after_restart, ours, theirs = [], [], [], []
     absent = None
@@ -162,14 +164,14 @@ def resume(bench):
         with start(None) as server:
             session = talked(server, "long", f"load:items={long},bytes=200")
             found = [readers(bench, server, 1, "native", session, 0) for _ in range(10)]
-            # Together: one of them alone is less than the clock of processor time can tell.
+            # Averaged, since one alone is below the resolution of the processor time clock.
             alone.append(
                 {
                     key: statistics.mean(each[key] for each in found)
                     for key in ("cpu", "seconds", "busy", "least")
                 }
             )
-        # The same data under a new process, with others talking meanwhile.
+        # A new process on the same data, with live traffic at the same time.
         with start(None) as server:
             talked(server, "live", "load:items=2000,bytes=200,rate=200", wait=False)
             head = call(server, "GET", f"/v1/sessions/{session}")["session"]["head"]
@@ -190,7 +192,8 @@ def resume(bench):
     rows = [
         [f"Thoughtwire: one client, {long:,} events behind", *cells(alone, long)],
         [
-            f"Thoughtwire: {clients:,} clients, 100 events behind, at once after a restart, beside live traffic",
+            f"Thoughtwire: {clients:,} clients, 100 events behind, at once after a restart, "
+            "beside live traffic",
             *cells(after_restart, 100),
         ],
         [
@@ -210,15 +213,17 @@ def resume(bench):
         "faults",
     ]
     notes = [
-        "What Socket.IO's connection state recovery cannot do: it is kept in the memory of one process and for two minutes, so after a restart, or "
-        "later, clients are told nothing of what they missed; and every client that was connected costs it memory while it is away. "
-        "Thoughtwire reads the log, however long ago and whoever asks. Where the clients' core is busy all the time, the time is theirs.",
+        "Socket.IO's connection state recovery works in the memory of one process, and for two "
+        "minutes. After a restart, or later, clients do not get what they missed. Every client "
+        "that was connected costs memory while it is away. Thoughtwire reads the log, at any time "
+        "and for any client. Where the clients' core is busy all the time, the clients are the "
+        "bottleneck.",
     ]
     return {"tables": [{"title": "", "head": head, "rows": rows}], "plots": [], "notes": notes}
 
 
 def cells(found, least):
-    """Processor time, time, how busy the clients were, and whether all got what they missed."""
+    """Formats processor time, time, the clients' load, and whether all got what they missed."""
     cpu, seconds, busy = (
         statistics.median(each[key] for each in found) for key in ("cpu", "seconds", "busy")
     )
@@ -260,16 +265,18 @@ def flat(bench):
     ]
     first = {"title": "With so much in the log", "head": head, "rows": rows}
     notes = [
-        "An event is one of 10 new sessions that speak as fast as they can, each read by one subscriber, on a server that has all the rest in its file. "
-        "Attaching is a connection, its handshake, `attach` at the head of one of the sessions that were there, and its answers, by 1,000 clients at "
-        "once; asleep means that none of these sessions is in memory yet, and is told where there are as many sessions as clients.",
-        f"A session leaves memory {PASSIVE} seconds after it was used and left.",
+        "The events are those of 10 new sessions that send as fast as they can, each with one "
+        "subscriber, on a server with all the other events in its file. Attaching is a "
+        "connection, its handshake, `attach` at the head of an existing session, and its answers, "
+        "by 1,000 clients at once. Asleep means that none of these sessions is in memory yet; it "
+        "is measured where there are as many sessions as clients.",
+        f"A session leaves memory {PASSIVE} seconds after its last use.",
     ]
     return {"tables": [first, passive(bench)], "plots": [], "notes": notes}
 
 
 def grown(bench, data, sessions, events, made):
-    """The costs on a directory, as a row."""
+    """Measures the costs on a data directory, as a row."""
     clients = bench.some(1000, 100)
     names = ",".join(
         f"s-{number * sessions // min(sessions, clients)}"
@@ -305,12 +312,12 @@ def grown(bench, data, sessions, events, made):
 
 
 def passive(bench):
-    """Memory before sessions were used, while they are, and when they have left memory again: a table."""
+    """Measures memory before sessions are used, while they are, and after they left memory."""
     sessions = bench.some(5000, 200)
     load = {"items": 1, "bytes": 200, "rate": 0}
     rows = []
     with servers.thoughtwire(bench.binary)(None) as server:
-        # The first time also fills what the process keeps for whatever comes.
+        # The first time also fills the caches of the process.
         for title in ("the first", "others after them"):
             bench.tell(f"  {title} {sessions:,} sessions are used, and leave memory")
             before = resident(server.pid)
@@ -321,7 +328,7 @@ def passive(bench):
             while in_memory(server) and time.monotonic() < deadline:
                 time.sleep(1)
             left = in_memory(server)
-            # What was freed goes back to the system a little later.
+            # The allocator returns memory to the system with a delay.
             time.sleep(bench.some(15, 2))
             after = resident(server.pid)
             cells = [
@@ -348,7 +355,7 @@ def passive(bench):
 
 
 def in_memory(server):
-    """How many sessions a server has in memory, by its own figures."""
+    """Reads the number of sessions in memory from a server's metrics."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=60) as answer:
         found = re.search(r"^thoughtwire_live_sessions (\d+)", answer.read().decode(), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""What is measured. Each row is a function: it runs what it needs, and gives a table and perhaps a plot."""
+"""The measurements. Each row is a function that runs servers and returns tables and plots."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BURST = {"items": 300, "bytes": 200, "rate": 0}
 
 
 def compare(bench, starts, ours, notes):
-    """Paced and burst, CPU per delivery first, as tables with ratios to the one called `ours`."""
+    """Measures a paced load and a burst. The tables have ratios to the server named `ours`."""
     flags = ["--connections", bench.some(1000, 50)]
     tables, bars = [], []
     for title, load in (
@@ -71,8 +71,10 @@ def fanout(bench):
         starts,
         "Thoughtwire, native",
         [
-            "Thoughtwire has each message on disk before anybody gets it; of the others none keeps anything beyond memory.",
-            "The frames of all but MemGPT's interface and FastAPI are equal byte for byte in length and shape: the native wire's.",
+            "Thoughtwire writes each message to disk before it delivers it. The other servers keep "
+            "messages in memory only.",
+            "All servers but MemGPT's interface and FastAPI send frames of the same length and "
+            "shape, those of the native wire.",
         ],
     )
 
@@ -90,7 +92,7 @@ def dialects(bench):
         bench,
         starts,
         "Thoughtwire, memgpt",
-        ["FastAPI stands for Sparky's own server, whose endpoint has this shape."],
+        ["FastAPI stands in for Sparky's own server, whose endpoint has this structure."],
     )
 
 
@@ -118,7 +120,7 @@ def streams(bench):
 
     saturation, fastest = measured("as fast as it can", {"items": 500, "bytes": 20, "rate": 0})
     rows = [fastest]
-    # One after another, within five seconds: those that begin in the same moment would speak in the same moment ever after.
+    # Spread over five seconds: sessions that begin together would send together all the time.
     begin = ["--arrivals", bench.some(200, 1000), "--timed", bench.some("6-18", "0-1")]
     for title, part in (("half of that", 2), ("a quarter of it", 4), ("a tenth of it", 10)):
         each = max(round(saturation / part / sessions), 1)
@@ -126,8 +128,9 @@ def streams(bench):
         rows.append(measured(f"{title}, {each} a second in each", load, *begin)[1])
     head = ["load", "deltas per CPU-second", "deltas/s", "p50 ms", "p99 ms", "superseded", "faults"]
     notes = [
-        "Latency is from the moment a delta was due. The paced loads begin one after another within five seconds, and their latency is "
-        "that of the twelve seconds in which all of them speak."
+        "Latency counts from the moment when a delta was due. The paced loads begin one after "
+        "another within five seconds. Their latency is that of the twelve seconds in which all of "
+        "them send."
     ]
     return {"tables": [{"title": "", "head": head, "rows": rows}], "plots": [], "notes": notes}
 
@@ -167,12 +170,14 @@ def turns(bench):
     return {
         "tables": [{"title": "", "head": head, "rows": rows}],
         "plots": [],
-        "notes": ["A turn is one message of 200 bytes; a closed loop."],
+        "notes": [
+            "A turn is one message of 200 bytes. Each session sends its next input after the turn."
+        ],
     }
 
 
 def append(bench, writers):
-    """What a file with fdatasync can do here."""
+    """Measures appends with fdatasync to a plain file."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         command = [
             "taskset",
@@ -241,7 +246,10 @@ def offered(bench):
             ]
         )
     rows.append(["ratio", f"{costs['offered by a program'] / costs['built in']:.2f}", "", ""])
-    note = "The server's CPU for an event of 200 bytes, from the verb to one subscriber. The program runs in the generator."
+    note = (
+        "The server's CPU time for an event of 200 bytes, from the verb to one subscriber. The "
+        "program runs in the generator."
+    )
     return {
         "tables": [
             {"title": "", "head": ["agent", "CPU µs an event", "events/s", "faults"], "rows": rows}
@@ -261,7 +269,7 @@ def slow(bench):
         pair = []
         for extra in ([], ["--stalled", 100, "--wake"]):
             with starts[""](load) as server:
-                # The same number of readers in both.
+                # Both runs have the same number of readers.
                 pair.append(
                     bench.generator(
                         server, load, "--connections", 900 + (100 if extra else 0), *extra
@@ -289,7 +297,7 @@ def slow(bench):
     rows.append(
         [
             "ratio, median of pairs",
-            *(f"{statistics.median(column):.2f}" for column in zip(*ratios)),
+            *(f"{statistics.median(column):.2f}" for column in zip(*ratios, strict=True)),
             "",
             "",
         ]
@@ -325,7 +333,8 @@ def slow(bench):
                 for report in found
                 for key in ("lost", "gaps", "duplicates", "disordered")
             )
-            has = f"{median(found, 'stalled', 'has'):,.0f} of {median(found, 'stalled', 'of'):,.0f} pieces, faults: {bad or 'none'}"
+            got, of = (median(found, "stalled", key) for key in ("has", "of"))
+            has = f"{got:,.0f} of {of:,.0f} pieces, faults: {bad or 'none'}"
             cells += [peak, has, faults(found)]
         else:
             cells += ["", "", faults(found)]
@@ -349,7 +358,7 @@ def slow(bench):
         "tables": [first, second],
         "plots": [],
         "notes": [
-            "A stalled connection's own buffer is 4 KiB, so that soon it is the server that waits."
+            "A stalled connection's own buffer has 4 KiB, so that the server soon has to wait."
         ],
     }
 
@@ -413,8 +422,9 @@ def codec(bench):
         rows.append([f"Thoughtwire, {dialect}", *codec_cells(found, frames[dialect])])
     rows.append(["MemGPT's own (pymemgpt 0.2.5)", *codec_cells(original, frames["memgpt"])])
     notes = [
-        "In process, on the recorded frames: text to checked frame, and frame to text. MemGPT's own writes by its own functions and "
-        "reads by `json.loads` alone, without a check; both have the frames that those functions write.",
+        "In one process, on the recorded frames: text to checked frame, and frame to text. "
+        "MemGPT writes with its own functions, and reads with `json.loads` alone, without a check. "
+        "Both use the frames that those functions write.",
     ]
     return {
         "tables": [
@@ -430,7 +440,7 @@ def codec(bench):
 
 
 def recorded(path):
-    """The recorded frames of a wire that are taken, each on a line of its own."""
+    """Reads the valid recorded frames of a wire, without those of several lines."""
     with open(path) as file:
         rows = [row for row in map(json.loads, file) if "wire" in row and "error" not in row]
     return [row["wire"] for row in rows if "\n" not in row["wire"]]

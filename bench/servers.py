@@ -1,4 +1,4 @@
-"""Each server that is measured: how it is started, and how the generator talks to it."""
+"""Starts the servers that are measured, and tells the generator how to talk to them."""
 
 import os
 import shutil
@@ -10,18 +10,21 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEPS = os.path.join(HERE, ".deps")
 PEERS = os.path.join(HERE, "peers")
-# The server has one core, everything else the other.
+# The server has one core, and everything else the other.
 SERVER_CORE, OTHER_CORE = "0", "1"
 BOTH = "0,1"
 PORT = 18450
 
 
 class Unavailable(Exception):
-    """A server that cannot be run here, and why."""
+    """A server cannot run here. The message says why."""
 
 
-class Server:
-    """A running server. `url`, `flags`, `environment` and `beside`, where it may run, are for the generator."""
+class RunningServer:
+    """A running server.
+
+    `url`, `flags` and `environment` are for the generator, which runs on the cores `beside`.
+    """
 
     def __init__(
         self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE
@@ -56,7 +59,7 @@ class Server:
 
 
 def spawn(core, command, ready, **environment):
-    """Starts a process on a core and waits for the line that says it is ready."""
+    """Starts a process on a core, and waits for the line with `ready`."""
     process = subprocess.Popen(
         ["taskset", "-c", core, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -68,14 +71,14 @@ def spawn(core, command, ready, **environment):
     while ready not in line:
         if not line:
             raise Unavailable(
-                f"`{os.path.basename(str(command[0]))} {os.path.basename(str(command[-1]))}` did not start"
+                f"`{' '.join(os.path.basename(str(command[at])) for at in (0, -1))}` did not start"
             )
         line = process.stdout.readline()
     return process
 
 
 def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
-    """One of the servers below `peers/`, or of the limits: all are told the load when they are started."""
+    """Starts a server from `peers/` or `limits/`, which gets the load as arguments."""
 
     def start(load):
         numbers = [PORT, load["items"], load["bytes"], load["rate"]]
@@ -92,7 +95,7 @@ def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
             NODE_PATH=f"{DEPS}/node_modules",
             **environment,
         )
-        return Server(process, url.format(port=PORT), ["--dialect", "plain", *flags])
+        return RunningServer(process, url.format(port=PORT), ["--dialect", "plain", *flags])
 
     return start
 
@@ -101,8 +104,10 @@ LOAD = object()
 
 
 def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shares=False):
-    """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate;
-    one that shares has both cores, and so has the generator.
+    """Starts Thoughtwire on a temporary data directory, or on `folder`.
+
+    `tls` is a folder with a certificate. With `shares` the server and the generator both use both
+    cores.
     """
 
     def start(_load):
@@ -119,7 +124,7 @@ def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shar
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
         beside = BOTH if shares else OTHER_CORE
-        return Server(
+        return RunningServer(
             process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside
         )
 
@@ -127,7 +132,7 @@ def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shar
 
 
 def certificate(folder):
-    """Makes a key, and a certificate for this machine that stands for itself."""
+    """Creates a key and a self-signed certificate for this machine."""
     command = [
         "openssl",
         "req",
@@ -152,18 +157,19 @@ def certificate(folder):
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable(f"openssl made no certificate: {error}") from None
+        raise Unavailable(f"openssl could not create a certificate: {error}") from None
 
 
 def nats(load):
-    """NATS with its WebSocket, and a publisher beside it that is not measured."""
+    """Starts NATS with its WebSocket, and a publisher that is not measured."""
     binary = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
     if not binary:
         raise Unavailable("nats-server is not installed (Debian: apt install nats-server)")
     folder = tempfile.mkdtemp(prefix="bench-")
     with open(f"{folder}/nats.conf", "w") as file:
         file.write(
-            f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\nwebsocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n'
+            f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\n'
+            f"websocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n"
         )
     process = subprocess.Popen(
         ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"],
@@ -188,11 +194,11 @@ def nats(load):
         "--go",
         "PUB bench.go 0\r\n\r\n",
     ]
-    return Server(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
+    return RunningServer(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
 
 
 def peers(limits):
-    """Everybody else, by name."""
+    """Lists the other servers by name."""
     python, memgpt = f"{DEPS}/venv/bin/python", f"{DEPS}/memgpt/bin/python"
     return {
         "bare epoll, one frame a write": plain([f"{limits}/epoll", LOAD, 1]),

@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn, in the shape of Sparky's endpoint: a manager that sends each its own frame."""
+"""FastAPI on uvicorn, structured as Sparky's endpoint: each client gets a frame of its own."""
 
 import asyncio
 
@@ -39,13 +39,13 @@ async def talk(client: WebSocket):
         clients.discard(client)
 
 
-class Server(uvicorn.Server):
+class AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets=None):
         await super().startup(sockets)
         print("ready", flush=True)
 
 
-Server(
+AnnouncingServer(
     uvicorn.Config(
         app,
         host="127.0.0.1",
