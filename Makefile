@@ -23,10 +23,13 @@ HISTORIES ?= 0
 soak:
 	THOUGHTWIRE_HISTORIES=$(HISTORIES) $(CARGO) test -p thoughtwire-hub --test it what_was_promised -- --nocapture
 
-lint:
+lint: sdk-python
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	$(PYTHON_SDK)/bin/ruff check sdk/python bench tools
+	$(PYTHON_SDK)/bin/ruff format --check sdk/python bench tools
+	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy
 
 # The Autobahn suite against the server's WebSockets. It needs a Python 2.7, and says how to get one.
 conformance:
