@@ -50,7 +50,11 @@ fn main() -> io::Result<()> {
     locked(&shared.0).stopped = true;
     shared.1.notify_one();
     writer.join().map_err(|_| io::Error::other("the writer failed"))??;
-    println!("{{\"appends_per_second\":{},\"alone_us\":{}}}", appended / seconds.max(1), alone[alone.len() / 2]);
+    println!(
+        "{{\"appends_per_second\":{},\"alone_us\":{}}}",
+        appended / seconds.max(1),
+        alone[alone.len() / 2]
+    );
     Ok(())
 }
 

@@ -14,7 +14,8 @@ const SLICE: Duration = Duration::from_millis(10);
 
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(dialect), Some(file), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(dialect), Some(file), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Err("codec native|memgpt|sparky FILE".to_owned());
     };
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
@@ -23,13 +24,24 @@ fn main() -> Result<(), String> {
         "native" => {
             // Each side reads its own alone; which of them a frame is for is known before.
             let is_clients = |text: &&str| native::ClientFrame::decode(text).is_ok();
-            let (from_clients, from_server): (Vec<&str>, Vec<&str>) = frames.into_iter().partition(is_clients);
-            let clients = both(&from_clients, |text| native::ClientFrame::decode(text).ok(), native::ClientFrame::encode)?;
-            let server = both(&from_server, |text| native::ServerFrame::decode(text).ok(), native::ServerFrame::encode)?;
+            let (from_clients, from_server): (Vec<&str>, Vec<&str>) =
+                frames.into_iter().partition(is_clients);
+            let clients = both(
+                &from_clients,
+                |text| native::ClientFrame::decode(text).ok(),
+                native::ClientFrame::encode,
+            )?;
+            let server = both(
+                &from_server,
+                |text| native::ServerFrame::decode(text).ok(),
+                native::ServerFrame::encode,
+            )?;
             clients.and(server)
         }
         "memgpt" => both(&frames, |text| memgpt::Frame::decode(text).ok(), memgpt::Frame::encode)?,
-        "sparky" => both(&frames, |text| sparky::Message::from_text(text).ok(), sparky::Message::to_text)?,
+        "sparky" => {
+            both(&frames, |text| sparky::Message::from_text(text).ok(), sparky::Message::to_text)?
+        }
         other => return Err(format!("there is no wire {other:?}")),
     };
     let Cost { decode, encode, .. } = cost;
@@ -48,13 +60,23 @@ impl Cost {
     /// That of all frames of both.
     fn and(self, other: Self) -> Self {
         let frames = self.frames + other.frames;
-        let mean = |one: f64, two: f64| (one * self.frames as f64 + two * other.frames as f64) / frames as f64;
-        Self { frames, decode: mean(self.decode, other.decode), encode: mean(self.encode, other.encode) }
+        let mean = |one: f64, two: f64| {
+            (one * self.frames as f64 + two * other.frames as f64) / frames as f64
+        };
+        Self {
+            frames,
+            decode: mean(self.decode, other.decode),
+            encode: mean(self.encode, other.encode),
+        }
     }
 }
 
 /// What reading and writing cost.
-fn both<F>(frames: &[&str], decode: impl Fn(&str) -> Option<F>, encode: impl Fn(&F) -> String) -> Result<Cost, String> {
+fn both<F>(
+    frames: &[&str],
+    decode: impl Fn(&str) -> Option<F>,
+    encode: impl Fn(&F) -> String,
+) -> Result<Cost, String> {
     let mut parsed = Vec::new();
     for text in frames {
         parsed.push(decode(text).ok_or_else(|| format!("no frame of this wire: {text}"))?);

@@ -40,15 +40,22 @@ struct Server {
 }
 
 fn main() -> io::Result<()> {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<u64> =
+        std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let [port, items, bytes, rate, batch] = numbers[..] else {
         return Err(io::Error::other("usage: epoll PORT ITEMS BYTES RATE BATCH"));
     };
-    let mut listener = TcpListener::bind(format!("127.0.0.1:{port}").parse().map_err(io::Error::other)?)?;
+    let mut listener =
+        TcpListener::bind(format!("127.0.0.1:{port}").parse().map_err(io::Error::other)?)?;
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("ready");
-    let load = Load { items, bytes: usize::try_from(bytes).map_err(io::Error::other)?, rate, batch: batch.max(1) };
+    let load = Load {
+        items,
+        bytes: usize::try_from(bytes).map_err(io::Error::other)?,
+        rate,
+        batch: batch.max(1),
+    };
     Server { poll, listener, clients: HashMap::new(), next: 1, load }.run()
 }
 
@@ -87,8 +94,15 @@ impl Server {
                     stream.set_nodelay(true)?;
                     let token = Token(self.next);
                     self.next += 1;
-                    self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                    self.clients.insert(token, Client { stream, read: Vec::new(), unsent: Vec::new(), upgraded: false });
+                    self.poll.registry().register(
+                        &mut stream,
+                        token,
+                        Interest::READABLE | Interest::WRITABLE,
+                    )?;
+                    self.clients.insert(
+                        token,
+                        Client { stream, read: Vec::new(), unsent: Vec::new(), upgraded: false },
+                    );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -153,10 +167,14 @@ impl Client {
                 name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
             });
             let key = key.ok_or(io::ErrorKind::InvalidData)?;
-            let digest = sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")).digest().bytes();
+            let digest =
+                sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+                    .digest()
+                    .bytes();
             let accept = base64::engine::general_purpose::STANDARD.encode(digest);
-            let answer =
-                format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
             self.read.clear();
             self.upgraded = true;
             self.send(answer.as_bytes())?;
@@ -171,7 +189,9 @@ impl Client {
         }
         match self.stream.write(bytes) {
             Ok(sent) => self.unsent.extend_from_slice(&bytes[sent..]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.unsent.extend_from_slice(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.unsent.extend_from_slice(bytes)
+            }
             Err(error) => return Err(error),
         }
         Ok(())
