@@ -15,7 +15,8 @@ def bars(plot):
         f'width="{WIDTH}" height="{height}" role="img">',
         f"<title>{escape(plot['title'])}: {escape(plot['unit'])}</title>",
         "<style>text{font:13px system-ui,sans-serif;fill:#1f2328}.b{fill:#8c959f}.o{fill:#0969da}"
-        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.b{fill:#6e7681}.o{fill:#4493f8}}</style>",
+        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.b{fill:#6e7681}.o{fill:#4493f8}}"
+        "</style>",
         f'<text x="8" y="20" font-weight="600">{escape(plot["title"])}</text>',
         f'<text x="8" y="38">{escape(plot["unit"])}, less is better</text>',
     ]

@@ -19,7 +19,8 @@ def text(n, due):
 def event(n, due):
     """Returns a piece in a frame of Thoughtwire's native wire, so that sizes are the same."""
     return (
-        f'{{"type":"event","session":"{ID}","seq":{n},"at":"2026-01-01T00:00:00.000Z","turn":"{ID}",'
+        f'{{"type":"event","session":"{ID}","seq":{n},'
+        f'"at":"2026-01-01T00:00:00.000Z","turn":"{ID}",'
         f'"event":{{"kind":"message","item":"{ID}","text":"{text(n, due)}","complete":true}}}}'
     )
 

@@ -74,7 +74,9 @@ async def test_stop_leaves_waiting_turns_open_only_with_a_resuming_function(
 
         async def answer(turn: Interface) -> str:
             call = await turn.tool_called("door", {})
-            return await (turn.approval(call) if turn.turn == "t-1" else turn.client_runs(call))  # type: ignore
+            if turn.turn == "t-1":
+                return await turn.approval(call)
+            return (await turn.client_runs(call)).text
 
         agent.turn(resumes=resumes)(answer)
         serving = asyncio.create_task(agent.serve())

@@ -1,6 +1,7 @@
-//! What a frame costs one of Thoughtwire's wires, in nanoseconds of processor time: read, and written. No connection, no lines.
+//! Measures Thoughtwire's codecs: processor time to read and to write a frame, in nanoseconds,
+//! without connections.
 //!
-//! `codec native|memgpt|sparky FILE`, where each line of the file is a frame that the wire takes.
+//! `codec native|memgpt|sparky FILE`, where each line of the file is a valid frame of the wire.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use thoughtwire_proto::dialect::{memgpt, native, sparky};
 
-/// So many times each way; the median of them is told, which a busy machine moves least.
+/// Number of slices for each direction, and their length. The median is reported.
 const SLICES: usize = 51;
 const SLICE: Duration = Duration::from_millis(10);
 
@@ -22,7 +23,7 @@ fn main() -> Result<(), String> {
     let frames: Vec<&str> = text.lines().collect();
     let cost = match dialect.as_str() {
         "native" => {
-            // Each side reads its own alone; which of them a frame is for is known before.
+            // Each side reads only its own frames. Sorting them does not count.
             let is_clients = |text: &&str| native::ClientFrame::decode(text).is_ok();
             let (from_clients, from_server): (Vec<&str>, Vec<&str>) =
                 frames.into_iter().partition(is_clients);
@@ -42,14 +43,14 @@ fn main() -> Result<(), String> {
         "sparky" => {
             both(&frames, |text| sparky::Message::from_text(text).ok(), sparky::Message::to_text)?
         }
-        other => return Err(format!("there is no wire {other:?}")),
+        other => return Err(format!("unknown wire {other:?}; it is native, memgpt or sparky")),
     };
     let Cost { decode, encode, .. } = cost;
     println!("{{\"decode\":{decode:.1},\"encode\":{encode:.1}}}");
     Ok(())
 }
 
-/// Nanoseconds a frame, of so many frames.
+/// Costs in nanoseconds per frame, as the mean over a number of frames.
 struct Cost {
     frames: usize,
     decode: f64,
@@ -57,7 +58,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// That of all frames of both.
+    /// Combines the costs of two sets of frames.
     fn and(self, other: Self) -> Self {
         let frames = self.frames + other.frames;
         let mean = |one: f64, two: f64| {
@@ -71,7 +72,7 @@ impl Cost {
     }
 }
 
-/// What reading and writing cost.
+/// Measures reading and writing.
 fn both<F>(
     frames: &[&str],
     decode: impl Fn(&str) -> Option<F>,
@@ -79,7 +80,7 @@ fn both<F>(
 ) -> Result<Cost, String> {
     let mut parsed = Vec::new();
     for text in frames {
-        parsed.push(decode(text).ok_or_else(|| format!("no frame of this wire: {text}"))?);
+        parsed.push(decode(text).ok_or_else(|| format!("not a frame of this wire: {text}"))?);
     }
     let decode = median(frames.len(), || {
         for text in frames {
@@ -94,7 +95,7 @@ fn both<F>(
     Ok(Cost { frames: frames.len(), decode, encode })
 }
 
-/// The median of what a pass over so many frames takes, in nanoseconds a frame.
+/// Measures passes over `frames` frames. Returns the median in nanoseconds per frame.
 fn median(frames: usize, pass: impl Fn()) -> f64 {
     let mut slices: Vec<f64> = (0..SLICES)
         .map(|_| {

@@ -1,7 +1,7 @@
 //! Fills an empty data directory through Thoughtwire's own store: `fill DIR SESSIONS EVENTS`.
 //!
-//! The sessions are `s-0`, `s-1` and so on, of one agent, each with so many events. All that was said is indexed
-//! for searches, as it is by a server that has had the time.
+//! The sessions `s-0`, `s-1` and so on belong to one agent, and have EVENTS events each. All texts are
+//! indexed for searches, as on a server that has caught up with indexing.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,14 +13,14 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::{Append, Commit, NewAgent, NewSession, Pen, Store, StoredSession};
 
-/// Writes under way: those of one transaction.
+/// Number of writes in one transaction.
 const BATCH: usize = 1000;
-/// Events of a turn, and at least: input, start, a message and end.
+/// Number of events in a turn, and the least: input, start, a message and end.
 const TURN: u64 = 100;
 const LEAST: u64 = 4;
-/// How often it tells how far it is.
+/// Time between two progress reports.
 const PROGRESS: Duration = Duration::from_secs(15);
-/// The agent of all sessions: whoever talks to it gets one short message.
+/// The agent of all sessions, which answers each input with one short message.
 const MODEL: &str = "load:items=1,bytes=60";
 
 type Outcomes<T> = Result<T, Box<dyn Error>>;
@@ -50,7 +50,7 @@ struct Filling {
     pen: Pen,
     now: Timestamp,
     begun: Instant,
-    /// When it last told how far it is.
+    /// Time of the last progress report.
     told: Instant,
 }
 
@@ -98,7 +98,7 @@ impl Filling {
         Ok(opened)
     }
 
-    /// Turns in each session, one after the other, until each has its events.
+    /// Writes turns in each session, one after the other, until each has its events.
     fn talk(&mut self, mut sessions: Vec<StoredSession>, events: u64) -> Outcomes<()> {
         let mut written = 0;
         let mut is_more = true;
@@ -106,7 +106,7 @@ impl Filling {
             is_more = false;
             let mut commits = Vec::new();
             for session in &mut sessions {
-                // A log that is to be long is written in large pieces.
+                // A long log is written in large pieces.
                 for _ in 0..10 {
                     let left = events.saturating_sub(session.state.head().0);
                     if left < LEAST {
@@ -139,7 +139,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Writes what waits, in one transaction.
+    /// Writes the waiting appends in one transaction.
     fn write<T>(&mut self, commits: Vec<Commit<T>>) -> Outcomes<Vec<T>> {
         while let Some(written) = self.pen.write(commits.len()) {
             written.tell();
@@ -159,7 +159,7 @@ impl Filling {
     }
 }
 
-/// The events of one turn, folded into the state.
+/// Makes the events of one turn, and folds them into the state.
 fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> {
     let input = id(state.head().0 + 1)?;
     let turn: TurnId = id(state.head().0 + 2)?;
@@ -176,7 +176,7 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
         } else if number == 2 {
             Event::Turn(TurnEvent::Started { input: input.clone() })
         } else if number < events {
-            // It thinks, and says what it thought.
+            // Thoughts and messages alternate.
             let (item, text) = (
                 id(seq.0)?,
                 format!("{} is what there was to say, and then a little more of it", seq.0),
@@ -201,7 +201,7 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
     Ok(records)
 }
 
-/// An id as long as those that a server makes.
+/// Makes an id of the length of a server's ids.
 fn id<K>(number: u64) -> Outcomes<Id<K>> {
     Ok(Id::new(format!("{number:032x}"))?)
 }
