@@ -1,8 +1,8 @@
 //! A minimal durable log: many writers append to one file, and each waits until its bytes are on
 //! disk. One thread writes batches, and waits for the disk once for each batch.
 //!
-//! `append FILE WRITERS BYTES SECONDS` prints the number of durable appends per second, and the time
-//! of a single append in microseconds, the median of 200.
+//! `append FILE WRITERS BYTES SECONDS` prints the number of durable appends per second, and the
+//! time of a single append in microseconds, the median of 200.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,5 +1,5 @@
-//! A minimal WebSocket server: it upgrades all connections, waits for a `go`, and writes the same bytes
-//! to every client. It has one thread and one epoll, encodes a frame once, and stores nothing.
+//! A minimal WebSocket server: it upgrades all connections, waits for a `go`, and writes the same
+//! bytes to every client. It has one thread and one epoll, encodes a frame once, and stores nothing.
 //!
 //! `epoll PORT ITEMS BYTES RATE BATCH`: ITEMS pieces of BYTES bytes at RATE a second (0 for as fast
 //! as it can), BATCH of them in each write.
@@ -220,7 +220,8 @@ fn frame(n: u64, due: u64, bytes: usize) -> Vec<u8> {
     let at = "2026-01-01T00:00:00.000Z";
     let payload = format!(
         "{{\"type\":\"event\",\"session\":\"{id}\",\"seq\":{n},\"at\":\"{at}\",\"turn\":\"{id}\",\
-         \"event\":{{\"kind\":\"message\",\"item\":\"{id}\",\"text\":\"{text}\",\"complete\":true}}}}"
+         \"event\":{{\"kind\":\"message\",\"item\":\"{id}\",\"text\":\"{text}\",\
+         \"complete\":true}}}}"
     );
     let mut frame = vec![0x81];
     match u16::try_from(payload.len()) {

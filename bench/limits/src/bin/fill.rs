@@ -1,7 +1,7 @@
 //! Fills an empty data directory through Thoughtwire's own store: `fill DIR SESSIONS EVENTS`.
 //!
-//! The sessions `s-0`, `s-1` and so on belong to one agent, and have EVENTS events each. All texts are
-//! indexed for searches, as on a server that has caught up with indexing.
+//! The sessions `s-0`, `s-1` and so on belong to one agent, and have EVENTS events each. All texts
+//! are indexed for searches, as on a server that has caught up with indexing.
 
 use std::error::Error;
 use std::path::Path;
