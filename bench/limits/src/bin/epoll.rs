@@ -1,5 +1,6 @@
 //! A minimal WebSocket server: it upgrades all connections, waits for a `go`, and writes the same
-//! bytes to every client. It has one thread and one epoll, encodes a frame once, and stores nothing.
+//! bytes to every client. It has one thread and one epoll, encodes a frame once, and stores
+//! nothing.
 //!
 //! `epoll PORT ITEMS BYTES RATE BATCH`: ITEMS pieces of BYTES bytes at RATE a second (0 for as fast
 //! as it can), BATCH of them in each write.

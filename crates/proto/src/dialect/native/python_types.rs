@@ -167,9 +167,9 @@ impl PythonModule {
             let [only] = present.as_slice() else { panic!("a choice of types: {schema}") };
             return self.type_of(only);
         }
-        let kind = match &schema["type"] {
-            Value::Array(kinds) => kinds.iter().find(|kind| *kind != "null"),
-            kind => Some(kind),
+        let kind = match schema["type"].as_array() {
+            Some(kinds) => kinds.iter().find(|kind| *kind != "null"),
+            None => schema.get("type"),
         };
         match kind.and_then(Value::as_str) {
             Some("string") => "str".to_owned(),
@@ -198,9 +198,7 @@ impl PythonModule {
         }
         let words: Vec<String> = match (&schema["enum"], &schema["oneOf"]) {
             (Value::Array(words), _) => words.iter().map(text_of).collect(),
-            (_, Value::Array(variants)) => {
-                variants.iter().flat_map(|variant| words_of(variant)).collect()
-            }
+            (_, Value::Array(variants)) => variants.iter().flat_map(words_of).collect(),
             _ => return self.class(name, &schema, &[]),
         };
         self.mark(name);
@@ -333,9 +331,9 @@ fn text_of(value: &Value) -> String {
 
 /// The words of one alternative of an enumeration: one with a description, or several without.
 fn words_of(variant: &Value) -> Vec<String> {
-    match &variant["enum"] {
-        Value::Array(words) => words.iter().map(text_of).collect(),
-        _ => vec![text_of(&variant["const"])],
+    match variant["enum"].as_array() {
+        Some(words) => words.iter().map(text_of).collect(),
+        None => vec![text_of(&variant["const"])],
     }
 }
 
