@@ -68,6 +68,7 @@ impl Filling {
             main_session: "s-0".parse()?,
             epoch: "e-0".parse()?,
             blocks: Vec::new(),
+            notes: Vec::new(),
             sessions: Vec::new(),
             at: self.now,
             receipt: None,
@@ -124,6 +125,7 @@ impl Filling {
                         receipt: None,
                         block: None,
                         output: None,
+                        kept: None,
                         closed_items: Vec::new(),
                     }));
                 }
