@@ -7,21 +7,24 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
 
-use crate::cli::{AgentsCommand, Reach, SettingFlags};
-use crate::out::Look;
+use crate::cli::{AgentsCommand, SettingFlags, TargetFlags};
+use crate::out::TextStyle;
+use crate::render::{clean, one_line};
 use crate::rest::AgentPage;
-use crate::story::{clean, short};
-use crate::{Outcome, Usage, out};
+use crate::{CommandStatus, UsageError, out};
 
-pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    target: TargetFlags,
+    command: AgentsCommand,
+) -> anyhow::Result<CommandStatus> {
     match command {
-        AgentsCommand::List { form } => {
-            let agents = reach.place().await?.agents().await?;
-            if form.json {
+        AgentsCommand::List { output } => {
+            let agents = target.rest().await?.agents().await?;
+            if output.json {
                 out::json(&json!({"agents": agents}))?;
             } else if agents.is_empty() {
                 out::remark(
-                    Look::Dim,
+                    TextStyle::Dim,
                     "there are no agents yet; make one with `thoughtwire agents create NAME`",
                 );
             } else {
@@ -31,9 +34,9 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 )?;
             }
         }
-        AgentsCommand::Show { agent, form } => {
-            let page = reach.place().await?.agent(&agent).await?;
-            if form.json { out::json(&page)? } else { show(&page)? }
+        AgentsCommand::Show { agent, output } => {
+            let page = target.rest().await?.agent(&agent).await?;
+            if output.json { out::json(&page)? } else { show(&page)? }
         }
         AgentsCommand::Create {
             name,
@@ -42,10 +45,10 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             human,
             human_file,
             settings,
-            form,
+            output,
         } => {
             thoughtwire_proto::new_name(&name)
-                .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
+                .map_err(|bad| UsageError(format!("{name:?} is no name: {bad}")))?;
             let persona = text_or_file(persona, persona_file.as_deref())?;
             let human = text_or_file(human, human_file.as_deref())?;
             let (model, style) = (settings.model.clone(), settings.style.map(Style::from));
@@ -58,8 +61,8 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 settings: settings.into_settings(),
                 ..AgentSpec::default()
             };
-            let agent = reach.place().await?.create_agent(&spec).await?;
-            if form.json {
+            let agent = target.rest().await?.create_agent(&spec).await?;
+            if output.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
@@ -69,10 +72,10 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 ))?;
             }
         }
-        AgentsCommand::Edit { agent, name, settings, unset, form } => {
+        AgentsCommand::Edit { agent, name, settings, unset, output } => {
             let changes = changes(name, settings, unset)?;
-            let agent = reach.place().await?.edit_agent(&agent, &changes).await?;
-            if form.json {
+            let agent = target.rest().await?.edit_agent(&agent, &changes).await?;
+            if output.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
@@ -81,29 +84,29 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 ))?;
             }
         }
-        AgentsCommand::Delete { agent, yes, form } => {
-            let place = reach.place().await?;
+        AgentsCommand::Delete { agent, yes, output } => {
+            let place = target.rest().await?;
             let page = place.agent(&agent).await?;
             if !yes && !confirmed(&page)? {
-                out::remark(Look::Dim, "nothing was deleted");
-                return Ok(Outcome::Failed);
+                out::remark(TextStyle::Dim, "nothing was deleted");
+                return Ok(CommandStatus::Failed);
             }
             place.delete_agent(page.agent.id.as_str()).await?;
-            if form.json {
+            if output.json {
                 out::json(&json!({"deleted": page.agent.id}))?;
             } else {
                 out::line(&format!("deleted {}", clean(&page.agent.spec.name)))?;
             }
         }
         AgentsCommand::Export { agent, history, output } => {
-            let mut file = reach.place().await?.export_agent(&agent, history).await?;
+            let mut file = target.rest().await?.export_agent(&agent, history).await?;
             file.push(b'\n');
             write_new(output.as_deref(), &file)?;
         }
-        AgentsCommand::Import { file, name, form } => {
+        AgentsCommand::Import { file, name, output } => {
             let bytes = read_all(&file)?;
-            let agent = reach.place().await?.import_agent(bytes, name.as_deref()).await?;
-            if form.json {
+            let agent = target.rest().await?.import_agent(bytes, name.as_deref()).await?;
+            if output.json {
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
@@ -114,10 +117,10 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 ))?;
             }
         }
-        AgentsCommand::Presets { form } => {
+        AgentsCommand::Presets { output } => {
             let named = |(name, text): &(&str, &str)| json!({"name": name, "text": text});
             let (personas, humans) = (&thoughtwire_server::PERSONAS, &thoughtwire_server::HUMANS);
-            if form.json {
+            if output.json {
                 out::json(&json!({
                     "personas": personas.iter().map(named).collect::<Vec<_>>(),
                     "humans": humans.iter().map(named).collect::<Vec<_>>(),
@@ -126,7 +129,7 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
                 let rows = |kind: &str, presets: &[(&str, &str)]| {
                     presets
                         .iter()
-                        .map(|(name, text)| [kind.to_owned(), (*name).to_owned(), short(text)])
+                        .map(|(name, text)| [kind.to_owned(), (*name).to_owned(), one_line(text)])
                         .collect::<Vec<_>>()
                 };
                 let rows: Vec<_> =
@@ -135,7 +138,7 @@ pub(crate) async fn run(reach: Reach, command: AgentsCommand) -> anyhow::Result<
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 impl SettingFlags {
@@ -195,7 +198,7 @@ fn changes(
     }
     changes.extend(unset.into_iter().map(|setting| (setting, Value::Null)));
     if changes.is_empty() {
-        return Err(Usage(
+        return Err(UsageError(
             "nothing is to be changed; `thoughtwire agents edit --help` tells what can be"
                 .to_owned(),
         )
@@ -238,12 +241,12 @@ pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<(
 
 fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Usage("say --yes to delete without being asked".to_owned()).into());
+        return Err(UsageError("say --yes to delete without being asked".to_owned()).into());
     }
     let remembers =
         format!("{} notes and {} things that were said", page.memory.archival, page.memory.recall);
     out::remark_piece(
-        Look::Plain,
+        TextStyle::Plain,
         &format!("Delete {} with {remembers}, for good? [y/N] ", clean(&page.agent.spec.name)),
     );
     let mut line = String::new();
@@ -287,7 +290,7 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
         let description = if block.description.is_empty() {
             String::new()
         } else {
-            format!(" — {}", short(&block.description))
+            format!(" — {}", one_line(&block.description))
         };
         let used = block.text.chars().count();
         out::line(&format!(
@@ -308,7 +311,7 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             .server
             .clone()
             .map_or_else(|| "built in".to_owned(), |server| format!("MCP {server}"));
-        [clean(&tool.name).into_owned(), permission.to_owned(), source, short(&tool.description)]
+        [clean(&tool.name).into_owned(), permission.to_owned(), source, one_line(&tool.description)]
     };
     out::table(
         ["TOOL", "PERMISSION", "FROM", "WHAT IT DOES"],

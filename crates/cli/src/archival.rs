@@ -8,22 +8,25 @@ use serde_json::{Value, json};
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
 use crate::agents::{read_all, write_new};
-use crate::cli::{ArchivalCommand, Reach};
+use crate::cli::{ArchivalCommand, TargetFlags};
 use crate::rest::{AddedPage, Rest};
-use crate::{Outcome, Usage, out};
+use crate::{CommandStatus, UsageError, out};
 
 /// Notes per request.
 const BATCH: usize = 64;
 /// Notes per page when all are read.
 const PAGE: i64 = 500;
 
-pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    target: TargetFlags,
+    command: ArchivalCommand,
+) -> anyhow::Result<CommandStatus> {
     match command {
-        ArchivalCommand::Import { agent, files, chunk, form } => {
+        ArchivalCommand::Import { agent, files, chunk, output } => {
             if chunk == 0 {
-                return Err(Usage("--chunk is at least 1".to_owned()).into());
+                return Err(UsageError("--chunk is at least 1".to_owned()).into());
             }
-            let place = reach.place().await?;
+            let place = target.rest().await?;
             // The agent first: nobody wants to wait for files to learn that there is none.
             let agent = place.agent(&agent).await?.agent;
             // All files are read before anything is added, so that a bad one is known at once.
@@ -32,7 +35,7 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
                 notes.extend(notes_of(file, chunk)?);
             }
             let added = import(&place, agent.id.as_str(), &notes).await?;
-            if form.json {
+            if output.json {
                 out::json(&added)?;
             } else {
                 out::line(&format!(
@@ -42,7 +45,7 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
             }
         }
         ArchivalCommand::Export { agent, output } => {
-            let place = reach.place().await?;
+            let place = target.rest().await?;
             let (mut lines, mut after) = (Vec::new(), 0);
             loop {
                 let page = place.notes(&agent, after, PAGE).await?;
@@ -56,7 +59,7 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
             write_new(output.as_deref(), &lines)?;
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
@@ -118,18 +121,18 @@ fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-struct Told {
+struct ImportedNote {
     text: String,
     at: Option<Value>,
 }
 
 /// A line of JSONL: a text, or an object with one.
-fn note_of(line: &str) -> anyhow::Result<Told> {
+fn note_of(line: &str) -> anyhow::Result<ImportedNote> {
     match serde_json::from_str(line).context("it is no JSON")? {
-        Value::String(text) => Ok(Told { text, at: None }),
+        Value::String(text) => Ok(ImportedNote { text, at: None }),
         Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
             Some(Value::String(text)) => {
-                Ok(Told { text, at: note.remove("at").filter(Value::is_string) })
+                Ok(ImportedNote { text, at: note.remove("at").filter(Value::is_string) })
             }
             Some(_) | None => anyhow::bail!("it has no \"text\""),
         },

@@ -11,11 +11,11 @@ use thoughtwire_server::{ConfigError, usual_data_dir};
 use thoughtwire_store::{Contents, Store};
 
 use crate::cli::{BackupFlags, RestoreFlags};
-use crate::out::Look;
-use crate::{Outcome, out};
+use crate::out::TextStyle;
+use crate::{CommandStatus, out};
 
-pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
-    let BackupFlags { file, reach, form } = flags;
+pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus> {
+    let BackupFlags { file, target, output } = flags;
     anyhow::ensure!(
         !file.exists(),
         "{} is there already, and it was left alone: choose another name",
@@ -28,7 +28,7 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
     // Under its own name only once it is whole.
     let mut partial = NamedTempFile::new_in(dir)
         .with_context(|| format!("{} cannot be written", dir.display()))?;
-    let place = reach.place().await?;
+    let place = target.rest().await?;
     let bar = ProgressBar::no_length();
     if let Ok(style) =
         ProgressStyle::with_template("{spinner} {bytes} of {total_bytes} copied, {eta} left")
@@ -46,7 +46,7 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .with_context(|| format!("{} cannot be saved", dir.display()))?;
-    if form.json {
+    if output.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
         out::json(
             &json!({"file": file, "bytes": bytes, "agents": agents, "sessions": sessions, "events": events, "keys": keys}),
@@ -59,32 +59,32 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<Outcome> {
             bytes as f64 / 1e6
         ))?;
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
-pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<Outcome> {
-    let RestoreFlags { file, data_dir, form } = flags;
+pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<CommandStatus> {
+    let RestoreFlags { file, data_dir, output } = flags;
     let said = || {
         std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
     };
     let dir = data_dir.or_else(said).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
     let contents = Store::restore(&file, &dir)
         .with_context(|| format!("{} was not restored to {}", file.display(), dir.display()))?;
-    if form.json {
+    if output.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
         out::json(
             &json!({"data_dir": dir, "agents": agents, "sessions": sessions, "events": events, "keys": keys}),
         )?;
-        return Ok(Outcome::Done);
+        return Ok(CommandStatus::Done);
     }
     out::line(&format!("{}: {}", dir.display(), told(contents)))?;
     if contents.keys > 0 {
         out::remark(
-            Look::Dim,
+            TextStyle::Dim,
             "Keys are as they were when the backup was made; `thoughtwire keys list` shows them.",
         );
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 fn told(contents: Contents) -> String {

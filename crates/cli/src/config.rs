@@ -4,13 +4,13 @@ use serde_json::json;
 use thoughtwire_server::{Config, Flags, Setting};
 
 use crate::cli::{AuthChoice, ConfigCommand, ServeFlags};
-use crate::{Outcome, out};
+use crate::{CommandStatus, out};
 
-pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
+pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<CommandStatus> {
     match command {
-        ConfigCommand::Show { flags, form } => {
+        ConfigCommand::Show { flags, output } => {
             let (_, settings) = Config::load(&flags.into())?;
-            if form.json {
+            if output.json {
                 out::json(&json!({"settings": settings}))?;
             } else {
                 let row = |setting: &Setting| {
@@ -21,21 +21,23 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Outcome> {
                     &settings.iter().map(row).collect::<Vec<_>>(),
                 )?;
             }
-            Ok(Outcome::Done)
+            Ok(CommandStatus::Done)
         }
-        ConfigCommand::Check { flags, form } => match (Config::load(&flags.into()), form.json) {
-            (Ok(_), true) => {
-                out::json(&json!({"ok": true})).map(|()| Outcome::Done).map_err(Into::into)
+        ConfigCommand::Check { flags, output } => {
+            match (Config::load(&flags.into()), output.json) {
+                (Ok(_), true) => out::json(&json!({"ok": true}))
+                    .map(|()| CommandStatus::Done)
+                    .map_err(Into::into),
+                (Ok(_), false) => out::line("the configuration is good")
+                    .map(|()| CommandStatus::Done)
+                    .map_err(Into::into),
+                (Err(error), true) => {
+                    out::json(&json!({"ok": false, "error": error.to_string()}))?;
+                    Ok(CommandStatus::Failed)
+                }
+                (Err(error), false) => Err(error.into()),
             }
-            (Ok(_), false) => {
-                out::line("the configuration is good").map(|()| Outcome::Done).map_err(Into::into)
-            }
-            (Err(error), true) => {
-                out::json(&json!({"ok": false, "error": error.to_string()}))?;
-                Ok(Outcome::Failed)
-            }
-            (Err(error), false) => Err(error.into()),
-        },
+        }
     }
 }
 

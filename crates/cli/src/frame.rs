@@ -6,10 +6,10 @@ use serde_json::json;
 use thoughtwire_proto::dialect::line::{self, decode, encode};
 use thoughtwire_proto::{Refusal, RefusalCode};
 
-use crate::cli::{Dialect, FrameCommand};
-use crate::{Outcome, out};
+use crate::cli::{DialectChoice, FrameCommand};
+use crate::{CommandStatus, out};
 
-pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<Outcome> {
+pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<CommandStatus> {
     let mut input = std::io::stdin().lock();
     let mut read = Vec::new();
     while next_line(&mut input, &mut read)? {
@@ -34,7 +34,7 @@ pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<Outcome> {
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 /// Reads a line without its end; false when there is none.
@@ -52,12 +52,12 @@ fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bo
     Ok(true)
 }
 
-impl From<Dialect> for line::Dialect {
-    fn from(dialect: Dialect) -> Self {
+impl From<DialectChoice> for line::Dialect {
+    fn from(dialect: DialectChoice) -> Self {
         match dialect {
-            Dialect::Native => Self::Native,
-            Dialect::Memgpt => Self::Memgpt,
-            Dialect::Sparky => Self::Sparky,
+            DialectChoice::Native => Self::Native,
+            DialectChoice::Memgpt => Self::Memgpt,
+            DialectChoice::Sparky => Self::Sparky,
         }
     }
 }

@@ -4,20 +4,23 @@ use jiff::{Span, SpanRelativeTo};
 use serde_json::json;
 use thoughtwire_store::{Key, Scope};
 
-use crate::cli::{KeysCommand, Reach, ScopeChoice};
-use crate::out::Look;
+use crate::cli::{KeysCommand, ScopeChoice, TargetFlags};
+use crate::out::TextStyle;
+use crate::render::clean;
 use crate::sessions::local_time;
-use crate::story::clean;
-use crate::{Outcome, Usage, out};
+use crate::{CommandStatus, UsageError, out};
 
-pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    target: TargetFlags,
+    command: KeysCommand,
+) -> anyhow::Result<CommandStatus> {
     match command {
-        KeysCommand::Add { user, name, scopes, expires, form } => {
+        KeysCommand::Add { user, name, scopes, expires, output } => {
             let seconds = expires.as_deref().map(seconds).transpose()?;
             let scopes: Vec<Scope> = scopes.into_iter().map(scope).collect();
             let body = json!({"user": user, "name": name, "scopes": scopes, "expires_in_seconds": seconds});
-            let made = reach.place().await?.add_key(&body).await?;
-            if form.json {
+            let made = target.rest().await?.add_key(&body).await?;
+            if output.json {
                 out::json(&made)?;
             } else {
                 out::line(&made.secret)?;
@@ -25,15 +28,15 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
                     "This is the only time that the key is shown. `thoughtwire keys revoke {}` takes it back.",
                     made.key.id
                 );
-                out::remark(Look::Dim, &said);
+                out::remark(TextStyle::Dim, &said);
             }
         }
-        KeysCommand::List { form } => {
-            let keys = reach.place().await?.keys().await?;
-            if form.json {
+        KeysCommand::List { output } => {
+            let keys = target.rest().await?.keys().await?;
+            if output.json {
                 out::json(&json!({"keys": keys}))?;
             } else if keys.is_empty() {
-                out::remark(Look::Dim, "there are no keys; `thoughtwire keys add` makes one");
+                out::remark(TextStyle::Dim, "there are no keys; `thoughtwire keys add` makes one");
             } else {
                 out::table(
                     ["KEY", "USER", "NAME", "SCOPES", "MADE", "EXPIRES"],
@@ -41,24 +44,24 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
                 )?;
             }
         }
-        KeysCommand::Revoke { key, form } => {
-            reach.place().await?.revoke_key(&key).await?;
-            if form.json {
+        KeysCommand::Revoke { key, output } => {
+            target.rest().await?.revoke_key(&key).await?;
+            if output.json {
                 out::json(&json!({"revoked": key}))?;
             } else {
                 out::line(&format!("{key} is revoked"))?;
             }
         }
-        KeysCommand::Rotate { form } => {
-            reach.place().await?.rotate_keys().await?;
-            if form.json {
+        KeysCommand::Rotate { output } => {
+            target.rest().await?.rotate_keys().await?;
+            if output.json {
                 out::json(&json!({"rotated": true}))?;
             } else {
                 out::line("All logins and tickets have ended; keys are as they were.")?;
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 fn row(key: &Key) -> [String; 6] {
@@ -83,7 +86,8 @@ fn scope(choice: ScopeChoice) -> Scope {
 }
 
 fn seconds(text: &str) -> anyhow::Result<u64> {
-    let wrong = || Usage(format!("--expires {text:?} is no time such as 12h, 30d or \"1 year\""));
+    let wrong =
+        || UsageError(format!("--expires {text:?} is no time such as 12h, 30d or \"1 year\""));
     // Relative to now, since months and years have no length of their own.
     let span: Span = text.parse().map_err(|_| wrong())?;
     let length =

@@ -13,16 +13,16 @@ mod config;
 mod doctor;
 mod frame;
 mod keys;
+mod live_view;
 mod memory;
 mod out;
-mod place;
+mod render;
 mod rest;
 mod send;
 mod serve;
 mod sessions;
-mod story;
+mod target;
 mod tls;
-mod view;
 mod visible;
 mod wrap;
 
@@ -30,8 +30,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, Command, DoctorFlags, SendFlags};
-use crate::out::Look;
+use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, CliCommand, DoctorFlags, SendFlags};
+use crate::out::TextStyle;
 
 /// Turns allocate in one thread and free in another, which the system's allocator is slow at.
 #[global_allocator]
@@ -39,19 +39,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A command line that parses but cannot be meant.
 #[derive(Debug)]
-struct Usage(String);
+struct UsageError(String);
 
-impl std::fmt::Display for Usage {
+impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
 /// How a command came out, when it could be carried out at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum CommandStatus {
     Done,
     Failed,
 }
@@ -66,48 +66,52 @@ fn main() -> ExitCode {
         }
     };
     match run(cli) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(CommandStatus::Done) => ExitCode::SUCCESS,
+        Ok(CommandStatus::Failed) => ExitCode::from(1),
         // Whoever read our output has enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            out::remark(Look::Bad, &format!("thoughtwire: {error:#}"));
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            out::remark(TextStyle::Bad, &format!("thoughtwire: {error:#}"));
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Outcome> {
+fn run(cli: Cli) -> anyhow::Result<CommandStatus> {
     let Cli { url, command } = cli;
     match command {
-        Command::Serve(flags) => serve::run(flags),
-        Command::Chat(flags) => {
-            let reach = flags.reach.or(url);
-            block_on(chat::run(ChatFlags { reach, ..flags }))
+        CliCommand::Serve(flags) => serve::run(flags),
+        CliCommand::Chat(flags) => {
+            let target = flags.target.or(url);
+            block_on(chat::run(ChatFlags { target, ..flags }))
         }
-        Command::Send(flags) => {
-            let reach = flags.reach.or(url);
-            block_on(send::run(SendFlags { reach, ..flags }))
+        CliCommand::Send(flags) => {
+            let target = flags.target.or(url);
+            block_on(send::run(SendFlags { target, ..flags }))
         }
-        Command::Agents { reach, command } => block_on(agents::run(reach.or(url), command)),
-        Command::Memory { reach, command } => block_on(memory::run(reach.or(url), command)),
-        Command::Archival { reach, command } => block_on(archival::run(reach.or(url), command)),
-        Command::Sessions { reach, command } => block_on(sessions::run(reach.or(url), command)),
-        Command::Keys { reach, command } => block_on(keys::run(reach.or(url), command)),
-        Command::Backup(flags) => {
-            let reach = flags.reach.or(url);
-            block_on(backup::back_up(BackupFlags { reach, ..flags }))
+        CliCommand::Agents { target, command } => block_on(agents::run(target.or(url), command)),
+        CliCommand::Memory { target, command } => block_on(memory::run(target.or(url), command)),
+        CliCommand::Archival { target, command } => {
+            block_on(archival::run(target.or(url), command))
         }
-        Command::Restore(flags) => backup::restore(flags),
-        Command::Doctor(flags) => {
+        CliCommand::Sessions { target, command } => {
+            block_on(sessions::run(target.or(url), command))
+        }
+        CliCommand::Keys { target, command } => block_on(keys::run(target.or(url), command)),
+        CliCommand::Backup(flags) => {
+            let target = flags.target.or(url);
+            block_on(backup::back_up(BackupFlags { target, ..flags }))
+        }
+        CliCommand::Restore(flags) => backup::restore(flags),
+        CliCommand::Doctor(flags) => {
             let url = flags.url.clone().or(url);
             block_on(doctor::run(DoctorFlags { url, ..flags }))
         }
-        Command::Config { command } => config::run(command),
-        Command::Frame { command } => frame::run(&command),
-        Command::Bench(flags) => {
-            let reach = flags.reach.or(url);
-            block_on(bench::run(BenchFlags { reach, ..flags }))
+        CliCommand::Config { command } => config::run(command),
+        CliCommand::Frame { command } => frame::run(&command),
+        CliCommand::Bench(flags) => {
+            let target = flags.target.or(url);
+            block_on(bench::run(BenchFlags { target, ..flags }))
         }
     }
 }

@@ -6,16 +6,19 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::agents::read_all;
-use crate::cli::{MemoryCommand, Reach, SearchIn};
-use crate::out::Look;
+use crate::cli::{MemoryCommand, SearchIn, TargetFlags};
+use crate::out::TextStyle;
+use crate::render::{clean, one_line};
 use crate::rest::BlockPage;
-use crate::story::{clean, short};
-use crate::{Outcome, Usage, out};
+use crate::{CommandStatus, UsageError, out};
 
-pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    target: TargetFlags,
+    command: MemoryCommand,
+) -> anyhow::Result<CommandStatus> {
     match command {
-        MemoryCommand::Show { agent, label, form } => {
-            let mut blocks = reach.place().await?.agent(&agent).await?.blocks;
+        MemoryCommand::Show { agent, label, output } => {
+            let mut blocks = target.rest().await?.agent(&agent).await?.blocks;
             if let Some(label) = &label {
                 blocks.retain(|block| block.label == *label);
                 anyhow::ensure!(
@@ -23,22 +26,22 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                     "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists all"
                 );
             }
-            if form.json {
+            if output.json {
                 out::json(&json!({"blocks": blocks}))?;
             } else {
                 blocks.iter().try_for_each(show)?;
             }
         }
-        MemoryCommand::Edit { agent, label, text, file, limit, description, delete, form } => {
-            let place = reach.place().await?;
+        MemoryCommand::Edit { agent, label, text, file, limit, description, delete, output } => {
+            let place = target.rest().await?;
             if delete {
                 place.delete_block(&agent, &label).await?;
-                if form.json {
+                if output.json {
                     out::json(&json!({"deleted": label}))?;
                 } else {
                     out::line(&format!("{label} is gone"))?;
                 }
-                return Ok(Outcome::Done);
+                return Ok(CommandStatus::Done);
             }
             let text = match (text.as_deref(), file) {
                 (Some("-"), _) => Some(read_text(Path::new("-"))?),
@@ -50,22 +53,22 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
             changes.extend(limit.map(|limit| ("limit".to_owned(), Value::from(limit))));
             changes.extend(description.map(|text| ("description".to_owned(), Value::String(text))));
             if changes.is_empty() {
-                return Err(Usage(
+                return Err(UsageError(
                     "say what is to change: --text, --file, --limit, --description or --delete"
                         .to_owned(),
                 )
                 .into());
             }
             let block = place.edit_block(&agent, &label, &changes).await?;
-            if form.json { out::json(&json!({"block": block}))? } else { show(&block)? }
+            if output.json { out::json(&json!({"block": block}))? } else { show(&block)? }
         }
-        MemoryCommand::Search { agent, query, place, limit, form } => {
-            let rest = reach.place().await?;
+        MemoryCommand::Search { agent, query, place, limit, output } => {
+            let rest = target.rest().await?;
             let (lines, total, json) = match place {
                 SearchIn::Recall => {
                     let page = rest.recall(&agent, &query, limit).await?;
                     let line = |found: &crate::rest::RecalledPage| {
-                        format!("{}  {}: {}", found.at, found.role, short(&found.text))
+                        format!("{}  {}: {}", found.at, found.role, one_line(&found.text))
                     };
                     (
                         page.results.iter().map(line).collect::<Vec<_>>(),
@@ -76,7 +79,7 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                 SearchIn::Archival => {
                     let page = rest.search_notes(&agent, &query, limit).await?;
                     let line = |note: &crate::rest::NotePage| {
-                        format!("{}  {}", note.at, short(&note.text))
+                        format!("{}  {}", note.at, one_line(&note.text))
                     };
                     (
                         page.notes.iter().map(line).collect::<Vec<_>>(),
@@ -85,17 +88,17 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                     )
                 }
             };
-            if form.json {
+            if output.json {
                 out::json(&json)?;
             } else if lines.is_empty() {
-                out::remark(Look::Dim, "nothing was found");
+                out::remark(TextStyle::Dim, "nothing was found");
             } else {
                 lines.iter().try_for_each(|line| out::line(line))?;
-                out::remark(Look::Dim, &format!("{} of {total}", lines.len()));
+                out::remark(TextStyle::Dim, &format!("{} of {total}", lines.len()));
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 fn read_text(file: &Path) -> anyhow::Result<String> {
@@ -107,7 +110,7 @@ fn show(block: &BlockPage) -> std::io::Result<()> {
     let description = if block.description.is_empty() {
         String::new()
     } else {
-        format!(" — {}", short(&block.description))
+        format!(" — {}", one_line(&block.description))
     };
     let used = block.text.chars().count();
     out::line(&format!(

@@ -8,14 +8,14 @@ use crate::visible::visible;
 
 /// Whether text for people is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Paint {
+pub(crate) enum ColourMode {
     Plain,
     Colour,
 }
 
 /// How a piece of text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum TextStyle {
     Plain,
     /// What stands behind the words: thoughts, tools, remarks.
     Dim,
@@ -25,29 +25,29 @@ pub(crate) enum Look {
     Bold,
 }
 
-impl Paint {
+impl ColourMode {
     /// Colour for standard output if it is a terminal and nobody asked for none (<https://no-color.org>).
-    pub(crate) fn of_stdout() -> Self {
-        Self::of(io::stdout().is_terminal())
+    pub(crate) fn for_stdout() -> Self {
+        Self::for_output(io::stdout().is_terminal())
     }
 
     /// The same for standard error.
-    pub(crate) fn of_stderr() -> Self {
-        Self::of(io::stderr().is_terminal())
+    pub(crate) fn for_stderr() -> Self {
+        Self::for_output(io::stderr().is_terminal())
     }
 
-    fn of(is_terminal: bool) -> Self {
+    fn for_output(is_terminal: bool) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if is_terminal && !unwanted { Self::Colour } else { Self::Plain }
     }
 
     /// The text in its look.
-    pub(crate) fn show(self, look: Look, text: &str) -> String {
-        let code = match (self, look) {
-            (Self::Plain, _) | (Self::Colour, Look::Plain) => return text.to_owned(),
-            (Self::Colour, Look::Dim) => "2",
-            (Self::Colour, Look::Bad) => "31",
-            (Self::Colour, Look::Bold) => "1",
+    pub(crate) fn apply(self, style: TextStyle, text: &str) -> String {
+        let code = match (self, style) {
+            (Self::Plain, _) | (Self::Colour, TextStyle::Plain) => return text.to_owned(),
+            (Self::Colour, TextStyle::Dim) => "2",
+            (Self::Colour, TextStyle::Bad) => "31",
+            (Self::Colour, TextStyle::Bold) => "1",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
@@ -81,14 +81,14 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Writes a remark to standard error. It is lost if nobody can read it any more.
-pub(crate) fn remark(look: Look, text: &str) {
+pub(crate) fn remark(look: TextStyle, text: &str) {
     remark_piece(look, &format!("{text}\n"));
 }
 
 /// Writes a piece of a remark to standard error, with no line end of its own.
-pub(crate) fn remark_piece(look: Look, text: &str) {
+pub(crate) fn remark_piece(look: TextStyle, text: &str) {
     let mut err = io::stderr().lock();
-    drop(err.write_all(Paint::of_stderr().show(look, &visible(text)).as_bytes()));
+    drop(err.write_all(ColourMode::for_stderr().apply(look, &visible(text)).as_bytes()));
     drop(err.flush());
 }
 
@@ -107,11 +107,11 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
             text.push_str(cell);
             text.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
         }
-        line(&Paint::of_stdout().show(look, text.trim_end()))
+        line(&ColourMode::for_stdout().apply(look, text.trim_end()))
     };
-    write_row(Look::Bold, heading)?;
+    write_row(TextStyle::Bold, heading)?;
     for row in rows {
-        write_row(Look::Plain, row.each_ref().map(String::as_str))?;
+        write_row(TextStyle::Plain, row.each_ref().map(String::as_str))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use thoughtwire_proto::{
 use thoughtwire_server::AtRest;
 use thoughtwire_store::Key;
 
-use crate::Usage;
+use crate::UsageError;
 use crate::tls::{self, install_tls};
 
 /// How long one request may take.
@@ -241,8 +241,9 @@ impl Rest {
         let mut headers = HeaderMap::new();
         if let Some(key) = &server.key {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
-            let mut value = value
-                .map_err(|_| Usage("THOUGHTWIRE_KEY has characters that no key has".to_owned()))?;
+            let mut value = value.map_err(|_| {
+                UsageError("THOUGHTWIRE_KEY has characters that no key has".to_owned())
+            })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }

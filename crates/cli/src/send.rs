@@ -11,19 +11,19 @@ use thoughtwire_proto::{
     Record, Seq, SessionId, Start, TurnEvent, TurnId,
 };
 
-use crate::chat::{MAIN, found_or_made};
+use crate::chat::{DEFAULT_AGENT, find_or_create};
 use crate::cli::SendFlags;
-use crate::client::{Follower, Happening, Patience};
-use crate::out::Look;
+use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
+use crate::live_view::{LiveView, OutputPiece};
+use crate::out::TextStyle;
 use crate::rest::Rest;
-use crate::view::{Piece, View};
-use crate::{Outcome, Usage, out, story};
+use crate::{CommandStatus, UsageError, out, render};
 
 /// How long a server may be away before the answer is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
-    let SendFlags { reach, text, agent, session, policy, id, wait, no_wait, json } = flags;
+pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
+    let SendFlags { target, text, agent, session, policy, id, wait, no_wait, json } = flags;
     let text = match text.as_str() {
         "-" => {
             let mut text = String::new();
@@ -33,36 +33,40 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
         _ => text,
     };
     if text.trim().is_empty() {
-        return Err(Usage("there is nothing to send: the text is empty".to_owned()).into());
+        return Err(UsageError("there is nothing to send: the text is empty".to_owned()).into());
     }
-    let rest = Rest::new(reach.server().await?)?;
+    let rest = Rest::new(target.server().await?)?;
     let session = match session {
         Some(session) => session,
         None => match agent {
             Some(agent) => main_session(&rest, &agent).await?,
-            None => found_or_made(&rest, MAIN).await?.session,
+            None => find_or_create(&rest, DEFAULT_AGENT).await?.session,
         },
     };
-    let follower =
-        Follower::new(rest.server().clone(), session.clone(), None, Patience::For(GIVE_UP));
+    let follower = SessionFollower::new(
+        rest.server().clone(),
+        session.clone(),
+        None,
+        ReconnectPolicy::UpTo(GIVE_UP),
+    );
     let body = ClientBody::Send {
         session: session.clone(),
         text,
         attachments: Vec::new(),
         policy: Some(policy.into()),
     };
-    let sent = follower.ask(id, body).await;
-    let mut errand = Errand { follower, session, sent, json, answer: None };
+    let sent = follower.send(id, body).await;
+    let mut input_sent = SentInput { follower, session, sent, json, answer: None };
     if no_wait {
-        return errand.saved().await;
+        return input_sent.saved().await;
     }
-    let Some(limit) = wait.flatten() else { return errand.ended().await };
-    if let Ok(ended) = tokio::time::timeout(limit, errand.ended()).await {
+    let Some(limit) = wait.flatten() else { return input_sent.ended().await };
+    if let Ok(ended) = tokio::time::timeout(limit, input_sent.ended()).await {
         return ended;
     }
-    let Errand { session, answer, .. } = errand;
+    let SentInput { session, answer, .. } = input_sent;
     match answer {
-        Some(Answer { turn: None, .. }) => {
+        Some(AnsweringTurn { turn: None, .. }) => {
             anyhow::bail!(
                 "the input waits, and its turn has not begun in time; `thoughtwire sessions show {session}` will have it"
             )
@@ -75,19 +79,19 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<Outcome> {
 }
 
 /// An input on its way.
-struct Errand {
-    follower: Follower,
+struct SentInput {
+    follower: SessionFollower,
     session: SessionId,
     /// Its command's id.
     sent: CommandId,
     json: bool,
     /// Once the input is saved.
-    answer: Option<Answer>,
+    answer: Option<AnsweringTurn>,
 }
 
 /// What became of an input; for programs with the same keys as REST's.
 #[derive(Serialize)]
-struct Saved {
+struct SavedInput {
     session: SessionId,
     seq: Seq,
     input: ItemId,
@@ -95,13 +99,13 @@ struct Saved {
     duplicate: bool,
 }
 
-impl Errand {
+impl SentInput {
     /// Waits until the input is on disk, and says what became of it.
-    async fn saved(mut self) -> anyhow::Result<Outcome> {
+    async fn saved(mut self) -> anyhow::Result<CommandStatus> {
         while let Some(happening) = self.follower.next().await {
             match happening {
-                Happening::Answered { id, outcome } if id == self.sent => {
-                    let saved = Saved::read(self.session, outcome)?;
+                FollowerEvent::Replied { id, outcome } if id == self.sent => {
+                    let saved = SavedInput::read(self.session, outcome)?;
                     if self.json {
                         out::json(&saved)?;
                     } else {
@@ -111,49 +115,50 @@ impl Errand {
                             Disposition::Steered => "it joined the running turn",
                         };
                         out::remark(
-                            Look::Dim,
+                            TextStyle::Dim,
                             &format!("(saved as #{} of {}: {fate})", saved.seq, saved.session),
                         );
                     }
-                    return Ok(Outcome::Done);
+                    return Ok(CommandStatus::Done);
                 }
-                Happening::Offline { reason, pause } => offline(&reason, pause),
-                Happening::Over(error) => return Err(error),
-                Happening::Answered { .. }
-                | Happening::Attached(_)
-                | Happening::Shown(_)
-                | Happening::CaughtUp => {}
+                FollowerEvent::Offline { reason, pause } => offline(&reason, pause),
+                FollowerEvent::Ended(error) => return Err(error),
+                FollowerEvent::Replied { .. }
+                | FollowerEvent::Attached(_)
+                | FollowerEvent::Emitted(_)
+                | FollowerEvent::CaughtUp => {}
             }
         }
         anyhow::bail!("the connection ended before the input was saved")
     }
 
     /// Prints the turn, up to its end.
-    async fn ended(&mut self) -> anyhow::Result<Outcome> {
-        let mut view = View::default();
+    async fn ended(&mut self) -> anyhow::Result<CommandStatus> {
+        let mut view = LiveView::default();
         while let Some(happening) = self.follower.next().await {
             match happening {
-                Happening::Answered { id, .. } if id != self.sent => {}
-                Happening::Answered { outcome, .. } => {
-                    let Saved { seq, input, .. } = Saved::read(self.session.clone(), outcome)?;
-                    self.answer = Some(Answer { input, turn: None, json: self.json });
+                FollowerEvent::Replied { id, .. } if id != self.sent => {}
+                FollowerEvent::Replied { outcome, .. } => {
+                    let SavedInput { seq, input, .. } =
+                        SavedInput::read(self.session.clone(), outcome)?;
+                    self.answer = Some(AnsweringTurn { input, turn: None, json: self.json });
                     // From just before the input on, so that an answer of long ago is told as well.
                     let seq = Seq(seq.0.saturating_sub(1));
                     self.follower.attach(Start::After(Cursor { epoch: None, seq })).await;
                 }
-                Happening::Attached(attached) => {
+                FollowerEvent::Attached(attached) => {
                     drop(view.attach(&attached));
                     if !attached.recovered {
                         anyhow::bail!(
-                            "the log of {} does not reach back to the input any more",
+                            "the log of {} does not target back to the input any more",
                             attached.session
                         );
                     }
                 }
-                Happening::Shown(Emission::Status { turn: None, text }) => {
-                    out::remark(Look::Dim, &format!("({})", story::clean(&text)));
+                FollowerEvent::Emitted(Emission::Status { turn: None, text }) => {
+                    out::remark(TextStyle::Dim, &format!("({})", render::clean(&text)));
                 }
-                Happening::Shown(emission) => {
+                FollowerEvent::Emitted(emission) => {
                     if matches!(
                         &emission,
                         Emission::Record(Record {
@@ -162,7 +167,7 @@ impl Errand {
                         })
                     ) {
                         out::remark(
-                            Look::Dim,
+                            TextStyle::Dim,
                             "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
                         );
                     }
@@ -170,22 +175,22 @@ impl Errand {
                         && let Some(outcome) = answer.show(&mut view, &emission)?
                     {
                         return Ok(if outcome == TurnOutcome::Completed {
-                            Outcome::Done
+                            CommandStatus::Done
                         } else {
-                            Outcome::Failed
+                            CommandStatus::Failed
                         });
                     }
                 }
-                Happening::Offline { reason, pause } => offline(&reason, pause),
-                Happening::CaughtUp => {}
-                Happening::Over(error) => return Err(error),
+                FollowerEvent::Offline { reason, pause } => offline(&reason, pause),
+                FollowerEvent::CaughtUp => {}
+                FollowerEvent::Ended(error) => return Err(error),
             }
         }
         anyhow::bail!("the connection ended before the turn did")
     }
 }
 
-impl Saved {
+impl SavedInput {
     fn read(session: SessionId, outcome: Result<Ack, Refused>) -> anyhow::Result<Self> {
         match outcome {
             Ok(Ack {
@@ -200,7 +205,10 @@ impl Saved {
 }
 
 fn offline(reason: &str, pause: Duration) {
-    out::remark(Look::Dim, &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()));
+    out::remark(
+        TextStyle::Dim,
+        &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()),
+    );
 }
 
 async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
@@ -212,17 +220,17 @@ async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
 }
 
 /// The turn that answers the input.
-struct Answer {
+struct AnsweringTurn {
     input: ItemId,
     turn: Option<TurnId>,
     json: bool,
 }
 
-impl Answer {
+impl AnsweringTurn {
     /// Prints what belongs to the turn; tells how it ended once it has.
     fn show(
         &mut self,
-        view: &mut View,
+        view: &mut LiveView,
         emission: &Emission,
     ) -> anyhow::Result<Option<TurnOutcome>> {
         let of = match emission {
@@ -289,23 +297,23 @@ impl Answer {
 }
 
 /// The answer goes to standard output, all else to standard error.
-fn print(piece: &Piece) -> std::io::Result<()> {
+fn print(piece: &OutputPiece) -> std::io::Result<()> {
     match piece {
-        Piece::Text(Look::Plain, text) => out::piece(text),
-        Piece::Text(look, text) => {
+        OutputPiece::Text(TextStyle::Plain, text) => out::piece(text),
+        OutputPiece::Text(look, text) => {
             out::remark_piece(*look, text);
             Ok(())
         }
-        Piece::End(Look::Plain) => out::piece("\n"),
-        Piece::End(look) => {
+        OutputPiece::End(TextStyle::Plain) => out::piece("\n"),
+        OutputPiece::End(look) => {
             out::remark_piece(*look, "\n");
             Ok(())
         }
-        Piece::Whole((Look::Plain, text)) => out::line(text),
-        Piece::Whole((look, text)) => {
+        OutputPiece::Whole((TextStyle::Plain, text)) => out::line(text),
+        OutputPiece::Whole((look, text)) => {
             out::remark(*look, text);
             Ok(())
         }
-        Piece::TurnEnded(_) => Ok(()),
+        OutputPiece::TurnEnded(_) => Ok(()),
     }
 }

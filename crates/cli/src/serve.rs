@@ -8,11 +8,11 @@ use thoughtwire_store::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::Outcome;
+use crate::CommandStatus;
 use crate::cli::ServeFlags;
 use crate::out;
 
-pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<Outcome> {
+pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<CommandStatus> {
     let (config, settings) = Config::load(&flags.into())?;
     let log = settings
         .iter()
@@ -28,7 +28,7 @@ pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<Outcome> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
 }
 
-async fn serve(config: Config) -> anyhow::Result<Outcome> {
+async fn serve(config: Config) -> anyhow::Result<CommandStatus> {
     // Taken before anything is opened, so that a stop at any moment is a clean one.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -48,5 +48,5 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
             }
         })
         .await?;
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }

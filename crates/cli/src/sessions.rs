@@ -10,24 +10,27 @@ use serde_json::json;
 use thoughtwire_proto::transcript::Transcript;
 use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListing, Timestamp};
 
-use crate::cli::{ExportFormat, Reach, SessionsCommand};
-use crate::out::{Look, Paint};
+use crate::cli::{ExportFormat, SessionsCommand, TargetFlags};
+use crate::out::{ColourMode, TextStyle};
+use crate::render::{self, clean};
 use crate::rest::{Rest, SessionPage};
-use crate::story::{self, clean};
-use crate::{Outcome, out};
+use crate::{CommandStatus, out};
 
 /// Events asked for at a time.
 const PAGE: u64 = 1000;
 
-pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    target: TargetFlags,
+    command: SessionsCommand,
+) -> anyhow::Result<CommandStatus> {
     match command {
-        SessionsCommand::List { agent, limit, form } => {
-            let sessions = reach.place().await?.sessions(agent.as_deref(), limit).await?;
-            if form.json {
+        SessionsCommand::List { agent, limit, output } => {
+            let sessions = target.rest().await?.sessions(agent.as_deref(), limit).await?;
+            if output.json {
                 out::json(&json!({"sessions": sessions}))?;
             } else if sessions.is_empty() {
                 out::remark(
-                    Look::Dim,
+                    TextStyle::Dim,
                     "there are no sessions; every agent has one: `thoughtwire agents create NAME`",
                 );
             } else {
@@ -35,43 +38,43 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
                 out::table(["ID", "AGENT", "TITLE", "EVENTS", "STATE", "LAST ACTIVE"], &rows)?;
             }
         }
-        SessionsCommand::Show { session, last, form } => {
-            let place = reach.place().await?;
+        SessionsCommand::Show { session, last, output } => {
+            let place = target.rest().await?;
             let page = place.session(&session).await?;
             let before_first = page.first.0.saturating_sub(1);
             let after = Seq(page.session.head.0.saturating_sub(last).max(before_first));
             let events = place.events(&session, after, last).await?;
-            if form.json {
-                out::json(&Shown { page: &page, events: &events })?;
+            if output.json {
+                out::json(&SessionWithEvents { page: &page, events: &events })?;
             } else {
                 show(&page, after, &events)?;
             }
         }
         SessionsCommand::Export { session, format, output, json: _ } => {
-            let place = reach.place().await?;
+            let place = target.rest().await?;
             export(&place, &session, format, output.as_deref()).await?;
         }
-        SessionsCommand::Keep { session, days, events, form } => {
+        SessionsCommand::Keep { session, days, events, output } => {
             let keep = json!({"keep_days": days, "keep_events": events});
-            reach.place().await?.edit_session(&session, &keep).await?;
-            if form.json {
+            target.rest().await?.edit_session(&session, &keep).await?;
+            if output.json {
                 out::json(&json!({"session": session, "keep_days": days, "keep_events": events}))?;
             } else {
                 out::line(&kept(days, events))?;
             }
         }
-        SessionsCommand::Delete { sessions, yes, form } => {
-            let place = reach.place().await?;
+        SessionsCommand::Delete { sessions, yes, output } => {
+            let place = target.rest().await?;
             if !yes && !confirmed(&sessions)? {
-                out::remark(Look::Dim, "nothing was deleted");
-                return Ok(Outcome::Failed);
+                out::remark(TextStyle::Dim, "nothing was deleted");
+                return Ok(CommandStatus::Failed);
             }
             for session in &sessions {
                 place
                     .delete_session(session)
                     .await
                     .with_context(|| format!("{session} was not deleted"))?;
-                if form.json {
+                if output.json {
                     out::json(&json!({"deleted": session}))?;
                 } else {
                     out::line(&format!("deleted {session}"))?;
@@ -79,7 +82,7 @@ pub(crate) async fn run(reach: Reach, command: SessionsCommand) -> anyhow::Resul
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandStatus::Done)
 }
 
 /// What is kept of a log, in words.
@@ -96,7 +99,7 @@ fn kept(days: Option<u32>, events: Option<u64>) -> String {
 
 /// A session and its newest events.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct SessionWithEvents<'a> {
     #[serde(flatten)]
     page: &'a SessionPage,
     events: &'a [Record],
@@ -143,21 +146,21 @@ fn show(page: &SessionPage, after: Seq, events: &[Record]) -> std::io::Result<()
             ["kept".to_owned(), kept(page.keep_days, page.keep_events)],
             [
                 "instructions".to_owned(),
-                page.instructions.as_deref().map(story::short).unwrap_or_default(),
+                page.instructions.as_deref().map(render::one_line).unwrap_or_default(),
             ],
         ],
     )?;
     if after.next() > page.first {
-        out::line(&Paint::of_stdout().show(
-            Look::Dim,
+        out::line(&ColourMode::for_stdout().apply(
+            TextStyle::Dim,
             &format!("\n… the newest {} of {} events", events.len(), page.session.head),
         ))?;
     } else {
         out::line("")?;
     }
     for entry in transcript(page, after, events).entries() {
-        if let Some((look, told)) = story::entry(entry) {
-            out::line(&Paint::of_stdout().show(look, &told))?;
+        if let Some((look, told)) = render::entry(entry) {
+            out::line(&ColourMode::for_stdout().apply(look, &told))?;
         }
     }
     Ok(())
@@ -240,11 +243,11 @@ fn markdown(
         listing.created_at
     )?;
     for entry in transcript.entries() {
-        let Some((look, told)) = story::entry(entry) else { continue };
+        let Some((look, told)) = render::entry(entry) else { continue };
         match look {
-            Look::Plain => writeln!(out, "\n{told}")?,
-            Look::Bold => writeln!(out, "\n**{}**", told.replace('\n', "**\n**"))?,
-            Look::Dim | Look::Bad => writeln!(out, "\n> {}", told.replace('\n', "\n> "))?,
+            TextStyle::Plain => writeln!(out, "\n{told}")?,
+            TextStyle::Bold => writeln!(out, "\n**{}**", told.replace('\n', "**\n**"))?,
+            TextStyle::Dim | TextStyle::Bad => writeln!(out, "\n> {}", told.replace('\n', "\n> "))?,
         }
     }
     Ok(())
@@ -260,7 +263,7 @@ fn confirmed(sessions: &[SessionId]) -> std::io::Result<bool> {
         many => format!("{} sessions", many.len()),
     };
     out::remark_piece(
-        Look::Bold,
+        TextStyle::Bold,
         &format!("delete {what} and all that was said in it, for good? [y/N] "),
     );
     let mut answer = String::new();

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-type Ranges = &'static [RangeInclusive<char>];
+type CharRanges = &'static [RangeInclusive<char>];
 
 /// C0 and C1 but tab and newline; format characters, fillers, variation selectors, tags.
-const INVISIBLE: Ranges = &[
+const INVISIBLE: CharRanges = &[
     '\0'..='\u{8}',
     '\u{b}'..='\u{1f}',
     '\u{7f}'..='\u{9f}',
@@ -31,7 +31,7 @@ const INVISIBLE: Ranges = &[
 ];
 
 /// Pictographs, which a joiner or a variation selector may follow; and what may stand between.
-const EMOJI: Ranges = &[
+const EMOJI: CharRanges = &[
     '\u{a9}'..='\u{a9}',
     '\u{ae}'..='\u{ae}',
     '\u{203c}'..='\u{203c}',
@@ -53,11 +53,11 @@ const EMOJI: Ranges = &[
 ];
 
 /// What a keycap is made of.
-const KEYS: Ranges = &['#'..='#', '*'..='*', '0'..='9'];
+const KEYS: CharRanges = &['#'..='#', '*'..='*', '0'..='9'];
 
 /// Letters of scripts in which joiners decide how a word is written: Arabic to Sinhala, Tibetan,
 /// Myanmar, Khmer, Mongolian and others.
-const JOINING: Ranges = &[
+const JOINING: CharRanges = &[
     '\u{600}'..='\u{603}',
     '\u{606}'..='\u{61b}',
     '\u{61d}'..='\u{dff}',
@@ -79,9 +79,9 @@ const JOINING: Ranges = &[
     '\u{1e900}'..='\u{1e95f}',
 ];
 
-const MONGOLIAN: Ranges = &['\u{1820}'..='\u{18af}'];
+const MONGOLIAN: CharRanges = &['\u{1820}'..='\u{18af}'];
 
-const HAN: Ranges = &[
+const HAN: CharRanges = &[
     '\u{2e80}'..='\u{2fdf}',
     '\u{3005}'..='\u{3007}',
     '\u{3400}'..='\u{4dbf}',
@@ -98,7 +98,7 @@ const FLAGS: [&str; 3] = [
     "\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
 ];
 
-fn is_in(character: char, ranges: Ranges) -> bool {
+fn is_in(character: char, ranges: CharRanges) -> bool {
     ranges.iter().any(|range| range.contains(&character))
 }
 

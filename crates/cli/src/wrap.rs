@@ -5,14 +5,14 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 /// Breaks streaming text between words. A word is held back until it is whole, so it never has to be
 /// taken back from the end of a line.
 #[derive(Debug)]
-pub(crate) struct Wrap {
+pub(crate) struct WordWrapper {
     width: usize,
     column: usize,
     spaces: usize,
     word: String,
 }
 
-impl Wrap {
+impl WordWrapper {
     /// Lines of at most `width` columns.
     pub(crate) fn new(width: usize) -> Self {
         Self { width: width.max(10), column: 0, spaces: 0, word: String::new() }
@@ -98,10 +98,10 @@ impl Wrap {
 
 #[cfg(test)]
 mod tests {
-    use super::Wrap;
+    use super::WordWrapper;
 
     fn wrapped(width: usize, pieces: &[&str]) -> String {
-        let mut wrap = Wrap::new(width);
+        let mut wrap = WordWrapper::new(width);
         let mut out: String = pieces.iter().map(|piece| wrap.feed(piece)).collect();
         out.push_str(&wrap.end());
         out

@@ -12,17 +12,17 @@ use tokio::time::Instant;
 const BUSY: f64 = 0.85;
 
 /// Reads what processes use, from a moment on.
-pub(crate) struct Meter {
+pub(crate) struct UsageMeter {
     pid: Option<u32>,
     begun: Instant,
-    server: Option<Used>,
+    server: Option<ProcessUsage>,
     own: Duration,
     peak: u64,
 }
 
 /// What the server used.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct ServerFigures {
+pub(crate) struct ServerUsage {
     /// Processor time while the load ran, its own and the kernel's for it.
     pub(crate) cpu_seconds: f64,
     pub(crate) cpu_us_per_delivery: f64,
@@ -34,7 +34,7 @@ pub(crate) struct ServerFigures {
 
 /// What the generator used.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct OwnFigures {
+pub(crate) struct GeneratorUsage {
     pub(crate) cpu_seconds: f64,
     /// The part of the time in which it had something to do; it has one thread.
     pub(crate) busy: f64,
@@ -43,12 +43,12 @@ pub(crate) struct OwnFigures {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Used {
+struct ProcessUsage {
     cpu: Duration,
     rss: u64,
 }
 
-impl Meter {
+impl UsageMeter {
     /// Begins now.
     pub(crate) fn begin(pid: Option<u32>) -> anyhow::Result<Self> {
         let server = pid.map(used).transpose()?;
@@ -74,11 +74,11 @@ impl Meter {
     }
 
     /// Ends now, after so many deliveries.
-    pub(crate) fn end(&self, delivered: u64) -> (Option<ServerFigures>, OwnFigures) {
+    pub(crate) fn end(&self, delivered: u64) -> (Option<ServerUsage>, GeneratorUsage) {
         let server = self.pid.zip(self.server).and_then(|(pid, before)| {
             let after = used(pid).ok()?;
             let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-            Some(ServerFigures {
+            Some(ServerUsage {
                 cpu_seconds,
                 cpu_us_per_delivery: if delivered == 0 {
                     0.0
@@ -92,7 +92,7 @@ impl Meter {
         });
         let cpu_seconds = own().saturating_sub(self.own).as_secs_f64();
         let busy = cpu_seconds / self.begun.elapsed().as_secs_f64().max(1e-9);
-        (server, OwnFigures { cpu_seconds, busy, is_bottleneck: busy > BUSY })
+        (server, GeneratorUsage { cpu_seconds, busy, is_bottleneck: busy > BUSY })
     }
 }
 
@@ -106,7 +106,7 @@ fn own() -> Duration {
 }
 
 /// From `/proc`, as proc(5) describes it.
-fn used(pid: u32) -> anyhow::Result<Used> {
+fn used(pid: u32) -> anyhow::Result<ProcessUsage> {
     let read = |file: &str| {
         let path = format!("/proc/{pid}/{file}");
         std::fs::read_to_string(&path).with_context(|| {
@@ -126,7 +126,7 @@ fn used(pid: u32) -> anyhow::Result<Used> {
             line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok()
         })
         .unwrap_or(0);
-    Ok(Used {
+    Ok(ProcessUsage {
         cpu: Duration::from_secs_f64(as_f64(ticks) / as_f64(clock_ticks_per_second())),
         rss: rss * 1024,
     })

@@ -7,27 +7,27 @@ use std::time::Duration;
 use http::{HeaderValue, Uri};
 use tokio_websockets::Connector;
 
-use super::wire::Wire;
-use crate::Usage;
+use super::dialect::BenchWire;
+use crate::UsageError;
 use crate::cli::{BenchDialect, BenchFlags};
 use crate::rest::Server;
 use crate::tls::install_tls;
 
-/// Connections from one address to another: what Linux has ports for, with room to spare.
+/// Connections from one address to another: what Linux has ports for, with session to spare.
 const PORTS: u32 = 20_000;
 
 /// A run, before it is run.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) wire: Wire,
-    pub(crate) target: Target,
+pub(crate) struct BenchPlan {
+    pub(crate) wire: BenchWire,
+    pub(crate) target: BenchTarget,
     pub(crate) sessions: usize,
     pub(crate) connections: usize,
     /// The last of them, and never a session's first.
     pub(crate) stalled: usize,
     pub(crate) wakes: bool,
-    pub(crate) load: Load,
-    pub(crate) until: Until,
+    pub(crate) load: BenchLoad,
+    pub(crate) until: InputLimit,
     /// Inputs a second over all sessions; else each follows its predecessor's end.
     pub(crate) arrivals: Option<f64>,
     /// Microseconds after the beginning between which latencies count.
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
 
 /// What each input makes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
+pub(crate) struct BenchLoad {
     pub(crate) items: u64,
     pub(crate) bytes: u64,
     pub(crate) rate: u64,
@@ -54,14 +54,14 @@ pub(crate) struct Load {
 
 /// How many inputs each session gets.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Until {
+pub(crate) enum InputLimit {
     Inputs(u64),
     Elapsed(Duration),
 }
 
 /// Where to connect.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct BenchTarget {
     pub(crate) address: SocketAddr,
     /// As the request names it, without a path.
     pub(crate) base: String,
@@ -71,48 +71,48 @@ pub(crate) struct Target {
     pub(crate) authorization: Option<HeaderValue>,
 }
 
-impl Plan {
+impl BenchPlan {
     pub(crate) async fn new(flags: &BenchFlags, server: Option<&Server>) -> anyhow::Result<Self> {
         let connections = match (flags.connections, flags.subscribers) {
             (Some(connections), _) => connections,
             (None, Some(each)) => each
                 .checked_mul(flags.sessions)
-                .ok_or_else(|| Usage("so many connections there cannot be".to_owned()))?,
+                .ok_or_else(|| UsageError("so many connections there cannot be".to_owned()))?,
             (None, None) => flags.sessions.max(100),
         };
         if connections < flags.sessions {
-            return Err(Usage(format!(
+            return Err(UsageError(format!(
                 "{} sessions need as many connections at least, not {connections}",
                 flags.sessions
             ))
             .into());
         }
         if connections - flags.sessions < flags.stalled {
-            return Err(Usage(format!(
+            return Err(UsageError(format!(
                 "of {connections} connections, each session's first has to read: at most {} can be stalled",
                 connections - flags.sessions
             ))
             .into());
         }
         if flags.deltas && flags.dialect != BenchDialect::Native {
-            return Err(Usage("only the native wire has deltas".to_owned()).into());
+            return Err(UsageError("only the native wire has deltas".to_owned()).into());
         }
         if flags.offered && flags.dialect != BenchDialect::Native {
-            return Err(Usage("--offered is for the native wire".to_owned()).into());
+            return Err(UsageError("--offered is for the native wire".to_owned()).into());
         }
         for seconds in [flags.seconds, flags.arrivals, Some(flags.hold)].into_iter().flatten() {
             if !(0.0..1e9).contains(&seconds) {
-                return Err(Usage(format!(
+                return Err(UsageError(format!(
                     "{seconds} is no number of seconds, or of inputs a second"
                 ))
                 .into());
             }
         }
-        let target = match (server, &flags.reach.url) {
-            (Some(server), _) => Target::new(&server.base, server.key.as_deref()).await?,
-            (None, Some(url)) => Target::new(url, None).await?,
+        let target = match (server, &flags.target.url) {
+            (Some(server), _) => BenchTarget::new(&server.base, server.key.as_deref()).await?,
+            (None, Some(url)) => BenchTarget::new(url, None).await?,
             (None, None) => {
-                return Err(Usage(
+                return Err(UsageError(
                     "with `--dialect plain`, say which server with --url ws://HOST:PORT/PATH"
                         .to_owned(),
                 )
@@ -122,7 +122,7 @@ impl Plan {
         let addresses = match flags.addresses.map(u32::from) {
             Some(1) | None if !target.is_loopback() => 0,
             Some(_) if !target.is_loopback() => {
-                return Err(Usage(format!(
+                return Err(UsageError(format!(
                     "{} is not on this machine, so it cannot be reached from several loopback addresses",
                     target.address
                 ))
@@ -136,14 +136,16 @@ impl Plan {
         };
         let name = format!("bench-{}", thoughtwire_hub::new_id::<()>().as_str());
         let wire = match flags.dialect {
-            BenchDialect::Native => Wire::Native,
-            BenchDialect::Memgpt => Wire::Memgpt,
-            BenchDialect::Sparky => Wire::Sparky,
-            BenchDialect::Plain => Wire::Plain { hello: flags.hello.clone(), go: flags.go.clone() },
+            BenchDialect::Native => BenchWire::Native,
+            BenchDialect::Memgpt => BenchWire::Memgpt,
+            BenchDialect::Sparky => BenchWire::Sparky,
+            BenchDialect::Plain => {
+                BenchWire::Plain { hello: flags.hello.clone(), go: flags.go.clone() }
+            }
         };
         let until = match flags.seconds {
-            Some(seconds) => Until::Elapsed(Duration::from_secs_f64(seconds)),
-            None => Until::Inputs(flags.inputs),
+            Some(seconds) => InputLimit::Elapsed(Duration::from_secs_f64(seconds)),
+            None => InputLimit::Inputs(flags.inputs),
         };
         Ok(Self {
             wire,
@@ -152,7 +154,7 @@ impl Plan {
             connections: connections as usize,
             stalled: flags.stalled as usize,
             wakes: flags.wake,
-            load: Load {
+            load: BenchLoad {
                 items: flags.items,
                 bytes: flags.bytes,
                 rate: flags.rate,
@@ -179,7 +181,7 @@ impl Plan {
         if self.offers {
             return thoughtwire_proto::OFFERED.to_owned();
         }
-        let Load { items, bytes, rate, deltas } = self.load;
+        let BenchLoad { items, bytes, rate, deltas } = self.load;
         format!(
             "load:items={items},bytes={bytes},rate={rate},deltas={},marks=yes",
             if deltas { "yes" } else { "no" }
@@ -205,9 +207,9 @@ fn micros(seconds: f64) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-impl Target {
+impl BenchTarget {
     async fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        let wrong = |why: &str| Usage(format!("{url:?} is no address of a server: {why}"));
+        let wrong = |why: &str| UsageError(format!("{url:?} is no address of a server: {why}"));
         let base = url.replacen("http", "ws", 1);
         let uri: Uri =
             base.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;

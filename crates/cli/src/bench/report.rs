@@ -3,15 +3,15 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::ledger::Faults;
-use super::meter::{OwnFigures, ServerFigures, as_f64};
-use super::plan::{Load, Plan};
+use super::delivery::DeliveryFaults;
+use super::meter::{GeneratorUsage, ServerUsage, as_f64};
+use super::plan::{BenchLoad, BenchPlan};
 use crate::cli::BenchDialect;
-use crate::out::{self, Look};
+use crate::out::{self, TextStyle};
 
 /// What a run found.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     pub(crate) dialect: BenchDialect,
     pub(crate) connections: usize,
     pub(crate) sessions: usize,
@@ -27,10 +27,10 @@ pub(crate) struct Report {
     pub(crate) frames: u64,
     pub(crate) frame_bytes: u64,
     /// From when a piece was due to when it was read, in microseconds.
-    pub(crate) latency_us: Latency,
-    pub(crate) turns: Turns,
+    pub(crate) latency_us: LatencyQuantiles,
+    pub(crate) turns: TurnFigures,
     #[serde(flatten)]
-    pub(crate) faults: Faults,
+    pub(crate) faults: DeliveryFaults,
     /// Deltas that a slow reader did not get, because something later stood for them.
     pub(crate) superseded: u64,
     /// Inputs that were refused, and turns that failed.
@@ -38,25 +38,25 @@ pub(crate) struct Report {
     /// Connections that broke.
     pub(crate) closed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stalled: Option<Stalled>,
+    pub(crate) stalled: Option<StalledFigures>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) server: Option<ServerFigures>,
-    pub(crate) generator: OwnFigures,
+    pub(crate) server: Option<ServerUsage>,
+    pub(crate) generator: GeneratorUsage,
     /// What was said against it, with how often.
     pub(crate) complaints: Vec<(String, u64)>,
 }
 
-/// Turns that ended, and how long they took: from when an input was due, in microseconds.
+/// TurnFigures that ended, and how long they took: from when an input was due, in microseconds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Turns {
+pub(crate) struct TurnFigures {
     pub(crate) ended: u64,
     pub(crate) per_second: f64,
-    pub(crate) latency_us: Latency,
+    pub(crate) latency_us: LatencyQuantiles,
 }
 
 /// The readers that did not read.
 #[derive(Debug, Serialize)]
-pub(crate) struct Stalled {
+pub(crate) struct StalledFigures {
     pub(crate) connections: usize,
     /// Whether they read in the end; what follows is of that time.
     pub(crate) woke: bool,
@@ -69,7 +69,7 @@ pub(crate) struct Stalled {
     /// Pieces that came again behind a reconnect, as the older wires may.
     pub(crate) repeated: u64,
     #[serde(flatten)]
-    pub(crate) faults: Faults,
+    pub(crate) faults: DeliveryFaults,
     /// The server's memory at most, while they caught up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_peak: Option<u64>,
@@ -77,7 +77,7 @@ pub(crate) struct Stalled {
 
 /// A distribution.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Latency {
+pub(crate) struct LatencyQuantiles {
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     #[serde(rename = "p99.9")]
@@ -85,14 +85,14 @@ pub(crate) struct Latency {
     pub(crate) max: u64,
 }
 
-impl From<&Histogram<u64>> for Latency {
+impl From<&Histogram<u64>> for LatencyQuantiles {
     fn from(histogram: &Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile);
         Self { p50: at(0.5), p99: at(0.99), p99_9: at(0.999), max: histogram.max() }
     }
 }
 
-impl Report {
+impl BenchReport {
     /// Whether every reader got everything, once and in order.
     pub(crate) fn is_good(&self) -> bool {
         let stalled =
@@ -101,8 +101,8 @@ impl Report {
     }
 
     /// For people.
-    pub(crate) fn print(&self, plan: &Plan) -> std::io::Result<()> {
-        let Load { items, bytes, rate, deltas } = plan.load;
+    pub(crate) fn print(&self, plan: &BenchPlan) -> std::io::Result<()> {
+        let BenchLoad { items, bytes, rate, deltas } = plan.load;
         let what = if deltas { "deltas" } else { "messages" };
         let pace = if rate == 0 { "as fast as it can".to_owned() } else { format!("at {rate}/s") };
         let wire = format!("{:?}", self.dialect).to_lowercase();
@@ -171,22 +171,22 @@ impl Report {
     pub(crate) fn remark(&self) {
         if self.generator.is_bottleneck {
             out::remark(
-                Look::Bad,
+                TextStyle::Bad,
                 "the generator itself had no time left: times and rates are its own, not the server's",
             );
         }
         for (complaint, times) in &self.complaints {
-            out::remark(Look::Bad, &format!("{times} times: {complaint}"));
+            out::remark(TextStyle::Bad, &format!("{times} times: {complaint}"));
         }
     }
 }
 
-fn faults(faults: &Faults) -> String {
-    let Faults { lost, gaps, duplicates, disordered } = faults;
+fn faults(faults: &DeliveryFaults) -> String {
+    let DeliveryFaults { lost, gaps, duplicates, disordered } = faults;
     format!("{lost} lost, {gaps} gaps, {duplicates} duplicates, {disordered} out of order")
 }
 
-impl std::fmt::Display for Latency {
+impl std::fmt::Display for LatencyQuantiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = |us| as_f64(us) / 1000.0;
         write!(

@@ -13,7 +13,7 @@ const INDENT: &str = "  ";
 
 /// What came of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Edited {
+pub(super) enum EditorAction {
     /// Nothing that shows.
     Nothing,
     /// The text or the cursor, or the terminal's size.
@@ -30,7 +30,7 @@ pub(super) enum Edited {
 
 /// A text of any number of lines, with a cursor and a history.
 #[derive(Debug, Default)]
-pub(super) struct Editor {
+pub(super) struct LineEditor {
     text: String,
     /// Byte position, between two graphemes.
     cursor: usize,
@@ -39,9 +39,9 @@ pub(super) struct Editor {
     recalled: Option<(usize, String)>,
 }
 
-impl Editor {
+impl LineEditor {
     /// Takes what the terminal reports.
-    pub(super) fn take(&mut self, event: Event) -> Edited {
+    pub(super) fn take(&mut self, event: Event) -> EditorAction {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
             // However many lines it has, it is a part of one message.
@@ -50,16 +50,16 @@ impl Editor {
                 let is_kept =
                     |character: &char| matches!(character, '\n' | '\t') || !character.is_control();
                 self.insert(&pasted.chars().filter(is_kept).collect::<String>());
-                Edited::Changed
+                EditorAction::Changed
             }
-            Event::Resize(..) => Edited::Changed,
+            Event::Resize(..) => EditorAction::Changed,
             Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) => {
-                Edited::Nothing
+                EditorAction::Nothing
             }
         }
     }
 
-    fn key(&mut self, KeyEvent { code, modifiers, .. }: KeyEvent) -> Edited {
+    fn key(&mut self, KeyEvent { code, modifiers, .. }: KeyEvent) -> EditorAction {
         let control = modifiers.contains(KeyModifiers::CONTROL);
         let alt = modifiers.contains(KeyModifiers::ALT);
         match code {
@@ -69,7 +69,7 @@ impl Editor {
             KeyCode::Char(letter) if control && !alt => return self.controlled(letter),
             KeyCode::Char('b') if alt && !control => self.cursor = self.word_before(),
             KeyCode::Char('f') if alt && !control => self.cursor = self.word_behind(),
-            // Control and Alt together reach symbols on many keyboards.
+            // Control and Alt together target symbols on many keyboards.
             KeyCode::Char(letter) => self.insert(letter.encode_utf8(&mut [0; 4])),
             KeyCode::Backspace if alt || control => self.remove(self.word_before(), self.cursor),
             KeyCode::Backspace => self.remove(self.before(), self.cursor),
@@ -98,22 +98,22 @@ impl Editor {
             | KeyCode::Menu
             | KeyCode::KeypadBegin
             | KeyCode::Media(_)
-            | KeyCode::Modifier(_) => return Edited::Nothing,
+            | KeyCode::Modifier(_) => return EditorAction::Nothing,
         }
-        Edited::Changed
+        EditorAction::Changed
     }
 
-    fn controlled(&mut self, letter: char) -> Edited {
+    fn controlled(&mut self, letter: char) -> EditorAction {
         match letter {
             'c' => {
                 self.set(String::new());
                 self.recalled = None;
-                return Edited::Interrupted;
+                return EditorAction::Interrupted;
             }
-            'd' if self.text.is_empty() => return Edited::Left,
+            'd' if self.text.is_empty() => return EditorAction::Left,
             'd' => self.remove(self.cursor, self.behind()),
             'j' => self.insert("\n"),
-            'l' => return Edited::Cleared,
+            'l' => return EditorAction::Cleared,
             'a' => self.cursor = self.line_start(),
             'e' => self.cursor = self.line_end(),
             'b' => self.cursor = self.before(),
@@ -124,12 +124,12 @@ impl Editor {
             'w' => self.remove(self.word_before(), self.cursor),
             'p' => self.up(),
             'n' => self.down(),
-            _ => return Edited::Nothing,
+            _ => return EditorAction::Nothing,
         }
-        Edited::Changed
+        EditorAction::Changed
     }
 
-    fn send(&mut self) -> Edited {
+    fn send(&mut self) -> EditorAction {
         let text = std::mem::take(&mut self.text);
         self.cursor = 0;
         self.recalled = None;
@@ -139,7 +139,7 @@ impl Editor {
                 self.history.remove(0);
             }
         }
-        Edited::Sent(text)
+        EditorAction::Sent(text)
     }
 
     fn set(&mut self, text: String) {
@@ -245,8 +245,8 @@ impl Editor {
     }
 
     /// How the text stands behind a prompt that takes so many columns of its first line.
-    pub(super) fn lay_out(&self, prompt: usize, columns: usize) -> Layout {
-        let mut layout = Layout { rows: vec![String::new()], row: 0, column: prompt };
+    pub(super) fn lay_out(&self, prompt: usize, columns: usize) -> EditorLayout {
+        let mut layout = EditorLayout { rows: vec![String::new()], row: 0, column: prompt };
         let mut width = prompt;
         let mut at = 0;
         for grapheme in self.text.graphemes(true) {
@@ -285,13 +285,13 @@ impl Editor {
 
 /// A text on rows of a terminal, and where its cursor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct EditorLayout {
     pub(super) rows: Vec<String>,
     pub(super) row: usize,
     pub(super) column: usize,
 }
 
-impl Layout {
+impl EditorLayout {
     fn place(&mut self, column: usize) {
         self.row = self.rows.len().saturating_sub(1);
         self.column = column;
@@ -310,18 +310,18 @@ mod tests {
         press(KeyCode::Char(letter), KeyModifiers::CONTROL)
     }
 
-    fn typed(editor: &mut Editor, text: &str) {
+    fn typed(editor: &mut LineEditor, text: &str) {
         for letter in text.chars() {
             editor.take(press(KeyCode::Char(letter), KeyModifiers::NONE));
         }
     }
 
-    fn enter(editor: &mut Editor) -> Edited {
+    fn enter(editor: &mut LineEditor) -> EditorAction {
         editor.take(press(KeyCode::Enter, KeyModifiers::NONE))
     }
 
-    fn sent(text: &str) -> Edited {
-        Edited::Sent(text.to_owned())
+    fn sent(text: &str) -> EditorAction {
+        EditorAction::Sent(text.to_owned())
     }
 
     #[test]
@@ -332,9 +332,9 @@ mod tests {
             ("one\rtwo", "one\ntwo"),
             ("\x1b[31mred\u{7}\ttab", "[31mred\ttab"),
         ] {
-            let mut editor = Editor::default();
+            let mut editor = LineEditor::default();
             typed(&mut editor, "> ");
-            assert_eq!(editor.take(Event::Paste(pasted.to_owned())), Edited::Changed);
+            assert_eq!(editor.take(Event::Paste(pasted.to_owned())), EditorAction::Changed);
             assert_eq!(enter(&mut editor), sent(&format!("> {message}")), "{pasted:?}");
         }
     }
@@ -346,9 +346,9 @@ mod tests {
             press(KeyCode::Enter, KeyModifiers::SHIFT),
             control('j'),
         ] {
-            let mut editor = Editor::default();
+            let mut editor = LineEditor::default();
             typed(&mut editor, "one");
-            assert_eq!(editor.take(key), Edited::Changed);
+            assert_eq!(editor.take(key), EditorAction::Changed);
             typed(&mut editor, "two");
             assert_eq!(enter(&mut editor), sent("one\ntwo"));
         }
@@ -367,14 +367,14 @@ mod tests {
             (vec![press(KeyCode::Left, KeyModifiers::CONTROL), control('d')], "one two\nthree our"),
             (vec![control('a'), press(KeyCode::Backspace, none)], "one twothree four"),
         ] {
-            let mut editor = Editor::default();
+            let mut editor = LineEditor::default();
             editor.take(Event::Paste("one two\nthree four".to_owned()));
             for key in keys.clone() {
                 editor.take(key);
             }
             assert_eq!(enter(&mut editor), sent(message), "{keys:?}");
         }
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         typed(&mut editor, "a👩\u{200d}🚒");
         editor.take(press(KeyCode::Backspace, none));
         assert_eq!(enter(&mut editor), sent("a"), "what looks like one goes as one");
@@ -384,7 +384,7 @@ mod tests {
     fn history_and_leaving() {
         let (up, down) =
             (press(KeyCode::Up, KeyModifiers::NONE), press(KeyCode::Down, KeyModifiers::NONE));
-        let mut editor = Editor::default();
+        let mut editor = LineEditor::default();
         for message in ["one", "two\nlines"] {
             editor.take(Event::Paste(message.to_owned()));
             enter(&mut editor);
@@ -399,8 +399,8 @@ mod tests {
             editor.take(down.clone());
         }
         assert_eq!(editor.text, "draft");
-        assert_eq!(editor.take(control('c')), Edited::Interrupted);
-        assert_eq!(editor.take(control('d')), Edited::Left);
+        assert_eq!(editor.take(control('c')), EditorAction::Interrupted);
+        assert_eq!(editor.take(control('d')), EditorAction::Left);
     }
 
     #[test]
@@ -419,7 +419,7 @@ mod tests {
             ("1234567漢", 0, vec!["1234567", "  漢"], (1, 4)),
             ("a\tb", 0, vec!["a    b"], (0, 8)),
         ] {
-            let mut editor = Editor::default();
+            let mut editor = LineEditor::default();
             editor.take(Event::Paste(text.to_owned()));
             for _ in 0..back {
                 editor.take(press(KeyCode::Left, KeyModifiers::NONE));

@@ -1,10 +1,11 @@
 //! What a line that was typed means.
 
 use thoughtwire_proto::Policy;
+use thoughtwire_proto::dialect::native::Verdict;
 
 /// A line, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum ChatInput {
     /// Nothing.
     Empty,
     /// Something to say to the agent.
@@ -12,20 +13,13 @@ pub(super) enum Input {
     /// `/cancel`.
     Cancel,
     /// `/approve`, `/deny`.
-    Decide(Leave),
+    Decide(Verdict),
     /// `/help`.
     Help,
     /// `/quit`.
     Quit,
     /// Another word behind a slash.
     Unknown(String),
-}
-
-/// What the owner says to a call that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leave {
-    Given,
-    Denied,
 }
 
 /// What `/help` prints.
@@ -40,7 +34,7 @@ What you type goes to the agent; while it works, it waits its turn.
   //TEXT        say something that begins with a slash
 Alt-Enter or Ctrl-J begins a new line; a paste of several lines is one message.";
 
-impl Input {
+impl ChatInput {
     pub(super) fn read(line: &str) -> Self {
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else {
@@ -58,8 +52,8 @@ impl Input {
             ("now", text) if !text.is_empty() => Self::Say(text.to_owned(), Policy::Interrupt),
             ("also", text) if !text.is_empty() => Self::Say(text.to_owned(), Policy::Steer),
             ("cancel", "") => Self::Cancel,
-            ("approve", "") => Self::Decide(Leave::Given),
-            ("deny", "") => Self::Decide(Leave::Denied),
+            ("approve", "") => Self::Decide(Verdict::Approved),
+            ("deny", "") => Self::Decide(Verdict::Denied),
             ("help", "") => Self::Help,
             ("quit" | "exit", "") => Self::Quit,
             (_, _) => Self::Unknown(line.to_owned()),
@@ -73,23 +67,23 @@ mod tests {
 
     #[test]
     fn lines() {
-        let say = |text: &str, policy| Input::Say(text.to_owned(), policy);
+        let say = |text: &str, policy| ChatInput::Say(text.to_owned(), policy);
         for (line, meant) in [
-            ("", Input::Empty),
-            ("  \t", Input::Empty),
+            ("", ChatInput::Empty),
+            ("  \t", ChatInput::Empty),
             (" hi there ", say("hi there", Policy::Queue)),
             ("//etc/passwd?", say("/etc/passwd?", Policy::Queue)),
             ("/now stop that", say("stop that", Policy::Interrupt)),
             ("/also be brief", say("be brief", Policy::Steer)),
-            ("/now", Input::Unknown("/now".to_owned())),
-            ("/cancel", Input::Cancel),
-            ("/approve", Input::Decide(Leave::Given)),
-            ("/deny", Input::Decide(Leave::Denied)),
-            ("/help", Input::Help),
-            ("/quit", Input::Quit),
-            ("/dance", Input::Unknown("/dance".to_owned())),
+            ("/now", ChatInput::Unknown("/now".to_owned())),
+            ("/cancel", ChatInput::Cancel),
+            ("/approve", ChatInput::Decide(Verdict::Approved)),
+            ("/deny", ChatInput::Decide(Verdict::Denied)),
+            ("/help", ChatInput::Help),
+            ("/quit", ChatInput::Quit),
+            ("/dance", ChatInput::Unknown("/dance".to_owned())),
         ] {
-            assert_eq!(Input::read(line), meant, "{line:?}");
+            assert_eq!(ChatInput::read(line), meant, "{line:?}");
         }
     }
 }

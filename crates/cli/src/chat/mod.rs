@@ -11,60 +11,60 @@ use std::io::IsTerminal as _;
 use thoughtwire_proto::{AgentSpec, SessionId};
 
 use crate::cli::ChatFlags;
-use crate::out::Look;
+use crate::out::TextStyle;
 use crate::rest::{Refused, Rest};
-use crate::{Outcome, Usage, out};
+use crate::{CommandStatus, UsageError, out};
 
 /// The agent that is meant when none is named.
-pub(crate) const MAIN: &str = "main";
+pub(crate) const DEFAULT_AGENT: &str = "main";
 
 /// Whom one talks to.
-pub(crate) struct Partner {
+pub(crate) struct ChatSession {
     /// The agent's name.
     name: String,
     /// The session.
     pub(crate) session: SessionId,
 }
 
-pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<Outcome> {
-    let ChatFlags { reach, agent, session, json, thoughts } = flags;
+pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<CommandStatus> {
+    let ChatFlags { target, agent, session, json, thoughts } = flags;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_terminal && json {
-        return Err(Usage(
+        return Err(UsageError(
             "--json is for piped input; at a terminal see `thoughtwire send --json`".to_owned(),
         )
         .into());
     }
-    let rest = Rest::new(reach.server().await?)?;
-    let partner = match session {
+    let rest = Rest::new(target.server().await?)?;
+    let chat_session = match session {
         Some(session) => {
-            Partner { name: rest.session(&session).await?.session.agent_name, session }
+            ChatSession { name: rest.session(&session).await?.session.agent_name, session }
         }
-        None => found_or_made(&rest, agent.as_deref().unwrap_or(MAIN)).await?,
+        None => find_or_create(&rest, agent.as_deref().unwrap_or(DEFAULT_AGENT)).await?,
     };
     if is_terminal {
-        terminal::run(rest.server().clone(), partner).await
+        terminal::run(rest.server().clone(), chat_session).await
     } else {
         let form = match (json, thoughts) {
-            (true, _) => piped::Form::Json,
-            (false, true) => piped::Form::Everything,
-            (false, false) => piped::Form::Messages,
+            (true, _) => piped::PipedOutput::Json,
+            (false, true) => piped::PipedOutput::Everything,
+            (false, false) => piped::PipedOutput::Messages,
         };
-        piped::run(rest.server().clone(), partner, form).await
+        piped::run(rest.server().clone(), chat_session, form).await
     }
 }
 
 /// The agent's main session; the agent is made when it is not there.
-pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Partner> {
+pub(crate) async fn find_or_create(rest: &Rest, name: &str) -> anyhow::Result<ChatSession> {
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
             thoughtwire_proto::new_name(name)
-                .map_err(|bad| Usage(format!("{name:?} is no name: {bad}")))?;
+                .map_err(|bad| UsageError(format!("{name:?} is no name: {bad}")))?;
             let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
             match rest.create_agent(&spec).await {
                 Ok(profile) => {
-                    out::remark(Look::Dim, &format!("(made the agent {name})"));
+                    out::remark(TextStyle::Dim, &format!("(made the agent {name})"));
                     profile
                 }
                 // Somebody else was quicker.
@@ -79,5 +79,5 @@ pub(crate) async fn found_or_made(rest: &Rest, name: &str) -> anyhow::Result<Par
             }
         }
     };
-    Ok(Partner { name: profile.spec.name, session: profile.main_session })
+    Ok(ChatSession { name: profile.spec.name, session: profile.main_session })
 }

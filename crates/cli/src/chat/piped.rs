@@ -11,18 +11,18 @@ use thoughtwire_proto::{
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::Partner;
-use crate::client::{Follower, Happening, Patience};
-use crate::out::Look;
+use super::ChatSession;
+use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
+use crate::out::TextStyle;
 use crate::rest::Server;
-use crate::{Outcome, out, story};
+use crate::{CommandStatus, out, render};
 
 /// How long a server may be away before the conversation is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// What is printed of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum PipedOutput {
     /// What the agent says.
     Messages,
     /// Its thoughts and tools as well.
@@ -31,32 +31,44 @@ pub(super) enum Form {
     Json,
 }
 
-pub(super) async fn run(server: Server, partner: Partner, form: Form) -> anyhow::Result<Outcome> {
-    let follower =
-        Follower::new(server, partner.session.clone(), Some(Start::Head), Patience::For(GIVE_UP));
-    let mut talk =
-        Talk { follower, session: partner.session, transcript: Transcript::default(), form };
+pub(super) async fn run(
+    server: Server,
+    chat_session: ChatSession,
+    form: PipedOutput,
+) -> anyhow::Result<CommandStatus> {
+    let follower = SessionFollower::new(
+        server,
+        chat_session.session.clone(),
+        Some(Start::Head),
+        ReconnectPolicy::UpTo(GIVE_UP),
+    );
+    let mut talk = PipedChat {
+        follower,
+        session: chat_session.session,
+        transcript: Transcript::default(),
+        form,
+    };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut outcome = Outcome::Done;
+    let mut outcome = CommandStatus::Done;
     while let Some(line) = lines.next_line().await.context("standard input")? {
         if line.trim().is_empty() {
             continue;
         }
         if talk.turn(line).await? != TurnOutcome::Completed {
-            outcome = Outcome::Failed;
+            outcome = CommandStatus::Failed;
         }
     }
     Ok(outcome)
 }
 
-struct Talk {
-    follower: Follower,
+struct PipedChat {
+    follower: SessionFollower,
     session: SessionId,
     transcript: Transcript,
-    form: Form,
+    form: PipedOutput,
 }
 
-impl Talk {
+impl PipedChat {
     /// Says a line and prints its turn to the end.
     async fn turn(&mut self, text: String) -> anyhow::Result<TurnOutcome> {
         let body = ClientBody::Send {
@@ -65,11 +77,11 @@ impl Talk {
             attachments: Vec::new(),
             policy: None,
         };
-        let sent = self.follower.ask(None, body).await;
+        let sent = self.follower.send(None, body).await;
         let (mut ours, mut turn): (Option<ItemId>, Option<TurnId>) = (None, None);
         while let Some(happening) = self.follower.next().await {
             match happening {
-                Happening::Answered { id, outcome } if id == sent => {
+                FollowerEvent::Replied { id, outcome } if id == sent => {
                     match outcome.map(|ack| ack.acked) {
                         Ok(Acked::Input { input, .. }) => ours = input,
                         Ok(
@@ -82,16 +94,19 @@ impl Talk {
                             anyhow::bail!("the server did not say what became of the input")
                         }
                         Err(refused) => {
-                            out::remark(Look::Bad, &format!("thoughtwire: {}", refused.reason));
+                            out::remark(
+                                TextStyle::Bad,
+                                &format!("thoughtwire: {}", refused.reason),
+                            );
                             return Ok(TurnOutcome::Failed);
                         }
                     }
                 }
-                Happening::Attached(attached) => self.transcript.attach(&attached),
-                Happening::Shown(Emission::Status { turn: None, text }) => {
-                    out::remark(Look::Dim, &format!("({})", story::clean(&text)));
+                FollowerEvent::Attached(attached) => self.transcript.attach(&attached),
+                FollowerEvent::Emitted(Emission::Status { turn: None, text }) => {
+                    out::remark(TextStyle::Dim, &format!("({})", render::clean(&text)));
                 }
-                Happening::Shown(emission) => {
+                FollowerEvent::Emitted(emission) => {
                     if matches!(
                         &emission,
                         Emission::Record(Record {
@@ -100,7 +115,7 @@ impl Talk {
                         })
                     ) {
                         out::remark(
-                            Look::Dim,
+                            TextStyle::Dim,
                             "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
                         );
                     }
@@ -123,7 +138,7 @@ impl Talk {
                     if let Event::Turn(TurnEvent::Ended { outcome, reason, .. }) = &record.event
                         && is_ours
                     {
-                        if let Some((look, told)) = story::ending(*outcome, reason.as_deref()) {
+                        if let Some((look, told)) = render::turn_end(*outcome, reason.as_deref()) {
                             out::remark(look, &told);
                         }
                         return Ok(*outcome);
@@ -133,39 +148,39 @@ impl Talk {
                         Event::Input(InputEvent::Withdrawn { input })
                             if Some(input) == ours.as_ref()
                     ) {
-                        out::remark(Look::Dim, "✗ taken back before its turn");
+                        out::remark(TextStyle::Dim, "✗ taken back before its turn");
                         return Ok(TurnOutcome::Cancelled);
                     }
                 }
-                Happening::Answered { .. } | Happening::CaughtUp => {}
-                Happening::Offline { reason, pause } => {
+                FollowerEvent::Replied { .. } | FollowerEvent::CaughtUp => {}
+                FollowerEvent::Offline { reason, pause } => {
                     out::remark(
-                        Look::Dim,
+                        TextStyle::Dim,
                         &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()),
                     );
                 }
-                Happening::Over(error) => return Err(error),
+                FollowerEvent::Ended(error) => return Err(error),
             }
         }
         anyhow::bail!("the connection ended before the turn did")
     }
 
     fn print(&self, record: &Record, change: &Change) -> std::io::Result<()> {
-        if self.form == Form::Json {
+        if self.form == PipedOutput::Json {
             return out::json(record);
         }
         let Change::Entry(at) = change else { return Ok(()) };
         let Some(entry) = self.transcript.entries().get(*at) else { return Ok(()) };
         match &entry.body {
-            Body::Message { text, .. } => out::line(&story::clean(text)),
-            Body::Thought { text, .. } if self.form == Form::Everything => {
-                out::line(&format!("thought: {}", story::clean(text)))
+            Body::Message { text, .. } => out::line(&render::clean(text)),
+            Body::Thought { text, .. } if self.form == PipedOutput::Everything => {
+                out::line(&format!("thought: {}", render::clean(text)))
             }
-            Body::Call(call) if self.form == Form::Everything && call.returned.is_some() => {
-                out::line(&format!("tool: {}", story::call(call).trim_start_matches("⚙ ")))
+            Body::Call(call) if self.form == PipedOutput::Everything && call.returned.is_some() => {
+                out::line(&format!("tool: {}", render::call(call).trim_start_matches("⚙ ")))
             }
             Body::Call(call) if call.returned.is_none() => {
-                if let Some((look, told)) = story::question(call) {
+                if let Some((look, told)) = render::approval(call) {
                     out::remark(look, &told);
                 }
                 Ok(())

@@ -11,13 +11,13 @@ use crossterm::{QueueableCommand as _, cursor};
 use futures::StreamExt as _;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::editor::{Edited, Editor};
-use crate::out::{Look, Paint};
+use super::editor::{EditorAction, LineEditor};
+use crate::out::{ColourMode, TextStyle};
 use crate::visible::visible;
 
 /// What came from the keyboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(super) enum KeyboardInput {
     /// A message, or a command, of any number of lines.
     Text(String),
     /// Ctrl-C.
@@ -27,21 +27,22 @@ pub(super) enum Typed {
 }
 
 /// A terminal in raw mode; as it was again when dropped.
-pub(super) struct Terminal {
+pub(super) struct ChatTerminal {
     events: EventStream,
-    editor: Editor,
-    screen: Screen<io::Stdout>,
+    editor: LineEditor,
+    screen: PromptScreen<io::Stdout>,
 }
 
-impl Terminal {
+impl ChatTerminal {
     /// Takes the terminal over.
     ///
     /// # Errors
     /// When it cannot be set up.
-    pub(super) fn open(paint: Paint) -> io::Result<Self> {
+    pub(super) fn open(paint: ColourMode) -> io::Result<Self> {
         enable_raw_mode()?;
-        let screen = Screen::new(io::stdout(), paint);
-        let mut terminal = Self { events: EventStream::new(), editor: Editor::default(), screen };
+        let screen = PromptScreen::new(io::stdout(), paint);
+        let mut terminal =
+            Self { events: EventStream::new(), editor: LineEditor::default(), screen };
         // A terminal that does not know this passes it over, and each line is a message as before.
         terminal.screen.out.queue(EnableBracketedPaste)?;
         terminal.screen.draw(&terminal.editor)?;
@@ -52,27 +53,27 @@ impl Terminal {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(super) async fn typed(&mut self) -> io::Result<Typed> {
+    pub(super) async fn typed(&mut self) -> io::Result<KeyboardInput> {
         loop {
-            let Some(event) = self.events.next().await else { return Ok(Typed::Left) };
+            let Some(event) = self.events.next().await else { return Ok(KeyboardInput::Left) };
             match self.editor.take(event?) {
-                Edited::Nothing => {}
-                Edited::Changed => self.screen.redraw(&self.editor)?,
-                Edited::Cleared => {
+                EditorAction::Nothing => {}
+                EditorAction::Changed => self.screen.redraw(&self.editor)?,
+                EditorAction::Cleared => {
                     self.screen.out.queue(Clear(ClearType::All))?.queue(cursor::MoveTo(0, 0))?;
                     self.screen.row = 0;
                     self.screen.unfinished = 0;
                     self.screen.draw(&self.editor)?;
                 }
-                Edited::Sent(text) => {
+                EditorAction::Sent(text) => {
                     self.screen.keep(&text, &self.editor)?;
-                    return Ok(Typed::Text(text));
+                    return Ok(KeyboardInput::Text(text));
                 }
-                Edited::Interrupted => {
+                EditorAction::Interrupted => {
                     self.screen.redraw(&self.editor)?;
-                    return Ok(Typed::Interrupted);
+                    return Ok(KeyboardInput::Interrupted);
                 }
-                Edited::Left => return Ok(Typed::Left),
+                EditorAction::Left => return Ok(KeyboardInput::Left),
             }
         }
     }
@@ -81,7 +82,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub(super) fn prompt(&mut self, state: &str, look: Look) -> io::Result<()> {
+    pub(super) fn prompt(&mut self, state: &str, look: TextStyle) -> io::Result<()> {
         if self.screen.prompt != (look, state.to_owned()) {
             self.screen.clear()?;
             self.screen.prompt = (look, state.to_owned());
@@ -94,7 +95,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub(super) fn print(&mut self, look: Look, text: &str) -> io::Result<()> {
+    pub(super) fn print(&mut self, look: TextStyle, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for ChatTerminal {
     fn drop(&mut self) {
         drop(self.screen.clear());
         drop(self.screen.out.queue(DisableBracketedPaste).map(|_| ()));
@@ -114,19 +115,19 @@ impl Drop for Terminal {
 }
 
 /// What stands on the terminal.
-struct Screen<W> {
+struct PromptScreen<W> {
     out: W,
-    paint: Paint,
-    prompt: (Look, String),
+    paint: ColourMode,
+    prompt: (TextStyle, String),
     /// The cursor's row, counted from the prompt's first one.
     row: usize,
     /// The columns of the line above the prompt, if that is not finished.
     unfinished: usize,
 }
 
-impl<W: Write> Screen<W> {
-    fn new(out: W, paint: Paint) -> Self {
-        Self { out, paint, prompt: (Look::Dim, String::new()), row: 0, unfinished: 0 }
+impl<W: Write> PromptScreen<W> {
+    fn new(out: W, paint: ColourMode) -> Self {
+        Self { out, paint, prompt: (TextStyle::Dim, String::new()), row: 0, unfinished: 0 }
     }
 
     /// Takes the prompt and what is typed off; the cursor is where they began.
@@ -139,18 +140,18 @@ impl<W: Write> Screen<W> {
         Ok(())
     }
 
-    fn redraw(&mut self, editor: &Editor) -> io::Result<()> {
+    fn redraw(&mut self, editor: &LineEditor) -> io::Result<()> {
         self.clear()?;
         self.draw(editor)
     }
 
     /// Draws the prompt and what is typed, as many rows around the cursor as fit.
-    fn draw(&mut self, editor: &Editor) -> io::Result<()> {
+    fn draw(&mut self, editor: &LineEditor) -> io::Result<()> {
         let (columns, lines) = size().map_or((80, 24), |(columns, lines)| {
             (usize::from(columns).max(10), usize::from(lines).max(2))
         });
         let (look, state) = &self.prompt;
-        let prompt = self.paint.show(*look, state) + "› ";
+        let prompt = self.paint.apply(*look, state) + "› ";
         let width = (state.width() + 2).min(columns - 2);
         let layout = editor.lay_out(width, columns);
         let most = lines - 1;
@@ -175,10 +176,10 @@ impl<W: Write> Screen<W> {
     }
 
     /// Leaves what was sent on the terminal, above a new prompt.
-    fn keep(&mut self, text: &str, editor: &Editor) -> io::Result<()> {
+    fn keep(&mut self, text: &str, editor: &LineEditor) -> io::Result<()> {
         self.clear()?;
         let (look, state) = self.prompt.clone();
-        let prompt = self.paint.show(look, &state) + "› ";
+        let prompt = self.paint.apply(look, &state) + "› ";
         self.out.write_all(prompt.as_bytes())?;
         let text = visible(text).replace('\t', "    ").replace('\n', "\r\n  ");
         self.out.write_all(text.as_bytes())?;
@@ -187,7 +188,7 @@ impl<W: Write> Screen<W> {
         self.draw(editor)
     }
 
-    fn print(&mut self, look: Look, text: &str) -> io::Result<()> {
+    fn print(&mut self, look: TextStyle, text: &str) -> io::Result<()> {
         if self.unfinished > 0 {
             let column = u16::try_from(self.unfinished).unwrap_or(u16::MAX);
             self.out.queue(cursor::MoveUp(1))?.queue(cursor::MoveToColumn(column))?;
@@ -195,7 +196,7 @@ impl<W: Write> Screen<W> {
         let mut lines = text.split('\n').peekable();
         while let Some(line) = lines.next() {
             if !line.is_empty() {
-                self.out.write_all(self.paint.show(look, line).as_bytes())?;
+                self.out.write_all(self.paint.apply(look, line).as_bytes())?;
                 self.unfinished += line.width();
             }
             if lines.peek().is_some() {

@@ -9,87 +9,90 @@ use thoughtwire_proto::{
     CallId, CommandId, Emission, Outcome as TurnOutcome, Policy, SessionId, Start,
 };
 
-use super::Partner;
-use super::input::{HELP, Input, Leave};
-use super::screen::{Terminal, Typed};
-use crate::Outcome;
-use crate::client::{Follower, Happening, Patience};
-use crate::out::{Look, Paint};
+use super::ChatSession;
+use super::input::{ChatInput, HELP};
+use super::screen::{ChatTerminal, KeyboardInput};
+use crate::CommandStatus;
+use crate::client::{FollowerEvent, ReconnectPolicy, SessionFollower};
+use crate::live_view::{LiveView, OutputPiece};
+use crate::out::{ColourMode, TextStyle};
+use crate::render::{clean, one_line};
 use crate::rest::Server;
-use crate::story::{clean, short};
-use crate::view::{Piece, View};
-use crate::wrap::Wrap;
+use crate::wrap::WordWrapper;
 
 /// How much of the conversation so far is shown at the beginning.
 const RECENT: u64 = 60;
 
-pub(super) async fn run(server: Server, partner: Partner) -> anyhow::Result<Outcome> {
-    let follower = Follower::new(
+pub(super) async fn run(
+    server: Server,
+    chat_session: ChatSession,
+) -> anyhow::Result<CommandStatus> {
+    let follower = SessionFollower::new(
         server,
-        partner.session.clone(),
+        chat_session.session.clone(),
         Some(Start::Last(RECENT)),
-        Patience::Endless,
+        ReconnectPolicy::Forever,
     );
-    let terminal = Terminal::open(Paint::of_stdout())?;
-    let mut chat = Chat {
+    let terminal = ChatTerminal::open(ColourMode::for_stdout())?;
+    let mut chat = TerminalChat {
         follower,
-        session: partner.session,
-        view: View::default(),
-        page: Page { terminal, wrap: Wrap::new(columns()) },
+        session: chat_session.session,
+        view: LiveView::default(),
+        output: TerminalOutput { terminal, wrap: WordWrapper::new(columns()) },
         sent: HashMap::new(),
-        line: Line::Connecting,
+        link: ServerLink::Connecting,
         status: String::new(),
     };
-    chat.page.whole(
-        Look::Dim,
-        &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&partner.name)),
+    chat.output.whole(
+        TextStyle::Dim,
+        &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&chat_session.name)),
     )?;
     chat.talk().await
 }
 
-struct Chat {
-    follower: Follower,
+struct TerminalChat {
+    follower: SessionFollower,
     session: SessionId,
-    view: View,
-    page: Page,
+    view: LiveView,
+    output: TerminalOutput,
     /// What was said and is not answered, by its command's id.
     sent: HashMap<CommandId, String>,
-    line: Line,
+    link: ServerLink,
     /// What the agent says it is about.
     status: String,
 }
 
 /// Whether the server is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum ServerLink {
     Connecting,
     Online,
     Offline,
 }
 
 /// Whether to go on.
-enum Next {
-    On,
+enum ChatStep {
+    Continue,
     Leave,
 }
 
-impl Chat {
-    async fn talk(&mut self) -> anyhow::Result<Outcome> {
+impl TerminalChat {
+    async fn talk(&mut self) -> anyhow::Result<CommandStatus> {
         loop {
             let (look, state) = self.prompt();
-            self.page.terminal.prompt(&state, look)?;
+            self.output.terminal.prompt(&state, look)?;
             tokio::select! {
-                typed = self.page.terminal.typed() => match typed? {
-                    Typed::Text(text) => {
-                        if let Next::Leave = self.typed(&text).await? {
-                            return Ok(Outcome::Done);
+                typed = self.output.terminal.typed() => match typed? {
+                    KeyboardInput::Text(text) => {
+                        if let ChatStep::Leave = self.typed(&text).await? {
+                            return Ok(CommandStatus::Done);
                         }
                     }
-                    Typed::Interrupted => self.cancel().await?,
-                    Typed::Left => return Ok(Outcome::Done),
+                    KeyboardInput::Interrupted => self.cancel().await?,
+                    KeyboardInput::Left => return Ok(CommandStatus::Done),
                 },
                 happening = self.follower.next() => match happening {
-                    Some(Happening::Over(error)) => return Err(error),
+                    Some(FollowerEvent::Ended(error)) => return Err(error),
                     Some(happening) => self.happened(happening).await?,
                     None => anyhow::bail!("the connection ended"),
                 },
@@ -98,36 +101,36 @@ impl Chat {
     }
 
     /// The line's beginning says what goes on.
-    fn prompt(&self) -> (Look, String) {
+    fn prompt(&self) -> (TextStyle, String) {
         let waiting = match self.sent.len() {
             0 => String::new(),
             kept => format!(", {kept} kept"),
         };
         if self.question().is_some() {
-            return (Look::Bold, "y to allow it, n to deny it ".to_owned());
+            return (TextStyle::Bold, "y to allow it, n to deny it ".to_owned());
         }
-        let state = match (self.line, self.view.transcript().turn()) {
-            (Line::Connecting, _) => format!("connecting{waiting} "),
-            (Line::Offline, _) => format!("offline{waiting} "),
-            (Line::Online, Some(_)) if self.status.is_empty() => "working ".to_owned(),
-            (Line::Online, Some(_)) => format!("{} ", self.status),
-            (Line::Online, None) => String::new(),
+        let state = match (self.link, self.view.transcript().turn()) {
+            (ServerLink::Connecting, _) => format!("connecting{waiting} "),
+            (ServerLink::Offline, _) => format!("offline{waiting} "),
+            (ServerLink::Online, Some(_)) if self.status.is_empty() => "working ".to_owned(),
+            (ServerLink::Online, Some(_)) => format!("{} ", self.status),
+            (ServerLink::Online, None) => String::new(),
         };
-        (Look::Dim, state)
+        (TextStyle::Dim, state)
     }
 
     /// The question that a line answers.
     fn question(&self) -> Option<CallId> {
-        self.asked().filter(|_| self.line == Line::Online)
+        self.asked().filter(|_| self.link == ServerLink::Online)
     }
 
     async fn settle(&mut self, call: CallId, decision: Verdict) {
         self.follower
-            .ask(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision })
+            .send(None, ClientBody::Decide { session: Some(self.session.clone()), call, decision })
             .await;
     }
 
-    async fn typed(&mut self, line: &str) -> anyhow::Result<Next> {
+    async fn typed(&mut self, line: &str) -> anyhow::Result<ChatStep> {
         // A line of its own, so that nothing half typed decides.
         if let Some(call) = self.question() {
             let decision = match line.trim().to_ascii_lowercase().as_str() {
@@ -137,26 +140,26 @@ impl Chat {
             };
             if let Some(decision) = decision {
                 self.settle(call, decision).await;
-                return Ok(Next::On);
+                return Ok(ChatStep::Continue);
             }
         }
-        match Input::read(line) {
-            Input::Empty => {}
-            Input::Say(text, policy) => self.say(text, policy).await?,
-            Input::Cancel => self.cancel().await?,
-            Input::Decide(leave) => self.decide(leave).await?,
-            Input::Help => self.page.whole(Look::Dim, HELP)?,
-            Input::Quit => return Ok(Next::Leave),
-            Input::Unknown(line) => self
-                .page
-                .whole(Look::Dim, &format!("{line:?} is not known; /help tells what is"))?,
+        match ChatInput::read(line) {
+            ChatInput::Empty => {}
+            ChatInput::Say(text, policy) => self.say(text, policy).await?,
+            ChatInput::Cancel => self.cancel().await?,
+            ChatInput::Decide(decision) => self.decide(decision).await?,
+            ChatInput::Help => self.output.whole(TextStyle::Dim, HELP)?,
+            ChatInput::Quit => return Ok(ChatStep::Leave),
+            ChatInput::Unknown(line) => self
+                .output
+                .whole(TextStyle::Dim, &format!("{line:?} is not known; /help tells what is"))?,
         }
-        Ok(Next::On)
+        Ok(ChatStep::Continue)
     }
 
     async fn say(&mut self, text: String, policy: Policy) -> io::Result<()> {
-        if self.line == Line::Offline {
-            self.page.whole(Look::Dim, "(kept until the server is back)")?;
+        if self.link == ServerLink::Offline {
+            self.output.whole(TextStyle::Dim, "(kept until the server is back)")?;
         }
         let policy = (policy != Policy::Queue).then_some(policy);
         let body = ClientBody::Send {
@@ -165,28 +168,24 @@ impl Chat {
             attachments: Vec::new(),
             policy,
         };
-        let id = self.follower.ask(None, body).await;
+        let id = self.follower.send(None, body).await;
         self.sent.insert(id, text);
         Ok(())
     }
 
     async fn cancel(&mut self) -> io::Result<()> {
         let Some(turn) = self.view.transcript().turn().cloned() else {
-            return self.page.whole(Look::Dim, "(nothing runs; Ctrl-D leaves)");
+            return self.output.whole(TextStyle::Dim, "(nothing runs; Ctrl-D leaves)");
         };
         // The turn by name: should this arrive late, it must not hit the next one.
         let body = ClientBody::Cancel { session: self.session.clone(), turn: Some(turn) };
-        self.follower.ask(None, body).await;
+        self.follower.send(None, body).await;
         Ok(())
     }
 
-    async fn decide(&mut self, leave: Leave) -> io::Result<()> {
+    async fn decide(&mut self, decision: Verdict) -> io::Result<()> {
         let Some(call) = self.asked() else {
-            return self.page.whole(Look::Dim, "(nothing waits for your leave)");
-        };
-        let decision = match leave {
-            Leave::Given => Verdict::Approved,
-            Leave::Denied => Verdict::Denied,
+            return self.output.whole(TextStyle::Dim, "(nothing waits for your leave)");
         };
         self.settle(call, decision).await;
         Ok(())
@@ -211,50 +210,52 @@ impl Chat {
         })
     }
 
-    async fn happened(&mut self, happening: Happening) -> anyhow::Result<()> {
+    async fn happened(&mut self, happening: FollowerEvent) -> anyhow::Result<()> {
         match happening {
-            Happening::Attached(attached) => {
-                let is_first = self.line == Line::Connecting;
-                if self.line == Line::Offline {
-                    self.page.whole(Look::Dim, "(online again)")?;
+            FollowerEvent::Attached(attached) => {
+                let is_first = self.link == ServerLink::Connecting;
+                if self.link == ServerLink::Offline {
+                    self.output.whole(TextStyle::Dim, "(online again)")?;
                 }
-                self.line = Line::Online;
+                self.link = ServerLink::Online;
                 for piece in self.view.attach(&attached) {
-                    self.page.print(piece)?;
+                    self.output.print(piece)?;
                 }
                 if is_first && attached.after.next() > attached.first {
-                    self.page
-                        .whole(Look::Dim, "… (`thoughtwire sessions show` has what was before)")?;
+                    self.output.whole(
+                        TextStyle::Dim,
+                        "… (`thoughtwire sessions show` has what was before)",
+                    )?;
                 }
             }
-            Happening::CaughtUp => {}
-            Happening::Shown(Emission::Status { turn: Some(_), text }) => {
-                self.status = short(&text);
+            FollowerEvent::CaughtUp => {}
+            FollowerEvent::Emitted(Emission::Status { turn: Some(_), text }) => {
+                self.status = one_line(&text);
             }
             // Of the session, and not of a turn that the prompt could tell of.
-            Happening::Shown(Emission::Status { turn: None, text }) => {
-                self.page.whole(Look::Dim, &format!("({})", clean(&text)))?;
+            FollowerEvent::Emitted(Emission::Status { turn: None, text }) => {
+                self.output.whole(TextStyle::Dim, &format!("({})", clean(&text)))?;
             }
-            Happening::Shown(emission) => {
+            FollowerEvent::Emitted(emission) => {
                 for piece in self.view.apply(&emission) {
-                    if let Piece::TurnEnded(_) = piece {
+                    if let OutputPiece::TurnEnded(_) = piece {
                         self.status.clear();
                     }
-                    self.page.print(piece)?;
+                    self.output.print(piece)?;
                 }
             }
-            Happening::Answered { id, outcome } => self.answered(&id, outcome)?,
-            Happening::Offline { reason, .. } => {
+            FollowerEvent::Replied { id, outcome } => self.answered(&id, outcome)?,
+            FollowerEvent::Offline { reason, .. } => {
                 // Told once; that it goes on trying is in the prompt.
-                if self.line != Line::Offline {
-                    self.page.whole(
-                        Look::Dim,
+                if self.link != ServerLink::Offline {
+                    self.output.whole(
+                        TextStyle::Dim,
                         &format!("(offline: {}; trying again)", clean(&reason)),
                     )?;
                 }
-                self.line = Line::Offline;
+                self.link = ServerLink::Offline;
             }
-            Happening::Over(error) => return Err(error),
+            FollowerEvent::Ended(error) => return Err(error),
         }
         Ok(())
     }
@@ -267,9 +268,11 @@ impl Chat {
             }
             Ok(_) => {}
             Err(refused) => {
-                let about =
-                    said.map(|text| format!(" (you said: {})", short(&text))).unwrap_or_default();
-                self.page.whole(Look::Bad, &format!("✗ {}{about}", clean(&refused.reason)))?;
+                let about = said
+                    .map(|text| format!(" (you said: {})", one_line(&text)))
+                    .unwrap_or_default();
+                self.output
+                    .whole(TextStyle::Bad, &format!("✗ {}{about}", clean(&refused.reason)))?;
             }
         }
         Ok(())
@@ -277,37 +280,37 @@ impl Chat {
 }
 
 /// What stands above the line that is being typed.
-struct Page {
-    terminal: Terminal,
-    wrap: Wrap,
+struct TerminalOutput {
+    terminal: ChatTerminal,
+    wrap: WordWrapper,
 }
 
-impl Page {
-    fn print(&mut self, piece: Piece) -> io::Result<()> {
+impl TerminalOutput {
+    fn print(&mut self, piece: OutputPiece) -> io::Result<()> {
         match piece {
-            Piece::Text(look, text) => {
+            OutputPiece::Text(look, text) => {
                 self.wrap.resize(columns());
                 let text = self.wrap.feed(&text);
                 self.terminal.print(look, &text)
             }
-            Piece::End(look) => {
+            OutputPiece::End(look) => {
                 let text = self.wrap.end();
                 self.terminal.print(look, &text)
             }
-            Piece::Whole((look, text)) => self.whole(look, &text),
-            Piece::TurnEnded(
+            OutputPiece::Whole((look, text)) => self.whole(look, &text),
+            OutputPiece::TurnEnded(
                 TurnOutcome::Completed
                 | TurnOutcome::Cancelled
                 | TurnOutcome::Failed
                 | TurnOutcome::Interrupted,
-            ) => self.terminal.print(Look::Plain, "\n"),
+            ) => self.terminal.print(TextStyle::Plain, "\n"),
         }
     }
 
     /// Prints something on lines of its own.
-    fn whole(&mut self, look: Look, text: &str) -> io::Result<()> {
+    fn whole(&mut self, look: TextStyle, text: &str) -> io::Result<()> {
         let begun = self.wrap.end();
-        let mut wrap = Wrap::new(columns());
+        let mut wrap = WordWrapper::new(columns());
         let text = wrap.feed(text) + &wrap.end();
         self.terminal.print(look, &(begun + &text))
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use thoughtwire_proto::Style;
 
-use super::Form;
+use super::OutputFlags;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -17,20 +17,20 @@ Examples:
   thoughtwire agents export ada --history > ada.json
   thoughtwire agents import ada.json --name ada2
 
-With --data-dir they reach the server that runs on that directory, or open it themselves
+With --data-dir they target the server that runs on that directory, or open it themselves
 when none does.")]
 pub(crate) enum AgentsCommand {
     /// List all agents.
     List {
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Show one agent and its memory.
     Show {
         /// Its name or id.
         agent: String,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Make an agent and its main session.
     Create {
@@ -51,7 +51,7 @@ pub(crate) enum AgentsCommand {
         #[command(flatten)]
         settings: SettingFlags,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Change an agent's settings; its texts are memory blocks: see `thoughtwire memory edit`.
     Edit {
@@ -66,7 +66,7 @@ pub(crate) enum AgentsCommand {
         #[arg(long, value_name = "SETTING")]
         unset: Vec<String>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Delete an agent with all its sessions and its memory, for good.
     Delete {
@@ -76,7 +76,7 @@ pub(crate) enum AgentsCommand {
         #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Write an agent out as one JSON file: persona, memory, settings.
     Export {
@@ -97,12 +97,12 @@ pub(crate) enum AgentsCommand {
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// List the personas and humans that have names.
     Presets {
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use clap::{Args, ValueEnum};
 
-use super::{Form, Reach};
+use super::{OutputFlags, TargetFlags};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,7 +34,7 @@ microseconds since 1970, NUMBER from 1 to `--items`; `--hello` and `--go` are wh
 Exit code 1 when anything was lost, doubled or out of order, or a connection broke.")]
 pub(crate) struct BenchFlags {
     #[command(flatten)]
-    pub(crate) reach: Reach,
+    pub(crate) target: TargetFlags,
     /// The wire to speak.
     #[arg(long, value_enum, default_value_t = BenchDialect::Native)]
     pub(crate) dialect: BenchDialect,
@@ -106,7 +106,7 @@ pub(crate) struct BenchFlags {
     #[arg(long, value_name = "TEXT", default_value = "go")]
     pub(crate) go: String,
     #[command(flatten)]
-    pub(crate) form: Form,
+    pub(crate) output: OutputFlags,
 }
 
 /// The values of `--dialect`.

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Form;
+use super::OutputFlags;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -15,7 +15,7 @@ Examples:
 
 Each user has agents, sessions and memory of their own; nobody sees another's. A key is shown
 once, when it is made. The server asks for keys when it is started with `--auth keys`, or listens
-on an address that other machines can reach.")]
+on an address that other machines can target.")]
 pub(crate) enum KeysCommand {
     /// Make a key, and print it.
     Add {
@@ -32,24 +32,24 @@ pub(crate) enum KeysCommand {
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// List the keys that there are; not what opens.
     List {
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Revoke a key: it opens nothing more, and its connections are closed.
     Revoke {
         /// The key's id, as `keys list` shows it.
         key: String,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// End all logins and tickets: cookies of before open nothing more. Keys stay as they are.
     Rotate {
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Form;
+use super::OutputFlags;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -15,7 +15,7 @@ Examples:
   thoughtwire memory search ada tea --in archival
 
 Every edit is an event of the agent's main session, with the text before and after. With
---data-dir they reach the server that runs on that directory, or open it themselves when
+--data-dir they target the server that runs on that directory, or open it themselves when
 none does.")]
 pub(crate) enum MemoryCommand {
     /// Show an agent's core memory: the blocks that it always has before its eyes.
@@ -25,7 +25,7 @@ pub(crate) enum MemoryCommand {
         /// Only this block.
         label: Option<String>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Edit a block, or make one.
     Edit {
@@ -49,7 +49,7 @@ pub(crate) enum MemoryCommand {
         #[arg(long, conflicts_with_all = ["text", "file", "limit", "description"])]
         delete: bool,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Search what was said, or the notes.
     Search {
@@ -64,7 +64,7 @@ pub(crate) enum MemoryCommand {
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
 }
 
@@ -97,7 +97,7 @@ pub(crate) enum ArchivalCommand {
         #[arg(long, value_name = "N", default_value_t = 1500)]
         chunk: usize,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Write all notes out, one line of JSON for each.
     Export {

@@ -2,12 +2,12 @@
 
 mod agents;
 mod bench;
-mod keeping;
+mod chat;
 mod keys;
+mod maintenance;
 mod memory;
 mod serve;
 mod sessions;
-mod talk;
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use agents::{AgentsCommand, SettingFlags};
 pub(crate) use bench::{BenchDialect, BenchFlags};
-pub(crate) use keeping::{BackupFlags, DoctorFlags, RestoreFlags};
+pub(crate) use chat::{ChatFlags, SendFlags};
 pub(crate) use keys::{KeysCommand, ScopeChoice};
+pub(crate) use maintenance::{BackupFlags, DoctorFlags, RestoreFlags};
 pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
-pub(crate) use sessions::{Dialect, ExportFormat, FrameCommand, SessionsCommand};
-pub(crate) use talk::{ChatFlags, SendFlags};
+pub(crate) use sessions::{DialectChoice, ExportFormat, FrameCommand, SessionsCommand};
 
 /// The session server for LLM agents: durable, resumable, three WebSocket wires.
 #[derive(Debug, Parser)]
@@ -45,11 +45,11 @@ pub(crate) struct Cli {
     #[arg(long = "url", id = "url-first", value_name = "URL")]
     pub(crate) url: Option<String>,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run the server.
     Serve(ServeFlags),
     /// Talk to an agent.
@@ -59,35 +59,35 @@ pub(crate) enum Command {
     /// List, show, create, edit and delete agents; carry them from one place to another.
     Agents {
         #[command(flatten)]
-        reach: Reach,
+        target: TargetFlags,
         #[command(subcommand)]
         command: AgentsCommand,
     },
-    /// Look at what an agent remembers, and change it.
+    /// TextStyle at what an agent remembers, and change it.
     Memory {
         #[command(flatten)]
-        reach: Reach,
+        target: TargetFlags,
         #[command(subcommand)]
         command: MemoryCommand,
     },
     /// Fill an agent's archival memory from files, and write it out.
     Archival {
         #[command(flatten)]
-        reach: Reach,
+        target: TargetFlags,
         #[command(subcommand)]
         command: ArchivalCommand,
     },
     /// List, show, export and delete sessions.
     Sessions {
         #[command(flatten)]
-        reach: Reach,
+        target: TargetFlags,
         #[command(subcommand)]
         command: SessionsCommand,
     },
     /// Make, list and revoke the keys that let others in.
     Keys {
         #[command(flatten)]
-        reach: Reach,
+        target: TargetFlags,
         #[command(subcommand)]
         command: KeysCommand,
     },
@@ -113,7 +113,7 @@ pub(crate) enum Command {
 
 /// Which server to talk to.
 #[derive(Debug, Default, Args)]
-pub(crate) struct Reach {
+pub(crate) struct TargetFlags {
     /// The server's address; http, https, ws and wss mean the same here [default: THOUGHTWIRE_URL, else http://127.0.0.1:8282].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
@@ -124,7 +124,7 @@ pub(crate) struct Reach {
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Form {
+pub(crate) struct OutputFlags {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

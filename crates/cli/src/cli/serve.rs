@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Form;
+use super::OutputFlags;
 
 /// Run the server.
 #[derive(Debug, Default, Args)]
@@ -74,13 +74,13 @@ pub(crate) enum ConfigCommand {
         #[command(flatten)]
         flags: ServeFlags,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Say whether `serve` could run with it.
     Check {
         #[command(flatten)]
         flags: ServeFlags,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
 }

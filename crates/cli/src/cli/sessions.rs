@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use thoughtwire_proto::SessionId;
 
-use super::Form;
+use super::OutputFlags;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -17,7 +17,7 @@ Examples:
   thoughtwire sessions keep SESSION --days 30
   thoughtwire sessions delete SESSION
 
-With --data-dir they reach the server that runs on that directory, or open it themselves
+With --data-dir they target the server that runs on that directory, or open it themselves
 when none does.")]
 pub(crate) enum SessionsCommand {
     /// List sessions, newest activity first.
@@ -29,7 +29,7 @@ pub(crate) enum SessionsCommand {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Show a session and its newest events.
     Show {
@@ -39,7 +39,7 @@ pub(crate) enum SessionsCommand {
         #[arg(long, value_name = "N", default_value_t = 20)]
         last: u64,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Write out a session's whole log.
     Export {
@@ -66,7 +66,7 @@ pub(crate) enum SessionsCommand {
         #[arg(long, value_name = "N")]
         events: Option<u64>,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
     /// Delete sessions and their logs, for good.
     Delete {
@@ -77,7 +77,7 @@ pub(crate) enum SessionsCommand {
         #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
-        form: Form,
+        output: OutputFlags,
     },
 }
 
@@ -102,18 +102,18 @@ pub(crate) enum FrameCommand {
     /// Read frames as sent; print {"ok": <the frame, normalised>} or {"error": {"code", "reason"}} for each.
     Decode {
         #[arg(long, value_enum)]
-        dialect: Dialect,
+        dialect: DialectChoice,
     },
     /// Read normalised frames, alone or as `decode` printed them; print each as sent.
     Encode {
         #[arg(long, value_enum)]
-        dialect: Dialect,
+        dialect: DialectChoice,
     },
 }
 
 /// The values of `--dialect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dialect {
+pub(crate) enum DialectChoice {
     Memgpt,
     Sparky,
     Native,

@@ -6,21 +6,21 @@ use serde_json::json;
 use thoughtwire_server::{Config, Finding, Health, examine};
 
 use crate::cli::{DoctorFlags, ServeFlags};
-use crate::out::{Look, Paint};
-use crate::place::named;
+use crate::out::{ColourMode, TextStyle};
+use crate::target::server_at;
 use crate::tls::install_tls;
 use crate::visible::visible;
-use crate::{Outcome, out};
+use crate::{CommandStatus, out};
 
-pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<Outcome> {
-    let DoctorFlags { url, serve, form } = flags;
+pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<CommandStatus> {
+    let DoctorFlags { url, serve, output } = flags;
     install_tls();
     let findings = match url {
-        Some(url) => remote::examine(&named(&url)?).await?,
+        Some(url) => remote::examine(&server_at(&url)?).await?,
         None => local(serve).await,
     };
     let worst = findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Good);
-    if form.json {
+    if output.json {
         out::json(&json!({"ok": worst != Health::Bad, "findings": findings}))?;
     } else {
         findings.iter().try_for_each(tell)?;
@@ -30,7 +30,7 @@ pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<Outcome> {
             Health::Bad => "\nSomething does not work: see what is marked.",
         })?;
     }
-    Ok(if worst == Health::Bad { Outcome::Failed } else { Outcome::Done })
+    Ok(if worst == Health::Bad { CommandStatus::Failed } else { CommandStatus::Done })
 }
 
 /// What a server with these flags would stand on.
@@ -51,15 +51,15 @@ async fn local(serve: ServeFlags) -> Vec<Finding> {
 
 fn tell(finding: &Finding) -> std::io::Result<()> {
     let (mark, look) = match finding.health {
-        Health::Good => ("good", Look::Dim),
-        Health::Doubtful => ("LOOK", Look::Bold),
-        Health::Bad => ("BAD ", Look::Bad),
+        Health::Good => ("good", TextStyle::Dim),
+        Health::Doubtful => ("LOOK", TextStyle::Bold),
+        Health::Bad => ("BAD ", TextStyle::Bad),
     };
-    let paint = Paint::of_stdout();
+    let paint = ColourMode::for_stdout();
     let (subject, found) = (visible(&finding.subject), visible(&finding.found));
-    out::line(&format!("{}  {subject}: {found}", paint.show(look, mark)))?;
+    out::line(&format!("{}  {subject}: {found}", paint.apply(look, mark)))?;
     match &finding.mend {
-        Some(mend) => out::line(&format!("      {}", paint.show(Look::Bold, mend))),
+        Some(mend) => out::line(&format!("      {}", paint.apply(TextStyle::Bold, mend))),
         None => Ok(()),
     }
 }

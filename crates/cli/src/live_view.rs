@@ -3,46 +3,46 @@
 use std::collections::HashSet;
 
 use thoughtwire_proto::transcript::{Body, Change, Transcript};
-use thoughtwire_proto::{Attached, Emission, ItemId, Outcome, StreamKind};
+use thoughtwire_proto::{Attached, Emission, ItemId, Outcome as TurnOutcome, StreamKind};
 
-use crate::out::Look;
-use crate::story::{self, Told};
+use crate::out::TextStyle;
+use crate::render::{self, StyledText};
 use crate::visible::visible_after;
 
 /// What to print next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum OutputPiece {
     /// More of the item that is being told, in its look.
-    Text(Look, String),
+    Text(TextStyle, String),
     /// That item is at its end.
-    End(Look),
+    End(TextStyle),
     /// Something whole.
-    Whole(Told),
+    Whole(StyledText),
     /// A turn ended.
-    TurnEnded(Outcome),
+    TurnEnded(TurnOutcome),
 }
 
 /// Tells one item at a time: what comes while it streams waits until it is done.
 #[derive(Debug, Default)]
-pub(crate) struct View {
+pub(crate) struct LiveView {
     transcript: Transcript,
-    telling: Option<Telling>,
+    streaming: Option<StreamedItem>,
     /// Entries that came while another item was being told.
     waiting: Vec<usize>,
-    /// Inputs that were told, or need no telling because they were typed here.
+    /// Inputs that were told, or need no streaming because they were typed here.
     told: HashSet<ItemId>,
 }
 
 /// The item that is being told.
 #[derive(Debug)]
-struct Telling {
+struct StreamedItem {
     item: ItemId,
-    look: Look,
+    look: TextStyle,
     /// What of it is printed.
     told: String,
 }
 
-impl View {
+impl LiveView {
     /// The session as far as it was seen.
     pub(crate) fn transcript(&self) -> &Transcript {
         &self.transcript
@@ -54,7 +54,7 @@ impl View {
     }
 
     /// Begins or resumes the session.
-    pub(crate) fn attach(&mut self, attached: &Attached) -> Vec<Piece> {
+    pub(crate) fn attach(&mut self, attached: &Attached) -> Vec<OutputPiece> {
         let known = self.transcript.cursor();
         self.transcript.attach(attached);
         let goes_on = known.epoch.is_none()
@@ -63,17 +63,21 @@ impl View {
             return Vec::new();
         }
         self.waiting.clear();
-        let mut pieces: Vec<_> =
-            self.telling.take().map(|telling| Piece::End(telling.look)).into_iter().collect();
-        pieces.push(Piece::Whole((
-            Look::Dim,
+        let mut pieces: Vec<_> = self
+            .streaming
+            .take()
+            .map(|streaming| OutputPiece::End(streaming.look))
+            .into_iter()
+            .collect();
+        pieces.push(OutputPiece::Whole((
+            TextStyle::Dim,
             "the session could not be resumed where it was left; it is told again".to_owned(),
         )));
         pieces
     }
 
     /// Takes what came next and tells what to print.
-    pub(crate) fn apply(&mut self, emission: &Emission) -> Vec<Piece> {
+    pub(crate) fn apply(&mut self, emission: &Emission) -> Vec<OutputPiece> {
         let mut pieces = Vec::new();
         match self.transcript.apply(emission) {
             // A gap cannot come about: the client below lets none through.
@@ -84,37 +88,38 @@ impl View {
         pieces
     }
 
-    fn stream(&mut self, item: &ItemId, pieces: &mut Vec<Piece>) {
+    fn stream(&mut self, item: &ItemId, pieces: &mut Vec<OutputPiece>) {
         let Some(open) = self.transcript.open().iter().find(|open| open.item == *item) else {
             return;
         };
         let look = match open.kind {
-            StreamKind::Thought => Look::Dim,
-            StreamKind::Message => Look::Plain,
+            StreamKind::Thought => TextStyle::Dim,
+            StreamKind::Message => TextStyle::Plain,
             // The call is told when it is whole.
             StreamKind::ToolArgs => return,
         };
-        match &mut self.telling {
+        match &mut self.streaming {
             None => {
-                pieces.push(Piece::Text(look, story::clean(&open.text).into_owned()));
-                self.telling = Some(Telling { item: item.clone(), look, told: open.text.clone() });
+                pieces.push(OutputPiece::Text(look, render::clean(&open.text).into_owned()));
+                self.streaming =
+                    Some(StreamedItem { item: item.clone(), look, told: open.text.clone() });
             }
-            Some(telling) if telling.item == *item => telling.go_on(&open.text, pieces),
+            Some(streaming) if streaming.item == *item => streaming.go_on(&open.text, pieces),
             Some(_) => {}
         }
     }
 
-    fn entry(&mut self, at: usize, pieces: &mut Vec<Piece>) {
+    fn entry(&mut self, at: usize, pieces: &mut Vec<OutputPiece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let ends_turn = matches!(entry.body, Body::Ended { .. });
-        match (&mut self.telling, &entry.body) {
+        match (&mut self.streaming, &entry.body) {
             (
-                Some(telling),
+                Some(streaming),
                 Body::Thought { item, text, complete } | Body::Message { item, text, complete },
-            ) if telling.item == *item => {
-                telling.go_on(text, pieces);
+            ) if streaming.item == *item => {
+                streaming.go_on(text, pieces);
                 if !complete {
-                    pieces.push(Piece::Text(telling.look, "…".to_owned()));
+                    pieces.push(OutputPiece::Text(streaming.look, "…".to_owned()));
                 }
             }
             (Some(_), _) if !ends_turn => {
@@ -128,8 +133,8 @@ impl View {
             (None, _) => return self.tell(at, pieces),
         }
         // Done with the item, or the turn ended and it comes to nothing more.
-        if let Some(telling) = self.telling.take() {
-            pieces.push(Piece::End(telling.look));
+        if let Some(streaming) = self.streaming.take() {
+            pieces.push(OutputPiece::End(streaming.look));
         }
         for at in std::mem::take(&mut self.waiting) {
             self.tell(at, pieces);
@@ -145,41 +150,41 @@ impl View {
     }
 
     /// Tells an entry that stands by itself.
-    fn tell(&mut self, at: usize, pieces: &mut Vec<Piece>) {
+    fn tell(&mut self, at: usize, pieces: &mut Vec<OutputPiece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
-            // Told when it is first seen, not again when its turn comes.
+            // StyledText when it is first seen, not again when its turn comes.
             Body::Input { item, text, from, .. } => {
-                self.told.insert(item.clone()).then(|| story::input(text, from.as_deref()))
+                self.told.insert(item.clone()).then(|| render::input(text, from.as_deref()))
             }
-            Body::Call(call) if call.returned.is_none() => story::question(call),
+            Body::Call(call) if call.returned.is_none() => render::approval(call),
             Body::Call(_)
             | Body::Thought { .. }
             | Body::Message { .. }
             | Body::Ended { .. }
-            | Body::Fact(_) => story::entry(entry),
+            | Body::Fact(_) => render::entry(entry),
         };
-        pieces.extend(told.map(Piece::Whole));
+        pieces.extend(told.map(OutputPiece::Whole));
         if let Body::Ended { outcome, .. } = entry.body {
-            pieces.push(Piece::TurnEnded(outcome));
+            pieces.push(OutputPiece::TurnEnded(outcome));
         }
     }
 }
 
-impl Telling {
+impl StreamedItem {
     /// Prints what is new in the item's text.
-    fn go_on(&mut self, text: &str, pieces: &mut Vec<Piece>) {
+    fn go_on(&mut self, text: &str, pieces: &mut Vec<OutputPiece>) {
         match text.strip_prefix(self.told.as_str()) {
             Some("") => {}
             Some(more) => {
                 let before = self.told.chars().next_back();
-                pieces.push(Piece::Text(self.look, visible_after(before, more).into_owned()));
+                pieces.push(OutputPiece::Text(self.look, visible_after(before, more).into_owned()));
             }
             // What is printed cannot be taken back: a shorter text was told already, another one is told anew.
             None if self.told.starts_with(text) => {}
             None => {
-                pieces.push(Piece::End(self.look));
-                pieces.push(Piece::Text(self.look, story::clean(text).into_owned()));
+                pieces.push(OutputPiece::End(self.look));
+                pieces.push(OutputPiece::Text(self.look, render::clean(text).into_owned()));
             }
         }
         self.told = text.to_owned();
@@ -193,12 +198,12 @@ mod tests {
     use thoughtwire_proto::dialect::native::ServerFrame;
     use thoughtwire_proto::{Attached, Emission, Seq};
 
-    use super::{Piece, View};
-    use crate::out::Look;
+    use super::{LiveView, OutputPiece};
+    use crate::out::TextStyle;
 
     /// Writes what a view tells as one text: dim in parentheses, each whole thing on a line.
     fn told(frames: &[serde_json::Value]) -> String {
-        let mut view = View::default();
+        let mut view = LiveView::default();
         let attached = Attached {
             session: "s".parse().unwrap(),
             agent: "a".parse().unwrap(),
@@ -215,11 +220,11 @@ mod tests {
         for frame in frames {
             for piece in view.apply(&emission(frame)) {
                 match piece {
-                    Piece::Text(Look::Dim, text) => out.push_str(&format!("({text})")),
-                    Piece::Text(_, text) => out.push_str(&text),
-                    Piece::End(_) => out.push('\n'),
-                    Piece::Whole((_, text)) => out.push_str(&format!("{text}\n")),
-                    Piece::TurnEnded(outcome) => out.push_str(&format!("[{outcome:?}]\n")),
+                    OutputPiece::Text(TextStyle::Dim, text) => out.push_str(&format!("({text})")),
+                    OutputPiece::Text(_, text) => out.push_str(&text),
+                    OutputPiece::End(_) => out.push('\n'),
+                    OutputPiece::Whole((_, text)) => out.push_str(&format!("{text}\n")),
+                    OutputPiece::TurnEnded(outcome) => out.push_str(&format!("[{outcome:?}]\n")),
                 }
             }
         }

@@ -8,53 +8,58 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio_websockets::Message;
 
-use super::ledger::{Faults, Ledger, Seqs};
-use super::line::{Line, connect};
+use super::connect::{BenchSocket, connect};
+use super::counters::{RunCounters, increase};
+use super::delivery::{DeliveryChecker, DeliveryFaults, SeqChecker};
+use super::dialect::{FrameClass, ResumePoint, ResumeSupport};
 use super::mark::{marks, now};
-use super::plan::Plan;
-use super::room::Room;
-use super::tally::{Tally, increase};
-use super::wire::{Cursor, Glance, Resume};
+use super::plan::BenchPlan;
+use super::session::BenchSession;
 
 /// How often a reader that woke comes back before it gives up.
 const ATTEMPTS: usize = 10;
 
 /// One reader.
-pub(crate) struct Seat {
-    pub(crate) plan: Rc<Plan>,
-    pub(crate) tally: Rc<Tally>,
-    pub(crate) room: Rc<Room>,
+pub(crate) struct BenchReader {
+    pub(crate) plan: Rc<BenchPlan>,
+    pub(crate) counters: Rc<RunCounters>,
+    pub(crate) session: Rc<BenchSession>,
     pub(crate) who: usize,
-    pub(crate) view: RefCell<View>,
+    pub(crate) view: RefCell<ReaderState>,
 }
 
 /// What a reader got.
-pub(crate) struct View {
-    pub(crate) ledger: Ledger,
-    seqs: Seqs,
+pub(crate) struct ReaderState {
+    pub(crate) delivery: DeliveryChecker,
+    seqs: SeqChecker,
     epoch: Option<String>,
     is_ready: bool,
 }
 
 /// What of `attached` a reader keeps.
 #[derive(Deserialize)]
-struct Attached {
+struct AttachedHead {
     epoch: String,
     head: u64,
 }
 
-impl Seat {
-    pub(crate) fn new(plan: &Rc<Plan>, tally: &Rc<Tally>, room: &Rc<Room>, who: usize) -> Rc<Self> {
-        let view = View {
-            ledger: Ledger::new(plan.load.items),
-            seqs: Seqs::default(),
+impl BenchReader {
+    pub(crate) fn new(
+        plan: &Rc<BenchPlan>,
+        counters: &Rc<RunCounters>,
+        session: &Rc<BenchSession>,
+        who: usize,
+    ) -> Rc<Self> {
+        let view = ReaderState {
+            delivery: DeliveryChecker::new(plan.load.items),
+            seqs: SeqChecker::default(),
             epoch: None,
             is_ready: false,
         };
         Rc::new(Self {
             plan: Rc::clone(plan),
-            tally: Rc::clone(tally),
-            room: Rc::clone(room),
+            counters: Rc::clone(counters),
+            session: Rc::clone(session),
             who,
             view: RefCell::new(view),
         })
@@ -65,14 +70,14 @@ impl Seat {
     }
 
     /// What went wrong, after so many inputs of its session.
-    pub(crate) fn faults(&self) -> Faults {
+    pub(crate) fn faults(&self) -> DeliveryFaults {
         let view = self.view.borrow();
-        view.seqs.with(view.ledger.faults(self.expected()))
+        view.seqs.with(view.delivery.faults(self.expected()))
     }
 
     /// How many pieces it is to get.
     pub(crate) fn expected(&self) -> u64 {
-        self.room.asked.get() * self.plan.load.items
+        self.session.asked.get() * self.plan.load.items
     }
 
     /// Whether it says its session's inputs.
@@ -90,7 +95,7 @@ impl Seat {
                 Err(error) => return self.leave(&format!("{error:#}")),
             }
         };
-        self.tally.ready.set(self.tally.ready.get() + 1);
+        self.counters.ready.set(self.counters.ready.get() + 1);
         if self.speaks() {
             return self.speak(line).await;
         }
@@ -113,34 +118,34 @@ impl Seat {
     }
 
     fn leave(&self, reason: &str) {
-        increase(&self.tally.closed);
-        self.tally.complain(reason);
+        increase(&self.counters.closed);
+        self.counters.complain(reason);
     }
 
     /// Connects anew where the wire knows the way back.
-    async fn come_back(&self) -> anyhow::Result<Option<Line>> {
+    async fn come_back(&self) -> anyhow::Result<Option<BenchSocket>> {
         let cursor = match (self.plan.wire.resumes(), self.view.borrow().epoch.clone()) {
-            (Resume::Exactly, Some(epoch)) => {
-                Some(Cursor { epoch, seq: self.view.borrow().seqs.last() })
+            (ResumeSupport::Exactly, Some(epoch)) => {
+                Some(ResumePoint { epoch, seq: self.view.borrow().seqs.last() })
             }
-            (Resume::Repeating, _) => {
-                self.view.borrow_mut().ledger.may_repeat();
+            (ResumeSupport::Repeating, _) => {
+                self.view.borrow_mut().delivery.may_repeat();
                 None
             }
-            (Resume::Exactly, None) | (Resume::Never, _) => return Ok(None),
+            (ResumeSupport::Exactly, None) | (ResumeSupport::Never, _) => return Ok(None),
         };
-        increase(&self.tally.reconnected);
+        increase(&self.counters.reconnected);
         self.view.borrow_mut().is_ready = false;
         self.enter(cursor.as_ref()).await.map(Some)
     }
 
     /// Connects and says its greeting, until it is where it wants to be.
-    async fn enter(&self, cursor: Option<&Cursor>) -> anyhow::Result<Line> {
+    async fn enter(&self, cursor: Option<&ResumePoint>) -> anyhow::Result<BenchSocket> {
         let name = format!("{}-{}", self.plan.name, self.who);
         let known_as = self.is_stalled().then_some(name.as_str());
         let path = self.plan.wire.path(known_as);
         let mut line = connect(&self.plan, self.who, &path).await?;
-        for frame in self.plan.wire.greeting(&self.room.place, known_as, cursor) {
+        for frame in self.plan.wire.greeting(&self.session.place, known_as, cursor) {
             line.send(Message::text(frame)).await?;
         }
         if self.plan.wire.is_ready_at_once() {
@@ -157,7 +162,7 @@ impl Seat {
     }
 
     /// Reads until the connection ends; gives why.
-    async fn read(&self, mut line: Line) -> String {
+    async fn read(&self, mut line: BenchSocket) -> String {
         while let Some(message) = line.next().await {
             let taken =
                 message.map_err(anyhow::Error::from).and_then(|message| self.take(&message));
@@ -169,7 +174,7 @@ impl Seat {
     }
 
     /// Reads, and says its session's inputs when they are due.
-    async fn speak(&self, mut line: Line) {
+    async fn speak(&self, mut line: BenchSocket) {
         loop {
             tokio::select! {
                 message = line.next() => {
@@ -181,10 +186,10 @@ impl Seat {
                         return self.leave(&format!("{error:#}"));
                     }
                 }
-                () = self.room.wake.notified() => {}
+                () = self.session.wake.notified() => {}
             }
-            while let Some(number) = self.room.next() {
-                let input = self.plan.wire.input(&self.room.place, number);
+            while let Some(number) = self.session.next() {
+                let input = self.plan.wire.input(&self.session.place, number);
                 if let Err(error) = line.send(Message::text(input)).await {
                     return self.leave(&error.to_string());
                 }
@@ -201,60 +206,60 @@ impl Seat {
             return Ok(());
         }
         let frame: &[u8] = message.as_payload();
-        self.tally.frame(frame.len());
+        self.counters.frame(frame.len());
         let glance = self.plan.wire.glance(frame, self.plan.load.deltas);
         let mut view = self.view.borrow_mut();
-        if let Glance::Pieces(Some(seq))
-        | Glance::Whole(Some(seq))
-        | Glance::Ended(Some(seq))
-        | Glance::Failed(Some(seq))
-        | Glance::Other(Some(seq)) = glance
+        if let FrameClass::Pieces(Some(seq))
+        | FrameClass::Whole(Some(seq))
+        | FrameClass::Ended(Some(seq))
+        | FrameClass::Failed(Some(seq))
+        | FrameClass::Other(Some(seq)) = glance
         {
             view.seqs.take(seq);
         }
         match glance {
-            Glance::Pieces(_) => self.pieces(&mut view, frame),
-            Glance::Whole(_) => self.whole(&mut view, frame),
-            Glance::SoFar => {
+            FrameClass::Pieces(_) => self.pieces(&mut view, frame),
+            FrameClass::Whole(_) => self.whole(&mut view, frame),
+            FrameClass::SoFar => {
                 if let Some(mark) = marks(frame).last() {
-                    let moved = view.ledger.supersede(mark);
+                    let moved = view.delivery.supersede(mark);
                     self.moved(moved, now());
                 }
             }
-            Glance::Ready => view.is_ready = true,
-            Glance::Attached => {
-                let attached: Attached = serde_json::from_slice(frame)?;
+            FrameClass::Ready => view.is_ready = true,
+            FrameClass::Attached => {
+                let attached: AttachedHead = serde_json::from_slice(frame)?;
                 if view.epoch.is_none() {
                     view.seqs.begin(attached.head);
                 }
                 view.epoch = Some(attached.epoch);
             }
-            Glance::Ended(_) => self.turn_ended(),
-            Glance::Failed(_) => {
+            FrameClass::Ended(_) => self.turn_ended(),
+            FrameClass::Failed(_) => {
                 let said = String::from_utf8_lossy(frame);
-                if self.tally.begun.get() == 0 {
+                if self.counters.begun.get() == 0 {
                     anyhow::bail!("the server refused: {said}");
                 }
                 if self.speaks() {
-                    increase(&self.tally.failed);
-                    self.tally.complain(&said);
+                    increase(&self.counters.failed);
+                    self.counters.complain(&said);
                     self.turn_ended();
                 }
             }
-            Glance::Other(_) => {}
+            FrameClass::Other(_) => {}
         }
         Ok(())
     }
 
-    fn pieces(&self, view: &mut View, frame: &[u8]) {
+    fn pieces(&self, view: &mut ReaderState, frame: &[u8]) {
         let mut at = 0;
         for mark in marks(frame) {
             if at == 0 {
                 at = now();
             }
-            let moved = view.ledger.take(mark);
+            let moved = view.delivery.take(mark);
             if moved > 0 && !self.is_stalled() {
-                self.tally.piece(at.saturating_sub(mark.due), at);
+                self.counters.piece(at.saturating_sub(mark.due), at);
             }
             self.moved(moved, at);
             if mark.n == self.plan.load.items && moved > 0 && !self.plan.wire.tells_ends() {
@@ -264,7 +269,7 @@ impl Seat {
     }
 
     /// The event that stands for all deltas of an input has to have them all.
-    fn whole(&self, view: &mut View, frame: &[u8]) {
+    fn whole(&self, view: &mut ReaderState, frame: &[u8]) {
         let mut count = 0;
         let mut last = None;
         for mark in marks(frame) {
@@ -275,18 +280,18 @@ impl Seat {
             last = Some(mark);
         }
         if let Some(mark) = last {
-            let moved = view.ledger.supersede(mark);
+            let moved = view.delivery.supersede(mark);
             self.moved(moved, now());
         }
         if count != self.plan.load.items {
-            view.ledger.broken();
+            view.delivery.broken();
         }
     }
 
     fn moved(&self, by: u64, at: u64) {
         // What stalled readers make up for is looked at by itself.
         if !self.is_stalled() {
-            self.tally.moved(by, at);
+            self.counters.moved(by, at);
         }
     }
 
@@ -294,13 +299,13 @@ impl Seat {
         if !self.speaks() {
             return;
         }
-        if let Some(due) = self.room.end() {
-            self.tally.turn(due.elapsed());
+        if let Some(due) = self.session.end() {
+            self.counters.turn(due.elapsed());
         }
         if self.plan.arrivals.is_none()
-            && self.room.wants_more(self.plan.until, self.tally.started.get())
+            && self.session.wants_more(self.plan.until, self.counters.started.get())
         {
-            self.room.ask(tokio::time::Instant::now());
+            self.session.ask(tokio::time::Instant::now());
         }
     }
 }

@@ -4,8 +4,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
 
-use super::plan::Plan;
-use super::wire::{Place, Wire};
+use super::dialect::{BenchWire, SessionName};
+use super::plan::BenchPlan;
 use crate::rest::Rest;
 
 /// Requests under way at once.
@@ -15,29 +15,29 @@ const AT_ONCE: usize = 32;
 const SPARKY: &str = "sparky";
 
 /// The sessions of a run.
-pub(crate) struct Stage {
+pub(crate) struct BenchFixtures {
     rest: Option<Rest>,
     agents: Vec<String>,
     /// What gives a borrowed agent its model back.
     borrowed: Option<Map<String, Value>>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<SessionName>,
 }
 
-impl Stage {
+impl BenchFixtures {
     /// Makes what the run needs; nothing on a server that is not ours.
-    pub(crate) async fn set(rest: Option<Rest>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(crate) async fn set(rest: Option<Rest>, plan: &BenchPlan) -> anyhow::Result<Self> {
         let numbered = |prefix: &str| {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };
         let Some(rest) = rest else {
-            let places = numbered("").into_iter().map(Place).collect();
+            let places = numbered("").into_iter().map(SessionName).collect();
             return Ok(Self { rest, agents: Vec::new(), borrowed: None, places });
         };
         let agents = match &plan.wire {
-            Wire::Native | Wire::Plain { .. } => vec![plan.name.clone()],
+            BenchWire::Native | BenchWire::Plain { .. } => vec![plan.name.clone()],
             // An agent's main session is the only one that this wire reaches.
-            Wire::Memgpt => numbered(&format!("{}-", plan.name)),
-            Wire::Sparky => Vec::new(),
+            BenchWire::Memgpt => numbered(&format!("{}-", plan.name)),
+            BenchWire::Sparky => Vec::new(),
         };
         let model = plan.model();
         let spec = |name: &String| AgentSpec {
@@ -52,7 +52,7 @@ impl Stage {
             .try_collect()
             .await?;
         let places = match &plan.wire {
-            Wire::Native | Wire::Plain { .. } => {
+            BenchWire::Native | BenchWire::Plain { .. } => {
                 let mut places: Vec<_> =
                     profiles.iter().map(|profile| profile.main_session.to_string()).collect();
                 let more = (places.len()..plan.sessions).map(|_| rest.create_session(&plan.name));
@@ -60,23 +60,23 @@ impl Stage {
                 places.extend(more.iter().map(ToString::to_string));
                 places
             }
-            Wire::Memgpt => agents.clone(),
-            Wire::Sparky => numbered(&format!("{}-", plan.name)),
+            BenchWire::Memgpt => agents.clone(),
+            BenchWire::Sparky => numbered(&format!("{}-", plan.name)),
         };
-        let mut stage = Self {
+        let mut fixtures = Self {
             rest: Some(rest),
             agents,
             borrowed: None,
-            places: places.into_iter().map(Place).collect(),
+            places: places.into_iter().map(SessionName).collect(),
         };
-        if matches!(plan.wire, Wire::Sparky) {
-            stage.take_sparky(plan).await?;
+        if matches!(plan.wire, BenchWire::Sparky) {
+            fixtures.take_sparky(plan).await?;
         }
-        Ok(stage)
+        Ok(fixtures)
     }
 
     /// On Sparky's wire each user has one agent: makes it, or borrows it if it is there.
-    async fn take_sparky(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    async fn take_sparky(&mut self, plan: &BenchPlan) -> anyhow::Result<()> {
         let Some(rest) = &self.rest else { return Ok(()) };
         if let Some(profile) = rest.find_agent(SPARKY).await? {
             rest.edit_agent(SPARKY, &model(Some(plan.model()))).await?;

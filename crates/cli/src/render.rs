@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::transcript::{Approval, Body, Call, Entry, Fate};
-use thoughtwire_proto::{Decision, Event, Outcome, SessionEvent, ToolStatus};
+use thoughtwire_proto::{Decision, Event, Outcome as TurnOutcome, SessionEvent, ToolStatus};
 
-use crate::out::Look;
+use crate::out::TextStyle;
 use crate::visible::visible;
 
 /// The most characters of a call's arguments, and of what it gave back, on one line.
-const SHORT: usize = 80;
+const MAX_LINE: usize = 80;
 
 /// A piece of the story and how it looks.
-pub(crate) type Told = (Look, String);
+pub(crate) type StyledText = (TextStyle, String);
 
 /// Text from elsewhere, with marks for what would command the terminal or not be seen.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
@@ -21,9 +21,9 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// The first line of a text, cut to a length that fits one line with others.
-pub(crate) fn short(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
-    let mut short: String = line.chars().take(SHORT).collect();
+    let mut short: String = line.chars().take(MAX_LINE).collect();
     if short.len() < text.trim().len() {
         short.push('…');
     }
@@ -41,7 +41,7 @@ pub(crate) fn call(call: &Call) -> String {
                 ToolStatus::Success => "→",
                 ToolStatus::Error => "✗",
             };
-            format!("⚙ {name}({args}) {sign} {}", short(&returned.text))
+            format!("⚙ {name}({args}) {sign} {}", one_line(&returned.text))
         }
     }
 }
@@ -62,16 +62,16 @@ fn arguments(args: &Map<String, Value>) -> String {
             .collect::<Vec<_>>()
             .join(", "),
     };
-    short(&said)
+    one_line(&said)
 }
 
 /// How a turn ended, unless it simply completed.
-pub(crate) fn ending(outcome: Outcome, reason: Option<&str>) -> Option<Told> {
+pub(crate) fn turn_end(outcome: TurnOutcome, reason: Option<&str>) -> Option<StyledText> {
     let (look, what) = match outcome {
-        Outcome::Completed => return None,
-        Outcome::Cancelled => (Look::Dim, "cancelled"),
-        Outcome::Failed => (Look::Bad, "failed"),
-        Outcome::Interrupted => (Look::Bad, "interrupted"),
+        TurnOutcome::Completed => return None,
+        TurnOutcome::Cancelled => (TextStyle::Dim, "cancelled"),
+        TurnOutcome::Failed => (TextStyle::Bad, "failed"),
+        TurnOutcome::Interrupted => (TextStyle::Bad, "interrupted"),
     };
     let told =
         reason.map_or_else(|| format!("✗ {what}"), |reason| format!("✗ {what}: {}", clean(reason)));
@@ -79,7 +79,7 @@ pub(crate) fn ending(outcome: Outcome, reason: Option<&str>) -> Option<Told> {
 }
 
 /// An entry as it stands in a transcript; nothing for what only matters to programs.
-pub(crate) fn entry(entry: &Entry) -> Option<Told> {
+pub(crate) fn entry(entry: &Entry) -> Option<StyledText> {
     Some(match &entry.body {
         Body::Input { text, from, fate, .. } => {
             let (look, mut told) = input(text, from.as_deref());
@@ -90,30 +90,30 @@ pub(crate) fn entry(entry: &Entry) -> Option<Told> {
             }
             (look, told)
         }
-        Body::Thought { text, complete, .. } => (Look::Dim, cut(text, *complete)),
-        Body::Message { text, complete, .. } => (Look::Plain, cut(text, *complete)),
-        Body::Call(made) => (Look::Dim, call(made)),
-        Body::Ended { outcome, reason, .. } => return ending(*outcome, reason.as_deref()),
+        Body::Thought { text, complete, .. } => (TextStyle::Dim, cut(text, *complete)),
+        Body::Message { text, complete, .. } => (TextStyle::Plain, cut(text, *complete)),
+        Body::Call(made) => (TextStyle::Dim, call(made)),
+        Body::Ended { outcome, reason, .. } => return turn_end(*outcome, reason.as_deref()),
         Body::Fact(event) => return fact(event),
     })
 }
 
 /// What somebody said, and from where if that was not a program like this one.
-pub(crate) fn input(text: &str, from: Option<&str>) -> Told {
+pub(crate) fn input(text: &str, from: Option<&str>) -> StyledText {
     let from = from.filter(|from| !["cli", "rest", "native"].contains(from));
     let from = from.map(|from| format!("{}: ", clean(from))).unwrap_or_default();
-    (Look::Bold, format!("› {from}{}", clean(text)))
+    (TextStyle::Bold, format!("› {from}{}", clean(text)))
 }
 
 /// A question that waits for its owner.
-pub(crate) fn question(asked: &Call) -> Option<Told> {
+pub(crate) fn approval(asked: &Call) -> Option<StyledText> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
             let until = jiff::Timestamp::from_millisecond(until.as_millis())
                 .ok()?
                 .to_zoned(jiff::tz::TimeZone::system());
             Some((
-                Look::Bold,
+                TextStyle::Bold,
                 format!("? {} wants your leave until {}", call(asked), until.strftime("%H:%M:%S")),
             ))
         }
@@ -124,26 +124,26 @@ pub(crate) fn question(asked: &Call) -> Option<Told> {
                 Decision::Expired => "nobody answered in time",
                 Decision::Void => "its turn ended first",
             };
-            Some((Look::Dim, format!("? {}: {word}", clean(&asked.name))))
+            Some((TextStyle::Dim, format!("? {}: {word}", clean(&asked.name))))
         }
         None => None,
     }
 }
 
-fn fact(event: &Event) -> Option<Told> {
+fn fact(event: &Event) -> Option<StyledText> {
     Some(match event {
         Event::Session(SessionEvent::Renamed { title }) => {
-            (Look::Dim, format!("✎ the session is now called {}", clean(title)))
+            (TextStyle::Dim, format!("✎ the session is now called {}", clean(title)))
         }
         Event::Session(SessionEvent::MemoryEdited { block, after, by, .. }) => {
             let by = if by == "agent" { String::new() } else { format!(" (by {})", clean(by)) };
-            (Look::Dim, format!("✎ memory, {}{by}: {}", clean(block), short(after)))
+            (TextStyle::Dim, format!("✎ memory, {}{by}: {}", clean(block), one_line(after)))
         }
         Event::Session(SessionEvent::Compacted { .. }) => {
-            (Look::Dim, "✎ the oldest part of the conversation was summarised".to_owned())
+            (TextStyle::Dim, "✎ the oldest part of the conversation was summarised".to_owned())
         }
         Event::Session(SessionEvent::InstructionsChanged { instructions }) => {
-            (Look::Dim, format!("✎ instructions: {}", short(instructions)))
+            (TextStyle::Dim, format!("✎ instructions: {}", one_line(instructions)))
         }
         Event::Session(SessionEvent::Opened { .. })
         | Event::Input(_)

@@ -8,9 +8,9 @@ use http::header::AUTHORIZATION;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_websockets::{ClientBuilder, Limits, MaybeTlsStream, WebSocketStream};
 
-use super::plan::Plan;
+use super::plan::BenchPlan;
 
-pub(crate) type Line = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type BenchSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long connecting may take.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -18,7 +18,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 const STALLED_BUFFER: u32 = 4096;
 
 /// Connects one reader.
-pub(crate) async fn connect(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
+pub(crate) async fn connect(
+    plan: &BenchPlan,
+    who: usize,
+    path: &str,
+) -> anyhow::Result<BenchSocket> {
     match tokio::time::timeout(WITHIN, dial(plan, who, path)).await {
         Ok(line) => line.with_context(|| format!("connection {} to {}", who + 1, plan.target.base)),
         Err(_) => anyhow::bail!(
@@ -30,7 +34,7 @@ pub(crate) async fn connect(plan: &Plan, who: usize, path: &str) -> anyhow::Resu
     }
 }
 
-async fn dial(plan: &Plan, who: usize, path: &str) -> anyhow::Result<Line> {
+async fn dial(plan: &BenchPlan, who: usize, path: &str) -> anyhow::Result<BenchSocket> {
     let target = &plan.target;
     let socket = if target.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;

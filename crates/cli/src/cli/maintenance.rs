@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Form, Reach, ServeFlags};
+use super::{OutputFlags, ServeFlags, TargetFlags};
 
 /// Copy all data into one file, while the server runs.
 #[derive(Debug, Args)]
@@ -21,9 +21,9 @@ pub(crate) struct BackupFlags {
     /// The file, which must not be there yet.
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) reach: Reach,
+    pub(crate) target: TargetFlags,
     #[command(flatten)]
-    pub(crate) form: Form,
+    pub(crate) output: OutputFlags,
 }
 
 /// Make a data directory from a backup.
@@ -43,7 +43,7 @@ pub(crate) struct RestoreFlags {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) form: Form,
+    pub(crate) output: OutputFlags,
 }
 
 /// Check a set-up: ports, keys, models, disk and clock; and say what to mend.
@@ -66,5 +66,5 @@ pub(crate) struct DoctorFlags {
     #[command(flatten)]
     pub(crate) serve: ServeFlags,
     #[command(flatten)]
-    pub(crate) form: Form,
+    pub(crate) output: OutputFlags,
 }

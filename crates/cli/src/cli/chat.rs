@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use thoughtwire_proto::{Policy, SessionId};
 
-use super::Reach;
+use super::TargetFlags;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,7 +19,7 @@ While chatting: Ctrl-C cancels what the agent is doing, Ctrl-D leaves (the agent
 without you), arrow keys bring back what you said, /help lists the rest.")]
 pub(crate) struct ChatFlags {
     #[command(flatten)]
-    pub(crate) reach: Reach,
+    pub(crate) target: TargetFlags,
     /// The agent; made if it is not there [default: main].
     #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
@@ -47,7 +47,7 @@ Examples:
 The answer goes to stdout, thoughts and tools to stderr. Exit code 1 if the turn did not complete, or not in time.")]
 pub(crate) struct SendFlags {
     #[command(flatten)]
-    pub(crate) reach: Reach,
+    pub(crate) target: TargetFlags,
     /// What to say; `-` reads it from standard input.
     pub(crate) text: String,
     /// The agent, which must be there [default: main, made on first use].

@@ -13,7 +13,7 @@ use super::mark::now;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What all readers of a run add to. A run is one thread.
-pub(crate) struct Tally {
+pub(crate) struct RunCounters {
     timed: RangeInclusive<u64>,
     /// Readers that are where they want to be.
     pub(crate) ready: Cell<usize>,
@@ -37,7 +37,7 @@ pub(crate) struct Tally {
     pub(crate) reconnected: Cell<u64>,
 }
 
-impl Tally {
+impl RunCounters {
     /// Of latencies, those count that come within some microseconds after the beginning.
     pub(crate) fn new(timed: RangeInclusive<u64>) -> anyhow::Result<Self> {
         let longest = u64::try_from(LONGEST.as_micros())?;

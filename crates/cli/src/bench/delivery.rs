@@ -8,7 +8,7 @@ use super::mark::Mark;
 
 /// What went wrong in one reader's view, or in all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Faults {
+pub(crate) struct DeliveryFaults {
     /// Pieces that never came.
     pub(crate) lost: u64,
     /// How often a number was passed over.
@@ -19,7 +19,7 @@ pub(crate) struct Faults {
     pub(crate) disordered: u64,
 }
 
-impl Faults {
+impl DeliveryFaults {
     pub(crate) fn any(self) -> bool {
         self != Self::default()
     }
@@ -34,7 +34,7 @@ impl Faults {
 
 /// One reader's pieces: input for input, each from 1 to `items`.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct DeliveryChecker {
     items: u64,
     /// How many pieces it is past, over all inputs.
     passed: u64,
@@ -47,10 +47,10 @@ pub(crate) struct Ledger {
     /// Pieces that came again where the wire may repeat them.
     repeated: u64,
     may_repeat: bool,
-    faults: Faults,
+    faults: DeliveryFaults,
 }
 
-impl Ledger {
+impl DeliveryChecker {
     /// Of a reader whose inputs make so many pieces each.
     pub(crate) fn new(items: u64) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Ledger {
             superseded: 0,
             repeated: 0,
             may_repeat: false,
-            faults: Faults::default(),
+            faults: DeliveryFaults::default(),
         }
     }
 
@@ -83,9 +83,9 @@ impl Ledger {
     }
 
     /// What went wrong, when so many pieces were to come.
-    pub(crate) fn faults(&self, expected: u64) -> Faults {
+    pub(crate) fn faults(&self, expected: u64) -> DeliveryFaults {
         let missing: u64 = self.missing.iter().map(|range| range.end - range.start).sum();
-        Faults { lost: missing + expected.saturating_sub(self.passed), ..self.faults }
+        DeliveryFaults { lost: missing + expected.saturating_sub(self.passed), ..self.faults }
     }
 
     /// Takes a piece; gives how far it moved.
@@ -159,13 +159,13 @@ impl Ledger {
 
 /// The numbers of one session's events, which have no gaps at all.
 #[derive(Debug, Default)]
-pub(crate) struct Seqs {
+pub(crate) struct SeqChecker {
     last: Option<u64>,
     gaps: u64,
     duplicates: u64,
 }
 
-impl Seqs {
+impl SeqChecker {
     pub(crate) fn take(&mut self, seq: u64) {
         match self.last {
             Some(last) if seq <= last => self.duplicates += 1,
@@ -187,8 +187,8 @@ impl Seqs {
     }
 
     /// Its faults and those of the pieces, which are events as well, each counted once.
-    pub(crate) fn with(&self, faults: Faults) -> Faults {
-        Faults {
+    pub(crate) fn with(&self, faults: DeliveryFaults) -> DeliveryFaults {
+        DeliveryFaults {
             gaps: faults.gaps.max(self.gaps),
             duplicates: faults.duplicates.max(self.duplicates),
             ..faults
@@ -198,15 +198,19 @@ impl Seqs {
 
 #[cfg(test)]
 mod tests {
-    use super::{Faults, Ledger, Mark};
+    use super::{DeliveryChecker, DeliveryFaults, Mark};
 
     /// Two inputs of three pieces; `taken` are positions from 0.
     fn check(taken: &[u64], lost: u64, gaps: u64, duplicates: u64, disordered: u64) {
-        let mut ledger = Ledger::new(3);
+        let mut delivery = DeliveryChecker::new(3);
         for place in taken {
-            ledger.take(Mark { n: place % 3 + 1, due: 100 + place });
+            delivery.take(Mark { n: place % 3 + 1, due: 100 + place });
         }
-        assert_eq!(ledger.faults(6), Faults { lost, gaps, duplicates, disordered }, "{taken:?}");
+        assert_eq!(
+            delivery.faults(6),
+            DeliveryFaults { lost, gaps, duplicates, disordered },
+            "{taken:?}"
+        );
     }
 
     #[test]
@@ -224,10 +228,10 @@ mod tests {
 
     #[test]
     fn what_stands_for_pieces_is_no_loss() {
-        let mut ledger = Ledger::new(5);
-        ledger.take(Mark { n: 1, due: 1 });
-        assert_eq!(ledger.supersede(Mark { n: 4, due: 4 }), 3);
-        ledger.take(Mark { n: 5, due: 5 });
-        assert_eq!((ledger.superseded(), ledger.faults(5)), (3, Faults::default()));
+        let mut delivery = DeliveryChecker::new(5);
+        delivery.take(Mark { n: 1, due: 1 });
+        assert_eq!(delivery.supersede(Mark { n: 4, due: 4 }), 3);
+        delivery.take(Mark { n: 5, due: 5 });
+        assert_eq!((delivery.superseded(), delivery.faults(5)), (3, DeliveryFaults::default()));
     }
 }

@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::plan::Until;
-use super::wire::Place;
+use super::dialect::SessionName;
+use super::plan::InputLimit;
 
 /// One session of a run. Its first reader says its inputs.
-pub(crate) struct Room {
-    pub(crate) place: Place,
+pub(crate) struct BenchSession {
+    pub(crate) place: SessionName,
     /// Inputs that were said.
     pub(crate) asked: Cell<u64>,
-    /// Turns that ended, however.
+    /// TurnFigures that ended, however.
     pub(crate) ended: Cell<u64>,
     /// When those were due that are not said yet.
     due: RefCell<VecDeque<Instant>>,
@@ -23,8 +23,8 @@ pub(crate) struct Room {
     pub(crate) wake: Notify,
 }
 
-impl Room {
-    pub(crate) fn new(place: Place) -> Self {
+impl BenchSession {
+    pub(crate) fn new(place: SessionName) -> Self {
         Self {
             place,
             asked: Cell::new(0),
@@ -61,10 +61,10 @@ impl Room {
     }
 
     /// Whether a closed loop has more for it.
-    pub(crate) fn wants_more(&self, until: Until, begun: Instant) -> bool {
+    pub(crate) fn wants_more(&self, until: InputLimit, begun: Instant) -> bool {
         match until {
-            Until::Inputs(inputs) => self.asked.get() < inputs,
-            Until::Elapsed(time) => begun.elapsed() < time,
+            InputLimit::Inputs(inputs) => self.asked.get() < inputs,
+            InputLimit::Elapsed(time) => begun.elapsed() < time,
         }
     }
 }

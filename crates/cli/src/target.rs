@@ -10,31 +10,31 @@ use thoughtwire_server::usual_data_dir;
 use thoughtwire_store::Store;
 use tokio::time::Instant;
 
-use crate::Usage;
-use crate::cli::Reach;
+use crate::UsageError;
+use crate::cli::TargetFlags;
 use crate::rest::{Rest, Server};
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
 
 /// How long a server may take between having its directory and answering, or letting go of it.
-const SETTLE: Duration = Duration::from_secs(2);
+const LOCK_GRACE: Duration = Duration::from_secs(2);
 
 /// `server.json` in a data directory, written by the server that runs on it.
 #[derive(Deserialize)]
-struct OwnerFile {
+struct ServerFile {
     url: String,
     token: String,
 }
 
 /// What flags and variables say, in falling order.
-enum Said {
+enum TargetChoice {
     Url(String),
     Directory(PathBuf),
     Nothing,
 }
 
-impl Reach {
+impl TargetFlags {
     /// With an address that stood in front of the command.
     pub(crate) fn or(self, url: Option<String>) -> Self {
         let url = if self.data_dir.is_some() { self.url } else { self.url.or(url) };
@@ -43,9 +43,9 @@ impl Reach {
 
     /// The server to talk to.
     pub(crate) async fn server(&self) -> anyhow::Result<Server> {
-        match self.said() {
-            Said::Url(url) => named(&url),
-            Said::Directory(dir) => match owner_file(&dir)? {
+        match self.choice() {
+            TargetChoice::Url(url) => server_at(&url),
+            TargetChoice::Directory(dir) => match read_server_file(&dir)? {
                 Some(server) if Rest::new(server.clone())?.is_there().await => Ok(server),
                 Some(_) | None => {
                     let dir = dir.display();
@@ -54,13 +54,13 @@ impl Reach {
                     )
                 }
             },
-            Said::Nothing => usual().await,
+            TargetChoice::Nothing => default_server().await,
         }
     }
 
     /// The REST side of the server to talk to, or of the data directory when none runs on it.
-    pub(crate) async fn place(&self) -> anyhow::Result<Rest> {
-        let Said::Directory(dir) = self.said() else {
+    pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
+        let TargetChoice::Directory(dir) = self.choice() else {
             return Rest::new(self.server().await?);
         };
         if !dir.is_dir() {
@@ -69,10 +69,10 @@ impl Reach {
                 "there is no data directory {dir}; `thoughtwire serve --data-dir {dir}` makes one"
             );
         }
-        let give_up = Instant::now() + SETTLE;
+        let give_up = Instant::now() + LOCK_GRACE;
         loop {
             // A server that was killed leaves its file behind, so the file alone says nothing.
-            if let Some(server) = owner_file(&dir)? {
+            if let Some(server) = read_server_file(&dir)? {
                 let rest = Rest::new(server)?;
                 if rest.is_there().await {
                     return Ok(rest);
@@ -92,36 +92,37 @@ impl Reach {
         Rest::at_rest(&dir).await
     }
 
-    fn said(&self) -> Said {
+    fn choice(&self) -> TargetChoice {
         if let Some(url) = &self.url {
-            return Said::Url(url.clone());
+            return TargetChoice::Url(url.clone());
         }
         if let Some(dir) = &self.data_dir {
-            return Said::Directory(dir.clone());
+            return TargetChoice::Directory(dir.clone());
         }
-        if let Some(url) = variable("THOUGHTWIRE_URL") {
-            return Said::Url(url);
+        if let Some(url) = env_var("THOUGHTWIRE_URL") {
+            return TargetChoice::Url(url);
         }
-        variable("THOUGHTWIRE_DATA_DIR").map_or(Said::Nothing, |dir| Said::Directory(dir.into()))
+        env_var("THOUGHTWIRE_DATA_DIR")
+            .map_or(TargetChoice::Nothing, |dir| TargetChoice::Directory(dir.into()))
     }
 }
 
-/// With nothing said: the server of the usual data directory if one runs, else the usual address.
-async fn usual() -> anyhow::Result<Server> {
-    if let Some(server) = usual_data_dir().and_then(|dir| owner_file(&dir).ok().flatten())
+/// With nothing choice: the server of the default_server data directory if one runs, else the default_server address.
+async fn default_server() -> anyhow::Result<Server> {
+    if let Some(server) = usual_data_dir().and_then(|dir| read_server_file(&dir).ok().flatten())
         && Rest::new(server.clone())?.is_there().await
     {
         return Ok(server);
     }
-    named(DEFAULT_URL)
+    server_at(DEFAULT_URL)
 }
 
 /// A server by its address, with the key of the environment.
-pub(crate) fn named(url: &str) -> anyhow::Result<Server> {
-    Ok(Server { base: base(url)?, key: variable("THOUGHTWIRE_KEY") })
+pub(crate) fn server_at(url: &str) -> anyhow::Result<Server> {
+    Ok(Server { base: base(url)?, key: env_var("THOUGHTWIRE_KEY") })
 }
 
-fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
+fn read_server_file(dir: &Path) -> anyhow::Result<Option<Server>> {
     let path = dir.join("server.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -130,19 +131,19 @@ fn owner_file(dir: &Path) -> anyhow::Result<Option<Server>> {
             return Err(error).with_context(|| format!("{} cannot be read", path.display()));
         }
     };
-    let OwnerFile { url, token } =
+    let ServerFile { url, token } =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     Ok(Some(Server { base: base(&url)?, key: Some(token) }))
 }
 
 /// Takes an address in any of the forms that people write.
-fn base(url: &str) -> Result<String, Usage> {
+fn base(url: &str) -> Result<String, UsageError> {
     let url = url.trim();
     let (scheme, rest) = match url.split_once("://") {
         Some(("http" | "ws", rest)) => ("http", rest),
         Some(("https" | "wss", rest)) => ("https", rest),
         Some((scheme, _)) => {
-            return Err(Usage(format!(
+            return Err(UsageError(format!(
                 "{url:?} is no address of a server: {scheme} is not http, https, ws or wss"
             )));
         }
@@ -156,16 +157,16 @@ fn base(url: &str) -> Result<String, Usage> {
         {
             Ok(base)
         }
-        Ok(_) => Err(Usage(format!(
+        Ok(_) => Err(UsageError(format!(
             "{url:?} is no address of a server; it should look like {DEFAULT_URL}"
         ))),
-        Err(error) => Err(Usage(format!(
+        Err(error) => Err(UsageError(format!(
             "{url:?} is no address of a server: {error}; it should look like {DEFAULT_URL}"
         ))),
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

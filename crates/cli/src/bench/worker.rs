@@ -13,18 +13,18 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::Message;
 
-use super::line;
+use super::connect;
 use super::mark::now;
-use super::plan::{Load, Plan};
+use super::plan::{BenchLoad, BenchPlan};
 
 /// What may be said and not yet written, over all turns.
 const UNWRITTEN: usize = 64;
-/// Turns at once: the most that one program may run.
+/// TurnFigures at once: the most that one program may run.
 const TURNS: u64 = 1_000;
 
 /// Offers the agent, and runs its turns for as long as it is polled.
-pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
-    let (mut writing, mut reading) = line::connect(&plan, 0, "/v1/ws").await?.split();
+pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
+    let (mut writing, mut reading) = connect::connect(&plan, 0, "/v1/ws").await?.split();
     let offer = Offer {
         agent: plan.name.clone(),
         worker: None,
@@ -94,7 +94,7 @@ pub(crate) async fn offer(plan: Rc<Plan>) -> anyhow::Result<()> {
 }
 
 /// Says one turn's pieces.
-async fn speak(load: Load, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
+async fn speak(load: BenchLoad, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
     let say = async |id: Option<CommandId>, verb: Verb| {
         // A run that is over needs no more words.
         drop(

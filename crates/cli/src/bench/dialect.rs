@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// One of the wires.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) enum BenchWire {
     Native,
     Memgpt,
     Sparky,
@@ -17,18 +17,18 @@ pub(crate) enum Wire {
 
 /// A session, as its wire names it: a session's id, an agent's name, a chat's id.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(pub(crate) String);
+pub(crate) struct SessionName(pub(crate) String);
 
 /// Where a reader goes on after its connection broke.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor {
+pub(crate) struct ResumePoint {
     pub(crate) epoch: String,
     pub(crate) seq: u64,
 }
 
 /// A frame at a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Glance {
+pub(crate) enum FrameClass {
     /// The reader is where it wanted to be.
     Ready,
     /// Native: the answer to an attach.
@@ -47,7 +47,7 @@ pub(crate) enum Glance {
     Other(Option<u64>),
 }
 
-impl Wire {
+impl BenchWire {
     /// The path, with the name of a reader that is to be known again.
     pub(crate) fn path(&self, known_as: Option<&str>) -> String {
         match (self, known_as) {
@@ -66,15 +66,15 @@ impl Wire {
     /// a Sparky session of its own, whose proven position is then its own as well.
     pub(crate) fn greeting(
         &self,
-        place: &Place,
+        place: &SessionName,
         known_as: Option<&str>,
-        cursor: Option<&Cursor>,
+        cursor: Option<&ResumePoint>,
     ) -> Vec<String> {
         let session = &place.0;
         match self {
             Self::Native => vec![match cursor {
                 None => json!({"type": "attach", "session": session}).to_string(),
-                Some(Cursor { epoch, seq }) => {
+                Some(ResumePoint { epoch, seq }) => {
                     json!({"type": "attach", "session": session, "after": seq, "epoch": epoch})
                         .to_string()
                 }
@@ -99,7 +99,7 @@ impl Wire {
     }
 
     /// An input.
-    pub(crate) fn input(&self, place: &Place, number: u64) -> String {
+    pub(crate) fn input(&self, place: &SessionName, number: u64) -> String {
         match self {
             Self::Native => json!({"type": "send", "id": format!("b{number}"), "session": place.0, "text": "go"}).to_string(),
             Self::Memgpt => json!({"type": "user_message", "message": "go", "agent_name": place.0}).to_string(),
@@ -117,37 +117,37 @@ impl Wire {
     }
 
     /// Whether a reader can come back to where it was, and whether it is then told some of it again.
-    pub(crate) fn resumes(&self) -> Resume {
+    pub(crate) fn resumes(&self) -> ResumeSupport {
         match self {
-            Self::Native => Resume::Exactly,
-            Self::Memgpt | Self::Sparky => Resume::Repeating,
-            Self::Plain { .. } => Resume::Never,
+            Self::Native => ResumeSupport::Exactly,
+            Self::Memgpt | Self::Sparky => ResumeSupport::Repeating,
+            Self::Plain { .. } => ResumeSupport::Never,
         }
     }
 
     /// Looks at a frame. `deltas` says whether a load's text comes in deltas.
-    pub(crate) fn glance(&self, frame: &[u8], deltas: bool) -> Glance {
+    pub(crate) fn glance(&self, frame: &[u8], deltas: bool) -> FrameClass {
         match self {
             Self::Native => native(frame, deltas),
             Self::Memgpt => memgpt(frame),
             Self::Sparky => sparky(frame),
-            Self::Plain { .. } => Glance::Pieces(None),
+            Self::Plain { .. } => FrameClass::Pieces(None),
         }
     }
 }
 
 /// What a reader gets when it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resume {
+pub(crate) enum ResumeSupport {
     Exactly,
     Repeating,
     Never,
 }
 
-fn native(frame: &[u8], deltas: bool) -> Glance {
-    let Some(kind) = frame.strip_prefix(b"{\"type\":\"") else { return Glance::Other(None) };
+fn native(frame: &[u8], deltas: bool) -> FrameClass {
+    let Some(kind) = frame.strip_prefix(b"{\"type\":\"") else { return FrameClass::Other(None) };
     if kind.starts_with(b"delta\"") {
-        return Glance::Pieces(None);
+        return FrameClass::Pieces(None);
     }
     if kind.starts_with(b"event\"") {
         let seq = seq(kind);
@@ -155,27 +155,27 @@ fn native(frame: &[u8], deltas: bool) -> Glance {
             .and_then(|at| kind.get(at + 17..))
             .unwrap_or_default();
         return if event.starts_with(b"message\"") {
-            if deltas { Glance::Whole(seq) } else { Glance::Pieces(seq) }
+            if deltas { FrameClass::Whole(seq) } else { FrameClass::Pieces(seq) }
         } else if event.starts_with(b"turn_ended\"") {
             if find(event, b"\"outcome\":\"completed\"").is_some() {
-                Glance::Ended(seq)
+                FrameClass::Ended(seq)
             } else {
-                Glance::Failed(seq)
+                FrameClass::Failed(seq)
             }
         } else {
-            Glance::Other(seq)
+            FrameClass::Other(seq)
         };
     }
     if kind.starts_with(b"partial\"") {
-        Glance::SoFar
+        FrameClass::SoFar
     } else if kind.starts_with(b"caught_up\"") {
-        Glance::Ready
+        FrameClass::Ready
     } else if kind.starts_with(b"attached\"") {
-        Glance::Attached
+        FrameClass::Attached
     } else if kind.starts_with(b"refused\"") || kind.starts_with(b"detached\"") {
-        Glance::Failed(None)
+        FrameClass::Failed(None)
     } else {
-        Glance::Other(None)
+        FrameClass::Other(None)
     }
 }
 
@@ -186,31 +186,31 @@ fn seq(frame: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
 }
 
-fn memgpt(frame: &[u8]) -> Glance {
-    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return Glance::Other(None) };
+fn memgpt(frame: &[u8]) -> FrameClass {
+    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return FrameClass::Other(None) };
     if kind.starts_with(b"agent_response\"") {
-        Glance::Pieces(None)
+        FrameClass::Pieces(None)
     } else if kind.starts_with(b"agent_response_end\"") {
-        Glance::Ended(None)
+        FrameClass::Ended(None)
     } else if kind.starts_with(b"command_response\"") && find(kind, b"\"OK").is_some() {
-        Glance::Ready
+        FrameClass::Ready
     } else if kind.starts_with(b"agent_response_start\"") {
-        Glance::Other(None)
+        FrameClass::Other(None)
     } else {
         // What is left are errors, of which this wire has three kinds.
-        Glance::Failed(None)
+        FrameClass::Failed(None)
     }
 }
 
-fn sparky(frame: &[u8]) -> Glance {
-    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return Glance::Other(None) };
+fn sparky(frame: &[u8]) -> FrameClass {
+    let Some(kind) = frame.strip_prefix(b"{\"type\": \"") else { return FrameClass::Other(None) };
     if kind.starts_with(b"message\"") {
-        Glance::Pieces(None)
+        FrameClass::Pieces(None)
     } else if kind.starts_with(b"ready\"") {
-        Glance::Ready
+        FrameClass::Ready
     } else if kind.starts_with(b"error\"") {
-        Glance::Failed(None)
+        FrameClass::Failed(None)
     } else {
-        Glance::Other(None)
+        FrameClass::Other(None)
     }
 }
