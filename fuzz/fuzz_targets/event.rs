@@ -9,14 +9,17 @@ use thoughtwire_proto::{Emission, Emitted, Event, Record, Seq, SessionId, Timest
 fuzz_target!(|text: &str| {
     let Ok(event) = serde_json::from_str::<Event>(text) else { return };
     let stored = serde_json::to_string(&event).expect("an event can be stored");
-    let again: Event = serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{stored}: {error}"));
+    let again: Event = serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{stored}: \
+    {error}"));
     assert_eq!(again, event, "{stored}");
     assert_eq!(serde_json::to_string(&again).expect("an event can be stored"), stored);
 
     let session: SessionId = "s-1".parse().expect("an id");
-    let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: "t-1".parse().ok(), event };
+    let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: "t-1".parse().ok(),
+        event };
     let emitted = Emitted { session, emission: Emission::Record(record) };
-    let labels = Encoding::Sparky { session_id: "p-1".to_owned(), user_id: "u-1".to_owned(), chat_id: "c-1".to_owned() };
+    let labels = Encoding::Sparky { session_id: "p-1".to_owned(), user_id: "u-1".to_owned(),
+        chat_id: "c-1".to_owned() };
     for encoding in [Encoding::Native, Encoding::Memgpt, labels] {
         for frame in encode(&encoding, &emitted, FrameLimit::new(usize::MAX)) {
             match &encoding {
@@ -29,7 +32,8 @@ fuzz_target!(|text: &str| {
                     assert!(matches!(read, memgpt::Frame::Server(_)), "{frame}");
                 }
                 Encoding::Sparky { .. } => {
-                    sparky::Message::from_text(&frame).unwrap_or_else(|refusal| panic!("{frame}: {refusal}"));
+                    sparky::Message::from_text(&frame).unwrap_or_else(|refusal| panic!("{frame}: \
+                    {refusal}"));
                 }
             }
         }

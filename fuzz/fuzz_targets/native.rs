@@ -16,7 +16,8 @@ fuzz_target!(|text: &str| {
         Ok(ServerFrame::Other(_)) | Err(_) => {}
         Ok(frame) => {
             let written = frame.encode();
-            let again = ServerFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: {refusal}"));
+            let again = ServerFrame::decode(&written).unwrap_or_else(|refusal| panic!("{written}: \
+            {refusal}"));
             assert_eq!(again, frame, "{written}");
             assert_eq!(again.encode(), written);
         }

@@ -1,4 +1,5 @@
-//! Frames and answers in any order into a native connection: every frame with an id is answered once.
+//! Frames and answers in any order into a native connection: every frame with an id is answered
+//! once.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ fuzz_target!(|script: &[u8]| {
         *id.map_or(&mut 0, |id| owed.entry(id).or_default()) -= 1;
     }
     owed.retain(|_, owed| *owed != 0);
-    assert!(owed.is_empty(), "answers owed: {owed:?}\n{:#?}\n{:#?}", conversation.sent, conversation.said);
+    assert!(owed.is_empty(), "answers owed: {owed:?}\n{:#?}\n{:#?}", conversation.sent,
+        conversation.said);
 });
 
 fn check(frame: &str) {

@@ -152,7 +152,7 @@ fn event(kind: &Kind) -> Event {
     }
 }
 
-/// What holds of every state.
+/// Checks the invariants of every state.
 fn check(state: &State) {
     let head = state.head();
     assert!(state.agent().is_some() || head == Seq::ZERO);
@@ -205,7 +205,7 @@ fuzz_target!(|sequence: Vec<(Option<Name>, Kind)>| {
                 let record =
                     Record { seq: live.head(), at: Timestamp::from_millis(0), turn, event };
                 let emission = Emission::Record(record);
-                // What it changes is another test's.
+                // Another test checks the changes themselves.
                 let _change = transcript.apply(&emission);
                 let shown = transcript.clone();
                 assert_eq!(transcript.apply(&emission), Change::Nothing);

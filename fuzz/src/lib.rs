@@ -14,7 +14,8 @@ use thoughtwire_proto::{
 };
 
 const EVENTS: &str = include_str!("../../vectors/events.jsonl");
-/// A connection that has not come to rest after so many steps never will: a script has far fewer lines.
+/// A connection that has not come to rest after so many steps never will: a script has far fewer
+/// lines.
 const STEPS: usize = 100_000;
 
 /// A dialect's side of a connection, with what is needed to judge it.
@@ -37,14 +38,15 @@ pub struct Conversation {
     /// Inputs whose turns have not ended.
     asked: Vec<(SessionId, ItemId)>,
     made: u64,
-    /// What the client sent.
+    /// Frames that the client sent.
     pub sent: Vec<String>,
-    /// What the server sent.
+    /// Frames that the server sent.
     pub said: Vec<String>,
 }
 
 impl Conversation {
-    /// Plays a script to its end, lets everything come to its answer, and sees that the connection still lives.
+    /// Plays a script to its end, lets everything come to its answer, and sees that the connection
+    /// still lives.
     pub fn of(wire: Wire, script: &[u8]) -> Self {
         let (waiting, tags) = (VecDeque::new(), HashSet::new());
         let (attached, asked, sent, said) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -200,7 +202,7 @@ impl Conversation {
     }
 
     fn show(&mut self, session: SessionId, event: Event) {
-        // What an attachment is encoded with never depends on what is shown.
+        // The encoding of an attachment never depends on the emissions.
         let encoding = self.wire.machine.encoding(&session);
         if let Event::Turn(TurnEvent::Ended { input, .. })
         | Event::Input(InputEvent::Withdrawn { input }) = &event

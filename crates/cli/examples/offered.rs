@@ -1,12 +1,14 @@
-//! An agent that runs in a process of its own: it counts to the number that it is told, word by word.
+//! An agent that runs in a process of its own: it counts to the number that it is told, word by
+//! word.
 //!
 //! ```sh
 //! cargo run -p thoughtwire --example offered -- --agent counter &
 //! thoughtwire send --agent counter --wait "3"
 //! ```
 //!
-//! It may be killed and started again in the middle of a turn, and so may the server: every item has an id
-//! that follows from its turn, so what is said twice is said once, and starting over is going on.
+//! It may be killed and started again in the middle of a turn, and so may the server: every item
+//! has an id that follows from its turn, so what is said twice is said once, and starting over is
+//! going on.
 
 #![allow(
     clippy::print_stderr,
@@ -27,7 +29,7 @@ use tokio::task::AbortHandle;
 use tokio_websockets::{ClientBuilder, Message};
 
 #[derive(Parser)]
-struct Flags {
+struct CounterFlags {
     /// The server's native wire.
     #[arg(long, default_value = "ws://127.0.0.1:8282/v1/ws")]
     url: String,
@@ -44,7 +46,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() {
-    let flags = Flags::parse();
+    let flags = CounterFlags::parse();
     loop {
         if let Err(error) = serve(&flags).await {
             eprintln!("{error}; trying again");
@@ -54,7 +56,7 @@ async fn main() {
 }
 
 /// One connection, to its end.
-async fn serve(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(flags: &CounterFlags) -> Result<(), Box<dyn std::error::Error>> {
     let (mut socket, _) = ClientBuilder::from_uri(flags.url.parse()?).connect().await?;
     let offer = Offer {
         agent: flags.agent.clone(),

@@ -25,7 +25,7 @@ pub(crate) async fn run(
             } else if agents.is_empty() {
                 out::remark(
                     TextStyle::Dim,
-                    "there are no agents yet; make one with `thoughtwire agents create NAME`",
+                    "there are no agents; create one with `thoughtwire agents create NAME`",
                 );
             } else {
                 out::table(
@@ -48,7 +48,7 @@ pub(crate) async fn run(
             output,
         } => {
             thoughtwire_proto::new_name(&name)
-                .map_err(|bad| UsageError(format!("{name:?} is no name: {bad}")))?;
+                .map_err(|bad| UsageError(format!("{name:?} is not a valid name: {bad}")))?;
             let persona = text_or_file(persona, persona_file.as_deref())?;
             let human = text_or_file(human, human_file.as_deref())?;
             let (model, style) = (settings.model.clone(), settings.style.map(Style::from));
@@ -66,7 +66,7 @@ pub(crate) async fn run(
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
-                    "made {} ({}); talk to it with `thoughtwire chat --agent {0}`",
+                    "created {} ({}); talk to it with `thoughtwire chat --agent {0}`",
                     clean(&agent.spec.name),
                     agent.id
                 ))?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
-                    "{} is changed; its next turn goes by it",
+                    "changed {}; the next turn uses the new settings",
                     clean(&agent.spec.name)
                 ))?;
             }
@@ -110,7 +110,7 @@ pub(crate) async fn run(
                 out::json(&json!({"agent": agent}))?;
             } else {
                 out::line(&format!(
-                    "made {} ({}) from {}",
+                    "created {} ({}) from {}",
                     clean(&agent.spec.name),
                     agent.id,
                     file.display()
@@ -178,7 +178,7 @@ impl SettingFlags {
     }
 }
 
-/// The settings that an edit names, as the server merges them.
+/// The changes of an edit as a JSON merge patch.
 fn changes(
     name: Option<String>,
     settings: SettingFlags,
@@ -199,8 +199,7 @@ fn changes(
     changes.extend(unset.into_iter().map(|setting| (setting, Value::Null)));
     if changes.is_empty() {
         return Err(UsageError(
-            "nothing is to be changed; `thoughtwire agents edit --help` tells what can be"
-                .to_owned(),
+            "no change was given; `thoughtwire agents edit --help` lists the settings".to_owned(),
         )
         .into());
     }
@@ -217,7 +216,7 @@ fn text_or_file(text: Option<String>, file: Option<&Path>) -> anyhow::Result<Opt
     }
 }
 
-/// A file's bytes; `-` is standard input.
+/// Reads a file; `-` is standard input.
 pub(crate) fn read_all(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();
@@ -227,12 +226,12 @@ pub(crate) fn read_all(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
-/// Writes to a file that must not be there yet, or to standard output.
+/// Writes to a new file, or to standard output.
 pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
     match output {
         Some(path) => {
             let mut file = std::fs::File::create_new(path)
-                .with_context(|| format!("{} cannot be made", path.display()))?;
+                .with_context(|| format!("{} cannot be created", path.display()))?;
             file.write_all(bytes).with_context(|| format!("{} cannot be written", path.display()))
         }
         None => Ok(out::bytes(bytes)?),
@@ -241,10 +240,12 @@ pub(crate) fn write_new(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<(
 
 fn confirmed(page: &AgentPage) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(UsageError("say --yes to delete without being asked".to_owned()).into());
+        return Err(UsageError(
+            "standard input is not a terminal; add --yes to delete without confirmation".to_owned(),
+        )
+        .into());
     }
-    let remembers =
-        format!("{} notes and {} things that were said", page.memory.archival, page.memory.recall);
+    let remembers = format!("{} notes and {} messages", page.memory.archival, page.memory.recall);
     out::remark_piece(
         TextStyle::Plain,
         &format!("Delete {} with {remembers}, for good? [y/N] ", clean(&page.agent.spec.name)),
@@ -278,7 +279,7 @@ fn show(page: &AgentPage) -> std::io::Result<()> {
             ["main session".to_owned(), session],
             [
                 "memory".to_owned(),
-                format!("{} things said, {} notes", page.memory.recall, page.memory.archival),
+                format!("{} messages, {} notes", page.memory.recall, page.memory.archival),
             ],
         ],
     )?;

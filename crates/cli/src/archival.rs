@@ -14,7 +14,7 @@ use crate::{CommandStatus, UsageError, out};
 
 /// Notes per request.
 const BATCH: usize = 64;
-/// Notes per page when all are read.
+/// Notes per page of an export.
 const PAGE: i64 = 500;
 
 pub(crate) async fn run(
@@ -24,12 +24,12 @@ pub(crate) async fn run(
     match command {
         ArchivalCommand::Import { agent, files, chunk, output } => {
             if chunk == 0 {
-                return Err(UsageError("--chunk is at least 1".to_owned()).into());
+                return Err(UsageError("--chunk must be at least 1".to_owned()).into());
             }
             let place = target.rest().await?;
-            // The agent first: nobody wants to wait for files to learn that there is none.
+            // Looks up the agent first: a wrong name must fail before large files are read.
             let agent = place.agent(&agent).await?.agent;
-            // All files are read before anything is added, so that a bad one is known at once.
+            // Reads all files before adding notes, so that a bad file changes nothing.
             let mut notes = Vec::new();
             for file in &files {
                 notes.extend(notes_of(file, chunk)?);
@@ -39,7 +39,7 @@ pub(crate) async fn run(
                 out::json(&added)?;
             } else {
                 out::line(&format!(
-                    "{} notes added, {} were there already",
+                    "added {} notes, skipped {} duplicates",
                     added.added, added.duplicates
                 ))?;
             }
@@ -63,7 +63,7 @@ pub(crate) async fn run(
 }
 
 async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<AddedPage> {
-    // Shown at a terminal only.
+    // The bar appears only at a terminal.
     let bar = ProgressBar::new(notes.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} notes, {eta} left") {
         bar.set_style(style);
@@ -72,7 +72,7 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
     for batch in notes.chunks(BATCH) {
         let added = place.add_notes(agent, batch).await.with_context(|| {
             format!(
-                "{} of {} notes are in; run it again and it goes on from there",
+                "{} of {} notes were added; run the command again to continue",
                 sum.added + sum.duplicates,
                 notes.len()
             )
@@ -85,10 +85,10 @@ async fn import(place: &Rest, agent: &str, notes: &[Value]) -> anyhow::Result<Ad
     Ok(sum)
 }
 
-/// The notes that a file makes.
+/// Splits a file into notes of at most `chunk` characters.
 fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
     let text = String::from_utf8(read_all(file)?)
-        .with_context(|| format!("{} is no UTF-8 text", file.display()))?;
+        .with_context(|| format!("{} is not UTF-8 text", file.display()))?;
     let source =
         file.file_name().map_or_else(|| "standard input".into(), |name| name.to_string_lossy());
     let kind = file
@@ -103,11 +103,11 @@ fn notes_of(file: &Path, chunk: usize) -> anyhow::Result<Vec<Value>> {
             for (number, line) in
                 (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
             {
-                let told =
+                let parsed =
                     note_of(line).with_context(|| format!("{}, line {number}", file.display()))?;
                 let mut parts =
-                    TextSplitter::new(chunk).chunks(&told.text).map(note).collect::<Vec<_>>();
-                if let Some(at) = told.at {
+                    TextSplitter::new(chunk).chunks(&parsed.text).map(note).collect::<Vec<_>>();
+                if let Some(at) = parsed.at {
                     parts
                         .iter_mut()
                         .filter_map(Value::as_object_mut)
@@ -126,18 +126,18 @@ struct ImportedNote {
     at: Option<Value>,
 }
 
-/// A line of JSONL: a text, or an object with one.
+/// Parses a line of JSONL: a string, or an object with a `text`.
 fn note_of(line: &str) -> anyhow::Result<ImportedNote> {
-    match serde_json::from_str(line).context("it is no JSON")? {
+    match serde_json::from_str(line).context("the line is not JSON")? {
         Value::String(text) => Ok(ImportedNote { text, at: None }),
         Value::Object(mut note) => match note.remove("text").or_else(|| note.remove("content")) {
             Some(Value::String(text)) => {
                 Ok(ImportedNote { text, at: note.remove("at").filter(Value::is_string) })
             }
-            Some(_) | None => anyhow::bail!("it has no \"text\""),
+            Some(_) | None => anyhow::bail!("the object has no \"text\""),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            anyhow::bail!("it is neither a text nor an object with one")
+            anyhow::bail!("the line is neither a string nor an object with a \"text\"")
         }
     }
 }

@@ -18,14 +18,14 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus>
     let BackupFlags { file, target, output } = flags;
     anyhow::ensure!(
         !file.exists(),
-        "{} is there already, and it was left alone: choose another name",
+        "{} already exists and was not changed; choose another name",
         file.display()
     );
     let dir = match file.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         Some(_) | None => Path::new("."),
     };
-    // Under its own name only once it is whole.
+    // Gets its final name only when it is complete.
     let mut partial = NamedTempFile::new_in(dir)
         .with_context(|| format!("{} cannot be written", dir.display()))?;
     let place = target.rest().await?;
@@ -35,27 +35,27 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus>
     {
         bar.set_style(style);
     }
-    let bytes = place.back_up(partial.as_file_mut(), &bar).await.context("nothing was kept")?;
+    let bytes =
+        place.back_up(partial.as_file_mut(), &bar).await.context("no backup was written")?;
     bar.finish_and_clear();
     partial.as_file().sync_all().with_context(|| format!("{} cannot be saved", file.display()))?;
     let contents =
-        Store::inspect(partial.path()).context("the copy is not whole; nothing was kept")?;
+        Store::inspect(partial.path()).context("the copy is damaged; no backup was written")?;
     partial
         .persist_noclobber(&file)
-        .with_context(|| format!("{} cannot be made", file.display()))?;
+        .with_context(|| format!("{} cannot be created", file.display()))?;
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .with_context(|| format!("{} cannot be saved", dir.display()))?;
     if output.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
-        out::json(
-            &json!({"file": file, "bytes": bytes, "agents": agents, "sessions": sessions, "events": events, "keys": keys}),
-        )?;
+        out::json(&json!({"file": file, "bytes": bytes, "agents": agents, "sessions": sessions,
+                "events": events, "keys": keys}))?;
     } else {
         out::line(&format!(
             "{}: {}, {:.1} MB",
             file.display(),
-            told(contents),
+            summary(contents),
             bytes as f64 / 1e6
         ))?;
     }
@@ -64,30 +64,32 @@ pub(crate) async fn back_up(flags: BackupFlags) -> anyhow::Result<CommandStatus>
 
 pub(crate) fn restore(flags: RestoreFlags) -> anyhow::Result<CommandStatus> {
     let RestoreFlags { file, data_dir, output } = flags;
-    let said = || {
+    let from_env = || {
         std::env::var_os("THOUGHTWIRE_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
     };
-    let dir = data_dir.or_else(said).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
+    let dir = data_dir.or_else(from_env).or_else(usual_data_dir).ok_or(ConfigError::NoDataDir)?;
     let contents = Store::restore(&file, &dir)
         .with_context(|| format!("{} was not restored to {}", file.display(), dir.display()))?;
     if output.json {
         let Contents { agents, sessions, events, keys, newest: _ } = contents;
         out::json(
-            &json!({"data_dir": dir, "agents": agents, "sessions": sessions, "events": events, "keys": keys}),
+            &json!({"data_dir": dir, "agents": agents, "sessions": sessions, "events": events,
+                "keys": keys}),
         )?;
         return Ok(CommandStatus::Done);
     }
-    out::line(&format!("{}: {}", dir.display(), told(contents)))?;
+    out::line(&format!("{}: {}", dir.display(), summary(contents)))?;
     if contents.keys > 0 {
         out::remark(
             TextStyle::Dim,
-            "Keys are as they were when the backup was made; `thoughtwire keys list` shows them.",
+            "Keys that were revoked after the backup are valid again; `thoughtwire keys list` \
+            lists all keys.",
         );
     }
     Ok(CommandStatus::Done)
 }
 
-fn told(contents: Contents) -> String {
+fn summary(contents: Contents) -> String {
     let Contents { agents, sessions, events, .. } = contents;
     format!("{agents} agents, {sessions} sessions, {events} events")
 }

@@ -1,4 +1,4 @@
-//! `thoughtwire config`: what `serve` would run with.
+//! `thoughtwire config`: shows and checks the configuration of `serve`.
 
 use serde_json::json;
 use thoughtwire_server::{Config, Flags, Setting};
@@ -28,7 +28,7 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<CommandStatus> {
                 (Ok(_), true) => out::json(&json!({"ok": true}))
                     .map(|()| CommandStatus::Done)
                     .map_err(Into::into),
-                (Ok(_), false) => out::line("the configuration is good")
+                (Ok(_), false) => out::line("the configuration is valid")
                     .map(|()| CommandStatus::Done)
                     .map_err(Into::into),
                 (Err(error), true) => {

@@ -1,4 +1,4 @@
-//! `thoughtwire frame`: single frames of any wire, for debugging and for checking us.
+//! `thoughtwire frame`: decodes and encodes single frames, for debugging and for client tests.
 
 use std::io::BufRead;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<CommandStatus> {
         let text = std::str::from_utf8(&read).map_err(|error| {
             Refusal::new(
                 RefusalCode::BadFrame,
-                format!("the frame is not UTF-8 from byte {} on", error.valid_up_to()),
+                format!("the frame is not valid UTF-8 at byte {}", error.valid_up_to()),
             )
         });
         match command {
@@ -37,7 +37,7 @@ pub(crate) fn run(command: &FrameCommand) -> anyhow::Result<CommandStatus> {
     Ok(CommandStatus::Done)
 }
 
-/// Reads a line without its end; false when there is none.
+/// Reads a line without its end; returns false at the end of the input.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     if input.read_until(b'\n', line)? == 0 {

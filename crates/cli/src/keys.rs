@@ -18,17 +18,18 @@ pub(crate) async fn run(
         KeysCommand::Add { user, name, scopes, expires, output } => {
             let seconds = expires.as_deref().map(seconds).transpose()?;
             let scopes: Vec<Scope> = scopes.into_iter().map(scope).collect();
-            let body = json!({"user": user, "name": name, "scopes": scopes, "expires_in_seconds": seconds});
+            let body = json!({"user": user, "name": name, "scopes": scopes,
+                "expires_in_seconds": seconds});
             let made = target.rest().await?.add_key(&body).await?;
             if output.json {
                 out::json(&made)?;
             } else {
                 out::line(&made.secret)?;
-                let said = format!(
-                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` takes it back.",
+                let hint = format!(
+                    "The key is shown only now. `thoughtwire keys revoke {}` revokes it.",
                     made.key.id
                 );
-                out::remark(TextStyle::Dim, &said);
+                out::remark(TextStyle::Dim, &hint);
             }
         }
         KeysCommand::List { output } => {
@@ -36,7 +37,10 @@ pub(crate) async fn run(
             if output.json {
                 out::json(&json!({"keys": keys}))?;
             } else if keys.is_empty() {
-                out::remark(TextStyle::Dim, "there are no keys; `thoughtwire keys add` makes one");
+                out::remark(
+                    TextStyle::Dim,
+                    "there are no keys; create one with `thoughtwire keys add`",
+                );
             } else {
                 out::table(
                     ["KEY", "USER", "NAME", "SCOPES", "MADE", "EXPIRES"],
@@ -49,7 +53,7 @@ pub(crate) async fn run(
             if output.json {
                 out::json(&json!({"revoked": key}))?;
             } else {
-                out::line(&format!("{key} is revoked"))?;
+                out::line(&format!("revoked {key}"))?;
             }
         }
         KeysCommand::Rotate { output } => {
@@ -57,7 +61,7 @@ pub(crate) async fn run(
             if output.json {
                 out::json(&json!({"rotated": true}))?;
             } else {
-                out::line("All logins and tickets have ended; keys are as they were.")?;
+                out::line("All logins and tickets have ended; keys remain valid.")?;
             }
         }
     }
@@ -86,9 +90,10 @@ fn scope(choice: ScopeChoice) -> Scope {
 }
 
 fn seconds(text: &str) -> anyhow::Result<u64> {
-    let wrong =
-        || UsageError(format!("--expires {text:?} is no time such as 12h, 30d or \"1 year\""));
-    // Relative to now, since months and years have no length of their own.
+    let wrong = || {
+        UsageError(format!("--expires {text:?} is not a duration such as 12h, 30d or \"1 year\""))
+    };
+    // Relative to now, because months and years vary in length.
     let span: Span = text.parse().map_err(|_| wrong())?;
     let length =
         span.to_duration(SpanRelativeTo::from(&jiff::Zoned::now())).map_err(|_| wrong())?;

@@ -1,4 +1,4 @@
-//! A session as it is told while it happens: what to print next, and nothing twice.
+//! A session printed while it runs: decides what to print next, and prints nothing twice.
 
 use std::collections::HashSet;
 
@@ -9,51 +9,51 @@ use crate::out::TextStyle;
 use crate::render::{self, StyledText};
 use crate::visible::visible_after;
 
-/// What to print next.
+/// One step of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OutputPiece {
-    /// More of the item that is being told, in its look.
+    /// More text of the item that is being streamed.
     Text(TextStyle, String),
-    /// That item is at its end.
+    /// The end of that item.
     End(TextStyle),
-    /// Something whole.
+    /// A complete text on lines of its own.
     Whole(StyledText),
     /// A turn ended.
     TurnEnded(TurnOutcome),
 }
 
-/// Tells one item at a time: what comes while it streams waits until it is done.
+/// Streams one item at a time. Entries that arrive meanwhile are printed after it.
 #[derive(Debug, Default)]
 pub(crate) struct LiveView {
     transcript: Transcript,
     streaming: Option<StreamedItem>,
-    /// Entries that came while another item was being told.
+    /// Positions of entries that arrived while another item was being streamed.
     waiting: Vec<usize>,
-    /// Inputs that were told, or need no streaming because they were typed here.
+    /// Inputs that were printed, or were typed here and need no printing.
     told: HashSet<ItemId>,
 }
 
-/// The item that is being told.
+/// The item that is being streamed.
 #[derive(Debug)]
 struct StreamedItem {
     item: ItemId,
     look: TextStyle,
-    /// What of it is printed.
+    /// The part of its text that is printed.
     told: String,
 }
 
 impl LiveView {
-    /// The session as far as it was seen.
+    /// The session's transcript so far.
     pub(crate) fn transcript(&self) -> &Transcript {
         &self.transcript
     }
 
-    /// An input of this item was typed here.
+    /// Marks an input as typed here, so that it is not printed again.
     pub(crate) fn typed_here(&mut self, item: ItemId) {
         self.told.insert(item);
     }
 
-    /// Begins or resumes the session.
+    /// Begins or resumes the session; returns a notice if it could not be resumed.
     pub(crate) fn attach(&mut self, attached: &Attached) -> Vec<OutputPiece> {
         let known = self.transcript.cursor();
         self.transcript.attach(attached);
@@ -71,16 +71,16 @@ impl LiveView {
             .collect();
         pieces.push(OutputPiece::Whole((
             TextStyle::Dim,
-            "the session could not be resumed where it was left; it is told again".to_owned(),
+            "the session could not be resumed at the last position; it is shown again".to_owned(),
         )));
         pieces
     }
 
-    /// Takes what came next and tells what to print.
+    /// Applies an emission; returns what to print.
     pub(crate) fn apply(&mut self, emission: &Emission) -> Vec<OutputPiece> {
         let mut pieces = Vec::new();
         match self.transcript.apply(emission) {
-            // A gap cannot come about: the client below lets none through.
+            // The follower reconnects on a gap, so none reaches the view.
             Change::Nothing | Change::Gap { .. } => {}
             Change::Open(item) => self.stream(&item, &mut pieces),
             Change::Entry(at) => self.entry(at, &mut pieces),
@@ -95,7 +95,7 @@ impl LiveView {
         let look = match open.kind {
             StreamKind::Thought => TextStyle::Dim,
             StreamKind::Message => TextStyle::Plain,
-            // The call is told when it is whole.
+            // A call is printed when its arguments are complete.
             StreamKind::ToolArgs => return,
         };
         match &mut self.streaming {
@@ -123,7 +123,7 @@ impl LiveView {
                 }
             }
             (Some(_), _) if !ends_turn => {
-                // A call may change more than once; it is told as it then is.
+                // A call may change several times; its last state is printed.
                 if !self.waiting.contains(&at) {
                     self.waiting.push(at);
                 }
@@ -132,7 +132,7 @@ impl LiveView {
             (Some(_), _) => {}
             (None, _) => return self.tell(at, pieces),
         }
-        // Done with the item, or the turn ended and it comes to nothing more.
+        // The item is complete, or its turn ended before it was.
         if let Some(streaming) = self.streaming.take() {
             pieces.push(OutputPiece::End(streaming.look));
         }
@@ -149,7 +149,7 @@ impl LiveView {
         }
     }
 
-    /// Tells an entry that stands by itself.
+    /// Prints a complete entry.
     fn tell(&mut self, at: usize, pieces: &mut Vec<OutputPiece>) {
         let Some(entry) = self.transcript.entries().get(at) else { return };
         let told = match &entry.body {
@@ -172,7 +172,7 @@ impl LiveView {
 }
 
 impl StreamedItem {
-    /// Prints what is new in the item's text.
+    /// Prints the new part of the item's text.
     fn go_on(&mut self, text: &str, pieces: &mut Vec<OutputPiece>) {
         match text.strip_prefix(self.told.as_str()) {
             Some("") => {}
@@ -180,7 +180,8 @@ impl StreamedItem {
                 let before = self.told.chars().next_back();
                 pieces.push(OutputPiece::Text(self.look, visible_after(before, more).into_owned()));
             }
-            // What is printed cannot be taken back: a shorter text was told already, another one is told anew.
+            // Printed text cannot be removed: a shorter text is printed already, a different one is
+            // printed in full.
             None if self.told.starts_with(text) => {}
             None => {
                 pieces.push(OutputPiece::End(self.look));
@@ -201,7 +202,7 @@ mod tests {
     use super::{LiveView, OutputPiece};
     use crate::out::TextStyle;
 
-    /// Writes what a view tells as one text: dim in parentheses, each whole thing on a line.
+    /// Writes a view's output as one text: dim text in parentheses, each complete text on a line.
     fn told(frames: &[serde_json::Value]) -> String {
         let mut view = LiveView::default();
         let attached = Attached {
@@ -239,7 +240,8 @@ mod tests {
     }
 
     fn event(seq: u64, turn: Option<&str>, event: serde_json::Value) -> serde_json::Value {
-        let mut frame = json!({"type": "event", "session": "s", "seq": seq, "at": "2026-01-01T00:00:00.000Z", "event": event});
+        let mut frame = json!({"type": "event", "session": "s", "seq": seq,
+            "at": "2026-01-01T00:00:00.000Z", "event": event});
         if let Some(turn) = turn {
             frame["turn"] = turn.into();
         }
@@ -247,7 +249,8 @@ mod tests {
     }
 
     fn delta(item: &str, n: u64, kind: &str, text: &str) -> serde_json::Value {
-        json!({"type": "delta", "session": "s", "turn": "t", "item": item, "n": n, "kind": kind, "text": text})
+        json!({"type": "delta", "session": "s", "turn": "t", "item": item, "n": n, "kind": kind,
+            "text": text})
     }
 
     fn begun() -> Vec<serde_json::Value> {
@@ -267,50 +270,91 @@ mod tests {
     }
 
     #[test]
-    fn streaming_is_told_once() {
+    fn streamed_text_is_printed_once() {
         let mut frames = begun();
         frames.extend([
             delta("th", 0, "thought", "Hm"),
             delta("th", 1, "thought", ", yes"),
-            event(4, Some("t"), json!({"kind": "thought", "item": "th", "text": "Hm, yes.", "complete": true})),
+            event(
+                4,
+                Some("t"),
+                json!({"kind": "thought", "item": "th", "text": "Hm, yes.",
+                "complete": true}),
+            ),
             delta("m", 0, "message", "Hel"),
             delta("m", 0, "message", "Hel"),
-            json!({"type": "partial", "session": "s", "turn": "t", "item": "m", "n": 2, "kind": "message", "text": "Hello"}),
-            event(5, Some("t"), json!({"kind": "message", "item": "m", "text": "Hello", "complete": true})),
+            json!({"type": "partial", "session": "s", "turn": "t", "item": "m", "n": 2,
+                "kind": "message", "text": "Hello"}),
+            event(
+                5,
+                Some("t"),
+                json!({"kind": "message", "item": "m", "text": "Hello",
+                "complete": true}),
+            ),
             ended(6),
         ]);
         assert_eq!(told(&frames), "(Hm)(, yes)(.)\nHello\n[Completed]\n");
     }
 
     #[test]
-    fn what_comes_between_waits() {
+    fn entries_wait_for_the_streamed_item() {
         let mut frames = begun();
         frames.extend([
             delta("m", 0, "message", "One "),
-            event(4, Some("t"), json!({"kind": "tool_called", "call": "c", "name": "f", "args": {"x": 1}})),
+            event(
+                4,
+                Some("t"),
+                json!({"kind": "tool_called", "call": "c", "name": "f",
+                "args": {"x": 1}}),
+            ),
             delta("n", 0, "message", "Two"),
-            event(5, Some("t"), json!({"kind": "tool_returned", "call": "c", "name": "f", "status": "success", "text": "2"})),
-            event(6, None, json!({"kind": "user_message", "item": "in-2", "text": "and?", "from": "phone"})),
-            event(7, Some("t"), json!({"kind": "message", "item": "m", "text": "One moment", "complete": true})),
-            event(8, Some("t"), json!({"kind": "message", "item": "n", "text": "Two", "complete": true})),
+            event(
+                5,
+                Some("t"),
+                json!({"kind": "tool_returned", "call": "c", "name": "f",
+                "status": "success", "text": "2"}),
+            ),
+            event(
+                6,
+                None,
+                json!({"kind": "user_message", "item": "in-2", "text": "and?",
+                "from": "phone"}),
+            ),
+            event(
+                7,
+                Some("t"),
+                json!({"kind": "message", "item": "m", "text": "One moment",
+                "complete": true}),
+            ),
+            event(
+                8,
+                Some("t"),
+                json!({"kind": "message", "item": "n", "text": "Two",
+                "complete": true}),
+            ),
             ended(9),
         ]);
         assert_eq!(told(&frames), "One moment\n⚙ f(1) → 2\n› phone: and?\nTwo\n[Completed]\n");
     }
 
     #[test]
-    fn an_item_that_comes_to_nothing_ends_with_its_turn() {
+    fn an_incomplete_item_ends_with_its_turn() {
         let mut frames = begun();
         frames.extend([
             delta("m", 0, "message", "Once"),
             event(4, Some("t"), json!({"kind": "usage", "input_tokens": 1, "output_tokens": 1})),
-            event(5, Some("t"), json!({"kind": "turn_ended", "input": "in-1", "outcome": "failed", "reason": "no model"})),
+            event(
+                5,
+                Some("t"),
+                json!({"kind": "turn_ended", "input": "in-1", "outcome": "failed",
+                "reason": "no model"}),
+            ),
         ]);
         assert_eq!(told(&frames), "Once\n✗ failed: no model\n[Failed]\n");
     }
 
     #[test]
-    fn the_event_has_the_last_word() {
+    fn the_event_overrides_its_deltas() {
         let mut frames = begun();
         frames.extend([
             delta("m", 0, "message", "Once upon"),

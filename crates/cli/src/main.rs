@@ -1,6 +1,6 @@
-//! The `thoughtwire` binary: the server, and its owner's tools.
+//! The `thoughtwire` binary: the server and its command line tools.
 //!
-//! This is the only place that exits: 0 done, 1 failed, 2 usage.
+//! Only this file exits the process. Exit codes: 0 done, 1 failed, 2 usage error.
 
 mod agents;
 mod archival;
@@ -33,11 +33,11 @@ use clap::Parser as _;
 use crate::cli::{BackupFlags, BenchFlags, ChatFlags, Cli, CliCommand, DoctorFlags, SendFlags};
 use crate::out::TextStyle;
 
-/// Turns allocate in one thread and free in another, which the system's allocator is slow at.
+/// Turns allocate in one thread and free in another. The system's allocator is slow at that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A command line that parses but cannot be meant.
+/// An error in the command line that clap cannot detect. Exit code 2.
 #[derive(Debug)]
 struct UsageError(String);
 
@@ -49,7 +49,7 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// How a command came out, when it could be carried out at all.
+/// The result of a command that ran to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CommandStatus {
     Done,
@@ -61,14 +61,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             drop(error.print());
-            // Clap's own: 2 for what cannot be read, 0 for help and version.
+            // Clap's exit codes: 2 for a usage error, 0 for help and version.
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     match run(cli) {
         Ok(CommandStatus::Done) => ExitCode::SUCCESS,
         Ok(CommandStatus::Failed) => ExitCode::from(1),
-        // Whoever read our output has enough of it.
+        // The reader of our output closed the pipe, such as `head`. That is no failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             out::remark(TextStyle::Bad, &format!("thoughtwire: {error:#}"));
@@ -116,11 +116,11 @@ fn run(cli: Cli) -> anyhow::Result<CommandStatus> {
     }
 }
 
-/// Clients wait for one server; one thread is enough for that.
+/// Runs a client command. One thread is enough to wait for one server.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(command);
-    // A thread may still wait for a line that nobody types.
+    // Does not wait for a thread that is blocked on standard input.
     runtime.shutdown_background();
     outcome
 }

@@ -23,7 +23,8 @@ pub(crate) async fn run(
                 blocks.retain(|block| block.label == *label);
                 anyhow::ensure!(
                     !blocks.is_empty(),
-                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists all"
+                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` \
+                    lists all"
                 );
             }
             if output.json {
@@ -39,7 +40,7 @@ pub(crate) async fn run(
                 if output.json {
                     out::json(&json!({"deleted": label}))?;
                 } else {
-                    out::line(&format!("{label} is gone"))?;
+                    out::line(&format!("deleted {label}"))?;
                 }
                 return Ok(CommandStatus::Done);
             }
@@ -54,7 +55,7 @@ pub(crate) async fn run(
             changes.extend(description.map(|text| ("description".to_owned(), Value::String(text))));
             if changes.is_empty() {
                 return Err(UsageError(
-                    "say what is to change: --text, --file, --limit, --description or --delete"
+                    "no change was given; use --text, --file, --limit, --description or --delete"
                         .to_owned(),
                 )
                 .into());
@@ -91,7 +92,7 @@ pub(crate) async fn run(
             if output.json {
                 out::json(&json)?;
             } else if lines.is_empty() {
-                out::remark(TextStyle::Dim, "nothing was found");
+                out::remark(TextStyle::Dim, "no results");
             } else {
                 lines.iter().try_for_each(|line| out::line(line))?;
                 out::remark(TextStyle::Dim, &format!("{} of {total}", lines.len()));
@@ -103,7 +104,7 @@ pub(crate) async fn run(
 
 fn read_text(file: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_all(file)?)
-        .with_context(|| format!("{} is no UTF-8 text", file.display()))
+        .with_context(|| format!("{} is not UTF-8 text", file.display()))
 }
 
 fn show(block: &BlockPage) -> std::io::Result<()> {

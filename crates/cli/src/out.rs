@@ -1,4 +1,4 @@
-//! What reaches the terminal: the one module that writes to standard output and standard error.
+//! Output: the only module that writes to standard output and standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,20 +13,20 @@ pub(crate) enum ColourMode {
     Colour,
 }
 
-/// How a piece of text looks.
+/// The style of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextStyle {
     Plain,
-    /// What stands behind the words: thoughts, tools, remarks.
+    /// Thoughts, tools, remarks.
     Dim,
-    /// What went wrong.
+    /// Errors.
     Bad,
-    /// What a person said, and headings.
+    /// A person's inputs, and headings.
     Bold,
 }
 
 impl ColourMode {
-    /// Colour for standard output if it is a terminal and nobody asked for none (<https://no-color.org>).
+    /// Colour if standard output is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
     pub(crate) fn for_stdout() -> Self {
         Self::for_output(io::stdout().is_terminal())
     }
@@ -41,7 +41,7 @@ impl ColourMode {
         if is_terminal && !unwanted { Self::Colour } else { Self::Plain }
     }
 
-    /// The text in its look.
+    /// The text with the escape codes of its style.
     pub(crate) fn apply(self, style: TextStyle, text: &str) -> String {
         let code = match (self, style) {
             (Self::Plain, _) | (Self::Colour, TextStyle::Plain) => return text.to_owned(),
@@ -61,7 +61,7 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes text to standard output at once, with no line end of its own.
+/// Writes text to standard output without a line end, and flushes it.
 pub(crate) fn piece(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -80,19 +80,19 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
-/// Writes a remark to standard error. It is lost if nobody can read it any more.
+/// Writes a remark to standard error. A failure to write is ignored.
 pub(crate) fn remark(look: TextStyle, text: &str) {
     remark_piece(look, &format!("{text}\n"));
 }
 
-/// Writes a piece of a remark to standard error, with no line end of its own.
+/// Writes a piece of a remark to standard error without a line end.
 pub(crate) fn remark_piece(look: TextStyle, text: &str) {
     let mut err = io::stderr().lock();
     drop(err.write_all(ColourMode::for_stderr().apply(look, &visible(text)).as_bytes()));
     drop(err.flush());
 }
 
-/// Writes rows under a heading to standard output, in columns as wide as their widest cell.
+/// Writes a table to standard output. A column is as wide as its widest cell.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     use unicode_width::UnicodeWidthStr as _;
     let mut widths = heading.map(str::len);

@@ -1,4 +1,4 @@
-//! What happened in a session, told to people: one place for its words.
+//! Session events as text for people. All wording for transcripts is here.
 
 use std::borrow::Cow;
 
@@ -9,18 +9,18 @@ use thoughtwire_proto::{Decision, Event, Outcome as TurnOutcome, SessionEvent, T
 use crate::out::TextStyle;
 use crate::visible::visible;
 
-/// The most characters of a call's arguments, and of what it gave back, on one line.
+/// The most characters of a call's arguments or of its result on one line.
 const MAX_LINE: usize = 80;
 
-/// A piece of the story and how it looks.
+/// A text and its style.
 pub(crate) type StyledText = (TextStyle, String);
 
-/// Text from elsewhere, with marks for what would command the terminal or not be seen.
+/// Foreign text with marks in place of control and invisible characters.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     visible(text)
 }
 
-/// The first line of a text, cut to a length that fits one line with others.
+/// The first line of a text, cut to [`MAX_LINE`] characters.
 pub(crate) fn one_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().take(MAX_LINE).collect();
@@ -30,7 +30,7 @@ pub(crate) fn one_line(text: &str) -> String {
     clean(&short).into_owned()
 }
 
-/// A call and what came of it, folded to a line.
+/// A tool call and its result on one line.
 pub(crate) fn call(call: &Call) -> String {
     let args = call.args.as_ref().map(arguments).unwrap_or_default();
     let name = clean(&call.name);
@@ -46,7 +46,7 @@ pub(crate) fn call(call: &Call) -> String {
     }
 }
 
-/// Arguments as one would say them: a single one by its value alone.
+/// A call's arguments. A single argument is shown without its name.
 fn arguments(args: &Map<String, Value>) -> String {
     let value = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -65,7 +65,7 @@ fn arguments(args: &Map<String, Value>) -> String {
     one_line(&said)
 }
 
-/// How a turn ended, unless it simply completed.
+/// The end of a turn; `None` if it completed.
 pub(crate) fn turn_end(outcome: TurnOutcome, reason: Option<&str>) -> Option<StyledText> {
     let (look, what) = match outcome {
         TurnOutcome::Completed => return None,
@@ -78,14 +78,14 @@ pub(crate) fn turn_end(outcome: TurnOutcome, reason: Option<&str>) -> Option<Sty
     Some((look, told))
 }
 
-/// An entry as it stands in a transcript; nothing for what only matters to programs.
+/// A transcript entry; `None` for one that only programs need.
 pub(crate) fn entry(entry: &Entry) -> Option<StyledText> {
     Some(match &entry.body {
         Body::Input { text, from, fate, .. } => {
             let (look, mut told) = input(text, from.as_deref());
             match fate {
-                Fate::Withdrawn => told.push_str(" (taken back)"),
-                Fate::Waits => told.push_str(" (waits)"),
+                Fate::Withdrawn => told.push_str(" (withdrawn)"),
+                Fate::Waits => told.push_str(" (queued)"),
                 Fate::Runs | Fate::Ended(_) => {}
             }
             (look, told)
@@ -98,14 +98,14 @@ pub(crate) fn entry(entry: &Entry) -> Option<StyledText> {
     })
 }
 
-/// What somebody said, and from where if that was not a program like this one.
+/// An input, with its origin unless that is a program such as this one.
 pub(crate) fn input(text: &str, from: Option<&str>) -> StyledText {
     let from = from.filter(|from| !["cli", "rest", "native"].contains(from));
     let from = from.map(|from| format!("{}: ", clean(from))).unwrap_or_default();
     (TextStyle::Bold, format!("› {from}{}", clean(text)))
 }
 
-/// A question that waits for its owner.
+/// A call's request for approval, or the decision about it.
 pub(crate) fn approval(asked: &Call) -> Option<StyledText> {
     match &asked.approval {
         Some(Approval::Asked(until)) => {
@@ -114,14 +114,18 @@ pub(crate) fn approval(asked: &Call) -> Option<StyledText> {
                 .to_zoned(jiff::tz::TimeZone::system());
             Some((
                 TextStyle::Bold,
-                format!("? {} wants your leave until {}", call(asked), until.strftime("%H:%M:%S")),
+                format!(
+                    "? {} needs your approval until {}",
+                    call(asked),
+                    until.strftime("%H:%M:%S")
+                ),
             ))
         }
         Some(Approval::Settled(decision)) => {
             let word = match decision {
                 Decision::Approved => return None,
                 Decision::Denied => "denied",
-                Decision::Expired => "nobody answered in time",
+                Decision::Expired => "nobody decided in time",
                 Decision::Void => "its turn ended first",
             };
             Some((TextStyle::Dim, format!("? {}: {word}", clean(&asked.name))))
@@ -152,7 +156,7 @@ fn fact(event: &Event) -> Option<StyledText> {
     })
 }
 
-/// A text, marked when its turn ended in the middle of it.
+/// A text, with an ellipsis if its turn ended before the text did.
 fn cut(text: &str, complete: bool) -> String {
     if complete { clean(text).into_owned() } else { format!("{}…", clean(text)) }
 }
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_folded() {
+    fn a_call_is_one_line() {
         let told = |args: Value, returned: Option<(ToolStatus, &str)>| {
             let returned = returned.map(|(status, text)| Returned {
                 status,
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_commands_the_terminal() {
+    fn control_characters_are_marked() {
         assert_eq!(clean("a\x1b[2Jb\tc\nd\u{9b}e"), "a‹U+001B›[2Jb\tc\nd‹U+009B›e");
         assert!(matches!(clean("plain ü 漢"), Cow::Borrowed(_)));
     }

@@ -19,7 +19,7 @@ use crate::out::TextStyle;
 use crate::rest::Rest;
 use crate::{CommandStatus, UsageError, out, render};
 
-/// How long a server may be away before the answer is given up.
+/// How long the server may be unreachable before the command fails.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
@@ -33,7 +33,7 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
         _ => text,
     };
     if text.trim().is_empty() {
-        return Err(UsageError("there is nothing to send: the text is empty".to_owned()).into());
+        return Err(UsageError("the text is empty; there is nothing to send".to_owned()).into());
     }
     let rest = Rest::new(target.server().await?)?;
     let session = match session {
@@ -68,28 +68,30 @@ pub(crate) async fn run(flags: SendFlags) -> anyhow::Result<CommandStatus> {
     match answer {
         Some(AnsweringTurn { turn: None, .. }) => {
             anyhow::bail!(
-                "the input waits, and its turn has not begun in time; `thoughtwire sessions show {session}` will have it"
+                "the time is over and the input is still queued; `thoughtwire sessions show \
+                {session}` shows it later"
             )
         }
         Some(_) => anyhow::bail!(
-            "the turn has not ended in time; it goes on, and `thoughtwire sessions show {session}` has it"
+            "the time is over and the turn still runs; `thoughtwire sessions show {session}` \
+            shows it"
         ),
-        None => anyhow::bail!("the server has not answered in time"),
+        None => anyhow::bail!("the server did not answer in time"),
     }
 }
 
-/// An input on its way.
+/// An input that was sent, and the answer as far as it is known.
 struct SentInput {
     follower: SessionFollower,
     session: SessionId,
-    /// Its command's id.
+    /// The id of the `send` command.
     sent: CommandId,
     json: bool,
-    /// Once the input is saved.
+    /// Set once the input is saved.
     answer: Option<AnsweringTurn>,
 }
 
-/// What became of an input; for programs with the same keys as REST's.
+/// The server's answer to an input. The JSON keys are those of REST.
 #[derive(Serialize)]
 struct SavedInput {
     session: SessionId,
@@ -100,7 +102,7 @@ struct SavedInput {
 }
 
 impl SentInput {
-    /// Waits until the input is on disk, and says what became of it.
+    /// Waits until the input is on disk, and prints whether it started, queued or joined a turn.
     async fn saved(mut self) -> anyhow::Result<CommandStatus> {
         while let Some(happening) = self.follower.next().await {
             match happening {
@@ -110,8 +112,8 @@ impl SentInput {
                         out::json(&saved)?;
                     } else {
                         let fate = match saved.disposition {
-                            Disposition::Started => "its turn runs",
-                            Disposition::Queued => "it waits for its turn",
+                            Disposition::Started => "its turn is running",
+                            Disposition::Queued => "it is queued",
                             Disposition::Steered => "it joined the running turn",
                         };
                         out::remark(
@@ -132,7 +134,7 @@ impl SentInput {
         anyhow::bail!("the connection ended before the input was saved")
     }
 
-    /// Prints the turn, up to its end.
+    /// Prints the turn until it ends.
     async fn ended(&mut self) -> anyhow::Result<CommandStatus> {
         let mut view = LiveView::default();
         while let Some(happening) = self.follower.next().await {
@@ -142,7 +144,7 @@ impl SentInput {
                     let SavedInput { seq, input, .. } =
                         SavedInput::read(self.session.clone(), outcome)?;
                     self.answer = Some(AnsweringTurn { input, turn: None, json: self.json });
-                    // From just before the input on, so that an answer of long ago is told as well.
+                    // Starts at the input, so that the answer to a duplicate is printed as well.
                     let seq = Seq(seq.0.saturating_sub(1));
                     self.follower.attach(Start::After(Cursor { epoch: None, seq })).await;
                 }
@@ -150,7 +152,7 @@ impl SentInput {
                     drop(view.attach(&attached));
                     if !attached.recovered {
                         anyhow::bail!(
-                            "the log of {} does not target back to the input any more",
+                            "the input was already deleted from the log of {} by its retention",
                             attached.session
                         );
                     }
@@ -168,7 +170,8 @@ impl SentInput {
                     ) {
                         out::remark(
                             TextStyle::Dim,
-                            "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
+                            "(a call is waiting for your approval: decide it in `thoughtwire \
+                            chat`, on the page or in another client)",
                         );
                     }
                     if let Some(answer) = &mut self.answer
@@ -198,7 +201,7 @@ impl SavedInput {
                 duplicate,
                 ..
             }) => Ok(Self { session, seq, input, disposition, duplicate }),
-            Ok(_) => anyhow::bail!("the server did not say what became of the input"),
+            Ok(_) => anyhow::bail!("the server's answer does not say whether the input was saved"),
             Err(refused) => anyhow::bail!(refused.reason),
         }
     }
@@ -207,7 +210,7 @@ impl SavedInput {
 fn offline(reason: &str, pause: Duration) {
     out::remark(
         TextStyle::Dim,
-        &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()),
+        &format!("(offline: {reason}; reconnecting in {:.1} s)", pause.as_secs_f64()),
     );
 }
 
@@ -219,7 +222,7 @@ async fn main_session(rest: &Rest, agent: &str) -> anyhow::Result<SessionId> {
     Ok(profile.main_session)
 }
 
-/// The turn that answers the input.
+/// The turn that answers the input, as it is printed.
 struct AnsweringTurn {
     input: ItemId,
     turn: Option<TurnId>,
@@ -227,7 +230,7 @@ struct AnsweringTurn {
 }
 
 impl AnsweringTurn {
-    /// Prints what belongs to the turn; tells how it ended once it has.
+    /// Prints an emission if it belongs to the turn; returns the outcome when the turn ended.
     fn show(
         &mut self,
         view: &mut LiveView,
@@ -251,7 +254,7 @@ impl AnsweringTurn {
             })
                 if *item == self.input
         );
-        // Everything passes through the view, so that it follows the log; only what is ours is printed.
+        // The view follows the whole log; only this turn's output is printed.
         view.typed_here(self.input.clone());
         let pieces = view.apply(emission);
         if self.json {
@@ -274,7 +277,7 @@ impl AnsweringTurn {
                 event: Event::Input(InputEvent::Withdrawn { input }),
                 ..
             }) if *input == self.input => {
-                anyhow::bail!("the input was taken back before its turn")
+                anyhow::bail!("the input was withdrawn before its turn started")
             }
             Emission::Record(_)
             | Emission::Delta(_)
@@ -284,7 +287,7 @@ impl AnsweringTurn {
         }
     }
 
-    /// Learns which turn is ours: the one the input started, or the one it joined.
+    /// Notes which turn answers the input: the one it started, or the one it joined.
     fn begin(&mut self, record: &Record) {
         if let Event::Turn(TurnEvent::Started { input: item })
         | Event::Input(InputEvent::UserMessage { item, .. }) = &record.event
@@ -296,7 +299,7 @@ impl AnsweringTurn {
     }
 }
 
-/// The answer goes to standard output, all else to standard error.
+/// Prints the answer to standard output, everything else to standard error.
 fn print(piece: &OutputPiece) -> std::io::Result<()> {
     match piece {
         OutputPiece::Text(TextStyle::Plain, text) => out::piece(text),

@@ -19,7 +19,7 @@ pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<CommandStatus> {
         .find(|setting| setting.name == "log")
         .map_or(DEFAULT_LOG, |setting| setting.value.as_str());
     let filter = EnvFilter::try_new(log)
-        .with_context(|| format!("the log setting {log:?} cannot be used"))?;
+        .with_context(|| format!("the setting `log` is invalid: {log:?}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -29,7 +29,7 @@ pub(crate) fn run(flags: ServeFlags) -> anyhow::Result<CommandStatus> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<CommandStatus> {
-    // Taken before anything is opened, so that a stop at any moment is a clean one.
+    // Installed before anything is opened, so that a signal at any time stops the server cleanly.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let dir = config.data_dir.clone();

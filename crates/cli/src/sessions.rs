@@ -16,7 +16,7 @@ use crate::render::{self, clean};
 use crate::rest::{Rest, SessionPage};
 use crate::{CommandStatus, out};
 
-/// Events asked for at a time.
+/// Events per request.
 const PAGE: u64 = 1000;
 
 pub(crate) async fn run(
@@ -31,7 +31,8 @@ pub(crate) async fn run(
             } else if sessions.is_empty() {
                 out::remark(
                     TextStyle::Dim,
-                    "there are no sessions; every agent has one: `thoughtwire agents create NAME`",
+                    "there are no sessions; `thoughtwire agents create NAME` makes an agent with \
+                    a main session",
                 );
             } else {
                 let rows: Vec<_> = sessions.iter().map(row).collect();
@@ -85,14 +86,14 @@ pub(crate) async fn run(
     Ok(CommandStatus::Done)
 }
 
-/// What is kept of a log, in words.
+/// Describes how much of a log is kept.
 fn kept(days: Option<u32>, events: Option<u64>) -> String {
     match (days, events) {
-        (None, None) => "as its agent's settings have it".to_owned(),
-        (Some(days), None) => format!("what was said in the last {days} days"),
+        (None, None) => "by its agent's settings".to_owned(),
+        (Some(days), None) => format!("the last {days} days"),
         (None, Some(events)) => format!("the newest {events} events"),
         (Some(days), Some(events)) => {
-            format!("what was said in the last {days} days, at most {events} events")
+            format!("the last {days} days, at most {events} events")
         }
     }
 }
@@ -111,8 +112,8 @@ fn row(session: &SessionListing) -> [String; 6] {
         _ if session.needs_you => "needs you".to_owned(),
         (false, 0) => "idle".to_owned(),
         (true, 0) => "running".to_owned(),
-        (true, queued) => format!("running, {queued} wait"),
-        (false, queued) => format!("{queued} wait"),
+        (true, queued) => format!("running, {queued} queued"),
+        (false, queued) => format!("{queued} queued"),
     };
     [
         session.id.to_string(),
@@ -182,7 +183,7 @@ fn transcript(page: &SessionPage, after: Seq, events: &[Record]) -> Transcript {
         turn: None,
     });
     for record in events {
-        // Pages follow each other without a gap, so every record is taken.
+        // Pages follow each other without a gap, so the transcript accepts every record.
         let _ = transcript.apply(&Emission::Record(record.clone()));
     }
     transcript
@@ -253,7 +254,7 @@ fn markdown(
     Ok(())
 }
 
-/// Asks a person; a script has made up its mind.
+/// Asks for confirmation at a terminal; a script is not asked.
 fn confirmed(sessions: &[SessionId]) -> std::io::Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(true);
@@ -264,7 +265,7 @@ fn confirmed(sessions: &[SessionId]) -> std::io::Result<bool> {
     };
     out::remark_piece(
         TextStyle::Bold,
-        &format!("delete {what} and all that was said in it, for good? [y/N] "),
+        &format!("delete {what} with its events permanently? [y/N] "),
     );
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

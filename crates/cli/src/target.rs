@@ -1,5 +1,5 @@
-//! Where a command finds what it is about: a server by its address, the server of a data directory,
-//! or that directory itself.
+//! Chooses what a command works on: a server by its address, the server that runs on a data
+//! directory, or a data directory without a server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,20 +14,20 @@ use crate::UsageError;
 use crate::cli::TargetFlags;
 use crate::rest::{Rest, Server};
 
-/// Where a server listens unless it was told otherwise.
+/// The server's default address.
 const DEFAULT_URL: &str = "http://127.0.0.1:8282";
 
-/// How long a server may take between having its directory and answering, or letting go of it.
+/// How long a server may hold the lock of its directory without answering requests.
 const LOCK_GRACE: Duration = Duration::from_secs(2);
 
-/// `server.json` in a data directory, written by the server that runs on it.
+/// The file `server.json`, which a server writes into its data directory.
 #[derive(Deserialize)]
 struct ServerFile {
     url: String,
     token: String,
 }
 
-/// What flags and variables say, in falling order.
+/// The target that flags and environment variables name, by descending precedence.
 enum TargetChoice {
     Url(String),
     Directory(PathBuf),
@@ -35,13 +35,13 @@ enum TargetChoice {
 }
 
 impl TargetFlags {
-    /// With an address that stood in front of the command.
+    /// Adds the address of a `--url` in front of the command, unless the command has its own.
     pub(crate) fn or(self, url: Option<String>) -> Self {
         let url = if self.data_dir.is_some() { self.url } else { self.url.or(url) };
         Self { url, ..self }
     }
 
-    /// The server to talk to.
+    /// Returns the server to talk to.
     pub(crate) async fn server(&self) -> anyhow::Result<Server> {
         match self.choice() {
             TargetChoice::Url(url) => server_at(&url),
@@ -50,7 +50,8 @@ impl TargetFlags {
                 Some(_) | None => {
                     let dir = dir.display();
                     anyhow::bail!(
-                        "no server runs on {dir}; start one with `thoughtwire serve --data-dir {dir}`"
+                        "no server runs on {dir}; start one with `thoughtwire serve --data-dir \
+                        {dir}`"
                     )
                 }
             },
@@ -58,7 +59,7 @@ impl TargetFlags {
         }
     }
 
-    /// The REST side of the server to talk to, or of the data directory when none runs on it.
+    /// Returns a REST client of the server, or of the data directory if no server runs on it.
     pub(crate) async fn rest(&self) -> anyhow::Result<Rest> {
         let TargetChoice::Directory(dir) = self.choice() else {
             return Rest::new(self.server().await?);
@@ -71,7 +72,7 @@ impl TargetFlags {
         }
         let give_up = Instant::now() + LOCK_GRACE;
         loop {
-            // A server that was killed leaves its file behind, so the file alone says nothing.
+            // A killed server leaves its file behind, so the file alone is no proof.
             if let Some(server) = read_server_file(&dir)? {
                 let rest = Rest::new(server)?;
                 if rest.is_there().await {
@@ -83,7 +84,7 @@ impl TargetFlags {
             }
             if Instant::now() >= give_up {
                 anyhow::bail!(
-                    "another process has {} open, and it is no server that answers",
+                    "another process has {} open, but no server answers; stop that process first",
                     dir.display()
                 );
             }
@@ -107,7 +108,8 @@ impl TargetFlags {
     }
 }
 
-/// With nothing choice: the server of the default_server data directory if one runs, else the default_server address.
+/// Without a choice: the server of the default data directory if one runs, else the default
+/// address.
 async fn default_server() -> anyhow::Result<Server> {
     if let Some(server) = usual_data_dir().and_then(|dir| read_server_file(&dir).ok().flatten())
         && Rest::new(server.clone())?.is_there().await
@@ -117,7 +119,7 @@ async fn default_server() -> anyhow::Result<Server> {
     server_at(DEFAULT_URL)
 }
 
-/// A server by its address, with the key of the environment.
+/// Returns the server at an address, with the key of the environment.
 pub(crate) fn server_at(url: &str) -> anyhow::Result<Server> {
     Ok(Server { base: base(url)?, key: env_var("THOUGHTWIRE_KEY") })
 }
@@ -136,7 +138,7 @@ fn read_server_file(dir: &Path) -> anyhow::Result<Option<Server>> {
     Ok(Some(Server { base: base(&url)?, key: Some(token) }))
 }
 
-/// Takes an address in any of the forms that people write.
+/// Normalises an address: adds the scheme, maps ws to http, removes the wire's path.
 fn base(url: &str) -> Result<String, UsageError> {
     let url = url.trim();
     let (scheme, rest) = match url.split_once("://") {
@@ -144,7 +146,7 @@ fn base(url: &str) -> Result<String, UsageError> {
         Some(("https" | "wss", rest)) => ("https", rest),
         Some((scheme, _)) => {
             return Err(UsageError(format!(
-                "{url:?} is no address of a server: {scheme} is not http, https, ws or wss"
+                "{url:?} is not a server address: the scheme {scheme} is not http, https, ws or wss"
             )));
         }
         None => ("http", url),
@@ -158,10 +160,10 @@ fn base(url: &str) -> Result<String, UsageError> {
             Ok(base)
         }
         Ok(_) => Err(UsageError(format!(
-            "{url:?} is no address of a server; it should look like {DEFAULT_URL}"
+            "{url:?} is not a server address; it should look like {DEFAULT_URL}"
         ))),
         Err(error) => Err(UsageError(format!(
-            "{url:?} is no address of a server: {error}; it should look like {DEFAULT_URL}"
+            "{url:?} is not a server address: {error}; it should look like {DEFAULT_URL}"
         ))),
     }
 }
@@ -175,7 +177,7 @@ mod tests {
     use super::base;
 
     #[test]
-    fn addresses_in_every_form() {
+    fn addresses_are_normalised() {
         for (written, meant) in [
             ("http://127.0.0.1:8282", "http://127.0.0.1:8282"),
             ("ws://127.0.0.1:8282/", "http://127.0.0.1:8282"),

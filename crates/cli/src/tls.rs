@@ -1,20 +1,21 @@
-//! TLS for everything in this process, and what is wrong when a server's cannot be believed.
+//! TLS set-up for the process, and readable errors for certificates that are not trusted.
 
 use std::error::Error;
 
 use rustls::CertificateError as Bad;
 
-/// One TLS implementation for everything in this process. That it is there already is as good.
+/// Installs the process's TLS implementation. Does nothing if one is installed already.
 pub(crate) fn install_tls() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// What is wrong with the TLS of the server at `base`, if that is why it could not be talked to.
+/// Explains a TLS failure with the server at `base`; `None` if the error has another cause.
 pub(crate) fn trouble(base: &str, error: &(dyn Error + 'static)) -> Option<anyhow::Error> {
     let error = find(error)?;
     let rustls::Error::InvalidCertificate(bad) = error else {
         return Some(anyhow::anyhow!(
-            "TLS with {base} failed: {error}; is it a server that speaks TLS, or should the address begin with http://?"
+            "TLS with {base} failed: {error}; if the server does not use TLS, begin its address \
+            with http://"
         ));
     };
     let (what, mend) = if matches!(bad, Bad::Expired | Bad::ExpiredContext { .. }) {
@@ -34,14 +35,14 @@ pub(crate) fn trouble(base: &str, error: &(dyn Error + 'static)) -> Option<anyho
     Some(anyhow::anyhow!("the certificate of {base} is not trusted: {what}; {mend}"))
 }
 
-/// The TLS error among an error's causes.
+/// Finds the TLS error among an error's causes.
 fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        // An I/O error hides what it carries from its list of causes.
+        // `source` of an I/O error skips the error that it wraps.
         let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         if let Some(carried) = carried {
             let carried: &(dyn Error + 'static) = carried;

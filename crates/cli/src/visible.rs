@@ -1,12 +1,12 @@
-//! Marks for characters that nobody sees: those that command a terminal, turn a text's direction, hide
-//! words in it or take no room. What stands in `vectors/visible.jsonl` holds here and on the page.
+//! Marks in place of invisible characters: those that control a terminal, change a text's
+//! direction, hide words or have no width. `vectors/visible.jsonl` tests this and the page.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 type CharRanges = &'static [RangeInclusive<char>];
 
-/// C0 and C1 but tab and newline; format characters, fillers, variation selectors, tags.
+/// C0 and C1 without tab and newline; format characters, fillers, variation selectors, tags.
 const INVISIBLE: CharRanges = &[
     '\0'..='\u{8}',
     '\u{b}'..='\u{1f}',
@@ -30,7 +30,7 @@ const INVISIBLE: CharRanges = &[
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// Pictographs, which a joiner or a variation selector may follow; and what may stand between.
+/// Pictographs, which a joiner or variation selector may follow; and the selector between them.
 const EMOJI: CharRanges = &[
     '\u{a9}'..='\u{a9}',
     '\u{ae}'..='\u{ae}',
@@ -52,7 +52,7 @@ const EMOJI: CharRanges = &[
     '\u{1f000}'..='\u{1faff}',
 ];
 
-/// What a keycap is made of.
+/// The base characters of keycap emoji.
 const KEYS: CharRanges = &['#'..='#', '*'..='*', '0'..='9'];
 
 /// Letters of scripts in which joiners decide how a word is written: Arabic to Sinhala, Tibetan,
@@ -90,7 +90,7 @@ const HAN: CharRanges = &[
     '\u{20000}'..='\u{3ffff}',
 ];
 
-/// The flags of England, Scotland and Wales: a black flag and these tags are all of this kind.
+/// A black flag and the tags that make it the flag of England, Scotland or Wales.
 const FLAG: char = '\u{1f3f4}';
 const FLAGS: [&str; 3] = [
     "\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
@@ -102,7 +102,7 @@ fn is_in(character: char, ranges: CharRanges) -> bool {
     ranges.iter().any(|range| range.contains(&character))
 }
 
-/// Whether a character that is not seen belongs behind the one before it.
+/// Whether an invisible character is legitimate after the one before it.
 fn belongs(character: char, before: char) -> bool {
     match character {
         '\u{200d}' => is_in(before, EMOJI) || is_in(before, JOINING),
@@ -116,12 +116,12 @@ fn belongs(character: char, before: char) -> bool {
     }
 }
 
-/// The text with a mark such as `‹U+202E›` for each character that would not be seen.
+/// Replaces each invisible character with a mark such as `‹U+202E›`.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     visible_after(None, text)
 }
 
-/// A further piece of a text, whose last character so far is `before`.
+/// Does the same for a further piece of a text, whose last character so far is `before`.
 pub(crate) fn visible_after(before: Option<char>, text: &str) -> Cow<'_, str> {
     if !text.chars().any(|character| is_in(character, INVISIBLE)) {
         return Cow::Borrowed(text);
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vectors() {
+    fn matches_the_vectors() {
         let rows = include_str!("../../../vectors/visible.jsonl");
         for row in rows.lines() {
             let row: serde_json::Value = serde_json::from_str(row).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_pieces() {
+    fn a_piece_depends_on_the_character_before_it() {
         assert_eq!(visible_after(Some('👩'), "\u{200d}🚒"), "\u{200d}🚒");
         assert_eq!(visible_after(Some('a'), "\u{200d}b"), "‹U+200D›b");
         assert_eq!(visible_after(None, "\u{202e}"), "‹U+202E›");

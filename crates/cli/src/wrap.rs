@@ -1,9 +1,9 @@
-//! Words onto lines, while they stream.
+//! Word wrap for streamed text.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Breaks streaming text between words. A word is held back until it is whole, so it never has to be
-/// taken back from the end of a line.
+/// Breaks streamed text between words. A word is held back until it is complete, because
+/// printed text cannot be moved to the next line.
 #[derive(Debug)]
 pub(crate) struct WordWrapper {
     width: usize,
@@ -13,17 +13,17 @@ pub(crate) struct WordWrapper {
 }
 
 impl WordWrapper {
-    /// Lines of at most `width` columns.
+    /// Wraps at `width` columns, at least 10.
     pub(crate) fn new(width: usize) -> Self {
         Self { width: width.max(10), column: 0, spaces: 0, word: String::new() }
     }
 
-    /// From here on lines are of this width.
+    /// Changes the width of the following lines.
     pub(crate) fn resize(&mut self, width: usize) {
         self.width = width.max(10);
     }
 
-    /// Takes text and gives what can be printed of it.
+    /// Takes text; returns the part that can be printed.
     pub(crate) fn feed(&mut self, text: &str) -> String {
         let mut out = String::new();
         for character in text.chars() {
@@ -43,7 +43,8 @@ impl WordWrapper {
                 }
                 _ => {
                     self.word.push(character);
-                    // Scripts of wide characters have no spaces: each may end a line.
+                    // Scripts with wide characters have no spaces: a line may break after each
+                    // character.
                     if character.width() == Some(2) {
                         self.end_word(&mut out);
                     }
@@ -53,14 +54,14 @@ impl WordWrapper {
         out
     }
 
-    /// Gives what was held back; the line goes on.
+    /// Returns the text that was held back; the line continues.
     pub(crate) fn rest(&mut self) -> String {
         let mut out = String::new();
         self.end_word(&mut out);
         out
     }
 
-    /// Gives what was held back and ends the line, if one was begun.
+    /// Returns the text that was held back, and ends the line if it has text.
     pub(crate) fn end(&mut self) -> String {
         let mut out = self.rest();
         if self.column > 0 {
@@ -83,7 +84,7 @@ impl WordWrapper {
             self.column = 0;
         }
         self.spaces = 0;
-        // A word longer than a line is cut where the line ends.
+        // A word longer than a line is cut at the line's end.
         for character in word.chars() {
             let width = character.width().unwrap_or(0);
             if self.column + width > self.width {
@@ -121,8 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn how_it_comes_in_pieces_does_not_matter() {
-        let text = "It was a dark and stormy night; the rain fell in torrents — 雨が降る — except at occasional intervals.\n\n  * a  b";
+    fn wrapping_does_not_depend_on_the_pieces() {
+        let text = "It was a dark and stormy night; the rain fell in torrents — 雨が降る — except at \
+        occasional intervals.\n\n  * a  b";
         for width in [10, 11, 17, 40] {
             let whole = wrapped(width, &[text]);
             let pieces: Vec<String> = text.chars().map(String::from).collect();

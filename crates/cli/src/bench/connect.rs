@@ -1,4 +1,4 @@
-//! A connection of the generator's: made, and greeted.
+//! Opens the load generator's connections.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::plan::BenchPlan;
 
 pub(crate) type BenchSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// How long connecting may take.
+/// Time limit for one connection.
 const WITHIN: Duration = Duration::from_secs(30);
-/// What the kernel takes in for a connection that never reads: little, so that it is soon the server that waits.
+/// Receive buffer in bytes of a stalled connection: small, so that the server soon has to wait.
 const STALLED_BUFFER: u32 = 4096;
 
-/// Connects one reader.
+/// Connects the reader with index `who`.
 pub(crate) async fn connect(
     plan: &BenchPlan,
     who: usize,

@@ -1,4 +1,4 @@
-//! What all readers of a run add to: counts, and latencies of everything.
+//! Counters and latency histograms that all readers of a run share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,36 +9,37 @@ use tokio::time::{Duration, Instant};
 
 use super::mark::now;
 
-/// The longest latency that is told apart.
+/// The longest latency that is recorded exactly.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What all readers of a run add to. A run is one thread.
+/// Counters and histograms of a run, shared in one thread.
 pub(crate) struct RunCounters {
     timed: RangeInclusive<u64>,
-    /// Readers that are where they want to be.
+    /// Readers that are attached.
     pub(crate) ready: Cell<usize>,
-    /// Pieces that came.
+    /// Pieces that arrived.
     pub(crate) delivered: Cell<u64>,
-    /// Pieces that readers are past, whether they came or not.
+    /// Sum of the readers' positions, including pieces that did not arrive.
     pub(crate) passed: Cell<u64>,
     pub(crate) frames: Cell<u64>,
     pub(crate) bytes: Cell<u64>,
     pub(crate) failed: Cell<u64>,
-    /// When the load began, and when its last piece came; microseconds since 1970.
+    /// When the load began and when its last piece arrived, in microseconds since 1970.
     pub(crate) begun: Cell<u64>,
     pub(crate) last: Cell<u64>,
-    /// The same moment as `begun`.
+    /// The same time as `begun`.
     pub(crate) started: Cell<Instant>,
     pub(crate) pieces: RefCell<Histogram<u64>>,
     pub(crate) turns: RefCell<Histogram<u64>>,
-    /// What was said against us, and how often.
+    /// Error messages, and how often each occurred.
     pub(crate) complaints: RefCell<BTreeMap<String, u64>>,
     pub(crate) closed: Cell<u64>,
     pub(crate) reconnected: Cell<u64>,
 }
 
 impl RunCounters {
-    /// Of latencies, those count that come within some microseconds after the beginning.
+    /// Creates counters that record latencies in this part of the run (microseconds after its
+    /// start).
     pub(crate) fn new(timed: RangeInclusive<u64>) -> anyhow::Result<Self> {
         let longest = u64::try_from(LONGEST.as_micros())?;
         Ok(Self {
@@ -60,7 +61,7 @@ impl RunCounters {
         })
     }
 
-    /// The load begins now.
+    /// Marks the start of the load.
     pub(crate) fn begin(&self) {
         self.begun.set(now());
         self.last.set(now());
@@ -69,19 +70,19 @@ impl RunCounters {
         self.bytes.set(0);
     }
 
-    /// Something came.
+    /// Counts a frame.
     pub(crate) fn frame(&self, bytes: usize) {
         self.frames.set(self.frames.get() + 1);
         self.bytes.set(self.bytes.get() + bytes as u64);
     }
 
-    /// A reader moved on by so many pieces, at this moment.
+    /// Adds a reader's progress in pieces, at this time.
     pub(crate) fn moved(&self, by: u64, at: u64) {
         self.passed.set(self.passed.get() + by);
         self.last.set(at);
     }
 
-    /// A piece came so late, at this moment.
+    /// Records a piece that arrived `late` microseconds after it was due.
     pub(crate) fn piece(&self, late: u64, at: u64) {
         self.delivered.set(self.delivered.get() + 1);
         if self.timed.contains(&at.saturating_sub(self.begun.get())) {
@@ -89,16 +90,16 @@ impl RunCounters {
         }
     }
 
-    /// A turn took so long.
+    /// Records the duration of a turn.
     pub(crate) fn turn(&self, took: Duration) {
         self.turns
             .borrow_mut()
             .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 
-    /// Something was refused, failed, or broke.
+    /// Records an error message.
     pub(crate) fn complain(&self, what: &str) {
-        // Enough to see what it is about.
+        // Long enough to recognise the cause.
         let what: String = what.chars().take(300).collect();
         let mut complaints = self.complaints.borrow_mut();
         if complaints.len() < 20 || complaints.contains_key(&what) {

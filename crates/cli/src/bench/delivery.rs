@@ -1,4 +1,4 @@
-//! What one reader got, held against what it should have got.
+//! Delivery checks: compares the pieces that a reader received with those it should receive.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::mark::Mark;
 
-/// What went wrong in one reader's view, or in all of them.
+/// Delivery faults of one reader, or their sum over all readers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct DeliveryFaults {
-    /// Pieces that never came.
+    /// Pieces that never arrived.
     pub(crate) lost: u64,
-    /// How often a number was passed over.
+    /// Number of times that the numbering skipped ahead.
     pub(crate) gaps: u64,
-    /// Pieces that came twice.
+    /// Pieces that arrived twice.
     pub(crate) duplicates: u64,
-    /// Pieces that came after a later one.
+    /// Pieces that arrived after a later one.
     pub(crate) disordered: u64,
 }
 
@@ -32,26 +32,26 @@ impl DeliveryFaults {
     }
 }
 
-/// One reader's pieces: input for input, each from 1 to `items`.
+/// Checks one reader's pieces, which are numbered from 1 to `items` for each input.
 #[derive(Debug)]
 pub(crate) struct DeliveryChecker {
     items: u64,
-    /// How many pieces it is past, over all inputs.
+    /// Position after the last piece, over all inputs.
     passed: u64,
-    /// When the last one was due.
+    /// When the last piece was due, in microseconds since 1970.
     due: u64,
-    /// Those that were passed over.
+    /// Positions that were skipped.
     missing: Vec<Range<u64>>,
-    /// Deltas that it lost by right: something later stood for them.
+    /// Deltas that were not sent because a later text includes them.
     superseded: u64,
-    /// Pieces that came again where the wire may repeat them.
+    /// Pieces that arrived again where the protocol may repeat them.
     repeated: u64,
     may_repeat: bool,
     faults: DeliveryFaults,
 }
 
 impl DeliveryChecker {
-    /// Of a reader whose inputs make so many pieces each.
+    /// Creates a checker for inputs of `items` pieces each.
     pub(crate) fn new(items: u64) -> Self {
         Self {
             items: items.max(1),
@@ -77,18 +77,18 @@ impl DeliveryChecker {
         self.repeated
     }
 
-    /// From here on pieces may come again: the connection was made anew, on a wire without positions.
+    /// Allows repeated pieces from now on, after a reconnect on a protocol without cursors.
     pub(crate) fn may_repeat(&mut self) {
         self.may_repeat = true;
     }
 
-    /// What went wrong, when so many pieces were to come.
+    /// Returns the faults so far, if `expected` pieces should have arrived.
     pub(crate) fn faults(&self, expected: u64) -> DeliveryFaults {
         let missing: u64 = self.missing.iter().map(|range| range.end - range.start).sum();
         DeliveryFaults { lost: missing + expected.saturating_sub(self.passed), ..self.faults }
     }
 
-    /// Takes a piece; gives how far it moved.
+    /// Takes a piece; returns how many pieces the position advanced.
     pub(crate) fn take(&mut self, mark: Mark) -> u64 {
         if self.is_old(mark) {
             self.take_old(mark);
@@ -102,7 +102,8 @@ impl DeliveryChecker {
         self.move_by(ahead + 1, mark.due)
     }
 
-    /// Takes a text that stands for all pieces up to this one; gives how far it moved.
+    /// Takes a text that includes all pieces up to this one; returns how many the position
+    /// advanced.
     pub(crate) fn supersede(&mut self, mark: Mark) -> u64 {
         if self.is_old(mark) {
             return 0;
@@ -112,7 +113,7 @@ impl DeliveryChecker {
         self.move_by(moved, mark.due)
     }
 
-    /// Notes that a whole text was not what its pieces should make.
+    /// Counts a complete text that does not contain all of its pieces.
     pub(crate) fn broken(&mut self) {
         self.faults.gaps += 1;
     }
@@ -123,7 +124,7 @@ impl DeliveryChecker {
         moved
     }
 
-    /// The number of the last piece passed.
+    /// The number of the last piece.
     fn last(&self) -> u64 {
         self.passed.checked_sub(1).map_or(0, |passed| passed % self.items + 1)
     }
@@ -132,7 +133,7 @@ impl DeliveryChecker {
         mark.due < self.due || (mark.due == self.due && mark.n <= self.last())
     }
 
-    /// How many pieces lie between the last one and the next of this number.
+    /// Number of pieces between the last one and the next one with this number.
     fn ahead(&self, n: u64) -> u64 {
         let expected = self.passed % self.items + 1;
         (n + self.items).saturating_sub(expected) % self.items
@@ -157,7 +158,7 @@ impl DeliveryChecker {
     }
 }
 
-/// The numbers of one session's events, which have no gaps at all.
+/// Checks the seqs of one session's events, which have no gaps.
 #[derive(Debug, Default)]
 pub(crate) struct SeqChecker {
     last: Option<u64>,
@@ -177,7 +178,7 @@ impl SeqChecker {
         }
     }
 
-    /// Where it begins: behind this one.
+    /// Starts after this seq.
     pub(crate) fn begin(&mut self, head: u64) {
         self.last = Some(head);
     }
@@ -186,7 +187,7 @@ impl SeqChecker {
         self.last.unwrap_or(0)
     }
 
-    /// Its faults and those of the pieces, which are events as well, each counted once.
+    /// Combines the faults of seqs and of pieces. Pieces are events, so each fault counts once.
     pub(crate) fn with(&self, faults: DeliveryFaults) -> DeliveryFaults {
         DeliveryFaults {
             gaps: faults.gaps.max(self.gaps),
@@ -200,7 +201,7 @@ impl SeqChecker {
 mod tests {
     use super::{DeliveryChecker, DeliveryFaults, Mark};
 
-    /// Two inputs of three pieces; `taken` are positions from 0.
+    /// Checks two inputs of three pieces each; `taken` are positions from 0.
     fn check(taken: &[u64], lost: u64, gaps: u64, duplicates: u64, disordered: u64) {
         let mut delivery = DeliveryChecker::new(3);
         for place in taken {
@@ -214,20 +215,22 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_counted_as_what_it_is() {
+    fn each_kind_of_fault_is_counted() {
         check(&[0, 1, 2, 3, 4, 5], 0, 0, 0, 0);
         check(&[0, 1, 2, 3, 4], 1, 0, 0, 0);
         check(&[0, 2, 3, 4, 5], 1, 1, 0, 0);
-        check(&[3, 4, 5], 3, 0, 0, 0); // A first input that nobody saw is found by its total alone.
+        // Only the total shows that the first input is missing.
+        check(&[3, 4, 5], 3, 0, 0, 0);
         check(&[0, 1, 1, 2, 3, 4, 5], 0, 0, 1, 0);
         check(&[0, 1, 2, 1, 3, 4, 5], 0, 0, 1, 0);
         check(&[0, 2, 1, 3, 4, 5], 0, 1, 0, 1);
-        check(&[0, 1, 5], 3, 0, 0, 0); // As many as an input has: again the total finds it, and on the native wire the positions.
+        // A gap of a whole input: only the total shows it, and on the native wire the seqs.
+        check(&[0, 1, 5], 3, 0, 0, 0);
         check(&[], 6, 0, 0, 0);
     }
 
     #[test]
-    fn what_stands_for_pieces_is_no_loss() {
+    fn superseded_pieces_are_not_lost() {
         let mut delivery = DeliveryChecker::new(5);
         delivery.take(Mark { n: 1, due: 1 });
         assert_eq!(delivery.supersede(Mark { n: 4, due: 4 }), 3);

@@ -1,12 +1,12 @@
-//! The wires, as far as a load needs them: what to say, and at a glance what a frame is.
+//! The protocols as a load needs them: which frames to send, and how to classify received ones.
 //!
-//! Frames are not parsed: their beginnings are compared. The server writes its keys in a fixed order,
-//! and a frame that begins otherwise is counted as nothing, which shows as a loss.
+//! Frames are classified by their first bytes, not parsed. The server writes keys in a fixed
+//! order; a frame that begins otherwise is ignored, which shows as a loss.
 
 use memchr::memmem::find;
 use serde_json::json;
 
-/// One of the wires.
+/// The protocol of a run.
 #[derive(Debug)]
 pub(crate) enum BenchWire {
     Native,
@@ -15,55 +15,55 @@ pub(crate) enum BenchWire {
     Plain { hello: Vec<String>, go: String },
 }
 
-/// A session, as its wire names it: a session's id, an agent's name, a chat's id.
+/// A session as its protocol names it: a session's id, an agent's name or a chat's id.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionName(pub(crate) String);
 
-/// Where a reader goes on after its connection broke.
+/// The position at which a reader resumes after its connection broke.
 #[derive(Debug, Clone)]
 pub(crate) struct ResumePoint {
     pub(crate) epoch: String,
     pub(crate) seq: u64,
 }
 
-/// A frame at a glance.
+/// The class of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameClass {
-    /// The reader is where it wanted to be.
+    /// The reader is attached and caught up.
     Ready,
     /// Native: the answer to an attach.
     Attached,
-    /// It has pieces, each of them new. Native events have their number.
+    /// Contains new pieces. Native events have a seq.
     Pieces(Option<u64>),
-    /// It stands for all pieces so far.
+    /// Includes all pieces so far.
     SoFar,
-    /// It is the whole text of an input's pieces.
+    /// The complete text of an input's pieces.
     Whole(Option<u64>),
-    /// A turn ended well.
+    /// A turn completed.
     Ended(Option<u64>),
-    /// A turn ended otherwise, or something was refused.
+    /// A turn ended with another outcome, or a command was refused.
     Failed(Option<u64>),
-    /// Nothing that a load is about.
+    /// Irrelevant to the load.
     Other(Option<u64>),
 }
 
 impl BenchWire {
-    /// The path, with the name of a reader that is to be known again.
+    /// The path of the endpoint, with the name of a reader that will resume.
     pub(crate) fn path(&self, known_as: Option<&str>) -> String {
         match (self, known_as) {
             (Self::Native, _) => "/v1/ws".to_owned(),
             (Self::Memgpt, Some(name)) => format!("/memgpt?client={name}"),
             (Self::Memgpt, None) => "/memgpt".to_owned(),
             (Self::Sparky, _) => "/ws/chat".to_owned(),
-            // Its address was given whole.
+            // `--url` includes the path.
             (Self::Plain { .. }, _) => String::new(),
         }
     }
 
-    /// What a reader says first.
+    /// The first frames that a reader sends.
     ///
-    /// On Sparky's wire readers are tabs of one Sparky session for each chat; one that is to be known again has
-    /// a Sparky session of its own, whose proven position is then its own as well.
+    /// With Sparky, the readers of a chat share one Sparky session. A reader that will resume has
+    /// its own Sparky session, and therefore its own confirmed position.
     pub(crate) fn greeting(
         &self,
         place: &SessionName,
@@ -93,22 +93,26 @@ impl BenchWire {
         }
     }
 
-    /// Whether a reader is where it wants to be as soon as it has said its greeting.
+    /// Whether a reader counts as attached once it has sent its greeting.
     pub(crate) fn is_ready_at_once(&self) -> bool {
         matches!(self, Self::Plain { .. })
     }
 
-    /// An input.
+    /// The frame of an input.
     pub(crate) fn input(&self, place: &SessionName, number: u64) -> String {
         match self {
-            Self::Native => json!({"type": "send", "id": format!("b{number}"), "session": place.0, "text": "go"}).to_string(),
-            Self::Memgpt => json!({"type": "user_message", "message": "go", "agent_name": place.0}).to_string(),
+            Self::Native => json!({"type": "send", "id": format!("b{number}"), "session": place.0,
+                "text": "go"})
+            .to_string(),
+            Self::Memgpt => json!({"type": "user_message", "message": "go",
+                "agent_name": place.0})
+            .to_string(),
             Self::Sparky => json!({"type": "message", "data": {"text": "go"}}).to_string(),
             Self::Plain { go, .. } => go.clone(),
         }
     }
 
-    /// Whether a turn's end is told by a frame of its own; else its last piece is its end.
+    /// Whether a separate frame reports the end of a turn; otherwise its last piece is its end.
     pub(crate) fn tells_ends(&self) -> bool {
         match self {
             Self::Native | Self::Memgpt => true,
@@ -116,7 +120,7 @@ impl BenchWire {
         }
     }
 
-    /// Whether a reader can come back to where it was, and whether it is then told some of it again.
+    /// Whether a reader can resume, and whether pieces may then repeat.
     pub(crate) fn resumes(&self) -> ResumeSupport {
         match self {
             Self::Native => ResumeSupport::Exactly,
@@ -125,8 +129,8 @@ impl BenchWire {
         }
     }
 
-    /// Looks at a frame. `deltas` says whether a load's text comes in deltas.
-    pub(crate) fn glance(&self, frame: &[u8], deltas: bool) -> FrameClass {
+    /// Classifies a frame. `deltas` says whether the load streams deltas.
+    pub(crate) fn classify(&self, frame: &[u8], deltas: bool) -> FrameClass {
         match self {
             Self::Native => native(frame, deltas),
             Self::Memgpt => memgpt(frame),
@@ -136,7 +140,7 @@ impl BenchWire {
     }
 }
 
-/// What a reader gets when it comes back.
+/// The resume guarantee of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResumeSupport {
     Exactly,
@@ -179,7 +183,7 @@ fn native(frame: &[u8], deltas: bool) -> FrameClass {
     }
 }
 
-/// The number behind `"seq":`.
+/// The number after `"seq":`.
 fn seq(frame: &[u8]) -> Option<u64> {
     let digits = frame.get(find(frame, b"\"seq\":")? + 6..)?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -197,7 +201,7 @@ fn memgpt(frame: &[u8]) -> FrameClass {
     } else if kind.starts_with(b"agent_response_start\"") {
         FrameClass::Other(None)
     } else {
-        // What is left are errors, of which this wire has three kinds.
+        // All other frames are errors, of which this protocol has three kinds.
         FrameClass::Failed(None)
     }
 }

@@ -1,4 +1,4 @@
-//! What a run makes on the server, and takes away again: agents with the load's model, and their sessions.
+//! The agents and sessions that a run creates on the server, and deletes at the end.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
@@ -8,34 +8,34 @@ use super::dialect::{BenchWire, SessionName};
 use super::plan::BenchPlan;
 use crate::rest::Rest;
 
-/// Requests under way at once.
+/// Requests at the same time.
 const AT_ONCE: usize = 32;
 
-/// The agent that somebody without a key has on Sparky's wire.
+/// The only agent of a user without a key on Sparky's wire.
 const SPARKY: &str = "sparky";
 
-/// The sessions of a run.
+/// The agents and sessions of a run.
 pub(crate) struct BenchFixtures {
     rest: Option<Rest>,
     agents: Vec<String>,
-    /// What gives a borrowed agent its model back.
+    /// The change that restores the model of a borrowed agent.
     borrowed: Option<Map<String, Value>>,
-    pub(crate) places: Vec<SessionName>,
+    pub(crate) sessions: Vec<SessionName>,
 }
 
 impl BenchFixtures {
-    /// Makes what the run needs; nothing on a server that is not ours.
-    pub(crate) async fn set(rest: Option<Rest>, plan: &BenchPlan) -> anyhow::Result<Self> {
+    /// Creates what the run needs; nothing on another kind of server.
+    pub(crate) async fn create(rest: Option<Rest>, plan: &BenchPlan) -> anyhow::Result<Self> {
         let numbered = |prefix: &str| {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };
         let Some(rest) = rest else {
-            let places = numbered("").into_iter().map(SessionName).collect();
-            return Ok(Self { rest, agents: Vec::new(), borrowed: None, places });
+            let sessions = numbered("").into_iter().map(SessionName).collect();
+            return Ok(Self { rest, agents: Vec::new(), borrowed: None, sessions });
         };
         let agents = match &plan.wire {
             BenchWire::Native | BenchWire::Plain { .. } => vec![plan.name.clone()],
-            // An agent's main session is the only one that this wire reaches.
+            // This protocol reaches only an agent's main session.
             BenchWire::Memgpt => numbered(&format!("{}-", plan.name)),
             BenchWire::Sparky => Vec::new(),
         };
@@ -51,14 +51,14 @@ impl BenchFixtures {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        let places = match &plan.wire {
+        let sessions = match &plan.wire {
             BenchWire::Native | BenchWire::Plain { .. } => {
-                let mut places: Vec<_> =
+                let mut sessions: Vec<_> =
                     profiles.iter().map(|profile| profile.main_session.to_string()).collect();
-                let more = (places.len()..plan.sessions).map(|_| rest.create_session(&plan.name));
+                let more = (sessions.len()..plan.sessions).map(|_| rest.create_session(&plan.name));
                 let more: Vec<_> = stream::iter(more).buffered(AT_ONCE).try_collect().await?;
-                places.extend(more.iter().map(ToString::to_string));
-                places
+                sessions.extend(more.iter().map(ToString::to_string));
+                sessions
             }
             BenchWire::Memgpt => agents.clone(),
             BenchWire::Sparky => numbered(&format!("{}-", plan.name)),
@@ -67,7 +67,7 @@ impl BenchFixtures {
             rest: Some(rest),
             agents,
             borrowed: None,
-            places: places.into_iter().map(SessionName).collect(),
+            sessions: sessions.into_iter().map(SessionName).collect(),
         };
         if matches!(plan.wire, BenchWire::Sparky) {
             fixtures.take_sparky(plan).await?;
@@ -75,7 +75,7 @@ impl BenchFixtures {
         Ok(fixtures)
     }
 
-    /// On Sparky's wire each user has one agent: makes it, or borrows it if it is there.
+    /// Creates the user's only agent on Sparky's wire, or borrows it if it exists.
     async fn take_sparky(&mut self, plan: &BenchPlan) -> anyhow::Result<()> {
         let Some(rest) = &self.rest else { return Ok(()) };
         if let Some(profile) = rest.find_agent(SPARKY).await? {
@@ -93,8 +93,8 @@ impl BenchFixtures {
         Ok(())
     }
 
-    /// Takes it away again.
-    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+    /// Deletes the agents and restores the borrowed one.
+    pub(crate) async fn delete(&self) -> anyhow::Result<()> {
         let Some(rest) = &self.rest else { return Ok(()) };
         if let Some(changes) = &self.borrowed {
             rest.edit_agent(SPARKY, changes).await?;
@@ -107,7 +107,7 @@ impl BenchFixtures {
     }
 }
 
-/// The change that gives an agent a model, or none of its own.
+/// The change that sets an agent's model, or resets it.
 fn model(model: Option<String>) -> Map<String, Value> {
     Map::from_iter([("model".to_owned(), model.map_or(Value::Null, Value::String))])
 }

@@ -1,4 +1,4 @@
-//! What a run cost: processor time and memory of the server, and of the generator itself.
+//! Processor time and memory that a run uses, in the server and in the generator.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Above this share of its time the generator may be what was measured.
+/// Share of busy time above which the generator may be the bottleneck.
 const BUSY: f64 = 0.85;
 
-/// Reads what processes use, from a moment on.
+/// Measures what processes use between two moments.
 pub(crate) struct UsageMeter {
     pid: Option<u32>,
     begun: Instant,
@@ -20,25 +20,25 @@ pub(crate) struct UsageMeter {
     peak: u64,
 }
 
-/// What the server used.
+/// Resources that the server used.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct ServerUsage {
-    /// Processor time while the load ran, its own and the kernel's for it.
+    /// User and system time of the process during the load.
     pub(crate) cpu_seconds: f64,
     pub(crate) cpu_us_per_delivery: f64,
-    /// Resident memory in bytes: before the load, at most, and after it.
+    /// Resident memory in bytes: before the load, its peak, and after the load.
     pub(crate) rss_before: u64,
     pub(crate) rss_peak: u64,
     pub(crate) rss_after: u64,
 }
 
-/// What the generator used.
+/// Resources that the generator used.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct GeneratorUsage {
     pub(crate) cpu_seconds: f64,
-    /// The part of the time in which it had something to do; it has one thread.
+    /// Share of the time in which its single thread was busy.
     pub(crate) busy: f64,
-    /// Whether that was so much that the figures may be its own.
+    /// Whether the generator may have limited the figures.
     pub(crate) is_bottleneck: bool,
 }
 
@@ -49,7 +49,7 @@ struct ProcessUsage {
 }
 
 impl UsageMeter {
-    /// Begins now.
+    /// Starts the measurement.
     pub(crate) fn begin(pid: Option<u32>) -> anyhow::Result<Self> {
         let server = pid.map(used).transpose()?;
         Ok(Self {
@@ -61,19 +61,19 @@ impl UsageMeter {
         })
     }
 
-    /// Looks at the memory in between.
+    /// Samples the server's memory.
     pub(crate) fn look(&mut self) {
         if let Some(used) = self.pid.and_then(|pid| used(pid).ok()) {
             self.peak = self.peak.max(used.rss);
         }
     }
 
-    /// The most memory that was seen, where a process is looked at.
+    /// Peak memory of the server in bytes, if its process is known.
     pub(crate) fn peak(&self) -> Option<u64> {
         self.server.map(|_| self.peak)
     }
 
-    /// Ends now, after so many deliveries.
+    /// Ends the measurement after this number of deliveries.
     pub(crate) fn end(&self, delivered: u64) -> (Option<ServerUsage>, GeneratorUsage) {
         let server = self.pid.zip(self.server).and_then(|(pid, before)| {
             let after = used(pid).ok()?;
@@ -96,7 +96,7 @@ impl UsageMeter {
     }
 }
 
-/// A count as a number to divide by.
+/// Converts a count for a division.
 pub(crate) fn as_f64(count: u64) -> f64 {
     count as f64
 }
@@ -105,7 +105,7 @@ fn own() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-/// From `/proc`, as proc(5) describes it.
+/// Reads a process's usage from `/proc`, see proc(5).
 fn used(pid: u32) -> anyhow::Result<ProcessUsage> {
     let read = |file: &str| {
         let path = format!("/proc/{pid}/{file}");
@@ -114,7 +114,8 @@ fn used(pid: u32) -> anyhow::Result<ProcessUsage> {
         })
     };
     let stat = read("stat")?;
-    // The name, in parentheses, may hold anything; behind it stand the state and ten numbers, then the two.
+    // The name in parentheses may contain anything. After it come the state, ten numbers, then
+    // utime and stime.
     let fields: Vec<&str> =
         stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 =

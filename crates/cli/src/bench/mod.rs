@@ -1,13 +1,13 @@
-//! `thoughtwire bench`: puts a server under load, and checks what it delivers.
+//! `thoughtwire bench`: puts a server under load and checks what it delivers.
 //!
 //! ```text
-//! bench_sessions (sessions) ◀── inputs ── the loop: closed, or open at a rate
-//!   ▲ said by the first reader of each
-//! readers (readers) ── pieces ──▶ delivery: order, gaps, duplicates
-//!                  └─ lateness ─▶ counters: histograms
+//! sessions ◀── inputs ── loop (closed, or open at a fixed rate)
+//!   ▲ sent by the first reader of each session
+//! readers ── pieces ──▶ delivery: order, gaps, duplicates
+//!         └─ latency ─▶ counters: histograms
 //! ```
 //!
-//! All of it runs in one thread, so that it can be pinned to one core and its own part be told.
+//! The generator is one thread, so that it can be pinned to a core and its own share measured.
 
 mod connect;
 mod counters;
@@ -42,13 +42,13 @@ use reader::BenchReader;
 use report::{BenchReport, LatencyQuantiles, StalledFigures, TurnFigures};
 use session::BenchSession;
 
-/// Connections that are made at once: fewer than a listener's backlog.
+/// Connections that are opened at the same time: fewer than a listener's backlog.
 const AT_ONCE: usize = 64;
-/// What a server gets that does not say when it is ready.
+/// Time that a server gets which does not report when it is ready.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How often the run looks whether it is over.
+/// Interval of the checks whether the run is over.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How often it looks at the server's memory.
+/// Interval of the samples of the server's memory.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<CommandStatus> {
@@ -65,15 +65,15 @@ pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<CommandStatus> {
     {
         return Err(rest::no_server(&rest.server().base));
     }
-    let fixtures = BenchFixtures::set(rest, &plan).await?;
+    let fixtures = BenchFixtures::create(rest, &plan).await?;
     let run = BenchRun::new(&plan, &fixtures, flags.dialect)?;
     let readers = LocalSet::new();
     let outcome = tokio::select! {
         outcome = readers.run_until(run.carry_out()) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped before the end")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted before the end")),
     };
     if !plan.keeps {
-        fixtures.clear().await?;
+        fixtures.delete().await?;
     }
     let report = outcome?;
     if flags.output.json {
@@ -85,7 +85,7 @@ pub(crate) async fn run(flags: BenchFlags) -> anyhow::Result<CommandStatus> {
     Ok(if report.is_good() { CommandStatus::Done } else { CommandStatus::Failed })
 }
 
-/// A run under way.
+/// A running benchmark.
 struct BenchRun {
     plan: Rc<BenchPlan>,
     dialect: BenchDialect,
@@ -101,8 +101,11 @@ impl BenchRun {
         dialect: BenchDialect,
     ) -> anyhow::Result<Self> {
         let counters = Rc::new(RunCounters::new(plan.timed.clone())?);
-        let bench_sessions: Vec<_> =
-            fixtures.places.iter().map(|place| Rc::new(BenchSession::new(place.clone()))).collect();
+        let bench_sessions: Vec<_> = fixtures
+            .sessions
+            .iter()
+            .map(|place| Rc::new(BenchSession::new(place.clone())))
+            .collect();
         let readers = bench_sessions
             .iter()
             .cycle()
@@ -115,11 +118,11 @@ impl BenchRun {
 
     async fn carry_out(self) -> anyhow::Result<BenchReport> {
         let (wake, woken) = watch::channel(false);
-        let doors = Rc::new(Semaphore::new(AT_ONCE));
-        // Dropped at the end, and every reader with it.
+        let permits = Rc::new(Semaphore::new(AT_ONCE));
+        // Dropping the set at the end stops every reader.
         let mut readers = JoinSet::new();
         for reader in &self.readers {
-            readers.spawn_local(Rc::clone(reader).sit(Rc::clone(&doors), woken.clone()));
+            readers.spawn_local(Rc::clone(reader).run(Rc::clone(&permits), woken.clone()));
         }
         let program = async {
             if self.plan.offers {
@@ -134,7 +137,7 @@ impl BenchRun {
             ended = &mut program => ended?,
         }
         if self.plan.wire.is_ready_at_once() {
-            // Whether a server of somebody else's has taken a greeting in cannot be told.
+            // Another server does not report whether it has handled the greeting.
             tokio::time::sleep(SETTLE).await;
         }
         out::remark(
@@ -147,7 +150,7 @@ impl BenchRun {
         );
         let mut meter = UsageMeter::begin(self.plan.pid)?;
         self.counters.begin();
-        // The watch ends when all has been read; no input is said after that.
+        // `watch` ends when everything was read; no input is sent after that.
         let asking = async {
             self.ask(Instant::now()).await;
             std::future::pending::<()>().await;
@@ -165,7 +168,7 @@ impl BenchRun {
         Ok(self.report(server, generator, stalled))
     }
 
-    /// Waits until all readers are where they want to be.
+    /// Waits until all readers are attached.
     async fn gather(&self) -> anyhow::Result<()> {
         let mut before = 0;
         let mut since = Instant::now();
@@ -173,9 +176,9 @@ impl BenchRun {
             let ready = self.counters.ready.get();
             if self.counters.closed.get() > 0 {
                 let complaints = self.counters.complaints.borrow();
-                let why = complaints.keys().next().map_or("it broke", String::as_str);
+                let why = complaints.keys().next().map_or("it was closed", String::as_str);
                 anyhow::bail!(
-                    "{ready} of {} connections were made, and then one failed: {why}",
+                    "{ready} of {} connections were opened, then one failed: {why}",
                     self.readers.len()
                 );
             }
@@ -186,13 +189,13 @@ impl BenchRun {
                 (before, since) = (ready, Instant::now());
             }
             if since.elapsed() > self.plan.patience * 2 {
-                anyhow::bail!("only {ready} of {} connections could be made", self.readers.len());
+                anyhow::bail!("only {ready} of {} connections could be opened", self.readers.len());
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Has the inputs said: the first of each session in a closed loop, all of them in an open one.
+    /// Requests inputs: each session's first one in a closed loop, all inputs in an open loop.
     async fn ask(&self, begun: Instant) {
         let Some(rate) = self.plan.arrivals else {
             for session in self
@@ -209,14 +212,15 @@ impl BenchRun {
             InputLimit::Elapsed(time) => (time.as_secs_f64() * rate) as u64,
         };
         for (number, session) in (0..most).zip(self.bench_sessions.iter().cycle()) {
-            // Timed from when it was due, and not from when the generator came to it.
+            // Timed from when the input was due, not from when the generator got to it.
             let due = begun + Duration::from_secs_f64(as_f64(number) / rate);
             tokio::time::sleep_until(due).await;
             session.ask(due);
         }
     }
 
-    /// Waits until every input's turn has ended and every reader has everything, or nothing comes any more.
+    /// Waits until every turn has ended and every reader has everything, or no frame arrives any
+    /// more.
     async fn watch(&self, meter: &mut UsageMeter) {
         let readers: Vec<_> = self.readers.iter().filter(|reader| !reader.is_stalled()).collect();
         let until = match (self.plan.arrivals, self.plan.until) {
@@ -248,13 +252,13 @@ impl BenchRun {
             }
             if seen.1.elapsed() > self.plan.patience {
                 self.counters
-                    .complain(&format!("nothing came for {} s", self.plan.patience.as_secs()));
+                    .complain(&format!("no frame arrived for {} s", self.plan.patience.as_secs()));
                 return;
             }
         }
     }
 
-    /// Wakes those that did not read, where that is wanted, and waits until they have everything.
+    /// Wakes the stalled readers if the plan says so, and waits until they have everything.
     async fn stalled(
         &self,
         wake: &watch::Sender<bool>,

@@ -1,4 +1,4 @@
-//! What a run shall do: the flags, checked.
+//! The plan of a run: the checked flags.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,37 +13,37 @@ use crate::cli::{BenchDialect, BenchFlags};
 use crate::rest::Server;
 use crate::tls::install_tls;
 
-/// Connections from one address to another: what Linux has ports for, with session to spare.
+/// Connections per source address: fewer than Linux has ephemeral ports for.
 const PORTS: u32 = 20_000;
 
-/// A run, before it is run.
+/// The plan of a run.
 #[derive(Debug)]
 pub(crate) struct BenchPlan {
     pub(crate) wire: BenchWire,
     pub(crate) target: BenchTarget,
     pub(crate) sessions: usize,
     pub(crate) connections: usize,
-    /// The last of them, and never a session's first.
+    /// Number of stalled connections: the last ones, never a session's first.
     pub(crate) stalled: usize,
     pub(crate) wakes: bool,
     pub(crate) load: BenchLoad,
     pub(crate) until: InputLimit,
-    /// Inputs a second over all sessions; else each follows its predecessor's end.
+    /// Inputs per second over all sessions (open loop); `None` for a closed loop.
     pub(crate) arrivals: Option<f64>,
-    /// Microseconds after the beginning between which latencies count.
+    /// Part of the run in which latencies count, in microseconds after its start.
     pub(crate) timed: RangeInclusive<u64>,
     pub(crate) hold: Duration,
     pub(crate) patience: Duration,
     pub(crate) addresses: u32,
     pub(crate) pid: Option<u32>,
-    /// The load comes from a program that offers the agent, and not from the server.
+    /// Whether an external worker runs the turns.
     pub(crate) offers: bool,
     pub(crate) keeps: bool,
-    /// What names made for this run have in common.
+    /// Prefix of all names that the run creates.
     pub(crate) name: String,
 }
 
-/// What each input makes.
+/// The load of one input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BenchLoad {
     pub(crate) items: u64,
@@ -52,21 +52,21 @@ pub(crate) struct BenchLoad {
     pub(crate) deltas: bool,
 }
 
-/// How many inputs each session gets.
+/// The limit for inputs: a number per session, or a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum InputLimit {
     Inputs(u64),
     Elapsed(Duration),
 }
 
-/// Where to connect.
+/// The address to connect to.
 #[derive(Debug)]
 pub(crate) struct BenchTarget {
     pub(crate) address: SocketAddr,
-    /// As the request names it, without a path.
+    /// The URL without a path.
     pub(crate) base: String,
     pub(crate) host: String,
-    /// One for all connections: to make it reads the system's certificates.
+    /// Shared by all connections, because creating it reads the system's certificates.
     pub(crate) connector: Connector,
     pub(crate) authorization: Option<HeaderValue>,
 }
@@ -75,35 +75,36 @@ impl BenchPlan {
     pub(crate) async fn new(flags: &BenchFlags, server: Option<&Server>) -> anyhow::Result<Self> {
         let connections = match (flags.connections, flags.subscribers) {
             (Some(connections), _) => connections,
-            (None, Some(each)) => each
-                .checked_mul(flags.sessions)
-                .ok_or_else(|| UsageError("so many connections there cannot be".to_owned()))?,
+            (None, Some(each)) => each.checked_mul(flags.sessions).ok_or_else(|| {
+                UsageError("--sessions times --subscribers is too large".to_owned())
+            })?,
             (None, None) => flags.sessions.max(100),
         };
         if connections < flags.sessions {
             return Err(UsageError(format!(
-                "{} sessions need as many connections at least, not {connections}",
+                "{} sessions need at least as many connections, not {connections}",
                 flags.sessions
             ))
             .into());
         }
         if connections - flags.sessions < flags.stalled {
             return Err(UsageError(format!(
-                "of {connections} connections, each session's first has to read: at most {} can be stalled",
+                "each session's first connection must read: at most {} of {connections} can be \
+                stalled",
                 connections - flags.sessions
             ))
             .into());
         }
         if flags.deltas && flags.dialect != BenchDialect::Native {
-            return Err(UsageError("only the native wire has deltas".to_owned()).into());
+            return Err(UsageError("--deltas needs --dialect native".to_owned()).into());
         }
         if flags.offered && flags.dialect != BenchDialect::Native {
-            return Err(UsageError("--offered is for the native wire".to_owned()).into());
+            return Err(UsageError("--offered needs --dialect native".to_owned()).into());
         }
         for seconds in [flags.seconds, flags.arrivals, Some(flags.hold)].into_iter().flatten() {
             if !(0.0..1e9).contains(&seconds) {
                 return Err(UsageError(format!(
-                    "{seconds} is no number of seconds, or of inputs a second"
+                    "{seconds} is not a valid number of seconds or inputs per second"
                 ))
                 .into());
             }
@@ -113,8 +114,7 @@ impl BenchPlan {
             (None, Some(url)) => BenchTarget::new(url, None).await?,
             (None, None) => {
                 return Err(UsageError(
-                    "with `--dialect plain`, say which server with --url ws://HOST:PORT/PATH"
-                        .to_owned(),
+                    "`--dialect plain` needs --url ws://HOST:PORT/PATH".to_owned(),
                 )
                 .into());
             }
@@ -123,13 +123,13 @@ impl BenchPlan {
             Some(1) | None if !target.is_loopback() => 0,
             Some(_) if !target.is_loopback() => {
                 return Err(UsageError(format!(
-                    "{} is not on this machine, so it cannot be reached from several loopback addresses",
+                    "--addresses needs a server on this machine, and {} is not",
                     target.address
                 ))
                 .into());
             }
             Some(addresses) => addresses,
-            // One address needs no choosing: then a port can serve other servers' connections as well.
+            // Without a bound source address the kernel can reuse a port for other destinations.
             None => {
                 Some(connections.div_ceil(PORTS)).filter(|addresses| *addresses > 1).unwrap_or(0)
             }
@@ -176,7 +176,7 @@ impl BenchPlan {
         })
     }
 
-    /// The model of the agent that makes the load.
+    /// The model name of the agent that produces the load.
     pub(crate) fn model(&self) -> String {
         if self.offers {
             return thoughtwire_proto::OFFERED.to_owned();
@@ -192,7 +192,7 @@ impl BenchPlan {
         who >= self.connections - self.stalled
     }
 
-    /// The address that a connection comes from, where that is ours to choose.
+    /// The source address of a connection; `None` lets the kernel choose.
     pub(crate) fn source(&self, who: usize) -> Option<SocketAddr> {
         let number = u32::try_from(who).unwrap_or_default().checked_rem(self.addresses)?;
         Some(SocketAddr::new(
@@ -209,24 +209,21 @@ fn micros(seconds: f64) -> u64 {
 
 impl BenchTarget {
     async fn new(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        let wrong = |why: &str| UsageError(format!("{url:?} is no address of a server: {why}"));
+        let wrong = |why: &str| UsageError(format!("{url:?} is not a server address: {why}"));
         let base = url.replacen("http", "ws", 1);
         let uri: Uri =
             base.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
         let is_tls = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
-            Some(_) | None => return Err(wrong("it should begin with ws:// or wss://").into()),
+            Some(_) | None => return Err(wrong("it must begin with ws:// or wss://").into()),
         };
-        let host = uri
-            .host()
-            .ok_or_else(|| wrong("it names no host"))?
-            .trim_matches(['[', ']'])
-            .to_owned();
+        let host =
+            uri.host().ok_or_else(|| wrong("it has no host"))?.trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let mut addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), port)).await?.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
-        let address = *addresses.first().ok_or_else(|| wrong("the host has no address"))?;
+        let address = *addresses.first().ok_or_else(|| wrong("the host name has no address"))?;
         let authorization =
             key.map(|key| HeaderValue::from_str(&format!("Bearer {key}"))).transpose()?;
         let connector = if is_tls {

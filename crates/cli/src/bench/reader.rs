@@ -1,4 +1,4 @@
-//! One reader: its connection, and what it got, held against what it should get.
+//! One reader: its connection, and the checks of what it receives.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,10 +16,10 @@ use super::mark::{marks, now};
 use super::plan::BenchPlan;
 use super::session::BenchSession;
 
-/// How often a reader that woke comes back before it gives up.
+/// Reconnects of a woken reader before it gives up.
 const ATTEMPTS: usize = 10;
 
-/// One reader.
+/// One reader of a session.
 pub(crate) struct BenchReader {
     pub(crate) plan: Rc<BenchPlan>,
     pub(crate) counters: Rc<RunCounters>,
@@ -28,7 +28,7 @@ pub(crate) struct BenchReader {
     pub(crate) view: RefCell<ReaderState>,
 }
 
-/// What a reader got.
+/// The state of what a reader received.
 pub(crate) struct ReaderState {
     pub(crate) delivery: DeliveryChecker,
     seqs: SeqChecker,
@@ -36,7 +36,7 @@ pub(crate) struct ReaderState {
     is_ready: bool,
 }
 
-/// What of `attached` a reader keeps.
+/// The fields of `attached` that a reader needs.
 #[derive(Deserialize)]
 struct AttachedHead {
     epoch: String,
@@ -69,61 +69,65 @@ impl BenchReader {
         self.plan.is_stalled(self.who)
     }
 
-    /// What went wrong, after so many inputs of its session.
+    /// The faults so far, given the inputs of its session.
     pub(crate) fn faults(&self) -> DeliveryFaults {
         let view = self.view.borrow();
         view.seqs.with(view.delivery.faults(self.expected()))
     }
 
-    /// How many pieces it is to get.
+    /// Number of pieces that it should receive.
     pub(crate) fn expected(&self) -> u64 {
         self.session.asked.get() * self.plan.load.items
     }
 
-    /// Whether it says its session's inputs.
-    fn speaks(&self) -> bool {
+    /// Whether it sends its session's inputs.
+    fn is_sender(&self) -> bool {
         self.who < self.plan.sessions
     }
 
-    /// Connects, reads and checks until it is dropped. `doors` lets so many connect at once; `wake` is when
-    /// a stalled reader reads after all.
-    pub(crate) async fn sit(self: Rc<Self>, doors: Rc<Semaphore>, mut wake: watch::Receiver<bool>) {
+    /// Connects, reads and checks until it is dropped. `permits` limits simultaneous connects;
+    /// `wake` tells a stalled reader to read.
+    pub(crate) async fn run(
+        self: Rc<Self>,
+        permits: Rc<Semaphore>,
+        mut wake: watch::Receiver<bool>,
+    ) {
         let line = {
-            let Ok(_door) = doors.acquire().await else { return };
-            match self.enter(None).await {
+            let Ok(_permit) = permits.acquire().await else { return };
+            match self.connect_and_attach(None).await {
                 Ok(line) => line,
-                Err(error) => return self.leave(&format!("{error:#}")),
+                Err(error) => return self.fail(&format!("{error:#}")),
             }
         };
         self.counters.ready.set(self.counters.ready.get() + 1);
-        if self.speaks() {
-            return self.speak(line).await;
+        if self.is_sender() {
+            return self.send_and_read(line).await;
         }
         if !self.is_stalled() {
             let reason = self.read(line).await;
-            return self.leave(&reason);
+            return self.fail(&reason);
         }
         if wake.wait_for(|woken| *woken).await.is_err() {
             return;
         }
         let mut reason = self.read(line).await;
         for _ in 0..ATTEMPTS {
-            match self.come_back().await {
+            match self.reconnect().await {
                 Ok(Some(line)) => reason = self.read(line).await,
                 Ok(None) => break,
                 Err(error) => reason = format!("{error:#}"),
             }
         }
-        self.leave(&reason);
+        self.fail(&reason);
     }
 
-    fn leave(&self, reason: &str) {
+    fn fail(&self, reason: &str) {
         increase(&self.counters.closed);
         self.counters.complain(reason);
     }
 
-    /// Connects anew where the wire knows the way back.
-    async fn come_back(&self) -> anyhow::Result<Option<BenchSocket>> {
+    /// Reconnects if the protocol can resume.
+    async fn reconnect(&self) -> anyhow::Result<Option<BenchSocket>> {
         let cursor = match (self.plan.wire.resumes(), self.view.borrow().epoch.clone()) {
             (ResumeSupport::Exactly, Some(epoch)) => {
                 Some(ResumePoint { epoch, seq: self.view.borrow().seqs.last() })
@@ -136,11 +140,14 @@ impl BenchReader {
         };
         increase(&self.counters.reconnected);
         self.view.borrow_mut().is_ready = false;
-        self.enter(cursor.as_ref()).await.map(Some)
+        self.connect_and_attach(cursor.as_ref()).await.map(Some)
     }
 
-    /// Connects and says its greeting, until it is where it wants to be.
-    async fn enter(&self, cursor: Option<&ResumePoint>) -> anyhow::Result<BenchSocket> {
+    /// Connects, sends the greeting and waits until the reader is attached.
+    async fn connect_and_attach(
+        &self,
+        cursor: Option<&ResumePoint>,
+    ) -> anyhow::Result<BenchSocket> {
         let name = format!("{}-{}", self.plan.name, self.who);
         let known_as = self.is_stalled().then_some(name.as_str());
         let path = self.plan.wire.path(known_as);
@@ -154,14 +161,14 @@ impl BenchReader {
         while !self.view.borrow().is_ready {
             match tokio::time::timeout(self.plan.patience, line.next()).await {
                 Ok(Some(message)) => self.take(&message?)?,
-                Ok(None) => anyhow::bail!("the server closed a connection before it was ready"),
-                Err(_) => anyhow::bail!("the server did not answer a greeting"),
+                Ok(None) => anyhow::bail!("the server closed a connection before it was attached"),
+                Err(_) => anyhow::bail!("the server did not answer a greeting in time"),
             }
         }
         Ok(line)
     }
 
-    /// Reads until the connection ends; gives why.
+    /// Reads until the connection ends; returns why it ended.
     async fn read(&self, mut line: BenchSocket) -> String {
         while let Some(message) = line.next().await {
             let taken =
@@ -173,8 +180,8 @@ impl BenchReader {
         "the server closed a connection".to_owned()
     }
 
-    /// Reads, and says its session's inputs when they are due.
-    async fn speak(&self, mut line: BenchSocket) {
+    /// Reads, and sends its session's inputs when they are due.
+    async fn send_and_read(&self, mut line: BenchSocket) {
         loop {
             tokio::select! {
                 message = line.next() => {
@@ -183,7 +190,7 @@ impl BenchReader {
                         None => Err(anyhow::anyhow!("the server closed a connection")),
                     };
                     if let Err(error) = taken {
-                        return self.leave(&format!("{error:#}"));
+                        return self.fail(&format!("{error:#}"));
                     }
                 }
                 () = self.session.wake.notified() => {}
@@ -191,13 +198,13 @@ impl BenchReader {
             while let Some(number) = self.session.next() {
                 let input = self.plan.wire.input(&self.session.place, number);
                 if let Err(error) = line.send(Message::text(input)).await {
-                    return self.leave(&error.to_string());
+                    return self.fail(&error.to_string());
                 }
             }
         }
     }
 
-    /// Takes a message in.
+    /// Handles a message.
     fn take(&self, message: &Message) -> anyhow::Result<()> {
         if let Some((code, reason)) = message.as_close() {
             anyhow::bail!("the server closed a connection: {} {reason}", u16::from(code));
@@ -207,17 +214,17 @@ impl BenchReader {
         }
         let frame: &[u8] = message.as_payload();
         self.counters.frame(frame.len());
-        let glance = self.plan.wire.glance(frame, self.plan.load.deltas);
+        let class = self.plan.wire.classify(frame, self.plan.load.deltas);
         let mut view = self.view.borrow_mut();
         if let FrameClass::Pieces(Some(seq))
         | FrameClass::Whole(Some(seq))
         | FrameClass::Ended(Some(seq))
         | FrameClass::Failed(Some(seq))
-        | FrameClass::Other(Some(seq)) = glance
+        | FrameClass::Other(Some(seq)) = class
         {
             view.seqs.take(seq);
         }
-        match glance {
+        match class {
             FrameClass::Pieces(_) => self.pieces(&mut view, frame),
             FrameClass::Whole(_) => self.whole(&mut view, frame),
             FrameClass::SoFar => {
@@ -240,7 +247,7 @@ impl BenchReader {
                 if self.counters.begun.get() == 0 {
                     anyhow::bail!("the server refused: {said}");
                 }
-                if self.speaks() {
+                if self.is_sender() {
                     increase(&self.counters.failed);
                     self.counters.complain(&said);
                     self.turn_ended();
@@ -268,7 +275,7 @@ impl BenchReader {
         }
     }
 
-    /// The event that stands for all deltas of an input has to have them all.
+    /// Checks that the message event contains all deltas of its input.
     fn whole(&self, view: &mut ReaderState, frame: &[u8]) {
         let mut count = 0;
         let mut last = None;
@@ -289,14 +296,14 @@ impl BenchReader {
     }
 
     fn moved(&self, by: u64, at: u64) {
-        // What stalled readers make up for is looked at by itself.
+        // Stalled readers are reported separately.
         if !self.is_stalled() {
             self.counters.moved(by, at);
         }
     }
 
     fn turn_ended(&self) {
-        if !self.speaks() {
+        if !self.is_sender() {
             return;
         }
         if let Some(due) = self.session.end() {

@@ -1,4 +1,4 @@
-//! What a run found, for people and for programs.
+//! The report of a run, as text and as JSON.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::plan::{BenchLoad, BenchPlan};
 use crate::cli::BenchDialect;
 use crate::out::{self, TextStyle};
 
-/// What a run found.
+/// The results of a run. The field names are those of `--json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct BenchReport {
     pub(crate) dialect: BenchDialect,
@@ -19,21 +19,21 @@ pub(crate) struct BenchReport {
     pub(crate) bytes: u64,
     pub(crate) rate: u64,
     pub(crate) deltas: bool,
-    /// From the first input to the last piece.
+    /// Seconds from the first input to the last piece.
     pub(crate) seconds: f64,
-    /// Pieces that readers got.
+    /// Pieces that readers received.
     pub(crate) delivered: u64,
     pub(crate) delivered_per_second: f64,
     pub(crate) frames: u64,
     pub(crate) frame_bytes: u64,
-    /// From when a piece was due to when it was read, in microseconds.
+    /// Microseconds from when a piece was due until it was read.
     pub(crate) latency_us: LatencyQuantiles,
     pub(crate) turns: TurnFigures,
     #[serde(flatten)]
     pub(crate) faults: DeliveryFaults,
-    /// Deltas that a slow reader did not get, because something later stood for them.
+    /// Deltas that slow readers did not receive because a later text includes them.
     pub(crate) superseded: u64,
-    /// Inputs that were refused, and turns that failed.
+    /// Refused inputs and failed turns.
     pub(crate) failed: u64,
     /// Connections that broke.
     pub(crate) closed: u64,
@@ -42,11 +42,11 @@ pub(crate) struct BenchReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<ServerUsage>,
     pub(crate) generator: GeneratorUsage,
-    /// What was said against it, with how often.
+    /// Error messages, and how often each occurred.
     pub(crate) complaints: Vec<(String, u64)>,
 }
 
-/// TurnFigures that ended, and how long they took: from when an input was due, in microseconds.
+/// Ended turns, and the microseconds from when an input was due until its turn ended.
 #[derive(Debug, Serialize)]
 pub(crate) struct TurnFigures {
     pub(crate) ended: u64,
@@ -54,28 +54,28 @@ pub(crate) struct TurnFigures {
     pub(crate) latency_us: LatencyQuantiles,
 }
 
-/// The readers that did not read.
+/// Results of the stalled readers.
 #[derive(Debug, Serialize)]
 pub(crate) struct StalledFigures {
     pub(crate) connections: usize,
-    /// Whether they read in the end; what follows is of that time.
+    /// Whether they read at the end; the fields below describe that time.
     pub(crate) woke: bool,
     pub(crate) seconds: f64,
-    /// How many pieces they have in the end, of how many.
+    /// Pieces that they received in the end.
     pub(crate) has: u64,
     pub(crate) of: u64,
-    /// How often one had to connect again: who takes nothing for long is dropped.
+    /// Number of reconnects; the server drops a connection that takes nothing for long.
     pub(crate) reconnected: u64,
-    /// Pieces that came again behind a reconnect, as the older wires may.
+    /// Pieces that arrived again after a reconnect, which the older protocols permit.
     pub(crate) repeated: u64,
     #[serde(flatten)]
     pub(crate) faults: DeliveryFaults,
-    /// The server's memory at most, while they caught up.
+    /// Peak memory of the server in bytes while they caught up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_peak: Option<u64>,
 }
 
-/// A distribution.
+/// Quantiles of a latency distribution, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct LatencyQuantiles {
     pub(crate) p50: u64,
@@ -93,18 +93,19 @@ impl From<&Histogram<u64>> for LatencyQuantiles {
 }
 
 impl BenchReport {
-    /// Whether every reader got everything, once and in order.
+    /// Whether every reader received everything, once and in order.
     pub(crate) fn is_good(&self) -> bool {
         let stalled =
             self.stalled.as_ref().is_some_and(|stalled| stalled.woke && stalled.faults.any());
         !self.faults.any() && !stalled && self.failed == 0 && self.closed == 0
     }
 
-    /// For people.
+    /// Prints the report as text.
     pub(crate) fn print(&self, plan: &BenchPlan) -> std::io::Result<()> {
         let BenchLoad { items, bytes, rate, deltas } = plan.load;
         let what = if deltas { "deltas" } else { "messages" };
-        let pace = if rate == 0 { "as fast as it can".to_owned() } else { format!("at {rate}/s") };
+        let pace =
+            if rate == 0 { "as fast as possible".to_owned() } else { format!("at {rate}/s") };
         let wire = format!("{:?}", self.dialect).to_lowercase();
         let row = |name: &str, value: String| out::line(&format!("{name:<11}{value}"));
         out::line(&format!(
@@ -133,7 +134,7 @@ impl BenchReport {
         if let Some(stalled) = &self.stalled {
             let text = if stalled.woke {
                 format!(
-                    "{}; woken, they have {} of {} after {:.2} s, {} reconnects, {} repeated; {}",
+                    "{}; after waking, {} of {} pieces in {:.2} s, {} reconnects, {} repeated; {}",
                     stalled.connections,
                     stalled.has,
                     stalled.of,
@@ -152,14 +153,12 @@ impl BenchReport {
                 .map(|bytes| as_f64(bytes) / 1_048_576.0);
             let [before, peak, after] = memory;
             let cpu = format!(
-                "{:.2} CPU-seconds, {:.2} µs a delivery",
+                "{:.2} CPU-seconds, {:.2} µs per delivery",
                 server.cpu_seconds, server.cpu_us_per_delivery
             );
             row(
                 "server",
-                format!(
-                    "{cpu}; memory {before:.1} MiB before, {peak:.1} at most, {after:.1} after"
-                ),
+                format!("{cpu}; memory {before:.1} MiB before, {peak:.1} peak, {after:.1} after"),
             )?;
         }
         row("generator", format!("busy {:.0} % of the time", self.generator.busy * 100.0))?;
@@ -167,12 +166,13 @@ impl BenchReport {
         Ok(())
     }
 
-    /// What is to be said besides, to standard error.
+    /// Prints warnings and error messages to standard error.
     pub(crate) fn remark(&self) {
         if self.generator.is_bottleneck {
             out::remark(
                 TextStyle::Bad,
-                "the generator itself had no time left: times and rates are its own, not the server's",
+                "the load generator was the bottleneck: times and rates are its own, not the \
+                server's",
             );
         }
         for (complaint, times) in &self.complaints {
@@ -191,7 +191,7 @@ impl std::fmt::Display for LatencyQuantiles {
         let ms = |us| as_f64(us) / 1000.0;
         write!(
             f,
-            "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.2} ms",
+            "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
             ms(self.p50),
             ms(self.p99),
             ms(self.p99_9),

@@ -1,4 +1,4 @@
-//! One session of a run: the inputs it is to get, and those that are under way.
+//! One session of a run: its requested inputs and its running turns.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,16 +9,16 @@ use tokio::time::Instant;
 use super::dialect::SessionName;
 use super::plan::InputLimit;
 
-/// One session of a run. Its first reader says its inputs.
+/// One session of a run. Its first reader sends its inputs.
 pub(crate) struct BenchSession {
     pub(crate) place: SessionName,
-    /// Inputs that were said.
+    /// Number of inputs that were sent.
     pub(crate) asked: Cell<u64>,
-    /// TurnFigures that ended, however.
+    /// Number of turns that ended, with any outcome.
     pub(crate) ended: Cell<u64>,
-    /// When those were due that are not said yet.
+    /// Due times of the inputs that are not sent yet.
     due: RefCell<VecDeque<Instant>>,
-    /// When those were due that are said and whose turns have not ended.
+    /// Due times of the inputs whose turns are running.
     running: RefCell<VecDeque<Instant>>,
     pub(crate) wake: Notify,
 }
@@ -35,13 +35,13 @@ impl BenchSession {
         }
     }
 
-    /// Has an input said as soon as possible, although it was due at this moment.
+    /// Requests an input that was due at this time; it is sent as soon as possible.
     pub(crate) fn ask(&self, due: Instant) {
         self.due.borrow_mut().push_back(due);
         self.wake.notify_one();
     }
 
-    /// The next input to say: its number, if there is one.
+    /// Returns the number of the next input to send, if there is one.
     pub(crate) fn next(&self) -> Option<u64> {
         let due = self.due.borrow_mut().pop_front()?;
         self.running.borrow_mut().push_back(due);
@@ -49,18 +49,18 @@ impl BenchSession {
         Some(self.asked.get())
     }
 
-    /// The oldest turn ended: when its input was due.
+    /// Ends the oldest turn; returns when its input was due.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.ended.set(self.ended.get() + 1);
         self.running.borrow_mut().pop_front()
     }
 
-    /// Whether all that was asked for was said, and has ended.
+    /// Whether all requested inputs were sent and their turns have ended.
     pub(crate) fn is_quiet(&self) -> bool {
         self.due.borrow().is_empty() && self.ended.get() >= self.asked.get()
     }
 
-    /// Whether a closed loop has more for it.
+    /// Whether a closed loop has further inputs.
     pub(crate) fn wants_more(&self, until: InputLimit, begun: Instant) -> bool {
         match until {
             InputLimit::Inputs(inputs) => self.asked.get() < inputs,

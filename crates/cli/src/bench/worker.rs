@@ -1,4 +1,4 @@
-//! The load from outside: a program that offers the bench's agent, and says in each turn what the model
+//! An external worker as load: offers the bench's agent, and produces in each turn what the model
 //! `load:` would.
 
 use std::rc::Rc;
@@ -17,12 +17,12 @@ use super::connect;
 use super::mark::now;
 use super::plan::{BenchLoad, BenchPlan};
 
-/// What may be said and not yet written, over all turns.
+/// Capacity of the queue of frames that are not written yet, over all turns.
 const UNWRITTEN: usize = 64;
-/// TurnFigures at once: the most that one program may run.
+/// Turns at the same time: the most that one worker may run.
 const TURNS: u64 = 1_000;
 
-/// Offers the agent, and runs its turns for as long as it is polled.
+/// Offers the agent and runs its turns while it is polled.
 pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
     let (mut writing, mut reading) = connect::connect(&plan, 0, "/v1/ws").await?.split();
     let offer = Offer {
@@ -34,13 +34,13 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
         tools: Vec::new(),
         cursors: None,
     };
-    let (voice, mut spoken) = mpsc::channel::<ClientFrame>(UNWRITTEN);
-    voice.send(ClientFrame { id: None, body: ClientBody::Offer(Box::new(offer)) }).await?;
+    let (outgoing, mut queued) = mpsc::channel::<ClientFrame>(UNWRITTEN);
+    outgoing.send(ClientFrame { id: None, body: ClientBody::Offer(Box::new(offer)) }).await?;
     let write = async {
-        while let Some(frame) = spoken.recv().await {
+        while let Some(frame) = queued.recv().await {
             writing.feed(Message::text(frame.encode())).await?;
-            // What is there already goes out in one go.
-            while let Ok(frame) = spoken.try_recv() {
+            // Sends all queued frames with one flush.
+            while let Ok(frame) = queued.try_recv() {
                 writing.feed(Message::text(frame.encode())).await?;
             }
             writing.flush().await?;
@@ -53,7 +53,7 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
         while let Some(message) = reading.next().await {
             let message = message?;
             let Some(text) = message.as_text() else { continue };
-            // Acknowledgements are most of what comes, and need no reading.
+            // Most frames are acks, which need no parsing.
             if text.starts_with("{\"type\":\"ack\"") {
                 continue;
             }
@@ -61,13 +61,13 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
             match frame {
                 ServerFrame::Directed(Directive::Run(run)) => {
                     while turns.try_join_next().is_some() {}
-                    turns.spawn_local(speak(plan.load, run.turn, voice.clone()));
+                    turns.spawn_local(run_turn(plan.load, run.turn, outgoing.clone()));
                 }
                 ServerFrame::Directed(Directive::OfferEnded { reason, .. }) => {
                     anyhow::bail!("the offer ended: {reason}")
                 }
                 ServerFrame::Refused(refused) => {
-                    anyhow::bail!("what the program says is refused: {}", refused.reason)
+                    anyhow::bail!("the server refused a frame of the worker: {}", refused.reason)
                 }
                 ServerFrame::Welcome { .. }
                 | ServerFrame::Attached(_)
@@ -84,21 +84,21 @@ pub(crate) async fn offer(plan: Rc<BenchPlan>) -> anyhow::Result<()> {
                 | ServerFrame::Other(_) => {}
             }
         }
-        anyhow::bail!("the server closed the program's connection")
+        anyhow::bail!("the server closed the worker's connection")
     };
     tokio::select! {
         outcome = write => outcome,
         outcome = read => outcome,
     }
-    .context("the program that offers the agent")
+    .context("the worker that offers the agent failed")
 }
 
-/// Says one turn's pieces.
-async fn speak(load: BenchLoad, turn: TurnId, voice: mpsc::Sender<ClientFrame>) {
+/// Runs one turn: sends its pieces, its usage and its end.
+async fn run_turn(load: BenchLoad, turn: TurnId, outgoing: mpsc::Sender<ClientFrame>) {
     let say = async |id: Option<CommandId>, verb: Verb| {
-        // A run that is over needs no more words.
+        // The receiver is gone only after the run has ended.
         drop(
-            voice
+            outgoing
                 .send(ClientFrame { id, body: ClientBody::Say { turn: turn.clone(), verb } })
                 .await,
         );

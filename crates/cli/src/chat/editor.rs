@@ -1,4 +1,4 @@
-//! The text that is being typed: what each key does to it, and how it stands on lines.
+//! The line editor: applies keys to the typed text, and lays it out in terminal rows.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -6,19 +6,19 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::visible::visible;
 
-/// Messages that can be called back with the arrow keys.
+/// Number of messages that the arrow keys can recall.
 const HISTORY: usize = 1_000;
-/// What stands before the second and later lines of a text.
+/// Indent of the second and later rows of a text.
 const INDENT: &str = "  ";
 
-/// What came of a key.
+/// The effect of a terminal event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EditorAction {
-    /// Nothing that shows.
+    /// No visible change.
     Nothing,
-    /// The text or the cursor, or the terminal's size.
+    /// The text, the cursor or the terminal's size changed.
     Changed,
-    /// The text was sent off.
+    /// The text was sent.
     Sent(String),
     /// Ctrl-C.
     Interrupted,
@@ -28,23 +28,23 @@ pub(super) enum EditorAction {
     Cleared,
 }
 
-/// A text of any number of lines, with a cursor and a history.
+/// A text of one or more lines, with a cursor and a history.
 #[derive(Debug, Default)]
 pub(super) struct LineEditor {
     text: String,
-    /// Byte position, between two graphemes.
+    /// Byte position between two graphemes.
     cursor: usize,
     history: Vec<String>,
-    /// The entry of the history that is shown, and the text that was typed before it was.
+    /// Index of the history entry that is shown, and the draft that it replaced.
     recalled: Option<(usize, String)>,
 }
 
 impl LineEditor {
-    /// Takes what the terminal reports.
+    /// Applies a terminal event.
     pub(super) fn take(&mut self, event: Event) -> EditorAction {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
-            // However many lines it has, it is a part of one message.
+            // A paste of several lines is part of one message.
             Event::Paste(pasted) => {
                 let pasted = pasted.replace("\r\n", "\n").replace('\r', "\n");
                 let is_kept =
@@ -63,13 +63,13 @@ impl LineEditor {
         let control = modifiers.contains(KeyModifiers::CONTROL);
         let alt = modifiers.contains(KeyModifiers::ALT);
         match code {
-            // Some terminals report Shift-Enter, all of them Alt-Enter.
+            // All terminals report Alt-Enter, some also Shift-Enter.
             KeyCode::Enter if alt || modifiers.contains(KeyModifiers::SHIFT) => self.insert("\n"),
             KeyCode::Enter => return self.send(),
             KeyCode::Char(letter) if control && !alt => return self.controlled(letter),
             KeyCode::Char('b') if alt && !control => self.cursor = self.word_before(),
             KeyCode::Char('f') if alt && !control => self.cursor = self.word_behind(),
-            // Control and Alt together target symbols on many keyboards.
+            // Control and Alt together type symbols on many keyboards.
             KeyCode::Char(letter) => self.insert(letter.encode_utf8(&mut [0; 4])),
             KeyCode::Backspace if alt || control => self.remove(self.word_before(), self.cursor),
             KeyCode::Backspace => self.remove(self.before(), self.cursor),
@@ -194,7 +194,7 @@ impl LineEditor {
         self.sides().1.find('\n').map_or(self.text.len(), |at| self.cursor + at)
     }
 
-    /// To the line above; from the first one to the message before.
+    /// Moves to the line above; from the first line, recalls the previous message.
     fn up(&mut self) {
         let start = self.line_start();
         if start > 0 {
@@ -214,7 +214,7 @@ impl LineEditor {
         self.set(entry);
     }
 
-    /// To the line below; from the last one to the message behind, and at last to what was typed.
+    /// Moves to the line below; from the last line, recalls the next message or the draft.
     fn down(&mut self) {
         let end = self.line_end();
         if end < self.text.len() {
@@ -233,7 +233,7 @@ impl LineEditor {
         }
     }
 
-    /// How many graphemes into its line the cursor is.
+    /// The cursor's column, in graphemes.
     fn column(&self) -> usize {
         self.text.get(self.line_start()..self.cursor).unwrap_or_default().graphemes(true).count()
     }
@@ -244,7 +244,7 @@ impl LineEditor {
         self.cursor = start + line.graphemes(true).take(column).map(str::len).sum::<usize>();
     }
 
-    /// How the text stands behind a prompt that takes so many columns of its first line.
+    /// Lays the text out in rows of `columns` columns, after a prompt of `prompt` columns.
     pub(super) fn lay_out(&self, prompt: usize, columns: usize) -> EditorLayout {
         let mut layout = EditorLayout { rows: vec![String::new()], row: 0, column: prompt };
         let mut width = prompt;
@@ -283,7 +283,7 @@ impl LineEditor {
     }
 }
 
-/// A text on rows of a terminal, and where its cursor is.
+/// A text in terminal rows, and the position of its cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EditorLayout {
     pub(super) rows: Vec<String>,
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_break_the_line() {
+    fn several_keys_insert_a_newline() {
         for key in [
             press(KeyCode::Enter, KeyModifiers::ALT),
             press(KeyCode::Enter, KeyModifiers::SHIFT),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn editing() {
+    fn editing_keys_change_the_text() {
         let none = KeyModifiers::NONE;
         for (keys, message) in [
             (vec![press(KeyCode::Backspace, none)], "one two\nthree fou"),
@@ -377,11 +377,11 @@ mod tests {
         let mut editor = LineEditor::default();
         typed(&mut editor, "a👩\u{200d}🚒");
         editor.take(press(KeyCode::Backspace, none));
-        assert_eq!(enter(&mut editor), sent("a"), "what looks like one goes as one");
+        assert_eq!(enter(&mut editor), sent("a"), "backspace removes a whole grapheme");
     }
 
     #[test]
-    fn history_and_leaving() {
+    fn arrow_keys_recall_messages_and_ctrl_d_leaves() {
         let (up, down) =
             (press(KeyCode::Up, KeyModifiers::NONE), press(KeyCode::Down, KeyModifiers::NONE));
         let mut editor = LineEditor::default();
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn layout() {
+    fn text_is_laid_out_in_rows() {
         for (text, back, rows, at) in [
             ("", 0, vec![""], (0, 2)),
             ("abc", 0, vec!["abc"], (0, 5)),

@@ -1,14 +1,14 @@
-//! What a line that was typed means.
+//! Parsing of a typed line: a message or a `/command`.
 
 use thoughtwire_proto::Policy;
 use thoughtwire_proto::dialect::native::Verdict;
 
-/// A line, read.
+/// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ChatInput {
-    /// Nothing.
+    /// An empty line.
     Empty,
-    /// Something to say to the agent.
+    /// A message for the agent.
     Say(String, Policy),
     /// `/cancel`.
     Cancel,
@@ -18,24 +18,24 @@ pub(super) enum ChatInput {
     Help,
     /// `/quit`.
     Quit,
-    /// Another word behind a slash.
+    /// An unknown command.
     Unknown(String),
 }
 
-/// What `/help` prints.
+/// The text that `/help` prints.
 pub(super) const HELP: &str = "\
-What you type goes to the agent; while it works, it waits its turn.
-  /now TEXT     say it at once: what the agent is doing is cancelled
-  /also TEXT    say it into what the agent is doing
-  /cancel       cancel that (Ctrl-C does too)
-  /approve      let the tool run that waits for your leave; /deny to forbid it (y and n do
-                so at once while the question stands)
-  /quit         leave (Ctrl-D does too); the agent goes on without you
-  //TEXT        say something that begins with a slash
-Alt-Enter or Ctrl-J begins a new line; a paste of several lines is one message.";
+A line is sent to the agent. While a turn is running, it is queued.
+  /now TEXT     cancel the running turn and send TEXT
+  /also TEXT    add TEXT to the running turn
+  /cancel       cancel the running turn (also Ctrl-C)
+  /approve      run the tool call that is waiting for approval (also y)
+  /deny         refuse it (also n)
+  /quit         leave the chat (also Ctrl-D); the turn continues without you
+  //TEXT        send a message that begins with a slash
+Alt-Enter or Ctrl-J starts a new line. A paste of several lines is one message.";
 
 impl ChatInput {
-    pub(super) fn read(line: &str) -> Self {
+    pub(super) fn parse(line: &str) -> Self {
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else {
             return if line.is_empty() {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines() {
+    fn lines_are_parsed() {
         let say = |text: &str, policy| ChatInput::Say(text.to_owned(), policy);
         for (line, meant) in [
             ("", ChatInput::Empty),
@@ -83,7 +83,7 @@ mod tests {
             ("/quit", ChatInput::Quit),
             ("/dance", ChatInput::Unknown("/dance".to_owned())),
         ] {
-            assert_eq!(ChatInput::read(line), meant, "{line:?}");
+            assert_eq!(ChatInput::parse(line), meant, "{line:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `thoughtwire chat`: a conversation, at a terminal or through a pipe.
+//! `thoughtwire chat`: a conversation at a terminal or through a pipe.
 
 mod editor;
 mod input;
@@ -15,10 +15,10 @@ use crate::out::TextStyle;
 use crate::rest::{Refused, Rest};
 use crate::{CommandStatus, UsageError, out};
 
-/// The agent that is meant when none is named.
+/// The agent of `chat` and `send` when none is named.
 pub(crate) const DEFAULT_AGENT: &str = "main";
 
-/// Whom one talks to.
+/// The session of a chat, and its agent's name.
 pub(crate) struct ChatSession {
     /// The agent's name.
     name: String,
@@ -31,7 +31,7 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<CommandStatus> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_terminal && json {
         return Err(UsageError(
-            "--json is for piped input; at a terminal see `thoughtwire send --json`".to_owned(),
+            "--json needs piped input; at a terminal use `thoughtwire send --json`".to_owned(),
         )
         .into());
     }
@@ -54,20 +54,20 @@ pub(crate) async fn run(flags: ChatFlags) -> anyhow::Result<CommandStatus> {
     }
 }
 
-/// The agent's main session; the agent is made when it is not there.
+/// Returns the agent's main session; creates the agent if it does not exist.
 pub(crate) async fn find_or_create(rest: &Rest, name: &str) -> anyhow::Result<ChatSession> {
     let profile = match rest.find_agent(name).await? {
         Some(profile) => profile,
         None => {
             thoughtwire_proto::new_name(name)
-                .map_err(|bad| UsageError(format!("{name:?} is no name: {bad}")))?;
+                .map_err(|bad| UsageError(format!("{name:?} is not a valid name: {bad}")))?;
             let spec = AgentSpec { name: name.to_owned(), ..AgentSpec::default() };
             match rest.create_agent(&spec).await {
                 Ok(profile) => {
-                    out::remark(TextStyle::Dim, &format!("(made the agent {name})"));
+                    out::remark(TextStyle::Dim, &format!("(created the agent {name})"));
                     profile
                 }
-                // Somebody else was quicker.
+                // Another client created it at the same time.
                 Err(error)
                     if error
                         .downcast_ref::<Refused>()

@@ -1,4 +1,4 @@
-//! The conversation as a filter: a line in, that turn's answer out, then the next line.
+//! The chat as a filter: reads a line, prints its turn, then reads the next line.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::out::TextStyle;
 use crate::rest::Server;
 use crate::{CommandStatus, out, render};
 
-/// How long a server may be away before the conversation is given up.
+/// How long the server may be unreachable before the chat fails.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// What is printed of a turn.
+/// The part of a turn that is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PipedOutput {
-    /// What the agent says.
+    /// The agent's messages.
     Messages,
-    /// Its thoughts and tools as well.
+    /// Messages, thoughts and tool calls.
     Everything,
     /// Every event as a line of JSON.
     Json,
@@ -69,7 +69,7 @@ struct PipedChat {
 }
 
 impl PipedChat {
-    /// Says a line and prints its turn to the end.
+    /// Sends a line and prints its turn until it ends.
     async fn turn(&mut self, text: String) -> anyhow::Result<TurnOutcome> {
         let body = ClientBody::Send {
             session: self.session.clone(),
@@ -91,7 +91,9 @@ impl PipedChat {
                             | Acked::Steered { .. }
                             | Acked::Done { .. },
                         ) => {
-                            anyhow::bail!("the server did not say what became of the input")
+                            anyhow::bail!(
+                                "the server's answer does not say whether the input was saved"
+                            )
                         }
                         Err(refused) => {
                             out::remark(
@@ -116,7 +118,8 @@ impl PipedChat {
                     ) {
                         out::remark(
                             TextStyle::Dim,
-                            "(a call waits for leave: `thoughtwire chat`, the page or any other client of yours gives it)",
+                            "(a call is waiting for your approval: decide it in `thoughtwire \
+                            chat`, on the page or in another client)",
                         );
                     }
                     let change = self.transcript.apply(&emission);
@@ -148,7 +151,7 @@ impl PipedChat {
                         Event::Input(InputEvent::Withdrawn { input })
                             if Some(input) == ours.as_ref()
                     ) {
-                        out::remark(TextStyle::Dim, "✗ taken back before its turn");
+                        out::remark(TextStyle::Dim, "✗ withdrawn before its turn started");
                         return Ok(TurnOutcome::Cancelled);
                     }
                 }
@@ -156,7 +159,10 @@ impl PipedChat {
                 FollowerEvent::Offline { reason, pause } => {
                     out::remark(
                         TextStyle::Dim,
-                        &format!("(offline: {reason}; again in {:.1} s)", pause.as_secs_f64()),
+                        &format!(
+                            "(offline: {reason}; reconnecting in {:.1} s)",
+                            pause.as_secs_f64()
+                        ),
                     );
                 }
                 FollowerEvent::Ended(error) => return Err(error),

@@ -1,7 +1,7 @@
-//! The terminal: what is being typed stands at its lower end, and what happens goes above it.
+//! The terminal: the typed text stays at the bottom, output is printed above it.
 //!
-//! The screen remembers on which row below the prompt's first one the cursor is, and how far the last
-//! line above the prompt goes if it is not finished; everything else is drawn anew each time.
+//! The screen keeps two facts: the cursor's row below the prompt's first row, and the width of an
+//! unfinished line above the prompt. Everything else is drawn again each time.
 
 use std::io::{self, Write};
 
@@ -15,10 +15,10 @@ use super::editor::{EditorAction, LineEditor};
 use crate::out::{ColourMode, TextStyle};
 use crate::visible::visible;
 
-/// What came from the keyboard.
+/// An action of the person at the keyboard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeyboardInput {
-    /// A message, or a command, of any number of lines.
+    /// A message or command of one or more lines.
     Text(String),
     /// Ctrl-C.
     Interrupted,
@@ -26,7 +26,7 @@ pub(super) enum KeyboardInput {
     Left,
 }
 
-/// A terminal in raw mode; as it was again when dropped.
+/// A terminal in raw mode; restored when dropped.
 pub(super) struct ChatTerminal {
     events: EventStream,
     editor: LineEditor,
@@ -34,25 +34,25 @@ pub(super) struct ChatTerminal {
 }
 
 impl ChatTerminal {
-    /// Takes the terminal over.
+    /// Puts the terminal into raw mode and draws the prompt.
     ///
     /// # Errors
-    /// When it cannot be set up.
+    /// If the terminal cannot be set up.
     pub(super) fn open(paint: ColourMode) -> io::Result<Self> {
         enable_raw_mode()?;
         let screen = PromptScreen::new(io::stdout(), paint);
         let mut terminal =
             Self { events: EventStream::new(), editor: LineEditor::default(), screen };
-        // A terminal that does not know this passes it over, and each line is a message as before.
+        // A terminal without this feature ignores it; each pasted line is then one message.
         terminal.screen.out.queue(EnableBracketedPaste)?;
         terminal.screen.draw(&terminal.editor)?;
         Ok(terminal)
     }
 
-    /// What is typed next. Can be dropped and called again.
+    /// Returns the next keyboard action. Cancel-safe.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is closed.
     pub(super) async fn typed(&mut self) -> io::Result<KeyboardInput> {
         loop {
             let Some(event) = self.events.next().await else { return Ok(KeyboardInput::Left) };
@@ -78,10 +78,10 @@ impl ChatTerminal {
         }
     }
 
-    /// Shows another prompt.
+    /// Changes the prompt.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// If the terminal cannot be written to.
     pub(super) fn prompt(&mut self, state: &str, look: TextStyle) -> io::Result<()> {
         if self.screen.prompt != (look, state.to_owned()) {
             self.screen.clear()?;
@@ -91,10 +91,10 @@ impl ChatTerminal {
         Ok(())
     }
 
-    /// Prints above the prompt, behind what was printed before. Lines fit the terminal.
+    /// Prints above the prompt, after the previous output. `text` is already wrapped.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// If the terminal cannot be written to.
     pub(super) fn print(&mut self, look: TextStyle, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -114,14 +114,14 @@ impl Drop for ChatTerminal {
     }
 }
 
-/// What stands on the terminal.
+/// The prompt and the output on the terminal.
 struct PromptScreen<W> {
     out: W,
     paint: ColourMode,
     prompt: (TextStyle, String),
     /// The cursor's row, counted from the prompt's first one.
     row: usize,
-    /// The columns of the line above the prompt, if that is not finished.
+    /// The width of the line above the prompt in columns; 0 if the line is finished.
     unfinished: usize,
 }
 
@@ -130,7 +130,7 @@ impl<W: Write> PromptScreen<W> {
         Self { out, paint, prompt: (TextStyle::Dim, String::new()), row: 0, unfinished: 0 }
     }
 
-    /// Takes the prompt and what is typed off; the cursor is where they began.
+    /// Erases the prompt and the typed text; moves the cursor to their start.
     fn clear(&mut self) -> io::Result<()> {
         if let Ok(row @ 1..) = u16::try_from(self.row) {
             self.out.queue(cursor::MoveUp(row))?;
@@ -145,7 +145,7 @@ impl<W: Write> PromptScreen<W> {
         self.draw(editor)
     }
 
-    /// Draws the prompt and what is typed, as many rows around the cursor as fit.
+    /// Draws the prompt and as many rows of the typed text around the cursor as fit.
     fn draw(&mut self, editor: &LineEditor) -> io::Result<()> {
         let (columns, lines) = size().map_or((80, 24), |(columns, lines)| {
             (usize::from(columns).max(10), usize::from(lines).max(2))
@@ -175,7 +175,7 @@ impl<W: Write> PromptScreen<W> {
         self.out.flush()
     }
 
-    /// Leaves what was sent on the terminal, above a new prompt.
+    /// Leaves the sent text on the terminal, and draws a new prompt below it.
     fn keep(&mut self, text: &str, editor: &LineEditor) -> io::Result<()> {
         self.clear()?;
         let (look, state) = self.prompt.clone();
@@ -204,7 +204,7 @@ impl<W: Write> PromptScreen<W> {
                 self.unfinished = 0;
             }
         }
-        // The prompt stands on a line of its own.
+        // The prompt is always on a line of its own.
         if self.unfinished > 0 {
             self.out.write_all(b"\r\n")?;
         }

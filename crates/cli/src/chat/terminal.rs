@@ -1,4 +1,4 @@
-//! The conversation at a terminal: what happens streams above the line that is being typed.
+//! The chat at a terminal: output streams above the line that is being typed.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +20,7 @@ use crate::render::{clean, one_line};
 use crate::rest::Server;
 use crate::wrap::WordWrapper;
 
-/// How much of the conversation so far is shown at the beginning.
+/// Number of past events that are shown at the start.
 const RECENT: u64 = 60;
 
 pub(super) async fn run(
@@ -45,7 +45,7 @@ pub(super) async fn run(
     };
     chat.output.whole(
         TextStyle::Dim,
-        &format!("{} — /help tells what can be done, Ctrl-D leaves", clean(&chat_session.name)),
+        &format!("{} — /help lists the commands, Ctrl-D leaves", clean(&chat_session.name)),
     )?;
     chat.talk().await
 }
@@ -55,14 +55,14 @@ struct TerminalChat {
     session: SessionId,
     view: LiveView,
     output: TerminalOutput,
-    /// What was said and is not answered, by its command's id.
+    /// Sent inputs without an answer, by command id.
     sent: HashMap<CommandId, String>,
     link: ServerLink,
-    /// What the agent says it is about.
+    /// The status text of the running turn.
     status: String,
 }
 
-/// Whether the server is there.
+/// The state of the connection to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ServerLink {
     Connecting,
@@ -70,7 +70,7 @@ enum ServerLink {
     Offline,
 }
 
-/// Whether to go on.
+/// Whether the chat continues.
 enum ChatStep {
     Continue,
     Leave,
@@ -100,14 +100,14 @@ impl TerminalChat {
         }
     }
 
-    /// The line's beginning says what goes on.
+    /// The prompt: an open approval, the connection's state or the running turn.
     fn prompt(&self) -> (TextStyle, String) {
         let waiting = match self.sent.len() {
             0 => String::new(),
             kept => format!(", {kept} kept"),
         };
         if self.question().is_some() {
-            return (TextStyle::Bold, "y to allow it, n to deny it ".to_owned());
+            return (TextStyle::Bold, "y to approve, n to deny ".to_owned());
         }
         let state = match (self.link, self.view.transcript().turn()) {
             (ServerLink::Connecting, _) => format!("connecting{waiting} "),
@@ -119,7 +119,7 @@ impl TerminalChat {
         (TextStyle::Dim, state)
     }
 
-    /// The question that a line answers.
+    /// The call that `y` or `n` decides: none while the server is unreachable.
     fn question(&self) -> Option<CallId> {
         self.asked().filter(|_| self.link == ServerLink::Online)
     }
@@ -131,7 +131,7 @@ impl TerminalChat {
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<ChatStep> {
-        // A line of its own, so that nothing half typed decides.
+        // Only a whole line decides, so that a half typed text cannot.
         if let Some(call) = self.question() {
             let decision = match line.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" => Some(Verdict::Approved),
@@ -143,23 +143,24 @@ impl TerminalChat {
                 return Ok(ChatStep::Continue);
             }
         }
-        match ChatInput::read(line) {
+        match ChatInput::parse(line) {
             ChatInput::Empty => {}
             ChatInput::Say(text, policy) => self.say(text, policy).await?,
             ChatInput::Cancel => self.cancel().await?,
             ChatInput::Decide(decision) => self.decide(decision).await?,
             ChatInput::Help => self.output.whole(TextStyle::Dim, HELP)?,
             ChatInput::Quit => return Ok(ChatStep::Leave),
-            ChatInput::Unknown(line) => self
-                .output
-                .whole(TextStyle::Dim, &format!("{line:?} is not known; /help tells what is"))?,
+            ChatInput::Unknown(line) => self.output.whole(
+                TextStyle::Dim,
+                &format!("unknown command {line:?}; /help lists the commands"),
+            )?,
         }
         Ok(ChatStep::Continue)
     }
 
     async fn say(&mut self, text: String, policy: Policy) -> io::Result<()> {
         if self.link == ServerLink::Offline {
-            self.output.whole(TextStyle::Dim, "(kept until the server is back)")?;
+            self.output.whole(TextStyle::Dim, "(kept until the server is back online)")?;
         }
         let policy = (policy != Policy::Queue).then_some(policy);
         let body = ClientBody::Send {
@@ -175,9 +176,9 @@ impl TerminalChat {
 
     async fn cancel(&mut self) -> io::Result<()> {
         let Some(turn) = self.view.transcript().turn().cloned() else {
-            return self.output.whole(TextStyle::Dim, "(nothing runs; Ctrl-D leaves)");
+            return self.output.whole(TextStyle::Dim, "(no turn is running; Ctrl-D leaves)");
         };
-        // The turn by name: should this arrive late, it must not hit the next one.
+        // Names the turn, so that a late cancel cannot hit the next one.
         let body = ClientBody::Cancel { session: self.session.clone(), turn: Some(turn) };
         self.follower.send(None, body).await;
         Ok(())
@@ -185,13 +186,13 @@ impl TerminalChat {
 
     async fn decide(&mut self, decision: Verdict) -> io::Result<()> {
         let Some(call) = self.asked() else {
-            return self.output.whole(TextStyle::Dim, "(nothing waits for your leave)");
+            return self.output.whole(TextStyle::Dim, "(no call is waiting for approval)");
         };
         self.settle(call, decision).await;
         Ok(())
     }
 
-    /// The call that has waited longest for its owner's leave.
+    /// The call that has been waiting longest for approval.
     fn asked(&self) -> Option<CallId> {
         let turn = self.view.transcript().turn()?;
         self.view.transcript().entries().iter().find_map(|entry| match &entry.body {
@@ -224,7 +225,7 @@ impl TerminalChat {
                 if is_first && attached.after.next() > attached.first {
                     self.output.whole(
                         TextStyle::Dim,
-                        "… (`thoughtwire sessions show` has what was before)",
+                        "… (`thoughtwire sessions show` prints earlier events)",
                     )?;
                 }
             }
@@ -232,7 +233,7 @@ impl TerminalChat {
             FollowerEvent::Emitted(Emission::Status { turn: Some(_), text }) => {
                 self.status = one_line(&text);
             }
-            // Of the session, and not of a turn that the prompt could tell of.
+            // A status of the session: the prompt shows only those of a turn.
             FollowerEvent::Emitted(Emission::Status { turn: None, text }) => {
                 self.output.whole(TextStyle::Dim, &format!("({})", clean(&text)))?;
             }
@@ -246,11 +247,11 @@ impl TerminalChat {
             }
             FollowerEvent::Replied { id, outcome } => self.answered(&id, outcome)?,
             FollowerEvent::Offline { reason, .. } => {
-                // Told once; that it goes on trying is in the prompt.
+                // Printed once; the prompt shows that it keeps trying.
                 if self.link != ServerLink::Offline {
                     self.output.whole(
                         TextStyle::Dim,
-                        &format!("(offline: {}; trying again)", clean(&reason)),
+                        &format!("(offline: {}; reconnecting)", clean(&reason)),
                     )?;
                 }
                 self.link = ServerLink::Offline;
@@ -269,7 +270,7 @@ impl TerminalChat {
             Ok(_) => {}
             Err(refused) => {
                 let about = said
-                    .map(|text| format!(" (you said: {})", one_line(&text)))
+                    .map(|text| format!(" (your message: {})", one_line(&text)))
                     .unwrap_or_default();
                 self.output
                     .whole(TextStyle::Bad, &format!("✗ {}{about}", clean(&refused.reason)))?;
@@ -279,7 +280,7 @@ impl TerminalChat {
     }
 }
 
-/// What stands above the line that is being typed.
+/// The output above the line that is being typed.
 struct TerminalOutput {
     terminal: ChatTerminal,
     wrap: WordWrapper,
@@ -307,7 +308,7 @@ impl TerminalOutput {
         }
     }
 
-    /// Prints something on lines of its own.
+    /// Prints a text on lines of its own.
     fn whole(&mut self, look: TextStyle, text: &str) -> io::Result<()> {
         let begun = self.wrap.end();
         let mut wrap = WordWrapper::new(columns());
@@ -316,7 +317,8 @@ impl TerminalOutput {
     }
 }
 
-/// The columns that text may fill: one less than there are, where terminals differ on when a full line ends.
+/// The width for text: one column less than the terminal's, because terminals differ in how they
+/// wrap a full line.
 fn columns() -> usize {
     crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(1)
 }

@@ -1,4 +1,4 @@
-//! `agents`.
+//! Flags of `agents`.
 
 use std::path::PathBuf;
 
@@ -11,41 +11,41 @@ use super::OutputFlags;
 #[command(after_help = "\
 Examples:
   thoughtwire agents create ada --persona \"You are Ada, patient and exact.\"
-  thoughtwire agents create sam --persona sam_pov --human cs_phd    presets by name
+  thoughtwire agents create sam --persona sam_pov --human cs_phd    use presets
   thoughtwire agents edit ada --model anthropic/claude-sonnet-4-5 --fallback openai/gpt-5-mini
   thoughtwire agents edit ada --allow 'files__*' --ask fetch_url --deny files__write_file
   thoughtwire agents export ada --history > ada.json
   thoughtwire agents import ada.json --name ada2
 
-With --data-dir they target the server that runs on that directory, or open it themselves
-when none does.")]
+With --data-dir the commands use the server that runs on that directory. Without one they open
+the directory themselves.")]
 pub(crate) enum AgentsCommand {
     /// List all agents.
     List {
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Show one agent and its memory.
+    /// Show an agent with its memory and tools.
     Show {
-        /// Its name or id.
+        /// Name or id of the agent.
         agent: String,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Make an agent and its main session.
+    /// Create an agent and its main session.
     Create {
-        /// Its name.
+        /// Name of the agent.
         name: String,
-        /// Who it is: a text, or a preset's name (see `agents presets`).
+        /// Text of the block `persona`, or a preset's name (see `agents presets`).
         #[arg(long, value_name = "TEXT")]
         persona: Option<String>,
-        /// Who it is, from a file.
+        /// Read the persona from a file.
         #[arg(long, value_name = "FILE", conflicts_with = "persona")]
         persona_file: Option<PathBuf>,
-        /// Who it talks to: a text, or a preset's name.
+        /// Text of the block `human` (about the user), or a preset's name.
         #[arg(long, value_name = "TEXT")]
         human: Option<String>,
-        /// Who it talks to, from a file.
+        /// Read the block `human` from a file.
         #[arg(long, value_name = "FILE", conflicts_with = "human")]
         human_file: Option<PathBuf>,
         #[command(flatten)]
@@ -53,53 +53,53 @@ pub(crate) enum AgentsCommand {
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Change an agent's settings; its texts are memory blocks: see `thoughtwire memory edit`.
+    /// Change an agent's settings. For its persona, see `thoughtwire memory edit`.
     Edit {
-        /// Its name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// Another name.
+        /// New name.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
         settings: SettingFlags,
-        /// Give a setting back its default; may be repeated.
+        /// Reset a setting to its default; may be repeated.
         #[arg(long, value_name = "SETTING")]
         unset: Vec<String>,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Delete an agent with all its sessions and its memory, for good.
+    /// Delete an agent with all its sessions and memory permanently.
     Delete {
-        /// Its name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Write an agent out as one JSON file: persona, memory, settings.
+    /// Export an agent as one JSON file: persona, memory and settings.
     Export {
-        /// Its name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// With everything that was said, too.
+        /// Include all sessions' events.
         #[arg(long)]
         history: bool,
-        /// Into this file, which must not be there yet [default: standard output].
+        /// Write to this new file [default: standard output].
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Make an agent from a file that `export` wrote; `-` reads standard input.
+    /// Create an agent from a file of `export`.
     Import {
-        /// The file.
+        /// File to import; `-` reads standard input.
         file: PathBuf,
-        /// Under another name.
+        /// Name of the new agent [default: the name in the file].
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// List the personas and humans that have names.
+    /// List the presets for --persona and --human.
     Presets {
         #[command(flatten)]
         output: OutputFlags,
@@ -109,40 +109,40 @@ pub(crate) enum AgentsCommand {
 /// Settings of an agent.
 #[derive(Debug, Args)]
 pub(crate) struct SettingFlags {
-    /// Its model, as provider/name [default: the server's].
+    /// Model, as provider/name [default: the server's].
     #[arg(long, value_name = "PROVIDER/NAME")]
     pub(crate) model: Option<String>,
-    /// A model to ask when its own cannot be had; may be repeated.
+    /// Model to use when the first one is unavailable; may be repeated.
     #[arg(long = "fallback", value_name = "PROVIDER/NAME")]
     pub(crate) fallbacks: Vec<String>,
-    /// How it speaks [default: native].
+    /// How the model's output becomes messages [default: native].
     #[arg(long, value_enum)]
     pub(crate) style: Option<StyleChoice>,
-    /// How many tokens its model reads at most, prompt and reply together.
+    /// Most tokens of prompt and reply together.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) context_window: Option<u32>,
-    /// How many tokens one reply may have.
+    /// Most tokens of one reply.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) max_output_tokens: Option<u32>,
-    /// How many model calls one turn may take.
+    /// Most model calls per turn.
     #[arg(long, value_name = "N")]
     pub(crate) max_steps: Option<u32>,
-    /// How many tokens one turn may cost.
+    /// Most tokens per turn, read and written.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) token_budget: Option<u64>,
-    /// Delete turns that ended so many days ago.
+    /// Delete turns this many days after they ended.
     #[arg(long, value_name = "DAYS")]
     pub(crate) keep_days: Option<u32>,
-    /// Delete the oldest turns of a session while more than so many events stay.
+    /// Delete a session's oldest turns while its log has more than N events.
     #[arg(long, value_name = "N")]
     pub(crate) keep_events: Option<u64>,
-    /// A tool that it may use; a `*` at the end stands for the rest of the name; may be repeated.
+    /// Allow this tool; a final `*` matches the rest of a name; may be repeated.
     #[arg(long, value_name = "TOOL")]
     pub(crate) allow: Vec<String>,
-    /// A tool for which it must ask each time; may be repeated.
+    /// Require approval for each call of this tool; may be repeated.
     #[arg(long, value_name = "TOOL")]
     pub(crate) ask: Vec<String>,
-    /// A tool that it may not use; may be repeated.
+    /// Forbid this tool; may be repeated.
     #[arg(long, value_name = "TOOL")]
     pub(crate) deny: Vec<String>,
 }
@@ -150,9 +150,9 @@ pub(crate) struct SettingFlags {
 /// The values of `--style`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StyleChoice {
-    /// Plain content is the message.
+    /// Plain text is the message.
     Native,
-    /// Plain content is inner monologue, the tool `send_message` speaks.
+    /// Plain text is a thought; the tool `send_message` sends messages.
     Memgpt,
 }
 

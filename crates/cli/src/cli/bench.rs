@@ -1,4 +1,4 @@
-//! `bench`.
+//! Flags of `bench`.
 
 use std::ops::RangeInclusive;
 
@@ -9,100 +9,109 @@ use super::{OutputFlags, TargetFlags};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  thoughtwire bench                                        100 readers of one session, 100 messages at 20/s
-  thoughtwire bench --connections 1000 --rate 0 --items 1000      as fast as it can
-  thoughtwire bench --dialect memgpt --connections 1000           the same over another wire
-  thoughtwire bench --sessions 1000 --connections 1000 --deltas --items 200 --rate 10
-  thoughtwire bench --sessions 100 --subscribers 1 --items 1 --seconds 10       turns, one behind the other
-  thoughtwire bench --sessions 100 --subscribers 1 --items 1 --seconds 10 --arrivals 500    500 a second, come what may
-  thoughtwire bench --connections 10 --stalled 2 --wake           two that do not read, and catch up at the end
-  thoughtwire bench --pid $(pidof thoughtwire) --json | jq .server.cpu_us_per_delivery
+  One session, 100 readers, 100 messages at 20 per second:
+    thoughtwire bench
+  As fast as possible:
+    thoughtwire bench --connections 1000 --rate 0 --items 1000
+  Another protocol:
+    thoughtwire bench --dialect memgpt --connections 1000
+  Streamed deltas in 1,000 sessions:
+    thoughtwire bench --sessions 1000 --connections 1000 --deltas --items 200 --rate 10
+  Turns in a closed loop, then 500 turns a second in an open loop:
+    thoughtwire bench --sessions 100 --subscribers 1 --items 1 --seconds 10
+    thoughtwire bench --sessions 100 --subscribers 1 --items 1 --seconds 10 --arrivals 500
+  Two connections that stop reading and catch up at the end:
+    thoughtwire bench --connections 10 --stalled 2 --wake
+  Processor time of the server:
+    thoughtwire bench --pid $(pidof thoughtwire) --json | jq .server.cpu_us_per_delivery
 
-It makes agents of its own with the model `load:` (which needs no LLM), connects its readers, has the
-first reader of each session say something, and checks what every reader gets: each piece once, in
-order, none left out. At the end it deletes its agents. Run it against a server of its own: what it
-measures is the server's speed, and that is shared.
+The command creates agents with the model `load:`, which needs no LLM. It connects its readers,
+sends inputs over each session's first reader, and checks that every reader gets every piece
+once and in order. At the end it deletes its agents. Use a separate server: other clients share
+its speed.
 
-Latency is counted from when a piece was due to when it was read, so a server that falls behind cannot
-hide it; both clocks must agree, so it means something on one machine only. That of turns is from when
-an input was due (`--arrivals`) or sent to the end of its turn. When the generator itself had no time
-left it says so: then the figures are its own.
+The latency of a piece is the time from when it was due until it was read, so that a server
+cannot hide that it falls behind. It compares two clocks and is valid on one machine only. The
+latency of a turn is the time from when its input was due (`--arrivals`) or sent until its end.
+The report says so if the load generator itself was the bottleneck.
 
-`--dialect plain` reads any other server: each frame is searched for marks `~NUMBER~DUE~`, DUE in
-microseconds since 1970, NUMBER from 1 to `--items`; `--hello` and `--go` are what it is told.
+`--dialect plain` tests any other WebSocket server. It searches each frame for marks
+`~NUMBER~DUE~`, with NUMBER from 1 to `--items` and DUE in microseconds since 1970. `--hello` and
+`--go` are the messages that it sends.
 
-Exit code 1 when anything was lost, doubled or out of order, or a connection broke.")]
+Exit code 1 if a piece was lost, doubled or out of order, or a connection broke.")]
 pub(crate) struct BenchFlags {
     #[command(flatten)]
     pub(crate) target: TargetFlags,
-    /// The wire to speak.
+    /// Protocol of the readers.
     #[arg(long, value_enum, default_value_t = BenchDialect::Native)]
     pub(crate) dialect: BenchDialect,
-    /// How many sessions.
-    #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Number of sessions.
+    #[arg(long, value_name = "M", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) sessions: u32,
-    /// How many connections in all, spread over the sessions [default: 100, or one a session].
+    /// Number of connections, spread over the sessions [default: 100, or one per session].
     #[arg(long, value_name = "N")]
     pub(crate) connections: Option<u32>,
-    /// How many connections each session has.
+    /// Number of connections per session.
     #[arg(long, value_name = "K", conflicts_with = "connections")]
     pub(crate) subscribers: Option<u32>,
-    /// How many messages, or deltas of one, each input makes.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Number of messages (or deltas of one message) per input.
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) items: u64,
-    /// How many bytes each has.
+    /// Size of a message or delta in bytes.
     #[arg(long, value_name = "B", default_value_t = 200)]
     pub(crate) bytes: u64,
-    /// How many a second in each session; 0 for as fast as it can.
+    /// Messages or deltas per second and session; 0 for as fast as possible.
     #[arg(long, value_name = "R", default_value_t = 20)]
     pub(crate) rate: u64,
-    /// Stream each reply in deltas, instead of sending messages; only the native wire has them.
+    /// Stream deltas instead of messages; native protocol only.
     #[arg(long)]
     pub(crate) deltas: bool,
-    /// How many inputs each session gets; 0 only connects.
+    /// Number of inputs per session; 0 only connects.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) inputs: u64,
-    /// Send inputs for so long, instead of a number of them.
+    /// Send inputs for S seconds instead of a fixed number.
     #[arg(long, value_name = "S", conflicts_with = "inputs")]
     pub(crate) seconds: Option<f64>,
-    /// Send so many inputs a second over all sessions, whether their turns end or not (an open loop)
-    /// [default: each session's next one when its turn has ended, a closed loop]. On Sparky's wire an input
-    /// ends the turn before it: there it takes so few that turns have ended by then.
+    /// Send R inputs per second over all sessions, whether or not turns end (open loop) [default:
+    /// send a session's next input when its turn has ended (closed loop)]. With `sparky`, an input
+    /// ends the running turn, so choose a low rate.
     #[arg(long, value_name = "R")]
     pub(crate) arrivals: Option<f64>,
-    /// Have the load made by a program that offers the agent over a connection of its own, and not by the
-    /// server: what an agent outside costs beside one that is built in.
+    /// Run the turns in an external worker instead of in the server, to measure what that costs.
     #[arg(long)]
     pub(crate) offered: bool,
-    /// How many of the connections never read.
+    /// Number of connections that do not read.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) stalled: u32,
-    /// At the end those read after all, and must get everything in order.
+    /// Let the stalled connections read at the end, and check that they get everything in order.
     #[arg(long, requires = "stalled")]
     pub(crate) wake: bool,
-    /// Count the latencies of what comes between these seconds alone, such as `5-15`: not of all
-    /// sessions' beginning and end at the same time.
+    /// Count only the latencies between these seconds of the run, such as `5-15`, to leave out the
+    /// start and the end.
     #[arg(long, value_name = "FROM-TO", value_parser = window)]
     pub(crate) timed: Option<RangeInclusive<f64>>,
-    /// Stay connected for so long, with nothing said, before the end.
+    /// Stay connected and idle for S seconds before the end.
     #[arg(long, value_name = "S", default_value_t = 0.0)]
     pub(crate) hold: f64,
-    /// From how many loopback addresses to connect [default: as many as the connections need].
+    /// Number of loopback addresses to connect from [default: as many as the connections need].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) addresses: Option<u8>,
-    /// The server's process on this machine: its CPU time and memory are told as well.
+    /// Process id of a server on this machine, to report its processor time and memory (Linux).
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
-    /// Give up when nothing has come for so many seconds.
+    /// Give up when no frame has arrived for S seconds.
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub(crate) patience: u64,
-    /// Leave the agents and sessions that it made.
+    /// Keep the agents and sessions of the run.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// plain: what every connection sends first; may be repeated.
+    /// With `plain`: message that every connection sends first; may be repeated.
     #[arg(long, value_name = "TEXT")]
     pub(crate) hello: Vec<String>,
-    /// plain: what the first connection sends for each input.
+    /// With `plain`: message that the first connection of a session sends for each input.
     #[arg(long, value_name = "TEXT", default_value = "go")]
     pub(crate) go: String,
     #[command(flatten)]
@@ -116,7 +125,7 @@ pub(crate) enum BenchDialect {
     Native,
     Memgpt,
     Sparky,
-    /// Any other server whose frames carry marks.
+    /// Any other server whose frames contain marks.
     Plain,
 }
 
@@ -125,5 +134,5 @@ fn window(text: &str) -> Result<RangeInclusive<f64>, String> {
         text.split_once('-').and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
     parsed
         .filter(|window: &RangeInclusive<f64>| window.start() < window.end())
-        .ok_or_else(|| format!("`{text}` is not two seconds, as in `5-15`"))
+        .ok_or_else(|| format!("`{text}` is not a range of seconds such as `5-15`"))
 }

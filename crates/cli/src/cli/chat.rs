@@ -1,4 +1,4 @@
-//! `chat` and `send`.
+//! Flags of `chat` and `send`.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use super::TargetFlags;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  thoughtwire chat                          the agent `main`, made on first use
-  thoughtwire chat --agent ada              another one
-  thoughtwire chat --session SESSION        a session other than the agent's main one
-  printf 'Hi\\nWhat is 6*7?\\n' | thoughtwire chat    one line, one turn; exit 1 if one fails
+  thoughtwire chat                          chat with `main`, created on first use
+  thoughtwire chat --agent ada              chat with another agent
+  thoughtwire chat --session SESSION        continue this session
+  printf 'Hi\\nWhat is 6*7?\\n' | thoughtwire chat    one turn per line; exit code 1 if one fails
 
-While chatting: Ctrl-C cancels what the agent is doing, Ctrl-D leaves (the agent goes on
-without you), arrow keys bring back what you said, /help lists the rest.")]
+In a chat, Ctrl-C cancels the running turn, Ctrl-D leaves (the turn continues without you), the
+arrow keys recall earlier messages, and /help lists all commands.")]
 pub(crate) struct ChatFlags {
     #[command(flatten)]
     pub(crate) target: TargetFlags,
-    /// The agent; made if it is not there [default: main].
+    /// Name of the agent, created if it does not exist [default: main].
     #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
-    /// An existing session [default: the agent's main one].
+    /// Id of an existing session [default: the agent's main session].
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<SessionId>,
-    /// With piped input: print every event of each turn as a line of JSON.
+    /// With piped input, print each event of a turn as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// With piped input: print thoughts and tools as well.
+    /// With piped input, also print thoughts and tool calls.
     #[arg(long, conflicts_with = "json")]
     pub(crate) thoughts: bool,
 }
@@ -38,57 +38,59 @@ pub(crate) struct ChatFlags {
 #[command(after_help = "\
 Examples:
   thoughtwire send \"What is 6*7?\"
-  thoughtwire send --agent ada \"And again?\" 2>/dev/null     the answer alone
-  git diff | thoughtwire send -                             the text from standard input
-  thoughtwire send --wait --json \"Hi\" | jq -r .event.kind   every event, up to the end of the turn
-  thoughtwire send --id order-66 \"Ship it\"                  takes effect once, however often it is sent
-  thoughtwire send --no-wait --json \"Tidy up\" | jq .input   it goes on without you
+  thoughtwire send --agent ada \"And again?\" 2>/dev/null     print only the answer
+  git diff | thoughtwire send -                             read the text from standard input
+  thoughtwire send --json \"Hi\" | jq -r .event.kind          print every event of the turn
+  thoughtwire send --id order-66 \"Ship it\"                  takes effect once, even if repeated
+  thoughtwire send --no-wait --json \"Tidy up\" | jq .input   return once the input is saved
 
-The answer goes to stdout, thoughts and tools to stderr. Exit code 1 if the turn did not complete, or not in time.")]
+The answer goes to stdout, thoughts and tool calls to stderr. Exit code 1 if the turn does not
+complete, or not within --wait.")]
 pub(crate) struct SendFlags {
     #[command(flatten)]
     pub(crate) target: TargetFlags,
-    /// What to say; `-` reads it from standard input.
+    /// Text of the input; `-` reads it from standard input.
     pub(crate) text: String,
-    /// The agent, which must be there [default: main, made on first use].
+    /// Name of an existing agent [default: main, created on first use].
     #[arg(long, value_name = "NAME", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
-    /// A session [default: the agent's main one].
+    /// Id of a session [default: the agent's main session].
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<SessionId>,
-    /// What to do if a turn runs.
+    /// Handling of the input while another turn is running.
     #[arg(long, value_enum, default_value_t = PolicyChoice::Queue)]
     pub(crate) policy: PolicyChoice,
-    /// A name for this input, unique in its session: sent again under the same name it is not said again.
+    /// Idempotency key, unique in the session: an input with the same key takes effect only once.
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<thoughtwire_proto::CommandId>,
-    /// Wait for the end of the turn, as it does unless told otherwise; with SECONDS no longer than that. The
-    /// turn goes on when the time is over.
+    /// Wait until the turn ends (the default), for at most SECONDS if given. The turn continues
+    /// after that time.
     #[arg(long, value_name = "SECONDS", require_equals = true, value_parser = seconds)]
     pub(crate) wait: Option<Option<Duration>>,
-    /// Wait only until the input is saved, and say what became of it.
+    /// Return once the input is saved; print whether it started, was queued or joined a turn.
     #[arg(long, conflicts_with = "wait")]
     pub(crate) no_wait: bool,
-    /// Print every event of the turn as a line of JSON; with --no-wait one line that says what became of the input.
+    /// Print each event of the turn as a line of JSON; with --no-wait, print one line about the
+    /// input.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// The values of `--policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PolicyChoice {
-    /// Wait for it to end.
+    /// Wait until it ends.
     Queue,
     /// Cancel it.
     Interrupt,
-    /// Be refused.
+    /// Refuse the input.
     Reject,
-    /// Join it.
+    /// Add the input to it.
     Steer,
 }
 

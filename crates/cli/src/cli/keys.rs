@@ -1,4 +1,4 @@
-//! `keys`.
+//! Flags of `keys`.
 
 use clap::{Subcommand, ValueEnum};
 
@@ -7,46 +7,46 @@ use super::OutputFlags;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  thoughtwire keys add --name phone                     chat as yourself, from elsewhere
+  thoughtwire keys add --name phone                     a key to chat from another device
   thoughtwire keys add --user ada --scope chat --scope agents --expires 30d
   thoughtwire keys list
-  thoughtwire keys revoke KEY_ID                        whoever is connected with it is shown out
-  thoughtwire keys rotate                               ends all logins of pages, and all tickets
+  thoughtwire keys revoke KEY_ID                        also closes the key's connections
+  thoughtwire keys rotate                               end all page logins and tickets
 
-Each user has agents, sessions and memory of their own; nobody sees another's. A key is shown
-once, when it is made. The server asks for keys when it is started with `--auth keys`, or listens
-on an address that other machines can target.")]
+Each user has separate agents, sessions and memory. A key is shown only once, when it is
+created. The server requires keys if it is started with `--auth keys` or listens on an address
+that other machines can reach.")]
 pub(crate) enum KeysCommand {
-    /// Make a key, and print it.
+    /// Create a key and print it.
     Add {
-        /// Whose agents and sessions it opens [default: local, the owner's own].
+        /// User whose agents and sessions the key gives access to [default: local, the owner].
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
-        /// What to call it in lists.
+        /// Label of the key in lists.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
-        /// What it is for; may be repeated [default: chat].
+        /// Permit this use of the key; may be repeated [default: chat].
         #[arg(long = "scope", value_enum, value_name = "SCOPE")]
         scopes: Vec<ScopeChoice>,
-        /// When it ends to open, from now: `12h`, `30d`, `1 year` [default: never].
+        /// Time until the key expires: `12h`, `30d`, `1 year` [default: never].
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// List the keys that there are; not what opens.
+    /// List all keys, without their secrets.
     List {
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Revoke a key: it opens nothing more, and its connections are closed.
+    /// Revoke a key and close its connections.
     Revoke {
-        /// The key's id, as `keys list` shows it.
+        /// Id of the key, as `keys list` prints it.
         key: String,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// End all logins and tickets: cookies of before open nothing more. Keys stay as they are.
+    /// End all page logins and tickets. Keys remain valid.
     Rotate {
         #[command(flatten)]
         output: OutputFlags,
@@ -55,12 +55,12 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum ScopeChoice {
-    /// Talk: sessions, their events, inputs and approvals.
+    /// Use sessions: events, inputs and approvals.
     Chat,
-    /// Make, edit and delete agents, and what they remember.
+    /// Create, edit and delete agents and their memory.
     Agents,
-    /// Run agents' turns, as a program outside.
+    /// Run agents' turns as an external worker.
     Offer,
-    /// Keys and figures; it has the others within.
+    /// Manage keys, read metrics, and everything above.
     Admin,
 }

@@ -1,4 +1,4 @@
-//! `memory` and `archival`.
+//! Flags of `memory` and `archival`.
 
 use std::path::PathBuf;
 
@@ -14,53 +14,53 @@ Examples:
   thoughtwire memory edit ada plans --description \"What we are up to.\" --limit 4000 --text \"\"
   thoughtwire memory search ada tea --in archival
 
-Every edit is an event of the agent's main session, with the text before and after. With
---data-dir they target the server that runs on that directory, or open it themselves when
-none does.")]
+Each edit is an event of the agent's main session, with the text before and after. With
+--data-dir the commands use the server that runs on that directory. Without one they open the
+directory themselves.")]
 pub(crate) enum MemoryCommand {
-    /// Show an agent's core memory: the blocks that it always has before its eyes.
+    /// Show an agent's core memory: the blocks that are part of every prompt.
     Show {
-        /// The agent's name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// Only this block.
+        /// Show only this block.
         label: Option<String>,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Edit a block, or make one.
+    /// Edit, create or delete a block.
     Edit {
-        /// The agent's name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// The block's label, such as `persona` or `human`.
+        /// Label of the block, such as `persona` or `human`.
         label: String,
-        /// Its text from now on; `-` reads standard input.
+        /// New text; `-` reads it from standard input.
         #[arg(long, value_name = "TEXT")]
         text: Option<String>,
-        /// Its text from now on, from a file.
+        /// Read the new text from a file.
         #[arg(long, value_name = "FILE", conflicts_with = "text")]
         file: Option<PathBuf>,
-        /// The most characters it may have.
+        /// Most characters of the block.
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
-        /// What it is for, as the model is told.
+        /// Purpose of the block, as the model sees it.
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
-        /// Take the block away.
+        /// Delete the block.
         #[arg(long, conflicts_with_all = ["text", "file", "limit", "description"])]
         delete: bool,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Search what was said, or the notes.
+    /// Search earlier messages or archival notes.
     Search {
-        /// The agent's name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// What to look for.
+        /// Search text.
         query: String,
-        /// Where.
+        /// Memory to search.
         #[arg(long = "in", value_enum, default_value_t = SearchIn::Recall)]
         place: SearchIn,
-        /// At most so many results.
+        /// Most results.
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
         #[command(flatten)]
@@ -71,9 +71,9 @@ pub(crate) enum MemoryCommand {
 /// The values of `--in`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SearchIn {
-    /// Everything that was said.
+    /// All earlier messages, by words.
     Recall,
-    /// The notes, by words and by meaning.
+    /// Archival notes, by words and by meaning.
     Archival,
 }
 
@@ -84,26 +84,26 @@ Examples:
   thoughtwire archival import ada facts.jsonl      one note per line: {\"text\": \"…\"} or \"…\"
   thoughtwire archival export ada > notes.jsonl
 
-What is there already is skipped, so an import that was cut goes on when it is run again.")]
+Existing notes are skipped, so an interrupted import continues when it is run again.")]
 pub(crate) enum ArchivalCommand {
-    /// Add notes from text, Markdown and JSONL files; long texts are cut into notes at their paragraphs.
+    /// Add notes from text, Markdown and JSONL files. Long texts are split at paragraphs.
     Import {
-        /// The agent's name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// The files.
+        /// Files to import.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// The most characters of one note.
+        /// Most characters of one note.
         #[arg(long, value_name = "N", default_value_t = 1500)]
         chunk: usize,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Write all notes out, one line of JSON for each.
+    /// Write all notes as JSONL, one per line.
     Export {
-        /// The agent's name or id.
+        /// Name or id of the agent.
         agent: String,
-        /// Into this file, which must not be there yet [default: standard output].
+        /// Write to this new file [default: standard output].
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

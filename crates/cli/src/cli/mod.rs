@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and the help that teaches it. A file per group of commands.
+//! The command line: commands, flags and their help. One file per group of commands.
 
 mod agents;
 mod bench;
@@ -22,7 +22,7 @@ pub(crate) use memory::{ArchivalCommand, MemoryCommand, SearchIn};
 pub(crate) use serve::{AuthChoice, ConfigCommand, ServeFlags};
 pub(crate) use sessions::{DialectChoice, ExportFormat, FrameCommand, SessionsCommand};
 
-/// The session server for LLM agents: durable, resumable, three WebSocket wires.
+/// Session server for LLM agents: durable sessions over three WebSocket protocols and REST.
 #[derive(Debug, Parser)]
 #[command(
     name = "thoughtwire",
@@ -30,18 +30,21 @@ pub(crate) use sessions::{DialectChoice, ExportFormat, FrameCommand, SessionsCom
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  thoughtwire serve                         serve on 127.0.0.1:8282, no key needed
-  thoughtwire chat                          talk to the agent `main`
-  thoughtwire send \"What is 6*7?\"           one question, one answer, for scripts
-  thoughtwire sessions list --json          what there is
+  thoughtwire serve                         listen on 127.0.0.1:8282, without keys
+  thoughtwire chat                          chat with the agent `main`
+  thoughtwire send \"What is 6*7?\"           send one input and print the answer
+  thoughtwire sessions list --json          list all sessions as JSON
 
 Environment:
-  THOUGHTWIRE_URL    the server to talk to (default http://127.0.0.1:8282)
-  THOUGHTWIRE_KEY    the key to show it, where it wants one
-  NO_COLOR           no colours"
+  THOUGHTWIRE_URL    address of the server (default http://127.0.0.1:8282)
+  THOUGHTWIRE_KEY    key for the server, if it requires one
+  NO_COLOR           if set, output has no colours
+
+Exit codes: 0 done, 1 failed, 2 wrong usage."
 )]
 pub(crate) struct Cli {
-    /// The server to talk to; may also stand behind the command [default: THOUGHTWIRE_URL, else http://127.0.0.1:8282].
+    /// Address of the server, before or after the command [default: THOUGHTWIRE_URL, else
+    /// http://127.0.0.1:8282].
     #[arg(long = "url", id = "url-first", value_name = "URL")]
     pub(crate) url: Option<String>,
     #[command(subcommand)]
@@ -52,11 +55,11 @@ pub(crate) struct Cli {
 pub(crate) enum CliCommand {
     /// Run the server.
     Serve(ServeFlags),
-    /// Talk to an agent.
+    /// Chat with an agent.
     Chat(ChatFlags),
     /// Send one input and print the answer.
     Send(SendFlags),
-    /// List, show, create, edit and delete agents; carry them from one place to another.
+    /// List, show, create, edit, delete, export and import agents.
     Agents {
         #[command(flatten)]
         target: TargetFlags,
@@ -70,62 +73,63 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: MemoryCommand,
     },
-    /// Fill an agent's archival memory from files, and write it out.
+    /// Import and export the notes in an agent's archival memory.
     Archival {
         #[command(flatten)]
         target: TargetFlags,
         #[command(subcommand)]
         command: ArchivalCommand,
     },
-    /// List, show, export and delete sessions.
+    /// List, show, export and delete sessions, and set their retention.
     Sessions {
         #[command(flatten)]
         target: TargetFlags,
         #[command(subcommand)]
         command: SessionsCommand,
     },
-    /// Make, list and revoke the keys that let others in.
+    /// Create, list and revoke access keys.
     Keys {
         #[command(flatten)]
         target: TargetFlags,
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Copy all data into one file, while the server runs.
+    /// Copy all data into one file while the server is running.
     Backup(BackupFlags),
-    /// Make a data directory from a backup.
+    /// Create a data directory from a backup.
     Restore(RestoreFlags),
-    /// Check a set-up, and say what to mend.
+    /// Check a set-up and suggest corrections.
     Doctor(DoctorFlags),
-    /// Show and check the server's configuration.
+    /// Show or check the server's configuration.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Read and write single frames of any of the wires.
+    /// Decode or encode single frames of a WebSocket protocol.
     Frame {
         #[command(subcommand)]
         command: FrameCommand,
     },
-    /// Put a server under load, and check what it delivers.
+    /// Put a server under load and check what it delivers.
     Bench(BenchFlags),
 }
 
-/// Which server to talk to.
+/// Flags that choose the server or the data directory.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TargetFlags {
-    /// The server's address; http, https, ws and wss mean the same here [default: THOUGHTWIRE_URL, else http://127.0.0.1:8282].
+    /// Address of the server, as http, https, ws or wss [default: THOUGHTWIRE_URL, else
+    /// http://127.0.0.1:8282].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// The data directory whose server to talk to.
+    /// Data directory whose server to use, instead of an address.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "url")]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// For people or for programs.
+/// The output format: text for people or JSON for programs.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct OutputFlags {
-    /// Print JSON.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }

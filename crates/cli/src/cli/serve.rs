@@ -1,4 +1,4 @@
-//! `serve` and `config`, which take the same flags.
+//! Flags of `serve` and `config`, which are the same.
 
 use std::path::PathBuf;
 
@@ -15,41 +15,41 @@ Examples:
   OPENAI_API_KEY=… thoughtwire serve --model openai/gpt-5-mini
   thoughtwire serve --listen 0.0.0.0:443 --tls-certificate cert.pem --tls-key key.pem
 
-Prints one line with its URL when it is ready; logs go to stderr. SIGTERM and Ctrl-C let
-running turns finish, then close every connection with 1012.
+Prints one line with the URL when the server is ready. Logs go to stderr. On SIGTERM or Ctrl-C
+the server lets running turns finish, then closes every connection with code 1012.
 
-Every flag can be a variable (THOUGHTWIRE_MODEL=…) or stand in the configuration file;
-`thoughtwire config show` tells what holds and where it came from.")]
+Every flag can also be an environment variable (THOUGHTWIRE_MODEL=…) or an entry of the
+configuration file. `thoughtwire config show` prints each value and its source.")]
 pub(crate) struct ServeFlags {
-    /// An address to listen on; may be repeated [default: 127.0.0.1:8282].
+    /// Listen on this address; may be repeated [default: 127.0.0.1:8282].
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
-    /// Where everything durable lies [default: the platform's data directory].
+    /// Directory for all stored data [default: the platform's data directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The configuration file (TOML).
+    /// Read this configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The model of new agents, as provider/name [default: offline, which needs no network].
+    /// Default model of agents, as provider/name [default: offline, which needs no network].
     #[arg(long, value_name = "PROVIDER/NAME")]
     pub(crate) model: Option<String>,
-    /// Whether clients need a key [default: none on loopback, keys elsewhere].
+    /// Require keys from clients or not [default: none on loopback addresses, else keys].
     #[arg(long, value_name = "none|keys")]
     pub(crate) auth: Option<AuthChoice>,
-    /// An origin whose pages may connect and read answers (CORS), besides those of this machine;
-    /// may be repeated.
+    /// Let pages of this origin connect and read answers (CORS); may be repeated. Pages of this
+    /// machine always may.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
-    /// Speak TLS with this certificate (PEM).
+    /// Serve TLS with this certificate chain (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_certificate: Option<PathBuf>,
-    /// The certificate's key (PEM).
+    /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// A proxy stands in front, and its `X-Forwarded-*` are believed.
+    /// Trust the `X-Forwarded-*` headers of the proxy in front.
     #[arg(long)]
     pub(crate) trust_proxy: bool,
-    /// The path under which a proxy serves it, such as /tw.
+    /// Path under which a proxy publishes the server, such as /tw.
     #[arg(long, value_name = "PATH")]
     pub(crate) base_path: Option<String>,
 }
@@ -64,19 +64,19 @@ pub(crate) enum AuthChoice {
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  thoughtwire config show                   what holds, and where each value came from
+  thoughtwire config show                   print each value and its source
   thoughtwire config check --config ./thoughtwire.toml
 
-They take the flags of `serve`, so what they say is what `serve` would do.")]
+Both take the flags of `serve` and report what `serve` would use.")]
 pub(crate) enum ConfigCommand {
-    /// Print the configuration that `serve` would run with; secrets are masked.
+    /// Print the configuration of `serve`, with secrets masked.
     Show {
         #[command(flatten)]
         flags: ServeFlags,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Say whether `serve` could run with it.
+    /// Check whether the configuration is valid.
     Check {
         #[command(flatten)]
         flags: ServeFlags,

@@ -1,4 +1,4 @@
-//! `sessions`, and `frame`.
+//! Flags of `sessions` and `frame`.
 
 use std::path::PathBuf;
 
@@ -17,15 +17,15 @@ Examples:
   thoughtwire sessions keep SESSION --days 30
   thoughtwire sessions delete SESSION
 
-With --data-dir they target the server that runs on that directory, or open it themselves
-when none does.")]
+With --data-dir the commands use the server that runs on that directory. Without one they open
+the directory themselves.")]
 pub(crate) enum SessionsCommand {
     /// List sessions, newest activity first.
     List {
-        /// Only this agent's; its name or id.
+        /// Only sessions of this agent (name or id).
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
-        /// At most so many.
+        /// Most sessions to list.
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
         #[command(flatten)]
@@ -33,47 +33,47 @@ pub(crate) enum SessionsCommand {
     },
     /// Show a session and its newest events.
     Show {
-        /// Its id.
+        /// Id of the session.
         session: SessionId,
-        /// How many of the newest events.
+        /// Number of events.
         #[arg(long, value_name = "N", default_value_t = 20)]
         last: u64,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Write out a session's whole log.
+    /// Write a session's whole log.
     Export {
-        /// Its id.
+        /// Id of the session.
         session: SessionId,
-        /// In which form.
+        /// Format of the export.
         #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
         format: ExportFormat,
-        /// Into this file, which must not be there yet [default: standard output].
+        /// Write to this new file [default: standard output].
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// One line of JSON per event; what `--format jsonl` does.
+        /// Print one line of JSON per event, like `--format jsonl`.
         #[arg(long, conflicts_with = "format")]
         json: bool,
     },
-    /// Say how much of a session's log is kept; without a number it is as its agent's settings have it.
+    /// Set how much of a session's log is kept. Without flags, the agent's settings apply.
     Keep {
-        /// Its id.
+        /// Id of the session.
         session: SessionId,
-        /// Delete turns that ended so many days ago.
+        /// Delete turns this many days after they ended.
         #[arg(long, value_name = "DAYS")]
         days: Option<u32>,
-        /// Delete the oldest turns while more than so many events stay.
+        /// Delete the oldest turns while the log has more than N events.
         #[arg(long, value_name = "N")]
         events: Option<u64>,
         #[command(flatten)]
         output: OutputFlags,
     },
-    /// Delete sessions and their logs, for good.
+    /// Delete sessions and their logs permanently.
     Delete {
-        /// Their ids.
+        /// Ids of the sessions.
         #[arg(required = true)]
         sessions: Vec<SessionId>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
@@ -86,7 +86,7 @@ pub(crate) enum SessionsCommand {
 pub(crate) enum ExportFormat {
     /// One event per line, as stored.
     Jsonl,
-    /// For people.
+    /// A readable transcript.
     Markdown,
 }
 
@@ -96,16 +96,19 @@ Examples:
   echo '{\"type\":\"send\",\"session\":\"s\"}' | thoughtwire frame decode --dialect native
   thoughtwire frame decode --dialect sparky < captured.txt | thoughtwire frame encode --dialect sparky
 
-One frame per line in, one line out for each. It judges the shape of frames, not whether what
-they name is there.")]
+Reads one frame per line and prints one line for each. Checks the form of frames, not whether
+the sessions and agents in them exist.")]
 pub(crate) enum FrameCommand {
-    /// Read frames as sent; print {"ok": <the frame, normalised>} or {"error": {"code", "reason"}} for each.
+    /// Decode frames as sent. Print {"ok": <normalised frame>} or {"error": {"code", "reason"}} for
+    /// each.
     Decode {
+        /// WebSocket protocol of the frames.
         #[arg(long, value_enum)]
         dialect: DialectChoice,
     },
-    /// Read normalised frames, alone or as `decode` printed them; print each as sent.
+    /// Encode normalised frames, bare or as `decode` prints them.
     Encode {
+        /// WebSocket protocol of the frames.
         #[arg(long, value_enum)]
         dialect: DialectChoice,
     },

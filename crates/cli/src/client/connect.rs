@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) type ClientSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a connection ended.
-pub(super) enum ConnectionEnd {
+pub(super) enum LinkEnd {
     /// Lost, with the reason. Reconnect after this pause at the earliest.
     Lost(String, Duration),
     /// A reconnect would fail the same way.
@@ -25,17 +25,17 @@ pub(super) enum ConnectionEnd {
     NoReader,
 }
 
-impl From<tokio_websockets::Error> for ConnectionEnd {
+impl From<tokio_websockets::Error> for LinkEnd {
     fn from(error: tokio_websockets::Error) -> Self {
         Self::Lost(error.to_string(), Duration::ZERO)
     }
 }
 
 /// Connects to the server's native wire within [`CONNECT_TIMEOUT`].
-pub(super) async fn connect(server: &Server) -> Result<ClientSocket, ConnectionEnd> {
+pub(super) async fn connect(server: &Server) -> Result<ClientSocket, LinkEnd> {
     match tokio::time::timeout(CONNECT_TIMEOUT, dial(server)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(ConnectionEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO)),
+        Err(_) => Err(LinkEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO)),
     }
 }
 
@@ -44,10 +44,10 @@ pub(super) async fn connect(server: &Server) -> Result<ClientSocket, ConnectionE
 /// # Errors
 /// If the connection fails or closes before a frame arrives.
 pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
-    let cause = |end: ConnectionEnd| match end {
-        ConnectionEnd::Lost(reason, _) => anyhow::anyhow!(reason),
-        ConnectionEnd::Fatal(error) => error,
-        ConnectionEnd::NoReader => anyhow::anyhow!("the server sent no frame"),
+    let cause = |end: LinkEnd| match end {
+        LinkEnd::Lost(reason, _) => anyhow::anyhow!(reason),
+        LinkEnd::Fatal(error) => error,
+        LinkEnd::NoReader => anyhow::anyhow!("the server sent no frame"),
     };
     let mut socket = dial(server).await.map_err(cause)?;
     while let Some(message) = socket.next().await {
@@ -58,9 +58,9 @@ pub(crate) async fn greeting(server: &Server) -> anyhow::Result<ServerFrame> {
     anyhow::bail!("the server closed the connection")
 }
 
-async fn dial(server: &Server) -> Result<ClientSocket, ConnectionEnd> {
+async fn dial(server: &Server) -> Result<ClientSocket, LinkEnd> {
     let wrong = |what: &str| {
-        ConnectionEnd::Fatal(anyhow::anyhow!("{} is not a server address: {what}", server.base))
+        LinkEnd::Fatal(anyhow::anyhow!("{} is not a server address: {what}", server.base))
     };
     let url = reqwest::Url::parse(&server.base).map_err(|error| wrong(&error.to_string()))?;
     let (host, port) = match (url.host_str(), url.port_or_known_default()) {
@@ -79,7 +79,7 @@ async fn dial(server: &Server) -> Result<ClientSocket, ConnectionEnd> {
     // Tries every address of the name, as the REST client does.
     let stream = TcpStream::connect((host, port))
         .await
-        .map_err(|_| ConnectionEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO))?;
+        .map_err(|_| LinkEnd::Lost(no_server(&server.base).to_string(), Duration::ZERO))?;
     // Sends typed text at once. Without it a frame is delayed by milliseconds at most.
     drop(stream.set_nodelay(true));
     let connector = if is_tls {
@@ -90,16 +90,16 @@ async fn dial(server: &Server) -> Result<ClientSocket, ConnectionEnd> {
     };
     let stream = connector.wrap(host, stream).await.map_err(|error| {
         // A bad certificate will still be bad at the next attempt.
-        tls::trouble(&server.base, &error).map_or_else(|| error.into(), ConnectionEnd::Fatal)
+        tls::trouble(&server.base, &error).map_or_else(|| error.into(), LinkEnd::Fatal)
     })?;
     match request.connect_on(stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(error) => Err(match status(&error) {
-            Some(401 | 403) => ConnectionEnd::Fatal(anyhow::anyhow!(
+            Some(401 | 403) => LinkEnd::Fatal(anyhow::anyhow!(
                 "{} refused the key; check THOUGHTWIRE_KEY",
                 server.base
             )),
-            Some(status @ (404 | 405 | 426)) => ConnectionEnd::Fatal(anyhow::anyhow!(
+            Some(status @ (404 | 405 | 426)) => LinkEnd::Fatal(anyhow::anyhow!(
                 "{} answered {status} at /v1/ws; check that the address is a Thoughtwire server",
                 server.base
             )),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_websockets::Message;
 
-use super::connect::{ClientSocket, ConnectionEnd, connect};
+use super::connect::{ClientSocket, LinkEnd, connect};
 use super::{FollowerEvent, FollowerRequest, ReconnectPolicy};
 use crate::rest::Server;
 
@@ -57,11 +57,11 @@ impl FollowerTask {
                 Err(end) => end,
             };
             let (reason, min_pause) = match end {
-                ConnectionEnd::Lost(reason, min_pause) => (reason, min_pause),
-                ConnectionEnd::Fatal(error) => {
+                LinkEnd::Lost(reason, min_pause) => (reason, min_pause),
+                LinkEnd::Fatal(error) => {
                     return drop(self.events.send(FollowerEvent::Ended(error)).await);
                 }
-                ConnectionEnd::NoReader => return,
+                LinkEnd::NoReader => return,
             };
             if let ReconnectPolicy::UpTo(most) = self.policy
                 && last_seen.elapsed() >= most
@@ -98,11 +98,11 @@ impl FollowerTask {
         &mut self,
         mut socket: ClientSocket,
         inbox: &mut mpsc::Receiver<FollowerRequest>,
-    ) -> ConnectionEnd {
+    ) -> LinkEnd {
         match self.exchange(&mut socket, inbox).await {
             Ok(()) => {
                 drop(tokio::time::timeout(Duration::from_secs(1), socket.close()).await);
-                ConnectionEnd::NoReader
+                LinkEnd::NoReader
             }
             Err(end) => end,
         }
@@ -112,7 +112,7 @@ impl FollowerTask {
         &mut self,
         socket: &mut ClientSocket,
         inbox: &mut mpsc::Receiver<FollowerRequest>,
-    ) -> Result<(), ConnectionEnd> {
+    ) -> Result<(), LinkEnd> {
         let hello = ClientBody::Hello { token: None, client: Some("cli".to_owned()) };
         write(socket, &ClientFrame { id: None, body: hello }).await?;
         let mut connection = ClientConnection {
@@ -130,18 +130,21 @@ impl FollowerTask {
         loop {
             tokio::select! {
                 message = tokio::time::timeout(IDLE_TIMEOUT, socket.next()) => {
-                    let lost = |reason: String| ConnectionEnd::Lost(reason, connection.min_pause);
+                    let lost = |reason: String| LinkEnd::Lost(reason, connection.min_pause);
                     let message = match message {
                         Ok(Some(Ok(message))) => message,
                         Ok(Some(Err(error))) => return Err(lost(error.to_string())),
                         Ok(None) => return Err(lost("the server closed the connection".to_owned())),
-                        Err(_) => return Err(lost(format!("the server sent nothing for {} s", IDLE_TIMEOUT.as_secs()))),
+                        Err(_) => return Err(lost(format!("the server sent nothing for {} s",
+                            IDLE_TIMEOUT.as_secs()))),
                     };
                     if message.is_close() {
-                        return Err(match message.as_close().and_then(|(code, _)| Close::of(code.into())) {
+                        return Err(match message.as_close().and_then(|(code,
+                            _)| Close::of(code.into())) {
                             // Reconnecting would lead to the same close again.
                             Some(close) if close.retry() == Retry::Never => {
-                                ConnectionEnd::Fatal(anyhow::anyhow!("{} closed the connection for good: {}", self.server.base, close.reason()))
+                                LinkEnd::Fatal(anyhow::anyhow!("{} closed the connection \
+                                for good: {}", self.server.base, close.reason()))
                             }
                             Some(_) | None => lost("the server closed the connection".to_owned()),
                         });
@@ -169,23 +172,20 @@ impl FollowerTask {
         &mut self,
         text: &str,
         connection: &mut ClientConnection,
-    ) -> Result<(), ConnectionEnd> {
+    ) -> Result<(), LinkEnd> {
         let frame = ServerFrame::decode(text).map_err(|refusal| {
-            ConnectionEnd::Lost(
-                format!("the server sent an invalid frame: {refusal}"),
-                INITIAL_MAX_PAUSE,
-            )
+            LinkEnd::Lost(format!("the server sent an invalid frame: {refusal}"), INITIAL_MAX_PAUSE)
         })?;
         let Some(frame) = connection
             .parts
             .take(frame)
-            .map_err(|refusal| ConnectionEnd::Lost(refusal.to_string(), INITIAL_MAX_PAUSE))?
+            .map_err(|refusal| LinkEnd::Lost(refusal.to_string(), INITIAL_MAX_PAUSE))?
         else {
             return Ok(());
         };
         match frame {
             ServerFrame::Welcome { protocol, .. } if protocol != PROTOCOL => {
-                Err(ConnectionEnd::Fatal(anyhow::anyhow!(
+                Err(LinkEnd::Fatal(anyhow::anyhow!(
                     "{} speaks {protocol}; this client speaks {PROTOCOL}",
                     self.server.base
                 )))
@@ -216,7 +216,7 @@ impl FollowerTask {
             }
             ServerFrame::Refused(refused) => self.handle_refusal(refused, connection).await,
             ServerFrame::Detached { session, reason } if session == self.session => {
-                Err(ConnectionEnd::Lost(reason, INITIAL_MAX_PAUSE))
+                Err(LinkEnd::Lost(reason, INITIAL_MAX_PAUSE))
             }
             ServerFrame::GoAway { retry_after_ms, .. } => {
                 connection.min_pause = Duration::from_millis(retry_after_ms).min(MAX_PAUSE);
@@ -240,17 +240,17 @@ impl FollowerTask {
         &mut self,
         refused: Refused,
         connection: &ClientConnection,
-    ) -> Result<(), ConnectionEnd> {
+    ) -> Result<(), LinkEnd> {
         let again = refused.retry == Retry::Later;
         let Some(id) = refused.id.clone() else {
             // Only `hello` has no id, and a refused `hello` would be refused again.
-            return Err(ConnectionEnd::Fatal(anyhow::anyhow!(refused.reason)));
+            return Err(LinkEnd::Fatal(anyhow::anyhow!(refused.reason)));
         };
         if connection.is_attach_reply(Some(&id)) {
             return Err(if again {
-                ConnectionEnd::Lost(refused.reason, INITIAL_MAX_PAUSE)
+                LinkEnd::Lost(refused.reason, INITIAL_MAX_PAUSE)
             } else {
-                ConnectionEnd::Fatal(anyhow::anyhow!(refused.reason))
+                LinkEnd::Fatal(anyhow::anyhow!(refused.reason))
             });
         }
         // The server is restarting: the command is sent again after the reconnect.
@@ -261,7 +261,7 @@ impl FollowerTask {
         self.emit(FollowerEvent::Replied { id, outcome: Err(refused) }).await
     }
 
-    async fn handle_emission(&mut self, emission: Emission) -> Result<(), ConnectionEnd> {
+    async fn handle_emission(&mut self, emission: Emission) -> Result<(), LinkEnd> {
         if let Emission::Record(record) = &emission
             && let Some(Start::After(cursor)) = &mut self.start
         {
@@ -269,7 +269,7 @@ impl FollowerTask {
                 return Ok(());
             }
             if record.seq != cursor.seq.next() {
-                return Err(ConnectionEnd::Lost(
+                return Err(LinkEnd::Lost(
                     format!("received event {} instead of event {}", record.seq, cursor.seq.next()),
                     INITIAL_MAX_PAUSE,
                 ));
@@ -279,8 +279,8 @@ impl FollowerTask {
         self.emit(FollowerEvent::Emitted(emission)).await
     }
 
-    async fn emit(&self, event: FollowerEvent) -> Result<(), ConnectionEnd> {
-        self.events.send(event).await.map_err(|_| ConnectionEnd::NoReader)
+    async fn emit(&self, event: FollowerEvent) -> Result<(), LinkEnd> {
+        self.events.send(event).await.map_err(|_| LinkEnd::NoReader)
     }
 }
 
@@ -300,7 +300,7 @@ impl ClientConnection {
         socket: &mut ClientSocket,
         session: &SessionId,
         start: Start,
-    ) -> Result<(), ConnectionEnd> {
+    ) -> Result<(), LinkEnd> {
         let id: CommandId = thoughtwire_hub::new_id();
         let body = ClientBody::Attach {
             session: session.clone(),
@@ -318,10 +318,10 @@ impl ClientConnection {
     }
 }
 
-async fn write(socket: &mut ClientSocket, frame: &ClientFrame) -> Result<(), ConnectionEnd> {
+async fn write(socket: &mut ClientSocket, frame: &ClientFrame) -> Result<(), LinkEnd> {
     match tokio::time::timeout(IDLE_TIMEOUT, socket.send(Message::text(frame.encode()))).await {
         Ok(sent) => Ok(sent?),
-        Err(_) => Err(ConnectionEnd::Lost(
+        Err(_) => Err(LinkEnd::Lost(
             format!("the server accepted no data for {} s", IDLE_TIMEOUT.as_secs()),
             Duration::ZERO,
         )),

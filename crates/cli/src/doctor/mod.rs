@@ -23,17 +23,17 @@ pub(crate) async fn run(flags: DoctorFlags) -> anyhow::Result<CommandStatus> {
     if output.json {
         out::json(&json!({"ok": worst != Health::Bad, "findings": findings}))?;
     } else {
-        findings.iter().try_for_each(tell)?;
+        findings.iter().try_for_each(print_finding)?;
         out::line(match worst {
-            Health::Good => "\nEverything is as it should be.",
-            Health::Doubtful => "\nIt works; look at what is marked.",
-            Health::Bad => "\nSomething does not work: see what is marked.",
+            Health::Good => "\nAll checks passed.",
+            Health::Doubtful => "\nIt works, with warnings: see LOOK above.",
+            Health::Bad => "\nSome checks failed: see BAD above.",
         })?;
     }
     Ok(if worst == Health::Bad { CommandStatus::Failed } else { CommandStatus::Done })
 }
 
-/// What a server with these flags would stand on.
+/// Checks the set-up of a server with these flags.
 async fn local(serve: ServeFlags) -> Vec<Finding> {
     match Config::load(&serve.into()) {
         Ok((config, _)) => examine(&config).await,
@@ -42,14 +42,14 @@ async fn local(serve: ServeFlags) -> Vec<Finding> {
             health: Health::Bad,
             found: error.to_string(),
             mend: Some(
-                "correct it; `thoughtwire config show` tells where each setting comes from"
+                "correct the setting; `thoughtwire config show` prints the source of each one"
                     .to_owned(),
             ),
         }],
     }
 }
 
-fn tell(finding: &Finding) -> std::io::Result<()> {
+fn print_finding(finding: &Finding) -> std::io::Result<()> {
     let (mark, look) = match finding.health {
         Health::Good => ("good", TextStyle::Dim),
         Health::Doubtful => ("LOOK", TextStyle::Bold),

@@ -1,4 +1,4 @@
-//! Checking a server that runs somewhere, from where its clients are.
+//! Checks a running server from a client's point of view.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use crate::client::greeting;
 use crate::rest::Server;
 use crate::tls;
 
-/// How long one answer may take.
+/// Time limit for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A difference between two clocks that people notice: keys, tickets and approvals end by the server's.
+/// Largest tolerated clock difference in ms. Keys, tickets and approvals expire by the server's
+/// clock.
 const CLOCK_MS: i64 = 60_000;
-/// Headers of an answer that a proxy writes and this server does not.
+/// Response headers that proxies add and this server never sends.
 const PROXIES: [&str; 9] = [
     "via",
     "cf-ray",
@@ -34,7 +35,7 @@ fn finding(subject: &str, health: Health, found: impl Into<String>, mend: &str) 
     Finding { subject: subject.to_owned(), health, found: found.into(), mend }
 }
 
-/// Looks at a running server as its clients do. Changes nothing there.
+/// Checks a running server. Changes nothing on it.
 pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
     tls::install_tls();
     let http = reqwest::Client::builder()
@@ -51,7 +52,7 @@ pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
                 "reachable",
                 Health::Bad,
                 cause(&server.base, &error),
-                "check the address, the name, the firewall, and that the server runs",
+                "check the address, DNS and the firewall, and that the server is running",
             ));
             return Ok(findings);
         }
@@ -63,7 +64,7 @@ pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
             "reachable",
             Health::Bad,
             found,
-            "check the address and the path; a proxy in front needs the whole of it",
+            "check the address and the path; a proxy must pass the whole path on",
         ));
         findings.push(proxy(&headers));
         return Ok(findings);
@@ -71,22 +72,22 @@ pub(super) async fn examine(server: &Server) -> anyhow::Result<Vec<Finding>> {
     findings.push(finding("reachable", Health::Good, format!("{} answers", server.base), ""));
     findings.push(match http.get(at("readyz")).send().await {
         Ok(answer) if answer.status().is_success() => {
-            finding("ready", Health::Good, "it takes requests", "")
+            finding("ready", Health::Good, "it accepts requests", "")
         }
         Ok(answer) => {
             let text = answer.text().await.unwrap_or_default();
-            finding("ready", Health::Bad, text.trim(), "look at the server's log and its disk")
+            finding("ready", Health::Bad, text.trim(), "check the server's log and its disk")
         }
-        Err(error) => finding("ready", Health::Bad, error.to_string(), "look at the server's log"),
+        Err(error) => finding("ready", Health::Bad, error.to_string(), "check the server's log"),
     });
-    findings.push(who(server, &http, &at("v1/whoami")).await);
+    findings.push(access(server, &http, &at("v1/whoami")).await);
     findings.extend(socket(server).await);
     findings.push(proxy(&headers));
     findings.push(clock(&headers));
     Ok(findings)
 }
 
-/// Why an HTTP request got no answer.
+/// Explains why an HTTP request got no answer.
 fn cause(base: &str, error: &reqwest::Error) -> String {
     if let Some(trouble) = tls::trouble(base, error) {
         return trouble.to_string();
@@ -98,8 +99,8 @@ fn cause(base: &str, error: &reqwest::Error) -> String {
     format!("nothing answers at {base}: {innermost}")
 }
 
-/// Whether the key opens it.
-async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
+/// Checks whether the key gives access.
+async fn access(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
     const SUBJECT: &str = "access";
     let mut request = http.get(url);
     if let Some(key) = &server.key {
@@ -108,7 +109,7 @@ async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            return finding(SUBJECT, Health::Bad, error.to_string(), "look at the server's log");
+            return finding(SUBJECT, Health::Bad, error.to_string(), "check the server's log");
         }
     };
     let status = answer.status();
@@ -120,21 +121,23 @@ async fn who(server: &Server, http: &reqwest::Client, url: &str) -> Finding {
         } else {
             "with the key"
         };
-        return finding(SUBJECT, Health::Good, format!("{how} you are {user:?} there"), "");
+        return finding(SUBJECT, Health::Good, format!("{how} you are the user {user:?}"), "");
     }
     let reason = body.pointer("/error/reason").and_then(Value::as_str).map(str::to_owned);
     let found = reason.unwrap_or_else(|| format!("it answers {status}"));
     let mend = match (&server.key, status.as_u16()) {
         (None, 401) => {
-            "set THOUGHTWIRE_KEY; the server's owner makes keys with `thoughtwire keys add`"
+            "set THOUGHTWIRE_KEY; the server's owner creates keys with `thoughtwire keys add`"
         }
-        (Some(_), 401) => "the key in THOUGHTWIRE_KEY is not one of this server's; ask for another",
-        _ => "do what the server says",
+        (Some(_), 401) => {
+            "the server does not know the key in THOUGHTWIRE_KEY; ask its owner for a valid one"
+        }
+        _ => "follow the server's message",
     };
     finding(SUBJECT, Health::Bad, found, mend)
 }
 
-/// Whether WebSockets come through, and which version is there.
+/// Checks whether WebSockets work, and compares versions.
 async fn socket(server: &Server) -> Vec<Finding> {
     match tokio::time::timeout(PATIENCE, greeting(server)).await {
         Ok(Ok(ServerFrame::Welcome { server: theirs, .. })) => {
@@ -142,35 +145,35 @@ async fn socket(server: &Server) -> Vec<Finding> {
             let (health, found) = if theirs.ends_with(env!("CARGO_PKG_VERSION")) {
                 (Health::Good, theirs)
             } else {
-                (Health::Doubtful, format!("it is {theirs}, and this is {ours}"))
+                (Health::Doubtful, format!("the server is {theirs}, this client is {ours}"))
             };
             vec![
-                finding("websocket", Health::Good, "the server greets", ""),
-                finding("version", health, found, "use the same version on both sides"),
+                finding("websocket", Health::Good, "the server sends its greeting", ""),
+                finding("version", health, found, "install the same version on both sides"),
             ]
         }
         Ok(Ok(_)) => vec![finding(
             "websocket",
             Health::Bad,
-            "it says something else than a greeting",
+            "the first frame is not a greeting",
             "check the address",
         )],
         Ok(Err(error)) => vec![finding(
             "websocket",
             Health::Bad,
             error.to_string(),
-            "have the proxy in front pass `Upgrade` and `Connection` on, and speak HTTP/1.1",
+            "make the proxy pass on `Upgrade` and `Connection`, with HTTP/1.1",
         )],
         Err(_) => vec![finding(
             "websocket",
             Health::Bad,
-            "no greeting came in time",
-            "have the proxy in front pass WebSockets on without holding them back",
+            "no greeting arrived in time",
+            "make the proxy pass on WebSockets without buffering",
         )],
     }
 }
 
-/// Whether something stands between.
+/// Checks whether a proxy is in between.
 fn proxy(headers: &HeaderMap) -> Finding {
     let mut signs: Vec<String> = headers
         .get(SERVER)
@@ -183,13 +186,14 @@ fn proxy(headers: &HeaderMap) -> Finding {
         format!("{name}: {}", value.unwrap_or("…"))
     }));
     if signs.is_empty() {
-        return finding("proxy", Health::Good, "its answers show none", "");
+        return finding("proxy", Health::Good, "no sign of one", "");
     }
     finding(
         "proxy",
         Health::Doubtful,
-        format!("one stands in front ({})", signs.join(", ")),
-        "make keys and start the server with --auth keys; --trust-proxy if the proxy sets X-Forwarded-*",
+        format!("there is one in front ({})", signs.join(", ")),
+        "create keys and start the server with --auth keys; add --trust-proxy if the proxy sets \
+        X-Forwarded-*",
     )
 }
 
@@ -201,18 +205,18 @@ fn clock(headers: &HeaderMap) -> Finding {
         .and_then(|date| jiff::fmt::rfc2822::parse(date).ok())
         .map(|date| date.timestamp().as_millisecond());
     let Some(theirs) = theirs else {
-        return finding(SUBJECT, Health::Good, "the server does not tell its time", "");
+        return finding(SUBJECT, Health::Good, "the server sends no time", "");
     };
     let ahead = theirs - jiff::Timestamp::now().as_millisecond();
     if ahead.abs() < CLOCK_MS {
-        return finding(SUBJECT, Health::Good, "the server's and this machine's agree", "");
+        return finding(SUBJECT, Health::Good, "the clocks agree", "");
     }
     let side = if ahead > 0 { "ahead of" } else { "behind" };
     finding(
         SUBJECT,
         Health::Doubtful,
-        format!("the server's is {} s {side} this machine's", ahead.abs() / 1000),
-        "set both clocks (timedatectl): keys, tickets and approvals end by the server's",
+        format!("the server's clock is {} s {side} this machine's", ahead.abs() / 1000),
+        "set both clocks (timedatectl); keys, tickets and approvals expire by the server's clock",
     )
 }
 
@@ -221,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_proxies_and_clocks() {
+    fn proxies_and_wrong_clocks_are_found() {
         let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
             pairs
                 .iter()

@@ -31,7 +31,7 @@ fn every_native_vector_is_decoded_and_encoded_again() {
     }
     let good: Vec<_> = rows.iter().filter_map(|row| row.get("ok")).map(Value::to_string).collect();
     assert_eq!(frame("encode", "native", good.join("\n").as_bytes()), good);
-    // What `decode` prints is taken as it is.
+    // `encode` accepts the output of `decode` unchanged.
     let piped: Vec<_> = good.iter().map(|frame| format!(r#"{{"ok":{frame}}}"#)).collect();
     assert_eq!(frame("encode", "native", piped.join("\n").as_bytes()), good);
 }

@@ -76,7 +76,7 @@ fn a_directory_without_a_server_is_opened() {
     ];
     assert_eq!(thoughtwire(&write, b"").code, 0);
     assert!(std::fs::read_to_string(&kept).unwrap().starts_with("# ada\n"));
-    // What is there is not written over.
+    // An existing file is not overwritten.
     assert_eq!(thoughtwire(&write, b"").code, 1);
 
     for wrong in [

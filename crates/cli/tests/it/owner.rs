@@ -72,7 +72,7 @@ fn all_of_it(place: &[&str], dir: &std::path::Path) {
         (json!("ada2"), json!(["offline"]), None)
     );
     assert_eq!(agent["permissions"], json!({"fetch_url": "ask", "calculator": "deny"}));
-    fails(place, &["agents", "edit", "ada2"], 2, "nothing is to be changed");
+    fails(place, &["agents", "edit", "ada2"], 2, "no change was given");
     fails(place, &["agents", "edit", "ada2", "--model", "nobody/x"], 1, "there is no model");
     fails(place, &["agents", "edit", "ada2", "--unset", "persona"], 1, "no setting \"persona\"");
     let tools = json(place, &["agents", "show", "ada2"])["tools"].clone();
@@ -139,8 +139,12 @@ fn all_of_it(place: &[&str], dir: &std::path::Path) {
         ),
     )
     .unwrap();
-    std::fs::write(&lines, "{\"text\": \"Ada was born in 1815.\", \"at\": \"2020-01-01T00:00:00.000Z\"}\n\"Babbage built engines.\"\n")
-        .unwrap();
+    std::fs::write(
+        &lines,
+        "{\"text\": \"Ada was born in 1815.\", \"at\": \
+    \"2020-01-01T00:00:00.000Z\"}\n\"Babbage built engines.\"\n",
+    )
+    .unwrap();
     let files = [text.to_str().unwrap(), markdown.to_str().unwrap(), lines.to_str().unwrap()];
     let import = [&["archival", "import", "ada2", "--chunk", "400"][..], &files].concat();
     let added = json(place, &import);

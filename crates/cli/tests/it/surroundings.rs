@@ -1,4 +1,4 @@
-//! What the binary makes of its surroundings: directories, configuration files, and servers elsewhere.
+//! The binary's environment: directories, configuration files and remote servers.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -111,9 +111,9 @@ fn doctor_takes_a_relative_directory() {
 }
 
 /// A process that ends with the test.
-struct Running(Child);
+struct RunningServer(Child);
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
@@ -121,7 +121,7 @@ impl Drop for Running {
 }
 
 /// A running server with these flags: its address, and the process.
-fn serve(dir: &Path, flags: &[&str]) -> (String, Running) {
+fn serve(dir: &Path, flags: &[&str]) -> (String, RunningServer) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(dir.join("data"))
@@ -133,7 +133,7 @@ fn serve(dir: &Path, flags: &[&str]) -> (String, Running) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (line.split_whitespace().last().unwrap().to_owned(), Running(child))
+    (line.split_whitespace().last().unwrap().to_owned(), RunningServer(child))
 }
 
 fn finding(ran: &Ran, subject: &str) -> Value {
@@ -198,7 +198,7 @@ fn an_untrusted_certificate_is_called_that() {
     let other = url.replace("localhost", "127.0.0.1");
     let ran = run_in(dir.path(), &trusting, &["--url", &other, "agents", "list"]);
     assert!(ran.code == 1 && ran.err.contains("another name"), "{ran:?}");
-    // What does not speak TLS at all is something else.
+    // A server without TLS gets a different message.
     let plain = tempfile::tempdir().unwrap();
     let (http, _second) = serve(plain.path(), &[]);
     let ran = run(&["--url", &http.replace("http:", "https:"), "agents", "list"]);

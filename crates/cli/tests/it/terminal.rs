@@ -15,9 +15,9 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; killed when dropped.
-struct Server(Child, String);
+struct ServerProcess(Child, String);
 
-impl Server {
+impl ServerProcess {
     fn on(dir: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -49,7 +49,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
@@ -57,14 +57,14 @@ impl Drop for Server {
 }
 
 /// A chat on a pseudo-terminal.
-struct Chat {
+struct ChatProcess {
     child: Child,
     keys: File,
     seen: Arc<(Mutex<String>, Condvar)>,
 }
 
-impl Chat {
-    fn with(server: &Server) -> Self {
+impl ChatProcess {
+    fn with(server: &ServerProcess) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -94,7 +94,7 @@ impl Chat {
             }
         });
         let mut chat = Self { child, keys, seen };
-        chat.until("/help tells");
+        chat.until("/help lists the commands");
         chat
     }
 
@@ -122,8 +122,8 @@ impl Chat {
 #[test]
 fn a_paste_of_several_lines_is_one_message() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::on(dir.path());
-    let mut chat = Chat::with(&server);
+    let server = ServerProcess::on(dir.path());
+    let mut chat = ChatProcess::with(&server);
     chat.until("\u{1b}[?2004h");
     chat.press("\u{1b}[200~what is 6*7?\rsecond line\rthird line\u{1b}[201~");
     chat.until("third line");
@@ -144,8 +144,8 @@ fn a_paste_of_several_lines_is_one_message() {
 #[test]
 fn nothing_that_is_said_or_typed_hides_or_turns() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::on(dir.path());
-    let mut chat = Chat::with(&server);
+    let server = ServerProcess::on(dir.path());
+    let mut chat = ChatProcess::with(&server);
     // From another client, and from the tool that it has the agent use.
     let hidden = "use calculator {\"expression\": \"\u{202e}1\u{200b}\u{e0041}\"}";
     let ran = crate::usage::thoughtwire(&["--url", &server.1, "send", hidden], b"");

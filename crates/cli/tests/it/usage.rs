@@ -1,4 +1,4 @@
-//! What the binary says when it cannot do what was asked: 2 for a command line that cannot be meant,
+//! Messages for failed commands. Exit code 2 for a wrong command line,
 //! 1 for what failed, and always a sentence.
 
 use std::io::Write as _;
@@ -138,7 +138,7 @@ fn the_configuration_is_shown_with_its_sources() {
     );
     assert_eq!(setting("listen")["source"], "default");
     assert_eq!(thoughtwire(&["config", "check"], b"").code, 0);
-    // Who can be reached from elsewhere asks for keys, unless told otherwise.
+    // A server that other machines can reach requires keys by default.
     let exposed = thoughtwire(&["config", "show", "--listen", "0.0.0.0:8282", "--json"], b"");
     assert!(
         exposed

@@ -1,4 +1,4 @@
-//! Who is let in, what for, and for how long; and the walls between those who are.
+//! Access: keys, scopes, tickets and cookies, and the isolation of users.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thoughtwire_server::{Need, ROUTES};
 
 use super::rest::{call, http};
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
 /// A server that asks for keys, and the owner's hands.
 pub(super) struct Guarded {
@@ -51,7 +51,7 @@ impl Guarded {
         )
     }
 
-    pub(super) async fn native(&self, key: &str) -> Client {
+    pub(super) async fn native(&self, key: &str) -> TestClient {
         let mut client = self.live.native().await;
         client.send(json!({"type": "hello", "token": key})).await;
         client
@@ -62,13 +62,13 @@ impl Guarded {
         &self,
         path: &str,
         key: &str,
-    ) -> Result<Client, tokio_websockets::Error> {
+    ) -> Result<TestClient, tokio_websockets::Error> {
         let builder =
             tokio_websockets::ClientBuilder::from_uri(self.live.ws(path).parse().unwrap());
         let builder = builder
             .add_header("authorization".parse().unwrap(), format!("Bearer {key}").parse().unwrap())
             .unwrap();
-        builder.connect().await.map(|(socket, _)| Client { socket })
+        builder.connect().await.map(|(socket, _)| TestClient { socket })
     }
 }
 
@@ -117,7 +117,10 @@ async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
     let asked =
         client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap();
     let call = asked["event"]["call"].as_str().unwrap().to_owned();
-    let queued = client.ask(json!({"type": "send", "id": "two", "session": session, "text": "the secret word is plum"})).await;
+    let queued = client
+        .ask(json!({"type": "send", "id": "two", "session": session,
+        "text": "the secret word is plum"}))
+        .await;
     let mut sparky =
         guarded.live.sparky(json!({"token": key, "chat_id": "hers", "chat_name": "plum"})).await;
     let ready = sparky.until_type("ready").await.pop().unwrap();
@@ -126,7 +129,7 @@ async fn belongings(guarded: &Guarded, key: &str) -> Belongings {
     Belongings { agent, session, input, call, space, chat: "hers".to_owned() }
 }
 
-/// What a route is asked, about somebody's belongings. A new route needs a row here.
+/// The request of a route about one user's belongings. A new route needs a row here.
 pub(super) fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<Value>) {
     let body = match (method, path) {
         ("get" | "delete", _)
@@ -155,7 +158,8 @@ pub(super) fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<
         }
         ("post", "/v1/login" | "/v1/logout") => Some(json!({"key": "twk_none"})),
         _ => panic!(
-            "{method} {path} has no row: say here what it is asked, and below what others are answered"
+            "{method} {path} has no row: say here what it is asked, and below what others are \
+            answered"
         ),
     };
     let path = path
@@ -178,7 +182,7 @@ pub(super) fn row(method: &str, path: &str, of: &Belongings) -> (String, Option<
 }
 
 #[tokio::test]
-async fn on_every_route_another_users_things_are_as_if_they_were_not() {
+async fn every_route_hides_another_users_things() {
     let guarded = Guarded::start().await;
     let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, bob) = guarded.key("bob", &["chat", "agents"]).await;
@@ -241,7 +245,7 @@ async fn on_every_route_another_users_things_are_as_if_they_were_not() {
 }
 
 #[tokio::test]
-async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
+async fn every_route_requires_a_key_with_the_right_scope() {
     let guarded = Guarded::start().await;
     let (_, chat) = guarded.key("ada", &["chat"]).await;
     let (_, agents) = guarded.key("ada", &["agents"]).await;
@@ -307,7 +311,7 @@ async fn on_every_route_a_key_is_needed_and_its_scopes_are_what_it_opens() {
 }
 
 #[tokio::test]
-async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
+async fn every_wire_hides_another_users_things() {
     let guarded = Guarded::start().await;
     let (_, ada) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, bob) = guarded.key("bob", &["chat", "agents"]).await;
@@ -320,7 +324,8 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
         json!({"type": "cancel", "session": session}),
         json!({"type": "withdraw", "session": session, "input": input}),
         json!({"type": "decide", "session": session, "call": call, "decision": "approved"}),
-        json!({"type": "tool_return", "session": session, "call": call, "status": "success", "text": "x"}),
+        json!({"type": "tool_return", "session": session, "call": call, "status": "success",
+            "text": "x"}),
         json!({"type": "rename", "session": session, "title": "x"}),
         json!({"type": "delete_session", "session": session}),
         json!({"type": "create_session", "agent": agent}),
@@ -331,7 +336,10 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
         command["id"] = json!(format!("b{id}"));
         let answer = native.ask(command.clone()).await;
         let code = answer["code"].as_str().unwrap_or_default();
-        assert!(matches!(code, "unknown_session" | "unknown_agent"), "{command} was answered {answer}");
+        assert!(
+            matches!(code, "unknown_session" | "unknown_agent"),
+            "{command} was answered {answer}"
+        );
     }
     // Names are each user's own.
     assert_eq!(
@@ -356,7 +364,7 @@ async fn on_every_wire_another_users_things_are_as_if_they_were_not() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
+async fn a_revoked_key_closes_its_connections_and_opens_no_new_ones() {
     let guarded = Guarded::start().await;
     let (id, key) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, other) = guarded.key("ada", &["chat"]).await;
@@ -394,7 +402,7 @@ async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
             .await
             .is_err()
     );
-    // Who is left is told who left, and is answered.
+    // The remaining client sees the presence change, and still gets answers.
     unharmed.send(json!({"type": "ping"})).await;
     unharmed.until_type("pong").await;
     let (_, keys) = guarded.call(&guarded.owner, "GET", "/v1/keys", None).await;
@@ -407,7 +415,7 @@ async fn a_revoked_key_closes_what_it_opened_and_opens_nothing_more() {
 }
 
 #[tokio::test]
-async fn keys_outlive_a_restart_and_end_when_they_were_said_to() {
+async fn keys_survive_a_restart_and_expire_on_time() {
     let mut guarded = Guarded::start().await;
     let (_, key) = guarded.key("ada", &["chat"]).await;
     let short = json!({"user": "ada", "expires_in_seconds": 2});
@@ -425,183 +433,4 @@ async fn keys_outlive_a_restart_and_end_when_they_were_said_to() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(key.len()).any(|window| window == key.as_bytes()));
     }
-}
-
-#[tokio::test]
-async fn a_ticket_opens_once() {
-    let guarded = Guarded::start().await;
-    let (_, key) = guarded.key("ada", &["chat"]).await;
-    let (status, given) = guarded.call(&key, "POST", "/v1/tickets", None).await;
-    assert_eq!((status, given["expires_in_seconds"].as_u64()), (201, Some(30)));
-    let path = format!("/v1/ws?ticket={}", given["ticket"].as_str().unwrap());
-    let mut client = guarded.live.connect(&path).await;
-    assert_eq!(client.next().await["type"], "welcome");
-    assert_eq!(
-        client.ask(json!({"type": "create_session", "id": "s", "agent": "none"})).await["code"],
-        "unknown_agent",
-        "no hello is needed"
-    );
-    let again = tokio_websockets::ClientBuilder::from_uri(guarded.live.ws(&path).parse().unwrap())
-        .connect()
-        .await;
-    assert!(again.is_err());
-    // MemGPT's wire, which has no frame for a key, takes one as well.
-    let (_, given) = guarded.call(&key, "POST", "/v1/tickets", None).await;
-    let mut memgpt = guarded
-        .live
-        .connect(&format!("/memgpt?client=tv&ticket={}", given["ticket"].as_str().unwrap()))
-        .await;
-    memgpt.send(json!({"type": "command", "command": "load_agent", "name": "none"})).await;
-    assert!(memgpt.next().await.to_string().contains("Failed to load agent"));
-}
-
-#[tokio::test]
-async fn a_page_logs_in_with_a_key_and_keeps_a_cookie_that_no_script_reads() {
-    let mut guarded = Guarded::start().await;
-    let (id, key) = guarded.key("ada", &["chat"]).await;
-    let login = format!("{}/v1/login", guarded.live.url);
-    let answer = http().post(&login).json(&json!({"key": key})).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(
-        set.contains("HttpOnly") && set.contains("SameSite=Strict") && !set.contains(&key),
-        "{set}"
-    );
-    let cookie = set.split(';').next().unwrap().to_owned();
-    let host = guarded.live.url.replace("http://", "");
-    let with = |origin: String| vec![("cookie", cookie.clone()), ("origin", origin)];
-    let whoami = |live: String, headers: Vec<(&'static str, String)>| async move {
-        let request = headers
-            .into_iter()
-            .fold(http().get(format!("{live}/v1/whoami")), |request, (name, value)| {
-                request.header(name, value)
-            });
-        request.send().await.unwrap().status().as_u16()
-    };
-    let url = guarded.live.url.clone();
-    assert_eq!(whoami(url.clone(), with(format!("http://{host}"))).await, 200);
-    assert_eq!(whoami(url.clone(), with("https://evil.example".into())).await, 403);
-    assert_eq!(
-        whoami(url.clone(), with("http://localhost:5173".into())).await,
-        403,
-        "another port's page is another page"
-    );
-    assert_eq!(whoami(url.clone(), vec![("cookie", format!("{cookie}x"))]).await, 401);
-    assert_eq!(
-        http().post(&login).json(&json!({"key": "twk_wrong"})).send().await.unwrap().status(),
-        401
-    );
-    let bye = http().post(format!("{url}/v1/logout")).send().await.unwrap();
-    assert!(bye.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
-    // The login outlives the server, and not its key.
-    guarded.live.kill().await;
-    guarded.live = Live::on(guarded.dir.path(), &["--auth", "keys"]).await;
-    guarded.owner = owner_token(&guarded.dir);
-    let url = guarded.live.url.clone();
-    assert_eq!(whoami(url.clone(), vec![("cookie", cookie.clone())]).await, 200);
-    assert_eq!(
-        guarded.call(&guarded.owner, "DELETE", &format!("/v1/keys/{id}"), None).await.0,
-        204
-    );
-    assert_eq!(whoami(url, vec![("cookie", cookie.clone())]).await, 401);
-}
-
-pub(super) fn in_seconds(seconds: i64) -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
-        + seconds
-}
-
-pub(super) fn config(dir: &tempfile::TempDir, jwt: &str) -> String {
-    let file = dir.path().join("config.toml");
-    std::fs::write(&file, format!("[jwt]\naudience = \"desk\"\n{jwt}")).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-#[tokio::test]
-async fn tokens_of_another_login_are_believed_as_far_as_their_key_goes() {
-    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/live/keys");
-    let pem = |name: &str| std::fs::read(format!("{keys}/{name}")).unwrap();
-    let secret = "a secret of thirty-two bytes, or more";
-    let elsewhere = tempfile::tempdir().unwrap();
-    for (algorithm, setting, signs) in [
-        (
-            Algorithm::HS256,
-            format!("algorithm = \"HS256\"\nkey = \"{secret}\""),
-            EncodingKey::from_secret(secret.as_bytes()),
-        ),
-        (
-            Algorithm::RS256,
-            format!("algorithm = \"RS256\"\nkey_file = \"{keys}/rs256.pub.pem\""),
-            EncodingKey::from_rsa_pem(&pem("rs256.pem")).unwrap(),
-        ),
-        (
-            Algorithm::ES256,
-            format!("algorithm = \"ES256\"\nkey_file = \"{keys}/es256.pub.pem\""),
-            EncodingKey::from_ec_pem(&pem("es256.pem")).unwrap(),
-        ),
-    ] {
-        let guarded = Guarded::with(&["--config", &config(&elsewhere, &setting)]).await;
-        let token =
-            |claims: Value| jsonwebtoken::encode(&Header::new(algorithm), &claims, &signs).unwrap();
-        let whoami = |token: String| {
-            let guarded = &guarded;
-            async move { guarded.call(&token, "GET", "/v1/whoami", None).await }
-        };
-        let (status, me) = whoami(token(
-            json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "scope": "chat agents"}),
-        ))
-        .await;
-        assert_eq!(
-            (status, &me["user"], &me["scopes"]),
-            (200, &json!("jwt:ada"), &json!(["chat", "agents"])),
-            "{algorithm:?}: {me}"
-        );
-        for (claims, why) in [
-            (json!({"sub": "ada", "aud": "desk", "exp": in_seconds(-1)}), "expired"),
-            (json!({"sub": "ada", "aud": "desk"}), "exp"),
-            (json!({"sub": "ada", "exp": in_seconds(60)}), "aud"),
-            (json!({"sub": "ada", "aud": "kitchen", "exp": in_seconds(60)}), "aud"),
-            (json!({"aud": "desk", "exp": in_seconds(60)}), ""),
-            (json!({"sub": "~ada", "aud": "desk", "exp": in_seconds(60)}), "sub"),
-            (
-                json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60), "nbf": in_seconds(30)}),
-                "not valid yet",
-            ),
-        ] {
-            let (status, answer) = whoami(token(claims.clone())).await;
-            assert_eq!(status, 401, "{algorithm:?} {claims}: {answer}");
-            assert!(
-                answer["error"]["reason"].as_str().unwrap().contains(why),
-                "{claims}: {answer}"
-            );
-        }
-        // Signed with what is public, or with nothing: the key's algorithm counts, not the token's.
-        let claims = json!({"sub": "ada", "aud": "desk", "exp": in_seconds(60)});
-        let public = EncodingKey::from_secret(&pem("rs256.pub.pem"));
-        let forged =
-            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &public).unwrap();
-        assert_eq!(whoami(forged).await.0, 401, "{algorithm:?}");
-        let good = token(claims);
-        let body = good.split('.').nth(1).unwrap();
-        assert_eq!(
-            whoami(format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")).await.0,
-            401,
-            "{algorithm:?}"
-        );
-    }
-    let guarded = Guarded::with(&[
-        "--config",
-        &config(&elsewhere, &format!("algorithm = \"HS256\"\nkey = \"{secret}\"")),
-    ])
-    .await;
-    let claims = json!({"sub": "ada", "aud": "desk", "exp": in_seconds(2)});
-    let token = jsonwebtoken::encode(
-        &Header::default(),
-        &claims,
-        &EncodingKey::from_secret(secret.as_bytes()),
-    )
-    .unwrap();
-    let mut client = guarded.native(&token).await;
-    assert!(client.is_quiet().await);
-    assert_eq!(client.next_or_close().await, Err(1008), "the connection ends with its token");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Client, Live, events, test_deps};
+use super::support::{Live, TestClient, events, test_deps};
 
 const SUM: &str = "use calculator {\"expression\": \"6*7\"}";
 
@@ -12,12 +12,12 @@ fn asking(dir: &std::path::Path) -> String {
     config.display().to_string()
 }
 
-/// What REST says of the agent.
+/// The agent as REST returns it.
 async fn page(live: &Live) -> Value {
     super::rest::call(live, "GET", "/v1/agents/ada", &[], None).await.1
 }
 
-async fn asked(client: &mut Client) -> Value {
+async fn asked(client: &mut TestClient) -> Value {
     client.until(|frame| frame["event"]["kind"] == "approval_asked").await.pop().unwrap()["event"]
         .clone()
 }
@@ -47,7 +47,10 @@ async fn asked_before_a_kill_approved_after_the_start_from_another_client() {
     assert_eq!(events(&frames).last().unwrap()["event"]["kind"], "approval_asked");
     let (call, mut third) = (question["call"].clone(), live.native().await);
     third.attach(&session, None).await;
-    let yes = other.ask(json!({"type": "decide", "id": "yes", "session": session, "call": call, "decision": "approved"})).await;
+    let yes = other
+        .ask(json!({"type": "decide", "id": "yes", "session": session, "call": call,
+        "decision": "approved"}))
+        .await;
     assert_eq!(yes["type"], "ack");
     // The others hear of it.
     let turn = third.turn().await;
@@ -150,7 +153,10 @@ async fn a_native_client_runs_its_own_tool() {
         json!([{"name": "open_door", "description": "Opens a door.", "parameters": schema}]);
     client.send(json!({"type": "attach", "session": session, "tools": tools})).await;
     client.until_type("caught_up").await;
-    client.send(json!({"type": "send", "session": session, "text": "use open_door {\"room\": \"attic\"}"})).await;
+    client
+        .send(json!({"type": "send", "session": session, "text": "use open_door {\"room\": \
+    \"attic\"}"}))
+        .await;
     let called = client.until(|frame| frame["event"]["kind"] == "tool_called").await.pop().unwrap()
         ["event"]
         .clone();
@@ -159,7 +165,8 @@ async fn a_native_client_runs_its_own_tool() {
         (json!("open_door"), json!("attic"))
     );
     // At once, as a client does that only looks for its tool's name.
-    let answer = json!({"type": "tool_return", "id": "r1", "call": called["call"], "status": "success", "text": "open", "content": {"angle": 90}});
+    let answer = json!({"type": "tool_return", "id": "r1", "call": called["call"],
+        "status": "success", "text": "open", "content": {"angle": 90}});
     assert_eq!(client.ask(answer.clone()).await["type"], "ack");
     client.send(answer).await;
     // Either may come first: the turn goes on meanwhile.
@@ -178,7 +185,10 @@ async fn a_native_client_runs_its_own_tool() {
         "{turn:?}"
     );
 
-    let bad = client.ask(json!({"type": "attach", "id": "a2", "session": session, "tools": [{"name": "no spaces"}]})).await;
+    let bad = client
+        .ask(json!({"type": "attach", "id": "a2", "session": session,
+        "tools": [{"name": "no spaces"}]}))
+        .await;
     assert_eq!(bad["type"], "refused");
 }
 
@@ -188,17 +198,22 @@ async fn mcp_servers_come_with_the_server_and_are_listed() {
     let script = test_deps("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
     let config = dir.path().join("config.toml");
     let table = format!(
-        "[permissions]\n\"every__get*\" = \"deny\"\n[mcp.every]\ncommand = \"node\"\nargs = [\"{}\", \"stdio\"]\n[mcp.gone]\ncommand = \"there-is-no-such-program\"\n",
+        "[permissions]\n\"every__get*\" = \"deny\"\n[mcp.every]\ncommand = \"node\"\nargs = \
+        [\"{}\", \"stdio\"]\n[mcp.gone]\ncommand = \"there-is-no-such-program\"\n",
         script.display()
     );
     std::fs::write(&config, table).unwrap();
     let live = Live::on(dir.path(), &["--config", config.to_str().unwrap()]).await;
     let (mut client, session) = live.agent("ada", "offline").await;
     client.attach(&session, None).await;
-    client.send(json!({"type": "send", "session": session, "text": "use every__echo {\"message\": \"hello\"}"})).await;
+    client
+        .send(json!({"type": "send", "session": session, "text": "use every__echo {\"message\": \
+    \"hello\"}"}))
+        .await;
     let turn = client.turn().await;
     let said = events(&turn).into_iter().find(|frame| frame["event"]["kind"] == "message").unwrap();
-    // A call that comes while the server starts waits for it; its tools are known when it has started.
+    // A call that comes while the server starts waits for it; its tools are known when it has
+    // started.
     if said["event"]["text"].as_str().unwrap().contains("There is no tool") {
         loop {
             let page: Value = page(&live).await;
@@ -207,7 +222,10 @@ async fn mcp_servers_come_with_the_server_and_are_listed() {
             }
             tokio::task::yield_now().await;
         }
-        client.send(json!({"type": "send", "session": session, "text": "use every__echo {\"message\": \"hello\"}"})).await;
+        client
+            .send(json!({"type": "send", "session": session,
+            "text": "use every__echo {\"message\": \"hello\"}"}))
+            .await;
         let turn = client.turn().await;
         assert!(
             events(&turn)

@@ -4,7 +4,7 @@ use futures::SinkExt as _;
 use serde_json::{Value, json};
 use tokio_websockets::Message;
 
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
 fn deep() -> String {
     "[".repeat(100_000)
@@ -13,7 +13,7 @@ fn deep() -> String {
 /// A frame, and what its answer has to be: key, and how its value begins.
 type Row<'a> = (String, &'a str, &'a str, &'a str);
 
-async fn refuses(client: &mut Client, rows: Vec<Row<'_>>) {
+async fn refuses(client: &mut TestClient, rows: Vec<Row<'_>>) {
     for (frame, kind, key, begins) in rows {
         client.send_text(&frame).await;
         let answer = client.next().await;
@@ -43,7 +43,7 @@ async fn breaks(live: &Live, path: &str) {
     while client.next().await["type"] == "welcome" {}
 }
 
-async fn closed(client: &mut Client) -> u16 {
+async fn closed(client: &mut TestClient) -> u16 {
     loop {
         if let Err(code) = client.next_or_close().await {
             return code;
@@ -69,7 +69,8 @@ async fn ended(live: &Live, path: &str, bytes: &[u8]) -> u16 {
     let address = live.url.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: \
+        Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     socket.write_all(bytes).await.unwrap();

@@ -57,11 +57,12 @@ async fn every_reader_of_every_wire_gets_everything_once() {
 }
 
 #[tokio::test]
-async fn who_stalls_and_wakes_gets_everything_in_order() {
+async fn a_woken_reader_gets_everything_in_order() {
     let live = Live::start().await;
     for dialect in ["native", "memgpt", "sparky"] {
         let flags = format!(
-            "--dialect {dialect} --connections 5 --stalled 2 --wake --items 3000 --bytes 3000 --rate 0"
+            "--dialect {dialect} --connections 5 --stalled 2 --wake --items 3000 --bytes 3000 \
+            --rate 0"
         );
         let (code, report) = bench(&live.url, &flags).await;
         assert_eq!((code, counts(&report)), (0, [9000, 0, 0, 0, 0]), "{flags}: {report}");
@@ -75,7 +76,7 @@ async fn who_stalls_and_wakes_gets_everything_in_order() {
 }
 
 #[tokio::test]
-async fn what_it_made_it_takes_away_and_what_it_borrowed_it_gives_back() {
+async fn created_agents_are_deleted_and_a_borrowed_one_is_restored() {
     let live = Live::start().await;
     let (_, _) = live.agent("sparky", "load:items=3,bytes=10").await;
     for dialect in ["native", "memgpt", "sparky"] {
@@ -135,7 +136,7 @@ async fn a_server_that_loses_doubles_and_swaps_is_found_out() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_told() {
+async fn contradictory_flags_are_refused() {
     for flags in [
         "--connections 2 --sessions 3",
         "--connections 2 --stalled 2",

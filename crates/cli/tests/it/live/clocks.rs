@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::rest::{call, http};
-use super::shim::Machine;
+use super::shim::FaultyMachine;
 use super::support::Live;
 
 const DAY: i64 = 86_400;
@@ -30,7 +30,7 @@ async fn talk(live: &Live, session: &str) {
 
 #[tokio::test]
 async fn a_clock_that_jumps_ahead_deletes_nothing_by_its_age() {
-    let Some(machine) = Machine::make() else { return };
+    let Some(machine) = FaultyMachine::make() else { return };
     let mut live = machine.serve(&[]).await;
     let (_, old) = live.agent("ada", "load:items=1,bytes=10").await;
     talk(&live, &old).await;
@@ -43,7 +43,7 @@ async fn a_clock_that_jumps_ahead_deletes_nothing_by_its_age() {
             live.kill().await;
             live = machine.serve(&[]).await;
         }
-        // What is written now has the wrong time.
+        // Records that are written now have the wrong time.
         talk(&live, &old).await;
         let before = first(&live, &witness).await;
         for _ in 0..2 {
@@ -57,8 +57,8 @@ async fn a_clock_that_jumps_ahead_deletes_nothing_by_its_age() {
 }
 
 #[tokio::test]
-async fn what_has_expired_stays_so_when_the_clock_is_set_back() {
-    let Some(machine) = Machine::make() else { return };
+async fn expired_keys_stay_expired_when_the_clock_is_set_back() {
+    let Some(machine) = FaultyMachine::make() else { return };
     let mut live = machine.serve(&["--auth", "keys"]).await;
     let owner = || {
         let file = std::fs::read_to_string(machine.data().join("server.json")).unwrap();
@@ -103,7 +103,7 @@ async fn what_has_expired_stays_so_when_the_clock_is_set_back() {
 
 #[tokio::test]
 async fn a_server_does_not_start_before_1970_and_goes_on_when_the_clock_is_set_there() {
-    let Some(machine) = Machine::make() else { return };
+    let Some(machine) = FaultyMachine::make() else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let before_1970 = -i64::try_from(now).unwrap() - 365 * DAY;
     for seconds in [before_1970, 9_000 * 365 * DAY] {

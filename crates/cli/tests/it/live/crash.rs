@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::support::{Live, events};
 
-/// A small generator with a fixed seed: the moments differ from round to round and are the same in every run.
+/// A small generator with a fixed seed: the moments differ from round to round and are the same in
+/// every run.
 pub(crate) fn moments() -> impl Iterator<Item = u64> {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     std::iter::from_fn(move || {
@@ -112,7 +113,7 @@ async fn killed_25_times_at_any_moment_it_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn of_a_cut_sentence_at_most_the_last_second_is_lost() {
+async fn a_crash_loses_at_most_the_last_second_of_a_streamed_text() {
     let dir = tempfile::tempdir().unwrap();
     let mut live = Live::on(dir.path(), &[]).await;
     let (mut client, session) =
@@ -142,12 +143,15 @@ async fn of_a_cut_sentence_at_most_the_last_second_is_lost() {
 }
 
 #[tokio::test]
-async fn what_an_agent_remembers_outlives_its_server() {
+async fn an_agents_memory_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut live = Live::on(dir.path(), &[]).await;
     let (mut client, session) = live.agent("ada", "offline").await;
     client.attach(&session, None).await;
-    client.send(json!({"type": "send", "session": session, "text": "remember that my cat is called Pixel"})).await;
+    client
+        .send(json!({"type": "send", "session": session, "text": "remember that my cat is \
+    called Pixel"}))
+        .await;
     client.turn().await;
     live.kill().await;
     let live = Live::on(dir.path(), &[]).await;

@@ -1,4 +1,5 @@
-//! The data under the server: a disk that does not sync, a file that is taken away, locks of others.
+//! The data under the server: a disk that does not sync, a file that is taken away, locks of
+//! others.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::operations::readiness;
 use super::rest::call;
-use super::shim::Machine;
+use super::shim::FaultyMachine;
 use super::support::{Live, events};
 
 const FILE: &str = "thoughtwire.db";
@@ -36,7 +37,7 @@ async fn post(live: &Live, session: &str, text: &str) -> Option<String> {
 
 #[tokio::test]
 async fn an_input_refused_for_one_failed_sync_does_not_come_back_after_a_crash() {
-    let Some(machine) = Machine::make() else { return };
+    let Some(machine) = FaultyMachine::make() else { return };
     let mut live = machine.serve(&[]).await;
     let (mut client, session) = live.agent("ada", "load:items=1,bytes=10").await;
     client.attach(&session, None).await;
@@ -59,7 +60,7 @@ async fn an_input_refused_for_one_failed_sync_does_not_come_back_after_a_crash()
 #[tokio::test]
 async fn while_nothing_syncs_the_outcome_is_called_unknown_and_the_same_id_is_safe() {
     for crashes in [false, true] {
-        let Some(machine) = Machine::make() else { return };
+        let Some(machine) = FaultyMachine::make() else { return };
         let mut live = machine.serve(&[]).await;
         let (mut client, session) = live.agent("ada", "load:items=1,bytes=10").await;
         machine.fail_syncs(None);
@@ -180,7 +181,10 @@ async fn a_write_ahead_log_that_a_long_reader_held_back_is_cut_when_the_reader_i
     let before: u64 = foreign.query_row(count, [], |row| row.get(0)).unwrap();
     for number in 0..40 {
         let text = format!("{number} {}", "x".repeat(900_000));
-        let answer = client.ask(json!({"type": "send", "id": format!("m-{number}"), "session": session, "text": text})).await;
+        let answer = client
+            .ask(json!({"type": "send", "id": format!("m-{number}"),
+            "session": session, "text": text}))
+            .await;
         assert_eq!(answer["type"], "ack", "{answer}");
     }
     assert!(length(&wal) > 32 << 20, "{}", length(&wal));

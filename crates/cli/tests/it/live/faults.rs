@@ -1,4 +1,4 @@
-//! What a machine can do to a server: each fault with the sentence that its user sees, and nothing
+//! Faults of the machine: each with the sentence that the user sees, and nothing
 //! that was acknowledged is lost when the fault is gone.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio_websockets::ClientBuilder;
 
-use super::support::{Client, Live, events};
+use super::support::{Live, TestClient, events};
 
 /// Inputs of one session that were acknowledged.
 #[derive(Default)]
@@ -20,13 +20,13 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    async fn open(live: &Live) -> (Client, Self) {
+    async fn open(live: &Live) -> (TestClient, Self) {
         let (client, session) = live.agent("ada", "load:items=2,bytes=20").await;
         (client, Self { session, texts: BTreeSet::new() })
     }
 
     /// Sends an input; gives the refusal if there is one.
-    async fn send(&mut self, client: &mut Client, text: &str) -> Option<Value> {
+    async fn send(&mut self, client: &mut TestClient, text: &str) -> Option<Value> {
         let id = text.split(' ').next().unwrap();
         let answer = client
             .ask(json!({"type": "send", "id": id, "session": self.session, "text": text}))
@@ -43,7 +43,10 @@ impl Acknowledged {
         let mut client = live.native().await;
         let (_, frames) = client.attach(&self.session, Some(0)).await;
         let mut log = events(&frames);
-        client.send(json!({"type": "send", "id": "after-all", "session": self.session, "text": "after-all"})).await;
+        client
+            .send(json!({"type": "send", "id": "after-all", "session": self.session,
+            "text": "after-all"}))
+            .await;
         let is = |frame: &Value, kind: &str| frame["event"]["kind"] == kind;
         let count = |log: &[Value], kind: &str| log.iter().filter(|frame| is(frame, kind)).count();
         while !log.iter().any(|frame| frame["event"]["text"] == "after-all")
@@ -128,16 +131,23 @@ async fn stopped_under_load_it_says_so_and_keeps_what_it_acknowledged() {
                 // A few under way at any moment, until the server says that it goes.
                 while !told && asked < kept.texts.len() + 3 {
                     let text = format!("m-{asked}");
-                    client.send(json!({"type": "send", "id": text, "session": kept.session, "text": text, "policy": "interrupt"})).await;
+                    client
+                        .send(json!({"type": "send", "id": text, "session": kept.session,
+                        "text": text, "policy": "interrupt"}))
+                        .await;
                     asked += 1;
                 }
                 match client.next_or_close().await {
-                    Ok(frame) if frame["type"] == "ack" => drop(kept.texts.insert(frame["id"].as_str().unwrap().to_owned())),
+                    Ok(frame) if frame["type"] == "ack" => {
+                        drop(kept.texts.insert(frame["id"].as_str().unwrap().to_owned()))
+                    }
                     Ok(frame) if frame["type"] == "goaway" => {
                         assert_eq!(frame["reason"], "the server is stopping");
                         told = true;
                     }
-                    Ok(frame) if frame["type"] == "error" => assert_eq!(frame["code"], "stopping", "{frame}"),
+                    Ok(frame) if frame["type"] == "error" => {
+                        assert_eq!(frame["code"], "stopping", "{frame}")
+                    }
                     Ok(_) => {}
                     Err(code) => return (kept, told, code),
                 }
@@ -213,7 +223,10 @@ async fn data_that_may_only_be_read_is_not_served_and_not_touched() {
     disk.remount("ro");
     let said = Live::refused(disk.path(), None).await;
     assert!(
-        said.contains("the data cannot be written (read-only file or directory), so nothing was saved; check its permissions"),
+        said.contains(
+            "the data cannot be written (read-only file or directory), so nothing was \
+        saved; check its permissions"
+        ),
         "{said}"
     );
     disk.remount("rw");
@@ -245,7 +258,8 @@ async fn a_damaged_page_is_called_so_and_the_rest_is_served() {
     let file = dir.path().join("thoughtwire.db");
     let whole = fs::read(&file).unwrap();
 
-    // A page of the log: the one in which the fiftieth input stands, as an event and not as what is searched.
+    // A page of the log: the one in which the fiftieth input stands, as an event and not as what is
+    // searched.
     const WORDS: &[u8] = br#""text":"m-50 needle "#;
     let at = whole.windows(WORDS.len()).position(|window| window == WORDS).unwrap();
     let page = at - at % 4096;
@@ -289,7 +303,7 @@ async fn a_write_ahead_log_with_a_torn_end_costs_nothing_that_was_acknowledged()
         assert_eq!(kept.send(&mut client, &format!("m-{number}")).await, None);
     }
     live.kill().await;
-    // What a write that was cut leaves: the beginning of one more frame, and a frame whose bytes never came.
+    // A torn write leaves the beginning of one more frame, and a frame without its bytes.
     let wal = dir.path().join("thoughtwire.db-wal");
     let whole = fs::read(&wal).unwrap();
     let frame = &whole[whole.len() - (24 + 4096)..];
@@ -311,7 +325,10 @@ async fn with_few_files_the_connection_too_many_is_refused_and_not_left_waiting(
     let data = dir.path().join("data");
     let said = Live::refused(&data, Some("-n 12")).await;
     assert!(
-        said.contains("its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)"),
+        said.contains(
+            "its file cannot be opened; check its permissions, and how many files this \
+        process may open (`ulimit -n`)"
+        ),
         "{said}"
     );
 
@@ -321,7 +338,7 @@ async fn with_few_files_the_connection_too_many_is_refused_and_not_left_waiting(
     let refused = loop {
         let uri = live.ws("/v1/ws").parse().unwrap();
         match ClientBuilder::from_uri(uri).connect().await {
-            Ok((socket, _)) => others.push(Client { socket }),
+            Ok((socket, _)) => others.push(TestClient { socket }),
             Err(error) => break error,
         }
         assert!(others.len() < 64);
@@ -342,7 +359,7 @@ async fn with_few_files_the_connection_too_many_is_refused_and_not_left_waiting(
     kept.check(&live).await;
 }
 
-/// What an upgrade is answered with when it is refused.
+/// The answer to a refused upgrade.
 async fn upgrade(live: &Live) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = live.url.trim_start_matches("http://");
@@ -370,12 +387,14 @@ async fn out_of_memory_it_ends_with_a_sentence_and_loses_nothing() {
         );
     }
     assert_eq!(live.terminate().await, Some(0));
-    // Enough to start and to hand out such a log with, not enough for a frame that is larger than all of it.
+    // Enough to start and to hand out such a log with, not enough for a frame that is larger than
+    // all of it.
     let limit = "-v 500000 && export THOUGHTWIRE_LIMITS__FRAME_BYTES=1000000000";
     let mut live = Live::with_limit(&data, limit, &errors).await;
     let mut client = live.native().await;
     client.attach(&kept.session, Some(0)).await;
-    let huge = json!({"type": "send", "id": "huge", "session": kept.session, "text": "x".repeat(600_000_000)});
+    let huge = json!({"type": "send", "id": "huge", "session": kept.session,
+        "text": "x".repeat(600_000_000)});
     // It ends in the midst of this.
     let _cut = futures::SinkExt::send(
         &mut client.socket,

@@ -48,7 +48,7 @@ async fn a_key_for_chat_gets_the_default_agent_and_no_other() {
     let mut bobs = guarded.native(&bob).await;
     let made = bobs.ask(json!({"type": "create_agent", "id": "b", "name": "main"})).await;
     assert_ne!(made["session"], session);
-    // Who may make agents is told that the name is taken.
+    // A key that may create agents learns that the name is taken.
     let (_, both) = guarded.key("ada", &["chat", "agents"]).await;
     let bearer = format!("Bearer {both}");
     let may_make = [("authorization", bearer.as_str())];
@@ -57,7 +57,7 @@ async fn a_key_for_chat_gets_the_default_agent_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_was_said_is_not_read_with_a_key_for_agents_alone() {
+async fn a_key_with_only_the_agents_scope_cannot_read_sessions() {
     let guarded = Guarded::start().await;
     let (_, both) = guarded.key("ada", &["chat", "agents"]).await;
     let (_, agents) = guarded.key("ada", &["agents"]).await;

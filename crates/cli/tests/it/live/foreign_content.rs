@@ -6,7 +6,7 @@ use thoughtwire_server::{Need, ROUTES};
 
 use super::access::{Belongings, Guarded, row};
 use super::rest::http;
-use super::support::Client;
+use super::support::TestClient;
 use super::tools::{config, gossip};
 
 /// Stands in everything that Ada writes, and in nothing that Bob writes.
@@ -32,7 +32,7 @@ async fn raw(
 }
 
 /// A user's agent, sessions, memory, calls and chat, with `word` in all texts and names.
-async fn plant(guarded: &Guarded, key: &str, word: &str) -> (Belongings, Client) {
+async fn plant(guarded: &Guarded, key: &str, word: &str) -> (Belongings, TestClient) {
     let agent = json!({
         "name": format!("{word}-agent"), "model": "offline",
         "persona": format!("{word} in the persona"), "human": format!("{word} in the human"),
@@ -139,13 +139,14 @@ async fn no_answer_to_one_user_has_anything_that_another_wrote() {
     let (call, session) = (&hers.call, &hers.session);
     for frame in [
         json!({"type": "rename", "id": "r", "session": session, "title": "quetzal again"}),
-        json!({"type": "decide", "id": "d", "session": session, "call": call, "decision": "approved"}),
+        json!({"type": "decide", "id": "d", "session": session, "call": call,
+            "decision": "approved"}),
         json!({"type": "send", "id": "s", "session": session, "text": "quetzal once more"}),
     ] {
         her_client.ask(frame).await;
     }
     her_client.until(|frame| frame["event"]["kind"] == "turn_ended").await;
-    // What Bob asks on the native wire about her things, by id.
+    // Bob's requests on the native wire about her things, by id.
     for (id, frame) in [
         json!({"type": "attach", "session": session, "after": 0}),
         json!({"type": "send", "session": session, "text": "hello"}),

@@ -4,20 +4,20 @@ use serde_json::{Value, json};
 use thoughtwire_proto::dialect::native::{PartJoiner, ServerFrame};
 use tokio_websockets::{ClientBuilder, Limits};
 
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
-/// What PyPI `websockets` takes, unless told otherwise.
+/// The default frame limit of PyPI's `websockets`, in bytes.
 const DEFAULT_LIMIT: usize = 1 << 20;
 
-async fn connect(live: &Live, path: &str) -> Client {
+async fn connect(live: &Live, path: &str) -> TestClient {
     let limits = Limits::default().max_payload_len(Some(DEFAULT_LIMIT));
     let builder = ClientBuilder::from_uri(live.ws(path).parse().unwrap()).limits(limits);
     let (socket, _) = builder.connect().await.unwrap();
-    Client { socket }
+    TestClient { socket }
 }
 
 /// The next native frame, put together from its parts; and how many frames it came in.
-async fn whole(client: &mut Client, joiner: &mut PartJoiner) -> (Value, usize) {
+async fn whole(client: &mut TestClient, joiner: &mut PartJoiner) -> (Value, usize) {
     let mut frames = 0;
     loop {
         let frame = client.next().await;

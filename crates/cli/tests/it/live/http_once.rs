@@ -6,7 +6,7 @@ use thoughtwire_server::ROUTES;
 use super::access::Guarded;
 use super::rest::http;
 
-/// What becomes of a key on a route.
+/// The effect of an idempotency key on a route.
 enum Keyed {
     /// It works: a request, and another one that the same key may not stand for.
     Once(Value, Value),
@@ -112,11 +112,11 @@ async fn scene() -> Scene {
 }
 
 #[tokio::test]
-async fn on_every_post_a_key_takes_effect_once_or_is_refused() {
+async fn a_key_takes_effect_once_or_is_refused_on_every_post() {
     let scene = scene().await;
     let posts: Vec<&str> =
         ROUTES.iter().filter(|(method, ..)| *method == "post").map(|(_, path, _)| *path).collect();
-    // What ends the turn comes last: an input is to wait, and a decision to be due.
+    // Requests that end the turn come last: an input must queue, and a decision must be due.
     let ends = |path: &&str| (path.ends_with("/cancel"), path.ends_with("/decision"));
     let mut ordered = posts.clone();
     ordered.sort_by_key(ends);
@@ -159,7 +159,7 @@ async fn on_every_post_a_key_takes_effect_once_or_is_refused() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_with_one_key_one_takes_effect() {
+async fn only_one_of_many_simultaneous_posts_with_one_key_takes_effect() {
     let scene = scene().await;
     for (path, body) in [
         ("/v1/import", import("dan")),

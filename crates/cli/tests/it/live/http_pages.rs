@@ -1,4 +1,4 @@
-//! What pages may ask and read: CORS, requests made for other pages, headers of answers.
+//! The rights of pages: CORS, cross-site requests and response headers.
 
 use super::access::Guarded;
 use super::rest::http;

@@ -65,7 +65,7 @@ async fn without_a_prefix_cookies_and_addresses_are_for_the_whole_host() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_page_for_browsers_and_json_for_programs() {
+async fn a_missing_path_is_a_page_for_browsers_and_json_for_programs() {
     let live = Live::start().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for path in ["/nowhere", "/no/where", "/v1/nowhere", "/assets"] {

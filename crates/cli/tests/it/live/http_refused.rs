@@ -1,4 +1,4 @@
-//! What a request says wrongly is refused before anything is done, on every route.
+//! Every route refuses an invalid request before it has any effect.
 
 use serde_json::{Value, json};
 

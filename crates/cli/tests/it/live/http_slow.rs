@@ -27,7 +27,7 @@ async fn a_body_without_an_end_is_answered_408_and_nothing_is_done() {
     let (_client, session) = live.agent("ada", "offline").await;
     let host = live.url.split("://").nth(1).unwrap().to_owned();
     let inputs = format!("/v1/sessions/{session}/inputs");
-    // What is sent at once, what is sent again and again, and how often.
+    // The bytes sent at once, the bytes sent repeatedly, and how often.
     let json = "Content-Type: application/json\r\n";
     let text = r#"{"text": "this must not be sent"}"#;
     let chunk = format!("{:x}\r\n{text}\r\n", text.len());
@@ -76,7 +76,7 @@ async fn a_body_without_an_end_is_answered_408_and_nothing_is_done() {
     let (_, page) = call(&live, "GET", &format!("/v1/sessions/{session}/events"), &[], None).await;
     assert!(!page.to_string().contains("this must not be sent"), "{page}");
     assert_eq!(call(&live, "GET", "/v1/agents/made", &[], None).await.0, 404);
-    // What comes at once is taken, however large.
+    // A body that arrives at once is accepted, whatever its size.
     let note = json!({"notes": [{"text": "x".repeat(8 << 20)}]});
     let taken = http().post(format!("{}/v1/agents/ada/archival", live.url)).json(&note);
     assert_eq!(taken.send().await.unwrap().status(), 201);

@@ -1,4 +1,4 @@
-//! What one client, user or address may have of the server, and what the others notice of it.
+//! Limits per client, user and address, and their effect on others.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::rest::{call, http};
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
 async fn with(settings: &str, flags: &[&str]) -> (Live, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ async fn closed(mut stream: TcpStream) {
         .ok();
 }
 
-async fn is_served(client: &mut Client) {
+async fn is_served(client: &mut TestClient) {
     client.send(json!({"type": "ping"})).await;
     client.until_type("pong").await;
 }
@@ -45,7 +45,10 @@ async fn commands_that_come_too_fast_are_refused_and_the_connection_goes_on() {
     let (live, _dir) = with("[limits]\ncommands_per_second = 5", &[]).await;
     let (mut client, session) = live.agent("ada", "offline").await;
     for n in 0..40 {
-        client.send(json!({"type": "rename", "id": format!("r{n}"), "session": session, "title": n.to_string()})).await;
+        client
+            .send(json!({"type": "rename", "id": format!("r{n}"), "session": session,
+            "title": n.to_string()}))
+            .await;
     }
     let answers = client.until(|frame| frame["id"] == "r39").await;
     let slow = answers.iter().filter(|frame| frame["code"] == "too_fast").count();
@@ -124,7 +127,7 @@ fn half_open() -> usize {
 }
 
 #[tokio::test]
-async fn who_never_ends_a_request_is_closed_and_the_served_do_not_notice() {
+async fn an_unfinished_request_is_closed_without_effect_on_others() {
     let (live, _dir) = with("[limits]\nhandshake_seconds = 20", &[]).await;
     let (mut client, session) = live.agent("ada", "offline").await;
     client.attach(&session, None).await;
@@ -150,7 +153,7 @@ async fn who_never_ends_a_request_is_closed_and_the_served_do_not_notice() {
             .iter()
             .any(|frame| frame["event"]["text"].as_str().is_some_and(|text| text.contains("42")))
     );
-    // Who comes now is let in as well.
+    // New connections are accepted again.
     is_served(&mut live.native().await).await;
     for stream in slow {
         closed(stream).await;
@@ -173,11 +176,14 @@ async fn a_flood_of_pings_and_a_compressed_frame_hurt_nobody_else() {
         }
     }
     is_served(&mut served).await;
-    // Compression was never agreed on, so a frame that claims it breaks the protocol before anything is unpacked.
+    // Compression was never agreed on, so a frame that claims it breaks the protocol before
+    // anything is unpacked.
     let mut stream = address(&live).await;
     let host = live.url.split("://").nth(1).unwrap();
     let request = format!(
-        "GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        "GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: \
+        websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \
+        dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = vec![0; 4096];
@@ -191,7 +197,7 @@ async fn a_flood_of_pings_and_a_compressed_frame_hurt_nobody_else() {
 }
 
 #[tokio::test]
-async fn it_speaks_tls_and_the_owners_commands_find_it() {
+async fn the_server_speaks_tls_and_the_owners_commands_find_it() {
     let dir = tempfile::tempdir().unwrap();
     let made =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
@@ -270,7 +276,7 @@ async fn behind_a_proxy_that_is_trusted_keys_are_asked_for_and_cookies_are_secur
 }
 
 #[tokio::test]
-async fn what_is_nested_too_deep_is_refused_on_every_wire_and_the_connection_lives() {
+async fn too_deep_nesting_is_refused_on_every_wire_and_the_connection_lives() {
     let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     for (settings, most) in [("[limits]\njson_depth = 8", 8), ("", 127)] {
         let (live, _dir) = with(settings, &[]).await;
@@ -340,7 +346,8 @@ async fn a_full_archive_takes_no_more_and_keeps_what_it_has() {
     // The agent itself is told, and goes on.
     client.attach(&session, None).await;
     client
-        .send(json!({"type": "send", "id": "m", "session": session, "text": format!("Remember that {}", "plums are purple ".repeat(30))}))
+        .send(json!({"type": "send", "id": "m", "session": session,
+            "text": format!("Remember that {}", "plums are purple ".repeat(30))}))
         .await;
     let told = client.turn().await;
     let returned = told

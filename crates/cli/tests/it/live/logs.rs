@@ -1,4 +1,4 @@
-//! What a server logs unless told otherwise.
+//! The server's default log.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// What a server with a noisy MCP server writes to standard error, from its start to its stop.
+/// The standard error of a server with a noisy MCP server, from start to stop.
 async fn logged(dir: &Path, log: Option<&str>) -> String {
     // Sends what its client did not expect, which the library warns of, and then says that it has.
     let said = dir.join("said");

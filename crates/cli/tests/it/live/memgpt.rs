@@ -28,9 +28,12 @@ async fn pymemgpt_0_2_11_converses() {
     drive("pymemgpt-0.2.11/memgpt/server/ws_api/protocol.py").await;
 }
 
-async fn create(live: &Live, path: &str, name: &str, model: &str) -> super::support::Client {
+async fn create(live: &Live, path: &str, name: &str, model: &str) -> super::support::TestClient {
     let mut client = live.connect(path).await;
-    client.send(json!({"type": "command", "command": "create_agent", "config": {"name": name, "model": model}})).await;
+    client
+        .send(json!({"type": "command", "command": "create_agent", "config": {"name": name,
+        "model": model}}))
+        .await;
     assert_eq!(
         client.next().await,
         json!({"type": "command_response", "status": "OK: Agent initialized"})

@@ -2,6 +2,7 @@
 
 mod access;
 mod approvals;
+mod backups;
 mod bad_input;
 mod bench;
 mod clocks;
@@ -19,6 +20,7 @@ mod http_refused;
 mod http_slow;
 mod jwt;
 mod limits;
+mod logins;
 mod logs;
 mod memgpt;
 mod names;

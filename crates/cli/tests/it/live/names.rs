@@ -1,4 +1,5 @@
-//! Names, wherever one comes in: none that a URL's path loses, none that a terminal obeys, one form of each.
+//! Names, wherever one comes in: none that a URL's path loses, none that a terminal obeys, one form
+//! of each.
 
 use serde_json::{Value, json};
 
@@ -12,9 +13,9 @@ const REFUSED: [&str; 11] =
 const DECOMPOSED: &str = "Zoe\u{308}";
 const COMPOSED: &str = "Zo\u{eb}";
 
-struct Rest<'a>(&'a Live, reqwest::Client);
+struct NamesApi<'a>(&'a Live, reqwest::Client);
 
-impl<'a> Rest<'a> {
+impl<'a> NamesApi<'a> {
     fn of(live: &'a Live) -> Self {
         Self(live, http())
     }
@@ -37,7 +38,7 @@ impl<'a> Rest<'a> {
         (status, answer.json().await.unwrap_or_default())
     }
 
-    /// What there is of agents, blocks, titles and notes.
+    /// All names of agents, blocks, titles and notes.
     async fn all(&self) -> Value {
         let mut all = Vec::new();
         for path in [&["agents"][..], &["sessions"], &["agents", "main"]] {
@@ -67,7 +68,7 @@ async fn raw(live: &Live, method: &str, path: &str, body: &str) -> String {
 #[tokio::test]
 async fn refused_over_rest_and_nothing_has_happened() {
     let live = Live::start().await;
-    let rest = Rest::of(&live);
+    let rest = NamesApi::of(&live);
     let (status, agent) = rest.call("POST", &["agents"], json!({"name": "main"})).await;
     assert_eq!(status, 201);
     let session = agent["agent"]["main_session"].as_str().unwrap().to_owned();
@@ -75,7 +76,8 @@ async fn refused_over_rest_and_nothing_has_happened() {
     for name in REFUSED {
         let file = |agent: &str, label: &str| {
             json!({"thoughtwire_agent": 1, "agent": {"name": agent},
-                "blocks": [{"label": label, "text": "x", "limit": 100}], "notes": [], "sessions": []})
+                "blocks": [{"label": label, "text": "x", "limit": 100}], "notes": [],
+                    "sessions": []})
         };
         let mut requests = vec![
             ("POST", vec!["agents"], json!({"name": name})),
@@ -131,7 +133,8 @@ async fn refused_on_every_wire() {
         ];
         if !name.contains('/') {
             commands.extend([
-                json!({"type": "create_session", "id": format!("s{n}"), "agent": "main", "title": name}),
+                json!({"type": "create_session", "id": format!("s{n}"), "agent": "main",
+                    "title": name}),
                 json!({"type": "rename", "id": format!("r{n}"), "session": session, "title": name}),
             ]);
         }
@@ -149,7 +152,7 @@ async fn refused_on_every_wire() {
         let answer = sparky.next().await;
         assert_eq!(answer["type"], "error", "{name:?}: {answer}");
     }
-    let rest = Rest::of(&live);
+    let rest = NamesApi::of(&live);
     let (_, agents) = rest.call("GET", &["agents"], Value::Null).await;
     let names: Vec<_> =
         agents["agents"].as_array().unwrap().iter().map(|agent| agent["name"].clone()).collect();
@@ -159,7 +162,7 @@ async fn refused_on_every_wire() {
 #[tokio::test]
 async fn one_name_in_two_forms_is_one_thing() {
     let live = Live::start().await;
-    let rest = Rest::of(&live);
+    let rest = NamesApi::of(&live);
     let (status, made) = rest.call("POST", &["agents"], json!({"name": DECOMPOSED})).await;
     assert_eq!((status, &made["agent"]["name"]), (201, &json!(COMPOSED)));
     assert_eq!(rest.call("POST", &["agents"], json!({"name": COMPOSED})).await.0, 409);

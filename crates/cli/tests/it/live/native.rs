@@ -124,7 +124,7 @@ async fn a_long_step_delays_no_other_client() {
 }
 
 #[tokio::test]
-async fn who_reads_in_fits_and_starts_gets_every_frame_whole() {
+async fn a_reader_with_pauses_gets_every_frame_complete() {
     let live = Live::start().await;
     let (mut client, session) = live.agent("ada", "load:items=300,bytes=60000,rate=60").await;
     let mut narrow = live.narrow().await;
@@ -154,7 +154,10 @@ async fn an_answer_comes_before_the_events_that_it_is_about() {
     let (mut client, session) = live.agent("ada", "load:items=1,bytes=10").await;
     client.attach(&session, None).await;
     for number in 0..300 {
-        client.send(json!({"type": "send", "id": format!("m-{number}"), "session": session, "text": "go"})).await;
+        client
+            .send(json!({"type": "send", "id": format!("m-{number}"), "session": session,
+            "text": "go"}))
+            .await;
         let seen = client.turn().await;
         let place = |holds: &dyn Fn(&Value) -> bool| {
             seen.iter().position(holds).unwrap_or_else(|| panic!("{seen:?}"))

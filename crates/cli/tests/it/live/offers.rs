@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::access::Guarded;
 use super::crash::moments;
-use super::support::{Client, Live, events};
+use super::support::{Live, TestClient, events};
 
 /// The example `offered`: an agent that counts.
 fn counter(url: &str, worker: &str) -> Child {
@@ -33,7 +33,7 @@ fn address() -> String {
 }
 
 /// Waits until somebody has offered the agent; gives its main session.
-async fn offered(client: &mut Client) -> String {
+async fn offered(client: &mut TestClient) -> String {
     client.send(json!({"type": "watch"})).await;
     let listed =
         client.until(|frame| frame["listing"]["agent_name"] == "counter").await.pop().unwrap();
@@ -44,7 +44,7 @@ fn kind(frame: &Value) -> &str {
     frame["event"]["kind"].as_str().unwrap_or_default()
 }
 
-/// What was said in each turn, with how it ended.
+/// The messages of each turn, and its outcome.
 fn turns(log: &[Value]) -> BTreeMap<String, (Vec<String>, Vec<String>)> {
     let mut turns: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
     for frame in log {
@@ -77,7 +77,10 @@ async fn killed_25_times_program_and_server_lose_and_double_nothing() {
         client.send(json!({"type": "attach", "session": session, "after": after})).await;
         for n in 0..2 {
             let id = format!("m-{round}-{n}");
-            client.send(json!({"type": "send", "id": id, "session": session, "text": COUNT.to_string()})).await;
+            client
+                .send(json!({"type": "send", "id": id, "session": session,
+                "text": COUNT.to_string()}))
+                .await;
         }
         let (kills_program, kills_server) = [(true, false), (false, true), (true, true)][round % 3];
         {
@@ -160,7 +163,7 @@ async fn killed_25_times_program_and_server_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn of_two_programs_one_dies_under_load() {
+async fn one_of_two_workers_dies_under_load() {
     const SESSIONS: usize = 8;
     let live = Live::start().await;
     let url = live.ws("/v1/ws");
@@ -179,7 +182,10 @@ async fn of_two_programs_one_dies_under_load() {
     }
     for session in &sessions {
         for n in 0..3 {
-            client.send(json!({"type": "send", "id": format!("m-{n}"), "session": session, "text": "40"})).await;
+            client
+                .send(json!({"type": "send", "id": format!("m-{n}"), "session": session,
+                "text": "40"}))
+                .await;
         }
     }
     // Both have turns, in the middle of which one of them dies.
@@ -230,7 +236,10 @@ async fn offering_needs_its_scope_and_ends_at_the_users_wall() {
         (made["agent"]["id"].as_str().unwrap(), made["session"].as_str().unwrap());
     drop(maker);
     assert_eq!(
-        program.ask(json!({"type": "offer", "id": "p", "agent": "bob", "worker": "p"})).await["type"],
+        program
+            .ask(json!({"type": "offer", "id": "p", "agent": "bob",
+            "worker": "p"}))
+            .await["type"],
         "ack"
     );
     // One that may only offer reads no sessions.
@@ -244,7 +253,8 @@ async fn offering_needs_its_scope_and_ends_at_the_users_wall() {
     let run = program.until_type("run").await.pop().unwrap();
     let mut other = guarded.native(&mallory).await;
     assert_eq!(other.ask(offer(agent)).await["code"], "unknown_agent");
-    let say = json!({"type": "say", "id": "i-1", "turn": run["turn"], "verb": "assistant_message", "text": "I am bob."});
+    let say = json!({"type": "say", "id": "i-1", "turn": run["turn"], "verb": "assistant_message",
+        "text": "I am bob."});
     assert_eq!(other.ask(say.clone()).await["code"], "no_turn");
     // Also over the owner's own connection, which does not run it.
     assert_eq!(client.ask(say.clone()).await["code"], "forbidden");
@@ -285,7 +295,10 @@ async fn a_program_that_floods_is_refused_and_harms_nobody() {
     let flood = async {
         for n in 0..5_000 {
             let turn = if n % 2 == 0 { run["turn"].clone() } else { json!("t-none") };
-            program.send(json!({"type": "say", "id": format!("i-{n}"), "turn": turn, "verb": "assistant_message", "text": "x"})).await;
+            program
+                .send(json!({"type": "say", "id": format!("i-{n}"), "turn": turn,
+                "verb": "assistant_message", "text": "x"}))
+                .await;
             if n % 50 == 49 {
                 for _ in 0..50 {
                     let refused = program.next().await;
@@ -334,11 +347,15 @@ async fn megabytes_of_deltas_reach_a_slow_room() {
         for item in 0..ITEMS {
             let id = format!("i-{item}");
             for n in 0..PIECES {
-                let delta = json!({"type": "say", "turn": turn, "verb": "delta", "item": id, "n": n, "kind": "message", "text": piece(n)});
+                let delta = json!({"type": "say", "turn": turn, "verb": "delta", "item": id,
+                    "n": n, "kind": "message", "text": piece(n)});
                 program.send(delta).await;
             }
             let whole: String = (0..PIECES).map(piece).collect();
-            program.send(json!({"type": "say", "id": id, "turn": turn, "verb": "assistant_message", "text": whole})).await;
+            program
+                .send(json!({"type": "say", "id": id, "turn": turn,
+                "verb": "assistant_message", "text": whole}))
+                .await;
         }
         program.send(json!({"type": "say", "id": "end", "turn": turn, "verb": "finish"})).await;
         program.until(|frame| frame["id"] == "end").await
@@ -367,7 +384,7 @@ async fn megabytes_of_deltas_reach_a_slow_room() {
         }
     }
     assert_eq!(frames.iter().filter(|frame| kind(frame) == "message").count(), ITEMS);
-    // Who was slow gets all of it, at its own pace.
+    // A slow reader gets everything at its own pace.
     for client in &mut stalled {
         let frames = client.turn().await;
         assert_eq!(frames.iter().filter(|frame| kind(frame) == "message").count(), ITEMS);

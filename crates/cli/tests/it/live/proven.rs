@@ -4,17 +4,17 @@
 use futures::SinkExt as _;
 use serde_json::{Value, json};
 
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
 const MODEL: &str = "load:items=5,bytes=20";
 
 /// Closes a connection behind all that it was sent: its pongs are on their way.
-async fn leave(mut client: Client) {
+async fn leave(mut client: TestClient) {
     client.socket.close().await.unwrap();
     while client.next_or_close().await.is_ok() {}
 }
 
-async fn phone(live: &Live) -> Client {
+async fn phone(live: &Live) -> TestClient {
     let mut client = live.connect("/memgpt?client=phone").await;
     client.send(json!({"type": "command", "command": "load_agent", "name": "ada"})).await;
     client.until_type("command_response").await;
@@ -22,7 +22,7 @@ async fn phone(live: &Live) -> Client {
 }
 
 /// Says something and reads to the end of the turn and a little further. Gives all that was said.
-async fn memgpt_turn(client: &mut Client) -> usize {
+async fn memgpt_turn(client: &mut TestClient) -> usize {
     client.send(json!({"type": "user_message", "message": "go", "agent_name": "ada"})).await;
     let mut frames = client.until_type("agent_response_end").await;
     client.send(json!({"type": "nonsense"})).await;
@@ -47,14 +47,14 @@ async fn a_dead_connection_does_not_hold_a_memgpt_client_back() {
     drop(dead);
 }
 
-async fn tab(live: &Live) -> Client {
+async fn tab(live: &Live) -> TestClient {
     let mut client =
         live.sparky(json!({"user_id": "u1", "session_id": "mine", "chat_id": "c1"})).await;
     client.until_type("ready").await;
     client
 }
 
-async fn sparky_turn(client: &mut Client) -> usize {
+async fn sparky_turn(client: &mut TestClient) -> usize {
     client.send(json!({"type": "message", "data": {"text": "go"}})).await;
     let mut frames: Vec<Value> = Vec::new();
     let is_said = |frame: &&Value| frame["type"] == "message";

@@ -103,7 +103,7 @@ async fn server_sent_events_resume_by_their_id() {
 }
 
 #[tokio::test]
-async fn who_waits_for_too_long_a_turn_is_told_where_it_began() {
+async fn a_wait_that_times_out_returns_the_position_of_its_turn() {
     let live = Live::start().await;
     let (_client, session) = live.agent("slow", "load:items=100000,bytes=8,rate=5,deltas=no").await;
     let once = [("idempotency-key", "k-1")];
@@ -194,7 +194,7 @@ async fn the_commands_of_the_readme_work_as_they_stand_there() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_refused_as_everything_else_is() {
+async fn an_unreadable_body_is_refused_in_the_common_form() {
     let live = Live::start().await;
     let (_client, session) = live.agent("ada", "offline").await;
     let of = format!("/v1/sessions/{session}");
@@ -287,7 +287,7 @@ async fn a_server_that_others_can_reach_needs_a_word_about_keys() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("thoughtwire keys add"));
-    // What the sentence says works, on the directory that it names.
+    // The command in the message works on the directory that it names.
     let made = tokio::process::Command::new(env!("CARGO_BIN_EXE_thoughtwire"))
         .args(["keys", "add", "--expires", "30d", "--data-dir"])
         .arg(dir.path())

@@ -45,7 +45,7 @@ async fn the_native_sub_protocol_chooses_the_native_wire_on_any_path() {
             .unwrap();
         let (socket, response) = builder.connect().await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], "thoughtwire.v1");
-        let mut client = super::support::Client { socket };
+        let mut client = super::support::TestClient { socket };
         assert_eq!(client.next().await["type"], "welcome", "{path}");
     }
 }

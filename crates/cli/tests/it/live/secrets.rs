@@ -1,4 +1,4 @@
-//! What signs logins: it leaves the data directory in no backup, and is replaced when the owner says so.
+//! The secret that signs logins: no backup contains it, and `keys rotate` replaces it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::access::{Guarded, owner_token};
 use super::operations::command;
 use super::rest::http;
-use super::support::{Client, Live};
+use super::support::{Live, TestClient};
 
 async fn log_in(live: &Live, key: &str) -> String {
     let login = http().post(format!("{}/v1/login", live.url)).json(&json!({"key": key}));
@@ -77,7 +77,7 @@ async fn a_rotation_ends_logins_and_tickets_and_what_came_in_with_them() {
         let builder = tokio_websockets::ClientBuilder::from_uri(uri)
             .add_header("cookie".parse().unwrap(), cookie.parse().unwrap())
             .unwrap();
-        let mut client = Client { socket: builder.connect().await.unwrap().0 };
+        let mut client = TestClient { socket: builder.connect().await.unwrap().0 };
         assert_eq!(client.next().await["type"], "welcome");
         client
     };

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use super::support::Live;
 
 /// A library that is loaded in front of the system's, and the files that tell it what to do.
-pub(super) struct Machine {
+pub(super) struct FaultyMachine {
     dir: TempDir,
 }
 
-impl Machine {
+impl FaultyMachine {
     /// Nothing where there is no C compiler, or libraries are not loaded in this way.
     pub(super) fn make() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ impl Machine {
         self.dir.path().join("data")
     }
 
-    /// What the servers have written to standard error.
+    /// The servers' standard error so far.
     pub(super) fn errors(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("errors")).unwrap()
     }

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Client, Live, types};
+use super::support::{Live, TestClient, types};
 
 const SLOW: &str = "load:items=40,bytes=10,rate=100";
 
-async fn ready(client: &mut Client) -> Value {
+async fn ready(client: &mut TestClient) -> Value {
     let frames = client.until_type("ready").await;
     frames.into_iter().find(|frame| frame["type"] == "session_info").unwrap()["data"].clone()
 }
 
-async fn say(client: &mut Client, text: &str) {
+async fn say(client: &mut TestClient, text: &str) {
     client.send(json!({"type": "message", "data": {"text": text}})).await;
 }
 
@@ -109,7 +109,7 @@ async fn a_chat_that_one_tab_opens_is_the_other_tabs_too() {
 }
 
 #[tokio::test]
-async fn who_leaves_in_mid_turn_gets_the_rest_on_return_and_nobody_else_does() {
+async fn a_client_that_left_in_mid_turn_alone_gets_the_rest_on_return() {
     let (_dir, live) = slow().await;
     let mut client = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;
     ready(&mut client).await;
@@ -153,7 +153,7 @@ async fn a_new_message_cancels_the_running_turn_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_was_missed_survives_a_killed_server() {
+async fn missed_messages_survive_a_killed_server() {
     let (dir, mut live) = slow().await;
     let mut client = live.sparky(json!({"user_id": "u1", "session_id": "mine"})).await;
     ready(&mut client).await;

@@ -192,7 +192,7 @@ async fn with_keys_a_key_is_the_password() {
 }
 
 #[tokio::test]
-async fn what_there_is_none_of_is_said_in_a_shape_that_the_page_shows() {
+async fn missing_features_answer_in_the_form_that_the_page_shows() {
     let live = Live::start().await;
     for path in ["/api/prompts", "/api/resources"] {
         assert_eq!(get(&live, path, &[]).await, (200, json!([])), "{path}");

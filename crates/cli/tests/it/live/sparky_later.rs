@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::access::Guarded;
 use super::rest::call;
-use super::support::{Client, Live, types};
+use super::support::{Live, TestClient, types};
 
 const SLOW: &str = "load:items=40,bytes=10,rate=100";
 
-async fn say(client: &mut Client, text: &str) {
+async fn say(client: &mut TestClient, text: &str) {
     client.send(json!({"type": "message", "data": {"text": text}})).await;
 }
 
-async fn switch(client: &mut Client, chat: &str) -> Vec<Value> {
+async fn switch(client: &mut TestClient, chat: &str) -> Vec<Value> {
     client.send(json!({"type": "switch_chat", "data": {"chat_id": chat}})).await;
     client.until_type("chat_ready").await
 }
@@ -25,7 +25,7 @@ fn texts(frames: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// What a program says in a turn that it was handed by `run`.
+/// The frames that a worker sends in a turn of `run`.
 fn verb(run: &Value, verb: &str, id: &str, text: &str) -> Value {
     json!({"type": "say", "id": id, "turn": run["turn"], "verb": verb, "text": text})
 }
@@ -83,7 +83,7 @@ async fn a_chat_that_is_chosen_again_brings_what_was_missed() {
     say(&mut client, "once more").await;
     client.until_type("message").await;
     live.kill().await;
-    // What the killed server had begun ends, and is told in the same way.
+    // The turn that the kill interrupted ends, and is reported in the same way.
     let live = Live::on(dir.path(), &["--model", SLOW]).await;
     let mut client = live.sparky(json!({"user_id": "u1"})).await;
     client.until_type("ready").await;
@@ -172,7 +172,7 @@ async fn without_keys_the_owner_sees_and_offers_what_a_user_id_has() {
     client.until_type("ready").await;
     say(&mut client, "hello").await;
     let run = program.until_type("run").await.pop().unwrap();
-    // What MemGPT's agents say of a function that they could not call is a failed call.
+    // A MemGPT agent's message about a function that it could not call is a failed call.
     let line = "Error: No function named fly";
     assert_eq!(program.ask(verb(&run, "function_message", "f1", line)).await["type"], "ack");
     assert_eq!(program.ask(verb(&run, "finish", "f2", "from outside")).await["type"], "ack");

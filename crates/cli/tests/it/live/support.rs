@@ -34,7 +34,8 @@ impl Live {
         Self::spawn(serve(dir, None).args(flags).stderr(Stdio::inherit()), dir).await
     }
 
-    /// With less of something than it would like to have: a `ulimit`. What it writes to standard error is in a file.
+    /// With less of something than it would like to have: a `ulimit`. What it writes to standard
+    /// error is in a file.
     pub(crate) async fn with_limit(dir: &Path, limit: &str, errors: &Path) -> Self {
         Self::spawn(serve(dir, Some(limit)).stderr(std::fs::File::create(errors).unwrap()), dir)
             .await
@@ -100,21 +101,22 @@ impl Live {
         format!("{}{path}", self.url.replace("http", "ws"))
     }
 
-    pub(crate) async fn connect(&self, path: &str) -> Client {
+    pub(crate) async fn connect(&self, path: &str) -> TestClient {
         let uri = self.ws(path).parse().unwrap();
         let (socket, _) = ClientBuilder::from_uri(uri).connect().await.unwrap();
-        Client { socket }
+        TestClient { socket }
     }
 
     /// A native connection, past its `welcome`.
-    pub(crate) async fn native(&self) -> Client {
+    pub(crate) async fn native(&self) -> TestClient {
         let mut client = self.connect("/v1/ws").await;
         assert_eq!(client.next().await["type"], "welcome");
         client
     }
 
-    /// A native connection, past its `welcome`, that takes only some kilobytes ahead of what it reads.
-    pub(crate) async fn narrow(&self) -> Client {
+    /// A native connection, past its `welcome`, that takes only some kilobytes ahead of what it
+    /// reads.
+    pub(crate) async fn narrow(&self) -> TestClient {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let uri: http::Uri = self.ws("/v1/ws").parse().unwrap();
@@ -122,20 +124,23 @@ impl Live {
             socket.connect(uri.authority().unwrap().as_str().parse().unwrap()).await.unwrap();
         let (socket, _) =
             ClientBuilder::from_uri(uri).connect_on(MaybeTlsStream::Plain(stream)).await.unwrap();
-        let mut client = Client { socket };
+        let mut client = TestClient { socket };
         assert_eq!(client.next().await["type"], "welcome");
         client
     }
 
     /// A native connection and the main session of a new agent.
-    pub(crate) async fn agent(&self, name: &str, model: &str) -> (Client, String) {
+    pub(crate) async fn agent(&self, name: &str, model: &str) -> (TestClient, String) {
         let mut client = self.native().await;
-        let ack = client.ask(json!({"type": "create_agent", "id": format!("create-{name}"), "name": name, "model": model})).await;
+        let ack = client
+            .ask(json!({"type": "create_agent", "id": format!("create-{name}"),
+            "name": name, "model": model}))
+            .await;
         let session = ack["session"].as_str().expect("a main session").to_owned();
         (client, session)
     }
 
-    pub(crate) async fn sparky(&self, connect: Value) -> Client {
+    pub(crate) async fn sparky(&self, connect: Value) -> TestClient {
         let mut client = self.connect("/ws/chat").await;
         client.send(json!({"type": "connect", "data": connect})).await;
         client
@@ -160,11 +165,11 @@ fn serve(dir: &Path, limit: Option<&str>) -> Command {
 }
 
 /// One connection.
-pub(crate) struct Client {
+pub(crate) struct TestClient {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-impl Client {
+impl TestClient {
     pub(crate) async fn send(&mut self, frame: Value) {
         self.send_text(&frame.to_string()).await;
     }
@@ -242,7 +247,8 @@ impl Client {
         self.until(|frame| frame["event"]["kind"] == "turn_ended").await
     }
 
-    /// Whether nothing of this connection's is on its way: a frame that is answered at once comes back first.
+    /// Whether nothing of this connection's is on its way: a frame that is answered at once comes
+    /// back first.
     pub(crate) async fn is_quiet(&mut self) -> bool {
         self.send(json!({"type": "ping"})).await;
         self.next().await["type"] == "pong"

@@ -1,4 +1,4 @@
-//! What the operator allows, and what users see of tools that they share.
+//! Tool permissions of the operator, and isolation of users on shared tools.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(super) fn gossip(dir: &Path) -> String {
     format!("[mcp.gossip]\ncommand = \"python3\"\nargs = [{:?}]\n", script.display().to_string())
 }
 
-/// What a tool of an agent is permitted.
+/// The permission of an agent's tool.
 async fn permission(guarded: &Guarded, key: &str, tool: &str) -> Value {
     let (_, page) = guarded.call(key, "GET", "/v1/agents/own", None).await;
     let tools = page["tools"].as_array().unwrap();
