@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::hub::Shared;
 use crate::session::What;
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, Reader};
+use crate::tail::{Entry, Frames, TailReader};
 
 /// Names a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Clients {
         let shared = self.shared.upgrade().ok_or_else(gone)?;
         let wake = Arc::new(Notify::new());
         let (reply, answer) = oneshot::channel();
-        let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
+        let reader = TailReader::new(Arc::clone(&wake), true, Vec::new());
         shared
             .ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply })
             .await;

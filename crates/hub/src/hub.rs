@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
 use crate::session::{ASKS, Ask, Once, Task, What};
-use crate::tail::{Reader, Wake};
+use crate::tail::{TailReader, WakeSignal};
 use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
@@ -263,7 +263,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         start: Start,
-        wake: Wake,
+        wake: WakeSignal,
         presence: Presence,
     ) -> Result<(Attached, Subscription), Refusal> {
         let (reply, answer) = oneshot::channel();
@@ -274,7 +274,7 @@ impl Hub {
         for tool in &tools {
             check_tool(tool)?;
         }
-        let reader = Reader::new(wake, present, tools);
+        let reader = TailReader::new(wake, present, tools);
         self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
         answer.await.map_err(|_| lost())?
     }

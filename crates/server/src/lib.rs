@@ -19,13 +19,13 @@ mod at_rest;
 mod base_path;
 mod body;
 mod config;
+mod connection_sink;
 mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
 mod front;
 mod guard;
-mod line;
 mod listener;
 mod listing;
 mod metrics;
@@ -41,6 +41,7 @@ mod socket;
 mod stalled;
 mod sweeping;
 mod upgrade;
+mod upgraded_stream;
 mod websocket;
 
 pub use at_rest::AtRest;

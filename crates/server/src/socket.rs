@@ -20,7 +20,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use thoughtwire_hub::{
-    Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+    Answering, DeliveryProof, Entry, Hub, Link, ListNews, Presence, Read, SharedSink, Subscription,
+    WakeSignal, Watcher,
 };
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
@@ -35,11 +36,12 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
 
 use crate::access::{Access, Entrant, Identity, create_agent, too_many};
-use crate::line::{Lane, Line};
+use crate::connection_sink::ConnectionSink;
 use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Place;
+use crate::upgraded_stream::SharedWriter;
 use crate::websocket::{ConnectionEnd, Received, WebSocket};
 
 /// How often a silent connection is asked whether it lives.
@@ -88,12 +90,12 @@ pub(crate) struct Context {
 struct Connection<S> {
     socket: WebSocket<S>,
     /// Where others can write, while it sleeps.
-    line: Option<Arc<Line>>,
+    writer: Option<Arc<SharedWriter>>,
     machine: Box<dyn Machine>,
     context: Context,
     /// Names the connection among its peer's.
     name: String,
-    wake: Wake,
+    wake: WakeSignal,
     /// Boxed, since a map has room for more than it holds, and most connections have one.
     attached: HashMap<SessionId, Box<Attachment>>,
     answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
@@ -101,7 +103,7 @@ struct Connection<S> {
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
     link: Option<Link>,
-    proof: Arc<Mutex<Proof>>,
+    proof: Arc<Mutex<DeliveryProof>>,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
     /// Resolves when the server is in another phase. Like the timer it is kept from one wait to the next:
@@ -122,13 +124,13 @@ struct Attachment {
     peer: Option<PeerRef>,
     proven: Seq,
     /// What it lends its cursor with, where that is possible.
-    outlet: Option<Arc<dyn Outlet>>,
+    sink: Option<SharedSink<Arc<Entry>>>,
 }
 
 /// Drives one connection to its end.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     socket: WebSocket<S>,
-    line: Option<Arc<Line>>,
+    writer: Option<Arc<SharedWriter>>,
     machine: Box<dyn Machine>,
     context: Context,
 ) {
@@ -136,7 +138,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let ended = context.entrant.identity.ended();
     let mut connection = Connection {
         socket,
-        line,
+        writer,
         machine,
         joined: None,
         name: thoughtwire_hub::new_id::<()>().to_string(),
@@ -158,7 +160,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let end = connection.run().await;
     // From now on it gets no turns.
     connection.link = None;
-    let begun = connection.take_back();
+    let begun = connection.unpark();
     connection.keep_proof(true).await;
     connection.socket.resume(begun);
     connection.socket.end(end).await;
@@ -202,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
-            self.lend();
+            self.park();
             let (mut is_time, mut listed) = (false, None);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
             let Self {
@@ -234,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 () = timer.as_mut() => is_time = true,
             }
-            let begun = self.take_back();
+            let begun = self.unpark();
             self.socket.resume(begun);
             // Only now: a frame may have been begun while the cursors were lent.
             if let Some(news) = listed
@@ -255,22 +257,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Lends all cursors, while nothing but what is published can be to be written. An answer comes
     /// before the events that it is about, so who waits for one reads by itself; so does who runs turns.
-    fn lend(&mut self) {
+    fn park(&mut self) {
         if self.answers.is_empty() && self.link.is_none() {
             for attachment in self.attached.values_mut() {
-                if let Some(outlet) = &attachment.outlet {
-                    attachment.subscription.lend(outlet);
+                if let Some(sink) = &attachment.sink {
+                    attachment.subscription.park(sink);
                 }
             }
         }
     }
 
     /// Takes them back: from here on nobody else writes. What was begun has to be sent first.
-    fn take_back(&mut self) -> Vec<u8> {
+    fn unpark(&mut self) -> Vec<u8> {
         for attachment in self.attached.values_mut() {
-            attachment.subscription.take_back();
+            attachment.subscription.unpark();
         }
-        self.line.as_ref().map(|line| line.take_rest()).unwrap_or_default()
+        self.writer.as_ref().map(|writer| writer.take_rest()).unwrap_or_default()
     }
 
     fn wake_at(&self, greet_by: Instant, greeted: bool) -> Instant {
@@ -278,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(look) = self.proof.lock().look_at() {
+        if let Some(look) = self.proof.lock().next_check() {
             at = at.min(look);
         }
         at
@@ -496,9 +498,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let encoding = self.machine.encoding(&session);
         let proven = attached.after;
         let kept = peer.is_some();
-        let outlet = self.line.as_ref().map(|line| -> Arc<dyn Outlet> {
-            Arc::new(Lane {
-                line: Arc::clone(line),
+        let sink = self.writer.as_ref().map(|writer| -> SharedSink<Arc<Entry>> {
+            Arc::new(ConnectionSink {
+                writer: Arc::clone(writer),
                 encoding: encoding.clone(),
                 limit: self.context.frame_limit,
                 proof: kept.then(|| Arc::clone(&self.proof)),
@@ -507,7 +509,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             })
         });
         self.attached
-            .insert(session, Box::new(Attachment { subscription, encoding, peer, proven, outlet }));
+            .insert(session, Box::new(Attachment { subscription, encoding, peer, proven, sink }));
         if kept {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
@@ -585,7 +587,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.socket.write(OpCode::Text, frame.clone()).await?;
                 }
                 if is_peer {
-                    self.proof.lock().wants(&entry.emitted().emission);
+                    self.proof.lock().note_sent(&entry.emitted().emission);
                 }
             }
         }
@@ -618,14 +620,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = self.proof.lock().ask(cursors);
+        let payload = self.proof.lock().ping_payload(cursors);
         self.socket.write(OpCode::Ping, payload).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
         let mut moved = false;
-        let proven = self.proof.lock().proven(payload);
+        let proven = self.proof.lock().acknowledge(payload);
         for (session, seq) in proven {
             if let Some(attachment) =
                 self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven)

@@ -22,13 +22,13 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Auth;
 use crate::config::Config;
-use crate::line::Transport;
 use crate::listener::Guest;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Places;
 use crate::rest::Refused;
 use crate::socket::{Context, Phase, drive};
+use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::WebSocket;
 
 /// The native sub-protocol.
@@ -149,9 +149,9 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     shared.connections.spawn(async move {
         if let Ok(upgraded) = on_upgrade.await {
             let _counted = metrics.connected(dialect.name());
-            let (transport, ahead) = Transport::new(upgraded);
-            let line = transport.line().cloned();
-            drive(WebSocket::new(transport, ahead, frame_bytes), line, machine, context).await;
+            let (stream, read) = UpgradedStream::new(upgraded);
+            let writer = stream.writer().cloned();
+            drive(WebSocket::new(stream, read, frame_bytes), writer, machine, context).await;
         }
         drop((permit, guest));
     });

@@ -17,7 +17,7 @@ use crate::clock::new_item_id;
 use crate::offers::deserted;
 use crate::retention::cut_before;
 use crate::subscription::Subscription;
-use crate::tail::Reader;
+use crate::tail::TailReader;
 use crate::{Input, receipts};
 
 impl Task {
@@ -119,7 +119,7 @@ impl Task {
         &mut self,
         user: &UserId,
         start: Start,
-        reader: &Arc<Reader>,
+        reader: &Arc<TailReader>,
     ) -> Result<(Attached, Subscription), Refusal> {
         let head = self.tail.head();
         let first = self.stored.first;

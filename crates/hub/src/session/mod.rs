@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 
 use crate::Subscription;
 use crate::interface::Interface;
-use crate::tail::Reader;
+use crate::tail::TailReader;
 use crate::turn_message::Returned;
 
 pub(crate) use asked::unknown_session;
@@ -67,7 +67,7 @@ pub(crate) struct Once {
 pub(crate) enum What {
     Attach {
         start: Start,
-        reader: Arc<Reader>,
+        reader: Arc<TailReader>,
         reply: oneshot::Sender<Result<(Attached, Subscription), Refusal>>,
     },
     Send {

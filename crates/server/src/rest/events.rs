@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use thoughtwire_hub::{Presence, Read, Subscription, Wake};
+use thoughtwire_hub::{Presence, Read, Subscription, WakeSignal};
 use thoughtwire_proto::{
     CallId, Cursor, Epoch, Record, Refusal, RefusalCode, Seq, SessionId, Start,
 };
@@ -101,7 +101,7 @@ enum EndCode {
 /// A stream of a session's events.
 struct Events {
     subscription: Subscription,
-    wake: Wake,
+    wake: WakeSignal,
     epoch: Epoch,
     ready: std::vec::IntoIter<Record>,
     /// Resolves when the caller may read no more.
