@@ -6,10 +6,11 @@
 use std::collections::{HashSet, VecDeque};
 
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
-use thoughtwire_proto::{SessionCommand, SessionReply, DirectoryCommand, DirectoryReply, ConnectionCommand, ConnectionReply, CommandReply, 
-    AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission,
-    Emitted, Event, InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode,
-    Request, Seq, SessionId, SessionListing, Timestamp, TurnEvent, Usage,
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
+    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event,
+    InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
+    SessionCommand, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
 };
 
 const EVENTS: &str = include_str!("../../vectors/events.jsonl");
@@ -108,10 +109,10 @@ impl Conversation {
                 }
             }
             // An answer to what was never asked.
-            (b'x', _) => self
-                .wire
-                .machine
-                .answer(Tag(u64::MAX), Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false }))),
+            (b'x', _) => self.wire.machine.answer(
+                Tag(u64::MAX),
+                Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false })),
+            ),
             (b't', _) => self.authenticated(Ok(())),
             (b'T', _) => self.authenticated(Err(refusal())),
             (b'g', _) => self.wire.machine.going_away("the server is stopping", 1000),
@@ -218,9 +219,24 @@ impl Conversation {
         let Some((tag, request)) = self.waiting.remove(at) else { return };
         let done = CommandReply::Session(SessionReply::Done { seq: None, duplicate: false });
         let answer = match request.command {
-            Command::Directory(DirectoryCommand::CreateAgent(spec)) => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent(spec.name), .. }),
-            Command::Directory(DirectoryCommand::FindAgent { agent }) => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent(agent), .. }),
-            Command::Directory(DirectoryCommand::CreateSession { .. }) => CommandReply::Directory(DirectoryReply::Session { session: self.new_session(), .. }),
+            Command::Directory(DirectoryCommand::CreateAgent(spec)) => {
+                CommandReply::Directory(DirectoryReply::Agent {
+                    profile: self.agent(spec.name),
+                    duplicate: false,
+                })
+            }
+            Command::Directory(DirectoryCommand::FindAgent { agent }) => {
+                CommandReply::Directory(DirectoryReply::Agent {
+                    profile: self.agent(agent),
+                    duplicate: false,
+                })
+            }
+            Command::Directory(DirectoryCommand::CreateSession { .. }) => {
+                CommandReply::Directory(DirectoryReply::Session {
+                    session: self.new_session(),
+                    duplicate: false,
+                })
+            }
             Command::Connection(ConnectionCommand::Attach { session, .. }) => {
                 self.attached.push(session.clone());
                 attached(session)
@@ -259,7 +275,12 @@ impl Conversation {
             Command::Directory(DirectoryCommand::OpenChat { chat, .. }) => {
                 let session = self.new_session();
                 let chat = chat.unwrap_or_else(|| DEFAULT_CHAT.to_owned());
-                CommandReply::Directory(DirectoryReply::Chat { chat, session, is_new: true, model: None })
+                CommandReply::Directory(DirectoryReply::Chat {
+                    chat,
+                    session,
+                    is_new: true,
+                    model: None,
+                })
             }
             Command::Session { command: SessionCommand::Delete, .. }
             | Command::Session { command: SessionCommand::Withdraw { .. }, .. }
@@ -268,17 +289,43 @@ impl Conversation {
             | Command::Session { command: SessionCommand::ToolReturn { .. }, .. }
             | Command::Session { command: SessionCommand::Rename { .. }, .. }
             | Command::Session { command: SessionCommand::Instruct { .. }, .. }
-            | Command::Connection(ConnectionCommand::Watch) => done,
+            | Command::Connection(
+                ConnectionCommand::InAttached(_) | ConnectionCommand::DecideOldest { .. },
+            ) => done,
+            Command::Connection(ConnectionCommand::Watch) => ConnectionReply::Done.into(),
+            Command::Connection(ConnectionCommand::Offer(_)) => {
+                CommandReply::Connection(ConnectionReply::Offered {
+                    agent: Box::new(self.agent("ada".to_owned())),
+                    worker: "w-1".parse().expect("an id"),
+                    turns: Vec::new(),
+                })
+            }
+            Command::Connection(ConnectionCommand::Say { .. }) => {
+                let said = ConnectionReply::Said { seq: None, steered: vec![], duplicate: false };
+                CommandReply::Connection(said)
+            }
         };
         self.wire.machine.answer(tag, Ok(answer));
     }
 
-    fn any_answer(&mut self, which: u8) -> Answer {
+    fn any_answer(&mut self, which: u8) -> CommandReply {
         match which % 8 {
-            0 => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent("ada".to_owned()), .. }),
-            1 => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent("ada".to_owned()), .. }),
-            2 => CommandReply::Directory(DirectoryReply::Session { session: self.new_session(), .. }),
-            3 => CommandReply::Directory(DirectoryReply::Session { session: self.session(which), .. }),
+            0 => CommandReply::Directory(DirectoryReply::Agent {
+                profile: self.agent("ada".to_owned()),
+                duplicate: false,
+            }),
+            1 => CommandReply::Directory(DirectoryReply::Agent {
+                profile: self.agent("ada".to_owned()),
+                duplicate: false,
+            }),
+            2 => CommandReply::Directory(DirectoryReply::Session {
+                session: self.new_session(),
+                duplicate: false,
+            }),
+            3 => CommandReply::Directory(DirectoryReply::Session {
+                session: self.session(which),
+                duplicate: false,
+            }),
             4 => attached(self.session(which)),
             5 => CommandReply::Directory(DirectoryReply::Peer {
                 peer: peer(PeerWire::Sparky, "u", "p"),
@@ -321,6 +368,7 @@ impl Conversation {
             head: Seq(1),
             running: false,
             queued: 0,
+            needs_you: false,
             main: true,
             usage: Usage::default(),
             created_at: at,
@@ -333,7 +381,7 @@ fn peer(wire: PeerWire, space: &str, name: &str) -> PeerRef {
     PeerRef { wire, space: space.to_owned(), name: name.to_owned() }
 }
 
-fn attached(session: SessionId) -> Answer {
+fn attached(session: SessionId) -> CommandReply {
     let (agent, epoch) = ("a-1".parse().expect("an id"), "e-1".parse().expect("an id"));
     let (first, head, after) = (Seq(1), Seq(1), Seq(1));
     CommandReply::Connection(ConnectionReply::Attached(Attached {

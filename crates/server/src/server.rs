@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Jwt};
 use crate::config::{Auth, Config, Limits};
+use crate::connection_permits::ConnectionPermits;
 use crate::front::front;
 use crate::guard::Guard;
 use crate::listener::{self, Doors};
@@ -30,9 +31,8 @@ use crate::metrics::Metrics;
 use crate::open_files;
 use crate::owner_file::OwnerFile;
 use crate::page;
-use crate::places::Places;
+use crate::phase::Phase;
 use crate::rest::{Rest, router};
-use crate::socket::Phase;
 use crate::sweeping;
 use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
 
@@ -235,7 +235,7 @@ impl Server {
             access: self.access,
             phase: watched,
             connections: TaskTracker::new(),
-            open: Places::new(self.config.limits.connections),
+            open: ConnectionPermits::new(self.config.limits.connections),
             config: Arc::new(self.config),
         };
         let connections = shared.connections.clone();
@@ -252,7 +252,7 @@ impl Server {
             tasks: serving.clone(),
             within: handshake,
             base_path,
-            guests: Places::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
+            guests: ConnectionPermits::new(per_address.unwrap_or(Limits::PER_ADDRESS)),
             counts_loopback: per_address.is_some(),
         };
         if let Some(inner) = self.inner {

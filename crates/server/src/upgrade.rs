@@ -1,4 +1,4 @@
-//! From an HTTP request to a connection: which dialect is spoken, and by whom.
+//! From an HTTP request to a connection: its dialect and its user.
 
 use std::sync::Arc;
 
@@ -22,21 +22,22 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Entrant, KEY_NEEDED, too_many, unauthorized};
 use crate::config::Auth;
 use crate::config::Config;
+use crate::connection::{ConnectionContext, drive};
+use crate::connection_permits::ConnectionPermits;
 use crate::listener::Guest;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
-use crate::places::Places;
+use crate::phase::Phase;
 use crate::rest::Refused;
-use crate::socket::{Context, Phase, drive};
 use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::WebSocket;
 
 /// The native sub-protocol.
 const NATIVE: &str = "thoughtwire.v1";
-/// What the server calls itself in `welcome`.
+/// The server's name and version in `welcome`.
 const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
 
-/// What every request needs of its server.
+/// The parts of its server that every request uses.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
@@ -45,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) connections: TaskTracker,
-    pub(crate) open: Places<()>,
+    pub(crate) open: ConnectionPermits<()>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -71,7 +72,7 @@ struct UpgradeQuery {
     client: Option<String>,
 }
 
-/// Answers an upgrade and hands the socket to its driver.
+/// Answers an upgrade and hands the socket to its connection.
 pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response {
     let headers = request.headers();
     let key: Option<headers::SecWebsocketKey> = headers.typed_get();
@@ -91,7 +92,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again"))
             .into_response();
     }
-    // MemGPT's wire has no place for a credential but the request itself; the others' first frame is one.
+    // On MemGPT's wire only the request can bear a credential; on the others the first frame does.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
         Ok(None) if dialect == Dialect::Memgpt => {
@@ -111,13 +112,13 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
             .into_response();
         }
     };
-    // Who is not known yet takes a place among its user's when it is.
-    let place = if entrant.trusted {
+    // A client that is not known yet takes its user's permit once it is.
+    let user_permit = if entrant.trusted {
         shared.access.users.take(entrant.identity.user.clone())
     } else {
         None
     };
-    if entrant.trusted && place.is_none() {
+    if entrant.trusted && user_permit.is_none() {
         return Refused(too_many()).into_response();
     }
     let client = Query::<UpgradeQuery>::try_from_uri(request.uri())
@@ -129,7 +130,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
     };
-    let context = Context {
+    let context = ConnectionContext {
         hub: shared.hub.clone(),
         access: shared.access.clone(),
         entrant,
@@ -138,7 +139,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
         pace: Pace::new(shared.config.limits.commands_per_second),
-        place,
+        permit: user_permit,
         metrics: shared.metrics.clone(),
         frame_limit: FrameLimit::new(shared.config.limits.frame_bytes),
         json_depth: shared.config.limits.json_depth,
@@ -158,7 +159,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     switching(key, offered.then_some(NATIVE))
 }
 
-/// The yes to an upgrade.
+/// The answer that accepts an upgrade.
 pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static str>) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = response.headers_mut();
@@ -193,7 +194,7 @@ fn machine(
     }
 }
 
-/// The tools that a Sparky client is told of: how many there are, and the MCP servers by name.
+/// The tools that a Sparky client is told of: their number, and the MCP servers by name.
 fn tools(shared: &Shared) -> Tools {
     let usable = shared
         .hub

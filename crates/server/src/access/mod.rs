@@ -28,8 +28,8 @@ pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
 
 use crate::config::Auth;
+use crate::connection_permits::ConnectionPermits;
 use crate::guard::{Guard, bearer};
-use crate::places::Places;
 
 /// The cookie of a page whose user logged in.
 pub(crate) const COOKIE_NAME: &str = "thoughtwire";
@@ -193,7 +193,7 @@ pub(crate) struct Access {
     pub(crate) login: Login,
     pub(crate) jwt: Option<Arc<Jwt>>,
     /// How many connections each user has.
-    pub(crate) users: Places<UserId>,
+    pub(crate) users: ConnectionPermits<UserId>,
 }
 
 impl Access {
@@ -209,7 +209,7 @@ impl Access {
         let most = if guard.auth == Auth::Keys { per_user } else { usize::MAX };
         let keyring = Keyring::open(Arc::clone(store)).await?;
         Ok(Self {
-            users: Places::new(most),
+            users: ConnectionPermits::new(most),
             guard: Arc::new(guard),
             local,
             login: Login::open(store, keyring.clock().clone()).await?,

@@ -35,8 +35,8 @@ use thoughtwire_store::Scope;
 
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
+use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 use crate::metrics::Metrics;
-use crate::places::{Place, Places};
 
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
@@ -54,7 +54,7 @@ pub(crate) struct Rest {
     /// The model of agents that name none.
     pub(crate) model: String,
     /// How many connections there may be in all.
-    pub(crate) open: Places<()>,
+    pub(crate) open: ConnectionPermits<()>,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
     pub(crate) base_path: BasePath,
@@ -62,8 +62,8 @@ pub(crate) struct Rest {
 
 /// A connection's permits, for a request that holds its connection for long.
 pub(crate) struct Held {
-    _open: Place<()>,
-    _user: Place<UserId>,
+    _open: ConnectionPermit<()>,
+    _user: ConnectionPermit<UserId>,
 }
 
 /// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
