@@ -83,7 +83,7 @@ impl<R: PushReader> Fanout<R> {
     /// published goes to `sink`, and nobody but the sink may write where it writes.
     ///
     /// The reader has to sleep until it is woken, also if something is published meanwhile.
-    pub fn park(&self, reader: &R, sink: SharedSink<R::Entry>, position: u64) {
+    pub fn park(&self, reader: &R, sink: SharedSink<R::Item>, position: u64) {
         reader.slot().park(sink, position);
         self.has_parked.store(true, Ordering::SeqCst);
     }

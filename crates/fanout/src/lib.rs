@@ -2,9 +2,9 @@
 //!
 //! A reader is a cursor: it reads entries from a [`EntrySource`] at its own pace. To wake its task
 //! for each entry costs more than to hand it the entry. So a reader with nothing to do *parks*: it
-//! leaves its position and a [`DirectSink`] in its [`ParkSlot`] and sleeps. What is published then is
-//! *pushed* into the sinks of all parked readers, 32 of them by one task. A reader that is not
-//! parked, and one whose sink accepts nothing, is woken and reads on by itself.
+//! leaves its position and a [`DirectSink`] in its [`ParkSlot`] and sleeps. Entries that are
+//! published then are *pushed* into the sinks of all parked readers, 32 of them by one task. A
+//! reader that is not parked, and one whose sink accepts nothing, is woken and reads on by itself.
 //!
 //! ```text
 //! publisher ──announce──▶ Fanout ──PushRun (one per 32 readers)──▶ sinks of parked readers
@@ -39,11 +39,11 @@ pub use push::{PushProgress, PushRun};
 
 /// A reader as the fan-out knows it.
 pub trait PushReader {
-    /// What it reads.
-    type Entry;
+    /// An entry that it reads.
+    type Item;
 
     /// The slot in which it parks.
-    fn slot(&self) -> &ParkSlot<Self::Entry>;
+    fn slot(&self) -> &ParkSlot<Self::Item>;
 
     /// Has it look for entries. A wake before it sleeps must not be lost.
     fn wake(&self);
@@ -51,18 +51,18 @@ pub trait PushReader {
 
 /// The entries that were published, by position.
 pub trait EntrySource {
-    /// What is published.
-    type Entry;
+    /// An entry that is published.
+    type Item;
 
     /// Number of entries that were ever published. A source that ends counts its end as one.
     fn published(&self) -> u64;
 
     /// At most `most` entries from a position on. `None` when the reader has to go on by itself:
     /// they are no longer held, or the source has ended.
-    fn entries_from(&self, position: u64, most: usize) -> Option<Vec<Self::Entry>>;
+    fn entries_from(&self, position: u64, most: usize) -> Option<Vec<Self::Item>>;
 
     /// The sequence number of an entry, if it has one.
-    fn seq_of(entry: &Self::Entry) -> Option<u64>;
+    fn seq_of(entry: &Self::Item) -> Option<u64>;
 }
 
 /// A parked reader's sink, shared between the reader and its slot.

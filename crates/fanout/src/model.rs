@@ -42,7 +42,7 @@ impl Default for SignalOnce {
 }
 
 impl PushReader for ModelReader {
-    type Entry = u64;
+    type Item = u64;
 
     fn slot(&self) -> &ParkSlot<u64> {
         &self.slot
@@ -54,7 +54,7 @@ impl PushReader for ModelReader {
 }
 
 impl EntrySource for NumberTail {
-    type Entry = u64;
+    type Item = u64;
 
     fn published(&self) -> u64 {
         self.fanout.published()
@@ -97,9 +97,9 @@ impl NumberTail {
 
 /// A client's end: what arrived there, in order. Locked only for a moment that loom need not see.
 #[derive(Default)]
-struct Wire(Mutex<Vec<u64>>);
+struct DeliveredEntries(Mutex<Vec<u64>>);
 
-impl Wire {
+impl DeliveredEntries {
     fn add(&self, entries: &[u64]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
     }
@@ -112,7 +112,7 @@ impl Wire {
 /// Accepts at most so many entries of each batch. The last of all wakes the reader, as whatever
 /// else happens to a connection does.
 struct CountingSink {
-    wire: Arc<Wire>,
+    wire: Arc<DeliveredEntries>,
     reader: Arc<ModelReader>,
     most: usize,
     last: u64,
@@ -134,7 +134,7 @@ impl DirectSink<u64> for CountingSink {
 fn read_all(
     tail: &NumberTail,
     reader: &Arc<ModelReader>,
-    wire: &Arc<Wire>,
+    wire: &Arc<DeliveredEntries>,
     (most, last, mut glances): (usize, u64, usize),
 ) {
     let sink: Arc<dyn DirectSink<u64>> =
@@ -165,7 +165,7 @@ fn read_all(
 fn check_delivery(publishers: &'static [u64], most: usize, glances: usize) {
     check(move || {
         let (tail, reader) = NumberTail::with_reader();
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(DeliveredEntries::default());
         let threads: Vec<_> = publishers
             .iter()
             .map(|&count| {
@@ -207,7 +207,7 @@ fn a_sink_that_accepts_nothing_leaves_everything_to_its_reader() {
 
 /// A stream that takes the first half of each push: one byte of the two that each entry has.
 struct NarrowSink {
-    wire: Arc<Wire>,
+    wire: Arc<DeliveredEntries>,
     partial: Arc<PartialWrite>,
     reader: Arc<ModelReader>,
 }
@@ -230,7 +230,8 @@ impl DirectSink<u64> for NarrowSink {
 fn a_write_that_was_cut_is_resumed_before_anything_else_is_sent() {
     check(|| {
         let (tail, reader) = NumberTail::with_reader();
-        let (wire, partial) = (Arc::new(Wire::default()), Arc::new(PartialWrite::default()));
+        let (wire, partial) =
+            (Arc::new(DeliveredEntries::default()), Arc::new(PartialWrite::default()));
         let publisher = Arc::clone(&tail);
         let publisher = thread::spawn(move || (0..2).for_each(|_| publisher.publish()));
         let sink: Arc<dyn DirectSink<u64>> = Arc::new(NarrowSink {
@@ -290,7 +291,7 @@ fn nothing_is_pushed_to_a_reader_that_has_left() {
 fn a_run_that_is_dropped_wakes_its_readers_and_the_next_one_goes_on() {
     check(|| {
         let (tail, reader) = NumberTail::with_reader();
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(DeliveredEntries::default());
         let publisher = Arc::clone(&tail);
         let publisher = thread::spawn(move || {
             // As when a sink panics, or the runtime stops.

@@ -84,7 +84,7 @@ impl<E> ParkedReader<E> {
     /// Pushes what lies behind the reader's position, at most a batch of it.
     pub(crate) fn push<S>(&mut self, source: &S, batch: &mut Option<PushBatch<E>>)
     where
-        S: EntrySource<Entry = E>,
+        S: EntrySource<Item = E>,
     {
         if !self.is_open || source.published() <= self.position {
             return;

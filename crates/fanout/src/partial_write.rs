@@ -29,8 +29,8 @@ impl PartialWrite {
 }
 
 impl WriteTurn<'_> {
-    /// Writes bytes with `write`, which takes some of them and never waits. The result tells whether
-    /// it took all; else the rest is kept.
+    /// Writes bytes with `write`, which takes some of them and never waits. The result tells
+    /// whether it took all; if not, the rest is kept.
     ///
     /// # Errors
     /// Those of `write`, which has then taken nothing.

@@ -50,7 +50,7 @@ impl<R: PushReader> PushRun<R> {
     }
 
     /// Serves some readers.
-    pub fn step<S: EntrySource<Entry = R::Entry>>(&mut self, source: &S) -> PushProgress {
+    pub fn step<S: EntrySource<Item = R::Item>>(&mut self, source: &S) -> PushProgress {
         let mut round = match self.round.take() {
             Some(round) => round,
             None => self.next_round(source.published()),

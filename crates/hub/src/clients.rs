@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::hub::Shared;
 use crate::session::What;
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, TailReader};
+use crate::tail::{Frames, TailEntry, TailReader};
 
 /// Names a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
-    fn shows(&self, entry: &Entry) -> bool {
+    fn shows(&self, entry: &TailEntry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
             (Encoding::Memgpt, Emission::Record(record)) => !matches!(
                 record.event,

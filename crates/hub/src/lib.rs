@@ -66,7 +66,7 @@ pub use proof::DeliveryProof;
 pub use receipts::{digest as command_digest, reused as command_reused};
 pub use retention::check as check_retention;
 pub use subscription::{Read, Subscription};
-pub use tail::{Entry, Frames, WakeSignal};
+pub use tail::{Frames, TailEntry, WakeSignal};
 pub use thoughtwire_fanout::{DirectSink, SharedSink};
 pub use thoughtwire_proto as proto;
 pub use thoughtwire_proto::Input;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::hub::Shared;
 use crate::metrics::Metrics;
 use crate::session::unknown_session;
-use crate::tail::{DELETED, Entry, MAX_READ, Tail, TailRead, TailReader};
+use crate::tail::{DELETED, MAX_READ, Tail, TailEntry, TailRead, TailReader};
 
 /// Records of one page of the log, and about how many bytes they have.
 const PAGE: u64 = 256;
@@ -56,7 +56,7 @@ pub enum Read {
     /// The next entries.
     Entries {
         /// In emission order; empty when nothing is new.
-        entries: Vec<Arc<Entry>>,
+        entries: Vec<Arc<TailEntry>>,
         /// When the first of them was published; absent if they were read back from the log.
         since: Option<Instant>,
     },
@@ -112,8 +112,9 @@ impl Subscription {
         self.seen
     }
 
-    /// Tells whether [`Subscription::next`] has something to hand out. If not, the wake signal given
-    /// at attach tells when to ask again. After [`Read::Trimmed`] or [`Read::Closed`] it never does.
+    /// Tells whether [`Subscription::next`] has something to hand out. If not, the wake signal
+    /// given at attach tells when to ask again. After [`Read::Trimmed`] or [`Read::Closed`] it
+    /// never does.
     #[must_use]
     pub fn has_news(&self) -> bool {
         match self.position {
@@ -128,7 +129,7 @@ impl Subscription {
     ///
     /// Between the two nothing else may be asked of the subscription, and nobody but the sink may
     /// write where it writes.
-    pub fn park(&mut self, sink: &SharedSink<Arc<Entry>>) {
+    pub fn park(&mut self, sink: &SharedSink<Arc<TailEntry>>) {
         if let ReadPosition::Tail(position) = self.position {
             self.tail.park(&self.reader, Arc::clone(sink), position);
         }
@@ -164,8 +165,8 @@ impl Subscription {
                     return Ok(Read::Entries { entries, since });
                 }
                 TailRead::Closed(reason) => return Ok(self.end(SubscriptionEnd::Closed(reason))),
-                // Too slow for the ring: it reads the log at its own pace. The partials that come when
-                // it enters the tail again replace the deltas that it missed.
+                // Too slow for the ring: it reads the log at its own pace. The partials that come
+                // when it enters the tail again replace the deltas that it missed.
                 TailRead::Behind => {
                     self.position = ReadPosition::Log;
                     self.is_slow(true);
@@ -228,7 +229,7 @@ impl Subscription {
     }
 
     /// The page of the log behind the cursor, shared with others who read it.
-    async fn page(&self) -> Result<Vec<Arc<Entry>>, Refusal> {
+    async fn page(&self) -> Result<Vec<Arc<TailEntry>>, Refusal> {
         let page = match self.tail.cached_page(self.seen) {
             Some(page) => page,
             None => {
@@ -238,9 +239,9 @@ impl Subscription {
                     .reading(move |store| store.log_page(session, after, PAGE, PAGE_BYTES))
                     .await
                     .map_err(|error| Refusal::from(&error))?;
-                let page: Arc<[Arc<Entry>]> = records
+                let page: Arc<[Arc<TailEntry>]> = records
                     .into_iter()
-                    .map(|record| Entry::new(self.tail.session(), Emission::Record(record)))
+                    .map(|record| TailEntry::new(self.tail.session(), Emission::Record(record)))
                     .collect();
                 if is_whole {
                     self.tail.cache_page(&page);
@@ -284,7 +285,7 @@ impl Subscription {
         }
     }
 
-    fn note(&mut self, entries: &[Arc<Entry>]) {
+    fn note(&mut self, entries: &[Arc<TailEntry>]) {
         if let Some(seq) = entries.iter().rev().find_map(|entry| entry.seq()) {
             self.seen = seq;
         }

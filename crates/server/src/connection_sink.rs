@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use thoughtwire_hub::{DeliveryProof, DirectSink, Entry, WakeSignal};
+use thoughtwire_hub::{DeliveryProof, DirectSink, TailEntry, WakeSignal};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_websocket::{MAX_HEADER_BYTES, OpCode, append_frame};
@@ -25,8 +25,8 @@ pub(crate) struct ConnectionSink {
     pub(crate) metrics: Metrics,
 }
 
-impl DirectSink<Arc<Entry>> for ConnectionSink {
-    fn accept(&self, entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for ConnectionSink {
+    fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
         let mut accepted = 0;
         let written = self.writer.try_write(|| {
             let (bytes, count) = self.frames(entries);
@@ -49,7 +49,7 @@ impl DirectSink<Arc<Entry>> for ConnectionSink {
 impl ConnectionSink {
     /// The frames of the first entries, and how many entries these are. It is none when the first
     /// one cannot be pushed.
-    fn frames(&self, entries: &[Arc<Entry>]) -> (Vec<u8>, usize) {
+    fn frames(&self, entries: &[Arc<TailEntry>]) -> (Vec<u8>, usize) {
         let (mut bytes, mut count) = (Vec::new(), 0);
         for entry in entries {
             if self.encoding.is_for_machine(&entry.emitted().emission) {
@@ -72,7 +72,7 @@ impl ConnectionSink {
 
     /// Takes note of what was sent, for the proof of delivery. Tells whether the connection has to
     /// check the proof sooner than it would.
-    fn note_sent(&self, entries: &[Arc<Entry>]) -> bool {
+    fn note_sent(&self, entries: &[Arc<TailEntry>]) -> bool {
         let Some(proof) = &self.proof else { return false };
         let mut proof = proof.lock();
         let before = proof.next_check();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     /// All entries of one of its turns.
-    async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
+    async fn entries(hub: &Hub) -> Vec<Arc<TailEntry>> {
         let user = "local".parse().unwrap();
         let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
         let session = hub.create_agent(&user, None, spec).await.unwrap().thing.main_session;

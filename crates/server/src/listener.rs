@@ -47,7 +47,7 @@ pub(crate) struct Doors {
     pub(crate) counts_loopback: bool,
 }
 
-/// The permit of a connection's address. Requests carry it, so that an upgraded connection keeps it.
+/// The permit of a connection's address. Requests carry it, so an upgraded connection keeps it.
 pub(crate) type Guest = Arc<ConnectionPermit<IpAddr>>;
 
 impl Doors {

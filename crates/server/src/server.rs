@@ -34,7 +34,7 @@ use crate::page;
 use crate::phase::Phase;
 use crate::rest::{Rest, router};
 use crate::sweeping;
-use crate::upgrade::{Dialect, Shared, is_upgrade, offers_native, upgrade};
+use crate::upgrade::{ConnectionState, SocketDialect, is_upgrade, offers_native, upgrade};
 
 /// The last millisecond of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
@@ -228,7 +228,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let (phase, watched) = watch::channel(Phase::Serving);
         let keyring = self.access.keyring.clone();
-        let shared = Shared {
+        let shared = ConnectionState {
             hub: self.hub.clone(),
             mcp: self.mcp.clone(),
             metrics: self.metrics,
@@ -281,7 +281,7 @@ impl Server {
     }
 }
 
-fn routes(shared: Shared, archive: Archive) -> Router {
+fn routes(shared: ConnectionState, archive: Archive) -> Router {
     let limit = shared.config.limits.frame_bytes;
     let rest = router(Rest {
         hub: shared.hub.clone(),
@@ -309,7 +309,7 @@ fn routes(shared: Shared, archive: Archive) -> Router {
         .layer(middleware::from_fn_with_state(shared, front))
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
+async fn ready(State(shared): State<ConnectionState>) -> Response {
     let serving = *shared.phase.borrow() == Phase::Serving;
     if !serving {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
@@ -329,10 +329,10 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
+async fn not_found(State(shared): State<ConnectionState>, request: Request) -> Response {
     // Elsewhere than on its own path the sub-protocol chooses the native wire.
     if is_upgrade(request.headers()) && offers_native(request.headers()) {
-        return upgrade(&shared, request, Dialect::Native);
+        return upgrade(&shared, request, SocketDialect::Native);
     }
     let base = &shared.config.base_path;
     if base.is_bare(request.uri()) {
@@ -359,7 +359,7 @@ async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
         .into_response()
 }
 
-async fn root(State(shared): State<Shared>, request: Request) -> Response {
+async fn root(State(shared): State<ConnectionState>, request: Request) -> Response {
     if is_upgrade(request.headers()) {
         return memgpt(State(shared), request).await;
     }
@@ -369,18 +369,18 @@ async fn root(State(shared): State<Shared>, request: Request) -> Response {
     }
 }
 
-async fn memgpt(State(shared): State<Shared>, request: Request) -> Response {
+async fn memgpt(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Memgpt })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Memgpt })
 }
 
-async fn sparky(State(shared): State<Shared>, request: Request) -> Response {
+async fn sparky(State(shared): State<ConnectionState>, request: Request) -> Response {
     let native = offers_native(request.headers());
-    upgrade(&shared, request, if native { Dialect::Native } else { Dialect::Sparky })
+    upgrade(&shared, request, if native { SocketDialect::Native } else { SocketDialect::Sparky })
 }
 
-async fn native(State(shared): State<Shared>, request: Request) -> Response {
-    upgrade(&shared, request, Dialect::Native)
+async fn native(State(shared): State<ConnectionState>, request: Request) -> Response {
+    upgrade(&shared, request, SocketDialect::Native)
 }
 
 fn url_of(address: &SocketAddr, tls: bool) -> String {

@@ -26,7 +26,7 @@ use crate::connection::{ConnectionContext, drive};
 use crate::connection_permits::ConnectionPermits;
 use crate::listener::Guest;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
+use crate::pace::CommandPace;
 use crate::phase::Phase;
 use crate::rest::Refused;
 use crate::upgraded_stream::UpgradedStream;
@@ -39,7 +39,7 @@ const SERVER: &str = concat!("thoughtwire/", env!("CARGO_PKG_VERSION"));
 
 /// The parts of its server that every request uses.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct ConnectionState {
     pub(crate) hub: Hub,
     pub(crate) mcp: McpServers,
     pub(crate) metrics: Metrics,
@@ -51,13 +51,13 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum SocketDialect {
     Native,
     Memgpt,
     Sparky,
 }
 
-impl Dialect {
+impl SocketDialect {
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -73,7 +73,11 @@ struct UpgradeQuery {
 }
 
 /// Answers an upgrade and hands the socket to its connection.
-pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -> Response {
+pub(crate) fn upgrade(
+    shared: &ConnectionState,
+    mut request: Request,
+    dialect: SocketDialect,
+) -> Response {
     let headers = request.headers();
     let key: Option<headers::SecWebsocketKey> = headers.typed_get();
     let (Some(key), true) = (key, is_upgrade(headers) && request.method() == Method::GET) else {
@@ -95,7 +99,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
     // On MemGPT's wire only the request can bear a credential; on the others the first frame does.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
-        Ok(None) if dialect == Dialect::Memgpt => {
+        Ok(None) if dialect == SocketDialect::Memgpt => {
             return Refused(unauthorized(KEY_NEEDED)).into_response();
         }
         Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
@@ -125,7 +129,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         .ok()
         .and_then(|Query(query)| query.client)
         .filter(|name| !name.is_empty());
-    let offered = offers_native(headers) && dialect == Dialect::Native;
+    let offered = offers_native(headers) && dialect == SocketDialect::Native;
     let machine = machine(shared, dialect, client, needs_token);
     let Some(on_upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
         return StatusCode::UPGRADE_REQUIRED.into_response();
@@ -138,7 +142,7 @@ pub(crate) fn upgrade(shared: &Shared, mut request: Request, dialect: Dialect) -
         space: String::new(),
         phase: shared.phase.clone(),
         handshake_within: shared.config.limits.handshake,
-        pace: Pace::new(shared.config.limits.commands_per_second),
+        pace: CommandPace::new(shared.config.limits.commands_per_second),
         permit: user_permit,
         metrics: shared.metrics.clone(),
         frame_limit: FrameLimit::new(shared.config.limits.frame_bytes),
@@ -174,14 +178,14 @@ pub(crate) fn switching(key: headers::SecWebsocketKey, protocol: Option<&'static
 }
 
 fn machine(
-    shared: &Shared,
-    dialect: Dialect,
+    shared: &ConnectionState,
+    dialect: SocketDialect,
     client: Option<String>,
     needs_token: bool,
 ) -> Box<dyn Machine> {
     let limit = FrameLimit::new(shared.config.limits.frame_bytes);
     match dialect {
-        Dialect::Native => {
+        SocketDialect::Native => {
             let limits = NativeLimits {
                 frame_bytes: Some(shared.config.limits.frame_bytes as u64),
                 attached_sessions: Some(shared.config.limits.attached_sessions as u64),
@@ -189,13 +193,15 @@ fn machine(
             };
             Box::new(NativeMachine::new(limits, SERVER.to_owned(), needs_token))
         }
-        Dialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
-        Dialect::Sparky => Box::new(SparkyMachine::new(tools(shared)).with_frame_limit(limit)),
+        SocketDialect::Memgpt => Box::new(MemgptMachine::new(client).with_frame_limit(limit)),
+        SocketDialect::Sparky => {
+            Box::new(SparkyMachine::new(tools(shared)).with_frame_limit(limit))
+        }
     }
 }
 
 /// The tools that a Sparky client is told of: their number, and the MCP servers by name.
-fn tools(shared: &Shared) -> Tools {
+fn tools(shared: &ConnectionState) -> Tools {
     let usable = shared
         .hub
         .tools(&AgentSpec::default())

@@ -31,7 +31,8 @@ pub(crate) struct SharedWriter {
 }
 
 impl UpgradedStream {
-    /// Takes the stream of an upgrade that was answered, and the bytes that were read of it already.
+    /// Takes the stream of an upgrade that was answered, and the bytes that were read of it
+    /// already.
     pub(crate) fn new(upgraded: Upgraded) -> (Self, Box<[u8]>) {
         match upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() {
             Ok(parts) => {

@@ -12,7 +12,7 @@ use thoughtwire_proto::{
 use tokio::time::Instant;
 
 /// One emission with its frames, shared by all readers of a session.
-pub struct Entry {
+pub struct TailEntry {
     emitted: Emitted,
     published: Instant,
     /// Frames by encoding and limit: hardly ever more than two, so a search is the fastest.
@@ -22,7 +22,7 @@ pub struct Entry {
 /// An emission's frames in one encoding, shared by all who read them.
 pub type Frames = Arc<[Bytes]>;
 
-impl Entry {
+impl TailEntry {
     pub(crate) fn new(session: &SessionId, emission: Emission) -> Arc<Self> {
         Arc::new(Self {
             emitted: Emitted { session: session.clone(), emission },

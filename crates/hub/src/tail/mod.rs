@@ -15,8 +15,8 @@ use thoughtwire_proto::{
 };
 use tokio::sync::{Notify, watch};
 
-pub use entry::{Entry, Frames};
-use page_cache::{Page, PageCache};
+pub use entry::{Frames, TailEntry};
+use page_cache::{PageCache, SharedPage};
 pub(crate) use reader::TailReader;
 pub use reader::WakeSignal;
 use ring::Ring;
@@ -60,11 +60,11 @@ impl Tail {
     }
 
     /// A page of the log that has the record behind a position, if one was read lately.
-    pub(crate) fn cached_page(&self, after: Seq) -> Option<Page> {
+    pub(crate) fn cached_page(&self, after: Seq) -> Option<SharedPage> {
         self.pages.get(after)
     }
 
-    pub(crate) fn cache_page(&self, page: &Page) {
+    pub(crate) fn cache_page(&self, page: &SharedPage) {
         self.pages.add(page);
     }
 
@@ -84,7 +84,7 @@ impl Tail {
         let mut ring = self.ring.lock();
         let mut head = None;
         for emission in emissions {
-            let entry = Entry::new(&self.session, emission);
+            let entry = TailEntry::new(&self.session, emission);
             head = entry.seq().or(head);
             ring.push(entry);
         }
@@ -142,7 +142,12 @@ impl Tail {
     }
 
     /// Parks a reader at a position: until it is unparked, its entries go to `sink`.
-    pub(crate) fn park(&self, reader: &TailReader, sink: SharedSink<Arc<Entry>>, position: u64) {
+    pub(crate) fn park(
+        &self,
+        reader: &TailReader,
+        sink: SharedSink<Arc<TailEntry>>,
+        position: u64,
+    ) {
         self.fanout.park(reader, sink, position);
     }
 
@@ -156,7 +161,8 @@ impl Tail {
         self.presence.notified().await;
     }
 
-    /// The tools that attached clients run. Of two with one name, that of the earlier client counts.
+    /// The tools that attached clients run. Of two with one name, that of the earlier client
+    /// counts.
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
         let mut readers = self.fanout.readers();
@@ -194,7 +200,7 @@ impl Tail {
     ///
     /// The result is the records it lacks, the open items' text, and its position. `None` when the
     /// ring no longer has those records.
-    pub(crate) fn enter(&self, after: Seq) -> Option<(Vec<Arc<Entry>>, u64)> {
+    pub(crate) fn enter(&self, after: Seq) -> Option<(Vec<Arc<TailEntry>>, u64)> {
         let ring = self.ring.lock();
         let head = *self.head.borrow();
         let mut entries = ring.records_up_to(after, head)?;
@@ -219,20 +225,20 @@ impl Tail {
 }
 
 impl EntrySource for Tail {
-    type Entry = Arc<Entry>;
+    type Item = Arc<TailEntry>;
 
     fn published(&self) -> u64 {
         self.fanout.published()
     }
 
-    fn entries_from(&self, position: u64, most: usize) -> Option<Vec<Arc<Entry>>> {
+    fn entries_from(&self, position: u64, most: usize) -> Option<Vec<Arc<TailEntry>>> {
         match self.read(position, most) {
             TailRead::Entries(entries, _) => Some(entries),
             TailRead::Behind | TailRead::Closed(_) => None,
         }
     }
 
-    fn seq_of(entry: &Arc<Entry>) -> Option<u64> {
+    fn seq_of(entry: &Arc<TailEntry>) -> Option<u64> {
         entry.seq().map(|seq| seq.0)
     }
 }

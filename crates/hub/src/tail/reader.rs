@@ -7,7 +7,7 @@ use thoughtwire_proto::ToolDeclaration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Entry, Tail};
+use super::{Tail, TailEntry};
 
 /// Wakes a connection; each has one, whatever number of sessions it reads.
 pub type WakeSignal = Arc<Notify>;
@@ -20,7 +20,7 @@ pub(crate) struct TailReader {
     /// The tools that it runs.
     pub(crate) tools: Vec<ToolDeclaration>,
     pub(super) joined: Instant,
-    pub(super) slot: ParkSlot<Arc<Entry>>,
+    pub(super) slot: ParkSlot<Arc<TailEntry>>,
 }
 
 impl TailReader {
@@ -37,9 +37,9 @@ impl TailReader {
 }
 
 impl PushReader for TailReader {
-    type Entry = Arc<Entry>;
+    type Item = Arc<TailEntry>;
 
-    fn slot(&self) -> &ParkSlot<Arc<Entry>> {
+    fn slot(&self) -> &ParkSlot<Arc<TailEntry>> {
         &self.slot
     }
 

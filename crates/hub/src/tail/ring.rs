@@ -9,19 +9,19 @@ use thoughtwire_proto::{
 };
 use tokio::time::Instant;
 
-use super::Entry;
+use super::TailEntry;
 
 /// Bytes of emissions that a ring keeps. Enough for a burst between two wakes of a busy reader; a
 /// reader that falls further behind reads the log.
 const RING_BYTES: usize = 1 << 20;
-/// Time for which a ring keeps emissions. A reader that has not read them by then reads the log, and
-/// a thousand sessions that say a little now and then do not fill the memory.
+/// Time for which a ring keeps emissions. A reader that has not read them by then reads the log,
+/// and a thousand sessions that say a little now and then do not fill the memory.
 const RING_KEEPS: Duration = Duration::from_secs(5);
 
 /// The ring of recent entries, and the state that new readers are given.
 #[derive(Default)]
 pub(super) struct Ring {
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Arc<TailEntry>>,
     /// The position of the first entry that is kept.
     base: u64,
     bytes: usize,
@@ -38,7 +38,7 @@ pub(super) struct Ring {
 /// The result of reading the ring at a position.
 pub(crate) enum TailRead {
     /// Entries, and the position behind them.
-    Entries(Vec<Arc<Entry>>, u64),
+    Entries(Vec<Arc<TailEntry>>, u64),
     /// The ring has moved on: the log has to be read.
     Behind,
     /// The tail was closed; the reason.
@@ -51,7 +51,7 @@ impl Ring {
         self.base + self.entries.len() as u64
     }
 
-    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+    pub(super) fn push(&mut self, entry: Arc<TailEntry>) {
         self.fold(&entry.emitted().emission);
         self.bytes += entry.weight();
         self.entries.push_back(entry);
@@ -60,7 +60,7 @@ impl Ring {
     /// Drops entries that are too many or too old, but never the last one.
     pub(super) fn trim(&mut self) {
         let now = Instant::now();
-        let is_old = |entry: &Arc<Entry>| now.duration_since(entry.at()) > RING_KEEPS;
+        let is_old = |entry: &Arc<TailEntry>| now.duration_since(entry.at()) > RING_KEEPS;
         while self.entries.len() > 1
             && (self.bytes > RING_BYTES || self.entries.front().is_some_and(is_old))
         {
@@ -100,7 +100,7 @@ impl Ring {
     }
 
     /// The entries of all records behind `after` up to `head`; `None` when they are not all kept.
-    pub(super) fn records_up_to(&self, after: Seq, head: Seq) -> Option<Vec<Arc<Entry>>> {
+    pub(super) fn records_up_to(&self, after: Seq, head: Seq) -> Option<Vec<Arc<TailEntry>>> {
         let mut entries = Vec::new();
         if after < head {
             let mut expected = after.next();
@@ -139,10 +139,10 @@ impl Ring {
     }
 
     /// Entries for a reader that joins: the open items' text so far, and the standing status.
-    pub(super) fn partials(&self, session: &SessionId) -> Vec<Arc<Entry>> {
+    pub(super) fn partials(&self, session: &SessionId) -> Vec<Arc<TailEntry>> {
         let partials = self.open.iter().cloned().map(Emission::Partial);
         let standing = self.standing.clone().map(|text| Emission::Status { turn: None, text });
-        partials.chain(standing).map(|emission| Entry::new(session, emission)).collect()
+        partials.chain(standing).map(|emission| TailEntry::new(session, emission)).collect()
     }
 
     /// The calls of a turn that have not returned, with their tools; the newest last.

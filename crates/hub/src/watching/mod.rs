@@ -68,8 +68,8 @@ impl Watcher {
 }
 
 impl Hub {
-    /// Watches a user's list. The watcher is told of each change from now on, in its newest state and
-    /// at most four times a second for each session. The caller reads the list as it is now.
+    /// Watches a user's list. The watcher is told of each change from now on, in its newest state
+    /// and at most four times a second for each session. The caller reads the list as it is now.
     #[must_use]
     pub fn watch(&self, user: &UserId) -> Watcher {
         let store = Arc::clone(&self.shared.store);

@@ -1,9 +1,10 @@
-//! Subscribers: from every position the same events, partials once, and the log for who falls behind.
+//! Subscribers: from every position the same events, partials once, and the log for who falls
+//! behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::{DirectSink, Entry, HubOptions, Presence, Read, SharedSink};
+use thoughtwire_hub::{DirectSink, HubOptions, Presence, Read, SharedSink, TailEntry};
 use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start, TurnEvent};
 
 use crate::support::{Puppet, Room, event, events};
@@ -87,7 +88,7 @@ struct RecordSink {
 }
 
 impl RecordSink {
-    fn put(&self, entries: &[Arc<Entry>]) {
+    fn put(&self, entries: &[Arc<TailEntry>]) {
         let seqs = entries.iter().filter_map(|entry| match &entry.emitted().emission {
             Emission::Record(record) => Some(record.seq.0),
             _ => None,
@@ -96,8 +97,8 @@ impl RecordSink {
     }
 }
 
-impl DirectSink<Arc<Entry>> for RecordSink {
-    fn accept(&self, entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for RecordSink {
+    fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
         let taken = entries.len().min(self.most);
         self.put(&entries[..taken]);
         taken
@@ -107,13 +108,14 @@ impl DirectSink<Arc<Entry>> for RecordSink {
 /// A sink that panics.
 struct PanickingSink;
 
-impl DirectSink<Arc<Entry>> for PanickingSink {
-    fn accept(&self, _entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for PanickingSink {
+    fn accept(&self, _entries: &[Arc<TailEntry>]) -> usize {
         panic!("as told")
     }
 }
 
-/// Starts a reader that parks whenever nothing is new. The result is what it got so far, and its task.
+/// Starts a reader that parks whenever nothing is new. The result is what it got so far, and its
+/// task.
 async fn parked_reader(
     room: &Room,
     most: usize,
@@ -131,7 +133,7 @@ async fn parked_reader(
         .unwrap()
         .1;
     let sink = Arc::new(RecordSink { records: Mutex::default(), most });
-    let shared: SharedSink<Arc<Entry>> =
+    let shared: SharedSink<Arc<TailEntry>> =
         if broken { Arc::new(PanickingSink) } else { Arc::<RecordSink>::clone(&sink) };
     let read = Arc::clone(&sink);
     let task = tokio::spawn(async move {

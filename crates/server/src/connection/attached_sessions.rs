@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use thoughtwire_hub::{DeliveryProof, Entry, Read, SharedSink, Subscription};
+use thoughtwire_hub::{DeliveryProof, Read, SharedSink, Subscription, TailEntry};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{PeerRef, Refusal, Seq, SessionId, UserId};
 use thoughtwire_store::Proven;
@@ -28,7 +28,7 @@ pub(super) struct AttachedSession {
     /// The last position that the client has proven to have read.
     pub(super) proven: Seq,
     /// The sink for entries while the connection is parked, where one is possible.
-    pub(super) sink: Option<SharedSink<Arc<Entry>>>,
+    pub(super) sink: Option<SharedSink<Arc<TailEntry>>>,
 }
 
 impl AttachedSessions {

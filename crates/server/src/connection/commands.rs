@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_hub::{Entry, Hub, Presence, Replying, SharedSink};
+use thoughtwire_hub::{Hub, Presence, Replying, SharedSink, TailEntry};
 use thoughtwire_proto::connection::Tag;
 use thoughtwire_proto::{
     Command, CommandId, CommandReply, ConnectionCommand, ConnectionReply, DirectoryCommand,
@@ -13,12 +13,12 @@ use thoughtwire_store::{Proven, Scope};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::attached_sessions::AttachedSession;
-use super::{Connection, ConnectionContext};
+use super::{ClientConnection, ConnectionContext};
 use crate::access::{Entrant, Identity, create_agent, too_many};
 use crate::connection_sink::ConnectionSink;
 use crate::listing;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     /// Takes a client's credentials.
     pub(super) fn authenticate(
         &mut self,
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (attached, subscription) =
             self.context.hub.attach(user, &session, start, wake, presence).await?;
         let encoding = self.machine.encoding(&session);
-        let sink = self.writer.as_ref().map(|writer| -> SharedSink<Arc<Entry>> {
+        let sink = self.writer.as_ref().map(|writer| -> SharedSink<Arc<TailEntry>> {
             Arc::new(ConnectionSink {
                 writer: Arc::clone(writer),
                 encoding: encoding.clone(),

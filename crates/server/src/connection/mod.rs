@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use thoughtwire_hub::{Entry, Hub, Link, ListNews, Read, WakeSignal, Watcher};
+use thoughtwire_hub::{Hub, Link, ListNews, Read, TailEntry, WakeSignal, Watcher};
 use thoughtwire_proto::connection::{Close, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{CommandReply, Refusal, RefusalCode, SessionId, UserId};
@@ -33,7 +33,7 @@ use crate::access::{Access, Entrant};
 use crate::connection_permits::ConnectionPermit;
 use crate::listing;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
+use crate::pace::CommandPace;
 use crate::phase::Phase;
 use crate::upgraded_stream::SharedWriter;
 use crate::websocket::{ConnectionEnd, Received, WebSocket};
@@ -61,7 +61,7 @@ pub(crate) struct ConnectionContext {
     pub(crate) space: String,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) handshake_within: Duration,
-    pub(crate) pace: Pace,
+    pub(crate) pace: CommandPace,
     /// The user's permit for this connection, once the user is known. Held as long as it lasts.
     pub(crate) permit: Option<ConnectionPermit<UserId>>,
     pub(crate) metrics: Metrics,
@@ -72,7 +72,7 @@ pub(crate) struct ConnectionContext {
 }
 
 /// One connection.
-struct Connection<S> {
+struct ClientConnection<S> {
     socket: WebSocket<S>,
     /// The socket's writing half, where others can write while the connection is parked.
     writer: Option<Arc<SharedWriter>>,
@@ -87,8 +87,8 @@ struct Connection<S> {
     link: Option<Link>,
     /// Resolves when the client's permission to be here ends.
     ended: BoxFuture<'static, &'static str>,
-    /// Resolves when the server is in another phase. Like the timer it is kept between waits: a busy
-    /// connection is woken often, and would otherwise set both up anew each time.
+    /// Resolves when the server is in another phase. Like the timer it is kept between waits: a
+    /// busy connection is woken often, and would otherwise set both up anew each time.
     phase_changed: BoxFuture<'static, Result<(), watch::error::RecvError>>,
     timer: Pin<Box<Sleep>>,
     last_heard: Instant,
@@ -107,7 +107,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let now = Instant::now();
     let ended = context.entrant.identity.ended();
-    let mut connection = Connection {
+    let mut connection = ClientConnection {
         socket,
         writer,
         machine,
@@ -134,14 +134,14 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     connection.socket.end(end).await;
 }
 
-/// Whether [`Connection::show`] found something.
+/// Whether [`ClientConnection::show`] found something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ShowProgress {
     More,
     Idle,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     /// Serves until the connection ends.
     async fn run(&mut self) -> ConnectionEnd {
         let greet_by = Instant::now() + self.context.handshake_within;
@@ -351,11 +351,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn write_entries(
         &mut self,
         session: &SessionId,
-        entries: &[Arc<Entry>],
+        entries: &[Arc<TailEntry>],
     ) -> Result<(), ConnectionEnd> {
-        // Invariant: a reply is ready before the events that it is about can be read, so every reply
-        // that is ready now goes before this batch.
-        // Test: `live::native::an_answer_comes_before_the_events_that_it_is_about`.
+        // Invariant: a reply is ready before the events that it is about can be read, so every
+        // reply that is ready now goes before this batch. Test:
+        // `live::native::an_answer_comes_before_the_events_that_it_is_about`.
         while let Some(Some((tag, outcome))) = self.replies.next().now_or_never() {
             self.machine.answer(tag, outcome);
         }

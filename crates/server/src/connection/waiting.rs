@@ -1,4 +1,4 @@
-//! Futures for which a connection waits. Each of them waits for ever where there is nothing to follow.
+//! Futures for which a connection waits. Where there is nothing to follow, they wait for ever.
 
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Link, ListNews, Watcher};

@@ -1,4 +1,4 @@
-//! What a client is sent.
+//! The frames for a client.
 
 use std::io::IoSlice;
 

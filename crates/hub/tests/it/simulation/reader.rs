@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::{
-    DirectSink, Entry, Hub, Presence, Read, SharedSink, Subscription, WakeSignal,
+    DirectSink, Hub, Presence, Read, SharedSink, Subscription, TailEntry, WakeSignal,
 };
 use thoughtwire_proto::{Cursor, RefusalCode, Seq, SessionId, Start, UserId};
 use tokio::sync::{Notify, watch};
@@ -29,8 +29,8 @@ struct LedgerSink {
     pushes: AtomicUsize,
 }
 
-impl DirectSink<Arc<Entry>> for LedgerSink {
-    fn accept(&self, entries: &[Arc<Entry>]) -> usize {
+impl DirectSink<Arc<TailEntry>> for LedgerSink {
+    fn accept(&self, entries: &[Arc<TailEntry>]) -> usize {
         let taken = match self.pushes.fetch_add(1, Ordering::Relaxed) % 5 {
             3 => entries.len() / 2,
             4 => 0,
@@ -89,7 +89,7 @@ async fn read(
     mut paces: watch::Receiver<Pace>,
     ledger: &Arc<Mutex<Ledger>>,
 ) {
-    let sink: SharedSink<Arc<Entry>> =
+    let sink: SharedSink<Arc<TailEntry>> =
         Arc::new(LedgerSink { number, ledger: Arc::clone(ledger), pushes: AtomicUsize::new(0) });
     let wake: WakeSignal = Arc::new(Notify::new());
     let mut start = start;
@@ -99,7 +99,7 @@ async fn read(
         else {
             return;
         };
-        // What lay behind its cursor was deleted: it attaches again, as a client does.
+        // Events behind its cursor were deleted: it attaches again, as a client does.
         start = Start::After(Cursor { epoch: None, seq: cursor });
     }
 }
@@ -114,7 +114,7 @@ async fn read_on(
     start: &Start,
     paces: &mut watch::Receiver<Pace>,
     ledger: &Arc<Mutex<Ledger>>,
-    sink: &SharedSink<Arc<Entry>>,
+    sink: &SharedSink<Arc<TailEntry>>,
     wake: &WakeSignal,
 ) -> Option<Seq> {
     let mut subscription: Subscription = loop {
