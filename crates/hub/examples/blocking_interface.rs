@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The lines that MemGPT agents give their interface are understood.
     turn.function_message("Running squawk({\"times\": 2})")?;
     turn.function_message("Success: squawked")?;
-    turn.finish(Some(turn.user_message().to_owned()), None)?;
+    turn.finish(Some(turn.user_message().into()), None)?;
     // Carries out what is queued, and says if something was refused.
     turn.close()?;
 

@@ -17,8 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let turn = embedded.user_message("Will it rain in Oslo?").await?;
     turn.internal_monologue("I should look at the sky.").await?;
     // Returns when the call is on disk: now the tool may run.
-    let call = turn.tool_called("look_up", serde_json::Map::new()).await?;
-    turn.tool_returned(&call, "look_up", ToolStatus::Success, "clouds", None).await?;
+    let call = turn.tools().called("look_up", serde_json::Map::new()).await?;
+    turn.tools().returned(&call, "look_up", ToolStatus::Success, "clouds", None).await?;
     // Clients are registered and unregistered at any time.
     let late = turn.register_client(Encoding::Native).await?;
     turn.unregister_client(late.id());

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
 use crate::hub::{Shared, lost};
-use crate::offers::is_offered;
 use crate::session::{Once, What};
+use crate::workers::is_offered;
 use crate::{Hub, receipts, retention};
 
 impl Hub {
@@ -251,7 +251,7 @@ impl Hub {
             .map(|one| one.id)
             .collect();
         if !is_offered(&profile) {
-            self.shared.offers.end(&profile.id, "the agent is the server's to run now");
+            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
         }
         let shared = Arc::new(profile.clone());
         self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
@@ -274,7 +274,7 @@ impl Hub {
             .await
             .map_err(|error| Refusal::from(&error))?;
         self.shared.ask_live(&gone, || What::Erased).await;
-        self.shared.offers.end(&profile.id, "the agent was deleted");
+        self.shared.workers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
         }

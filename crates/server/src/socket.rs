@@ -19,7 +19,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use thoughtwire_hub::{
-    Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+    Answering, Hub, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+    WorkerConnection,
 };
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
@@ -99,7 +100,7 @@ struct Connection<S> {
     watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
-    link: Option<Link>,
+    link: Option<WorkerConnection>,
     proof: Arc<Mutex<Proof>>,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
@@ -429,13 +430,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Command::Offer(offer) => {
                 let may_make = identity.has(Scope::Agents);
-                let outcome =
-                    self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
+                let outcome = self
+                    .link
+                    .get_or_insert_with(|| hub.worker_connection(&user))
+                    .offer(*offer, may_make)
+                    .await;
                 self.machine.answer(tag, outcome);
                 return;
             }
             Command::Say { turn, verb } => {
-                self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await
+                self.link
+                    .get_or_insert_with(|| hub.worker_connection(&user))
+                    .say(&turn, request.id, verb)
+                    .await
             }
             Command::Withdraw { session: None, .. }
             | Command::Decide { session: None, .. }
@@ -693,7 +700,7 @@ fn phased(
     Box::pin(async move { phase.changed().await })
 }
 
-async fn directed(link: &mut Option<Link>) -> Directive {
+async fn directed(link: &mut Option<WorkerConnection>) -> Directive {
     match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use thoughtwire_hub::{HubOptions, Link};
+use thoughtwire_hub::{HubOptions, WorkerConnection};
 use thoughtwire_proto::{
     Answer, Awaits, Command, Decision, Directive, Disposition, Emission, Event, Input, Offer,
     Outcome, Permission, Policy, Refusal, RefusalCode, Request, Run, SessionId, StreamKind,
@@ -28,14 +28,14 @@ pub(crate) fn offer(worker: &str) -> Offer {
 }
 
 /// A program outside, over one connection.
-pub(crate) struct Program(pub(crate) Link);
+pub(crate) struct Program(pub(crate) WorkerConnection);
 
 impl Program {
     pub(crate) async fn come(room: &Room, offer: Offer) -> (Self, Vec<TurnId>) {
-        let mut link = room.hub.link(&room.user);
-        let answer = link.offer(offer, true).await.unwrap();
+        let mut connection = room.hub.worker_connection(&room.user);
+        let answer = connection.offer(offer, true).await.unwrap();
         let Answer::Offered { turns, .. } = answer else { panic!("{answer:?}") };
-        (Self(link), turns)
+        (Self(connection), turns)
     }
 
     /// What it is told next. A test that waits in vain fails.
@@ -81,7 +81,7 @@ pub(crate) async fn open(dir: &Path) -> Room {
 async fn with(dir: &Path, options: HubOptions) -> Room {
     let mut room = Room::with(dir, Arc::new(Puppet), options).await;
     let Answer::Offered { agent, .. } =
-        room.hub.link(&room.user).offer(offer("first"), true).await.unwrap()
+        room.hub.worker_connection(&room.user).offer(offer("first"), true).await.unwrap()
     else {
         panic!("no agent")
     };
@@ -460,11 +460,11 @@ async fn a_program_harms_no_turn_but_its_own() {
     room.send("hi").await.unwrap();
     let turn = program.run().await.turn;
     // Another connection of the same user, and one of another user's.
-    let mut stranger = Program(room.hub.link(&room.user));
+    let mut stranger = Program(room.hub.worker_connection(&room.user));
     assert_eq!(code(stranger.say(&turn, "t-1", thought("me")).await), RefusalCode::NoTurn);
     let other = room
         .hub
-        .link(&"mallory".parse().unwrap())
+        .worker_connection(&"mallory".parse().unwrap())
         .offer(Offer { agent: room.agent.id.to_string(), ..offer("w") }, false)
         .await;
     assert_eq!(code(other), RefusalCode::UnknownAgent);

@@ -25,12 +25,13 @@ impl Agent for Puppet {
                     "think" => drop(voice.internal_monologue("hm").await?),
                     "say" => drop(voice.assistant_message("said").await?),
                     "tool" => {
-                        let call = voice.tool_called("lookup", Default::default()).await?;
+                        let call = voice.tools().called("lookup", Default::default()).await?;
                         voice
-                            .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                            .tools()
+                            .returned(&call, "lookup", ToolStatus::Success, "found", None)
                             .await?;
                     }
-                    "call" => drop(voice.tool_called("slow", Default::default()).await?),
+                    "call" => drop(voice.tools().called("slow", Default::default()).await?),
                     "stream" => {
                         let mut message = voice.open_message();
                         for piece in ["Once ", "upon ", "a "] {
@@ -44,8 +45,9 @@ impl Agent for Puppet {
                     "panic" => panic!("as told"),
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
                     "ask" => {
-                        let call = voice.tool_called("risky", Default::default()).await?;
+                        let call = voice.tools().called("risky", Default::default()).await?;
                         let decision = voice
+                            .tools()
                             .approval(
                                 &call,
                                 "tool",
@@ -55,7 +57,8 @@ impl Agent for Puppet {
                             )
                             .await?;
                         voice
-                            .tool_returned(
+                            .tools()
+                            .returned(
                                 &call,
                                 "risky",
                                 ToolStatus::Success,
