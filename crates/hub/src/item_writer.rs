@@ -1,6 +1,6 @@
 //! Open items: thoughts and messages that are written piece by piece.
 
-use thoughtwire_proto::{Event, ItemId, StreamKind};
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent};
 
 use crate::clock::new_item_id;
 use crate::turn_message::{TurnError, TurnSender, TurnVerb};
@@ -73,10 +73,10 @@ impl ItemDraft {
     pub(crate) fn into_event(self) -> Event {
         let Self { item, kind, text } = self;
         match kind {
-            StreamKind::Thought => Event::Thought { item, text, complete: true },
+            StreamKind::Thought => Event::Turn(TurnEvent::Thought { item, text, complete: true }),
             // Arguments are streamed without a writer.
             StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Message { item, text, complete: true }
+                Event::Turn(TurnEvent::Message { item, text, complete: true })
             }
         }
     }
@@ -137,22 +137,21 @@ impl ItemWriter {
 /// The item that an event is the whole of.
 pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
     match event {
-        Event::Thought { item, .. } | Event::Message { item, .. } => Some(item),
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
+            Some(item)
+        }
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => None,
     }
 }

@@ -1,14 +1,14 @@
 //! The thread that carries out the verbs of a blocking interface in order.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::Interface;
-use crate::tail::locked;
 use crate::turn_message::TurnError;
 
 /// Verbs that may be queued. An agent that is faster than the disk is slowed to its pace.
@@ -35,7 +35,7 @@ impl VerbPump {
         let thread = thread.spawn(move || {
             while let Ok(verb) = queue.recv() {
                 if let Err(error) = handle.block_on(verb(served.clone())) {
-                    locked(&failed).get_or_insert(error);
+                    failed.lock().get_or_insert(error);
                 }
             }
         });
@@ -63,7 +63,7 @@ impl VerbPump {
     where
         F: Future<Output = Result<(), TurnError>> + Send + 'static,
     {
-        if let Some(error) = locked(&self.failure).clone() {
+        if let Some(error) = self.failure.lock().clone() {
             return Err(error);
         }
         let verbs = self.verbs.as_ref().ok_or(TurnError::Ended)?;
@@ -110,6 +110,6 @@ impl VerbPump {
             // A panic there was a verb's. Its turn ends as failed.
             drop(thread.join());
         }
-        locked(&self.failure).take().map_or(Ok(()), Err)
+        self.failure.lock().take().map_or(Ok(()), Err)
     }
 }

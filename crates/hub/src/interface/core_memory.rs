@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::Event;
+use thoughtwire_proto::{Event, SessionEvent};
 use thoughtwire_store::{Block, BlockEdit};
 
 use super::Interface;
@@ -46,12 +46,12 @@ impl<'a> CoreMemory<'a> {
             let text = change(&before).map_err(EditError::Refused)?;
             let after = Block { text, ..before.clone() };
             if after != before {
-                let event = Event::MemoryEdited {
+                let event = Event::Session(SessionEvent::MemoryEdited {
                     block: label.clone(),
                     before: before.text,
                     after: after.text.clone(),
                     by: "agent".to_owned(),
-                };
+                });
                 let block = Some(BlockEdit { agent, label, to: Some(after.clone()) });
                 let extras = AgentExtras { block, ..AgentExtras::default() };
                 sender.commit(vec![event], extras).await?;

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use serde_json::Map;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentId, Event, Input, ItemId, Refusal, Seq, SessionId, StreamKind, TurnId, Usage,
+    AgentId, Event, Input, ItemId, Refusal, Seq, SessionEvent, SessionId, StreamKind, TurnEvent,
+    TurnId, Usage,
 };
 use tokio_util::task::TaskTracker;
 
@@ -130,7 +131,7 @@ impl Interface {
     pub async fn function_message(&self, line: &str) -> Result<(), TurnError> {
         match function_message::parse(line) {
             MessageLine::Running { name, args } => {
-                let called = Event::ToolCalled { call: new_call_id(), name, args };
+                let called = Event::Turn(TurnEvent::ToolCalled { call: new_call_id(), name, args });
                 self.append_visibly(called).await
             }
             MessageLine::Returned { status, text } => {
@@ -138,19 +139,29 @@ impl Interface {
                 let open = open.into_iter().map(|(call, name)| ((call, name.clone()), name));
                 match function_message::owner_of(&text, open) {
                     ResultOwner::Call((call, name)) => {
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         self.append_visibly(returned).await
                     }
                     ResultOwner::Uncalled(name) => {
                         let call = new_call_id();
-                        let called = Event::ToolCalled {
+                        let called = Event::Turn(TurnEvent::ToolCalled {
                             call: call.clone(),
                             name: name.clone(),
                             args: Map::new(),
-                        };
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        });
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         let events = vec![called, returned];
                         self.sender.commit(events, AgentExtras::default()).await.map(drop)
                     }
@@ -186,7 +197,7 @@ impl Interface {
     /// # Errors
     /// As [`Interface::internal_monologue`].
     pub async fn usage(&self, usage: Usage) -> Result<(), TurnError> {
-        self.sender.append(vec![Event::Usage(usage)]).await.map(drop)
+        self.sender.append(vec![Event::Turn(TurnEvent::Usage(usage))]).await.map(drop)
     }
 
     /// Sets the usage of the turn so far. It is written if the turn ends without
@@ -208,7 +219,7 @@ impl Interface {
         summary: impl Into<String>,
         through: Seq,
     ) -> Result<Seq, TurnError> {
-        let event = Event::Compacted { summary: summary.into(), through };
+        let event = Event::Session(SessionEvent::Compacted { summary: summary.into(), through });
         self.sender.commit(vec![event], AgentExtras::default()).await
     }
 
@@ -221,10 +232,14 @@ impl Interface {
         message: Option<Final>,
         usage: Option<Usage>,
     ) -> Result<Finish, TurnError> {
-        let mut events: Vec<_> = usage.map(Event::Usage).into_iter().collect();
+        let mut events: Vec<_> = usage.map(|usage| TurnEvent::Usage(usage).into()).into_iter().collect();
         match message {
             Some(Final::Text(text)) => {
-                events.push(Event::Message { item: new_item_id(), text, complete: true });
+                events.push(Event::Turn(TurnEvent::Message {
+                    item: new_item_id(),
+                    text,
+                    complete: true,
+                }));
             }
             Some(Final::Open(draft)) => events.push(draft.into_event()),
             None => {}
@@ -235,12 +250,18 @@ impl Interface {
 
     /// Says a whole thought under an id that the caller made.
     pub(crate) async fn think_as(&self, item: ItemId, text: String) -> Result<(), TurnError> {
-        self.sender.append(vec![Event::Thought { item, text, complete: true }]).await.map(drop)
+        self.sender
+            .append(vec![Event::Turn(TurnEvent::Thought { item, text, complete: true })])
+            .await
+            .map(drop)
     }
 
     /// Says a whole message under an id that the caller made.
     pub(crate) async fn say_as(&self, item: ItemId, text: String) -> Result<(), TurnError> {
-        self.sender.append(vec![Event::Message { item, text, complete: true }]).await.map(drop)
+        self.sender
+            .append(vec![Event::Turn(TurnEvent::Message { item, text, complete: true })])
+            .await
+            .map(drop)
     }
 
     /// Appends an event. Returns when the tail shows it, where the next line looks for open calls.

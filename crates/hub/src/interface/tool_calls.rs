@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    CallId, Decision, Event, ItemId, StreamKind, Timestamp, ToolDeclaration, ToolStatus,
+    CallId, Decision, Event, ItemId, StreamKind, Timestamp, ToolDeclaration, ToolStatus, TurnEvent,
 };
 
 use super::Interface;
@@ -47,7 +47,7 @@ impl<'a> ToolCalls<'a> {
         name: impl Into<String>,
         args: Map<String, Value>,
     ) -> Result<(), TurnError> {
-        let event = Event::ToolCalled { call, name: name.into(), args };
+        let event = Event::Turn(TurnEvent::ToolCalled { call, name: name.into(), args });
         self.interface.sender.commit(vec![event], AgentExtras::default()).await.map(drop)
     }
 
@@ -72,8 +72,11 @@ impl<'a> ToolCalls<'a> {
     ) -> Result<(), TurnError> {
         let mut events = Vec::with_capacity(calls.len());
         for Called { call, name, args, client_until } in calls {
-            events.push(Event::ToolCalled { call: call.clone(), name, args });
-            events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
+            events.push(Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name, args }));
+            events.extend(
+                client_until
+                    .map(|expires_at| Event::Turn(TurnEvent::ToolAwaited { call, expires_at })),
+            );
         }
         let extras = AgentExtras { kept, ..AgentExtras::default() };
         self.interface.sender.commit(events, extras).await.map(drop)
@@ -106,7 +109,7 @@ impl<'a> ToolCalls<'a> {
         content: Option<Value>,
     ) -> Result<(), TurnError> {
         let (call, name, text) = (call.clone(), name.into(), text.into());
-        let event = Event::ToolReturned { call, name, status, text, content };
+        let event = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
         self.interface.sender.append(vec![event]).await.map(drop)
     }
 
@@ -124,7 +127,13 @@ impl<'a> ToolCalls<'a> {
         content: Option<Value>,
     ) -> Result<(), TurnError> {
         let (name, text) = (name.into(), part.into());
-        let event = Event::ToolReturned { call: call.clone(), name, status, text, content };
+        let event = Event::Turn(TurnEvent::ToolReturned {
+            call: call.clone(),
+            name,
+            status,
+            text,
+            content,
+        });
         let output = Some((call.clone(), whole));
         let extras = AgentExtras { output, ..AgentExtras::default() };
         self.interface.sender.append_extras(vec![event], extras).await.map(drop)

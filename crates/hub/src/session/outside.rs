@@ -1,7 +1,7 @@
 //! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
 
 use thoughtwire_proto::{
-    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnId,
+    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnEvent, TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -32,11 +32,13 @@ impl Task {
             Question::Approval { name, expires_at } => (
                 Awaited::Approval,
                 expires_at,
-                Event::ApprovalAsked { call: call.clone(), name, expires_at },
+                Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, expires_at }),
             ),
-            Question::Client { expires_at } => {
-                (Awaited::Client, expires_at, Event::ToolAwaited { call: call.clone(), expires_at })
-            }
+            Question::Client { expires_at } => (
+                Awaited::Client,
+                expires_at,
+                Event::Turn(TurnEvent::ToolAwaited { call: call.clone(), expires_at }),
+            ),
         };
         // The call's own append may have asked already.
         let stands = self
@@ -93,7 +95,7 @@ impl Task {
             return refuse(reply, RefusalCode::UnknownCall, reason);
         };
         let decision = if approve { Decision::Approved } else { Decision::Denied };
-        let event = Event::ApprovalSettled { call: call.clone(), decision, by };
+        let event = Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by });
         self.settle_call(&turn, &call, event, CallReply::Decided(decision), Some((once, reply)));
     }
 
@@ -125,11 +127,11 @@ impl Task {
         for (call, awaited) in running.waits.lapsed(self.shared.now()) {
             match awaited {
                 Awaited::Approval => {
-                    let event = Event::ApprovalSettled {
+                    let event = Event::Turn(TurnEvent::ApprovalSettled {
                         call: call.clone(),
                         decision: Decision::Expired,
                         by: None,
-                    };
+                    });
                     self.settle_call(
                         &turn,
                         &call,
@@ -185,12 +187,12 @@ impl Task {
 
 impl Returned {
     fn into_event(self, call: &CallId, name: String) -> Event {
-        Event::ToolReturned {
+        Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name,
             status: self.status,
             text: self.text,
             content: self.content,
-        }
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, ItemId, TurnId};
+use thoughtwire_proto::{Event, ItemId, TurnEvent, TurnId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TURN_MESSAGES;
@@ -12,7 +12,6 @@ use super::turn_time::TurnTime;
 use super::waits::Waits;
 use crate::agent::{Log, Turn};
 use crate::clock::new_turn_id;
-use crate::tail::locked;
 use crate::turn_message::TurnSender;
 use crate::workers::{WorkerPermit, is_offered, no_worker_status};
 use crate::{Input, Interface};
@@ -32,7 +31,7 @@ impl Starting {
 
     /// The event that starts it.
     pub(super) fn event(&self) -> (Option<TurnId>, Event) {
-        (Some(self.turn.clone()), Event::TurnStarted { input: self.input.clone() })
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
     }
 }
 
@@ -96,7 +95,7 @@ impl Task {
         }
         match &self.running {
             Some(running) => {
-                locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
+                running.slot.lock().take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
             }
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
@@ -113,7 +112,11 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot)
+        let slot = self
+            .running
+            .as_ref()?
+            .slot
+            .lock()
             .take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
@@ -190,7 +193,7 @@ impl Task {
         };
         let Some(running) = &mut self.running else { return };
         let work = if is_offered(&self.profile) {
-            *locked(&running.slot) = slot;
+            *running.slot.lock() = slot;
             Box::pin(Arc::clone(&self.shared.workers).run(run, Arc::clone(&running.slot)))
         } else {
             self.shared.agent.run(run)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal,
-    RefusalCode, Seq, SessionId, State, TurnId,
+    AgentProfile, CallId, Emission, Event, InputEvent, ItemId, OpenTurn, QueuedInput, Record,
+    Refusal, RefusalCode, Seq, SessionId, State, TurnEvent, TurnId,
 };
 use thoughtwire_store::{Append, BlockEdit, Receipt, Store, StoreError, StoredSession};
 use tokio::sync::mpsc;
@@ -322,7 +322,9 @@ impl Task {
                 waiters.into_iter().for_each(|waiter| waiter.failed(&refusal));
                 return Err(illegal);
             }
-            if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+            if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+                &event
+            {
                 closed_items.push(item.clone());
             }
             records.push(Record { seq: state.head(), at, turn, event });
@@ -390,23 +392,20 @@ impl Task {
         }
         for record in &pending.records {
             match &record.event {
-                Event::TurnStarted { .. } => self.shown_turn.clone_from(&record.turn),
-                Event::TurnEnded { .. } => self.shown_turn = None,
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Turn(TurnEvent::Started { .. }) => self.shown_turn.clone_from(&record.turn),
+                Event::Turn(TurnEvent::Ended { .. }) => self.shown_turn = None,
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -501,7 +500,9 @@ fn read_inputs(
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in store.events(stored.num, before, 1)? {
-            if let Event::UserMessage { item, text, attachments, .. } = record.event {
+            if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
+                record.event
+            {
                 inputs.insert(item.clone(), Input { item, text, attachments });
             }
         }

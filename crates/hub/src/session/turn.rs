@@ -3,7 +3,7 @@
 use futures::FutureExt as _;
 use thoughtwire_proto::{
     Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq,
-    StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -275,10 +275,11 @@ impl Task {
         waiter: impl FnOnce(Seq) -> Option<Waiter>,
         reply: oneshot::Sender<Result<Finish, TurnError>>,
     ) {
-        if let Some(illegal) = events
-            .iter()
-            .find(|event| matches!(event, Event::Message { text, .. } if text.is_empty()))
-        {
+        if let Some(illegal) = events.iter().find(|event| {
+            matches!(
+                event,
+                Event::Turn(TurnEvent::Message { text, .. }) if text.is_empty())
+        }) {
             drop(
                 reply.send(Err(TurnError::Illegal(format!(
                     "a {} must not be empty",
@@ -394,10 +395,18 @@ impl Task {
                 let (item, text) = (open.item.clone(), open.text.clone());
                 match open.kind {
                     StreamKind::Thought => {
-                        events.push(Event::Thought { item, text, complete: false });
+                        events.push(Event::Turn(TurnEvent::Thought {
+                            item,
+                            text,
+                            complete: false,
+                        }));
                     }
                     StreamKind::Message => {
-                        events.push(Event::Message { item, text, complete: false });
+                        events.push(Event::Turn(TurnEvent::Message {
+                            item,
+                            text,
+                            complete: false,
+                        }));
                     }
                     StreamKind::ToolArgs => {}
                 }
@@ -406,31 +415,31 @@ impl Task {
         }
         for open in &turn.calls {
             if open.approval.is_some() {
-                events.push(Event::ApprovalSettled {
+                events.push(Event::Turn(TurnEvent::ApprovalSettled {
                     call: open.call.clone(),
                     decision: Decision::Void,
                     by: None,
-                });
+                }));
             }
-            events.push(Event::ToolReturned {
+            events.push(Event::Turn(TurnEvent::ToolReturned {
                 call: open.call.clone(),
                 name: open.name.clone(),
                 status: ToolStatus::Error,
                 text: "abandoned".to_owned(),
                 content: None,
-            });
+            }));
         }
         if let Some(running) = &mut self.running
             && running.spent != Usage::default()
         {
-            events.push(Event::Usage(std::mem::take(&mut running.spent)));
+            events.push(Event::Turn(TurnEvent::Usage(std::mem::take(&mut running.spent))));
         }
-        events.push(Event::TurnEnded {
+        events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome,
             code: code.map(str::to_owned),
             reason: reason.map(str::to_owned),
-        });
+        }));
         events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
     }
 
@@ -492,23 +501,29 @@ impl Task {
 /// What an agent may say of itself; the rest is the session's to say.
 fn is_sayable(event: &Event) -> bool {
     match event {
-        Event::Thought { .. }
-        | Event::Message { .. }
-        | Event::ToolCalled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. } => true,
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(
+            TurnEvent::Thought { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_),
+        )
+        | Event::Session(SessionEvent::MemoryEdited { .. } | SessionEvent::Compacted { .. }) => {
+            true
+        }
+        Event::Session(
+            SessionEvent::Opened { .. }
+            | SessionEvent::Renamed { .. }
+            | SessionEvent::InstructionsChanged { .. },
+        )
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => false,
     }
 }

@@ -1,15 +1,14 @@
 //! First answers to a worker's verbs, by their ids.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use thoughtwire_proto::{Answer, CommandId, Input, Refusal, Seq};
 use tokio::sync::oneshot;
 
 use super::verbs::refused;
-use crate::tail::locked;
 use crate::turn_message::TurnError;
 
 /// Ids per turn whose answers are kept: many more than a worker may have unanswered.
@@ -35,7 +34,7 @@ pub(crate) struct FirstAnswers(Mutex<VecDeque<(CommandId, PendingSay)>>);
 impl FirstAnswers {
     /// The answer to an earlier verb of this id. A refused verb had no effect and is not kept.
     pub(crate) fn repeated(&self, id: &CommandId) -> Option<Answering> {
-        let known = locked(&self.0);
+        let known = self.0.lock();
         let (_, pending) = known.iter().rev().find(|(known, _)| known == id)?;
         if let Some(Err(_)) = pending.peek() {
             return None;
@@ -48,11 +47,11 @@ impl FirstAnswers {
         let is_its = |(known, pending): &(CommandId, PendingSay)| {
             known.as_str() == id && !matches!(pending.peek(), Some(Err(_)))
         };
-        locked(&self.0).iter().any(is_its)
+        self.0.lock().iter().any(is_its)
     }
 
     pub(super) fn add(&self, id: CommandId, pending: PendingSay) {
-        let mut known = locked(&self.0);
+        let mut known = self.0.lock();
         known.push_back((id, pending));
         if known.len() > KEPT {
             known.pop_front();

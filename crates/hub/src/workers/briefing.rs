@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use thoughtwire_proto::{Directive, Event, ItemId, MemoryBlock, Permission, Record, Run, Seq};
+use thoughtwire_proto::{
+    Directive, Event, InputEvent, ItemId, MemoryBlock, Permission, Record, Run, Seq, TurnEvent,
+};
 use thoughtwire_store::Block;
 
 use super::turn::WorkerTurn;
 use super::worker::{KnownPosition, OfferTerms};
 use super::worker_lost;
-use crate::tail::locked;
 use crate::turn_message::AgentError;
 
 /// Most bytes of history that come with a turn.
@@ -52,7 +53,7 @@ impl Briefing<'_> {
         let history = history.split_off(cut);
         let memory = if self.terms.memory { self.memory().await? } else { Vec::new() };
         let (waiting, open) = {
-            let progress = locked(&self.turn.progress);
+            let progress = self.turn.progress.lock();
             (progress.asked(), progress.open_items())
         };
         Ok(Directive::Run(Box::new(Run {
@@ -92,7 +93,9 @@ impl Briefing<'_> {
         let has_started: HashSet<ItemId> =
             records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
         let waits = |record: &Record| match (&record.event, &record.turn) {
-            (Event::UserMessage { item, .. }, None) => !has_started.contains(item),
+            (Event::Input(InputEvent::UserMessage { item, .. }), None) => {
+                !has_started.contains(item)
+            }
             (_, _) => false,
         };
         records.retain(|record| record.seq != turn.log.asked && !waits(record));
@@ -104,7 +107,7 @@ impl Briefing<'_> {
         let begun: HashSet<&ItemId> =
             new.iter().filter_map(|record| started_input(&record.event)).collect();
         records.retain(|record| match (&record.event, &record.turn) {
-            (Event::UserMessage { item, .. }, None) => begun.contains(item),
+            (Event::Input(InputEvent::UserMessage { item, .. }), None) => begun.contains(item),
             (_, _) => false,
         });
         records.extend(new);
@@ -185,7 +188,7 @@ fn records_over_limit(history: &[Record]) -> usize {
 
 /// Input of the turn that an event starts.
 fn started_input(event: &Event) -> Option<&ItemId> {
-    if let Event::TurnStarted { input } = event { Some(input) } else { None }
+    if let Event::Turn(TurnEvent::Started { input }) = event { Some(input) } else { None }
 }
 
 /// Bytes of a record, about as it is sent.

@@ -1,13 +1,13 @@
 //! A worker's inbox: directives on their way to its connection.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::Directive;
 use tokio::sync::Notify;
 
 use super::turn::WorkerTurn;
-use crate::tail::locked;
 
 /// Queue of directives for one connection. Its length is bounded by the turns that the
 /// connection offered to run.
@@ -29,7 +29,7 @@ impl WorkerInbox {
     /// Adds a turn, followed by the replies to its open calls if it is resumed.
     pub(super) fn push_turn(&self, turn: Arc<WorkerTurn>, resumed: bool) {
         let replies = turn.enter_inbox();
-        let mut entries = locked(&self.entries);
+        let mut entries = self.entries.lock();
         entries.push_back(InboxEntry::Turn { turn, resumed });
         entries.extend(replies.into_iter().map(InboxEntry::Directive));
         drop(entries);
@@ -38,13 +38,13 @@ impl WorkerInbox {
 
     /// Adds a directive.
     pub(super) fn push(&self, directive: Directive) {
-        locked(&self.entries).push_back(InboxEntry::Directive(directive));
+        self.entries.lock().push_back(InboxEntry::Directive(directive));
         self.wake.notify_one();
     }
 
     /// Removes a turn that has ended, or cancels it at the worker if it was handed over already.
     pub(super) fn withdraw(&self, turn: &Arc<WorkerTurn>) {
-        let mut entries = locked(&self.entries);
+        let mut entries = self.entries.lock();
         let before = entries.len();
         let is_its = |entry: &InboxEntry| matches!(entry, InboxEntry::Turn { turn: other, .. } if Arc::ptr_eq(other, turn));
         entries.retain(|entry| !is_its(entry));
@@ -60,7 +60,7 @@ impl WorkerInbox {
     /// Takes the next entry. Cancel-safe: dropping the future loses no entry.
     pub(crate) async fn next(&self) -> InboxEntry {
         loop {
-            let entry = locked(&self.entries).pop_front();
+            let entry = self.entries.lock().pop_front();
             match entry {
                 Some(entry) => return entry,
                 None => self.wake.notified().await,

@@ -1,7 +1,8 @@
 //! Permits: the right to run one turn at one worker.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{AgentId, WorkerId};
 
 use super::pool::WorkerPool;

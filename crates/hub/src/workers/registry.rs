@@ -1,10 +1,11 @@
 //! The registry of all offers of a hub, and of the turns that workers run.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::{
     AgentId, AgentProfile, Directive, Permission, Record, SessionId, ToolDeclaration, TurnId,
     WorkerId,
@@ -20,7 +21,6 @@ use super::turn::{TurnEndSender, WorkerTurn};
 use super::worker::{OfferTerms, Worker};
 use super::{no_worker_status, worker_lost};
 use crate::agent::{Agent, Turn};
-use crate::tail::locked;
 use crate::turn_message::AgentError;
 
 /// All offers of a hub.
@@ -87,7 +87,7 @@ impl OfferRegistry {
 
     /// Number of calls of a turn's worker that wait for the owner's approval, over all its turns.
     pub(super) fn held_calls(&self, turn: &WorkerTurn) -> usize {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let worker = state.worker_of(turn);
         worker.map_or(0, |worker| worker.turns.iter().map(|turn| turn.held_calls()).sum())
     }
@@ -114,7 +114,7 @@ impl OfferRegistry {
         turn: Option<TurnId>,
     ) -> oneshot::Receiver<WorkerPermit> {
         let (permit, receiver) = oneshot::channel();
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let pool = state.pool(agent);
         pool.enqueue(PermitRequest { session: session.clone(), turn, permit });
         drop(pool.serve(self));
@@ -126,12 +126,12 @@ impl OfferRegistry {
         agent: &AgentId,
         question: impl FnOnce(&WorkerPool) -> bool,
     ) -> bool {
-        locked(&self.state).pools.get(agent).is_some_and(question)
+        self.state.lock().pools.get(agent).is_some_and(question)
     }
 
     /// Frees a permit, for the next request.
     pub(super) fn free(self: &Arc<Self>, agent: &AgentId, generation: u64) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         if let Some(pool) = state.pools.get_mut(agent) {
             pool.free(generation);
             drop(pool.serve(self));
@@ -143,12 +143,12 @@ impl OfferRegistry {
 
     /// Whether no worker of an agent is connected.
     pub(crate) fn is_deserted(&self, agent: &AgentId) -> bool {
-        locked(&self.state).pools.get(agent).is_none_or(WorkerPool::is_deserted)
+        self.state.lock().pools.get(agent).is_none_or(WorkerPool::is_deserted)
     }
 
     /// Tools that an agent's workers declared. Of two with one name the first counts.
     pub(crate) fn tools(&self, agent: &AgentId) -> Vec<ToolDeclaration> {
-        locked(&self.state).pools.get(agent).map(WorkerPool::tools).unwrap_or_default()
+        self.state.lock().pools.get(agent).map(WorkerPool::tools).unwrap_or_default()
     }
 
     // Turns.
@@ -163,11 +163,11 @@ impl OfferRegistry {
         let (end, ended) = oneshot::channel();
         let (mut turn, mut end) = (turn, end);
         let assigned = loop {
-            let worker = locked(&permit).as_ref().map(|permit| permit.worker().clone());
+            let worker = permit.lock().as_ref().map(|permit| permit.worker().clone());
             let Some(worker) = worker else {
                 // A turn that was parked when the server stopped starts without a permit.
                 let given = self.next_permit(&turn).await?;
-                *locked(&permit) = Some(given);
+                *permit.lock() = Some(given);
                 continue;
             };
             match self.assign(turn, worker, end, &so_far) {
@@ -175,7 +175,7 @@ impl OfferRegistry {
                 // The worker left since the permit was read; another one may have room.
                 Assignment::WorkerGone(same, sender) => {
                     (turn, end) = (*same, sender);
-                    drop(locked(&permit).take());
+                    drop(permit.lock().take());
                 }
             }
         };
@@ -202,7 +202,7 @@ impl OfferRegistry {
         end: TurnEndSender,
         so_far: &[Record],
     ) -> Assignment {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let Some(known) = state.worker(&turn.agent.id, &worker) else {
             return Assignment::WorkerGone(Box::new(turn), end);
         };
@@ -214,7 +214,7 @@ impl OfferRegistry {
 
     /// Puts a turn into its worker's inbox, unless the worker is disconnected or has it already.
     fn deliver(&self, turn: &Arc<WorkerTurn>) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let inbox = state.worker_of(turn).and_then(|worker| worker.inbox.as_ref());
         if let Some(inbox) = inbox
             && !turn.has_entered_inbox()
@@ -225,7 +225,7 @@ impl OfferRegistry {
 
     /// Sends a directive to a turn's worker if that is connected.
     pub(super) fn notify(&self, turn: &WorkerTurn, directive: Directive) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         if let Some(inbox) = state.worker_of(turn).and_then(|worker| worker.inbox.as_ref()) {
             inbox.push(directive);
         }
@@ -233,7 +233,7 @@ impl OfferRegistry {
 
     /// Takes a turn from its worker after the turn has ended.
     fn release(&self, turn: &Arc<WorkerTurn>) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.turns.remove(turn.id());
         if let Some(worker) = state.worker_of(turn) {
             worker.turns.retain(|other| !Arc::ptr_eq(other, turn));
@@ -254,7 +254,7 @@ impl OfferRegistry {
         turn: &TurnId,
         inbox: &Arc<WorkerInbox>,
     ) -> Option<Arc<WorkerTurn>> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let turn = Arc::clone(state.turns.get(turn)?);
         is_connected(state.worker_of(&turn)?, inbox).then_some(turn)
     }
@@ -267,7 +267,7 @@ impl OfferRegistry {
         offered: &[(AgentId, WorkerId)],
         inbox: &Arc<WorkerInbox>,
     ) -> Option<Arc<FirstAnswers>> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         offered.iter().find_map(|(agent, worker)| {
             let worker = state.worker(agent, worker)?;
             if is_connected(worker, inbox) { worker.answers_of(turn) } else { None }
@@ -276,7 +276,7 @@ impl OfferRegistry {
 
     /// Terms of a turn's worker.
     pub(super) fn terms(&self, turn: &WorkerTurn) -> OfferTerms {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let worker = state.worker_of(turn);
         worker.map(|worker| worker.terms_for(turn.session())).unwrap_or_default()
     }
@@ -291,7 +291,7 @@ impl OfferRegistry {
         terms: OfferTerms,
         inbox: &Arc<WorkerInbox>,
     ) -> Vec<TurnId> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.connections += 1;
         let connection = state.connections;
         let pool = state.pool(agent);
@@ -328,7 +328,7 @@ impl OfferRegistry {
         id: &WorkerId,
         inbox: &Arc<WorkerInbox>,
     ) {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let Some(worker) = state.worker(agent, id) else { return };
         // It may have reconnected already.
         if !is_connected(worker, inbox) {
@@ -366,7 +366,7 @@ impl OfferRegistry {
                 }
             }
             if let Some(registry) = registry.upgrade() {
-                registry.remove(locked(&registry.state), &left.agent, &left.id, left.connection);
+                registry.remove(registry.state.lock(), &left.agent, &left.id, left.connection);
             }
         });
     }
@@ -374,7 +374,9 @@ impl OfferRegistry {
     /// Whether a worker's absence ends early: the hub stops, and no turn waits for the worker.
     fn is_settled(&self, left: &Absence) -> bool {
         self.is_stopping()
-            && locked(&self.state)
+            && self
+                .state
+                .lock()
                 .worker(&left.agent, &left.id)
                 .is_none_or(|worker| worker.turns.is_empty())
     }
@@ -400,7 +402,7 @@ impl OfferRegistry {
 
     /// Ends all offers of an agent: it was deleted, or the server runs it now. Its turns fail.
     pub(crate) fn end(&self, agent: &AgentId, reason: &str) {
-        let pool = locked(&self.state).pools.remove(agent);
+        let pool = self.state.lock().pools.remove(agent);
         let Some(mut pool) = pool else { return };
         let (workers, requests) = pool.clear();
         // A session that waits requests again, if it still needs a permit.

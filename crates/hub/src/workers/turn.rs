@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, CallId, CommandId, Decision, Directive, Event, Id, Permission, Record, SessionId,
-    TurnId, Verb, WorkerId,
+    TurnEvent, TurnId, Verb, WorkerId,
 };
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -18,7 +19,6 @@ use super::registry::OfferRegistry;
 use super::verbs::{VerbRunner, append};
 use crate::agent::Turn;
 use crate::item_writer::item_of;
-use crate::tail::locked;
 use crate::turn_message::{AgentError, CallReply, Question, Returned, TurnVerb};
 
 /// Sender of a turn's end, to the future that stands in for the agent.
@@ -104,7 +104,7 @@ impl WorkerTurn {
 
     /// Ends the future that stands in for the agent. Only the first end counts.
     pub(crate) fn end(&self, outcome: Result<(), AgentError>) {
-        if let Some(end) = locked(&self.end).take() {
+        if let Some(end) = self.end.lock().take() {
             // The turn may have been cancelled; then nobody waits for its end.
             drop(end.send(outcome));
         }
@@ -124,7 +124,7 @@ impl WorkerTurn {
     /// follow it there.
     pub(super) fn enter_inbox(&self) -> Vec<Directive> {
         self.entered_inbox.store(true, Ordering::Relaxed);
-        locked(&self.progress).replies()
+        self.progress.lock().replies()
     }
 
     /// Marks the turn as taken out of the inbox for the worker.
@@ -138,7 +138,7 @@ impl WorkerTurn {
 
     /// Number of calls that wait for the owner's approval.
     pub(super) fn held_calls(&self) -> usize {
-        locked(&self.held).len()
+        self.held.lock().len()
     }
 
     /// Takes a verb of the worker. When this returns, the verb has its place in the turn's order.
@@ -163,7 +163,7 @@ impl WorkerTurn {
 
     /// Sends the worker the reply to a call, which no longer waits.
     pub(super) fn reply_to_call(&self, call: CallId, directive: Directive) {
-        locked(&self.progress).add_reply(call, directive.clone());
+        self.progress.lock().add_reply(call, directive.clone());
         // Otherwise the reply enters the inbox together with the turn.
         if self.has_entered_inbox()
             && let Some(registry) = self.registry()
@@ -180,36 +180,33 @@ impl WorkerTurn {
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
-                Event::ApprovalSettled { call, decision, .. }
+                Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. })
                     if !waiting.iter().any(|open| open.call == *call) =>
                 {
                     self.reply_to_call(call.clone(), self.settled(call, *decision));
                 }
-                Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
+                Event::Turn(TurnEvent::ToolAwaited { call, .. }) => drop(awaited.insert(call)),
                 // The worker knows the results that it returned itself.
-                Event::ToolReturned { call, status, text, content, .. }
+                Event::Turn(TurnEvent::ToolReturned { call, status, text, content, .. })
                     if awaited.contains(call) =>
                 {
                     let (text, content) = (text.clone(), content.clone());
                     let returned = Returned { status: *status, text, content };
                     self.reply_to_call(call.clone(), self.returned(call, returned));
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
-                | Event::TurnEnded { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -242,7 +239,7 @@ impl WorkerTurn {
                 }
                 // The verb's own answer has the reason.
                 Ok(CallReply::Refused(_)) => {
-                    locked(&turn.progress).stop_waiting(&call);
+                    turn.progress.lock().stop_waiting(&call);
                     turn.settle_held(&call, Decision::Void).await;
                 }
                 // The turn is over, or a later request for the same call is followed instead.
@@ -253,21 +250,21 @@ impl WorkerTurn {
 
     /// Lets a held call run, or closes it. Does nothing for other calls.
     async fn settle_held(&self, call: &CallId, decision: Decision) {
-        let Some(held) = locked(&self.held).settle(call, decision) else { return };
+        let Some(held) = self.held.lock().settle(call, decision) else { return };
         if decision != Decision::Approved {
             let name = {
-                let mut progress = locked(&self.progress);
+                let mut progress = self.progress.lock();
                 let name = progress.tool_of(call).unwrap_or_default();
                 progress.close_call(call);
                 name
             };
-            let event = Event::ToolReturned {
+            let event = Event::Turn(TurnEvent::ToolReturned {
                 call: call.clone(),
                 name,
                 status: thoughtwire_proto::ToolStatus::Error,
                 text: not_run(decision).to_owned(),
                 content: None,
-            };
+            });
             // A turn that has ended has closed the call.
             drop(append(&self.turn.interface.sender, vec![event]).await);
         }
@@ -297,7 +294,7 @@ fn answers_so_far(
     let (answers, mut held) = (FirstAnswers::default(), HeldCalls::default());
     for record in so_far {
         let done = at_once(Some(record.seq));
-        let Event::ToolCalled { call, name, .. } = &record.event else {
+        let Event::Turn(TurnEvent::ToolCalled { call, name, .. }) = &record.event else {
             if let Some(Ok(id)) = item_of(&record.event).map(Id::as_str).map(CommandId::new) {
                 answers.add(id, done);
             }
@@ -326,7 +323,8 @@ fn answers_so_far(
 /// The last decision about a call in a turn's records.
 fn decision_in(records: &[Record], call: &CallId) -> Option<Decision> {
     records.iter().rev().find_map(|record| {
-        if let Event::ApprovalSettled { call: settled, decision, .. } = &record.event
+        if let Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. }) =
+            &record.event
             && settled == call
         {
             Some(*decision)

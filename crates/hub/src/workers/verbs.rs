@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
     Awaits, CallId, Decision, Event, ItemId, Permission, Refusal, RefusalCode, StreamKind,
-    Timestamp, ToolStatus, Verb, WaitingCall,
+    Timestamp, ToolStatus, TurnEvent, Verb, WaitingCall,
 };
 use tokio::sync::oneshot;
 
@@ -16,7 +16,6 @@ use super::held_calls::{HoldState, MOST_HELD, check_decision, when_approved};
 use super::turn::WorkerTurn;
 use crate::clock::now;
 use crate::function_message::{self, MessageLine, ResultOwner};
-use crate::tail::locked;
 use crate::turn_message::{AgentError, Finish, Question, TurnError, TurnSender, TurnVerb};
 
 /// Milliseconds that an approval or a client is waited for if the worker names no time. The
@@ -42,10 +41,20 @@ impl<'a> VerbRunner<'a> {
     pub(super) async fn run(&self, verb: Verb) -> Result<PendingSay, Refusal> {
         match verb {
             Verb::InternalMonologue { text } => {
-                self.append_item(Event::Thought { item: self.item()?, text, complete: true }).await
+                self.append_item(Event::Turn(TurnEvent::Thought {
+                    item: self.item()?,
+                    text,
+                    complete: true,
+                }))
+                .await
             }
             Verb::AssistantMessage { text } => {
-                self.append_item(Event::Message { item: self.item()?, text, complete: true }).await
+                self.append_item(Event::Turn(TurnEvent::Message {
+                    item: self.item()?,
+                    text,
+                    complete: true,
+                }))
+                .await
             }
             Verb::FunctionMessage { text } => self.function_message(text).await,
             Verb::ToolCalled { name, args } => self.call_tool(name, args).await,
@@ -60,14 +69,18 @@ impl<'a> VerbRunner<'a> {
             Verb::Delta { item, n, kind, text } => self.stream(item, n, kind, text).await,
             Verb::Status { text } => self.send(TurnVerb::Status { text }).await,
             Verb::Usage(usage) => {
-                locked(&self.turn.progress).set_usage(usage);
+                self.turn.progress.lock().set_usage(usage);
                 self.send(TurnVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
-                let usage = locked(&self.turn.progress).take_usage();
-                let mut events: Vec<_> = usage.map(Event::Usage).into_iter().collect();
+                let usage = self.turn.progress.lock().take_usage();
+                let mut events: Vec<_> = usage.map(|usage| TurnEvent::Usage(usage).into()).into_iter().collect();
                 if let Some(text) = text {
-                    events.push(Event::Message { item: self.item()?, text, complete: true });
+                    events.push(Event::Turn(TurnEvent::Message {
+                        item: self.item()?,
+                        text,
+                        complete: true,
+                    }));
                 }
                 self.finish(events, None).await
             }
@@ -98,7 +111,7 @@ impl<'a> VerbRunner<'a> {
 
     /// Appends the event of a whole item, which supersedes the item's deltas.
     async fn append_item(&self, event: Event) -> Result<PendingSay, Refusal> {
-        locked(&self.turn.progress).close_item(self.id);
+        self.turn.progress.lock().close_item(self.id);
         append(self.sender(), vec![event]).await
     }
 
@@ -106,7 +119,7 @@ impl<'a> VerbRunner<'a> {
         match function_message::parse(&text) {
             MessageLine::Running { name, args } => self.call_tool(name, args).await,
             MessageLine::Returned { status, text } => {
-                let open = locked(&self.turn.progress).calls().to_vec();
+                let open = self.turn.progress.lock().calls().to_vec();
                 match function_message::owner_of(&text, open.into_iter()) {
                     ResultOwner::Call(call) => self.return_tool(call, status, text, None).await,
                     ResultOwner::Uncalled(name) => self.return_uncalled(name, status, text).await,
@@ -124,8 +137,13 @@ impl<'a> VerbRunner<'a> {
         text: String,
     ) -> Result<PendingSay, Refusal> {
         let call = self.call()?;
-        let called = Event::ToolCalled { call: call.clone(), name: name.clone(), args: Map::new() };
-        let returned = Event::ToolReturned { call, name, status, text, content: None };
+        let called = Event::Turn(TurnEvent::ToolCalled {
+            call: call.clone(),
+            name: name.clone(),
+            args: Map::new(),
+        });
+        let returned =
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
         append(self.sender(), vec![called, returned]).await
     }
 
@@ -136,17 +154,18 @@ impl<'a> VerbRunner<'a> {
         args: Map<String, Value>,
     ) -> Result<PendingSay, Refusal> {
         let call = self.call()?;
-        if let HoldState::Decided(decision) = locked(&self.turn.held).state(&call) {
+        if let HoldState::Decided(decision) = self.turn.held.lock().state(&call) {
             check_decision(&call, Some(decision))?;
         }
         let permission = self.permission(&name)?;
-        locked(&self.turn.progress).open_call(&call, &name)?;
-        let event = Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+        self.turn.progress.lock().open_call(&call, &name)?;
+        let event =
+            Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args });
         let called = append(self.sender(), vec![event]).await?;
         match permission {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
-                let decision = locked(&self.turn.held).hold(&call);
+                let decision = self.turn.held.lock().hold(&call);
                 let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
                 let asked = self.wait_for_call(call.clone(), question).await?;
                 let both = async move {
@@ -198,13 +217,13 @@ impl<'a> VerbRunner<'a> {
         // The server has closed a call that was not approved. A worker that asked for the
         // approval itself closes the call once more.
         if matches!(
-            locked(&self.turn.held).state(&call),
+            self.turn.held.lock().state(&call),
             HoldState::Decided(Decision::Denied | Decision::Expired | Decision::Void)
         ) {
             return Ok(no_event());
         }
         let name = {
-            let mut progress = locked(&self.turn.progress);
+            let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
             if progress.is_waiting(&call) {
                 return Err(bad_request(format!(
@@ -215,7 +234,7 @@ impl<'a> VerbRunner<'a> {
             progress.remove_reply(&call);
             name
         };
-        let event = Event::ToolReturned { call, name, status, text, content };
+        let event = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
         append(self.sender(), vec![event]).await
     }
 
@@ -224,10 +243,10 @@ impl<'a> VerbRunner<'a> {
         call: CallId,
         timeout_ms: Option<u64>,
     ) -> Result<PendingSay, Refusal> {
-        let state = locked(&self.turn.held).state(&call);
+        let state = self.turn.held.lock().state(&call);
         match state {
             HoldState::Unasked => {
-                let name = locked(&self.turn.progress).tool_of(&call)?;
+                let name = self.turn.progress.lock().tool_of(&call)?;
                 let expires_at = within(timeout_ms.unwrap_or(APPROVAL_MS));
                 self.wait_for_call(call, Question::Approval { name, expires_at }).await
             }
@@ -248,7 +267,7 @@ impl<'a> VerbRunner<'a> {
             Question::Client { .. } => Awaits::Client,
         };
         {
-            let mut progress = locked(&self.turn.progress);
+            let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
             progress.start_waiting(WaitingCall { call: call.clone(), name, awaits });
         }
@@ -269,7 +288,7 @@ impl<'a> VerbRunner<'a> {
         if self.turn.answers().contains(item.as_str()) {
             return Ok(no_event());
         }
-        let is_new = locked(&self.turn.progress).count_delta(&item, n, text.len())?;
+        let is_new = self.turn.progress.lock().count_delta(&item, n, text.len())?;
         if is_new { self.send(TurnVerb::Delta { item, kind, text }).await } else { Ok(no_event()) }
     }
 
