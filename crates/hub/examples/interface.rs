@@ -1,5 +1,5 @@
-//! An agent of one's own, in one's own program: no server, but a durable session, and any number of
-//! clients that come and go.
+//! An agent inside a program of its own: no server, but a durable session, and clients that come
+//! and go.
 //!
 //! Run it with `cargo run -p thoughtwire-hub --example interface`.
 

@@ -91,7 +91,7 @@ pub(crate) struct TurnMessage {
     pub(crate) verb: TurnVerb,
 }
 
-/// What the agent asks the session to do.
+/// A verb of the agent, with the sender of its reply.
 pub(crate) enum TurnVerb {
     /// Appends events in one batch. The reply comes when they are accepted or, if `durable`, when
     /// they are committed.
@@ -130,7 +130,7 @@ pub(crate) enum TurnVerb {
     },
 }
 
-/// What a call waits for.
+/// Question that a call waits for.
 pub(crate) enum Question {
     /// The owner's approval.
     Approval { name: String, expires_at: Timestamp },

@@ -232,7 +232,8 @@ impl Interface {
         message: Option<Final>,
         usage: Option<Usage>,
     ) -> Result<Finish, TurnError> {
-        let mut events: Vec<_> = usage.map(|usage| TurnEvent::Usage(usage).into()).into_iter().collect();
+        let mut events: Vec<Event> = Vec::new();
+        events.extend(usage.map(|usage| Event::from(TurnEvent::Usage(usage))));
         match message {
             Some(Final::Text(text)) => {
                 events.push(Event::Turn(TurnEvent::Message {

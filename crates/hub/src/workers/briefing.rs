@@ -31,7 +31,7 @@ impl WorkerTurn {
     }
 }
 
-/// What a worker is told of a turn, by the terms of its offer.
+/// Makes the `run` directive of a turn by the terms of the worker's offer.
 struct Briefing<'a> {
     turn: &'a WorkerTurn,
     terms: OfferTerms,

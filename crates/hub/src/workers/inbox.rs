@@ -46,7 +46,10 @@ impl WorkerInbox {
     pub(super) fn withdraw(&self, turn: &Arc<WorkerTurn>) {
         let mut entries = self.entries.lock();
         let before = entries.len();
-        let is_its = |entry: &InboxEntry| matches!(entry, InboxEntry::Turn { turn: other, .. } if Arc::ptr_eq(other, turn));
+        let is_its = |entry: &InboxEntry| match entry {
+            InboxEntry::Turn { turn: other, .. } => Arc::ptr_eq(other, turn),
+            InboxEntry::Directive(_) => false,
+        };
         entries.retain(|entry| !is_its(entry));
         if entries.len() == before && !turn.is_finishing() {
             entries.push_back(InboxEntry::Directive(Directive::Cancel {

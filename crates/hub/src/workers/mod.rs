@@ -14,6 +14,7 @@
 //! agents alike.
 
 mod answers;
+mod assignment;
 mod briefing;
 mod held_calls;
 mod inbox;
@@ -53,6 +54,7 @@ pub(crate) fn no_worker_status(agent: &AgentProfile) -> String {
 fn worker_lost() -> AgentError {
     AgentError::new(
         "agent_lost",
-        "The program that runs this agent went away in the middle of the turn and did not come back.",
+        "The program that runs this agent went away in the middle of the turn \
+         and did not come back.",
     )
 }

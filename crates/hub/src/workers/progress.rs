@@ -14,7 +14,7 @@ const OPEN_BYTES: usize = 8 << 20;
 /// Most replies to open calls that are kept, to be sent again to a worker that reconnects.
 const REPLIES: usize = 64;
 
-/// What a turn's worker has open.
+/// Open calls, open items and usage of one turn.
 #[derive(Default)]
 pub(super) struct TurnProgress {
     /// Open calls with their tools, in the order of the calls.

@@ -7,25 +7,23 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Directive, Permission, Record, SessionId, ToolDeclaration, TurnId,
-    WorkerId,
+    AgentId, AgentProfile, Directive, Permission, SessionId, ToolDeclaration, TurnId, WorkerId,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::answers::FirstAnswers;
 use super::inbox::WorkerInbox;
-use super::permit::{PermitCell, WorkerPermit};
+use super::permit::WorkerPermit;
 use super::pool::{PermitRequest, WorkerPool};
-use super::turn::{TurnEndSender, WorkerTurn};
+use super::turn::WorkerTurn;
 use super::worker::{OfferTerms, Worker};
-use super::{no_worker_status, worker_lost};
-use crate::agent::{Agent, Turn};
-use crate::turn_message::AgentError;
+use super::worker_lost;
+use crate::agent::Agent;
 
 /// All offers of a hub.
 pub(crate) struct OfferRegistry {
-    state: Mutex<RegistryState>,
+    pub(super) state: Mutex<RegistryState>,
     /// Decides the permissions of tools.
     agent: Arc<dyn Agent>,
     /// How long a worker's turns wait for it after it disconnected.
@@ -35,25 +33,25 @@ pub(crate) struct OfferRegistry {
     stopping: AtomicBool,
     tasks: TaskTracker,
     /// Notified when a turn leaves its worker.
-    released: Arc<Notify>,
+    pub(super) released: Arc<Notify>,
 }
 
 /// Pools and turns, under one lock that is never held across an await.
 #[derive(Default)]
-struct RegistryState {
+pub(super) struct RegistryState {
     pools: HashMap<AgentId, WorkerPool>,
-    turns: HashMap<TurnId, Arc<WorkerTurn>>,
+    pub(super) turns: HashMap<TurnId, Arc<WorkerTurn>>,
     /// Number of connections that offered so far.
     connections: u64,
 }
 
 impl RegistryState {
-    fn worker(&mut self, agent: &AgentId, worker: &WorkerId) -> Option<&mut Worker> {
+    pub(super) fn worker(&mut self, agent: &AgentId, worker: &WorkerId) -> Option<&mut Worker> {
         self.pools.get_mut(agent)?.worker(worker)
     }
 
     /// The worker of a turn.
-    fn worker_of(&mut self, turn: &WorkerTurn) -> Option<&mut Worker> {
+    pub(super) fn worker_of(&mut self, turn: &WorkerTurn) -> Option<&mut Worker> {
         self.worker(turn.agent(), &turn.worker)
     }
 
@@ -153,99 +151,12 @@ impl OfferRegistry {
 
     // Turns.
 
-    /// Runs a turn at a worker: assigns it, and resolves when it is ended.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        turn: Turn,
-        permit: PermitCell,
-    ) -> Result<(), AgentError> {
-        let so_far = if turn.goes_on() { turn.so_far().await? } else { Vec::new() };
-        let (end, ended) = oneshot::channel();
-        let (mut turn, mut end) = (turn, end);
-        let assigned = loop {
-            let worker = permit.lock().as_ref().map(|permit| permit.worker().clone());
-            let Some(worker) = worker else {
-                // A turn that was parked when the server stopped starts without a permit.
-                let given = self.next_permit(&turn).await?;
-                *permit.lock() = Some(given);
-                continue;
-            };
-            match self.assign(turn, worker, end, &so_far) {
-                Assignment::Done(assigned) => break assigned,
-                // The worker left since the permit was read; another one may have room.
-                Assignment::WorkerGone(same, sender) => {
-                    (turn, end) = (*same, sender);
-                    drop(permit.lock().take());
-                }
-            }
-        };
-        let _release = ReleaseOnDrop { registry: Arc::clone(&self), turn: Arc::clone(&assigned) };
-        assigned.resume_calls(&so_far).await;
-        self.deliver(&assigned);
-        ended.await.unwrap_or_else(|_| Err(worker_lost()))
-    }
-
-    /// Waits for a permit to resume a turn.
-    async fn next_permit(self: &Arc<Self>, turn: &Turn) -> Result<WorkerPermit, AgentError> {
-        if self.is_deserted(&turn.agent.id) {
-            turn.interface.status(no_worker_status(&turn.agent)).await?;
-        }
-        let permit = self.request_permit(&turn.agent.id, &turn.session, Some(turn.id.clone()));
-        permit.await.map_err(|_| worker_lost())
-    }
-
-    /// Makes a turn a worker's; gives it back if the worker is gone for good.
-    fn assign(
-        self: &Arc<Self>,
-        turn: Turn,
-        worker: WorkerId,
-        end: TurnEndSender,
-        so_far: &[Record],
-    ) -> Assignment {
-        let mut state = self.state.lock();
-        let Some(known) = state.worker(&turn.agent.id, &worker) else {
-            return Assignment::WorkerGone(Box::new(turn), end);
-        };
-        let turn = Arc::new(WorkerTurn::new(turn, worker, self, end, so_far));
-        known.turns.push(Arc::clone(&turn));
-        state.turns.insert(turn.id().clone(), Arc::clone(&turn));
-        Assignment::Done(turn)
-    }
-
-    /// Puts a turn into its worker's inbox, unless the worker is disconnected or has it already.
-    fn deliver(&self, turn: &Arc<WorkerTurn>) {
-        let mut state = self.state.lock();
-        let inbox = state.worker_of(turn).and_then(|worker| worker.inbox.as_ref());
-        if let Some(inbox) = inbox
-            && !turn.has_entered_inbox()
-        {
-            inbox.push_turn(Arc::clone(turn), turn.is_resumed());
-        }
-    }
-
     /// Sends a directive to a turn's worker if that is connected.
     pub(super) fn notify(&self, turn: &WorkerTurn, directive: Directive) {
         let mut state = self.state.lock();
         if let Some(inbox) = state.worker_of(turn).and_then(|worker| worker.inbox.as_ref()) {
             inbox.push(directive);
         }
-    }
-
-    /// Takes a turn from its worker after the turn has ended.
-    fn release(&self, turn: &Arc<WorkerTurn>) {
-        let mut state = self.state.lock();
-        state.turns.remove(turn.id());
-        if let Some(worker) = state.worker_of(turn) {
-            worker.turns.retain(|other| !Arc::ptr_eq(other, turn));
-            worker.remember(turn);
-            if let Some(inbox) = &worker.inbox
-                && !self.is_stopping()
-            {
-                inbox.withdraw(turn);
-            }
-        }
-        drop(state);
-        self.released.notify_waiters();
     }
 
     /// The turn of this id, if its worker speaks over this inbox's connection.
@@ -418,31 +329,12 @@ impl OfferRegistry {
     }
 }
 
-/// Result of assigning a turn.
-enum Assignment {
-    Done(Arc<WorkerTurn>),
-    /// The worker is gone for good; the turn comes back.
-    WorkerGone(Box<Turn>, TurnEndSender),
-}
-
 /// A worker's absence since one of its connections.
 struct Absence {
     released: Arc<Notify>,
     agent: AgentId,
     id: WorkerId,
     connection: u64,
-}
-
-/// Releases a turn when its future is done or dropped.
-struct ReleaseOnDrop {
-    registry: Arc<OfferRegistry>,
-    turn: Arc<WorkerTurn>,
-}
-
-impl Drop for ReleaseOnDrop {
-    fn drop(&mut self) {
-        self.registry.release(&self.turn);
-    }
 }
 
 fn is_connected(worker: &Worker, inbox: &Arc<WorkerInbox>) -> bool {

@@ -74,7 +74,8 @@ impl<'a> VerbRunner<'a> {
             }
             Verb::Finish { text } => {
                 let usage = self.turn.progress.lock().take_usage();
-                let mut events: Vec<_> = usage.map(|usage| TurnEvent::Usage(usage).into()).into_iter().collect();
+                let mut events: Vec<Event> = Vec::new();
+                events.extend(usage.map(|usage| Event::from(TurnEvent::Usage(usage))));
                 if let Some(text) = text {
                     events.push(Event::Turn(TurnEvent::Message {
                         item: self.item()?,
