@@ -3,12 +3,17 @@
 //! The [`Interface`](crate::Interface) and the programs that run agents from outside send these.
 //! The session's actor handles them in the order in which they were sent.
 
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    CallId, Decision, Event, Input, ItemId, Seq, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    CallId, Decision, Event, Input, ItemId, Refusal, Seq, StreamKind, Timestamp, ToolStatus,
+    TurnId, Usage,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::{mpsc, oneshot};
+
+/// A reply under way. It resolves when the command's effect is on disk.
+pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
 
 /// Error of a verb that a turn's agent used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

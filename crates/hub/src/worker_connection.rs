@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::{
-    AgentId, AgentProfile, AgentSpec, Answer, CommandId, Directive, OFFERED, Offer, Refusal,
-    RefusalCode, TurnId, UserId, Verb, WorkerId,
+    AgentId, AgentProfile, AgentSpec, CommandId, ConnectionReply, Directive, OFFERED, Offer,
+    Refusal, RefusalCode, TurnId, UserId, Verb, WorkerId,
 };
 
 use crate::Hub;
 use crate::clock::new_id;
 use crate::hub::check_tool;
-use crate::turn_message::AgentError;
-use crate::workers::{
-    Answering, InboxEntry, KnownPosition, OfferTerms, WorkerInbox, WorkerTurn, is_offered,
-};
+use crate::turn_message::{AgentError, Replying};
+use crate::workers::{InboxEntry, KnownPosition, OfferTerms, WorkerInbox, WorkerTurn, is_offered};
 
 /// Most turns that one worker may run at once.
 const TURNS: u64 = 1_000;
@@ -59,7 +57,11 @@ impl WorkerConnection {
     ///
     /// # Errors
     /// When the agent does not exist, the server runs it itself, or a limit is passed.
-    pub async fn offer(&mut self, offer: Offer, may_make: bool) -> Result<Answer, Refusal> {
+    pub async fn offer(
+        &mut self,
+        offer: Offer,
+        may_make: bool,
+    ) -> Result<ConnectionReply, Refusal> {
         let (turns, history) = (offer.turns.unwrap_or(1), offer.history.unwrap_or(0));
         if turns > TURNS || history > HISTORY {
             return Err(bad_request(format!(
@@ -91,12 +93,17 @@ impl WorkerConnection {
             known,
         };
         let turns = self.hub.shared.workers.join(&agent.id, &worker, terms, &self.inbox);
-        Ok(Answer::Offered { agent: Box::new(agent), worker, turns })
+        Ok(ConnectionReply::Offered { agent: Box::new(agent), worker, turns })
     }
 
     /// Takes a verb of the worker in a turn. Verbs of one turn must come here in their order, each
     /// after this has returned for the one before. The answer comes when the verb is on disk.
-    pub async fn say(&mut self, turn: &TurnId, id: Option<CommandId>, verb: Verb) -> Answering {
+    pub async fn say(
+        &mut self,
+        turn: &TurnId,
+        id: Option<CommandId>,
+        verb: Verb,
+    ) -> Replying<ConnectionReply> {
         let workers = &self.hub.shared.workers;
         if let Some(running) = workers.running(turn, &self.inbox) {
             return running.say(id, verb).await;

@@ -5,17 +5,14 @@ use std::collections::VecDeque;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use thoughtwire_proto::{Answer, CommandId, Input, Refusal, Seq};
+use thoughtwire_proto::{CommandId, ConnectionReply, Input, Refusal, Seq};
 use tokio::sync::oneshot;
 
 use super::verbs::refused;
-use crate::turn_message::TurnError;
+use crate::turn_message::{Replying, TurnError};
 
 /// Ids per turn whose answers are kept: many more than a worker may have unanswered.
 const KEPT: usize = 1_024;
-
-/// An answer under way. It resolves when the effects of the request are on disk.
-pub type Answering = BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// Outcome of a verb.
 #[derive(Debug, Clone)]
@@ -33,7 +30,7 @@ pub(crate) struct FirstAnswers(Mutex<VecDeque<(CommandId, PendingSay)>>);
 
 impl FirstAnswers {
     /// The answer to an earlier verb of this id. A refused verb had no effect and is not kept.
-    pub(crate) fn repeated(&self, id: &CommandId) -> Option<Answering> {
+    pub(crate) fn repeated(&self, id: &CommandId) -> Option<Replying<ConnectionReply>> {
         let known = self.0.lock();
         let (_, pending) = known.iter().rev().find(|(known, _)| known == id)?;
         if let Some(Err(_)) = pending.peek() {
@@ -60,9 +57,13 @@ impl FirstAnswers {
 }
 
 /// The answer to a verb, from its outcome.
-pub(super) fn answering(pending: PendingSay, duplicate: bool) -> Answering {
+pub(super) fn answering(pending: PendingSay, duplicate: bool) -> Replying<ConnectionReply> {
     Box::pin(async move {
-        pending.await.map(|SayOutcome { seq, steered }| Answer::Said { seq, steered, duplicate })
+        pending.await.map(|SayOutcome { seq, steered }| ConnectionReply::Said {
+            seq,
+            steered,
+            duplicate,
+        })
     })
 }
 

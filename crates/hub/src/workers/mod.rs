@@ -30,7 +30,6 @@ use thoughtwire_proto::{AgentProfile, OFFERED};
 
 use crate::turn_message::AgentError;
 
-pub use answers::Answering;
 pub(crate) use inbox::{InboxEntry, WorkerInbox};
 pub(crate) use permit::{PermitCell, WorkerPermit};
 pub(crate) use registry::OfferRegistry;

@@ -6,20 +6,20 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, CallId, CommandId, Decision, Directive, Event, Id, Permission, Record, SessionId,
-    TurnEvent, TurnId, Verb, WorkerId,
+    AgentId, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Permission,
+    Record, SessionId, TurnEvent, TurnId, Verb, WorkerId,
 };
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::answers::{Answering, FirstAnswers, answering, at_once};
+use super::answers::{FirstAnswers, answering, at_once};
 use super::held_calls::{HeldCalls, not_run, when_approved};
 use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
 use super::verbs::{VerbRunner, append};
 use crate::agent::Turn;
 use crate::item_writer::item_of;
-use crate::turn_message::{AgentError, CallReply, Question, Returned, TurnVerb};
+use crate::turn_message::{AgentError, CallReply, Question, Replying, Returned, TurnVerb};
 
 /// Sender of a turn's end, to the future that stands in for the agent.
 pub(super) type TurnEndSender = oneshot::Sender<Result<(), AgentError>>;
@@ -143,7 +143,11 @@ impl WorkerTurn {
 
     /// Takes a verb of the worker. When this returns, the verb has its place in the turn's order.
     /// The answer comes when its event is on disk.
-    pub(crate) async fn say(self: &Arc<Self>, id: Option<CommandId>, verb: Verb) -> Answering {
+    pub(crate) async fn say(
+        self: &Arc<Self>,
+        id: Option<CommandId>,
+        verb: Verb,
+    ) -> Replying<ConnectionReply> {
         let _order = self.order.lock().await;
         if let Some(repeated) = id.as_ref().and_then(|id| self.answers.repeated(id)) {
             return repeated;

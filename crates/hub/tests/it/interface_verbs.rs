@@ -10,8 +10,8 @@ use thoughtwire_hub::blocking::{self, OnThreads};
 use thoughtwire_hub::{Agent, AgentError, Called, Finish, HubOptions, Turn, TurnError, now};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    CallId, Command, Decision, Event, Policy, Seq, SessionEvent, Timestamp, ToolStatus, TurnEvent,
-    Usage,
+    CallId, Decision, Event, Policy, Seq, SessionCommand, SessionEvent, Timestamp, ToolStatus,
+    TurnEvent, Usage,
 };
 use tokio::sync::Notify;
 
@@ -231,17 +231,16 @@ async fn answer_questions(room: &Room, listener: &mut Listener) {
         .until_event(|event| matches!(event, Event::Turn(TurnEvent::ApprovalAsked { .. })))
         .await;
     room.send_as(None, "also", Policy::Steer).await.unwrap();
-    let decide = Command::Decide { session: Some(room.session.clone()), call: None, approve: true };
-    room.ask(None, decide).await.unwrap();
+    let decide = SessionCommand::Decide { call: call("c-2"), approve: true };
+    room.ask(None, decide.on(room.session.clone())).await.unwrap();
     listener.until_event(|event| matches!(event, Event::Turn(TurnEvent::ToolAwaited { .. }))).await;
-    let returned = Command::ToolReturn {
-        session: Some(room.session.clone()),
+    let returned = SessionCommand::ToolReturn {
         call: call("c-3"),
         status: ToolStatus::Success,
         text: "by a client".to_owned(),
         content: None,
     };
-    room.ask(None, returned).await.unwrap();
+    room.ask(None, returned.on(room.session.clone())).await.unwrap();
     listener.turn().await;
 }
 

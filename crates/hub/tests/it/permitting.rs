@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thoughtwire_hub::Answering;
+use thoughtwire_hub::Replying;
 use thoughtwire_proto::{
-    Answer, Command, Decision, Directive, Event, RefusalCode, ToolStatus, TurnEvent, TurnId, Verb,
+    ConnectionReply, Decision, Directive, Event, RefusalCode, SessionCommand, ToolStatus,
+    TurnEvent, TurnId, Verb,
 };
 
 use crate::offering::{TestWorker, called, code, ended, offer, open, started_again};
@@ -30,7 +31,7 @@ struct HeldCall {
     worker: TestWorker,
     turn: TurnId,
     /// Answer to the call's verb.
-    answer: Answering,
+    answer: Replying<ConnectionReply>,
 }
 
 async fn held_call() -> HeldCall {
@@ -56,11 +57,8 @@ async fn asked(listener: &mut Listener) -> String {
 }
 
 async fn decide(room: &Room, call: &str, approve: bool) {
-    let command = Command::Decide {
-        session: Some(room.session.clone()),
-        call: Some(call.parse().unwrap()),
-        approve,
-    };
+    let command =
+        SessionCommand::Decide { call: call.parse().unwrap(), approve }.on(room.session.clone());
     room.ask(None, command).await.unwrap();
 }
 
@@ -94,8 +92,8 @@ async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
         let verb = Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None };
         worker.said(&turn, "a-1", verb.clone()).await;
         decide(&room, "c-1", true).await;
-        assert!(matches!(answer.await, Ok(Answer::Said { duplicate: false, .. })));
-        assert!(matches!(again.await, Ok(Answer::Said { duplicate: true, .. })));
+        assert!(matches!(answer.await, Ok(ConnectionReply::Said { duplicate: false, .. })));
+        assert!(matches!(again.await, Ok(ConnectionReply::Said { duplicate: true, .. })));
         let settled = |directive| {
             matches!(directive, Directive::ApprovalSettled { decision: Decision::Approved, .. })
         };
@@ -163,7 +161,7 @@ async fn a_held_call_is_held_after_a_restart() {
     tokio::task::yield_now().await;
     assert!((&mut answer).now_or_never().is_none(), "nobody has decided");
     decide(&room, "c-1", true).await;
-    assert!(matches!(answer.await, Ok(Answer::Said { duplicate: true, .. })));
+    assert!(matches!(answer.await, Ok(ConnectionReply::Said { duplicate: true, .. })));
     worker.said(&turn, "r-1", returned("c-1")).await;
     worker.finish(&turn, "i-1").await.unwrap();
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use thoughtwire_proto::{
-    Answer, Command, Directive, Disposition, Event, Offer, Outcome, Policy, RefusalCode, Request,
-    SessionId, TurnEvent, Verb,
+    Command, CommandReply, Directive, DirectoryCommand, Disposition, Event, Offer, Outcome, Policy,
+    RefusalCode, SessionId, SessionReply, TurnEvent, Verb,
 };
 
 use super::{
@@ -23,7 +23,13 @@ async fn inputs_wait_for_a_worker_across_a_restart() {
         for text in ["one", "two"] {
             let answer = room.send(text).await.unwrap();
             assert!(
-                matches!(answer, Answer::Input { disposition: Disposition::Queued, .. }),
+                matches!(
+                    answer,
+                    CommandReply::Session(SessionReply::Input {
+                        disposition: Disposition::Queued,
+                        ..
+                    })
+                ),
                 "{answer:?}"
             );
         }
@@ -137,7 +143,10 @@ async fn a_cancel_reaches_the_worker_and_its_late_verbs_are_refused() {
     let second = worker.run().await;
     assert_eq!(second.input.text, "two");
     let answer = room.send_as(None, "three", Policy::Interrupt).await.unwrap();
-    assert!(matches!(answer, Answer::Input { disposition: Disposition::Started, .. }));
+    assert!(matches!(
+        answer,
+        CommandReply::Session(SessionReply::Input { disposition: Disposition::Started, .. })
+    ));
     assert_eq!(
         worker.told().await,
         Directive::Cancel { session: second.session, turn: second.turn }
@@ -187,8 +196,8 @@ async fn an_offer_ends_with_its_agent_or_when_another_connection_takes_it() {
     assert!(!has_thought(&room.log().await), "a refused verb leaves no event");
     room.send("say").await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
-    let request = Request { id: None, command: Command::FindAgent { agent: "bob".into() } };
-    assert!(room.hub.execute(&room.user, None, request).await.is_ok());
+    let find = DirectoryCommand::FindAgent { agent: "bob".into() };
+    assert!(room.ask(None, Command::Directory(find)).await.is_ok());
 }
 
 fn has_thought(log: &[Event]) -> bool {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use thoughtwire_proto::{Answer, Command, Emission, Event, InputEvent, Offer, Run, TurnEvent};
+use thoughtwire_proto::{
+    ConnectionReply, Emission, Event, InputEvent, Offer, Run, SessionCommand, TurnEvent,
+};
 
 use super::{TestWorker, offer, open, thought};
 use crate::support::Listener;
@@ -37,12 +39,12 @@ async fn a_worker_gets_the_history_that_it_asked_for() {
         cursors: Some(BTreeMap::from([(room.session.clone(), thoughtwire_proto::Seq(9))])),
         ..asked
     };
-    let Answer::Offered { .. } = worker.0.offer(kept, true).await.unwrap() else {
+    let ConnectionReply::Offered { .. } = worker.0.offer(kept, true).await.unwrap() else {
         panic!("not offered")
     };
     room.send("hi").await.unwrap();
     assert_eq!(past(&spoken(&mut worker, &mut listener, 2).await), [10, 11]);
-    room.ask(None, Command::Rename { session: room.session.clone(), title: "Tea".into() })
+    room.ask(None, SessionCommand::Rename { title: "Tea".into() }.on(room.session.clone()))
         .await
         .unwrap();
     room.send("hi").await.unwrap();

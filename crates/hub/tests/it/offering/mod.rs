@@ -13,8 +13,9 @@ use serde_json::Map;
 use tempfile::TempDir;
 use thoughtwire_hub::{HubOptions, WorkerConnection};
 use thoughtwire_proto::{
-    Answer, Command, Directive, Disposition, Emission, Event, Offer, Outcome, Policy, Refusal,
-    RefusalCode, Run, SessionId, StreamKind, TurnEvent, TurnId, Verb,
+    Command, CommandReply, ConnectionReply, Directive, DirectoryCommand, DirectoryReply,
+    Disposition, Emission, Event, Offer, Outcome, Policy, Refusal, RefusalCode, Run,
+    SessionCommand, SessionId, SessionReply, StreamKind, TurnEvent, TurnId, Verb,
 };
 
 use crate::support::{Listener, Puppet, Room, events};
@@ -39,7 +40,7 @@ impl TestWorker {
     pub(crate) async fn connect(room: &Room, offer: Offer) -> (Self, Vec<TurnId>) {
         let mut connection = room.hub.worker_connection(&room.user);
         let answer = connection.offer(offer, true).await.unwrap();
-        let Answer::Offered { turns, .. } = answer else { panic!("{answer:?}") };
+        let ConnectionReply::Offered { turns, .. } = answer else { panic!("{answer:?}") };
         (Self(connection), turns)
     }
 
@@ -64,7 +65,7 @@ impl TestWorker {
         turn: &TurnId,
         id: &str,
         verb: Verb,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<ConnectionReply, Refusal> {
         let id = (!id.is_empty()).then(|| id.parse().unwrap());
         self.0.say(turn, id, verb).await.await
     }
@@ -72,10 +73,14 @@ impl TestWorker {
     /// Uses a verb, which must take effect.
     pub(crate) async fn said(&mut self, turn: &TurnId, id: &str, verb: Verb) {
         let answer = self.say(turn, id, verb).await;
-        assert!(matches!(answer, Ok(Answer::Said { duplicate: false, .. })), "{answer:?}");
+        assert!(matches!(answer, Ok(ConnectionReply::Said { duplicate: false, .. })), "{answer:?}");
     }
 
-    pub(crate) async fn finish(&mut self, turn: &TurnId, id: &str) -> Result<Answer, Refusal> {
+    pub(crate) async fn finish(
+        &mut self,
+        turn: &TurnId,
+        id: &str,
+    ) -> Result<ConnectionReply, Refusal> {
         self.say(turn, id, Verb::Finish { text: Some("Done.".to_owned()) }).await
     }
 }
@@ -88,7 +93,7 @@ pub(crate) async fn open(dir: &Path) -> Room {
 /// [`open`] with options.
 async fn with(dir: &Path, options: HubOptions) -> Room {
     let mut room = Room::with(dir, Arc::new(Puppet), options).await;
-    let Answer::Offered { agent, .. } =
+    let ConnectionReply::Offered { agent, .. } =
         room.hub.worker_connection(&room.user).offer(offer("first"), true).await.unwrap()
     else {
         panic!("no agent")
@@ -127,26 +132,25 @@ pub(crate) async fn started(text: &str) -> (TempDir, Room, Listener, TestWorker,
 
 /// Makes another session of the agent.
 async fn another(room: &Room) -> SessionId {
-    let command = Command::CreateSession {
+    let command = Command::Directory(DirectoryCommand::CreateSession {
         agent: "bob".into(),
         title: None,
         instructions: None,
         history: vec![],
-    };
-    let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
-    session
+    });
+    match room.ask(None, command).await.unwrap() {
+        CommandReply::Directory(DirectoryReply::Session { session, .. }) => session,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Sends an input to a session.
 async fn send_to(room: &Room, session: &SessionId) -> Disposition {
-    let command = Command::Send {
-        session: session.clone(),
-        text: "hi".into(),
-        attachments: vec![],
-        policy: Policy::Queue,
-    };
+    let command =
+        SessionCommand::Send { text: "hi".into(), attachments: vec![], policy: Policy::Queue }
+            .on(session.clone());
     match room.ask(None, command).await.unwrap() {
-        Answer::Input { disposition, .. } => disposition,
+        CommandReply::Session(SessionReply::Input { disposition, .. }) => disposition,
         other => panic!("{other:?}"),
     }
 }
@@ -173,6 +177,6 @@ pub(crate) fn called(name: &str) -> Verb {
 }
 
 /// Code of a refused verb.
-pub(crate) fn code(answer: Result<Answer, Refusal>) -> RefusalCode {
+pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
     answer.expect_err("the verb took effect").code
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Answer, Awaits, Command, Decision, Directive, Event, Outcome, RefusalCode, Run, ToolStatus,
-    TurnEvent, Verb,
+    Awaits, ConnectionReply, Decision, Directive, Event, Outcome, RefusalCode, Run, SessionCommand,
+    ToolStatus, TurnEvent, Verb,
 };
 
 use super::{TestWorker, called, code, delta, ended, offer, started, started_again, thought, with};
@@ -34,7 +34,7 @@ async fn a_worker_that_reconnects_continues_after_its_acknowledgements() {
         ["turn_started", "thought"]
     );
     let again = worker.say(&turn, "t-1", thought("Hm.")).await.unwrap();
-    assert!(matches!(again, Answer::Said { duplicate: true, .. }));
+    assert!(matches!(again, ConnectionReply::Said { duplicate: true, .. }));
     // One that came before is passed over, one too far ahead refused.
     worker.said(&turn, "", delta("i-1", 1, "upon ")).await;
     assert_eq!(code(worker.say(&turn, "", delta("i-1", 3, "time")).await), RefusalCode::BadRequest);
@@ -92,10 +92,9 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     let room = started_again(room, dir.path(), worker).await;
     let (_, mut listener) = room.after(0).await;
     // Decided while nobody runs the turn.
-    let decide = |call: &str| Command::Decide {
-        session: Some(room.session.clone()),
-        call: Some(call.parse().unwrap()),
-        approve: true,
+    let decide = |call: &str| {
+        SessionCommand::Decide { call: call.parse().unwrap(), approve: true }
+            .on(room.session.clone())
     };
     room.ask(None, decide("c-1")).await.unwrap();
     let (mut worker, turns) = TestWorker::connect(&room, offer("other")).await;
@@ -110,7 +109,10 @@ async fn a_turn_that_waits_for_approval_survives_a_restart() {
     // What it had said before is not said again.
     for call in ["c-1", "c-2"] {
         let again = worker.say(&turn, call, called("risky")).await.unwrap();
-        assert!(matches!(again, Answer::Said { duplicate: true, seq: Some(_), .. }), "{again:?}");
+        assert!(
+            matches!(again, ConnectionReply::Said { duplicate: true, seq: Some(_), .. }),
+            "{again:?}"
+        );
     }
     let first = worker.told().await;
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::{
-    Answer, Emission, Event, Input, Offer, Outcome, Permission, Policy, RefusalCode,
+    ConnectionReply, Emission, Event, Input, Offer, Outcome, Permission, Policy, RefusalCode,
     ToolDeclaration, ToolStatus, TurnEvent, Usage, Verb,
 };
 
@@ -73,7 +73,7 @@ async fn a_repeated_verb_has_no_second_effect() {
         for (id, verb) in [("t-1", thought("Hm.")), ("c-1", called("x"))] {
             let answer = worker.say(&turn, id, verb).await.unwrap();
             assert!(
-                matches!(answer, Answer::Said { seq: Some(_), duplicate: again, .. } if again == duplicate),
+                matches!(answer, ConnectionReply::Said { seq: Some(_), duplicate: again, .. } if again == duplicate),
                 "{answer:?}"
             );
         }
@@ -81,7 +81,8 @@ async fn a_repeated_verb_has_no_second_effect() {
     // Also when the turn is over.
     let first = worker.finish(&turn, "i-1").await.unwrap();
     let again = worker.finish(&turn, "i-1").await.unwrap();
-    let (Answer::Said { seq, .. }, Answer::Said { seq: same, duplicate, .. }) = (first, again)
+    let (ConnectionReply::Said { seq, .. }, ConnectionReply::Said { seq: same, duplicate, .. }) =
+        (first, again)
     else {
         panic!("not said")
     };
@@ -152,7 +153,7 @@ async fn steered_inputs_keep_a_turn_going() {
     let spent =
         |tokens| Verb::Usage(Usage { input_tokens: tokens, output_tokens: 0, cached_tokens: None });
     worker.said(&turn, "", spent(5)).await;
-    let Ok(Answer::Said { steered, .. }) = worker.finish(&turn, "i-1").await else {
+    let Ok(ConnectionReply::Said { steered, .. }) = worker.finish(&turn, "i-1").await else {
         panic!("not said")
     };
     assert!(matches!(steered.as_slice(), [Input { text, .. }] if text == "and two"));
