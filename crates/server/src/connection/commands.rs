@@ -27,7 +27,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         space: Option<&str>,
     ) -> Result<(), Refusal> {
         let identity = self.context.access.enter(&self.context.entrant, token)?;
-        let is_in_use = self.link.is_some() || self.watching.is_some() || !self.attached.is_empty();
+        let is_in_use =
+            self.workers.is_some() || self.watching.is_some() || !self.attached.is_empty();
         if identity.user != self.context.entrant.identity.user && is_in_use {
             let reason = "this connection acts for another user already; open another one";
             return Err(Refusal::new(RefusalCode::BadRequest, reason));
@@ -121,14 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             }
             ConnectionCommand::Offer(offer) => {
                 let may_make = self.context.entrant.identity.has(Scope::Agents);
-                let link = self.link.get_or_insert_with(|| hub.link(&user));
-                let outcome = link.offer(*offer, may_make).await;
+                let workers = self.workers.get_or_insert_with(|| hub.worker_connection(&user));
+                let outcome = workers.offer(*offer, may_make).await;
                 self.machine.answer(tag, outcome.map(CommandReply::Connection));
                 None
             }
             ConnectionCommand::Say { turn, verb } => {
-                let link = self.link.get_or_insert_with(|| hub.link(&user));
-                Some(into_reply(link.say(&turn, id, verb).await))
+                let workers = self.workers.get_or_insert_with(|| hub.worker_connection(&user));
+                Some(into_reply(workers.say(&turn, id, verb).await))
             }
             ConnectionCommand::InAttached(command) => {
                 let sessions = self.attached.ids();

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use thoughtwire_hub::{Hub, Link, ListNews, Read, TailEntry, WakeSignal, Watcher};
+use thoughtwire_hub::{Hub, ListNews, Read, TailEntry, WakeSignal, Watcher, WorkerConnection};
 use thoughtwire_proto::connection::{Close, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{CommandReply, Refusal, RefusalCode, SessionId, UserId};
@@ -83,8 +83,8 @@ struct ClientConnection<S> {
     replies: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
-    /// The link to the hub's workers, once the connection offers an agent.
-    link: Option<Link>,
+    /// The connection to the hub's worker pool, once the client offers an agent.
+    workers: Option<WorkerConnection>,
     /// Resolves when the client's permission to be here ends.
     ended: BoxFuture<'static, &'static str>,
     /// Resolves when the server is in another phase. Like the timer it is kept between waits: a
@@ -116,7 +116,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         attached: AttachedSessions::new(),
         replies: FuturesUnordered::new(),
         watching: None,
-        link: None,
+        workers: None,
         ended,
         phase_changed: next_phase(context.phase.clone()),
         timer: Box::pin(tokio::time::sleep_until(now + PING_EVERY)),
@@ -128,7 +128,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let end = connection.run().await;
     // From now on it is assigned no turns.
-    connection.link = None;
+    connection.workers = None;
     connection.unpark();
     connection.save_proven(true).await;
     connection.socket.end(end).await;
@@ -194,7 +194,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
         let (mut is_time, mut listed) = (false, None);
         let readable = !self.machine.is_full() && self.replies.len() < MAX_REPLIES;
         let Self {
-            socket, replies, watching, joined, link, ended, phase_changed, timer, wake, ..
+            socket,
+            replies,
+            watching,
+            joined,
+            workers,
+            ended,
+            phase_changed,
+            timer,
+            wake,
+            ..
         } = self;
         tokio::select! {
             biased;
@@ -202,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
             Some((tag, outcome)) = replies.next() => self.machine.answer(tag, outcome),
             () = wake.notified() => {}
             received = socket.next(), if readable => self.receive(&received?),
-            directive = next_directive(link) => self.machine.directed(directive),
+            directive = next_directive(workers) => self.machine.directed(directive),
             news = list_news(watching) => listed = Some(news),
             opened = next_of(joined) => match opened {
                 Ok(joined) => self.machine.joined(&joined),
@@ -238,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientConnection<S> {
     /// Parks, unless more than entries may have to be written. A reply comes before the events that
     /// it is about, so a connection that waits for one reads by itself. So does one with workers.
     fn park(&mut self) {
-        if self.replies.is_empty() && self.link.is_none() {
+        if self.replies.is_empty() && self.workers.is_none() {
             self.attached.park();
         }
     }

@@ -1,7 +1,7 @@
 //! Futures for which a connection waits. Where there is nothing to follow, they wait for ever.
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Link, ListNews, Watcher};
+use thoughtwire_hub::{ListNews, Watcher, WorkerConnection};
 use thoughtwire_proto::Directive;
 use tokio::sync::{broadcast, watch};
 
@@ -15,9 +15,9 @@ pub(super) fn next_phase(
 }
 
 /// Waits for a message to the connection's workers.
-pub(super) async fn next_directive(link: &mut Option<Link>) -> Directive {
-    match link {
-        Some(link) => link.next().await,
+pub(super) async fn next_directive(workers: &mut Option<WorkerConnection>) -> Directive {
+    match workers {
+        Some(workers) => workers.next().await,
         None => std::future::pending().await,
     }
 }
