@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
+use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
-use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start, UserId};
-use tokio::sync::{Notify, oneshot};
+use thoughtwire_proto::{Emission, Event, Refusal};
+use tokio::sync::Notify;
 
-use crate::hub::Shared;
-use crate::session::What;
 use crate::subscription::{Read, Subscription};
 use crate::tail::{Entry, Frames, Reader, locked};
 
@@ -18,11 +17,13 @@ use crate::tail::{Entry, Frames, Reader, locked};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientId(u64);
 
+/// Attaches a reader at the head of the clients' session.
+pub(crate) type AttachReader =
+    Box<dyn Fn(Arc<Reader>) -> BoxFuture<'static, Result<Subscription, Refusal>> + Send + Sync>;
+
 /// The registered clients of one session.
 pub(crate) struct Clients {
-    shared: Weak<Shared>,
-    user: UserId,
-    session: SessionId,
+    attach: AttachReader,
     next: AtomicU64,
     ends: Mutex<HashMap<ClientId, Arc<Ending>>>,
 }
@@ -43,26 +44,14 @@ pub struct Client {
 }
 
 impl Clients {
-    pub(crate) fn new(shared: &Arc<Shared>, user: &UserId, session: &SessionId) -> Arc<Self> {
-        Arc::new(Self {
-            shared: Arc::downgrade(shared),
-            user: user.clone(),
-            session: session.clone(),
-            next: AtomicU64::new(0),
-            ends: Mutex::new(HashMap::new()),
-        })
+    pub(crate) fn new(attach: AttachReader) -> Arc<Self> {
+        Arc::new(Self { attach, next: AtomicU64::new(0), ends: Mutex::new(HashMap::new()) })
     }
 
     pub(crate) async fn register(&self, encoding: Encoding) -> Result<Client, Refusal> {
-        let gone = || Refusal::new(RefusalCode::Stopping, "the hub has stopped");
-        let shared = self.shared.upgrade().ok_or_else(gone)?;
         let wake = Arc::new(Notify::new());
-        let (reply, answer) = oneshot::channel();
         let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
-        shared
-            .ask(&self.user, &self.session, What::Attach { start: Start::Head, reader, reply })
-            .await;
-        let (_, subscription) = answer.await.map_err(|_| gone())??;
+        let subscription = (self.attach)(reader).await?;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
         locked(&self.ends).insert(id, Arc::clone(&ending));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp, TurnId};
+use thoughtwire_proto::{CallId, Epoch, Id, ItemId, SessionId, Timestamp};
 
 /// The wall clock, in whole milliseconds; 0 where it shows a time before 1970.
 #[must_use]
@@ -67,10 +67,6 @@ pub(crate) fn new_item_id() -> ItemId {
 }
 
 pub(crate) fn new_call_id() -> CallId {
-    new_id()
-}
-
-pub(crate) fn new_turn_id() -> TurnId {
     new_id()
 }
 

@@ -9,15 +9,17 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
     Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
 };
+use thoughtwire_session::{IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{
     Block, NewAgent, NewNote, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
 };
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
-use crate::hub::{Shared, lost};
 use crate::offers::is_offered;
-use crate::session::{Once, What};
+use crate::registry::task_ended;
+use crate::services::Services;
+use crate::session::{Caller, SessionMail};
 use crate::{Hub, receipts, retention};
 
 impl Hub {
@@ -45,12 +47,12 @@ impl Hub {
     async fn made_before(
         &self,
         user: &UserId,
-        once: Option<&Once>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Option<String>, Refusal> {
-        let Some(once) = once else { return Ok(None) };
-        let (user, id) = (user.clone(), once.id.clone());
+        let Some(key) = key else { return Ok(None) };
+        let (user, id) = (user.clone(), key.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
-        receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
+        receipt.map(|receipt| receipts::made_before(&receipt, key)).transpose()
     }
 
     /// Refuses settings that the operator does not let agents have.
@@ -63,9 +65,9 @@ impl Hub {
         self,
         user: UserId,
         spec: AgentSpec,
-        once: Option<Once>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Answer, Refusal> {
-        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
+        if let Some(id) = self.made_before(&user, key.as_ref()).await? {
             return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
         }
         let mut spec = self.shared.agent.prepare(spec);
@@ -83,7 +85,7 @@ impl Hub {
             }
             let id: thoughtwire_proto::AgentId = new_id();
             let new = NewAgent {
-                receipt: once.clone().map(|once| receipts::made(&user, once, id.as_str())),
+                receipt: key.clone().map(|key| receipts::made(&user, key, id.as_str())),
                 id,
                 user: user.clone(),
                 spec,
@@ -101,8 +103,8 @@ impl Hub {
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
-                    // Two of the same id at once: the other one made it.
-                    return match self.made_before(&user, once.as_ref()).await? {
+                    // Two of the same id at key: the other one made it.
+                    return match self.made_before(&user, key.as_ref()).await? {
                         Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
                         None => Err(Refusal::from(&error)),
                     };
@@ -118,29 +120,29 @@ impl Hub {
         title: Option<String>,
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
-        once: Option<Once>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Answer, Refusal> {
-        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
+        if let Some(id) = self.made_before(&user, key.as_ref()).await? {
+            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| task_ended());
         }
         let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = self.shared.new_session(&user, &agent, title, instructions, history);
-        new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
+        new.receipt = key.clone().map(|key| receipts::made(&user, key, new.id.as_str()));
         match self.shared.store.create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
                 Ok(Answer::Session(stored.id))
             }
-            Err(error) => match self.made_before(&user, once.as_ref()).await? {
-                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost()),
+            Err(error) => match self.made_before(&user, key.as_ref()).await? {
+                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| task_ended()),
                 None => Err(Refusal::from(&error)),
             },
         }
     }
 
     /// Takes an agent in, with the logs of its sessions; the first of them becomes its main session.
-    /// What ran or waited in them is ended: nothing of it runs here. `once` is the command's id and
+    /// What ran or waited in them is ended: nothing of it runs here. `key` is the command's id and
     /// the digest of its content: a repetition gets the agent that the first one made.
     ///
     /// # Errors
@@ -149,10 +151,10 @@ impl Hub {
         &self,
         user: &UserId,
         imported: Imported,
-        once: Option<(CommandId, String)>,
+        key: Option<(CommandId, String)>,
     ) -> Result<AgentProfile, Refusal> {
-        let once = once.map(|(id, digest)| Once { id, digest });
-        if let Some(id) = self.made_before(user, once.as_ref()).await? {
+        let key = key.map(|(id, digest)| IdempotencyKey { id, digest });
+        if let Some(id) = self.made_before(user, key.as_ref()).await? {
             return self.find_agent(user, &id).await;
         }
         let Imported { mut spec, mut blocks, notes, sessions } = imported;
@@ -187,15 +189,15 @@ impl Hub {
             notes,
             sessions: main.into_iter().chain(others).collect(),
             at: self.shared.now(),
-            receipt: once.clone().map(|once| receipts::made(user, once, profile.id.as_str())),
+            receipt: key.clone().map(|key| receipts::made(user, key, profile.id.as_str())),
         };
         match self.shared.store.create_agent(new).await {
             Ok(profile) => {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
             }
-            // Two of the same id at once: the other one made it.
-            Err(error) => match self.made_before(user, once.as_ref()).await? {
+            // Two of the same id at key: the other one made it.
+            Err(error) => match self.made_before(user, key.as_ref()).await? {
                 Some(id) => self.find_agent(user, &id).await,
                 None => Err(Refusal::from(&error)),
             },
@@ -215,7 +217,7 @@ impl Hub {
     ) -> Result<AgentProfile, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let found = self.find_agent(user, agent).await?;
-        // Of two edits at once the second one reads what the first one left.
+        // Of two edits at key the second one reads what the first one left.
         let owner = self.shared.memory.owner(&found.id);
         let _turn = owner.lock().await;
         let mut profile = self.find_agent(user, found.id.as_str()).await?;
@@ -254,7 +256,9 @@ impl Hub {
             self.shared.offers.end(&profile.id, "the agent is the server's to run now");
         }
         let shared = Arc::new(profile.clone());
-        self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
+        self.sessions
+            .deliver_live(&sessions, || SessionMail::ProfileChanged(Arc::clone(&shared)))
+            .await;
         for session in &sessions {
             self.shared.tell(user, session, false);
         }
@@ -273,7 +277,7 @@ impl Hub {
             .delete_agent(&profile.id)
             .await
             .map_err(|error| Refusal::from(&error))?;
-        self.shared.ask_live(&gone, || What::Erased).await;
+        self.sessions.deliver_live(&gone, || SessionMail::Erased).await;
         self.shared.offers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
@@ -286,15 +290,15 @@ impl Hub {
         self,
         user: UserId,
         session: SessionId,
-        once: Option<Once>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Answer, Refusal> {
-        if let Some(answer) = self.done_before(&user, once.as_ref()).await? {
+        if let Some(answer) = self.done_before(&user, key.as_ref()).await? {
             return Ok(answer);
         }
-        match self.delete_now(&user, &session, once.clone()).await {
-            // Two of the same id at once: the other one deleted it.
+        match self.delete_now(&user, &session, key.clone()).await {
+            // Two of the same id at key: the other one deleted it.
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
-                self.done_before(&user, once.as_ref()).await?.ok_or(refusal)
+                self.done_before(&user, key.as_ref()).await?.ok_or(refusal)
             }
             outcome => outcome,
         }
@@ -304,7 +308,7 @@ impl Hub {
         &self,
         user: &UserId,
         session: &SessionId,
-        once: Option<Once>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Answer, Refusal> {
         let (owner, wanted) = (user.clone(), session.clone());
         let is_main = self
@@ -315,7 +319,7 @@ impl Hub {
                     .map(|stored| stored.is_main))
             })
             .await?
-            .ok_or_else(|| crate::session::unknown_session(session))?;
+            .ok_or_else(|| unknown_session(session))?;
         if is_main {
             return Err(Refusal::new(
                 RefusalCode::Forbidden,
@@ -323,8 +327,10 @@ impl Hub {
             ));
         }
         let (reply, answer) = oneshot::channel();
-        self.shared.ask(user, session, What::Delete { once, reply }).await;
-        let answer = answer.await.map_err(|_| lost())??;
+        let request = SessionRequest::Delete { key, reply };
+        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        self.sessions.deliver(session, mail).await;
+        let answer = answer.await.map_err(|_| task_ended())??;
         self.shared.tell(user, session, true);
         self.erase_deleted();
         Ok(answer)
@@ -334,12 +340,12 @@ impl Hub {
     async fn done_before(
         &self,
         user: &UserId,
-        once: Option<&Once>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Option<Answer>, Refusal> {
-        let Some(once) = once else { return Ok(None) };
-        let (user, id) = (user.clone(), once.id.clone());
+        let Some(key) = key else { return Ok(None) };
+        let (user, id) = (user.clone(), key.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
-        receipt.map(|receipt| receipts::answer_again(&receipt, once)).transpose()
+        receipt.map(|receipt| receipts::answer_again(&receipt, key)).transpose()
     }
 
     pub(crate) async fn open_peer(
@@ -396,7 +402,7 @@ impl Hub {
         let joined = Joined { peer, chat: chat.clone(), session: session.clone(), is_new };
         // Who came later found it among the peer's chats.
         if is_new_to_peer {
-            self.shared.joins.tell(&user, joined);
+            self.state.joins.tell(&user, joined);
         }
         Ok(Answer::Chat { chat, session, is_new, model: agent.spec.model })
     }
@@ -525,7 +531,7 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-impl Shared {
+impl Services {
     fn new_session(
         &self,
         user: &UserId,

@@ -1,115 +1,59 @@
 //! The hub: finds or wakes the task of a session, and answers what needs no session.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal,
-    RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId,
-    check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, PeerRef, Refusal, RefusalCode, Request,
+    SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId, check_name,
 };
+use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionAction, SessionRequest};
 use thoughtwire_store::{Proven, Store, StoreError};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 use crate::calendar::Calendar;
-use crate::clock::{Clock, new_id};
+use crate::clock::new_id;
 use crate::directory::session_title;
 use crate::joins::Joins;
-use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Task, What};
+use crate::offers::is_offered;
+use crate::registry::{Registry, task_ended};
+use crate::services::{Changed, HubOptions, Services};
+use crate::session::{AttachRequest, Caller, SessionMail};
 use crate::tail::{Reader, Wake, locked};
 use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
-/// Settings of a hub.
-#[derive(Debug, Clone)]
-pub struct HubOptions {
-    /// How long an idle session without subscribers stays in memory.
-    pub passivate_after: Duration,
-    /// The most inputs that may wait in one session.
-    pub queued_inputs: usize,
-    /// How many calls of one turn may wait for leave at once.
-    pub open_approvals: usize,
-    /// How long one turn may take, not counted while it waits for people or clients outside.
-    pub turn_within: Duration,
-    /// How long the turns of a program that offers an agent wait for it when it goes away.
-    pub offer_grace: Duration,
-    /// Runs no turns: for an owner's commands on a store that no server runs on.
-    pub resting: bool,
-    /// For how long a closed connection's proven cursors count, in milliseconds.
-    pub proven_for_ms: i64,
-    /// What time it is.
-    pub clock: Clock,
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        Self {
-            passivate_after: Duration::from_secs(60),
-            queued_inputs: 256,
-            open_approvals: 100,
-            turn_within: Duration::from_secs(6 * 3600),
-            offer_grace: Duration::from_secs(30),
-            resting: false,
-            proven_for_ms: 3_600_000,
-            clock: Clock::default(),
-        }
-    }
-}
-
 /// How long what was proven waits for more of the same, and how much of it goes into one write, behind
 /// which others have their turn.
 const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
-
-/// A session's listing changed; for those who follow a user's list.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// Whose.
-    pub user: UserId,
-    /// Which.
-    pub session: SessionId,
-    /// It is gone.
-    pub gone: bool,
-}
+/// How long a stop waits for the work of agents whose turns have ended.
+const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The running sessions of one store. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Services>,
+    pub(crate) sessions: Arc<Registry>,
+    pub(crate) state: Arc<HubState>,
 }
 
-pub(crate) struct Shared {
-    pub(crate) store: Arc<Store>,
-    pub(crate) agent: Arc<dyn Agent>,
-    pub(crate) options: HubOptions,
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) metrics: Metrics,
-    pub(crate) offers: Arc<Offers>,
-    live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
-    /// When what runs has to end, once the hub is to stop.
-    stopping: OnceLock<tokio::time::Instant>,
-    pub(crate) tasks: tokio_util::task::TaskTracker,
-    /// Held by who takes what was deleted out of the file.
+/// State of a hub that no session needs.
+pub(crate) struct HubState {
+    /// Held by the task that erases what was deleted from the file.
     pub(crate) erasing: tokio::sync::Mutex<()>,
-    /// The time that retention goes by.
+    /// Time that retention goes by.
     pub(crate) calendar: Mutex<Calendar>,
-    /// In whose name the hub itself asks.
-    nobody: UserId,
-    /// A lagging follower is told so and lists again, so this may be small.
-    changes: broadcast::Sender<Changed>,
     pub(crate) joins: Joins,
     pub(crate) feeds: Feeds,
-    /// What connections have proven in which session, and is not kept yet. Ordered by connection, which is
-    /// nearly the order of the rows in the file.
+    /// Cursors that connections have proven and that are not stored yet. Ordered by connection, which
+    /// is nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
 }
 
@@ -141,28 +85,19 @@ impl Hub {
         let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now())?;
-        let shared = Arc::new(Shared {
-            memory: Arc::new(Memory::new(Arc::clone(&store))),
-            metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
-            store,
-            agent,
-            options,
-            live: Mutex::new(HashMap::new()),
-            stopping: OnceLock::new(),
-            nobody: new_id(),
-            tasks: tokio_util::task::TaskTracker::new(),
+        let shared = Arc::new(Services::new(store, agent, options));
+        let sessions = Arc::new(Registry::new(Arc::clone(&shared)));
+        let state = Arc::new(HubState {
             erasing: tokio::sync::Mutex::default(),
             calendar: Mutex::new(calendar),
-            changes: broadcast::Sender::new(256),
             joins: Joins::default(),
             feeds: Feeds::default(),
             proven: Mutex::default(),
         });
         for session in waiting {
-            shared.wake(&session);
+            drop(sessions.wake(&session));
         }
-        Ok(Self { shared })
+        Ok(Self { shared, sessions, state })
     }
 
     /// The store under it.
@@ -179,10 +114,8 @@ impl Hub {
 
     /// Brings the count of live sessions up to date, which nothing does by itself.
     pub fn count_live(&self) {
-        self.shared
-            .metrics
-            .live
-            .set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
+        let live = i64::try_from(self.sessions.len()).unwrap_or(i64::MAX);
+        self.shared.metrics.live.set(live);
     }
 
     /// The tools that an agent of this making has.
@@ -209,13 +142,13 @@ impl Hub {
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
-        self.shared.changes.subscribe()
+        self.shared.changes()
     }
 
     /// Follows the chats that a peer opens.
     #[must_use]
     pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
-        self.shared.joins.follow(user, peer)
+        self.state.joins.follow(user, peer)
     }
 
     /// Runs a blocking read of the store.
@@ -274,8 +207,10 @@ impl Hub {
             check_tool(tool)?;
         }
         let reader = Reader::new(wake, present, tools);
-        self.shared.ask(user, session, What::Attach { start, reader, reply }).await;
-        answer.await.map_err(|_| lost())?
+        let request = AttachRequest { start, reader, reply };
+        let mail = SessionMail::Attach { caller: Caller(user.clone()), request };
+        self.sessions.deliver(session, mail).await;
+        answer.await.map_err(|_| task_ended())?
     }
 
     /// Carries a request out and waits for its answer.
@@ -296,52 +231,52 @@ impl Hub {
     pub async fn submit(&self, user: &UserId, from: Option<String>, request: Request) -> Answering {
         let Request { id, command } = request;
         let name = command_name(&command);
-        let once = |parts: &[&str]| {
-            id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) })
+        let key = |parts: &[&str]| {
+            id.clone().map(|id| IdempotencyKey { id, digest: receipts::digest(name, parts) })
         };
         let (reply, answer) = oneshot::channel();
-        let (session, what) = match command {
+        let (session, key, action) = match command {
             Command::Send { session, text, attachments, policy } => {
                 let mut parts = vec![text.as_str(), policy_name(policy)];
                 parts.extend(attachments.iter().map(String::as_str));
-                let once = once(&parts);
-                (session, What::Send { once, text, attachments, from, policy, reply })
+                let key = key(&parts);
+                (session, key, SessionAction::Send { text, attachments, policy })
             }
             Command::Withdraw { session: Some(session), input } => {
-                let once = once(&[input.as_str()]);
-                (session, What::Withdraw { input, once, reply })
+                let key = key(&[input.as_str()]);
+                (session, key, SessionAction::Withdraw { input })
             }
             Command::Cancel { session, turn } => {
-                let once = once(&[turn.as_ref().map_or("", |turn| turn.as_str())]);
-                (session, What::Cancel { turn, once, reply })
+                let key = key(&[turn.as_ref().map_or("", |turn| turn.as_str())]);
+                (session, key, SessionAction::Cancel { turn })
             }
             Command::Decide { session: Some(session), call, approve } => {
-                let once = once(&[
+                let key = key(&[
                     call.as_ref().map_or("", |call| call.as_str()),
                     if approve { "approved" } else { "denied" },
                 ]);
-                (session, What::Decide { call, approve, by: from, once, reply })
+                (session, key, SessionAction::Decide { call, approve })
             }
             Command::Rename { session, title } => {
                 let title = match session_title(&title) {
                     Ok(title) => title,
                     Err(refusal) => return Box::pin(async move { Err(refusal) }),
                 };
-                let once = once(&[&title]);
-                (session, What::Rename { title, once, reply })
+                let key = key(&[&title]);
+                (session, key, SessionAction::Rename { title })
             }
             Command::Instruct { session, instructions } => {
-                let once = once(&[&instructions]);
-                (session, What::Instruct { instructions, once, reply })
+                let key = key(&[&instructions]);
+                (session, key, SessionAction::Instruct { instructions })
             }
             Command::DeleteSession { session } => {
-                let once = once(&[session.as_str()]);
-                return self.begin(self.clone().delete(user.clone(), session, once));
+                let key = key(&[session.as_str()]);
+                return self.begin(self.clone().delete(user.clone(), session, key));
             }
             Command::CreateAgent(spec) => {
                 let content = serde_json::to_string(&spec).unwrap_or_default();
-                let once = once(&[&content]);
-                return self.begin(self.clone().create_agent(user.clone(), *spec, once));
+                let key = key(&[&content]);
+                return self.begin(self.clone().create_agent(user.clone(), *spec, key));
             }
             Command::FindAgent { agent } => {
                 let (hub, user) = (self.clone(), user.clone());
@@ -351,7 +286,7 @@ impl Hub {
             }
             Command::CreateSession { agent, title, instructions, history } => {
                 let content = serde_json::to_string(&history).unwrap_or_default();
-                let once = once(&[
+                let key = key(&[
                     &agent,
                     title.as_deref().unwrap_or_default(),
                     instructions.as_deref().unwrap_or_default(),
@@ -363,7 +298,7 @@ impl Hub {
                     title,
                     instructions,
                     history,
-                    once,
+                    key,
                 ));
             }
             Command::OpenPeer { wire, space, name } => {
@@ -384,16 +319,9 @@ impl Hub {
             Command::ToolReturn { session: Some(session), call, status, text, content } => {
                 let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
                 let worked = if status == ToolStatus::Success { "success" } else { "error" };
-                let once = once(&[call.as_str(), worked, &text, &rich]);
-                (
-                    session,
-                    What::ToolReturn {
-                        call,
-                        returned: Returned { status, text, content },
-                        once,
-                        reply,
-                    },
-                )
+                let key = key(&[call.as_str(), worked, &text, &rich]);
+                let returned = Returned { status, text, content };
+                (session, key, SessionAction::ToolReturn { call, returned })
             }
             Command::Withdraw { session: None, .. }
             | Command::Decide { session: None, .. }
@@ -411,8 +339,10 @@ impl Hub {
                 return refused(RefusalCode::Unsupported, "this belongs to a connection");
             }
         };
-        self.shared.ask(user, &session, what).await;
-        Box::pin(async move { answer.await.map_err(|_| lost())? })
+        let request = SessionRequest::Command(CommandRequest { action, from, key, reply });
+        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        self.sessions.deliver(&session, mail).await;
+        Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
 
     /// Carries something out that is no session's, on a task of its own: who asked may leave, and those
@@ -422,7 +352,7 @@ impl Hub {
         work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static,
     ) -> Answering {
         let work = self.shared.tasks.spawn(work);
-        Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
+        Box::pin(async move { work.await.unwrap_or_else(|_| Err(task_ended())) })
     }
 
     pub(crate) fn clients(
@@ -430,7 +360,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
     ) -> Arc<crate::clients::Clients> {
-        crate::clients::Clients::new(&self.shared, user, session)
+        self.sessions.clients(user, session)
     }
 
     /// Opens an interface on a session for a program that speaks for the agent itself: a turn on
@@ -445,8 +375,10 @@ impl Hub {
         text: impl Into<String>,
     ) -> Result<Interface, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.shared.ask(user, session, What::Begin { text: text.into(), reply }).await;
-        answer.await.map_err(|_| lost())?
+        let request = SessionRequest::Begin { text: text.into(), reply };
+        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        self.sessions.deliver(session, mail).await;
+        answer.await.map_err(|_| task_ended())?
     }
 
     /// Keeps what connections of a peer have proven to have read. `closed_at` when the connection ended.
@@ -458,7 +390,7 @@ impl Hub {
     /// Keeps what connections that go on have proven to have read, before long: thousands that prove
     /// something every second share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
-        let mut waiting = locked(&self.shared.proven);
+        let mut waiting = locked(&self.state.proven);
         let is_first = waiting.is_empty();
         for proven in proof {
             let known = waiting
@@ -470,7 +402,7 @@ impl Hub {
             let hub = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
-                let mut waiting = std::mem::take(&mut *locked(&hub.shared.proven)).into_values();
+                let mut waiting = std::mem::take(&mut *locked(&hub.state.proven)).into_values();
                 loop {
                     let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
                     if some.is_empty() {
@@ -485,130 +417,15 @@ impl Hub {
     /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when
     /// every session's task has ended.
     pub async fn stop(&self, grace: Duration) {
-        // Who is woken from now on ends at once: a second stop changes nothing.
-        let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
+        // Sessions that are loaded from now on end at once; a second stop changes nothing.
+        let deadline = self.shared.begin_stop(grace);
         self.shared.offers.stop();
-        let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
-        for asks in live {
-            // A mailbox that is closed belongs to a task that ends anyway.
-            drop(
-                asks.send(Ask { user: self.shared.nobody.clone(), what: What::Stop { deadline } })
-                    .await,
-            );
-        }
+        self.sessions.stop(deadline).await;
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-    }
-}
-
-impl Shared {
-    /// When what runs has to end, once the hub is to stop.
-    pub(crate) fn stopping(&self) -> Option<tokio::time::Instant> {
-        self.stopping.get().copied()
-    }
-
-    /// Hands an ask to a session's task, waking the session if need be.
-    pub(crate) async fn ask(self: &Arc<Self>, user: &UserId, session: &SessionId, what: What) {
-        self.deliver(session, Ask { user: user.clone(), what }).await;
-    }
-
-    /// Asks in the hub's own name.
-    pub(crate) async fn deliver_own(self: &Arc<Self>, session: &SessionId, what: What) {
-        self.deliver(session, Ask { user: self.nobody.clone(), what }).await;
-    }
-
-    pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut ask: Ask) {
-        loop {
-            let asks = self.wake(session);
-            match asks.send(ask).await {
-                Ok(()) => return,
-                // The task ended between our look and our knock: look again.
-                Err(mpsc::error::SendError(back)) => {
-                    ask = back;
-                    let mut live = locked(&self.live);
-                    if live.get(session).is_some_and(mpsc::Sender::is_closed) {
-                        live.remove(session);
-                    }
-                }
-            }
-        }
-    }
-
-    fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<Ask> {
-        match locked(&self.live).entry(session.clone()) {
-            Slot::Occupied(slot) => slot.get().clone(),
-            Slot::Vacant(slot) => {
-                let (asks, inbox) = mpsc::channel(ASKS);
-                slot.insert(asks.clone());
-                self.tasks.spawn(Task::run(Arc::clone(self), session.clone(), inbox));
-                asks
-            }
-        }
-    }
-
-    /// Asks something of those of these sessions that are live; the others learn of it when they wake.
-    pub(crate) async fn ask_live(&self, sessions: &[SessionId], what: impl Fn() -> What) {
-        let live: Vec<_> = {
-            let live = locked(&self.live);
-            sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
-        };
-        for asks in live {
-            // A mailbox that is closed belongs to a task that ends anyway.
-            drop(asks.send(Ask { user: self.nobody.clone(), what: what() }).await);
-        }
-    }
-
-    /// Takes a session out of the registry, if nobody has asked anything meanwhile.
-    pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
-        let mut live = locked(&self.live);
-        if !asks.is_empty() {
-            return false;
-        }
-        live.remove(session);
-        asks.close();
-        true
-    }
-
-    /// Takes a session out of the registry, whatever was asked.
-    pub(crate) fn forget(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) {
-        let mut live = locked(&self.live);
-        live.remove(session);
-        asks.close();
-    }
-
-    /// The time, by the hub's clock.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.options.clock.now()
-    }
-
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
-    }
-
-    /// Tells followers of the session list, where records change what it shows.
-    pub(crate) fn changed(&self, user: &UserId, session: &SessionId, records: &[Record]) {
-        let shows = |record: &Record| {
-            matches!(
-                record.event,
-                Event::SessionRenamed { .. }
-                    | Event::UserMessage { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::TurnEnded { .. }
-            )
-        };
-        if self.changes.receiver_count() > 0 && records.iter().any(shows) {
-            self.tell(user, session, false);
-        }
-    }
-
-    pub(crate) fn tell(&self, user: &UserId, session: &SessionId, gone: bool) {
-        // Nobody following is no error.
-        drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
+        self.shared.agent_work.close();
+        // An agent that blocks its thread is left to itself.
+        drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
     }
 }
 
@@ -628,13 +445,6 @@ pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
 fn refused(code: RefusalCode, reason: &str) -> Answering {
     let refusal = Refusal::new(code, reason);
     Box::pin(std::future::ready(Err(refusal)))
-}
-
-pub(crate) fn lost() -> Refusal {
-    Refusal::new(
-        RefusalCode::Stopping,
-        "the session's task ended before it could answer; send it again",
-    )
 }
 
 fn policy_name(policy: thoughtwire_proto::Policy) -> &'static str {

@@ -19,20 +19,10 @@ use crate::item_writer::{Final, ItemWriter};
 use crate::memory::{EditError, Memory};
 use crate::tail::Tail;
 use crate::turn_message::{
-    CallReply, Called, Finish, Question, Returned, TurnError, TurnMessage, TurnVerb,
+    AppendExtras, CallReply, Called, Finish, Question, Returned, TurnError, TurnMessage,
+    TurnSenders, TurnVerb,
 };
 use crate::{Input, function_message};
-
-/// What goes to disk together with events.
-#[derive(Default)]
-struct Beside {
-    /// Memory block that changes with them.
-    block: Option<BlockEdit>,
-    /// Whole output of a call.
-    output: Option<(CallId, String)>,
-    /// What the provider wants back with the calls.
-    kept: Option<String>,
-}
 
 /// An agent's voice in one turn; cheap to clone.
 #[derive(Clone)]
@@ -195,7 +185,9 @@ impl Interface {
             events.push(Event::ToolCalled { call: call.clone(), name, args });
             events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
         }
-        self.append_with(events, Beside { kept, ..Beside::default() }, true).await.map(drop)
+        self.append_with(events, AppendExtras { kept, ..AppendExtras::default() }, true)
+            .await
+            .map(drop)
     }
 
     /// Says what a call came back with.
@@ -240,8 +232,9 @@ impl Interface {
             text: part.into(),
             content,
         };
-        let beside = Beside { output: Some((call.clone(), whole)), ..Beside::default() };
-        self.append_with(vec![event], beside, false).await.map(drop)
+        let extras =
+            AppendExtras { output: Some((call.clone(), whole)), ..AppendExtras::default() };
+        self.append_with(vec![event], extras, false).await.map(drop)
     }
 
     /// Says that the conversation up to a position is summed up by a text from now on; tells where that stands.
@@ -326,8 +319,8 @@ impl Interface {
                     by: "agent".to_owned(),
                 };
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
-                let beside = Beside { block: Some(edit), ..Beside::default() };
-                interface.append_with(vec![event], beside, true).await?;
+                let extras = AppendExtras { block: Some(edit), ..AppendExtras::default() };
+                interface.append_with(vec![event], extras, true).await?;
             }
             Ok(after)
         });
@@ -453,22 +446,21 @@ impl Interface {
     }
 
     async fn append(&self, events: Vec<Event>, durable: bool) -> Result<Seq, TurnError> {
-        self.append_with(events, Beside::default(), durable).await
+        self.append_with(events, AppendExtras::default(), durable).await
     }
 
     async fn append_with(
         &self,
         events: Vec<Event>,
-        beside: Beside,
+        extras: AppendExtras,
         durable: bool,
     ) -> Result<Seq, TurnError> {
         let (reply, answer) = oneshot::channel();
-        let Beside { block, output, kept } = beside;
-        self.speak(TurnVerb::Append { events, block, output, kept, durable, reply }).await?;
+        self.speak(TurnVerb::Append { events, extras, durable, reply }).await?;
         answer.await.map_err(|_| TurnError::Ended)?
     }
 
-    pub(crate) async fn speak(&self, verb: TurnVerb) -> Result<(), TurnError> {
+    pub(crate) async fn speak(&self, verb: TurnVerb<TurnSenders>) -> Result<(), TurnError> {
         self.messages
             .send(TurnMessage { turn: self.turn.clone(), verb })
             .await

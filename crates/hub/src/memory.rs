@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, Weak};
 use thoughtwire_proto::{
     AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
 };
+use thoughtwire_session::{BlockChanged, SessionRequest};
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
 
 use crate::Hub;
-use crate::hub::lost;
-use crate::session::What;
+use crate::registry::task_ended;
+use crate::session::{Caller, SessionMail};
 use crate::tail::locked;
-use crate::turn_message::TurnError;
+use crate::turn_message::{AppendExtras, TurnError};
 
 /// The core memory of all agents.
 ///
@@ -158,8 +159,13 @@ impl Hub {
         before: String,
     ) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.shared.ask(user, &profile.main_session, What::Remember { edit, before, reply }).await;
-        answer.await.map_err(|_| lost())?
+        let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
+        let changed = BlockChanged { block: edit.label.clone(), before, after };
+        let extras = AppendExtras { block: Some(edit), ..AppendExtras::default() };
+        let request = SessionRequest::EditBlock { changed, extras, reply };
+        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        self.sessions.deliver(&profile.main_session, mail).await;
+        answer.await.map_err(|_| task_ended())?
     }
 }
 
@@ -171,9 +177,8 @@ fn find(mut blocks: Vec<Block>, label: &str) -> Option<Block> {
 }
 
 fn refused(error: &EditError) -> Refusal {
-    let code = match error {
-        EditError::Refused(_) => RefusalCode::BadRequest,
-        EditError::TurnError(_) => RefusalCode::StoreFailed,
-    };
-    Refusal::new(code, error.to_string())
+    match error {
+        EditError::Refused(reason) => Refusal::new(RefusalCode::BadRequest, reason.clone()),
+        EditError::TurnError(error) => error.to_refusal(),
+    }
 }

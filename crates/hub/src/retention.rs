@@ -1,12 +1,12 @@
 //! Retention: logs lose their oldest turns where somebody said how much is kept.
 
 use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionId, UserId};
+use thoughtwire_session::unknown_session;
 use thoughtwire_store::{Overlong, Retention};
 use tokio::sync::oneshot;
 
 use crate::Hub;
-use crate::session::What;
-use crate::session::unknown_session;
+use crate::session::SessionMail;
 use crate::tail::locked;
 
 impl Hub {
@@ -38,7 +38,7 @@ impl Hub {
     pub async fn sweep(&self) -> Result<usize, Refusal> {
         self.erase().await?;
         let (now, clocks) = {
-            let mut calendar = locked(&self.shared.calendar);
+            let mut calendar = locked(&self.state.calendar);
             (calendar.look(self.shared.now()), calendar.saved())
         };
         // Nobody waits for it: what is not saved is looked at again after the next start.
@@ -47,7 +47,7 @@ impl Hub {
         let mut shortened = 0;
         for Overlong { session, num, through } in overlong {
             let (reply, answer) = oneshot::channel();
-            self.shared.deliver_own(&session, What::Shorten { through, reply }).await;
+            self.sessions.deliver(&session, SessionMail::Shorten { through, reply }).await;
             // A session that was deleted meanwhile has nothing to lose.
             shortened += usize::from(
                 answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
@@ -60,7 +60,7 @@ impl Hub {
     /// Takes what was deleted out of the file, a little at a time, so that others' writes come in between.
     async fn erase(&self) -> Result<(), Refusal> {
         // Together they would have others wait for all of them at once.
-        let _turn = self.shared.erasing.lock().await;
+        let _turn = self.state.erasing.lock().await;
         // What is left when the server stops goes when it is started again.
         while self.shared.stopping().is_none()
             && self.store().erase_some().await.map_err(|error| Refusal::from(&error))?

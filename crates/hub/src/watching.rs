@@ -20,7 +20,8 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::hub::{Changed, Hub};
+use crate::Hub;
+use crate::services::Changed;
 use crate::tail::{Frames, locked};
 
 /// Time between two updates of a list; what changes meanwhile is told once, at its end.
@@ -334,7 +335,7 @@ impl Hub {
                 read.await.map_err(|error| Refusal::from(&error))
             })
         });
-        watch(&self.shared.feeds, user, || self.changes(), read)
+        watch(&self.state.feeds, user, || self.changes(), read)
     }
 }
 

@@ -11,6 +11,7 @@ use thoughtwire_proto::{
     Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
     TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
+use thoughtwire_session::whole_item;
 use tokio::sync::oneshot;
 
 use super::Offers;
@@ -18,9 +19,10 @@ use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
-use crate::session::item_of;
 use crate::tail::locked;
-use crate::turn_message::{CallReply, Finish, Question, TurnError, TurnMessage, TurnVerb};
+use crate::turn_message::{
+    AppendExtras, CallReply, Finish, Question, TurnError, TurnMessage, TurnSenders, TurnVerb,
+};
 use crate::{AgentError, now};
 
 /// Ids of what was said that a turn knows: many more than a program may have said without an answer.
@@ -178,7 +180,7 @@ impl Run {
                 };
                 (Some(call.as_str()), settled)
             } else {
-                (item_of(&record.event).map(Id::as_str), done(Some(record.seq)))
+                (whole_item(&record.event).map(Id::as_str), done(Some(record.seq)))
             };
             if let Some(Ok(id)) = id.map(CommandId::new) {
                 heard.add(id, settled);
@@ -507,8 +509,8 @@ impl Run {
     }
 
     /// Something that has no event: done when it is on its way.
-    async fn word(&self, verb: TurnVerb) -> Result<Settled, Refusal> {
-        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
+    async fn word(&self, verb: TurnVerb<TurnSenders>) -> Result<Settled, Refusal> {
+        self.turn.interface.speak(verb).await.map_err(|error| error.to_refusal())?;
         Ok(nothing())
     }
 
@@ -536,15 +538,9 @@ impl Run {
 
     async fn events(&self, events: Vec<Event>) -> Result<Settled, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let verb = TurnVerb::Append {
-            events,
-            block: None,
-            output: None,
-            kept: None,
-            durable: true,
-            reply,
-        };
-        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
+        let verb =
+            TurnVerb::Append { events, extras: AppendExtras::default(), durable: true, reply };
+        self.turn.interface.speak(verb).await.map_err(|error| error.to_refusal())?;
         Ok(saved(answer))
     }
 
@@ -681,7 +677,7 @@ impl Run {
             so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
         }
         let verb = TurnVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
-        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
+        self.turn.interface.speak(verb).await.map_err(|error| error.to_refusal())?;
         self.follow(call, answer);
         Ok(saved(on_disk))
     }
@@ -729,7 +725,7 @@ impl Run {
         self.finishing.store(true, Ordering::Relaxed);
         let verb = TurnVerb::Finish { events, failed, on_disk: Some(on_disk), reply };
         if let Err(error) = self.turn.interface.speak(verb).await {
-            return Err(refused(&error));
+            return Err(error.to_refusal());
         }
         let finishing = Arc::clone(&self.finishing);
         let outcome = async move {
@@ -737,12 +733,12 @@ impl Run {
             if !matches!(finish, Ok(Finish::Ended)) {
                 finishing.store(false, Ordering::Relaxed);
             }
-            let steered = match finish.map_err(|error| refused(&error))? {
+            let steered = match finish.map_err(|error| error.to_refusal())? {
                 Finish::Ended => Vec::new(),
                 Finish::Steered(inputs) => inputs,
             };
             let seq =
-                saved.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
+                saved.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| error.to_refusal())?;
             Ok(Said { seq: Some(seq), steered })
         };
         Ok(outcome.boxed().shared())
@@ -788,7 +784,8 @@ fn too_large(reason: String) -> Refusal {
 
 fn saved(answer: oneshot::Receiver<Result<Seq, TurnError>>) -> Settled {
     let settled = async move {
-        let seq = answer.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
+        let seq =
+            answer.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| error.to_refusal())?;
         Ok(Said { seq: Some(seq), steered: Vec::new() })
     };
     settled.boxed().shared()
@@ -801,14 +798,4 @@ fn within(millis: u64) -> Timestamp {
 
 fn bad_request(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
-}
-
-fn refused(error: &TurnError) -> Refusal {
-    let code = match error {
-        TurnError::Ended => RefusalCode::NoTurn,
-        TurnError::Illegal(_) => RefusalCode::BadRequest,
-        TurnError::Refused(_) => RefusalCode::QueueFull,
-        TurnError::Unsaved(_) => RefusalCode::StoreFailed,
-    };
-    Refusal::new(code, error.to_string())
 }

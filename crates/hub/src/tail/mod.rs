@@ -11,8 +11,8 @@ use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind,
-    ToolDeclaration, TurnId,
+    CallId, Delta, Emission, Emitted, Event, Partial, Record, Seq, SessionId, ToolDeclaration,
+    TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -541,16 +541,6 @@ impl Ring {
             }),
         }
     }
-}
-
-/// An open item as its session's task knows it: ahead of what was published.
-pub(crate) struct OpenText {
-    pub(crate) item: ItemId,
-    pub(crate) kind: StreamKind,
-    pub(crate) n: u64,
-    pub(crate) text: String,
-    /// Whether `text` has grown since its last checkpoint.
-    pub(crate) dirty: bool,
 }
 
 /// A poisoned lock only means that another thread panicked between two complete changes.

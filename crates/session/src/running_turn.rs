@@ -1,0 +1,41 @@
+//! The running turn.
+
+use std::time::Duration;
+
+use thoughtwire_proto::{Input, TurnId, Usage};
+
+use crate::Host;
+use crate::call_waiters::CallWaiters;
+use crate::open_items::OpenItems;
+use crate::turn_time::TurnTime;
+
+/// What the core knows of the running turn beyond `State`.
+pub(crate) struct RunningTurn<H: Host> {
+    pub(crate) id: TurnId,
+    /// Inputs that joined the turn and that its agent has not taken yet.
+    pub(crate) steered: Vec<Input>,
+    pub(crate) items: OpenItems,
+    pub(crate) waiters: CallWaiters<H>,
+    pub(crate) time: TurnTime,
+    /// Cost of the turn so far, where its agent said so and has not written it.
+    pub(crate) spent: Usage,
+}
+
+impl<H: Host> RunningTurn<H> {
+    /// A turn in which nothing was said yet, with the time it may take.
+    pub(crate) fn new(id: TurnId, within: Duration) -> Self {
+        Self {
+            id,
+            steered: Vec::new(),
+            items: OpenItems::default(),
+            waiters: CallWaiters::default(),
+            time: TurnTime::new(within),
+            spent: Usage::default(),
+        }
+    }
+
+    /// Takes the inputs that joined the turn.
+    pub(crate) fn take_steered(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.steered)
+    }
+}
