@@ -103,7 +103,7 @@ impl Hub {
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
-                    // Two of the same id at key: the other one made it.
+                    // Two of the same id at once: the other one made it.
                     return match self.made_before(&user, key.as_ref()).await? {
                         Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
                         None => Err(Refusal::from(&error)),
@@ -196,7 +196,7 @@ impl Hub {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
             }
-            // Two of the same id at key: the other one made it.
+            // Two of the same id at once: the other one made it.
             Err(error) => match self.made_before(user, key.as_ref()).await? {
                 Some(id) => self.find_agent(user, &id).await,
                 None => Err(Refusal::from(&error)),
@@ -217,7 +217,7 @@ impl Hub {
     ) -> Result<AgentProfile, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let found = self.find_agent(user, agent).await?;
-        // Of two edits at key the second one reads what the first one left.
+        // Of two edits at once the second one reads what the first one left.
         let owner = self.shared.memory.owner(&found.id);
         let _turn = owner.lock().await;
         let mut profile = self.find_agent(user, found.id.as_str()).await?;
@@ -296,7 +296,7 @@ impl Hub {
             return Ok(answer);
         }
         match self.delete_now(&user, &session, key.clone()).await {
-            // Two of the same id at key: the other one deleted it.
+            // Two of the same id at once: the other one deleted it.
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
                 self.done_before(&user, key.as_ref()).await?.ok_or(refusal)
             }

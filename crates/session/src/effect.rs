@@ -34,7 +34,7 @@ pub enum Effect<H: Host> {
     Checkpoint(Vec<OpenItemText>),
     /// Starts the agent's work on a turn.
     StartTurn(Box<TurnStart<H>>),
-    /// Drops the agent's work, its messages and its permit. Does nothing if no work runs.
+    /// Drops the agent's work, its messages and its permit.
     DropTurn,
     /// Replies to a command.
     ReplyCommand(H::CommandSender, Result<Answer, Refusal>),

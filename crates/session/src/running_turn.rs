@@ -12,6 +12,8 @@ use crate::turn_time::TurnTime;
 /// What the core knows of the running turn beyond `State`.
 pub(crate) struct RunningTurn<H: Host> {
     pub(crate) id: TurnId,
+    /// Whether the agent's work was dropped already, and the turn is ended later.
+    pub(crate) is_aborted: bool,
     /// Inputs that joined the turn and that its agent has not taken yet.
     pub(crate) steered: Vec<Input>,
     pub(crate) items: OpenItems,
@@ -26,6 +28,7 @@ impl<H: Host> RunningTurn<H> {
     pub(crate) fn new(id: TurnId, within: Duration) -> Self {
         Self {
             id,
+            is_aborted: false,
             steered: Vec::new(),
             items: OpenItems::default(),
             waiters: CallWaiters::default(),

@@ -241,10 +241,8 @@ impl<H: Host> Turns<H> {
 
     /// Drops the running turn's work. Calls that wait are told that the turn has ended.
     pub(crate) fn drop_running(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            self.log.emit(Effect::DropTurn);
-            self.end_waits(&mut running);
-        }
+        self.abort_running();
+        self.running = None;
     }
 
     fn end_waits(&mut self, running: &mut RunningTurn<H>) {
@@ -257,7 +255,9 @@ impl<H: Host> Turns<H> {
     /// later.
     pub(crate) fn abort_running(&mut self) {
         if let Some(mut running) = self.running.take() {
-            self.log.emit(Effect::DropTurn);
+            if !std::mem::replace(&mut running.is_aborted, true) {
+                self.log.emit(Effect::DropTurn);
+            }
             self.end_waits(&mut running);
             self.running = Some(running);
         }
