@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
-use thoughtwire_proto::{CallId, Event, Seq, Style, Usage};
+use thoughtwire_proto::{CallId, Event, Seq, Style, TurnEvent, Usage};
 
 use crate::calls::{Calls, Heartbeat, has_sent};
 use crate::context::Context;
@@ -175,7 +175,9 @@ impl Steps {
         let so_far = self.turn.so_far().await?;
         let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
         let mut ids = history::provider_ids(&so_far, &history::kept_replies(kept));
-        self.has_spoken = so_far.iter().any(|record| matches!(record.event, Event::Message { .. }));
+        self.has_spoken = so_far
+            .iter()
+            .any(|record| matches!(record.event, Event::Turn(TurnEvent::Message { .. })));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
             so_far.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| {
@@ -389,7 +391,11 @@ enum Said {
 }
 
 fn called(record: thoughtwire_proto::Record) -> Option<(CallId, Map<String, serde_json::Value>)> {
-    if let Event::ToolCalled { call, args, .. } = record.event { Some((call, args)) } else { None }
+    if let Event::Turn(TurnEvent::ToolCalled { call, args, .. }) = record.event {
+        Some((call, args))
+    } else {
+        None
+    }
 }
 
 fn failed(error: &ModelError) -> AgentError {

@@ -8,11 +8,12 @@
 //! [`Interface::finish`] wait. A verb that was refused is reported by the next one and by the end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{CallId, Refusal, RefusalCode, SessionId, ToolStatus, Usage};
@@ -20,7 +21,6 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clients::ClientId;
-use crate::tail::locked;
 use crate::turn_message::{Finish, TurnError};
 use crate::{AgentError, Input};
 
@@ -52,7 +52,7 @@ impl Interface {
             std::thread::Builder::new().name("thoughtwire-voice".to_owned()).spawn(move || {
                 while let Ok(verb) = queue.recv() {
                     if let Err(error) = runtime.block_on(verb(interface.clone())) {
-                        locked(&failed).get_or_insert(error);
+                        failed.lock().get_or_insert(error);
                     }
                 }
             });
@@ -168,7 +168,7 @@ impl Interface {
             // A panic there was a verb's; its turn ends as failed.
             drop(pump.join());
         }
-        locked(&self.failure).take().map_or(Ok(()), Err)
+        self.failure.lock().take().map_or(Ok(()), Err)
     }
 
     fn queue<F>(
@@ -178,7 +178,7 @@ impl Interface {
     where
         F: Future<Output = Result<(), TurnError>> + Send + 'static,
     {
-        if let Some(error) = locked(&self.failure).clone() {
+        if let Some(error) = self.failure.lock().clone() {
             return Err(error);
         }
         let verbs = self.verbs.as_ref().ok_or(TurnError::Ended)?;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, PeerRef, Refusal, RefusalCode, Request,
@@ -24,7 +25,7 @@ use crate::offers::is_offered;
 use crate::registry::{Registry, task_ended};
 use crate::services::{Changed, HubOptions, Services};
 use crate::session::{AttachRequest, Caller, SessionMail};
-use crate::tail::{Reader, Wake, locked};
+use crate::tail::{Reader, Wake};
 use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
@@ -390,7 +391,7 @@ impl Hub {
     /// Keeps what connections that go on have proven to have read, before long: thousands that prove
     /// something every second share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
-        let mut waiting = locked(&self.state.proven);
+        let mut waiting = self.state.proven.lock();
         let is_first = waiting.is_empty();
         for proven in proof {
             let known = waiting
@@ -402,7 +403,7 @@ impl Hub {
             let hub = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
-                let mut waiting = std::mem::take(&mut *locked(&hub.state.proven)).into_values();
+                let mut waiting = std::mem::take(&mut *hub.state.proven.lock()).into_values();
                 loop {
                     let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
                     if some.is_empty() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp,
-    ToolDeclaration, ToolStatus, TurnId, Usage,
+    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionEvent, SessionId, StreamKind,
+    Timestamp, ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::{mpsc, oneshot};
@@ -76,7 +76,12 @@ impl Interface {
     /// When the turn has ended, the text is empty, or the session cannot be saved.
     pub async fn internal_monologue(&self, text: impl Into<String>) -> Result<ItemId, TurnError> {
         let item = new_item_id();
-        self.say(Event::Thought { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Thought {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -86,7 +91,12 @@ impl Interface {
     /// As [`Interface::internal_monologue`].
     pub async fn assistant_message(&self, text: impl Into<String>) -> Result<ItemId, TurnError> {
         let item = new_item_id();
-        self.say(Event::Message { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Message {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -99,7 +109,7 @@ impl Interface {
     pub async fn function_message(&self, line: &str) -> Result<(), TurnError> {
         match function_message::parse(line) {
             function_message::Line::Running { name, args } => {
-                let called = Event::ToolCalled { call: new_call_id(), name, args };
+                let called = Event::Turn(TurnEvent::ToolCalled { call: new_call_id(), name, args });
                 let seq = self.append(vec![called], true).await?;
                 // The next line's result is looked for on the tail.
                 self.committed(seq).await
@@ -112,8 +122,13 @@ impl Interface {
                 );
                 match found {
                     Of::Call((call, name)) => {
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         let seq = self.append(vec![returned], true).await?;
                         // The next line's call is looked for on the tail, too.
                         self.committed(seq).await
@@ -121,10 +136,18 @@ impl Interface {
                     Of::Unsaid(name) => {
                         let call = new_call_id();
                         let args = Map::new();
-                        let called =
-                            Event::ToolCalled { call: call.clone(), name: name.clone(), args };
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let called = Event::Turn(TurnEvent::ToolCalled {
+                            call: call.clone(),
+                            name: name.clone(),
+                            args,
+                        });
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         self.append(vec![called, returned], true).await.map(drop)
                     }
                 }
@@ -157,7 +180,7 @@ impl Interface {
         name: impl Into<String>,
         args: Map<String, Value>,
     ) -> Result<(), TurnError> {
-        let event = Event::ToolCalled { call, name: name.into(), args };
+        let event = Event::Turn(TurnEvent::ToolCalled { call, name: name.into(), args });
         self.append(vec![event], true).await.map(drop)
     }
 
@@ -182,8 +205,11 @@ impl Interface {
     ) -> Result<(), TurnError> {
         let mut events = Vec::with_capacity(calls.len());
         for Called { call, name, args, client_until } in calls {
-            events.push(Event::ToolCalled { call: call.clone(), name, args });
-            events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
+            events.push(Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name, args }));
+            events.extend(
+                client_until
+                    .map(|expires_at| Event::Turn(TurnEvent::ToolAwaited { call, expires_at })),
+            );
         }
         self.append_with(events, AppendExtras { kept, ..AppendExtras::default() }, true)
             .await
@@ -202,13 +228,13 @@ impl Interface {
         text: impl Into<String>,
         content: Option<Value>,
     ) -> Result<(), TurnError> {
-        self.say(Event::ToolReturned {
+        self.say(Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: text.into(),
             content,
-        })
+        }))
         .await
     }
 
@@ -225,13 +251,13 @@ impl Interface {
         whole: String,
         content: Option<Value>,
     ) -> Result<(), TurnError> {
-        let event = Event::ToolReturned {
+        let event = Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: part.into(),
             content,
-        };
+        });
         let extras =
             AppendExtras { output: Some((call.clone(), whole)), ..AppendExtras::default() };
         self.append_with(vec![event], extras, false).await.map(drop)
@@ -246,7 +272,11 @@ impl Interface {
         summary: impl Into<String>,
         through: Seq,
     ) -> Result<Seq, TurnError> {
-        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
+        self.append(
+            vec![Event::Session(SessionEvent::Compacted { summary: summary.into(), through })],
+            true,
+        )
+        .await
     }
 
     /// Begins a thought that is written piece by piece.
@@ -287,7 +317,7 @@ impl Interface {
     /// # Errors
     /// As [`Interface::internal_monologue`].
     pub async fn usage(&self, usage: Usage) -> Result<(), TurnError> {
-        self.say(Event::Usage(usage)).await
+        self.say(Event::Turn(TurnEvent::Usage(usage))).await
     }
 
     /// Edits one of the agent's memory blocks, and waits until that is on disk. `change` makes the new
@@ -312,12 +342,12 @@ impl Interface {
             let after =
                 Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
             if after != before {
-                let event = Event::MemoryEdited {
+                let event = Event::Session(SessionEvent::MemoryEdited {
                     block: label.clone(),
                     before: before.text,
                     after: after.text.clone(),
                     by: "agent".to_owned(),
-                };
+                });
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
                 let extras = AppendExtras { block: Some(edit), ..AppendExtras::default() };
                 interface.append_with(vec![event], extras, true).await?;
@@ -408,11 +438,15 @@ impl Interface {
     ) -> Result<Finish, TurnError> {
         let mut events = Vec::new();
         if let Some(usage) = usage {
-            events.push(Event::Usage(usage));
+            events.push(Event::Turn(TurnEvent::Usage(usage)));
         }
         match message {
             Some(Final::Text(text)) => {
-                events.push(Event::Message { item: new_item_id(), text, complete: true });
+                events.push(Event::Turn(TurnEvent::Message {
+                    item: new_item_id(),
+                    text,
+                    complete: true,
+                }));
             }
             Some(Final::Open(writer)) => events.push(writer.into_event()),
             None => {}

@@ -1,6 +1,6 @@
 //! Open items: thoughts and messages that are written piece by piece.
 
-use thoughtwire_proto::{Event, ItemId, StreamKind};
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent};
 
 use crate::Interface;
 use crate::clock::new_item_id;
@@ -94,11 +94,11 @@ impl ItemWriter {
     pub(crate) fn into_event(self) -> Event {
         match self.kind {
             StreamKind::Thought => {
-                Event::Thought { item: self.item, text: self.text, complete: true }
+                Event::Turn(TurnEvent::Thought { item: self.item, text: self.text, complete: true })
             }
             // Arguments have no writer of their own.
             StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Message { item: self.item, text: self.text, complete: true }
+                Event::Turn(TurnEvent::Message { item: self.item, text: self.text, complete: true })
             }
         }
     }

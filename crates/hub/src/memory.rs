@@ -1,8 +1,9 @@
 //! Core memory: the order of the edits of an agent's blocks, whoever makes them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
 };
@@ -13,7 +14,6 @@ use tokio::sync::oneshot;
 use crate::Hub;
 use crate::registry::task_ended;
 use crate::session::{Caller, SessionMail};
-use crate::tail::locked;
 use crate::turn_message::{AppendExtras, TurnError};
 
 /// The core memory of all agents.
@@ -54,7 +54,7 @@ impl Memory {
 
     /// Who holds this edits the agent's blocks.
     pub(crate) fn owner(&self, agent: &AgentId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut owners = locked(&self.owners);
+        let mut owners = self.owners.lock();
         if let Some(owner) = owners.get(agent).and_then(Weak::upgrade) {
             return owner;
         }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, RefusalCode, SessionId, Start, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -11,7 +12,6 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::services::Services;
 use crate::session::{AttachRequest, Caller, LiveEnd, MAILBOX, SessionDriver, SessionMail};
-use crate::tail::locked;
 
 /// The sessions that are in memory.
 pub(crate) struct Registry {
@@ -26,7 +26,7 @@ impl Registry {
 
     /// Number of live sessions.
     pub(crate) fn len(&self) -> usize {
-        locked(&self.live).len()
+        self.live.lock().len()
     }
 
     /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's place
@@ -39,7 +39,7 @@ impl Registry {
                 // The task ended between the lookup and the delivery: look again.
                 Err(mpsc::error::SendError(back)) => {
                     mail = back;
-                    let mut live = locked(&self.live);
+                    let mut live = self.live.lock();
                     if live.get(session).is_some_and(mpsc::Sender::is_closed) {
                         live.remove(session);
                     }
@@ -50,7 +50,7 @@ impl Registry {
 
     /// Starts a session's task, unless it runs. Returns the session's mailbox.
     pub(crate) fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<SessionMail> {
-        match locked(&self.live).entry(session.clone()) {
+        match self.live.lock().entry(session.clone()) {
             Entry::Occupied(entry) => entry.get().clone(),
             Entry::Vacant(entry) => {
                 let (sender, mailbox) = mpsc::channel(MAILBOX);
@@ -70,7 +70,7 @@ impl Registry {
         mail: impl Fn() -> SessionMail,
     ) {
         let live: Vec<_> = {
-            let live = locked(&self.live);
+            let live = self.live.lock();
             sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
         };
         for mailbox in live {
@@ -81,7 +81,7 @@ impl Registry {
 
     /// Tells all live sessions that the server stops.
     pub(crate) async fn stop(&self, deadline: Instant) {
-        let live: Vec<_> = locked(&self.live).values().cloned().collect();
+        let live: Vec<_> = self.live.lock().values().cloned().collect();
         for mailbox in live {
             // A mailbox that is closed belongs to a task that ends anyway.
             drop(mailbox.send(SessionMail::Stop { deadline }).await);
@@ -139,7 +139,7 @@ impl Registry {
 
     /// Takes a session out of the registry, unless mail has come meanwhile.
     fn retire(&self, session: &SessionId, mailbox: &mut mpsc::Receiver<SessionMail>) -> bool {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         if !mailbox.is_empty() {
             return false;
         }
@@ -150,7 +150,7 @@ impl Registry {
 
     /// Takes a session out of the registry, whatever mail has come.
     fn forget(&self, session: &SessionId, mailbox: &mut mpsc::Receiver<SessionMail>) {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         live.remove(session);
         mailbox.close();
     }

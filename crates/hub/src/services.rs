@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use thoughtwire_proto::{Event, Record, Refusal, SessionId, Timestamp, UserId};
+use thoughtwire_proto::{
+    Event, InputEvent, Record, Refusal, SessionEvent, SessionId, Timestamp, TurnEvent, UserId,
+};
 use thoughtwire_session::Now;
 use thoughtwire_store::{Store, StoreError};
 use tokio::sync::broadcast;
@@ -152,12 +154,14 @@ impl Services {
         let shows = |record: &Record| {
             matches!(
                 record.event,
-                Event::SessionRenamed { .. }
-                    | Event::UserMessage { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Renamed { .. })
+                    | Event::Input(InputEvent::UserMessage { .. })
+                    | Event::Turn(
+                        TurnEvent::Started { .. }
+                            | TurnEvent::ApprovalAsked { .. }
+                            | TurnEvent::ApprovalSettled { .. }
+                            | TurnEvent::Ended { .. }
+                    )
             )
         };
         if self.changes.receiver_count() > 0 && records.iter().any(shows) {

@@ -1,7 +1,7 @@
 //! The accepted log: ahead of the disk by the appends under way.
 
 use thoughtwire_proto::{
-    Emission, Event, IllegalEvent, ItemId, Record, Refusal, Seq, State, TurnId,
+    Emission, Event, IllegalEvent, ItemId, Record, Refusal, Seq, State, TurnEvent, TurnId,
 };
 
 use crate::host::Extras;
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An event with the turn that it belongs to.
-pub(crate) type TurnEvent = (Option<TurnId>, Event);
+pub(crate) type UnnumberedEvent = (Option<TurnId>, Event);
 
 /// The accepted state, the appends under way, and the effects to return.
 pub(crate) struct AcceptedLog<H: Host> {
@@ -101,7 +101,7 @@ impl<H: Host> AcceptedLog<H> {
     pub(crate) fn number(
         &self,
         now: Now,
-        events: Vec<TurnEvent>,
+        events: Vec<UnnumberedEvent>,
     ) -> Result<Numbered, IllegalEvent> {
         let mut state = self.state.clone();
         let mut records = Vec::with_capacity(events.len());
@@ -170,23 +170,20 @@ impl<H: Host> AcceptedLog<H> {
         let (append, shown) = self.pipeline.confirm()?;
         for record in &append.records {
             match &record.event {
-                Event::TurnStarted { .. } => self.shown_turn.clone_from(&record.turn),
-                Event::TurnEnded { .. } => self.shown_turn = None,
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Turn(TurnEvent::Started { .. }) => self.shown_turn.clone_from(&record.turn),
+                Event::Turn(TurnEvent::Ended { .. }) => self.shown_turn = None,
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -214,22 +211,21 @@ impl<H: Host> AcceptedLog<H> {
 #[must_use]
 pub fn whole_item(event: &Event) -> Option<&ItemId> {
     match event {
-        Event::Thought { item, .. } | Event::Message { item, .. } => Some(item),
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
+            Some(item)
+        }
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => None,
     }
 }

@@ -1,10 +1,11 @@
 //! Messages of the running turn's agent, and the end of its work.
 
 use thoughtwire_proto::{
-    Answer, CallId, Delta, Emission, Event, ItemId, Seq, StreamKind, TurnId, Usage,
+    Answer, CallId, Delta, Emission, Event, ItemId, Seq, SessionEvent, StreamKind, TurnEvent,
+    TurnId, Usage,
 };
 
-use crate::accepted_log::{Entry, TurnEvent};
+use crate::accepted_log::{Entry, UnnumberedEvent};
 use crate::call_waiters::Listened;
 use crate::commands::Caller;
 use crate::host::{Extras, FinishReply, SeqReply, WaitReply};
@@ -108,7 +109,7 @@ fn append<H: Host>(
     }
 }
 
-fn of_turn(turn: &TurnId, events: Vec<Event>) -> Vec<TurnEvent> {
+fn of_turn(turn: &TurnId, events: Vec<Event>) -> Vec<UnnumberedEvent> {
     events.into_iter().map(|event| (Some(turn.clone()), event)).collect()
 }
 
@@ -134,7 +135,7 @@ fn finish<H: Host>(
     on_disk: Option<SeqReply<H>>,
     reply: FinishReply<H>,
 ) {
-    let is_empty = |event: &Event| matches!(event, Event::Message { text, .. } if text.is_empty());
+    let is_empty = |event: &Event| matches!(event, Event::Turn(TurnEvent::Message { text, .. }) if text.is_empty());
     if let Some(illegal) = events.iter().find(|event| is_empty(event)) {
         let error = TurnError::Illegal(format!("a {} must not be empty", illegal.kind()));
         reply_seq(turns, on_disk, Err(error.clone()));
@@ -160,7 +161,9 @@ fn finish<H: Host>(
     }
     if let Some(running) = &mut turns.running {
         for event in &events {
-            if let Event::Thought { item, .. } | Event::Message { item, .. } = event {
+            if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+                event
+            {
                 running.items.forget(item);
             }
         }
@@ -237,9 +240,11 @@ fn wait<H: Host>(
             return reply_seq(turns, asked, Err(TurnError::Refused(reason)));
         }
         Question::Approval { name, expires_at } => {
-            Event::ApprovalAsked { call: call.clone(), name, expires_at }
+            Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, expires_at })
         }
-        Question::Client { expires_at } => Event::ToolAwaited { call: call.clone(), expires_at },
+        Question::Client { expires_at } => {
+            Event::Turn(TurnEvent::ToolAwaited { call: call.clone(), expires_at })
+        }
     };
     let waiter = asked.map(|asked| Waiter::Agent(asked, head.next()));
     let entry = Entry { waiter, ..Entry::default() };
@@ -275,23 +280,29 @@ pub(crate) fn settle_call<H: Host>(
 /// Whether an agent may append this event; the others are the session's.
 fn is_agents(event: &Event) -> bool {
     match event {
-        Event::Thought { .. }
-        | Event::Message { .. }
-        | Event::ToolCalled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. } => true,
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(
+            TurnEvent::Thought { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_),
+        )
+        | Event::Session(SessionEvent::MemoryEdited { .. } | SessionEvent::Compacted { .. }) => {
+            true
+        }
+        Event::Session(
+            SessionEvent::Opened { .. }
+            | SessionEvent::Renamed { .. }
+            | SessionEvent::InstructionsChanged { .. },
+        )
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => false,
     }
 }

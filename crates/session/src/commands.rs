@@ -1,11 +1,11 @@
 //! Commands of clients: what each one appends, and how it is refused.
 
 use thoughtwire_proto::{
-    Answer, CallId, Decision, Disposition, Event, Input, ItemId, OpenCall, Policy, Refusal,
-    RefusalCode, Seq, TurnId,
+    Answer, CallId, Decision, Disposition, Event, Input, InputEvent, ItemId, OpenCall, Policy,
+    Refusal, RefusalCode, Seq, SessionEvent, TurnEvent, TurnId,
 };
 
-use crate::accepted_log::{Entry, TurnEvent};
+use crate::accepted_log::{Entry, UnnumberedEvent};
 use crate::agent_messages::settle_call;
 use crate::host::Extras;
 use crate::host::NotAdmitted;
@@ -52,14 +52,19 @@ pub(crate) fn apply<H: Host>(turns: &mut Turns<H>, now: Now, request: CommandReq
             tool_return(turns, now, caller, &call, returned);
         }
         SessionAction::Rename { title } => {
-            change(turns, now, caller, Event::SessionRenamed { title });
+            change(turns, now, caller, Event::Session(SessionEvent::Renamed { title }));
         }
         SessionAction::Instruct { instructions } => {
             if turns.log.state().instructions().unwrap_or_default() == instructions {
                 let answer = Answer::Done { seq: None, duplicate: false };
                 turns.log.emit(Effect::ReplyCommand(caller.reply, Ok(answer)));
             } else {
-                change(turns, now, caller, Event::InstructionsChanged { instructions });
+                change(
+                    turns,
+                    now,
+                    caller,
+                    Event::Session(SessionEvent::InstructionsChanged { instructions }),
+                );
             }
         }
     }
@@ -100,13 +105,14 @@ fn send<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, new: NewInpu
     let NewInput { text, attachments, from } = new;
     let item = turns.host.new_item_id();
     let input = Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
-    let message = Event::UserMessage { item: item.clone(), text, attachments, from };
+    let message =
+        Event::Input(InputEvent::UserMessage { item: item.clone(), text, attachments, from });
     let seq = turns.log.head().next();
     let answer = |disposition| {
         let input = item.clone();
         Answer::Input { seq, input, disposition, duplicate: false }
     };
-    let mut events: Vec<TurnEvent> = Vec::new();
+    let mut events: Vec<UnnumberedEvent> = Vec::new();
     match (running, policy) {
         (Some(turn), Policy::Steer) => {
             events.push((Some(turn), message));
@@ -189,7 +195,7 @@ fn refuse_full<H: Host>(turns: &mut Turns<H>, caller: Caller<H>) {
 fn withdraw<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, input: ItemId) {
     if turns.log.state().queue().iter().any(|queued| queued.input == input) {
         turns.inputs.remove(&input);
-        change(turns, now, caller, Event::InputWithdrawn { input });
+        change(turns, now, caller, Event::Input(InputEvent::Withdrawn { input }));
     } else {
         let reason = format!("input {input} is not queued: it ran, was withdrawn, or never was");
         caller.refuse(turns, RefusalCode::UnknownInput, reason);
@@ -237,7 +243,7 @@ fn decide<H: Host>(
         };
         return caller.refuse(turns, RefusalCode::UnknownCall, reason);
     };
-    let event = Event::ApprovalSettled { call: call.clone(), decision, by };
+    let event = Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by });
     settle_call(turns, now, &call, event, CallReply::Decided(decision), Some(caller));
 }
 
@@ -277,7 +283,8 @@ pub(crate) fn edit_block<H: Host>(
     reply: H::CommandSender,
 ) {
     let BlockChanged { block, before, after } = changed;
-    let event = Event::MemoryEdited { block, before, after, by: "owner".to_owned() };
+    let event =
+        Event::Session(SessionEvent::MemoryEdited { block, before, after, by: "owner".to_owned() });
     let seq = Some(turns.log.head().next());
     let caller = Caller { key: None, reply };
     let entry = caller.entry(Answer::Done { seq, duplicate: false });
@@ -292,8 +299,12 @@ pub(crate) fn begin<H: Host>(turns: &mut Turns<H>, now: Now, text: String, reply
     }
     let item = turns.host.new_item_id();
     let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
-    let message =
-        Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+    let message = Event::Input(InputEvent::UserMessage {
+        item: item.clone(),
+        text,
+        attachments: Vec::new(),
+        from: None,
+    });
     turns.inputs.insert(item.clone(), input);
     let starting = turns.starting(item.clone(), None);
     let events = vec![(None, message), starting.event()];

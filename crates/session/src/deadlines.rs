@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Decision, Event, OpenCall, ToolStatus};
+use thoughtwire_proto::{Decision, Event, OpenCall, ToolStatus, TurnEvent};
 
 use crate::agent_messages::settle_call;
 use crate::turns::{Ending, Turns};
@@ -49,7 +49,8 @@ fn expire_calls<H: Host>(turns: &mut Turns<H>, now: Now) {
     for OpenCall { call, name, approval, .. } in expired {
         let (event, reply) = if approval.is_some() {
             let decision = Decision::Expired;
-            let event = Event::ApprovalSettled { call: call.clone(), decision, by: None };
+            let event =
+                Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by: None });
             (event, CallReply::Decided(decision))
         } else {
             let text = "No client ran the tool in time.".to_owned();

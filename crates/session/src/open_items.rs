@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Event, ItemId, StreamKind, TurnId};
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent, TurnId};
 
 use crate::OpenItemText;
 
@@ -73,8 +73,12 @@ impl OpenItems {
         let incomplete = |open: &OpenItem| {
             let (item, text) = (open.item.clone(), open.text.clone());
             match open.kind {
-                StreamKind::Thought => Some(Event::Thought { item, text, complete: false }),
-                StreamKind::Message => Some(Event::Message { item, text, complete: false }),
+                StreamKind::Thought => {
+                    Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
+                }
+                StreamKind::Message => {
+                    Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
+                }
                 StreamKind::ToolArgs => None,
             }
         };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use thoughtwire_proto::{
-    CallId, Decision, Event, Input, ItemId, StreamKind, Timestamp, ToolStatus, Usage,
+    CallId, Decision, Event, Input, ItemId, StreamKind, Timestamp, ToolStatus, TurnEvent, Usage,
 };
 
 use crate::{AgentError, AgentSenders};
@@ -109,13 +109,13 @@ pub struct Returned {
 impl Returned {
     /// The result as an event.
     pub(crate) fn into_event(self, call: &CallId, name: String) -> Event {
-        Event::ToolReturned {
+        Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name,
             status: self.status,
             text: self.text,
             content: self.content,
-        }
+        })
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use thoughtwire_proto::{
     Decision, Event, IllegalEvent, Input, ItemId, OpenTurn, Outcome, Refusal, RefusalCode,
-    ToolStatus, TurnId, Usage,
+    ToolStatus, TurnEvent, TurnId, Usage,
 };
 
-use crate::accepted_log::{AcceptedLog, Entry, TurnEvent};
+use crate::accepted_log::{AcceptedLog, Entry, UnnumberedEvent};
 use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
 use crate::running_turn::RunningTurn;
@@ -48,8 +48,8 @@ pub(crate) struct Starting<H: Host> {
 
 impl<H: Host> Starting<H> {
     /// The event that starts the turn.
-    pub(crate) fn event(&self) -> TurnEvent {
-        (Some(self.turn.clone()), Event::TurnStarted { input: self.input.clone() })
+    pub(crate) fn event(&self) -> UnnumberedEvent {
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
     }
 }
 
@@ -109,7 +109,7 @@ impl<H: Host> Turns<H> {
     pub(crate) fn append(
         &mut self,
         now: Now,
-        events: Vec<TurnEvent>,
+        events: Vec<UnnumberedEvent>,
         entry: Entry<H>,
     ) -> Result<(), IllegalEvent> {
         match self.log.number(now, events) {
@@ -264,7 +264,7 @@ impl<H: Host> Turns<H> {
     }
 
     /// The events that end the open turn: open items as incomplete, open calls as abandoned, the end.
-    pub(crate) fn closing(&mut self, ending: &Ending<'_>) -> Vec<TurnEvent> {
+    pub(crate) fn closing(&mut self, ending: &Ending<'_>) -> Vec<UnnumberedEvent> {
         let Some(turn) = self.open_turn().cloned() else { return Vec::new() };
         let mut events = Vec::new();
         let mut spent = Usage::default();
@@ -276,29 +276,29 @@ impl<H: Host> Turns<H> {
         }
         for open in &turn.calls {
             if open.approval.is_some() {
-                events.push(Event::ApprovalSettled {
+                events.push(Event::Turn(TurnEvent::ApprovalSettled {
                     call: open.call.clone(),
                     decision: Decision::Void,
                     by: None,
-                });
+                }));
             }
-            events.push(Event::ToolReturned {
+            events.push(Event::Turn(TurnEvent::ToolReturned {
                 call: open.call.clone(),
                 name: open.name.clone(),
                 status: ToolStatus::Error,
                 text: "abandoned".to_owned(),
                 content: None,
-            });
+            }));
         }
         if spent != Usage::default() {
-            events.push(Event::Usage(spent));
+            events.push(Event::Turn(TurnEvent::Usage(spent)));
         }
-        events.push(Event::TurnEnded {
+        events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome: ending.outcome,
             code: ending.code.map(str::to_owned),
             reason: ending.reason.map(str::to_owned),
-        });
+        }));
         events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
     }
 
@@ -306,7 +306,7 @@ impl<H: Host> Turns<H> {
     pub(crate) fn end_with(
         &mut self,
         now: Now,
-        mut events: Vec<TurnEvent>,
+        mut events: Vec<UnnumberedEvent>,
         waiter: Option<Waiter<H>>,
     ) -> Result<(), IllegalEvent> {
         let next = self.next_in_line();

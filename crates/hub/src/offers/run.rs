@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
     Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
-    TurnId, Usage, Verb, WaitingCall, WorkerId,
+    TurnEvent, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use thoughtwire_session::whole_item;
 use tokio::sync::oneshot;
@@ -19,7 +20,6 @@ use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
-use crate::tail::locked;
 use crate::turn_message::{
     AppendExtras, CallReply, Finish, Question, TurnError, TurnMessage, TurnSenders, TurnVerb,
 };
@@ -56,7 +56,7 @@ pub(super) struct Heard(Mutex<VecDeque<(CommandId, Settled)>>);
 impl Heard {
     /// The answer to what was said before. A refusal is not remembered.
     pub(super) fn again(&self, id: &CommandId) -> Option<Answering> {
-        let heard = locked(&self.0);
+        let heard = self.0.lock();
         let (_, settled) = heard.iter().rev().find(|(known, _)| known == id)?;
         if let Some(Err(_)) = settled.peek() {
             return None;
@@ -69,11 +69,11 @@ impl Heard {
         let is_said = |(known, settled): &(CommandId, Settled)| {
             known.as_str() == id && !matches!(settled.peek(), Some(Err(_)))
         };
-        locked(&self.0).iter().any(is_said)
+        self.0.lock().iter().any(is_said)
     }
 
     fn add(&self, id: CommandId, settled: Settled) {
-        let mut heard = locked(&self.0);
+        let mut heard = self.0.lock();
         heard.push_back((id, settled));
         if heard.len() > KNOWN {
             heard.pop_front();
@@ -161,7 +161,9 @@ impl Run {
     ) -> Self {
         let (heard, mut permits) = (Heard::default(), Permits::default());
         for record in so_far {
-            let (id, settled) = if let Event::ToolCalled { call, name, .. } = &record.event {
+            let (id, settled) = if let Event::Turn(TurnEvent::ToolCalled { call, name, .. }) =
+                &record.event
+            {
                 let is_asked = offers.permission(&turn.agent, name) == Permission::Ask;
                 let decided = decision_in(so_far, call).filter(|_| is_asked);
                 if let Some(decision) = decided {
@@ -239,7 +241,7 @@ impl Run {
 
     /// Ends the future that stands in for the agent.
     pub(super) fn end(&self, outcome: Result<(), AgentError>) {
-        if let Some(over) = locked(&self.over).take() {
+        if let Some(over) = self.over.lock().take() {
             // A turn that was ended otherwise needs no end.
             drop(over.send(outcome));
         }
@@ -267,13 +269,13 @@ impl Run {
     /// It comes into its worker's mail: gives what came for its open calls, which belongs behind it.
     pub(super) fn mailed(&self) -> Vec<Directive> {
         self.mailed.store(true, Ordering::Relaxed);
-        locked(&self.so_far).told.iter().map(|(_, directive)| directive.clone()).collect()
+        self.so_far.lock().told.iter().map(|(_, directive)| directive.clone()).collect()
     }
 
     /// Tells what came for a call, for which nobody waits any more.
     fn tell(&self, call: CallId, directive: Directive) {
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             so_far.waiting.retain(|waiting| waiting.call != call);
             if matches!(directive, Directive::ToolReturned { .. }) {
                 so_far.calls.retain(|(open, _)| *open != call);
@@ -298,7 +300,7 @@ impl Run {
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
-                Event::ApprovalSettled { call, decision, .. }
+                Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. })
                     if !waiting.iter().any(|open| open.call == *call) =>
                 {
                     let directive = Directive::ApprovalSettled {
@@ -308,9 +310,9 @@ impl Run {
                     };
                     self.tell(call.clone(), directive);
                 }
-                Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
+                Event::Turn(TurnEvent::ToolAwaited { call, .. }) => drop(awaited.insert(call)),
                 // Of what it returned itself it need not be told.
-                Event::ToolReturned { call, status, text, content, .. }
+                Event::Turn(TurnEvent::ToolReturned { call, status, text, content, .. })
                     if awaited.contains(call) =>
                 {
                     let (turn, text, content) =
@@ -326,22 +328,19 @@ impl Run {
                         },
                     );
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
-                | Event::TurnEnded { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -381,7 +380,7 @@ impl Run {
                 }
                 // Of which its own answer tells.
                 Ok(CallReply::Refused(_)) => {
-                    locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
+                    run.so_far.lock().waiting.retain(|waiting| waiting.call != call);
                     return run.decided(&call, Decision::Void).await;
                 }
                 // Asked again meanwhile, it is followed there; or the turn is over.
@@ -421,15 +420,17 @@ impl Run {
         let item = || ItemId::new(id).map_err(|bad| bad_request(bad.to_string()));
         match verb {
             Verb::InternalMonologue { text } => {
-                self.whole(Event::Thought { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Thought { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::AssistantMessage { text } => {
-                self.whole(Event::Message { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Message { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
                 Line::Returned { status, text } => {
-                    let open = locked(&self.so_far).calls.clone();
+                    let open = self.so_far.lock().calls.clone();
                     match function_message::of(&text, open.into_iter()) {
                         Of::Call(call) => self.returned(call, status, text, None).await,
                         Of::Unsaid(name) => self.unsaid(id, name, status, text).await,
@@ -442,7 +443,7 @@ impl Run {
                 self.returned(call, status, text, content).await
             }
             Verb::Approval { call, timeout_ms } => {
-                let permit = locked(&self.permits).of(&call);
+                let permit = self.permits.lock().of(&call);
                 match permit {
                     Permit::Unasked => {}
                     // The server has asked already; the worker hears the decision once it is made.
@@ -476,19 +477,24 @@ impl Run {
             Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
             Verb::Status { text } => self.word(TurnVerb::Status { text }).await,
             Verb::Usage(usage) => {
-                locked(&self.so_far).usage = usage;
+                self.so_far.lock().usage = usage;
                 self.word(TurnVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
                 let mut events = Vec::new();
                 {
-                    let mut so_far = locked(&self.so_far);
+                    let mut so_far = self.so_far.lock();
                     let usage = so_far.usage.since(so_far.written);
                     so_far.written = so_far.usage;
-                    events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                    events
+                        .extend((!usage.is_none()).then_some(Event::Turn(TurnEvent::Usage(usage))));
                 }
                 if let Some(text) = text {
-                    events.push(Event::Message { item: item()?, text, complete: true });
+                    events.push(Event::Turn(TurnEvent::Message {
+                        item: item()?,
+                        text,
+                        complete: true,
+                    }));
                 }
                 self.finish(events, None).await
             }
@@ -501,7 +507,7 @@ impl Run {
     }
 
     fn open_call(&self, call: &CallId) -> Result<String, Refusal> {
-        let so_far = locked(&self.so_far);
+        let so_far = self.so_far.lock();
         let open = so_far.calls.iter().find(|(open, _)| open == call).map(|(_, name)| name.clone());
         open.ok_or_else(|| {
             Refusal::new(RefusalCode::UnknownCall, format!("call {call} is not open in this turn"))
@@ -523,12 +529,13 @@ impl Run {
         text: String,
     ) -> Result<Settled, Refusal> {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
-        let called = Event::ToolCalled {
+        let called = Event::Turn(TurnEvent::ToolCalled {
             call: call.clone(),
             name: name.clone(),
             args: serde_json::Map::new(),
-        };
-        let returned = Event::ToolReturned { call, name, status, text, content: None };
+        });
+        let returned =
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
         self.events(vec![called, returned]).await
     }
 
@@ -546,8 +553,10 @@ impl Run {
 
     /// A whole item, which supersedes the deltas of it.
     async fn whole(&self, event: Event) -> Result<Settled, Refusal> {
-        if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
-            locked(&self.so_far).close(item.as_str());
+        if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+            &event
+        {
+            self.so_far.lock().close(item.as_str());
         }
         self.event(event).await
     }
@@ -560,7 +569,7 @@ impl Run {
         args: serde_json::Map<String, serde_json::Value>,
     ) -> Result<Settled, Refusal> {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
-        if let Permit::Decided(decision) = locked(&self.permits).of(&call) {
+        if let Permit::Decided(decision) = self.permits.lock().of(&call) {
             permitted(&call, Some(decision))?;
         }
         let offers = self.offers.upgrade();
@@ -587,7 +596,7 @@ impl Run {
             }
         }
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             if so_far.calls.len() >= OPEN_CALLS {
                 return Err(too_large(format!(
                     "{OPEN_CALLS} calls of this turn are open, which is the most; let some return first"
@@ -596,12 +605,13 @@ impl Run {
             so_far.calls.push((call.clone(), name.clone()));
             so_far.close(id);
         }
-        let event = Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+        let event =
+            Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args });
         let called = self.event(event).await?;
         match permission {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
-                let decision = locked(&self.permits).hold(&call);
+                let decision = self.permits.lock().hold(&call);
                 let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
                 let asked = self.wait(call.clone(), question).await?;
                 let called = async move {
@@ -616,18 +626,19 @@ impl Run {
 
     /// Number of its calls that wait for the owner's permission.
     pub(super) fn held(&self) -> usize {
-        locked(&self.permits).held()
+        self.permits.lock().held()
     }
 
     /// Lets a held call run, or closes it. Does nothing for other calls.
     async fn decided(&self, call: &CallId, decision: Decision) {
-        let Some(held) = locked(&self.permits).settle(call, decision) else { return };
+        let Some(held) = self.permits.lock().settle(call, decision) else { return };
         if decision != Decision::Approved {
             let name = self.open_call(call).unwrap_or_default();
-            locked(&self.so_far).calls.retain(|(open, _)| open != call);
+            self.so_far.lock().calls.retain(|(open, _)| open != call);
             let (call, text) = (call.clone(), not_run(decision).to_owned());
             let status = ToolStatus::Error;
-            let event = Event::ToolReturned { call, name, status, text, content: None };
+            let event =
+                Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
             // A turn that has ended has closed the call.
             drop(self.event(event).await);
         }
@@ -645,14 +656,14 @@ impl Run {
     ) -> Result<Settled, Refusal> {
         // The server has closed it; a worker that asked for approval itself closes it once more.
         if matches!(
-            locked(&self.permits).of(&call),
+            self.permits.lock().of(&call),
             Permit::Decided(Decision::Denied | Decision::Expired | Decision::Void)
         ) {
             return Ok(nothing());
         }
         let name = self.open_call(&call)?;
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             if so_far.waiting.iter().any(|waiting| waiting.call == call) {
                 return Err(bad_request(format!(
                     "call {call} waits for somebody else; it returns when that is settled"
@@ -661,7 +672,7 @@ impl Run {
             so_far.calls.retain(|(open, _)| *open != call);
             so_far.told.retain(|(about, _)| *about != call);
         }
-        self.event(Event::ToolReturned { call, name, status, text, content }).await
+        self.event(Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content })).await
     }
 
     async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
@@ -672,7 +683,7 @@ impl Run {
         };
         let name = self.open_call(&call)?;
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             so_far.waiting.retain(|waiting| waiting.call != call);
             so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
         }
@@ -694,7 +705,7 @@ impl Run {
             return Ok(nothing());
         }
         {
-            let mut so_far = locked(&self.so_far);
+            let mut so_far = self.so_far.lock();
             let next = so_far.open.get(&item).copied().unwrap_or(0);
             if n > next {
                 return Err(bad_request(format!("delta {next} of {item} comes before {n}")));
@@ -758,7 +769,8 @@ fn held(call: CallId, called: Settled, decision: oneshot::Receiver<Decision>) ->
 /// The decision about a call in a turn's records.
 fn decision_in(records: &[Record], call: &CallId) -> Option<Decision> {
     records.iter().rev().find_map(|record| {
-        if let Event::ApprovalSettled { call: settled, decision, .. } = &record.event
+        if let Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. }) =
+            &record.event
             && settled == call
         {
             Some(*decision)

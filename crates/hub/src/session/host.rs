@@ -111,7 +111,7 @@ impl Host for SessionHost {
             HandOver::IfKept => slot.is_kept(),
             HandOver::IfUnwanted => slot.is_kept() && !slot.is_wanted(),
         };
-        let permit = crate::tail::locked(&self.running).take_if(is_free);
+        let permit = self.running.lock().take_if(is_free);
         permit.map_or(Admission::Wait, Admission::Permit)
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Answer, Epoch, Event, Input, ItemId, PeerRef, QueuedInput, Refusal, Seq,
-    SessionId, Timestamp, UserId,
+    AgentId, AgentProfile, Answer, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput,
+    Refusal, Seq, SessionId, Timestamp, UserId,
 };
 use thoughtwire_session::{
     Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
@@ -171,7 +171,9 @@ fn read_inputs(
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in store.events(stored.num, before, 1)? {
-            if let Event::UserMessage { item, text, attachments, .. } = record.event {
+            if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
+                record.event
+            {
                 inputs.insert(item.clone(), Input { item, text, attachments });
             }
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Policy, Seq};
+use thoughtwire_proto::{Answer, CallId, Command, Event, InputEvent, ItemId, Policy, Seq};
 
 use crate::access::{Identity, unauthorized};
 
@@ -135,7 +135,7 @@ pub(super) async fn queued(
         let mut waiting: Vec<Value> = Vec::new();
         for queued in stored.state.queue() {
             for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::UserMessage { item, text, .. } = &record.event {
+                if let Event::Input(InputEvent::UserMessage { item, text, .. }) = &record.event {
                     waiting.push(
                         json!({"input": item, "seq": record.seq, "at": record.at, "text": text}),
                     );

@@ -1,6 +1,6 @@
 //! Calls that wait for people and clients: asked once, settled once, answered once that is on disk.
 
-use thoughtwire_proto::{Event, RefusalCode, TurnId};
+use thoughtwire_proto::{Event, RefusalCode, TurnEvent, TurnId};
 
 use crate::script::{
     OPTIONS, SAVED, Script, ScriptHost, TIME, ask, asked, calls, cancel, client_runs, decide,
@@ -137,9 +137,12 @@ fn parked(script: &Script) -> Vec<(Option<&'static str>, Event)> {
     let call: thoughtwire_proto::CallId = "c-1".parse().unwrap();
     let mut log = asked(turn);
     let (name, args) = ("dig".to_owned(), serde_json::Map::new());
-    log.push((turn, Event::ToolCalled { call: call.clone(), name: name.clone(), args }));
+    log.push((
+        turn,
+        Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args }),
+    ));
     let expires_at = script.in_millis(1_000);
-    log.push((turn, Event::ApprovalAsked { call, name, expires_at }));
+    log.push((turn, Event::Turn(TurnEvent::ApprovalAsked { call, name, expires_at })));
     log
 }
 

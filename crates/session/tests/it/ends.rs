@@ -1,6 +1,6 @@
 //! A turn ends exactly once, whatever comes at the same time.
 
-use thoughtwire_proto::{Event, Policy, Usage};
+use thoughtwire_proto::{Event, Policy, TurnEvent, Usage};
 use thoughtwire_session::{AgentError, AgentExit, SessionInput, TurnVerb};
 
 use crate::script::{
@@ -205,7 +205,11 @@ fn what_was_spent_is_written_when_the_agent_did_not_say_so_itself() {
 
 #[test]
 fn an_empty_last_message_is_refused_and_the_turn_goes_on() {
-    let empty = Event::Message { item: "m".parse().unwrap(), text: String::new(), complete: true };
+    let empty = Event::Turn(TurnEvent::Message {
+        item: "m".parse().unwrap(),
+        text: String::new(),
+        complete: true,
+    });
     let verb =
         TurnVerb::Finish { events: vec![empty], failed: None, on_disk: Some("d"), reply: "f" };
     Script::new()
@@ -216,7 +220,7 @@ fn an_empty_last_message_is_refused_and_the_turn_goes_on() {
 
 #[test]
 fn an_agent_cannot_say_what_is_the_sessions_to_say() {
-    let ended = Event::TurnStarted { input: "i-9".parse().unwrap() };
+    let ended = Event::Turn(TurnEvent::Started { input: "i-9".parse().unwrap() });
     let verb = TurnVerb::Append { events: vec![ended], extras: None, durable: false, reply: "a1" };
     Script::new().skip(send("s1")).on(agent("t-1", verb), &["a1: illegal"]);
 }

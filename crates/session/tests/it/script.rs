@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Answer, CommandId, Delta, Disposition, Emission, Event, Input, ItemId, Policy, Record, Refusal,
-    RefusalCode, Seq, State, StreamKind, Timestamp, ToolStatus, TurnId,
+    Answer, CommandId, Delta, Disposition, Emission, Event, Input, InputEvent, ItemId, Policy,
+    Record, Refusal, RefusalCode, Seq, SessionEvent, State, StreamKind, Timestamp, ToolStatus,
+    TurnEvent, TurnId,
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallReply, CommandRequest, Effect, Finish,
@@ -182,18 +183,18 @@ impl Script {
 
 /// The stored state after a log that begins with `session_opened`.
 pub(crate) fn stored(log: &[(Option<&str>, Event)]) -> StoredState {
-    let opened = Event::SessionOpened {
+    let opened = Event::Session(SessionEvent::Opened {
         agent: "a-1".parse().unwrap(),
         instructions: None,
         history: Vec::new(),
-    };
+    });
     let mut state = State::default();
     state.apply(None, &opened).unwrap();
     let mut inputs = HashMap::new();
     for (turn, event) in log {
         let turn = turn.map(|turn| turn.parse().unwrap());
         state.apply(turn.as_ref(), event).unwrap();
-        if let Event::UserMessage { item, text, .. } = event {
+        if let Event::Input(InputEvent::UserMessage { item, text, .. }) = event {
             let (item, text) = (item.clone(), text.clone());
             inputs.insert(item.clone(), Input { item, text, attachments: Vec::new() });
         }
@@ -205,10 +206,14 @@ pub(crate) fn stored(log: &[(Option<&str>, Event)]) -> StoredState {
 pub(crate) fn asked(turn: Option<&'static str>) -> Vec<(Option<&'static str>, Event)> {
     let item: ItemId = "i-0".parse().unwrap();
     let text = "before".to_owned();
-    let message =
-        Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+    let message = Event::Input(InputEvent::UserMessage {
+        item: item.clone(),
+        text,
+        attachments: Vec::new(),
+        from: None,
+    });
     let mut log = vec![(None, message)];
-    log.extend(turn.map(|turn| (Some(turn), Event::TurnStarted { input: item })));
+    log.extend(turn.map(|turn| (Some(turn), Event::Turn(TurnEvent::Started { input: item }))));
     log
 }
 
@@ -264,16 +269,19 @@ pub(crate) fn agent(turn: &str, verb: TurnVerb<ScriptHost>) -> SessionInput<Scri
 /// The agent says something, and waits for the disk if `durable`.
 pub(crate) fn say(turn: &str, reply: &'static str, durable: bool) -> SessionInput<ScriptHost> {
     let item = format!("m-{reply}").parse().unwrap();
-    let events = vec![Event::Message { item, text: "words".to_owned(), complete: true }];
+    let events =
+        vec![Event::Turn(TurnEvent::Message { item, text: "words".to_owned(), complete: true })];
     agent(turn, TurnVerb::Append { events, extras: None, durable, reply })
 }
 
 /// The agent makes calls in one batch.
 pub(crate) fn calls(turn: &str, reply: &'static str, names: &[&str]) -> SessionInput<ScriptHost> {
-    let called = |name: &&str| Event::ToolCalled {
-        call: name.parse().unwrap(),
-        name: "dig".to_owned(),
-        args: serde_json::Map::new(),
+    let called = |name: &&str| {
+        Event::Turn(TurnEvent::ToolCalled {
+            call: name.parse().unwrap(),
+            name: "dig".to_owned(),
+            args: serde_json::Map::new(),
+        })
     };
     let events = names.iter().map(called).collect();
     agent(turn, TurnVerb::Append { events, extras: None, durable: true, reply })
@@ -403,13 +411,17 @@ fn span(records: &[Record]) -> String {
 
 fn event(event: &Event) -> String {
     match event {
-        Event::TurnEnded { outcome, code, .. } => {
+        Event::Turn(TurnEvent::Ended { outcome, code, .. }) => {
             let code = code.clone().unwrap_or_else(|| format!("{outcome:?}"));
             format!("turn_ended({code})")
         }
-        Event::ApprovalSettled { decision, .. } => format!("approval_settled({decision:?})"),
-        Event::ToolReturned { text, .. } => format!("tool_returned({text})"),
-        Event::Message { text, complete: false, .. } => format!("message({text}…)"),
+        Event::Turn(TurnEvent::ApprovalSettled { decision, .. }) => {
+            format!("approval_settled({decision:?})")
+        }
+        Event::Turn(TurnEvent::ToolReturned { text, .. }) => format!("tool_returned({text})"),
+        Event::Turn(TurnEvent::Message { text, complete: false, .. }) => {
+            format!("message({text}…)")
+        }
         other => other.kind().to_owned(),
     }
 }
