@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
-    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
+    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, nfc,
 };
 use thoughtwire_session::{IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{
@@ -16,6 +16,7 @@ use thoughtwire_store::{
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
+use crate::hub::session_title;
 use crate::offers::is_offered;
 use crate::registry::task_ended;
 use crate::services::Services;
@@ -492,12 +493,6 @@ const EDITABLE: [&str; 12] = [
 fn agent_name(text: &str) -> Result<String, Refusal> {
     new_name(text)
         .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the agent's name: {bad}")))
-}
-
-/// Takes a text as a session's title.
-pub(crate) fn session_title(text: &str) -> Result<String, Refusal> {
-    new_title(text)
-        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the title: {bad}")))
 }
 
 /// Checks the id that a client gives to a chat. It stays as it is: the client compares it.

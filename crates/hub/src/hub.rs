@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, PeerRef, Refusal, RefusalCode, Request,
-    SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId, check_name,
+    SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId, check_name, new_title,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionAction, SessionRequest};
 use thoughtwire_store::{Proven, Store, StoreError};
@@ -18,11 +18,10 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::calendar::Calendar;
 use crate::clock::new_id;
-use crate::directory::session_title;
 use crate::joins::Joins;
 use crate::metrics::Metrics;
 use crate::offers::is_offered;
-use crate::registry::{Registry, task_ended};
+use crate::registry::{SessionRegistry, task_ended};
 use crate::services::{Changed, HubOptions, Services};
 use crate::session::{AttachRequest, Caller, SessionMail};
 use crate::tail::{Reader, Wake};
@@ -41,7 +40,7 @@ const AGENTS_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) shared: Arc<Services>,
-    pub(crate) sessions: Arc<Registry>,
+    pub(crate) sessions: Arc<SessionRegistry>,
     pub(crate) state: Arc<HubState>,
 }
 
@@ -87,7 +86,7 @@ impl Hub {
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now())?;
         let shared = Arc::new(Services::new(store, agent, options));
-        let sessions = Arc::new(Registry::new(Arc::clone(&shared)));
+        let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
             erasing: tokio::sync::Mutex::default(),
             calendar: Mutex::new(calendar),
@@ -428,6 +427,12 @@ impl Hub {
         // An agent that blocks its thread is left to itself.
         drop(tokio::time::timeout(AGENTS_WITHIN, self.shared.agent_work.wait()).await);
     }
+}
+
+/// Takes a text as a session's title.
+pub(crate) fn session_title(text: &str) -> Result<String, Refusal> {
+    new_title(text)
+        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the title: {bad}")))
 }
 
 pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {

@@ -25,6 +25,7 @@
 
 mod agent;
 mod await_turn;
+mod block_edits;
 pub mod blocking;
 mod calendar;
 mod clients;
@@ -53,6 +54,7 @@ mod watching;
 
 pub use agent::{Agent, ToolListing, ToolSource, Turn};
 pub use await_turn::Awaited;
+pub use block_edits::BlockChange;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
 pub use directory::{Imported, ImportedSession};
@@ -60,7 +62,7 @@ pub use embedded::Embedded;
 pub use hub::{Answering, Hub, Presence};
 pub use interface::Interface;
 pub use item_writer::{Final, ItemWriter};
-pub use memory::{BlockChange, EditError};
+pub use memory::EditError;
 pub use metrics::Metrics;
 pub use offers::Link;
 pub use permission::named_permission;

@@ -14,12 +14,12 @@ use crate::services::Services;
 use crate::session::{AttachRequest, Caller, LiveEnd, MAILBOX, SessionDriver, SessionMail};
 
 /// The sessions that are in memory.
-pub(crate) struct Registry {
+pub(crate) struct SessionRegistry {
     services: Arc<Services>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<SessionMail>>>,
 }
 
-impl Registry {
+impl SessionRegistry {
     pub(crate) fn new(services: Arc<Services>) -> Self {
         Self { services, live: Mutex::default() }
     }

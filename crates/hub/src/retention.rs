@@ -1,6 +1,6 @@
 //! Retention: logs lose their oldest turns where somebody said how much is kept.
 
-use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionId, UserId};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionId, UserId};
 use thoughtwire_session::unknown_session;
 use thoughtwire_store::{Overlong, Retention};
 use tokio::sync::oneshot;
@@ -92,9 +92,4 @@ pub fn check(keep: Retention) -> Result<(), Refusal> {
         return refused("keep_events is at most 9223372036854775807");
     }
     Ok(())
-}
-
-/// Where a log may be cut: not within what a position and those behind it stand on.
-pub(crate) fn cut_before(needed: impl Iterator<Item = Seq>, through: Seq) -> Seq {
-    needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min)
 }

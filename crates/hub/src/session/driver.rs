@@ -5,29 +5,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thoughtwire_proto::{Answer, Refusal, Seq, SessionId, Timestamp, UserId};
+use thoughtwire_proto::{Refusal, Seq, SessionId, UserId};
 use thoughtwire_session::{
-    Effect, LoadedSession, Runner, SessionCore, SessionEnd, SessionInput, SessionOptions,
-    StoredState, TurnStart, unknown_session,
+    LoadedSession, SessionCore, SessionInput, SessionOptions, unknown_session,
 };
 use thoughtwire_store::{Commit, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::TURN_MESSAGES;
-use super::attach::{Begin, LogView};
-use super::host::{SessionHost, reply};
-use super::live_turn::{LiveTurn, TurnNews, TurnWork};
-use super::mail::{AttachRequest, SessionMail};
-use super::storage::{Cut, ReadSession, SessionStorage};
-use crate::agent::{Log, Turn};
+use super::host::SessionHost;
+use super::jobs::JobResult;
+use super::live_turn::{LiveTurn, TurnNews};
+use super::mail::SessionMail;
+use super::storage::{ReadSession, SessionStorage};
 use crate::clients::Clients;
-use crate::interface::Interface;
 use crate::offers::is_offered;
-use crate::retention::cut_before;
 use crate::services::Services;
-use crate::subscription::Subscription;
 use crate::tail::{DELETED, Tail};
 
 /// Longest sleep of a driver without a deadline.
@@ -35,21 +29,21 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// A live session.
 pub(crate) struct SessionDriver {
-    services: Arc<Services>,
-    storage: SessionStorage,
-    core: SessionCore<SessionHost>,
+    pub(super) services: Arc<Services>,
+    pub(super) storage: SessionStorage,
+    pub(super) core: SessionCore<SessionHost>,
     /// Position of the log's first record.
-    first: Seq,
-    tail: Arc<Tail>,
-    clients: Arc<Clients>,
+    pub(super) first: Seq,
+    pub(super) tail: Arc<Tail>,
+    pub(super) clients: Arc<Clients>,
     /// Batches that the store has, oldest first.
-    commits: VecDeque<Commit<()>>,
-    checkpoint: Option<Commit<()>>,
-    turn: Option<LiveTurn>,
+    pub(super) commits: VecDeque<Commit<()>>,
+    pub(super) checkpoint: Option<Commit<()>>,
+    pub(super) turn: Option<LiveTurn>,
     /// Reads, deletions and cuts under way.
-    jobs: JoinSet<JobResult>,
+    pub(super) jobs: JoinSet<JobResult>,
     idle_since: Instant,
-    end: Option<LiveEnd>,
+    pub(super) end: Option<LiveEnd>,
 }
 
 /// Why a driver ended.
@@ -61,15 +55,6 @@ pub(crate) enum LiveEnd {
     Deleted,
     /// The server stops.
     Stopped,
-}
-
-/// Result of work that runs beside the driver.
-enum JobResult {
-    Receipt(Result<Option<Answer>, Refusal>),
-    Reloaded(Result<Option<StoredState>, Refusal>),
-    Deleted(Result<(), Refusal>),
-    Proven(AttachRequest, Result<Option<Seq>, Refusal>),
-    Shortened(oneshot::Sender<Result<bool, Refusal>>, Result<Option<Seq>, Refusal>),
 }
 
 /// What a driver receives.
@@ -241,182 +226,11 @@ impl SessionDriver {
         }
     }
 
-    fn take_job(&mut self, result: JobResult) {
-        match result {
-            JobResult::Receipt(found) => self.handle(SessionInput::ReceiptLookedUp(found)),
-            JobResult::Reloaded(stored) => self.handle(SessionInput::Reloaded(stored)),
-            JobResult::Deleted(result) => self.handle(SessionInput::Deleted(result)),
-            JobResult::Proven(request, Ok(proven)) => {
-                let begin = self.log_view().proven(proven);
-                self.join(request, begin);
-            }
-            JobResult::Proven(request, Err(refusal)) => drop(request.reply.send(Err(refusal))),
-            JobResult::Shortened(reply, begin) => {
-                if let Ok(Some(first)) = begin {
-                    self.first = self.first.max(first);
-                    self.tail.forget(first);
-                }
-                drop(reply.send(begin.map(|begin| begin.is_some())));
-            }
-        }
-    }
-
     /// Hands an input to the core, and carries its effects out.
-    fn handle(&mut self, input: SessionInput<SessionHost>) {
+    pub(super) fn handle(&mut self, input: SessionInput<SessionHost>) {
         for effect in self.core.handle(input, self.services.clock()) {
             self.carry_out(effect);
         }
-    }
-
-    fn carry_out(&mut self, effect: Effect<SessionHost>) {
-        match effect {
-            Effect::Append(batch) => self.commits.push_back(self.storage.append(*batch)),
-            Effect::DiscardAppends => self.commits.clear(),
-            Effect::Publish { records, then } => {
-                self.services.committed(&self.storage.user, &self.storage.id, &records);
-                let records = records.into_iter().map(thoughtwire_proto::Emission::Record);
-                self.tail.publish(records.chain(then));
-            }
-            Effect::Show(emission) => self.tail.publish([emission]),
-            Effect::SetStanding(text) => self.tail.stands(text),
-            Effect::Checkpoint(texts) => self.checkpoint = self.storage.checkpoint(texts),
-            Effect::StartTurn(start) => self.start_turn(*start),
-            Effect::DropTurn => {
-                self.turn = None;
-                self.core.host_mut().turn_dropped();
-            }
-            Effect::LookUpReceipt(key) => {
-                let storage = self.storage.clone();
-                self.spawn(async move { JobResult::Receipt(storage.receipt(&key).await) });
-            }
-            Effect::Delete(key) => {
-                let storage = self.storage.clone();
-                self.spawn(async move { JobResult::Deleted(storage.delete(key).await) });
-            }
-            Effect::Reload => {
-                let storage = self.storage.clone();
-                self.spawn(async move { JobResult::Reloaded(storage.reload().await) });
-            }
-            Effect::CountClients => {
-                let clients = self.tail.presence();
-                self.handle(SessionInput::ClientsCounted(clients));
-            }
-            Effect::End(end) => {
-                self.end = Some(match end {
-                    SessionEnd::Deleted => LiveEnd::Deleted,
-                    SessionEnd::Stopped => LiveEnd::Stopped,
-                });
-            }
-            replied @ (Effect::ReplyCommand(..)
-            | Effect::ReplySeq(..)
-            | Effect::ReplyFinish(..)
-            | Effect::ReplySteered(..)
-            | Effect::ReplyCall(..)
-            | Effect::RefuseBegin(..)) => reply(replied),
-        }
-    }
-
-    fn spawn(&mut self, job: impl Future<Output = JobResult> + Send + 'static) {
-        self.jobs.spawn(self.services.tasks.track_future(job));
-    }
-
-    fn start_turn(&mut self, start: TurnStart<SessionHost>) {
-        let (sender, messages) = mpsc::channel(TURN_MESSAGES);
-        let id = start.turn.clone();
-        let interface = Interface {
-            session: self.storage.id.clone(),
-            turn: start.turn.clone(),
-            messages: sender,
-            tail: Arc::clone(&self.tail),
-            clients: Arc::clone(&self.clients),
-            input: Arc::new(start.input.clone()),
-            memory: Arc::clone(&self.services.memory),
-            agent: self.storage.agent.clone(),
-        };
-        let worker = match start.runner {
-            Runner::Embedder(begun) => {
-                drop(begun.send(Ok(interface)));
-                TurnWork::Embedder
-            }
-            Runner::Agent(permit) => {
-                let host = self.core.host_mut();
-                let (cell, profile) = (host.turn_started(permit), Arc::clone(host.profile()));
-                let turn = Turn {
-                    session: self.storage.id.clone(),
-                    id: start.turn,
-                    instructions: start.instructions,
-                    input: start.input,
-                    waiting: start.open_calls,
-                    compaction: start.compaction,
-                    log: Log {
-                        store: Arc::clone(&self.services.store),
-                        session: self.storage.num,
-                        first: self.first,
-                        asked: start.asked,
-                        started: start.started,
-                        launched: start.launched,
-                    },
-                    interface,
-                    agent: profile,
-                };
-                let work = if is_offered(&turn.agent) {
-                    Box::pin(Arc::clone(&self.services.offers).run(turn, cell))
-                } else {
-                    self.services.agent.run(turn)
-                };
-                TurnWork::Task(tokio::spawn(self.services.agent_work.track_future(work)))
-            }
-        };
-        self.turn = Some(LiveTurn::new(id, messages, worker));
-    }
-
-    fn log_view(&self) -> LogView<'_> {
-        let turn = self.core.shown_turn();
-        LogView { storage: &self.storage, tail: &self.tail, first: self.first, turn }
-    }
-
-    fn attach(&mut self, request: AttachRequest) {
-        let peer = match self.log_view().begin(&request.start) {
-            Ok(begin) => return self.join(request, begin),
-            Err(peer) => peer.clone(),
-        };
-        let now = self.services.clock().wall.as_millis();
-        let window = self.services.options.proven_for_ms;
-        let since = Timestamp::from_millis(now.saturating_sub(window));
-        let storage = self.storage.clone();
-        self.spawn(async move {
-            let proven = storage.proven(peer, since).await;
-            JobResult::Proven(request, proven)
-        });
-    }
-
-    fn join(&mut self, request: AttachRequest, begin: Begin) {
-        let AttachRequest { reader, reply, .. } = request;
-        self.tail.join(&reader);
-        let attached = self.log_view().attached(begin);
-        let subscription = Subscription::new(
-            &self.services.store,
-            &self.services.metrics,
-            self.storage.num,
-            Arc::clone(&self.tail),
-            reader,
-            attached.after,
-        );
-        // A client that left takes the subscription with it.
-        drop(reply.send(Ok((attached, subscription))));
-    }
-
-    /// Lets the log begin behind its turns up to a position.
-    fn shorten(&mut self, through: Seq, reply: oneshot::Sender<Result<bool, Refusal>>) {
-        let state = self.core.state();
-        let turn = state.turn().into_iter().flat_map(|turn| [turn.asked, turn.started]);
-        let queued = state.queue().iter().map(|queued| queued.seq);
-        let through = cut_before(turn.chain(queued), through.min(self.tail.head()));
-        let is_idle = state.turn().is_none() && self.core.is_settled();
-        let is_whole = is_idle && through == state.head();
-        let cut = if is_whole { Cut::At(through) } else { Cut::Within(through) };
-        let (storage, first) = (self.storage.clone(), self.first);
-        self.spawn(async move { JobResult::Shortened(reply, storage.shorten(cut, first).await) });
     }
 
     fn wake_at(&self) -> Instant {

@@ -13,7 +13,9 @@
 
 mod attach;
 mod driver;
+mod effects;
 mod host;
+mod jobs;
 mod live_turn;
 mod mail;
 mod storage;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thoughtwire_proto::{
     AgentId, AgentProfile, Answer, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput,
-    Refusal, Seq, SessionId, Timestamp, UserId,
+    Refusal, Seq, SessionId, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
     Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
@@ -45,6 +45,18 @@ pub(crate) enum Cut {
     At(Seq),
     /// Behind the last turn that ends at or before this position.
     Within(Seq),
+}
+
+impl Cut {
+    /// The cut behind the turns up to `through`, and not within what the open turn and the queued
+    /// inputs need. `is_settled` says that everything accepted is on disk.
+    pub(crate) fn new(state: &State, is_settled: bool, through: Seq) -> Self {
+        let turn = state.turn().into_iter().flat_map(|turn| [turn.asked, turn.started]);
+        let needed = turn.chain(state.queue().iter().map(|queued| queued.seq));
+        let through = needed.map(|seq| Seq(seq.0.saturating_sub(1))).fold(through, Seq::min);
+        let is_whole = state.turn().is_none() && is_settled && through == state.head();
+        if is_whole { Self::At(through) } else { Self::Within(through) }
+    }
 }
 
 impl SessionStorage {

@@ -1,0 +1,117 @@
+//! Edits of memory blocks by their owner. Each is an event of the agent's main session.
+
+use thoughtwire_proto::{AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name};
+use thoughtwire_session::{BlockChanged, SessionRequest};
+use thoughtwire_store::{Block, BlockEdit};
+use tokio::sync::oneshot;
+
+use crate::Hub;
+use crate::memory::{EditError, find};
+use crate::registry::task_ended;
+use crate::session::{Caller, SessionMail};
+use crate::turn_message::AppendExtras;
+
+/// What an owner wants of a block; what is absent stays.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct BlockChange {
+    /// Its text.
+    pub text: Option<String>,
+    /// The most characters it may have.
+    pub limit: Option<usize>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+impl Hub {
+    /// Edits a memory block for its owner, or makes one. The edit is an event of the agent's main session.
+    ///
+    /// # Errors
+    /// When there is no such agent, the text does not fit, or nothing can be saved.
+    pub async fn edit_block(
+        &self,
+        user: &UserId,
+        agent: &str,
+        label: &str,
+        change: BlockChange,
+    ) -> Result<Block, Refusal> {
+        let profile = self.find_agent(user, agent).await?;
+        let owner = self.shared.memory.owner(&profile.id);
+        let _turn = owner.lock().await;
+        let blocks =
+            self.shared.memory.blocks(&profile.id).await.map_err(|error| refused(&error))?;
+        let before = match find(blocks, label) {
+            Some(block) => block,
+            None => Block {
+                label: new_name(label).map_err(|bad| {
+                    Refusal::new(RefusalCode::BadRequest, format!("the block's label: {bad}"))
+                })?,
+                text: String::new(),
+                limit: Block::LIMIT,
+                description: String::new(),
+            },
+        };
+        let label = before.label.clone();
+        let BlockChange { text, limit, description } = change;
+        let after = Block {
+            label: label.clone(),
+            text: text.unwrap_or_else(|| before.text.clone()),
+            limit: limit.unwrap_or(before.limit),
+            description: description.unwrap_or(before.description),
+        };
+        let characters = after.text.chars().count();
+        if characters > after.limit {
+            let reason = format!(
+                "`{label}` may have {} characters, and this has {characters}; shorten it or raise the limit",
+                after.limit
+            );
+            return Err(Refusal::new(RefusalCode::BadRequest, reason));
+        }
+        let edit = BlockEdit { agent: profile.id.clone(), label, to: Some(after.clone()) };
+        self.remember(user, &profile, edit, before.text).await?;
+        Ok(after)
+    }
+
+    /// Takes a memory block away.
+    ///
+    /// # Errors
+    /// When there is no such agent or block, or nothing can be saved.
+    pub async fn delete_block(
+        &self,
+        user: &UserId,
+        agent: &str,
+        label: &str,
+    ) -> Result<(), Refusal> {
+        let profile = self.find_agent(user, agent).await?;
+        let owner = self.shared.memory.owner(&profile.id);
+        let _turn = owner.lock().await;
+        let before =
+            self.shared.memory.block(&profile.id, label).await.map_err(|error| refused(&error))?;
+        let Block { label, text, .. } = before;
+        let edit = BlockEdit { agent: profile.id.clone(), label, to: None };
+        self.remember(user, &profile, edit, text).await.map(drop)
+    }
+
+    async fn remember(
+        &self,
+        user: &UserId,
+        profile: &AgentProfile,
+        edit: BlockEdit,
+        before: String,
+    ) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
+        let changed = BlockChanged { block: edit.label.clone(), before, after };
+        let extras = AppendExtras { block: Some(edit), ..AppendExtras::default() };
+        let request = SessionRequest::EditBlock { changed, extras, reply };
+        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        self.sessions.deliver(&profile.main_session, mail).await;
+        answer.await.map_err(|_| task_ended())?
+    }
+}
+
+fn refused(error: &EditError) -> Refusal {
+    match error {
+        EditError::Refused(reason) => Refusal::new(RefusalCode::BadRequest, reason.clone()),
+        EditError::TurnError(error) => error.to_refusal(),
+    }
+}
