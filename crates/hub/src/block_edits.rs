@@ -1,6 +1,6 @@
 //! Edits of memory blocks by their owner. Each is an event of the agent's main session.
 
-use thoughtwire_proto::{AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name};
+use thoughtwire_proto::{AgentProfile, Refusal, RefusalCode, SessionReply, UserId, new_name};
 use thoughtwire_session::{BlockChanged, SessionRequest};
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::oneshot;
@@ -97,7 +97,7 @@ impl Hub {
         profile: &AgentProfile,
         edit: BlockEdit,
         before: String,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let (reply, answer) = oneshot::channel();
         let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
         let changed = BlockChanged { block: edit.label.clone(), before, after };

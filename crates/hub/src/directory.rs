@@ -6,17 +6,18 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
-    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, nfc,
+    AgentProfile, AgentSpec, CommandId, DirectoryCommand, DirectoryReply, HistoryEntry,
+    MAX_NAME_CHARS, PeerRef, PeerWire, Record, Refusal, RefusalCode, SessionCommand, SessionId,
+    SessionReply, UserId, check_name, new_name, nfc,
 };
-use thoughtwire_session::{IdempotencyKey, SessionRequest, unknown_session};
+use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{
     Block, NewAgent, NewNote, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
 };
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
-use crate::hub::session_title;
+use crate::hub::{Replying, session_title};
 use crate::offers::is_offered;
 use crate::registry::task_ended;
 use crate::services::Services;
@@ -24,11 +25,11 @@ use crate::session::{Caller, SessionMail};
 use crate::{Hub, receipts, retention};
 
 impl Hub {
-    pub(crate) async fn find_agent(
-        &self,
-        user: &UserId,
-        agent: &str,
-    ) -> Result<AgentProfile, Refusal> {
+    /// Finds a user's agent by its name or id.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the store cannot be read.
+    pub async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
         let (wanted, user) = (agent.to_owned(), user.clone());
         let found = self.read(move |store| {
             let found = store.agent(&user, &wanted)?;
@@ -62,14 +63,90 @@ impl Hub {
         permitted.map_err(|reason| Refusal::new(RefusalCode::BadRequest, reason))
     }
 
-    pub(crate) async fn create_agent(
-        self,
-        user: UserId,
+    /// Has the directory carry out a command. The work goes on when the reply is dropped.
+    #[must_use]
+    pub fn direct(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        command: DirectoryCommand,
+    ) -> Replying<DirectoryReply> {
+        let key = command_key(id, &command);
+        let (hub, user) = (self.clone(), user.clone());
+        match command {
+            DirectoryCommand::CreateAgent(spec) => self.begin(async move {
+                let Made { thing: profile, duplicate } = hub.make_agent(&user, *spec, key).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate })
+            }),
+            DirectoryCommand::FindAgent { agent } => Box::pin(async move {
+                let profile = hub.find_agent(&user, &agent).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate: false })
+            }),
+            DirectoryCommand::CreateSession { agent, title, instructions, history } => {
+                self.begin(async move {
+                    let Made { thing: session, duplicate } =
+                        hub.make_session(user, agent, title, instructions, history, key).await?;
+                    Ok(DirectoryReply::Session { session, duplicate })
+                })
+            }
+            DirectoryCommand::OpenPeer { wire, space, name } => {
+                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
+                self.begin(hub.open_peer(user, PeerRef { wire, space, name }))
+            }
+            DirectoryCommand::OpenChat { peer, chat, title, instructions, history } => {
+                self.begin(hub.open_chat(user, peer, chat, title, instructions, history))
+            }
+        }
+    }
+
+    /// Makes an agent and its main session. The work goes on when the caller leaves.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the name is taken, or nothing can be saved.
+    pub async fn create_agent(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        spec: AgentSpec,
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        let key = command_key(id, &DirectoryCommand::CreateAgent(Box::new(spec.clone())));
+        let (hub, user) = (self.clone(), user.clone());
+        self.begin(async move { hub.make_agent(&user, spec, key).await }).await
+    }
+
+    /// Opens a session with an agent, named by its name or id. The work goes on when the caller
+    /// leaves.
+    ///
+    /// # Errors
+    /// When there is no such agent, the title is wrong, or nothing can be saved.
+    pub async fn create_session(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        agent: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> Result<Made<SessionId>, Refusal> {
+        let command = DirectoryCommand::CreateSession {
+            agent: agent.clone(),
+            title: title.clone(),
+            instructions: instructions.clone(),
+            history: history.clone(),
+        };
+        let key = command_key(id, &command);
+        let hub = self.clone();
+        self.begin(hub.make_session(user.clone(), agent, title, instructions, history, key)).await
+    }
+
+    async fn make_agent(
+        &self,
+        user: &UserId,
         spec: AgentSpec,
         key: Option<IdempotencyKey>,
-    ) -> Result<Answer, Refusal> {
-        if let Some(id) = self.made_before(&user, key.as_ref()).await? {
-            return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        if let Some(id) = self.made_before(user, key.as_ref()).await? {
+            return self.find_agent(user, &id).await.map(Made::again);
         }
         let mut spec = self.shared.agent.prepare(spec);
         check_retention(&spec)?;
@@ -86,7 +163,7 @@ impl Hub {
             }
             let id: thoughtwire_proto::AgentId = new_id();
             let new = NewAgent {
-                receipt: key.clone().map(|key| receipts::made(&user, key, id.as_str())),
+                receipt: key.clone().map(|key| receipts::made(user, key, id.as_str())),
                 id,
                 user: user.clone(),
                 spec,
@@ -99,14 +176,14 @@ impl Hub {
             };
             match self.shared.store.create_agent(new).await {
                 Ok(profile) => {
-                    self.shared.tell(&user, &profile.main_session, false);
-                    return Ok(Answer::Agent(profile));
+                    self.shared.tell(user, &profile.main_session, false);
+                    return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
-                    // Two of the same id at once: the other one made it.
-                    return match self.made_before(&user, key.as_ref()).await? {
-                        Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
+                    // Two of the same id at#key: the other one made it.
+                    return match self.made_before(user, key.as_ref()).await? {
+                        Some(id) => self.find_agent(user, &id).await.map(Made::again),
                         None => Err(Refusal::from(&error)),
                     };
                 }
@@ -114,7 +191,7 @@ impl Hub {
         }
     }
 
-    pub(crate) async fn create_session(
+    pub(crate) async fn make_session(
         self,
         user: UserId,
         agent: String,
@@ -122,9 +199,9 @@ impl Hub {
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Made<SessionId>, Refusal> {
         if let Some(id) = self.made_before(&user, key.as_ref()).await? {
-            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| task_ended());
+            return opened_before(id);
         }
         let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
@@ -133,10 +210,10 @@ impl Hub {
         match self.shared.store.create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
-                Ok(Answer::Session(stored.id))
+                Ok(Made::new(stored.id))
             }
             Err(error) => match self.made_before(&user, key.as_ref()).await? {
-                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| task_ended()),
+                Some(id) => opened_before(id),
                 None => Err(Refusal::from(&error)),
             },
         }
@@ -197,7 +274,7 @@ impl Hub {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
             }
-            // Two of the same id at once: the other one made it.
+            // Two of the same id at#key: the other one made it.
             Err(error) => match self.made_before(user, key.as_ref()).await? {
                 Some(id) => self.find_agent(user, &id).await,
                 None => Err(Refusal::from(&error)),
@@ -218,7 +295,7 @@ impl Hub {
     ) -> Result<AgentProfile, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let found = self.find_agent(user, agent).await?;
-        // Of two edits at once the second one reads what the first one left.
+        // Of two edits at#key the second one reads what the first one left.
         let owner = self.shared.memory.owner(&found.id);
         let _turn = owner.lock().await;
         let mut profile = self.find_agent(user, found.id.as_str()).await?;
@@ -292,12 +369,12 @@ impl Hub {
         user: UserId,
         session: SessionId,
         key: Option<IdempotencyKey>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         if let Some(answer) = self.done_before(&user, key.as_ref()).await? {
             return Ok(answer);
         }
         match self.delete_now(&user, &session, key.clone()).await {
-            // Two of the same id at once: the other one deleted it.
+            // Two of the same id at#key: the other one deleted it.
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
                 self.done_before(&user, key.as_ref()).await?.ok_or(refusal)
             }
@@ -310,7 +387,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         key: Option<IdempotencyKey>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let (owner, wanted) = (user.clone(), session.clone());
         let is_main = self
             .read(move |store| {
@@ -328,7 +405,8 @@ impl Hub {
             ));
         }
         let (reply, answer) = oneshot::channel();
-        let request = SessionRequest::Delete { key, reply };
+        let (command, from) = (SessionCommand::Delete, None);
+        let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
         let mail = SessionMail::Request { caller: Caller(user.clone()), request };
         self.sessions.deliver(session, mail).await;
         let answer = answer.await.map_err(|_| task_ended())??;
@@ -342,7 +420,7 @@ impl Hub {
         &self,
         user: &UserId,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<SessionReply>, Refusal> {
         let Some(key) = key else { return Ok(None) };
         let (user, id) = (user.clone(), key.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
@@ -353,7 +431,7 @@ impl Hub {
         self,
         user: UserId,
         mut peer: PeerRef,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         if peer.wire == PeerWire::Sparky && peer.space.is_empty() {
             peer.space = user.to_string();
         }
@@ -367,7 +445,7 @@ impl Hub {
             .open_peer(&user, &peer, self.shared.now())
             .await
             .map_err(|error| Refusal::from(&error))?;
-        Ok(Answer::Peer {
+        Ok(DirectoryReply::Peer {
             peer,
             is_new: opened.is_new,
             chats: opened.chats,
@@ -383,7 +461,7 @@ impl Hub {
         title: Option<String>,
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         let title = title.map(|title| nfc(&title.replace(char::is_control, " ")));
         if let Some(chat) = &chat {
             check_chat(chat)?;
@@ -405,7 +483,7 @@ impl Hub {
         if is_new_to_peer {
             self.state.joins.tell(&user, joined);
         }
-        Ok(Answer::Chat { chat, session, is_new, model: agent.spec.model })
+        Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })
     }
 
     /// The one agent that a Sparky user has here, made when first needed.
@@ -425,9 +503,8 @@ impl Hub {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
             found => return found,
         }
-        match self.clone().create_agent(user.clone(), spec, None).await {
-            Ok(Answer::Agent(profile)) => Ok(profile),
-            Ok(_) => self.find_agent(user, &name).await,
+        match self.make_agent(user, spec, None).await {
+            Ok(made) => Ok(made.thing),
             // Made by another connection in between, or not made at all.
             Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
         }
@@ -489,6 +566,38 @@ const EDITABLE: [&str; 12] = [
     "keep_events",
     "permissions",
 ];
+
+/// The idempotency key of a command with an id.
+fn command_key(id: Option<CommandId>, command: &DirectoryCommand) -> Option<IdempotencyKey> {
+    let digest = |id| IdempotencyKey {
+        id,
+        digest: receipts::digest(command.name(), &command.digest_parts()),
+    };
+    id.map(digest)
+}
+
+/// Something that a command made, now or at the first use of its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made<T> {
+    /// What was made.
+    pub thing: T,
+    /// True when the first use of this command id made it.
+    pub duplicate: bool,
+}
+
+impl<T> Made<T> {
+    fn new(thing: T) -> Self {
+        Self { thing, duplicate: false }
+    }
+
+    fn again(thing: T) -> Self {
+        Self { thing, duplicate: true }
+    }
+}
+
+fn opened_before(id: String) -> Result<Made<SessionId>, Refusal> {
+    SessionId::new(id).map(Made::again).map_err(|_| task_ended())
+}
 
 fn agent_name(text: &str) -> Result<String, Refusal> {
     new_name(text)

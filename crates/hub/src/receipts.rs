@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use thoughtwire_proto::{Answer, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId};
+use thoughtwire_proto::{Disposition, ItemId, Refusal, RefusalCode, Seq, SessionReply, UserId};
 use thoughtwire_session::{IdempotencyKey, key_reused};
 use thoughtwire_store::{Receipt, SessionNum};
 
@@ -26,32 +26,21 @@ enum Kept {
 
 /// The digest of a command's content: its name and its parts, each with its length in front.
 #[must_use]
-pub fn digest(name: &str, parts: &[&str]) -> String {
+pub fn digest(name: &str, parts: &[impl AsRef<str>]) -> String {
     let mut hash = Sha256::new();
-    for part in std::iter::once(&name).chain(parts) {
+    for part in std::iter::once(name).chain(parts.iter().map(AsRef::as_ref)) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     format!("{:x}", hash.finalize())
 }
 
-pub(crate) fn to_json(answer: &Answer) -> String {
-    let kept = match answer {
-        Answer::Input { seq, input, disposition, .. } => {
+pub(crate) fn to_json(reply: &SessionReply) -> String {
+    let kept = match reply {
+        SessionReply::Input { seq, input, disposition, .. } => {
             Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition }
         }
-        Answer::Done { seq, .. } => Kept::Done { seq: *seq },
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => {
-            Kept::Made { id: profile.id.to_string() }
-        }
-        Answer::Session(session) | Answer::SessionAgain(session) => {
-            Kept::Made { id: session.to_string() }
-        }
-        Answer::Attached(_)
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. } => Kept::Done { seq: None },
+        SessionReply::Done { seq, .. } => Kept::Done { seq: *seq },
     };
     // Invariant: `Kept` has only strings and numbers, which always serialise.
     serde_json::to_string(&kept).unwrap_or_default()
@@ -75,15 +64,18 @@ pub(crate) fn done(
 }
 
 /// Answers a repetition from its receipt.
-pub(crate) fn answer_again(receipt: &Receipt, key: &IdempotencyKey) -> Result<Answer, Refusal> {
+pub(crate) fn answer_again(
+    receipt: &Receipt,
+    key: &IdempotencyKey,
+) -> Result<SessionReply, Refusal> {
     if receipt.digest != key.digest {
         return Err(key_reused(&key.id));
     }
     match serde_json::from_str(&receipt.answer) {
         Ok(Kept::Input { seq, input, disposition }) => {
-            Ok(Answer::Input { seq, input, disposition, duplicate: true })
+            Ok(SessionReply::Input { seq, input, disposition, duplicate: true })
         }
-        Ok(Kept::Done { seq }) => Ok(Answer::Done { seq, duplicate: true }),
+        Ok(Kept::Done { seq }) => Ok(SessionReply::Done { seq, duplicate: true }),
         Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(
             RefusalCode::Internal,
             "the receipt of this command id cannot be read",

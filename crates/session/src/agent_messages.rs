@@ -1,7 +1,7 @@
 //! Messages of the running turn's agent, and the end of its work.
 
 use thoughtwire_proto::{
-    Answer, CallId, Delta, Emission, Event, ItemId, Seq, SessionEvent, StreamKind, TurnEvent,
+    CallId, Delta, Emission, Event, ItemId, Seq, SessionEvent, SessionReply, StreamKind, TurnEvent,
     TurnId, Usage,
 };
 
@@ -266,7 +266,7 @@ pub(crate) fn settle_call<H: Host>(
     caller: Option<Caller<H>>,
 ) {
     let Some(turn) = turns.open_turn().map(|open| open.id.clone()) else { return };
-    let answer = Answer::Done { seq: Some(turns.log.head().next()), duplicate: false };
+    let answer = SessionReply::Done { seq: Some(turns.log.head().next()), duplicate: false };
     let entry = caller.map(|caller| caller.entry(answer)).unwrap_or_default();
     let settles = Settlement { turn: turn.clone(), call: call.clone(), reply };
     let entry = Entry { settles: Some(settles), ..entry };

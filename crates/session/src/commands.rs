@@ -1,8 +1,8 @@
 //! Commands of clients: what each one appends, and how it is refused.
 
 use thoughtwire_proto::{
-    Answer, CallId, Decision, Disposition, Event, Input, InputEvent, ItemId, OpenCall, Policy,
-    Refusal, RefusalCode, Seq, SessionEvent, TurnEvent, TurnId,
+    CallId, Decision, Disposition, Event, Input, InputEvent, ItemId, OpenCall, Policy, Refusal,
+    RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, TurnEvent, TurnId,
 };
 
 use crate::accepted_log::{Entry, UnnumberedEvent};
@@ -13,7 +13,6 @@ use crate::pipeline::Waiter;
 use crate::turns::{Ending, Starting, Turns};
 use crate::{
     BlockChanged, CallReply, CommandRequest, Effect, Host, IdempotencyKey, Now, Returned, Runner,
-    SessionAction,
 };
 
 /// Where a command's answer goes, and the key that makes the command take effect once.
@@ -28,7 +27,7 @@ impl<H: Host> Caller<H> {
     }
 
     /// The entry of an append with whose commit the command is answered.
-    pub(crate) fn entry(self, answer: Answer) -> Entry<H> {
+    pub(crate) fn entry(self, answer: SessionReply) -> Entry<H> {
         let waiter = Some(Waiter::Command(self.reply, Box::new(answer)));
         Entry { key: self.key, waiter, ..Entry::default() }
     }
@@ -36,27 +35,27 @@ impl<H: Host> Caller<H> {
 
 /// Carries out a command that takes effect for the first time.
 pub(crate) fn apply<H: Host>(turns: &mut Turns<H>, now: Now, request: CommandRequest<H>) {
-    let CommandRequest { action, from, key, reply } = request;
+    let CommandRequest { command, from, key, reply } = request;
     let caller = Caller { key, reply };
-    match action {
-        SessionAction::Send { text, attachments, policy } => {
+    match command {
+        SessionCommand::Send { text, attachments, policy } => {
             send(turns, now, caller, NewInput { text, attachments, from }, policy);
         }
-        SessionAction::Withdraw { input } => withdraw(turns, now, caller, input),
-        SessionAction::Cancel { turn } => cancel(turns, now, caller, turn.as_ref()),
-        SessionAction::Decide { call, approve } => {
+        SessionCommand::Withdraw { input } => withdraw(turns, now, caller, input),
+        SessionCommand::Cancel { turn } => cancel(turns, now, caller, turn.as_ref()),
+        SessionCommand::Decide { call, approve } => {
             let decision = if approve { Decision::Approved } else { Decision::Denied };
-            decide(turns, now, caller, call.as_ref(), decision, from);
+            decide(turns, now, caller, &call, decision, from);
         }
-        SessionAction::ToolReturn { call, returned } => {
-            tool_return(turns, now, caller, &call, returned);
+        SessionCommand::ToolReturn { call, status, text, content } => {
+            tool_return(turns, now, caller, &call, Returned { status, text, content });
         }
-        SessionAction::Rename { title } => {
+        SessionCommand::Rename { title } => {
             change(turns, now, caller, Event::Session(SessionEvent::Renamed { title }));
         }
-        SessionAction::Instruct { instructions } => {
+        SessionCommand::Instruct { instructions } => {
             if turns.log.state().instructions().unwrap_or_default() == instructions {
-                let answer = Answer::Done { seq: None, duplicate: false };
+                let answer = SessionReply::Done { seq: None, duplicate: false };
                 turns.log.emit(Effect::ReplyCommand(caller.reply, Ok(answer)));
             } else {
                 change(
@@ -66,6 +65,10 @@ pub(crate) fn apply<H: Host>(turns: &mut Turns<H>, now: Now, request: CommandReq
                     Event::Session(SessionEvent::InstructionsChanged { instructions }),
                 );
             }
+        }
+        SessionCommand::Delete => {
+            turns.deletion = Some(caller.reply);
+            turns.log.emit(Effect::Delete(caller.key));
         }
     }
 }
@@ -110,7 +113,7 @@ fn send<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, new: NewInpu
     let seq = turns.log.head().next();
     let answer = |disposition| {
         let input = item.clone();
-        Answer::Input { seq, input, disposition, duplicate: false }
+        SessionReply::Input { seq, input, disposition, duplicate: false }
     };
     let mut events: Vec<UnnumberedEvent> = Vec::new();
     match (running, policy) {
@@ -216,7 +219,7 @@ fn cancel<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, turn: Opti
     let seq = Seq(turns.log.head().0 + events.len() as u64);
     let next = turns.next_in_line();
     events.extend(next.as_ref().map(Starting::event));
-    let entry = caller.entry(Answer::Done { seq: Some(seq), duplicate: false });
+    let entry = caller.entry(SessionReply::Done { seq: Some(seq), duplicate: false });
     if turns.append(now, events, entry).is_ok() {
         turns.unended = None;
         turns.go_on_with(now, next);
@@ -227,24 +230,18 @@ fn decide<H: Host>(
     turns: &mut Turns<H>,
     now: Now,
     caller: Caller<H>,
-    call: Option<&CallId>,
+    call: &CallId,
     decision: Decision,
     by: Option<String>,
 ) {
-    let asked =
-        |open: &&OpenCall| open.approval.is_some() && call.is_none_or(|call| *call == open.call);
-    let found = turns.open_turn().and_then(|turn| turn.calls.iter().find(asked));
-    let Some(call) = found.map(|open| open.call.clone()) else {
-        let reason = match call {
-            Some(call) => {
-                format!("call {call} waits for no decision: it was settled, ended, or never asked")
-            }
-            None => "no call waits for a decision".to_owned(),
-        };
+    let asked = |open: &OpenCall| open.call == *call && open.approval.is_some();
+    if !turns.open_turn().is_some_and(|turn| turn.calls.iter().any(asked)) {
+        let reason =
+            format!("call {call} waits for no decision: it was settled, ended, or never asked");
         return caller.refuse(turns, RefusalCode::UnknownCall, reason);
-    };
+    }
     let event = Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by });
-    settle_call(turns, now, &call, event, CallReply::Decided(decision), Some(caller));
+    settle_call(turns, now, call, event, CallReply::Decided(decision), Some(caller));
 }
 
 fn tool_return<H: Host>(
@@ -269,7 +266,7 @@ fn tool_return<H: Host>(
 /// Appends one event that stands for itself.
 fn change<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, event: Event) {
     let seq = Some(turns.log.head().next());
-    let entry = caller.entry(Answer::Done { seq, duplicate: false });
+    let entry = caller.entry(SessionReply::Done { seq, duplicate: false });
     // An illegal event was answered as a bad request.
     drop(turns.append(now, vec![(None, event)], entry));
 }
@@ -287,7 +284,7 @@ pub(crate) fn edit_block<H: Host>(
         Event::Session(SessionEvent::MemoryEdited { block, before, after, by: "owner".to_owned() });
     let seq = Some(turns.log.head().next());
     let caller = Caller { key: None, reply };
-    let entry = caller.entry(Answer::Done { seq, duplicate: false });
+    let entry = caller.entry(SessionReply::Done { seq, duplicate: false });
     drop(turns.append(now, vec![(None, event)], Entry { extras, ..entry }));
 }
 

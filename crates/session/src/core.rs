@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Answer, Emission, OpenTurn, Refusal, RefusalCode, SessionId, State, TurnId,
+    Emission, OpenTurn, Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, State,
+    TurnId,
 };
 
 use crate::turns::{Turns, Unended};
@@ -30,7 +31,6 @@ pub struct SessionCore<H: Host> {
     /// Commands that wait for the lookup, the reload or the deletion under way.
     held: VecDeque<SessionRequest<H>>,
     reload: Option<Reload>,
-    deletion: Option<H::CommandSender>,
     presence: Presence,
     /// When a turn that still runs has to end, once the server stops.
     stop_at: Option<Duration>,
@@ -76,7 +76,6 @@ impl<H: Host> SessionCore<H> {
             lookup: None,
             held: VecDeque::new(),
             reload: None,
-            deletion: None,
             presence: Presence::default(),
             stop_at,
         }
@@ -198,7 +197,7 @@ impl<H: Host> SessionCore<H> {
 
     /// Whether the accepted state is uncertain, so that nothing is accepted.
     fn is_paused(&self) -> bool {
-        self.reload.is_some() || self.deletion.is_some()
+        self.reload.is_some() || self.turns.deletion.is_some()
     }
 
     /// Goes on with what the log left open. Nobody is refused for a turn that was left before.
@@ -231,6 +230,10 @@ impl<H: Host> SessionCore<H> {
 
     fn run(&mut self, request: SessionRequest<H>, now: Now) {
         match request {
+            // Deletions have receipts outside the session, which the driver has looked up.
+            SessionRequest::Command(request) if request.command == SessionCommand::Delete => {
+                commands::apply(&mut self.turns, now, request);
+            }
             SessionRequest::Command(request) => self.run_once(request, now),
             SessionRequest::EditBlock { changed, extras, reply } => {
                 commands::edit_block(&mut self.turns, now, changed, extras, reply);
@@ -238,31 +241,27 @@ impl<H: Host> SessionCore<H> {
             SessionRequest::Begin { text, reply } => {
                 commands::begin(&mut self.turns, now, text, reply);
             }
-            SessionRequest::Delete { key, reply } => {
-                self.deletion = Some(reply);
-                self.turns.log.emit(Effect::Delete(key));
-            }
         }
     }
 
     /// Lets a command through the first time its key is seen; answers repetitions.
     fn run_once(&mut self, request: CommandRequest<H>, now: Now) {
-        let CommandRequest { action, from, key, reply } = request;
+        let CommandRequest { command, from, key, reply } = request;
         let Some(key) = key else {
-            let request = CommandRequest { action, from, key: None, reply };
+            let request = CommandRequest { command, from, key: None, reply };
             return commands::apply(&mut self.turns, now, request);
         };
         let Some(reply) = self.turns.log.join(&key, reply) else { return };
         if self.turns.log.is_new(&key) {
-            let request = CommandRequest { action, from, key: Some(key), reply };
+            let request = CommandRequest { command, from, key: Some(key), reply };
             commands::apply(&mut self.turns, now, request);
         } else {
             self.turns.log.emit(Effect::LookUpReceipt(key.clone()));
-            self.lookup = Some(CommandRequest { action, from, key: Some(key), reply });
+            self.lookup = Some(CommandRequest { command, from, key: Some(key), reply });
         }
     }
 
-    fn receipt_looked_up(&mut self, result: Result<Option<Answer>, Refusal>, now: Now) {
+    fn receipt_looked_up(&mut self, result: Result<Option<SessionReply>, Refusal>, now: Now) {
         let Some(request) = self.lookup.take() else { return };
         let answer = match result {
             Ok(None) => {
@@ -353,8 +352,8 @@ impl<H: Host> SessionCore<H> {
     }
 
     fn deleted(&mut self, result: Result<(), Refusal>, now: Now) {
-        let Some(reply) = self.deletion.take() else { return };
-        let answer = result.map(|()| Answer::Done { seq: None, duplicate: false });
+        let Some(reply) = self.turns.deletion.take() else { return };
+        let answer = result.map(|()| SessionReply::Done { seq: None, duplicate: false });
         if answer.is_ok() {
             self.reload = None;
             self.life = Life::Settling(SessionEnd::Deleted);
@@ -425,7 +424,7 @@ impl<H: Host> SessionCore<H> {
             SessionEnd::Deleted => unknown_session(&self.id),
             SessionEnd::Stopped => stopping(),
         };
-        if let Some(reply) = self.deletion.take() {
+        if let Some(reply) = self.turns.deletion.take() {
             self.turns.log.emit(Effect::ReplyCommand(reply, Err(refusal.clone())));
         }
         let lookup = self.lookup.take().map(SessionRequest::Command);

@@ -1,8 +1,8 @@
 //! Effects: what the driver does for the core, in the order in which they are returned.
 
 use thoughtwire_proto::{
-    Answer, Compaction, Emission, Input, ItemId, OpenCall, Record, Refusal, Seq, State, StreamKind,
-    TurnId,
+    Compaction, Emission, Input, ItemId, OpenCall, Record, Refusal, Seq, SessionReply, State,
+    StreamKind, TurnId,
 };
 
 use crate::host::{Extras, FinishReply, SeqReply, SteeredReply, WaitReply};
@@ -37,7 +37,7 @@ pub enum Effect<H: Host> {
     /// Drops the agent's work, its messages and its permit.
     DropTurn,
     /// Replies to a command.
-    ReplyCommand(H::CommandSender, Result<Answer, Refusal>),
+    ReplyCommand(H::CommandSender, Result<SessionReply, Refusal>),
     /// Replies with the position of an agent's events.
     ReplySeq(SeqReply<H>, Result<Seq, TurnError>),
     /// Replies to the end of a turn.
@@ -86,7 +86,7 @@ pub struct ReceiptDraft {
     /// The command's key.
     pub key: IdempotencyKey,
     /// The answer that repetitions get.
-    pub answer: Answer,
+    pub answer: SessionReply,
 }
 
 /// Text of an open item, for the case that the process dies before the item's event.

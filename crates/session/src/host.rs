@@ -62,7 +62,7 @@ pub trait Host {
     fn absence(&self) -> Option<String>;
 }
 
-/// Answer of the host to a turn that wants to start.
+/// SessionReply of the host to a turn that wants to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission<P> {
     /// The turn needs no permit.

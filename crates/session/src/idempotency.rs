@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use thoughtwire_proto::{Answer, CommandId, Refusal, RefusalCode};
+use thoughtwire_proto::{CommandId, Refusal, RefusalCode, SessionReply};
 
 /// A command's id with the digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +43,14 @@ impl SeenKeys {
     }
 }
 
-/// The first answer as a repetition of the command gets it.
+/// The first reply as a repetition of the command gets it.
 #[must_use]
-pub fn repeated(answer: Answer) -> Answer {
-    match answer {
-        Answer::Input { seq, input, disposition, .. } => {
-            Answer::Input { seq, input, disposition, duplicate: true }
+pub fn repeated(reply: SessionReply) -> SessionReply {
+    match reply {
+        SessionReply::Input { seq, input, disposition, .. } => {
+            SessionReply::Input { seq, input, disposition, duplicate: true }
         }
-        Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => Answer::AgentAgain(profile),
-        Answer::Session(session) | Answer::SessionAgain(session) => Answer::SessionAgain(session),
-        same @ (Answer::Attached(_)
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. }) => same,
+        SessionReply::Done { seq, .. } => SessionReply::Done { seq, duplicate: true },
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Answer, CallId, Input, ItemId, Policy, Refusal, RefusalCode, SessionId, State, TurnId,
+    Input, ItemId, Refusal, RefusalCode, SessionCommand, SessionId, SessionReply, State, TurnId,
 };
 
 use crate::host::Extras;
-use crate::{AgentError, Effect, Host, IdempotencyKey, Returned, SeenKeys, TurnVerb};
+use crate::{AgentError, Effect, Host, IdempotencyKey, SeenKeys, TurnVerb};
 
 /// One thing that happens to a session.
 pub enum SessionInput<H: Host> {
@@ -43,7 +43,7 @@ pub enum SessionInput<H: Host> {
     CheckpointSettled,
     /// Result of [`Effect::LookUpReceipt`](crate::Effect::LookUpReceipt): the answer for a repetition,
     /// or `None` if the command did not take effect before.
-    ReceiptLookedUp(Result<Option<Answer>, Refusal>),
+    ReceiptLookedUp(Result<Option<SessionReply>, Refusal>),
     /// Result of [`Effect::Reload`](crate::Effect::Reload); `None` if the session is gone.
     Reloaded(Result<Option<StoredState>, Refusal>),
     /// Result of [`Effect::Delete`](crate::Effect::Delete).
@@ -77,13 +77,6 @@ pub enum SessionRequest<H: Host> {
         /// Sender of the answer.
         reply: H::CommandSender,
     },
-    /// A client deletes the session. The driver has checked the key.
-    Delete {
-        /// The key, if the command carries one.
-        key: Option<IdempotencyKey>,
-        /// Sender of the answer.
-        reply: H::CommandSender,
-    },
     /// An embedder starts a turn that it runs itself.
     Begin {
         /// Text of the input.
@@ -97,9 +90,9 @@ impl<H: Host> SessionRequest<H> {
     /// The reply that refuses the request.
     pub fn refused(self, refusal: Refusal) -> Effect<H> {
         match self {
-            Self::Command(CommandRequest { reply, .. })
-            | Self::EditBlock { reply, .. }
-            | Self::Delete { reply, .. } => Effect::ReplyCommand(reply, Err(refusal)),
+            Self::Command(CommandRequest { reply, .. }) | Self::EditBlock { reply, .. } => {
+                Effect::ReplyCommand(reply, Err(refusal))
+            }
             Self::Begin { reply, .. } => Effect::RefuseBegin(reply, refusal),
         }
     }
@@ -107,62 +100,14 @@ impl<H: Host> SessionRequest<H> {
 
 /// A command with its idempotency key and the sender of its answer.
 pub struct CommandRequest<H: Host> {
-    /// What is asked.
-    pub action: SessionAction,
+    /// What is asked. A rename's title is normalised already.
+    pub command: SessionCommand,
     /// Name of the client, where it gave one.
     pub from: Option<String>,
     /// The key, if the command carries one.
     pub key: Option<IdempotencyKey>,
     /// Sender of the answer.
     pub reply: H::CommandSender,
-}
-
-/// Action of a client in a session.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SessionAction {
-    /// Says something to the agent.
-    Send {
-        /// The words.
-        text: String,
-        /// References to files.
-        attachments: Vec<String>,
-        /// What to do if a turn runs.
-        policy: Policy,
-    },
-    /// Takes a queued input back.
-    Withdraw {
-        /// The input.
-        input: ItemId,
-    },
-    /// Ends the running turn.
-    Cancel {
-        /// The turn, if only that one is meant.
-        turn: Option<TurnId>,
-    },
-    /// Settles an approval.
-    Decide {
-        /// The call; `None` for the one that has waited longest.
-        call: Option<CallId>,
-        /// Whether the call may run.
-        approve: bool,
-    },
-    /// Brings the result of a tool that the client ran.
-    ToolReturn {
-        /// The call.
-        call: CallId,
-        /// The result.
-        returned: Returned,
-    },
-    /// Gives the session a title.
-    Rename {
-        /// The title.
-        title: String,
-    },
-    /// Gives the session instructions.
-    Instruct {
-        /// The instructions; empty removes them.
-        instructions: String,
-    },
 }
 
 /// Edit of a memory block by the owner.

@@ -40,8 +40,8 @@ pub use effect::{Batch, Effect, OpenItemText, ReceiptDraft, Runner, SessionEnd, 
 pub use host::{Admission, AgentSenders, HandOver, Host};
 pub use idempotency::{IdempotencyKey, MAX_KEYS, SeenKeys, key_reused, repeated};
 pub use input::{
-    AgentExit, BlockChanged, CommandRequest, LoadedSession, SessionAction, SessionInput,
-    SessionOptions, SessionRequest, StoredState, unknown_session,
+    AgentExit, BlockChanged, CommandRequest, LoadedSession, SessionInput, SessionOptions,
+    SessionRequest, StoredState, unknown_session,
 };
 pub use now::Now;
 pub use pipeline::{MAX_APPENDS, MAX_STEPS};

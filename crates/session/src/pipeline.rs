@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use thoughtwire_proto::{
-    Answer, CallId, CommandId, Emission, Record, Refusal, RefusalCode, Seq, TurnId,
+    CallId, CommandId, Emission, Record, Refusal, RefusalCode, Seq, SessionReply, TurnId,
 };
 
 use crate::host::SeqReply;
@@ -43,7 +43,7 @@ pub(crate) struct Settlement {
 
 /// Sender of a reply that waits until an append is on disk.
 pub(crate) enum Waiter<H: Host> {
-    Command(H::CommandSender, Box<Answer>),
+    Command(H::CommandSender, Box<SessionReply>),
     Agent(SeqReply<H>, Seq),
 }
 
@@ -74,7 +74,7 @@ impl<H: Host> Waiter<H> {
 
 impl<H: Host> PendingAppend<H> {
     /// The answer of the command that caused the append.
-    pub(crate) fn answer(&self) -> Option<&Answer> {
+    pub(crate) fn answer(&self) -> Option<&SessionReply> {
         self.waiters.iter().find_map(|waiter| match waiter {
             Waiter::Command(_, answer) => Some(&**answer),
             Waiter::Agent(..) => None,

@@ -27,6 +27,8 @@ pub(crate) struct Turns<H: Host> {
     pub(crate) options: SessionOptions,
     /// An open turn whose end could not be saved, or that lost its agent.
     pub(crate) unended: Option<Unended>,
+    /// Sender of the answer of a deletion under way.
+    pub(crate) deletion: Option<H::CommandSender>,
     /// Whether the server stops: no further turn starts.
     pub(crate) is_stopping: bool,
 }
@@ -86,6 +88,7 @@ impl<H: Host> Turns<H> {
             host,
             options,
             unended,
+            deletion: None,
             is_stopping: stop_at.is_some(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentProfile, Answer, ItemId, Refusal, SessionId, TurnId};
+use thoughtwire_proto::{AgentProfile, ItemId, Refusal, SessionId, SessionReply, TurnId};
 use thoughtwire_session::{Admission, Effect, HandOver, Host};
 use tokio::sync::oneshot;
 
@@ -69,7 +69,7 @@ impl SessionHost {
 
 impl Host for SessionHost {
     type Agent = TurnSenders;
-    type CommandSender = oneshot::Sender<Result<Answer, Refusal>>;
+    type CommandSender = oneshot::Sender<Result<SessionReply, Refusal>>;
     type BeginSender = oneshot::Sender<Result<Interface, Refusal>>;
     type TurnPermit = Slot;
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Answer, Refusal, Seq, Timestamp};
+use thoughtwire_proto::{Refusal, Seq, SessionReply, Timestamp};
 use thoughtwire_session::{SessionInput, StoredState};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use crate::subscription::Subscription;
 
 /// Result of a job.
 pub(crate) enum JobResult {
-    Receipt(Result<Option<Answer>, Refusal>),
+    Receipt(Result<Option<SessionReply>, Refusal>),
     Reloaded(Result<Option<StoredState>, Refusal>),
     Deleted(Result<(), Refusal>),
     Proven(AttachRequest, Result<Option<Seq>, Refusal>),

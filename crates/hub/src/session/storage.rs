@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Answer, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput,
-    Refusal, Seq, SessionId, State, Timestamp, UserId,
+    AgentId, AgentProfile, Epoch, Event, Input, InputEvent, ItemId, PeerRef, QueuedInput, Refusal,
+    Seq, SessionId, SessionReply, State, Timestamp, UserId,
 };
 use thoughtwire_session::{
     Batch, IdempotencyKey, MAX_KEYS, OpenItemText, SeenKeys, StoredState, unknown_session,
@@ -127,7 +127,10 @@ impl SessionStorage {
     }
 
     /// Looks a command's receipt up. Returns the answer for a repetition.
-    pub(crate) async fn receipt(&self, key: &IdempotencyKey) -> Result<Option<Answer>, Refusal> {
+    pub(crate) async fn receipt(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<SessionReply>, Refusal> {
         let (user, num, id) = (self.user.clone(), self.num, key.id.clone());
         let found = self.store.reading(move |store| store.receipt(&user, Some(num), &id)).await;
         let found = found.map_err(|error| Refusal::from(&error))?;

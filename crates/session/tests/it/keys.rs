@@ -1,6 +1,6 @@
 //! Idempotency keys: a command that is sent again takes effect once.
 
-use thoughtwire_proto::{Answer, Refusal, RefusalCode, Seq};
+use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionReply};
 use thoughtwire_session::SessionInput;
 
 use crate::script::{SAVED, Script, cancel, failed, reloaded, say, send, send_once};
@@ -71,7 +71,7 @@ fn commands_behind_a_lookup_keep_their_order_and_the_agent_goes_on() {
 
 #[test]
 fn a_command_that_took_effect_is_answered_and_not_repeated() {
-    let answer = Answer::Done { seq: Some(Seq(9)), duplicate: true };
+    let answer = SessionReply::Done { seq: Some(Seq(9)), duplicate: true };
     Script::with_unknown_keys()
         .on(send_once("s1", "k", "d"), &["look up k"])
         .on(SessionInput::ReceiptLookedUp(Ok(Some(answer))), &["s1: done at 9 again"])

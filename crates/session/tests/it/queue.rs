@@ -1,7 +1,7 @@
 //! The queue: which input runs next, and with whose permit.
 
-use thoughtwire_proto::{Policy, RefusalCode};
-use thoughtwire_session::{SessionAction, SessionInput, SessionRequest};
+use thoughtwire_proto::{Policy, RefusalCode, SessionCommand};
+use thoughtwire_session::{SessionInput, SessionRequest};
 
 use crate::script::{
     OPTIONS, SAVED, Script, ScriptHost, cancel, command, exited, finish, send, send_as, withdraw,
@@ -44,7 +44,7 @@ fn policies_decide_while_a_turn_runs() {
 #[test]
 fn an_input_without_words_is_refused() {
     let (text, attachments) = ("  ".to_owned(), Vec::new());
-    let action = SessionAction::Send { text, attachments, policy: Policy::Queue };
+    let action = SessionCommand::Send { text, attachments, policy: Policy::Queue };
     Script::new().on(command("s1", None, action), &["s1: empty_text"]);
 }
 
@@ -150,7 +150,7 @@ fn a_hub_at_rest_takes_no_inputs() {
     script
         .on(send("s1"), &[&format!("s1: {}", RefusalCode::Stopping.as_str())])
         .on(
-            command("r", None, SessionAction::Rename { title: "Tea".to_owned() }),
+            command("r", None, SessionCommand::Rename { title: "Tea".to_owned() }),
             &["append 2: session_renamed"],
         )
         .on(cancel("c"), &["c: no_turn"])
@@ -160,7 +160,7 @@ fn a_hub_at_rest_takes_no_inputs() {
 #[test]
 fn instructions_that_stay_the_same_leave_no_event() {
     let instruct = |reply, words: &str| {
-        command(reply, None, SessionAction::Instruct { instructions: words.to_owned() })
+        command(reply, None, SessionCommand::Instruct { instructions: words.to_owned() })
     };
     Script::new()
         .on(instruct("n1", ""), &["n1: done"])

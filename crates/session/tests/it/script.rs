@@ -4,15 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Answer, CommandId, Delta, Disposition, Emission, Event, Input, InputEvent, ItemId, Policy,
-    Record, Refusal, RefusalCode, Seq, SessionEvent, State, StreamKind, Timestamp, ToolStatus,
-    TurnEvent, TurnId,
+    CommandId, Delta, Disposition, Emission, Event, Input, InputEvent, ItemId, Policy, Record,
+    Refusal, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, State, StreamKind,
+    Timestamp, ToolStatus, TurnEvent, TurnId,
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallReply, CommandRequest, Effect, Finish,
-    HandOver, Host, IdempotencyKey, LoadedSession, Now, Question, Returned, Runner, SeenKeys,
-    SessionAction, SessionCore, SessionEnd, SessionInput, SessionOptions, SessionRequest,
-    StoredState, TurnError, TurnVerb,
+    HandOver, Host, IdempotencyKey, LoadedSession, Now, Question, Runner, SeenKeys, SessionCore,
+    SessionEnd, SessionInput, SessionOptions, SessionRequest, StoredState, TurnError, TurnVerb,
 };
 
 /// A host whose ids count up and whose senders are names.
@@ -220,13 +219,13 @@ pub(crate) fn asked(turn: Option<&'static str>) -> Vec<(Option<&'static str>, Ev
 pub(crate) fn command(
     reply: &'static str,
     key: Option<(&str, &str)>,
-    action: SessionAction,
+    command: SessionCommand,
 ) -> SessionInput<ScriptHost> {
     let key = key.map(|(id, digest)| IdempotencyKey {
         id: id.parse::<CommandId>().unwrap(),
         digest: digest.to_owned(),
     });
-    let request = CommandRequest { action, from: None, key, reply };
+    let request = CommandRequest { command, from: None, key, reply };
     SessionInput::Request(SessionRequest::Command(request))
 }
 
@@ -236,30 +235,31 @@ pub(crate) fn send(reply: &'static str) -> SessionInput<ScriptHost> {
 
 pub(crate) fn send_as(reply: &'static str, policy: Policy) -> SessionInput<ScriptHost> {
     let (text, attachments) = ("hello".to_owned(), Vec::new());
-    command(reply, None, SessionAction::Send { text, attachments, policy })
+    command(reply, None, SessionCommand::Send { text, attachments, policy })
 }
 
 pub(crate) fn send_once(reply: &'static str, id: &str, digest: &str) -> SessionInput<ScriptHost> {
     let (text, attachments, policy) = ("hello".to_owned(), Vec::new(), Policy::Queue);
-    command(reply, Some((id, digest)), SessionAction::Send { text, attachments, policy })
+    command(reply, Some((id, digest)), SessionCommand::Send { text, attachments, policy })
 }
 
 pub(crate) fn cancel(reply: &'static str) -> SessionInput<ScriptHost> {
-    command(reply, None, SessionAction::Cancel { turn: None })
+    command(reply, None, SessionCommand::Cancel { turn: None })
 }
 
 pub(crate) fn withdraw(reply: &'static str, input: &str) -> SessionInput<ScriptHost> {
-    command(reply, None, SessionAction::Withdraw { input: input.parse().unwrap() })
+    command(reply, None, SessionCommand::Withdraw { input: input.parse().unwrap() })
 }
 
 pub(crate) fn decide(reply: &'static str, call: &str, approve: bool) -> SessionInput<ScriptHost> {
-    let call = Some(call.parse().unwrap());
-    command(reply, None, SessionAction::Decide { call, approve })
+    let call = call.parse().unwrap();
+    command(reply, None, SessionCommand::Decide { call, approve })
 }
 
 pub(crate) fn tool_return(reply: &'static str, call: &str) -> SessionInput<ScriptHost> {
-    let returned = Returned { status: ToolStatus::Success, text: "dug".to_owned(), content: None };
-    command(reply, None, SessionAction::ToolReturn { call: call.parse().unwrap(), returned })
+    let (call, text) = (call.parse().unwrap(), "dug".to_owned());
+    let status = ToolStatus::Success;
+    command(reply, None, SessionCommand::ToolReturn { call, status, text, content: None })
 }
 
 pub(crate) fn agent(turn: &str, verb: TurnVerb<ScriptHost>) -> SessionInput<ScriptHost> {
@@ -438,10 +438,10 @@ fn emission(emission: &Emission) -> String {
     }
 }
 
-fn answered(answer: &Answer) -> String {
+fn answered(answer: &SessionReply) -> String {
     let again = |duplicate: &bool| if *duplicate { " again" } else { "" };
     match answer {
-        Answer::Input { seq, disposition, duplicate, .. } => {
+        SessionReply::Input { seq, disposition, duplicate, .. } => {
             let disposition = match disposition {
                 Disposition::Started => "started",
                 Disposition::Queued => "queued",
@@ -449,11 +449,10 @@ fn answered(answer: &Answer) -> String {
             };
             format!("{disposition} at {}{}", seq.0, again(duplicate))
         }
-        Answer::Done { seq: Some(seq), duplicate } => {
+        SessionReply::Done { seq: Some(seq), duplicate } => {
             format!("done at {}{}", seq.0, again(duplicate))
         }
-        Answer::Done { seq: None, duplicate } => format!("done{}", again(duplicate)),
-        other => panic!("no session answers {other:?}"),
+        SessionReply::Done { seq: None, duplicate } => format!("done{}", again(duplicate)),
     }
 }
 

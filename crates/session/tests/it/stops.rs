@@ -1,15 +1,15 @@
 //! A stop and a deletion: everything is answered, and nothing starts any more.
 
-use thoughtwire_proto::{Refusal, RefusalCode};
-use thoughtwire_session::{SessionInput, SessionRequest};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand};
+use thoughtwire_session::SessionInput;
 
 use crate::script::{
-    SAVED, Script, ScriptHost, TIME, calls, client_runs, delta, exited, failed, reloaded, say,
-    send, send_once, tool_return,
+    SAVED, Script, ScriptHost, TIME, calls, client_runs, command, delta, exited, failed, reloaded,
+    say, send, send_once, tool_return,
 };
 
 fn delete(reply: &'static str) -> SessionInput<ScriptHost> {
-    SessionInput::Request(SessionRequest::Delete { key: None, reply })
+    command(reply, None, SessionCommand::Delete)
 }
 
 #[test]
