@@ -9,7 +9,7 @@ use crate::Hub;
 use crate::memory::{EditError, find};
 use crate::registry::task_ended;
 use crate::session::{Caller, SessionMail};
-use crate::turn_message::AppendExtras;
+use crate::turn_message::AgentExtras;
 
 /// What an owner wants of a block; what is absent stays.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Hub {
         let (reply, answer) = oneshot::channel();
         let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
         let changed = BlockChanged { block: edit.label.clone(), before, after };
-        let extras = AppendExtras { block: Some(edit), ..AppendExtras::default() };
+        let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
         let request = SessionRequest::EditBlock { changed, extras, reply };
         let mail = SessionMail::Request { caller: Caller(user.clone()), request };
         self.sessions.deliver(&profile.main_session, mail).await;

@@ -17,11 +17,12 @@ use thoughtwire_store::{
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
-use crate::hub::{Replying, session_title};
-use crate::offers::is_offered;
+use crate::hub::session_title;
 use crate::registry::task_ended;
 use crate::services::Services;
 use crate::session::{Caller, SessionMail};
+use crate::turn_message::Replying;
+use crate::workers::is_offered;
 use crate::{Hub, receipts, retention};
 
 impl Hub {
@@ -181,7 +182,7 @@ impl Hub {
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
-                    // Two of the same id at#key: the other one made it.
+                    // Two of the same id at once: the other one made it.
                     return match self.made_before(user, key.as_ref()).await? {
                         Some(id) => self.find_agent(user, &id).await.map(Made::again),
                         None => Err(Refusal::from(&error)),
@@ -274,7 +275,7 @@ impl Hub {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
             }
-            // Two of the same id at#key: the other one made it.
+            // Two of the same id at once: the other one made it.
             Err(error) => match self.made_before(user, key.as_ref()).await? {
                 Some(id) => self.find_agent(user, &id).await,
                 None => Err(Refusal::from(&error)),
@@ -295,7 +296,7 @@ impl Hub {
     ) -> Result<AgentProfile, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let found = self.find_agent(user, agent).await?;
-        // Of two edits at#key the second one reads what the first one left.
+        // Of two edits at once the second one reads what the first one left.
         let owner = self.shared.memory.owner(&found.id);
         let _turn = owner.lock().await;
         let mut profile = self.find_agent(user, found.id.as_str()).await?;
@@ -331,7 +332,7 @@ impl Hub {
             .map(|one| one.id)
             .collect();
         if !is_offered(&profile) {
-            self.shared.offers.end(&profile.id, "the agent is the server's to run now");
+            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
         }
         let shared = Arc::new(profile.clone());
         self.sessions
@@ -356,7 +357,7 @@ impl Hub {
             .await
             .map_err(|error| Refusal::from(&error))?;
         self.sessions.deliver_live(&gone, || SessionMail::Erased).await;
-        self.shared.offers.end(&profile.id, "the agent was deleted");
+        self.shared.workers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
         }
@@ -374,7 +375,7 @@ impl Hub {
             return Ok(answer);
         }
         match self.delete_now(&user, &session, key.clone()).await {
-            // Two of the same id at#key: the other one deleted it.
+            // Two of the same id at once: the other one deleted it.
             Err(refusal) if refusal.code == RefusalCode::UnknownSession => {
                 self.done_before(&user, key.as_ref()).await?.ok_or(refusal)
             }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
@@ -20,12 +19,13 @@ use tokio::sync::{broadcast, oneshot};
 use crate::calendar::Calendar;
 use crate::joins::Joins;
 use crate::metrics::Metrics;
-use crate::offers::is_offered;
 use crate::registry::{SessionRegistry, task_ended};
 use crate::services::{Changed, HubOptions, Services};
 use crate::session::{AttachRequest, Caller, SessionMail};
 use crate::tail::{Reader, Wake};
+use crate::turn_message::Replying;
 use crate::watching::Feeds;
+use crate::workers::is_offered;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
 /// How long what was proven waits for more of the same, and how much of it goes into one write, behind
@@ -67,9 +67,6 @@ pub enum Presence {
     /// Not counted: what the server itself reads.
     Unseen,
 }
-
-/// A reply under way. It resolves when the command's effect is on disk.
-pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
 
 impl Hub {
     /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
@@ -135,7 +132,7 @@ impl Hub {
             description: tool.description,
             source: ToolSource::Offered,
         };
-        self.shared.offers.tools(&agent.id).into_iter().map(listed).collect()
+        self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
@@ -354,7 +351,7 @@ impl Hub {
     pub async fn stop(&self, grace: Duration) {
         // Sessions that are loaded from now on end at once; a second stop changes nothing.
         let deadline = self.shared.begin_stop(grace);
-        self.shared.offers.stop();
+        self.shared.workers.stop();
         self.sessions.stop(deadline).await;
         self.shared.tasks.close();
         self.shared.tasks.wait().await;

@@ -16,7 +16,7 @@ use crate::Agent;
 use crate::clock::Clock;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::offers::Offers;
+use crate::workers::OfferRegistry;
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub(crate) struct Services {
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
-    pub(crate) offers: Arc<Offers>,
+    pub(crate) workers: Arc<OfferRegistry>,
     /// Tasks that a stop waits for.
     pub(crate) tasks: TaskTracker,
     /// Work of agents. A stop waits for it only for a moment: an agent may block its thread.
@@ -87,14 +87,19 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn new(store: Arc<Store>, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
+        let tasks = TaskTracker::new();
         Self {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
+            workers: Arc::new(OfferRegistry::new(
+                options.offer_grace,
+                Arc::clone(&agent),
+                tasks.clone(),
+            )),
             store,
             agent,
             options,
-            tasks: TaskTracker::new(),
+            tasks,
             agent_work: TaskTracker::new(),
             changes: broadcast::Sender::new(256),
             stop_at: OnceLock::new(),

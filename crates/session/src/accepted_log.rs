@@ -7,14 +7,14 @@ use thoughtwire_proto::{
 use crate::host::Extras;
 use crate::pipeline::{PendingAppend, Pipeline, Settlement, Waiter};
 use crate::{
-    Batch, Effect, Host, IdempotencyKey, Now, ReceiptDraft, SeenKeys, key_reused, repeated,
+    Batch, Effect, IdempotencyKey, Now, ReceiptDraft, SeenKeys, SessionHost, key_reused, repeated,
 };
 
 /// An event with the turn that it belongs to.
 pub(crate) type UnnumberedEvent = (Option<TurnId>, Event);
 
 /// The accepted state, the appends under way, and the effects to return.
-pub(crate) struct AcceptedLog<H: Host> {
+pub(crate) struct AcceptedLog<H: SessionHost> {
     state: State,
     pipeline: Pipeline<H>,
     seen_keys: SeenKeys,
@@ -24,7 +24,7 @@ pub(crate) struct AcceptedLog<H: Host> {
 }
 
 /// What goes with the events of one append.
-pub(crate) struct Entry<H: Host> {
+pub(crate) struct Entry<H: SessionHost> {
     /// Key of the command that caused the events.
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) extras: Extras<H>,
@@ -33,7 +33,7 @@ pub(crate) struct Entry<H: Host> {
     pub(crate) settles: Option<Settlement>,
 }
 
-impl<H: Host> Default for Entry<H> {
+impl<H: SessionHost> Default for Entry<H> {
     fn default() -> Self {
         Self { key: None, extras: Extras::<H>::default(), waiter: None, settles: None }
     }
@@ -53,7 +53,7 @@ impl Numbered {
     }
 }
 
-impl<H: Host> AcceptedLog<H> {
+impl<H: SessionHost> AcceptedLog<H> {
     pub(crate) fn new(state: State, seen_keys: SeenKeys) -> Self {
         let shown_turn = state.turn().map(|turn| turn.id.clone());
         let (pipeline, effects) = (Pipeline::default(), Vec::new());

@@ -11,14 +11,15 @@ use crate::commands::Caller;
 use crate::host::{Extras, FinishReply, SeqReply, WaitReply};
 use crate::pipeline::{Settlement, Waiter};
 use crate::running_turn::RunningTurn;
-use crate::turns::{Ending, Turns};
+use crate::turns::{TurnEnding, TurnQueue};
 use crate::{
-    AgentError, AgentExit, CallReply, Effect, Finish, Host, Now, Question, TurnError, TurnVerb,
+    AgentError, AgentExit, CallReply, Effect, Finish, Now, Question, SessionHost, TurnError,
+    TurnVerb,
 };
 
 /// Handles one message of an agent.
-pub(crate) fn handle<H: Host>(
-    turns: &mut Turns<H>,
+pub(crate) fn handle<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     turn: TurnId,
     verb: TurnVerb<H::Agent>,
@@ -53,7 +54,7 @@ pub(crate) fn handle<H: Host>(
 }
 
 /// Answers a message of a turn that has ended.
-pub(crate) fn refuse_ended<H: Host>(turns: &mut Turns<H>, verb: TurnVerb<H::Agent>) {
+pub(crate) fn refuse_ended<H: SessionHost>(turns: &mut TurnQueue<H>, verb: TurnVerb<H::Agent>) {
     match verb {
         TurnVerb::Append { reply, .. } => {
             turns.log.emit(Effect::ReplySeq(reply, Err(TurnError::Ended)));
@@ -73,8 +74,8 @@ pub(crate) fn refuse_ended<H: Host>(turns: &mut Turns<H>, verb: TurnVerb<H::Agen
     }
 }
 
-fn reply_seq<H: Host>(
-    turns: &mut Turns<H>,
+fn reply_seq<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     reply: Option<SeqReply<H>>,
     result: Result<Seq, TurnError>,
 ) {
@@ -83,8 +84,8 @@ fn reply_seq<H: Host>(
     }
 }
 
-fn append<H: Host>(
-    turns: &mut Turns<H>,
+fn append<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     turn: &TurnId,
     events: Vec<Event>,
@@ -113,8 +114,8 @@ fn of_turn(turn: &TurnId, events: Vec<Event>) -> Vec<UnnumberedEvent> {
     events.into_iter().map(|event| (Some(turn.clone()), event)).collect()
 }
 
-fn delta<H: Host>(
-    turns: &mut Turns<H>,
+fn delta<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     turn: TurnId,
     item: ItemId,
@@ -126,8 +127,8 @@ fn delta<H: Host>(
     turns.log.show(Emission::Delta(Delta { turn, item, n, kind, text }));
 }
 
-fn finish<H: Host>(
-    turns: &mut Turns<H>,
+fn finish<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     turn: &TurnId,
     events: Vec<Event>,
@@ -169,7 +170,8 @@ fn finish<H: Host>(
         }
     }
     // Items that the agent left open are closed in front of the end, not in front of its message.
-    let ending = failed.map_or(Ending::COMPLETED, |no| Ending::failed(&no.code, &no.reason));
+    let ending =
+        failed.map_or(TurnEnding::COMPLETED, |no| TurnEnding::failed(&no.code, &no.reason));
     let mut events = of_turn(turn, events);
     events.extend(turns.closing(&ending));
     let last = Seq(turns.log.head().0 + events.len() as u64);
@@ -181,18 +183,25 @@ fn finish<H: Host>(
 }
 
 /// The agent's work ended: ends the turn if the agent did not.
-pub(crate) fn exited<H: Host>(turns: &mut Turns<H>, now: Now, turn: &TurnId, exit: &AgentExit) {
+pub(crate) fn exited<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    turn: &TurnId,
+    exit: &AgentExit,
+) {
     let is_running = turns.running.as_ref().is_some_and(|running| running.id == *turn);
     if turns.unended.is_some() || !is_running {
         return;
     }
     let ending = match exit {
-        AgentExit::Completed => Ending::COMPLETED,
-        AgentExit::Failed(error) => Ending::failed(&error.code, &error.reason),
+        AgentExit::Completed => TurnEnding::COMPLETED,
+        AgentExit::Failed(error) => TurnEnding::failed(&error.code, &error.reason),
         AgentExit::Panicked => {
-            Ending::failed("agent_panicked", "The agent broke off because of a defect in it.")
+            TurnEnding::failed("agent_panicked", "The agent broke off because of a defect in it.")
         }
-        AgentExit::Aborted => Ending::failed("agent_gone", "The agent was stopped from outside."),
+        AgentExit::Aborted => {
+            TurnEnding::failed("agent_gone", "The agent was stopped from outside.")
+        }
     };
     let events = turns.closing(&ending);
     // Invariant: closing events are legal, they follow from the state. Test: `ends`.
@@ -200,8 +209,8 @@ pub(crate) fn exited<H: Host>(turns: &mut Turns<H>, now: Now, turn: &TurnId, exi
 }
 
 /// An agent waits for a call: asks the question, or waits for one that was asked before.
-fn wait<H: Host>(
-    turns: &mut Turns<H>,
+fn wait<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     turn: TurnId,
     call: CallId,
@@ -257,8 +266,8 @@ fn wait<H: Host>(
 
 /// Appends the event that settles a call. Its agent is told once that is on disk: an approved tool
 /// must not run before its approval is.
-pub(crate) fn settle_call<H: Host>(
-    turns: &mut Turns<H>,
+pub(crate) fn settle_call<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     call: &CallId,
     event: Event,

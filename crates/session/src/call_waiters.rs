@@ -3,15 +3,15 @@
 use thoughtwire_proto::CallId;
 
 use crate::host::WaitReply;
-use crate::{CallReply, Host};
+use crate::{CallReply, SessionHost};
 
 /// The waiters of the running turn's open calls.
 ///
 /// `State` knows which calls wait, for what and until when. This list adds only who listens, and
 /// replies that came before anybody did: after a restart a question stands before its agent listens.
-pub(crate) struct CallWaiters<H: Host>(Vec<Waiting<H>>);
+pub(crate) struct CallWaiters<H: SessionHost>(Vec<Waiting<H>>);
 
-struct Waiting<H: Host> {
+struct Waiting<H: SessionHost> {
     call: CallId,
     sender: Option<WaitReply<H>>,
     /// A committed reply for which nobody has listened yet.
@@ -19,7 +19,7 @@ struct Waiting<H: Host> {
 }
 
 /// Result of [`CallWaiters::listen`].
-pub(crate) enum Listened<H: Host> {
+pub(crate) enum Listened<H: SessionHost> {
     /// The sender waits now. Carries the sender that waited before, which gets no reply.
     Waits(Option<WaitReply<H>>),
     /// The reply was there already.
@@ -28,13 +28,13 @@ pub(crate) enum Listened<H: Host> {
     Unknown(WaitReply<H>),
 }
 
-impl<H: Host> Default for CallWaiters<H> {
+impl<H: SessionHost> Default for CallWaiters<H> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<H: Host> CallWaiters<H> {
+impl<H: SessionHost> CallWaiters<H> {
     /// Listens for a call that is in the list.
     pub(crate) fn listen(&mut self, call: &CallId, sender: WaitReply<H>) -> Listened<H> {
         let Some(at) = self.position(call) else { return Listened::Unknown(sender) };

@@ -10,19 +10,20 @@ use crate::agent_messages::settle_call;
 use crate::host::Extras;
 use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
-use crate::turns::{Ending, Starting, Turns};
+use crate::turns::{Starting, TurnEnding, TurnQueue};
 use crate::{
-    BlockChanged, CallReply, CommandRequest, Effect, Host, IdempotencyKey, Now, Returned, Runner,
+    BlockChanged, CallReply, CommandRequest, Effect, IdempotencyKey, Now, Returned, Runner,
+    SessionHost,
 };
 
 /// Where a command's answer goes, and the key that makes the command take effect once.
-pub(crate) struct Caller<H: Host> {
+pub(crate) struct Caller<H: SessionHost> {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) reply: H::CommandSender,
 }
 
-impl<H: Host> Caller<H> {
-    fn refuse(self, turns: &mut Turns<H>, code: RefusalCode, reason: impl Into<String>) {
+impl<H: SessionHost> Caller<H> {
+    fn refuse(self, turns: &mut TurnQueue<H>, code: RefusalCode, reason: impl Into<String>) {
         turns.log.emit(Effect::ReplyCommand(self.reply, Err(Refusal::new(code, reason))));
     }
 
@@ -34,7 +35,11 @@ impl<H: Host> Caller<H> {
 }
 
 /// Carries out a command that takes effect for the first time.
-pub(crate) fn apply<H: Host>(turns: &mut Turns<H>, now: Now, request: CommandRequest<H>) {
+pub(crate) fn apply<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    request: CommandRequest<H>,
+) {
     let CommandRequest { command, from, key, reply } = request;
     let caller = Caller { key, reply };
     match command {
@@ -79,7 +84,13 @@ struct NewInput {
     from: Option<String>,
 }
 
-fn send<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, new: NewInput, policy: Policy) {
+fn send<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    caller: Caller<H>,
+    new: NewInput,
+    policy: Policy,
+) {
     if turns.options.resting {
         let reason = "no server runs here, so nothing is answered";
         return caller.refuse(turns, RefusalCode::Stopping, reason);
@@ -135,7 +146,7 @@ fn send<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, new: NewInpu
             events.push((None, message));
             turns.inputs.insert(item.clone(), input);
             let reason = "a new input interrupted this turn";
-            events.extend(turns.closing(&Ending::cancelled("interrupted", reason)));
+            events.extend(turns.closing(&TurnEnding::cancelled("interrupted", reason)));
             let admitted = turns.admit_input();
             let disposition =
                 if admitted.is_ok() { Disposition::Started } else { Disposition::Queued };
@@ -172,7 +183,7 @@ fn send<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, new: NewInpu
 }
 
 /// An input was queued: starts it if it can start by now, and tells clients if no worker is there.
-fn queued<H: Host>(turns: &mut Turns<H>, now: Now, is_accepted: bool) {
+fn queued<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, is_accepted: bool) {
     if !is_accepted {
         return;
     }
@@ -180,14 +191,14 @@ fn queued<H: Host>(turns: &mut Turns<H>, now: Now, is_accepted: bool) {
     tell_absence(turns);
 }
 
-fn tell_absence<H: Host>(turns: &mut Turns<H>) {
+fn tell_absence<H: SessionHost>(turns: &mut TurnQueue<H>) {
     if let Some(text) = turns.host.absence() {
         turns.log.emit(Effect::SetStanding(Some(text.clone())));
         turns.log.show(thoughtwire_proto::Emission::Status { turn: None, text });
     }
 }
 
-fn refuse_full<H: Host>(turns: &mut Turns<H>, caller: Caller<H>) {
+fn refuse_full<H: SessionHost>(turns: &mut TurnQueue<H>, caller: Caller<H>) {
     let reason = format!(
         "{} inputs wait already; send it again when some have run",
         turns.log.state().queue().len()
@@ -195,7 +206,7 @@ fn refuse_full<H: Host>(turns: &mut Turns<H>, caller: Caller<H>) {
     caller.refuse(turns, RefusalCode::QueueFull, reason);
 }
 
-fn withdraw<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, input: ItemId) {
+fn withdraw<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: Caller<H>, input: ItemId) {
     if turns.log.state().queue().iter().any(|queued| queued.input == input) {
         turns.inputs.remove(&input);
         change(turns, now, caller, Event::Input(InputEvent::Withdrawn { input }));
@@ -205,7 +216,12 @@ fn withdraw<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, input: I
     }
 }
 
-fn cancel<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, turn: Option<&TurnId>) {
+fn cancel<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    caller: Caller<H>,
+    turn: Option<&TurnId>,
+) {
     let Some(running) = turns.open_turn().map(|open| open.id.clone()) else {
         return caller.refuse(turns, RefusalCode::NoTurn, "no turn runs in this session");
     };
@@ -215,7 +231,7 @@ fn cancel<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, turn: Opti
         let reason = format!("turn {turn} does not run; it has ended or never was");
         return caller.refuse(turns, RefusalCode::NoTurn, reason);
     }
-    let mut events = turns.closing(&Ending::cancelled("cancelled", "the turn was cancelled"));
+    let mut events = turns.closing(&TurnEnding::cancelled("cancelled", "the turn was cancelled"));
     let seq = Seq(turns.log.head().0 + events.len() as u64);
     let next = turns.next_in_line();
     events.extend(next.as_ref().map(Starting::event));
@@ -226,8 +242,8 @@ fn cancel<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, turn: Opti
     }
 }
 
-fn decide<H: Host>(
-    turns: &mut Turns<H>,
+fn decide<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     caller: Caller<H>,
     call: &CallId,
@@ -244,8 +260,8 @@ fn decide<H: Host>(
     settle_call(turns, now, call, event, CallReply::Decided(decision), Some(caller));
 }
 
-fn tool_return<H: Host>(
-    turns: &mut Turns<H>,
+fn tool_return<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     caller: Caller<H>,
     call: &CallId,
@@ -264,7 +280,7 @@ fn tool_return<H: Host>(
 }
 
 /// Appends one event that stands for itself.
-fn change<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, event: Event) {
+fn change<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: Caller<H>, event: Event) {
     let seq = Some(turns.log.head().next());
     let entry = caller.entry(SessionReply::Done { seq, duplicate: false });
     // An illegal event was answered as a bad request.
@@ -272,8 +288,8 @@ fn change<H: Host>(turns: &mut Turns<H>, now: Now, caller: Caller<H>, event: Eve
 }
 
 /// Records an owner's edit of a memory block together with the block itself.
-pub(crate) fn edit_block<H: Host>(
-    turns: &mut Turns<H>,
+pub(crate) fn edit_block<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
     now: Now,
     changed: BlockChanged,
     extras: Extras<H>,
@@ -289,7 +305,12 @@ pub(crate) fn edit_block<H: Host>(
 }
 
 /// Starts a turn that an embedder runs itself.
-pub(crate) fn begin<H: Host>(turns: &mut Turns<H>, now: Now, text: String, reply: H::BeginSender) {
+pub(crate) fn begin<H: SessionHost>(
+    turns: &mut TurnQueue<H>,
+    now: Now,
+    text: String,
+    reply: H::BeginSender,
+) {
     if turns.open_turn().is_some() {
         let refusal = Refusal::new(RefusalCode::TurnRunning, "a turn runs; finish it first");
         return turns.log.emit(Effect::RefuseBegin(reply, refusal));

@@ -8,10 +8,11 @@ use thoughtwire_proto::{
     TurnId,
 };
 
-use crate::turns::{Turns, Unended};
+use crate::turns::{TurnQueue, Unended};
 use crate::{
-    CommandRequest, Effect, Host, LoadedSession, Now, SessionEnd, SessionInput, SessionOptions,
-    SessionRequest, StoredState, agent_messages, commands, deadlines, unknown_session,
+    CommandRequest, Effect, LoadedSession, Now, SessionEnd, SessionHost, SessionInput,
+    SessionOptions, SessionRequest, StoredState, agent_messages, commands, deadlines,
+    unknown_session,
 };
 
 /// How long changes of presence are gathered before clients are told.
@@ -22,16 +23,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const MAX_HELD: usize = 64;
 
 /// The state machine of one live session.
-pub struct SessionCore<H: Host> {
+pub struct SessionCore<H: SessionHost> {
     id: SessionId,
-    turns: Turns<H>,
+    turns: TurnQueue<H>,
     life: Life,
     /// The command whose receipt is looked up. Commands behind it keep their order and are held.
     lookup: Option<CommandRequest<H>>,
     /// Commands that wait for the lookup, the reload or the deletion under way.
     held: VecDeque<SessionRequest<H>>,
     reload: Option<Reload>,
-    presence: Presence,
+    presence: PresenceGathering,
     /// When a turn that still runs has to end, once the server stops.
     stop_at: Option<Duration>,
 }
@@ -53,30 +54,30 @@ struct Reload {
 }
 
 #[derive(Default)]
-struct Presence {
+struct PresenceGathering {
     shown: u64,
     due: Option<Duration>,
 }
 
-impl Presence {
+impl PresenceGathering {
     /// Takes the number of clients. Returns whether they are to be told.
     fn count(&mut self, clients: u64) -> bool {
         std::mem::replace(&mut self.shown, clients) != clients
     }
 }
 
-impl<H: Host> SessionCore<H> {
+impl<H: SessionHost> SessionCore<H> {
     /// Takes a session as it was loaded. The first input is [`SessionInput::Start`].
     pub fn new(loaded: LoadedSession, options: SessionOptions, host: H, now: Now) -> Self {
         let (id, stop_at) = (loaded.id.clone(), loaded.stop_at);
         Self {
             id,
-            turns: Turns::new(loaded, options, host, now),
+            turns: TurnQueue::new(loaded, options, host, now),
             life: Life::Live,
             lookup: None,
             held: VecDeque::new(),
             reload: None,
-            presence: Presence::default(),
+            presence: PresenceGathering::default(),
             stop_at,
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use thoughtwire_proto::{Decision, Event, OpenCall, ToolStatus, TurnEvent};
 
 use crate::agent_messages::settle_call;
-use crate::turns::{Ending, Turns};
-use crate::{CallReply, Effect, Host, Now, Returned};
+use crate::turns::{TurnEnding, TurnQueue};
+use crate::{CallReply, Effect, Now, Returned, SessionHost};
 
 /// When the next deadline comes, in elapsed time.
-pub(crate) fn next<H: Host>(turns: &Turns<H>, now: Now) -> Option<Duration> {
+pub(crate) fn next<H: SessionHost>(turns: &TurnQueue<H>, now: Now) -> Option<Duration> {
     let unended = turns.unended.as_ref().map(|unended| unended.due);
     let Some(running) = &turns.running else { return unended };
     let expiry = waiting(turns).filter_map(expires_at).min().map(|at| now.elapsed_at(at));
@@ -18,7 +18,7 @@ pub(crate) fn next<H: Host>(turns: &Turns<H>, now: Now) -> Option<Duration> {
 }
 
 /// Does what is due.
-pub(crate) fn pass<H: Host>(turns: &mut Turns<H>, now: Now) {
+pub(crate) fn pass<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
     if let Some(running) = &mut turns.running {
         let texts = running.items.checkpoint(&running.id, now.elapsed);
         if !texts.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn pass<H: Host>(turns: &mut Turns<H>, now: Now) {
 ///
 /// Invariant: none while the turn's end could not be saved, so that a call whose question was not
 /// saved does not expire again and again. Test: `calls`.
-fn waiting<H: Host>(turns: &Turns<H>) -> impl Iterator<Item = &OpenCall> {
+fn waiting<H: SessionHost>(turns: &TurnQueue<H>) -> impl Iterator<Item = &OpenCall> {
     let is_live = turns.running.is_some() && turns.unended.is_none();
     turns.open_turn().into_iter().filter(move |_| is_live).flat_map(|turn| &turn.calls)
 }
@@ -43,7 +43,7 @@ fn expires_at(open: &OpenCall) -> Option<thoughtwire_proto::Timestamp> {
 }
 
 /// Settles the calls that nobody answered in time.
-fn expire_calls<H: Host>(turns: &mut Turns<H>, now: Now) {
+fn expire_calls<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
     let is_expired = |open: &&OpenCall| expires_at(open).is_some_and(|at| at <= now.wall);
     let expired: Vec<OpenCall> = waiting(turns).filter(is_expired).cloned().collect();
     for OpenCall { call, name, approval, .. } in expired {
@@ -62,7 +62,7 @@ fn expire_calls<H: Host>(turns: &mut Turns<H>, now: Now) {
 }
 
 /// Ends a turn that has taken all the time that it may.
-fn end_overdue<H: Host>(turns: &mut Turns<H>, now: Now) {
+fn end_overdue<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
     let up_at = turns.running.as_ref().and_then(|running| running.time.up_at());
     if up_at.is_none_or(|up_at| up_at > now.elapsed) || turns.unended.is_some() {
         return;
@@ -71,7 +71,7 @@ fn end_overdue<H: Host>(turns: &mut Turns<H>, now: Now) {
     let reason = format!(
         "The turn took longer than {limit} s, which is the limit. Say how it should go on."
     );
-    let events = turns.closing(&Ending::failed("turn_limit", &reason));
+    let events = turns.closing(&TurnEnding::failed("turn_limit", &reason));
     // Invariant: closing events are legal, they follow from the state. Test: `ends`.
     drop(turns.end_with(now, events, None));
 }

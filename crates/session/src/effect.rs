@@ -6,10 +6,10 @@ use thoughtwire_proto::{
 };
 
 use crate::host::{Extras, FinishReply, SeqReply, SteeredReply, WaitReply};
-use crate::{CallReply, Finish, Host, IdempotencyKey, TurnError};
+use crate::{CallReply, Finish, IdempotencyKey, SessionHost, TurnError};
 
 /// One thing that the driver does for the core.
-pub enum Effect<H: Host> {
+pub enum Effect<H: SessionHost> {
     /// Hands a batch to the store. The driver reports its result by [`SessionInput::Saved`] or
     /// [`SessionInput::SaveFailed`], in the order of the batches.
     ///
@@ -65,7 +65,7 @@ pub enum Effect<H: Host> {
 }
 
 /// Records for the end of the log, all or none, with what is committed together with them.
-pub struct Batch<H: Host> {
+pub struct Batch<H: SessionHost> {
     /// Head that the records follow.
     pub after: Seq,
     /// The records, numbered from `after` on.
@@ -103,7 +103,7 @@ pub struct OpenItemText {
 }
 
 /// A turn to start, accepted and not necessarily on disk.
-pub struct TurnStart<H: Host> {
+pub struct TurnStart<H: SessionHost> {
     /// The turn.
     pub turn: TurnId,
     /// Its input.
@@ -125,7 +125,7 @@ pub struct TurnStart<H: Host> {
 }
 
 /// Who runs a turn.
-pub enum Runner<H: Host> {
+pub enum Runner<H: SessionHost> {
     /// The session's agent, with a permit if a worker runs it.
     Agent(Option<H::TurnPermit>),
     /// An embedder, who gets the turn's interface.

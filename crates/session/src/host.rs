@@ -2,11 +2,11 @@
 
 use thoughtwire_proto::{ItemId, TurnId};
 
-pub(crate) type SeqReply<H> = <<H as Host>::Agent as AgentSenders>::SeqSender;
-pub(crate) type FinishReply<H> = <<H as Host>::Agent as AgentSenders>::FinishSender;
-pub(crate) type SteeredReply<H> = <<H as Host>::Agent as AgentSenders>::SteeredSender;
-pub(crate) type WaitReply<H> = <<H as Host>::Agent as AgentSenders>::CallSender;
-pub(crate) type Extras<H> = <<H as Host>::Agent as AgentSenders>::BatchExtras;
+pub(crate) type SeqReply<H> = <<H as SessionHost>::Agent as AgentSenders>::SeqSender;
+pub(crate) type FinishReply<H> = <<H as SessionHost>::Agent as AgentSenders>::FinishSender;
+pub(crate) type SteeredReply<H> = <<H as SessionHost>::Agent as AgentSenders>::SteeredSender;
+pub(crate) type WaitReply<H> = <<H as SessionHost>::Agent as AgentSenders>::CallSender;
+pub(crate) type Extras<H> = <<H as SessionHost>::Agent as AgentSenders>::BatchExtras;
 
 /// Types of the messages between a turn's agent and the core.
 pub trait AgentSenders {
@@ -26,7 +26,7 @@ pub trait AgentSenders {
 ///
 /// The core stores the senders and the extras, hands each back in exactly one effect or drops it, and
 /// never looks into them.
-pub trait Host {
+pub trait SessionHost {
     /// Types of the agent's messages.
     type Agent: AgentSenders;
     /// Sender of the reply to a command.

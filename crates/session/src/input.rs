@@ -8,10 +8,10 @@ use thoughtwire_proto::{
 };
 
 use crate::host::Extras;
-use crate::{AgentError, Effect, Host, IdempotencyKey, SeenKeys, TurnVerb};
+use crate::{AgentError, Effect, IdempotencyKey, SeenKeys, SessionHost, TurnVerb};
 
 /// One thing that happens to a session.
-pub enum SessionInput<H: Host> {
+pub enum SessionInput<H: SessionHost> {
     /// The session was loaded: goes on with what its log left open.
     Start,
     /// A request with a reply.
@@ -65,7 +65,7 @@ pub enum SessionInput<H: Host> {
 
 /// A request that may change the session. Requests take effect in the order in which they are handed
 /// in.
-pub enum SessionRequest<H: Host> {
+pub enum SessionRequest<H: SessionHost> {
     /// A client's command.
     Command(CommandRequest<H>),
     /// The owner edited a memory block of the session's agent.
@@ -86,7 +86,7 @@ pub enum SessionRequest<H: Host> {
     },
 }
 
-impl<H: Host> SessionRequest<H> {
+impl<H: SessionHost> SessionRequest<H> {
     /// The reply that refuses the request.
     pub fn refused(self, refusal: Refusal) -> Effect<H> {
         match self {
@@ -99,7 +99,7 @@ impl<H: Host> SessionRequest<H> {
 }
 
 /// A command with its idempotency key and the sender of its answer.
-pub struct CommandRequest<H: Host> {
+pub struct CommandRequest<H: SessionHost> {
     /// What is asked. A rename's title is normalised already.
     pub command: SessionCommand,
     /// Name of the client, where it gave one.

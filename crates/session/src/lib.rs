@@ -3,7 +3,7 @@
 //! [`SessionCore::handle`] takes one input and the time, and returns the effects in the order in
 //! which the driver carries them out. [`SessionCore::next_timeout`] says when the core wants
 //! [`SessionInput::TimePassed`]. Ids, permits and the types of reply senders come from the driver's
-//! [`Host`]. The driver of `thoughtwire-hub` turns channel messages into inputs, and effects into
+//! [`SessionHost`]. The driver of `thoughtwire-hub` turns channel messages into inputs, and effects into
 //! calls of the store, the tail and the agent.
 //!
 //! ```text
@@ -37,7 +37,7 @@ mod turns;
 pub use crate::accepted_log::whole_item;
 pub use crate::core::SessionCore;
 pub use effect::{Batch, Effect, OpenItemText, ReceiptDraft, Runner, SessionEnd, TurnStart};
-pub use host::{Admission, AgentSenders, HandOver, Host};
+pub use host::{Admission, AgentSenders, HandOver, SessionHost};
 pub use idempotency::{IdempotencyKey, MAX_KEYS, SeenKeys, key_reused, repeated};
 pub use input::{
     AgentExit, BlockChanged, CommandRequest, LoadedSession, SessionInput, SessionOptions,

@@ -12,14 +12,14 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 /// The only copy of the accepted text of open items.
 #[derive(Default)]
 pub(crate) struct OpenItems {
-    items: Vec<OpenItem>,
+    items: Vec<StreamedItem>,
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
     due: Option<Duration>,
     is_saving: bool,
 }
 
-struct OpenItem {
+struct StreamedItem {
     item: ItemId,
     kind: StreamKind,
     /// Number of deltas.
@@ -45,7 +45,7 @@ impl OpenItems {
             open.count += 1;
             return open.count - 1;
         }
-        self.items.push(OpenItem {
+        self.items.push(StreamedItem {
             item: item.clone(),
             kind,
             count: 1,
@@ -70,7 +70,7 @@ impl OpenItems {
 
     /// Events that end the open items as incomplete.
     pub(crate) fn closing_events(&self) -> Vec<Event> {
-        let incomplete = |open: &OpenItem| {
+        let incomplete = |open: &StreamedItem| {
             let (item, text) = (open.item.clone(), open.text.clone());
             match open.kind {
                 StreamKind::Thought => {

@@ -7,7 +7,7 @@ use thoughtwire_proto::{
 };
 
 use crate::host::SeqReply;
-use crate::{CallReply, Effect, Host, IdempotencyKey, TurnError};
+use crate::{CallReply, Effect, IdempotencyKey, SessionHost, TurnError};
 
 /// Appends under way per session. This bounds what the store's queue holds for it.
 pub const MAX_APPENDS: usize = 256;
@@ -16,18 +16,18 @@ pub const MAX_APPENDS: usize = 256;
 pub const MAX_STEPS: usize = 4 * MAX_APPENDS;
 
 /// Steps in emission order: nothing is shown before the appends in front of it are on disk.
-pub(crate) struct Pipeline<H: Host> {
-    steps: VecDeque<Step<H>>,
+pub(crate) struct Pipeline<H: SessionHost> {
+    steps: VecDeque<PipelineStep<H>>,
     appends: usize,
 }
 
-enum Step<H: Host> {
+enum PipelineStep<H: SessionHost> {
     Append(Box<PendingAppend<H>>),
     Show(Emission),
 }
 
 /// One append that the store has not confirmed.
-pub(crate) struct PendingAppend<H: Host> {
+pub(crate) struct PendingAppend<H: SessionHost> {
     pub(crate) records: Vec<Record>,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) waiters: Vec<Waiter<H>>,
@@ -42,12 +42,12 @@ pub(crate) struct Settlement {
 }
 
 /// Sender of a reply that waits until an append is on disk.
-pub(crate) enum Waiter<H: Host> {
+pub(crate) enum Waiter<H: SessionHost> {
     Command(H::CommandSender, Box<SessionReply>),
     Agent(SeqReply<H>, Seq),
 }
 
-impl<H: Host> Waiter<H> {
+impl<H: SessionHost> Waiter<H> {
     /// The reply once the append is on disk.
     pub(crate) fn saved(self) -> Effect<H> {
         match self {
@@ -72,7 +72,7 @@ impl<H: Host> Waiter<H> {
     }
 }
 
-impl<H: Host> PendingAppend<H> {
+impl<H: SessionHost> PendingAppend<H> {
     /// The answer of the command that caused the append.
     pub(crate) fn answer(&self) -> Option<&SessionReply> {
         self.waiters.iter().find_map(|waiter| match waiter {
@@ -82,13 +82,13 @@ impl<H: Host> PendingAppend<H> {
     }
 }
 
-impl<H: Host> Default for Pipeline<H> {
+impl<H: SessionHost> Default for Pipeline<H> {
     fn default() -> Self {
         Self { steps: VecDeque::new(), appends: 0 }
     }
 }
 
-impl<H: Host> Pipeline<H> {
+impl<H: SessionHost> Pipeline<H> {
     pub(crate) fn has_room(&self) -> bool {
         self.appends < MAX_APPENDS && self.steps.len() < MAX_STEPS
     }
@@ -99,7 +99,7 @@ impl<H: Host> Pipeline<H> {
 
     pub(crate) fn push(&mut self, append: PendingAppend<H>) {
         self.appends += 1;
-        self.steps.push_back(Step::Append(Box::new(append)));
+        self.steps.push_back(PipelineStep::Append(Box::new(append)));
     }
 
     /// Queues an emission behind the appends; returns it if there are none.
@@ -107,33 +107,35 @@ impl<H: Host> Pipeline<H> {
         if self.appends == 0 {
             return Some(emission);
         }
-        self.steps.push_back(Step::Show(emission));
+        self.steps.push_back(PipelineStep::Show(emission));
         None
     }
 
     /// The append that carries a command id, so that a repetition of the command can join it.
     pub(crate) fn with_key(&mut self, id: &CommandId) -> Option<&mut PendingAppend<H>> {
         self.steps.iter_mut().find_map(|step| match step {
-            Step::Append(append) if append.key.as_ref().is_some_and(|key| key.id == *id) => {
+            PipelineStep::Append(append)
+                if append.key.as_ref().is_some_and(|key| key.id == *id) =>
+            {
                 Some(&mut **append)
             }
-            Step::Append(_) | Step::Show(_) => None,
+            PipelineStep::Append(_) | PipelineStep::Show(_) => None,
         })
     }
 
     /// Takes the oldest append, which is on disk, and the emissions right behind it.
     pub(crate) fn confirm(&mut self) -> Option<(PendingAppend<H>, Vec<Emission>)> {
         let append = match self.steps.pop_front()? {
-            Step::Append(append) => *append,
+            PipelineStep::Append(append) => *append,
             // Invariant: the front is an append, see `show` and the loop below. Test: `batches`.
-            Step::Show(_) => return None,
+            PipelineStep::Show(_) => return None,
         };
         self.appends -= 1;
         let mut shown = Vec::new();
         while let Some(step) = self.steps.pop_front() {
             match step {
-                Step::Show(emission) => shown.push(emission),
-                append @ Step::Append(_) => {
+                PipelineStep::Show(emission) => shown.push(emission),
+                append @ PipelineStep::Append(_) => {
                     self.steps.push_front(append);
                     break;
                 }
@@ -146,8 +148,8 @@ impl<H: Host> Pipeline<H> {
     pub(crate) fn discard(&mut self) -> Vec<PendingAppend<H>> {
         self.appends = 0;
         let appends = self.steps.drain(..).filter_map(|step| match step {
-            Step::Append(append) => Some(*append),
-            Step::Show(_) => None,
+            PipelineStep::Append(append) => Some(*append),
+            PipelineStep::Show(_) => None,
         });
         appends.collect()
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use thoughtwire_proto::{Input, TurnId, Usage};
 
-use crate::Host;
+use crate::SessionHost;
 use crate::call_waiters::CallWaiters;
 use crate::open_items::OpenItems;
 use crate::turn_time::TurnTime;
 
 /// What the core knows of the running turn beyond `State`.
-pub(crate) struct RunningTurn<H: Host> {
+pub(crate) struct RunningTurn<H: SessionHost> {
     pub(crate) id: TurnId,
     /// Whether the agent's work was dropped already, and the turn is ended later.
     pub(crate) is_aborted: bool,
@@ -23,7 +23,7 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) spent: Usage,
 }
 
-impl<H: Host> RunningTurn<H> {
+impl<H: SessionHost> RunningTurn<H> {
     /// A turn in which nothing was said yet, with the time it may take.
     pub(crate) fn new(id: TurnId, within: Duration) -> Self {
         Self {

@@ -13,12 +13,12 @@ use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
 use crate::running_turn::RunningTurn;
 use crate::{
-    Effect, HandOver, Host, LoadedSession, Now, Runner, SessionOptions, StoredState, TurnError,
-    TurnStart,
+    Effect, HandOver, LoadedSession, Now, Runner, SessionHost, SessionOptions, StoredState,
+    TurnError, TurnStart,
 };
 
 /// The accepted log, the running turn and the queue's contents.
-pub(crate) struct Turns<H: Host> {
+pub(crate) struct TurnQueue<H: SessionHost> {
     pub(crate) log: AcceptedLog<H>,
     pub(crate) running: Option<RunningTurn<H>>,
     /// Contents of the queued inputs.
@@ -42,13 +42,13 @@ pub(crate) struct Unended {
 }
 
 /// A turn that is about to start.
-pub(crate) struct Starting<H: Host> {
+pub(crate) struct Starting<H: SessionHost> {
     pub(crate) turn: TurnId,
     input: ItemId,
     permit: Option<H::TurnPermit>,
 }
 
-impl<H: Host> Starting<H> {
+impl<H: SessionHost> Starting<H> {
     /// The event that starts the turn.
     pub(crate) fn event(&self) -> UnnumberedEvent {
         (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
@@ -56,13 +56,13 @@ impl<H: Host> Starting<H> {
 }
 
 /// How a turn ends.
-pub(crate) struct Ending<'a> {
+pub(crate) struct TurnEnding<'a> {
     pub(crate) outcome: Outcome,
     pub(crate) code: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
 }
 
-impl<'a> Ending<'a> {
+impl<'a> TurnEnding<'a> {
     pub(crate) const COMPLETED: Self =
         Self { outcome: Outcome::Completed, code: None, reason: None };
 
@@ -75,7 +75,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-impl<H: Host> Turns<H> {
+impl<H: SessionHost> TurnQueue<H> {
     pub(crate) fn new(loaded: LoadedSession, options: SessionOptions, host: H, now: Now) -> Self {
         let LoadedSession { stored, seen_keys, resumes, stop_at, .. } = loaded;
         let StoredState { state, inputs } = stored;
@@ -267,7 +267,7 @@ impl<H: Host> Turns<H> {
     }
 
     /// The events that end the open turn: open items as incomplete, open calls as abandoned, the end.
-    pub(crate) fn closing(&mut self, ending: &Ending<'_>) -> Vec<UnnumberedEvent> {
+    pub(crate) fn closing(&mut self, ending: &TurnEnding<'_>) -> Vec<UnnumberedEvent> {
         let Some(turn) = self.open_turn().cloned() else { return Vec::new() };
         let mut events = Vec::new();
         let mut spent = Usage::default();
@@ -322,7 +322,7 @@ impl<H: Host> Turns<H> {
     /// Ends a turn that could not be ended before, as failed.
     pub(crate) fn end_unended(&mut self, now: Now) {
         let Some(Unended { refusal, .. }) = self.unended.take() else { return };
-        let events = self.closing(&Ending::failed(refusal.code.as_str(), &refusal.reason));
+        let events = self.closing(&TurnEnding::failed(refusal.code.as_str(), &refusal.reason));
         self.drop_running();
         // If this cannot be saved either, the failed append comes here again after its pause.
         if self.append(now, events, Entry::default()).is_ok() {
@@ -333,7 +333,7 @@ impl<H: Host> Turns<H> {
     /// Ends what runs for a stop. A turn that waits for people or clients goes on at the next start.
     pub(crate) fn interrupt_for_stop(&mut self, now: Now) {
         if !self.is_parked() && self.open_turn().is_some() {
-            let events = self.closing(&Ending {
+            let events = self.closing(&TurnEnding {
                 outcome: Outcome::Interrupted,
                 code: Some("server_stopped"),
                 reason: Some("The server stopped in the middle of this turn."),

@@ -14,15 +14,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::host::SessionHost;
+use super::host::DriverHost;
 use super::jobs::JobResult;
 use super::live_turn::{LiveTurn, TurnNews};
 use super::mail::SessionMail;
 use super::storage::{ReadSession, SessionStorage};
 use crate::clients::Clients;
-use crate::offers::is_offered;
 use crate::services::Services;
 use crate::tail::{DELETED, Tail};
+use crate::workers::is_offered;
 
 /// Longest sleep of a driver without a deadline.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -31,7 +31,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 pub(crate) struct SessionDriver {
     pub(super) services: Arc<Services>,
     pub(super) storage: SessionStorage,
-    pub(super) core: SessionCore<SessionHost>,
+    pub(super) core: SessionCore<DriverHost>,
     /// Position of the log's first record.
     pub(super) first: Seq,
     pub(super) tail: Arc<Tail>,
@@ -58,7 +58,7 @@ pub(crate) enum LiveEnd {
 }
 
 /// What a driver receives.
-enum Received {
+enum DriverEvent {
     Committed(Result<(), StoreError>),
     Turn(TurnNews),
     Mail(Option<SessionMail>),
@@ -89,8 +89,8 @@ impl SessionDriver {
             stop_at: services.stopping().map(|at| services.elapsed_at(at)),
             stored,
         };
-        let offers = Arc::clone(&services.offers);
-        let host = SessionHost::new(offers, id.clone(), Arc::new(profile));
+        let workers = Arc::clone(&services.workers);
+        let host = DriverHost::new(workers, id.clone(), Arc::new(profile));
         let options = &services.options;
         let options = SessionOptions {
             queued_inputs: options.queued_inputs,
@@ -148,7 +148,7 @@ impl SessionDriver {
         }
     }
 
-    async fn receive(&mut self, mailbox: &mut mpsc::Receiver<SessionMail>) -> Received {
+    async fn receive(&mut self, mailbox: &mut mpsc::Receiver<SessionMail>) -> DriverEvent {
         let wake_at = self.wake_at();
         let takes_agent = self.core.takes_agent_messages();
         let takes_mail = self.core.takes_commands();
@@ -158,20 +158,20 @@ impl SessionDriver {
         // The agent's last messages come before its exit.
         tokio::select! {
             biased;
-            Some(result) = front(commits) => Received::Committed(result),
-            Some(Ok(result)) = jobs.join_next() => Received::Job(result),
-            news = next_of(turn), if takes_agent => Received::Turn(news),
-            mail = mailbox.recv(), if takes_mail => Received::Mail(mail),
-            () = core.host_mut().permit_given(), if takes_agent => Received::PermitGiven,
-            () = tail.presence_changed(), if !is_gathering => Received::PresenceChanged,
-            Some(_) = settled(checkpoint) => Received::CheckpointSettled,
-            () = tokio::time::sleep_until(wake_at) => Received::Timeout,
+            Some(result) = front(commits) => DriverEvent::Committed(result),
+            Some(Ok(result)) = jobs.join_next() => DriverEvent::Job(result),
+            news = next_of(turn), if takes_agent => DriverEvent::Turn(news),
+            mail = mailbox.recv(), if takes_mail => DriverEvent::Mail(mail),
+            () = core.host_mut().permit_given(), if takes_agent => DriverEvent::PermitGiven,
+            () = tail.presence_changed(), if !is_gathering => DriverEvent::PresenceChanged,
+            Some(_) = settled(checkpoint) => DriverEvent::CheckpointSettled,
+            () = tokio::time::sleep_until(wake_at) => DriverEvent::Timeout,
         }
     }
 
-    fn take(&mut self, received: Received) {
+    fn take(&mut self, received: DriverEvent) {
         match received {
-            Received::Committed(result) => {
+            DriverEvent::Committed(result) => {
                 drop(self.commits.pop_front());
                 match result {
                     Ok(()) => self.handle(SessionInput::Saved),
@@ -181,7 +181,7 @@ impl SessionDriver {
                     }
                 }
             }
-            Received::Turn(news) => {
+            DriverEvent::Turn(news) => {
                 let Some(turn) = self.turn.as_ref().map(|turn| turn.id.clone()) else { return };
                 self.handle(match news {
                     TurnNews::Message(message) => {
@@ -190,19 +190,19 @@ impl SessionDriver {
                     TurnNews::Exited(exit) => SessionInput::AgentExited { turn, exit },
                 });
             }
-            Received::Mail(Some(mail)) => {
+            DriverEvent::Mail(Some(mail)) => {
                 self.idle_since = Instant::now();
                 self.take_mail(mail);
             }
-            Received::Mail(None) => self.end = Some(LiveEnd::Stopped),
-            Received::Job(result) => self.take_job(result),
-            Received::CheckpointSettled => {
+            DriverEvent::Mail(None) => self.end = Some(LiveEnd::Stopped),
+            DriverEvent::Job(result) => self.take_job(result),
+            DriverEvent::CheckpointSettled => {
                 self.checkpoint = None;
                 self.handle(SessionInput::CheckpointSettled);
             }
-            Received::PermitGiven => self.handle(SessionInput::PermitGiven),
-            Received::PresenceChanged => self.handle(SessionInput::PresenceChanged),
-            Received::Timeout => self.handle(SessionInput::TimePassed),
+            DriverEvent::PermitGiven => self.handle(SessionInput::PermitGiven),
+            DriverEvent::PresenceChanged => self.handle(SessionInput::PresenceChanged),
+            DriverEvent::Timeout => self.handle(SessionInput::TimePassed),
         }
     }
 
@@ -227,7 +227,7 @@ impl SessionDriver {
     }
 
     /// Hands an input to the core, and carries its effects out.
-    pub(super) fn handle(&mut self, input: SessionInput<SessionHost>) {
+    pub(super) fn handle(&mut self, input: SessionInput<DriverHost>) {
         for effect in self.core.handle(input, self.services.clock()) {
             self.carry_out(effect);
         }

@@ -8,16 +8,17 @@ use tokio::sync::mpsc;
 
 use super::TURN_MESSAGES;
 use super::driver::{LiveEnd, SessionDriver};
-use super::host::{SessionHost, reply};
+use super::host::{DriverHost, reply};
 use super::jobs::JobResult;
 use super::live_turn::{LiveTurn, TurnWork};
 use crate::agent::{Log, Turn};
 use crate::interface::Interface;
-use crate::offers::is_offered;
+use crate::turn_message::TurnSender;
+use crate::workers::is_offered;
 
 impl SessionDriver {
     /// Carries one effect of the core out. Nothing here waits.
-    pub(super) fn carry_out(&mut self, effect: Effect<SessionHost>) {
+    pub(super) fn carry_out(&mut self, effect: Effect<DriverHost>) {
         match effect {
             Effect::Append(batch) => self.commits.push_back(self.storage.append(*batch)),
             Effect::DiscardAppends => self.commits.clear(),
@@ -66,17 +67,17 @@ impl SessionDriver {
     }
 
     /// Starts the agent's work on a turn.
-    fn start_turn(&mut self, start: TurnStart<SessionHost>) {
+    fn start_turn(&mut self, start: TurnStart<DriverHost>) {
         let (sender, messages) = mpsc::channel(TURN_MESSAGES);
         let id = start.turn.clone();
         let interface = Interface {
             session: self.storage.id.clone(),
-            turn: start.turn.clone(),
-            messages: sender,
+            sender: TurnSender::new(start.turn.clone(), sender),
             tail: Arc::clone(&self.tail),
             clients: Arc::clone(&self.clients),
             input: Arc::new(start.input.clone()),
             memory: Arc::clone(&self.services.memory),
+            tasks: self.services.tasks.clone(),
             agent: self.storage.agent.clone(),
         };
         let worker = match start.runner {
@@ -106,7 +107,7 @@ impl SessionDriver {
                     agent: profile,
                 };
                 let work = if is_offered(&turn.agent) {
-                    Box::pin(Arc::clone(&self.services.offers).run(turn, cell))
+                    Box::pin(Arc::clone(&self.services.workers).run(turn, cell))
                 } else {
                     self.services.agent.run(turn)
                 };

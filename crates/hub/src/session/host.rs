@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{AgentProfile, ItemId, Refusal, SessionId, SessionReply, TurnId};
-use thoughtwire_session::{Admission, Effect, HandOver, Host};
+use thoughtwire_session::{Admission, Effect, HandOver, SessionHost};
 use tokio::sync::oneshot;
 
 use crate::clock::new_id;
 use crate::interface::Interface;
-use crate::offers::{Offers, Slot, SlotCell, deserted, is_offered};
-use crate::turn_message::TurnSenders;
+use crate::turn_message::AgentReplies;
+use crate::workers::{OfferRegistry, PermitCell, WorkerPermit, is_offered, no_worker_status};
 
-/// Host of one session's core.
-pub(crate) struct SessionHost {
-    offers: Arc<Offers>,
+/// SessionHost of one session's core.
+pub(crate) struct DriverHost {
+    workers: Arc<OfferRegistry>,
     session: SessionId,
     profile: Arc<AgentProfile>,
     claim: PermitClaim,
     /// The running turn's permit, which the worker pool may replace.
-    running: SlotCell,
+    running: PermitCell,
 }
 
 /// The session's claim for a permit.
@@ -26,14 +26,18 @@ pub(crate) struct SessionHost {
 enum PermitClaim {
     #[default]
     None,
-    Waiting(oneshot::Receiver<Slot>),
-    Given(Slot),
+    Waiting(oneshot::Receiver<WorkerPermit>),
+    Given(WorkerPermit),
 }
 
-impl SessionHost {
-    pub(crate) fn new(offers: Arc<Offers>, session: SessionId, profile: Arc<AgentProfile>) -> Self {
-        let (claim, running) = (PermitClaim::default(), SlotCell::default());
-        Self { offers, session, profile, claim, running }
+impl DriverHost {
+    pub(crate) fn new(
+        workers: Arc<OfferRegistry>,
+        session: SessionId,
+        profile: Arc<AgentProfile>,
+    ) -> Self {
+        let (claim, running) = (PermitClaim::default(), PermitCell::default());
+        Self { workers, session, profile, claim, running }
     }
 
     /// The session's agent.
@@ -46,14 +50,14 @@ impl SessionHost {
     }
 
     /// Takes over the permit of a turn that starts, in a cell that the worker pool shares.
-    pub(crate) fn turn_started(&mut self, permit: Option<Slot>) -> SlotCell {
+    pub(crate) fn turn_started(&mut self, permit: Option<WorkerPermit>) -> PermitCell {
         self.running = Arc::new(permit.into());
         Arc::clone(&self.running)
     }
 
     /// Lets go of the running turn's permit.
     pub(crate) fn turn_dropped(&mut self) {
-        self.running = SlotCell::default();
+        self.running = PermitCell::default();
     }
 
     /// Resolves when a claimed permit is given. Safe to drop and call again.
@@ -67,11 +71,11 @@ impl SessionHost {
     }
 }
 
-impl Host for SessionHost {
-    type Agent = TurnSenders;
+impl SessionHost for DriverHost {
+    type Agent = AgentReplies;
     type CommandSender = oneshot::Sender<Result<SessionReply, Refusal>>;
     type BeginSender = oneshot::Sender<Result<Interface, Refusal>>;
-    type TurnPermit = Slot;
+    type TurnPermit = WorkerPermit;
 
     fn new_turn_id(&mut self) -> TurnId {
         new_id()
@@ -85,31 +89,31 @@ impl Host for SessionHost {
         is_offered(&self.profile)
     }
 
-    fn admit(&mut self) -> Admission<Slot> {
+    fn admit(&mut self) -> Admission<WorkerPermit> {
         let claim = std::mem::take(&mut self.claim);
         if !self.needs_permit() {
             return Admission::Open;
         }
         let mut claim = match claim {
-            PermitClaim::Given(slot) => return Admission::Permit(slot),
+            PermitClaim::Given(permit) => return Admission::Permit(permit),
             PermitClaim::Waiting(claim) => claim,
-            PermitClaim::None => self.offers.claim(&self.profile.id, &self.session, None),
+            PermitClaim::None => self.workers.request_permit(&self.profile.id, &self.session, None),
         };
         match claim.try_recv() {
-            Ok(slot) => return Admission::Permit(slot),
+            Ok(permit) => return Admission::Permit(permit),
             Err(oneshot::error::TryRecvError::Empty) => self.claim = PermitClaim::Waiting(claim),
             Err(oneshot::error::TryRecvError::Closed) => {}
         }
         Admission::Wait
     }
 
-    fn hand_over(&mut self, rule: HandOver) -> Admission<Slot> {
+    fn hand_over(&mut self, rule: HandOver) -> Admission<WorkerPermit> {
         if !self.needs_permit() {
             return Admission::Open;
         }
-        let is_free = |slot: &mut Slot| match rule {
-            HandOver::IfKept => slot.is_kept(),
-            HandOver::IfUnwanted => slot.is_kept() && !slot.is_wanted(),
+        let is_free = |permit: &mut WorkerPermit| match rule {
+            HandOver::IfKept => permit.is_kept(),
+            HandOver::IfUnwanted => permit.is_kept() && !permit.is_wanted(),
         };
         let permit = self.running.lock().take_if(is_free);
         permit.map_or(Admission::Wait, Admission::Permit)
@@ -120,13 +124,13 @@ impl Host for SessionHost {
     }
 
     fn absence(&self) -> Option<String> {
-        (self.needs_permit() && self.offers.is_deserted(&self.profile.id))
-            .then(|| deserted(&self.profile))
+        (self.needs_permit() && self.workers.is_deserted(&self.profile.id))
+            .then(|| no_worker_status(&self.profile))
     }
 }
 
 /// Carries out an effect that is a reply. A caller that left needs none.
-pub(crate) fn reply(effect: Effect<SessionHost>) {
+pub(crate) fn reply(effect: Effect<DriverHost>) {
     match effect {
         Effect::ReplyCommand(reply, result) => drop(reply.send(result)),
         Effect::ReplySeq(reply, result) => drop(reply.send(result)),

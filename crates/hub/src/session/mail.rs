@@ -7,7 +7,7 @@ use thoughtwire_session::SessionRequest;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::host::{self, SessionHost};
+use super::host::{self, DriverHost};
 use crate::subscription::Subscription;
 use crate::tail::Reader;
 
@@ -16,7 +16,7 @@ pub(crate) enum SessionMail {
     /// A client attaches.
     Attach { caller: Caller, request: AttachRequest },
     /// A request that may change the session.
-    Request { caller: Caller, request: SessionRequest<SessionHost> },
+    Request { caller: Caller, request: SessionRequest<DriverHost> },
     /// The agent has other settings.
     ProfileChanged(Arc<AgentProfile>),
     /// The session was deleted with its agent.

@@ -14,9 +14,9 @@ use thoughtwire_store::{
     Append, Commit, OpenItem, Receipt, SessionNum, Store, StoreError, StoredSession,
 };
 
-use super::host::SessionHost;
+use super::host::DriverHost;
 use crate::receipts;
-use crate::turn_message::AppendExtras;
+use crate::turn_message::AgentExtras;
 
 /// One session's part of the store.
 #[derive(Clone)]
@@ -94,9 +94,9 @@ impl SessionStorage {
     }
 
     /// Hands a batch to the store.
-    pub(crate) fn append(&self, batch: Batch<SessionHost>) -> Commit<()> {
+    pub(crate) fn append(&self, batch: Batch<DriverHost>) -> Commit<()> {
         let Batch { after, records, state, receipt, extras, closed_items } = batch;
-        let AppendExtras { block, output, kept } = extras;
+        let AgentExtras { block, output, kept } = extras;
         let receipt = receipt.map(|draft| Receipt {
             user: self.user.clone(),
             session: Some(self.num),

@@ -2,14 +2,16 @@
 
 use thoughtwire_proto::RefusalCode;
 
-use crate::script::{SAVED, Script, asked, delta, failed, finish, reloaded, say, send, withdraw};
+use crate::script::{
+    SAVED, SessionScript, asked, delta, failed, finish, reloaded, say, send, withdraw,
+};
 
 const STARTED: &[&str] =
     &["append 2-3: user_message turn_started", "standing none", "start t-1 on \"hello\""];
 
 #[test]
 fn the_agent_starts_before_the_disk_and_clients_hear_after_it() {
-    Script::new()
+    SessionScript::new()
         .on(send("s1"), STARTED)
         .on(say("t-1", "a1", false), &["append 4: message", "a1: at 4"])
         .on(SAVED, &["s1: started at 2", "publish 2-3"])
@@ -18,7 +20,7 @@ fn the_agent_starts_before_the_disk_and_clients_hear_after_it() {
 
 #[test]
 fn a_durable_message_is_acknowledged_before_it_is_published() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(say("t-1", "a1", true), &["append 4: message"])
         .on(SAVED, &["s1: started at 2", "publish 2-3"])
@@ -27,7 +29,7 @@ fn a_durable_message_is_acknowledged_before_it_is_published() {
 
 #[test]
 fn deltas_wait_behind_the_append_in_front_of_them() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .on(delta("t-1", "m", "Once "), &[])
@@ -41,7 +43,7 @@ fn deltas_wait_behind_the_append_in_front_of_them() {
 
 #[test]
 fn at_256_appends_under_way_nothing_more_is_taken() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1"));
     for _ in 1..256 {
         assert!(script.core.takes_commands() && script.core.takes_agent_messages());
@@ -54,7 +56,7 @@ fn at_256_appends_under_way_nothing_more_is_taken() {
 
 #[test]
 fn emissions_behind_one_append_have_a_limit_too() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1"));
     for _ in 1..1024 {
         assert!(script.core.takes_agent_messages());
@@ -65,7 +67,7 @@ fn emissions_behind_one_append_have_a_limit_too() {
 
 #[test]
 fn a_failed_append_takes_all_that_is_behind_it_along() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .skip(SAVED)
@@ -92,7 +94,7 @@ fn workers_and_agents_are_told_why_nothing_was_saved() {
     ] {
         let why = format!("a1: {}", code.as_str());
         let refused = format!("s1: {}", code.as_str());
-        Script::new()
+        SessionScript::new()
             .skip(send("s1"))
             .skip(say("t-1", "a1", true))
             .on(failed(code), &[&refused, &why, "discard", "reload"]);
@@ -101,7 +103,7 @@ fn workers_and_agents_are_told_why_nothing_was_saved() {
 
 #[test]
 fn after_a_failure_numbers_go_on_from_the_disk() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(failed(RefusalCode::StoreUnknown))
         // The outcome was unknown: the first append is there after all, without the turn's agent.
@@ -116,7 +118,7 @@ fn after_a_failure_numbers_go_on_from_the_disk() {
 
 #[test]
 fn an_illegal_event_changes_nothing() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .on(crate::script::calls("t-1", "a1", &["c-1", "c-1"]), &["a1: illegal"])

@@ -3,13 +3,13 @@
 use thoughtwire_proto::{Event, RefusalCode, TurnEvent, TurnId};
 
 use crate::script::{
-    OPTIONS, SAVED, Script, ScriptHost, TIME, ask, asked, calls, cancel, client_runs, decide,
-    failed, reloaded, send, tool_return,
+    OPTIONS, SAVED, ScriptHost, SessionScript, TIME, ask, asked, calls, cancel, client_runs,
+    decide, failed, reloaded, send, tool_return,
 };
 
 /// A turn with open calls, everything on disk.
-fn with_calls(names: &[&str]) -> Script {
-    let mut script = Script::new();
+fn with_calls(names: &[&str]) -> SessionScript {
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(calls("t-1", "a1", names)).skip(SAVED).skip(SAVED);
     script
 }
@@ -132,7 +132,7 @@ fn whoever_asks_again_waits_in_place_of_the_first_and_asks_nothing() {
 }
 
 /// A turn that was parked with a question when the server stopped.
-fn parked(script: &Script) -> Vec<(Option<&'static str>, Event)> {
+fn parked(script: &SessionScript) -> Vec<(Option<&'static str>, Event)> {
     let turn = Some("t-0");
     let call: thoughtwire_proto::CallId = "c-1".parse().unwrap();
     let mut log = asked(turn);
@@ -148,7 +148,7 @@ fn parked(script: &Script) -> Vec<(Option<&'static str>, Event)> {
 
 #[test]
 fn a_decision_that_comes_before_the_agent_listens_is_kept() {
-    let mut script = Script::after(&parked(&Script::new()));
+    let mut script = SessionScript::after(&parked(&SessionScript::new()));
     let later = script.in_millis(60_000);
     script
         .on(decide("d", "c-1", true), &["append 6: approval_settled(Approved)"])
@@ -158,7 +158,7 @@ fn a_decision_that_comes_before_the_agent_listens_is_kept() {
 
 #[test]
 fn a_question_that_stood_before_a_restart_keeps_its_deadline() {
-    let mut script = Script::after(&parked(&Script::new()));
+    let mut script = SessionScript::after(&parked(&SessionScript::new()));
     assert_eq!(script.timeout(), Some(1_000));
     let later = script.in_millis(60_000);
     script.on(ask("t-0", "c-1", later, "w", Some("q")), &["q: at 5"]).wait(1_000);
@@ -170,7 +170,7 @@ fn a_question_that_stood_before_a_restart_keeps_its_deadline() {
 #[test]
 fn more_questions_than_may_be_open_are_not_asked() {
     let options = thoughtwire_session::SessionOptions { open_approvals: 1, ..OPTIONS };
-    let mut script = Script::with(ScriptHost::default(), options);
+    let mut script = SessionScript::with(ScriptHost::default(), options);
     let later = script.in_millis(60_000);
     script
         .skip(send("s1"))

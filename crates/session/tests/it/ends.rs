@@ -4,13 +4,13 @@ use thoughtwire_proto::{Event, Policy, TurnEvent, Usage};
 use thoughtwire_session::{AgentError, AgentExit, SessionInput, TurnVerb};
 
 use crate::script::{
-    OPTIONS, SAVED, Script, ScriptHost, TIME, agent, broke, calls, cancel, client_runs, delta,
-    exited, finish, say, send, send_as,
+    OPTIONS, SAVED, ScriptHost, SessionScript, TIME, agent, broke, calls, cancel, client_runs,
+    delta, exited, finish, say, send, send_as,
 };
 
 #[test]
 fn cancel_comes_before_the_agent_returns() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(cancel("c"), &["append 4: turn_ended(cancelled)", "drop turn"])
         .on(exited("t-1"), &[])
@@ -22,7 +22,7 @@ fn cancel_comes_before_the_agent_returns() {
 
 #[test]
 fn the_agent_returns_before_cancel_comes() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(exited("t-1"), &["append 4: turn_ended(Completed)", "drop turn"])
         .on(cancel("c"), &["c: no_turn"]);
@@ -30,7 +30,7 @@ fn the_agent_returns_before_cancel_comes() {
 
 #[test]
 fn finish_and_return_end_a_turn_once() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(finish("t-1", "f"), &["append 4: turn_ended(Completed)", "drop turn", "f: ended"])
         .on(finish("t-1", "f2"), &["f2: ended"])
@@ -40,7 +40,7 @@ fn finish_and_return_end_a_turn_once() {
 
 #[test]
 fn nothing_of_one_turn_gets_into_the_next() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(send("s2"))
         .on(
@@ -61,7 +61,7 @@ fn nothing_of_one_turn_gets_into_the_next() {
 
 #[test]
 fn an_end_closes_what_is_open() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(delta("t-1", "m", "Half a sen"))
         .skip(calls("t-1", "a1", &["c-1"]))
@@ -80,7 +80,7 @@ fn a_panic_and_an_abort_say_so() {
         [(AgentExit::Panicked, "agent_panicked"), (AgentExit::Aborted, "agent_gone")]
     {
         let turn = "t-1".parse().unwrap();
-        Script::new().skip(send("s1")).on(
+        SessionScript::new().skip(send("s1")).on(
             SessionInput::AgentExited { turn, exit },
             &[&format!("append 4: turn_ended({code})"), "drop turn"],
         );
@@ -89,7 +89,7 @@ fn a_panic_and_an_abort_say_so() {
 
 #[test]
 fn an_input_that_joins_before_the_end_keeps_the_turn_going() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(send_as("s2", Policy::Steer), &["append 4: user_message"])
         .on(finish("t-1", "f"), &["append nothing: ", "f: 1 steered"])
@@ -98,7 +98,7 @@ fn an_input_that_joins_before_the_end_keeps_the_turn_going() {
 
 #[test]
 fn an_input_that_comes_after_the_end_starts_a_turn() {
-    Script::new().skip(send("s1")).skip(finish("t-1", "f")).on(
+    SessionScript::new().skip(send("s1")).skip(finish("t-1", "f")).on(
         send_as("s2", Policy::Steer),
         &["append 5-6: user_message turn_started", "standing none", "start t-2 on \"hello\""],
     );
@@ -108,7 +108,7 @@ fn an_input_that_comes_after_the_end_starts_a_turn() {
 fn a_failed_turn_ends_although_an_input_has_joined() {
     let failed = Some(AgentError::new("lost", "It was lost."));
     let verb = TurnVerb::Finish { events: Vec::new(), failed, on_disk: Some("d"), reply: "f" };
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(send_as("s2", Policy::Steer))
         .on(agent("t-1", verb), &["append 5: turn_ended(lost)", "drop turn", "f: ended"])
@@ -119,7 +119,7 @@ fn a_failed_turn_ends_although_an_input_has_joined() {
 
 #[test]
 fn an_interrupt_ends_one_turn_and_starts_the_next_in_one_append() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(send("s2"))
         .on(
@@ -145,7 +145,7 @@ fn an_interrupt_ends_one_turn_and_starts_the_next_in_one_append() {
 
 #[test]
 fn an_end_cancels_the_calls_that_wait() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     let later = script.in_millis(60_000);
     script
         .skip(send("s1"))
@@ -170,7 +170,7 @@ fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
         turn_within: std::time::Duration::from_millis(300),
         ..OPTIONS
     };
-    let mut script = Script::with(ScriptHost::default(), options);
+    let mut script = SessionScript::with(ScriptHost::default(), options);
     let later = script.in_millis(60_000);
     script.skip(send("s1")).wait(100).on(TIME, &[]).skip(calls("t-1", "a1", &["c-1"]));
     script.skip(client_runs("t-1", "c-1", later, "w"));
@@ -185,7 +185,7 @@ fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
 
 #[test]
 fn a_wall_clock_that_jumps_ends_no_turn() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).jump(10 * 365 * 86_400_000).on(TIME, &[]);
     script.jump(-20 * 365 * 86_400_000).on(TIME, &[]);
     assert_eq!(script.timeout(), Some(3_600_000));
@@ -194,7 +194,7 @@ fn a_wall_clock_that_jumps_ends_no_turn() {
 #[test]
 fn what_was_spent_is_written_when_the_agent_did_not_say_so_itself() {
     let spent = || TurnVerb::Spent(Usage { input_tokens: 1, ..Usage::default() });
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(agent("t-1", spent()), &[])
         .on(cancel("c"), &["append 4-5: usage turn_ended(cancelled)", "drop turn"])
@@ -212,7 +212,7 @@ fn an_empty_last_message_is_refused_and_the_turn_goes_on() {
     });
     let verb =
         TurnVerb::Finish { events: vec![empty], failed: None, on_disk: Some("d"), reply: "f" };
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(agent("t-1", verb), &["d: illegal", "f: illegal"])
         .on(say("t-1", "a1", false), &["append 4: message", "a1: at 4"]);
@@ -222,5 +222,5 @@ fn an_empty_last_message_is_refused_and_the_turn_goes_on() {
 fn an_agent_cannot_say_what_is_the_sessions_to_say() {
     let ended = Event::Turn(TurnEvent::Started { input: "i-9".parse().unwrap() });
     let verb = TurnVerb::Append { events: vec![ended], extras: None, durable: false, reply: "a1" };
-    Script::new().skip(send("s1")).on(agent("t-1", verb), &["a1: illegal"]);
+    SessionScript::new().skip(send("s1")).on(agent("t-1", verb), &["a1: illegal"]);
 }

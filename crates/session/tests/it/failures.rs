@@ -4,8 +4,8 @@ use thoughtwire_proto::{Refusal, RefusalCode};
 use thoughtwire_session::{SessionInput, StoredState};
 
 use crate::script::{
-    SAVED, Script, ScriptHost, TIME, asked, cancel, delta, exited, failed, finish, reloaded, say,
-    send,
+    SAVED, ScriptHost, SessionScript, TIME, asked, cancel, delta, exited, failed, finish, reloaded,
+    say, send,
 };
 
 fn unread() -> SessionInput<ScriptHost> {
@@ -14,7 +14,7 @@ fn unread() -> SessionInput<ScriptHost> {
 
 #[test]
 fn a_turn_that_is_on_disk_is_ended_after_a_pause() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .skip(SAVED)
@@ -39,7 +39,7 @@ fn a_turn_that_is_on_disk_is_ended_after_a_pause() {
 
 #[test]
 fn a_turn_that_is_not_on_disk_is_dropped_and_its_input_runs_again() {
-    Script::after(&asked(None))
+    SessionScript::after(&asked(None))
         .on(say("t-1", "a1", true), &["append 4: message"])
         .on(failed(RefusalCode::StoreFailed), &["a1: store_failed", "discard", "reload"])
         .on(
@@ -50,7 +50,7 @@ fn a_turn_that_is_not_on_disk_is_dropped_and_its_input_runs_again() {
 
 #[test]
 fn a_cancelled_turn_that_could_not_be_saved_is_cancelled_again() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .skip(SAVED)
@@ -65,7 +65,7 @@ fn a_cancelled_turn_that_could_not_be_saved_is_cancelled_again() {
 
 #[test]
 fn while_the_disk_cannot_be_read_it_is_read_again() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script
         .skip(send("s1"))
         .on(failed(RefusalCode::StoreFailed), &["s1: store_failed", "discard", "reload"]);
@@ -88,7 +88,7 @@ fn while_the_disk_cannot_be_read_it_is_read_again() {
 
 #[test]
 fn a_turn_that_lost_its_agent_is_ended_before_anything_is_asked() {
-    let mut script = Script::after(&asked(Some("t-0")));
+    let mut script = SessionScript::after(&asked(Some("t-0")));
     script
         .on(cancel("c"), &["c: no_turn"])
         .on(SAVED, &["publish 4"])
@@ -97,7 +97,7 @@ fn a_turn_that_lost_its_agent_is_ended_before_anything_is_asked() {
 
 #[test]
 fn a_checkpoint_that_is_under_way_is_not_doubled() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(SAVED).skip(delta("t-1", "m", "Half"));
     assert_eq!(script.timeout(), Some(900));
     script.wait(900).on(TIME, &["checkpoint \"Half\""]).skip(delta("t-1", "m", " a"));

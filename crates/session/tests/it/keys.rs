@@ -3,11 +3,11 @@
 use thoughtwire_proto::{Refusal, RefusalCode, Seq, SessionReply};
 use thoughtwire_session::SessionInput;
 
-use crate::script::{SAVED, Script, cancel, failed, reloaded, say, send, send_once};
+use crate::script::{SAVED, SessionScript, cancel, failed, reloaded, say, send, send_once};
 
 #[test]
 fn a_repetition_joins_the_first_while_that_is_under_way() {
-    Script::new()
+    SessionScript::new()
         .on(
             send_once("s1", "k", "d"),
             &[
@@ -23,7 +23,7 @@ fn a_repetition_joins_the_first_while_that_is_under_way() {
 
 #[test]
 fn a_repetition_fails_with_the_first() {
-    Script::new()
+    SessionScript::new()
         .skip(send_once("s1", "k", "d"))
         .skip(send_once("s2", "k", "d"))
         .on(
@@ -37,7 +37,7 @@ fn a_repetition_fails_with_the_first() {
 
 #[test]
 fn a_new_key_needs_no_lookup_and_a_known_one_does() {
-    Script::new()
+    SessionScript::new()
         .skip(send_once("s1", "k", "d"))
         .skip(SAVED)
         .on(send_once("s2", "k2", "d"), &["append 4: user_message with k2"])
@@ -46,7 +46,7 @@ fn a_new_key_needs_no_lookup_and_a_known_one_does() {
 
 #[test]
 fn commands_behind_a_lookup_keep_their_order_and_the_agent_goes_on() {
-    let mut script = Script::with_unknown_keys();
+    let mut script = SessionScript::with_unknown_keys();
     script
         .on(send_once("s1", "k", "d"), &["look up k"])
         .on(cancel("c"), &[])
@@ -72,7 +72,7 @@ fn commands_behind_a_lookup_keep_their_order_and_the_agent_goes_on() {
 #[test]
 fn a_command_that_took_effect_is_answered_and_not_repeated() {
     let answer = SessionReply::Done { seq: Some(Seq(9)), duplicate: true };
-    Script::with_unknown_keys()
+    SessionScript::with_unknown_keys()
         .on(send_once("s1", "k", "d"), &["look up k"])
         .on(SessionInput::ReceiptLookedUp(Ok(Some(answer))), &["s1: done at 9 again"])
         .on(send_once("s2", "k", "d"), &["look up k"])
@@ -84,7 +84,7 @@ fn a_command_that_took_effect_is_answered_and_not_repeated() {
 
 #[test]
 fn a_lookup_during_which_an_append_failed_waits_for_the_reload() {
-    Script::with_unknown_keys()
+    SessionScript::with_unknown_keys()
         .skip(send("s0"))
         .on(send_once("s1", "k", "d"), &["look up k"])
         .on(failed(RefusalCode::StoreFailed), &["s0: store_failed", "discard", "reload"])
@@ -102,7 +102,7 @@ fn a_lookup_during_which_an_append_failed_waits_for_the_reload() {
 
 #[test]
 fn held_commands_have_a_limit() {
-    let mut script = Script::with_unknown_keys();
+    let mut script = SessionScript::with_unknown_keys();
     script.skip(send_once("s1", "k", "d"));
     for _ in 0..64 {
         assert!(script.core.takes_commands());

@@ -4,18 +4,19 @@ use thoughtwire_proto::{Policy, RefusalCode, SessionCommand};
 use thoughtwire_session::{SessionInput, SessionRequest};
 
 use crate::script::{
-    OPTIONS, SAVED, Script, ScriptHost, cancel, command, exited, finish, send, send_as, withdraw,
+    OPTIONS, SAVED, ScriptHost, SessionScript, cancel, command, exited, finish, send, send_as,
+    withdraw,
 };
 
 /// A session whose agent workers run, with free permits.
-fn offered(free: &[u8]) -> Script {
+fn offered(free: &[u8]) -> SessionScript {
     let free = free.iter().copied().collect();
-    Script::with(ScriptHost { is_offered: true, free, ..ScriptHost::default() }, OPTIONS)
+    SessionScript::with(ScriptHost { is_offered: true, free, ..ScriptHost::default() }, OPTIONS)
 }
 
 #[test]
 fn an_input_is_withdrawn_before_it_starts_or_not_at_all() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(send("s2"))
         .on(withdraw("w1", "i-2"), &["append 5: input_withdrawn"])
@@ -23,7 +24,7 @@ fn an_input_is_withdrawn_before_it_starts_or_not_at_all() {
         .on(withdraw("w3", "i-1"), &["w3: unknown_input"])
         // It does not run.
         .on(exited("t-1"), &["append 6: turn_ended(Completed)", "drop turn"]);
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .skip(send("s2"))
         .skip(exited("t-1"))
@@ -32,7 +33,7 @@ fn an_input_is_withdrawn_before_it_starts_or_not_at_all() {
 
 #[test]
 fn policies_decide_while_a_turn_runs() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(send_as("s2", Policy::Reject), &["s2: turn_running"])
         .skip(send("s3"))
@@ -45,7 +46,7 @@ fn policies_decide_while_a_turn_runs() {
 fn an_input_without_words_is_refused() {
     let (text, attachments) = ("  ".to_owned(), Vec::new());
     let action = SessionCommand::Send { text, attachments, policy: Policy::Queue };
-    Script::new().on(command("s1", None, action), &["s1: empty_text"]);
+    SessionScript::new().on(command("s1", None, action), &["s1: empty_text"]);
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn an_input_that_is_withdrawn_needs_its_permit_no_more() {
 fn an_embedder_runs_its_turn_and_ends_it_by_letting_go() {
     let begin =
         |reply| SessionInput::Request(SessionRequest::Begin { text: "hello".to_owned(), reply });
-    Script::new()
+    SessionScript::new()
         .on(begin("b1"), &["append 2-3: user_message turn_started", "start t-1 on \"hello\" by b1"])
         .on(begin("b2"), &["b2: turn_running"])
         .on(send("s1"), &["append 4: user_message"])
@@ -146,7 +147,7 @@ fn an_embedder_runs_its_turn_and_ends_it_by_letting_go() {
 #[test]
 fn a_hub_at_rest_takes_no_inputs() {
     let options = thoughtwire_session::SessionOptions { resting: true, ..OPTIONS };
-    let mut script = Script::with(ScriptHost::default(), options);
+    let mut script = SessionScript::with(ScriptHost::default(), options);
     script
         .on(send("s1"), &[&format!("s1: {}", RefusalCode::Stopping.as_str())])
         .on(
@@ -162,7 +163,7 @@ fn instructions_that_stay_the_same_leave_no_event() {
     let instruct = |reply, words: &str| {
         command(reply, None, SessionCommand::Instruct { instructions: words.to_owned() })
     };
-    Script::new()
+    SessionScript::new()
         .on(instruct("n1", ""), &["n1: done"])
         .on(instruct("n2", "Be brief."), &["append 2: instructions_changed"])
         .on(instruct("n3", "Be brief."), &["n3: done"]);

@@ -10,8 +10,9 @@ use thoughtwire_proto::{
 };
 use thoughtwire_session::{
     Admission, AgentError, AgentExit, AgentSenders, CallReply, CommandRequest, Effect, Finish,
-    HandOver, Host, IdempotencyKey, LoadedSession, Now, Question, Runner, SeenKeys, SessionCore,
-    SessionEnd, SessionInput, SessionOptions, SessionRequest, StoredState, TurnError, TurnVerb,
+    HandOver, IdempotencyKey, LoadedSession, Now, Question, Runner, SeenKeys, SessionCore,
+    SessionEnd, SessionHost, SessionInput, SessionOptions, SessionRequest, StoredState, TurnError,
+    TurnVerb,
 };
 
 /// A host whose ids count up and whose senders are names.
@@ -37,7 +38,7 @@ impl AgentSenders for ScriptHost {
     type BatchExtras = Option<&'static str>;
 }
 
-impl Host for ScriptHost {
+impl SessionHost for ScriptHost {
     type Agent = Self;
     type CommandSender = &'static str;
     type BeginSender = &'static str;
@@ -87,12 +88,12 @@ pub(crate) const OPTIONS: SessionOptions = SessionOptions {
 };
 
 /// A session's core at a time.
-pub(crate) struct Script {
+pub(crate) struct SessionScript {
     pub(crate) core: SessionCore<ScriptHost>,
     now: Now,
 }
 
-impl Script {
+impl SessionScript {
     /// A session in which nothing was said.
     pub(crate) fn new() -> Self {
         Self::with(ScriptHost::default(), OPTIONS)

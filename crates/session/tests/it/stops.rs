@@ -4,8 +4,8 @@ use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand};
 use thoughtwire_session::SessionInput;
 
 use crate::script::{
-    SAVED, Script, ScriptHost, TIME, calls, client_runs, command, delta, exited, failed, reloaded,
-    say, send, send_once, tool_return,
+    SAVED, ScriptHost, SessionScript, TIME, calls, client_runs, command, delta, exited, failed,
+    reloaded, say, send, send_once, tool_return,
 };
 
 fn delete(reply: &'static str) -> SessionInput<ScriptHost> {
@@ -14,14 +14,14 @@ fn delete(reply: &'static str) -> SessionInput<ScriptHost> {
 
 #[test]
 fn an_idle_session_stops_at_once() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     let stop = script.stop_in(5_000);
     script.on(stop, &["end stopped"]);
 }
 
 #[test]
 fn a_turn_gets_its_time_and_is_interrupted_then() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(SAVED).skip(send("s2")).skip(delta("t-1", "m", "Half"));
     let stop = script.stop_in(5_000);
     script.on(stop, &[]).on(send("s3"), &["s3: stopping"]);
@@ -43,7 +43,7 @@ fn a_turn_gets_its_time_and_is_interrupted_then() {
 
 #[test]
 fn a_turn_that_ends_within_the_grace_is_the_last() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(send("s2"));
     let stop = script.stop_in(5_000);
     script
@@ -56,7 +56,7 @@ fn a_turn_that_ends_within_the_grace_is_the_last() {
 
 #[test]
 fn a_turn_that_waits_for_people_is_left_open() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     let later = script.in_millis(60_000);
     script
         .skip(send("s1"))
@@ -73,7 +73,7 @@ fn a_turn_that_waits_for_people_is_left_open() {
 
 #[test]
 fn what_fails_during_a_stop_is_refused_and_not_read_back() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1"));
     let stop = script.stop_in(0);
     script
@@ -83,7 +83,7 @@ fn what_fails_during_a_stop_is_refused_and_not_read_back() {
 
 #[test]
 fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(failed(RefusalCode::StoreFailed));
     let stop = script.stop_in(5_000);
     script.on(stop, &[]).on(send("s2"), &[]).wait(5_000);
@@ -93,7 +93,7 @@ fn a_stop_does_not_wait_for_a_disk_that_neither_takes_nor_gives() {
 
 #[test]
 fn a_stop_during_a_reload_ends_when_that_is_done() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(failed(RefusalCode::StoreFailed));
     let stop = script.stop_in(5_000);
     script.on(stop, &[]).on(reloaded(&[]), &["drop turn", "end stopped"]);
@@ -101,7 +101,7 @@ fn a_stop_during_a_reload_ends_when_that_is_done() {
 
 #[test]
 fn a_lookup_under_way_is_refused_with_the_stop() {
-    let mut script = Script::with_unknown_keys();
+    let mut script = SessionScript::with_unknown_keys();
     script.skip(send_once("s1", "k", "d")).on(send("s2"), &[]);
     let stop = script.stop_in(0);
     script.on(stop, &["s1: stopping", "s2: stopping", "end stopped"]);
@@ -109,7 +109,7 @@ fn a_lookup_under_way_is_refused_with_the_stop() {
 
 #[test]
 fn a_deletion_waits_for_what_is_under_way_and_refuses_what_comes() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).on(delete("d1"), &["delete"]);
     assert!(!script.core.takes_agent_messages(), "nothing is appended to what is being deleted");
     script
@@ -124,7 +124,7 @@ fn a_deletion_waits_for_what_is_under_way_and_refuses_what_comes() {
 
 #[test]
 fn a_deletion_that_fails_changes_nothing() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.skip(send("s1")).skip(delete("d1")).on(send("s2"), &[]).on(
         SessionInput::Deleted(Err(Refusal::new(RefusalCode::StoreFailed, "no"))),
         &["d1: store_failed", "append 4: user_message"],
@@ -134,7 +134,7 @@ fn a_deletion_that_fails_changes_nothing() {
 
 #[test]
 fn a_session_that_is_erased_with_its_agent_ends_at_once() {
-    Script::new()
+    SessionScript::new()
         .skip(send("s1"))
         .on(SessionInput::Erased, &["s1: unknown_session", "discard", "drop turn", "end deleted"])
         .on(SAVED, &[])
@@ -143,7 +143,7 @@ fn a_session_that_is_erased_with_its_agent_ends_at_once() {
 
 #[test]
 fn presence_is_gathered_and_told_once() {
-    let mut script = Script::new();
+    let mut script = SessionScript::new();
     script.on(SessionInput::PresenceChanged, &[]).wait(50);
     assert!(script.core.is_gathering_presence());
     script.on(SessionInput::PresenceChanged, &[]);
