@@ -1,4 +1,4 @@
-//! Registered clients: frames of a session for a program that embeds the hub, without a server.
+//! Registered clients: frames of a session for a program that embeds the hub.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::subscription::{Read, Subscription};
 use crate::tail::{Entry, Frames, Reader};
 
-/// Names a registered client.
+/// Id of a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientId(u64);
 
@@ -26,21 +26,21 @@ pub(crate) type AttachReader =
 pub(crate) struct Clients {
     attach: AttachReader,
     next: AtomicU64,
-    ends: Mutex<HashMap<ClientId, Arc<Ending>>>,
+    ends: Mutex<HashMap<ClientId, Arc<ClientEnding>>>,
 }
 
-/// How a client learns that it was unregistered.
-struct Ending {
+/// Signal that a client was unregistered.
+struct ClientEnding {
     ended: AtomicBool,
     wake: Arc<Notify>,
 }
 
-/// A registered client: a stream of one session's frames, from its registration on.
+/// A registered client: the stream of a session's frames from its registration on.
 pub struct Client {
     id: ClientId,
     subscription: Subscription,
     encoding: Encoding,
-    ending: Arc<Ending>,
+    ending: Arc<ClientEnding>,
     ready: VecDeque<(Frames, usize)>,
 }
 
@@ -54,7 +54,7 @@ impl Clients {
         let reader = Reader::new(Arc::clone(&wake), true, Vec::new());
         let subscription = (self.attach)(reader).await?;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
+        let ending = Arc::new(ClientEnding { ended: AtomicBool::new(false), wake });
         self.ends.lock().insert(id, Arc::clone(&ending));
         Ok(Client { id, subscription, encoding, ending, ready: VecDeque::new() })
     }
@@ -68,15 +68,15 @@ impl Clients {
 }
 
 impl Client {
-    /// Its name, for `unregister_client`.
+    /// Id of the client, for `unregister_client`.
     #[must_use]
     pub fn id(&self) -> ClientId {
         self.id
     }
 
-    /// The next frame; nothing when the client was unregistered, the session is gone, or retention
-    /// deleted events that it had not read. A client
-    /// that does not ask costs no memory: it reads on from its cursor whenever it does.
+    /// Returns the next frame. Returns `None` when the client was unregistered, the session is
+    /// gone, or retention deleted events that the client had not read. A client that does not read
+    /// costs no memory: it reads on from its cursor.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((frames, at)) = self.ready.front_mut() {
@@ -107,7 +107,8 @@ impl Client {
         }
     }
 
-    /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
+    /// Whether the client is sent an entry. On `MemGPT`'s wire a turn's start and end go only to
+    /// the client that sent the input, and a registered client sends none.
     fn shows(&self, entry: &Entry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
             (Encoding::Memgpt, Emission::Record(record)) => !matches!(

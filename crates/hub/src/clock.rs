@@ -1,4 +1,4 @@
-//! Time and ids, the only place where the hub takes them from the outside.
+//! The wall clock and fresh ids: the only place where the hub takes them from outside.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// Where a hub takes the time from.
+/// Wall clock of a hub.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock of one's own, such as one that jumps.
+    /// Makes a clock from a function, such as one that jumps.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for Clock {
 #[must_use]
 pub fn new_id<K>() -> Id<K> {
     let mut buffer = uuid::Uuid::encode_buffer();
-    // By a clock before 1970 the library would panic; such ids are as unique, and not in order.
+    // With a clock before 1970 the library would panic. Such ids are unique, and not in order.
     let is_before_1970 = SystemTime::now() < UNIX_EPOCH;
     let uuid = if is_before_1970 {
         uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 0, 0))

@@ -1,4 +1,4 @@
-//! The hub: finds or wakes the task of a session, and answers what needs no session.
+//! The hub: sessions, the directory and the services behind them, as callers see them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,26 +10,26 @@ use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Attached, CallId, CommandId, PeerRef, Refusal, RefusalCode,
     SessionCommand, SessionId, SessionReply, Start, Timestamp, ToolDeclaration, UserId, check_name,
-    new_title,
 };
 use thoughtwire_session::{CommandRequest, IdempotencyKey, SessionRequest, unknown_session};
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::calendar::Calendar;
-use crate::joins::Joins;
+use crate::directory::{Directory, session_title};
 use crate::metrics::Metrics;
-use crate::registry::{SessionRegistry, task_ended};
+use crate::registry::SessionRegistry;
+use crate::services::task_ended;
 use crate::services::{Changed, HubOptions, Services};
-use crate::session::{AttachRequest, Caller, SessionMail};
+use crate::session::{AttachRequest, MailUser, SessionMail};
 use crate::tail::{Reader, Wake};
 use crate::turn_message::Replying;
-use crate::watching::Feeds;
+use crate::watching::{Feeds, Watcher, watch_list};
 use crate::workers::is_offered;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
-/// How long what was proven waits for more of the same, and how much of it goes into one write, behind
-/// which others have their turn.
+/// How long proven cursors wait for more, and how many go into one write. Other writes come
+/// between.
 const PROVEN_WITHIN: Duration = Duration::from_millis(250);
 const PROVEN_AT_ONCE: usize = 64;
 /// How long a stop waits for the work of agents whose turns have ended.
@@ -41,22 +41,20 @@ pub struct Hub {
     pub(crate) shared: Arc<Services>,
     pub(crate) sessions: Arc<SessionRegistry>,
     pub(crate) state: Arc<HubState>,
+    directory: Directory,
 }
 
 /// State of a hub that no session needs.
 pub(crate) struct HubState {
-    /// Held by the task that erases what was deleted from the file.
-    pub(crate) erasing: tokio::sync::Mutex<()>,
     /// Time that retention goes by.
     pub(crate) calendar: Mutex<Calendar>,
-    pub(crate) joins: Joins,
     pub(crate) feeds: Feeds,
-    /// Cursors that connections have proven and that are not stored yet. Ordered by connection, which
-    /// is nearly the order of the rows in the file.
+    /// Cursors that connections have proven and that are not stored yet. Ordered by connection,
+    /// which is nearly the order of the rows in the file.
     proven: Mutex<BTreeMap<(String, SessionId), Proven>>,
 }
 
-/// How an attachment counts.
+/// How an attachment is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Presence {
     /// A client: counted, and asked to run its tools.
@@ -69,7 +67,7 @@ pub enum Presence {
 }
 
 impl Hub {
-    /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
+    /// Makes a hub over an open store. Sessions with queued inputs start at once.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -84,43 +82,48 @@ impl Hub {
         let shared = Arc::new(Services::new(store, agent, options));
         let sessions = Arc::new(SessionRegistry::new(Arc::clone(&shared)));
         let state = Arc::new(HubState {
-            erasing: tokio::sync::Mutex::default(),
             calendar: Mutex::new(calendar),
-            joins: Joins::default(),
             feeds: Feeds::default(),
             proven: Mutex::default(),
         });
         for session in waiting {
             drop(sessions.wake(&session));
         }
-        Ok(Self { shared, sessions, state })
+        let directory = Directory::new(&shared, &sessions);
+        Ok(Self { shared, sessions, state, directory })
     }
 
-    /// The store under it.
+    /// The agents, sessions, peers and chats.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.shared.store
     }
 
-    /// What it counts of itself.
+    /// Metrics of the hub.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// Brings the count of live sessions up to date, which nothing does by itself.
+    /// Updates the metric of live sessions. Nothing else does.
     pub fn count_live(&self) {
         let live = i64::try_from(self.sessions.len()).unwrap_or(i64::MAX);
         self.shared.metrics.live.set(live);
     }
 
-    /// The tools that an agent of this making has.
+    /// The tools of an agent with these settings.
     #[must_use]
     pub fn tools(&self, spec: &AgentSpec) -> Vec<ToolListing> {
         self.shared.agent.tools(spec)
     }
 
-    /// The tools that an agent has: its own, or those that the programs which run it have declared.
+    /// The tools of an agent: its own, or those that its workers declared.
     #[must_use]
     pub fn tools_of(&self, agent: &AgentProfile) -> Vec<ToolListing> {
         if !is_offered(agent) {
@@ -141,10 +144,17 @@ impl Hub {
         self.shared.changes()
     }
 
+    /// Watches a user's list of sessions: each change from now on, in its newest state, at most
+    /// four times a second for each session. The list as it is now is the caller's to read.
+    #[must_use]
+    pub fn watch(&self, user: &UserId) -> Watcher {
+        watch_list(&self.state.feeds, user, &self.shared.store, || self.changes())
+    }
+
     /// Follows the chats that a peer opens.
     #[must_use]
     pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
-        self.state.joins.follow(user, peer)
+        self.directory.joined(user, peer)
     }
 
     /// Runs a blocking read of the store.
@@ -158,7 +168,7 @@ impl Hub {
         self.shared.read(read).await
     }
 
-    /// Runs a blocking read that a user asked for: it takes a place of that user's share.
+    /// Runs a blocking read on behalf of a user. It counts against the user's share.
     ///
     /// # Errors
     /// The store's, as a refusal.
@@ -170,13 +180,13 @@ impl Hub {
         self.store().reading_for(user.as_str(), read).await.map_err(|error| Refusal::from(&error))
     }
 
-    /// Copies all data, as [`Store::backup`] does. It takes its time, and none of the turns of short reads.
+    /// Copies all data, as [`Store::backup`] does. Does not hold up short reads.
     ///
     /// # Errors
     /// The store's.
     pub async fn backup(&self) -> Result<File, StoreError> {
         let store = Arc::clone(&self.shared.store);
-        // Only a runtime that is shutting down takes no more.
+        // Only a runtime that shuts down refuses.
         tokio::task::spawn_blocking(move || store.backup())
             .await
             .unwrap_or(Err(StoreError::Stopped))
@@ -204,7 +214,7 @@ impl Hub {
         }
         let reader = Reader::new(wake, present, tools);
         let request = AttachRequest { start, reader, reply };
-        let mail = SessionMail::Attach { caller: Caller(user.clone()), request };
+        let mail = SessionMail::Attach { caller: MailUser(user.clone()), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }
@@ -246,11 +256,11 @@ impl Hub {
         });
         // Followers of the list are told of a deletion also if the client leaves.
         if command == SessionCommand::Delete {
-            return self.begin(self.clone().delete(user.clone(), session, key));
+            return self.shared.begin(self.directory.clone().delete(user.clone(), session, key));
         }
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::Command(CommandRequest { command, from, key, reply });
-        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
         self.sessions.deliver(&session, mail).await;
         Box::pin(async move { answer.await.map_err(|_| task_ended())? })
     }
@@ -277,16 +287,6 @@ impl Hub {
             .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))
     }
 
-    /// Runs work of the directory on a task of its own. It goes on when the client leaves, and
-    /// followers of the session list are told all the same.
-    pub(crate) fn begin<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Replying<T> {
-        let work = self.shared.tasks.spawn(work);
-        Box::pin(async move { work.await.unwrap_or_else(|_| Err(task_ended())) })
-    }
-
     pub(crate) fn clients(
         &self,
         user: &UserId,
@@ -295,8 +295,8 @@ impl Hub {
         self.sessions.clients(user, session)
     }
 
-    /// Opens an interface on a session for a program that speaks for the agent itself: a turn on
-    /// `text` starts, and ends with [`Interface::finish`].
+    /// Starts a turn on `text` for a program that runs the agent itself. The turn ends with
+    /// [`Interface::finish`].
     ///
     /// # Errors
     /// When a turn runs already, or there is no such session.
@@ -308,19 +308,20 @@ impl Hub {
     ) -> Result<Interface, Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = SessionRequest::Begin { text: text.into(), reply };
-        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
         self.sessions.deliver(session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }
 
-    /// Keeps what connections of a peer have proven to have read. `closed_at` when the connection ended.
+    /// Stores cursors that connections of a peer have proven. `closed_at` is set if the connection
+    /// has ended.
     pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
-        // What is not kept is sent again on reconnect: a repetition, never a loss.
+        // A cursor that is not stored causes a repetition on reconnect, never a loss.
         drop(self.shared.store.prove(proof, closed_at).await);
     }
 
-    /// Keeps what connections that go on have proven to have read, before long: thousands that prove
-    /// something every second share a few writes.
+    /// Stores cursors that open connections have proven, after a short delay: thousands of
+    /// connections share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
         let mut waiting = self.state.proven.lock();
         let is_first = waiting.is_empty();
@@ -332,7 +333,7 @@ impl Hub {
         }
         if is_first && !waiting.is_empty() {
             let hub = self.clone();
-            tokio::spawn(async move {
+            self.shared.tasks.spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
                 let mut waiting = std::mem::take(&mut *hub.state.proven.lock()).into_values();
                 loop {
@@ -346,8 +347,8 @@ impl Hub {
         }
     }
 
-    /// Stops: running turns get up to `grace`, what still runs then ends as interrupted. Returns when
-    /// every session's task has ended.
+    /// Stops the hub. Running turns get up to `grace`; those that still run are interrupted.
+    /// Returns when all sessions' tasks have ended.
     pub async fn stop(&self, grace: Duration) {
         // Sessions that are loaded from now on end at once; a second stop changes nothing.
         let deadline = self.shared.begin_stop(grace);
@@ -361,19 +362,13 @@ impl Hub {
     }
 }
 
-/// Takes a text as a session's title.
-pub(crate) fn session_title(text: &str) -> Result<String, Refusal> {
-    new_title(text)
-        .map_err(|bad| Refusal::new(RefusalCode::BadRequest, format!("the title: {bad}")))
-}
-
 pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
     check_name(&tool.name).map_err(|no| bad(format!("a tool's name: {no}")))?;
     if tool.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
         return Ok(());
     }
-    // What model providers take.
+    // Model providers take no others.
     Err(bad(format!(
         "the tool {:?} has a name with more than letters, digits, `_` and `-` in it",
         tool.name

@@ -1,4 +1,4 @@
-//! Core memory: the order of the edits of an agent's blocks, whoever makes them.
+//! Core memory: the order in which an agent's blocks are edited.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,17 +11,18 @@ use crate::turn_message::TurnError;
 
 /// The core memory of all agents.
 ///
-/// Invariant: of one agent's blocks only one edit is under way at a time, from reading the block to
-/// its being on disk, whichever sessions the edits come from.
+/// Invariant: an agent's blocks have at most one edit under way, from reading the block until it is
+/// on disk, also if edits come from several sessions. Test:
+/// `memory::edits_from_many_sessions_lose_nothing`.
 pub(crate) struct Memory {
     store: Arc<Store>,
     owners: Mutex<HashMap<AgentId, Weak<tokio::sync::Mutex<()>>>>,
 }
 
-/// Why a memory block was not edited.
+/// Error of an edit of a memory block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// It may not be so; the sentence says why.
+    /// The edit is not allowed; the sentence says why.
     #[error("{0}")]
     Refused(String),
     /// The turn has ended, or the edit could not be saved.
@@ -34,7 +35,7 @@ impl Memory {
         Self { store, owners: Mutex::new(HashMap::new()) }
     }
 
-    /// Who holds this edits the agent's blocks.
+    /// Lock that an edit of the agent's blocks holds.
     pub(crate) fn owner(&self, agent: &AgentId) -> Arc<tokio::sync::Mutex<()>> {
         let mut owners = self.owners.lock();
         if let Some(owner) = owners.get(agent).and_then(Weak::upgrade) {
@@ -64,7 +65,7 @@ impl Memory {
     }
 }
 
-/// The block of a label as it is written, or else of its composed form.
+/// The block with a label as it is written, or else in its composed form.
 pub(crate) fn find(mut blocks: Vec<Block>, label: &str) -> Option<Block> {
     let at = |label: &str| blocks.iter().position(|block| block.label == label);
     let at = at(label).or_else(|| at(&nfc(label)))?;

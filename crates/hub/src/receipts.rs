@@ -6,10 +6,10 @@ use thoughtwire_proto::{Disposition, ItemId, Refusal, RefusalCode, Seq, SessionR
 use thoughtwire_session::{IdempotencyKey, key_reused};
 use thoughtwire_store::{Receipt, SessionNum};
 
-/// An answer as it is kept.
+/// An answer as it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum Kept {
+enum StoredAnswer {
     Input {
         seq: Seq,
         input: ItemId,
@@ -18,7 +18,7 @@ enum Kept {
     Done {
         seq: Option<Seq>,
     },
-    /// An agent or session was made; it is looked up again by its id.
+    /// An agent or session was made. A repetition looks it up by its id.
     Made {
         id: String,
     },
@@ -38,17 +38,18 @@ pub fn digest(name: &str, parts: &[impl AsRef<str>]) -> String {
 pub(crate) fn to_json(reply: &SessionReply) -> String {
     let kept = match reply {
         SessionReply::Input { seq, input, disposition, .. } => {
-            Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition }
+            StoredAnswer::Input { seq: *seq, input: input.clone(), disposition: *disposition }
         }
-        SessionReply::Done { seq, .. } => Kept::Done { seq: *seq },
+        SessionReply::Done { seq, .. } => StoredAnswer::Done { seq: *seq },
     };
-    // Invariant: `Kept` has only strings and numbers, which always serialise.
+    // Invariant: `StoredAnswer` has only strings and numbers, which always serialise.
     serde_json::to_string(&kept).unwrap_or_default()
 }
 
 /// A receipt for something made, by its id.
 pub(crate) fn made(user: &UserId, key: IdempotencyKey, id: &str) -> Receipt {
-    let answer = serde_json::to_string(&Kept::Made { id: id.to_owned() }).unwrap_or_default();
+    let answer =
+        serde_json::to_string(&StoredAnswer::Made { id: id.to_owned() }).unwrap_or_default();
     Receipt { user: user.clone(), session: None, id: key.id, digest: key.digest, answer }
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn done(
     key: IdempotencyKey,
     seq: Option<Seq>,
 ) -> Receipt {
-    let answer = serde_json::to_string(&Kept::Done { seq }).unwrap_or_default();
+    let answer = serde_json::to_string(&StoredAnswer::Done { seq }).unwrap_or_default();
     Receipt { user: user.clone(), session, id: key.id, digest: key.digest, answer }
 }
 
@@ -72,11 +73,11 @@ pub(crate) fn answer_again(
         return Err(key_reused(&key.id));
     }
     match serde_json::from_str(&receipt.answer) {
-        Ok(Kept::Input { seq, input, disposition }) => {
+        Ok(StoredAnswer::Input { seq, input, disposition }) => {
             Ok(SessionReply::Input { seq, input, disposition, duplicate: true })
         }
-        Ok(Kept::Done { seq }) => Ok(SessionReply::Done { seq, duplicate: true }),
-        Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(
+        Ok(StoredAnswer::Done { seq }) => Ok(SessionReply::Done { seq, duplicate: true }),
+        Ok(StoredAnswer::Made { .. }) | Err(_) => Err(Refusal::new(
             RefusalCode::Internal,
             "the receipt of this command id cannot be read",
         )),
@@ -89,7 +90,9 @@ pub(crate) fn made_before(receipt: &Receipt, key: &IdempotencyKey) -> Result<Str
         return Err(key_reused(&key.id));
     }
     match serde_json::from_str(&receipt.answer) {
-        Ok(Kept::Made { id }) => Ok(id),
-        Ok(Kept::Input { .. } | Kept::Done { .. }) | Err(_) => Err(key_reused(&key.id)),
+        Ok(StoredAnswer::Made { id }) => Ok(id),
+        Ok(StoredAnswer::Input { .. } | StoredAnswer::Done { .. }) | Err(_) => {
+            Err(key_reused(&key.id))
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::clients::Clients;
 use crate::services::Services;
-use crate::session::{AttachRequest, Caller, LiveEnd, MAILBOX, SessionDriver, SessionMail};
+use crate::session::{AttachRequest, LiveEnd, MAILBOX, MailUser, SessionDriver, SessionMail};
 
 /// The sessions that are in memory.
 pub(crate) struct SessionRegistry {
@@ -29,8 +29,8 @@ impl SessionRegistry {
         self.live.lock().len()
     }
 
-    /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's place
-    /// in the session's order is taken.
+    /// Delivers mail to a session, and starts its task if need be. When this returns, the mail's
+    /// place in the session's order is taken.
     pub(crate) async fn deliver(self: &Arc<Self>, session: &SessionId, mut mail: SessionMail) {
         loop {
             let mailbox = self.wake(session);
@@ -62,8 +62,8 @@ impl SessionRegistry {
         }
     }
 
-    /// Delivers mail to those of these sessions that are live; the others read what changed when they
-    /// are loaded.
+    /// Delivers mail to those of these sessions that are live; the others read what changed when
+    /// they are loaded.
     pub(crate) async fn deliver_live(
         &self,
         sessions: &[SessionId],
@@ -92,7 +92,7 @@ impl SessionRegistry {
     pub(crate) fn clients(self: &Arc<Self>, user: &UserId, session: &SessionId) -> Arc<Clients> {
         let (registry, user, session) = (Arc::downgrade(self), user.clone(), session.clone());
         Clients::new(Box::new(move |reader| {
-            let (registry, caller) = (registry.clone(), Caller(user.clone()));
+            let (registry, caller) = (registry.clone(), MailUser(user.clone()));
             let session = session.clone();
             Box::pin(async move {
                 let gone = || Refusal::new(RefusalCode::Stopping, "the hub has stopped");
@@ -154,14 +154,6 @@ impl SessionRegistry {
         live.remove(session);
         mailbox.close();
     }
-}
-
-/// Refusal of mail whose session's task ended before it could answer.
-pub(crate) fn task_ended() -> Refusal {
-    Refusal::new(
-        RefusalCode::Stopping,
-        "the session's task ended before it could answer; send it again",
-    )
 }
 
 fn stopping() -> Refusal {

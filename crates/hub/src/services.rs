@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    Event, InputEvent, Record, Refusal, SessionEvent, SessionId, Timestamp, TurnEvent, UserId,
+    Event, InputEvent, Record, Refusal, RefusalCode, SessionEvent, SessionId, Timestamp, TurnEvent,
+    UserId,
 };
 use thoughtwire_session::Now;
 use thoughtwire_store::{Store, StoreError};
@@ -16,6 +17,7 @@ use crate::Agent;
 use crate::clock::Clock;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::turn_message::Replying;
 use crate::workers::OfferRegistry;
 
 /// Settings of a hub.
@@ -65,7 +67,7 @@ pub struct Changed {
     pub gone: bool,
 }
 
-/// What sessions, the registry and the directory of one hub work with.
+/// Services of one hub, for its sessions, registry and directory.
 pub(crate) struct Services {
     pub(crate) store: Arc<Store>,
     pub(crate) agent: Arc<dyn Agent>,
@@ -77,6 +79,8 @@ pub(crate) struct Services {
     pub(crate) tasks: TaskTracker,
     /// Work of agents. A stop waits for it only for a moment: an agent may block its thread.
     pub(crate) agent_work: TaskTracker,
+    /// Held by the task that erases what was deleted from the file.
+    erasing: tokio::sync::Mutex<()>,
     /// A follower that lags is told so and lists again, so the channel may be small.
     changes: broadcast::Sender<Changed>,
     /// When turns that still run have to end, once the hub stops.
@@ -101,6 +105,7 @@ impl Services {
             options,
             tasks,
             agent_work: TaskTracker::new(),
+            erasing: tokio::sync::Mutex::default(),
             changes: broadcast::Sender::new(256),
             stop_at: OnceLock::new(),
             origin: Instant::now(),
@@ -148,6 +153,43 @@ impl Services {
         self.store.reading(read).await.map_err(|error| Refusal::from(&error))
     }
 
+    /// Runs work on a task of its own. It goes on when the caller leaves.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Replying<T> {
+        let work = self.tasks.spawn(work);
+        Box::pin(async move { work.await.unwrap_or_else(|_| Err(task_ended())) })
+    }
+
+    /// Erases what was deleted from the file, a little at a time, so that other writes come in
+    /// between.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn erase(&self) -> Result<(), Refusal> {
+        // Several at once would make others wait for all of them.
+        let _turn = self.erasing.lock().await;
+        // The rest is erased after the next start if the server stops.
+        while self.stopping().is_none()
+            && self.store.erase_some().await.map_err(|error| Refusal::from(&error))?
+        {}
+        Ok(())
+    }
+
+    /// Erases behind a deletion, which has taken effect for every reader already.
+    pub(crate) fn erase_deleted(self: &Arc<Self>) {
+        let services = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(refusal) = services.erase().await {
+                tracing::warn!(
+                    %refusal,
+                    "deleted data could not be erased from the file; the next sweep tries again"
+                );
+            }
+        });
+    }
+
     /// Follows changes of session listings.
     pub(crate) fn changes(&self) -> broadcast::Receiver<Changed> {
         self.changes.subscribe()
@@ -179,4 +221,12 @@ impl Services {
         // Nobody following is no error.
         drop(self.changes.send(Changed { user: user.clone(), session: session.clone(), gone }));
     }
+}
+
+/// Refusal of a request whose task ended before it could answer.
+pub(crate) fn task_ended() -> Refusal {
+    Refusal::new(
+        RefusalCode::Stopping,
+        "the session's task ended before it could answer; send it again",
+    )
 }

@@ -1,14 +1,14 @@
 //! Messages from a turn's agent to the session that runs the turn, and the replies to them.
 //!
-//! The [`Interface`](crate::Interface) and the workers' turns send these. The session's task handles
-//! them in the order in which they were sent.
+//! The [`Interface`](crate::Interface) and the workers' turns send these. The session's task
+//! handles them in the order in which they were sent.
 
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Event, Input, Refusal, Seq, Timestamp, TurnId};
-pub use thoughtwire_session::{AgentError, Finish, Returned, TurnError};
+pub use thoughtwire_session::{AgentError, ClientResult, Finish, TurnError};
 use thoughtwire_session::{AgentSenders, TurnVerb};
-pub(crate) use thoughtwire_session::{CallReply, Question};
+pub(crate) use thoughtwire_session::{CallQuestion, CallReply};
 use thoughtwire_store::BlockEdit;
 use tokio::sync::{mpsc, oneshot};
 

@@ -23,7 +23,7 @@ pub(crate) struct AcceptedLog<H: SessionHost> {
     effects: Vec<Effect<H>>,
 }
 
-/// What goes with the events of one append.
+/// The parts of one append beside its events.
 pub(crate) struct Entry<H: SessionHost> {
     /// Key of the command that caused the events.
     pub(crate) key: Option<IdempotencyKey>,

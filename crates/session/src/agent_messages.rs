@@ -7,13 +7,13 @@ use thoughtwire_proto::{
 
 use crate::accepted_log::{Entry, UnnumberedEvent};
 use crate::call_waiters::Listened;
-use crate::commands::Caller;
+use crate::commands::ReplyTo;
 use crate::host::{Extras, FinishReply, SeqReply, WaitReply};
 use crate::pipeline::{Settlement, Waiter};
 use crate::running_turn::RunningTurn;
 use crate::turns::{TurnEnding, TurnQueue};
 use crate::{
-    AgentError, AgentExit, CallReply, Effect, Finish, Now, Question, SessionHost, TurnError,
+    AgentError, AgentExit, CallQuestion, CallReply, Effect, Finish, Now, SessionHost, TurnError,
     TurnVerb,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn handle<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
     turn: TurnId,
-    verb: TurnVerb<H::Agent>,
+    verb: TurnVerb<H::Messages>,
 ) {
     if turns.running.as_ref().is_none_or(|running| running.id != turn) {
         return refuse_ended(turns, verb);
@@ -54,7 +54,7 @@ pub(crate) fn handle<H: SessionHost>(
 }
 
 /// Answers a message of a turn that has ended.
-pub(crate) fn refuse_ended<H: SessionHost>(turns: &mut TurnQueue<H>, verb: TurnVerb<H::Agent>) {
+pub(crate) fn refuse_ended<H: SessionHost>(turns: &mut TurnQueue<H>, verb: TurnVerb<H::Messages>) {
     match verb {
         TurnVerb::Append { reply, .. } => {
             turns.log.emit(Effect::ReplySeq(reply, Err(TurnError::Ended)));
@@ -214,7 +214,7 @@ fn wait<H: SessionHost>(
     now: Now,
     turn: TurnId,
     call: CallId,
-    question: Question,
+    question: CallQuestion,
     reply: WaitReply<H>,
     asked: Option<SeqReply<H>>,
 ) {
@@ -241,17 +241,18 @@ fn wait<H: SessionHost>(
     }
     let open = calls.iter().filter(|open| open.approval.is_some()).count();
     let event = match question {
-        Question::Approval { .. } if open >= turns.options.open_approvals => {
+        CallQuestion::Approval { .. } if open >= turns.options.open_approvals => {
             let reason = format!(
-                "{open} calls wait for approval already, so this one was not asked for and not made."
+                "{open} calls wait for approval already, \
+                 so this one was not asked for and not made."
             );
             turns.log.emit(Effect::ReplyCall(reply, Ok(CallReply::Refused(reason.clone()))));
             return reply_seq(turns, asked, Err(TurnError::Refused(reason)));
         }
-        Question::Approval { name, expires_at } => {
+        CallQuestion::Approval { name, expires_at } => {
             Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, expires_at })
         }
-        Question::Client { expires_at } => {
+        CallQuestion::Client { expires_at } => {
             Event::Turn(TurnEvent::ToolAwaited { call: call.clone(), expires_at })
         }
     };
@@ -272,7 +273,7 @@ pub(crate) fn settle_call<H: SessionHost>(
     call: &CallId,
     event: Event,
     reply: CallReply,
-    caller: Option<Caller<H>>,
+    caller: Option<ReplyTo<H>>,
 ) {
     let Some(turn) = turns.open_turn().map(|open| open.id.clone()) else { return };
     let answer = SessionReply::Done { seq: Some(turns.log.head().next()), duplicate: false };

@@ -8,10 +8,11 @@ use crate::{CallReply, SessionHost};
 /// The waiters of the running turn's open calls.
 ///
 /// `State` knows which calls wait, for what and until when. This list adds only who listens, and
-/// replies that came before anybody did: after a restart a question stands before its agent listens.
-pub(crate) struct CallWaiters<H: SessionHost>(Vec<Waiting<H>>);
+/// replies that came before anybody did: after a restart a question stands before its agent
+/// listens.
+pub(crate) struct CallWaiters<H: SessionHost>(Vec<CallWaiter<H>>);
 
-struct Waiting<H: SessionHost> {
+struct CallWaiter<H: SessionHost> {
     call: CallId,
     sender: Option<WaitReply<H>>,
     /// A committed reply for which nobody has listened yet.
@@ -51,18 +52,19 @@ impl<H: SessionHost> CallWaiters<H> {
 
     /// Listens for a call that is not in the list yet.
     pub(crate) fn add(&mut self, call: CallId, sender: Option<WaitReply<H>>) {
-        self.0.push(Waiting { call, sender, reply: None });
+        self.0.push(CallWaiter { call, sender, reply: None });
     }
 
-    /// Notes that a call is settled and on its way to the disk: whoever listens from now on gets that
-    /// reply, and asks nothing again.
+    /// Notes that a call is settled and on its way to the disk: whoever listens from now on gets
+    /// that reply, and asks nothing again.
     pub(crate) fn settling(&mut self, call: &CallId) {
         if self.position(call).is_none() {
             self.add(call.clone(), None);
         }
     }
 
-    /// The committed reply of a call. Returns the sender if somebody listens; keeps the reply if not.
+    /// The committed reply of a call. Returns the sender if somebody listens; keeps the reply if
+    /// not.
     pub(crate) fn settled(
         &mut self,
         call: &CallId,

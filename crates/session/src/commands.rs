@@ -12,17 +12,17 @@ use crate::host::NotAdmitted;
 use crate::pipeline::Waiter;
 use crate::turns::{Starting, TurnEnding, TurnQueue};
 use crate::{
-    BlockChanged, CallReply, CommandRequest, Effect, IdempotencyKey, Now, Returned, Runner,
+    BlockChanged, CallReply, ClientResult, CommandRequest, Effect, IdempotencyKey, Now, Runner,
     SessionHost,
 };
 
 /// Where a command's answer goes, and the key that makes the command take effect once.
-pub(crate) struct Caller<H: SessionHost> {
+pub(crate) struct ReplyTo<H: SessionHost> {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) reply: H::CommandSender,
 }
 
-impl<H: SessionHost> Caller<H> {
+impl<H: SessionHost> ReplyTo<H> {
     fn refuse(self, turns: &mut TurnQueue<H>, code: RefusalCode, reason: impl Into<String>) {
         turns.log.emit(Effect::ReplyCommand(self.reply, Err(Refusal::new(code, reason))));
     }
@@ -41,7 +41,7 @@ pub(crate) fn apply<H: SessionHost>(
     request: CommandRequest<H>,
 ) {
     let CommandRequest { command, from, key, reply } = request;
-    let caller = Caller { key, reply };
+    let caller = ReplyTo { key, reply };
     match command {
         SessionCommand::Send { text, attachments, policy } => {
             send(turns, now, caller, NewInput { text, attachments, from }, policy);
@@ -53,7 +53,7 @@ pub(crate) fn apply<H: SessionHost>(
             decide(turns, now, caller, &call, decision, from);
         }
         SessionCommand::ToolReturn { call, status, text, content } => {
-            tool_return(turns, now, caller, &call, Returned { status, text, content });
+            tool_return(turns, now, caller, &call, ClientResult { status, text, content });
         }
         SessionCommand::Rename { title } => {
             change(turns, now, caller, Event::Session(SessionEvent::Renamed { title }));
@@ -87,7 +87,7 @@ struct NewInput {
 fn send<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
-    caller: Caller<H>,
+    caller: ReplyTo<H>,
     new: NewInput,
     policy: Policy,
 ) {
@@ -198,7 +198,7 @@ fn tell_absence<H: SessionHost>(turns: &mut TurnQueue<H>) {
     }
 }
 
-fn refuse_full<H: SessionHost>(turns: &mut TurnQueue<H>, caller: Caller<H>) {
+fn refuse_full<H: SessionHost>(turns: &mut TurnQueue<H>, caller: ReplyTo<H>) {
     let reason = format!(
         "{} inputs wait already; send it again when some have run",
         turns.log.state().queue().len()
@@ -206,7 +206,7 @@ fn refuse_full<H: SessionHost>(turns: &mut TurnQueue<H>, caller: Caller<H>) {
     caller.refuse(turns, RefusalCode::QueueFull, reason);
 }
 
-fn withdraw<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: Caller<H>, input: ItemId) {
+fn withdraw<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: ReplyTo<H>, input: ItemId) {
     if turns.log.state().queue().iter().any(|queued| queued.input == input) {
         turns.inputs.remove(&input);
         change(turns, now, caller, Event::Input(InputEvent::Withdrawn { input }));
@@ -219,7 +219,7 @@ fn withdraw<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: Caller<H
 fn cancel<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
-    caller: Caller<H>,
+    caller: ReplyTo<H>,
     turn: Option<&TurnId>,
 ) {
     let Some(running) = turns.open_turn().map(|open| open.id.clone()) else {
@@ -245,7 +245,7 @@ fn cancel<H: SessionHost>(
 fn decide<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
-    caller: Caller<H>,
+    caller: ReplyTo<H>,
     call: &CallId,
     decision: Decision,
     by: Option<String>,
@@ -263,9 +263,9 @@ fn decide<H: SessionHost>(
 fn tool_return<H: SessionHost>(
     turns: &mut TurnQueue<H>,
     now: Now,
-    caller: Caller<H>,
+    caller: ReplyTo<H>,
     call: &CallId,
-    returned: Returned,
+    returned: ClientResult,
 ) {
     let awaited = |open: &&OpenCall| open.call == *call && open.awaited.is_some();
     let found = turns.open_turn().and_then(|turn| turn.calls.iter().find(awaited));
@@ -280,7 +280,7 @@ fn tool_return<H: SessionHost>(
 }
 
 /// Appends one event that stands for itself.
-fn change<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: Caller<H>, event: Event) {
+fn change<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now, caller: ReplyTo<H>, event: Event) {
     let seq = Some(turns.log.head().next());
     let entry = caller.entry(SessionReply::Done { seq, duplicate: false });
     // An illegal event was answered as a bad request.
@@ -299,7 +299,7 @@ pub(crate) fn edit_block<H: SessionHost>(
     let event =
         Event::Session(SessionEvent::MemoryEdited { block, before, after, by: "owner".to_owned() });
     let seq = Some(turns.log.head().next());
-    let caller = Caller { key: None, reply };
+    let caller = ReplyTo { key: None, reply };
     let entry = caller.entry(SessionReply::Done { seq, duplicate: false });
     drop(turns.append(now, vec![(None, event)], Entry { extras, ..entry }));
 }

@@ -26,7 +26,7 @@ const MAX_HELD: usize = 64;
 pub struct SessionCore<H: SessionHost> {
     id: SessionId,
     turns: TurnQueue<H>,
-    life: Life,
+    life: LifePhase,
     /// The command whose receipt is looked up. Commands behind it keep their order and are held.
     lookup: Option<CommandRequest<H>>,
     /// Commands that wait for the lookup, the reload or the deletion under way.
@@ -39,7 +39,7 @@ pub struct SessionCore<H: SessionHost> {
 
 /// Which part of its life the session is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Life {
+enum LifePhase {
     Live,
     /// Nothing more is accepted; what is under way is settled first.
     Settling(SessionEnd),
@@ -73,7 +73,7 @@ impl<H: SessionHost> SessionCore<H> {
         Self {
             id,
             turns: TurnQueue::new(loaded, options, host, now),
-            life: Life::Live,
+            life: LifePhase::Live,
             lookup: None,
             held: VecDeque::new(),
             reload: None,
@@ -119,13 +119,13 @@ impl<H: SessionHost> SessionCore<H> {
     /// Whether the driver may hand in commands. Otherwise they stay in its mailbox.
     #[must_use]
     pub fn takes_commands(&self) -> bool {
-        self.life == Life::Live && self.turns.log.has_room() && self.held.len() < MAX_HELD
+        self.life == LifePhase::Live && self.turns.log.has_room() && self.held.len() < MAX_HELD
     }
 
     /// Whether the driver may hand in messages of the agent, its exit and permits.
     #[must_use]
     pub fn takes_agent_messages(&self) -> bool {
-        self.life == Life::Live && self.turns.log.has_room() && !self.is_paused()
+        self.life == LifePhase::Live && self.turns.log.has_room() && !self.is_paused()
     }
 
     /// Whether changes of presence are gathered already, so that the driver need not report more.
@@ -137,7 +137,7 @@ impl<H: SessionHost> SessionCore<H> {
     /// When [`SessionInput::TimePassed`] is due, in elapsed time.
     #[must_use]
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
-        if self.life != Life::Live {
+        if self.life != LifePhase::Live {
             return None;
         }
         let reload = self.reload.as_ref().and_then(|reload| reload.retry_at);
@@ -152,14 +152,14 @@ impl<H: SessionHost> SessionCore<H> {
             SessionInput::Request(request) => self.receive(request, now),
             SessionInput::ProfileChanged | SessionInput::PermitGiven => self.start_next(now),
             SessionInput::Agent { turn, verb } => {
-                if self.life == Life::Live {
+                if self.life == LifePhase::Live {
                     agent_messages::handle(&mut self.turns, now, turn, verb);
                 } else {
                     agent_messages::refuse_ended(&mut self.turns, verb);
                 }
             }
             SessionInput::AgentExited { turn, exit } => {
-                if self.life == Life::Live {
+                if self.life == LifePhase::Live {
                     agent_messages::exited(&mut self.turns, now, &turn, &exit);
                 }
             }
@@ -211,7 +211,7 @@ impl<H: SessionHost> SessionCore<H> {
     }
 
     fn start_next(&mut self, now: Now) {
-        if self.life == Life::Live && !self.is_paused() {
+        if self.life == LifePhase::Live && !self.is_paused() {
             self.turns.start_next(now);
         }
     }
@@ -219,12 +219,14 @@ impl<H: SessionHost> SessionCore<H> {
     /// Takes a request, or holds it behind the work under way.
     fn receive(&mut self, request: SessionRequest<H>, now: Now) {
         let refusal = match self.life {
-            Life::Live if self.is_paused() || self.lookup.is_some() => {
+            LifePhase::Live if self.is_paused() || self.lookup.is_some() => {
                 return self.held.push_back(request);
             }
-            Life::Live => return self.run(request, now),
-            Life::Settling(SessionEnd::Stopped) => stopping(),
-            Life::Settling(SessionEnd::Deleted) | Life::Ended => unknown_session(&self.id),
+            LifePhase::Live => return self.run(request, now),
+            LifePhase::Settling(SessionEnd::Stopped) => stopping(),
+            LifePhase::Settling(SessionEnd::Deleted) | LifePhase::Ended => {
+                unknown_session(&self.id)
+            }
         };
         self.turns.log.emit(request.refused(refusal));
     }
@@ -266,7 +268,7 @@ impl<H: SessionHost> SessionCore<H> {
         let Some(request) = self.lookup.take() else { return };
         let answer = match result {
             Ok(None) => {
-                if self.life == Life::Live && !self.is_paused() {
+                if self.life == LifePhase::Live && !self.is_paused() {
                     commands::apply(&mut self.turns, now, request);
                 } else {
                     self.held.push_front(SessionRequest::Command(request));
@@ -282,7 +284,7 @@ impl<H: SessionHost> SessionCore<H> {
 
     /// Takes the held commands, until one of them has to wait again.
     fn release(&mut self, now: Now) {
-        while self.life == Life::Live
+        while self.life == LifePhase::Live
             && !self.is_paused()
             && self.lookup.is_none()
             && let Some(input) = self.held.pop_front()
@@ -310,11 +312,11 @@ impl<H: SessionHost> SessionCore<H> {
 
     /// An append failed: nothing under way is on disk, so the core goes back to what is.
     fn save_failed(&mut self, refusal: Refusal) {
-        if self.turns.log.is_settled() || self.life == Life::Ended {
+        if self.turns.log.is_settled() || self.life == LifePhase::Ended {
             return;
         }
         self.turns.log.discard(&refusal);
-        if self.life == Life::Live {
+        if self.life == LifePhase::Live {
             self.reload = Some(Reload { refusal, retry_at: None });
             self.turns.log.emit(Effect::Reload);
         }
@@ -336,7 +338,7 @@ impl<H: SessionHost> SessionCore<H> {
         }
         let Some(Reload { refusal, .. }) = self.reload.take() else { return };
         let open = self.turns.open_turn().map(|turn| turn.id.clone());
-        // What was said in a turn that is not on disk is not said in the one that is.
+        // The agent of a turn that is not on disk says nothing in the one that is.
         if self.turns.running.as_ref().is_some_and(|running| Some(&running.id) != open.as_ref()) {
             self.turns.drop_running();
         }
@@ -344,7 +346,7 @@ impl<H: SessionHost> SessionCore<H> {
             let text = refusal.reason.clone();
             self.turns.log.show(Emission::Status { turn: None, text });
             self.turns.unended = Some(Unended { refusal, due: now.elapsed + RETRY_AFTER });
-            // What its agent had said behind the failed append is lost: a log has no gaps.
+            // Events behind the failed append are lost with it: a log has no gaps.
             self.turns.abort_running();
         } else {
             self.start_next(now);
@@ -357,21 +359,21 @@ impl<H: SessionHost> SessionCore<H> {
         let answer = result.map(|()| SessionReply::Done { seq: None, duplicate: false });
         if answer.is_ok() {
             self.reload = None;
-            self.life = Life::Settling(SessionEnd::Deleted);
+            self.life = LifePhase::Settling(SessionEnd::Deleted);
         }
         self.turns.log.emit(Effect::ReplyCommand(reply, answer));
         self.release(now);
     }
 
     fn erased(&mut self) {
-        if self.life != Life::Ended {
+        if self.life != LifePhase::Ended {
             self.turns.log.discard(&unknown_session(&self.id));
-            self.life = Life::Settling(SessionEnd::Deleted);
+            self.life = LifePhase::Settling(SessionEnd::Deleted);
         }
     }
 
     fn time_passed(&mut self, now: Now) {
-        if self.life != Life::Live {
+        if self.life != LifePhase::Live {
             return;
         }
         if let Some(reload) = &mut self.reload
@@ -397,7 +399,7 @@ impl<H: SessionHost> SessionCore<H> {
 
     /// Ends the session's life once a stop or a deletion lets it.
     fn settle(&mut self, now: Now) {
-        if self.life == Life::Live
+        if self.life == LifePhase::Live
             && let Some(stop_at) = self.stop_at
         {
             let is_late = stop_at <= now.elapsed;
@@ -405,13 +407,13 @@ impl<H: SessionHost> SessionCore<H> {
             if is_late && self.is_paused() {
                 // The disk neither takes nor gives; the next start ends what is open.
                 self.turns.drop_running();
-                self.life = Life::Settling(SessionEnd::Stopped);
+                self.life = LifePhase::Settling(SessionEnd::Stopped);
             } else if (is_late || is_idle) && !self.is_paused() {
                 self.turns.interrupt_for_stop(now);
-                self.life = Life::Settling(SessionEnd::Stopped);
+                self.life = LifePhase::Settling(SessionEnd::Stopped);
             }
         }
-        if let Life::Settling(end) = self.life
+        if let LifePhase::Settling(end) = self.life
             && self.is_settled()
         {
             self.end(end);
@@ -419,7 +421,7 @@ impl<H: SessionHost> SessionCore<H> {
     }
 
     fn end(&mut self, end: SessionEnd) {
-        self.life = Life::Ended;
+        self.life = LifePhase::Ended;
         self.turns.drop_running();
         let refusal = match end {
             SessionEnd::Deleted => unknown_session(&self.id),

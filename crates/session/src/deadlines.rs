@@ -6,7 +6,7 @@ use thoughtwire_proto::{Decision, Event, OpenCall, ToolStatus, TurnEvent};
 
 use crate::agent_messages::settle_call;
 use crate::turns::{TurnEnding, TurnQueue};
-use crate::{CallReply, Effect, Now, Returned, SessionHost};
+use crate::{CallReply, ClientResult, Effect, Now, SessionHost};
 
 /// When the next deadline comes, in elapsed time.
 pub(crate) fn next<H: SessionHost>(turns: &TurnQueue<H>, now: Now) -> Option<Duration> {
@@ -54,7 +54,7 @@ fn expire_calls<H: SessionHost>(turns: &mut TurnQueue<H>, now: Now) {
             (event, CallReply::Decided(decision))
         } else {
             let text = "No client ran the tool in time.".to_owned();
-            let returned = Returned { status: ToolStatus::Error, text, content: None };
+            let returned = ClientResult { status: ToolStatus::Error, text, content: None };
             (returned.clone().into_event(&call, name), CallReply::Returned(returned))
         };
         settle_call(turns, now, &call, event, reply, None);

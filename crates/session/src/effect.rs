@@ -108,7 +108,7 @@ pub struct TurnStart<H: SessionHost> {
     pub turn: TurnId,
     /// Its input.
     pub input: Input,
-    /// Who runs it.
+    /// Runner of the turn.
     pub runner: Runner<H>,
     /// Calls that are open already, where the turn goes on after a restart.
     pub open_calls: Vec<OpenCall>,
@@ -124,7 +124,7 @@ pub struct TurnStart<H: SessionHost> {
     pub launched: Seq,
 }
 
-/// Who runs a turn.
+/// Runner of a turn.
 pub enum Runner<H: SessionHost> {
     /// The session's agent, with a permit if a worker runs it.
     Agent(Option<H::TurnPermit>),

@@ -2,11 +2,11 @@
 
 use thoughtwire_proto::{ItemId, TurnId};
 
-pub(crate) type SeqReply<H> = <<H as SessionHost>::Agent as AgentSenders>::SeqSender;
-pub(crate) type FinishReply<H> = <<H as SessionHost>::Agent as AgentSenders>::FinishSender;
-pub(crate) type SteeredReply<H> = <<H as SessionHost>::Agent as AgentSenders>::SteeredSender;
-pub(crate) type WaitReply<H> = <<H as SessionHost>::Agent as AgentSenders>::CallSender;
-pub(crate) type Extras<H> = <<H as SessionHost>::Agent as AgentSenders>::BatchExtras;
+pub(crate) type SeqReply<H> = <<H as SessionHost>::Messages as AgentSenders>::SeqSender;
+pub(crate) type FinishReply<H> = <<H as SessionHost>::Messages as AgentSenders>::FinishSender;
+pub(crate) type SteeredReply<H> = <<H as SessionHost>::Messages as AgentSenders>::SteeredSender;
+pub(crate) type WaitReply<H> = <<H as SessionHost>::Messages as AgentSenders>::CallSender;
+pub(crate) type Extras<H> = <<H as SessionHost>::Messages as AgentSenders>::BatchExtras;
 
 /// Types of the messages between a turn's agent and the core.
 pub trait AgentSenders {
@@ -24,11 +24,11 @@ pub trait AgentSenders {
 
 /// Types and services that the driver brings.
 ///
-/// The core stores the senders and the extras, hands each back in exactly one effect or drops it, and
-/// never looks into them.
+/// The core stores the senders and the extras, hands each back in exactly one effect or drops it,
+/// and never looks into them.
 pub trait SessionHost {
     /// Types of the agent's messages.
-    type Agent: AgentSenders;
+    type Messages: AgentSenders;
     /// Sender of the reply to a command.
     type CommandSender;
     /// Sender of the interface of an embedder's turn.
@@ -46,13 +46,14 @@ pub trait SessionHost {
     fn needs_permit(&self) -> bool;
 
     /// Takes a permit for the session's next turn, or queues a claim for one. After
-    /// [`Admission::Wait`], the driver handles [`SessionInput::PermitGiven`] once the claim is served.
+    /// [`Admission::Wait`], the driver handles [`SessionInput::PermitGiven`] once the claim is
+    /// served.
     ///
     /// [`SessionInput::PermitGiven`]: crate::SessionInput::PermitGiven
     fn admit(&mut self) -> Admission<Self::TurnPermit>;
 
-    /// Takes the running turn's permit for the session's next turn, if the rule allows it. Queues no
-    /// claim.
+    /// Takes the running turn's permit for the session's next turn, if the rule allows it. Queues
+    /// no claim.
     fn hand_over(&mut self, rule: HandOver) -> Admission<Self::TurnPermit>;
 
     /// Drops the queued claim, since no input waits.

@@ -27,7 +27,8 @@ impl SeenKeys {
         Self(ids.map(HashSet::from_iter))
     }
 
-    /// Notes a command that was accepted. An id whose append fails stays noted and costs one lookup.
+    /// Notes a command that was accepted. An id whose append fails stays noted and costs one
+    /// lookup.
     pub(crate) fn add(&mut self, id: &CommandId) {
         if let Some(ids) = &mut self.0 {
             ids.insert(id.to_string());

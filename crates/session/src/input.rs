@@ -25,7 +25,7 @@ pub enum SessionInput<H: SessionHost> {
         /// The turn that the agent runs.
         turn: TurnId,
         /// The request.
-        verb: TurnVerb<H::Agent>,
+        verb: TurnVerb<H::Messages>,
     },
     /// The agent's work ended. Its messages were handled before.
     AgentExited {
@@ -36,13 +36,13 @@ pub enum SessionInput<H: SessionHost> {
     },
     /// The oldest batch under way is on disk.
     Saved,
-    /// The oldest batch under way was not saved, or it is unknown whether it was; the refusal's code
-    /// says which.
+    /// The oldest batch under way was not saved, or it is unknown whether it was; the refusal's
+    /// code says which.
     SaveFailed(Refusal),
     /// The checkpoint under way was saved or failed.
     CheckpointSettled,
-    /// Result of [`Effect::LookUpReceipt`](crate::Effect::LookUpReceipt): the answer for a repetition,
-    /// or `None` if the command did not take effect before.
+    /// Result of [`Effect::LookUpReceipt`](crate::Effect::LookUpReceipt): the answer for a
+    /// repetition, or `None` if the command did not take effect before.
     ReceiptLookedUp(Result<Option<SessionReply>, Refusal>),
     /// Result of [`Effect::Reload`](crate::Effect::Reload); `None` if the session is gone.
     Reloaded(Result<Option<StoredState>, Refusal>),
@@ -63,8 +63,8 @@ pub enum SessionInput<H: SessionHost> {
     },
 }
 
-/// A request that may change the session. Requests take effect in the order in which they are handed
-/// in.
+/// A request that may change the session. Requests take effect in the order in which they are
+/// handed in.
 pub enum SessionRequest<H: SessionHost> {
     /// A client's command.
     Command(CommandRequest<H>),
@@ -100,7 +100,7 @@ impl<H: SessionHost> SessionRequest<H> {
 
 /// A command with its idempotency key and the sender of its answer.
 pub struct CommandRequest<H: SessionHost> {
-    /// What is asked. A rename's title is normalised already.
+    /// The command. A rename's title is normalised already.
     pub command: SessionCommand,
     /// Name of the client, where it gave one.
     pub from: Option<String>,

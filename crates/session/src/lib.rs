@@ -3,8 +3,8 @@
 //! [`SessionCore::handle`] takes one input and the time, and returns the effects in the order in
 //! which the driver carries them out. [`SessionCore::next_timeout`] says when the core wants
 //! [`SessionInput::TimePassed`]. Ids, permits and the types of reply senders come from the driver's
-//! [`SessionHost`]. The driver of `thoughtwire-hub` turns channel messages into inputs, and effects into
-//! calls of the store, the tail and the agent.
+//! [`SessionHost`]. The driver of `thoughtwire-hub` turns channel messages into inputs, and effects
+//! into calls of the store, the tail and the agent.
 //!
 //! ```text
 //! commands, agent messages, commit results, time ──▶ SessionCore ──▶ appends, replies, emissions
@@ -46,4 +46,4 @@ pub use input::{
 pub use now::Now;
 pub use pipeline::{MAX_APPENDS, MAX_STEPS};
 pub use turn_error::{AgentError, TurnError};
-pub use turn_verb::{CallReply, Finish, Question, Returned, TurnVerb};
+pub use turn_verb::{CallQuestion, CallReply, ClientResult, Finish, TurnVerb};

@@ -6,8 +6,8 @@ use thoughtwire_proto::Timestamp;
 
 /// One reading of the driver's clock.
 ///
-/// Deadlines of people and clients are wall time, since they outlive the process. Everything else is
-/// measured by `elapsed`, so that a wall clock that jumps ends no turn.
+/// Deadlines of people and clients are wall time, since they outlive the process. Everything else
+/// is measured by `elapsed`, so that a wall clock that jumps ends no turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Wall time, for records and for deadlines that the log holds.

@@ -6,7 +6,8 @@ use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent, TurnId};
 
 use crate::OpenItemText;
 
-/// How often open items are checkpointed: a crash costs at most this much of an unfinished sentence.
+/// How often open items are checkpointed: a crash costs at most this much of an unfinished
+/// sentence.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(900);
 
 /// The only copy of the accepted text of open items.
@@ -117,8 +118,8 @@ impl OpenItems {
         texts
     }
 
-    /// The checkpoint under way was saved or failed. One that failed costs nothing: the next one has
-    /// the whole text, and appends report the disk's state.
+    /// The checkpoint under way was saved or failed. One that failed costs nothing: the next one
+    /// has the whole text, and appends report the disk's state.
     pub(crate) fn checkpoint_settled(&mut self) {
         self.is_saving = false;
     }

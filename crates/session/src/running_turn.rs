@@ -9,7 +9,7 @@ use crate::call_waiters::CallWaiters;
 use crate::open_items::OpenItems;
 use crate::turn_time::TurnTime;
 
-/// What the core knows of the running turn beyond `State`.
+/// The running turn's parts that `State` does not have.
 pub(crate) struct RunningTurn<H: SessionHost> {
     pub(crate) id: TurnId,
     /// Whether the agent's work was dropped already, and the turn is ended later.

@@ -14,7 +14,8 @@ pub enum TurnError {
     /// The limit of open approvals is reached, so the owner was not asked. The turn goes on.
     #[error("{0}")]
     Refused(String),
-    /// The event could not be saved, or it is unknown whether it was. The refusal's code says which.
+    /// The event could not be saved, or it is unknown whether it was. The refusal's code says
+    /// which.
     #[error("{}", .0.reason)]
     Unsaved(Refusal),
 }

@@ -57,8 +57,8 @@ pub enum TurnVerb<A: AgentSenders> {
     Await {
         /// The call.
         call: CallId,
-        /// Question to ask, unless it is asked already.
-        question: Question,
+        /// CallQuestion to ask, unless it is asked already.
+        question: CallQuestion,
         /// Sender of the reply.
         reply: A::CallSender,
         /// Sender of the question's position, used when it is on disk; gets an error if it was not
@@ -67,9 +67,9 @@ pub enum TurnVerb<A: AgentSenders> {
     },
 }
 
-/// What a call waits for.
+/// CallQuestion that a call waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
+pub enum CallQuestion {
     /// The owner's approval.
     Approval {
         /// Name of the tool.
@@ -92,12 +92,12 @@ pub enum CallReply {
     /// The owner decided, or the deadline passed.
     Decided(Decision),
     /// A client returned a result, or the deadline passed.
-    Returned(Returned),
+    Returned(ClientResult),
 }
 
 /// Result of a call that a client ran.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Returned {
+pub struct ClientResult {
     /// Whether the call worked.
     pub status: ToolStatus,
     /// Text of the result or the error.
@@ -106,7 +106,7 @@ pub struct Returned {
     pub content: Option<Value>,
 }
 
-impl Returned {
+impl ClientResult {
     /// The result as an event.
     pub(crate) fn into_event(self, call: &CallId, name: String) -> Event {
         Event::Turn(TurnEvent::ToolReturned {

@@ -139,8 +139,8 @@ impl<H: SessionHost> TurnQueue<H> {
         Starting { turn: self.host.new_turn_id(), input, permit }
     }
 
-    /// Admits an input that has just come: behind those that wait, or with the permit of the turn that
-    /// it interrupts.
+    /// Admits an input that has just come: behind those that wait, or with the permit of the turn
+    /// that it interrupts.
     pub(crate) fn admit_input(&mut self) -> Result<Option<H::TurnPermit>, NotAdmitted> {
         if !self.host.needs_permit() {
             return Ok(None);
@@ -266,7 +266,8 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// The events that end the open turn: open items as incomplete, open calls as abandoned, the end.
+    /// The events that end the open turn: open items as incomplete, open calls as abandoned, the
+    /// end.
     pub(crate) fn closing(&mut self, ending: &TurnEnding<'_>) -> Vec<UnnumberedEvent> {
         let Some(turn) = self.open_turn().cloned() else { return Vec::new() };
         let mut events = Vec::new();
@@ -330,7 +331,8 @@ impl<H: SessionHost> TurnQueue<H> {
         }
     }
 
-    /// Ends what runs for a stop. A turn that waits for people or clients goes on at the next start.
+    /// Ends what runs for a stop. A turn that waits for people or clients goes on at the next
+    /// start.
     pub(crate) fn interrupt_for_stop(&mut self, now: Now) {
         if !self.is_parked() && self.open_turn().is_some() {
             let events = self.closing(&TurnEnding {

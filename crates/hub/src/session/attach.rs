@@ -7,7 +7,7 @@ use thoughtwire_proto::{Attached, PeerRef, Seq, Start, TurnId};
 use super::storage::SessionStorage;
 use crate::tail::Tail;
 
-/// What an attachment depends on.
+/// A session's log as an attachment sees it.
 pub(crate) struct LogView<'a> {
     pub(crate) storage: &'a SessionStorage,
     pub(crate) tail: &'a Arc<Tail>,

@@ -1,5 +1,5 @@
-//! The driver: one task per live session that connects the session's core to the store, the tail and
-//! the agent.
+//! The driver: one task per live session that connects the session's core to the store, the tail
+//! and the agent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(crate) enum LiveEnd {
     Stopped,
 }
 
-/// What a driver receives.
+/// One thing that a driver receives.
 enum DriverEvent {
     Committed(Result<(), StoreError>),
     Turn(TurnNews),
@@ -114,8 +114,8 @@ impl SessionDriver {
         })
     }
 
-    /// Runs the session until it ends. `retire` takes an idle session out of the registry, and fails
-    /// if mail has come.
+    /// Runs the session until it ends. `retire` takes an idle session out of the registry, and
+    /// fails if mail has come.
     pub(crate) async fn run(
         &mut self,
         mailbox: &mut mpsc::Receiver<SessionMail>,
@@ -176,7 +176,8 @@ impl SessionDriver {
                 match result {
                     Ok(()) => self.handle(SessionInput::Saved),
                     Err(error) => {
-                        tracing::error!(session = %self.storage.id, %error, "events could not be saved");
+                        let session = &self.storage.id;
+                        tracing::error!(%session, %error, "events could not be saved");
                         self.handle(SessionInput::SaveFailed(Refusal::from(&error)));
                     }
                 }

@@ -72,7 +72,7 @@ impl DriverHost {
 }
 
 impl SessionHost for DriverHost {
-    type Agent = AgentReplies;
+    type Messages = AgentReplies;
     type CommandSender = oneshot::Sender<Result<SessionReply, Refusal>>;
     type BeginSender = oneshot::Sender<Result<Interface, Refusal>>;
     type TurnPermit = WorkerPermit;

@@ -1,5 +1,5 @@
-//! Jobs: work of a session that waits for the store beside the session's task. Their results come back
-//! to the task.
+//! Jobs: work of a session that waits for the store beside the session's task. Their results come
+//! back to the task.
 
 use std::sync::Arc;
 

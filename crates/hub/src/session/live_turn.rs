@@ -14,7 +14,7 @@ pub(crate) struct LiveTurn {
     worker: TurnWork,
 }
 
-/// Who works on the turn.
+/// Where the turn's work runs.
 pub(crate) enum TurnWork {
     /// A task of ours.
     Task(JoinHandle<Result<(), AgentError>>),
@@ -24,7 +24,7 @@ pub(crate) enum TurnWork {
     Exited(Option<AgentExit>),
 }
 
-/// What comes from a turn's work.
+/// One thing that comes from a turn's work.
 pub(crate) enum TurnNews {
     Message(TurnMessage),
     Exited(AgentExit),
@@ -35,8 +35,8 @@ impl LiveTurn {
         Self { id, messages, worker }
     }
 
-    /// Waits for the next message or the end of the work; the last messages come before the end. Safe
-    /// to drop and call again.
+    /// Waits for the next message or the end of the work; the last messages come before the end.
+    /// Safe to drop and call again.
     pub(crate) async fn next(&mut self) -> TurnNews {
         loop {
             let exit = match &mut self.worker {
@@ -50,7 +50,7 @@ impl LiveTurn {
                     None => AgentExit::Completed,
                 },
                 TurnWork::Exited(exit) => {
-                    // What a thread of the agent's own said while its task ended.
+                    // A thread of the agent may have sent them while its task ended.
                     if let Ok(message) = self.messages.try_recv() {
                         return TurnNews::Message(message);
                     }

@@ -14,9 +14,9 @@ use crate::tail::Reader;
 /// One message in a session's mailbox.
 pub(crate) enum SessionMail {
     /// A client attaches.
-    Attach { caller: Caller, request: AttachRequest },
+    Attach { caller: MailUser, request: AttachRequest },
     /// A request that may change the session.
-    Request { caller: Caller, request: SessionRequest<DriverHost> },
+    Request { caller: MailUser, request: SessionRequest<DriverHost> },
     /// The agent has other settings.
     ProfileChanged(Arc<AgentProfile>),
     /// The session was deleted with its agent.
@@ -30,7 +30,7 @@ pub(crate) enum SessionMail {
 
 /// User on whose behalf mail is sent. Only the session's owner is let in.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(pub(crate) UserId);
+pub(crate) struct MailUser(pub(crate) UserId);
 
 /// A client that wants to read the session.
 pub(crate) struct AttachRequest {

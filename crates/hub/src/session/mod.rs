@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The driver owns no decisions: it turns what it receives into inputs of
-//! [`SessionCore`](thoughtwire_session::SessionCore), and the core's effects into calls of the store,
-//! the tail and the agent. It never waits for the store in its loop: reads and deletions run beside it
-//! as jobs, whose results come back as inputs.
+//! [`SessionCore`](thoughtwire_session::SessionCore), and the core's effects into calls of the
+//! store, the tail and the agent. It never waits for the store in its loop: reads and deletions run
+//! beside it as jobs, whose results come back as inputs.
 
 mod attach;
 mod driver;
@@ -21,7 +21,7 @@ mod mail;
 mod storage;
 
 pub(crate) use driver::{LiveEnd, SessionDriver};
-pub(crate) use mail::{AttachRequest, Caller, SessionMail};
+pub(crate) use mail::{AttachRequest, MailUser, SessionMail};
 
 /// Mail that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const MAILBOX: usize = 64;

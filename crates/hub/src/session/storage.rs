@@ -155,8 +155,8 @@ impl SessionStorage {
         self.store.reading(read).await.map_err(|error| Refusal::from(&error))
     }
 
-    /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns where
-    /// it begins then.
+    /// Lets the log begin behind a cut, if that makes it shorter than it is with `first`. Returns
+    /// where it begins then.
     pub(crate) async fn shorten(&self, cut: Cut, first: Seq) -> Result<Option<Seq>, Refusal> {
         let num = self.num;
         let end = match cut {

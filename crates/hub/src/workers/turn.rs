@@ -19,7 +19,7 @@ use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
 use super::verbs::{VerbRunner, append};
 use crate::agent::Turn;
-use crate::turn_message::{AgentError, AgentVerb, CallReply, Question, Replying, Returned};
+use crate::turn_message::{AgentError, AgentVerb, CallQuestion, CallReply, ClientResult, Replying};
 
 /// Sender of a turn's end, to the future that stands in for the agent.
 pub(super) type TurnEndSender = oneshot::Sender<Result<(), AgentError>>;
@@ -195,7 +195,7 @@ impl WorkerTurn {
                     if awaited.contains(call) =>
                 {
                     let (text, content) = (text.clone(), content.clone());
-                    let returned = Returned { status: *status, text, content };
+                    let returned = ClientResult { status: *status, text, content };
                     self.reply_to_call(call.clone(), self.returned(call, returned));
                 }
                 Event::Session(_)
@@ -216,8 +216,8 @@ impl WorkerTurn {
         }
         for open in waiting {
             let question = match (open.approval, open.awaited) {
-                (Some(expires_at), _) => Question::Approval { name: open.name, expires_at },
-                (None, Some(expires_at)) => Question::Client { expires_at },
+                (Some(expires_at), _) => CallQuestion::Approval { name: open.name, expires_at },
+                (None, Some(expires_at)) => CallQuestion::Client { expires_at },
                 (None, None) => continue,
             };
             let (reply, answer) = oneshot::channel();
@@ -282,8 +282,8 @@ impl WorkerTurn {
         Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision }
     }
 
-    fn returned(&self, call: &CallId, returned: Returned) -> Directive {
-        let Returned { status, text, content } = returned;
+    fn returned(&self, call: &CallId, returned: ClientResult) -> Directive {
+        let ClientResult { status, text, content } = returned;
         let (turn, call) = (self.turn.id.clone(), call.clone());
         Directive::ToolReturned { turn, call, status, text, content }
     }

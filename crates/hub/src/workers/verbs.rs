@@ -17,7 +17,7 @@ use super::turn::WorkerTurn;
 use crate::clock::now;
 use crate::function_message::{self, MessageLine, ResultOwner};
 use crate::turn_message::{
-    AgentError, AgentExtras, AgentVerb, Finish, Question, TurnError, TurnSender,
+    AgentError, AgentExtras, AgentVerb, CallQuestion, Finish, TurnError, TurnSender,
 };
 
 /// Milliseconds that an approval or a client is waited for if the worker names no time. The
@@ -66,7 +66,7 @@ impl<'a> VerbRunner<'a> {
             Verb::Approval { call, timeout_ms } => self.ask_approval(call, timeout_ms).await,
             Verb::ClientRuns { call, timeout_ms } => {
                 let expires_at = within(timeout_ms.unwrap_or(CLIENT_MS));
-                self.wait_for_call(call, Question::Client { expires_at }).await
+                self.wait_for_call(call, CallQuestion::Client { expires_at }).await
             }
             Verb::Delta { item, n, kind, text } => self.stream(item, n, kind, text).await,
             Verb::Status { text } => self.send(AgentVerb::Status { text }).await,
@@ -169,7 +169,7 @@ impl<'a> VerbRunner<'a> {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
                 let decision = self.turn.held.lock().hold(&call);
-                let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
+                let question = CallQuestion::Approval { name, expires_at: within(APPROVAL_MS) };
                 let asked = self.wait_for_call(call.clone(), question).await?;
                 let both = async move {
                     let outcome = called.await?;
@@ -251,7 +251,7 @@ impl<'a> VerbRunner<'a> {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;
                 let expires_at = within(timeout_ms.unwrap_or(APPROVAL_MS));
-                self.wait_for_call(call, Question::Approval { name, expires_at }).await
+                self.wait_for_call(call, CallQuestion::Approval { name, expires_at }).await
             }
             // The server has asked already. The worker gets the decision when it is made.
             HoldState::Held => Ok(no_event()),
@@ -263,11 +263,15 @@ impl<'a> VerbRunner<'a> {
     }
 
     /// Has an open call wait for the owner or a client.
-    async fn wait_for_call(&self, call: CallId, question: Question) -> Result<PendingSay, Refusal> {
+    async fn wait_for_call(
+        &self,
+        call: CallId,
+        question: CallQuestion,
+    ) -> Result<PendingSay, Refusal> {
         let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
         let awaits = match question {
-            Question::Approval { .. } => Awaits::Approval,
-            Question::Client { .. } => Awaits::Client,
+            CallQuestion::Approval { .. } => Awaits::Approval,
+            CallQuestion::Client { .. } => Awaits::Client,
         };
         {
             let mut progress = self.turn.progress.lock();

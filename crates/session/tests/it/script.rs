@@ -9,8 +9,8 @@ use thoughtwire_proto::{
     Timestamp, ToolStatus, TurnEvent, TurnId,
 };
 use thoughtwire_session::{
-    Admission, AgentError, AgentExit, AgentSenders, CallReply, CommandRequest, Effect, Finish,
-    HandOver, IdempotencyKey, LoadedSession, Now, Question, Runner, SeenKeys, SessionCore,
+    Admission, AgentError, AgentExit, AgentSenders, CallQuestion, CallReply, CommandRequest,
+    Effect, Finish, HandOver, IdempotencyKey, LoadedSession, Now, Runner, SeenKeys, SessionCore,
     SessionEnd, SessionHost, SessionInput, SessionOptions, SessionRequest, StoredState, TurnError,
     TurnVerb,
 };
@@ -39,7 +39,7 @@ impl AgentSenders for ScriptHost {
 }
 
 impl SessionHost for ScriptHost {
-    type Agent = Self;
+    type Messages = Self;
     type CommandSender = &'static str;
     type BeginSender = &'static str;
     type TurnPermit = u8;
@@ -296,7 +296,7 @@ pub(crate) fn ask(
     reply: &'static str,
     asked: Option<&'static str>,
 ) -> SessionInput<ScriptHost> {
-    let question = Question::Approval { name: "dig".to_owned(), expires_at };
+    let question = CallQuestion::Approval { name: "dig".to_owned(), expires_at };
     agent(turn, TurnVerb::Await { call: call.parse().unwrap(), question, reply, asked })
 }
 
@@ -307,7 +307,7 @@ pub(crate) fn client_runs(
     expires_at: Timestamp,
     reply: &'static str,
 ) -> SessionInput<ScriptHost> {
-    let question = Question::Client { expires_at };
+    let question = CallQuestion::Client { expires_at };
     agent(turn, TurnVerb::Await { call: call.parse().unwrap(), question, reply, asked: None })
 }
 

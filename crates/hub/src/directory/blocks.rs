@@ -5,25 +5,26 @@ use thoughtwire_session::{BlockChanged, SessionRequest};
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::oneshot;
 
-use crate::Hub;
+use super::Directory;
 use crate::memory::{EditError, find};
-use crate::registry::task_ended;
-use crate::session::{Caller, SessionMail};
+use crate::services::task_ended;
+use crate::session::{MailUser, SessionMail};
 use crate::turn_message::AgentExtras;
 
-/// What an owner wants of a block; what is absent stays.
+/// Change of a block by its owner. Absent parts stay.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct BlockChange {
-    /// Its text.
+    /// Text of the block.
     pub text: Option<String>,
-    /// The most characters it may have.
+    /// Number of characters that it may have.
     pub limit: Option<usize>,
-    /// What it is for.
+    /// Description of its use.
     pub description: Option<String>,
 }
 
-impl Hub {
-    /// Edits a memory block for its owner, or makes one. The edit is an event of the agent's main session.
+impl Directory {
+    /// Edits a memory block for its owner, or makes one. The edit is an event of the agent's main
+    /// session.
     ///
     /// # Errors
     /// When there is no such agent, the text does not fit, or nothing can be saved.
@@ -61,7 +62,8 @@ impl Hub {
         let characters = after.text.chars().count();
         if characters > after.limit {
             let reason = format!(
-                "`{label}` may have {} characters, and this has {characters}; shorten it or raise the limit",
+                "`{label}` may have {} characters, and this has {characters}; \
+                 shorten it or raise the limit",
                 after.limit
             );
             return Err(Refusal::new(RefusalCode::BadRequest, reason));
@@ -71,7 +73,7 @@ impl Hub {
         Ok(after)
     }
 
-    /// Takes a memory block away.
+    /// Deletes a memory block.
     ///
     /// # Errors
     /// When there is no such agent or block, or nothing can be saved.
@@ -103,7 +105,7 @@ impl Hub {
         let changed = BlockChanged { block: edit.label.clone(), before, after };
         let extras = AgentExtras { block: Some(edit), ..AgentExtras::default() };
         let request = SessionRequest::EditBlock { changed, extras, reply };
-        let mail = SessionMail::Request { caller: Caller(user.clone()), request };
+        let mail = SessionMail::Request { caller: MailUser(user.clone()), request };
         self.sessions.deliver(&profile.main_session, mail).await;
         answer.await.map_err(|_| task_ended())?
     }
