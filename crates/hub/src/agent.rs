@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use thoughtwire_proto::rest::ToolListing;
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
     TurnId,
@@ -66,35 +66,6 @@ pub trait Agent: Send + Sync + 'static {
     fn tools(&self, _spec: &AgentSpec) -> Vec<ToolListing> {
         Vec::new()
     }
-}
-
-/// A tool as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ToolListing {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// Who runs it.
-    #[serde(flatten)]
-    pub source: ToolSource,
-    /// Whether it may be used.
-    pub permission: Permission,
-}
-
-/// Who runs a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "source", rename_all = "snake_case")]
-pub enum ToolSource {
-    /// The agent itself.
-    BuiltIn,
-    /// A program outside that runs the agent.
-    Offered,
-    /// An MCP server.
-    Mcp {
-        /// Its name.
-        server: String,
-    },
 }
 
 /// One input to run, and the means to answer it.

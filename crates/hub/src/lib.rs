@@ -48,7 +48,7 @@ mod subscription;
 mod tail;
 mod watching;
 
-pub use agent::{Agent, AgentError, ToolListing, ToolSource, Turn};
+pub use agent::{Agent, AgentError, Turn};
 pub use await_turn::Awaited;
 pub use clients::{Client, ClientId};
 pub use clock::{Clock, new_id, now};
@@ -69,5 +69,6 @@ pub use subscription::{Read, Subscription};
 pub use tail::{Entry, Frames, Outlet, Wake};
 pub use thoughtwire_proto as proto;
 pub use thoughtwire_proto::Input;
+pub use thoughtwire_proto::rest::{ToolListing, ToolSource};
 pub use thoughtwire_store as store;
 pub use watching::{ListChange, ListEntry, ListNews, Watcher};

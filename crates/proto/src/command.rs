@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What happens to an input that arrives while a turn runs.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -27,7 +27,7 @@ pub enum Policy {
 }
 
 /// What became of an accepted input.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
@@ -40,7 +40,7 @@ pub enum Disposition {
 }
 
 /// How an agent speaks.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -52,7 +52,7 @@ pub enum Style {
 }
 
 /// Whether a tool may be used.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
@@ -65,11 +65,12 @@ pub enum Permission {
 }
 
 /// What an agent may do and spend; what is absent has the server's default.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Models to ask, in order, when `model` cannot be had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub fallbacks: Vec<String>,
     /// How many tokens its model reads at most, prompt and reply together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,11 +92,15 @@ pub struct AgentSettings {
     pub keep_events: Option<u64>,
     /// What it may do with its tools, by the tool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
 }
 
 /// What an agent is made of.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name, unique per user.
@@ -120,11 +125,12 @@ pub struct AgentSpec {
     pub settings: AgentSettings,
     /// Keys that we do not know, kept as given.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Map<String, Value>>"))]
     pub extra: Map<String, Value>,
 }
 
 /// An agent as stored.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentProfile {
     /// Its id.
@@ -173,7 +179,7 @@ pub enum PeerWire {
 }
 
 /// A tool that a client runs, declared at `attach`.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolDeclaration {
     /// Its name.
@@ -418,7 +424,7 @@ pub struct Attached {
 }
 
 /// A session as lists show it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionListing {
     /// Its id.
@@ -438,13 +444,13 @@ pub struct SessionListing {
     pub queued: u64,
     /// A call of the running turn waits for the owner's approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[cfg_attr(test, ts(optional, as = "Option<bool>"))]
+    #[cfg_attr(feature = "schema", ts(optional, as = "Option<bool>"))]
     pub needs_you: bool,
     /// It is its agent's main session.
     pub main: bool,
     /// What all its turns have cost.
     #[serde(default, skip_serializing_if = "Usage::is_none")]
-    #[cfg_attr(test, ts(optional, as = "Option<Usage>"))]
+    #[cfg_attr(feature = "schema", ts(optional, as = "Option<Usage>"))]
     pub usage: Usage,
     /// When it was opened.
     pub created_at: Timestamp,

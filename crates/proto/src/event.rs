@@ -16,7 +16,7 @@ use crate::{AgentId, CallId, ItemId, Seq, SessionId, Timestamp, TurnId};
 /// assert_eq!(serde_json::to_string(&newer)?, r#"{"kind":"dreamt","of":"sheep"}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -29,7 +29,7 @@ pub enum Event {
         instructions: Option<String>,
         /// Words from before the session, given by the client.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: Vec<HistoryEntry>,
     },
     /// The session has a new title.
@@ -50,7 +50,7 @@ pub enum Event {
         text: String,
         /// References to files that came along.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: Vec<String>,
         /// Which client said it, by the name it gave itself or its dialect's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ pub enum Event {
         call: CallId,
         /// The tool, so that the record stands by itself.
         #[serde(default, skip_serializing_if = "String::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<String>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<String>"))]
         name: String,
         /// When the question lapses into a no.
         expires_at: Timestamp,
@@ -170,7 +170,7 @@ pub enum Event {
     },
     /// A kind that this version does not know; kept as it came.
     #[serde(untagged)]
-    #[cfg_attr(test, schemars(skip), ts(skip))]
+    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
     Other(OtherEvent),
 }
 
@@ -274,7 +274,7 @@ impl<'de> Deserialize<'de> for OtherEvent {
 }
 
 /// Words from before a session.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// Who spoke.
@@ -284,7 +284,7 @@ pub struct HistoryEntry {
 }
 
 /// Who spoke in a [`HistoryEntry`].
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -295,7 +295,7 @@ pub enum Role {
 }
 
 /// How an approval was settled.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
@@ -310,7 +310,7 @@ pub enum Decision {
 }
 
 /// Whether a call worked.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
@@ -321,7 +321,7 @@ pub enum ToolStatus {
 }
 
 /// How a turn ended.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -336,7 +336,7 @@ pub enum Outcome {
 }
 
 /// Tokens of a turn's model calls.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read by the model.
@@ -379,7 +379,7 @@ impl Usage {
 
 /// An event at its position in a session's log.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     ts(optional_fields, rename = "LogRecord")
 )]
@@ -397,7 +397,7 @@ pub struct Record {
 }
 
 /// What kind of item a delta or partial belongs to.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {

@@ -3,6 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Map, Value};
 use thoughtwire_proto::AgentSpec;
+use thoughtwire_proto::rest::AgentPatch;
 
 use super::plan::Plan;
 use super::wire::{Place, Wire};
@@ -19,7 +20,7 @@ pub(crate) struct Stage {
     rest: Option<Rest>,
     agents: Vec<String>,
     /// What gives a borrowed agent its model back.
-    borrowed: Option<Map<String, Value>>,
+    borrowed: Option<AgentPatch>,
     pub(crate) places: Vec<Place>,
 }
 
@@ -108,6 +109,7 @@ impl Stage {
 }
 
 /// The change that gives an agent a model, or none of its own.
-fn model(model: Option<String>) -> Map<String, Value> {
-    Map::from_iter([("model".to_owned(), model.map_or(Value::Null, Value::String))])
+fn model(model: Option<String>) -> AgentPatch {
+    let model = model.map_or(Value::Null, Value::String);
+    AgentPatch(Map::from_iter([("model".to_owned(), model)]))
 }

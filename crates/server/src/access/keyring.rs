@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thoughtwire_hub::new_id;
+use thoughtwire_proto::rest::NewKey;
 use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{Key, KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -22,18 +22,6 @@ const SAVE_EVERY_MS: i64 = 60_000;
 const LONGEST: u64 = 100 * 365 * 86_400;
 /// The most keys there may be.
 const MOST: usize = 100_000;
-
-/// A key to be made.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewKey {
-    /// Whose; the owner's if left out.
-    pub(crate) user: Option<String>,
-    pub(crate) name: Option<String>,
-    #[serde(default)]
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) expires_in_seconds: Option<u64>,
-}
 
 #[derive(Clone)]
 pub(crate) struct Keyring {

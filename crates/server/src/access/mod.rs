@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use jwt::Jwt;
 use key_clock::KeyClock;
-pub(crate) use keyring::{Keyring, NewKey};
+pub(crate) use keyring::Keyring;
 pub(crate) use login::{LASTS, Login};
 pub(crate) use tickets::{TICKET_LASTS, Tickets};
 

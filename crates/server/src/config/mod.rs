@@ -14,6 +14,7 @@ use thoughtwire_agent::{
     AgentOptions, Embedder, McpConfig, McpServers, ModelError, Providers, Timeouts,
 };
 use thoughtwire_proto::Permission;
+pub use thoughtwire_proto::rest::Auth;
 
 use crate::base_path::BasePath;
 use layers::Layers;
@@ -45,16 +46,6 @@ pub(crate) fn usual_file() -> Option<PathBuf> {
 fn xdg(variable: &str) -> Option<PathBuf> {
     let base = PathBuf::from(std::env::var_os(variable)?);
     (base.is_absolute() && !cfg!(target_os = "macos")).then(|| base.join("thoughtwire"))
-}
-
-/// Whether keys are needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// Everybody who can connect is the user `local`.
-    None,
-    /// Everybody needs a key.
-    Keys,
 }
 
 /// What the command line says; absent where it says nothing.

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::response::IntoResponse as _;
 use thoughtwire_proto::{Refusal, RefusalCode};
 use tokio_util::io::ReaderStream;
 
@@ -11,7 +11,7 @@ use super::{Answered, Shared};
 
 /// Everything that was on disk at one moment, as a file that `thoughtwire restore` takes. Its length
 /// is told, so that a copy that is cut short shows.
-pub(super) async fn backup(State(rest): Shared) -> Answered {
+pub(super) async fn backup(State(rest): Shared) -> Answered<([(HeaderName, String); 2], Body)> {
     let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
     let length = file
         .metadata()
@@ -23,5 +23,5 @@ pub(super) async fn backup(State(rest): Shared) -> Answered {
         (CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
         (CONTENT_LENGTH, length.to_string()),
     ];
-    Ok((headers, body).into_response())
+    Ok((headers, body))
 }

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::IntoResponse as _;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
 use thoughtwire_hub::{Presence, Read, Subscription, Wake};
+use thoughtwire_proto::rest::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
 use thoughtwire_proto::{
     CallId, Cursor, Epoch, Record, Refusal, RefusalCode, Seq, SessionId, Start,
 };
@@ -34,13 +34,30 @@ pub(super) struct EventsQuery {
     last_event_id: Option<String>,
 }
 
+/// The answer to a request for events.
+pub(super) enum EventsAnswer {
+    /// A page of them.
+    Page(Box<EventPage>),
+    /// Server-sent events without end.
+    Stream(Response),
+}
+
+impl IntoResponse for EventsAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Page(page) => Json(page).into_response(),
+            Self::Stream(stream) => stream,
+        }
+    }
+}
+
 pub(super) async fn events(
     State(rest): Shared,
     caller: Identity,
     headers: HeaderMap,
     Path(session): Path<String>,
     Query(query): Query<EventsQuery>,
-) -> Answered {
+) -> Answered<EventsAnswer> {
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| {
         accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream"))
@@ -54,7 +71,7 @@ pub(super) async fn events(
             (Some(id), _) => Some(position(id)?),
             (None, after) => after.map(|seq| Cursor { epoch: None, seq: Seq(seq) }),
         };
-        return stream(&rest, &caller, session, cursor).await;
+        return stream(&rest, &caller, session, cursor).await.map(EventsAnswer::Stream);
     }
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
@@ -63,8 +80,8 @@ pub(super) async fn events(
     let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
     let events =
         rest.hub.read_for(&user, move |store| store.events(stored.num, after, limit)).await?;
-    let page = json!({"session": session, "epoch": stored.epoch, "first": stored.first, "head": stored.state.head(), "events": events});
-    Ok(Json(page).into_response())
+    let (epoch, first, head) = (stored.epoch, stored.first, stored.state.head());
+    Ok(EventsAnswer::Page(Box::new(EventPage { session, epoch, first, head, events })))
 }
 
 /// Reads the id of a server-sent event: `EPOCH:SEQ`, or `SEQ` alone.
@@ -82,20 +99,6 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
              head"
         ))),
     }
-}
-
-/// The reason why a stream of events ended.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum EndCode {
-    /// Events behind the cursor were deleted. The stream that follows begins where the log does.
-    Trimmed,
-    /// The session was deleted, or the server stops.
-    Closed,
-    /// The key was revoked, or it has expired.
-    Unauthorized,
-    /// The log could not be read.
-    StoreFailed,
 }
 
 /// A stream of a session's events.
@@ -116,7 +119,7 @@ async fn stream(
     caller: &Identity,
     session: SessionId,
     cursor: Option<Cursor>,
-) -> Answered {
+) -> Answered<Response> {
     let held = rest.hold(&caller.user)?;
     let start = cursor.map_or(Start::Head, Start::After);
     let wake = Arc::new(Notify::new());
@@ -132,23 +135,19 @@ async fn stream(
         _held: held,
     };
     let restarted = (!attached.recovered).then(|| {
-        let reason = "the cursor is not of this log; it follows from where it begins";
-        let page = json!({
-            "reason": reason,
-            "epoch": attached.epoch,
-            "first": attached.first,
-            "head": attached.head,
-        });
-        SseEvent::default().event("restarted").json_data(page)
+        let restarted = StreamRestarted {
+            reason: "the cursor is not of this log; it follows from where it begins".to_owned(),
+            epoch: attached.epoch,
+            first: attached.first,
+            head: attached.head,
+        };
+        SseEvent::default().event("restarted").json_data(restarted)
     });
     let rest = futures::stream::unfold(Some(events), |events| async move {
         let mut events = events?;
         match events.next().await {
             Ok(record) => Some((events.show(&record), Some(events))),
-            Err((code, reason)) => {
-                let told = json!({"code": code, "reason": reason});
-                Some((SseEvent::default().event("closed").json_data(told), None))
-            }
+            Err(closed) => Some((SseEvent::default().event("closed").json_data(closed), None)),
         }
     });
     let all = futures::stream::iter(restarted).chain(rest);
@@ -162,10 +161,10 @@ async fn stream(
 
 impl Events {
     /// The next record, or why there is none.
-    async fn next(&mut self) -> Result<Record, (EndCode, String)> {
+    async fn next(&mut self) -> Result<Record, StreamClosed> {
         loop {
             if let Some(reason) = (&mut self.ended).now_or_never() {
-                return Err((EndCode::Unauthorized, reason.to_owned()));
+                return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
             }
             if let Some(record) = self.ready.next() {
                 return Ok(record);
@@ -174,7 +173,7 @@ impl Events {
                 tokio::select! {
                     () = self.wake.notified() => {}
                     reason = &mut self.ended => {
-                        return Err((EndCode::Unauthorized, reason.to_owned()));
+                        return Err(closed(StreamEnd::Unauthorized, reason.to_owned()));
                     }
                 }
                 continue;
@@ -184,10 +183,10 @@ impl Events {
                 Ok(Read::CaughtUp(_)) => continue,
                 Ok(Read::Trimmed) => {
                     let reason = "older events were deleted meanwhile; connect again";
-                    return Err((EndCode::Trimmed, reason.to_owned()));
+                    return Err(closed(StreamEnd::Trimmed, reason.to_owned()));
                 }
-                Ok(Read::Closed(reason)) => return Err((EndCode::Closed, reason)),
-                Err(refusal) => return Err((EndCode::StoreFailed, refusal.reason)),
+                Ok(Read::Closed(reason)) => return Err(closed(StreamEnd::Closed, reason)),
+                Err(refusal) => return Err(closed(StreamEnd::StoreFailed, refusal.reason)),
             };
             self.ready = entries
                 .iter()
@@ -203,12 +202,16 @@ impl Events {
     }
 }
 
+fn closed(code: StreamEnd, reason: impl Into<String>) -> StreamClosed {
+    StreamClosed { code, reason: reason.into() }
+}
+
 /// The whole output of a call, as text.
 pub(super) async fn output(
     State(rest): Shared,
     caller: Identity,
     Path((session, call)): Path<(String, String)>,
-) -> Answered {
+) -> Answered<String> {
     let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
@@ -216,7 +219,7 @@ pub(super) async fn output(
     let wanted = call.clone();
     let found = rest.hub.read_for(&user, move |store| store.tool_output(stored.num, &wanted));
     match found.await? {
-        Some(text) => Ok(text.into_response()),
+        Some(text) => Ok(text),
         None => Err(Refused(Refusal::new(
             RefusalCode::UnknownCall,
             format!("no call {call} has come back in session {session}"),

@@ -5,32 +5,26 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Policy, Seq};
+use thoughtwire_proto::rest::{
+    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, TurnResult,
+    WaitingInput, WaitingInputs,
+};
+use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Seq};
 
 use crate::access::{Identity, unauthorized};
 
 use super::{
-    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+    Answered, Body, IdempotencyKey, Path, Query, Shared, bad, done, read, session_id, unexpected,
 };
 
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
-
-#[derive(Deserialize)]
-pub(super) struct InputBody {
-    text: String,
-    #[serde(default)]
-    policy: Policy,
-    #[serde(default)]
-    attachments: Vec<String>,
-}
 
 #[derive(Deserialize)]
 pub(super) struct WaitQuery {
@@ -50,18 +44,35 @@ fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::E
     }
 }
 
+/// The answer to an input.
+pub(super) enum InputAnswer {
+    /// The input is on disk. Its turn runs or waits.
+    Accepted(InputAccepted),
+    /// The turn has ended within the time that the caller waits.
+    Ended(TurnResult),
+}
+
+impl IntoResponse for InputAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Accepted(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
+            Self::Ended(result) => Json(result).into_response(),
+        }
+    }
+}
+
 pub(super) async fn input(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path(session): Path<String>,
     Query(query): Query<WaitQuery>,
-    body: Result<Json<InputBody>, JsonRejection>,
-) -> Answered {
+    body: Body<InputDraft>,
+) -> Answered<InputAnswer> {
     let user = caller.user.clone();
     let session = session_id(session)?;
-    let InputBody { text, policy, attachments } = read(body)?;
-    let key = idempotency_key(&headers)?;
+    let InputDraft { text, policy, attachments } = read(body)?;
+    let key = key.read()?;
     let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
     let ended = caller.ended();
     let command = Command::Send { session: session.clone(), text, attachments, policy };
@@ -70,57 +81,38 @@ pub(super) async fn input(
     else {
         return Err(unexpected());
     };
-    let answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate});
-    let Some(wait) = query.wait else {
-        return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
-    };
+    let accepted = InputAccepted { session, seq, input, disposition, duplicate };
+    let Some(wait) = query.wait else { return Ok(InputAnswer::Accepted(accepted)) };
     let awaited = tokio::select! {
         awaited = tokio::time::timeout(
             wait,
-            rest.hub.await_turn(&user, &session, seq, &input),
+            rest.hub.await_turn(&user, &accepted.session, seq, &accepted.input),
         ) => awaited,
-        // The input is taken and its turn goes on, but this caller may not read it any more.
+        // The input is on disk and its turn goes on, but this caller may no longer read it.
         reason = ended => return Err(unauthorized(reason).into()),
     };
-    match awaited {
-        Ok(awaited) => {
-            let (events, trimmed) = match awaited? {
-                Awaited::Ended(events) => (events, false),
-                Awaited::Trimmed(events) => (events, true),
-            };
-            let mut answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events});
-            if let (true, Value::Object(answer)) = (trimmed, &mut answer) {
-                answer.insert("trimmed".to_owned(), Value::Bool(true));
-            }
-            Ok(Json(answer).into_response())
-        }
-        // It goes on; the answer says where to read from.
-        Err(_) => Ok((StatusCode::ACCEPTED, Json(answer)).into_response()),
-    }
-}
-
-#[derive(Deserialize, Default)]
-pub(super) struct CancelBody {
-    turn: Option<thoughtwire_proto::TurnId>,
+    // The turn goes on; the answer tells from which position to read it.
+    let Ok(awaited) = awaited else { return Ok(InputAnswer::Accepted(accepted)) };
+    let (events, trimmed) = match awaited? {
+        Awaited::Ended(events) => (events, false),
+        Awaited::Trimmed(events) => (events, true),
+    };
+    Ok(InputAnswer::Ended(TurnResult { input: accepted, events, trimmed }))
 }
 
 pub(super) async fn cancel(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path(session): Path<String>,
-    body: Result<Option<Json<CancelBody>>, JsonRejection>,
-) -> Answered {
+    body: Result<Option<Json<CancelRequest>>, JsonRejection>,
+) -> Answered<Json<CommandDone>> {
     let user = caller.user;
-    let CancelBody { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
+    let CancelRequest { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
     let answer = rest
-        .execute(
-            &user,
-            idempotency_key(&headers)?,
-            Command::Cancel { session: session_id(session)?, turn },
-        )
+        .execute(&user, key.read()?, Command::Cancel { session: session_id(session)?, turn })
         .await?;
-    Ok(Json(done(&answer)).into_response())
+    Ok(Json(done(&answer)))
 }
 
 /// The inputs that wait for their turn, in order.
@@ -128,54 +120,48 @@ pub(super) async fn queued(
     State(rest): Shared,
     caller: Identity,
     Path(session): Path<String>,
-) -> Answered {
+) -> Answered<Json<WaitingInputs>> {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
     let waiting = rest.hub.read(move |store| {
-        let mut waiting: Vec<Value> = Vec::new();
+        let mut waiting = Vec::new();
         for queued in stored.state.queue() {
             for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::UserMessage { item, text, .. } = &record.event {
-                    waiting.push(
-                        json!({"input": item, "seq": record.seq, "at": record.at, "text": text}),
-                    );
+                if let Event::UserMessage { item, text, .. } = record.event {
+                    let (seq, at) = (record.seq, record.at);
+                    waiting.push(WaitingInput { input: item, seq, at, text });
                 }
             }
         }
         Ok(waiting)
     });
-    Ok(Json(json!({"inputs": waiting.await?})).into_response())
+    Ok(Json(WaitingInputs { inputs: waiting.await? }))
 }
 
 pub(super) async fn withdraw(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path((session, input)): Path<(String, String)>,
-) -> Answered {
+) -> Answered<Json<CommandDone>> {
     let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
     let command = Command::Withdraw { session: Some(session_id(session)?), input };
-    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
-}
-
-#[derive(Deserialize)]
-pub(super) struct DecideBody {
-    decision: Verdict,
+    Ok(Json(done(&rest.execute(&user, key.read()?, command).await?)))
 }
 
 pub(super) async fn decide(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path((session, call)): Path<(String, String)>,
-    body: Result<Json<DecideBody>, JsonRejection>,
-) -> Answered {
+    body: Body<DecisionRequest>,
+) -> Answered<Json<CommandDone>> {
     let user = caller.user;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
-    let DecideBody { decision } = read(body)?;
+    let DecisionRequest { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);
     let command =
         Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
-    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
+    Ok(Json(done(&rest.execute(&user, key.read()?, command).await?)))
 }

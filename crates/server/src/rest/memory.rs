@@ -2,19 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use axum::response::NoContent;
+use serde::Deserialize;
+use serde_json::json;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{BlockChange, now};
-use thoughtwire_proto::{Refusal, Timestamp, new_title};
-use thoughtwire_store::{Block, Note};
+use thoughtwire_proto::rest::{
+    ArchivalNote, BlockBody, BlockList, BlockPatch, CoreBlock, NewNotes, NoteDraft, NotePage,
+    NotesAdded, RecallHit, RecallPage,
+};
+use thoughtwire_proto::{Refusal, new_title};
+use thoughtwire_store::{Added, Block, Note, Recalled};
 
 use crate::access::Identity;
 
-use super::{Answered, Path, Query, Shared, bad, once, read, storable};
+use super::{
+    Answered, Body, Created, IdempotencyKey, Path, Query, Shared, bad, once, read, storable,
+};
 
 /// Results in one page, unless the caller says otherwise, and at most.
 const PAGE: usize = 20;
@@ -22,55 +26,48 @@ const MOST: usize = 1000;
 /// The most results that can be passed over.
 const FARTHEST: usize = 1_000_000_000;
 
-/// A block as JSON.
-pub(super) fn block(block: &Block) -> Value {
-    json!({"label": block.label, "text": block.text, "limit": block.limit, "description": block.description})
+/// Converts a stored block.
+pub(super) fn core_block(block: Block) -> CoreBlock {
+    let Block { label, text, limit, description } = block;
+    CoreBlock { label, text, limit, description }
 }
 
 pub(super) async fn blocks(
     State(rest): Shared,
     caller: Identity,
     Path(agent): Path<String>,
-) -> Answered {
+) -> Answered<Json<BlockList>> {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
-    Ok(Json(json!({"blocks": blocks.iter().map(block).collect::<Vec<_>>()})).into_response())
+    Ok(Json(BlockList { blocks: blocks.into_iter().map(core_block).collect() }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BlockBody {
-    text: Option<String>,
-    limit: Option<usize>,
-    description: Option<String>,
-}
-
-/// Edits a block, or makes one. What is not named stays.
+/// Edits a block, or makes one. An absent key stays as it is.
 pub(super) async fn edit(
     State(rest): Shared,
     caller: Identity,
     Path((agent, label)): Path<(String, String)>,
-    body: Result<Json<BlockBody>, JsonRejection>,
-) -> Answered {
+    body: Body<BlockPatch>,
+) -> Answered<Json<BlockBody>> {
     let user = caller.user;
-    let BlockBody { text, limit, description } = read(body)?;
+    let BlockPatch { text, limit, description } = read(body)?;
     let limit = limit.map(|limit| storable("limit", limit)).transpose()?;
     let edited = rest
         .hub
         .edit_block(&user, &agent, &label, BlockChange { text, limit, description })
         .await?;
-    Ok(Json(json!({"block": block(&edited)})).into_response())
+    Ok(Json(BlockBody { block: core_block(edited) }))
 }
 
 pub(super) async fn delete(
     State(rest): Shared,
     caller: Identity,
     Path((agent, label)): Path<(String, String)>,
-) -> Answered {
+) -> Answered<NoContent> {
     let user = caller.user;
     rest.hub.delete_block(&user, &agent, &label).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(NoContent)
 }
 
 #[derive(Deserialize)]
@@ -92,13 +89,13 @@ impl SearchQuery {
     }
 }
 
-/// Searches everything that was said in all of an agent's sessions.
+/// Searches the messages of all of an agent's sessions.
 pub(super) async fn recall(
     State(rest): Shared,
     caller: Identity,
     Path(agent): Path<String>,
     Query(query): Query<SearchQuery>,
-) -> Answered {
+) -> Answered<Json<RecallPage>> {
     let user = caller.user;
     let (offset, limit) = query.span()?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
@@ -108,20 +105,17 @@ pub(super) async fn recall(
         .hub
         .read_for(&user, move |store| store.recall_search(&id, &words, offset, limit))
         .await?;
-    let items: Vec<Value> = found
-        .items
-        .iter()
-        .map(|item| json!({"session": item.session, "seq": item.seq, "at": item.at, "role": item.role, "text": item.text}))
-        .collect();
-    Ok(Json(json!({"results": items, "total": found.total})).into_response())
+    let results = found.items.into_iter().map(recall_hit).collect();
+    Ok(Json(RecallPage { results, total: found.total }))
 }
 
-fn note(note: &Note) -> Value {
-    let mut json = json!({"id": note.id, "at": note.at, "text": note.text});
-    if let (Some(source), Some(object)) = (&note.source, json.as_object_mut()) {
-        object.insert("source".to_owned(), source.clone().into());
-    }
-    json
+fn recall_hit(found: Recalled) -> RecallHit {
+    let Recalled { session, seq, at, role, text } = found;
+    RecallHit { session, seq, at, role, text }
+}
+
+fn archival_note(note: Note) -> ArchivalNote {
+    ArchivalNote { id: note.id, at: note.at, text: note.text, source: note.source }
 }
 
 /// Searches an agent's notes, or pages through all of them.
@@ -130,7 +124,7 @@ pub(super) async fn archival(
     caller: Identity,
     Path(agent): Path<String>,
     Query(query): Query<SearchQuery>,
-) -> Answered {
+) -> Answered<Json<NotePage>> {
     let user = caller.user;
     let (offset, limit) = query.span()?;
     let id = rest.profile(&user, agent).await?.id;
@@ -152,21 +146,7 @@ pub(super) async fn archival(
                 .await?
         }
     };
-    Ok(Json(json!({"notes": notes.iter().map(note).collect::<Vec<_>>(), "total": total}))
-        .into_response())
-}
-
-#[derive(Deserialize)]
-pub(super) struct NotesBody {
-    notes: Vec<NoteBody>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoteBody {
-    text: String,
-    source: Option<String>,
-    at: Option<Timestamp>,
+    Ok(Json(NotePage { notes: notes.into_iter().map(archival_note).collect(), total }))
 }
 
 /// Takes where a note comes from, which is mostly a file's name.
@@ -179,16 +159,16 @@ pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusa
 pub(super) async fn add(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path(agent): Path<String>,
-    body: Result<Json<NotesBody>, JsonRejection>,
-) -> Answered {
+    body: Body<NewNotes>,
+) -> Answered<Created<NotesAdded>> {
     let user = caller.user;
-    let NotesBody { notes } = read(body)?;
-    let content = serde_json::to_string(&notes).unwrap_or_default();
-    let receipt = once::receipt(&headers, &user, "add_notes", &[&agent, &content])?;
+    let NewNotes { notes } = read(body)?;
+    let content = digested(&notes);
+    let receipt = once::receipt(&key, &user, "add_notes", &[&agent, &content])?;
     if let Some(before) = once::before(&rest, receipt.as_ref()).await? {
-        return Ok((StatusCode::CREATED, Json(before)).into_response());
+        return Ok(Created(before));
     }
     let id = rest.profile(&user, agent).await?.id;
     if notes.iter().any(|note| note.text.trim().is_empty()) {
@@ -196,17 +176,25 @@ pub(super) async fn add(
     }
     let notes = notes
         .into_iter()
-        .map(|NoteBody { text, source, at }| {
+        .map(|NoteDraft { text, source, at }| {
             Ok(Archive::note(text, at.unwrap_or_else(now), note_source(source.as_deref())?))
         })
         .collect::<Result<_, Refusal>>()?;
     let answer = match rest.archive.add_once(&id, notes, receipt.clone()).await {
-        Ok(added) => json!(added),
+        Ok(Added { added, duplicates }) => NotesAdded { added, duplicates },
         // Two of the same key at once: the other one added them.
         Err(error) => {
             let before = once::before(&rest, receipt.as_ref()).await?;
             before.ok_or_else(|| Refusal::from(&error))?
         }
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok(Created(answer))
+}
+
+/// Returns the text of notes whose digest their receipt keeps.
+///
+/// Receipts outlive the server, so its form is fixed: an absent key is null.
+fn digested(notes: &[NoteDraft]) -> String {
+    let note = |NoteDraft { text, source, at }: &NoteDraft| json!({"text": text, "source": source, "at": at});
+    json!(notes.iter().map(note).collect::<Vec<_>>()).to_string()
 }

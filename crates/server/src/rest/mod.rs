@@ -9,27 +9,25 @@ mod memory;
 mod once;
 mod openapi;
 mod portable;
+mod reply;
 mod sessions;
 mod sparky;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderName, Method};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
-use axum::{Json, Router};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
+use thoughtwire_proto::rest::CommandDone;
 use thoughtwire_proto::{
-    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry,
-    SessionId, UserId,
+    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, SessionId,
+    UserId,
 };
 use thoughtwire_store::Scope;
 
@@ -38,10 +36,14 @@ use crate::base_path::BasePath;
 use crate::metrics::Metrics;
 use crate::places::{Place, Places};
 
+pub(crate) use reply::Refused;
+use reply::{
+    Answered, Body, Created, IdempotencyKey, Path, Query, WithCookie, read, refuse_idempotency_key,
+    status,
+};
+
 /// The largest body of what is taken in whole: an agent with its history, a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
-
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// What REST needs of its server.
 #[derive(Clone)]
@@ -64,64 +66,6 @@ pub(crate) struct Rest {
 pub(crate) struct Held {
     _open: Place<()>,
     _user: Place<UserId>,
-}
-
-/// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
-pub(crate) struct Refused(pub(crate) Refusal);
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self(refusal)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let Self(refusal) = self;
-        let mut response = (
-            status(refusal.code),
-            Json(json!({"error": {"code": refusal.code, "reason": refusal.reason}})),
-        )
-            .into_response();
-        // For those who count.
-        response.extensions_mut().insert(refusal.code);
-        if refusal.code.retry() == Retry::Later {
-            response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-fn status(code: RefusalCode) -> StatusCode {
-    match code {
-        RefusalCode::BadFrame
-        | RefusalCode::UnknownType
-        | RefusalCode::BadRequest
-        | RefusalCode::EmptyText => StatusCode::BAD_REQUEST,
-        RefusalCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-        RefusalCode::UnknownAgent
-        | RefusalCode::UnknownSession
-        | RefusalCode::UnknownInput
-        | RefusalCode::UnknownCall
-        | RefusalCode::UnknownKey => StatusCode::NOT_FOUND,
-        RefusalCode::NameTaken
-        | RefusalCode::TurnRunning
-        | RefusalCode::NoTurn
-        | RefusalCode::NotAttached
-        | RefusalCode::NotOffered => StatusCode::CONFLICT,
-        RefusalCode::IdReused => StatusCode::UNPROCESSABLE_ENTITY,
-        RefusalCode::TooManySessions | RefusalCode::QueueFull | RefusalCode::TooFast => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
-        RefusalCode::StoreFull | RefusalCode::ArchivalFull => StatusCode::INSUFFICIENT_STORAGE,
-        RefusalCode::StoreFailed | RefusalCode::StoreUnknown | RefusalCode::Internal => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        RefusalCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        RefusalCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
-    }
 }
 
 /// What a route wants of its caller.
@@ -207,12 +151,12 @@ pub(crate) fn router(rest: Rest) -> Router {
 }
 
 /// Figures of the whole server: nothing of them is one user's.
-async fn metrics(State(rest): Shared) -> Answered {
+async fn metrics(State(rest): Shared) -> Answered<([(HeaderName, &'static str); 1], String)> {
     let text = rest
         .metrics
         .show()
         .map_err(|error| Refusal::new(RefusalCode::Internal, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response())
+    Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
 }
 
 /// What every request to a route passes: who is it, and may they?
@@ -230,7 +174,7 @@ async fn let_in(
     let need = route.map_or(Need::Known, |(_, _, need)| *need);
     let refuse = |refusal| {
         if sparky::is_route(path.as_str()) {
-            sparky::Detail(refusal).into_response()
+            sparky::SparkyRefused(refusal).into_response()
         } else {
             Refused(refusal).into_response()
         }
@@ -260,43 +204,14 @@ async fn let_in(
     }
     if sparky::is_route(path.as_str())
         && request.method() == Method::POST
-        && let Err(refusal) = once::refuse(request.headers(), "use one below /v1 instead")
+        && let Err(refusal) = refuse_idempotency_key(request.headers(), "use one below /v1 instead")
     {
         return refuse(refusal);
     }
     next.run(request).await
 }
 
-/// The variable parts of a path; what cannot be read is refused as everything else is.
-pub(super) struct Path<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
-        match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(rejection) => Err(bad(&rejection.body_text()).into()),
-        }
-    }
-}
-
-/// What stands behind the `?`; what cannot be read is refused as everything else is.
-pub(super) struct Query<T>(pub(super) T);
-
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Refused;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refused> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(bad(&rejection.body_text()).into()),
-        }
-    }
-}
-
 pub(super) type Shared = State<Arc<Rest>>;
-pub(super) type Answered = Result<Response, Refused>;
 
 impl Rest {
     pub(super) async fn execute(
@@ -348,12 +263,7 @@ impl Rest {
     ) -> Result<thoughtwire_store::StoredSession, Refused> {
         let (wanted, owner) = (session.clone(), user.clone());
         let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found.filter(|stored| stored.user == owner).ok_or_else(|| {
-            Refused(Refusal::new(
-                RefusalCode::UnknownSession,
-                format!("there is no session {session}"),
-            ))
-        })
+        found.filter(|stored| stored.user == owner).ok_or_else(|| Refused(no_session(session)))
     }
 }
 
@@ -367,9 +277,12 @@ pub(super) fn record_of(emission: &Emission) -> Option<Record> {
     }
 }
 
-pub(super) fn done(answer: &Answer) -> Value {
+/// The answer to a command that changes the log, or that may leave it as it is.
+pub(super) fn done(answer: &Answer) -> CommandDone {
     match answer {
-        Answer::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
+        Answer::Done { seq, duplicate } => {
+            CommandDone { seq: Some(*seq), duplicate: Some(*duplicate) }
+        }
         Answer::Agent(_)
         | Answer::AgentAgain(_)
         | Answer::Session(_)
@@ -379,31 +292,8 @@ pub(super) fn done(answer: &Answer) -> Value {
         | Answer::Peer { .. }
         | Answer::Chat { .. }
         | Answer::Offered { .. }
-        | Answer::Said { .. } => {
-            json!({})
-        }
+        | Answer::Said { .. } => CommandDone::default(),
     }
-}
-
-pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
-    match body {
-        Ok(Json(body)) => Ok(body),
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Refusal::new(RefusalCode::TooLarge, "the body is larger than a frame may be")
-                .into())
-        }
-        Err(rejection) => Err(bad(&rejection.body_text()).into()),
-    }
-}
-
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandId>, Refused> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    if keys.next().is_some() {
-        return Err(bad("the request has more than one Idempotency-Key").into());
-    }
-    let key = key.to_str().map_err(|_| bad("Idempotency-Key is not readable text"))?;
-    CommandId::new(key).map(Some).map_err(|error| bad(&format!("Idempotency-Key: {error}")).into())
 }
 
 /// A number that the store can hold.
@@ -412,6 +302,10 @@ pub(super) fn storable(name: &str, number: usize) -> Result<usize, Refusal> {
         Ok(_) => Ok(number),
         Err(_) => Err(bad(&format!("`{name}` is {number}; the most is {}", i64::MAX))),
     }
+}
+
+fn no_session(session: &SessionId) -> Refusal {
+    Refusal::new(RefusalCode::UnknownSession, format!("there is no session {session}"))
 }
 
 pub(super) fn session_id(text: String) -> Result<SessionId, Refused> {

@@ -2,23 +2,24 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
-use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use axum::response::NoContent;
+use serde::Deserialize;
 use thoughtwire_hub::check_retention;
+use thoughtwire_proto::rest::{
+    CommandDone, SessionCreated, SessionDetails, SessionDraft, SessionList, SessionPatch,
+};
 use thoughtwire_proto::{Answer, Command, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
 use super::{
-    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
+    Answered, Body, Created, IdempotencyKey, Path, Query, Refused, Shared, bad, done, no_session,
+    read, session_id, unexpected,
 };
 use crate::access::Identity;
 use crate::listing;
 
 #[derive(Deserialize)]
-pub(super) struct ListQuery {
+pub(super) struct SessionsQuery {
     agent: Option<String>,
     limit: Option<usize>,
 }
@@ -26,8 +27,8 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     State(rest): Shared,
     caller: Identity,
-    Query(query): Query<ListQuery>,
-) -> Answered {
+    Query(query): Query<SessionsQuery>,
+) -> Answered<Json<SessionList>> {
     let user = caller.user;
     let agent = match query.agent {
         Some(agent) => Some(rest.profile(&user, agent).await?.id),
@@ -35,108 +36,74 @@ pub(super) async fn list(
     };
     let filter = SessionFilter { agent, limit: query.limit, ..SessionFilter::default() };
     let sessions = listing::some(&rest.hub, &user, filter).await?;
-    Ok(Json(json!({"sessions": sessions})).into_response())
-}
-
-#[derive(Deserialize)]
-pub(super) struct NewSessionBody {
-    agent: String,
-    title: Option<String>,
-    instructions: Option<String>,
-    #[serde(default)]
-    history: Vec<thoughtwire_proto::HistoryEntry>,
+    Ok(Json(SessionList { sessions }))
 }
 
 pub(super) async fn create(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
-    body: Result<Json<NewSessionBody>, JsonRejection>,
-) -> Answered {
+    key: IdempotencyKey,
+    body: Body<SessionDraft>,
+) -> Answered<Created<SessionCreated>> {
     let user = caller.user;
-    let NewSessionBody { agent, title, instructions, history } = read(body)?;
+    let SessionDraft { agent, title, instructions, history } = read(body)?;
     let (Answer::Session(session) | Answer::SessionAgain(session)) = rest
-        .execute(
-            &user,
-            idempotency_key(&headers)?,
-            Command::CreateSession { agent, title, instructions, history },
-        )
+        .execute(&user, key.read()?, Command::CreateSession { agent, title, instructions, history })
         .await?
     else {
         return Err(unexpected());
     };
-    Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
+    Ok(Created(SessionCreated { session }))
 }
 
 pub(super) async fn show(
     State(rest): Shared,
     caller: Identity,
     Path(session): Path<String>,
-) -> Answered {
+) -> Answered<Json<SessionDetails>> {
     let user = caller.user;
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
-    let listing = listing::one(&rest.hub, &user, &session).await?;
+    // Deleted since.
+    let gone = || Refused(no_session(&session));
+    let listing = listing::one(&rest.hub, &user, &session).await?.ok_or_else(gone)?;
     let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
-    let page = json!({
-        "session": listing,
-        "epoch": stored.epoch,
-        "first": stored.first,
-        "instructions": stored.state.instructions(),
-        "keep_days": keep.days,
-        "keep_events": keep.events,
-    });
-    Ok(Json(page).into_response())
+    Ok(Json(SessionDetails {
+        session: listing,
+        epoch: stored.epoch,
+        first: stored.first,
+        instructions: stored.state.instructions().map(str::to_owned),
+        keep_days: keep.days,
+        keep_events: keep.events,
+    }))
 }
 
 pub(super) async fn delete(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path(session): Path<String>,
-) -> Answered {
+) -> Answered<NoContent> {
     let user = caller.user;
-    rest.execute(
-        &user,
-        idempotency_key(&headers)?,
-        Command::DeleteSession { session: session_id(session)? },
-    )
-    .await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// What may be changed; what is absent stays, and `null` takes a limit away.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EditBody {
-    title: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    keep_days: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "given")]
-    keep_events: Option<Option<u64>>,
-}
-
-/// Tells `null` from nothing.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    value: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(value).map(Some)
+    rest.execute(&user, key.read()?, Command::DeleteSession { session: session_id(session)? })
+        .await?;
+    Ok(NoContent)
 }
 
 pub(super) async fn edit(
     State(rest): Shared,
     caller: Identity,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Path(session): Path<String>,
-    body: Result<Json<EditBody>, JsonRejection>,
-) -> Answered {
+    body: Body<SessionPatch>,
+) -> Answered<Json<CommandDone>> {
     let user = caller.user;
-    let EditBody { title, keep_days, keep_events } = read(body)?;
+    let SessionPatch { title, keep_days, keep_events } = read(body)?;
     // Before anything is changed.
     let title = title.as_deref().map(new_title).transpose();
     let title = title.map_err(|no| bad(&format!("the title: {no}")))?;
     let session = session_id(session)?;
-    let key = idempotency_key(&headers)?;
+    let key = key.read()?;
     let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
     check_retention(given)?;
     let num = rest.own(&user, &session).await?.num;
@@ -146,7 +113,7 @@ pub(super) async fn edit(
             let command = Command::Rename { session: session.clone(), title };
             done(&rest.execute(&user, key, command).await?)
         }
-        None => json!({}),
+        None => CommandDone::default(),
     };
     if keep_days.is_some() || keep_events.is_some() {
         let now = rest.hub.read(move |store| store.retention(num)).await?;
@@ -157,5 +124,5 @@ pub(super) async fn edit(
         rest.hub.keep(&user, &session, keep).await?;
         rest.sweep();
     }
-    Ok(Json(answer).into_response())
+    Ok(Json(answer))
 }

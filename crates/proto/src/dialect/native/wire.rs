@@ -13,7 +13,7 @@ use crate::{
 
 /// What clients write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ClientFrame"),
     ts(optional_fields, rename = "ClientFrame")
@@ -40,7 +40,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         last: Option<u64>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
         tools: &'a [ToolDeclaration],
     },
     Detach {
@@ -70,7 +70,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<HistoryEntry>>"))]
         history: &'a [HistoryEntry],
     },
     DeleteSession {
@@ -84,7 +84,7 @@ pub(super) enum ClientWire<'a> {
         session: &'a SessionId,
         text: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
         attachments: &'a [String],
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
@@ -153,7 +153,7 @@ pub(super) enum ClientWire<'a> {
 
 /// What servers write.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "ServerFrame"),
     ts(optional_fields, rename = "ServerFrame")
@@ -199,10 +199,10 @@ pub(super) enum ServerWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         turns: Option<&'a [TurnId]>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        #[cfg_attr(test, ts(as = "Option<Vec<Input>>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Input>>"))]
         steered: &'a [Input],
         #[serde(skip_serializing_if = "std::ops::Not::not")]
-        #[cfg_attr(test, ts(as = "Option<bool>"))]
+        #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
         duplicate: bool,
     },
     Refused {
@@ -298,13 +298,13 @@ pub(super) enum ServerWire<'a> {
     },
     /// A type that this version does not know, as it came; it has its own `type`.
     #[serde(untagged)]
-    #[cfg_attr(test, schemars(skip), ts(skip))]
+    #[cfg_attr(feature = "schema", schemars(skip), ts(skip))]
     Other(&'a Map<String, Value>),
 }
 
 /// An agent as an `ack` shows it.
 #[cfg_attr(
-    test,
+    feature = "schema",
     derive(schemars::JsonSchema, ts_rs::TS),
     schemars(rename = "Agent"),
     ts(optional_fields, rename = "Agent")

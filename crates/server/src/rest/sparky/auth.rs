@@ -3,26 +3,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Refusal, check_name};
 
-use super::{Told, own_space};
+use super::{SparkyDone, Told, own_space};
 use crate::access::{Identity, named_by, naming, unauthorized};
-use crate::config::Auth;
-use crate::rest::{Rest, Shared, bad, read};
+use crate::rest::{Body, Created, Rest, Shared, bad, read};
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct LoginBody {
+pub(in crate::rest) struct SparkyLogin {
     username: String,
     password: String,
 }
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct RegisterBody {
+pub(in crate::rest) struct SparkyRegistration {
     username: String,
     #[serde(default)]
     email: String,
@@ -30,28 +27,26 @@ pub(in crate::rest) struct RegisterBody {
 }
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct RefreshBody {
+pub(in crate::rest) struct SparkyRefresh {
     refresh_token: String,
 }
 
 #[derive(Serialize)]
-struct Tokens {
+pub(in crate::rest) struct SparkyTokens {
     access_token: String,
     refresh_token: String,
     token_type: &'static str,
 }
 
-impl Tokens {
-    /// One token for both: it is renewed for as long as its login lasts.
-    fn of(token: String) -> Response {
-        let tokens =
-            Self { refresh_token: token.clone(), access_token: token, token_type: "bearer" };
-        Json(tokens).into_response()
+impl SparkyTokens {
+    /// Uses one token for both, since it is renewed for as long as its login lasts.
+    fn new(token: String) -> Self {
+        Self { refresh_token: token.clone(), access_token: token, token_type: "bearer" }
     }
 }
 
 #[derive(Serialize)]
-struct User {
+pub(in crate::rest) struct SparkyUser {
     id: String,
     username: String,
     email: String,
@@ -60,7 +55,7 @@ struct User {
     roles: [&'static str; 1],
 }
 
-impl User {
+impl SparkyUser {
     fn new(id: String, email: String) -> Self {
         let username = id.clone();
         Self { id, username, email, is_active: true, is_verified: true, roles: ["user"] }
@@ -73,7 +68,7 @@ fn checked(username: &str) -> Result<&str, Refusal> {
     Ok(username)
 }
 
-/// Whoever has the password; a refusal says what a password is here.
+/// Finds the owner of a password. The refusal explains that a key is the password.
 fn known(rest: &Rest, password: &str) -> Result<Identity, Refusal> {
     rest.access.token(password.trim()).map_err(|_| {
         unauthorized(
@@ -84,21 +79,21 @@ fn known(rest: &Rest, password: &str) -> Result<Identity, Refusal> {
 
 pub(in crate::rest) async fn login(
     State(rest): Shared,
-    body: Result<Json<LoginBody>, JsonRejection>,
-) -> Told {
-    let LoginBody { username, password } = read(body)?;
+    body: Body<SparkyLogin>,
+) -> Told<Json<SparkyTokens>> {
+    let SparkyLogin { username, password } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => naming(checked(&username)?),
         Auth::Keys => rest.access.login.write(&known(&rest, &password)?)?.0,
     };
-    Ok(Tokens::of(token))
+    Ok(Json(SparkyTokens::new(token)))
 }
 
 pub(in crate::rest) async fn register(
     State(rest): Shared,
-    body: Result<Json<RegisterBody>, JsonRejection>,
-) -> Told {
-    let RegisterBody { username, email, password } = read(body)?;
+    body: Body<SparkyRegistration>,
+) -> Told<Created<SparkyUser>> {
+    let SparkyRegistration { username, email, password } = read(body)?;
     let id = match rest.access.guard.auth {
         Auth::None => checked(&username)?.to_owned(),
         Auth::Keys => known(&rest, &password)
@@ -111,14 +106,14 @@ pub(in crate::rest) async fn register(
             .user
             .to_string(),
     };
-    Ok((StatusCode::CREATED, Json(User::new(id, email))).into_response())
+    Ok(Created(SparkyUser::new(id, email)))
 }
 
 pub(in crate::rest) async fn refresh(
     State(rest): Shared,
-    body: Result<Json<RefreshBody>, JsonRejection>,
-) -> Told {
-    let RefreshBody { refresh_token } = read(body)?;
+    body: Body<SparkyRefresh>,
+) -> Told<Json<SparkyTokens>> {
+    let SparkyRefresh { refresh_token } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => {
             let name = named_by(&refresh_token)
@@ -127,15 +122,19 @@ pub(in crate::rest) async fn refresh(
         }
         Auth::Keys => rest.access.login.write(&rest.access.token(&refresh_token)?)?.0,
     };
-    Ok(Tokens::of(token))
+    Ok(Json(SparkyTokens::new(token)))
 }
 
-/// The page forgets its tokens by itself; there is nothing to do here.
-pub(in crate::rest) async fn logout() -> Response {
-    Json(json!({"message": "Logged out successfully"})).into_response()
+/// Does nothing, since the page deletes its tokens by itself.
+pub(in crate::rest) async fn logout() -> Json<SparkyDone> {
+    Json(SparkyDone { message: "Logged out successfully", ..SparkyDone::default() })
 }
 
-pub(in crate::rest) async fn me(State(rest): Shared, caller: Identity, headers: HeaderMap) -> Told {
+pub(in crate::rest) async fn me(
+    State(rest): Shared,
+    caller: Identity,
+    headers: HeaderMap,
+) -> Told<Json<SparkyUser>> {
     let id = own_space(&rest.access, &caller, &headers);
-    Ok(Json(User::new(id, String::new())).into_response())
+    Ok(Json(SparkyUser::new(id, String::new())))
 }

@@ -1,24 +1,23 @@
 //! A Sparky user's chats.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp};
 use thoughtwire_store::StoredChat;
 
-use super::{Detail, Told, check_space, not_found};
+use super::{SparkyDone, SparkyRefused, Told, check_space, not_found};
 use crate::access::Identity;
-use crate::rest::{Query, Rest, Shared, read};
+use crate::rest::{Body, Query, Rest, Shared, read};
 
-/// Chats of a page of the list, unless it says another number.
+/// SparkyChats of a page of the list, unless it says another number.
 const PAGE: usize = 100;
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct ListQuery {
+pub(in crate::rest) struct ChatsQuery {
     limit: Option<usize>,
     offset: Option<usize>,
     #[serde(default)]
@@ -26,13 +25,13 @@ pub(in crate::rest) struct ListQuery {
 }
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct RenameBody {
+pub(in crate::rest) struct SparkyRename {
     chat_name: String,
 }
 
-/// A chat in both generations' shape: the earlier one reads `session_id`, the later one `model`.
+/// A chat in the form of both generations. The earlier one reads `session_id`, the later `model`.
 #[derive(Serialize)]
-struct Chat {
+pub(in crate::rest) struct SparkyChat {
     chat_id: String,
     chat_name: String,
     session_id: String,
@@ -43,12 +42,20 @@ struct Chat {
 }
 
 #[derive(Serialize)]
-struct Chats {
+pub(in crate::rest) struct SparkyChats {
     user_id: String,
-    chats: Vec<Chat>,
+    chats: Vec<SparkyChat>,
 }
 
-impl From<StoredChat> for Chat {
+/// A chat that was renamed.
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyRenamed {
+    chat_id: String,
+    chat_name: String,
+    updated_at: Timestamp,
+}
+
+impl From<StoredChat> for SparkyChat {
     fn from(stored: StoredChat) -> Self {
         let named = |title: &String| !title.trim().is_empty();
         let chat_name = stored
@@ -72,8 +79,8 @@ pub(in crate::rest) async fn list(
     caller: Identity,
     headers: HeaderMap,
     Path(space): Path<String>,
-    Query(query): Query<ListQuery>,
-) -> Told {
+    Query(query): Query<ChatsQuery>,
+) -> Told<Json<SparkyChats>> {
     check_space(&rest, &caller, &headers, &space).await?;
     let (user, wanted) = (caller.user, space.clone());
     let stored =
@@ -82,9 +89,9 @@ pub(in crate::rest) async fn list(
         .into_iter()
         .skip(query.offset.unwrap_or(0))
         .take(query.limit.unwrap_or(PAGE))
-        .map(Chat::from)
+        .map(SparkyChat::from)
         .collect();
-    Ok(Json(Chats { user_id: space, chats }).into_response())
+    Ok(Json(SparkyChats { user_id: space, chats }))
 }
 
 /// A chat of a name space that the caller may see.
@@ -94,7 +101,7 @@ async fn find(
     headers: &HeaderMap,
     space: &str,
     chat: &str,
-) -> Result<StoredChat, Detail> {
+) -> Result<StoredChat, SparkyRefused> {
     check_space(rest, caller, headers, space).await?;
     let (user, wanted) = (caller.user.clone(), chat.to_owned());
     let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
@@ -109,15 +116,14 @@ pub(in crate::rest) async fn rename(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-    body: Result<Json<RenameBody>, JsonRejection>,
-) -> Told {
-    let RenameBody { chat_name } = read(body)?;
+    body: Body<SparkyRename>,
+) -> Told<Json<SparkyRenamed>> {
+    let SparkyRename { chat_name } = read(body)?;
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     let rename = Command::Rename { session: stored.session, title: chat_name.clone() };
     rest.execute(&caller.user, None, rename).await?;
-    let now = thoughtwire_hub::now();
-    let answer = json!({"chat_id": chat, "chat_name": chat_name, "updated_at": now});
-    Ok(Json(answer).into_response())
+    let updated_at = thoughtwire_hub::now();
+    Ok(Json(SparkyRenamed { chat_id: chat, chat_name, updated_at }))
 }
 
 pub(in crate::rest) async fn delete(
@@ -125,12 +131,12 @@ pub(in crate::rest) async fn delete(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> Told<Json<SparkyDone>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     let delete = Command::DeleteSession { session: stored.session };
     rest.execute(&caller.user, None, delete).await?;
-    let answer = json!({"message": "Chat deleted successfully", "chat_id": chat});
-    Ok(Json(answer).into_response())
+    let message = "Chat deleted successfully";
+    Ok(Json(SparkyDone { message, chat_id: Some(chat), ..SparkyDone::default() }))
 }
 
 pub(in crate::rest) async fn archive(
@@ -138,14 +144,14 @@ pub(in crate::rest) async fn archive(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> Told<Json<SparkyDone>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     // Archived again it keeps its time.
     let at = stored.archived_at.unwrap_or_else(thoughtwire_hub::now);
     keep_archived(&rest, &caller, &stored, Some(at)).await?;
-    let answer =
-        json!({"message": "Chat archived successfully", "chat_id": chat, "archived_at": at});
-    Ok(Json(answer).into_response())
+    let message = "Chat archived successfully";
+    let (chat_id, archived_at) = (Some(chat), Some(at));
+    Ok(Json(SparkyDone { message, chat_id, archived_at, updated_at: None }))
 }
 
 pub(in crate::rest) async fn unarchive(
@@ -153,15 +159,12 @@ pub(in crate::rest) async fn unarchive(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> Told<Json<SparkyDone>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     keep_archived(&rest, &caller, &stored, None).await?;
-    let answer = json!({
-        "message": "Chat unarchived successfully",
-        "chat_id": chat,
-        "updated_at": stored.updated_at,
-    });
-    Ok(Json(answer).into_response())
+    let message = "Chat unarchived successfully";
+    let (chat_id, updated_at) = (Some(chat), Some(stored.updated_at));
+    Ok(Json(SparkyDone { message, chat_id, archived_at: None, updated_at }))
 }
 
 async fn keep_archived(
@@ -169,9 +172,9 @@ async fn keep_archived(
     caller: &Identity,
     stored: &StoredChat,
     at: Option<Timestamp>,
-) -> Result<(), Detail> {
+) -> Result<(), SparkyRefused> {
     let archived = rest.hub.store().archive_chat(&caller.user, &stored.space, &stored.chat, at);
-    archived.await.map_err(|error| Detail(Refusal::from(&error)))
+    archived.await.map_err(|error| SparkyRefused(Refusal::from(&error)))
 }
 
 /// Refuses another model for one chat: all chats of a user are one agent's, and it has one model.
@@ -180,7 +183,7 @@ pub(in crate::rest) async fn model(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told {
+) -> Told<Infallible> {
     find(&rest, &caller, &headers, &space, &chat).await?;
     let reason = "a chat has the model of its agent; change it with `thoughtwire agents edit`";
     Err(Refusal::new(RefusalCode::Unsupported, reason).into())

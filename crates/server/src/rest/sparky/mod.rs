@@ -7,6 +7,8 @@ mod auth;
 mod chats;
 mod messages;
 
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -14,8 +16,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
 use serde::Serialize;
-use serde_json::json;
-use thoughtwire_proto::{Refusal, RefusalCode};
+use thoughtwire_proto::rest::Auth;
+use thoughtwire_proto::{Refusal, RefusalCode, Timestamp};
 
 pub(super) use auth::{login, logout, me, refresh, register};
 pub(super) use chats::{archive, delete, list, model, rename, unarchive};
@@ -23,7 +25,6 @@ pub(super) use messages::messages;
 
 use super::{Refused, Rest, Shared, status};
 use crate::access::{Access, Identity};
-use crate::config::Auth;
 use crate::guard::bearer;
 
 /// Bytes of an upload that are read and dropped before it is refused. A browser that is still
@@ -36,35 +37,55 @@ pub(super) fn is_route(path: &str) -> bool {
 }
 
 /// A refusal in FastAPI's shape, which the pages show: `{"detail", "code"}`.
-pub(super) struct Detail(pub(super) Refusal);
+pub(super) struct SparkyRefused(pub(super) Refusal);
 
-impl From<Refusal> for Detail {
+/// A refused request, in the form that Sparky's pages show.
+#[derive(Serialize)]
+pub(super) struct SparkyError {
+    detail: String,
+    code: RefusalCode,
+}
+
+/// A change that was made.
+#[derive(Default, Serialize)]
+pub(super) struct SparkyDone {
+    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<Timestamp>,
+}
+
+impl From<Refusal> for SparkyRefused {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
     }
 }
 
-impl From<Refused> for Detail {
+impl From<Refused> for SparkyRefused {
     fn from(Refused(refusal): Refused) -> Self {
         Self(refusal)
     }
 }
 
-impl IntoResponse for Detail {
+impl IntoResponse for SparkyRefused {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
-        let body = json!({"detail": refusal.reason, "code": refusal.code});
-        let mut response = (status(refusal.code), Json(body)).into_response();
+        let body = SparkyError { detail: refusal.reason, code: refusal.code };
+        let mut response = (status(body.code), Json(&body)).into_response();
         // For the metrics.
-        response.extensions_mut().insert(refusal.code);
+        response.extensions_mut().insert(body.code);
         response
     }
 }
 
-pub(super) type Told = Result<Response, Detail>;
+/// The result of a handler.
+pub(super) type Told<T> = Result<T, SparkyRefused>;
 
-fn not_found(what: &str) -> Detail {
-    Detail(Refusal::new(RefusalCode::UnknownSession, format!("{what} not found")))
+fn not_found(what: &str) -> SparkyRefused {
+    SparkyRefused(Refusal::new(RefusalCode::UnknownSession, format!("{what} not found")))
 }
 
 /// The name space that a caller has in these routes.
@@ -85,7 +106,7 @@ async fn check_space(
     caller: &Identity,
     headers: &HeaderMap,
     space: &str,
-) -> Result<(), Detail> {
+) -> Result<(), SparkyRefused> {
     if own_space(&rest.access, caller, headers) == space {
         return Ok(());
     }
@@ -95,39 +116,41 @@ async fn check_space(
     if may_see { Ok(()) } else { Err(not_found(&format!("User '{space}'"))) }
 }
 
+/// The server's health.
 #[derive(Serialize)]
-struct Health {
+pub(super) struct SparkyHealth {
     status: &'static str,
     service: &'static str,
     startup_error: Option<String>,
 }
 
-pub(super) async fn health() -> Response {
-    let health = Health { status: "healthy", service: "sparky-server", startup_error: None };
-    Json(health).into_response()
+pub(super) async fn health() -> Json<SparkyHealth> {
+    Json(SparkyHealth { status: "healthy", service: "sparky-server", startup_error: None })
 }
 
-/// Prompts and resources of MCP servers: agents here use their tools only.
-pub(super) async fn nothing() -> Response {
-    Json(json!([])).into_response()
+/// Lists no prompts or resources: agents use only the tools of MCP servers.
+pub(super) async fn nothing() -> Json<[(); 0]> {
+    Json([])
 }
 
+/// A model that an agent may have.
 #[derive(Serialize)]
-struct Model {
+pub(super) struct SparkyModel {
     id: String,
     display_name: String,
     description: &'static str,
     is_default: bool,
 }
 
+/// The models of a user.
 #[derive(Serialize)]
-struct Models {
-    models: Vec<Model>,
+pub(super) struct SparkyModels {
+    models: Vec<SparkyModel>,
     default: String,
 }
 
-/// The server's default model and those of the caller's agents.
-pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told {
+/// Lists the server's default model and those of the caller's agents.
+pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told<Json<SparkyModels>> {
     let user = caller.user;
     let agents = rest.hub.read(move |store| store.agents(&user)).await?;
     let mut ids = vec![rest.model.clone()];
@@ -138,18 +161,18 @@ pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told {
     }
     let models = ids
         .into_iter()
-        .map(|id| Model {
+        .map(|id| SparkyModel {
             is_default: id == rest.model,
             display_name: id.clone(),
             description: "",
             id,
         })
         .collect();
-    Ok(Json(Models { models, default: rest.model.clone() }).into_response())
+    Ok(Json(SparkyModels { models, default: rest.model.clone() }))
 }
 
 /// Refuses a file: this server does not store any.
-pub(super) async fn upload(body: Body) -> Told {
+pub(super) async fn upload(body: Body) -> Told<Infallible> {
     let mut chunks = body.into_data_stream();
     let mut room = DROPPED_BYTES;
     while let Some(Ok(chunk)) = chunks.next().await {
