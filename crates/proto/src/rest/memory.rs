@@ -57,6 +57,7 @@ pub struct BlockPatch {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivalNote {
     /// Number; later notes have higher ones.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     pub id: i64,
     /// Time of the note.
     pub at: Timestamp,

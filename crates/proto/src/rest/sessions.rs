@@ -23,13 +23,10 @@ pub struct SessionDetails {
     /// Position at which its log now begins.
     pub first: Seq,
     /// Instructions beside the agent's persona; null for none.
-    #[serde(default)]
     pub instructions: Option<String>,
     /// Days after which ended turns are deleted; null for the agent's setting.
-    #[serde(default)]
     pub keep_days: Option<u32>,
     /// Number of events above which the oldest turns are deleted; null for the agent's setting.
-    #[serde(default)]
     pub keep_events: Option<u64>,
 }
 

@@ -25,12 +25,17 @@ use super::{Answered, Held, Path, Query, Refused, Rest, Shared, bad, record_of, 
 /// The most events in one page.
 const PAGE: usize = 1000;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventsQuery {
+    /// Position behind which events are read. Without it a page begins at the log's first event,
+    /// and a stream at its head.
     after: Option<u64>,
+    /// Most events of a page.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 100)))]
     limit: Option<usize>,
-    /// `Last-Event-ID`, from where no header can be set.
+    /// `Last-Event-ID`, for clients that cannot set a header.
     last_event_id: Option<String>,
 }
 

@@ -26,9 +26,13 @@ use super::{
 /// The longest a caller may wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct WaitQuery {
+    /// Seconds to wait for the end of the input's turn. The turn goes on when the time is over.
+    /// Without it the answer comes at once.
     #[serde(default, deserialize_with = "seconds")]
+    #[cfg_attr(test, schemars(with = "Option<f64>", range(min = 0, max = 600)))]
     wait: Option<Duration>,
 }
 

@@ -70,23 +70,43 @@ pub(super) async fn delete(
     Ok(NoContent)
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
-pub(super) struct SearchQuery {
+pub(super) struct RecallQuery {
+    /// Words to look for.
+    #[cfg_attr(test, schemars(required))]
     query: Option<String>,
+    /// Number of the best matches to pass over.
+    #[cfg_attr(test, schemars(extend("default" = 0)))]
     offset: Option<usize>,
+    /// Most results of the answer.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 20)))]
     limit: Option<usize>,
-    /// Notes behind this number, for going through all of them.
+}
+
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Deserialize)]
+pub(super) struct ArchivalQuery {
+    /// Text to look for.
+    query: Option<String>,
+    /// Number of the best matches to pass over.
+    #[cfg_attr(test, schemars(extend("default" = 0)))]
+    offset: Option<usize>,
+    /// Most results of the answer.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1000), extend("default" = 20)))]
+    limit: Option<usize>,
+    /// Without `query`: the number behind which notes are listed.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     after: Option<i64>,
 }
 
-impl SearchQuery {
-    fn span(&self) -> Result<(usize, usize), Refusal> {
-        let offset = self.offset.unwrap_or(0);
-        if offset > FARTHEST {
-            return Err(bad(&format!("`offset` is {offset}; the most is {FARTHEST}")));
-        }
-        Ok((offset, self.limit.unwrap_or(PAGE).clamp(1, MOST)))
+/// Checks a page of results. Returns how many to pass over and how many to answer.
+fn span(offset: Option<usize>, limit: Option<usize>) -> Result<(usize, usize), Refusal> {
+    let offset = offset.unwrap_or(0);
+    if offset > FARTHEST {
+        return Err(bad(&format!("`offset` is {offset}; the most is {FARTHEST}")));
     }
+    Ok((offset, limit.unwrap_or(PAGE).clamp(1, MOST)))
 }
 
 /// Searches the messages of all of an agent's sessions.
@@ -94,10 +114,10 @@ pub(super) async fn recall(
     State(rest): Shared,
     caller: Identity,
     Path(agent): Path<String>,
-    Query(query): Query<SearchQuery>,
+    Query(query): Query<RecallQuery>,
 ) -> Answered<Json<RecallPage>> {
     let user = caller.user;
-    let (offset, limit) = query.span()?;
+    let (offset, limit) = span(query.offset, query.limit)?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     let id = rest.profile(&user, agent).await?.id;
     rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
@@ -123,10 +143,10 @@ pub(super) async fn archival(
     State(rest): Shared,
     caller: Identity,
     Path(agent): Path<String>,
-    Query(query): Query<SearchQuery>,
+    Query(query): Query<ArchivalQuery>,
 ) -> Answered<Json<NotePage>> {
     let user = caller.user;
-    let (offset, limit) = query.span()?;
+    let (offset, limit) = span(query.offset, query.limit)?;
     let id = rest.profile(&user, agent).await?.id;
     let (notes, total) = match &query.query {
         Some(words) => {

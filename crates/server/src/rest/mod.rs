@@ -93,6 +93,17 @@ macro_rules! routes {
         /// Every route of REST: its method, its path, and what it needs.
         pub const ROUTES: &[(&str, &str, Need)] = &[$($((stringify!($method), $path, Need::$need)),+),+];
 
+        /// Every route with the description of its handler.
+        #[cfg(test)]
+        fn handlers() -> Vec<(&'static str, &'static str, Need, openapi::describe::Describe)> {
+            vec![$($((
+                stringify!($method),
+                $path,
+                Need::$need,
+                openapi::describe::describe($handler),
+            )),+),+]
+        }
+
         fn table() -> Router<Arc<Rest>> {
             Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+$(.layer(DefaultBodyLimit::max($limit)))?))+
         }

@@ -19,8 +19,10 @@ use super::{
 /// Records and notes read at once.
 const PAGE: usize = 1000;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct ExportQuery {
+    /// Whether the logs of its sessions are exported. It needs the scope `chat` as well.
     #[serde(default)]
     history: bool,
 }
@@ -75,8 +77,10 @@ pub(super) async fn export(
     Ok(Json(file.await?))
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct ImportQuery {
+    /// Another name for the agent.
     name: Option<String>,
 }
 

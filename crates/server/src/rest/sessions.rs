@@ -18,9 +18,12 @@ use super::{
 use crate::access::Identity;
 use crate::listing;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(super) struct SessionsQuery {
+    /// Only sessions of this agent, by its name or id.
     agent: Option<String>,
+    /// Most sessions of the answer.
     limit: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! `docs/openapi.json` against the routes, and against what they answer.
+//! A server's answers against `docs/openapi.json`.
 
 use std::collections::BTreeSet;
 
@@ -6,146 +6,8 @@ use serde_json::{Value, json};
 use thoughtwire_server::{Need, ROUTES};
 
 use super::access::Guarded;
+use super::openapi_document::{check, closed, document, operations, parameters};
 use super::rest::http;
-
-fn document() -> Value {
-    serde_json::from_str(include_str!("../../../../../docs/openapi.json")).unwrap()
-}
-
-/// Every operation: its path, its method, and what is said of it.
-fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths.flat_map(|(path, methods)| {
-        methods
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
-    })
-}
-
-/// What stands where a `$ref` may stand.
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    let Some(reference) = value.get("$ref") else { return value };
-    document
-        .pointer(&reference.as_str().unwrap()[1..])
-        .unwrap_or_else(|| panic!("{reference} leads nowhere"))
-}
-
-fn parameters<'a>(document: &'a Value, operation: &'a Value) -> impl Iterator<Item = &'a Value> {
-    operation["parameters"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|parameter| resolved(document, parameter))
-}
-
-fn walk(value: &Value, see: &mut impl FnMut(&Value)) {
-    see(value);
-    match value {
-        Value::Object(object) => object.values().for_each(|inner| walk(inner, see)),
-        Value::Array(array) => array.iter().for_each(|inner| walk(inner, see)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Takes away the room that schemas leave for what is newer.
-fn close(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.values_mut().for_each(close);
-            if object.get("properties").is_some_and(Value::is_object) {
-                object.insert("unevaluatedProperties".to_owned(), json!(false));
-            }
-        }
-        Value::Array(array) => array.iter_mut().for_each(close),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn closed() -> Value {
-    let mut document = document();
-    close(&mut document);
-    // An event of kind `usage` has its keys and one more.
-    document["components"]["schemas"]["Usage"]
-        .as_object_mut()
-        .unwrap()
-        .remove("unevaluatedProperties");
-    document
-}
-
-fn check(document: &Value, schema: &Value, value: &Value, what: &str) {
-    let schema = json!({"allOf": [schema], "components": document["components"]});
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(value)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{what}: {value} is not as the document says: {errors:#?}");
-}
-
-#[test]
-fn every_route_is_in_the_document_with_what_it_needs() {
-    let document = document();
-    let documented: BTreeSet<_> =
-        operations(&document).map(|(path, method, _)| (path, method)).collect();
-    assert_eq!(documented, ROUTES.iter().map(|(method, path, _)| (*path, *method)).collect());
-    let mut names = BTreeSet::new();
-    for (method, path, need) in ROUTES {
-        let operation = &document["paths"][path][method];
-        let needed = match need {
-            Need::Open => json!([]),
-            Need::Known => json!([{"key": []}]),
-            Need::Chat => json!([{"key": ["chat"]}]),
-            Need::Agents => json!([{"key": ["agents"]}]),
-            Need::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
-            Need::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
-            Need::Admin => json!([{"key": ["admin"]}]),
-        };
-        assert_eq!(operation["security"], needed, "{method} {path}");
-        assert!(
-            names.insert(operation["operationId"].as_str()),
-            "{method} {path} has another one's name"
-        );
-        assert!(operation["responses"]["default"].is_object(), "{method} {path} can be refused");
-        let places: BTreeSet<_> =
-            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
-        let said = parameters(&document, operation).filter(|parameter| parameter["in"] == "path");
-        assert_eq!(
-            said.map(|parameter| parameter["name"].as_str().unwrap()).collect::<BTreeSet<_>>(),
-            places,
-            "{method} {path}"
-        );
-    }
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-}
-
-#[test]
-fn its_references_lead_somewhere_and_its_examples_are_what_they_show() {
-    let document = document();
-    let mut used = BTreeSet::new();
-    walk(&document, &mut |value| {
-        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-            resolved(&document, value);
-            used.insert(reference.to_owned());
-        }
-    });
-    for kind in ["parameters", "responses", "schemas"] {
-        for name in document["components"][kind].as_object().unwrap().keys() {
-            assert!(
-                used.contains(&format!("#/components/{kind}/{name}")),
-                "nothing refers to {name}"
-            );
-        }
-    }
-    let closed = closed();
-    for (path, method, operation) in operations(&closed) {
-        let content = &operation["requestBody"]["content"]["application/json"];
-        if let Some(example) = content.get("example") {
-            check(&closed, &content["schema"], example, &format!("the example of {method} {path}"));
-        }
-    }
-}
 
 /// A server that is asked, and everything that it was asked and answered.
 struct Asked {
@@ -542,7 +404,7 @@ async fn what_it_refuses_it_refuses_as_the_document_says() {
     let (_, there_are) =
         refused["error"]["reason"].as_str().unwrap().split_once("there are: ").unwrap();
     let settings =
-        document["components"]["schemas"]["AgentChange"]["properties"].as_object().unwrap();
+        document["components"]["schemas"]["AgentPatch"]["properties"].as_object().unwrap();
     assert_eq!(
         there_are.split(", ").collect::<BTreeSet<_>>(),
         settings.keys().map(String::as_str).collect()

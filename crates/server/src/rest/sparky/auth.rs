@@ -8,16 +8,19 @@ use serde::{Deserialize, Serialize};
 use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Refusal, check_name};
 
-use super::{SparkyDone, Told, own_space};
+use super::{SparkyNotice, Told, own_space};
 use crate::access::{Identity, named_by, naming, unauthorized};
 use crate::rest::{Body, Created, Rest, Shared, bad, read};
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct SparkyLogin {
     username: String,
     password: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(transform = thoughtwire_proto::schema::optional("email")))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct SparkyRegistration {
     username: String,
@@ -26,15 +29,18 @@ pub(in crate::rest) struct SparkyRegistration {
     password: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct SparkyRefresh {
     refresh_token: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyTokens {
     access_token: String,
     refresh_token: String,
+    #[cfg_attr(test, schemars(extend("const" = "bearer")))]
     token_type: &'static str,
 }
 
@@ -45,6 +51,7 @@ impl SparkyTokens {
     }
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyUser {
     id: String,
@@ -126,8 +133,8 @@ pub(in crate::rest) async fn refresh(
 }
 
 /// Does nothing, since the page deletes its tokens by itself.
-pub(in crate::rest) async fn logout() -> Json<SparkyDone> {
-    Json(SparkyDone { message: "Logged out successfully", ..SparkyDone::default() })
+pub(in crate::rest) async fn logout() -> Json<SparkyNotice> {
+    Json(SparkyNotice { message: "Logged out successfully" })
 }
 
 pub(in crate::rest) async fn me(

@@ -6,41 +6,48 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp};
+use thoughtwire_proto::{Command, Refusal, RefusalCode, SessionId, Timestamp};
 use thoughtwire_store::StoredChat;
 
-use super::{SparkyDone, SparkyRefused, Told, check_space, not_found};
+use super::{SparkyRefused, Told, check_space, not_found};
 use crate::access::Identity;
 use crate::rest::{Body, Query, Rest, Shared, read};
 
 /// SparkyChats of a page of the list, unless it says another number.
 const PAGE: usize = 100;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct ChatsQuery {
+    /// Most chats of the answer.
     limit: Option<usize>,
+    /// Number of chats to pass over.
     offset: Option<usize>,
+    /// Whether archived chats are listed.
     #[serde(default)]
     include_archived: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct SparkyRename {
     chat_name: String,
 }
 
 /// A chat in the form of both generations. The earlier one reads `session_id`, the later `model`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyChat {
     chat_id: String,
     chat_name: String,
-    session_id: String,
+    session_id: SessionId,
     created_at: Timestamp,
     updated_at: Timestamp,
     archived: bool,
     model: Option<String>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyChats {
     user_id: String,
@@ -48,11 +55,46 @@ pub(in crate::rest) struct SparkyChats {
 }
 
 /// A chat that was renamed.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyRenamed {
     chat_id: String,
     chat_name: String,
     updated_at: Timestamp,
+}
+
+/// A chat that was deleted.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyDeleted {
+    message: &'static str,
+    chat_id: String,
+}
+
+/// A chat that was archived.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyArchived {
+    message: &'static str,
+    chat_id: String,
+    archived_at: Timestamp,
+}
+
+/// A chat that was taken back from the archive.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(in crate::rest) struct SparkyUnarchived {
+    message: &'static str,
+    chat_id: String,
+    updated_at: Timestamp,
+}
+
+/// Another model for a chat.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Deserialize)]
+pub(in crate::rest) struct SparkyModelChange {
+    #[expect(dead_code, reason = "every change is refused")]
+    model: String,
 }
 
 impl From<StoredChat> for SparkyChat {
@@ -65,7 +107,7 @@ impl From<StoredChat> for SparkyChat {
         Self {
             chat_id: stored.chat,
             chat_name,
-            session_id: stored.session.to_string(),
+            session_id: stored.session,
             created_at: stored.created_at,
             updated_at: stored.updated_at,
             archived: stored.archived_at.is_some(),
@@ -131,12 +173,12 @@ pub(in crate::rest) async fn delete(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyDone>> {
+) -> Told<Json<SparkyDeleted>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     let delete = Command::DeleteSession { session: stored.session };
     rest.execute(&caller.user, None, delete).await?;
     let message = "Chat deleted successfully";
-    Ok(Json(SparkyDone { message, chat_id: Some(chat), ..SparkyDone::default() }))
+    Ok(Json(SparkyDeleted { message, chat_id: chat }))
 }
 
 pub(in crate::rest) async fn archive(
@@ -144,14 +186,13 @@ pub(in crate::rest) async fn archive(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyDone>> {
+) -> Told<Json<SparkyArchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     // Archived again it keeps its time.
     let at = stored.archived_at.unwrap_or_else(thoughtwire_hub::now);
     keep_archived(&rest, &caller, &stored, Some(at)).await?;
     let message = "Chat archived successfully";
-    let (chat_id, archived_at) = (Some(chat), Some(at));
-    Ok(Json(SparkyDone { message, chat_id, archived_at, updated_at: None }))
+    Ok(Json(SparkyArchived { message, chat_id: chat, archived_at: at }))
 }
 
 pub(in crate::rest) async fn unarchive(
@@ -159,12 +200,11 @@ pub(in crate::rest) async fn unarchive(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyDone>> {
+) -> Told<Json<SparkyUnarchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     keep_archived(&rest, &caller, &stored, None).await?;
     let message = "Chat unarchived successfully";
-    let (chat_id, updated_at) = (Some(chat), Some(stored.updated_at));
-    Ok(Json(SparkyDone { message, chat_id, archived_at: None, updated_at }))
+    Ok(Json(SparkyUnarchived { message, chat_id: chat, updated_at: stored.updated_at }))
 }
 
 async fn keep_archived(
@@ -183,6 +223,7 @@ pub(in crate::rest) async fn model(
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
+    _body: Body<SparkyModelChange>,
 ) -> Told<Infallible> {
     find(&rest, &caller, &headers, &space, &chat).await?;
     let reason = "a chat has the model of its agent; change it with `thoughtwire agents edit`";

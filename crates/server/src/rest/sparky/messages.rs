@@ -19,41 +19,67 @@ const NEWEST: u64 = 4000;
 /// Number of events that are read at a time.
 const BATCH: usize = 1000;
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 pub(in crate::rest) struct MessagesQuery {
+    /// Most messages of the answer.
     limit: Option<usize>,
+    /// Number of messages to pass over.
     offset: Option<usize>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyMessages {
     chat_id: String,
     messages: Vec<SparkyMessage>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyAttachment {
     file_id: String,
     name: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(in crate::rest) struct SparkyMessage {
-    role: &'static str,
+    role: SparkyRole,
     text: String,
     created_at: Timestamp,
-    message_type: &'static str,
+    message_type: SparkyMessageType,
     tool_name: Option<String>,
     tool_args: Option<Map<String, Value>>,
     attachments: Option<Vec<SparkyAttachment>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
+    status: Option<ToolStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_content: Option<Value>,
 }
 
+/// The side that a message is from.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum SparkyRole {
+    User,
+    Model,
+}
+
+/// The type of a message.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum SparkyMessageType {
+    Message,
+    Thought,
+    ToolUse,
+    ToolResult,
+}
+
 impl SparkyMessage {
-    fn new(role: &'static str, message_type: &'static str, text: String, at: Timestamp) -> Self {
+    fn new(role: SparkyRole, message_type: SparkyMessageType, text: String, at: Timestamp) -> Self {
         Self {
             role,
             text,
@@ -131,14 +157,21 @@ fn read(
 fn shown(record: Record) -> Vec<SparkyMessage> {
     let at = record.at;
     let role_of = |role| match role {
-        Role::User => "user",
-        Role::Assistant => "model",
+        Role::User => SparkyRole::User,
+        Role::Assistant => SparkyRole::Model,
     };
     vec![match record.event {
         Event::SessionOpened { history, .. } => {
             return history
                 .into_iter()
-                .map(|entry| SparkyMessage::new(role_of(entry.role), "message", entry.text, at))
+                .map(|entry| {
+                    SparkyMessage::new(
+                        role_of(entry.role),
+                        SparkyMessageType::Message,
+                        entry.text,
+                        at,
+                    )
+                })
                 .collect();
         }
         Event::UserMessage { text, attachments, .. } => {
@@ -148,27 +181,28 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
                 .collect();
             SparkyMessage {
                 attachments: Some(attached).filter(|attached| !attached.is_empty()),
-                ..SparkyMessage::new("user", "message", text, at)
+                ..SparkyMessage::new(SparkyRole::User, SparkyMessageType::Message, text, at)
             }
         }
-        Event::Thought { text, .. } => SparkyMessage::new("model", "thought", text, at),
-        Event::Message { text, .. } => SparkyMessage::new("model", "message", text, at),
+        Event::Thought { text, .. } => {
+            SparkyMessage::new(SparkyRole::Model, SparkyMessageType::Thought, text, at)
+        }
+        Event::Message { text, .. } => {
+            SparkyMessage::new(SparkyRole::Model, SparkyMessageType::Message, text, at)
+        }
         Event::ToolCalled { name, args, .. } => {
             let text = format!("{name}({})", Value::Object(args.clone()));
             SparkyMessage {
                 tool_name: Some(name),
                 tool_args: Some(args),
-                ..SparkyMessage::new("model", "tool_use", text, at)
+                ..SparkyMessage::new(SparkyRole::Model, SparkyMessageType::ToolUse, text, at)
             }
         }
         Event::ToolReturned { name, text, status, content, .. } => SparkyMessage {
             tool_name: Some(name),
-            status: Some(match status {
-                ToolStatus::Success => "success",
-                ToolStatus::Error => "error",
-            }),
+            status: Some(status),
             result_content: content,
-            ..SparkyMessage::new("model", "tool_result", text, at)
+            ..SparkyMessage::new(SparkyRole::Model, SparkyMessageType::ToolResult, text, at)
         },
         Event::TurnStarted { .. }
         | Event::TurnEnded { .. }

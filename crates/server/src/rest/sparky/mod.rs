@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
 use serde::Serialize;
 use thoughtwire_proto::rest::Auth;
-use thoughtwire_proto::{Refusal, RefusalCode, Timestamp};
+use thoughtwire_proto::{Refusal, RefusalCode};
 
 pub(super) use auth::{login, logout, me, refresh, register};
 pub(super) use chats::{archive, delete, list, model, rename, unarchive};
@@ -40,22 +40,18 @@ pub(super) fn is_route(path: &str) -> bool {
 pub(super) struct SparkyRefused(pub(super) Refusal);
 
 /// A refused request, in the form that Sparky's pages show.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(super) struct SparkyError {
     detail: String,
     code: RefusalCode,
 }
 
-/// A change that was made.
-#[derive(Default, Serialize)]
-pub(super) struct SparkyDone {
+/// A sentence about a request that was carried out.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Serialize)]
+pub(super) struct SparkyNotice {
     message: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chat_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    archived_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    updated_at: Option<Timestamp>,
 }
 
 impl From<Refusal> for SparkyRefused {
@@ -117,6 +113,7 @@ async fn check_space(
 }
 
 /// The server's health.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(super) struct SparkyHealth {
     status: &'static str,
@@ -134,6 +131,7 @@ pub(super) async fn nothing() -> Json<[(); 0]> {
 }
 
 /// A model that an agent may have.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(super) struct SparkyModel {
     id: String,
@@ -143,6 +141,7 @@ pub(super) struct SparkyModel {
 }
 
 /// The models of a user.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Serialize)]
 pub(super) struct SparkyModels {
     models: Vec<SparkyModel>,

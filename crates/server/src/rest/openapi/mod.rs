@@ -1,4 +1,15 @@
-//! What REST is, for programs.
+//! The OpenAPI document of the REST interface.
+//!
+//! Tests generate `docs/openapi.json` from the handlers' types, so the server needs no schemas.
+
+#[cfg(test)]
+pub(super) mod describe;
+#[cfg(test)]
+mod document;
+#[cfg(test)]
+mod prose;
+#[cfg(test)]
+mod sparky_prose;
 
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -6,10 +17,9 @@ use axum::http::header::CONTENT_TYPE;
 
 use super::Shared;
 
-/// Written by hand but for the shapes that `thoughtwire-proto` has; tests hold it to the routes and to what they answer.
-const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
+const DOCUMENT: &str = include_str!("../../../../../docs/openapi.json");
 
-/// The server's address in it, relative to the document's own origin.
+/// The server's address in the document, relative to the document's own origin.
 const SERVER: &str = r#""url": "/""#;
 
 pub(super) async fn openapi(State(rest): Shared) -> ([(HeaderName, &'static str); 1], String) {
