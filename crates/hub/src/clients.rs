@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
-use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start, UserId};
+use thoughtwire_proto::{
+    Emission, Event, Refusal, RefusalCode, SessionId, Start, TurnEvent, UserId,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::hub::Shared;
 use crate::session::What;
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, Reader, locked};
+use crate::tail::{Entry, Frames, Reader};
 
 /// Names a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,12 +68,12 @@ impl Clients {
         let (_, subscription) = answer.await.map_err(|_| gone())??;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
-        locked(&self.ends).insert(id, Arc::clone(&ending));
+        self.ends.lock().insert(id, Arc::clone(&ending));
         Ok(Client { id, subscription, encoding, ending, ready: VecDeque::new() })
     }
 
     pub(crate) fn unregister(&self, client: ClientId) {
-        if let Some(ending) = locked(&self.ends).remove(&client) {
+        if let Some(ending) = self.ends.lock().remove(&client) {
             ending.ended.store(true, Ordering::Release);
             ending.wake.notify_one();
         }
@@ -120,9 +123,10 @@ impl Client {
     /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
     fn shows(&self, entry: &Entry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
-            (Encoding::Memgpt, Emission::Record(record)) => {
-                !matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. })
-            }
+            (Encoding::Memgpt, Emission::Record(record)) => !matches!(
+                record.event,
+                Event::Turn(TurnEvent::Started { .. } | TurnEvent::Ended { .. })
+            ),
             (
                 Encoding::Memgpt | Encoding::Native | Encoding::Sparky { .. },
                 Emission::Record(_)

@@ -3,15 +3,16 @@
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal,
-    RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId,
-    check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, InputEvent, PeerRef, Record,
+    Refusal, RefusalCode, Request, SessionEvent, SessionId, Start, Timestamp, ToolDeclaration,
+    ToolStatus, TurnEvent, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -23,8 +24,9 @@ use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Returned, Task, What};
-use crate::tail::{Reader, Wake, locked};
+use crate::session::{ASKS, Ask, Once, Task, What};
+use crate::tail::{Reader, Wake};
+use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
@@ -181,7 +183,7 @@ impl Hub {
         self.shared
             .metrics
             .live
-            .set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.shared.live.lock().len()).unwrap_or(i64::MAX));
     }
 
     /// The tools that an agent of this making has.
@@ -457,7 +459,7 @@ impl Hub {
     /// Keeps what connections that go on have proven to have read, before long: thousands that prove
     /// something every second share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
-        let mut waiting = locked(&self.shared.proven);
+        let mut waiting = self.shared.proven.lock();
         let is_first = waiting.is_empty();
         for proven in proof {
             let known = waiting
@@ -469,7 +471,7 @@ impl Hub {
             let hub = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
-                let mut waiting = std::mem::take(&mut *locked(&hub.shared.proven)).into_values();
+                let mut waiting = std::mem::take(&mut *hub.shared.proven.lock()).into_values();
                 loop {
                     let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
                     if some.is_empty() {
@@ -487,7 +489,7 @@ impl Hub {
         // Who is woken from now on ends at once: a second stop changes nothing.
         let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
         self.shared.offers.stop();
-        let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
+        let live: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.
             drop(
@@ -524,7 +526,7 @@ impl Shared {
                 // The task ended between our look and our knock: look again.
                 Err(mpsc::error::SendError(back)) => {
                     ask = back;
-                    let mut live = locked(&self.live);
+                    let mut live = self.live.lock();
                     if live.get(session).is_some_and(mpsc::Sender::is_closed) {
                         live.remove(session);
                     }
@@ -534,7 +536,7 @@ impl Shared {
     }
 
     fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<Ask> {
-        match locked(&self.live).entry(session.clone()) {
+        match self.live.lock().entry(session.clone()) {
             Slot::Occupied(slot) => slot.get().clone(),
             Slot::Vacant(slot) => {
                 let (asks, inbox) = mpsc::channel(ASKS);
@@ -548,7 +550,7 @@ impl Shared {
     /// Asks something of those of these sessions that are live; the others learn of it when they wake.
     pub(crate) async fn ask_live(&self, sessions: &[SessionId], what: impl Fn() -> What) {
         let live: Vec<_> = {
-            let live = locked(&self.live);
+            let live = self.live.lock();
             sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
         };
         for asks in live {
@@ -559,7 +561,7 @@ impl Shared {
 
     /// Takes a session out of the registry, if nobody has asked anything meanwhile.
     pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         if !asks.is_empty() {
             return false;
         }
@@ -570,7 +572,7 @@ impl Shared {
 
     /// Takes a session out of the registry, whatever was asked.
     pub(crate) fn forget(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         live.remove(session);
         asks.close();
     }
@@ -592,12 +594,14 @@ impl Shared {
         let shows = |record: &Record| {
             matches!(
                 record.event,
-                Event::SessionRenamed { .. }
-                    | Event::UserMessage { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Renamed { .. })
+                    | Event::Input(InputEvent::UserMessage { .. })
+                    | Event::Turn(
+                        TurnEvent::Started { .. }
+                            | TurnEvent::ApprovalAsked { .. }
+                            | TurnEvent::ApprovalSettled { .. }
+                            | TurnEvent::Ended { .. }
+                    )
             )
         };
         if self.changes.receiver_count() > 0 && records.iter().any(shows) {

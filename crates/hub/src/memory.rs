@@ -1,8 +1,9 @@
 //! Core memory: the order of the edits of an agent's blocks, whoever makes them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
 };
@@ -11,9 +12,8 @@ use tokio::sync::oneshot;
 
 use crate::Hub;
 use crate::hub::lost;
-use crate::interface::Silenced;
 use crate::session::What;
-use crate::tail::locked;
+use crate::turn_message::TurnError;
 
 /// The core memory of all agents.
 ///
@@ -32,7 +32,7 @@ pub enum EditError {
     Refused(String),
     /// The turn has ended, or the edit could not be saved.
     #[error(transparent)]
-    Silenced(#[from] Silenced),
+    TurnError(#[from] TurnError),
 }
 
 /// What an owner wants of a block; what is absent stays.
@@ -53,7 +53,7 @@ impl Memory {
 
     /// Who holds this edits the agent's blocks.
     pub(crate) fn owner(&self, agent: &AgentId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut owners = locked(&self.owners);
+        let mut owners = self.owners.lock();
         if let Some(owner) = owners.get(agent).and_then(Weak::upgrade) {
             return owner;
         }
@@ -173,7 +173,7 @@ fn find(mut blocks: Vec<Block>, label: &str) -> Option<Block> {
 fn refused(error: &EditError) -> Refusal {
     let code = match error {
         EditError::Refused(_) => RefusalCode::BadRequest,
-        EditError::Silenced(_) => RefusalCode::StoreFailed,
+        EditError::TurnError(_) => RefusalCode::StoreFailed,
     };
     Refusal::new(code, error.to_string())
 }

@@ -5,11 +5,11 @@
 //! This is what one would write a client with:
 //!
 //! ```
-//! use thoughtwire_proto::Event;
+//! use thoughtwire_proto::{Event, TurnEvent};
 //! let event: Event = serde_json::from_str(
 //!     r#"{"kind":"message","item":"i-1","text":"Hello","complete":true}"#,
 //! )?;
-//! assert!(matches!(event, Event::Message { complete: true, .. }));
+//! assert!(matches!(event, Event::Turn(TurnEvent::Message { complete: true, .. })));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
@@ -18,6 +18,7 @@
 mod command;
 pub mod connection;
 pub mod dialect;
+mod emission;
 mod event;
 mod id;
 mod key;
@@ -34,9 +35,10 @@ pub use command::{
     AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition,
     PeerRef, PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
 };
+pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
 pub use event::{
-    Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome,
-    Partial, Record, Role, StreamKind, ToolStatus, Usage,
+    Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
+    ToolStatus, TurnEvent, Usage,
 };
 pub use id::{
     AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind,

@@ -12,12 +12,13 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use thoughtwire_hub::{
     Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
 };
@@ -28,18 +29,18 @@ use thoughtwire_proto::{
     ToolDeclaration, UserId,
 };
 use thoughtwire_store::{Proven, Scope};
+use thoughtwire_websocket::OpCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
-use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, create_agent, too_many};
-use crate::line::{Lane, Line, locked};
+use crate::line::{Lane, Line};
 use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Place;
-use crate::websocket::{End, Heard, WebSocket};
+use crate::websocket::{ConnectionEnd, Received, WebSocket};
 
 /// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -159,11 +160,12 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     connection.link = None;
     let begun = connection.take_back();
     connection.keep_proof(true).await;
-    connection.socket.end(end, &begun).await;
+    connection.socket.resume(begun);
+    connection.socket.end(end).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> ConnectionEnd {
         let greet_by = Instant::now() + self.context.handshake_within;
         let mut leaving = false;
         loop {
@@ -191,14 +193,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 Phase::Leaving => {}
-                Phase::Stopped => return End::Close(Close::Restart, Close::Restart.reason()),
+                Phase::Stopped => {
+                    return ConnectionEnd::ClosedByServer(Close::Restart, Close::Restart.reason());
+                }
             }
             let greeted = self.machine.is_greeted();
             let wake_at = self.wake_at(greet_by, greeted);
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
-            self.socket.doze();
             self.lend();
             let (mut is_time, mut listed) = (false, None);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
@@ -207,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             } = self;
             tokio::select! {
                 biased;
-                reason = ended => return End::Close(Close::Policy, reason),
+                reason = ended => return ConnectionEnd::ClosedByServer(Close::Policy, reason),
                 Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
                 () = wake.notified() => {}
                 heard = socket.next(), if readable => match heard {
@@ -219,12 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 opened = follow(joined) => match opened {
                     Ok(joined) => self.machine.joined(&joined),
                     // What was missed is found again by connecting again.
-                    Err(_) => return End::Close(Close::Restart, "too much happened at once; come again"),
+                    Err(_) => return ConnectionEnd::ClosedByServer(Close::Restart, "too much happened at once; come again"),
                 },
                 changed = phased => {
                     // The server's end of the watch lives as long as the server: its loss is its stop.
                     if changed.is_err() {
-                        return End::Close(Close::Restart, Close::Restart.reason());
+                        return ConnectionEnd::ClosedByServer(Close::Restart, Close::Restart.reason());
                     }
                     self.context.phase.mark_unchanged();
                     self.phased = self::phased(self.context.phase.clone());
@@ -232,9 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = timer.as_mut() => is_time = true,
             }
             let begun = self.take_back();
-            if let Err(end) = self.socket.finish(&begun).await {
-                return end;
-            }
+            self.socket.resume(begun);
             // Only now: a frame may have been begun while the cursors were lent.
             if let Some(news) = listed
                 && let Err(end) = self.list(news).await
@@ -243,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if is_time {
                 if !greeted && Instant::now() >= greet_by {
-                    return End::Close(Close::Policy, Close::Policy.reason());
+                    return ConnectionEnd::ClosedByServer(Close::Policy, Close::Policy.reason());
                 }
                 if let Err(end) = self.tick().await {
                     return end;
@@ -277,40 +278,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(look) = locked(&self.proof).look_at() {
+        if let Some(look) = self.proof.lock().look_at() {
             at = at.min(look);
         }
         at
     }
 
-    fn hear(&mut self, heard: &Heard) {
+    fn hear(&mut self, heard: &Received) {
         self.last_heard = Instant::now();
         match heard {
-            Heard::Ping => {}
-            Heard::Pong(payload) => self.proven(payload),
-            Heard::Message(message) => match std::str::from_utf8(message.as_payload()) {
-                Ok(text) if depth(text) > self.context.json_depth => {
-                    let reason = format!(
-                        "the frame is nested more than {} levels deep",
-                        self.context.json_depth
-                    );
-                    let refusal = Refusal::new(RefusalCode::TooLarge, reason);
-                    self.machine.unreadable(text.as_bytes(), &refusal);
-                }
-                Ok(text) => self.machine.frame(text),
+            Received::Ping => {}
+            Received::Pong(payload) => self.proven(payload),
+            Received::Text(text) => self.hear_text(text),
+            Received::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => self.hear_text(text),
                 Err(_) => self.machine.unreadable(
-                    message.as_payload(),
+                    bytes,
                     &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"),
                 ),
             },
         }
     }
 
+    fn hear_text(&mut self, text: &str) {
+        let most = self.context.json_depth;
+        if depth(text) > most {
+            let reason = format!("the frame is nested more than {most} levels deep");
+            let refusal = Refusal::new(RefusalCode::TooLarge, reason);
+            self.machine.unreadable(text.as_bytes(), &refusal);
+        } else {
+            self.machine.frame(text);
+        }
+    }
+
     /// Does what the machine wants done, until it wants nothing more.
-    async fn carry_out(&mut self) -> Result<(), End> {
+    async fn carry_out(&mut self) -> Result<(), ConnectionEnd> {
         while let Some(output) = self.machine.poll() {
             match output {
-                Output::Frame(frame) => self.socket.write(Message::text(frame)).await?,
+                Output::Frame(frame) => self.socket.write(OpCode::Text, frame).await?,
                 Output::Authenticate { token, client, space } => {
                     let outcome =
                         self.context.access.enter(&self.context.entrant, token.as_deref());
@@ -511,9 +516,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
-    async fn show(&mut self) -> Result<Progress, End> {
+    async fn show(&mut self) -> Result<Progress, ConnectionEnd> {
         if !self.attached.values().any(|at| at.subscription.has_news())
-            && !locked(&self.proof).is_due()
+            && !self.proof.lock().is_due()
         {
             return Ok(Progress::Idle);
         }
@@ -539,7 +544,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 // A client that connects again is told where the log begins.
                 Ok(Read::Trimmed) => {
-                    return Err(End::Close(
+                    return Err(ConnectionEnd::ClosedByServer(
                         Close::Restart,
                         "older events were deleted meanwhile; come again",
                     ));
@@ -577,30 +582,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 for frame in entry.frames(&encoding, self.context.frame_limit).iter() {
-                    self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
+                    self.socket.write(OpCode::Text, frame.clone()).await?;
                 }
                 if is_peer {
-                    locked(&self.proof).wants(&entry.emitted().emission);
+                    self.proof.lock().wants(&entry.emitted().emission);
                 }
             }
         }
-        if progress == Progress::Idle && locked(&self.proof).is_due() {
+        if progress == Progress::Idle && self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         Ok(progress)
     }
 
-    async fn tick(&mut self) -> Result<(), End> {
+    async fn tick(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
         if now >= self.ping_due {
             if self.pinged && self.last_heard + PING_EVERY + DEAD_AFTER <= now {
-                return Err(End::Gone);
+                return Err(ConnectionEnd::Gone);
             }
             self.pinged = true;
             self.ping_due = now + PING_EVERY;
             self.ask_proof().await?;
         }
-        if locked(&self.proof).is_due() {
+        if self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         self.socket.flush().await
@@ -608,19 +613,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- acks without acks
 
-    async fn ask_proof(&mut self) -> Result<(), End> {
+    async fn ask_proof(&mut self) -> Result<(), ConnectionEnd> {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = locked(&self.proof).ask(cursors);
-        self.socket.write(Message::ping(payload)).await
+        let payload = self.proof.lock().ask(cursors);
+        self.socket.write(OpCode::Ping, payload).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
         let mut moved = false;
-        let proven = locked(&self.proof).proven(payload);
+        let proven = self.proof.lock().proven(payload);
         for (session, seq) in proven {
             if let Some(attachment) =
                 self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven)
@@ -660,12 +665,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- the list of sessions
 
-    async fn list(&mut self, news: ListNews) -> Result<(), End> {
+    async fn list(&mut self, news: ListNews) -> Result<(), ConnectionEnd> {
         match news {
             ListNews::Entries(entries) => {
                 for entry in entries {
                     for frame in entry.frames(self.context.frame_limit).iter() {
-                        self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
+                        self.socket.write(OpCode::Text, frame.clone()).await?;
                     }
                 }
             }

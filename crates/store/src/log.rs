@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use thoughtwire_proto::{
-    CallId, Event, Id, Record, Seq, SessionId, SessionListing, State, StreamKind, Timestamp, UserId,
+    CallId, Event, Id, InputEvent, Record, Seq, SessionEvent, SessionId, SessionListing, State,
+    StreamKind, Timestamp, TurnEvent, UserId,
 };
 
 use crate::erasing::{Sessions, hide_sessions};
@@ -373,13 +374,13 @@ pub(crate) fn write_session(
     is_main: bool,
 ) -> Result<StoredSession, StoreError> {
     receipts::write(connection, new.receipt.as_ref())?;
-    let opened = Event::SessionOpened {
+    let opened = Event::Session(SessionEvent::Opened {
         agent: new.agent.clone(),
         instructions: new.instructions.clone(),
         history: new.history.clone(),
-    };
+    });
     let mut events = vec![opened];
-    events.extend(new.title.clone().map(|title| Event::SessionRenamed { title }));
+    events.extend(new.title.clone().map(|title| Event::Session(SessionEvent::Renamed { title })));
     let mut state = State::default();
     let mut records = Vec::new();
     let carried = new.records.iter().cloned().map(|record| (record.at, record.turn, record.event));
@@ -393,7 +394,7 @@ pub(crate) fn write_session(
     let (closing, mut state) = close_turn(&state, Vec::new(), Closing::All, new.at)?;
     records.extend(closing);
     for queued in state.queue().clone() {
-        let event = Event::InputWithdrawn { input: queued.input };
+        let event = Event::Input(InputEvent::Withdrawn { input: queued.input });
         state.apply(None, &event).map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
         records.push(Record { seq: state.head(), at: new.at, turn: None, event });
     }
@@ -456,23 +457,20 @@ pub(crate) fn read_session(
 /// The call that came back with an event.
 fn returned_call(event: &Event) -> Option<&str> {
     match event {
-        Event::ToolReturned { call, .. } => Some(call.as_str()),
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::Thought { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::Message { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(TurnEvent::ToolReturned { call, .. }) => Some(call.as_str()),
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::Thought { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => None,
     }
 }

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 use thoughtwire_proto::{
-    Decision, Event, OpenCall, Outcome, Record, SessionId, State, Timestamp, ToolStatus,
+    Decision, Event, OpenCall, Outcome, Record, SessionId, State, Timestamp, ToolStatus, TurnEvent,
 };
 
 use crate::log::{get_id, kind_name, read_session, write_append};
@@ -88,27 +88,27 @@ pub(crate) fn close_turn(
             continue;
         }
         if open.approval.is_some() {
-            events.push(Event::ApprovalSettled {
+            events.push(Event::Turn(TurnEvent::ApprovalSettled {
                 call: open.call.clone(),
                 decision: Decision::Void,
                 by: None,
-            });
+            }));
         }
-        events.push(Event::ToolReturned {
+        events.push(Event::Turn(TurnEvent::ToolReturned {
             call: open.call,
             name: open.name,
             status: ToolStatus::Error,
             text: "interrupted: the server stopped".to_owned(),
             content: None,
-        });
+        }));
     }
     if closing == Closing::All {
-        events.push(Event::TurnEnded {
+        events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome: Outcome::Interrupted,
             code: Some("server_stopped".to_owned()),
             reason: Some("The server stopped in the middle of this turn.".to_owned()),
-        });
+        }));
     }
     let mut state = state.clone();
     let mut records = Vec::with_capacity(events.len());
@@ -138,9 +138,9 @@ fn open_items(connection: &Connection, session: &StoredSession) -> Result<Vec<Ev
             continue;
         }
         if kind == kind_name(thoughtwire_proto::StreamKind::Thought) {
-            events.push(Event::Thought { item, text, complete: false });
+            events.push(Event::Turn(TurnEvent::Thought { item, text, complete: false }));
         } else if kind == kind_name(thoughtwire_proto::StreamKind::Message) {
-            events.push(Event::Message { item, text, complete: false });
+            events.push(Event::Turn(TurnEvent::Message { item, text, complete: false }));
         }
     }
     Ok(events)

@@ -1,9 +1,10 @@
 //! One connection's end of its offers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use thoughtwire_proto::{
     AgentId, AgentSpec, Answer, CommandId, Directive, OFFERED, Offer, Refusal, RefusalCode, TurnId,
     UserId, Verb, WorkerId,
@@ -15,7 +16,6 @@ use super::is_offered;
 use super::run::Run;
 use crate::clock::new_id;
 use crate::hub::{Answering, check_tool};
-use crate::tail::locked;
 use crate::{AgentError, Hub};
 
 /// The most turns that one worker may run at once.
@@ -41,7 +41,7 @@ impl Mail {
     /// A turn to run, with what came for its calls if it goes on.
     pub(super) fn run(&self, run: Arc<Run>, resumed: bool) {
         let told = run.mailed();
-        let mut waiting = locked(&self.waiting);
+        let mut waiting = self.waiting.lock();
         waiting.push_back(Letter::Run { run, resumed });
         waiting.extend(told.into_iter().map(Letter::Directive));
         drop(waiting);
@@ -49,13 +49,13 @@ impl Mail {
     }
 
     pub(super) fn tell(&self, directive: Directive) {
-        locked(&self.waiting).push_back(Letter::Directive(directive));
+        self.waiting.lock().push_back(Letter::Directive(directive));
         self.wake.notify_one();
     }
 
     /// A turn is over: who was not handed it yet never hears of it.
     pub(super) fn over(&self, run: &Arc<Run>) {
-        let mut waiting = locked(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let before = waiting.len();
         waiting.retain(
             |letter| !matches!(letter, Letter::Run { run: other, .. } if Arc::ptr_eq(other, run)),
@@ -201,7 +201,7 @@ impl Link {
                     (Err(_), None) => {}
                 }
             }
-            let letter = locked(&self.mail.waiting).pop_front();
+            let letter = self.mail.waiting.lock().pop_front();
             match letter {
                 Some(Letter::Directive(directive)) => return directive,
                 Some(Letter::Run { run, resumed }) => {

@@ -12,10 +12,11 @@ mod permits;
 mod run;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::{
     AgentId, AgentProfile, Directive, OFFERED, Permission, Record, SessionId, ToolDeclaration,
     TurnId, WorkerId,
@@ -23,7 +24,6 @@ use thoughtwire_proto::{
 use tokio::sync::oneshot;
 
 use crate::agent::Turn;
-use crate::tail::locked;
 use crate::{Agent, AgentError};
 use desk::{Claim, Desk, Terms, Worker};
 use link::Mail;
@@ -80,14 +80,14 @@ impl Slot {
     fn desk(&self, asks: impl FnOnce(&Desk) -> bool) -> bool {
         self.offers
             .as_ref()
-            .is_some_and(|offers| locked(&offers.board).desks.get(&self.agent).is_some_and(asks))
+            .is_some_and(|offers| offers.board.lock().desks.get(&self.agent).is_some_and(asks))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let Some(offers) = self.offers.take() else { return };
-        let mut board = locked(&offers.board);
+        let mut board = offers.board.lock();
         if let Some(desk) = board.desks.get_mut(&self.agent) {
             desk.release(self.born);
             drop(desk.serve(&offers));
@@ -117,7 +117,7 @@ impl Offers {
 
     /// Number of calls of a run's worker that wait for the owner's permission.
     fn held(&self, run: &Run) -> usize {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
         worker.map_or(0, |worker| worker.runs.iter().map(|run| run.held()).sum())
     }
@@ -136,7 +136,7 @@ impl Offers {
         turn: Option<TurnId>,
     ) -> oneshot::Receiver<Slot> {
         let (given, slot) = oneshot::channel();
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let desk = board.desks.entry(agent.clone()).or_insert_with(|| Desk::new(agent.clone()));
         desk.wait(Claim { session: session.clone(), turn, given });
         drop(desk.serve(self));
@@ -145,12 +145,12 @@ impl Offers {
 
     /// Whether nobody at all offers an agent.
     pub(crate) fn is_deserted(&self, agent: &AgentId) -> bool {
-        locked(&self.board).desks.get(agent).is_none_or(Desk::is_deserted)
+        self.board.lock().desks.get(agent).is_none_or(Desk::is_deserted)
     }
 
     /// The tools that an agent's programs have declared; of two with one name the first.
     pub(crate) fn tools(&self, agent: &AgentId) -> Vec<ToolDeclaration> {
-        locked(&self.board).desks.get(agent).map(Desk::tools).unwrap_or_default()
+        self.board.lock().desks.get(agent).map(Desk::tools).unwrap_or_default()
     }
 
     /// Runs a turn at a worker: hands it over, and waits until it is ended.
@@ -159,14 +159,14 @@ impl Offers {
         let so_far = if turn.goes_on() { turn.so_far().await? } else { Vec::new() };
         let (mut turn, mut over) = (turn, over);
         let run = loop {
-            let given = locked(&slot).as_ref().map(|slot| slot.worker.clone());
+            let given = slot.lock().as_ref().map(|slot| slot.worker.clone());
             match given {
                 Some(worker) => match self.hand_out(turn, worker, over, &so_far) {
                     Handed::Out(run) => break run,
                     // It left between our look and our knock: somebody else may have room.
                     Handed::Back(same, told) => {
                         (turn, over) = (*same, told);
-                        drop(locked(&slot).take());
+                        drop(slot.lock().take());
                     }
                 },
                 // Also when it waited for people while the server was stopped.
@@ -179,7 +179,7 @@ impl Offers {
                     else {
                         return Err(lost());
                     };
-                    *locked(&slot) = Some(given);
+                    *slot.lock() = Some(given);
                 }
             }
         };
@@ -197,7 +197,7 @@ impl Offers {
         over: Over,
         so_far: &[Record],
     ) -> Handed {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let Some(known) = board.desks.get_mut(&turn.agent.id).and_then(|desk| desk.worker(&worker))
         else {
             return Handed::Back(Box::new(turn), over);
@@ -210,7 +210,7 @@ impl Offers {
 
     /// Puts a turn into its worker's mail, if that is here and has not got it already.
     fn deliver(&self, run: &Arc<Run>) {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
         if let Some(mail) = worker.and_then(|worker| worker.mail.as_ref())
             && !run.is_mailed()
@@ -221,7 +221,7 @@ impl Offers {
 
     /// Tells a turn's worker something, if it is here; one that comes back is told again.
     fn tell(&self, run: &Run, directive: Directive) {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
         if let Some(mail) = worker.and_then(|worker| worker.mail.as_ref()) {
             mail.tell(directive);
@@ -230,7 +230,7 @@ impl Offers {
 
     /// A turn is over, however it came to be.
     fn give_back(&self, run: &Arc<Run>) {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         board.runs.remove(run.turn());
         let Some(worker) =
             board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker))
@@ -254,7 +254,7 @@ impl Offers {
         terms: Terms,
         mail: &Arc<Mail>,
     ) -> Vec<TurnId> {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         board.stays += 1;
         let stay = board.stays;
         let desk = board.desks.entry(agent.clone()).or_insert_with(|| Desk::new(agent.clone()));
@@ -292,7 +292,7 @@ impl Offers {
 
     /// A worker's connection ended: its turns wait for it a while.
     fn go(self: &Arc<Self>, agent: &AgentId, worker: &WorkerId, mail: &Arc<Mail>) {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let Some(known) = board.desks.get_mut(agent).and_then(|desk| desk.worker(worker)) else {
             return;
         };
@@ -316,7 +316,7 @@ impl Offers {
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
             if let Some(offers) = offers.upgrade() {
-                offers.leave_from(locked(&offers.board), &agent, &worker, stay);
+                offers.leave_from(offers.board.lock(), &agent, &worker, stay);
             }
         });
     }
@@ -343,7 +343,7 @@ impl Offers {
     /// Nobody offers this agent any more: it was deleted, or is the server's to run now.
     pub(crate) fn end(&self, agent: &AgentId, reason: &str) {
         let (workers, waiting) = {
-            let mut board = locked(&self.board);
+            let mut board = self.board.lock();
             board.desks.remove(agent).map(|mut desk| desk.clear()).unwrap_or_default()
         };
         // Who waits asks again, or does not need a place any more.
@@ -364,7 +364,7 @@ impl Offers {
 
     /// A turn that somebody runs over this connection.
     fn running(&self, turn: &TurnId, mail: &Arc<Mail>) -> Option<Arc<Run>> {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let run = Arc::clone(board.runs.get(turn)?);
         let worker = board.desks.get_mut(run.agent())?.worker(&run.worker)?;
         worker.mail.as_ref().is_some_and(|own| Arc::ptr_eq(own, mail)).then_some(run)
@@ -377,7 +377,7 @@ impl Offers {
         offered: &[(AgentId, WorkerId)],
         mail: &Arc<Mail>,
     ) -> Option<Arc<Heard>> {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         offered.iter().find_map(|(agent, worker)| {
             let worker = board.desks.get_mut(agent)?.worker(worker)?;
             worker.mail.as_ref().filter(|own| Arc::ptr_eq(own, mail))?;
@@ -391,7 +391,7 @@ impl Offers {
 
     /// What a worker asked to be told with each turn.
     fn terms(&self, run: &Run) -> Terms {
-        let mut board = locked(&self.board);
+        let mut board = self.board.lock();
         let worker = board.desks.get_mut(run.agent()).and_then(|desk| desk.worker(&run.worker));
         worker.map(|worker| worker.terms_for(run.session())).unwrap_or_default()
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, ItemId, TurnId};
+use thoughtwire_proto::{Event, ItemId, TurnEvent, TurnId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::VOICE;
+use super::TURN_MESSAGES;
 use super::task::{Also, Task};
 use super::turn::{Running, Work};
 use super::turn_time::TurnTime;
@@ -13,7 +13,6 @@ use super::waits::Waits;
 use crate::agent::{Log, Turn};
 use crate::clock::new_turn_id;
 use crate::offers::{Slot, deserted, is_offered};
-use crate::tail::locked;
 use crate::{Input, Interface};
 
 /// A turn that is about to start.
@@ -31,7 +30,7 @@ impl Starting {
 
     /// The event that starts it.
     pub(super) fn event(&self) -> (Option<TurnId>, Event) {
-        (Some(self.turn.clone()), Event::TurnStarted { input: self.input.clone() })
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
     }
 }
 
@@ -93,7 +92,7 @@ impl Task {
         }
         match &self.running {
             Some(running) => {
-                locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
+                running.slot.lock().take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
             }
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
@@ -110,7 +109,11 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot)
+        let slot = self
+            .running
+            .as_ref()?
+            .slot
+            .lock()
             .take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
@@ -187,7 +190,7 @@ impl Task {
         };
         let Some(running) = &mut self.running else { return };
         let work = if is_offered(&self.profile) {
-            *locked(&running.slot) = slot;
+            *running.slot.lock() = slot;
             Box::pin(Arc::clone(&self.shared.offers).run(run, Arc::clone(&running.slot)))
         } else {
             self.shared.agent.run(run)
@@ -195,9 +198,9 @@ impl Task {
         running.work = Work::Task(Some(tokio::spawn(work)));
     }
 
-    /// Opens a voice for an accepted turn.
+    /// Opens the interface of an accepted turn.
     pub(super) fn embed(&mut self, turn: TurnId, input: ItemId) -> Interface {
-        let (sender, voice) = mpsc::channel(VOICE);
+        let (sender, messages) = mpsc::channel(TURN_MESSAGES);
         let input = self.inputs.remove(&input).unwrap_or(Input {
             item: input,
             text: String::new(),
@@ -206,14 +209,14 @@ impl Task {
         let waits = self.state.turn().map(Waits::of).unwrap_or_default();
         self.running = Some(Running::new(
             turn.clone(),
-            voice,
+            messages,
             waits,
             TurnTime::new(self.shared.options.turn_within),
         ));
         Interface {
             session: self.stored.id.clone(),
             turn,
-            voice: sender,
+            messages: sender,
             tail: Arc::clone(&self.tail),
             clients: Arc::clone(&self.clients),
             input: Arc::new(input),

@@ -3,16 +3,17 @@
 mod pushing;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind,
-    ToolDeclaration, TurnId,
+    CallId, Delta, Emission, Emitted, Event, InputEvent, ItemId, Partial, Record, Seq,
+    SessionEvent, SessionId, StreamKind, ToolDeclaration, TurnEvent, TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -63,7 +64,7 @@ impl Entry {
     /// Its frames in an encoding, each within the limit. Encoded once and shared by all callers.
     #[must_use]
     pub fn frames(&self, encoding: &Encoding, limit: FrameLimit) -> Frames {
-        let mut cache = locked(&self.frames);
+        let mut cache = self.frames.lock();
         let known = cache.iter().find(|(known, within, _)| known == encoding && *within == limit);
         if let Some((_, _, frames)) = known {
             return Arc::clone(frames);
@@ -93,25 +94,30 @@ impl Entry {
     fn weight(&self) -> usize {
         let text = match &self.emitted.emission {
             Emission::Record(record) => match &record.event {
-                Event::Thought { text, .. }
-                | Event::Message { text, .. }
-                | Event::UserMessage { text, .. } => text.len(),
-                Event::ToolReturned { text, content, .. } => {
+                Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. })
+                | Event::Input(InputEvent::UserMessage { text, .. }) => text.len(),
+                Event::Turn(TurnEvent::ToolReturned { text, content, .. }) => {
                     text.len() + content.as_ref().map_or(0, |content| content.to_string().len())
                 }
-                Event::Compacted { summary, .. } => summary.len(),
-                Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::Usage(_)
-                | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Compacted { summary, .. }) => summary.len(),
+                Event::Session(SessionEvent::MemoryEdited { before, after, .. }) => {
+                    before.len() + after.len()
+                }
+                Event::Session(
+                    SessionEvent::Opened { .. }
+                    | SessionEvent::Renamed { .. }
+                    | SessionEvent::InstructionsChanged { .. },
+                )
+                | Event::Input(InputEvent::Withdrawn { .. })
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => 256,
             },
             Emission::Delta(delta) => delta.text.len(),
@@ -191,7 +197,7 @@ impl Reader {
     }
 
     pub(crate) fn leave(&self, tail: &Tail) {
-        drop(locked(&self.lent).take());
+        drop(self.lent.lock().take());
         self.has_left.store(true, Ordering::Release);
         tail.presence.notify_one();
     }
@@ -249,11 +255,11 @@ impl Tail {
             );
             first.is_some_and(|first| first <= wanted) && last.is_some_and(|last| last >= wanted)
         };
-        locked(&self.pages).iter().find(has).cloned()
+        self.pages.lock().iter().find(has).cloned()
     }
 
     pub(crate) fn cache_page(&self, page: &Page) {
-        let mut pages = locked(&self.pages);
+        let mut pages = self.pages.lock();
         if pages.len() >= PAGES {
             pages.remove(0);
         }
@@ -273,7 +279,7 @@ impl Tail {
 
     /// Puts emissions on the tail, for everybody. Records must come in order and be committed.
     pub(crate) fn publish(self: &Arc<Self>, emissions: impl IntoIterator<Item = Emission>) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         let mut head = None;
         for emission in emissions {
             ring.fold(&emission);
@@ -301,9 +307,9 @@ impl Tail {
 
     /// The log begins at a position from now on: nothing before it is handed out any more.
     pub(crate) fn forget(&self, first: Seq) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         self.first.store(first.0, Ordering::Release);
-        locked(&self.pages).clear();
+        self.pages.lock().clear();
         let gone = ring
             .entries
             .iter()
@@ -321,7 +327,7 @@ impl Tail {
 
     /// Ends the tail: the session was deleted or could not go on.
     pub(crate) fn close(self: &Arc<Self>, reason: &str) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         ring.closed = Some(reason.to_owned());
         self.published.fetch_add(1, Ordering::SeqCst);
         self.tell_all(&mut ring);
@@ -342,11 +348,11 @@ impl Tail {
 
     /// Why the tail was closed, if it was.
     pub(crate) fn closed(&self) -> Option<String> {
-        locked(&self.ring).closed.clone()
+        self.ring.lock().closed.clone()
     }
 
     pub(crate) fn join(&self, reader: &Arc<Reader>) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         // Most often the newest has room.
         if !ring.groups.iter().rev().any(|group| group.join(reader)) {
             let group = Arc::<Group>::default();
@@ -366,7 +372,7 @@ impl Tail {
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
         let mut readers: Vec<_> =
-            locked(&self.ring).groups.iter().flat_map(|group| group.readers()).collect();
+            self.ring.lock().groups.iter().flat_map(|group| group.readers()).collect();
         readers.sort_by_key(|reader| reader.since);
         for reader in readers {
             for tool in &reader.tools {
@@ -380,7 +386,8 @@ impl Tail {
 
     /// How many clients are present. Forgets those that left.
     pub(crate) fn presence(&self) -> u64 {
-        locked(&self.ring)
+        self.ring
+            .lock()
             .groups
             .iter()
             .flat_map(|group| group.readers())
@@ -389,7 +396,7 @@ impl Tail {
     }
 
     pub(crate) fn has_readers(&self) -> bool {
-        !locked(&self.ring).groups.iter().all(|group| group.is_empty())
+        !self.ring.lock().groups.iter().all(|group| group.is_empty())
     }
 
     /// Whether something was published behind a position.
@@ -404,7 +411,7 @@ impl Tail {
 
     /// Takes at most `most` entries from a position on.
     pub(crate) fn take(&self, position: u64, most: usize) -> Found {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         if position < ring.base {
             return Found::Behind;
         }
@@ -421,7 +428,7 @@ impl Tail {
     /// Steps a reader that has everything up to `after` onto the tail in one step: the records it
     /// lacks, the open items' text, and its position. Nothing when the ring no longer has those records.
     pub(crate) fn step_on(&self, after: Seq) -> Option<(Vec<Arc<Entry>>, u64)> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         let head = *self.head.borrow();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         if after < head {
@@ -452,12 +459,12 @@ impl Tail {
 
     /// Has those who come told a status, until it is taken back.
     pub(crate) fn stands(&self, status: Option<String>) {
-        locked(&self.ring).standing = status;
+        self.ring.lock().standing = status;
     }
 
     /// The records behind one position and before another; nothing when the ring no longer has them all.
     pub(crate) fn records(&self, after: Seq, before: Seq) -> Option<Vec<Record>> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         let mut records = Vec::new();
         for entry in ring.entries.iter().rev() {
             if let Emission::Record(record) = &entry.emitted.emission {
@@ -475,7 +482,7 @@ impl Tail {
 
     /// The calls of a turn that have not returned, with their tools; the newest last.
     pub(crate) fn open_calls(&self, turn: &TurnId) -> Vec<(CallId, String)> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         ring.calls
             .iter()
             .filter(|(_, _, of)| of == turn)
@@ -494,32 +501,31 @@ impl Ring {
         match emission {
             Emission::Delta(delta) => self.extend(delta),
             Emission::Record(record) => match &record.event {
-                Event::Thought { item, .. } | Event::Message { item, .. } => {
+                Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
                     self.open.retain(|partial| partial.item != *item);
                 }
-                Event::ToolCalled { call, name, .. } => {
+                Event::Turn(TurnEvent::ToolCalled { call, name, .. }) => {
                     self.open.retain(|partial| partial.item.as_str() != call.as_str());
                     if let Some(turn) = &record.turn {
                         self.calls.push((call.clone(), name.clone(), turn.clone()));
                     }
                 }
-                Event::ToolReturned { call, .. } => self.calls.retain(|(open, _, _)| open != call),
-                Event::TurnEnded { .. } => {
+                Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
+                    self.calls.retain(|(open, _, _)| open != call);
+                }
+                Event::Turn(TurnEvent::Ended { .. }) => {
                     self.open.clear();
                     self.calls.clear();
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => {}
             },
             Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {}
@@ -551,9 +557,4 @@ pub(crate) struct OpenText {
     pub(crate) text: String,
     /// Whether `text` has grown since its last checkpoint.
     pub(crate) dirty: bool,
-}
-
-/// A poisoned lock only means that another thread panicked between two complete changes.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,7 @@ use thoughtwire_proto::rest::{
     CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, TurnResult,
     WaitingInput, WaitingInputs,
 };
-use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Seq};
+use thoughtwire_proto::{Answer, CallId, Command, Event, InputEvent, ItemId, Seq};
 
 use crate::access::{Identity, unauthorized};
 
@@ -131,7 +131,7 @@ pub(super) async fn queued(
         let mut waiting = Vec::new();
         for queued in stored.state.queue() {
             for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::UserMessage { item, text, .. } = record.event {
+                if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
                     let (seq, at) = (record.seq, record.at);
                     waiting.push(WaitingInput { input: item, seq, at, text });
                 }

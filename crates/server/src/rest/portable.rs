@@ -6,7 +6,7 @@ use serde::Deserialize;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{Imported, ImportedSession, command_digest};
 use thoughtwire_proto::rest::{AgentBody, AgentFile, CoreBlock, FileNote, FileSession};
-use thoughtwire_proto::{Event, Record, Refusal, RefusalCode, Seq};
+use thoughtwire_proto::{Event, Record, Refusal, RefusalCode, Seq, SessionEvent};
 use thoughtwire_store::{Block, Scope, SessionFilter};
 
 use crate::access::Identity;
@@ -142,7 +142,10 @@ pub(super) async fn import(
 fn imported(events: Vec<Record>) -> ImportedSession {
     let (mut instructions, mut history, mut records) = (None, Vec::new(), Vec::new());
     for record in events {
-        if let Event::SessionOpened { instructions: given, history: before, .. } = record.event {
+        if let Event::Session(SessionEvent::Opened {
+            instructions: given, history: before, ..
+        }) = record.event
+        {
             (instructions, history) = (given, before);
         } else {
             records.push(record);

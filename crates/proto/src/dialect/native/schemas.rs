@@ -10,7 +10,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use serde_json::{Value, json};
 
 use super::wire::{ClientWire, ServerWire};
-use crate::KNOWN_KINDS;
+use crate::Event;
 use crate::schema::generator;
 
 fn native() -> Value {
@@ -89,7 +89,7 @@ fn validator(definition: &Value) -> jsonschema::Validator {
 }
 
 fn is_newer(event: &Value) -> bool {
-    event["kind"].as_str().is_some_and(|kind| !KNOWN_KINDS.contains(&kind))
+    event["kind"].as_str().is_some_and(|kind| !Event::knows(kind))
 }
 
 #[test]

@@ -5,7 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thoughtwire_proto::{Event, Record, Role, Seq, Timestamp, ToolStatus};
+use thoughtwire_proto::{
+    Event, InputEvent, Record, Role, Seq, SessionEvent, Timestamp, ToolStatus, TurnEvent,
+};
 use thoughtwire_store::{SessionNum, Store, StoreError};
 
 use super::{Told, bound_to, not_found, own_space};
@@ -161,7 +163,7 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
         Role::Assistant => SparkyRole::Model,
     };
     vec![match record.event {
-        Event::SessionOpened { history, .. } => {
+        Event::Session(SessionEvent::Opened { history, .. }) => {
             return history
                 .into_iter()
                 .map(|entry| {
@@ -174,7 +176,7 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
                 })
                 .collect();
         }
-        Event::UserMessage { text, attachments, .. } => {
+        Event::Input(InputEvent::UserMessage { text, attachments, .. }) => {
             let attached: Vec<_> = attachments
                 .into_iter()
                 .map(|file_id| SparkyAttachment { name: file_id.clone(), file_id })
@@ -184,13 +186,13 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
                 ..SparkyMessage::new(SparkyRole::User, SparkyMessageType::Message, text, at)
             }
         }
-        Event::Thought { text, .. } => {
+        Event::Turn(TurnEvent::Thought { text, .. }) => {
             SparkyMessage::new(SparkyRole::Model, SparkyMessageType::Thought, text, at)
         }
-        Event::Message { text, .. } => {
+        Event::Turn(TurnEvent::Message { text, .. }) => {
             SparkyMessage::new(SparkyRole::Model, SparkyMessageType::Message, text, at)
         }
-        Event::ToolCalled { name, args, .. } => {
+        Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => {
             let text = format!("{name}({})", Value::Object(args.clone()));
             SparkyMessage {
                 tool_name: Some(name),
@@ -198,23 +200,27 @@ fn shown(record: Record) -> Vec<SparkyMessage> {
                 ..SparkyMessage::new(SparkyRole::Model, SparkyMessageType::ToolUse, text, at)
             }
         }
-        Event::ToolReturned { name, text, status, content, .. } => SparkyMessage {
+        Event::Turn(TurnEvent::ToolReturned { name, text, status, content, .. }) => SparkyMessage {
             tool_name: Some(name),
             status: Some(status),
             result_content: content,
             ..SparkyMessage::new(SparkyRole::Model, SparkyMessageType::ToolResult, text, at)
         },
-        Event::TurnStarted { .. }
-        | Event::TurnEnded { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
+        Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::Ended { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::Usage(_),
+        )
+        | Event::Session(
+            SessionEvent::Renamed { .. }
+            | SessionEvent::InstructionsChanged { .. }
+            | SessionEvent::MemoryEdited { .. }
+            | SessionEvent::Compacted { .. },
+        )
+        | Event::Input(InputEvent::Withdrawn { .. })
         | Event::Other(_) => return Vec::new(),
     }]
 }
