@@ -1,6 +1,7 @@
 //! Configuration: flags over `THOUGHTWIRE_*` variables over a TOML file over defaults.
 
 mod layers;
+mod masking;
 mod reading;
 mod tables;
 

@@ -9,6 +9,7 @@ use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 use crate::base_path::BasePath;
 
 use super::layers::{Found, Layers, bad, text};
+use super::masking::masked_address;
 use super::{
     Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables,
     usual_data_dir,
@@ -94,7 +95,16 @@ impl Reading {
     }
 
     pub(super) fn endpoint(&mut self, api_key: &'static str, base_url: &'static str) -> Endpoint {
-        Endpoint { api_key: self.secret(api_key), base_url: self.text(base_url) }
+        Endpoint { api_key: self.secret(api_key), base_url: self.address(base_url) }
+    }
+
+    /// An address, which is shown without its credentials.
+    fn address(&mut self, name: &'static str) -> Option<String> {
+        let address = self.text(name);
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value = masked_address(&setting.value);
+        }
+        address
     }
 
     pub(super) fn listen(&mut self) -> Result<Vec<SocketAddr>, ConfigError> {
@@ -230,20 +240,14 @@ impl Reading {
 
     fn fetch_proxy(&mut self) -> Result<Option<String>, ConfigError> {
         const NAME: &str = "fetch_proxy";
-        let proxy = self.text(NAME);
-        // What lets one in at the proxy is not shown.
-        if let Some((scheme, rest)) = proxy.as_deref().and_then(|proxy| proxy.split_once("://"))
-            && let Some((_, host)) = rest.rsplit_once('@')
-            && let Some(setting) = self.settings.last_mut()
-        {
-            setting.value = format!("{scheme}://***@{host}");
-        }
+        let proxy = self.address(NAME);
         let is_address =
             |proxy: &String| proxy.starts_with("http://") || proxy.starts_with("https://");
         match &proxy {
             Some(given) if !is_address(given) => {
                 let found = self.layers.find(NAME);
-                Err(bad(NAME, given, found.as_ref(), "an address such as http://127.0.0.1:3128"))
+                let given = masked_address(given);
+                Err(bad(NAME, &given, found.as_ref(), "an address such as http://127.0.0.1:3128"))
             }
             Some(_) | None => Ok(proxy),
         }

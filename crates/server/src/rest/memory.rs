@@ -218,3 +218,20 @@ fn digested(notes: &[NoteDraft]) -> String {
     let note = |NoteDraft { text, source, at }: &NoteDraft| json!({"text": text, "source": source, "at": at});
     json!(notes.iter().map(note).collect::<Vec<_>>()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_of_earlier_versions_know_the_same_notes() {
+        let notes: NewNotes = serde_json::from_str(
+            r#"{"notes": [{"text": "a"}, {"at": "2026-01-01T00:00:00.000Z", "text": "b", "source": "c"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            digested(&notes.notes),
+            r#"[{"text":"a","source":null,"at":null},{"text":"b","source":"c","at":"2026-01-01T00:00:00.000Z"}]"#
+        );
+    }
+}
