@@ -23,6 +23,7 @@ mod cors;
 mod doctor;
 #[cfg(test)]
 mod echo;
+mod eviction;
 mod front;
 mod guard;
 mod line;

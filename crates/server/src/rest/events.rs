@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use thoughtwire_proto::{
 use tokio::sync::Notify;
 
 use crate::access::Identity;
+use crate::eviction::{Eviction, Watched};
 
 use super::{Answered, Held, Path, Query, Refused, Rest, Shared, bad, record_of, session_id};
 
@@ -62,6 +63,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     Path(session): Path<String>,
     Query(query): Query<EventsQuery>,
+    eviction: Option<Extension<Eviction>>,
 ) -> Answered<EventsAnswer> {
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| {
@@ -76,7 +78,7 @@ pub(super) async fn events(
             (Some(id), _) => Some(position(id)?),
             (None, after) => after.map(|seq| Cursor { epoch: None, seq: Seq(seq) }),
         };
-        return stream(&rest, &caller, session, cursor).await.map(EventsAnswer::Stream);
+        return stream(&rest, &caller, session, cursor, eviction).await.map(EventsAnswer::Stream);
     }
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
@@ -114,6 +116,8 @@ struct Events {
     ready: std::vec::IntoIter<Record>,
     /// Resolves when the caller may read no more.
     ended: BoxFuture<'static, &'static str>,
+    /// Cuts the connection if the stream cannot end because its client takes nothing.
+    _watched: Option<Watched>,
     /// Counts among its user's connections until the stream is dropped.
     _held: Held,
 }
@@ -124,6 +128,7 @@ async fn stream(
     caller: &Identity,
     session: SessionId,
     cursor: Option<Cursor>,
+    eviction: Option<Extension<Eviction>>,
 ) -> Answered<Response> {
     let held = rest.hold(&caller.user)?;
     let start = cursor.map_or(Start::Head, Start::After);
@@ -137,6 +142,7 @@ async fn stream(
         epoch: attached.epoch.clone(),
         ready: Vec::new().into_iter(),
         ended: caller.ended(),
+        _watched: eviction.map(|Extension(eviction)| eviction.watch(caller.ended())),
         _held: held,
     };
     let restarted = (!attached.recovered).then(|| {

@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::future::Future;
 
-use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::NoContent;
+use axum::{Extension, Json};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -101,6 +101,7 @@ pub(in crate::rest) trait Input {
 impl<S> Input for State<S> {}
 impl Input for Identity {}
 impl Input for HeaderMap {}
+impl<T> Input for Option<Extension<T>> {}
 impl Input for axum::body::Body {}
 // The route's path names its parameters.
 impl<T> Input for Path<T> {}
