@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
-use thoughtwire_proto::{
+use thoughtwire_proto::{SessionCommand, SessionReply, DirectoryCommand, DirectoryReply, ConnectionCommand, ConnectionReply, CommandReply, 
     AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission,
     Emitted, Event, InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode,
     Request, Seq, SessionId, SessionListing, Timestamp, TurnEvent, Usage,
@@ -111,7 +111,7 @@ impl Conversation {
             (b'x', _) => self
                 .wire
                 .machine
-                .answer(Tag(u64::MAX), Ok(Answer::Done { seq: None, duplicate: false })),
+                .answer(Tag(u64::MAX), Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false }))),
             (b't', _) => self.authenticated(Ok(())),
             (b'T', _) => self.authenticated(Err(refusal())),
             (b'g', _) => self.wire.machine.going_away("the server is stopping", 1000),
@@ -216,32 +216,32 @@ impl Conversation {
     /// Answers a request with a yes that fits.
     fn answer_at(&mut self, at: usize) {
         let Some((tag, request)) = self.waiting.remove(at) else { return };
-        let done = Answer::Done { seq: None, duplicate: false };
+        let done = CommandReply::Session(SessionReply::Done { seq: None, duplicate: false });
         let answer = match request.command {
-            Command::CreateAgent(spec) => Answer::Agent(self.agent(spec.name)),
-            Command::FindAgent { agent } => Answer::Agent(self.agent(agent)),
-            Command::CreateSession { .. } => Answer::Session(self.new_session()),
-            Command::Attach { session, .. } => {
+            Command::Directory(DirectoryCommand::CreateAgent(spec)) => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent(spec.name), .. }),
+            Command::Directory(DirectoryCommand::FindAgent { agent }) => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent(agent), .. }),
+            Command::Directory(DirectoryCommand::CreateSession { .. }) => CommandReply::Directory(DirectoryReply::Session { session: self.new_session(), .. }),
+            Command::Connection(ConnectionCommand::Attach { session, .. }) => {
                 self.attached.push(session.clone());
                 attached(session)
             }
-            Command::Detach { session } => {
+            Command::Connection(ConnectionCommand::Detach { session }) => {
                 self.attached.retain(|attached| *attached != session);
                 self.asked.retain(|(of, _)| *of != session);
                 done
             }
-            Command::Send { session, .. } => {
+            Command::Session { session, command: SessionCommand::Send { .. } } => {
                 self.made += 1;
                 let input: ItemId = format!("i-{}", self.made).parse().expect("an id");
                 self.asked.push((session, input.clone()));
-                Answer::Input {
+                CommandReply::Session(SessionReply::Input {
                     seq: Seq(self.made),
                     input,
                     disposition: Disposition::Started,
                     duplicate: false,
-                }
+                })
             }
-            Command::OpenPeer { wire, space, name } => {
+            Command::Directory(DirectoryCommand::OpenPeer { wire, space, name }) => {
                 let chats = self
                     .attached
                     .iter()
@@ -249,50 +249,50 @@ impl Conversation {
                     .map(|session| (format!("chat of {session}"), session.clone()))
                     .collect();
                 let is_new = name.is_none();
-                Answer::Peer {
+                CommandReply::Directory(DirectoryReply::Peer {
                     peer: peer(wire, &space, &name.unwrap_or_else(|| "p-1".to_owned())),
                     is_new,
                     chats,
                     selected: None,
-                }
+                })
             }
-            Command::OpenChat { chat, .. } => {
+            Command::Directory(DirectoryCommand::OpenChat { chat, .. }) => {
                 let session = self.new_session();
                 let chat = chat.unwrap_or_else(|| DEFAULT_CHAT.to_owned());
-                Answer::Chat { chat, session, is_new: true, model: None }
+                CommandReply::Directory(DirectoryReply::Chat { chat, session, is_new: true, model: None })
             }
-            Command::DeleteSession { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::Watch => done,
+            Command::Session { command: SessionCommand::Delete, .. }
+            | Command::Session { command: SessionCommand::Withdraw { .. }, .. }
+            | Command::Session { command: SessionCommand::Cancel { .. }, .. }
+            | Command::Session { command: SessionCommand::Decide { .. }, .. }
+            | Command::Session { command: SessionCommand::ToolReturn { .. }, .. }
+            | Command::Session { command: SessionCommand::Rename { .. }, .. }
+            | Command::Session { command: SessionCommand::Instruct { .. }, .. }
+            | Command::Connection(ConnectionCommand::Watch) => done,
         };
         self.wire.machine.answer(tag, Ok(answer));
     }
 
     fn any_answer(&mut self, which: u8) -> Answer {
         match which % 8 {
-            0 => Answer::Agent(self.agent("ada".to_owned())),
-            1 => Answer::AgentAgain(self.agent("ada".to_owned())),
-            2 => Answer::Session(self.new_session()),
-            3 => Answer::SessionAgain(self.session(which)),
+            0 => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent("ada".to_owned()), .. }),
+            1 => CommandReply::Directory(DirectoryReply::Agent { profile: self.agent("ada".to_owned()), .. }),
+            2 => CommandReply::Directory(DirectoryReply::Session { session: self.new_session(), .. }),
+            3 => CommandReply::Directory(DirectoryReply::Session { session: self.session(which), .. }),
             4 => attached(self.session(which)),
-            5 => Answer::Peer {
+            5 => CommandReply::Directory(DirectoryReply::Peer {
                 peer: peer(PeerWire::Sparky, "u", "p"),
                 is_new: false,
                 chats: Vec::new(),
                 selected: Some("c".to_owned()),
-            },
-            6 => Answer::Chat {
+            }),
+            6 => CommandReply::Directory(DirectoryReply::Chat {
                 chat: "c".to_owned(),
                 session: self.session(which),
                 is_new: false,
                 model: None,
-            },
-            _ => Answer::Done { seq: Some(Seq(7)), duplicate: true },
+            }),
+            _ => CommandReply::Session(SessionReply::Done { seq: Some(Seq(7)), duplicate: true }),
         }
     }
 
@@ -336,7 +336,7 @@ fn peer(wire: PeerWire, space: &str, name: &str) -> PeerRef {
 fn attached(session: SessionId) -> Answer {
     let (agent, epoch) = ("a-1".parse().expect("an id"), "e-1".parse().expect("an id"));
     let (first, head, after) = (Seq(1), Seq(1), Seq(1));
-    Answer::Attached(Attached {
+    CommandReply::Connection(ConnectionReply::Attached(Attached {
         session,
         agent,
         epoch,
@@ -345,5 +345,5 @@ fn attached(session: SessionId) -> Answer {
         recovered: true,
         after,
         turn: None,
-    })
+    }))
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
-    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
+    AgentProfile, AgentSpec, CommandId, DirectoryCommand, DirectoryReply, HistoryEntry,
+    MAX_NAME_CHARS, PeerRef, PeerWire, Record, Refusal, RefusalCode, SessionId, SessionReply,
+    UserId, check_name, new_name, new_title, nfc,
 };
 use thoughtwire_store::{
     Block, NewAgent, NewNote, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
@@ -15,17 +16,17 @@ use thoughtwire_store::{
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
-use crate::hub::{Shared, lost};
+use crate::hub::{Replying, Shared, lost};
 use crate::offers::is_offered;
 use crate::session::{Once, What};
 use crate::{Hub, receipts, retention};
 
 impl Hub {
-    pub(crate) async fn find_agent(
-        &self,
-        user: &UserId,
-        agent: &str,
-    ) -> Result<AgentProfile, Refusal> {
+    /// Finds a user's agent by its name or id.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the store cannot be read.
+    pub async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
         let (wanted, user) = (agent.to_owned(), user.clone());
         let found = self.read(move |store| {
             let found = store.agent(&user, &wanted)?;
@@ -59,14 +60,90 @@ impl Hub {
         permitted.map_err(|reason| Refusal::new(RefusalCode::BadRequest, reason))
     }
 
-    pub(crate) async fn create_agent(
-        self,
-        user: UserId,
+    /// Has the directory carry out a command. The work goes on when the reply is dropped.
+    #[must_use]
+    pub fn direct(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        command: DirectoryCommand,
+    ) -> Replying<DirectoryReply> {
+        let once = once(id, &command);
+        let (hub, user) = (self.clone(), user.clone());
+        match command {
+            DirectoryCommand::CreateAgent(spec) => self.begin(async move {
+                let Made { thing: profile, duplicate } = hub.make_agent(&user, *spec, once).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate })
+            }),
+            DirectoryCommand::FindAgent { agent } => Box::pin(async move {
+                let profile = hub.find_agent(&user, &agent).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate: false })
+            }),
+            DirectoryCommand::CreateSession { agent, title, instructions, history } => {
+                self.begin(async move {
+                    let Made { thing: session, duplicate } =
+                        hub.make_session(user, agent, title, instructions, history, once).await?;
+                    Ok(DirectoryReply::Session { session, duplicate })
+                })
+            }
+            DirectoryCommand::OpenPeer { wire, space, name } => {
+                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
+                self.begin(hub.open_peer(user, PeerRef { wire, space, name }))
+            }
+            DirectoryCommand::OpenChat { peer, chat, title, instructions, history } => {
+                self.begin(hub.open_chat(user, peer, chat, title, instructions, history))
+            }
+        }
+    }
+
+    /// Makes an agent and its main session. The work goes on when the caller leaves.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the name is taken, or nothing can be saved.
+    pub async fn create_agent(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        spec: AgentSpec,
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        let once = once(id, &DirectoryCommand::CreateAgent(Box::new(spec.clone())));
+        let (hub, user) = (self.clone(), user.clone());
+        self.begin(async move { hub.make_agent(&user, spec, once).await }).await
+    }
+
+    /// Opens a session with an agent, named by its name or id. The work goes on when the caller
+    /// leaves.
+    ///
+    /// # Errors
+    /// When there is no such agent, the title is wrong, or nothing can be saved.
+    pub async fn create_session(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        agent: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> Result<Made<SessionId>, Refusal> {
+        let command = DirectoryCommand::CreateSession {
+            agent: agent.clone(),
+            title: title.clone(),
+            instructions: instructions.clone(),
+            history: history.clone(),
+        };
+        let once = once(id, &command);
+        let hub = self.clone();
+        self.begin(hub.make_session(user.clone(), agent, title, instructions, history, once)).await
+    }
+
+    async fn make_agent(
+        &self,
+        user: &UserId,
         spec: AgentSpec,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
-        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        if let Some(id) = self.made_before(user, once.as_ref()).await? {
+            return self.find_agent(user, &id).await.map(Made::again);
         }
         let mut spec = self.shared.agent.prepare(spec);
         check_retention(&spec)?;
@@ -83,7 +160,7 @@ impl Hub {
             }
             let id: thoughtwire_proto::AgentId = new_id();
             let new = NewAgent {
-                receipt: once.clone().map(|once| receipts::made(&user, once, id.as_str())),
+                receipt: once.clone().map(|once| receipts::made(user, once, id.as_str())),
                 id,
                 user: user.clone(),
                 spec,
@@ -96,14 +173,14 @@ impl Hub {
             };
             match self.shared.store.create_agent(new).await {
                 Ok(profile) => {
-                    self.shared.tell(&user, &profile.main_session, false);
-                    return Ok(Answer::Agent(profile));
+                    self.shared.tell(user, &profile.main_session, false);
+                    return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
                     // Two of the same id at once: the other one made it.
-                    return match self.made_before(&user, once.as_ref()).await? {
-                        Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
+                    return match self.made_before(user, once.as_ref()).await? {
+                        Some(id) => self.find_agent(user, &id).await.map(Made::again),
                         None => Err(Refusal::from(&error)),
                     };
                 }
@@ -111,7 +188,7 @@ impl Hub {
         }
     }
 
-    pub(crate) async fn create_session(
+    pub(crate) async fn make_session(
         self,
         user: UserId,
         agent: String,
@@ -119,9 +196,9 @@ impl Hub {
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Made<SessionId>, Refusal> {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
+            return opened_before(id);
         }
         let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
@@ -130,10 +207,10 @@ impl Hub {
         match self.shared.store.create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
-                Ok(Answer::Session(stored.id))
+                Ok(Made::new(stored.id))
             }
             Err(error) => match self.made_before(&user, once.as_ref()).await? {
-                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost()),
+                Some(id) => opened_before(id),
                 None => Err(Refusal::from(&error)),
             },
         }
@@ -287,7 +364,7 @@ impl Hub {
         user: UserId,
         session: SessionId,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         if let Some(answer) = self.done_before(&user, once.as_ref()).await? {
             return Ok(answer);
         }
@@ -305,7 +382,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let (owner, wanted) = (user.clone(), session.clone());
         let is_main = self
             .read(move |store| {
@@ -335,7 +412,7 @@ impl Hub {
         &self,
         user: &UserId,
         once: Option<&Once>,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<SessionReply>, Refusal> {
         let Some(once) = once else { return Ok(None) };
         let (user, id) = (user.clone(), once.id.clone());
         let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
@@ -346,7 +423,7 @@ impl Hub {
         self,
         user: UserId,
         mut peer: PeerRef,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         if peer.wire == PeerWire::Sparky && peer.space.is_empty() {
             peer.space = user.to_string();
         }
@@ -360,7 +437,7 @@ impl Hub {
             .open_peer(&user, &peer, self.shared.now())
             .await
             .map_err(|error| Refusal::from(&error))?;
-        Ok(Answer::Peer {
+        Ok(DirectoryReply::Peer {
             peer,
             is_new: opened.is_new,
             chats: opened.chats,
@@ -376,7 +453,7 @@ impl Hub {
         title: Option<String>,
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         let title = title.map(|title| nfc(&title.replace(char::is_control, " ")));
         if let Some(chat) = &chat {
             check_chat(chat)?;
@@ -398,7 +475,7 @@ impl Hub {
         if is_new_to_peer {
             self.shared.joins.tell(&user, joined);
         }
-        Ok(Answer::Chat { chat, session, is_new, model: agent.spec.model })
+        Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })
     }
 
     /// The one agent that a Sparky user has here, made when first needed.
@@ -418,9 +495,8 @@ impl Hub {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
             found => return found,
         }
-        match self.clone().create_agent(user.clone(), spec, None).await {
-            Ok(Answer::Agent(profile)) => Ok(profile),
-            Ok(_) => self.find_agent(user, &name).await,
+        match self.make_agent(user, spec, None).await {
+            Ok(made) => Ok(made.thing),
             // Made by another connection in between, or not made at all.
             Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
         }
@@ -482,6 +558,36 @@ const EDITABLE: [&str; 12] = [
     "keep_events",
     "permissions",
 ];
+
+/// The idempotency key of a command with an id.
+fn once(id: Option<CommandId>, command: &DirectoryCommand) -> Option<Once> {
+    let digest =
+        |id| Once { id, digest: receipts::digest(command.name(), &command.digest_parts()) };
+    id.map(digest)
+}
+
+/// Something that a command made, now or at the first use of its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made<T> {
+    /// What was made.
+    pub thing: T,
+    /// True when the first use of this command id made it.
+    pub duplicate: bool,
+}
+
+impl<T> Made<T> {
+    fn new(thing: T) -> Self {
+        Self { thing, duplicate: false }
+    }
+
+    fn again(thing: T) -> Self {
+        Self { thing, duplicate: true }
+    }
+}
+
+fn opened_before(id: String) -> Result<Made<SessionId>, Refusal> {
+    SessionId::new(id).map(Made::again).map_err(|_| lost())
+}
 
 fn agent_name(text: &str) -> Result<String, Refusal> {
     new_name(text)

@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, InputEvent, PeerRef, Record,
-    Refusal, RefusalCode, Request, SessionEvent, SessionId, Start, Timestamp, ToolDeclaration,
-    ToolStatus, TurnEvent, UserId, check_name,
+    AgentProfile, AgentSpec, Attached, CallId, CommandId, Event, InputEvent, PeerRef, Record,
+    Refusal, RefusalCode, SessionCommand, SessionEvent, SessionId, SessionReply, Start, Timestamp,
+    ToolDeclaration, TurnEvent, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -24,7 +24,7 @@ use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Task, What};
+use crate::session::{ASKS, Ask, Once, Task, What, unknown_session};
 use crate::tail::{Reader, Wake};
 use crate::turn_message::Returned;
 use crate::watching::Feeds;
@@ -126,8 +126,8 @@ pub enum Presence {
     Unseen,
 }
 
-/// An answer under way; resolves when what was asked is on disk.
-pub type Answering = BoxFuture<'static, Result<Answer, Refusal>>;
+/// A reply under way. It resolves when the command's effect is on disk.
+pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
 
 impl Hub {
     /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
@@ -279,7 +279,7 @@ impl Hub {
         answer.await.map_err(|_| lost())?
     }
 
-    /// Carries a request out and waits for its answer.
+    /// Has a session carry out a command and waits for its reply. `from` names the client.
     ///
     /// # Errors
     /// The refusal.
@@ -287,141 +287,87 @@ impl Hub {
         &self,
         user: &UserId,
         from: Option<String>,
-        request: Request,
-    ) -> Result<Answer, Refusal> {
-        self.submit(user, from, request).await.await
+        id: Option<CommandId>,
+        session: SessionId,
+        command: SessionCommand,
+    ) -> Result<SessionReply, Refusal> {
+        self.submit(user, from, id, session, command).await.await
     }
 
-    /// Hands a request in. When this returns, its place in its session's order is taken; the answer
-    /// resolves when it is on disk. `Attach`, `Detach` and `Watch` belong to connections and are refused here.
-    pub async fn submit(&self, user: &UserId, from: Option<String>, request: Request) -> Answering {
-        let Request { id, command } = request;
-        let name = command_name(&command);
-        let once = |parts: &[&str]| {
-            id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) })
-        };
+    /// Hands a command to its session. When this returns, the command has its place in the
+    /// session's order. The reply resolves when the effect is on disk.
+    pub async fn submit(
+        &self,
+        user: &UserId,
+        from: Option<String>,
+        id: Option<CommandId>,
+        session: SessionId,
+        mut command: SessionCommand,
+    ) -> Replying<SessionReply> {
+        if let SessionCommand::Rename { title } = &mut command {
+            match session_title(title) {
+                Ok(normal) => *title = normal,
+                Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
+            }
+        }
+        let once = id.map(|id| {
+            let digest = receipts::digest(command.name(), &command.digest_parts(&session));
+            Once { id, digest }
+        });
         let (reply, answer) = oneshot::channel();
-        let (session, what) = match command {
-            Command::Send { session, text, attachments, policy } => {
-                let mut parts = vec![text.as_str(), policy_name(policy)];
-                parts.extend(attachments.iter().map(String::as_str));
-                let once = once(&parts);
-                (session, What::Send { once, text, attachments, from, policy, reply })
+        let what = match command {
+            SessionCommand::Send { text, attachments, policy } => {
+                What::Send { once, text, attachments, from, policy, reply }
             }
-            Command::Withdraw { session: Some(session), input } => {
-                let once = once(&[input.as_str()]);
-                (session, What::Withdraw { input, once, reply })
+            SessionCommand::Withdraw { input } => What::Withdraw { input, once, reply },
+            SessionCommand::Cancel { turn } => What::Cancel { turn, once, reply },
+            SessionCommand::Decide { call, approve } => {
+                What::Decide { call, approve, by: from, once, reply }
             }
-            Command::Cancel { session, turn } => {
-                let once = once(&[turn.as_ref().map_or("", |turn| turn.as_str())]);
-                (session, What::Cancel { turn, once, reply })
+            SessionCommand::ToolReturn { call, status, text, content } => {
+                let returned = Returned { status, text, content };
+                What::ToolReturn { call, returned, once, reply }
             }
-            Command::Decide { session: Some(session), call, approve } => {
-                let once = once(&[
-                    call.as_ref().map_or("", |call| call.as_str()),
-                    if approve { "approved" } else { "denied" },
-                ]);
-                (session, What::Decide { call, approve, by: from, once, reply })
+            SessionCommand::Rename { title } => What::Rename { title, once, reply },
+            SessionCommand::Instruct { instructions } => {
+                What::Instruct { instructions, once, reply }
             }
-            Command::Rename { session, title } => {
-                let title = match session_title(&title) {
-                    Ok(title) => title,
-                    Err(refusal) => return Box::pin(async move { Err(refusal) }),
-                };
-                let once = once(&[&title]);
-                (session, What::Rename { title, once, reply })
-            }
-            Command::Instruct { session, instructions } => {
-                let once = once(&[&instructions]);
-                (session, What::Instruct { instructions, once, reply })
-            }
-            Command::DeleteSession { session } => {
-                let once = once(&[session.as_str()]);
+            SessionCommand::Delete => {
                 return self.begin(self.clone().delete(user.clone(), session, once));
-            }
-            Command::CreateAgent(spec) => {
-                let content = serde_json::to_string(&spec).unwrap_or_default();
-                let once = once(&[&content]);
-                return self.begin(self.clone().create_agent(user.clone(), *spec, once));
-            }
-            Command::FindAgent { agent } => {
-                let (hub, user) = (self.clone(), user.clone());
-                return Box::pin(
-                    async move { hub.find_agent(&user, &agent).await.map(Answer::Agent) },
-                );
-            }
-            Command::CreateSession { agent, title, instructions, history } => {
-                let content = serde_json::to_string(&history).unwrap_or_default();
-                let once = once(&[
-                    &agent,
-                    title.as_deref().unwrap_or_default(),
-                    instructions.as_deref().unwrap_or_default(),
-                    &content,
-                ]);
-                return self.begin(self.clone().create_session(
-                    user.clone(),
-                    agent,
-                    title,
-                    instructions,
-                    history,
-                    once,
-                ));
-            }
-            Command::OpenPeer { wire, space, name } => {
-                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
-                return self
-                    .begin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
-            }
-            Command::OpenChat { peer, chat, title, instructions, history } => {
-                return self.begin(self.clone().open_chat(
-                    user.clone(),
-                    peer,
-                    chat,
-                    title,
-                    instructions,
-                    history,
-                ));
-            }
-            Command::ToolReturn { session: Some(session), call, status, text, content } => {
-                let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
-                let worked = if status == ToolStatus::Success { "success" } else { "error" };
-                let once = once(&[call.as_str(), worked, &text, &rich]);
-                (
-                    session,
-                    What::ToolReturn {
-                        call,
-                        returned: Returned { status, text, content },
-                        once,
-                        reply,
-                    },
-                )
-            }
-            Command::Withdraw { session: None, .. }
-            | Command::Decide { session: None, .. }
-            | Command::ToolReturn { session: None, .. } => {
-                return refused(
-                    RefusalCode::BadRequest,
-                    "say which session is meant, or attach to it first",
-                );
-            }
-            Command::Attach { .. }
-            | Command::Detach { .. }
-            | Command::Watch
-            | Command::Offer(_)
-            | Command::Say { .. } => {
-                return refused(RefusalCode::Unsupported, "this belongs to a connection");
             }
         };
         self.shared.ask(user, &session, what).await;
         Box::pin(async move { answer.await.map_err(|_| lost())? })
     }
 
-    /// Carries something out that is no session's, on a task of its own: who asked may leave, and those
-    /// who follow the sessions are told all the same.
-    fn begin(
+    /// The call of a session whose approval has waited longest.
+    ///
+    /// # Errors
+    /// When there is no such session of this user, or no call in it waits for an approval.
+    pub async fn oldest_approval(
         &self,
-        work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static,
-    ) -> Answering {
+        user: &UserId,
+        session: &SessionId,
+    ) -> Result<CallId, Refusal> {
+        let wanted = session.clone();
+        let stored = self
+            .read(move |store| store.session(&wanted))
+            .await?
+            .filter(|stored| stored.user == *user)
+            .ok_or_else(|| unknown_session(session))?;
+        let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
+        let asked = calls.iter().find(|call| call.approval.is_some());
+        asked
+            .map(|call| call.call.clone())
+            .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))
+    }
+
+    /// Runs work of the directory on a task of its own. It goes on when the client leaves, and
+    /// followers of the session list are told all the same.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Replying<T> {
         let work = self.shared.tasks.spawn(work);
         Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
     }
@@ -628,46 +574,9 @@ pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     )))
 }
 
-fn refused(code: RefusalCode, reason: &str) -> Answering {
-    let refusal = Refusal::new(code, reason);
-    Box::pin(std::future::ready(Err(refusal)))
-}
-
 pub(crate) fn lost() -> Refusal {
     Refusal::new(
         RefusalCode::Stopping,
         "the session's task ended before it could answer; send it again",
     )
-}
-
-fn policy_name(policy: thoughtwire_proto::Policy) -> &'static str {
-    match policy {
-        thoughtwire_proto::Policy::Queue => "queue",
-        thoughtwire_proto::Policy::Interrupt => "interrupt",
-        thoughtwire_proto::Policy::Reject => "reject",
-        thoughtwire_proto::Policy::Steer => "steer",
-    }
-}
-
-fn command_name(command: &Command) -> &'static str {
-    match command {
-        Command::CreateAgent(_) => "create_agent",
-        Command::FindAgent { .. } => "find_agent",
-        Command::CreateSession { .. } => "create_session",
-        Command::DeleteSession { .. } => "delete_session",
-        Command::Attach { .. } => "attach",
-        Command::Detach { .. } => "detach",
-        Command::Send { .. } => "send",
-        Command::Withdraw { .. } => "withdraw",
-        Command::Cancel { .. } => "cancel",
-        Command::Decide { .. } => "decide",
-        Command::ToolReturn { .. } => "tool_return",
-        Command::Rename { .. } => "rename",
-        Command::Instruct { .. } => "instruct",
-        Command::Watch => "watch",
-        Command::Offer(_) => "offer",
-        Command::Say { .. } => "say",
-        Command::OpenPeer { .. } => "open_peer",
-        Command::OpenChat { .. } => "open_chat",
-    }
 }

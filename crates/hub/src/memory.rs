@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
+    AgentId, AgentProfile, Refusal, RefusalCode, SessionReply, UserId, new_name, nfc,
 };
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
@@ -156,7 +156,7 @@ impl Hub {
         profile: &AgentProfile,
         edit: BlockEdit,
         before: String,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.shared.ask(user, &profile.main_session, What::Remember { edit, before, reply }).await;
         answer.await.map_err(|_| lost())?

@@ -228,7 +228,7 @@ mod tests {
 
     use futures::future::BoxFuture;
     use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Read, Turn, now};
-    use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Request, Seq, Start};
+    use thoughtwire_proto::{AgentSpec, Cursor, Policy, Seq, SessionCommand, Start};
     use thoughtwire_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpSocket};
@@ -253,20 +253,11 @@ mod tests {
     /// All that a turn of it says.
     async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
         let user = "local".parse().unwrap();
-        let ask =
-            async |command| hub.execute(&user, None, Request { id: None, command }).await.unwrap();
         let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
-        let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await else {
-            panic!("no agent")
-        };
-        let session = agent.main_session;
-        ask(Command::Send {
-            session: session.clone(),
-            text: "go".to_owned(),
-            attachments: vec![],
-            policy: Policy::Queue,
-        })
-        .await;
+        let session = hub.create_agent(&user, None, spec).await.unwrap().thing.main_session;
+        let (text, policy) = ("go".to_owned(), Policy::Queue);
+        let send = SessionCommand::Send { text, attachments: vec![], policy };
+        hub.execute(&user, None, None, session.clone(), send).await.unwrap();
         let wake = Wake::default();
         let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
         let (_, mut subscription) =

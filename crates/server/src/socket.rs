@@ -20,13 +20,14 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use thoughtwire_hub::{
-    Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+    Hub, Link, ListNews, Outlet, Presence, Proof, Read, Replying, Subscription, Wake, Watcher,
 };
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{
-    Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start,
-    ToolDeclaration, UserId,
+    Command, CommandId, CommandReply, ConnectionCommand, ConnectionReply, Directive,
+    DirectoryCommand, DirectoryReply, PeerRef, Refusal, RefusalCode, Request, Seq, SessionCommand,
+    SessionId, SessionReply, Start, ToolDeclaration, UserId,
 };
 use thoughtwire_store::{Proven, Scope};
 use thoughtwire_websocket::OpCode;
@@ -96,7 +97,7 @@ struct Connection<S> {
     wake: Wake,
     /// Boxed, since a map has room for more than it holds, and most connections have one.
     attached: HashMap<SessionId, Box<Attachment>>,
-    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
+    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
@@ -369,11 +370,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.context.place.is_some()
     }
 
-    async fn request(&mut self, tag: Tag, request: Request) {
-        let from = Some(self.context.from.clone());
-        let identity = &self.context.entrant.identity;
+    async fn request(&mut self, tag: Tag, Request { id, command }: Request) {
         // What is said in a turn comes as fast as the turn takes it.
-        if !matches!(request.command, Command::Say { .. }) && !self.context.pace.allows() {
+        let is_said = matches!(command, Command::Connection(ConnectionCommand::Say { .. }));
+        if !is_said && !self.context.pace.allows() {
             let refusal = Refusal::new(
                 RefusalCode::TooFast,
                 "this connection asks for more in a second than it may; send slower",
@@ -381,94 +381,133 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.machine.answer(tag, Err(refusal));
             return;
         }
-        if let Err(refusal) = identity.demand_for(&request.command) {
+        if let Err(refusal) = self.context.entrant.identity.demand_for(&command) {
             self.machine.answer(tag, Err(refusal));
             return;
         }
-        let (hub, user) = (self.context.hub.clone(), identity.user.clone());
-        let answering: Answering = match request.command {
-            Command::Attach { session, start, tools } => {
+        let reply = match command {
+            Command::Connection(command) => match self.carry(tag, id, command).await {
+                Some(reply) => reply,
+                None => return,
+            },
+            Command::Session { session, command } => {
+                let (hub, user, from) = self.sender();
+                into_reply(hub.submit(&user, from, id, session, command).await)
+            }
+            Command::Directory(command) => self.direct(id, command),
+        };
+        // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
+        self.answers
+            .push(Box::pin(async move { (tag, tokio::task::coop::unconstrained(reply).await) }));
+    }
+
+    /// The hub, and the user and client in whose name it is asked.
+    fn sender(&self) -> (Hub, UserId, Option<String>) {
+        let Context { hub, entrant, from, .. } = &self.context;
+        (hub.clone(), entrant.identity.user.clone(), Some(from.clone()))
+    }
+
+    /// Carries out a command of the connection. Returns the reply where it has to be awaited.
+    async fn carry(
+        &mut self,
+        tag: Tag,
+        id: Option<CommandId>,
+        command: ConnectionCommand,
+    ) -> Option<Replying<CommandReply>> {
+        let (hub, user, from) = self.sender();
+        match command {
+            ConnectionCommand::Attach { session, start, tools } => {
                 let outcome = self.attach(session, start, tools).await;
-                self.machine.answer(tag, outcome);
-                return;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
             }
-            Command::Detach { session } => {
-                let proof: Vec<Proven> = self
-                    .proof_rows()
-                    .into_iter()
-                    .filter(|proven| proven.session == session)
-                    .collect();
-                let outcome = match self.attached.remove(&session) {
-                    Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
-                    None => Err(Refusal::new(
-                        RefusalCode::NotAttached,
-                        format!("this connection is not attached to {session}"),
-                    )),
-                };
-                if !proof.is_empty() {
-                    // It is over here: left open, it would hold back those that come until the next start.
-                    hub.prove(proof, Some(thoughtwire_hub::now())).await;
-                }
-                self.machine.answer(tag, outcome);
-                return;
+            ConnectionCommand::Detach { session } => {
+                let outcome = self.detach(&session).await;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
             }
-            Command::Watch => {
+            ConnectionCommand::Watch => {
                 self.watching = Some(hub.watch(&user));
-                self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
+                self.machine.answer(tag, Ok(ConnectionReply::Done.into()));
                 for entry in listing::all(&hub, &user).await.unwrap_or_default() {
                     self.machine.listed(&entry);
                 }
-                return;
+                None
             }
-            Command::OpenPeer { wire, space: _, name } if self.machine.has_chats() => {
-                let peer = PeerRef {
-                    wire,
-                    space: self.context.space.clone(),
-                    name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()),
-                };
+            ConnectionCommand::Offer(offer) => {
+                let may_make = self.context.entrant.identity.has(Scope::Agents);
+                let link = self.link.get_or_insert_with(|| hub.link(&user));
+                let outcome = link.offer(*offer, may_make).await;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
+            }
+            ConnectionCommand::Say { turn, verb } => {
+                let link = self.link.get_or_insert_with(|| hub.link(&user));
+                Some(into_reply(link.say(&turn, id, verb).await))
+            }
+            ConnectionCommand::InAttached(command) => {
+                let sessions = self.attached.keys().cloned().collect();
+                Some(into_reply(Box::pin(in_attached(hub, user, from, id, command, sessions))))
+            }
+            ConnectionCommand::DecideOldest { session, approve } => {
+                Some(into_reply(Box::pin(async move {
+                    let call = hub.oldest_approval(&user, &session).await?;
+                    let command = SessionCommand::Decide { call, approve };
+                    hub.execute(&user, from, id, session, command).await
+                })))
+            }
+        }
+    }
+
+    async fn detach(&mut self, session: &SessionId) -> Result<ConnectionReply, Refusal> {
+        let proof: Vec<Proven> =
+            self.proof_rows().into_iter().filter(|proven| proven.session == *session).collect();
+        let outcome = match self.attached.remove(session) {
+            Some(_) => Ok(ConnectionReply::Done),
+            None => Err(Refusal::new(
+                RefusalCode::NotAttached,
+                format!("this connection is not attached to {session}"),
+            )),
+        };
+        if !proof.is_empty() {
+            // It is over here: left open, it would hold back those that come until the next start.
+            self.context.hub.prove(proof, Some(thoughtwire_hub::now())).await;
+        }
+        outcome
+    }
+
+    fn direct(
+        &mut self,
+        id: Option<CommandId>,
+        command: DirectoryCommand,
+    ) -> Replying<CommandReply> {
+        let (hub, user, _) = self.sender();
+        let identity = &self.context.entrant.identity;
+        match command {
+            DirectoryCommand::OpenPeer { wire, space: _, name } if self.machine.has_chats() => {
+                let name = name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string());
+                let peer = PeerRef { wire, space: self.context.space.clone(), name };
                 // From before it is opened, so that no chat is opened unseen in between.
                 self.joined = Some(hub.joined(&user, &peer));
                 let PeerRef { wire, space, name } = peer;
-                let command = Command::OpenPeer { wire, space, name: Some(name) };
-                hub.submit(&user, from, Request { id: request.id, command }).await
+                let command = DirectoryCommand::OpenPeer { wire, space, name: Some(name) };
+                into_reply(hub.direct(&user, id, command))
             }
-            Command::Offer(offer) => {
-                let may_make = identity.has(Scope::Agents);
-                let outcome =
-                    self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
-                self.machine.answer(tag, outcome);
-                return;
+            DirectoryCommand::CreateAgent(spec) if !identity.has(Scope::Agents) => {
+                let identity = identity.clone();
+                Box::pin(async move {
+                    let made = create_agent(&hub, &identity, id, *spec).await?;
+                    let reply =
+                        DirectoryReply::Agent { profile: made.thing, duplicate: made.duplicate };
+                    Ok(reply.into())
+                })
             }
-            Command::Say { turn, verb } => {
-                self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await
-            }
-            Command::Withdraw { session: None, .. }
-            | Command::Decide { session: None, .. }
-            | Command::ToolReturn { session: None, .. } => {
-                let sessions: Vec<_> = self.attached.keys().cloned().collect();
-                Box::pin(among(hub, user, from, request, sessions))
-            }
-            Command::CreateAgent(_) if !identity.has(Scope::Agents) => {
-                Box::pin(create_agent(hub, identity.clone(), from, request))
-            }
-            Command::CreateAgent(_)
-            | Command::FindAgent { .. }
-            | Command::CreateSession { .. }
-            | Command::DeleteSession { .. }
-            | Command::Send { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::OpenPeer { .. }
-            | Command::OpenChat { .. } => hub.submit(&user, from, request).await,
-        };
-        // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
-        self.answers.push(Box::pin(async move {
-            (tag, tokio::task::coop::unconstrained(answering).await)
-        }));
+            command @ (DirectoryCommand::CreateAgent(_)
+            | DirectoryCommand::FindAgent { .. }
+            | DirectoryCommand::CreateSession { .. }
+            | DirectoryCommand::OpenPeer { .. }
+            | DirectoryCommand::OpenChat { .. }) => into_reply(hub.direct(&user, id, command)),
+        }
     }
 
     async fn attach(
@@ -476,7 +515,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: SessionId,
         start: Start,
         tools: Vec<ToolDeclaration>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<ConnectionReply, Refusal> {
         // Also of a chat that another of its connections opened, which is not asked for as proven.
         let peer = self.machine.peer().cloned();
         // Attaching again starts over from the new place.
@@ -512,7 +551,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
         }
-        Ok(Answer::Attached(attached))
+        Ok(ConnectionReply::Attached(attached))
     }
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
@@ -724,25 +763,19 @@ async fn follow<T: Clone>(
     }
 }
 
-/// Asks each attached session in turn for an input or call that was named without its session.
-async fn among(
+/// Has each attached session in turn carry out a command, until one has its input or call.
+async fn in_attached(
     hub: Hub,
     user: UserId,
     from: Option<String>,
-    request: Request,
+    id: Option<CommandId>,
+    command: SessionCommand,
     sessions: Vec<SessionId>,
-) -> Result<Answer, Refusal> {
+) -> Result<SessionReply, Refusal> {
     let mut refusal =
         Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
-    for id in sessions {
-        let mut request = request.clone();
-        if let Command::Withdraw { session, .. }
-        | Command::Decide { session, .. }
-        | Command::ToolReturn { session, .. } = &mut request.command
-        {
-            *session = Some(id);
-        }
-        match hub.execute(&user, from.clone(), request).await {
+    for session in sessions {
+        match hub.execute(&user, from.clone(), id.clone(), session, command.clone()).await {
             Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => {
                 refusal = no;
             }
@@ -750,4 +783,8 @@ async fn among(
         }
     }
     Err(refusal)
+}
+
+fn into_reply<T: Into<CommandReply> + 'static>(reply: Replying<T>) -> Replying<CommandReply> {
+    Box::pin(async move { reply.await.map(Into::into) })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Answer, CommandId, Directive, OFFERED, Offer, Refusal, RefusalCode, TurnId,
-    UserId, Verb, WorkerId,
+    AgentId, AgentSpec, CommandId, ConnectionReply, Directive, OFFERED, Offer, Refusal,
+    RefusalCode, TurnId, UserId, Verb, WorkerId,
 };
 use tokio::sync::Notify;
 
@@ -15,7 +15,7 @@ use super::desk::{Have, Terms};
 use super::is_offered;
 use super::run::Run;
 use crate::clock::new_id;
-use crate::hub::{Answering, check_tool};
+use crate::hub::{Replying, check_tool};
 use crate::{AgentError, Hub};
 
 /// The most turns that one worker may run at once.
@@ -102,7 +102,11 @@ impl Link {
     ///
     /// # Errors
     /// When there is no such agent, the server runs it itself, or more is offered than may be.
-    pub async fn offer(&mut self, offer: Offer, may_make: bool) -> Result<Answer, Refusal> {
+    pub async fn offer(
+        &mut self,
+        offer: Offer,
+        may_make: bool,
+    ) -> Result<ConnectionReply, Refusal> {
         let bad = |reason: String| Refusal::new(RefusalCode::BadRequest, reason);
         let (turns, history) = (offer.turns.unwrap_or(1), offer.history.unwrap_or(0));
         if turns > TURNS || history > HISTORY {
@@ -157,12 +161,17 @@ impl Link {
             have,
         };
         let turns = self.hub.shared.offers.come(&agent.id, &worker, terms, &self.mail);
-        Ok(Answer::Offered { agent: Box::new(agent), worker, turns })
+        Ok(ConnectionReply::Offered { agent: Box::new(agent), worker, turns })
     }
 
     /// Takes what the program says in a turn. What is said in one turn must come here in its order,
     /// each when the one before has returned; the answers come when it is on disk.
-    pub async fn say(&mut self, turn: &TurnId, id: Option<CommandId>, verb: Verb) -> Answering {
+    pub async fn say(
+        &mut self,
+        turn: &TurnId,
+        id: Option<CommandId>,
+        verb: Verb,
+    ) -> Replying<ConnectionReply> {
         if let Some(run) = self.hub.shared.offers.running(turn, &self.mail) {
             return run.say(id, verb).await;
         }

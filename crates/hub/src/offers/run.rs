@@ -8,9 +8,9 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
-    Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
-    TurnEvent, TurnId, Usage, Verb, WaitingCall, WorkerId,
+    AgentId, Awaits, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Input,
+    ItemId, Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp,
+    ToolStatus, TurnEvent, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
@@ -18,7 +18,7 @@ use super::Offers;
 use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
-use crate::hub::Answering;
+use crate::hub::Replying;
 use crate::session::item_of;
 use crate::turn_message::{CallReply, Finish, Question, TurnError, TurnMessage, TurnVerb};
 use crate::{AgentError, now};
@@ -53,7 +53,7 @@ pub(super) struct Heard(Mutex<VecDeque<(CommandId, Settled)>>);
 
 impl Heard {
     /// The answer to what was said before. A refusal is not remembered.
-    pub(super) fn again(&self, id: &CommandId) -> Option<Answering> {
+    pub(super) fn again(&self, id: &CommandId) -> Option<Replying<ConnectionReply>> {
         let heard = self.0.lock();
         let (_, settled) = heard.iter().rev().find(|(known, _)| known == id)?;
         if let Some(Err(_)) = settled.peek() {
@@ -79,9 +79,9 @@ impl Heard {
     }
 }
 
-fn answering(settled: Settled, duplicate: bool) -> Answering {
+fn answering(settled: Settled, duplicate: bool) -> Replying<ConnectionReply> {
     Box::pin(async move {
-        settled.await.map(|Said { seq, steered }| Answer::Said { seq, steered, duplicate })
+        settled.await.map(|Said { seq, steered }| ConnectionReply::Said { seq, steered, duplicate })
     })
 }
 
@@ -392,7 +392,11 @@ impl Run {
 
     /// Takes something said. It is on its way in its order when this returns; the answer comes when it
     /// is on disk.
-    pub(super) async fn say(self: &Arc<Self>, id: Option<CommandId>, verb: Verb) -> Answering {
+    pub(super) async fn say(
+        self: &Arc<Self>,
+        id: Option<CommandId>,
+        verb: Verb,
+    ) -> Replying<ConnectionReply> {
         let _order = self.order.lock().await;
         if let Some(again) = id.as_ref().and_then(|id| self.heard.again(id)) {
             return again;

@@ -22,8 +22,8 @@ mod waits;
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, Start, TurnId,
-    UserId,
+    AgentProfile, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, SessionReply, Start,
+    TurnId, UserId,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
@@ -48,7 +48,7 @@ pub(crate) const UNDER_WAY: usize = 256;
 pub(crate) const STEPS: usize = 4 * UNDER_WAY;
 
 /// Where an ask's answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+pub(crate) type Reply = oneshot::Sender<Result<SessionReply, Refusal>>;
 
 /// Something asked of a session.
 pub(crate) struct Ask {
@@ -89,7 +89,7 @@ pub(crate) enum What {
         reply: Reply,
     },
     Decide {
-        call: Option<CallId>,
+        call: CallId,
         approve: bool,
         by: Option<String>,
         once: Option<Once>,

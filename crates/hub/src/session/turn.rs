@@ -2,8 +2,8 @@
 
 use futures::FutureExt as _;
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq,
-    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
+    Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq, SessionEvent,
+    SessionReply, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -463,7 +463,7 @@ impl Task {
                 );
                 let seq = self.state.head().0 + events.len() as u64;
                 let answer =
-                    Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
+                    SessionReply::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
                 let next = self.next_in_line();
                 events.extend(next.as_ref().map(Starting::event));
                 if self

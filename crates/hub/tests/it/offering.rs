@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use thoughtwire_hub::{HubOptions, Link};
 use thoughtwire_proto::{
-    Answer, Awaits, Command, Decision, Directive, Disposition, Emission, Event, Input, InputEvent,
-    Offer, Outcome, Permission, Policy, Refusal, RefusalCode, Request, Run, SessionId, StreamKind,
-    ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage, Verb,
+    Awaits, Command, CommandReply, ConnectionReply, Decision, Directive, DirectoryCommand,
+    DirectoryReply, Disposition, Emission, Event, Input, InputEvent, Offer, Outcome, Permission,
+    Policy, Refusal, RefusalCode, Request, Run, SessionCommand, SessionId, SessionReply,
+    StreamKind, ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage, Verb,
 };
 
 use crate::support::{Listener, Puppet, Room, event, events, kinds};
@@ -34,7 +35,7 @@ impl Program {
     pub(crate) async fn come(room: &Room, offer: Offer) -> (Self, Vec<TurnId>) {
         let mut link = room.hub.link(&room.user);
         let answer = link.offer(offer, true).await.unwrap();
-        let Answer::Offered { turns, .. } = answer else { panic!("{answer:?}") };
+        let ConnectionReply::Offered { turns, .. } = answer else { panic!("{answer:?}") };
         (Self(link), turns)
     }
 
@@ -57,7 +58,7 @@ impl Program {
         turn: &TurnId,
         id: &str,
         verb: Verb,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<ConnectionReply, Refusal> {
         let id = (!id.is_empty()).then(|| id.parse().unwrap());
         self.0.say(turn, id, verb).await.await
     }
@@ -65,10 +66,14 @@ impl Program {
     /// Says something that is taken.
     pub(crate) async fn said(&mut self, turn: &TurnId, id: &str, verb: Verb) {
         let answer = self.say(turn, id, verb).await;
-        assert!(matches!(answer, Ok(Answer::Said { duplicate: false, .. })), "{answer:?}");
+        assert!(matches!(answer, Ok(ConnectionReply::Said { duplicate: false, .. })), "{answer:?}");
     }
 
-    pub(crate) async fn finish(&mut self, turn: &TurnId, id: &str) -> Result<Answer, Refusal> {
+    pub(crate) async fn finish(
+        &mut self,
+        turn: &TurnId,
+        id: &str,
+    ) -> Result<ConnectionReply, Refusal> {
         self.say(turn, id, Verb::Finish { text: Some("Done.".to_owned()) }).await
     }
 }
@@ -80,7 +85,7 @@ pub(crate) async fn open(dir: &Path) -> Room {
 
 async fn with(dir: &Path, options: HubOptions) -> Room {
     let mut room = Room::with(dir, Arc::new(Puppet), options).await;
-    let Answer::Offered { agent, .. } =
+    let ConnectionReply::Offered { agent, .. } =
         room.hub.link(&room.user).offer(offer("first"), true).await.unwrap()
     else {
         panic!("no agent")
@@ -101,25 +106,26 @@ pub(crate) async fn started_again<T>(room: Room, dir: &Path, guest: T) -> Room {
 }
 
 async fn another(room: &Room) -> SessionId {
-    let command = Command::CreateSession {
+    let command = Command::Directory(DirectoryCommand::CreateSession {
         agent: "bob".into(),
         title: None,
         instructions: None,
         history: vec![],
+    });
+    let Ok(CommandReply::Directory(DirectoryReply::Session { session, .. })) =
+        room.ask(None, command).await
+    else {
+        panic!("no session")
     };
-    let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
     session
 }
 
 async fn send_to(room: &Room, session: &SessionId) -> Disposition {
-    let command = Command::Send {
-        session: session.clone(),
-        text: "hi".into(),
-        attachments: vec![],
-        policy: Policy::Queue,
-    };
+    let command =
+        SessionCommand::Send { text: "hi".into(), attachments: vec![], policy: Policy::Queue }
+            .on(session.clone());
     match room.ask(None, command).await.unwrap() {
-        Answer::Input { disposition, .. } => disposition,
+        CommandReply::Session(SessionReply::Input { disposition, .. }) => disposition,
         other => panic!("{other:?}"),
     }
 }
@@ -144,7 +150,7 @@ pub(crate) fn called(name: &str) -> Verb {
     Verb::ToolCalled { name: name.to_owned(), args: Map::new() }
 }
 
-pub(crate) fn code(answer: Result<Answer, Refusal>) -> RefusalCode {
+pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> RefusalCode {
     answer.expect_err("it was taken").code
 }
 
@@ -217,7 +223,7 @@ async fn what_is_said_twice_is_said_once() {
         for (id, verb) in [("t-1", thought("Hm.")), ("c-1", called("x"))] {
             let answer = program.say(&turn, id, verb).await.unwrap();
             assert!(
-                matches!(answer, Answer::Said { seq: Some(_), duplicate: again, .. } if again == duplicate),
+                matches!(answer, ConnectionReply::Said { seq: Some(_), duplicate: again, .. } if again == duplicate),
                 "{answer:?}"
             );
         }
@@ -225,7 +231,8 @@ async fn what_is_said_twice_is_said_once() {
     // Also when the turn is over.
     let first = program.finish(&turn, "i-1").await.unwrap();
     let again = program.finish(&turn, "i-1").await.unwrap();
-    let (Answer::Said { seq, .. }, Answer::Said { seq: same, duplicate, .. }) = (first, again)
+    let (ConnectionReply::Said { seq, .. }, ConnectionReply::Said { seq: same, duplicate, .. }) =
+        (first, again)
     else {
         panic!("not said")
     };
@@ -251,7 +258,13 @@ async fn inputs_wait_for_somebody_to_offer_across_a_restart() {
         for text in ["one", "two"] {
             let answer = room.send(text).await.unwrap();
             assert!(
-                matches!(answer, Answer::Input { disposition: Disposition::Queued, .. }),
+                matches!(
+                    answer,
+                    CommandReply::Session(SessionReply::Input {
+                        disposition: Disposition::Queued,
+                        ..
+                    })
+                ),
                 "{answer:?}"
             );
         }
@@ -362,7 +375,7 @@ async fn who_comes_back_goes_on_where_its_acknowledgements_stopped() {
         ["turn_started", "thought"]
     );
     let again = program.say(&turn, "t-1", thought("Hm.")).await.unwrap();
-    assert!(matches!(again, Answer::Said { duplicate: true, .. }));
+    assert!(matches!(again, ConnectionReply::Said { duplicate: true, .. }));
     // One that came before is passed over, one too far ahead refused.
     program.said(&turn, "", delta("i-1", 1, "upon ")).await;
     assert_eq!(
@@ -429,7 +442,10 @@ async fn a_cancel_reaches_the_program_and_its_late_words_are_refused() {
     let second = program.run().await;
     assert_eq!(second.input.text, "two");
     let answer = room.send_as(None, "three", Policy::Interrupt).await.unwrap();
-    assert!(matches!(answer, Answer::Input { disposition: Disposition::Started, .. }));
+    assert!(matches!(
+        answer,
+        CommandReply::Session(SessionReply::Input { disposition: Disposition::Started, .. })
+    ));
     assert_eq!(
         program.told().await,
         Directive::Cancel { session: second.session, turn: second.turn }
@@ -518,7 +534,7 @@ async fn inputs_that_join_a_turn_keep_it_going() {
     let spent =
         |tokens| Verb::Usage(Usage { input_tokens: tokens, output_tokens: 0, cached_tokens: None });
     program.said(&turn, "", spent(5)).await;
-    let Ok(Answer::Said { steered, .. }) = program.finish(&turn, "i-1").await else {
+    let Ok(ConnectionReply::Said { steered, .. }) = program.finish(&turn, "i-1").await else {
         panic!("not said")
     };
     assert!(matches!(steered.as_slice(), [Input { text, .. }] if text == "and two"));
@@ -553,10 +569,9 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     let room = started_again(room, dir.path(), program).await;
     let (_, mut listener) = room.after(0).await;
     // Decided while nobody runs the turn.
-    let decide = |call: &str| Command::Decide {
-        session: Some(room.session.clone()),
-        call: Some(call.parse().unwrap()),
-        approve: true,
+    let decide = |call: &str| {
+        SessionCommand::Decide { call: call.parse().unwrap(), approve: true }
+            .on(room.session.clone())
     };
     room.ask(None, decide("c-1")).await.unwrap();
     let (mut program, turns) = Program::come(&room, offer("other")).await;
@@ -571,7 +586,10 @@ async fn a_turn_that_waits_for_people_outlives_the_server() {
     // What it had said before is not said again.
     for call in ["c-1", "c-2"] {
         let again = program.say(&turn, call, called("risky")).await.unwrap();
-        assert!(matches!(again, Answer::Said { duplicate: true, seq: Some(_), .. }), "{again:?}");
+        assert!(
+            matches!(again, ConnectionReply::Said { duplicate: true, seq: Some(_), .. }),
+            "{again:?}"
+        );
     }
     let first = program.told().await;
     assert!(
@@ -707,12 +725,12 @@ async fn a_program_gets_as_much_of_the_past_as_it_asks_for() {
         cursors: Some(BTreeMap::from([(room.session.clone(), thoughtwire_proto::Seq(9))])),
         ..asked
     };
-    let Answer::Offered { .. } = program.0.offer(kept, true).await.unwrap() else {
+    let ConnectionReply::Offered { .. } = program.0.offer(kept, true).await.unwrap() else {
         panic!("not offered")
     };
     room.send("hi").await.unwrap();
     assert_eq!(past(&spoken(&mut program, &mut listener, 2).await), [10, 11]);
-    room.ask(None, Command::Rename { session: room.session.clone(), title: "Tea".into() })
+    room.ask(None, SessionCommand::Rename { title: "Tea".into() }.on(room.session.clone()))
         .await
         .unwrap();
     room.send("hi").await.unwrap();
@@ -839,6 +857,9 @@ async fn an_offer_ends_with_its_agent_or_when_another_takes_its_name() {
     assert_eq!(ended(&listener.turn().await), (Outcome::Failed, Some("agent_lost".to_owned())));
     room.send("say").await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Completed, None));
-    let request = Request { id: None, command: Command::FindAgent { agent: "bob".into() } };
-    assert!(room.hub.execute(&room.user, None, request).await.is_ok());
+    let request = Request {
+        id: None,
+        command: Command::Directory(DirectoryCommand::FindAgent { agent: "bob".into() }),
+    };
+    assert!(crate::support::carry_out(&room.hub, &room.user, None, request).await.await.is_ok());
 }

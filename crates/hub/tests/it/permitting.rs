@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use thoughtwire_proto::{
-    Answer, Command, Decision, Directive, Event, RefusalCode, ToolStatus, TurnEvent, Verb,
+    ConnectionReply, Decision, Directive, Event, RefusalCode, SessionCommand, ToolStatus,
+    TurnEvent, Verb,
 };
 
 use crate::offering::{Program, called, code, ended, offer, open, started_again};
@@ -34,11 +35,8 @@ async fn asked(listener: &mut Listener) -> String {
 }
 
 async fn decide(room: &Room, call: &str, approve: bool) {
-    let command = Command::Decide {
-        session: Some(room.session.clone()),
-        call: Some(call.parse().unwrap()),
-        approve,
-    };
+    let command =
+        SessionCommand::Decide { call: call.parse().unwrap(), approve }.on(room.session.clone());
     room.ask(None, command).await.unwrap();
 }
 
@@ -72,8 +70,8 @@ async fn a_call_that_needs_approval_is_acknowledged_once_it_is_approved() {
         let verb = Verb::Approval { call: "c-1".parse().unwrap(), timeout_ms: None };
         program.said(&turn, "a-1", verb.clone()).await;
         decide(&room, "c-1", true).await;
-        assert!(matches!(answer.await, Ok(Answer::Said { duplicate: false, .. })));
-        assert!(matches!(again.await, Ok(Answer::Said { duplicate: true, .. })));
+        assert!(matches!(answer.await, Ok(ConnectionReply::Said { duplicate: false, .. })));
+        assert!(matches!(again.await, Ok(ConnectionReply::Said { duplicate: true, .. })));
         let settled = |directive| {
             matches!(directive, Directive::ApprovalSettled { decision: Decision::Approved, .. })
         };
@@ -156,7 +154,7 @@ async fn a_held_call_is_held_after_a_restart() {
     tokio::task::yield_now().await;
     assert!((&mut answer).now_or_never().is_none(), "nobody has decided");
     decide(&room, "c-1", true).await;
-    assert!(matches!(answer.await, Ok(Answer::Said { duplicate: true, .. })));
+    assert!(matches!(answer.await, Ok(ConnectionReply::Said { duplicate: true, .. })));
     program.said(&turn, "r-1", returned("c-1")).await;
     program.finish(&turn, "i-1").await.unwrap();
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Read, Subscription, Turn, now};
+use thoughtwire_hub::{
+    Agent, AgentError, Finish, Hub, HubOptions, Read, Replying, Subscription, Turn, now,
+};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy,
-    Refusal, Request, Seq, SessionId, Start, ToolStatus, TurnEvent, UserId,
+    AgentProfile, AgentSpec, Attached, Command, CommandId, CommandReply, Cursor, DirectoryCommand,
+    DirectoryReply, Emission, Event, Policy, Refusal, Request, Seq, SessionCommand, SessionId,
+    Start, ToolStatus, TurnEvent, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -98,6 +101,25 @@ pub(crate) struct Room {
     pub(crate) session: SessionId,
 }
 
+/// Hands in a request of a session or the directory, as a connection does.
+pub(crate) async fn carry_out(
+    hub: &Hub,
+    user: &UserId,
+    from: Option<String>,
+    Request { id, command }: Request,
+) -> Replying<CommandReply> {
+    fn wrap<T: Into<CommandReply> + 'static>(reply: Replying<T>) -> Replying<CommandReply> {
+        Box::pin(async move { reply.await.map(Into::into) })
+    }
+    match command {
+        Command::Session { session, command } => {
+            wrap(hub.submit(user, from, id, session, command).await)
+        }
+        Command::Directory(command) => wrap(hub.direct(user, id, command)),
+        Command::Connection(command) => panic!("{command:?} belongs to a connection"),
+    }
+}
+
 impl Room {
     pub(crate) async fn open(dir: &Path) -> Self {
         Self::with(dir, Arc::new(Puppet), HubOptions::default()).await
@@ -106,27 +128,37 @@ impl Room {
     pub(crate) async fn with(dir: &Path, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
         let hub = Hub::new(Arc::new(Store::open(dir, now()).unwrap()), agent, options).unwrap();
         let user: UserId = "local".parse().unwrap();
-        let find = Request { id: None, command: Command::FindAgent { agent: "ada".into() } };
-        let create = Command::CreateAgent(Box::new(AgentSpec {
+        let find = Request {
+            id: None,
+            command: Command::Directory(DirectoryCommand::FindAgent { agent: "ada".into() }),
+        };
+        let create = Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
             name: "ada".into(),
             ..AgentSpec::default()
-        }));
-        let answer = match hub.execute(&user, None, find).await {
+        })));
+        let answer = match carry_out(&hub, &user, None, find).await.await {
             Ok(answer) => answer,
             Err(_) => {
-                hub.execute(&user, None, Request { id: None, command: create }).await.unwrap()
+                let create = Request { id: None, command: create };
+                carry_out(&hub, &user, None, create).await.await.unwrap()
             }
         };
-        let Answer::Agent(agent) = answer else { panic!("{answer:?}") };
+        let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) = answer else {
+            panic!("{answer:?}")
+        };
         Self { hub, user, session: agent.main_session.clone(), agent }
     }
 
-    pub(crate) async fn ask(&self, id: Option<&str>, command: Command) -> Result<Answer, Refusal> {
+    pub(crate) async fn ask(
+        &self,
+        id: Option<&str>,
+        command: Command,
+    ) -> Result<CommandReply, Refusal> {
         let id = id.map(|id| id.parse::<CommandId>().unwrap());
-        self.hub.execute(&self.user, None, Request { id, command }).await
+        carry_out(&self.hub, &self.user, None, Request { id, command }).await.await
     }
 
-    pub(crate) async fn send(&self, text: &str) -> Result<Answer, Refusal> {
+    pub(crate) async fn send(&self, text: &str) -> Result<CommandReply, Refusal> {
         self.send_as(None, text, Policy::Queue).await
     }
 
@@ -135,21 +167,17 @@ impl Room {
         id: Option<&str>,
         text: &str,
         policy: Policy,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandReply, Refusal> {
         self.ask(
             id,
-            Command::Send {
-                session: self.session.clone(),
-                text: text.into(),
-                attachments: vec![],
-                policy,
-            },
+            SessionCommand::Send { text: text.into(), attachments: vec![], policy }
+                .on(self.session.clone()),
         )
         .await
     }
 
-    pub(crate) async fn cancel(&self) -> Result<Answer, Refusal> {
-        self.ask(None, Command::Cancel { session: self.session.clone(), turn: None }).await
+    pub(crate) async fn cancel(&self) -> Result<CommandReply, Refusal> {
+        self.ask(None, SessionCommand::Cancel { turn: None }.on(self.session.clone())).await
     }
 
     pub(crate) async fn attach(&self, start: Start) -> (Attached, Listener) {

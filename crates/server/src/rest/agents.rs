@@ -4,17 +4,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::NoContent;
 use thoughtwire_agent::{HUMANS, McpPhase, McpState, PERSONAS, Preset};
+use thoughtwire_hub::Made;
+use thoughtwire_proto::AgentSpec;
 use thoughtwire_proto::rest::{
     AgentBody, AgentDetails, AgentList, AgentPatch, McpServerListing, McpServerPhase, MemoryCounts,
     PresetList, PresetText,
 };
-use thoughtwire_proto::{AgentSpec, Answer, Command, Request};
 use thoughtwire_store::Scope;
 
 use crate::access::{Identity, create_agent};
 
 use super::memory::core_block;
-use super::{Answered, Body, Created, IdempotencyKey, Path, Shared, bad, read, unexpected};
+use super::{Answered, Body, Created, IdempotencyKey, Path, Shared, bad, read};
 
 pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered<Json<AgentList>> {
     let user = caller.user;
@@ -79,14 +80,9 @@ pub(super) async fn create(
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    let command = Command::CreateAgent(Box::new(spec));
-    caller.demand_for(&command)?;
-    let request = Request { id: key.read()?, command };
-    let made = create_agent(rest.hub.clone(), caller, Some("rest".to_owned()), request).await?;
-    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) = made else {
-        return Err(unexpected());
-    };
-    Ok(Created(AgentBody { agent: profile }))
+    caller.demand(caller.scope_to_create(&spec))?;
+    let Made { thing: agent, .. } = create_agent(&rest.hub, &caller, key.read()?, spec).await?;
+    Ok(Created(AgentBody { agent }))
 }
 
 pub(super) async fn edit(

@@ -15,7 +15,7 @@ use thoughtwire_proto::rest::{
     CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, TurnResult,
     WaitingInput, WaitingInputs,
 };
-use thoughtwire_proto::{Answer, CallId, Command, Event, InputEvent, ItemId, Seq};
+use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, Seq, SessionCommand, SessionReply};
 
 use crate::access::{Identity, unauthorized};
 
@@ -79,9 +79,9 @@ pub(super) async fn input(
     let key = key.read()?;
     let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
     let ended = caller.ended();
-    let command = Command::Send { session: session.clone(), text, attachments, policy };
-    let Answer::Input { seq, input, disposition, duplicate } =
-        rest.execute(&user, key, command).await?
+    let command = SessionCommand::Send { text, attachments, policy };
+    let SessionReply::Input { seq, input, disposition, duplicate } =
+        rest.execute(&user, key, session.clone(), command).await?
     else {
         return Err(unexpected());
     };
@@ -114,7 +114,7 @@ pub(super) async fn cancel(
     let user = caller.user;
     let CancelRequest { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
     let answer = rest
-        .execute(&user, key.read()?, Command::Cancel { session: session_id(session)?, turn })
+        .execute(&user, key.read()?, session_id(session)?, SessionCommand::Cancel { turn })
         .await?;
     Ok(Json(done(&answer)))
 }
@@ -150,8 +150,9 @@ pub(super) async fn withdraw(
 ) -> Answered<Json<CommandDone>> {
     let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
-    let command = Command::Withdraw { session: Some(session_id(session)?), input };
-    Ok(Json(done(&rest.execute(&user, key.read()?, command).await?)))
+    let (session, key) = (session_id(session)?, key.read()?);
+    let reply = rest.execute(&user, key, session, SessionCommand::Withdraw { input }).await?;
+    Ok(Json(done(&reply)))
 }
 
 pub(super) async fn decide(
@@ -165,7 +166,7 @@ pub(super) async fn decide(
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let DecisionRequest { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);
-    let command =
-        Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
-    Ok(Json(done(&rest.execute(&user, key.read()?, command).await?)))
+    let (session, key) = (session_id(session)?, key.read()?);
+    let command = SessionCommand::Decide { call, approve };
+    Ok(Json(done(&rest.execute(&user, key, session, command).await?)))
 }

@@ -26,8 +26,8 @@ use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
 use thoughtwire_proto::rest::CommandDone;
 use thoughtwire_proto::{
-    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, SessionId,
-    UserId,
+    AgentProfile, CommandId, Emission, Record, Refusal, RefusalCode, SessionCommand, SessionId,
+    SessionReply, UserId,
 };
 use thoughtwire_store::Scope;
 
@@ -225,16 +225,15 @@ async fn let_in(
 pub(super) type Shared = State<Arc<Rest>>;
 
 impl Rest {
+    /// Has a session carry out a command in the name of the REST API.
     pub(super) async fn execute(
         &self,
         user: &UserId,
         id: Option<CommandId>,
-        command: Command,
-    ) -> Result<Answer, Refused> {
-        Ok(self
-            .hub
-            .execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command })
-            .await?)
+        session: SessionId,
+        command: SessionCommand,
+    ) -> Result<SessionReply, Refused> {
+        Ok(self.hub.execute(user, Some("rest".to_owned()), id, session, command).await?)
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
@@ -260,11 +259,7 @@ impl Rest {
         user: &UserId,
         agent: String,
     ) -> Result<AgentProfile, Refused> {
-        let Answer::Agent(profile) = self.execute(user, None, Command::FindAgent { agent }).await?
-        else {
-            return Err(unexpected());
-        };
-        Ok(profile)
+        Ok(self.hub.find_agent(user, &agent).await?)
     }
 
     pub(super) async fn own(
@@ -289,21 +284,12 @@ pub(super) fn record_of(emission: &Emission) -> Option<Record> {
 }
 
 /// The answer to a command that changes the log, or that may leave it as it is.
-pub(super) fn done(answer: &Answer) -> CommandDone {
-    match answer {
-        Answer::Done { seq, duplicate } => {
+pub(super) fn done(reply: &SessionReply) -> CommandDone {
+    match reply {
+        SessionReply::Done { seq, duplicate } => {
             CommandDone { seq: Some(*seq), duplicate: Some(*duplicate) }
         }
-        Answer::Agent(_)
-        | Answer::AgentAgain(_)
-        | Answer::Session(_)
-        | Answer::SessionAgain(_)
-        | Answer::Attached(_)
-        | Answer::Input { .. }
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. } => CommandDone::default(),
+        SessionReply::Input { .. } => CommandDone::default(),
     }
 }
 

@@ -8,12 +8,12 @@ use thoughtwire_hub::check_retention;
 use thoughtwire_proto::rest::{
     CommandDone, SessionCreated, SessionDetails, SessionDraft, SessionList, SessionPatch,
 };
-use thoughtwire_proto::{Answer, Command, new_title};
+use thoughtwire_proto::{SessionCommand, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
 use super::{
     Answered, Body, Created, IdempotencyKey, Path, Query, Refused, Shared, bad, done, no_session,
-    read, session_id, unexpected,
+    read, session_id,
 };
 use crate::access::Identity;
 use crate::listing;
@@ -50,13 +50,9 @@ pub(super) async fn create(
 ) -> Answered<Created<SessionCreated>> {
     let user = caller.user;
     let SessionDraft { agent, title, instructions, history } = read(body)?;
-    let (Answer::Session(session) | Answer::SessionAgain(session)) = rest
-        .execute(&user, key.read()?, Command::CreateSession { agent, title, instructions, history })
-        .await?
-    else {
-        return Err(unexpected());
-    };
-    Ok(Created(SessionCreated { session }))
+    let key = key.read()?;
+    let made = rest.hub.create_session(&user, key, agent, title, instructions, history).await?;
+    Ok(Created(SessionCreated { session: made.thing }))
 }
 
 pub(super) async fn show(
@@ -88,8 +84,7 @@ pub(super) async fn delete(
     Path(session): Path<String>,
 ) -> Answered<NoContent> {
     let user = caller.user;
-    rest.execute(&user, key.read()?, Command::DeleteSession { session: session_id(session)? })
-        .await?;
+    rest.execute(&user, key.read()?, session_id(session)?, SessionCommand::Delete).await?;
     Ok(NoContent)
 }
 
@@ -113,8 +108,8 @@ pub(super) async fn edit(
     // First, since it may still be refused.
     let answer = match title {
         Some(title) => {
-            let command = Command::Rename { session: session.clone(), title };
-            done(&rest.execute(&user, key, command).await?)
+            let command = SessionCommand::Rename { title };
+            done(&rest.execute(&user, key, session.clone(), command).await?)
         }
         None => CommandDone::default(),
     };

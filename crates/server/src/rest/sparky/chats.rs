@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use thoughtwire_proto::{Command, Refusal, RefusalCode, SessionId, Timestamp};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, SessionId, Timestamp};
 use thoughtwire_store::StoredChat;
 
 use super::{SparkyRefused, Told, check_space, not_found};
 use crate::access::Identity;
 use crate::rest::{Body, Query, Rest, Shared, read};
 
-/// SparkyChats of a page of the list, unless it says another number.
+/// Number of chats on a page of the list, unless the request names another.
 const PAGE: usize = 100;
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -162,8 +162,8 @@ pub(in crate::rest) async fn rename(
 ) -> Told<Json<SparkyRenamed>> {
     let SparkyRename { chat_name } = read(body)?;
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    let rename = Command::Rename { session: stored.session, title: chat_name.clone() };
-    rest.execute(&caller.user, None, rename).await?;
+    let rename = SessionCommand::Rename { title: chat_name.clone() };
+    rest.execute(&caller.user, None, stored.session, rename).await?;
     let updated_at = thoughtwire_hub::now();
     Ok(Json(SparkyRenamed { chat_id: chat, chat_name, updated_at }))
 }
@@ -175,8 +175,7 @@ pub(in crate::rest) async fn delete(
     Path((space, chat)): Path<(String, String)>,
 ) -> Told<Json<SparkyDeleted>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    let delete = Command::DeleteSession { session: stored.session };
-    rest.execute(&caller.user, None, delete).await?;
+    rest.execute(&caller.user, None, stored.session, SessionCommand::Delete).await?;
     let message = "Chat deleted successfully";
     Ok(Json(SparkyDeleted { message, chat_id: chat }))
 }
