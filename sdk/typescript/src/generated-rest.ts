@@ -1,4 +1,5 @@
-// Bodies of REST, generated from the server's own types: `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
+// Bodies of REST, generated from the server's own types by
+// `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
 // A newer server may send keys that are not here: pass over what you do not know.
 
 import type {

@@ -222,6 +222,7 @@ impl Transport {
 /// The error that no server is reachable, and what to do about it.
 pub(crate) fn no_server(base: &str) -> anyhow::Error {
     anyhow::anyhow!(
-        "no server can be reached at {base}; start one with `thoughtwire serve`, or say where it is with --url"
+        "no server can be reached at {base}; start one with `thoughtwire serve`, or say where it \
+         is with --url"
     )
 }

@@ -10,7 +10,8 @@ use super::*;
 use crate::{AgentProfile, AgentSettings, AgentSpec, Key, Scope};
 
 const HEAD: &str = "\
-// Bodies of REST, generated from the server's own types: `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
+// Bodies of REST, generated from the server's own types by
+// `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript`.
 // A newer server may send keys that are not here: pass over what you do not know.
 
 import type {
@@ -60,6 +61,6 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == text,
-        "sdk/typescript/src/generated-rest.ts is stale: run the command in its first line"
+        "sdk/typescript/src/generated-rest.ts is stale: run the command in its head"
     );
 }

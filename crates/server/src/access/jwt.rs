@@ -1,4 +1,4 @@
-//! JSON Web Tokens of another login, checked with a configured key.
+//! JSON Web Tokens of another issuer, checked with a configured key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,7 +59,8 @@ impl Jwt {
         let key = key.map_err(|error| {
             format!("the key is no public key in PEM for {}: {error}", config.algorithm)
         })?;
-        // The algorithm is the key's and never the token's: a public key used as a secret would let everybody sign.
+        // Invariant: the algorithm is the key's and never the token's. Otherwise a public key
+        // could serve as a secret, with which anyone can sign.
         let mut rules = Validation::new(algorithm);
         rules.set_audience(&[&config.audience]);
         rules.set_required_spec_claims(&["aud", "sub"]);
@@ -70,7 +71,7 @@ impl Jwt {
         Ok(Self { key, rules, user_prefix: config.user_prefix.clone() })
     }
 
-    /// Returns who a token is. `local` is the server's owner, whom no token may name.
+    /// Returns the identity of a token. `local` is the server's owner, whom no token may name.
     pub(super) fn read(&self, token: &str, local: &UserId) -> Result<Identity, Refusal> {
         let refused = |why: String| unauthorized(format!("the token is refused: {why}"));
         refuse_critical(token).map_err(refused)?;

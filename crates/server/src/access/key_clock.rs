@@ -10,9 +10,10 @@ use thoughtwire_proto::Timestamp;
 /// Name of the latest time in the store.
 pub(super) const MARK: &str = "key_time";
 
-/// A clock that never goes back: the wall clock, or the latest time that was seen and what has passed
-/// since by the monotonic clock, whichever is later. So what has expired stays so when the wall clock
-/// is set back. The latest time is saved now and then, and outlives a restart.
+/// A clock that never goes back, so that expired keys stay expired when the wall clock is set back.
+///
+/// It shows the later one of two times: the wall clock's, and the latest time that was seen plus
+/// the monotonic time since. The latest time is saved regularly and outlives a restart.
 #[derive(Clone)]
 pub(crate) struct KeyClock(Arc<Mutex<Latest>>);
 
@@ -22,18 +23,18 @@ struct Latest {
 }
 
 impl KeyClock {
-    /// A clock that has come as far as it was last saved.
+    /// Starts a clock at the time that was last saved.
     pub(crate) fn from(mark: Option<Timestamp>) -> Self {
         let millis = mark.map_or(i64::MIN, Timestamp::as_millis);
         Self(Arc::new(Mutex::new(Latest { millis, at: Instant::now() })))
     }
 
-    /// The time by which something has expired or not.
+    /// Returns the time by which keys expire.
     pub(crate) fn now(&self) -> Timestamp {
         self.at(now(), Instant::now())
     }
 
-    /// How far this clock is ahead of the wall clock, in milliseconds; not negative.
+    /// Returns how far this clock is ahead of the wall clock, in milliseconds; not negative.
     pub(crate) fn ahead_ms(&self) -> i64 {
         let wall = now();
         self.at(wall, Instant::now()).as_millis().saturating_sub(wall.as_millis())

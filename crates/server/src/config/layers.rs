@@ -1,4 +1,4 @@
-//! The sources of a configuration, and which of them says what.
+//! Sources of a configuration, in order of precedence.
 
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ const SETTINGS: &[&str] = &[
 /// Tables of the file whose keys are names that its owner chose.
 const TABLES: [&str; 2] = ["permissions", "mcp"];
 
-/// The sources, in falling order.
+/// Sources, highest precedence first.
 pub(super) struct Layers {
     flags: config::Config,
     variables: config::Config,
@@ -117,7 +117,7 @@ impl Layers {
         let required = named.is_some();
         if let Some(path) = named.or_else(usual_file) {
             file_name = path.display().to_string();
-            // Read here, since the library takes nothing but regular files.
+            // Read here, since the library accepts only regular files.
             match std::fs::read_to_string(&path) {
                 Ok(text) => file = file.add_source(File::from_str(&text, FileFormat::Toml)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
@@ -158,7 +158,7 @@ impl Layers {
     }
 
     pub(super) fn find(&self, name: &'static str) -> Option<Found> {
-        // The variables that the providers' own tools read.
+        // Variables that the providers' own tools read.
         let usual: &[&str] = match name {
             "openai.api_key" => &["OPENAI_API_KEY"],
             "openai.base_url" => &["OPENAI_BASE_URL"],
@@ -189,7 +189,7 @@ impl Layers {
         get(&self.file).map(|value| Found { value, source: self.file_name.clone() })
     }
 
-    /// A list: an array in the file, repeated as flags, separated by commas in a variable.
+    /// Reads a list: an array in the file, repeated flags, or a variable with commas.
     pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, Found)> {
         let found = self.find(name)?;
         let values = match found.value.clone().into_array() {
@@ -205,7 +205,7 @@ impl Layers {
         Some((values, found))
     }
 
-    /// A table of the file; nothing where it has none.
+    /// Reads a table of the file; an absent table is empty.
     pub(super) fn table<T: DeserializeOwned + Default>(
         &self,
         name: &str,

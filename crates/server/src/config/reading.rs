@@ -1,4 +1,4 @@
-//! Reading settings one by one, with their defaults, and noting where each came from.
+//! Reads settings one by one, with their defaults and sources.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::{
     usual_data_dir,
 };
 
-/// The layers being read, and what came of it so far.
+/// The sources, and the settings that were read so far.
 pub(super) struct Reading {
     pub(super) layers: Layers,
     pub(super) settings: Vec<Setting>,
@@ -27,7 +27,7 @@ impl Reading {
         self.settings.push(Setting { name, value, source });
     }
 
-    /// A text; an empty one counts as none.
+    /// Reads a text; an empty one counts as absent.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let found = self.layers.find(name);
         let value = found.as_ref().map(text).filter(|value| !value.is_empty());
@@ -98,7 +98,7 @@ impl Reading {
         Endpoint { api_key: self.secret(api_key), base_url: self.address(base_url) }
     }
 
-    /// An address, which is shown without its credentials.
+    /// Reads an address, which is shown without its credentials.
     fn address(&mut self, name: &'static str) -> Option<String> {
         let address = self.text(name);
         if let Some(setting) = self.settings.last_mut() {
@@ -144,7 +144,7 @@ impl Reading {
             Some("none") => Auth::None,
             Some("keys") => Auth::Keys,
             Some(other) => return Err(bad("auth", other, found.as_ref(), "`none` or `keys`")),
-            // Who is reached from elsewhere asks who comes.
+            // A server that others can reach asks for keys.
             None if exposed => Auth::Keys,
             None => Auth::None,
         };
@@ -198,7 +198,7 @@ impl Reading {
         let algorithm = self.text("jwt.algorithm");
         let (key, file, audience) =
             (self.secret("jwt.key"), self.text("jwt.key_file"), self.text("jwt.audience"));
-        // An empty one is a choice here, and not the absence of one.
+        // An empty prefix is a choice, not an absent one.
         let found = self.layers.find("jwt.user_prefix");
         let user_prefix = found.as_ref().map_or_else(|| "jwt:".to_owned(), text);
         self.note("jwt.user_prefix", user_prefix.clone(), found.as_ref());
@@ -229,7 +229,7 @@ impl Reading {
         Ok(Some(JwtConfig { algorithm, key, audience, user_prefix }))
     }
 
-    /// A text with a default that is shown.
+    /// Reads a text with a default.
     pub(super) fn text_or(&mut self, name: &'static str, default: &str) -> String {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
         if let Some(setting) = self.settings.last_mut() {
@@ -253,7 +253,7 @@ impl Reading {
         }
     }
 
-    /// The tools that users may loosen. Without keys there is one user, who is the operator.
+    /// Reads which tools users may loosen. Without keys the only user is the operator.
     fn loosen(&mut self, auth: Auth) -> Vec<String> {
         const NAME: &str = "permissions.loosen";
         let found = self.layers.list(NAME);

@@ -9,8 +9,8 @@ use tokio_util::io::ReaderStream;
 
 use super::{Answered, Shared};
 
-/// Everything that was on disk at one moment, as a file that `thoughtwire restore` takes. Its length
-/// is told, so that a copy that is cut short shows.
+/// Sends the data of one moment as a file for `thoughtwire restore`. Its length comes first, so that
+/// a client notices a copy that breaks off.
 pub(super) async fn backup(State(rest): Shared) -> Answered<([(HeaderName, String); 2], Body)> {
     let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
     let length = file

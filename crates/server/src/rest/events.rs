@@ -1,4 +1,4 @@
-//! A session's events: pages, a stream without end, and whole outputs.
+//! Events of a session: pages, streams, and whole outputs of calls.
 
 use std::sync::Arc;
 
@@ -21,9 +21,11 @@ use tokio::sync::Notify;
 use crate::access::Identity;
 use crate::eviction::{Eviction, Watched};
 
-use super::{Answered, Held, Path, Query, Refused, Rest, Shared, bad, record_of, session_id};
+use super::{
+    Answered, ConnectionPermit, Path, Query, Refused, Rest, Shared, bad, record_of, session_id,
+};
 
-/// The most events in one page.
+/// Most events of one page.
 const PAGE: usize = 1000;
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -72,7 +74,7 @@ pub(super) async fn events(
     if wants_stream {
         let header = headers.get("last-event-id").map(HeaderValue::to_str).transpose();
         let header = header.map_err(|_| bad("Last-Event-ID is not readable text"))?;
-        // A polyfill keeps the query of its first request and moves the header on.
+        // Some clients repeat the query of their first request and update the header.
         let last = header.or(query.last_event_id.as_deref()).filter(|id| !id.is_empty());
         let cursor = match (last, query.after) {
             (Some(id), _) => Some(position(id)?),
@@ -83,7 +85,7 @@ pub(super) async fn events(
     let user = caller.user;
     let stored = rest.own(&user, &session).await?;
     let limit = query.limit.unwrap_or(100).clamp(1, PAGE);
-    // What lies before the beginning may still be on its way out.
+    // Trimmed events may still be in the file.
     let after = Seq(query.after.unwrap_or(0).max(stored.first.0.saturating_sub(1)));
     let events =
         rest.hub.read_for(&user, move |store| store.events(stored.num, after, limit)).await?;
@@ -109,7 +111,7 @@ fn position(id: &str) -> Result<Cursor, Refusal> {
 }
 
 /// A stream of a session's events.
-struct Events {
+struct EventStream {
     subscription: Subscription,
     wake: Wake,
     epoch: Epoch,
@@ -119,10 +121,10 @@ struct Events {
     /// Cuts the connection if the stream cannot end because its client takes nothing.
     _watched: Option<Watched>,
     /// Counts among its user's connections until the stream is dropped.
-    _held: Held,
+    _held: ConnectionPermit,
 }
 
-/// The same events as server-sent events, from a cursor on, else from the head on, without end.
+/// Streams server-sent events without end, from behind a cursor or from the head.
 async fn stream(
     rest: &Rest,
     caller: &Identity,
@@ -136,7 +138,7 @@ async fn stream(
     let presence = Presence::Client { tools: Vec::new() };
     let (attached, subscription) =
         rest.hub.attach(&caller.user, &session, start, Arc::clone(&wake), presence).await?;
-    let events = Events {
+    let events = EventStream {
         subscription,
         wake,
         epoch: attached.epoch.clone(),
@@ -163,15 +165,18 @@ async fn stream(
     });
     let all = futures::stream::iter(restarted).chain(rest);
     let headers = [
-        // nginx holds an answer back otherwise.
+        // nginx buffers the answer otherwise.
         (HeaderName::from_static("x-accel-buffering"), "no"),
         (CACHE_CONTROL, "no-cache, no-transform"),
     ];
     Ok((headers, Sse::new(all).keep_alive(KeepAlive::default())).into_response())
 }
 
-impl Events {
-    /// The next record, or why there is none.
+impl EventStream {
+    /// Waits for the next record.
+    ///
+    /// # Errors
+    /// The end of the stream.
     async fn next(&mut self) -> Result<Record, StreamClosed> {
         loop {
             if let Some(reason) = (&mut self.ended).now_or_never() {
@@ -217,7 +222,7 @@ fn closed(code: StreamEnd, reason: impl Into<String>) -> StreamClosed {
     StreamClosed { code, reason: reason.into() }
 }
 
-/// The whole output of a call, as text.
+/// Returns the whole output of a call as text.
 pub(super) async fn output(
     State(rest): Shared,
     caller: Identity,

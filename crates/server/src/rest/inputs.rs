@@ -1,4 +1,4 @@
-//! What is said to a session, what waits in it, and what is decided.
+//! Inputs of a session, and decisions in it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::{
     Answered, Body, IdempotencyKey, Path, Query, Shared, bad, done, read, session_id, unexpected,
 };
 
-/// The longest a caller may wait for a turn's end.
+/// Longest wait for a turn's end.
 const WAIT_AT_MOST: Duration = Duration::from_secs(600);
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -36,7 +36,7 @@ pub(super) struct WaitQuery {
     wait: Option<Duration>,
 }
 
-/// Reads a number of seconds, so that nothing is sent where it is none.
+/// Reads a number of seconds. A bad number is refused before the input is sent.
 fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
     let seconds = text.parse().ok().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
@@ -119,7 +119,7 @@ pub(super) async fn cancel(
     Ok(Json(done(&answer)))
 }
 
-/// The inputs that wait for their turn, in order.
+/// Lists the inputs that wait for their turn, in order.
 pub(super) async fn queued(
     State(rest): Shared,
     caller: Identity,

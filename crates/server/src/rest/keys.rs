@@ -1,4 +1,4 @@
-//! Keys, tickets and logins: how others are let in.
+//! Keys, tickets and logins.
 
 use axum::Json;
 use axum::extract::State;
@@ -99,7 +99,7 @@ pub(super) async fn logout(
     Ok(WithCookie { cookie, answer: NoContent })
 }
 
-/// `Secure` where the browser came over TLS, ours or that of the proxy in front.
+/// Returns the attributes of the cookie: `Secure` if the browser used TLS to us or to the proxy.
 fn attributes(rest: &Rest, headers: &HeaderMap) -> String {
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     let proxied = rest.access.guard.trust_proxy

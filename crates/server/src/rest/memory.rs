@@ -1,4 +1,4 @@
-//! An agent's memory: its blocks, what was said, and its notes.
+//! An agent's memory: blocks, recall and archival notes.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,10 +20,10 @@ use super::{
     Answered, Body, Created, IdempotencyKey, Path, Query, Shared, bad, once, read, storable,
 };
 
-/// Results in one page, unless the caller says otherwise, and at most.
+/// Results of one page by default, and at most.
 const PAGE: usize = 20;
 const MOST: usize = 1000;
-/// The most results that can be passed over.
+/// Most results that can be passed over.
 const FARTHEST: usize = 1_000_000_000;
 
 /// Converts a stored block.
@@ -169,13 +169,13 @@ pub(super) async fn archival(
     Ok(Json(NotePage { notes: notes.into_iter().map(archival_note).collect(), total }))
 }
 
-/// Takes where a note comes from, which is mostly a file's name.
+/// Checks the origin of a note, mostly a file's name.
 pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusal> {
     let taken = source.map(new_title).transpose();
     taken.map_err(|no| bad(&format!("a note's source: {no}; nothing was added")))
 }
 
-/// Adds notes, all or none. Those with a `source` are taken once, however often they come.
+/// Adds notes, all or none. The same text with the same `source` is added once.
 pub(super) async fn add(
     State(rest): Shared,
     caller: Identity,
@@ -202,7 +202,7 @@ pub(super) async fn add(
         .collect::<Result<_, Refusal>>()?;
     let answer = match rest.archive.add_once(&id, notes, receipt.clone()).await {
         Ok(Added { added, duplicates }) => NotesAdded { added, duplicates },
-        // Two of the same key at once: the other one added them.
+        // Another request with the same key has added them.
         Err(error) => {
             let before = once::before(&rest, receipt.as_ref()).await?;
             before.ok_or_else(|| Refusal::from(&error))?
@@ -215,7 +215,10 @@ pub(super) async fn add(
 ///
 /// Receipts outlive the server, so its form is fixed: an absent key is null.
 fn digested(notes: &[NoteDraft]) -> String {
-    let note = |NoteDraft { text, source, at }: &NoteDraft| json!({"text": text, "source": source, "at": at});
+    let note = |note: &NoteDraft| {
+        let NoteDraft { text, source, at } = note;
+        json!({"text": text, "source": source, "at": at})
+    };
     json!(notes.iter().map(note).collect::<Vec<_>>()).to_string()
 }
 
@@ -226,12 +229,19 @@ mod tests {
     #[test]
     fn receipts_of_earlier_versions_know_the_same_notes() {
         let notes: NewNotes = serde_json::from_str(
-            r#"{"notes": [{"text": "a"}, {"at": "2026-01-01T00:00:00.000Z", "text": "b", "source": "c"}]}"#,
+            r#"{"notes": [
+                {"text": "a"},
+                {"at": "2026-01-01T00:00:00.000Z", "text": "b", "source": "c"}
+            ]}"#,
         )
         .unwrap();
         assert_eq!(
             digested(&notes.notes),
-            r#"[{"text":"a","source":null,"at":null},{"text":"b","source":"c","at":"2026-01-01T00:00:00.000Z"}]"#
+            [
+                r#"[{"text":"a","source":null,"at":null},"#,
+                r#"{"text":"b","source":"c","at":"2026-01-01T00:00:00.000Z"}]"#
+            ]
+            .concat()
         );
     }
 }

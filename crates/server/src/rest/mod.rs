@@ -1,4 +1,4 @@
-//! REST: the owner's hands, for scripts and tools. A file per noun; what they share is here.
+//! The REST interface, one file per noun. The routes and the helpers of all handlers are here.
 
 mod agents;
 mod backup;
@@ -42,10 +42,10 @@ use reply::{
     status,
 };
 
-/// The largest body of what is taken in whole: an agent with its history, a batch of notes.
+/// Largest body of an import: an agent with its history, or a batch of notes.
 const IMPORT_BYTES: usize = 256 << 20;
 
-/// What REST needs of its server.
+/// Parts of the server that handlers use.
 #[derive(Clone)]
 pub(crate) struct Rest {
     pub(crate) hub: Hub,
@@ -53,9 +53,9 @@ pub(crate) struct Rest {
     pub(crate) archive: Archive,
     pub(crate) mcp: McpServers,
     pub(crate) metrics: Metrics,
-    /// The model of agents that name none.
+    /// Model of agents that name none.
     pub(crate) model: String,
-    /// How many connections there may be in all.
+    /// Places of all connections.
     pub(crate) open: Places<()>,
     /// Whether the server speaks TLS.
     pub(crate) secure: bool,
@@ -63,15 +63,15 @@ pub(crate) struct Rest {
 }
 
 /// A connection's permits, for a request that holds its connection for long.
-pub(crate) struct Held {
+pub(crate) struct ConnectionPermit {
     _open: Place<()>,
     _user: Place<UserId>,
 }
 
-/// What a route wants of its caller.
+/// Permission that a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: it is how one becomes known.
+    /// None, since the route authenticates callers or is public.
     Open,
     /// A credential of any scope.
     Known,
@@ -79,7 +79,7 @@ pub enum Need {
     Chat,
     /// The scope `agents`.
     Agents,
-    /// The scope `agents`, or `chat` for the default agent as it is by default.
+    /// The scope `agents`, or `chat` for the default agent with default settings.
     AgentsOrDefault,
     /// The scopes `agents` and `chat`, both.
     AgentsAndChat,
@@ -87,11 +87,15 @@ pub enum Need {
     Admin,
 }
 
-/// One table makes the routes, what each needs, and what the tests go through: who adds a route says who may take it.
+/// Makes the routes from a table of paths, methods, permissions and handlers. Tests go through the
+/// same table, so a new route cannot lack a permission.
 macro_rules! routes {
-    ($($path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;)+) => {
-        /// Every route of REST: its method, its path, and what it needs.
-        pub const ROUTES: &[(&str, &str, Need)] = &[$($((stringify!($method), $path, Need::$need)),+),+];
+    ($(
+        $path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;
+    )+) => {
+        /// Every route of REST with its method, its path and its permission.
+        pub const ROUTES: &[(&str, &str, Need)] =
+            &[$($((stringify!($method), $path, Need::$need)),+),+];
 
         /// Every route with the description of its handler.
         #[cfg(test)]
@@ -105,7 +109,12 @@ macro_rules! routes {
         }
 
         fn table() -> Router<Arc<Rest>> {
-            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+$(.layer(DefaultBodyLimit::max($limit)))?))+
+            Router::new()$(.route(
+                $path,
+                MethodRouter::new()
+                    $(.$method($handler))+
+                    $(.layer(DefaultBodyLimit::max($limit)))?,
+            ))+
         }
     };
 }
@@ -122,16 +131,20 @@ routes! {
     "/v1/keys/rotate" => post Admin keys::rotate;
     "/v1/keys/{key}" => delete Admin keys::revoke;
     "/v1/agents" => get Chat agents::list, post AgentsOrDefault agents::create;
-    "/v1/agents/{agent}" => get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
+    "/v1/agents/{agent}" =>
+        get Chat agents::show, patch Agents agents::edit, delete Agents agents::delete;
     "/v1/agents/{agent}/export" => get Agents portable::export;
     "/v1/import" within IMPORT_BYTES => post Agents portable::import;
     "/v1/agents/{agent}/blocks" => get Agents memory::blocks;
-    "/v1/agents/{agent}/blocks/{label}" => put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
+    "/v1/agents/{agent}/blocks/{label}" =>
+        put Agents memory::edit, patch Agents memory::edit, delete Agents memory::delete;
     "/v1/agents/{agent}/recall" => get AgentsAndChat memory::recall;
-    "/v1/agents/{agent}/archival" within IMPORT_BYTES => get Agents memory::archival, post Agents memory::add;
+    "/v1/agents/{agent}/archival" within IMPORT_BYTES =>
+        get Agents memory::archival, post Agents memory::add;
     "/v1/presets" => get Chat agents::presets;
     "/v1/sessions" => get Chat sessions::list, post Chat sessions::create;
-    "/v1/sessions/{session}" => get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::edit;
+    "/v1/sessions/{session}" =>
+        get Chat sessions::show, delete Chat sessions::delete, patch Chat sessions::edit;
     "/v1/sessions/{session}/events" => get Chat events::events;
     "/v1/sessions/{session}/inputs" => get Chat inputs::queued, post Chat inputs::input;
     "/v1/sessions/{session}/inputs/{input}" => delete Chat inputs::withdraw;
@@ -158,10 +171,12 @@ routes! {
 
 pub(crate) fn router(rest: Rest) -> Router {
     let rest = Arc::new(rest);
-    table().route_layer(middleware::from_fn_with_state(Arc::clone(&rest), let_in)).with_state(rest)
+    table()
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize))
+        .with_state(rest)
 }
 
-/// Figures of the whole server: nothing of them is one user's.
+/// Returns metrics of the whole server. They tell nothing about a single user.
 async fn metrics(State(rest): Shared) -> Answered<([(HeaderName, &'static str); 1], String)> {
     let text = rest
         .metrics
@@ -170,8 +185,8 @@ async fn metrics(State(rest): Shared) -> Answered<([(HeaderName, &'static str); 
     Ok(([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text))
 }
 
-/// What every request to a route passes: who is it, and may they?
-async fn let_in(
+/// Authenticates the caller of every request and checks its permission.
+async fn authorize(
     State(rest): Shared,
     path: MatchedPath,
     mut request: Request,
@@ -181,7 +196,7 @@ async fn let_in(
     let route = ROUTES.iter().find(|(name, route, _)| {
         name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str()
     });
-    // A method that the route has not is refused by the router.
+    // The router refuses methods that the route does not have.
     let need = route.map_or(Need::Known, |(_, _, need)| *need);
     let refuse = |refusal| {
         if sparky::is_route(path.as_str()) {
@@ -200,7 +215,7 @@ async fn let_in(
             Need::Open | Need::Known => Ok(()),
             Need::Chat => identity.demand(Scope::Chat),
             Need::Agents => identity.demand(Scope::Agents),
-            // The handler asks for more where it is another agent.
+            // The handler checks that it is the default agent.
             Need::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
             Need::AgentsOrDefault => identity.demand(Scope::Agents),
             Need::AgentsAndChat => {
@@ -225,7 +240,7 @@ async fn let_in(
 pub(super) type Shared = State<Arc<Rest>>;
 
 impl Rest {
-    /// Has a session carry out a command in the name of the REST API.
+    /// Has a session carry out a command of a REST client.
     pub(super) async fn execute(
         &self,
         user: &UserId,
@@ -237,7 +252,7 @@ impl Rest {
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
-    pub(super) fn hold(&self, user: &UserId) -> Result<Held, Refused> {
+    pub(super) fn hold(&self, user: &UserId) -> Result<ConnectionPermit, Refused> {
         let open = self.open.take(()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TooFast,
@@ -245,10 +260,10 @@ impl Rest {
             )
         })?;
         let user = self.access.users.take(user.clone()).ok_or_else(too_many)?;
-        Ok(Held { _open: open, _user: user })
+        Ok(ConnectionPermit { _open: open, _user: user })
     }
 
-    /// Has logs that are now longer than they are to be lose what is too much, behind the answer.
+    /// Shortens logs that exceed their retention, after the answer.
     pub(super) fn sweep(&self) {
         let hub = self.hub.clone();
         tokio::spawn(async move { crate::sweeping::once(&hub).await });
@@ -283,7 +298,7 @@ pub(super) fn record_of(emission: &Emission) -> Option<Record> {
     }
 }
 
-/// The answer to a command that changes the log, or that may leave it as it is.
+/// Returns the answer to a command that may change the log.
 pub(super) fn done(reply: &SessionReply) -> CommandDone {
     match reply {
         SessionReply::Done { seq, duplicate } => {
@@ -293,7 +308,7 @@ pub(super) fn done(reply: &SessionReply) -> CommandDone {
     }
 }
 
-/// A number that the store can hold.
+/// Checks that the store can hold a number.
 pub(super) fn storable(name: &str, number: usize) -> Result<usize, Refusal> {
     match i64::try_from(number) {
         Ok(_) => Ok(number),

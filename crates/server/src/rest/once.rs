@@ -1,4 +1,4 @@
-//! Idempotency keys of requests that the hub does not know as commands.
+//! Idempotency keys of requests that are no commands of the hub.
 
 use serde::de::DeserializeOwned;
 use thoughtwire_hub::{command_digest, command_reused};
@@ -7,7 +7,7 @@ use thoughtwire_store::Receipt;
 
 use super::{IdempotencyKey, Refused, Rest};
 
-/// The receipt that a request's effect is saved with, if the request has a key. The store writes
+/// Returns the receipt to save with a request's effect, if the request has a key. The store writes
 /// the answer into it.
 pub(super) fn receipt(
     key: &IdempotencyKey,
@@ -25,7 +25,7 @@ pub(super) fn receipt(
     Ok(key.read()?.map(receipt))
 }
 
-/// The answer to the first request with this key, if there was one.
+/// Returns the answer to the first request with this key, if there was one.
 pub(super) async fn before<T: DeserializeOwned>(
     rest: &Rest,
     receipt: Option<&Receipt>,

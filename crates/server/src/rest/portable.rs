@@ -1,4 +1,4 @@
-//! Agents as files: everything that one is, in one JSON object.
+//! Export and import of agents as files.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use super::{
     Answered, Body, Created, IdempotencyKey, Path, Query, Refused, Shared, read, storable,
 };
 
-/// Records and notes read at once.
+/// Number of records or notes that are read at once.
 const PAGE: usize = 1000;
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -35,7 +35,7 @@ pub(super) async fn export(
 ) -> Answered<Json<AgentFile>> {
     let user = caller.user.clone();
     let profile = rest.profile(&user, agent).await?;
-    // The logs are what was said, which a key for agents alone may not read.
+    // A key with only the scope `agents` may not read messages.
     if query.history {
         caller.demand(Scope::Chat)?;
     }
@@ -138,7 +138,7 @@ pub(super) async fn import(
     Ok(Created(AgentBody { agent: profile }))
 }
 
-/// The log without its opening, which the new session has of its own.
+/// Splits a log from its opening, since the new session has an opening of its own.
 fn imported(events: Vec<Record>) -> ImportedSession {
     let (mut instructions, mut history, mut records) = (None, Vec::new(), Vec::new());
     for record in events {

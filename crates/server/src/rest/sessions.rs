@@ -63,7 +63,7 @@ pub(super) async fn show(
     let user = caller.user;
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
-    // Deleted since.
+    // It may have been deleted since.
     let gone = || Refused(no_session(&session));
     let listing = listing::one(&rest.hub, &user, &session).await?.ok_or_else(gone)?;
     let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
@@ -97,7 +97,7 @@ pub(super) async fn edit(
 ) -> Answered<Json<CommandDone>> {
     let user = caller.user;
     let SessionPatch { title, keep_days, keep_events } = read(body)?;
-    // Before anything is changed.
+    // Checked before anything changes.
     let title = title.as_deref().map(new_title).transpose();
     let title = title.map_err(|no| bad(&format!("the title: {no}")))?;
     let session = session_id(session)?;
@@ -105,7 +105,7 @@ pub(super) async fn edit(
     let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
     check_retention(given)?;
     let num = rest.own(&user, &session).await?.num;
-    // First, since it may still be refused.
+    // The title comes first, since it may be refused.
     let answer = match title {
         Some(title) => {
             let command = SessionCommand::Rename { title };

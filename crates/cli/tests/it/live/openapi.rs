@@ -192,12 +192,22 @@ impl Asked {
 
     /// Makes an agent that asks for leave before it calculates; its main session.
     async fn agents(&mut self) -> String {
-        let spec = json!({"name": "ada", "persona": "You are Ada.", "model": "offline", "style": "native", "max_steps": 9});
+        let spec = json!({
+            "name": "ada",
+            "persona": "You are Ada.",
+            "model": "offline",
+            "style": "native",
+            "max_steps": 9,
+        });
         let made = self.json("POST /v1/agents", &[], Some(spec)).await;
         self.json("GET /v1/agents", &[], None).await;
         self.json("GET /v1/presets", &[], None).await;
         let ada = [("agent", "ada")];
-        let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": null, "token_budget": 100_000});
+        let changes = json!({
+            "permissions": {"calculator": "ask"},
+            "max_steps": null,
+            "token_budget": 100_000,
+        });
         self.json("PATCH /v1/agents/{agent}", &ada, Some(changes)).await;
         let page = self.json("GET /v1/agents/{agent}", &ada, None).await;
         assert_eq!(page["mcp"][0]["name"], "nowhere");
@@ -217,7 +227,10 @@ impl Asked {
         .await;
         self.json("GET /v1/agents/{agent}/blocks", &ada, None).await;
         self.ask("DELETE /v1/agents/{agent}/blocks/{label}", &plans, &[], None).await;
-        let notes = json!({"notes": [{"text": "The key hangs behind the clock.", "source": "house.md"}, {"text": "The tea is in the tin."}]});
+        let notes = json!({"notes": [
+            {"text": "The key hangs behind the clock.", "source": "house.md"},
+            {"text": "The tea is in the tin."},
+        ]});
         self.json("POST /v1/agents/{agent}/archival", &ada, Some(notes)).await;
         let found = self
             .json("GET /v1/agents/{agent}/archival?query=clock&offset=0&limit=5", &ada, None)
@@ -273,7 +286,12 @@ impl Asked {
     }
 
     async fn sessions(&mut self) {
-        let new = json!({"agent": "ada", "title": "Tea", "instructions": "Be brief.", "history": [{"role": "user", "text": "Hi"}]});
+        let new = json!({
+            "agent": "ada",
+            "title": "Tea",
+            "instructions": "Be brief.",
+            "history": [{"role": "user", "text": "Hi"}],
+        });
         let session = self.json("POST /v1/sessions", &[], Some(new)).await["session"]
             .as_str()
             .unwrap()

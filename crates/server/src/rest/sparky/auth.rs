@@ -1,5 +1,5 @@
-//! Logging in from Sparky's page. A key is the password, and the key decides whose it is. Without
-//! keys there is nothing to prove: the name says which name space is meant.
+//! Logins of Sparky's page. A key is the password, and determines the user. Without keys nothing is
+//! checked, and the user name selects the name space.
 
 use axum::Json;
 use axum::extract::State;
@@ -79,7 +79,8 @@ fn checked(username: &str) -> Result<&str, Refusal> {
 fn known(rest: &Rest, password: &str) -> Result<Identity, Refusal> {
     rest.access.token(password.trim()).map_err(|_| {
         unauthorized(
-            "Incorrect username or password: the password is a key, as `thoughtwire keys add` shows it",
+            "Incorrect username or password: the password is a key, as `thoughtwire keys add` shows \
+             it",
         )
     })
 }

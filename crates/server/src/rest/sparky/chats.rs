@@ -136,7 +136,7 @@ pub(in crate::rest) async fn list(
     Ok(Json(SparkyChats { user_id: space, chats }))
 }
 
-/// A chat of a name space that the caller may see.
+/// Finds a chat in a name space that the caller may see.
 async fn find(
     rest: &Rest,
     caller: &Identity,
@@ -187,7 +187,7 @@ pub(in crate::rest) async fn archive(
     Path((space, chat)): Path<(String, String)>,
 ) -> Told<Json<SparkyArchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    // Archived again it keeps its time.
+    // A chat that is archived already keeps its time.
     let at = stored.archived_at.unwrap_or_else(thoughtwire_hub::now);
     keep_archived(&rest, &caller, &stored, Some(at)).await?;
     let message = "Chat archived successfully";
@@ -216,7 +216,7 @@ async fn keep_archived(
     archived.await.map_err(|error| SparkyRefused(Refusal::from(&error)))
 }
 
-/// Refuses another model for one chat: all chats of a user are one agent's, and it has one model.
+/// Refuses another model for one chat, since all chats of a user share one agent and its model.
 pub(in crate::rest) async fn model(
     State(rest): Shared,
     caller: Identity,

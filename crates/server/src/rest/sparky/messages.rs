@@ -108,7 +108,7 @@ pub(in crate::rest) async fn messages(
     let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
     let own = own_space(&rest.access, &caller, &headers);
     let bound = bound_to(&rest.access, &headers);
-    // A chat's name is only unique per name space: the caller's own one comes first.
+    // Chat names are unique only within a name space; the caller's own one comes first.
     let found = named
         .iter()
         .find(|stored| stored.space == own)

@@ -1,7 +1,7 @@
-//! REST as Sparky's web pages use it: below `/api`, in the shapes of both of their generations.
+//! The REST interface of Sparky's web pages, in the forms of both of their generations.
 //!
 //! A Sparky user is a name space of one of our users (see [`Access::space`]), and a chat is one of
-//! our sessions. Whatever is not in a name space that the caller may see is answered with 404.
+//! our sessions. Requests for other name spaces are answered with 404.
 
 mod auth;
 mod chats;
@@ -27,16 +27,16 @@ use super::{Refused, Rest, Shared, status};
 use crate::access::{Access, Identity};
 use crate::guard::bearer;
 
-/// Bytes of an upload that are read and dropped before it is refused. A browser that is still
+/// Most bytes of an upload that are read and dropped before it is refused. A browser that is still
 /// sending when the connection closes shows a network error in place of the answer.
 const DROPPED_BYTES: usize = 16 << 20;
 
-/// Whether the answers of a route have the shape of these pages.
+/// Tells whether a route answers in the form of these pages.
 pub(super) fn is_route(path: &str) -> bool {
     path.starts_with("/api/") || matches!(path, "/upload_file" | "/health")
 }
 
-/// A refusal in FastAPI's shape, which the pages show: `{"detail", "code"}`.
+/// A refusal in FastAPI's form, which the pages show: `{"detail", "code"}`.
 pub(super) struct SparkyRefused(pub(super) Refusal);
 
 /// A refused request, in the form that Sparky's pages show.
@@ -84,19 +84,19 @@ fn not_found(what: &str) -> SparkyRefused {
     SparkyRefused(Refusal::new(RefusalCode::UnknownSession, format!("{what} not found")))
 }
 
-/// The name space that a caller has in these routes.
+/// Returns the caller's own name space.
 fn own_space(access: &Access, caller: &Identity, headers: &HeaderMap) -> String {
     access.space(caller, bearer(headers), None)
 }
 
-/// The only name space that a caller may see, if it is bound to one: without keys, by the token of
-/// a login, which names it.
+/// Returns the only name space that the caller may see, if it is bound to one: without keys, the
+/// token of a login names it.
 fn bound_to(access: &Access, headers: &HeaderMap) -> Option<String> {
     let token = bearer(headers).filter(|_| access.guard.auth == Auth::None)?;
     crate::access::named_by(token).map(str::to_owned)
 }
 
-/// Checks that a name space is the caller's: its own one, or one in which a client of it was seen.
+/// Checks that a name space is the caller's own, or one that a client of the caller has used.
 async fn check_space(
     rest: &Rest,
     caller: &Identity,
