@@ -28,12 +28,15 @@ HISTORIES ?= 0
 soak:
 	THOUGHTWIRE_HISTORIES=$(HISTORIES) $(CARGO) test -p thoughtwire-hub --test it what_was_promised -- --nocapture
 
-lint: deny sdk/typescript/node_modules/.package-lock.json web/node_modules/.package-lock.json
+lint: deny sdk-python sdk/typescript/node_modules/.package-lock.json web/node_modules/.package-lock.json
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	npm run lint --silent --prefix sdk/typescript
 	npm run lint --silent --prefix web
+	$(PYTHON_SDK)/bin/ruff check sdk/python bench tools
+	$(PYTHON_SDK)/bin/ruff format --check sdk/python bench tools
+	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy
 
 # Which dependencies may come in: deny.toml.
 deny:
