@@ -11,7 +11,7 @@ use thoughtwire_proto::rest::{NoteDraft, NotesAdded};
 
 use crate::agents::{read_all, write_new};
 use crate::cli::{ArchivalCommand, Reach};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::{Outcome, Usage, out};
 
 /// Notes per request.
@@ -61,7 +61,11 @@ pub(crate) async fn run(reach: Reach, command: ArchivalCommand) -> anyhow::Resul
     Ok(Outcome::Done)
 }
 
-async fn import(place: &Rest, agent: &str, notes: &[NoteDraft]) -> anyhow::Result<NotesAdded> {
+async fn import(
+    place: &RestClient,
+    agent: &str,
+    notes: &[NoteDraft],
+) -> anyhow::Result<NotesAdded> {
     // Shown at a terminal only.
     let bar = ProgressBar::new(notes.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} notes, {eta} left") {

@@ -23,8 +23,8 @@ pub(crate) async fn run(reach: Reach, command: KeysCommand) -> anyhow::Result<Ou
             } else {
                 out::line(&made.secret)?;
                 let said = format!(
-                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` takes \
-                     it back.",
+                    "This is the only time that the key is shown. `thoughtwire keys revoke {}` \
+                     takes it back.",
                     made.key.id
                 );
                 out::remark(Look::Dim, &said);

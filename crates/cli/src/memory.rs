@@ -20,8 +20,8 @@ pub(crate) async fn run(reach: Reach, command: MemoryCommand) -> anyhow::Result<
                 blocks.retain(|block| block.label == *label);
                 anyhow::ensure!(
                     !blocks.is_empty(),
-                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` lists \
-                     all"
+                    "{agent} has no memory block {label:?}; `thoughtwire memory show {agent}` \
+                     lists all"
                 );
             }
             if form.json {

@@ -13,7 +13,7 @@ use thoughtwire_proto::{Attached, Emission, Record, Seq, SessionId, SessionListi
 
 use crate::cli::{ExportFormat, Reach, SessionsCommand};
 use crate::out::{Look, Paint};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 use crate::story::{self, clean};
 use crate::{Outcome, out};
 
@@ -191,7 +191,7 @@ fn transcript(page: &SessionDetails, after: Seq, events: &[Record]) -> Transcrip
 }
 
 async fn export(
-    place: &Rest,
+    place: &RestClient,
     session: &SessionId,
     format: ExportFormat,
     output: Option<&Path>,

@@ -817,7 +817,7 @@ disposition: Disposition,
  */
 duplicate: boolean, };
 
-export type WaitingInput = { 
+export type InputListing = { 
 /**
  * The input's id.
  */
@@ -835,8 +835,8 @@ at: string,
  */
 text: string, };
 
-export type WaitingInputs = { 
+export type InputList = { 
 /**
  * Inputs in the order of their turns.
  */
-inputs: Array<WaitingInput>, };
+inputs: Array<InputListing>, };

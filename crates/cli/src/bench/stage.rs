@@ -7,7 +7,7 @@ use thoughtwire_proto::rest::AgentPatch;
 
 use super::plan::Plan;
 use super::wire::{Place, Wire};
-use crate::rest::Rest;
+use crate::rest::RestClient;
 
 /// Requests under way at once.
 const AT_ONCE: usize = 32;
@@ -17,7 +17,7 @@ const SPARKY: &str = "sparky";
 
 /// The sessions of a run.
 pub(crate) struct Stage {
-    rest: Option<Rest>,
+    rest: Option<RestClient>,
     agents: Vec<String>,
     /// What gives a borrowed agent its model back.
     borrowed: Option<AgentPatch>,
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes what the run needs; nothing on a server that is not ours.
-    pub(crate) async fn set(rest: Option<Rest>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(crate) async fn set(rest: Option<RestClient>, plan: &Plan) -> anyhow::Result<Self> {
         let numbered = |prefix: &str| {
             (0..plan.sessions).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>()
         };

@@ -2,11 +2,9 @@
 
 mod transport;
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use reqwest::Method;
 use thoughtwire_proto::rest::{
     AgentBody, AgentDetails, AgentList, AgentPatch, BlockBody, BlockPatch, CoreBlock, EventPage,
@@ -15,41 +13,27 @@ use thoughtwire_proto::rest::{
 };
 use thoughtwire_proto::{AgentProfile, AgentSpec, Key, Record, Seq, SessionId, SessionListing};
 
-use transport::Transport;
-pub(crate) use transport::{Refused, Server, no_server};
+use transport::RestTransport;
+pub(crate) use transport::{ServerAddress, ServerRefusal, no_server};
 
 /// Longest time of a request that carries an agent, or whose texts are embedded.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The REST interface of a server, or of a data directory that no server runs on.
-pub(crate) struct Rest {
-    transport: Transport,
+pub(crate) struct RestClient {
+    /// The way there.
+    pub(crate) transport: RestTransport,
 }
 
-impl Rest {
+impl RestClient {
     /// Opens a data directory that no server runs on, under its lock.
     pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self { transport: Transport::at_rest(dir).await? })
+        Ok(Self { transport: RestTransport::at_rest(dir).await? })
     }
 
     /// Makes the way to a server. It connects with the first request.
-    pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
-        Ok(Self { transport: Transport::new(server)? })
-    }
-
-    /// The server that requests go to.
-    pub(crate) fn server(&self) -> &Server {
-        self.transport.server()
-    }
-
-    /// Tells whether a server answers at all.
-    pub(crate) async fn is_there(&self) -> bool {
-        self.transport.is_there().await
-    }
-
-    /// Copies all data into a file; returns its length.
-    pub(crate) async fn back_up(&self, file: &mut File, bar: &ProgressBar) -> anyhow::Result<u64> {
-        self.transport.back_up(file, bar).await
+    pub(crate) fn new(server: ServerAddress) -> anyhow::Result<Self> {
+        Ok(Self { transport: RestTransport::new(server)? })
     }
 
     pub(crate) async fn agents(&self) -> anyhow::Result<Vec<AgentProfile>> {
@@ -68,7 +52,7 @@ impl Rest {
             Ok(page) => Ok(Some(page.agent)),
             Err(error)
                 if error
-                    .downcast_ref::<Refused>()
+                    .downcast_ref::<ServerRefusal>()
                     .is_some_and(|refused| refused.code == "unknown_agent") =>
             {
                 Ok(None)

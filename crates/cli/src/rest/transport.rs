@@ -26,7 +26,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 
 /// A server's address and credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerAddress {
     /// The base of its URLs: `http` or `https`, without a slash at the end.
     pub(crate) base: String,
     /// The bearer token.
@@ -34,8 +34,8 @@ pub(crate) struct Server {
 }
 
 /// The way to a REST interface.
-pub(crate) struct Transport {
-    server: Server,
+pub(crate) struct RestTransport {
+    server: ServerAddress,
     base: Url,
     http: reqwest::Client,
     target: Target,
@@ -51,32 +51,33 @@ enum Target {
 
 /// A refusal of the server.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct ServerRefusal {
     pub(crate) code: String,
     pub(crate) reason: String,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for ServerRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ServerRefusal {}
 
-impl Transport {
+impl RestTransport {
     /// Opens a data directory that no server runs on, under its lock.
     pub(crate) async fn at_rest(dir: &Path) -> anyhow::Result<Self> {
         let directory = AtRest::open(dir)
             .await
             .with_context(|| format!("{} cannot be opened", dir.display()))?;
         // The address is never used, since requests do not leave the process.
-        let transport = Self::new(Server { base: "http://localhost".to_owned(), key: None })?;
+        let transport =
+            Self::new(ServerAddress { base: "http://localhost".to_owned(), key: None })?;
         Ok(Self { target: Target::Directory(directory), ..transport })
     }
 
     /// Makes the way to a server.
-    pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
+    pub(crate) fn new(server: ServerAddress) -> anyhow::Result<Self> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &server.key {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
@@ -106,7 +107,7 @@ impl Transport {
     }
 
     /// The server that requests go to.
-    pub(crate) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &ServerAddress {
         &self.server
     }
 
@@ -199,7 +200,7 @@ impl Transport {
                 if status == StatusCode::UNAUTHORIZED && self.server.key.is_none() {
                     reason.push_str(" (THOUGHTWIRE_KEY is not set)");
                 }
-                Refused { code, reason }.into()
+                ServerRefusal { code, reason }.into()
             }
             Err(_) => anyhow::anyhow!(
                 "{} answered {status}; is a Thoughtwire server there?",

@@ -61,15 +61,15 @@ pub struct TurnResult {
 /// Inputs that wait for their turn.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingInputs {
+pub struct InputList {
     /// Inputs in the order of their turns.
-    pub inputs: Vec<WaitingInput>,
+    pub inputs: Vec<InputListing>,
 }
 
 /// An input that waits for its turn.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingInput {
+pub struct InputListing {
     /// The input's id.
     pub input: ItemId,
     /// Position of its `user_message`.

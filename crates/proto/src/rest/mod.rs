@@ -1,8 +1,8 @@
 //! Bodies of REST requests and answers, one file per noun.
 //!
 //! The server's handlers take and return these types, and the command line reads and writes them.
-//! `docs/openapi.json`, the TypeScript types of `sdk/typescript` and the Python types of
-//! `sdk/python` are generated from them, so a body is described once.
+//! `docs/openapi.json` and the TypeScript types of `sdk/typescript` are generated from them, so a
+//! body is described once.
 //!
 //! ```
 //! use thoughtwire_proto::rest::InputDraft;
@@ -35,8 +35,8 @@ pub use agents::{
 };
 pub use events::{EventPage, StreamClosed, StreamEnd, StreamRestarted};
 pub use inputs::{
-    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, TurnResult,
-    WaitingInput, WaitingInputs,
+    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,
+    InputListing, TurnResult,
 };
 pub use keys::{
     Auth, CallerInfo, KeyCreated, KeyList, KeyLogin, LoginAnswer, NewKey, TicketCreated,

@@ -46,8 +46,8 @@ fn the_typescript_types_of_rest_are_those_of_the_server() {
         McpServerListing, McpServerPhase, MemoryCounts, NewKey, NewNotes, NoteDraft, NotePage,
         NotesAdded, PresetList, PresetText, RecallHit, RecallPage, Scope, SessionCreated,
         SessionDetails, SessionDraft, SessionList, SessionPatch, StreamClosed, StreamEnd,
-        StreamRestarted, TicketCreated, ToolListing, ToolSource, TurnResult, WaitingInput,
-        WaitingInputs,
+        StreamRestarted, TicketCreated, ToolListing, ToolSource, TurnResult, InputListing,
+        InputList,
     ];
     let mut text = HEAD.to_owned();
     for declaration in declarations {

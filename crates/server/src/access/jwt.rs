@@ -24,7 +24,7 @@ pub(crate) struct Jwt {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     sub: String,
     /// Seconds since 1970, possibly with a fraction (RFC 7519, 2, "NumericDate").
     exp: Number,
@@ -75,7 +75,7 @@ impl Jwt {
     pub(super) fn read(&self, token: &str, local: &UserId) -> Result<Identity, Refusal> {
         let refused = |why: String| unauthorized(format!("the token is refused: {why}"));
         refuse_critical(token).map_err(refused)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules)
+        let claims = jsonwebtoken::decode::<TokenClaims>(token, &self.key, &self.rules)
             .map_err(|error| refused(explain(error.kind())))?
             .claims;
         let until = valid_until(&claims).map_err(refused)?;
@@ -110,7 +110,7 @@ impl Jwt {
 }
 
 /// Checks the times, and returns the one at which the token expires.
-fn valid_until(claims: &Claims) -> Result<Timestamp, String> {
+fn valid_until(claims: &TokenClaims) -> Result<Timestamp, String> {
     let until = time("exp", &Value::Number(claims.exp.clone()))?;
     let from = claims.nbf.as_ref().map(|nbf| time("nbf", nbf)).transpose()?;
     claims.iat.as_ref().map(|iat| time("iat", iat)).transpose()?;

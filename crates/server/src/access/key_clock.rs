@@ -15,9 +15,9 @@ pub(super) const MARK: &str = "key_time";
 /// It shows the later one of two times: the wall clock's, and the latest time that was seen plus
 /// the monotonic time since. The latest time is saved regularly and outlives a restart.
 #[derive(Clone)]
-pub(crate) struct KeyClock(Arc<Mutex<Latest>>);
+pub(crate) struct KeyClock(Arc<Mutex<LatestTime>>);
 
-struct Latest {
+struct LatestTime {
     millis: i64,
     at: Instant,
 }
@@ -26,7 +26,7 @@ impl KeyClock {
     /// Starts a clock at the time that was last saved.
     pub(crate) fn from(mark: Option<Timestamp>) -> Self {
         let millis = mark.map_or(i64::MIN, Timestamp::as_millis);
-        Self(Arc::new(Mutex::new(Latest { millis, at: Instant::now() })))
+        Self(Arc::new(Mutex::new(LatestTime { millis, at: Instant::now() })))
     }
 
     /// Returns the time by which keys expire.
@@ -45,7 +45,7 @@ impl KeyClock {
         let ran = instant.saturating_duration_since(latest.at).as_millis();
         let ran = i64::try_from(ran).unwrap_or(i64::MAX);
         let millis = latest.millis.saturating_add(ran).max(wall.as_millis());
-        *latest = Latest { millis, at: instant };
+        *latest = LatestTime { millis, at: instant };
         Timestamp::from_millis(millis)
     }
 }

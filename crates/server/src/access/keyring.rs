@@ -95,8 +95,8 @@ impl Keyring {
         let user = match new.user {
             Some(user) if reserved(&user) => {
                 return Err(bad(
-                    "a user's name does not begin with `~` or `sparky:`: the server itself makes such \
-                     names",
+                    "a user's name does not begin with `~` or `sparky:`: the server itself makes \
+                     such names",
                 ));
             }
             Some(user) => UserId::new(user).map_err(|error| bad(&format!("user: {error}")))?,

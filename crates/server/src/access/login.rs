@@ -50,7 +50,7 @@ impl Signer {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct CookieClaims {
     sub: UserId,
     scopes: Vec<Scope>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ impl Login {
         // The identity's end is by the wall clock, the cookie's by the clock of keys.
         let until =
             identity.until.map_or(most, |until| until.as_millis().saturating_add(ahead).min(most));
-        let claims = Claims {
+        let claims = CookieClaims {
             sub: identity.user.clone(),
             scopes: identity.scopes.clone(),
             key: identity.key.clone(),
@@ -115,7 +115,7 @@ impl Login {
         // The library uses the wall clock, which may be set back, and panics before 1970.
         rules.validate_exp = false;
         let mut signer = self.signer.lock();
-        let claims = jsonwebtoken::decode::<Claims>(cookie, &signer.reads, &rules)
+        let claims = jsonwebtoken::decode::<CookieClaims>(cookie, &signer.reads, &rules)
             .map_err(|_| ended())?
             .claims;
         let until = claims.exp.saturating_mul(1000);

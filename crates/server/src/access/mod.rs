@@ -75,8 +75,8 @@ impl Identity {
         Err(Refusal::new(
             RefusalCode::Forbidden,
             format!(
-                "this key has not the scope `{scope}`; make one that has with `thoughtwire keys add \
-                 --scope {scope}`"
+                "this key has not the scope `{scope}`; make one that has with `thoughtwire keys \
+                 add --scope {scope}`"
             ),
         ))
     }
@@ -198,7 +198,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Opens the keys of a store. `per_user` limits the connections of a user, where there are keys.
+    /// Opens the keys of a store. `per_user` limits the connections of a user, if there are keys.
     pub(crate) async fn open(
         guard: Guard,
         local: UserId,
@@ -236,8 +236,8 @@ impl Access {
         self.jwt.is_some() || !self.keyring.is_empty()
     }
 
-    /// Returns the identity of a request by its bearer token, its ticket or its cookie, in this order;
-    /// `None` if it has none of them.
+    /// Returns the identity of a request by its bearer token, its ticket or its cookie, in this
+    /// order; `None` if it has none of them.
     pub(crate) fn request(
         &self,
         headers: &HeaderMap,
@@ -298,8 +298,8 @@ impl Access {
         }
     }
 
-    /// Returns the name space of a Sparky user: the one that a token names, else the `user_id`, else
-    /// the user's own name. It separates chats of one user of this server; it is no permission.
+    /// Returns the name space of a Sparky user: that of a token, else the `user_id`, else the
+    /// user's own name. It separates chats of one user of this server; it is no permission.
     pub(crate) fn space(
         &self,
         identity: &Identity,

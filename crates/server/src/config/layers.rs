@@ -73,7 +73,7 @@ pub(super) struct Layers {
     file_name: String,
 }
 
-pub(super) struct Found {
+pub(super) struct FoundSetting {
     pub(super) value: Value,
     pub(super) source: String,
 }
@@ -157,7 +157,7 @@ impl Layers {
         Ok(())
     }
 
-    pub(super) fn find(&self, name: &'static str) -> Option<Found> {
+    pub(super) fn find(&self, name: &'static str) -> Option<FoundSetting> {
         // Variables that the providers' own tools read.
         let usual: &[&str] = match name {
             "openai.api_key" => &["OPENAI_API_KEY"],
@@ -171,11 +171,11 @@ impl Layers {
         };
         let get = |layer: &config::Config| layer.get::<Value>(name).ok();
         if let Some(value) = get(&self.flags) {
-            return Some(Found { value, source: "flag".to_owned() });
+            return Some(FoundSetting { value, source: "flag".to_owned() });
         }
         if let Some(value) = get(&self.variables) {
             let variable = format!("THOUGHTWIRE_{}", name.to_uppercase().replace('.', "__"));
-            return Some(Found { value, source: variable });
+            return Some(FoundSetting { value, source: variable });
         }
         let set = usual.iter().find_map(|variable| {
             std::env::var(variable)
@@ -184,13 +184,13 @@ impl Layers {
                 .map(|value| (value, *variable))
         });
         if let Some((value, variable)) = set {
-            return Some(Found { value: Value::from(value), source: variable.to_owned() });
+            return Some(FoundSetting { value: Value::from(value), source: variable.to_owned() });
         }
-        get(&self.file).map(|value| Found { value, source: self.file_name.clone() })
+        get(&self.file).map(|value| FoundSetting { value, source: self.file_name.clone() })
     }
 
     /// Reads a list: an array in the file, repeated flags, or a variable with commas.
-    pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, Found)> {
+    pub(super) fn list(&self, name: &'static str) -> Option<(Vec<String>, FoundSetting)> {
         let found = self.find(name)?;
         let values = match found.value.clone().into_array() {
             Ok(values) => {
@@ -220,14 +220,14 @@ impl Layers {
     }
 }
 
-pub(super) fn text(found: &Found) -> String {
+pub(super) fn text(found: &FoundSetting) -> String {
     found.value.clone().into_string().unwrap_or_default()
 }
 
 pub(super) fn bad(
     name: &'static str,
     value: &str,
-    found: Option<&Found>,
+    found: Option<&FoundSetting>,
     wanted: &'static str,
 ) -> ConfigError {
     let from = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());

@@ -19,7 +19,7 @@ pub use thoughtwire_proto::rest::Auth;
 
 use crate::base_path::BasePath;
 use layers::Layers;
-use reading::{Reading, to_size};
+use reading::{SettingsReader, to_size};
 
 /// Default address to listen on: `MemGPT`'s host, and a port beside its own.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8282";
@@ -99,8 +99,8 @@ pub struct Config {
     pub base_path: BasePath,
     /// Host names of this server, in addition to those of the loopback.
     pub allow_host: Vec<String>,
-    /// Limits on what one client may do.
-    pub limits: Limits,
+    /// ServerLimits on what one client may do.
+    pub limits: ServerLimits,
     /// Time that running turns have to end when the server stops.
     pub grace: Duration,
     /// Keys and addresses of model providers.
@@ -131,8 +131,8 @@ pub struct JwtConfig {
     pub key: String,
     /// The `aud` that a token must have.
     pub audience: String,
-    /// Prefix of a token's `sub` in its user's name, so that the issuer's users differ from those of
-    /// keys; empty if they are the same.
+    /// Prefix of a token's `sub` in its user's name, so that the issuer's users differ from those
+    /// of keys; empty if they are the same.
     pub user_prefix: String,
 }
 
@@ -177,9 +177,9 @@ pub struct Agents {
     pub load_models: bool,
 }
 
-/// Limits with safe defaults, above what a busy client needs.
+/// ServerLimits with safe defaults, above what a busy client needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The largest frame and request body, in bytes.
     pub frame_bytes: usize,
     /// Most sessions that one connection may be attached to.
@@ -192,10 +192,10 @@ pub struct Limits {
     pub connections: usize,
     /// Most connections of one user, where there are keys.
     pub connections_per_user: usize,
-    /// Most connections of one address, if given. Otherwise [`Limits::PER_ADDRESS`], and no limit
-    /// for this machine.
+    /// Most connections of one address, if given. Otherwise [`ServerLimits::PER_ADDRESS`], and no
+    /// limit for this machine.
     pub connections_per_address: Option<usize>,
-    /// Deepest nesting of a frame's JSON; at most [`Limits::JSON_DEPTH`].
+    /// Deepest nesting of a frame's JSON; at most [`ServerLimits::JSON_DEPTH`].
     pub json_depth: usize,
     /// Most calls of one turn that wait for approval at once.
     pub open_approvals: usize,
@@ -207,7 +207,7 @@ pub struct Limits {
     pub commands_per_second: u32,
 }
 
-impl Limits {
+impl ServerLimits {
     /// Most connections of one address that is not this machine.
     pub const PER_ADDRESS: usize = 1_000;
     /// Deepest nesting that can be read at all.
@@ -268,7 +268,7 @@ impl Config {
     /// # Errors
     /// When a source cannot be read or a setting cannot be used.
     pub fn load(flags: &Flags) -> Result<(Self, Vec<Setting>), ConfigError> {
-        let mut reading = Reading { layers: Layers::read(flags)?, settings: Vec::new() };
+        let mut reading = SettingsReader { layers: Layers::read(flags)?, settings: Vec::new() };
         let listen = reading.listen()?;
         let data_dir = reading.data_dir()?;
         let model = reading.text_or("model", "offline");
@@ -283,7 +283,7 @@ impl Config {
         let allow_host = reading.texts("allow_host");
         let grace = reading.seconds("grace_seconds", Duration::from_secs(10))?;
         let agents = reading.agents(fallbacks, auth)?;
-        let limits = Limits {
+        let limits = ServerLimits {
             frame_bytes: to_size(reading.number("limits.frame_bytes", 1 << 20)?),
             attached_sessions: to_size(reading.number("limits.attached_sessions", 1000)?),
             queued_inputs: to_size(reading.number("limits.queued_inputs", 256)?),

@@ -8,21 +8,21 @@ use thoughtwire_agent::{AgentOptions, Endpoint, Providers, Timeouts};
 
 use crate::base_path::BasePath;
 
-use super::layers::{Found, Layers, bad, text};
+use super::layers::{FoundSetting, Layers, bad, text};
 use super::masking::masked_address;
 use super::{
-    Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, Limits, Setting, TlsConfig, tables,
+    Agents, Auth, ConfigError, DEFAULT_LISTEN, JwtConfig, ServerLimits, Setting, TlsConfig, tables,
     usual_data_dir,
 };
 
 /// The sources, and the settings that were read so far.
-pub(super) struct Reading {
+pub(super) struct SettingsReader {
     pub(super) layers: Layers,
     pub(super) settings: Vec<Setting>,
 }
 
-impl Reading {
-    fn note(&mut self, name: &'static str, value: String, found: Option<&Found>) {
+impl SettingsReader {
+    fn note(&mut self, name: &'static str, value: String, found: Option<&FoundSetting>) {
         let source = found.map_or_else(|| "default".to_owned(), |found| found.source.clone());
         self.settings.push(Setting { name, value, source });
     }
@@ -82,8 +82,8 @@ impl Reading {
     }
 
     pub(super) fn depth(&mut self, name: &'static str) -> Result<usize, ConfigError> {
-        let depth = to_size(self.number(name, Limits::JSON_DEPTH as u64)?);
-        if !(1..=Limits::JSON_DEPTH).contains(&depth) {
+        let depth = to_size(self.number(name, ServerLimits::JSON_DEPTH as u64)?);
+        if !(1..=ServerLimits::JSON_DEPTH).contains(&depth) {
             return Err(bad(
                 name,
                 &depth.to_string(),

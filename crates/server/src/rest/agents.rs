@@ -15,19 +15,19 @@ use thoughtwire_store::Scope;
 use crate::access::{Identity, create_agent};
 
 use super::memory::core_block;
-use super::{Answered, Body, Created, IdempotencyKey, Path, Shared, bad, read};
+use super::{Created, IdempotencyKey, JsonBody, PathParams, RestResult, SharedRest, bad, read};
 
-pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered<Json<AgentList>> {
+pub(super) async fn list(State(rest): SharedRest, caller: Identity) -> RestResult<Json<AgentList>> {
     let user = caller.user;
     let agents = rest.hub.read(move |store| store.agents(&user)).await?;
     Ok(Json(AgentList { agents }))
 }
 
 pub(super) async fn show(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered<Json<AgentDetails>> {
+    PathParams(agent): PathParams<String>,
+) -> RestResult<Json<AgentDetails>> {
     let mcp = servers(rest.mcp.states(), &caller);
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
@@ -71,11 +71,11 @@ fn servers(states: Vec<McpState>, caller: &Identity) -> Vec<McpServerListing> {
 }
 
 pub(super) async fn create(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    body: Body<AgentSpec>,
-) -> Answered<Created<AgentBody>> {
+    body: JsonBody<AgentSpec>,
+) -> RestResult<Created<AgentBody>> {
     let spec = read(body)?;
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
@@ -86,11 +86,11 @@ pub(super) async fn create(
 }
 
 pub(super) async fn edit(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    body: Body<AgentPatch>,
-) -> Answered<Json<AgentBody>> {
+    PathParams(agent): PathParams<String>,
+    body: JsonBody<AgentPatch>,
+) -> RestResult<Json<AgentBody>> {
     let user = caller.user;
     let AgentPatch(changes) = read(body)?;
     let keeps = changes.contains_key("keep_days") || changes.contains_key("keep_events");
@@ -102,10 +102,10 @@ pub(super) async fn edit(
 }
 
 pub(super) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered<NoContent> {
+    PathParams(agent): PathParams<String>,
+) -> RestResult<NoContent> {
     let user = caller.user;
     rest.hub.delete_agent(&user, &agent).await?;
     Ok(NoContent)

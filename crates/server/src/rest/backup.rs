@@ -7,11 +7,13 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use thoughtwire_proto::{Refusal, RefusalCode};
 use tokio_util::io::ReaderStream;
 
-use super::{Answered, Shared};
+use super::{RestResult, SharedRest};
 
-/// Sends the data of one moment as a file for `thoughtwire restore`. Its length comes first, so that
-/// a client notices a copy that breaks off.
-pub(super) async fn backup(State(rest): Shared) -> Answered<([(HeaderName, String); 2], Body)> {
+/// Sends the data of one moment as a file for `thoughtwire restore`. Its length comes first, so
+/// that a client notices a copy that breaks off.
+pub(super) async fn backup(
+    State(rest): SharedRest,
+) -> RestResult<([(HeaderName, String); 2], Body)> {
     let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
     let length = file
         .metadata()

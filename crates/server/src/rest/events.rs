@@ -22,7 +22,8 @@ use crate::access::Identity;
 use crate::eviction::{Eviction, Watched};
 
 use super::{
-    Answered, ConnectionPermit, Path, Query, Refused, Rest, Shared, bad, record_of, session_id,
+    ConnectionPermit, PathParams, QueryParams, RestRefusal, RestResult, RestState, SharedRest, bad,
+    record_of, session_id,
 };
 
 /// Most events of one page.
@@ -60,13 +61,13 @@ impl IntoResponse for EventsAnswer {
 }
 
 pub(super) async fn events(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
-    Path(session): Path<String>,
-    Query(query): Query<EventsQuery>,
+    PathParams(session): PathParams<String>,
+    QueryParams(query): QueryParams<EventsQuery>,
     eviction: Option<Extension<Eviction>>,
-) -> Answered<EventsAnswer> {
+) -> RestResult<EventsAnswer> {
     let session = session_id(session)?;
     let wants_stream = headers.get("accept").is_some_and(|accept| {
         accept.to_str().is_ok_and(|accept| accept.contains("text/event-stream"))
@@ -126,12 +127,12 @@ struct EventStream {
 
 /// Streams server-sent events without end, from behind a cursor or from the head.
 async fn stream(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     session: SessionId,
     cursor: Option<Cursor>,
     eviction: Option<Extension<Eviction>>,
-) -> Answered<Response> {
+) -> RestResult<Response> {
     let held = rest.hold(&caller.user)?;
     let start = cursor.map_or(Start::Head, Start::After);
     let wake = Arc::new(Notify::new());
@@ -224,10 +225,10 @@ fn closed(code: StreamEnd, reason: impl Into<String>) -> StreamClosed {
 
 /// Returns the whole output of a call as text.
 pub(super) async fn output(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((session, call)): Path<(String, String)>,
-) -> Answered<String> {
+    PathParams((session, call)): PathParams<(String, String)>,
+) -> RestResult<String> {
     let user = caller.user;
     let session = session_id(session)?;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
@@ -236,7 +237,7 @@ pub(super) async fn output(
     let found = rest.hub.read_for(&user, move |store| store.tool_output(stored.num, &wanted));
     match found.await? {
         Some(text) => Ok(text),
-        None => Err(Refused(Refusal::new(
+        None => Err(RestRefusal(Refusal::new(
             RefusalCode::UnknownCall,
             format!("no call {call} has come back in session {session}"),
         ))),

@@ -12,15 +12,16 @@ use serde::{Deserialize, Deserializer};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
 use thoughtwire_proto::rest::{
-    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, TurnResult,
-    WaitingInput, WaitingInputs,
+    CancelRequest, CommandDone, DecisionRequest, InputAccepted, InputDraft, InputList,
+    InputListing, TurnResult,
 };
 use thoughtwire_proto::{CallId, Event, InputEvent, ItemId, Seq, SessionCommand, SessionReply};
 
 use crate::access::{Identity, unauthorized};
 
 use super::{
-    Answered, Body, IdempotencyKey, Path, Query, Shared, bad, done, read, session_id, unexpected,
+    IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, done, read,
+    session_id, unexpected,
 };
 
 /// Longest wait for a turn's end.
@@ -66,13 +67,13 @@ impl IntoResponse for InputAnswer {
 }
 
 pub(super) async fn input(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path(session): Path<String>,
-    Query(query): Query<WaitQuery>,
-    body: Body<InputDraft>,
-) -> Answered<InputAnswer> {
+    PathParams(session): PathParams<String>,
+    QueryParams(query): QueryParams<WaitQuery>,
+    body: JsonBody<InputDraft>,
+) -> RestResult<InputAnswer> {
     let user = caller.user.clone();
     let session = session_id(session)?;
     let InputDraft { text, policy, attachments } = read(body)?;
@@ -105,12 +106,12 @@ pub(super) async fn input(
 }
 
 pub(super) async fn cancel(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path(session): Path<String>,
+    PathParams(session): PathParams<String>,
     body: Result<Option<Json<CancelRequest>>, JsonRejection>,
-) -> Answered<Json<CommandDone>> {
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let CancelRequest { turn } = body.transpose().map(read).transpose()?.unwrap_or_default();
     let answer = rest
@@ -121,10 +122,10 @@ pub(super) async fn cancel(
 
 /// Lists the inputs that wait for their turn, in order.
 pub(super) async fn queued(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(session): Path<String>,
-) -> Answered<Json<WaitingInputs>> {
+    PathParams(session): PathParams<String>,
+) -> RestResult<Json<InputList>> {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
     let waiting = rest.hub.read(move |store| {
@@ -133,21 +134,21 @@ pub(super) async fn queued(
             for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
                 if let Event::Input(InputEvent::UserMessage { item, text, .. }) = record.event {
                     let (seq, at) = (record.seq, record.at);
-                    waiting.push(WaitingInput { input: item, seq, at, text });
+                    waiting.push(InputListing { input: item, seq, at, text });
                 }
             }
         }
         Ok(waiting)
     });
-    Ok(Json(WaitingInputs { inputs: waiting.await? }))
+    Ok(Json(InputList { inputs: waiting.await? }))
 }
 
 pub(super) async fn withdraw(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path((session, input)): Path<(String, String)>,
-) -> Answered<Json<CommandDone>> {
+    PathParams((session, input)): PathParams<(String, String)>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
     let (session, key) = (session_id(session)?, key.read()?);
@@ -156,12 +157,12 @@ pub(super) async fn withdraw(
 }
 
 pub(super) async fn decide(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path((session, call)): Path<(String, String)>,
-    body: Body<DecisionRequest>,
-) -> Answered<Json<CommandDone>> {
+    PathParams((session, call)): PathParams<(String, String)>,
+    body: JsonBody<DecisionRequest>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let DecisionRequest { decision } = read(body)?;

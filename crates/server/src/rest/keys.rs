@@ -10,19 +10,20 @@ use thoughtwire_proto::rest::{
 };
 
 use super::{
-    Answered, Body, Created, Path, Rest, Shared, WithCookie, bad, read, refuse_idempotency_key,
+    Created, JsonBody, PathParams, RestResult, RestState, SharedRest, WithCookie, bad, read,
+    refuse_idempotency_key,
 };
 use crate::access::{COOKIE_NAME, Identity, LASTS, TICKET_LASTS};
 
-pub(super) async fn list(State(rest): Shared) -> Json<KeyList> {
+pub(super) async fn list(State(rest): SharedRest) -> Json<KeyList> {
     Json(KeyList { keys: rest.access.keyring.list() })
 }
 
 pub(super) async fn add(
-    State(rest): Shared,
+    State(rest): SharedRest,
     headers: HeaderMap,
-    body: Body<NewKey>,
-) -> Answered<Created<KeyCreated>> {
+    body: JsonBody<NewKey>,
+) -> RestResult<Created<KeyCreated>> {
     refuse_idempotency_key(
         &headers,
         "a key is shown once; list the keys, and revoke what is too much",
@@ -31,21 +32,24 @@ pub(super) async fn add(
     Ok(Created(KeyCreated { key, secret }))
 }
 
-pub(super) async fn revoke(State(rest): Shared, Path(key): Path<String>) -> Answered<NoContent> {
+pub(super) async fn revoke(
+    State(rest): SharedRest,
+    PathParams(key): PathParams<String>,
+) -> RestResult<NoContent> {
     let id = KeyId::new(key).map_err(|error| bad(&format!("the key's id: {error}")))?;
     rest.access.keyring.revoke(&id).await?;
     Ok(NoContent)
 }
 
 /// Ends all logins and tickets.
-pub(super) async fn rotate(State(rest): Shared, headers: HeaderMap) -> Answered<NoContent> {
+pub(super) async fn rotate(State(rest): SharedRest, headers: HeaderMap) -> RestResult<NoContent> {
     refuse_idempotency_key(&headers, "a rotation may be repeated as it is")?;
     rest.access.rotate(rest.hub.store()).await?;
     Ok(NoContent)
 }
 
 /// Describes the caller and its permissions.
-pub(super) async fn whoami(State(rest): Shared, caller: Identity) -> Json<CallerInfo> {
+pub(super) async fn whoami(State(rest): SharedRest, caller: Identity) -> Json<CallerInfo> {
     let auth = rest.access.guard.auth;
     let Identity { user, scopes, until, .. } = caller;
     Json(CallerInfo { user, scopes, expires_at: until, auth })
@@ -53,10 +57,10 @@ pub(super) async fn whoami(State(rest): Shared, caller: Identity) -> Json<Caller
 
 /// Makes a credential for one connection, which a URL may contain.
 pub(super) async fn ticket(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
-) -> Answered<Created<TicketCreated>> {
+) -> RestResult<Created<TicketCreated>> {
     refuse_idempotency_key(
         &headers,
         "a ticket opens once, and ends by itself; ask for another one",
@@ -67,10 +71,10 @@ pub(super) async fn ticket(
 
 /// Exchanges a key for a cookie that no script can read.
 pub(super) async fn login(
-    State(rest): Shared,
+    State(rest): SharedRest,
     headers: HeaderMap,
-    body: Body<KeyLogin>,
-) -> Answered<WithCookie<Json<LoginAnswer>>> {
+    body: JsonBody<KeyLogin>,
+) -> RestResult<WithCookie<Json<LoginAnswer>>> {
     refuse_idempotency_key(&headers, "each login is one of its own")?;
     let KeyLogin { key } = read(body)?;
     if rest.access.guard.auth == Auth::None {
@@ -90,9 +94,9 @@ pub(super) async fn login(
 
 /// Has the browser delete the cookie.
 pub(super) async fn logout(
-    State(rest): Shared,
+    State(rest): SharedRest,
     headers: HeaderMap,
-) -> Answered<WithCookie<NoContent>> {
+) -> RestResult<WithCookie<NoContent>> {
     refuse_idempotency_key(&headers, "a logout changes nothing the second time")?;
     rest.access.guard.same_origin(&headers)?;
     let cookie = format!("{COOKIE_NAME}=; Max-Age=0; {}", attributes(&rest, &headers));
@@ -100,7 +104,7 @@ pub(super) async fn logout(
 }
 
 /// Returns the attributes of the cookie: `Secure` if the browser used TLS to us or to the proxy.
-fn attributes(rest: &Rest, headers: &HeaderMap) -> String {
+fn attributes(rest: &RestState, headers: &HeaderMap) -> String {
     const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     let proxied = rest.access.guard.trust_proxy
         && headers.get(PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));

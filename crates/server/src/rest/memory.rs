@@ -17,7 +17,8 @@ use thoughtwire_store::{Added, Block, Note, Recalled};
 use crate::access::Identity;
 
 use super::{
-    Answered, Body, Created, IdempotencyKey, Path, Query, Shared, bad, once, read, storable,
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, SharedRest, bad, once,
+    read, storable,
 };
 
 /// Results of one page by default, and at most.
@@ -33,10 +34,10 @@ pub(super) fn core_block(block: Block) -> CoreBlock {
 }
 
 pub(super) async fn blocks(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-) -> Answered<Json<BlockList>> {
+    PathParams(agent): PathParams<String>,
+) -> RestResult<Json<BlockList>> {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
     let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
@@ -45,11 +46,11 @@ pub(super) async fn blocks(
 
 /// Edits a block, or makes one. An absent key stays as it is.
 pub(super) async fn edit(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((agent, label)): Path<(String, String)>,
-    body: Body<BlockPatch>,
-) -> Answered<Json<BlockBody>> {
+    PathParams((agent, label)): PathParams<(String, String)>,
+    body: JsonBody<BlockPatch>,
+) -> RestResult<Json<BlockBody>> {
     let user = caller.user;
     let BlockPatch { text, limit, description } = read(body)?;
     let limit = limit.map(|limit| storable("limit", limit)).transpose()?;
@@ -61,10 +62,10 @@ pub(super) async fn edit(
 }
 
 pub(super) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path((agent, label)): Path<(String, String)>,
-) -> Answered<NoContent> {
+    PathParams((agent, label)): PathParams<(String, String)>,
+) -> RestResult<NoContent> {
     let user = caller.user;
     rest.hub.delete_block(&user, &agent, &label).await?;
     Ok(NoContent)
@@ -111,11 +112,11 @@ fn span(offset: Option<usize>, limit: Option<usize>) -> Result<(usize, usize), R
 
 /// Searches the messages of all of an agent's sessions.
 pub(super) async fn recall(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<RecallQuery>,
-) -> Answered<Json<RecallPage>> {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<RecallQuery>,
+) -> RestResult<Json<RecallPage>> {
     let user = caller.user;
     let (offset, limit) = span(query.offset, query.limit)?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
@@ -140,11 +141,11 @@ fn archival_note(note: Note) -> ArchivalNote {
 
 /// Searches an agent's notes, or pages through all of them.
 pub(super) async fn archival(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<ArchivalQuery>,
-) -> Answered<Json<NotePage>> {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<ArchivalQuery>,
+) -> RestResult<Json<NotePage>> {
     let user = caller.user;
     let (offset, limit) = span(query.offset, query.limit)?;
     let id = rest.profile(&user, agent).await?.id;
@@ -177,12 +178,12 @@ pub(super) fn note_source(source: Option<&str>) -> Result<Option<String>, Refusa
 
 /// Adds notes, all or none. The same text with the same `source` is added once.
 pub(super) async fn add(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path(agent): Path<String>,
-    body: Body<NewNotes>,
-) -> Answered<Created<NotesAdded>> {
+    PathParams(agent): PathParams<String>,
+    body: JsonBody<NewNotes>,
+) -> RestResult<Created<NotesAdded>> {
     let user = caller.user;
     let NewNotes { notes } = read(body)?;
     let content = digested(&notes);

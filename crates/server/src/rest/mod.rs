@@ -36,10 +36,10 @@ use crate::base_path::BasePath;
 use crate::metrics::Metrics;
 use crate::places::{Place, Places};
 
-pub(crate) use reply::Refused;
+pub(crate) use reply::RestRefusal;
 use reply::{
-    Answered, Body, Created, IdempotencyKey, Path, Query, WithCookie, read, refuse_idempotency_key,
-    status,
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestResult, WithCookie, read,
+    refuse_idempotency_key, status,
 };
 
 /// Largest body of an import: an agent with its history, or a batch of notes.
@@ -47,7 +47,7 @@ const IMPORT_BYTES: usize = 256 << 20;
 
 /// Parts of the server that handlers use.
 #[derive(Clone)]
-pub(crate) struct Rest {
+pub(crate) struct RestState {
     pub(crate) hub: Hub,
     pub(crate) access: Access,
     pub(crate) archive: Archive,
@@ -70,7 +70,7 @@ pub(crate) struct ConnectionPermit {
 
 /// Permission that a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum RequiredScope {
     /// None, since the route authenticates callers or is public.
     Open,
     /// A credential of any scope.
@@ -94,21 +94,21 @@ macro_rules! routes {
         $path:literal $(within $limit:ident)? => $($method:ident $need:ident $handler:path),+;
     )+) => {
         /// Every route of REST with its method, its path and its permission.
-        pub const ROUTES: &[(&str, &str, Need)] =
-            &[$($((stringify!($method), $path, Need::$need)),+),+];
+        pub const ROUTES: &[(&str, &str, RequiredScope)] =
+            &[$($((stringify!($method), $path, RequiredScope::$need)),+),+];
 
         /// Every route with the description of its handler.
         #[cfg(test)]
-        fn handlers() -> Vec<(&'static str, &'static str, Need, openapi::describe::Describe)> {
+        fn handlers() -> Vec<openapi::describe::Route> {
             vec![$($((
                 stringify!($method),
                 $path,
-                Need::$need,
+                RequiredScope::$need,
                 openapi::describe::describe($handler),
             )),+),+]
         }
 
-        fn table() -> Router<Arc<Rest>> {
+        fn table() -> Router<Arc<RestState>> {
             Router::new()$(.route(
                 $path,
                 MethodRouter::new()
@@ -169,7 +169,7 @@ routes! {
     "/upload_file" => post Open sparky::upload;
 }
 
-pub(crate) fn router(rest: Rest) -> Router {
+pub(crate) fn router(rest: RestState) -> Router {
     let rest = Arc::new(rest);
     table()
         .route_layer(middleware::from_fn_with_state(Arc::clone(&rest), authorize))
@@ -177,7 +177,7 @@ pub(crate) fn router(rest: Rest) -> Router {
 }
 
 /// Returns metrics of the whole server. They tell nothing about a single user.
-async fn metrics(State(rest): Shared) -> Answered<([(HeaderName, &'static str); 1], String)> {
+async fn metrics(State(rest): SharedRest) -> RestResult<([(HeaderName, &'static str); 1], String)> {
     let text = rest
         .metrics
         .show()
@@ -187,7 +187,7 @@ async fn metrics(State(rest): Shared) -> Answered<([(HeaderName, &'static str); 
 
 /// Authenticates the caller of every request and checks its permission.
 async fn authorize(
-    State(rest): Shared,
+    State(rest): SharedRest,
     path: MatchedPath,
     mut request: Request,
     next: Next,
@@ -197,31 +197,31 @@ async fn authorize(
         name.eq_ignore_ascii_case(method.as_str()) && *route == path.as_str()
     });
     // The router refuses methods that the route does not have.
-    let need = route.map_or(Need::Known, |(_, _, need)| *need);
+    let need = route.map_or(RequiredScope::Known, |(_, _, need)| *need);
     let refuse = |refusal| {
         if sparky::is_route(path.as_str()) {
             sparky::SparkyRefused(refusal).into_response()
         } else {
-            Refused(refusal).into_response()
+            RestRefusal(refusal).into_response()
         }
     };
-    if need != Need::Open {
+    if need != RequiredScope::Open {
         let identity = match rest.access.request(request.headers(), request.uri()) {
             Ok(Some(identity)) => identity,
             Ok(None) => return refuse(unauthorized(KEY_NEEDED)),
             Err(refusal) => return refuse(refusal),
         };
         let demanded = match need {
-            Need::Open | Need::Known => Ok(()),
-            Need::Chat => identity.demand(Scope::Chat),
-            Need::Agents => identity.demand(Scope::Agents),
+            RequiredScope::Open | RequiredScope::Known => Ok(()),
+            RequiredScope::Chat => identity.demand(Scope::Chat),
+            RequiredScope::Agents => identity.demand(Scope::Agents),
             // The handler checks that it is the default agent.
-            Need::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
-            Need::AgentsOrDefault => identity.demand(Scope::Agents),
-            Need::AgentsAndChat => {
+            RequiredScope::AgentsOrDefault if identity.has(Scope::Chat) => Ok(()),
+            RequiredScope::AgentsOrDefault => identity.demand(Scope::Agents),
+            RequiredScope::AgentsAndChat => {
                 identity.demand(Scope::Agents).and_then(|()| identity.demand(Scope::Chat))
             }
-            Need::Admin => identity.demand(Scope::Admin),
+            RequiredScope::Admin => identity.demand(Scope::Admin),
         };
         if let Err(refusal) = demanded {
             return refuse(refusal);
@@ -237,9 +237,9 @@ async fn authorize(
     next.run(request).await
 }
 
-pub(super) type Shared = State<Arc<Rest>>;
+pub(super) type SharedRest = State<Arc<RestState>>;
 
-impl Rest {
+impl RestState {
     /// Has a session carry out a command of a REST client.
     pub(super) async fn execute(
         &self,
@@ -247,12 +247,12 @@ impl Rest {
         id: Option<CommandId>,
         session: SessionId,
         command: SessionCommand,
-    ) -> Result<SessionReply, Refused> {
+    ) -> Result<SessionReply, RestRefusal> {
         Ok(self.hub.execute(user, Some("rest".to_owned()), id, session, command).await?)
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
-    pub(super) fn hold(&self, user: &UserId) -> Result<ConnectionPermit, Refused> {
+    pub(super) fn hold(&self, user: &UserId) -> Result<ConnectionPermit, RestRefusal> {
         let open = self.open.take(()).ok_or_else(|| {
             Refusal::new(
                 RefusalCode::TooFast,
@@ -273,7 +273,7 @@ impl Rest {
         &self,
         user: &UserId,
         agent: String,
-    ) -> Result<AgentProfile, Refused> {
+    ) -> Result<AgentProfile, RestRefusal> {
         Ok(self.hub.find_agent(user, &agent).await?)
     }
 
@@ -281,10 +281,10 @@ impl Rest {
         &self,
         user: &UserId,
         session: &SessionId,
-    ) -> Result<thoughtwire_store::StoredSession, Refused> {
+    ) -> Result<thoughtwire_store::StoredSession, RestRefusal> {
         let (wanted, owner) = (session.clone(), user.clone());
         let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found.filter(|stored| stored.user == owner).ok_or_else(|| Refused(no_session(session)))
+        found.filter(|stored| stored.user == owner).ok_or_else(|| RestRefusal(no_session(session)))
     }
 }
 
@@ -320,7 +320,7 @@ fn no_session(session: &SessionId) -> Refusal {
     Refusal::new(RefusalCode::UnknownSession, format!("there is no session {session}"))
 }
 
-pub(super) fn session_id(text: String) -> Result<SessionId, Refused> {
+pub(super) fn session_id(text: String) -> Result<SessionId, RestRefusal> {
     SessionId::new(text).map_err(|error| bad(&format!("the session's id: {error}")).into())
 }
 
@@ -328,6 +328,6 @@ pub(super) fn bad(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-pub(super) fn unexpected() -> Refused {
-    Refused(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"))
+pub(super) fn unexpected() -> RestRefusal {
+    RestRefusal(Refusal::new(RefusalCode::Internal, "the hub gave an answer to another question"))
 }

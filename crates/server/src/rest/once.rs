@@ -5,7 +5,7 @@ use thoughtwire_hub::{command_digest, command_reused};
 use thoughtwire_proto::{Refusal, RefusalCode, UserId};
 use thoughtwire_store::Receipt;
 
-use super::{IdempotencyKey, Refused, Rest};
+use super::{IdempotencyKey, RestRefusal, RestState};
 
 /// Returns the receipt to save with a request's effect, if the request has a key. The store writes
 /// the answer into it.
@@ -14,7 +14,7 @@ pub(super) fn receipt(
     user: &UserId,
     name: &str,
     parts: &[&str],
-) -> Result<Option<Receipt>, Refused> {
+) -> Result<Option<Receipt>, RestRefusal> {
     let receipt = |id| Receipt {
         user: user.clone(),
         session: None,
@@ -27,9 +27,9 @@ pub(super) fn receipt(
 
 /// Returns the answer to the first request with this key, if there was one.
 pub(super) async fn before<T: DeserializeOwned>(
-    rest: &Rest,
+    rest: &RestState,
     receipt: Option<&Receipt>,
-) -> Result<Option<T>, Refused> {
+) -> Result<Option<T>, RestRefusal> {
     let Some(receipt) = receipt else { return Ok(None) };
     let (user, id) = (receipt.user.clone(), receipt.id.clone());
     let Some(kept) = rest.hub.read(move |store| store.receipt(&user, None, &id)).await? else {

@@ -13,7 +13,8 @@ use crate::access::Identity;
 
 use super::memory::{core_block, note_source};
 use super::{
-    Answered, Body, Created, IdempotencyKey, Path, Query, Refused, Shared, read, storable,
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
+    SharedRest, read, storable,
 };
 
 /// Number of records or notes that are read at once.
@@ -28,11 +29,11 @@ pub(super) struct ExportQuery {
 }
 
 pub(super) async fn export(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(agent): Path<String>,
-    Query(query): Query<ExportQuery>,
-) -> Answered<Json<AgentFile>> {
+    PathParams(agent): PathParams<String>,
+    QueryParams(query): QueryParams<ExportQuery>,
+) -> RestResult<Json<AgentFile>> {
     let user = caller.user.clone();
     let profile = rest.profile(&user, agent).await?;
     // A key with only the scope `agents` may not read messages.
@@ -85,12 +86,12 @@ pub(super) struct ImportQuery {
 }
 
 pub(super) async fn import(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Query(query): Query<ImportQuery>,
-    body: Body<AgentFile>,
-) -> Answered<Created<AgentBody>> {
+    QueryParams(query): QueryParams<ImportQuery>,
+    body: JsonBody<AgentFile>,
+) -> RestResult<Created<AgentBody>> {
     let user = caller.user;
     let file = read(body)?;
     let once = key.read()?.map(|id| {
@@ -105,7 +106,7 @@ pub(super) async fn import(
              that wrote it, or a newer one",
             AgentFile::FORM
         );
-        return Err(Refused(Refusal::new(RefusalCode::BadRequest, reason)));
+        return Err(RestRefusal(Refusal::new(RefusalCode::BadRequest, reason)));
     }
     if let Some(name) = query.name {
         agent.name = name;

@@ -17,18 +17,18 @@ use super::bad;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A refusal as an HTTP answer: `{"error":{"code","reason"}}`.
-pub(crate) struct Refused(pub(crate) Refusal);
+pub(crate) struct RestRefusal(pub(crate) Refusal);
 
 /// The result of a handler.
-pub(super) type Answered<T> = Result<T, Refused>;
+pub(super) type RestResult<T> = Result<T, RestRefusal>;
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for RestRefusal {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for RestRefusal {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
         let mut response = (status(refusal.code), Json(ErrorBody::from(&refusal))).into_response();
@@ -98,10 +98,10 @@ impl<T: IntoResponse> IntoResponse for WithCookie<T> {
 }
 
 /// A JSON body, or the reason why it cannot be read. A handler unpacks it with [`read`].
-pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type JsonBody<T> = Result<Json<T>, JsonRejection>;
 
 /// Unpacks a JSON body.
-pub(super) fn read<T>(body: Body<T>) -> Result<T, Refused> {
+pub(super) fn read<T>(body: JsonBody<T>) -> Result<T, RestRefusal> {
     match body {
         Ok(Json(body)) => Ok(body),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -116,9 +116,9 @@ pub(super) fn read<T>(body: Body<T>) -> Result<T, Refused> {
 pub(super) struct IdempotencyKey(HeaderMap);
 
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Refused;
+    type Rejection = RestRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, RestRefusal> {
         let values = parts.headers.get_all(IDEMPOTENCY_KEY).iter().cloned();
         let name = axum::http::HeaderName::from_static(IDEMPOTENCY_KEY);
         Ok(Self(values.map(|value| (name.clone(), value)).collect()))
@@ -130,7 +130,7 @@ impl IdempotencyKey {
     ///
     /// # Errors
     /// When there are several, or it cannot be an id.
-    pub(super) fn read(&self) -> Result<Option<CommandId>, Refused> {
+    pub(super) fn read(&self) -> Result<Option<CommandId>, RestRefusal> {
         let mut keys = self.0.get_all(IDEMPOTENCY_KEY).iter();
         let Some(key) = keys.next() else { return Ok(None) };
         if keys.next().is_some() {
@@ -153,12 +153,12 @@ pub(super) fn refuse_idempotency_key(headers: &HeaderMap, reason: &str) -> Resul
 }
 
 /// The variable parts of a path. Parts that cannot be read are refused with `bad_request`.
-pub(super) struct Path<T>(pub(super) T);
+pub(super) struct PathParams<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Refused;
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
+    type Rejection = RestRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RestRefusal> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(rejection) => Err(bad(&rejection.body_text()).into()),
@@ -167,12 +167,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 }
 
 /// The parameters behind the `?`. Parameters that cannot be read are refused with `bad_request`.
-pub(super) struct Query<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Refused;
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = RestRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, RestRefusal> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => Err(bad(&rejection.body_text()).into()),

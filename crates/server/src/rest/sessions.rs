@@ -12,8 +12,8 @@ use thoughtwire_proto::{SessionCommand, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
 use super::{
-    Answered, Body, Created, IdempotencyKey, Path, Query, Refused, Shared, bad, done, no_session,
-    read, session_id,
+    Created, IdempotencyKey, JsonBody, PathParams, QueryParams, RestRefusal, RestResult,
+    SharedRest, bad, done, no_session, read, session_id,
 };
 use crate::access::Identity;
 use crate::listing;
@@ -28,10 +28,10 @@ pub(super) struct SessionsQuery {
 }
 
 pub(super) async fn list(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Query(query): Query<SessionsQuery>,
-) -> Answered<Json<SessionList>> {
+    QueryParams(query): QueryParams<SessionsQuery>,
+) -> RestResult<Json<SessionList>> {
     let user = caller.user;
     let agent = match query.agent {
         Some(agent) => Some(rest.profile(&user, agent).await?.id),
@@ -43,11 +43,11 @@ pub(super) async fn list(
 }
 
 pub(super) async fn create(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    body: Body<SessionDraft>,
-) -> Answered<Created<SessionCreated>> {
+    body: JsonBody<SessionDraft>,
+) -> RestResult<Created<SessionCreated>> {
     let user = caller.user;
     let SessionDraft { agent, title, instructions, history } = read(body)?;
     let key = key.read()?;
@@ -56,15 +56,15 @@ pub(super) async fn create(
 }
 
 pub(super) async fn show(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
-    Path(session): Path<String>,
-) -> Answered<Json<SessionDetails>> {
+    PathParams(session): PathParams<String>,
+) -> RestResult<Json<SessionDetails>> {
     let user = caller.user;
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
     // It may have been deleted since.
-    let gone = || Refused(no_session(&session));
+    let gone = || RestRefusal(no_session(&session));
     let listing = listing::one(&rest.hub, &user, &session).await?.ok_or_else(gone)?;
     let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
     Ok(Json(SessionDetails {
@@ -78,23 +78,23 @@ pub(super) async fn show(
 }
 
 pub(super) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path(session): Path<String>,
-) -> Answered<NoContent> {
+    PathParams(session): PathParams<String>,
+) -> RestResult<NoContent> {
     let user = caller.user;
     rest.execute(&user, key.read()?, session_id(session)?, SessionCommand::Delete).await?;
     Ok(NoContent)
 }
 
 pub(super) async fn edit(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     key: IdempotencyKey,
-    Path(session): Path<String>,
-    body: Body<SessionPatch>,
-) -> Answered<Json<CommandDone>> {
+    PathParams(session): PathParams<String>,
+    body: JsonBody<SessionPatch>,
+) -> RestResult<Json<CommandDone>> {
     let user = caller.user;
     let SessionPatch { title, keep_days, keep_events } = read(body)?;
     // Checked before anything changes.

@@ -92,7 +92,7 @@ async fn a_stream_resumes_by_header_or_query_in_the_same_log_and_is_told_of_anot
         (format!("{path}?lastEventId={here}"), None, false, 3),
         (format!("{path}?after=2"), None, false, 3),
         (format!("{path}?after=1&lastEventId=2"), None, false, 3),
-        // What a polyfill has moved on to counts, and not what it began with.
+        // The position to which a polyfill has moved on counts, not its first one.
         (format!("{path}?lastEventId=1"), Some(here.as_str()), false, 3),
         (path.clone(), Some(elsewhere), true, 1),
         (format!("{path}?lastEventId={elsewhere}"), None, true, 1),
@@ -183,7 +183,7 @@ async fn streams_and_waits_count_among_their_users_connections_and_end_with_thei
     let mut socket = guarded.live.native().await;
     let answer = socket.ask(json!({"type": "hello", "id": "h", "token": key})).await;
     assert_eq!(answer["code"], "too_fast");
-    // What holds nothing goes on, and what was refused was not sent.
+    // Requests without a permit go on, and refused inputs were not sent.
     let path = format!("/v1/sessions/{session}/inputs");
     let (status, queued) = call(&guarded.live, "GET", &path, &as_ada, None).await;
     assert_eq!((status, queued["inputs"].as_array().unwrap().len()), (200, 0), "{queued}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use thoughtwire_server::{Need, ROUTES};
+use thoughtwire_server::{ROUTES, RequiredScope};
 
 use super::access::Guarded;
 use super::openapi_document::{check, closed, document, operations, parameters};
@@ -396,7 +396,7 @@ async fn what_it_refuses_it_refuses_as_the_document_says() {
     let schema = |name: &str| &refusals[name]["content"]["application/json"]["schema"];
     let error = schema("Refused");
     for (method, path, need) in ROUTES {
-        if *need == Need::Open {
+        if *need == RequiredScope::Open {
             continue;
         }
         let refused = http()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use thoughtwire_server::{Need, ROUTES};
+use thoughtwire_server::{ROUTES, RequiredScope};
 
 pub(super) fn document() -> Value {
     serde_json::from_str(include_str!("../../../../../docs/openapi.json")).unwrap()
@@ -100,13 +100,13 @@ fn every_route_is_in_the_document_with_what_it_needs() {
     for (method, path, need) in ROUTES {
         let operation = &document["paths"][path][method];
         let needed = match need {
-            Need::Open => json!([]),
-            Need::Known => json!([{"key": []}]),
-            Need::Chat => json!([{"key": ["chat"]}]),
-            Need::Agents => json!([{"key": ["agents"]}]),
-            Need::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
-            Need::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
-            Need::Admin => json!([{"key": ["admin"]}]),
+            RequiredScope::Open => json!([]),
+            RequiredScope::Known => json!([{"key": []}]),
+            RequiredScope::Chat => json!([{"key": ["chat"]}]),
+            RequiredScope::Agents => json!([{"key": ["agents"]}]),
+            RequiredScope::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
+            RequiredScope::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
+            RequiredScope::Admin => json!([{"key": ["admin"]}]),
         };
         assert_eq!(operation["security"], needed, "{method} {path}");
         assert!(

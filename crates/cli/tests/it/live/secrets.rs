@@ -1,4 +1,5 @@
-//! What signs logins: it leaves the data directory in no backup, and is replaced when the owner says so.
+//! Secrets: the one that signs logins is in no backup and is replaced at the owner's request, and
+//! credentials in the configuration are masked.
 
 use std::path::Path;
 

@@ -17,9 +17,10 @@ use thoughtwire_proto::rest::{
 use thoughtwire_proto::{Record, schema};
 
 use crate::access::Identity;
+use crate::rest::RequiredScope;
 use crate::rest::events::EventsAnswer;
 use crate::rest::inputs::InputAnswer;
-use crate::rest::reply::{Created, IdempotencyKey, Path, Query, WithCookie};
+use crate::rest::reply::{Created, IdempotencyKey, PathParams, QueryParams, WithCookie};
 
 /// An operation as far as its handler's types describe it.
 pub(in crate::rest) struct Draft<'a> {
@@ -60,6 +61,9 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// A route: its method, its path, its permission and the description of its handler.
+pub(in crate::rest) type Route = (&'static str, &'static str, RequiredScope, Describe);
+
 /// Describes a handler.
 pub(in crate::rest) type Describe = fn(&mut Draft<'_>);
 
@@ -79,8 +83,8 @@ macro_rules! handlers {
         where
             F: Fn($($input),*) -> R,
             R: Future<Output = O>,
-            O: Output,
-            $($input: Input),*
+            O: HandlerOutput,
+            $($input: HandlerInput),*
         {
             fn describe(draft: &mut Draft<'_>) {
                 $($input::describe(draft);)*
@@ -93,39 +97,39 @@ macro_rules! handlers {
 handlers! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E G) }
 
 /// A part of a request that handlers take.
-pub(in crate::rest) trait Input {
+pub(in crate::rest) trait HandlerInput {
     /// Does nothing, for parts that the document does not have.
     fn describe(_: &mut Draft<'_>) {}
 }
 
-impl<S> Input for State<S> {}
-impl Input for Identity {}
-impl Input for HeaderMap {}
-impl<T> Input for Option<Extension<T>> {}
-impl Input for axum::body::Body {}
+impl<S> HandlerInput for State<S> {}
+impl HandlerInput for Identity {}
+impl HandlerInput for HeaderMap {}
+impl<T> HandlerInput for Option<Extension<T>> {}
+impl HandlerInput for axum::body::Body {}
 // The route's path names its parameters.
-impl<T> Input for Path<T> {}
-impl<T> Input for axum::extract::Path<T> {}
+impl<T> HandlerInput for PathParams<T> {}
+impl<T> HandlerInput for axum::extract::Path<T> {}
 
-impl Input for IdempotencyKey {
+impl HandlerInput for IdempotencyKey {
     fn describe(draft: &mut Draft<'_>) {
         draft.parameters.push(json!({"$ref": "#/components/parameters/Idempotency-Key"}));
     }
 }
 
-impl<T: JsonSchema> Input for Result<Json<T>, JsonRejection> {
+impl<T: JsonSchema> HandlerInput for Result<Json<T>, JsonRejection> {
     fn describe(draft: &mut Draft<'_>) {
         draft.takes::<T>(true);
     }
 }
 
-impl<T: JsonSchema> Input for Result<Option<Json<T>>, JsonRejection> {
+impl<T: JsonSchema> HandlerInput for Result<Option<Json<T>>, JsonRejection> {
     fn describe(draft: &mut Draft<'_>) {
         draft.takes::<T>(false);
     }
 }
 
-impl<T: JsonSchema> Input for Query<T> {
+impl<T: JsonSchema> HandlerInput for QueryParams<T> {
     fn describe(draft: &mut Draft<'_>) {
         let settings = SchemaSettings::draft2020_12().for_deserialize();
         let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
@@ -154,36 +158,36 @@ impl<T: JsonSchema> Input for Query<T> {
 }
 
 /// An answer that handlers return.
-pub(in crate::rest) trait Output {
+pub(in crate::rest) trait HandlerOutput {
     fn describe(draft: &mut Draft<'_>);
 }
 
 // Every operation can be refused in the same form.
-impl<T: Output, E> Output for Result<T, E> {
+impl<T: HandlerOutput, E> HandlerOutput for Result<T, E> {
     fn describe(draft: &mut Draft<'_>) {
         T::describe(draft);
     }
 }
 
-impl<T: JsonSchema> Output for Json<T> {
+impl<T: JsonSchema> HandlerOutput for Json<T> {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers_json::<T>(200);
     }
 }
 
-impl<T: JsonSchema> Output for Created<T> {
+impl<T: JsonSchema> HandlerOutput for Created<T> {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers_json::<T>(201);
     }
 }
 
-impl Output for NoContent {
+impl HandlerOutput for NoContent {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers.insert("204".to_owned(), json!({}));
     }
 }
 
-impl<T: Output> Output for WithCookie<T> {
+impl<T: HandlerOutput> HandlerOutput for WithCookie<T> {
     fn describe(draft: &mut Draft<'_>) {
         T::describe(draft);
         for answer in draft.answers.values_mut() {
@@ -195,32 +199,32 @@ impl<T: Output> Output for WithCookie<T> {
     }
 }
 
-impl Output for String {
+impl HandlerOutput for String {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers(200, &json!({"text/plain": {"schema": {"type": "string"}}}));
     }
 }
 
 /// The operation's own prose names the content's type.
-impl<V, T, const N: usize> Output for ([(HeaderName, V); N], T) {
+impl<V, T, const N: usize> HandlerOutput for ([(HeaderName, V); N], T) {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers(200, &json!({}));
     }
 }
 
 /// The operation is always refused.
-impl Output for Infallible {
+impl HandlerOutput for Infallible {
     fn describe(_: &mut Draft<'_>) {}
 }
 
-impl Output for InputAnswer {
+impl HandlerOutput for InputAnswer {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers_json::<TurnResult>(200);
         draft.answers_json::<InputAccepted>(202);
     }
 }
 
-impl Output for EventsAnswer {
+impl HandlerOutput for EventsAnswer {
     fn describe(draft: &mut Draft<'_>) {
         let (page, record) = (draft.schema::<EventPage>(), draft.schema::<Record>());
         let restarted = draft.schema::<StreamRestarted>();

@@ -12,7 +12,7 @@ use super::describe::{self, Draft};
 use super::prose::{Prose, native};
 use super::sparky_prose::sparky;
 use crate::rest::sparky::{SparkyError, is_route};
-use crate::rest::{Need, handlers};
+use crate::rest::{RequiredScope, handlers};
 
 fn document() -> Value {
     let mut schemas = describe::generator();
@@ -87,7 +87,7 @@ fn document() -> Value {
     })
 }
 
-fn operation(path: &str, need: Need, mut draft: Draft<'_>, prose: &Prose) -> Value {
+fn operation(path: &str, need: RequiredScope, mut draft: Draft<'_>, prose: &Prose) -> Value {
     let refused = if is_route(path) { "SparkyRefused" } else { "Refused" };
     let mut parameters: Vec<Value> = path
         .split('/')
@@ -108,13 +108,13 @@ fn operation(path: &str, need: Need, mut draft: Draft<'_>, prose: &Prose) -> Val
         operation["description"] = json!(description);
     }
     operation["security"] = match need {
-        Need::Open => json!([]),
-        Need::Known => json!([{"key": []}]),
-        Need::Chat => json!([{"key": ["chat"]}]),
-        Need::Agents => json!([{"key": ["agents"]}]),
-        Need::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
-        Need::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
-        Need::Admin => json!([{"key": ["admin"]}]),
+        RequiredScope::Open => json!([]),
+        RequiredScope::Known => json!([{"key": []}]),
+        RequiredScope::Chat => json!([{"key": ["chat"]}]),
+        RequiredScope::Agents => json!([{"key": ["agents"]}]),
+        RequiredScope::AgentsOrDefault => json!([{"key": ["agents"]}, {"key": ["chat"]}]),
+        RequiredScope::AgentsAndChat => json!([{"key": ["agents", "chat"]}]),
+        RequiredScope::Admin => json!([{"key": ["admin"]}]),
     };
     if !parameters.is_empty() {
         operation["parameters"] = json!(parameters);

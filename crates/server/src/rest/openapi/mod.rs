@@ -15,14 +15,14 @@ use axum::extract::State;
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 
-use super::Shared;
+use super::SharedRest;
 
 const DOCUMENT: &str = include_str!("../../../../../docs/openapi.json");
 
 /// The server's address in the document, relative to the document's own origin.
 const SERVER: &str = r#""url": "/""#;
 
-pub(super) async fn openapi(State(rest): Shared) -> ([(HeaderName, &'static str); 1], String) {
+pub(super) async fn openapi(State(rest): SharedRest) -> ([(HeaderName, &'static str); 1], String) {
     let document = if rest.base_path.is_empty() {
         DOCUMENT.to_owned()
     } else {

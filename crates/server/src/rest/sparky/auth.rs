@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use thoughtwire_proto::rest::Auth;
 use thoughtwire_proto::{Refusal, check_name};
 
-use super::{SparkyNotice, Told, own_space};
+use super::{SparkyNotice, SparkyResult, own_space};
 use crate::access::{Identity, named_by, naming, unauthorized};
-use crate::rest::{Body, Created, Rest, Shared, bad, read};
+use crate::rest::{Created, JsonBody, RestState, SharedRest, bad, read};
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
@@ -76,19 +76,19 @@ fn checked(username: &str) -> Result<&str, Refusal> {
 }
 
 /// Finds the owner of a password. The refusal explains that a key is the password.
-fn known(rest: &Rest, password: &str) -> Result<Identity, Refusal> {
+fn known(rest: &RestState, password: &str) -> Result<Identity, Refusal> {
     rest.access.token(password.trim()).map_err(|_| {
         unauthorized(
-            "Incorrect username or password: the password is a key, as `thoughtwire keys add` shows \
-             it",
+            "Incorrect username or password: the password is a key, as `thoughtwire keys add` \
+             shows it",
         )
     })
 }
 
 pub(in crate::rest) async fn login(
-    State(rest): Shared,
-    body: Body<SparkyLogin>,
-) -> Told<Json<SparkyTokens>> {
+    State(rest): SharedRest,
+    body: JsonBody<SparkyLogin>,
+) -> SparkyResult<Json<SparkyTokens>> {
     let SparkyLogin { username, password } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => naming(checked(&username)?),
@@ -98,9 +98,9 @@ pub(in crate::rest) async fn login(
 }
 
 pub(in crate::rest) async fn register(
-    State(rest): Shared,
-    body: Body<SparkyRegistration>,
-) -> Told<Created<SparkyUser>> {
+    State(rest): SharedRest,
+    body: JsonBody<SparkyRegistration>,
+) -> SparkyResult<Created<SparkyUser>> {
     let SparkyRegistration { username, email, password } = read(body)?;
     let id = match rest.access.guard.auth {
         Auth::None => checked(&username)?.to_owned(),
@@ -118,9 +118,9 @@ pub(in crate::rest) async fn register(
 }
 
 pub(in crate::rest) async fn refresh(
-    State(rest): Shared,
-    body: Body<SparkyRefresh>,
-) -> Told<Json<SparkyTokens>> {
+    State(rest): SharedRest,
+    body: JsonBody<SparkyRefresh>,
+) -> SparkyResult<Json<SparkyTokens>> {
     let SparkyRefresh { refresh_token } = read(body)?;
     let token = match rest.access.guard.auth {
         Auth::None => {
@@ -139,10 +139,10 @@ pub(in crate::rest) async fn logout() -> Json<SparkyNotice> {
 }
 
 pub(in crate::rest) async fn me(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
-) -> Told<Json<SparkyUser>> {
+) -> SparkyResult<Json<SparkyUser>> {
     let id = own_space(&rest.access, &caller, &headers);
     Ok(Json(SparkyUser::new(id, String::new())))
 }

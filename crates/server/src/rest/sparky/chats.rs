@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, SessionId, Timestamp};
 use thoughtwire_store::StoredChat;
 
-use super::{SparkyRefused, Told, check_space, not_found};
+use super::{SparkyRefused, SparkyResult, check_space, not_found};
 use crate::access::Identity;
-use crate::rest::{Body, Query, Rest, Shared, read};
+use crate::rest::{JsonBody, QueryParams, RestState, SharedRest, read};
 
 /// Number of chats on a page of the list, unless the request names another.
 const PAGE: usize = 100;
@@ -117,12 +117,12 @@ impl From<StoredChat> for SparkyChat {
 }
 
 pub(in crate::rest) async fn list(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path(space): Path<String>,
-    Query(query): Query<ChatsQuery>,
-) -> Told<Json<SparkyChats>> {
+    QueryParams(query): QueryParams<ChatsQuery>,
+) -> SparkyResult<Json<SparkyChats>> {
     check_space(&rest, &caller, &headers, &space).await?;
     let (user, wanted) = (caller.user, space.clone());
     let stored =
@@ -138,7 +138,7 @@ pub(in crate::rest) async fn list(
 
 /// Finds a chat in a name space that the caller may see.
 async fn find(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     headers: &HeaderMap,
     space: &str,
@@ -154,12 +154,12 @@ async fn find(
 }
 
 pub(in crate::rest) async fn rename(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-    body: Body<SparkyRename>,
-) -> Told<Json<SparkyRenamed>> {
+    body: JsonBody<SparkyRename>,
+) -> SparkyResult<Json<SparkyRenamed>> {
     let SparkyRename { chat_name } = read(body)?;
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     let rename = SessionCommand::Rename { title: chat_name.clone() };
@@ -169,11 +169,11 @@ pub(in crate::rest) async fn rename(
 }
 
 pub(in crate::rest) async fn delete(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyDeleted>> {
+) -> SparkyResult<Json<SparkyDeleted>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     rest.execute(&caller.user, None, stored.session, SessionCommand::Delete).await?;
     let message = "Chat deleted successfully";
@@ -181,11 +181,11 @@ pub(in crate::rest) async fn delete(
 }
 
 pub(in crate::rest) async fn archive(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyArchived>> {
+) -> SparkyResult<Json<SparkyArchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     // A chat that is archived already keeps its time.
     let at = stored.archived_at.unwrap_or_else(thoughtwire_hub::now);
@@ -195,11 +195,11 @@ pub(in crate::rest) async fn archive(
 }
 
 pub(in crate::rest) async fn unarchive(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-) -> Told<Json<SparkyUnarchived>> {
+) -> SparkyResult<Json<SparkyUnarchived>> {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
     keep_archived(&rest, &caller, &stored, None).await?;
     let message = "Chat unarchived successfully";
@@ -207,7 +207,7 @@ pub(in crate::rest) async fn unarchive(
 }
 
 async fn keep_archived(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     stored: &StoredChat,
     at: Option<Timestamp>,
@@ -218,12 +218,12 @@ async fn keep_archived(
 
 /// Refuses another model for one chat, since all chats of a user share one agent and its model.
 pub(in crate::rest) async fn model(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path((space, chat)): Path<(String, String)>,
-    _body: Body<SparkyModelChange>,
-) -> Told<Infallible> {
+    _body: JsonBody<SparkyModelChange>,
+) -> SparkyResult<Infallible> {
     find(&rest, &caller, &headers, &space, &chat).await?;
     let reason = "a chat has the model of its agent; change it with `thoughtwire agents edit`";
     Err(Refusal::new(RefusalCode::Unsupported, reason).into())

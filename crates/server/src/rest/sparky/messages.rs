@@ -10,9 +10,9 @@ use thoughtwire_proto::{
 };
 use thoughtwire_store::{SessionNum, Store, StoreError};
 
-use super::{Told, bound_to, not_found, own_space};
+use super::{SparkyResult, bound_to, not_found, own_space};
 use crate::access::Identity;
-use crate::rest::{Query, Shared};
+use crate::rest::{QueryParams, SharedRest};
 
 /// Most messages in one answer.
 const MOST: usize = 1000;
@@ -98,12 +98,12 @@ impl SparkyMessage {
 
 /// Lists the newest messages of the chat, or those behind `offset`; oldest first.
 pub(in crate::rest) async fn messages(
-    State(rest): Shared,
+    State(rest): SharedRest,
     caller: Identity,
     headers: HeaderMap,
     Path(chat): Path<String>,
-    Query(query): Query<MessagesQuery>,
-) -> Told<Json<SparkyMessages>> {
+    QueryParams(query): QueryParams<MessagesQuery>,
+) -> SparkyResult<Json<SparkyMessages>> {
     let (user, wanted) = (caller.user.clone(), chat.clone());
     let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
     let own = own_space(&rest.access, &caller, &headers);

@@ -23,7 +23,7 @@ pub(super) use auth::{login, logout, me, refresh, register};
 pub(super) use chats::{archive, delete, list, model, rename, unarchive};
 pub(super) use messages::messages;
 
-use super::{Refused, Rest, Shared, status};
+use super::{RestRefusal, RestState, SharedRest, status};
 use crate::access::{Access, Identity};
 use crate::guard::bearer;
 
@@ -60,8 +60,8 @@ impl From<Refusal> for SparkyRefused {
     }
 }
 
-impl From<Refused> for SparkyRefused {
-    fn from(Refused(refusal): Refused) -> Self {
+impl From<RestRefusal> for SparkyRefused {
+    fn from(RestRefusal(refusal): RestRefusal) -> Self {
         Self(refusal)
     }
 }
@@ -78,7 +78,7 @@ impl IntoResponse for SparkyRefused {
 }
 
 /// The result of a handler.
-pub(super) type Told<T> = Result<T, SparkyRefused>;
+pub(super) type SparkyResult<T> = Result<T, SparkyRefused>;
 
 fn not_found(what: &str) -> SparkyRefused {
     SparkyRefused(Refusal::new(RefusalCode::UnknownSession, format!("{what} not found")))
@@ -98,7 +98,7 @@ fn bound_to(access: &Access, headers: &HeaderMap) -> Option<String> {
 
 /// Checks that a name space is the caller's own, or one that a client of the caller has used.
 async fn check_space(
-    rest: &Rest,
+    rest: &RestState,
     caller: &Identity,
     headers: &HeaderMap,
     space: &str,
@@ -149,7 +149,10 @@ pub(super) struct SparkyModels {
 }
 
 /// Lists the server's default model and those of the caller's agents.
-pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told<Json<SparkyModels>> {
+pub(super) async fn models(
+    State(rest): SharedRest,
+    caller: Identity,
+) -> SparkyResult<Json<SparkyModels>> {
     let user = caller.user;
     let agents = rest.hub.read(move |store| store.agents(&user)).await?;
     let mut ids = vec![rest.model.clone()];
@@ -171,7 +174,7 @@ pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told<Json<S
 }
 
 /// Refuses a file: this server does not store any.
-pub(super) async fn upload(body: Body) -> Told<Infallible> {
+pub(super) async fn upload(body: Body) -> SparkyResult<Infallible> {
     let mut chunks = body.into_data_stream();
     let mut room = DROPPED_BYTES;
     while let Some(Ok(chunk)) = chunks.next().await {
