@@ -20,7 +20,6 @@ pub fn generator(definitions: &'static str) -> SchemaGenerator {
 }
 
 /// Describes a property as one that a request may leave out.
-#[must_use]
 pub fn optional(name: &'static str) -> impl FnMut(&mut Schema) {
     move |schema| {
         if let Some(Value::Array(required)) = schema.get_mut("required") {
