@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use thoughtwire_fanout::SharedSink;
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
+use thoughtwire_session::unknown_session;
 use thoughtwire_store::{LogPage, SessionNum, Store};
 use tokio::time::Instant;
 
-use crate::hub::Shared;
 use crate::metrics::Metrics;
-use crate::session::unknown_session;
 use crate::tail::{DELETED, MAX_READ, Tail, TailEntry, TailRead, TailReader};
 
 /// Records of one page of the log, and about how many bytes they have.
@@ -80,22 +79,23 @@ impl From<SubscriptionEnd> for Read {
 
 impl Subscription {
     pub(crate) fn new(
-        shared: &Shared,
+        store: &Arc<Store>,
+        metrics: &Metrics,
         session: SessionNum,
         tail: Arc<Tail>,
         reader: Arc<TailReader>,
         after: Seq,
     ) -> Self {
-        shared.metrics.subscribers.inc();
+        metrics.subscribers.inc();
         Self {
-            store: Arc::clone(&shared.store),
+            store: Arc::clone(store),
             session,
             tail,
             reader,
             position: ReadPosition::Log,
             seen: after,
             told_caught_up: false,
-            metrics: shared.metrics.clone(),
+            metrics: metrics.clone(),
             slow: false,
         }
     }

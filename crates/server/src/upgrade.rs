@@ -28,7 +28,7 @@ use crate::listener::Guest;
 use crate::metrics::Metrics;
 use crate::pace::CommandPace;
 use crate::phase::Phase;
-use crate::rest::Refused;
+use crate::rest::RestRefusal;
 use crate::upgraded_stream::UpgradedStream;
 use crate::websocket::WebSocket;
 
@@ -93,23 +93,26 @@ pub(crate) fn upgrade(
         return response;
     }
     if *shared.phase.borrow() != Phase::Serving {
-        return Refused(Refusal::new(RefusalCode::Stopping, "the server is stopping; come again"))
-            .into_response();
+        return RestRefusal(Refusal::new(
+            RefusalCode::Stopping,
+            "the server is stopping; come again",
+        ))
+        .into_response();
     }
     // On MemGPT's wire only the request can bear a credential; on the others the first frame does.
     let entrant = match shared.access.request(headers, request.uri()) {
         Ok(Some(identity)) => Entrant { identity, trusted: true },
         Ok(None) if dialect == SocketDialect::Memgpt => {
-            return Refused(unauthorized(KEY_NEEDED)).into_response();
+            return RestRefusal(unauthorized(KEY_NEEDED)).into_response();
         }
         Ok(None) => Entrant { identity: shared.access.nobody(), trusted: false },
-        Err(refusal) => return Refused(refusal).into_response(),
+        Err(refusal) => return RestRefusal(refusal).into_response(),
     };
     let needs_token = !entrant.trusted;
     let permit = match shared.open.take(()) {
         Some(permit) => permit,
         None => {
-            return Refused(Refusal::new(
+            return RestRefusal(Refusal::new(
                 RefusalCode::TooFast,
                 "the server has as many connections as it may have",
             ))
@@ -123,7 +126,7 @@ pub(crate) fn upgrade(
         None
     };
     if entrant.trusted && user_permit.is_none() {
-        return Refused(too_many()).into_response();
+        return RestRefusal(too_many()).into_response();
     }
     let client = Query::<UpgradeQuery>::try_from_uri(request.uri())
         .ok()

@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use thoughtwire_fanout::{EntrySource, Fanout, PushProgress, PushRun, SharedSink, Unparked};
-use thoughtwire_proto::{
-    CallId, Emission, ItemId, Record, Seq, SessionId, StreamKind, ToolDeclaration, TurnId,
-};
+use thoughtwire_proto::{CallId, Emission, Record, Seq, SessionId, ToolDeclaration, TurnId};
 use tokio::sync::{Notify, watch};
 
 pub use entry::{Frames, TailEntry};
@@ -241,14 +239,4 @@ impl EntrySource for Tail {
     fn seq_of(entry: &Arc<TailEntry>) -> Option<u64> {
         entry.seq().map(|seq| seq.0)
     }
-}
-
-/// An open item as its session's task knows it: ahead of what was published.
-pub(crate) struct OpenText {
-    pub(crate) item: ItemId,
-    pub(crate) kind: StreamKind,
-    pub(crate) n: u64,
-    pub(crate) text: String,
-    /// Whether `text` has grown since its last checkpoint.
-    pub(crate) dirty: bool,
 }

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::feed::Feed;
-use crate::hub::Changed;
+use crate::services::Changed;
 
 /// Time between two updates of a list. All changes in between are told once, at its end.
 const UPDATE_EVERY: Duration = Duration::from_millis(250);

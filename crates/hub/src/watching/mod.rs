@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, UserId};
-use thoughtwire_store::SessionFilter;
+use thoughtwire_store::{SessionFilter, Store};
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,7 +24,7 @@ pub use entry::{ListChange, ListEntry};
 use feed::Feed;
 use follow::{ReadList, follow};
 
-use crate::hub::{Changed, Hub};
+use crate::services::Changed;
 
 /// The news for one watcher.
 pub enum ListNews {
@@ -67,32 +67,33 @@ impl Watcher {
     }
 }
 
-impl Hub {
-    /// Watches a user's list. The watcher is told of each change from now on, in its newest state
-    /// and at most four times a second for each session. The caller reads the list as it is now.
-    #[must_use]
-    pub fn watch(&self, user: &UserId) -> Watcher {
-        let store = Arc::clone(&self.shared.store);
-        let owner = user.clone();
-        let read: ReadList = Box::new(move |wanted| {
-            let (store, owner) = (Arc::clone(&store), owner.clone());
-            Box::pin(async move {
-                let read = store.reading(move |store| {
-                    let Some(wanted) = wanted else {
-                        return store.sessions(&owner, &SessionFilter::default());
-                    };
-                    let mut list = Vec::new();
-                    for id in wanted {
-                        let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
-                        list.extend(store.sessions(&owner, &filter)?);
-                    }
-                    Ok(list)
-                });
-                read.await.map_err(|error| Refusal::from(&error))
-            })
-        });
-        watch(&self.shared.feeds, user, || self.changes(), read)
-    }
+/// Watches a user's list. The watcher is told of each change from now on, in its newest state and at
+/// most four times a second for each session. The caller reads the list as it is now.
+pub(crate) fn watch_list(
+    feeds: &Feeds,
+    user: &UserId,
+    store: &Arc<Store>,
+    changes: impl FnOnce() -> broadcast::Receiver<Changed>,
+) -> Watcher {
+    let (store, owner) = (Arc::clone(store), user.clone());
+    let read: ReadList = Box::new(move |wanted| {
+        let (store, owner) = (Arc::clone(&store), owner.clone());
+        Box::pin(async move {
+            let read = store.reading(move |store| {
+                let Some(wanted) = wanted else {
+                    return store.sessions(&owner, &SessionFilter::default());
+                };
+                let mut list = Vec::new();
+                for id in wanted {
+                    let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
+                    list.extend(store.sessions(&owner, &filter)?);
+                }
+                Ok(list)
+            });
+            read.await.map_err(|error| Refusal::from(&error))
+        })
+    });
+    watch(feeds, user, changes, read)
 }
 
 fn watch(
