@@ -4,10 +4,13 @@ use serde_json::{Map, Value};
 
 use crate::model::remote::reading::json as json_text;
 
-/// Reads arguments; the error is for the model. Numbers keep the digits that they are written with.
-/// Some models write the object within a JSON string, `null` for none, or half a character.
+/// Parses arguments. The error is a sentence for the model. Numbers keep the digits they are
+/// written with.
 ///
-/// A number that would be written otherwise on its way to the tool is refused: an exponent gets a
+/// Some models write the object inside a JSON string, `null` for no arguments, or half of a
+/// surrogate pair.
+///
+/// Refuses a number that would be written differently on its way to the tool: an exponent gets a
 /// sign and a small `e` (`1E22` would arrive as `1e+22`).
 pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String> {
     let whole = json_text::without_halves(json);
@@ -30,7 +33,8 @@ pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String
     }
 }
 
-/// The first number whose exponent has no sign or a capital letter; `json` is known to be JSON.
+/// Finds the first number whose exponent has no sign or a capital letter; `json` must be valid
+/// JSON.
 fn rewritten(json: &str) -> Option<&str> {
     let mut rest = json;
     loop {
@@ -52,7 +56,7 @@ fn rewritten(json: &str) -> Option<&str> {
     }
 }
 
-/// What stands behind the closing quotation mark of a string.
+/// The rest of the text after the closing quotation mark of a string.
 fn behind_string(text: &str) -> Option<&str> {
     let mut escaped = false;
     let end = text.find(|char: char| {
@@ -91,7 +95,7 @@ mod tests {
             let json = format!(r#"{{"n":{number},"deep":[{{"n":{number}}}]}}"#);
             let args = parse("act", &json).unwrap();
             assert_eq!(serde_json::to_string(&args).unwrap(), json);
-            // As the log has them: read once more.
+            // The log reads the same text once more.
             let again = serde_json::from_str::<serde_json::Value>(&json).unwrap();
             assert_eq!(again.to_string(), json);
         }

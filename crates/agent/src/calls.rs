@@ -27,11 +27,11 @@ pub(crate) struct Calls<'a> {
     pub(crate) turn: &'a thoughtwire_hub::Turn,
     pub(crate) style: Style,
     pub(crate) limits: Limits,
-    /// Where the turn's own input stands in the log, and when it came.
+    /// Position of the turn's own input in the log, and its time.
     pub(crate) asked: Option<(Seq, Timestamp)>,
 }
 
-/// A call and what is to become of it.
+/// A call and the action decided for it.
 struct Plan {
     call: CallId,
     name: String,
@@ -41,25 +41,25 @@ struct Plan {
     next: Next,
 }
 
-/// What comes next for a call.
+/// The next action for a call.
 enum Next {
-    /// The model is told what was wrong.
+    /// Return an error text to the model.
     Complain(String),
-    /// It runs.
+    /// Run the tool.
     Run(Runs),
-    /// The owner is asked first, until then.
+    /// Ask the owner for approval until the given time, then run.
     Ask(Runs, Timestamp),
-    /// A client was asked to run it already, before a restart.
+    /// Wait for the result of a client that was asked before a restart.
     AwaitClient(Timestamp),
 }
 
-/// What a call came to.
+/// Result of a call, as the model is shown it.
 struct Done {
     status: ToolStatus,
     text: String,
 }
 
-/// Whether an entry is a message that a `send_message` call brought to the person.
+/// Whether an entry is a message that a `send_message` call sent to the person.
 pub(crate) fn has_sent(entry: &Chat) -> bool {
     match entry {
         Chat::Returned { name, status, .. } => {
@@ -72,8 +72,8 @@ pub(crate) fn has_sent(entry: &Chat) -> bool {
 }
 
 impl Calls<'_> {
-    /// Runs the calls that a model made, and tells the chat of them. `kept` is what the model's
-    /// provider wants back with them, as JSON.
+    /// Runs the calls that a model made and adds them to the chat. `kept` is the state that the
+    /// model's provider wants back with them, as JSON.
     pub(crate) async fn run(
         &self,
         heard: Vec<HeardCall>,
@@ -92,7 +92,7 @@ impl Calls<'_> {
         self.carry_out(plans, chat).await
     }
 
-    /// Goes on with calls that waited when the server stopped.
+    /// Continues calls that were waiting when the server stopped.
     pub(crate) async fn resume(
         &self,
         waiting: &[OpenCall],
@@ -138,7 +138,7 @@ impl Calls<'_> {
     fn check(&self, name: &str, args: &Map<String, Value>) -> Result<(Runs, Permission), String> {
         let offered = self.toolset.find(name)?;
         match offered.runs {
-            // These check for themselves, in words of their own.
+            // Built-in tools check their own arguments and word their own errors.
             Runs::BuiltIn(_) => {}
             Runs::Mcp | Runs::Client => tools::schema::check(name, &offered.spec.schema, args)?,
         }
@@ -158,7 +158,7 @@ impl Calls<'_> {
         self.later(self.limits.client_tool_ms)
     }
 
-    /// What speaks or changes the memory keeps its order; all else runs beside it.
+    /// Runs the calls. Calls that speak or change memory run in order; all others run beside them.
     async fn carry_out(
         &self,
         plans: Vec<Plan>,
@@ -183,7 +183,8 @@ impl Calls<'_> {
         let (mut done, others) = join(one_by_one, side_by_side).await;
         done.extend(others);
         done.sort_by_key(|(at, _)| *at);
-        // Natively a result always goes back to the model; in MemGPT's way the model has to ask for it.
+        // Native style always returns results to the model; in MemGPT style the model has to ask
+        // for it.
         let mut heartbeat = match self.style {
             Style::Native => Heartbeat::Beats,
             Style::Memgpt => Heartbeat::Rests,
@@ -197,7 +198,7 @@ impl Calls<'_> {
                 heartbeat = Heartbeat::Beats;
             }
         }
-        // As the model made them: all calls, then all results.
+        // The model made all calls first, so all results follow them.
         chat.append(&mut results);
         Ok(heartbeat)
     }
@@ -213,7 +214,7 @@ impl Calls<'_> {
             Next::AwaitClient(until) => self.client(&call, until).await?,
             Next::Ask(runs, until) => {
                 let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
-                    // What was asked before a restart may have been forbidden since.
+                    // The tool may have been forbidden while the call waited across a restart.
                     Ok(Decision::Approved) if self.is_denied(&name) => {
                         Some(format!("The tool `{name}` may not be used here any more."))
                     }
@@ -262,7 +263,7 @@ impl Calls<'_> {
         self.say(call, name, result).await
     }
 
-    /// Logs what a call came back with.
+    /// Logs the result of a call.
     async fn say(
         &self,
         call: &CallId,
@@ -278,7 +279,7 @@ impl Calls<'_> {
             Err(ToolFault::TurnError(error)) => return Err(error.into()),
         };
         let interface = &self.turn.interface;
-        // What is too large for its event is kept beside the log, as the text is.
+        // Content too large for its event is stored beside the log, as long text is.
         let (content, large) = match content {
             Some(content) if content.to_string().len() > self.limits.output_bytes => {
                 (None, Some(content.to_string()))

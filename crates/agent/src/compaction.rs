@@ -1,7 +1,7 @@
-//! Compaction: the oldest part of a conversation that no longer fits is summed up by the model.
+//! Compaction: the model summarises the oldest part of a conversation that no longer fits.
 //!
 //! The full history stays in the log and stays searchable; only prompts have the summary instead. A
-//! turn never fails for a long history: where no summary can be had, the oldest turns are left out.
+//! turn never fails because of a long history: without a summary, the oldest turns are left out.
 
 use std::ops::RangeInclusive;
 use std::pin::pin;
@@ -17,18 +17,19 @@ use crate::figures::grouped;
 use crate::model::{Done, Model, ModelError, Piece};
 use crate::prompt::{Chat, Prompt, Purpose};
 
-/// Records read at once.
+/// Number of records read at once.
 const PAGE: usize = 200;
-/// Parts of the past summed up in one turn: a longer past is taken up again in the next.
+/// Number of parts of the past that one turn summarises. A longer past is continued in the next
+/// turn.
 const PARTS: usize = 12;
-/// How often each model is asked for a summary.
+/// Number of attempts to get a summary from each model.
 const ATTEMPTS: u32 = 3;
-/// A part is not made smaller than this.
+/// Smallest size of a part, in tokens.
 const LEAST_TOKENS: usize = 500;
-/// The longest that one thing somebody said is quoted in the text to be summed up, in tokens.
+/// Longest quote of one entry in the text to be summarised, in tokens.
 const QUOTE_TOKENS: usize = 500;
 
-/// What came of a compaction.
+/// Result of a compaction.
 pub(crate) struct Compacted {
     pub(crate) summary: String,
     /// The last position that it covers.
@@ -36,8 +37,8 @@ pub(crate) struct Compacted {
     pub(crate) usage: Usage,
 }
 
-/// Sums up what lies behind `after` (with the summary of what was before) up to `until`, as far as
-/// parts of `tokens` each go.
+/// Summarises the records behind `after` up to `until`, in parts of `tokens` each. `before` is the
+/// summary of everything up to `after`.
 pub(crate) async fn compact(
     turn: &Turn,
     models: &[Arc<dyn Model>],
@@ -58,7 +59,7 @@ pub(crate) async fn compact(
                     usage.add(cost);
                     summary = Some(text);
                 }
-                // Our count is rough; the provider's is not.
+                // Our token count is an estimate; the provider's is exact.
                 Err(ModelError::TooLong(_)) if tokens > LEAST_TOKENS => {
                     tokens /= 2;
                     continue;
@@ -66,7 +67,7 @@ pub(crate) async fn compact(
                 Err(error) => {
                     tracing::warn!(
                         code = error.code(),
-                        "the past could not be summed up; its oldest part is left out of the prompt"
+                        "the past cannot be summarised; its oldest part is left out of the prompt"
                     );
                     break;
                 }
@@ -80,7 +81,7 @@ pub(crate) async fn compact(
     Ok(outcome)
 }
 
-/// What happened next, up to `until`, as about so many tokens of text; and the last position that is in it.
+/// Reads the next records up to `until` as about `tokens` of text, and the last position in it.
 async fn part(
     turn: &Turn,
     mut after: Seq,
@@ -104,7 +105,7 @@ async fn part(
     }
 }
 
-/// What was said and done, as lines to be summed up.
+/// Renders records as lines of text for a summary.
 fn transcript(records: &[Record]) -> String {
     let mut lines = String::new();
     let mut line = |who: &str, text: &str| {
@@ -158,7 +159,7 @@ fn transcript(records: &[Record]) -> String {
     lines
 }
 
-/// Has a summary written by the first model that can be had.
+/// Asks the models in order for a summary, and returns the first one.
 async fn sum_up(
     models: &[Arc<dyn Model>],
     before: Option<&str>,
@@ -190,15 +191,19 @@ async fn sum_up(
 fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
     let words = grouped((tokens / 2).max(50));
     let system = format!(
-        "You keep the memory of a conversation between you and a person. Write down in at most {words} words what you need to know to \
-         go on with it: who the person is, what was asked, decided, promised and found out, names, numbers and dates, and what is still \
-         open. Write plain sentences, nothing else."
+        "You keep the memory of a conversation between you and a person. Write down in at most \
+         {words} words what you need to know to go on with it: who the person is, what was asked, \
+         decided, promised and found out, names, numbers and dates, and what is still open. Write \
+         plain sentences, nothing else."
     );
     let mut text = String::new();
     if let Some(before) = before {
         text.push_str(&format!("What you wrote down before:\n{before}\n\n"));
     }
-    text.push_str(&format!("What came after that:\n{told}\nWrite it all down now, in the place of what you wrote before."));
+    text.push_str(&format!(
+        "What came after that:\n{told}\nWrite it all down now, in the place of what you wrote \
+         before."
+    ));
     Prompt {
         purpose: Purpose::Summary,
         style: Style::Native,
@@ -207,7 +212,8 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         chat: vec![Arc::new(Chat::User(text))],
         turn_from: 0,
         tools: Vec::new(),
-        // The words asked for are the limit; this one is for a model that does not stop.
+        // The number of words in the prompt is the real limit; this one stops a model that does not
+        // stop.
         max_output_tokens: u32::try_from(tokens.max(LEAST_TOKENS) * 2).ok(),
         context_window: None,
     }
@@ -232,7 +238,7 @@ async fn write(
             {
                 return Err(error);
             }
-            // A summary that reached its limit is cut below, as one that is too long is.
+            // A summary that reached its limit is cut below, like one that is too long.
             Piece::Done(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
                 let most = summary.floor_char_boundary(tokens.max(50) * 4);

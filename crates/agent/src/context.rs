@@ -1,4 +1,4 @@
-//! What a turn's prompts are made of: the past, as far as there is room, and what the turn brought.
+//! The prompt context of a turn: as much of the past as fits, and the turn's own entries.
 
 use std::sync::Arc;
 
@@ -12,23 +12,24 @@ use crate::past::Past;
 use crate::pasts::Pasts;
 use crate::prompt::Chat;
 
-/// What is left of a tool's result in a turn that itself grows too long, in tokens.
+/// Length to which old tool results are shortened when the turn itself is too long, in tokens.
 const OLD_RESULT_TOKENS: usize = 50;
 
-/// The conversation as a turn's prompts have it.
+/// The conversation as the turn's prompts contain it.
 pub(crate) struct Context {
     /// The past, then the turn.
     pub(crate) chat: Vec<Arc<Chat>>,
-    /// Where in `chat` the turn begins.
+    /// Index in `chat` at which the turn begins.
     pub(crate) turn_from: usize,
-    /// Where the turn's own input stands in the log, and when it came.
+    /// Position of the turn's own input in the log, and its time.
     pub(crate) asked: Option<(Seq, Timestamp)>,
     past: Past,
     pasts: Arc<Pasts>,
 }
 
 impl Context {
-    /// Goes on from the past that was kept, or reads it, at most about `tokens` of it, and puts the turn behind it.
+    /// Builds the context: takes the cached past, or reads at most about `tokens` of it, and
+    /// appends the turn.
     pub(crate) async fn read(
         turn: &Turn,
         tokens: usize,
@@ -44,7 +45,7 @@ impl Context {
         };
         let asked = past.asked(&turn.input.item);
         let mut context = Self { chat: Vec::new(), turn_from: 0, asked, past, pasts };
-        // One that overflows is summed up first: kept as it is, it would only grow.
+        // A past that overflows is compacted first, because in the cache it would only grow.
         if !context.overflows(turn, tokens) {
             context.keep(turn);
         }
@@ -58,19 +59,19 @@ impl Context {
         Ok(context)
     }
 
-    /// Whether the past has more than there is room for, so that it has to be summed up.
+    /// Whether the past needs more than `tokens`, so that it has to be compacted.
     pub(crate) fn overflows(&self, turn: &Turn, tokens: usize) -> bool {
         !self.past.is_whole(turn) || self.past.tokens() > tokens
     }
 
-    /// Keeps the past for the session's next turn, if it is one to go on from.
+    /// Caches the past for the session's next turn, if it is complete.
     fn keep(&self, turn: &Turn) {
         if self.past.is_whole(turn) {
             self.pasts.keep(turn.log(), self.past.clone());
         }
     }
 
-    /// Puts inputs behind what was said.
+    /// Appends inputs to the conversation.
     pub(crate) fn hear(&mut self, inputs: &[Input]) {
         self.chat.extend(
             inputs.iter().map(|input| Arc::new(history::heard(&input.text, &input.attachments))),
@@ -81,8 +82,8 @@ impl Context {
         self.chat.iter().map(|entry| entry.tokens()).sum()
     }
 
-    /// Makes room: sums up the past but for its newest part, and shortens what still does not fit.
-    /// Tells what the model's work cost.
+    /// Makes room: summarises the past except its newest part, and shortens what still does not
+    /// fit. Returns the tokens that the summary cost.
     pub(crate) async fn shrink(
         &mut self,
         turn: &Turn,
@@ -97,7 +98,7 @@ impl Context {
         let until = Seq(first_kept.0.saturating_sub(1));
         let after = self.past.compaction().map_or(Seq::ZERO, |compaction| compaction.through);
         let mut usage = Usage::default();
-        // A past that is hardly there is not what takes up the room.
+        // A short past is not the reason for the lack of room.
         if until > after && past > keep.max(tokens / 8) {
             turn.interface.status("Summing up the older part of our conversation…").await?;
             let part = (tokens / 2).max(200);
@@ -120,7 +121,7 @@ impl Context {
         Ok(usage)
     }
 
-    /// Lays the past out anew.
+    /// Rebuilds the past's part of the conversation.
     fn lay(&mut self, tokens: usize) {
         let mut chat = history::fit(history::clip(self.past.chat(), (tokens / 4).max(50)), tokens);
         if let Some(summary) = self.past.summary() {
@@ -130,7 +131,7 @@ impl Context {
         self.chat = chat;
     }
 
-    /// Shortens the turn's own results, the oldest first, and at last everything, until it fits.
+    /// Shortens the turn's own results, oldest first, and finally everything, until it fits.
     fn shorten(&mut self, tokens: usize) {
         let mut used = self.tokens();
         let newest = self.chat.len().saturating_sub(2);

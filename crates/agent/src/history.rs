@@ -1,4 +1,4 @@
-//! The conversation so far, as a session's log tells it.
+//! The conversation so far, built from a session's log.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,26 +11,27 @@ use thoughtwire_proto::{
 use crate::Chat;
 use crate::model::Kept;
 
-/// A part of the conversation that prompts have or leave out as a whole.
+/// A part of the conversation that a prompt contains or leaves out as a whole.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Told {
     pub(crate) from: Seq,
     pub(crate) part: Part,
     pub(crate) chat: Vec<Arc<Chat>>,
-    /// About how many tokens it makes in a prompt.
+    /// Approximate number of tokens in a prompt.
     pub(crate) tokens: usize,
 }
 
-/// What a part of the conversation is.
+/// Kind of a part of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// A turn, from its beginning on.
+    /// A turn, from its beginning.
     Turn,
-    /// What the session was opened with, or the rest of a turn whose beginning is not among the records.
+    /// The history that the session was opened with, or the rest of a turn that began before the
+    /// records.
     Rest,
 }
 
-/// Inputs whose turn has not begun.
+/// Inputs whose turn has not begun, by item.
 pub(crate) type Waiting = HashMap<ItemId, WaitingInput>;
 
 /// An input whose turn has not begun.
@@ -41,29 +42,30 @@ pub(crate) struct WaitingInput {
     chat: Arc<Chat>,
 }
 
-/// Whether the input of each turn was among what was read.
+/// Whether the input of each turn was among the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inputs {
     Known,
     Missing,
 }
 
-/// What providers want back of replies, by the position of each reply's first call.
+/// Provider state of replies, by the position of each reply's first call.
 pub(crate) type KeptReplies = BTreeMap<Seq, Kept>;
 
-/// Reads what was kept beside the log. What cannot be read is left out: requests can do without it.
+/// Parses the provider state stored beside the log. Rows that cannot be read are skipped: requests
+/// work without them.
 pub(crate) fn kept_replies(rows: Vec<(Seq, String)>) -> KeptReplies {
     let parse = |(seq, body): (Seq, String)| match serde_json::from_str(&body) {
         Ok(kept) => Some((seq, kept)),
         Err(error) => {
-            tracing::warn!(%error, "what a model's provider wants back cannot be read");
+            tracing::warn!(%error, "a stored provider state cannot be read and is skipped");
             None
         }
     };
     rows.into_iter().filter_map(parse).collect()
 }
 
-/// Provider's own ids of the calls among records, by our id.
+/// The provider's own ids of the calls among records, by our id.
 pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<CallId, String> {
     let mut numbering = Numbering::default();
     let mut ids = HashMap::new();
@@ -77,7 +79,7 @@ pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<Ca
     ids
 }
 
-/// Tells which of a reply's kept calls a logged call is: the log has them in the same order.
+/// Matches logged calls with a reply's stored calls, which are in the same order.
 #[derive(Default)]
 struct Numbering<'k> {
     ids: VecDeque<&'k str>,
@@ -93,11 +95,11 @@ impl<'k> Numbering<'k> {
     }
 }
 
-/// Turns the records behind a position, `covered`, into a conversation.
+/// Turns the records behind the position `covered` into a conversation.
 ///
-/// A queued input stands where its turn began, not where it was sent: in between, the agent had not
-/// heard it yet. What still waits is left in `waiting`; inputs are put there wherever they stand, since
-/// their turn may have begun behind `covered`.
+/// A queued input stands where its turn began, not where it was sent, because the agent had not
+/// seen it before. Inputs that still wait stay in `waiting`. Inputs are put there wherever they
+/// stand, since their turn may have begun behind `covered`.
 pub(crate) fn tell(
     records: &[Record],
     kept: &KeptReplies,
@@ -156,7 +158,7 @@ pub(crate) fn tell(
                     telling.say(seq, Chat::Kept(kept.clone()));
                 }
                 let provider_id = numbering.next(seq, kept);
-                // Providers refuse a call without its result and the other way round.
+                // Providers refuse a call without its result, and a result without its call.
                 if !returned.contains(call) {
                     continue;
                 }
@@ -208,18 +210,18 @@ pub(crate) fn tell(
     (telling.end(), inputs)
 }
 
-/// What the running turn's own records tell: its input, which the turn brings along, is not among it.
+/// Builds the running turn's own entries from its records. The turn's input is not among them.
 pub(crate) fn so_far(records: &[Record], kept: &KeptReplies) -> impl Iterator<Item = Arc<Chat>> {
     tell(records, kept, Seq::ZERO, &mut Waiting::new()).0.into_iter().flat_map(|told| told.chat)
 }
 
-/// A conversation that is being written.
+/// A conversation under construction.
 struct Telling {
     told: Vec<Told>,
-    /// What joined a turn while its calls ran was heard after their results; and between a call and its
-    /// result nothing else may stand.
+    /// Inputs that joined a turn while its calls ran. The agent sees them after the results,
+    /// because nothing may stand between a call and its result.
     joined: Vec<(Seq, Chat)>,
-    /// Calls that have not returned.
+    /// Number of calls that have not returned.
     running: usize,
 }
 
@@ -260,7 +262,7 @@ impl Telling {
     }
 }
 
-/// What the person said, with the files that came along named.
+/// The person's message, with the names of its attachments.
 pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
     if attachments.is_empty() {
         Chat::User(text.to_owned())
@@ -269,7 +271,7 @@ pub(crate) fn heard(text: &str, attachments: &[String]) -> Chat {
     }
 }
 
-/// Shortens what by itself would leave too little room for the rest.
+/// Shortens entries that would leave too little room for the rest.
 pub(crate) fn clip(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
     chat.iter_mut().for_each(|entry| clip_one(entry, tokens));
     chat
@@ -277,7 +279,7 @@ pub(crate) fn clip(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
 
 /// Shortens one entry.
 pub(crate) fn clip_one(entry: &mut Arc<Chat>, tokens: usize) {
-    // What fits as a whole has nothing to shorten: it stays shared.
+    // An entry that fits stays shared.
     if entry.tokens() <= tokens {
         return;
     }

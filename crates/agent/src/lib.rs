@@ -24,8 +24,8 @@
 //! Models are named `provider/name`; [`check_model`] lists what is known. The default, `offline`,
 //! needs neither network nor weights.
 //!
-//! It refuses to know sockets, dialects, environment variables and other sessions: it speaks
-//! through the `Interface` it is handed, and configuration comes in as values.
+//! The crate does not know sockets, dialects, environment variables or other sessions. It speaks
+//! through the `Interface` it is given, and configuration comes in as values.
 
 mod agent;
 mod archive;

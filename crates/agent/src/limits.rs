@@ -1,4 +1,4 @@
-//! What a turn may take and cost.
+//! Limits of a turn.
 
 use thoughtwire_proto::{AgentSpec, Timestamp};
 
@@ -17,7 +17,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// With an agent's own settings in the place of the server's.
+    /// Applies an agent's own settings on top of the server's.
     pub(crate) fn of(mut self, spec: &AgentSpec) -> Self {
         let settings = &spec.settings;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);

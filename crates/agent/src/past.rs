@@ -1,4 +1,4 @@
-//! A session's past as its prompts have it: read back once, and from then on only what is new.
+//! A session's past as its prompts contain it. It is read once, then only extended.
 
 use std::sync::Arc;
 
@@ -8,24 +8,25 @@ use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent, Ti
 use crate::history::{self, Inputs, KeptReplies, Part, Told, Waiting};
 use crate::prompt::Chat;
 
-/// Records read back at first; if more are needed, twice as many, and so on.
+/// Number of records read at first. If more are needed, the number doubles.
 const PAGE: usize = 100;
-/// How many records are looked through for the input of a turn that waited long.
+/// Number of records searched for the input of a turn that waited long.
 const SEARCHED: usize = 2_000;
-/// Records behind a kept past beyond which it is not worth going on from: the newest of them may do.
+/// Largest number of records behind a cached past that are worth reading. Beyond it, the past is
+/// read anew.
 const BEHIND: u64 = 1_000;
 
-/// What happened in a session up to a turn, as far as no summary covers it.
+/// The events of a session before a turn, as far as no summary covers them.
 ///
-/// Invariant: it is made of committed records, which never change. So one that was kept is right for
-/// every later turn whose past begins at the same position with the same summary.
+/// Invariant: it contains only committed records, which never change. A cached past is therefore
+/// correct for every later turn whose past begins at the same position with the same summary.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Past {
-    /// Everything behind this position is in it,
+    /// Position before the first record of the past.
     after: Seq,
-    /// up to this one.
+    /// Position of the last record of the past.
     through: Seq,
-    /// The newest summary of what stands before, and what it says.
+    /// The newest summary of the records before.
     compaction: Option<Compaction>,
     summary: Option<Arc<str>>,
     told: Vec<Arc<Told>>,
@@ -33,7 +34,8 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// Reads it from the log, the newest first, until there is all of it or more than `tokens`.
+    /// Reads the past from the log, newest records first, until it is complete or has more than
+    /// `tokens`.
     pub(crate) async fn read(turn: &Turn, tokens: usize) -> Result<Self, AgentError> {
         let covered = beginning(turn.compaction, turn);
         let summary = match turn.compaction {
@@ -69,7 +71,7 @@ impl Past {
         }
     }
 
-    /// Goes on from what an earlier turn of the session had; nothing when that is not this turn's past.
+    /// Extends a cached past of the session up to this turn. Absent if it is not this turn's past.
     pub(crate) async fn go_on(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
         let is_near = self.through < turn.started() && turn.started().0 - self.through.0 <= BEHIND;
         if self.compaction != turn.compaction
@@ -92,7 +94,7 @@ impl Past {
         inputs
     }
 
-    /// Whether it is all that happened behind the newest summary, or where the log begins.
+    /// Whether it contains everything behind the newest summary, or everything in the log.
     pub(crate) fn is_whole(&self, turn: &Turn) -> bool {
         self.after == beginning(self.compaction, turn)
     }
@@ -101,7 +103,7 @@ impl Past {
         self.told.iter().map(|told| told.tokens).sum()
     }
 
-    /// About how many bytes it takes.
+    /// Approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.told
             .iter()
@@ -109,12 +111,12 @@ impl Past {
             .sum()
     }
 
-    /// Where an input that waits stands in the log, and when it came.
+    /// Position of a waiting input in the log, and its time.
     pub(crate) fn asked(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
         self.waiting.get(input).map(|input| (input.seq, input.at))
     }
 
-    /// Where the newest turns begin that together make at most so many tokens.
+    /// Position at which the newest turns begin that together have at most `tokens`.
     pub(crate) fn newest(&self, tokens: usize) -> Option<Seq> {
         let mut used = 0;
         let fitting = self.told.iter().rev().take_while(|told| {
@@ -124,13 +126,13 @@ impl Past {
         fitting.last().map(|told| told.from)
     }
 
-    /// Leaves out the turns that began before a position.
+    /// Removes the turns that began before a position.
     pub(crate) fn begin_at(&mut self, from: Seq) {
         self.told.retain(|told| told.from >= from);
         self.after = self.after.max(before(from));
     }
 
-    /// Has a new summary of what stands before.
+    /// Replaces the summary of the records before.
     pub(crate) fn sum_up(&mut self, compaction: Compaction, summary: &str) {
         self.compaction = Some(compaction);
         self.summary = Some(summary.into());
@@ -144,13 +146,13 @@ impl Past {
         self.summary.as_deref()
     }
 
-    /// All of it as a conversation.
+    /// The past as a conversation.
     pub(crate) fn chat(&self) -> Vec<Arc<Chat>> {
         self.told.iter().flat_map(|told| told.chat.iter().cloned()).collect()
     }
 }
 
-/// The position behind which a turn's past begins: nobody but searches looks further back.
+/// Position behind which a turn's past begins. Only searches read older records.
 fn beginning(compaction: Option<Compaction>, turn: &Turn) -> Seq {
     compaction.map_or(Seq::ZERO, |compaction| compaction.through).max(before(turn.first()))
 }

@@ -1,4 +1,4 @@
-//! The pasts that are kept between turns, so that a turn reads only what is new.
+//! Cache of pasts between turns, so that a turn reads only new records.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,8 +7,8 @@ use thoughtwire_store::SessionNum;
 
 use crate::past::Past;
 
-/// The pasts of the sessions that spoke last, as many as have room. Who is not among them only costs
-/// more time.
+/// The pasts of the most recent sessions, up to a size. A session that is not cached only takes
+/// longer.
 pub(crate) struct Pasts {
     most_bytes: usize,
     shelf: Mutex<Shelf>,
@@ -17,7 +17,7 @@ pub(crate) struct Pasts {
 #[derive(Default)]
 struct Shelf {
     kept: HashMap<SessionNum, Kept>,
-    /// By when they were put here, the oldest first.
+    /// Sessions by insertion order, oldest first.
     by_age: BTreeMap<u64, SessionNum>,
     bytes: usize,
     newest: u64,
@@ -34,12 +34,12 @@ impl Pasts {
         Self { most_bytes, shelf: Mutex::default() }
     }
 
-    /// Takes what was kept of a session, for its next turn to go on from.
+    /// Takes the cached past of a session for its next turn.
     pub(crate) fn take(&self, log: SessionNum) -> Option<Past> {
         self.shelf().take(log)
     }
 
-    /// Keeps a session's past; drops those that nobody asked for the longest.
+    /// Caches a session's past, and evicts the oldest entries if the cache is full.
     pub(crate) fn keep(&self, log: SessionNum, past: Past) {
         let bytes = past.bytes();
         let mut shelf = self.shelf();

@@ -1,4 +1,4 @@
-//! Listening to a model's reply: its words go out as they come, its calls are gathered.
+//! Streaming of a model's reply into the turn: text is published at once, calls are collected.
 
 use std::pin::pin;
 use std::time::Instant;
@@ -13,22 +13,22 @@ use crate::spoken::Spoken;
 use crate::tool::Tool;
 use crate::{Chat, call_args};
 
-/// What was heard in one reply.
+/// Result of one reply.
 pub(crate) struct Heard {
-    /// Thoughts and messages that are said already.
+    /// Thoughts and messages that are already published.
     pub(crate) said: Vec<Chat>,
-    /// What to call.
+    /// The calls to run.
     pub(crate) calls: Vec<HeardCall>,
-    /// The message that ends the turn, when nothing was called.
+    /// The message that ends the turn, if there are no calls.
     pub(crate) last: Option<Final>,
-    /// Whether the person was told anything, the last message aside.
+    /// Whether the person received a message, apart from the last one.
     pub(crate) has_spoken: bool,
-    /// Words of MemGPT's inner monologue, for a turn that would end without a message.
+    /// MemGPT's inner monologue, for a turn that would end without a message.
     pub(crate) monologue: String,
     pub(crate) usage: Usage,
 }
 
-/// A call that the model wants.
+/// A call that the model made.
 pub(crate) struct HeardCall {
     pub(crate) call: CallId,
     pub(crate) name: String,
@@ -39,7 +39,7 @@ pub(crate) struct HeardCall {
     pub(crate) spoken: Option<ItemWriter>,
 }
 
-/// Why listening stopped.
+/// Reason why a reply failed.
 pub(crate) enum Fault {
     Model(ModelError),
     TurnError(TurnError),
@@ -51,7 +51,7 @@ impl From<TurnError> for Fault {
     }
 }
 
-/// Listens to one reply.
+/// Consumer of one reply.
 pub(crate) struct Listener {
     interface: Interface,
     open: Open,
@@ -60,21 +60,21 @@ pub(crate) struct Listener {
     begun: bool,
     has_spoken: bool,
     monologue: String,
-    /// White space at the beginning of an item: there is no item until something can be read.
+    /// White space at the beginning of an item. The item opens with its first visible character.
     blank: String,
-    /// When the first piece came.
+    /// Time of the first piece.
     first: Option<Instant>,
-    /// What the reply cost, once its end says so.
+    /// Cost of the reply, known at its end.
     usage: Usage,
 }
 
-/// The item whose words come in.
+/// The item that receives text.
 enum Open {
     Nothing,
     Item(Spoke, ItemWriter),
 }
 
-/// What words are.
+/// Kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spoke {
     Thought,
@@ -89,7 +89,7 @@ struct OpenCall {
     provider_id: Option<String>,
     json: String,
     spoken: Option<(Spoken, ItemWriter)>,
-    /// White space at the beginning of the message, held back until something can be read.
+    /// White space at the beginning of the message, held back until its first visible character.
     blank: String,
 }
 
@@ -109,7 +109,7 @@ impl Listener {
         }
     }
 
-    /// Whether anything was heard: a request must not be repeated then.
+    /// Whether any output arrived. The request must not be repeated then.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
             || !matches!(self.open, Open::Nothing)
@@ -117,17 +117,18 @@ impl Listener {
             || !self.said.is_empty()
     }
 
-    /// When the first piece of the reply came.
+    /// Time of the first piece.
     pub(crate) fn first(&self) -> Option<Instant> {
         self.first
     }
 
-    /// What the reply cost, also when it was stopped.
+    /// Cost of the reply, also if it was stopped.
     pub(crate) fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Listens to the end. A fault leaves the open item to the turn's end, which marks it incomplete.
+    /// Consumes the reply to its end. After a fault, the end of the turn marks the open item
+    /// incomplete.
     pub(crate) async fn listen(
         &mut self,
         reply: impl Stream<Item = Result<Piece, ModelError>>,
@@ -146,8 +147,8 @@ impl Listener {
                     self.close().await?;
                     self.begun = true;
                     self.has_spoken = true;
-                    // A model that speaks in whole messages makes any number of them, and no step
-                    // follows that would have to know them: they are not kept.
+                    // A model that sends whole messages may send any number of them. No later step
+                    // needs them, so they are not kept.
                     self.interface.assistant_message(text).await?;
                 }
                 Piece::Call { index, name, provider_id } => {
@@ -167,18 +168,17 @@ impl Listener {
             }
         }
         Err(Fault::Model(ModelError::Cut(
-            "The model's reply broke off before its end. What came of it is kept; ask again."
-                .to_owned(),
+            "The model's reply was cut off. The part that arrived is kept; ask again.".to_owned(),
         )))
     }
 
-    /// Takes words of one kind; words of another kind end the open item.
+    /// Writes text of one kind. Text of another kind ends the open item.
     async fn write(&mut self, spoke: Spoke, text: &str) -> Result<(), Fault> {
         match &mut self.open {
             Open::Item(kind, writer) if *kind == spoke => return Ok(writer.write(text).await?),
             Open::Item(..) | Open::Nothing => {}
         }
-        // Providers refuse a history in which a text is blank, and nobody can read one.
+        // Providers refuse a history with a blank text, and nobody can read one.
         if text.trim().is_empty() {
             if matches!(self.open, Open::Nothing) {
                 self.blank.push_str(text);
@@ -196,7 +196,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Ends the open item: its event goes out.
+    /// Ends the open item and publishes its event.
     async fn close(&mut self) -> Result<(), Fault> {
         self.blank.clear();
         if let Open::Item(spoke, writer) = std::mem::replace(&mut self.open, Open::Nothing) {
@@ -235,7 +235,8 @@ impl Listener {
     async fn continue_call(&mut self, index: usize, json: &str) -> Result<(), Fault> {
         let Some(open) = self.calls.iter_mut().find(|open| open.index == index) else {
             return Err(Fault::Model(ModelError::Failed(
-                "The model sent arguments for a call that it had not begun.".to_owned(),
+                "The model sent arguments for a call that it had not announced. Ask again."
+                    .to_owned(),
             )));
         };
         open.json.push_str(json);
@@ -252,7 +253,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Ends the open message as the thought that it was.
+    /// Turns the open message into a thought and ends it.
     async fn reclassify(&mut self) -> Result<(), Fault> {
         match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Item(Spoke::Message, writer) => {
@@ -266,8 +267,8 @@ impl Listener {
         self.close().await
     }
 
-    /// Ends a reply whose model was stopped. The open item stays open, for the turn's end to mark
-    /// it as incomplete, except for the words of a refusal: they are whole. Calls are not run.
+    /// Ends a reply that was stopped. The open item stays open, and the end of the turn marks it
+    /// incomplete. The text of a refusal is complete, so its item ends. Calls are not run.
     async fn stop(&mut self, error: ModelError) -> Result<Fault, Fault> {
         if matches!(error, ModelError::Refused(_)) {
             self.close().await?;
@@ -288,7 +289,7 @@ impl Listener {
                 last.map(Final::Text)
             }
         };
-        // A whole last message with nothing to read is none.
+        // A blank last message does not count.
         let last = last.filter(|last| match last {
             Final::Text(text) => !text.trim().is_empty(),
             Final::Open(_) => true,

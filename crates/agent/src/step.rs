@@ -1,4 +1,4 @@
-//! The step loop: ask a model, speak, run what it called, and go on while there is reason to.
+//! The step loop of a turn: ask a model, publish its text, run its calls, and repeat if needed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,35 +19,35 @@ use crate::prompt::{Brief, Chat, NO_ANSWER, Prompt, Purpose, overhead};
 use crate::reply::{Fault, Heard, HeardCall, Listener};
 use crate::tools::{Toolbox, Toolset};
 
-/// How often a prompt that the provider finds too long is made shorter.
+/// Number of times that a prompt is shortened after the provider found it too long.
 const SHORTER: usize = 3;
 
-/// How many steps a turn goes on by itself while the person was told nothing, in MemGPT's style.
+/// Number of additional steps in MemGPT style while the person has not received a message.
 const QUIET_STEPS: usize = 5;
 
-/// A model and its name, or why it cannot be had.
+/// A model's name, and the model or the reason why it cannot be used.
 pub(crate) type Candidate = (String, Result<Arc<dyn Model>, ModelError>);
 
-/// One turn's run.
+/// The run of one turn.
 pub(crate) struct Steps {
     turn: Turn,
     style: Style,
-    /// The agent's model, and those to ask when it cannot be had.
+    /// The agent's model and its fallbacks, in order.
     models: Vec<Candidate>,
     toolbox: Arc<Toolbox>,
     limits: Limits,
-    /// How many tokens a prompt may have.
+    /// Largest number of tokens of a prompt.
     room: usize,
     context: Context,
-    /// Whether the person was told anything since the newest input.
+    /// Whether the person received a message since the newest input.
     has_spoken: bool,
     spent: Usage,
-    /// What the turn cost so far, in tokens read and written.
+    /// Cost of the turn so far, in tokens read and written.
     cost: u64,
     metrics: Metrics,
 }
 
-/// What a step's prompt is written from, beside the conversation.
+/// The parts of a step's prompt, except the conversation.
 struct Frame {
     system: String,
     blocks: Arc<[thoughtwire_store::Block]>,
@@ -98,7 +98,7 @@ impl Steps {
         let (mut steps, mut quiet) = (0, 0);
         let mut heartbeat = self.resume().await?;
         loop {
-            // The model may rest only when the person has an answer.
+            // The turn may rest only after the person has an answer.
             if heartbeat == Some(Heartbeat::Rests) && !self.has_spoken && quiet < QUIET_STEPS {
                 quiet += 1;
                 heartbeat = Some(Heartbeat::Beats);
@@ -120,7 +120,7 @@ impl Steps {
                     heartbeat = Some(self.call_all(&frame, heard.calls, kept).await?);
                     continue;
                 }
-                // What was meant for nobody is better than no answer.
+                // An inner monologue is better than no answer.
                 let words = Some(heard.monologue).filter(|words| !words.trim().is_empty());
                 heard.last.or_else(|| words.filter(|_| !self.has_spoken).map(Final::Text))
             };
@@ -131,7 +131,8 @@ impl Steps {
                     (steps, quiet, heartbeat) = (0, 0, None);
                     continue;
                 }
-                // A turn that completes says something, if only that there is nothing.
+                // A turn that completes has a message, even if it only says that there is no
+                // answer.
                 last = Some(Final::Text(NO_ANSWER.to_owned()));
             }
             match self.finish(last).await? {
@@ -145,11 +146,12 @@ impl Steps {
         }
     }
 
-    /// A turn ends here when it has taken or cost all that it may.
+    /// Fails the turn if it has reached its step limit or its token budget.
     fn check_limits(&self, steps: usize) -> Result<(), AgentError> {
         if steps >= self.limits.max_steps {
             let reason = format!(
-                "The agent took {steps} steps without coming to an end, which is the limit. Say how it should go on."
+                "The agent took {steps} steps without finishing, which is the limit. Say how it \
+                 should continue, or raise `max_steps`."
             );
             return Err(AgentError::new("step_limit", reason));
         }
@@ -157,7 +159,8 @@ impl Steps {
             Some(budget) if self.cost >= budget => {
                 let (cost, budget) = (grouped(self.cost as usize), grouped(budget as usize));
                 let reason = format!(
-                    "The turn has cost {cost} tokens, and {budget} is the limit. Say how it should go on."
+                    "The turn has cost {cost} tokens, and the limit is {budget}. Say how it should \
+                     continue, or raise `token_budget`."
                 );
                 Err(AgentError::new("token_budget", reason))
             }
@@ -165,7 +168,7 @@ impl Steps {
         }
     }
 
-    /// Goes on with the calls that waited when the server stopped.
+    /// Continues the calls that were waiting when the server stopped.
     async fn resume(&mut self) -> Result<Option<Heartbeat>, AgentError> {
         if self.turn.waiting.is_empty() {
             return Ok(None);
@@ -192,12 +195,13 @@ impl Steps {
         self.calls(&frame.toolset).resume(&waiting, args_of, provider_id_of, &mut chat).await?;
         self.has_spoken |= chat.iter().any(has_sent);
         self.context.chat.extend(chat.into_iter().map(Arc::new));
-        // Whether a call beside these had asked to go on is not known any more; to go on is right for all.
+        // It is not known whether another call had asked for a heartbeat. A heartbeat is right in
+        // all cases.
         Ok(Some(Heartbeat::Beats))
     }
 
-    /// Counts what a model's reply cost. The session is told as well: a turn that is cancelled or fails
-    /// cost what it cost.
+    /// Counts the cost of a reply and reports it to the session, because a turn that is cancelled
+    /// or fails still cost it.
     async fn spend(&mut self, usage: Usage) -> Result<(), AgentError> {
         self.cost += usage.input_tokens + usage.output_tokens;
         self.spent.add(usage);
@@ -214,7 +218,7 @@ impl Steps {
         Ok(self.turn.interface.finish(last, (!usage.is_none()).then_some(usage)).await?)
     }
 
-    /// Asks the agent's model, and the others while none can be had and nothing was said yet.
+    /// Asks the agent's models. A prompt that is too long is shortened.
     async fn ask(&mut self, frame: &Frame) -> Result<Heard, AgentError> {
         let mut shorter = 0;
         loop {
@@ -224,12 +228,12 @@ impl Steps {
                 Ok(heard) => return Ok(heard),
                 Err(fault) => fault,
             };
-            // A reply that is of no use cost what it cost.
+            // A reply that was not used still has its cost.
             self.spend(lost).await?;
             match fault {
                 Fault::TurnError(error) => return Err(error.into()),
                 Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
-                    // Our count of tokens is rough; the provider's is not.
+                    // Our token count is an estimate; the provider's is exact.
                     shorter += 1;
                     self.room /= 2;
                 }
@@ -251,7 +255,7 @@ impl Steps {
             };
             match outcome {
                 Ok(heard) => return Ok(heard),
-                // Another model could not go on with what this one began to say.
+                // Another model could not continue the reply that this one began.
                 Err((Fault::Model(error), Said::Nothing)) if error.is_elsewhere_better() => {
                     last = error;
                 }
@@ -261,7 +265,7 @@ impl Steps {
         Err(Fault::Model(last))
     }
 
-    /// Asks one model, and again while it cannot be had and has said nothing yet.
+    /// Asks one model, with retries while no output has arrived.
     async fn ask_one(
         &self,
         name: &str,
@@ -292,7 +296,7 @@ impl Steps {
             attempt += 1;
             tracing::debug!(code = error.code(), attempt, "asking the model again");
             let status =
-                format!("The model did not answer; asking again in {:.1} s.", wait.as_secs_f64());
+                format!("The model did not answer; retrying in {:.1} s.", wait.as_secs_f64());
             self.turn
                 .interface
                 .status(status)
@@ -302,7 +306,7 @@ impl Steps {
         }
     }
 
-    /// Sums up or shortens what would not fit.
+    /// Compacts or shortens the conversation if it does not fit.
     async fn make_room(&mut self, frame: &Frame) -> Result<(), AgentError> {
         if self.context.tokens() <= self.room_beside(frame) {
             Ok(())
@@ -311,7 +315,7 @@ impl Steps {
         }
     }
 
-    /// How many tokens of conversation a prompt has room for.
+    /// Number of tokens of conversation that a prompt has room for.
     fn room_beside(&self, frame: &Frame) -> usize {
         self.room.saturating_sub(overhead(&frame.system, &frame.toolset.specs())).max(200)
     }
@@ -325,7 +329,8 @@ impl Steps {
         self.spend(usage).await
     }
 
-    /// Read anew for each step: a tool may have changed the core memory, and tools come and go.
+    /// Reads memory and tools anew for each step: a tool may have changed the core memory, and
+    /// tools come and go.
     async fn frame(&self) -> Result<Frame, AgentError> {
         let agent = &self.turn.agent;
         let unread = |error| {
@@ -383,7 +388,7 @@ impl Steps {
     }
 }
 
-/// Whether a model that failed had said something.
+/// Whether a model that failed had sent any output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Nothing,

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::model::remote::{Address, Http, Said, Wire, unreadable};
 use crate::model::{Awaited, ModelError, Providers, Timeouts};
 
-/// How often a provider that is busy or out of reach is asked again.
+/// Number of retries of a provider that is busy or unreachable.
 const RETRIES: u32 = 3;
-/// Most bytes of an answer: one has 64 vectors, of some thousand numbers each.
+/// Largest answer in bytes: 64 vectors of some thousand numbers each.
 const ANSWER_BYTES: usize = 64 << 20;
 
 pub(super) struct Remote {
@@ -22,7 +22,8 @@ impl Remote {
     pub(super) fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
         let unknown = |why: &str| {
             ModelError::Unknown(format!(
-                "there is no embedding model `{}`{why}; known are `openai/NAME`, `gemini/NAME`, `ollama/NAME` and `local:DIR`",
+                "there is no embedding model `{}`{why}; known are `openai/NAME`, `gemini/NAME`, \
+                 `ollama/NAME` and `local:DIR`",
                 name.escape_debug()
             ))
         };
@@ -102,7 +103,7 @@ fn request<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>) ->
     }
 }
 
-/// The vectors of an answer, in the order of their texts; none when it is no answer.
+/// The vectors of an answer, in the order of their texts. Absent if it is not an answer.
 fn vectors(wire: Wire, answer: &[u8]) -> Option<Vec<Vec<f32>>> {
     #[derive(Deserialize)]
     struct OpenAi {

@@ -10,14 +10,13 @@ use sse_stream::Sse;
 
 use super::wire::{OpenRequests, decode, decode_cut, unread};
 
-/// How much of an event that is too long is kept, in bytes.
+/// Number of bytes kept from each end of an event that is too long.
 const KEPT: usize = 4_000;
 
-/// The messages of a stream as events that the library can read. Events other than `message`,
-/// unknown fields and bytes that are no UTF-8 are no errors. At most `most` bytes are kept of an
-/// event.
+/// Decodes a byte stream into SSE messages that the library can read. Other events, unknown fields
+/// and invalid UTF-8 are not errors. At most `most` bytes of an event are kept.
 ///
-/// `asked` is the request that the stream answers: an event too long to be kept is its answer.
+/// `asked` is the request that the stream answers. An event that is too long counts as its answer.
 pub(super) fn messages<B, E>(
     body: impl Stream<Item = Result<B, E>> + Send + 'static,
     most: usize,
@@ -71,7 +70,7 @@ where
     .boxed()
 }
 
-/// One message as the data of an event.
+/// Creates an event with one message as its data.
 pub(super) fn event(message: &ServerJsonRpcMessage) -> Sse {
     Sse::default().data(serde_json::to_string(message).unwrap_or_default())
 }
@@ -81,15 +80,15 @@ pub(super) fn event(message: &ServerJsonRpcMessage) -> Sse {
 struct Event {
     kind: String,
     data: Option<Vec<u8>>,
-    /// The last bytes of data that are too many.
+    /// The last bytes of data that is too long.
     cut: Option<Vec<u8>>,
     id: Option<String>,
     retry: Option<u64>,
 }
 
 impl Event {
-    /// One event for each message. One without a message is kept for its id: the stream is resumed
-    /// behind it.
+    /// Creates one event for each message. An event without a message is kept for its id, from
+    /// which the stream is resumed.
     fn into_sse(self, most: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
         let Self { kind, data, cut, id, retry } = self;
         let is_message = matches!(kind.as_str(), "" | "message");
@@ -139,7 +138,7 @@ impl Reader {
             }
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-            // A line that is too long is kept up to what the event's own bound then cuts.
+            // An overlong line is kept up to the size at which the event is cut below.
             let room = self.most.saturating_add(2 * KEPT).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             let Some((ending, rest)) = rest.split_first() else { break };
@@ -170,7 +169,7 @@ impl Reader {
             b"event" => self.event.kind = text(),
             b"id" if !value.contains(&0) => self.event.id = Some(text()),
             b"retry" => self.event.retry = text().trim().parse().ok(),
-            // A comment, or a field of a later time.
+            // A comment or an unknown field.
             _ => {}
         }
         None
@@ -197,7 +196,7 @@ impl Reader {
     }
 }
 
-/// Keeps the last bytes.
+/// Appends bytes and keeps only the last ones.
 fn push_end(end: &mut Vec<u8>, more: &[u8]) {
     let (_, last) = more.split_at(more.len().saturating_sub(KEPT));
     end.extend_from_slice(last);
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_the_same_wherever_they_are_cut() {
+    fn events_do_not_depend_on_chunk_boundaries() {
         let text =
             b"\xEF\xBB\xBF: hello\r\nevent: ping\r\ndata: {}\r\n\r\ndata: a\r\ndata:b\r\n\r\n\
             future: x\nnonsense\nretry: soon\ndata\n\nid: 7\rdata: c\r\r";

@@ -1,4 +1,4 @@
-//! The task that keeps one server going.
+//! The supervisor: a task that keeps one MCP server running.
 
 use std::io;
 use std::process::ExitStatus;
@@ -16,12 +16,12 @@ use super::server::Server;
 use super::session::{self, Watch};
 use super::{McpTransport, http};
 
-/// After this long, a server's end is no longer taken for a part of its last trouble.
+/// Uptime after which a failure no longer counts as a continuation of the last one.
 const HEALTHY: Duration = Duration::from_secs(60);
-/// A process that closes its output usually ends; how it ended says more.
+/// Time for a process that closed its output to exit, because its exit status says more.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Starts a server and starts it again whenever it ends, until `stop` is cancelled.
+/// Starts a server, and restarts it whenever it ends, until `stop` is cancelled.
 pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut known = String::new();
@@ -34,7 +34,7 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
             backoff.reset();
         }
         let wait = backoff.next(fastrand::f64());
-        // A server that never comes up says so once, not every half a minute.
+        // A server that never starts is reported once, not every 30 seconds.
         if reason == known && healthy.is_zero() {
             tracing::debug!(
                 server = server.config.name,
@@ -45,7 +45,7 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
             tracing::warn!(
                 server = server.config.name,
                 ?wait,
-                "MCP server failed, to be started again: {reason}"
+                "MCP server failed and will be restarted: {reason}"
             );
         }
         known = reason;
@@ -57,10 +57,10 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
     server.stopped();
 }
 
-/// Starts a server once and stays with it to its end; tells why it ended and how long it was ready.
+/// Runs a server once until it ends. Returns the reason and how long it was ready.
 async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Duration) {
     let failed = |reason: String| {
-        // A server that was told to end has not failed.
+        // A server that was stopped has not failed.
         let healthy =
             if stop.is_cancelled() { Duration::ZERO } else { server.failed(reason.clone()) };
         (reason, healthy)
@@ -88,7 +88,7 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
             let reason = match ended {
                 Ok(status) => last_words(command, status),
                 Err(reason) if stop.is_cancelled() => reason,
-                // Its process ends because the connection was given up.
+                // The process ends because the connection was given up.
                 Err(reason) if !reason.starts_with(session::CLOSED) => {
                     format!("`{command}`: {reason}")
                 }

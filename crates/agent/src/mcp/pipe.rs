@@ -1,4 +1,4 @@
-//! The pipes of a process as the library's transport.
+//! Transport of an MCP server over the pipes of a process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,12 +13,12 @@ use tokio::sync::Mutex;
 
 use super::wire::{OpenRequests, decode, decode_cut};
 
-/// The longest line that is read, in bytes; the library's own limit for an event over HTTP.
+/// Longest line that is read, in bytes: the library's own limit for an event over HTTP.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
-/// How much is kept of the beginning and the end of a longer line, in bytes.
+/// Number of bytes kept from the beginning and the end of a longer line.
 const KEPT: usize = 4_000;
 
-/// Reads messages line by line. What cannot be read fails the request that it answers.
+/// Reads messages line by line. An answer that cannot be read fails its request.
 pub(super) struct Pipe<R, W> {
     read: BufReader<R>,
     write: Arc<Mutex<Option<W>>>,
@@ -28,7 +28,7 @@ pub(super) struct Pipe<R, W> {
     ended: bool,
 }
 
-/// A line as far as it is read.
+/// The bytes of an unfinished line.
 #[derive(Default)]
 struct Line {
     bytes: Vec<u8>,
@@ -49,8 +49,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Pipe<R
         }
     }
 
-    /// Reads one more line; at the end of the pipe, what is there of it. A read that is given up
-    /// goes on where it was.
+    /// Reads one more line, or the rest at the end of the pipe. Safe to cancel: the next read
+    /// continues where this one stopped.
     async fn read_line(&mut self) {
         loop {
             let chunk = match self.read.fill_buf().await {
@@ -96,7 +96,7 @@ impl Line {
         self.end.shrink_to(2 * KEPT);
     }
 
-    /// The messages of the line, which is empty afterwards.
+    /// Decodes the messages of the line and clears it.
     fn take(&mut self, open: &OpenRequests) -> Vec<ServerJsonRpcMessage> {
         let line = std::mem::take(self);
         if line.is_cut {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_read_whole_however_they_arrive() {
+    async fn lines_are_read_whole_in_any_chunks() {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let (read, write) = tokio::io::split(ours);
         let mut pipe = Pipe::new(read, write);
@@ -188,7 +188,7 @@ mod tests {
             hears.read_to_end(&mut Vec::new()).await.unwrap();
         });
         let mut ids = Vec::new();
-        // Given up again and again, as the library does.
+        // The library cancels and repeats `receive` like this.
         loop {
             tokio::select! {
                 biased;

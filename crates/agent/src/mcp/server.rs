@@ -1,4 +1,4 @@
-//! What is known of one server, and calls to it.
+//! State of one MCP server, and calls to it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::masking::masked;
 
 use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, wire};
 
-/// How many lines of stderr are kept: enough for a stack trace's end.
+/// Number of lines of stderr that are kept: enough for the end of a stack trace.
 const STDERR_LINES: usize = 20;
 
-/// One server: its keeper writes here what it finds, and everyone else reads.
+/// One server. Its supervisor task writes the state; everyone else reads it.
 pub(super) struct Server {
     pub(super) config: McpConfig,
     board: Mutex<Board>,
@@ -33,7 +33,7 @@ struct Board {
     pid: Option<u32>,
 }
 
-/// As [`McpPhase`], with what belongs to a server that is ready and ends with it.
+/// As [`McpPhase`], with the data that exists only while a server is ready.
 enum Condition {
     Starting,
     Ready { tools: Vec<McpTool>, link: Link, since: Instant },
@@ -41,13 +41,14 @@ enum Condition {
     Stopped,
 }
 
-/// The way to a server that is ready.
+/// Connection to a server that is ready.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) peer: Peer<RoleClient>,
-    /// Wakes whoever looks after the session: a call found that it may be broken.
+    /// Wakes the session's ping task: a call found that the connection may be broken.
     pub(super) suspect: Arc<Notify>,
-    // Invariant: cancelled exactly when the server leaves `Condition::Ready`, so no call outlasts its link.
+    // Invariant: cancelled exactly when the server leaves `Phase::Ready`, so no call outlasts its
+    // link.
     gone: CancellationToken,
 }
 
@@ -105,7 +106,7 @@ impl Server {
         let request = CallToolRequestParams::new(tool.clone()).with_arguments(args);
         let server = self.config.name.clone();
         let limit = self.config.call_timeout;
-        // rmcp cancels a request whose future is dropped, be it by the time-out or by our caller.
+        // rmcp cancels a request whose future is dropped, by the time-out or by our caller.
         let answer = tokio::select! {
             biased;
             answer = timeout(limit, link.peer.call_tool_once(request)) => answer,
@@ -123,12 +124,12 @@ impl Server {
             }
             Ok(Ok(CallToolResponse::Complete(result))) => Ok(McpOutput::read(wire::whole(result))),
             Ok(Ok(CallToolResponse::InputRequired(_))) => {
-                Err(failed("it asks for input, which cannot be given here".to_owned()))
+                Err(failed("it asks for input, which Thoughtwire does not support".to_owned()))
             }
             Ok(Ok(CallToolResponse::Task(_))) => {
-                Err(failed("it answers with a task, which is not understood here".to_owned()))
+                Err(failed("it answers with a task, which Thoughtwire does not support".to_owned()))
             }
-            Ok(Ok(_)) => Err(failed("its answer is not understood here".to_owned())),
+            Ok(Ok(_)) => Err(failed("its answer is of an unknown kind".to_owned())),
             Ok(Err(error)) if http::lost(&error) => {
                 link.suspect.notify_one();
                 Err(McpError::Gone { server, tool })
@@ -146,7 +147,7 @@ impl Server {
         }
     }
 
-    /// The tool's own name, and the way to it.
+    /// The tool's own name, and the connection to its server.
     fn link(&self, name: &str) -> Result<(String, Link), McpError> {
         let reason = match &self.board().condition {
             Condition::Ready { tools, link, .. } => {
@@ -174,7 +175,7 @@ impl Server {
         self.turn(Condition::Ready { tools, link, since: Instant::now() });
     }
 
-    /// Takes a new list of tools, if the server is still there.
+    /// Replaces the list of tools, if the server is still ready.
     pub(super) fn relisted(&self, listed: Vec<McpTool>) {
         let mut board = self.board();
         if let Condition::Ready { tools, .. } = &mut board.condition
@@ -186,12 +187,12 @@ impl Server {
         }
     }
 
-    /// Notes that the server is not there, and tells for how long it was ready.
+    /// Marks the server as failed and returns how long it was ready.
     pub(super) fn failed(&self, reason: String) -> Duration {
         self.turn(Condition::Failed(self.masked(reason)))
     }
 
-    /// A server's own words without what it is let in with.
+    /// Masks our secrets in a text from the server.
     fn masked(&self, words: String) -> String {
         masked(words, self.config.transport.secrets())
     }

@@ -1,4 +1,4 @@
-//! One connection to a server, from its greeting to its end.
+//! One connection to a server, from its initialization to its end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,29 +18,30 @@ use tokio_util::sync::CancellationToken;
 use super::server::{Link, Server};
 use super::{McpTool, http, tool, wire};
 
-/// How long a greeting, or a list of tools, may take: `npx` may have to download the server first.
+/// Time limit of the initialization and of listing tools: `npx` may have to download the server
+/// first.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a connection may take to close.
+/// Time limit of closing a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// How often a session over HTTP is asked whether it lives, and how long that may take.
+/// Interval of pings over HTTP, and the time limit of one.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(10);
-/// Pages of tools that are read: a list that does not end is a mistake.
+/// Largest number of pages of tools: a list without an end is a mistake of the server.
 const MOST_PAGES: usize = 100;
 
-/// What is said, first of all, of a server that went away by itself.
+/// Beginning of the reason when a server closed the connection by itself.
 pub(super) const CLOSED: &str = "it closed the connection";
 
-/// How the end of a server is noticed.
+/// How the end of a connection is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watch {
-    /// Its pipe closes.
+    /// The pipe closes.
     Pipe,
-    /// It does not answer a ping: HTTP has no connection that could close.
+    /// A ping is not answered: HTTP has no connection that could close.
     Ping,
 }
 
-/// Serves one connection until it ends or `stop` is cancelled, and tells why it ended.
+/// Serves one connection until it ends or `stop` is cancelled. Returns the reason.
 pub(super) async fn run<T, E, A>(
     server: &Server,
     stop: &CancellationToken,
@@ -93,14 +94,14 @@ where
     reason
 }
 
-/// Ends calls under way at once: closing may take a while.
+/// Ends running calls at once, because closing may take a while.
 fn stopped(server: &Server) -> String {
     server.stopped();
     "it was stopped".to_owned()
 }
 
-/// Resolves when the session is no more. A ping without an answer proves nothing: a server may be
-/// busy with a call, and calls have a time-out of their own.
+/// Resolves when the session is gone. A ping without an answer proves nothing: the server may be
+/// busy with a call, and calls have their own time limit.
 async fn pulse(link: &Link) -> String {
     loop {
         tokio::select! {
@@ -119,7 +120,7 @@ async fn pulse(link: &Link) -> String {
     }
 }
 
-/// Reads the list again whenever the server says that it has changed.
+/// Reads the list of tools again whenever the server announces a change.
 async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
     loop {
         relist.notified().await;
@@ -128,13 +129,13 @@ async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> I
             Ok(Err(error)) => {
                 tracing::warn!(
                     server = server.config.name,
-                    "changed MCP tools cannot be listed, the last list stays: {}",
+                    "changed MCP tools cannot be listed; the last list stays in use: {}",
                     words(&error)
                 );
             }
             Err(_) => tracing::warn!(
                 server = server.config.name,
-                "changed MCP tools were not listed in time, the last list stays"
+                "changed MCP tools were not listed in time; the last list stays in use"
             ),
         }
     }
@@ -158,13 +159,13 @@ async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, 
     if page.is_some() {
         tracing::warn!(
             server = server.config.name,
-            "an MCP server's list of tools goes on after {MOST_PAGES} pages; the rest is left out"
+            "an MCP server lists more than {MOST_PAGES} pages of tools; the rest is left out"
         );
     }
     Ok(tool::fitted(&server.config.name, tools))
 }
 
-/// Why a greeting failed.
+/// Describes why an initialization failed.
 fn refusal(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::TransportError { error, .. } = error {
         http::reason(error)
@@ -193,7 +194,7 @@ fn words(error: &ServiceError) -> String {
     }
 }
 
-/// Who we are to a server, and what we hear from it unasked.
+/// Our side of the MCP connection, and its notifications.
 struct Client {
     relist: Arc<Notify>,
 }

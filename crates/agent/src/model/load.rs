@@ -1,4 +1,4 @@
-//! `load:`: words in bulk, for load tests without an LLM.
+//! The `load:` model: bulk text for load tests without an LLM.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,16 +11,17 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::{Done, Model, ModelError, Piece};
 use crate::Prompt;
 
-/// Each input makes `items` messages, or one message in as many deltas.
+/// A model that answers each input with `items` messages, or with one message in as many deltas.
 ///
-/// Each piece begins with its number, counted from 1, so that a reader can verify what it got. With
-/// `marks=yes` it begins with `~NUMBER~DUE~`, where `DUE` is when it was due, in microseconds since
-/// 1970: a reader on the same machine tells how late it came, also when the server could not keep up.
+/// Each piece begins with its number, counted from 1, so that a reader can verify the stream. With
+/// `marks=yes` it begins with `~NUMBER~DUE~`, where `DUE` is the time it was due, in microseconds
+/// since 1970. A reader on the same machine can then measure its delay, even if the server could
+/// not keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     items: u64,
     bytes: usize,
-    /// Pieces a second; 0 for as fast as it can.
+    /// Pieces per second; 0 means as fast as possible.
     rate: u64,
     shape: Shape,
     head: Head,
@@ -32,20 +33,21 @@ enum Shape {
     Deltas,
 }
 
-/// What a piece begins with.
+/// The beginning of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     Number,
     Mark,
 }
 
-/// A timer's own coarseness is not counted as lateness.
+/// Resolution of timers, which does not count as delay.
 const TIMER: Duration = Duration::from_millis(2);
 
 const MOST_ITEMS: u64 = 10_000_000;
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_RATE: u64 = 1_000_000;
-/// A message in deltas is one event, which everybody has to hold at once.
+/// Largest size of a message in deltas, in bytes. It becomes one event, which every reader holds in
+/// memory.
 const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
 
 impl Load {
@@ -93,7 +95,8 @@ impl Load {
         let whole = load.items.saturating_mul(u64::try_from(load.bytes).unwrap_or(u64::MAX));
         if load.shape == Shape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
             return Err(bad(&format!(
-                "items × bytes would make one message of {whole} bytes; at most {MOST_BYTES_OF_ONE_MESSAGE}"
+                "items × bytes would make one message of {whole} bytes; \
+                 it may have at most {MOST_BYTES_OF_ONE_MESSAGE}"
             )));
         }
         Ok(load)
@@ -102,12 +105,14 @@ impl Load {
     fn interval(self) -> Option<Interval> {
         let period = Duration::from_secs(1).checked_div(u32::try_from(self.rate).ok()?)?;
         let mut interval = tokio::time::interval(period);
-        // Timers are coarser than high rates: what was missed is made up for, so the average holds.
+        // Timers are coarser than high rates: missed ticks are made up for, so that the average is
+        // right.
         interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
         Some(interval)
     }
 
-    /// The text of a piece: its number or mark, filled up to the asked length and ended by a space.
+    /// The text of a piece: its number or mark, padded to the requested length, with a space at its
+    /// end.
     fn text(self, n: u64, due: u64) -> String {
         let mut text = match self.head {
             Head::Number => format!("{n} "),
@@ -131,11 +136,11 @@ impl Load {
     }
 }
 
-/// When the pieces of one reply are due.
+/// The times at which the pieces of one reply are due.
 struct Timer {
     interval: Option<Interval>,
     begun: Instant,
-    /// The same moment on the wall, in microseconds.
+    /// The wall-clock time of `begun`, in microseconds since 1970.
     wall: u64,
     last: u64,
 }
@@ -146,7 +151,7 @@ impl Timer {
         Self { interval: load.interval(), begun: Instant::now(), wall: micros(wall), last: 0 }
     }
 
-    /// Waits until the next piece is due, and gives that moment: never before the last one's.
+    /// Waits until the next piece is due and returns that time. Times never decrease.
     async fn due(&mut self) -> u64 {
         let due = match &mut self.interval {
             Some(interval) => {
@@ -176,17 +181,17 @@ fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelErr
 
 fn bad(what: &str) -> ModelError {
     ModelError::Unknown(format!(
-        "the model `load:items=N,bytes=B,rate=R,deltas=yes|no,marks=yes|no` cannot be made: {what}"
+        "the model `load:items=N,bytes=B,rate=R,deltas=yes|no,marks=yes|no` cannot be used: {what}"
     ))
 }
 
 impl Model for Load {
     fn reply(&self, _prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
         let load = *self;
-        // The timer is made when the stream is first polled: it needs a runtime.
+        // The timer is created when the stream is first polled, because it needs a runtime.
         stream::unfold((1, None), move |(n, timer): (u64, Option<Timer>)| async move {
             if n > load.items {
-                // Invariant: a load of messages ended with its last one.
+                // Invariant: a load of messages ended with its last message.
                 return (n == load.items + 1 && load.shape == Shape::Deltas)
                     .then(|| (Ok(load.done(None)), (n + 1, timer)));
             }

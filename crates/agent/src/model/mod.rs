@@ -1,4 +1,4 @@
-//! Models: what decides the next words and calls, behind one trait.
+//! Models: the trait, and the models of one process by name.
 
 mod error;
 mod load;
@@ -24,65 +24,66 @@ pub use providers::{Endpoint, Providers, Timeouts};
 pub use remote::{Kept, KeptCall, KeptReasoning, KeptThought};
 pub use trying::try_model;
 
-/// Decides what comes next in a conversation.
+/// A language model, or a program in its place.
 pub trait Model: Send + Sync + 'static {
-    /// Answers a prompt piece by piece. The stream ends with [`Piece::Done`]; one that ends without
-    /// it was cut. Dropping the stream cancels the request.
+    /// Streams the reply to a prompt. The stream ends with [`Piece::Done`]; without it, the reply
+    /// was cut off. Dropping the stream cancels the request.
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>>;
 }
 
 /// A piece of a model's reply.
 ///
-/// Thought and message pieces that follow each other are one item; a piece of the other kind, a
-/// call or a whole message ends it.
+/// Consecutive thought or message pieces form one item. A piece of the other kind, a call or a
+/// whole message ends the item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// Words of a thought.
+    /// Text of a thought.
     Thought(String),
-    /// Words of a message.
+    /// Text of a message.
     Message(String),
-    /// Words beside the calls in MemGPT's style. They are a thought, unless the turn ends without a
-    /// message: then they are what the person is told.
+    /// Text beside the calls in MemGPT style. It is a thought. If the turn ends without a message,
+    /// it becomes the message.
     Monologue(String),
     /// A message that is not streamed.
     Whole(String),
-    /// A call begins.
+    /// The beginning of a call.
     Call {
-        /// Names the call within this reply.
+        /// Identifies the call within this reply.
         index: usize,
         /// The tool.
         name: String,
-        /// The provider's own id for the call, which it wants to see again.
+        /// The provider's own id for the call, which later requests repeat.
         provider_id: Option<String>,
     },
-    /// A piece of the JSON text of a call's arguments.
+    /// A part of the JSON text of a call's arguments.
     Args {
         /// The call's index.
         index: usize,
-        /// The piece.
+        /// The part.
         json: String,
     },
-    /// The message text so far was a thought, as its end has shown. What follows is the message.
+    /// The message text so far was a thought, as a closing tag has shown. The message follows.
     WasThought,
-    /// What the provider wants to see again together with this reply's calls.
+    /// State that the provider wants back together with this reply's calls.
     Kept(Kept),
-    /// The reply is over.
+    /// The end of the reply.
     Done(Done),
 }
 
-/// What a reply ends with.
+/// The end of a reply.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Done {
-    /// What the reply cost.
+    /// Tokens that the reply cost.
     pub usage: Usage,
-    /// A last message that was not streamed: it can go out together with the end of the turn.
+    /// A last message that was not streamed, so that it can be saved together with the end of the
+    /// turn.
     pub last: Option<String>,
-    /// Why the model stopped before it had said all: a limit, a filter, a refusal or a malformed call.
+    /// The reason why the model stopped early: a limit, a filter, a refusal or a malformed call.
     /// Calls of such a reply are not run.
     pub stopped: Option<ModelError>,
 }
 
-/// The models of one process. They share one HTTP client, made when first needed.
+/// The models of one process. They share one HTTP client, which is created when first needed.
 pub(crate) struct Models {
     providers: Providers,
     timeouts: Timeouts,

@@ -1,11 +1,11 @@
-//! What a model's name means.
+//! Parsing of model names.
 
 use super::load::Load;
 use super::remote::{Address, Wire};
 use super::{ModelError, Providers};
 
-/// Says whether a model can be asked at all: its name is known, its parameters are right, and what
-/// its provider needs is set. Reaches no network.
+/// Checks whether a model can be used: its name is known, its parameters are valid, and its
+/// provider's settings are present. Does not use the network.
 ///
 /// ```
 /// use thoughtwire_agent::{Providers, check_model};
@@ -16,7 +16,7 @@ use super::{ModelError, Providers};
 /// ```
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// Says what is wrong and what to do.
 pub fn check_model(name: &str, providers: &Providers) -> Result<(), ModelError> {
     Name::parse(name, providers).map(drop)
 }
@@ -46,7 +46,8 @@ impl Name {
         let remote: Vec<String> =
             Wire::ALL.iter().map(|wire| format!("`{}/NAME`", wire.prefix())).collect();
         Err(ModelError::Unknown(format!(
-            "there is no model `{}`; known are `offline`, {} and `load:items=N,bytes=B,rate=R,deltas=yes|no`",
+            "there is no model `{}`; known are `offline`, {} and \
+             `load:items=N,bytes=B,rate=R,deltas=yes|no`",
             name.escape_debug(),
             remote.join(", ")
         )))

@@ -1,4 +1,4 @@
-//! Core memory: what the agent's tools do to a block.
+//! Edits of core memory blocks by the agent's tools.
 
 use thoughtwire_hub::{EditError, Interface};
 use thoughtwire_store::Block;
@@ -6,16 +6,16 @@ use thoughtwire_store::Block;
 use super::ToolFault;
 use crate::figures::grouped;
 
-/// What is to be done to a block.
+/// An edit of a block.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// Put this behind it, on a line of its own.
+    /// Append a line.
     Append(String),
-    /// Put the second text in the place of the first.
+    /// Replace the first text with the second.
     Replace(String, String),
 }
 
-/// Changes a block and records that; the new text is on disk when this returns.
+/// Edits a block and records the edit. The new text is on disk when this returns.
 pub(crate) async fn edit(
     interface: &Interface,
     label: &str,
@@ -24,7 +24,7 @@ pub(crate) async fn edit(
     let (told, hears) = tokio::sync::oneshot::channel();
     let edited = interface.edit_memory(label, move |block| {
         let after = changed(block, &change)?;
-        // Who asked for the edit may be gone.
+        // The receiver may be gone.
         let _ = told.send(after == block.text);
         Ok(after)
     });
@@ -49,7 +49,7 @@ impl From<EditError> for ToolFault {
     }
 }
 
-/// The block's text after the change, if it may be made.
+/// The block's text after the edit, if the edit is valid.
 fn changed(block: &Block, change: &Change) -> Result<String, String> {
     let (label, text) = (&block.label, &block.text);
     let after = match change {
@@ -65,16 +65,18 @@ fn changed(block: &Block, change: &Change) -> Result<String, String> {
         }
         Change::Replace(old, _) if !text.contains(old.as_str()) => {
             return Err(format!(
-                "`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly as it stands there."
+                "`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly \
+                 as it stands there."
             ));
         }
         Change::Replace(old, new) => text.replace(old.as_str(), new),
     };
     let (before, now) = (text.chars().count(), after.chars().count());
-    // A block that is too long already may still shrink.
+    // A block that is already too long may still shrink.
     if now > block.limit && now > before {
         return Err(format!(
-            "`{label}` has {} of {} characters; {} more do not fit. Shorten it with core_memory_replace, or keep this with archival_memory_insert.",
+            "`{label}` has {} of {} characters; {} more do not fit. Shorten it with \
+             core_memory_replace, or keep this with archival_memory_insert.",
             grouped(before),
             grouped(block.limit),
             grouped(now - before)

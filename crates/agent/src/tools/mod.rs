@@ -1,4 +1,4 @@
-//! Tools: what the agent can do besides talking.
+//! The tools of agents.
 
 mod arguments;
 mod calculator;
@@ -30,13 +30,13 @@ use fetch::Reach;
 pub(crate) use permissions::Permissions;
 pub(crate) use toolset::{Runs, Toolset, listing};
 
-/// How long a turn that goes on waits for MCP servers that are starting.
+/// Time limit for starting MCP servers when a turn is resumed.
 const SERVERS_SETTLE: Duration = Duration::from_secs(20);
 
-/// The longest that `pause_heartbeats` takes, as in MemGPT.
+/// Longest pause that `pause_heartbeats` accepts, as in MemGPT.
 const LONGEST_PAUSE_MINUTES: u64 = 360;
 
-/// What tools work with, for all agents.
+/// The resources of tools, shared by all agents.
 pub(crate) struct Toolbox {
     pub(crate) store: Arc<Store>,
     pub(crate) archive: Archive,
@@ -47,21 +47,21 @@ pub(crate) struct Toolbox {
     pub(crate) clock: fn() -> Timestamp,
 }
 
-/// The turn that a tool is used in.
+/// The turn in which a tool is called.
 pub(crate) struct Desk<'a> {
     pub(crate) turn: &'a Turn,
-    /// Where the turn's own input stands in the log, and when it came.
+    /// Position of the turn's own input in the log, and its time.
     pub(crate) asked: Option<(Seq, Timestamp)>,
-    /// What a `send_message` call has streamed of its message.
+    /// The message that a `send_message` call has streamed so far.
     pub(crate) spoken: Option<ItemWriter>,
 }
 
-/// What a tool came back with.
+/// Result of a tool.
 pub(crate) struct ToolOutput {
     pub(crate) text: String,
-    /// In richer form, where the tool has one.
+    /// Structured content, if the tool has any.
     pub(crate) content: Option<Value>,
-    /// Whether the text says what went wrong.
+    /// Whether the text is an error.
     pub(crate) is_error: bool,
 }
 
@@ -71,9 +71,9 @@ impl From<String> for ToolOutput {
     }
 }
 
-/// Why a tool did not work.
+/// Reason why a tool failed.
 pub(crate) enum ToolFault {
-    /// For the model to read and do better.
+    /// An error text that the model can act on.
     Complaint(String),
     /// The turn has ended.
     TurnError(TurnError),
@@ -83,7 +83,7 @@ impl From<TurnError> for ToolFault {
     fn from(error: TurnError) -> Self {
         match error {
             TurnError::Ended => Self::TurnError(error),
-            // The model can do something about these, or at least say so.
+            // The model can act on these, or at least report them.
             TurnError::Illegal(why) | TurnError::Refused(why) | TurnError::Unsaved(why) => {
                 Self::Complaint(format!("That was not done: {why}."))
             }
@@ -102,7 +102,7 @@ impl Toolbox {
         Toolset::gather(style, &self.mcp, clients, agents, &self.permissions)
     }
 
-    /// What may be done with a tool, also with one that is not there now.
+    /// The permission of a tool, whether or not the tool is available now.
     pub(crate) fn permission(
         &self,
         name: &str,
@@ -166,8 +166,8 @@ impl Toolbox {
         }
     }
 
-    /// Waits until no MCP server is in its first start any more, for a while: a turn that goes on after
-    /// a restart comes before its servers.
+    /// Waits until no MCP server is starting for the first time, up to a limit. A turn that is
+    /// resumed after a restart would otherwise be earlier than its servers.
     pub(crate) async fn servers_settled(&self) {
         let mut changes = self.mcp.changes();
         let settled = async {
@@ -177,12 +177,12 @@ impl Toolbox {
                 }
             }
         };
-        // Who takes longer is called all the same, and says what is wrong.
+        // A slower server is called anyway, and its error says what is wrong.
         let _ = tokio::time::timeout(SERVERS_SETTLE, settled).await;
     }
 
-    /// Who runs a tool that was called before a restart, when it is not there now: a server that is
-    /// down, or a client that is not back.
+    /// The host of a tool that was called before a restart and is not available now: a server that
+    /// is down, or a client that is not back.
     pub(crate) fn absent(&self, name: &str) -> Runs {
         let of_server =
             self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
@@ -198,7 +198,7 @@ impl Toolbox {
     ) -> Result<ToolOutput, ToolFault> {
         let mut args = args.clone();
         if style == Style::Memgpt {
-            // Ours, not the server's.
+            // The argument is ours, not the server's.
             args.shift_remove(HEARTBEAT);
         }
         match self.mcp.call(name, args).await {
@@ -214,7 +214,7 @@ impl Toolbox {
                 writer.write(&rest).await?;
                 writer.finish().await?;
             }
-            // What people saw being said stays said, even if the arguments then named it twice.
+            // A streamed message cannot be taken back, even if the arguments contained it twice.
             Some(writer) => {
                 writer.finish().await?;
             }
@@ -230,7 +230,7 @@ impl Toolbox {
         Ok("None".to_owned())
     }
 
-    /// Reads the store on a thread that may block.
+    /// Reads the store on a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
         desk: &Desk<'_>,
@@ -241,14 +241,14 @@ impl Toolbox {
     }
 }
 
-/// There are no heartbeats by the clock here yet, so there is nothing to hold back; the call is
-/// taken, since MemGPT's prompts and clients know it.
+/// Accepts a pause of timed heartbeats. There are none yet, but MemGPT's prompts and clients know
+/// the tool.
 fn pause_heartbeats(minutes: u64) -> Result<String, ToolFault> {
     if (1..=LONGEST_PAUSE_MINUTES).contains(&minutes) {
-        Ok(format!("No timed heartbeats come for {minutes} minutes."))
+        Ok(format!("Timed heartbeats are paused for {minutes} minutes."))
     } else {
         Err(ToolFault::Complaint(format!(
-            "`minutes` is from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}."
+            "`minutes` must be from 1 to {LONGEST_PAUSE_MINUTES}, not {minutes}."
         )))
     }
 }

@@ -1,4 +1,4 @@
-//! Which tools may be used: as the operator says, and stricter where an agent's settings say so.
+//! Permissions of tools: the operator's, and an agent's own, which can only be stricter by default.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use thoughtwire_proto::Permission;
 /// The operator's permissions, for all agents.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Permissions {
-    /// By tool. A name that ends in `*` stands for all that begin like it.
+    /// Permissions by tool name. A name that ends in `*` is a prefix.
     pub(crate) tools: BTreeMap<String, Permission>,
-    /// The tools, named in the same way, whose permission an agent's own settings may also loosen.
+    /// Tools, named in the same way, whose permission an agent's own settings may also loosen.
     pub(crate) loosen: Vec<String>,
 }
 
 impl Permissions {
-    /// A tool's permission for an agent with settings of its own.
+    /// The permission of a tool for an agent.
     ///
-    /// `default` counts where the operator names no permission. An agent's own permission counts if
-    /// it is stricter, or if the tool is among those that users may loosen.
+    /// `default` applies if the operator has no permission for the tool. An agent's own permission
+    /// applies if it is stricter, or if users may loosen this tool.
     pub(crate) fn of(
         &self,
         tool: &str,
@@ -48,7 +48,7 @@ const fn stricter(one: Permission, other: Permission) -> Permission {
     }
 }
 
-/// The permission of the nearest name: an exact one before all, else the longest that fits.
+/// The permission of the most specific name: an exact one, or else the longest prefix.
 fn fitting(tool: &str, named: &BTreeMap<String, Permission>) -> Option<Permission> {
     if let Some(permission) = named.get(tool) {
         return Some(*permission);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_counts() {
+    fn the_most_specific_name_applies() {
         let agents = map(&[("files__*", Ask), ("files__delete*", Deny), ("files__read", Allow)]);
         let tools = map(&[("*", Deny), ("clock", Allow)]);
         let permissions = Permissions { tools, loosen: vec!["files__*".to_owned()] };

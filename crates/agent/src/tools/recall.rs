@@ -1,4 +1,4 @@
-//! The tools that search what was said and what was noted.
+//! The tools that search conversations and notes.
 
 use thoughtwire_proto::{AgentId, Timestamp};
 use thoughtwire_store::{Page, Recalled};
@@ -8,9 +8,9 @@ use crate::archive::Archive;
 use super::{Desk, ToolFault, Toolbox};
 use crate::time;
 
-/// Results to a page, as in MemGPT.
+/// Number of results per page, as in MemGPT.
 const PAGE: usize = 5;
-/// The furthest page: nobody reads on for that long.
+/// Highest page number.
 const LAST_PAGE: u64 = 10_000;
 
 impl Toolbox {
@@ -39,14 +39,14 @@ impl Toolbox {
         let (start, end) = (checked_day("start_date", start)?, checked_day("end_date", end)?);
         if end < start {
             return Err(ToolFault::Complaint(format!(
-                "`end_date` {end} lies before `start_date` {start}."
+                "`end_date` {end} is before `start_date` {start}."
             )));
         }
         let bounds = time::begin(start).zip(end.tomorrow().ok().and_then(time::begin));
         let (from, until) = bounds
             .ok_or_else(|| ToolFault::Complaint("These days are out of range.".to_owned()))?;
         let span = Span::of(page, 0)?;
-        // The store's bounds are both inclusive. What is being answered right now is not looked up.
+        // The store's bounds are both inclusive. The question itself is not a result.
         let until = desk.asked.map_or(until, |(_, asked)| asked.min(until));
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         self.catch_up().await?;
@@ -56,7 +56,7 @@ impl Toolbox {
         Ok(recalled(found, span, desk))
     }
 
-    /// Has the search know everything that was said, not only what was indexed in passing.
+    /// Indexes all messages that are not indexed yet.
     async fn catch_up(&self) -> Result<(), ToolFault> {
         self.store
             .catch_up_recall()
@@ -99,12 +99,12 @@ impl Toolbox {
     }
 }
 
-/// Which results a page shows.
+/// The results on a page.
 #[derive(Clone, Copy)]
 struct Span {
     page: usize,
     start: usize,
-    /// Behind the last result that has to be read.
+    /// Index behind the last result to read.
     end: usize,
 }
 
@@ -120,7 +120,8 @@ impl Span {
     }
 }
 
-/// Lists what was said, without the question that is being answered: it holds the words by nature.
+/// Lists results without the question that is being answered, because it contains the words by
+/// nature.
 fn recalled(found: Page<Recalled>, span: Span, desk: &Desk<'_>) -> String {
     let total = found.total;
     let own = |item: &Recalled| {

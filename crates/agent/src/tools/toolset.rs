@@ -1,4 +1,4 @@
-//! The tools of one turn: built in, of MCP servers, and those that attached clients run.
+//! The tools of one turn: built-in tools, tools of MCP servers, and tools of attached clients.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::permissions::Permissions;
 use crate::mcp::McpServers;
 use crate::tool::{Tool, ToolSpec};
 
-/// A tool that may be called, and who runs it.
+/// A tool that may be called, and its host.
 #[derive(Debug, Clone)]
 pub(crate) struct Offered {
     pub(crate) spec: Arc<ToolSpec>,
@@ -19,7 +19,7 @@ pub(crate) struct Offered {
     pub(crate) permission: Permission,
 }
 
-/// Who runs a tool.
+/// The host of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runs {
     BuiltIn(Tool),
@@ -27,7 +27,8 @@ pub(crate) enum Runs {
     Client,
 }
 
-/// The tools that a model is told of. Of two with one name the first counts: built in, then MCP, then clients'.
+/// The tools that a model is offered. Of two with the same name the first counts: built-in, then
+/// MCP, then clients.
 #[derive(Default)]
 pub(crate) struct Toolset(Vec<Offered>);
 
@@ -76,7 +77,7 @@ impl Toolset {
         }
     }
 
-    /// What the model is told: not of what it may not use.
+    /// Descriptions of the tools that are not denied.
     pub(crate) fn specs(&self) -> Vec<Arc<ToolSpec>> {
         self.usable().map(|offered| Arc::clone(&offered.spec)).collect()
     }
@@ -85,7 +86,7 @@ impl Toolset {
         self.0.iter().filter(|offered| offered.permission != Permission::Deny)
     }
 
-    /// The tool of a call, or what to tell the model.
+    /// The tool of a call, or an error text for the model.
     pub(crate) fn find(&self, name: &str) -> Result<&Offered, String> {
         let known = || {
             self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -102,7 +103,7 @@ impl Toolset {
     }
 }
 
-/// Adds what providers insist on and tools leave out: that arguments are an object, with its keys.
+/// Adds keys that providers require and some tools leave out: the type `object` and its properties.
 fn complete(schema: &mut Value) {
     if !schema.is_object() {
         *schema = Value::Object(Map::new());
@@ -113,7 +114,7 @@ fn complete(schema: &mut Value) {
     }
 }
 
-/// An agent's tools for people: those of clients, which come and go, are not among them.
+/// An agent's tools for people. Tools of clients are not included, because they come and go.
 pub(crate) fn listing(
     spec: &AgentSpec,
     servers: &McpServers,

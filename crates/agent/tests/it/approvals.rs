@@ -1,4 +1,4 @@
-//! Leave for calls, and calls that clients run: across clients, restarts and time.
+//! Approvals, and calls that clients run: across clients, restarts and time-outs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use thoughtwire_proto::{
 
 use crate::home::{Home, Script, Told, call, done, options, text};
 
-/// Options of a server whose agents must ask for the calculator.
+/// Options of an operator who requires approval for the calculator.
 fn asking() -> AgentOptions {
     AgentOptions {
         permissions: [("calculator".to_owned(), Permission::Ask)].into(),
@@ -51,14 +51,14 @@ fn asked(told: &Told) -> CallId {
             None
         }
     });
-    found.expect("nothing waits")
+    found.expect("no call is waiting")
 }
 
 fn decide(session: &SessionId, call: &CallId, approve: bool) -> Command {
     SessionCommand::Decide { call: call.clone(), approve }.on(session.clone())
 }
 
-/// Says something and stops listening when a call waits.
+/// Sends an input and returns the call that waits.
 async fn until_asked(home: &Home, session: &SessionId) -> CallId {
     asked(&home.listen(session, is_asked, home.send(session, "6*7?", Policy::Queue)).await)
 }
@@ -166,7 +166,7 @@ async fn a_denied_tool_is_not_offered_and_not_run() {
     assert!(prompt.tools.iter().all(|tool| tool.name != "calculator" && tool.name != "fetch_url"));
 }
 
-/// A home in a directory, killed or stopped in the middle of a turn by a copy of its files.
+/// Copies the files of a store, as a crash would leave them.
 fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -193,7 +193,7 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     ];
     let home = Home::scripted_in(dir.path(), &Script::new([two]), asking());
     let (_, session) = home.agent("tess", Default::default()).await;
-    // The other call is over when the first is asked for.
+    // The other call has returned when the first one waits for approval.
     let is_over = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
             record.event,
@@ -316,7 +316,7 @@ async fn a_client_runs_its_tool_and_answers_once() {
         )
         .await;
     assert!(
-        waits.returned()[0].1.contains("do not fit") && waits.returned()[0].1.contains("/city"),
+        waits.returned()[0].1.contains("are not valid") && waits.returned()[0].1.contains("/city"),
         "{:?}",
         waits.returned()
     );
@@ -338,7 +338,7 @@ async fn a_client_runs_its_tool_and_answers_once() {
             .iter()
             .any(|tool| tool.name == "weather" && tool.schema["required"][0] == "city")
     );
-    // Who left runs nothing any more.
+    // Tools of a client that left are no longer offered.
     assert!(prompts[2].tools.iter().all(|tool| tool.name != "weather"));
 }
 

@@ -1,4 +1,4 @@
-//! Conversations that are longer than their model's window.
+//! Conversations longer than their model's context window.
 
 use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Purpose};
 use thoughtwire_proto::{Event, InputEvent, Style};
@@ -20,7 +20,7 @@ async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
             .0,
         "Completed"
     );
-    // About 30,000 tokens, where the window has 3,000.
+    // About 30,000 tokens; the window has 3,000.
     let mut compactions = 0;
     for n in 0..60 {
         let told =
@@ -32,7 +32,7 @@ async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
     let told = home.say(&session, "What did I say about the treasure?").await;
     assert_eq!(told.called(), ["conversation_search"]);
     assert!(told.message().contains("third palm of Skull Island"), "{}", told.message());
-    // All of it is still in the log, and in order.
+    // The whole conversation is still in the log, in order.
     let stored = home.hub.store().session(&session).unwrap().unwrap();
     let all = home.hub.store().events(stored.num, thoughtwire_proto::Seq::ZERO, 10_000).unwrap();
     assert!(matches!(&all[1].event, Event::Input(InputEvent::UserMessage { text, .. })
@@ -57,14 +57,14 @@ async fn a_summary_stands_for_what_it_covers_and_is_carried_on() {
         prompts.iter().filter(|prompt| prompt.purpose == Purpose::Summary).collect();
     assert!(summaries.len() > 1);
     let Chat::User(second) = &*summaries[1].chat[0] else { panic!("no text to sum up") };
-    assert!(second.contains("They spoke of tea."), "the summary before is taken up: {second}");
+    assert!(second.contains("They spoke of tea."), "the earlier summary is continued: {second}");
     let last = prompts.last().unwrap();
     assert!(
         matches!(&*last.chat[0], Chat::Note(text) if text.contains("They spoke of tea.")),
         "{:?}",
         last.chat[0]
     );
-    // What follows a summary begins with a question, also in the turn that made it: providers insist on that.
+    // A summary is followed by a question, also in the turn that made it: providers require that.
     for prompt in prompts.iter().filter(|prompt| {
         prompt.purpose == Purpose::Turn && matches!(*prompt.chat[0], Chat::Note(_))
     }) {

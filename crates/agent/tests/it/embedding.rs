@@ -1,4 +1,4 @@
-//! Embeddings: against the mock, raw replies, and a static model that the test writes itself.
+//! Embeddings: against the mock, raw replies, and a static model that the test writes.
 
 use std::path::Path;
 
@@ -40,9 +40,15 @@ async fn vectors_come_in_the_order_of_their_texts_and_in_batches() {
             .enumerate()
             .rev()
             .map(|(index, vector)| json!({"index": index, "embedding": vector}));
-        json!({"model": "m", "data": data.collect::<Vec<_>>(), "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        json!({
+            "model": "m", "data": data.collect::<Vec<_>>(),
+            "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        })
     };
-    let gemini = |vectors: &[[f32; 2]]| json!({"embeddings": vectors.iter().map(|vector| json!({"values": vector})).collect::<Vec<_>>()});
+    let gemini = |vectors: &[[f32; 2]]| {
+        let values = vectors.iter().map(|vector| json!({"values": vector}));
+        json!({"embeddings": values.collect::<Vec<_>>()})
+    };
     let ollama = |vectors: &[[f32; 2]]| json!({"embeddings": vectors});
     let count =
         |body: &Value| body["requests"].as_array().or(body["input"].as_array()).map_or(0, Vec::len);
@@ -177,7 +183,10 @@ fn write_model(dir: &Path, words: &[(&str, [f32; 2])]) {
         .iter()
         .flat_map(|(_, vector)| vector.iter().flat_map(|number| number.to_le_bytes()))
         .collect();
-    let header = json!({"embeddings": {"dtype": "F32", "shape": [words.len(), 2], "data_offsets": [0, data.len()]}}).to_string();
+    let header = json!({"embeddings": {
+        "dtype": "F32", "shape": [words.len(), 2], "data_offsets": [0, data.len()],
+    }})
+    .to_string();
     let mut tensors = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
     tensors.extend_from_slice(header.as_bytes());
     tensors.extend_from_slice(&data);

@@ -1,4 +1,4 @@
-//! A hub and a store in a folder of their own, and a model that says what it is told to.
+//! Test harness: a hub and a store in a directory of their own, and a scripted model.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(crate) struct Home {
     _dir: Option<tempfile::TempDir>,
 }
 
-/// What a turn brought.
+/// The emissions of a turn.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) records: Vec<Record>,
@@ -88,7 +88,7 @@ impl Home {
         }
     }
 
-    /// Stops the hub and lets go of the store, as a planned stop does.
+    /// Stops the hub and closes the store, as a planned stop does.
     pub(crate) async fn close(self) {
         self.hub.stop(Duration::from_secs(5)).await;
         let store = Arc::clone(self.hub.store());
@@ -145,12 +145,12 @@ impl Home {
         .await;
     }
 
-    /// Says something and listens until the turn has ended.
+    /// Sends an input and collects emissions until the turn has ended.
     pub(crate) async fn say(&self, session: &SessionId, text: &str) -> Told {
         self.listen(session, |_| false, self.send(session, text, Policy::Queue)).await
     }
 
-    /// Does something while listening, until a turn has ended, or earlier.
+    /// Acts while collecting emissions, until a turn has ended or `until` holds.
     pub(crate) async fn listen(
         &self,
         session: &SessionId,
@@ -160,7 +160,7 @@ impl Home {
         self.listen_with(session, Vec::new(), until, act).await
     }
 
-    /// [`Home::listen`] as a client that runs tools.
+    /// Does the same as a client that runs tools.
     pub(crate) async fn listen_with(
         &self,
         session: &SessionId,
@@ -175,7 +175,7 @@ impl Home {
             .attach(&self.user, session, Start::Head, Arc::clone(&wake), presence)
             .await
             .unwrap();
-        // Only who has caught up is sure to see every delta.
+        // Only a subscriber that has caught up is sure to see every delta.
         while subscription.has_news() {
             let _ = subscription.next().await.unwrap();
         }
@@ -209,7 +209,7 @@ impl Home {
 }
 
 impl Told {
-    /// Takes an emission; true when the turn has ended.
+    /// Adds an emission. Returns true when the turn has ended.
     fn take(&mut self, emission: &Emission) -> bool {
         match emission {
             Emission::Record(record) => {
@@ -232,7 +232,7 @@ impl Told {
         self.records.iter().map(|record| record.event.kind()).collect()
     }
 
-    /// All that was said, as one text.
+    /// All messages as one text.
     pub(crate) fn message(&self) -> String {
         let texts = self.records.iter().filter_map(|record| {
             if let Event::Turn(TurnEvent::Message { text, .. }) = &record.event {
@@ -267,7 +267,7 @@ impl Told {
         names.collect()
     }
 
-    /// What the calls came back with.
+    /// The results of the calls.
     pub(crate) fn returned(&self) -> Vec<(ToolStatus, &str)> {
         let results = self.records.iter().filter_map(|record| {
             if let Event::Turn(TurnEvent::ToolReturned { status, text, .. }) = &record.event {
@@ -289,7 +289,7 @@ impl Told {
         })
     }
 
-    /// How the turn ended: outcome, code and reason.
+    /// The end of the turn: outcome, code and reason.
     pub(crate) fn end(&self) -> (String, String, String) {
         let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) =
             &self.records.last().unwrap().event
@@ -306,12 +306,12 @@ impl Told {
 
 type Reply = Vec<Result<Piece, ModelError>>;
 
-/// A model that replies what it was told to, and keeps what it was asked.
+/// A model with scripted replies, which records its prompts.
 #[derive(Default)]
 pub(crate) struct Script {
     replies: Mutex<VecDeque<Reply>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
-    /// What it replies when it is to sum up.
+    /// Its reply to a prompt for a summary.
     summary: Option<Box<dyn Fn() -> Reply + Send + Sync>>,
 }
 
@@ -332,12 +332,12 @@ impl Script {
         script.with_summaries(move || text(summary).into_iter().map(Ok).collect())
     }
 
-    /// The same, with what it replies when it is to sum up.
+    /// Sets the reply to prompts for a summary.
     pub(crate) fn with_summaries(
         self: Arc<Self>,
         summary: impl Fn() -> Reply + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let mut script = Arc::into_inner(self).expect("it is not shared yet");
+        let mut script = Arc::into_inner(self).expect("the script is not shared yet");
         script.summary = Some(Box::new(summary));
         Arc::new(script)
     }

@@ -1,4 +1,4 @@
-//! `load:`: as many pieces of as many bytes as asked for, each with its number.
+//! The `load:` model: numbered pieces of the requested number and size.
 
 use std::time::Instant;
 

@@ -4,7 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on fails; clippy's exemption for tests does not reach their helpers"
+    reason = "a failed helper fails its test; clippy's exemption for tests does not cover helpers"
 )]
 
 mod approvals;

@@ -1,4 +1,4 @@
-//! The eight tools of MemGPT and the two of ours, driven by a script.
+//! MemGPT's eight tools and our own, called by a script.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::Piece;
@@ -7,11 +7,11 @@ use thoughtwire_proto::{Event, SessionEvent, SessionId, Style, ToolStatus};
 
 use crate::home::{Home, Script, call, done, options, text};
 
-/// Calls a tool in a native turn and gives back what it returned.
+/// Calls a tool in a turn and returns its result.
 async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
     let script = Script::new([call(name, args), text("Done.")]);
     let home = Home::scripted(&script, options("offline"));
-    // Who speaks plainly is not offered these two.
+    // The native style does not offer these two.
     let style = if matches!(name, "send_message" | "pause_heartbeats") {
         Style::Memgpt
     } else {
@@ -79,7 +79,7 @@ async fn complaints_say_what_was_wrong_and_what_to_do() {
         (
             "conversation_search_date",
             json!({"start_date": "2026-01-02", "end_date": "2026-01-01"}),
-            "lies before",
+            "is before",
         ),
         ("archival_memory_insert", json!({"content": ""}), "`content` is empty"),
         ("archival_memory_search", json!({}), "archival_memory_search needs `query`"),
@@ -112,7 +112,7 @@ async fn results_are_written_for_reading() {
         ("conversation_search", json!({"query": "unheard-of"}), "No results."),
         ("archival_memory_search", json!({"query": "\"AND (", "page": "0"}), "No results."),
         ("archival_memory_insert", json!({"content": "a note"}), "The note is in archival memory."),
-        ("pause_heartbeats", json!({"minutes": 5.0}), "No timed heartbeats come for 5 minutes."),
+        ("pause_heartbeats", json!({"minutes": 5.0}), "Timed heartbeats are paused for 5 minutes."),
         ("calculator", json!({"expression": "2^10 - 24"}), "1000"),
         ("calculator", json!({"expression": "(".repeat(240) + "1" + &")".repeat(240)}), "1"),
         ("calculator", json!({"expression": "sqrt(2) * sqrt(2)"}), "2"),
@@ -229,7 +229,7 @@ async fn edits_from_many_sessions_lose_nothing() {
     for _ in 0..4 {
         sessions.push(home.session("tess").await);
     }
-    // Whichever turn gets which reply: each text ends one turn, and there are as many texts as turns.
+    // Any turn may get any reply: each text ends one turn, and there are as many texts as turns.
     let run = |session| {
         let home = &home;
         async move {
@@ -278,7 +278,7 @@ async fn searches_page_and_leave_the_question_out() {
 
 #[tokio::test]
 async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
-    // In this style a turn is over with its calls: each turn takes the next ten edits, whichever session it is of.
+    // In this style a turn ends with its calls: each turn takes the next ten edits, in any session.
     let script = Script::new((0..100).map(|turn| {
         let edit = |n: usize| {
             let args = json!({"name": "human", "content": format!("{turn} {n}")});
@@ -323,7 +323,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         assert_eq!(
             of_turn,
             ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            "the edits of one step keep their order"
+            "the edits of one step stay in order"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A provider that others wrote: npm's `@copilotkit/aimock`, which speaks all five wires.
+//! A mock provider for all five wires: npm's `@copilotkit/aimock`.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub(crate) struct Wire {
     pub(crate) args: Args,
 }
 
-/// How the wire has the arguments of a call.
+/// Form in which a wire sends the arguments of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Args {
     InPieces,
@@ -64,7 +64,7 @@ pub(crate) fn providers(host: &str) -> Providers {
         openai: at(format!("http://{host}/v1")),
         anthropic: at(format!("http://{host}")),
         gemini: at(format!("http://{host}/v1beta/")),
-        // As `OLLAMA_HOST` often is.
+        // A bare host, as `OLLAMA_HOST` often is.
         ollama: at(host.to_owned()),
     }
 }
@@ -73,12 +73,12 @@ pub(crate) fn home(host: &str, wire: Wire) -> Home {
     Home::new(AgentOptions::new(wire.model, providers(host)))
 }
 
-/// A port where nobody listens.
+/// A port on which nothing listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The mock, ended with its test.
+/// The mock process. It ends with its test.
 pub(crate) struct Mock {
     pub(crate) host: String,
     _process: Child,

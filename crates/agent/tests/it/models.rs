@@ -1,4 +1,4 @@
-//! Models by name: what is known, what is missing, what is wrong.
+//! Model names: known, incomplete and wrong ones.
 
 use thoughtwire_agent::{Endpoint, Providers, check_model};
 use thoughtwire_proto::{AgentSpec, Style};
@@ -27,7 +27,7 @@ fn names_are_checked_without_a_network() {
         ("openai/", &with(Some("sk-1"), None), "lacks its name"),
         ("openai/gpt-5", &none, "OPENAI_API_KEY"),
         ("openai/gpt-5", &with(Some("  "), None), "OPENAI_API_KEY"),
-        ("openai/gpt-5", &with(None, Some("127.0.0.1:8000")), "OPENAI_BASE_URL is no http"),
+        ("openai/gpt-5", &with(None, Some("127.0.0.1:8000")), "OPENAI_BASE_URL is not an http"),
         ("load:items=0", &none, "`items` is a whole number from 1"),
         ("load:bytes=many", &none, "`bytes` is a whole number"),
         ("load:rate", &none, "`rate` is a whole number"),

@@ -1,4 +1,4 @@
-//! The offline model in both styles: everything that a first run shows.
+//! The offline model in both styles, as a first run shows it.
 
 use thoughtwire_proto::{Event, Policy, StreamKind, Style, ToolStatus, TurnEvent};
 
@@ -228,7 +228,7 @@ async fn an_input_that_joins_the_turn_is_answered_in_it() {
             home.send(&session, "what is 6*7?", Policy::Steer).await;
         })
         .await;
-    // In the first step or behind it, as it comes.
+    // The input may be answered in the first step or in a later one.
     assert!(told.message().contains("6*7 = 42"), "the joined input was not answered");
     let turns = told
         .records

@@ -1,4 +1,4 @@
-//! Prompts made from a past that was kept, and from one that is read back: they are the same.
+//! Prompts from a cached past equal prompts from a past that is read from the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use thoughtwire_store::Retention;
 
 use crate::home::{Home, PATIENCE, Script, call, done, options, text};
 
-/// What happens in a made-up history.
+/// A step of a generated history.
 #[derive(Debug, Clone)]
 enum Act {
     Say {
@@ -23,7 +23,7 @@ enum Act {
         answer: usize,
     },
     Reckon,
-    /// A client's tool is called; meanwhile inputs come, and one is perhaps taken back.
+    /// A client's tool is called. Meanwhile inputs arrive, and one may be withdrawn.
     Wait {
         queued: usize,
         steered: bool,
@@ -62,7 +62,7 @@ impl Act {
         }
     }
 
-    /// What the model replies to it.
+    /// The model's replies to this step.
     fn replies(&self, n: usize) -> Vec<Vec<Result<Piece, ModelError>>> {
         let plain = |pieces: Vec<Piece>| pieces.into_iter().map(Ok).collect();
         match self {
@@ -90,7 +90,7 @@ impl Act {
     }
 }
 
-/// Every third time no summary is to be had.
+/// Replies to prompts for a summary. Every third one fails.
 fn summaries() -> impl Fn() -> Vec<Result<Piece, ModelError>> {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     move || match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
@@ -104,7 +104,7 @@ async fn open(dir: &Path, script: &Arc<Script>, past_bytes: usize) -> Home {
     Home::scripted_within(dir, script, options, HubOptions::default())
 }
 
-/// Plays a history and gives every prompt that was made of it.
+/// Plays a history and returns all its prompts.
 async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
     let dir = tempfile::tempdir().unwrap();
     let replies = acts.iter().enumerate().flat_map(|(n, act)| act.replies(n));
@@ -218,7 +218,7 @@ async fn wait(
     }
 }
 
-/// Waits until nothing runs and nothing waits.
+/// Waits until no turn runs and no input waits.
 async fn rest(home: &Home, session: &SessionId) {
     let resting = async {
         loop {
@@ -229,12 +229,12 @@ async fn rest(home: &Home, session: &SessionId) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, resting).await.expect("it does not come to rest");
-    // How much is indexed stands in the prompt and takes up room there: as much in each run.
+    tokio::time::timeout(PATIENCE, resting).await.expect("the session does not become idle");
+    // The amount of indexed text is in the prompt, so it must be the same in each run.
     home.hub.store().catch_up_recall().await.unwrap();
 }
 
-/// A prompt's conversation, with calls numbered instead of named: their names are new in each run.
+/// A prompt's conversation with numbered calls, because call ids differ in each run.
 fn shape(prompt: &Prompt) -> (usize, Vec<Chat>) {
     let mut calls: Vec<CallId> = Vec::new();
     let mut numbered = |call: &mut CallId| {

@@ -29,7 +29,7 @@ async fn words_reasoning_and_usage() {
         assert!(told.streamed(StreamKind::Message).len() > 3, "{wire:?}");
         assert_eq!(told.streamed(StreamKind::Message).concat(), told.message());
         if wire.model.starts_with("ollama/") {
-            // The mock does not count here.
+            // The mock does not count tokens on this wire.
             assert_eq!(
                 told.kinds(),
                 ["user_message", "turn_started", "thought", "message", "turn_ended"]
@@ -142,7 +142,7 @@ async fn a_cut_stream_fails_and_keeps_what_came() {
             ("Failed", "model_cut"),
             "{wire:?}: {reason}"
         );
-        let (text, complete) = told.part().expect("the part is kept");
+        let (text, complete) = told.part().expect("the partial message is kept");
         assert!(text.starts_with("Once upon a time") && !complete, "{wire:?}: {text}");
     }
 }
@@ -150,14 +150,14 @@ async fn a_cut_stream_fails_and_keeps_what_came() {
 #[tokio::test]
 async fn too_many_requests_are_repeated_after_the_time_asked_for() {
     for wire in WIRES {
-        // One for each: it counts the requests.
+        // One mock for each wire, because it counts requests.
         let mock = Mock::start().await;
         let home = mock.home(wire);
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "too busy once").await;
         assert_eq!(told.message(), "Now there is time for you.", "{wire:?}: {told:?}");
         assert!(
-            told.statuses.iter().any(|status| status.contains("asking again in 1.0 s")),
+            told.statuses.iter().any(|status| status.contains("retrying in 1.0 s")),
             "{:?}",
             told.statuses
         );
@@ -180,7 +180,7 @@ async fn errors_say_what_to_do_and_never_the_key() {
             ("something the mock has never heard", "model_failed", &format!("and {}.", wire.url)),
             ("something the mock has never heard", "model_failed", "404"),
         ] {
-            // The mock goes by the newest input, and inputs without an answer are sent as one.
+            // The mock matches the newest input, and inputs without an answer are sent as one.
             let session = home.session("tess").await;
             let (outcome, found, reason) = home.say(&session, input).await.end();
             assert_eq!(
@@ -210,7 +210,7 @@ async fn nobody_at_the_address() {
         let (_, code, reason) = told.end();
         assert_eq!(code, "model_unreachable", "{wire:?}: {reason}");
         assert!(reason.contains(wire.url) && !reason.contains("pass"), "{wire:?}: {reason}");
-        assert_eq!(told.statuses.len(), 1, "it was asked once more: {:?}", told.statuses);
+        assert_eq!(told.statuses.len(), 1, "the request was repeated once: {:?}", told.statuses);
     }
 }
 
@@ -221,7 +221,10 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
         let gate = Gate::open(&mock.host).await;
         let home = home(&gate.host, wire);
         let (_, session) = home.agent("tess", Style::Native).await;
-        let speaks = |emission: &Emission| matches!(emission, Emission::Delta(delta) if delta.kind == StreamKind::Message);
+        let speaks = |emission: &Emission| {
+            let Emission::Delta(delta) = emission else { return false };
+            delta.kind == StreamKind::Message
+        };
         let begun = home
             .listen(
                 &session,
@@ -240,7 +243,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
     }
 }
 
-/// Passes one connection on, and sees who closes it.
+/// A proxy for one connection, which notices when the client closes it.
 struct Gate {
     host: String,
     left: Arc<Notify>,
@@ -266,7 +269,8 @@ impl Gate {
             let replies = tokio::io::copy(&mut from_server, &mut to_client);
             tokio::select! {
                 () = requests => notify.notify_one(),
-                // The mock closed first, or the client stopped reading: then its side tells.
+                // The mock closed first, or the client stopped reading: then the client's side
+                // decides.
                 _ = replies => {}
             }
         });
@@ -303,7 +307,7 @@ async fn when_a_model_cannot_be_had_the_next_one_is_asked() {
     };
     let home = Home::new(options);
     let (_, session) = home.agent("tess", Style::Native).await;
-    // The mock is always too busy for this on one wire, and knows the answer on another.
+    // The mock is always busy for this input on one wire, and answers it on another.
     let told = home.say(&session, "busy for one of you").await;
     assert_eq!(told.message(), "I have time.", "{:?}", told.end());
     assert!(

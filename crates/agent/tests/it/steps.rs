@@ -1,4 +1,4 @@
-//! The step loop: heartbeats, limits, faults and what goes into the prompt.
+//! The step loop: heartbeats, limits, faults and prompts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
     let failing = call("calculator", &json!({"expression": "1/0", "request_heartbeat": false}));
     let goodbye = call("send_message", &json!({"message": "Bye."}));
     let cases = [
-        // The person was told nothing yet.
+        // The person has not received a message yet.
         (vec![sum(false), goodbye.clone()], 2),
         (vec![[text("Hello.").remove(0)].into_iter().chain(sum(false)).collect()], 1),
         (vec![sum(true), goodbye.clone()], 2),
@@ -105,7 +105,7 @@ async fn a_turn_without_end_is_stopped_with_a_sentence() {
     let (outcome, code, reason) = told.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "step_limit"));
     assert!(reason.contains("3 steps"), "{reason}");
-    assert_eq!(told.usage().unwrap().input_tokens, 30, "what was spent is told all the same");
+    assert_eq!(told.usage().unwrap().input_tokens, 30, "the cost is reported anyway");
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn a_turn_says_which_limit_ended_it() {
         Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
-    // Each reply costs 12: after the third one there is nothing left.
+    // Each reply costs 12 tokens: after the third one the budget is spent.
     assert_eq!(
         (told.end().1.as_str(), told.called().len()),
         ("token_budget", 3),
@@ -334,7 +334,7 @@ async fn a_turn_says_which_limit_ended_it() {
         told.end()
     );
     assert!(told.end().2.contains("36 tokens") && told.end().2.contains("30"), "{}", told.end().2);
-    assert_eq!(told.usage().unwrap().input_tokens, 30, "what it cost is told all the same");
+    assert_eq!(told.usage().unwrap().input_tokens, 30, "the cost is reported anyway");
     let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else {
         unreachable!()
     };
@@ -369,13 +369,17 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
         }
     });
     let num = home.hub.store().session(&session).unwrap().unwrap().num;
-    let whole =
-        home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
+    let whole = home
+        .hub
+        .store()
+        .tool_output(num, call.unwrap())
+        .unwrap()
+        .expect("the whole output is stored");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
     let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else {
         panic!("no result")
     };
-    assert_eq!(text, part, "the model sees what the event says");
+    assert_eq!(text, part, "the model sees the same text as the event");
 }
 
 #[tokio::test]
@@ -435,7 +439,7 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
     assert_eq!(
         door.schema,
         json!({"type": "object", "properties": {}}),
-        "completed as providers want it"
+        "the schema is completed for providers"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Providers' models against raw replies: what the mock cannot do.
+//! Providers' models against raw replies, for cases that the mock cannot produce.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::canned::{Canned, Reply};
 use crate::home::Home;
 use crate::mock::{WIRES, Wire, home, providers};
 
-/// One wire's raw replies.
+/// Raw replies of one wire.
 struct Transcript {
     wire: Wire,
     /// Reasoning, and two sums at once: 100 tokens in of which 64 cached, 20 out.
@@ -19,7 +19,7 @@ struct Transcript {
     answer: String,
     /// A message without an end.
     half: String,
-    /// Checks that the second request brings back what the provider wants to see.
+    /// Checks the provider state in the second request.
     returns: fn(&Value),
 }
 
@@ -57,9 +57,10 @@ fn openai(wire: Wire) -> Transcript {
         delta(json!({"tool_calls": [{"index": index, "function": {"arguments": json}}]}))
     };
     let call = |index: usize, id: &str| {
-        delta(
-            json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": "calculator", "arguments": ""}}]}),
-        )
+        let function = json!({"name": "calculator", "arguments": ""});
+        delta(json!({"tool_calls": [
+            {"index": index, "id": id, "type": "function", "function": function},
+        ]}))
     };
     let end = |usage: Value| sse(&[json!({"choices": [], "usage": usage})]) + "data: [DONE]\n\n";
     let half = sse(&[delta(json!({"content": "Well, "}))]);
@@ -76,13 +77,14 @@ fn openai(wire: Wire) -> Transcript {
     Transcript {
         wire,
         calls: sse(&calls)
-            + &end(
-                json!({"prompt_tokens": 100, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 64}}),
-            ),
+            + &end(json!({
+                "prompt_tokens": 100, "completion_tokens": 20,
+                "prompt_tokens_details": {"cached_tokens": 64},
+            })),
         answer: half.clone()
-            + &sse(&[
-                json!({"choices": [{"index": 0, "delta": {"content": "42."}, "finish_reason": "stop"}]}),
-            ])
+            + &sse(&[json!({"choices": [
+                {"index": 0, "delta": {"content": "42."}, "finish_reason": "stop"},
+            ]})])
             + &end(json!({"prompt_tokens": 50, "completion_tokens": 5})),
         half,
         returns: |request| {
@@ -99,23 +101,49 @@ fn openai(wire: Wire) -> Transcript {
 }
 
 fn responses(wire: Wire) -> Transcript {
-    let completed = |usage: Value| json!({"type": "response.completed", "response": {"id": "r", "model": "m", "status": "completed", "output": [], "usage": usage}});
-    let call = |id: &str, args: &str| json!({"type": "function_call", "call_id": id, "name": "calculator", "arguments": args});
-    let text = |text: &str| json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text});
+    let completed = |usage: Value| {
+        json!({"type": "response.completed", "response": {
+            "id": "r", "model": "m", "status": "completed", "output": [], "usage": usage,
+        }})
+    };
+    let call = |id: &str, args: &str| {
+        json!({
+            "type": "function_call", "call_id": id, "name": "calculator", "arguments": args,
+        })
+    };
+    let text = |text: &str| {
+        json!({
+            "type": "response.output_text.delta", "output_index": 0, "content_index": 0,
+            "delta": text,
+        })
+    };
+    let item = |kind: &str, index: usize, item: Value| {
+        let kind = format!("response.output_item.{kind}");
+        json!({"type": kind, "output_index": index, "item": item})
+    };
+    let args = |json: &str| {
+        json!({
+            "type": "response.function_call_arguments.delta", "output_index": 1, "delta": json,
+        })
+    };
     let half = sse(&[text("Well, ")]);
     let calls = [
-        json!({"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "Two sums."}),
-        json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": "reasoning", "encrypted_content": "sealed"}}),
-        json!({"type": "response.output_item.added", "output_index": 1, "item": call("call_a", "")}),
-        json!({"type": "response.function_call_arguments.delta", "output_index": 1, "delta": "{\"expression\":"}),
-        json!({"type": "response.function_call_arguments.delta", "output_index": 1, "delta": "\"6*7\"}"}),
-        json!({"type": "response.output_item.done", "output_index": 1, "item": call("call_a", "{\"expression\":\"6*7\"}")}),
-        // This one comes without a delta.
-        json!({"type": "response.output_item.added", "output_index": 2, "item": call("call_b", "")}),
-        json!({"type": "response.output_item.done", "output_index": 2, "item": call("call_b", "{\"expression\":\"1/0\"}")}),
-        completed(
-            json!({"input_tokens": 100, "input_tokens_details": {"cached_tokens": 64}, "output_tokens": 20, "total_tokens": 120}),
-        ),
+        json!({
+            "type": "response.reasoning_summary_text.delta", "output_index": 0,
+            "summary_index": 0, "delta": "Two sums.",
+        }),
+        item("done", 0, json!({"type": "reasoning", "encrypted_content": "sealed"})),
+        item("added", 1, call("call_a", "")),
+        args("{\"expression\":"),
+        args("\"6*7\"}"),
+        item("done", 1, call("call_a", "{\"expression\":\"6*7\"}")),
+        // This call has no delta.
+        item("added", 2, call("call_b", "")),
+        item("done", 2, call("call_b", "{\"expression\":\"1/0\"}")),
+        completed(json!({
+            "input_tokens": 100, "input_tokens_details": {"cached_tokens": 64},
+            "output_tokens": 20, "total_tokens": 120,
+        })),
     ];
     Transcript {
         wire,
@@ -146,16 +174,29 @@ fn responses(wire: Wire) -> Transcript {
 }
 
 fn anthropic(wire: Wire) -> Transcript {
-    let start = |usage: Value| json!({"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "usage": usage}});
-    let block = |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let start = |usage: Value| {
+        json!({"type": "message_start", "message": {
+            "id": "m", "role": "assistant", "content": [], "usage": usage,
+        }})
+    };
+    let block = |index: usize, block: Value| {
+        let kind = "content_block_start";
+        json!({"type": kind, "index": index, "content_block": block})
+    };
+    let delta = |index: usize, delta: Value| {
+        let kind = "content_block_delta";
+        json!({"type": kind, "index": index, "delta": delta})
+    };
     let args = |index: usize, json: &str| {
         delta(index, json!({"type": "input_json_delta", "partial_json": json}))
     };
     let stop = |index: usize| json!({"type": "content_block_stop", "index": index});
     let end = |reason: &str, output: u64| {
         [
-            json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": output}}),
+            json!({
+                "type": "message_delta", "delta": {"stop_reason": reason},
+                "usage": {"output_tokens": output},
+            }),
             json!({"type": "message_stop"}),
         ]
     };
@@ -215,18 +256,25 @@ fn anthropic(wire: Wire) -> Transcript {
 }
 
 fn gemini(wire: Wire) -> Transcript {
-    let frame = |parts: Value| json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}]});
+    let frame = |parts: Value| {
+        let content = json!({"role": "model", "parts": parts});
+        json!({"candidates": [{"content": content, "index": 0}]})
+    };
     let call =
         |sum: &str| json!({"functionCall": {"name": "calculator", "args": {"expression": sum}}});
     let mut first = call("6*7");
     first["thoughtSignature"] = json!("signed");
     let end = |parts: Value, usage: Value| {
         let content = json!({"role": "model", "parts": parts});
-        json!({"candidates": [{"content": content, "finishReason": "STOP", "index": 0}], "usageMetadata": usage})
+        let candidate = json!({"content": content, "finishReason": "STOP", "index": 0});
+        json!({"candidates": [candidate], "usageMetadata": usage})
     };
-    let usage = json!({"promptTokenCount": 100, "cachedContentTokenCount": 64, "candidatesTokenCount": 15, "thoughtsTokenCount": 5});
+    let usage = json!({
+        "promptTokenCount": 100, "cachedContentTokenCount": 64, "candidatesTokenCount": 15,
+        "thoughtsTokenCount": 5,
+    });
     let half = sse(&[frame(json!([{"text": "Well, "}]))]);
-    // The calls have no ids, and come in two frames.
+    // The calls have no ids and arrive in two frames.
     let calls = [
         frame(json!([{"text": "Two sums.", "thought": true}])),
         frame(json!([first])),
@@ -370,14 +418,14 @@ async fn a_connection_that_nobody_takes_is_given_up() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let host = socket.local_addr().unwrap();
-    // Nobody accepts, and one or two that wait fill the queue: the next gets no answer.
+    // Nothing accepts, and one or two waiting connections fill the queue: the next gets no answer.
     let _listener = socket.listen(1).unwrap();
     let mut waiting = Vec::new();
     while let Ok(connected) =
         tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect(host)).await
     {
         waiting.push(connected.unwrap());
-        assert!(waiting.len() < 100, "the queue has no end");
+        assert!(waiting.len() < 100, "the queue does not fill up");
     }
     for wire in WIRES {
         let home = impatient(
@@ -390,10 +438,10 @@ async fn a_connection_that_nobody_takes_is_given_up() {
         let (_, code, reason) = told.end();
         assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
         assert!(
-            reason.contains("took too long to take the connection") && reason.contains(wire.url),
+            reason.contains("did not accept the connection in time") && reason.contains(wire.url),
             "{reason}"
         );
-        assert_eq!(told.statuses.len(), 1, "it was asked once more");
+        assert_eq!(told.statuses.len(), 1, "the request was repeated once");
     }
 }
 
@@ -410,7 +458,10 @@ async fn a_model_that_falls_silent_is_not_asked_again_and_its_part_is_kept() {
         let told = home.say(&session, "hello").await;
         let (_, code, reason) = told.end();
         assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
-        assert!(reason.contains("fell silent in the middle of its reply, for 0.3 s"), "{reason}");
+        assert!(
+            reason.contains("stopped sending in the middle of its reply, for 0.3 s"),
+            "{reason}"
+        );
         assert_eq!(told.part(), Some(("Well, ".to_owned(), false)), "{wire:?}");
         assert_eq!(canned.asked().len(), 1, "{wire:?}");
     }
@@ -419,8 +470,13 @@ async fn a_model_that_falls_silent_is_not_asked_again_and_its_part_is_kept() {
 #[tokio::test]
 async fn a_prompt_that_does_not_fit_is_told_apart() {
     let [openai, responses, anthropic, gemini, ollama] = WIRES;
-    let failed = json!({"type": "response.failed", "response": {"id": "r", "model": "m", "status": "failed", "output": [],
-        "error": {"code": "context_length_exceeded", "message": "Your input exceeds the context window of this model."}}});
+    let failed = json!({"type": "response.failed", "response": {
+        "id": "r", "model": "m", "status": "failed", "output": [],
+        "error": {
+            "code": "context_length_exceeded",
+            "message": "Your input exceeds the context window of this model.",
+        },
+    }});
     for (wire, reply) in [
         (
             openai,
@@ -441,14 +497,20 @@ async fn a_prompt_that_does_not_fit_is_told_apart() {
             anthropic,
             Reply::refusal(
                 400,
-                r#"{"type": "error", "error": {"message": "prompt is too long: 200015 tokens > 200000 maximum"}}"#,
+                concat!(
+                    r#"{"type": "error", "error": {"message": "#,
+                    r#""prompt is too long: 200015 tokens > 200000 maximum"}}"#
+                ),
             ),
         ),
         (
             gemini,
             Reply::refusal(
                 400,
-                r#"[{"error": {"message": "The input token count exceeds the maximum number of tokens allowed."}}]"#,
+                concat!(
+                    r#"[{"error": {"message": "#,
+                    r#""The input token count exceeds the maximum number of tokens allowed."}}]"#
+                ),
             ),
         ),
         (
@@ -466,7 +528,7 @@ async fn a_prompt_that_does_not_fit_is_told_apart() {
             ),
         ),
     ] {
-        // It is asked three times more, with less and less of the conversation.
+        // The request is repeated three times, with less and less of the conversation.
         let canned = Canned::play(vec![reply; 4]).await;
         let home = home(&canned.host, wire);
         let (_, session) = home.agent("tess", Style::Native).await;
@@ -479,8 +541,12 @@ async fn a_prompt_that_does_not_fit_is_told_apart() {
 #[tokio::test]
 async fn errors_that_pass_are_waited_out() {
     let [openai, responses, anthropic, gemini, ollama] = WIRES;
-    let delay = json!({"error": {"code": 429, "message": "Slow down", "status": "RESOURCE_EXHAUSTED",
-        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.25s"}]}});
+    let delay = json!({"error": {
+        "code": 429, "message": "Slow down", "status": "RESOURCE_EXHAUSTED",
+        "details": [{
+            "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.25s",
+        }],
+    }});
     for (wire, reply) in [
         (openai, Reply::new(sse(&[json!({"error": {"message": "Oops", "type": "server_error"}})]))),
         (
@@ -489,9 +555,10 @@ async fn errors_that_pass_are_waited_out() {
         ),
         (
             anthropic,
-            Reply::new(sse(&[
-                json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
-            ])),
+            Reply::new(sse(&[json!({
+                "type": "error",
+                "error": {"type": "overloaded_error", "message": "Overloaded"},
+            })])),
         ),
         (gemini, Reply::refusal(429, delay.to_string())),
         (ollama, Reply::refusal(500, r#"{"error": "the model runner has stopped"}"#)),

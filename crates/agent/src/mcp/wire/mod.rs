@@ -1,10 +1,10 @@
-//! What a server sends, read tolerantly: what can be read is kept, and a request whose answer
+//! Tolerant decoding of a server's messages. Readable parts are kept, and a request whose answer
 //! cannot be read fails at once.
 //!
 //! ```text
 //! bytes ── decode ── mend: JSON text repaired
-//!            ├─ open: which request is answered
-//!            └─ result: brought into the library's form
+//!            ├─ open: requests without an answer
+//!            └─ result: results in the library's form
 //! ```
 
 mod decode;

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, RequestId};
 use serde_json::Value;
 
-/// What a request asks for: it decides how its result is read.
+/// Kind of a request, which decides how its result is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::mcp) enum Asked {
     Initialize { version: String },
@@ -16,14 +16,13 @@ pub(in crate::mcp) enum Asked {
     Other,
 }
 
-/// The requests of one connection that are not answered. Clones share them.
-///
-/// It holds as many as there are calls under way.
+/// Requests of one connection without an answer. Clones share them. Their number is that of the
+/// running calls.
 #[derive(Clone, Default)]
 pub(in crate::mcp) struct OpenRequests(Arc<Mutex<HashMap<RequestId, Asked>>>);
 
 impl OpenRequests {
-    /// Notes a message that is sent.
+    /// Records a message that is sent.
     pub(in crate::mcp) fn sent(&self, message: &ClientJsonRpcMessage) {
         match message {
             ClientJsonRpcMessage::Request(request) => {
@@ -42,7 +41,7 @@ impl OpenRequests {
         }
     }
 
-    /// Takes out a request that is answered or given up.
+    /// Removes a request that is answered or cancelled.
     pub(in crate::mcp) fn take(&self, id: &RequestId) -> Option<Asked> {
         self.lock().remove(id)
     }
@@ -52,7 +51,7 @@ impl OpenRequests {
         self.lock().contains_key(id)
     }
 
-    /// The open request that an id of a server's means: some write `"1"` or `1.0` for `1`.
+    /// Finds the open request for an id: some servers write `"1"` or `1.0` for `1`.
     pub(super) fn find(&self, id: &Value) -> Option<RequestId> {
         let number = || match id {
             Value::Number(number) => number.as_i64().or_else(|| {

@@ -1,4 +1,4 @@
-//! What the offline model does about what is wanted: call something first, or say something.
+//! Decisions of the offline model: call a tool, or reply.
 
 use std::collections::VecDeque;
 
@@ -10,18 +10,18 @@ use super::{INTRODUCTION, Returned, words};
 use crate::prompt::Prompt;
 use crate::tool::Tool;
 
-/// What to do next about one thing that is wanted.
+/// The next step for one request.
 pub(super) enum Next {
     Call { thought: String, tool: String, args: Map<String, Value> },
     Say { thought: String, pieces: Vec<String> },
 }
 
-/// Longer facts go to archival memory: the core is small.
+/// Longest fact for core memory, in characters. Longer facts go to archival memory.
 const LONG_FACT: usize = 200;
 const MOST_COUNTED: u64 = 100_000;
 const ABOUT_THE_PERSON: &str = "human";
 
-/// Decides, given the results of this turn's calls so far; takes those that belong to this.
+/// Decides the next step, and takes the results that belong to this request.
 pub(super) fn next(ask: &Ask, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
     match ask {
         Ask::Say(text) if text.is_empty() => {
@@ -133,7 +133,7 @@ fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<Returned>) -> Next {
                     &format!("I know that {} already.", lowered(&words::turned(fact))),
                 );
             }
-            // Somebody has one name; a second one takes the place of the first.
+            // A person has one name: a second one replaces the first.
             let is_name = |text: &str| text.to_lowercase().starts_with("my name is ");
             match lines.into_iter().find(|line| is_name(fact) && is_name(line)) {
                 Some(old) => call(
@@ -249,7 +249,7 @@ fn reflect(text: &str) -> Next {
     say("I turn this over.", &format!("You say: {} Tell me more.", ended(&words::turned(&short))))
 }
 
-/// The lines of some core memory blocks.
+/// The non-empty lines of some core memory blocks.
 fn lines(prompt: &Prompt, labels: &[&str]) -> Vec<String> {
     let blocks = prompt.blocks.iter().filter(|block| labels.contains(&block.label.as_str()));
     blocks
@@ -259,7 +259,7 @@ fn lines(prompt: &Prompt, labels: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Writes search results as sentences.
+/// Formats search results as sentences.
 fn found(returned: &Returned, nothing: &str, opening: &str) -> String {
     if returned.status == ToolStatus::Error {
         return returned.text.clone();
@@ -268,8 +268,8 @@ fn found(returned: &Returned, nothing: &str, opening: &str) -> String {
     if lines.is_empty() { nothing.to_owned() } else { format!("{opening}\n{}", lines.join("\n")) }
 }
 
-/// Keeps what the person told: my own words and their questions hold the words that were looked for,
-/// but say nothing about them.
+/// Keeps only what the person told. The agent's own messages and the person's questions contain the
+/// keywords, but no facts about them.
 fn told(mut heard: Returned) -> Returned {
     if heard.status == ToolStatus::Success {
         let is_told = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
@@ -283,7 +283,7 @@ fn results_in(returned: &Returned) -> bool {
         && returned.text.lines().any(|line| line.starts_with("- "))
 }
 
-/// Takes the result of a call that had this argument.
+/// Takes the result of a call with this argument.
 fn take(
     results: &mut VecDeque<Returned>,
     tools: &[Tool],
@@ -317,7 +317,7 @@ fn say(thought: &str, text: &str) -> Next {
     Next::Say { thought: thought.to_owned(), pieces: words::pieces(text) }
 }
 
-/// A text with its first letter written small, unless it begins with a name or "I".
+/// Lowercases the first letter, unless the text begins with a name or "I".
 fn lowered(text: &str) -> String {
     let mut characters = text.chars();
     let first_word = text.split_whitespace().next().unwrap_or_default();

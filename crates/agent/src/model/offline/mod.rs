@@ -1,9 +1,9 @@
-//! `offline`: a small deterministic model, without network and weights.
+//! The `offline` model: a small deterministic program without network and weights.
 //!
-//! It is no LLM and says so. It goes through the same loop and uses the same tools as one: a first
-//! run shows thoughts, calls, memory and streaming for real, and tests drive the real thing. Three
-//! phrases are there for trying things out: `say: TEXT` repeats a text word by word, `count to N` (up to
-//! 100,000) makes a long message in N pieces, and `use TOOL {"json": …}` calls a tool.
+//! It is not an LLM and says so. It runs through the same loop and uses the same tools, so that a
+//! first run and the tests show real thoughts, calls, memory and streaming. Three phrases help with
+//! testing: `say: TEXT` repeats a text word by word, `count to N` (up to 100,000) streams a long
+//! message in N pieces, and `use TOOL {"json": …}` calls a tool.
 
 mod answer;
 mod ask;
@@ -24,12 +24,13 @@ use crate::tool::Tool;
 use answer::Next;
 use ask::Ask;
 
-/// The model; it keeps nothing between two prompts.
+/// The offline model. It keeps no state between prompts.
 pub(crate) struct Offline;
 
-const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. I can keep facts, search what was said, \
-     do arithmetic and tell the time. To talk to an LLM, start the server with --model openai/NAME and the variable OPENAI_API_KEY, \
-     or with anthropic/NAME, gemini/NAME or ollama/NAME.)";
+const INTRODUCTION: &str = "(I am Thoughtwire's offline model: a small program, not an LLM. \
+    I can keep facts, search what was said, do arithmetic and tell the time. To talk to an LLM, \
+    start the server with --model openai/NAME and the variable OPENAI_API_KEY, or with \
+    anthropic/NAME, gemini/NAME or ollama/NAME.)";
 
 impl Model for Offline {
     fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
@@ -41,10 +42,10 @@ impl Model for Offline {
     }
 }
 
-/// The longest summary.
+/// Longest summary, in bytes.
 const SUMMARY_BYTES: usize = 800;
 
-/// A call of this turn that came back.
+/// A call of this turn and its result.
 pub(crate) struct Returned {
     pub(crate) tool: String,
     pub(crate) args: Map<String, Value>,
@@ -52,7 +53,7 @@ pub(crate) struct Returned {
     pub(crate) text: String,
 }
 
-/// Sums up what was said by its beginning and its end: the first words of each line, as far as there is room.
+/// Summarises the person's messages: the beginning of each line, until the summary is full.
 fn summary(prompt: &Prompt) -> Vec<Piece> {
     let told: Vec<&str> =
         prompt
@@ -107,7 +108,7 @@ fn pieces(prompt: &Prompt) -> Vec<Piece> {
     say(prompt, &thoughts.join(" "), said)
 }
 
-/// The inputs that nothing was said to yet, and what was called for them so far.
+/// The inputs without a message in reply, and the results of their calls so far.
 fn open_questions(prompt: &Prompt) -> (Vec<String>, VecDeque<Returned>) {
     let mut inputs = Vec::new();
     let mut results = VecDeque::new();

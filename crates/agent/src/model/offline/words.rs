@@ -1,17 +1,17 @@
-//! Words: taking them apart, and turning them round between "I" and "you".
+//! Word handling: splitting, keywords, and the change between "I" and "you".
 
-/// Cuts a text behind each space, so that it can be streamed word by word.
+/// Splits a text after each space, so that it can be streamed word by word.
 pub(super) fn pieces(text: &str) -> Vec<String> {
     text.split_inclusive(' ').map(str::to_owned).collect()
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// Escapes a text for the inside of a JSON string.
 pub(super) fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::String(text.to_owned()).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-/// Says the speaker's words from the other side: "my name" becomes "your name".
+/// Swaps first and second person: "my name" becomes "your name".
 pub(super) fn turned(text: &str) -> String {
     let mut turned = String::new();
     let mut word = String::new();
@@ -26,7 +26,7 @@ pub(super) fn turned(text: &str) -> String {
             turned.push(character);
         }
     }
-    // Verbs that follow the person.
+    // Corrects verbs that depend on the person.
     for (wrong, right) in [
         ("you am", "you are"),
         ("You am", "You are"),
@@ -61,7 +61,7 @@ fn turn(word: &str) -> String {
         "yourself" => "myself",
         _ => return word.to_owned(),
     };
-    // "I" is always written large; only words that are not say something about their place.
+    // "I" is always a capital letter, so only other words show whether they begin a sentence.
     if lower.starts_with('i') || !word.starts_with(char::is_uppercase) {
         other.to_owned()
     } else {
@@ -69,7 +69,7 @@ fn turn(word: &str) -> String {
     }
 }
 
-/// A text with its first letter written large.
+/// Capitalises the first letter.
 pub(super) fn large(text: &str) -> String {
     let mut characters = text.chars();
     characters
@@ -96,7 +96,7 @@ pub(super) fn keywords(text: &str) -> Vec<String> {
     .collect()
 }
 
-/// Whether a text has a word, or another form of it.
+/// Whether a text contains a keyword or another form of it.
 pub(super) fn mentions(text: &str, keyword: &str) -> bool {
     keywords(text).iter().any(|word| stem(word) == stem(keyword))
 }

@@ -1,4 +1,4 @@
-//! Where a provider is and how to be let in.
+//! Address and credentials of a provider's endpoint.
 
 use std::sync::Arc;
 
@@ -8,14 +8,15 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use super::{Kept, Wire};
 use crate::model::{ModelError, Providers};
 
-/// How much of a provider's own words goes into an error.
+/// Longest quote of a provider's error text in an error, in characters.
 const LONGEST_QUOTE: usize = 300;
-/// Shorter keys are dummies, such as `none`: they are words of sentences.
+/// Shortest key that is masked, in bytes. Shorter keys are placeholders such as `none`, which are
+/// ordinary words.
 const SHORTEST_SECRET: usize = 8;
-/// How many bytes of a key in a row give it away.
+/// Number of consecutive bytes of a key that reveal it.
 const TELLING: usize = 6;
 
-/// Where a provider is, what it speaks, and how to be let in.
+/// A provider's endpoint: its wire, URL and key.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(super) wire: Wire,
@@ -36,20 +37,21 @@ impl Address {
         {
             let (prefix, url) = (wire.prefix(), wire.url_variable());
             return Err(ModelError::Unset(format!(
-                "the model `{prefix}/…` needs the variable {variable}, or {url} for an endpoint that takes no key"
+                "the model `{prefix}/…` needs the variable {variable}, \
+                 or {url} for an endpoint that takes no key"
             )));
         }
         let url =
             complete(wire, url.as_deref().unwrap_or(wire.default_url())).ok_or_else(|| {
                 let (variable, example) = (wire.url_variable(), example(wire));
                 ModelError::Unset(format!(
-                    "{variable} is no http or https address; it should look like {example}"
+                    "{variable} is not an http or https address; it should look like {example}"
                 ))
             })?;
         Ok(Self { wire, url: Arc::new(url), key: key.map(Into::into) })
     }
 
-    /// The address of a path of the provider's, with the query that the base address may have.
+    /// The URL of a path, with the query of the base address.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = (*self.url).clone();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -63,7 +65,7 @@ impl Address {
 
     /// The header that carries the key.
     pub(super) fn authorization(&self) -> Option<(HeaderName, HeaderValue)> {
-        // An endpoint that takes no key takes any.
+        // An endpoint that needs no key accepts any.
         let key = self.key.as_deref().unwrap_or("none");
         let (name, value) = match self.wire {
             Wire::OpenAi | Wire::Responses => (AUTHORIZATION, format!("Bearer {key}")),
@@ -76,23 +78,23 @@ impl Address {
         Some((name, value))
     }
 
-    /// Names a model of this provider as the maker of replies.
+    /// Identifies a model of this provider as the maker of replies.
     pub(super) fn maker(&self, model: &str) -> String {
         Kept::maker(self.wire.prefix(), model, &self.shown())
     }
 
-    /// The provider's language.
+    /// The provider's wire.
     pub(crate) const fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The endpoint for people: without credentials or a query that may be in its address.
+    /// The endpoint for people, without credentials and query.
     pub(crate) fn shown(&self) -> String {
         let port = self.url.port().map_or(String::new(), |port| format!(":{port}"));
         format!("{}://{}{port}", self.url.scheme(), self.url.host_str().unwrap_or("?"))
     }
 
-    /// What a provider said, short and without the key.
+    /// Quotes a provider's text, shortened and without the key.
     pub(super) fn quoted(&self, words: &str) -> String {
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
         let words = crate::masking::masked(words, self.secret());
@@ -102,7 +104,7 @@ impl Address {
         }
     }
 
-    /// Words without those that have a part of the key in them.
+    /// Replaces words that contain a part of the key.
     pub(super) fn without_keys(&self, words: &str) -> String {
         let Some(key) = self.secret() else { return words.to_owned() };
         let parts: Vec<&str> = (0..key.len()).filter_map(|at| key.get(at..at + TELLING)).collect();
@@ -116,7 +118,7 @@ impl Address {
     }
 }
 
-/// Completes an address to what paths are appended to; none when it is none.
+/// Completes a base address so that paths can be appended. Absent if it is not a valid address.
 fn complete(wire: Wire, given: &str) -> Option<Url> {
     let mut url = Url::parse(&with_scheme(wire, given)).ok()?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {

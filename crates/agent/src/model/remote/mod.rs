@@ -1,9 +1,9 @@
 //! Models of providers: `openai/NAME`, `openai-responses/NAME`, `anthropic/NAME`, `gemini/NAME` and
 //! `ollama/NAME`.
 //!
-//! A request is encoded in `request`, sent by `transport`, and its reply is read in `reading`; each
-//! wire has a module for either way. An ending of a name such as `-low` or `-high` is the effort of
-//! reasoning; Anthropic's models think only with one.
+//! `request` encodes a request, `transport` sends it, and `reading` decodes the reply; each wire
+//! has a module for both directions. A suffix of the name such as `-low` or `-high` selects the
+//! reasoning effort; Anthropic's models think only with such a suffix.
 
 mod address;
 mod explain;
@@ -61,7 +61,7 @@ impl Model for Remote {
         let (http, address, timeouts) = (self.http.clone(), self.address.clone(), self.timeouts);
         let tools = prompt.tools.iter().map(|tool| encoded.sent_name(&tool.name).to_owned());
         let reply = Assembly::new(prompt.style, tools.collect(), maker);
-        // The request goes out when the stream is first read.
+        // The request is sent when the stream is first polled.
         let asking = async move {
             let asked = Instant::now();
             let sent = http.post(&address, &encoded.path, &encoded.headers, &encoded.body);
@@ -94,7 +94,7 @@ impl Model for Remote {
     }
 }
 
-/// Says that nothing came in time.
+/// The error of a request without any output in time.
 fn silent(address: &Address, timeouts: Timeouts) -> ModelError {
     let (at, seconds) = (address.shown(), timeouts.first.as_secs_f64());
     ModelError::TimedOut {

@@ -1,4 +1,4 @@
-//! HTTP to providers: one request, whose answer is read in pieces and never to more than a bound.
+//! HTTP transport to providers. Answers are streamed and bounded.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::said::Said;
 use super::{Address, Progress, broken_off, too_much};
 use crate::model::{ModelError, Timeouts};
 
-/// Most bytes that are read of a refusal: it is a sentence.
+/// Largest part of an error body that is read, in bytes.
 const REFUSAL_BYTES: usize = 64 << 10;
-/// How long the rest of a refusal is waited for.
+/// Time limit for the rest of an error body.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
-/// Most redirects that one request follows.
+/// Largest number of redirects that one request follows.
 const MAX_REDIRECTS: usize = 5;
 
-/// The HTTP client that all models share; clones share its connections.
+/// The HTTP client that all models share. Clones share its connections.
 #[derive(Clone)]
 pub(crate) struct Http(Client);
 
@@ -27,11 +27,12 @@ impl Http {
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, ModelError> {
         // The process may have chosen a provider already; then that one is used.
         rustls::crypto::ring::default_provider().install_default().ok();
-        // Only the HTTP client can tell connecting from waiting; all other time-outs are around it.
+        // Only the HTTP client can distinguish connecting from waiting; all other time-outs are
+        // around it.
         let client = Client::builder()
             .connect_timeout(timeouts.connect)
             .redirect(Policy::custom(follow))
-            // What is read has bounds, and what unpacks itself has none.
+            // Reads are bounded, but decompression is not.
             .no_gzip()
             .no_brotli()
             .no_zstd()
@@ -41,7 +42,7 @@ impl Http {
         Ok(Self(client))
     }
 
-    /// Sends a request; gives the answer once its head has come, if its status is success.
+    /// Sends a request. Returns the answer after its head, if its status is success.
     pub(crate) async fn post(
         &self,
         address: &Address,
@@ -72,14 +73,14 @@ impl Http {
             return Err(refused(status.as_u16(), &status.to_string(), &said, wait, address));
         }
         if is_encoded {
-            let said = Said::in_words("It is compressed, which was not asked for.");
+            let said = Said::in_words("It is compressed, but no compression was requested.");
             return Err(unreadable(Some(&said), address));
         }
         Ok(body)
     }
 }
 
-/// Follows a redirect to the same host: the key is for no other one.
+/// Follows a redirect to the same host only, because the key must not reach another one.
 fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
     let is_same_host =
         attempt.previous().first().is_some_and(|first| first.host() == attempt.url().host());
@@ -90,7 +91,7 @@ fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action 
     }
 }
 
-/// An answer's body. Dropping it ends the request.
+/// The body of an answer. Dropping it cancels the request.
 pub(crate) struct Body(Response);
 
 impl Body {
@@ -99,14 +100,14 @@ impl Body {
         Self(response)
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes. Absent at the end.
     pub(super) async fn next(
         &mut self,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, reqwest::Error> {
         self.0.chunk().await
     }
 
-    /// All bytes, if there are at most so many.
+    /// All bytes of the body. Fails if there are more than `most`.
     pub(crate) async fn whole(
         mut self,
         most: usize,
@@ -125,7 +126,7 @@ impl Body {
         }
     }
 
-    /// The beginning of a refusal, as text.
+    /// The beginning of an error body as text.
     async fn refusal(&mut self) -> String {
         let mut bytes = Vec::new();
         let reading = async {
@@ -134,7 +135,7 @@ impl Body {
                 bytes.extend_from_slice(chunk.as_ref());
             }
         };
-        // What came by then is said.
+        // After the time limit, the part that arrived is used.
         tokio::time::timeout(REFUSAL_PATIENCE, reading).await.ok();
         bytes.truncate(REFUSAL_BYTES);
         String::from_utf8_lossy(&bytes).into_owned()

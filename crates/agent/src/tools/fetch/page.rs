@@ -1,8 +1,8 @@
-//! The text of an HTML page.
+//! Conversion of an HTML page to text.
 //!
-//! A page is hostile until shown otherwise, so it is read in one pass without a tree: time grows
-//! with its length, and memory only with what is said in it. Depth and attributes cost nothing; a
-//! tag's attributes are passed over, but for where a link leads.
+//! A page may be hostile, so it is read in one pass without a tree. Time grows with the length of
+//! the page, and memory only with its text. Depth and attributes cost nothing. Attributes are
+//! skipped, except the targets of links.
 
 mod entities;
 #[cfg(test)]
@@ -10,19 +10,19 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The most bytes of text that are taken from a page.
+/// Largest amount of text taken from a page, in bytes.
 const MOST_TEXT: usize = 512 << 10;
-/// The most tags that are looked at.
+/// Largest number of tags that are processed.
 const MOST_TAGS: usize = 200_000;
-/// The longest address of a link, in bytes.
+/// Longest address of a link, in bytes.
 const LONGEST_LINK: usize = 500;
-/// How many tags are read between two looks at whether to stop.
+/// Number of tags between two checks of the stop flag.
 const BREATH: usize = 256;
-/// What stands at the end of a page that is not read to its end.
+/// Note at the end of a page that was cut.
 const CUT: &str = "\n\n[the page goes on]";
 
-/// The text of a page: headings with `#`, list items with `*`, links as `[words](address)`. None if
-/// `stop` was set meanwhile.
+/// The text of a page: headings with `#`, list items with `*`, links as `[words](address)`. Absent
+/// if `stop` was set meanwhile.
 pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
     let mut page = Page::default();
     let mut rest = html;
@@ -47,19 +47,19 @@ pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
 #[derive(Default)]
 struct Page {
     out: String,
-    /// Whether a space, one or two line ends stand before what is said next.
+    /// The separator due before the next text.
     gap: Gap,
-    /// The element whose contents are not shown, and how often it is open within itself.
+    /// The element whose contents are hidden, and its nesting depth.
     hidden: Option<(&'static str, usize)>,
-    /// How many `pre` are open: their spaces and line ends count.
+    /// Number of open `pre` elements, in which white space counts.
     pre: usize,
     link: Option<Link>,
 }
 
-/// A link that is open.
+/// An open link.
 struct Link {
     address: String,
-    /// Where its words begin.
+    /// Index in `out` at which its text begins.
     from: usize,
 }
 
@@ -72,15 +72,15 @@ enum Gap {
     Paragraph,
 }
 
-/// Elements whose contents are code, data or pictures.
+/// Elements whose contents are code, data or media.
 const HIDDEN: [&str; 9] =
     ["script", "style", "template", "svg", "iframe", "object", "canvas", "audio", "video"];
-/// Elements whose contents are no markup.
+/// Elements whose contents are not markup.
 const RAW: [&str; 8] =
     ["script", "style", "iframe", "textarea", "title", "xmp", "noembed", "noframes"];
 
 impl Page {
-    /// Takes what begins with `<`; returns what stands behind it.
+    /// Processes markup that begins with `<`. Returns the rest.
     fn markup<'a>(&mut self, markup: &'a str) -> &'a str {
         let inner = markup.get(1..).unwrap_or_default();
         let first = inner.as_bytes().first().copied().unwrap_or_default();
@@ -230,13 +230,13 @@ impl Page {
             self.put(word);
             self.leave(Gap::Space);
         }
-        // A word may go on in the next piece.
+        // A word may continue in the next piece.
         if !words.ends_with(space) && self.gap == Gap::Space {
             self.gap = Gap::None;
         }
     }
 
-    /// Writes what is due between what was said and what comes, and that.
+    /// Writes the due separator and a text.
     fn put(&mut self, words: &str) {
         if self.out.len() > MOST_TEXT {
             return;
@@ -266,7 +266,7 @@ impl Page {
     }
 }
 
-/// What separates an element from what is around it.
+/// The separator of an element.
 fn gap(name: &str) -> Gap {
     match name {
         "p" | "ul" | "ol" | "dl" | "table" | "blockquote" | "section" | "article" | "figure"
@@ -278,7 +278,7 @@ fn gap(name: &str) -> Gap {
     }
 }
 
-/// An element's name in lower case; one that is longer than any known is none.
+/// An element's name in lower case. Empty if it is longer than any known name.
 struct Name {
     bytes: [u8; Self::LONGEST],
     length: usize,
@@ -306,12 +306,12 @@ impl Name {
     }
 }
 
-/// What stands behind a mark; nothing where it never comes.
+/// The rest of a text behind a mark. Empty if the mark is missing.
 fn behind<'a>(text: &'a str, mark: &str) -> &'a str {
     text.split_once(mark).map_or("", |(_, rest)| rest)
 }
 
-/// A tag's attributes and what stands behind the tag; none where it has no end.
+/// A tag's attributes, and the rest behind the tag. Absent if the tag has no end.
 fn attributes_end(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     let mut after_equals = false;
@@ -330,21 +330,21 @@ fn attributes_end(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The contents of an element without markup, and what stands behind its end.
+/// The contents of an element without markup, and the rest from its end tag on.
 fn raw_end<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
     for (at, _) in text.match_indices("</") {
         let tag = text.get(at + 2..).unwrap_or_default();
         let is_named = tag.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
         let next = tag.as_bytes().get(name.len());
         if is_named && next.is_none_or(|next| next.is_ascii_whitespace() || b"/>".contains(next)) {
-            // The end is read as any other tag.
+            // The end tag is processed like any other.
             return text.split_at_checked(at).unwrap_or((text, ""));
         }
     }
     (text, "")
 }
 
-/// Where a link leads, if that can be shown.
+/// The target of a link, if it can be shown.
 fn link(attributes: &str) -> Option<String> {
     let address = attribute(attributes, "href")?.trim();
     let scripted = ["javascript:", "data:", "#"].iter().any(|scheme| {
@@ -358,7 +358,7 @@ fn link(attributes: &str) -> Option<String> {
     Some(shown)
 }
 
-/// An attribute's value, as written; the first of equal names counts.
+/// The value of an attribute as written. The first of several counts.
 fn attribute<'a>(attributes: &'a str, wanted: &str) -> Option<&'a str> {
     let mut rest = attributes;
     loop {

@@ -1,4 +1,4 @@
-//! Bounds of a reply: its size, its parts and how long it is kept alive.
+//! Bounds of a reply: its size, its parts, and how long keep-alives extend it.
 
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn impatient(model: String, providers: thoughtwire_agent::Providers) -> AgentOpt
     AgentOptions { timeouts, retries: 1, ..AgentOptions::new(model, providers) }
 }
 
-/// Signs of life on each wire.
+/// Keep-alives on each wire.
 fn alive() -> Vec<(Wire, String)> {
     vec![
         (OPENAI, ": keep-alive\n\n".to_owned()),
@@ -126,7 +126,7 @@ fn alive() -> Vec<(Wire, String)> {
 #[tokio::test]
 async fn signs_of_life_keep_a_reply_going() {
     for (wire, sign) in alive() {
-        // Three times as long as the time-out, before the first word.
+        // Three times as long as the time-out, before the first output.
         let mut pieces = vec![sign.clone().into_bytes(); 180];
         pieces.push(answer(wire).into_bytes());
         let (told, asked) = turn(wire, vec![Reply::torn(pieces); 2], impatient).await;
@@ -143,7 +143,7 @@ async fn signs_of_life_do_not_keep_a_reply_going_for_ever() {
         let (_, code, reason) = told.end();
         assert_eq!(code, "model_timeout", "{wire:?} {sign:?}: {reason}");
         assert!(reason.contains("only kept the connection alive"), "{reason}");
-        assert_eq!(asked.len(), 1, "{wire:?} {sign:?}: it is not asked again");
+        assert_eq!(asked.len(), 1, "{wire:?} {sign:?}: the request is not repeated");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Errors that come with status 200, and replies that break off.
+//! Errors that arrive with status 200, and replies that are cut off.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
@@ -13,7 +13,7 @@ fn options(model: String, providers: thoughtwire_agent::Providers) -> AgentOptio
     AgentOptions { retries: 1, ..AgentOptions::new(model, providers) }
 }
 
-/// The code of a turn that failed with the provider's words, and how many requests were made.
+/// The code of a turn that failed with the provider's text, and the number of requests.
 async fn failed(wire: Wire, reply: Reply) -> (String, usize) {
     let (told, asked) = turn(wire, vec![reply; 2], options).await;
     let (outcome, code, reason) = told.end();

@@ -173,8 +173,12 @@ async fn calls_run_once() {
         ),
         runs(
             "another spelling",
-            sse(&[json!({"candidates": [{"content": {"parts": [{
-                    "function_call": {"name": "calculator", "args": {"expression": "6*7"}}}]}, "finish_reason": "STOP"}]})]),
+            sse(&[json!({"candidates": [{
+                "content": {"parts": [{
+                    "function_call": {"name": "calculator", "args": {"expression": "6*7"}},
+                }]},
+                "finish_reason": "STOP",
+            }]})]),
             &["42"],
         ),
         runs(

@@ -1,7 +1,7 @@
-//! Replies as providers and gateways really write them: a table of quirks for each wire.
+//! Odd replies that providers and gateways really send, as a table for each wire.
 #![allow(
     clippy::needless_pass_by_value,
-    reason = "tables are easier to read where values are handed over as they are made"
+    reason = "tables are easier to read with values than with references"
 )]
 
 mod anthropic;
@@ -30,11 +30,12 @@ const ANTHROPIC: Wire = WIRES[2];
 const GEMINI: Wire = WIRES[3];
 const OLLAMA: Wire = WIRES[4];
 
-/// Arguments of the calculator, which answers 42, and 2.
+/// Arguments of the calculator with the results 42 and 2.
 const SIX_BY_SEVEN: &str = r#"{"expression": "6*7"}"#;
 const ONE_AND_ONE: &str = r#"{"expression": "1+1"}"#;
 
-/// A turn that completes: what is said and thought, and the results of calls, which all succeed.
+/// A turn that completes: its messages and thoughts, and the results of its calls, which all
+/// succeed.
 struct Row {
     name: &'static str,
     reply: Reply,
@@ -43,12 +44,12 @@ struct Row {
     ran: &'static [&'static str],
 }
 
-/// A row of an answer.
+/// A row with an answer.
 fn says(name: &'static str, reply: impl Into<Reply>, said: &'static str) -> Row {
     Row { name, reply: reply.into(), said, thought: "", ran: &[] }
 }
 
-/// A row of a thought and an answer.
+/// A row with a thought and an answer.
 fn thinks(
     name: &'static str,
     reply: impl Into<Reply>,
@@ -58,7 +59,7 @@ fn thinks(
     Row { thought, ..says(name, reply, said) }
 }
 
-/// A row of calls.
+/// A row with calls.
 fn runs(name: &'static str, reply: impl Into<Reply>, ran: &'static [&'static str]) -> Row {
     Row { ran, ..says(name, reply, "Done.") }
 }
@@ -82,7 +83,7 @@ async fn check(wire: Wire, rows: Vec<Row>) {
     }
 }
 
-/// The first turn of a new agent, and the requests that were made for it.
+/// The first turn of a new agent, and its requests.
 async fn turn(
     wire: Wire,
     replies: Vec<Reply>,
@@ -95,7 +96,7 @@ async fn turn(
     (told, canned.asked())
 }
 
-/// What the messages of a turn say together, and whether all are complete.
+/// The messages of a turn as one text, and whether all are complete.
 fn messages(told: &Told) -> (String, bool) {
     let mut said = (String::new(), true);
     for record in &told.records {
@@ -107,12 +108,12 @@ fn messages(told: &Told) -> (String, bool) {
     said
 }
 
-/// Server-sent events of JSON values.
+/// Formats JSON values as server-sent events.
 fn sse(values: &[Value]) -> String {
     values.iter().map(|value| format!("data: {value}\n\n")).collect()
 }
 
-/// JSON values, one on each line.
+/// Formats JSON values as lines.
 fn lines(values: &[Value]) -> String {
     values.iter().map(|value| format!("{value}\n")).collect()
 }

@@ -20,7 +20,7 @@ pub(super) fn finish(reason: &str) -> Value {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 }
 
-/// A piece of a call.
+/// A part of a call.
 pub(super) fn call(call: Value) -> Value {
     delta(json!({"tool_calls": [call]}))
 }
@@ -348,6 +348,9 @@ async fn arguments_of_other_types_and_repeated_ones() {
         let (told, _) = super::turn(OPENAI, replies, thoughtwire_agent::AgentOptions::new).await;
         let returned = told.returned();
         assert_eq!(returned.len(), 1, "{none}: {told:?}");
-        assert!(returned[0].1.contains("expression"), "it ran without arguments: {none}: {told:?}");
+        assert!(
+            returned[0].1.contains("expression"),
+            "the call ran without arguments: {none}: {told:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Why a model stopped.
+//! Stop reasons of models.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
@@ -6,7 +6,7 @@ use thoughtwire_proto::{Event, TurnEvent};
 
 use super::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, Wire, lines, messages, sse, turn};
 
-/// A reply of some values and the reason for which it stopped.
+/// A reply with some values and a stop reason.
 fn stopped(wire: Wire, values: &[Value], reason: &str) -> String {
     let name = wire.model.split('/').next().unwrap();
     match name {
@@ -74,7 +74,7 @@ async fn a_reply_that_was_stopped_says_why() {
             "{wire:?} {reason}: {told:?}"
         );
         assert!(!words.is_empty());
-        // The words of a refusal are whole.
+        // The text of a refusal is complete.
         let is_whole = code == "model_refused";
         assert_eq!(messages(&told), ("Half a".to_owned(), is_whole), "{wire:?} {reason}: {told:?}");
         assert_eq!(asked.len(), 1, "{wire:?} {reason}");
@@ -167,7 +167,7 @@ async fn a_stop_before_any_word_costs_what_it_cost() {
     ]);
     let (told, _) = turn(OPENAI, vec![reply.into(); 2], AgentOptions::new).await;
     assert_eq!(told.end().1, "model_length");
-    let usage = told.usage().expect("it is told what it cost");
+    let usage = told.usage().expect("the cost is reported");
     assert_eq!((usage.input_tokens, usage.output_tokens), (7, 5));
     assert_eq!(messages(&told).0, "");
     let blocked = sse(&[json!({"promptFeedback": {"blockReason": "SAFETY"}})]);

@@ -1,4 +1,4 @@
-//! Characters, tags and torn bytes, on all wires.
+//! Characters, tags and torn bytes on all wires.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
@@ -11,7 +11,7 @@ use crate::home::Home;
 use crate::mock::{WIRES, providers};
 use thoughtwire_proto::Style;
 
-/// A reply whose text comes in these pieces of JSON strings, as written.
+/// A reply whose text arrives in these pieces of JSON strings, as written.
 fn pieces(wire: Wire, pieces: &[&str]) -> String {
     const MARK: &str = "MARK";
     let (frame, end): (Value, Vec<Value>) = match wire.model.split('/').next().unwrap() {
@@ -183,7 +183,7 @@ async fn thoughts_between_tags_are_no_answer() {
             says("none", pieces(wire, &["a <", " b"]), "a < b"),
         ];
         for row in rows {
-            // A turn of which nothing was said has other words, which are tested elsewhere.
+            // A turn without a message has a placeholder, which is tested elsewhere.
             if row.said.starts_with("(The model") {
                 let (told, _) = turn(wire, vec![row.reply], AgentOptions::new).await;
                 assert_eq!(told.thought(), row.thought, "{told:?}");

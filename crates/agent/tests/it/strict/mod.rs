@@ -33,7 +33,7 @@ async fn agent(home: &Home, style: Style) -> thoughtwire_proto::SessionId {
     home.agent("tess", style).await.1
 }
 
-/// Replies from a list; the last one repeats.
+/// Scripted replies; the last one repeats.
 fn script(replies: Vec<Said>) -> impl FnMut(&Asked) -> Said + Send + 'static {
     let mut replies = replies.into_iter();
     let mut last = Said::Fails;
@@ -43,7 +43,7 @@ fn script(replies: Vec<Said>) -> impl FnMut(&Asked) -> Said + Send + 'static {
     }
 }
 
-/// Any reply: blank or not, with good and bad calls, or none at all.
+/// A random reply: blank or not, with valid and invalid calls, or with none.
 fn any_reply(rng: &mut fastrand::Rng, asked: &Asked) -> Said {
     let texts = ["", "\n\n", " ", "Well.", "It is 42.", "<think>Secret.</think>\n\nIt is 42."];
     let text = texts[rng.usize(..texts.len())];
@@ -97,11 +97,11 @@ async fn no_history_makes_a_request_that_a_provider_refuses() {
             first.map_or("", |asked| &asked.model),
             first.map_or(&Value::Null, |asked| &asked.body)
         );
-        assert!(strict.asked().len() >= 5, "seed {seed}: it was hardly asked");
+        assert!(strict.asked().len() >= 5, "seed {seed}: too few requests");
     }
 }
 
-/// Tools of a client whose schemas some provider refuses.
+/// Tools of a client whose schemas some providers refuse.
 fn odd_tools() -> Vec<ToolDeclaration> {
     let texts = json!({"a": {"type": "string"}, "b": {"type": ["string", "null"]}});
     let schemas = [
@@ -161,7 +161,7 @@ async fn requests_of_a_session_begin_alike_up_to_the_newest_message() {
     }
 }
 
-/// What stands at the head of a request, and its messages, without cache marks, which move.
+/// The head of a request, and its messages, without cache marks, which move.
 fn parts(asked: &Asked) -> (Value, Vec<Value>) {
     let mut body = unmarked(&asked.body);
     let key = match asked.wire {
@@ -214,7 +214,7 @@ async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_an
         };
         assert_eq!(asked.iter().map(signed).collect::<Vec<_>>(), [0, 1, 1], "{model}: {asked:#?}");
         home.close().await;
-        // Another model takes over: the strict server would refuse what is not its own.
+        // Another model takes over: the strict server would refuse another model's state.
         let home =
             Home::open(dir.path(), AgentOptions { default_model: other.to_owned(), ..options() });
         home.say(&session, "and now?").await;

@@ -1,10 +1,10 @@
-//! Replies, as each wire has them.
+//! Replies in the format of each wire.
 
 use serde_json::{Value, json};
 
 use super::server::Wire;
 
-/// What a model says.
+/// A scripted reply of a model.
 #[derive(Debug, Clone)]
 pub(super) enum Said {
     /// The provider is down.
@@ -36,10 +36,10 @@ pub(super) fn sum(id: &str, expression: &str) -> Call {
     Call { id: id.to_owned(), name: "calculator".to_owned(), args }
 }
 
-/// Writes a reply. What it signs, numbered by the request, is remembered.
+/// Formats a reply. Its signatures, numbered by request, are recorded.
 pub(super) fn render(wire: Wire, said: &Said, number: usize, signed: &mut Vec<String>) -> String {
     let Said::Reply { thinks, text, calls } = said else { return String::new() };
-    // Reasoning in plain words is signed by nobody; in MemGPT's style it is a part of what is said.
+    // Plain reasoning is not signed; in MemGPT style it is part of the text.
     let word = match wire {
         Wire::OpenAi | Wire::Ollama => "reasoned",
         Wire::Responses | Wire::Anthropic | Wire::Gemini => "signed",

@@ -1,4 +1,5 @@
-//! What providers refuse, wire by wire. Each rule is from a provider's documents or error messages.
+//! Rules of each wire: requests that providers refuse. Each rule is from a provider's documents or
+//! error messages.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use super::server::Wire;
 
 type Checked = Result<(), String>;
 
-/// Says why a request would be refused. `signed` is what this model has signed so far.
+/// Checks a request. `signed` are the signatures that this model has sent so far.
 pub(super) fn check(wire: Wire, model: &str, body: &Value, signed: &[String]) -> Checked {
     for signature in signatures(body) {
         if !signed.contains(&signature) {
@@ -28,7 +29,7 @@ fn ensure(holds: bool, why: impl Into<String>) -> Checked {
     if holds { Ok(()) } else { Err(why.into()) }
 }
 
-/// Everything in a request that some model signed.
+/// All signatures in a request.
 fn signatures(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) if text.starts_with("signed-") => vec![text.clone()],
@@ -62,7 +63,7 @@ fn named(name: &Value, names: &mut HashSet<String>) -> Checked {
     ensure(names.insert(name.to_owned()), format!("the tool {name} twice"))
 }
 
-/// An id of a call, new and in a form that the provider takes.
+/// Checks a new call id: it is unique and in a form that the provider accepts.
 fn new_id(
     id: &Value,
     longest: usize,
@@ -83,7 +84,7 @@ fn close_id(id: &Value, open: &mut Vec<String>) -> Checked {
     Ok(())
 }
 
-/// A root that OpenAI and Anthropic take.
+/// Checks a root that OpenAI and Anthropic accept.
 fn root(schema: &Value) -> Checked {
     ensure(schema["type"] == "object", format!("the root is no object: {schema}"))?;
     let barred = ["anyOf", "oneOf", "allOf", "enum", "not", "$ref"];
@@ -92,7 +93,7 @@ fn root(schema: &Value) -> Checked {
     draft(schema, 0)
 }
 
-/// Valid JSON Schema of the newest draft, as far as tools break it.
+/// Checks JSON Schema of the newest draft, as far as tools violate it.
 fn draft(schema: &Value, depth: usize) -> Checked {
     ensure(depth < 40, "a schema too deep")?;
     let Some(object) = schema.as_object() else {
@@ -325,7 +326,7 @@ fn gemini(model: &str, body: &Value) -> Checked {
     ensure(contents.len() % 2 == 1, "the last content is not of the user")
 }
 
-/// The subset of OpenAPI's schemas that Gemini has.
+/// Checks Gemini's subset of OpenAPI schemas.
 fn google(schema: &Value, depth: usize) -> Checked {
     const KEYS: [&str; 12] = [
         "type",

@@ -1,5 +1,5 @@
-//! All providers behind one address, as strict as the real ones: a request that one of them would
-//! refuse gets status 400 and is noted.
+//! All providers behind one address, as strict as the real ones. An invalid request gets status 400
+//! and is recorded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,17 +21,17 @@ pub(super) enum Wire {
     Ollama,
 }
 
-/// A request that came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) wire: Wire,
     pub(super) model: String,
     pub(super) body: Value,
-    /// What is wrong with it; none for a request that the provider takes.
+    /// The violated rule. Absent for a valid request.
     pub(super) wrong: Option<String>,
 }
 
-/// Chooses the reply to a request that is as it should be.
+/// Chooses the reply to a valid request.
 pub(super) type Chooser = Box<dyn FnMut(&Asked) -> Said + Send>;
 
 pub(super) struct Strict {
@@ -42,7 +42,7 @@ pub(super) struct Strict {
 struct State {
     choose: Chooser,
     asked: Vec<Asked>,
-    /// Signatures that each model has sent, and whether it has sent `reasoning_content`.
+    /// Signatures and `reasoning_content` that each model has sent.
     signed: HashMap<(Wire, String), Vec<String>>,
 }
 

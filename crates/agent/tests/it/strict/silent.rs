@@ -1,4 +1,4 @@
-//! Turns in which a model says nothing to the person, and heartbeats in every spelling.
+//! Turns in which a model sends no message, and heartbeats in every spelling.
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
@@ -9,7 +9,7 @@ use super::server::Strict;
 use super::{MODELS, agent, home, script};
 use crate::home::Told;
 
-/// A turn in MemGPT's style with these replies.
+/// A turn in MemGPT style with these replies.
 async fn memgpt(replies: Vec<Said>) -> (Told, usize) {
     let strict = Strict::start(script(replies)).await;
     let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
@@ -51,7 +51,7 @@ async fn a_turn_does_not_end_without_a_message() {
     assert_eq!(told.message(), "I answer.", "{told:?}");
     let (told, asked) = memgpt(vec![call("current_time", json!({}))]).await;
     assert!(told.message().contains("without an answer"), "{told:?}");
-    assert_eq!(asked, 6, "it was given time to say something");
+    assert_eq!(asked, 6, "the turn had several steps for a message");
     for text in ["", "\n\n"] {
         for style in [Style::Native, Style::Memgpt] {
             let strict = Strict::start(script(vec![Said::text(text)])).await;
@@ -62,7 +62,10 @@ async fn a_turn_does_not_end_without_a_message() {
             assert!(told.message().contains("without an answer"), "{told:?}");
             home.say(&session, "and now?").await;
             let body = strict.asked()[1].body.to_string();
-            assert!(!body.contains("without an answer"), "a model is not sent our words: {body}");
+            assert!(
+                !body.contains("without an answer"),
+                "the placeholder is not sent to models: {body}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Anthropic's Messages.
+//! Decoder of Anthropic's Messages API.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use super::decoder::{Decoder, Input, Taken};
 use super::json::{Step, count, key, list, raw_at, text};
 use crate::model::remote::said::Said;
 
-/// Content blocks come one after the other, but some gateways let them overlap: only the first open
-/// block is written, and what comes of the others waits.
+/// Content blocks arrive one after the other, but some gateways interleave them. Only the first
+/// open block is written; deltas of the others wait.
 #[derive(Default)]
 pub(super) struct Anthropic {
     blocks: VecDeque<Block>,
@@ -41,12 +41,12 @@ enum Kind {
         input: Option<String>,
         told: bool,
     },
-    /// A kind that is not known, or that no client acts on.
+    /// A kind that is unknown, or that clients do not act on.
     Other,
 }
 
 impl Kind {
-    /// How many bytes a block of this kind begins with.
+    /// Number of bytes in the start of a block.
     fn bytes(&self) -> usize {
         match self {
             Self::Text | Self::Other => 0,
@@ -77,7 +77,7 @@ impl Delta {
     }
 }
 
-/// About how many bytes a block takes by itself.
+/// Approximate overhead of a block, in bytes.
 const BLOCK_BYTES: usize = 1 << 10;
 
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl Anthropic {
     fn delta(&mut self, value: &Value, reply: &mut Assembly) {
         let Some(delta) = value.get("delta") else { return };
         let string = |key: &str| text(delta, key).map(str::to_owned);
-        // The type may be missing: then the key tells.
+        // If the type is missing, the key decides.
         let keys = [
             ("text", "text_delta"),
             ("thinking", "thinking_delta"),
@@ -202,7 +202,7 @@ impl Anthropic {
         };
         match (at.and_then(|at| self.blocks.get_mut(at)), kind) {
             (Some(block), _) => {
-                // It is counted where it is written; until then it may wait for long.
+                // The text is counted again when it is written; until then it may wait for long.
                 reply.grow(delta.bytes());
                 block.waiting.push(delta);
             }
@@ -217,13 +217,13 @@ impl Anthropic {
         self.write(reply);
     }
 
-    /// The block of a delta with an index.
+    /// Index of the block that a delta belongs to.
     fn place(&self, index: &str, delta: &Delta) -> Option<usize> {
         let with_index =
             self.blocks.iter().rposition(|block| block.index.as_deref() == Some(index));
         match delta {
             Delta::Text(_) | Delta::Thinking(_) | Delta::Signature(_) => with_index,
-            // Arguments whose index is no block's are those of the last call.
+            // Arguments with an unknown index belong to the last call.
             Delta::Json(_) => with_index.or_else(|| {
                 self.blocks.iter().rposition(|block| matches!(block.kind, Kind::Call { .. }))
             }),
@@ -241,7 +241,7 @@ impl Anthropic {
         self.write(reply);
     }
 
-    /// Writes the first open block, and those behind it once it is over.
+    /// Writes the first open block. If it has ended, the blocks behind it follow.
     fn write(&mut self, reply: &mut Assembly) {
         while let Some(block) = self.blocks.front_mut() {
             block.write(reply);
@@ -268,7 +268,7 @@ impl Anthropic {
         stopped(message, reply);
     }
 
-    /// Counts tokens. Those of the cache are not among the input's here, as they are elsewhere.
+    /// Counts tokens. Unlike elsewhere, cached tokens are not included in the input tokens here.
     fn count(&mut self, counts: Option<&Value>, reply: &mut Assembly) {
         let Some(counts) = counts else { return };
         let Counts { input, written, read } = &mut self.usage;
@@ -283,7 +283,7 @@ impl Anthropic {
 }
 
 impl Block {
-    /// Writes what waits of a block whose turn it is.
+    /// Writes the waiting deltas of the first open block.
     fn write(&mut self, reply: &mut Assembly) {
         if let Kind::Call { at: at @ None, id, name, .. } = &mut self.kind {
             *at = reply.open_call(id.as_deref(), name);
@@ -302,7 +302,7 @@ impl Block {
                     *told = true;
                     reply.args(*at, &json);
                 }
-                // A delta of another kind than its block: what it says counts.
+                // A delta of another kind than its block: the delta's kind counts.
                 (_, Delta::Text(text)) => reply.say(&text),
                 (_, Delta::Thinking(text)) => reply.think(&text),
                 (_, Delta::Signature(_) | Delta::Json(_)) => {}

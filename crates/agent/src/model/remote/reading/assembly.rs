@@ -1,4 +1,4 @@
-//! A reply that is being put together: the pieces that decoders make of a provider's frames.
+//! Assembly of a reply: decoders write to it, and pieces come out.
 
 use std::collections::VecDeque;
 
@@ -13,24 +13,24 @@ use crate::model::Piece;
 use crate::model::remote::said::Said;
 use crate::model::remote::{Kept, KeptReasoning, KeptThought};
 
-/// Most bytes of one thought, one message or one call's arguments. Models write at most a few
+/// Largest size of one thought, message or call's arguments, in bytes. Models write at most a few
 /// hundred thousand tokens.
 const MAX_ITEM_BYTES: usize = 2 << 20;
-/// Most bytes of all that one reply says, its signatures included.
+/// Largest size of a reply with its signatures, in bytes.
 const MAX_REPLY_BYTES: usize = 8 << 20;
-/// Most bytes of a tool's name, which may come in pieces.
+/// Largest size of a tool's name, in bytes, which may arrive in parts.
 const MAX_NAME_BYTES: usize = 1 << 10;
-/// Pieces that came together and are sent one by one; more of them are joined.
+/// Number of queued pieces that are sent one by one. Further ones are joined.
 const SINGLE_PIECES: usize = 64;
 
-/// What decoders write to.
+/// A reply under construction. Decoders write to it.
 pub(in crate::model::remote) struct Assembly {
     style: Style,
     pieces: VecDeque<Piece>,
     tags: ThinkTags,
     thought: Joiner,
     message: Joiner,
-    /// Whether halves of characters came. Without them, text passes as it is.
+    /// Whether surrogate halves arrived. Without them, text passes unchanged.
     has_halves: bool,
     calls: Calls,
     kept: Kept,
@@ -42,7 +42,7 @@ pub(in crate::model::remote) struct Assembly {
     excess: Option<&'static str>,
 }
 
-/// Why the model stopped, and the provider's words for it.
+/// The reason why the model stopped, and the provider's words for it.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
     pub(super) reason: Reason,
@@ -50,7 +50,7 @@ pub(super) struct Stop {
     pub(super) said: Option<Said>,
 }
 
-/// What the last piece of text belongs to.
+/// The item that the last text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
     Nothing,
@@ -78,7 +78,7 @@ impl Assembly {
         }
     }
 
-    /// Notes that strings from now on may have halves of characters.
+    /// From now on, strings may contain surrogate halves.
     pub(super) fn expect_halves(&mut self) {
         self.has_halves = true;
     }
@@ -91,12 +91,12 @@ impl Assembly {
         !self.pieces.is_empty()
     }
 
-    /// What there is too much of, when the reply is larger than it may be.
+    /// Names the size limit that the reply exceeds, if any.
     pub(super) fn excess(&self) -> Option<&'static str> {
         self.excess
     }
 
-    /// How many bytes the reply has: it grows with everything but keep-alives.
+    /// Size of the reply in bytes. Everything except keep-alives adds to it.
     pub(super) fn size(&self) -> usize {
         self.size
     }
@@ -109,7 +109,7 @@ impl Assembly {
         &mut self.usage
     }
 
-    /// Notes why the model stopped. The first reason other than a normal end is kept.
+    /// Records why the model stopped. The first reason other than a normal end wins.
     pub(super) fn stopped(&mut self, word: &str, said: Option<Said>) {
         self.stopped_for(Reason::of(word), word, said);
     }
@@ -121,20 +121,20 @@ impl Assembly {
         }
     }
 
-    /// Adds to a thought.
+    /// Appends to a thought.
     pub(super) fn think(&mut self, text: &str) {
         let text = self.joined(text, Writing::Thought);
         self.put(Writing::Thought, text);
     }
 
-    /// Adds to the content, in which thoughts may stand between tags.
+    /// Appends to the content, which may contain thoughts in tags.
     pub(super) fn say(&mut self, text: &str) {
         let text = self.joined(text, Writing::Message);
         let parts = self.tags.push(&text);
         self.put_parts(parts);
     }
 
-    /// Adds to the words with which the model refuses.
+    /// Appends to the text of a refusal.
     pub(super) fn refuse(&mut self, text: &str) {
         if !text.is_empty() {
             self.stopped_for(Reason::Refused, "refusal", None);
@@ -143,7 +143,7 @@ impl Assembly {
         }
     }
 
-    /// Takes a piece of a call in chat completions.
+    /// Adds a part of a call in chat completions.
     pub(super) fn call_piece(&mut self, piece: CallPiece<'_>) {
         let names = [piece.index.as_deref(), piece.id, piece.name];
         let names: usize = names.into_iter().flatten().map(str::len).sum();
@@ -168,7 +168,7 @@ impl Assembly {
         self.calls.begin_list();
     }
 
-    /// Opens a call; gives its place. There is none when there are too many already.
+    /// Opens a call and returns its index. Absent if there are too many calls.
     pub(super) fn open_call(&mut self, id: Option<&str>, name: &str) -> Option<usize> {
         self.grow(name.len() + id.map_or(0, str::len));
         if name.len() > MAX_NAME_BYTES {
@@ -197,7 +197,7 @@ impl Assembly {
         }
     }
 
-    /// Makes a call that comes whole.
+    /// Adds a complete call.
     pub(super) fn whole_call(
         &mut self,
         id: Option<&str>,
@@ -240,7 +240,7 @@ impl Assembly {
         self.kept.text_signature = Some(signature.to_owned());
     }
 
-    /// Keeps reasoning that came as text under a key.
+    /// Keeps reasoning that arrived as text under a key.
     pub(super) fn keep_reasoning(&mut self, key: &str, text: &str) {
         self.grow(text.len());
         if self.excess.is_none() {
@@ -249,7 +249,7 @@ impl Assembly {
         }
     }
 
-    /// Ends the reply: everything that was held back goes out, and what the provider wants back.
+    /// Ends the reply: releases all text that was held back, and the provider state.
     pub(super) fn finish(&mut self) -> Usage {
         self.finish_text();
         self.calls.finish(&mut self.pieces);
@@ -261,12 +261,12 @@ impl Assembly {
         self.usage
     }
 
-    /// What was held back of the text, when the reply broke off.
+    /// Releases the text that was held back when the reply broke off.
     pub(super) fn break_off(&mut self) {
         self.finish_text();
     }
 
-    /// Ends the text: what was held back of it goes out.
+    /// Ends the text and releases what was held back.
     fn finish_text(&mut self) {
         for writing in [Writing::Thought, Writing::Message] {
             let joiner = match writing {
@@ -296,7 +296,7 @@ impl Assembly {
         }
     }
 
-    /// Arguments whose halves of characters became escapes again: the other half may follow.
+    /// Arguments with surrogate halves as escapes again, because the other half may follow.
     fn joined_args(&self, args: &str) -> Option<String> {
         if self.has_halves { json::escape_halves(args) } else { None }
     }
@@ -333,7 +333,7 @@ impl Assembly {
         }
     }
 
-    /// Counts bytes that the reply keeps.
+    /// Counts bytes of the reply.
     pub(super) fn grow(&mut self, bytes: usize) {
         self.size += bytes;
         if self.size > MAX_REPLY_BYTES {
@@ -348,7 +348,7 @@ impl Assembly {
     }
 }
 
-/// Queues a piece. Behind many others it is joined with the last one, if both are of one text: a
+/// Queues a piece. Behind many others it is joined with the last one of the same text, so that a
 /// flood of small pieces costs no more than a few large ones.
 pub(super) fn enqueue(pieces: &mut VecDeque<Piece>, piece: Piece) {
     let last = if pieces.len() < SINGLE_PIECES { None } else { pieces.back_mut() };

@@ -1,4 +1,4 @@
-//! A reply's tool calls, put together from pieces.
+//! Assembly of a reply's tool calls from parts.
 
 use std::collections::VecDeque;
 
@@ -7,33 +7,33 @@ use crate::model::Piece;
 use crate::model::remote::kept::MADE_UP;
 use crate::model::remote::{Kept, KeptCall};
 
-/// Most calls of one reply.
+/// Largest number of calls in one reply.
 const MAX_CALLS: usize = 128;
 
-/// A piece of a call in chat completions, where providers differ most.
+/// A part of a call in chat completions, where providers differ most.
 #[derive(Debug, Default)]
 pub(super) struct CallPiece<'a> {
-    /// Names the call within the reply. It is only compared.
+    /// Identifies the call within the reply. It is only compared.
     pub(super) index: Option<String>,
     pub(super) id: Option<&'a str>,
     pub(super) name: Option<&'a str>,
     pub(super) args: &'a str,
-    /// Whether the list that this piece stands in has others.
+    /// Whether other parts are in the same list.
     pub(super) has_siblings: bool,
 }
 
 /// The calls of a reply.
 pub(super) struct Calls {
-    /// Names of the tools that were offered: they tell a name's pieces from its repetitions.
+    /// Names of the offered tools, which distinguish parts of a name from repetitions.
     tools: Vec<String>,
     calls: Vec<Call>,
-    /// How many of them were announced. They are announced in order.
+    /// Number of calls that were announced, in order.
     announced: usize,
-    /// Number of the list of pieces that is being read.
+    /// Number of the list of parts that is being read.
     list: u64,
 }
 
-/// There are more than [`MAX_CALLS`].
+/// More calls than [`MAX_CALLS`].
 pub(super) struct TooMany;
 
 #[derive(Default)]
@@ -45,13 +45,13 @@ struct Call {
     given: String,
     name: String,
     args: String,
-    /// How many bytes of the arguments went out.
+    /// Number of bytes of the arguments that were sent on.
     sent: usize,
     braces: Braces,
     signature: Option<String>,
-    /// The list in which its last piece stood.
+    /// Number of the list that its last part was in.
     list: u64,
-    /// A name that came once more, without arguments, when those were whole.
+    /// A name that arrived once more, without arguments, after the arguments were complete.
     renamed: Option<String>,
 }
 
@@ -64,12 +64,12 @@ impl Calls {
         self.calls.len()
     }
 
-    /// How many bytes the longest name has.
+    /// Length of the longest name, in bytes.
     pub(super) fn longest_name(&self) -> usize {
         self.calls.iter().map(|call| call.name.len()).max().unwrap_or(0)
     }
 
-    /// Opens a call of a wire that tells one from another; gives its place.
+    /// Opens a call on a wire that identifies calls, and returns its index.
     pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooMany> {
         self.add(Call {
             id: id.filter(|id| !id.is_empty()).map(str::to_owned),
@@ -97,12 +97,12 @@ impl Calls {
         self.calls.get(at).map_or("", |call| &call.args)
     }
 
-    /// Number of bytes of the longest arguments.
+    /// Length of the longest arguments, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.calls.iter().map(|call| call.args.len()).max().unwrap_or(0)
     }
 
-    /// Whether the first `among` calls have one that a repetition would look like.
+    /// Whether one of the first `among` calls equals this call.
     pub(super) fn has_same(&self, among: usize, id: Option<&str>, name: &str, args: &str) -> bool {
         self.calls
             .iter()
@@ -110,12 +110,12 @@ impl Calls {
             .any(|call| call.name == name && call.args == args && call.id.as_deref() == id)
     }
 
-    /// Begins a list of pieces: two that have a name each are never of one call.
+    /// Begins a list of parts. Two named parts of one list never belong to the same call.
     pub(super) fn begin_list(&mut self) {
         self.list += 1;
     }
 
-    /// Takes a piece of a call.
+    /// Adds a part of a call.
     pub(super) fn piece(
         &mut self,
         piece: CallPiece<'_>,
@@ -157,12 +157,12 @@ impl Calls {
         Ok(())
     }
 
-    /// Ends the reply: all calls are announced by then, except what has neither name nor arguments.
+    /// Ends the reply: announces all calls, except those with neither name nor arguments.
     pub(super) fn finish(&mut self, pieces: &mut VecDeque<Piece>) {
         self.announce(Announce::All, pieces);
     }
 
-    /// What the calls add to what their provider wants to see again.
+    /// Adds the calls to the provider state.
     pub(super) fn keep(&self, kept: &mut Kept) {
         let keep =
             |call: &Call| KeptCall { id: call.given.clone(), signature: call.signature.clone() };
@@ -177,7 +177,7 @@ impl Calls {
         Ok(self.calls.len() - 1)
     }
 
-    /// The open call that a piece belongs to; none when it begins a new one.
+    /// The open call that a part belongs to. Absent if it begins a new call.
     fn find(&self, piece: &CallPiece<'_>) -> Option<usize> {
         let last = self.calls.len().checked_sub(1)?;
         let at_index = || {
@@ -196,7 +196,7 @@ impl Calls {
             (Some(at), _) => at,
             (None, Some(_)) => match at_index() {
                 Some(at) => at,
-                // The index came with later pieces only.
+                // The index arrived only with later parts.
                 None => (piece.name.is_none()
                     && piece.id.is_none()
                     && self.calls.get(last)?.index.is_none())
@@ -212,7 +212,7 @@ impl Calls {
             .map(|()| at)
     }
 
-    /// Whether a piece that looks like one of this call begins another.
+    /// Whether a part that seems to belong to this call begins another one.
     fn begins_anew(&self, call: &Call, piece: &CallPiece<'_>) -> bool {
         let differs = !piece.args.is_empty() && piece.args.trim() != call.args.trim();
         let Some(name) = piece.name else {
@@ -226,7 +226,7 @@ impl Calls {
             || (is_other && !is_known(&format!("{}{name}", call.name)))
     }
 
-    /// Announces calls whose names are known, in order, and sends the arguments that came.
+    /// Announces calls with known names, in order, and sends their arguments.
     fn announce(&mut self, which: Announce, pieces: &mut VecDeque<Piece>) {
         let count = self.calls.len();
         for at in 0..count {
@@ -241,7 +241,7 @@ impl Calls {
                 let is_known = self.tools.contains(&call.name);
                 let is_due = match which {
                     Announce::All => true,
-                    // Its arguments say that its name is whole; so does a call behind it.
+                    // Its arguments show that its name is complete; so does a call behind it.
                     Announce::Known => is_known && (call.is_sendable() || at + 1 < count),
                 };
                 if !is_due {
@@ -272,7 +272,7 @@ impl Calls {
     }
 }
 
-/// Which calls are announced.
+/// Selects the calls to announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Announce {
     Known,
@@ -285,7 +285,7 @@ impl Call {
         self.braces.read(json);
     }
 
-    /// Appends a piece of the arguments, which may repeat what came before it.
+    /// Appends a part of the arguments, which may repeat earlier parts.
     fn merge(&mut self, piece: &str) {
         if piece.is_empty() || (self.braces.whole && piece.trim() == self.args.trim()) {
             return;
@@ -295,7 +295,8 @@ impl Call {
             self.args.clear();
             self.braces = Braces::default();
         }
-        // An object never goes on with what it began with: these are all arguments so far.
+        // An object never continues with its own beginning, so this part repeats all arguments so
+        // far.
         let more = match piece.strip_prefix(self.args.as_str()) {
             Some(more) if self.args.starts_with('{') => more,
             Some(_) | None => piece,
@@ -303,19 +304,19 @@ impl Call {
         self.append(more);
     }
 
-    /// Whether there are arguments to send: those that are only `{}` may be replaced.
+    /// Whether there are arguments to send. Arguments that are only `{}` may still be replaced.
     fn is_sendable(&self) -> bool {
         !matches!(self.args.trim(), "" | "{" | "{}")
     }
 
-    /// Whether a piece with another id begins another call. Some providers make up a new id for
-    /// each piece of one.
+    /// Whether a part with another id begins another call. Some providers make up a new id for each
+    /// part of one call.
     fn ends_before_new_id(&self, piece: &CallPiece<'_>) -> bool {
         piece.name.is_some() || self.braces.whole || self.name.is_empty()
     }
 }
 
-/// Joins what came of a name with what comes: the rest of it, all of it, or all of it once more.
+/// Joins parts of a name: a part may be the rest of it, all of it, or all of it once more.
 fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> String {
     let joined = format!("{so_far}{piece}");
     if so_far.is_empty() || piece.is_empty() {
@@ -333,7 +334,7 @@ fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> St
     }
 }
 
-/// Tells when a JSON object that comes in pieces is whole.
+/// Detects when a JSON object that arrives in parts is complete.
 #[derive(Default)]
 struct Braces {
     depth: u32,

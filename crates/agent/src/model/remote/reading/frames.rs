@@ -1,14 +1,13 @@
-//! A reply's bytes, cut into the JSON values that they carry: server-sent events, lines of JSON, or
-//! one body that was not streamed.
+//! Framing of a reply: server-sent events, lines of JSON, or one body that was not streamed.
 
 use serde_json::Value;
 
 use super::json;
 
-/// Most bytes of one line, one event or one body that was not streamed.
+/// Longest line, event or body that was not streamed, in bytes.
 pub(super) const MAX_FRAME_BYTES: usize = 4 << 20;
 
-/// How the values of a wire are framed.
+/// Framing of a wire's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Server-sent events.
@@ -17,22 +16,22 @@ pub(super) enum Framing {
     Lines,
 }
 
-/// What a reply's bytes carry.
+/// A frame of a reply.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
     /// A JSON value.
     Value {
-        /// The event's type; empty where there is none.
+        /// The event's type; empty if there is none.
         event: String,
         value: Value,
         /// The JSON text of the value.
         text: String,
-        /// Whether its strings have halves of characters.
+        /// Whether its strings contain surrogate halves.
         halves: bool,
     },
-    /// Text that is no JSON.
+    /// Text that is not JSON.
     Words { event: String, text: String },
-    /// JSON that broke off or is not well-formed.
+    /// JSON that was cut off or is not well-formed.
     Broken { text: String },
     /// The marker of a stream's end, `[DONE]`.
     End,
@@ -42,13 +41,13 @@ pub(super) enum Frame {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Cuts bytes into frames.
+/// Splits bytes into frames.
 pub(super) struct Framer {
     framing: Framing,
     lines: Lines,
     event: String,
     data: Option<String>,
-    /// Lines that belong to no frame: a body that was not streamed, or no reply at all.
+    /// Lines outside of frames: a body that was not streamed, or not a reply at all.
     stray: String,
     framed: bool,
 }
@@ -59,7 +58,7 @@ impl Framer {
         Self { framing, lines: Lines::default(), event, data, stray, framed: false }
     }
 
-    /// Takes the next bytes; gives the frames that are whole by now.
+    /// Adds bytes and returns the frames that are complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, TooLong> {
         let mut frames = Vec::new();
         let mut rest = bytes;
@@ -70,7 +69,7 @@ impl Framer {
         }
     }
 
-    /// Ends the reply; gives the frames that its last bytes make.
+    /// Ends the reply and returns the last frames.
     pub(super) fn finish(&mut self) -> Result<Vec<Frame>, TooLong> {
         let mut frames = Vec::new();
         if let Some(line) = self.lines.finish() {
@@ -111,16 +110,16 @@ impl Framer {
             }
             "event" => value.clone_into(&mut self.event),
             "" | "id" | "retry" => {}
-            // Some gateways write an error between the events, without a field of its own.
+            // Some gateways write an error between the events, without a field name.
             _ if self.framed => frames.extend(self::value("", line.trim())),
-            // Unknown fields are ignored, except in what may be no stream at all.
+            // Unknown fields are ignored, unless this may not be a stream at all.
             _ => return self.put_aside(line),
         }
         Ok(())
     }
 
     fn json_line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
-        // Some gateways write server-sent events here, too.
+        // Some gateways send server-sent events on this wire, too.
         let json = line.strip_prefix("data:").unwrap_or(line).trim();
         if json.is_empty() || json.starts_with(':') || json.starts_with("event:") {
             return Ok(());
@@ -146,7 +145,7 @@ impl Framer {
         if self.stray.len() > MAX_FRAME_BYTES { Err(TooLong) } else { Ok(()) }
     }
 
-    /// Ends the event that is being read.
+    /// Ends the current event.
     fn dispatch(&mut self, frames: &mut Vec<Frame>) {
         let event = std::mem::take(&mut self.event);
         let Some(data) = self.data.take() else { return };
@@ -157,14 +156,14 @@ impl Framer {
     }
 }
 
-/// Reads what an event or a body says: one JSON value, several below each other, or words.
+/// Parses the data of an event or a body: one JSON value, several lines of values, or text.
 fn read(event: &str, data: &str, frames: &mut Vec<Frame>) {
     if data == "[DONE]" {
         frames.push(Frame::End);
     } else if let Some(frame) = value(event, data) {
         frames.push(frame);
     } else if data.lines().count() > 1 && data.lines().all(|line| is_frame(line.trim())) {
-        // Events whose blank lines are missing, or a stream of lines.
+        // Events without blank lines between them, or a stream of lines.
         for line in data.lines().map(str::trim).filter(|line| !line.is_empty()) {
             read(event, line, frames);
         }
@@ -179,7 +178,7 @@ fn is_frame(line: &str) -> bool {
     line.is_empty() || line == "[DONE]" || json::parse(line).is_ok()
 }
 
-/// The frame of a JSON object or list.
+/// Parses a JSON object or list.
 fn value(event: &str, text: &str) -> Option<Frame> {
     if !text.starts_with(['{', '[']) {
         return None;
@@ -193,7 +192,7 @@ fn value(event: &str, text: &str) -> Option<Frame> {
     })
 }
 
-/// Cuts bytes into lines that end with LF, CR or CRLF, wherever the bytes are torn.
+/// Splits bytes into lines that end with LF, CR or CRLF, independent of chunk boundaries.
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
@@ -204,7 +203,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The next line of `bytes`, which moves on behind it; none when it is not whole yet.
+    /// Takes the next line from `bytes`. Absent if the line is not complete.
     fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, TooLong> {
         if bytes.is_empty() {
             return Ok(None);
@@ -226,7 +225,7 @@ impl Lines {
         Ok(Some(self.take()))
     }
 
-    /// What stands behind the last line end.
+    /// The rest behind the last line end.
     fn finish(&mut self) -> Option<String> {
         (!self.line.is_empty()).then(|| self.take())
     }
@@ -254,7 +253,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// The frames as text: `event|json`, `words`, `broken` or `end`.
+    /// Formats frames as text: `event|json`, `event: text`, `broken text` or `end`.
     fn shown(frames: Vec<Frame>) -> Vec<String> {
         let show = |frame| match frame {
             Frame::Value { event, value, .. } => format!("{event}|{value}"),
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_the_same_wherever_their_bytes_are_torn() {
+    fn events_do_not_depend_on_chunk_boundaries() {
         let stream = "\u{FEFF}: comment\nevent: a\ndata: {\"t\":\"über 🦀\"}\n\n\
                       event: b\ndata:{\ndata: \"n\": 1}\nid: 7\n\ndata\n\ndata: [DONE]\n\n";
         let wanted = [r#"a|{"t":"über 🦀"}"#, r#"b|{"n":1}"#, "end"];
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_unusual_streams() {
+    fn unusual_streams_are_framed() {
         use Framing::{Events, Lines};
         for (framing, stream, wanted) in [
             // The last blank line is missing.
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_grows_beyond_its_limit() {
+    fn frames_of_every_kind_are_bounded() {
         for (framing, piece) in [
             (Framing::Events, "data: no line end"),
             (Framing::Events, "data: lines of one event\n"),

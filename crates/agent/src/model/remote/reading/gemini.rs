@@ -1,4 +1,4 @@
-//! Google's `streamGenerateContent`.
+//! Decoder of Google's `streamGenerateContent`.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(super) struct Gemini;
 
 impl Decoder for Gemini {
     fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken {
-        // Without `alt=sse` all chunks come in one list.
+        // Without `alt=sse`, all chunks arrive in one list.
         if let Value::Array(chunks) = input.value {
             let mut taken = Taken::Unknown;
             for (at, chunk) in chunks.iter().enumerate() {
@@ -87,7 +87,8 @@ fn candidate_of(candidate: &Value, path: &[Step<'_>], raw: &str, reply: &mut Ass
     }
 }
 
-/// Reads a part. `before` is how many calls earlier chunks had: some repeat those.
+/// Reads a part. `before` is the number of calls in earlier chunks, because some providers repeat
+/// calls.
 fn part_of(part: &Value, path: &[Step<'_>], raw: &str, before: usize, reply: &mut Assembly) {
     let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
     let is_thought = part.get("thought").and_then(Value::as_bool) == Some(true);

@@ -1,4 +1,4 @@
-//! JSON as providers send it: halves of characters, and numbers that must stay as written.
+//! Tolerant JSON: surrogate halves in strings, and numbers that stay as written.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,20 +6,20 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// First of the 2,048 code points that stand for half a character (a lone surrogate) while a reply
-/// is read. They are the last ones of a private-use plane.
+/// First of the 2,048 code points that stand for a lone surrogate while a reply is read. They are
+/// the last ones of a private-use plane.
 const FIRST_HALF: u32 = 0x0010_F800;
 
-/// A parsed text.
+/// A parsed JSON text.
 pub(super) struct Parsed<'a> {
     pub(super) value: Value,
     /// The text that `value` was parsed from.
     pub(super) text: Cow<'a, str>,
-    /// Whether some of its strings have half a character, as [`Joiner`] reads it.
+    /// Whether some of its strings contain surrogate halves, which [`Joiner`] joins.
     pub(super) halves: bool,
 }
 
-/// Parses a JSON text. A lone surrogate in a string is no error, as it is for `serde_json`.
+/// Parses a JSON text. Unlike in `serde_json`, a lone surrogate in a string is not an error.
 pub(super) fn parse(text: &str) -> Result<Parsed<'_>, serde_json::Error> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(Parsed { value, text: Cow::Borrowed(text), halves: false }),
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed<'_>, serde_json::Error> {
     }
 }
 
-/// Replaces lone surrogates in a JSON text by U+FFFD; none if there are none.
+/// Replaces lone surrogates in a JSON text by U+FFFD. Absent if there are none.
 pub(crate) fn without_halves(text: &str) -> Option<String> {
     mark_halves(text).map(|marked| {
         marked
@@ -41,7 +41,8 @@ pub(crate) fn without_halves(text: &str) -> Option<String> {
     })
 }
 
-/// Replaces escapes of lone surrogates by code points that stand for them; none if there are none.
+/// Replaces escapes of lone surrogates by the code points that stand for them. Absent if there are
+/// none.
 fn mark_halves(text: &str) -> Option<String> {
     let mut marked = String::new();
     let mut rest = text;
@@ -67,7 +68,7 @@ fn mark_halves(text: &str) -> Option<String> {
                 continue;
             }
             Some(_) => 6,
-            // The character behind the backslash may have several bytes where the text is no JSON.
+            // The character behind the backslash may have several bytes if the text is not JSON.
             None => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
         };
         let (escape, behind) = escape.split_at_checked(length).unwrap_or((escape, ""));
@@ -98,7 +99,7 @@ fn half(c: char) -> Option<u16> {
     u16::try_from(offset + 0xD800).ok()
 }
 
-/// Writes halves of characters within a JSON text as escapes again; none if there are none.
+/// Writes surrogate halves in a JSON text as escapes again. Absent if there are none.
 pub(super) fn escape_halves(text: &str) -> Option<String> {
     text.chars().any(|c| half(c).is_some()).then(|| {
         let mut escaped = String::with_capacity(text.len());
@@ -112,14 +113,14 @@ pub(super) fn escape_halves(text: &str) -> Option<String> {
     })
 }
 
-/// Joins halves of characters that came in pieces of one text.
+/// Joins surrogate halves that arrived in different pieces of one text.
 #[derive(Default)]
 pub(super) struct Joiner {
     high: Option<u16>,
 }
 
 impl Joiner {
-    /// Takes the next piece; gives what is known of the text by now.
+    /// Adds a piece and returns the text that is complete.
     pub(super) fn push(&mut self, piece: &str) -> String {
         let mut joined = String::with_capacity(piece.len());
         for c in piece.chars() {
@@ -146,20 +147,20 @@ impl Joiner {
         joined
     }
 
-    /// Ends the text: half a character that is left becomes U+FFFD.
+    /// Ends the text: a remaining half becomes U+FFFD.
     pub(super) fn finish(&mut self) -> Option<char> {
         self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
     }
 }
 
-/// A step on the way to a value within another.
+/// A step on the path to a value inside another.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'a> {
     Key(&'a str),
     At(usize),
 }
 
-/// The text of a value within a JSON text, so that its numbers stay as written.
+/// The text of a value inside a JSON text, so that its numbers stay as written.
 pub(super) fn raw_at<'a>(text: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
     let mut raw: &'a RawValue = serde_json::from_str(text).ok()?;
     for step in path {
@@ -175,17 +176,17 @@ pub(super) fn raw_at<'a>(text: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
     Some(raw.get())
 }
 
-/// A string that is not empty.
+/// A non-empty string under a key.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// A string under one of two spellings of a key.
+/// A value under one of two spellings of a key.
 pub(super) fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
     value.get(camel).or_else(|| value.get(snake)).filter(|value| !value.is_null())
 }
 
-/// The entries of a list; a value that is no list counts as its only entry, and null as none.
+/// The entries of a list. Any other value counts as the only entry, and null as none.
 pub(super) fn list(value: Option<&Value>) -> &[Value] {
     match value {
         None | Some(Value::Null) => &[],
@@ -194,7 +195,7 @@ pub(super) fn list(value: Option<&Value>) -> &[Value] {
     }
 }
 
-/// A name for a number that comes from the network: it is only ever compared.
+/// A number from the network as a string that is only compared.
 pub(super) fn key(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::Number(number) => Some(match number.as_f64() {
@@ -206,7 +207,7 @@ pub(super) fn key(value: Option<&Value>) -> Option<String> {
     }
 }
 
-/// A count of tokens; absurd ones are left out.
+/// A number of tokens. Absurd values are ignored.
 pub(super) fn count(value: Option<&Value>) -> Option<u64> {
     const MOST: u64 = 1 << 40;
     let value = value?;
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_of_characters_are_joined_or_replaced() {
+    fn surrogate_halves_are_joined_or_replaced() {
         for (pieces, joined) in [
             (&[r#""a\ud83e""#, r#""\udd80b""#][..], "a🦀b"),
             (&[r#""\ud83e\udd80""#], "🦀"),
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_from_the_network_are_only_names() {
+    fn numbers_from_the_network_are_compared_as_text() {
         let keys = [("0", Some("0")), ("0.0", Some("0")), ("-1", Some("-1")), ("\"0\"", Some("0"))];
         for (json, name) in keys {
             assert_eq!(key(Some(&serde_json::from_str(json).unwrap())).as_deref(), name, "{json}");

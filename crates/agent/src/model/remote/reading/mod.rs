@@ -1,5 +1,5 @@
-//! Reading replies: bytes become frames, frames become pieces, each step without I/O of its own.
-//! One module per wire has its decoder; [`Reading`] has the connection, the clock and the bounds.
+//! Reading of replies: bytes become frames, and frames become pieces, without I/O in either step.
+//! Each wire has a decoder; [`Reading`] has the connection, the clock and the bounds.
 
 mod anthropic;
 mod assembly;
@@ -34,18 +34,18 @@ use stop::Reason;
 
 pub(in crate::model::remote) use assembly::Assembly;
 
-/// Most bytes that a reply may take on its way: each word comes in some hundred bytes of JSON.
+/// Largest number of bytes of a stream: each word comes in some hundred bytes of JSON.
 const MAX_STREAM_BYTES: usize = 128 << 20;
-/// Most bytes that may come while the reply does not grow: signs of life, echoes of the request.
+/// Largest number of bytes without new output, such as keep-alives and echoes of the request.
 const MAX_IDLE_BYTES: usize = 32 << 20;
-/// How many times longer than in silence a reply may go on without a word, if there are signs of
-/// life: keep-alives must not hold a turn for ever.
+/// Factor by which keep-alives may extend the time without output. They must not hold a turn for
+/// ever.
 const KEPT_ALIVE: u32 = 5;
-/// How long more is waited for behind the reason for which the model stopped, where the end of the
-/// stream is not marked. Only a count of tokens follows there, or with some gateways more words.
+/// Time to wait behind the reason why the model stopped, if the end of the stream is not marked.
+/// Only a token count follows there, or more text from some gateways.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// A reply that is being read. Dropping it ends the request.
+/// A reply that is being read. Dropping it cancels the request.
 pub(super) struct Reading {
     body: Body,
     address: Address,
@@ -55,17 +55,17 @@ pub(super) struct Reading {
     reply: Assembly,
     progress: Progress,
     bytes: usize,
-    /// How many of them came since the reply last grew.
+    /// Number of bytes since the reply last grew.
     idle_bytes: usize,
-    /// When the last bytes came.
+    /// Time of the last bytes.
     alive: Instant,
-    /// When the reply last grew.
+    /// Time at which the reply last grew.
     grown: Instant,
-    /// What came instead of a reply.
+    /// Content that arrived instead of a reply.
     unknown: Option<Said>,
-    /// Whether a frame of the wire came.
+    /// Whether a frame of the wire arrived.
     known: bool,
-    /// JSON that is not whole: at the end of a stream it broke off there.
+    /// Whether the last JSON was incomplete: at the end of a stream, it was cut off there.
     broken: bool,
     ready: VecDeque<Result<Piece, ModelError>>,
     over: bool,
@@ -106,7 +106,7 @@ impl Reading {
         }
     }
 
-    /// The next piece; none when the reply is over.
+    /// The next piece. Absent when the reply is over.
     pub(super) async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
         loop {
             if let Some(piece) = self.reply.pop() {
@@ -122,7 +122,7 @@ impl Reading {
             match tokio::time::timeout_at(self.deadline(), self.body.next()).await {
                 Ok(Ok(Some(bytes))) => self.take(bytes.as_ref()),
                 Ok(Ok(None)) => self.end_of_body(),
-                // All was said already, even if the connection did not end as it should.
+                // The reply was complete, even if the connection did not end properly.
                 Ok(Err(_)) if self.has_stopped() => self.complete(),
                 Ok(Err(_)) => self.fail(broken_off(&self.address, self.progress)),
                 Err(_) if self.has_stopped() => self.complete(),
@@ -131,7 +131,7 @@ impl Reading {
         }
     }
 
-    /// When waiting for more bytes ends.
+    /// Time at which waiting for more bytes ends.
     fn deadline(&self) -> Instant {
         let patience = self.patience();
         let silence = self.alive + patience;
@@ -228,14 +228,14 @@ impl Reading {
                 self.unknown = Some(Said::in_words(&text));
             }
             Frame::End => match self.unknown.take().filter(|_| !self.known) {
-                // What came before the end was no reply.
+                // Everything before the end marker was not a reply.
                 Some(said) => self.fail(not_a_reply(&said, &self.address)),
                 None => self.complete(),
             },
         }
     }
 
-    /// The connection closed: the reply is complete if its model had stopped.
+    /// Handles a closed connection: the reply is complete if its model had stopped.
     fn end_of_body(&mut self) {
         match self.framer.finish() {
             Ok(frames) => self.take_frames(frames),
@@ -247,7 +247,7 @@ impl Reading {
         if self.has_stopped() || self.decoder.has_ended() {
             self.complete();
         } else if let (Some(said), false, false) = (&self.unknown, self.known, self.broken) {
-            // An error in words of its own, or a proxy's page.
+            // An error in a format of its own, or a proxy's page.
             let error = not_a_reply(said, &self.address);
             self.fail(error);
         } else {
@@ -257,7 +257,7 @@ impl Reading {
         }
     }
 
-    /// The reply is over.
+    /// Completes the reply.
     fn complete(&mut self) {
         self.over = true;
         self.decoder.finish(&mut self.reply);
@@ -276,11 +276,11 @@ impl Reading {
                 self.ready.push_back(Ok(Piece::Done(done)));
             }
         }
-        // If the body's end is here already, the connection can be used again.
+        // If the body has ended already, the connection can be reused.
         drop(self.body.next().now_or_never());
     }
 
-    /// The reply broke off: what was held back of it goes out before the error.
+    /// Fails the reply. Text that was held back is sent before the error.
     fn fail(&mut self, error: ModelError) {
         self.over = true;
         self.decoder.finish(&mut self.reply);
@@ -291,7 +291,7 @@ impl Reading {
     fn too_late(&self) -> ModelError {
         let at = self.address.shown();
         let seconds = self.patience().as_secs_f64();
-        // The bytes that came last were only signs of life.
+        // The last bytes were only keep-alives.
         let is_kept_alive = self.alive > self.grown;
         match self.progress {
             Progress::Nothing if is_kept_alive => ModelError::TimedOut {
@@ -299,7 +299,7 @@ impl Reading {
                     "The model at {at} only kept the connection alive for {} s. Ask again later.",
                     (self.alive - self.grown).as_secs_f64().round()
                 ),
-                // The request was taken: another one would be no faster.
+                // The provider accepted the request: repeating it would not be faster.
                 awaited: Awaited::Next,
             },
             Progress::Nothing => ModelError::TimedOut {
@@ -308,8 +308,9 @@ impl Reading {
             },
             Progress::Begun => ModelError::TimedOut {
                 reason: format!(
-                    "The model at {at} fell silent in the middle of its reply, for {seconds} s. \
-                     What came of it is kept; ask again."
+                    "The model at {at} stopped sending in the middle of its reply, for {seconds} \
+                     s. \
+                     The part that arrived is kept; ask again."
                 ),
                 awaited: Awaited::Next,
             },
@@ -317,15 +318,15 @@ impl Reading {
     }
 }
 
-/// Says what an answer is that is none of the wire's: an error, where it reads like a known one.
+/// The error of an answer that is not of the wire: a known error, or unreadable.
 fn not_a_reply(said: &Said, address: &Address) -> ModelError {
     let error = reported(said, address);
     if matches!(error, ModelError::Failed(_)) { unreadable(Some(said), address) } else { error }
 }
 
-/// How a reply that did not end normally ends.
+/// The end of a reply that did not end normally.
 enum Ending {
-    /// The model was stopped, and what it said until then counts.
+    /// The model was stopped. Its output so far counts.
     Stopped(ModelError),
     Failed(ModelError),
 }
@@ -339,8 +340,8 @@ fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
     Some(match stop.reason {
         Reason::Finished => return None,
         Reason::Length => Ending::Stopped(ModelError::Length(format!(
-            "The reply of the model at {at} reached the limit of its length ({word}).{said} \
-             What came of it is kept; ask it to go on."
+            "The reply of the model at {at} reached its length limit ({word}).{said} \
+             The part that arrived is kept; ask it to continue."
         ))),
         Reason::Filtered => Ending::Stopped(ModelError::Filtered(format!(
             "A filter of the model at {at} stopped the reply, or may have blocked the prompt \
@@ -350,11 +351,11 @@ fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
             "The model at {at} refused to answer ({word}).{said}"
         ))),
         Reason::MalformedCall => Ending::Stopped(ModelError::MalformedCall(format!(
-            "The model at {at} made a tool call that cannot be read ({word}).{said} Ask again."
+            "The model at {at} made a malformed tool call ({word}).{said} Ask again."
         ))),
         Reason::Cut => Ending::Failed(ModelError::Cut(format!(
-            "The reply of the model at {at} broke off ({word}).{said} \
-             What came of it is kept; ask again."
+            "The reply of the model at {at} was cut off ({word}).{said} \
+             The part that arrived is kept; ask again."
         ))),
         Reason::Failed => Ending::Failed(match &stop.said {
             Some(said) => reported(said, address),

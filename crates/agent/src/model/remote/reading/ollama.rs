@@ -1,4 +1,4 @@
-//! Ollama's own chat.
+//! Decoder of Ollama's own chat API.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ impl Decoder for Ollama {
         if let Some(message) = message {
             message_of(message, input.text, reply);
         }
-        // The reason alone says it as well.
+        // The reason alone means the same.
         let has_reason = text(value, "done_reason").is_some();
         let is_done =
             value.get("done").and_then(Value::as_bool).or_else(|| has_reason.then_some(true));
@@ -44,7 +44,7 @@ fn message_of(message: &Value, raw: &str, reply: &mut Assembly) {
     if let Some(words) = text(message, "content") {
         reply.say(words);
     }
-    // Some send the calls so far with each line.
+    // Some versions send all calls so far with each line.
     let before = reply.calls().len();
     for (at, call) in list(message.get("tool_calls")).iter().enumerate() {
         if reply.excess().is_some() {

@@ -1,4 +1,4 @@
-//! Chat completions, by `OpenAI` and all who are compatible.
+//! Decoder of chat completions, by `OpenAI` and compatible providers.
 
 use serde_json::Value;
 
@@ -10,17 +10,17 @@ use super::stop::Reason;
 use crate::model::remote::kept::REASONING_CONTENT as SENT_BACK;
 use crate::model::remote::said::Said;
 
-/// Keys under which reasoning comes as text.
+/// Keys under which reasoning arrives as text.
 const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 
-/// The key of deprecated calls, of which a message has one.
+/// Key of deprecated calls. A message has at most one.
 const FUNCTION_CALL: &str = "function_call";
 
 #[derive(Default)]
 pub(super) struct OpenAi {
     /// The content so far.
     told: String,
-    /// Whether a delta had some of it.
+    /// Whether a delta contained some of it.
     has_deltas: bool,
 }
 
@@ -49,7 +49,7 @@ impl Decoder for OpenAi {
 
 impl OpenAi {
     fn choice(&mut self, choice: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
-        // Some send calls in a message in the midst of a stream of deltas.
+        // Some providers send calls in a message in the middle of a stream of deltas.
         for part in ["delta", "message"] {
             if let Some(delta) = choice.get(part).filter(|delta| delta.is_object()) {
                 let path: Vec<Step<'_>> = path.iter().copied().chain([Step::Key(part)]).collect();
@@ -73,7 +73,7 @@ impl OpenAi {
 }
 
 impl OpenAi {
-    /// Takes the words of a delta, or of a message, which may repeat those of the deltas before it.
+    /// Adds the text of a delta, or of a message, which may repeat the deltas before it.
     fn words(&mut self, part: &Value, is_delta: bool, has_ended: bool, reply: &mut Assembly) {
         let whole = plain(part.get("content"));
         if is_delta || self.told.is_empty() {
@@ -89,7 +89,7 @@ impl OpenAi {
             return;
         }
         let more = match whole.strip_prefix(self.told.as_str()) {
-            // The same word may come twice in a row.
+            // The same word may arrive twice in a row.
             Some("") if !self.has_deltas && !has_ended => whole.as_str(),
             Some(more) => more,
             None if self.has_deltas => "",
@@ -100,7 +100,7 @@ impl OpenAi {
     }
 }
 
-/// Whether a delta has more than its role.
+/// Whether a delta contains more than its role.
 fn says_something(delta: &serde_json::Map<String, Value>) -> bool {
     delta.iter().any(|(key, value)| {
         key != "role" && !value.is_null() && value.as_str().is_none_or(|text| !text.is_empty())
@@ -151,7 +151,7 @@ fn calls_of(delta: &Value, path: &[Step<'_>], raw: &str, reply: &mut Assembly) {
     }
 }
 
-/// The JSON text of a call's arguments, which may come as JSON instead of text.
+/// The JSON text of a call's arguments, which may arrive as JSON instead of text.
 pub(super) fn arguments(function: &Value, path: &[Step<'_>], raw: &str) -> String {
     let mut path = path.to_vec();
     let key = if function.get("arguments").is_some() { "arguments" } else { "input" };
@@ -159,7 +159,7 @@ pub(super) fn arguments(function: &Value, path: &[Step<'_>], raw: &str) -> Strin
     match function.get(key) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(json)) => json.clone(),
-        // An empty list is PHP's empty object.
+        // PHP encodes an empty object as an empty list.
         Some(Value::Array(entries)) if entries.is_empty() => "{}".to_owned(),
         Some(Value::Array(entries))
             if entries.len() == 1 && entries.iter().all(Value::is_object) =>
@@ -180,7 +180,7 @@ fn as_written(path: &[Step<'_>], raw: &str, value: Option<&Value>) -> String {
         .unwrap_or_default()
 }
 
-/// Reasoning under any of its keys. Gateways send it under two at once.
+/// Reads reasoning under any of its keys. Gateways send it under two at once.
 fn reasoning(delta: &Value, reply: &mut Assembly) {
     let mut told = false;
     if let Some((key, text)) = REASONING.iter().find_map(|key| Some((key, text(delta, key)?))) {
@@ -188,7 +188,7 @@ fn reasoning(delta: &Value, reply: &mut Assembly) {
         reply.think(text);
         reply.keep_reasoning(key, text);
     }
-    // An empty one tells as well that the endpoint has the key, and may want it back.
+    // An empty string also shows that the endpoint has the key and may want it back.
     if !told && delta.get(SENT_BACK).is_some_and(Value::is_string) {
         reply.keep_reasoning(SENT_BACK, "");
     }
@@ -200,7 +200,7 @@ fn reasoning(delta: &Value, reply: &mut Assembly) {
     }
 }
 
-/// Keeps an entry of `OpenRouter`'s `reasoning_details`, whose texts come in pieces.
+/// Keeps an entry of `OpenRouter`'s `reasoning_details`, whose texts arrive in parts.
 fn keep_detail(detail: &Value, reply: &mut Assembly) {
     let is_same = |before: &Value| {
         ["type", "index"].iter().all(|key| before.get(*key) == detail.get(*key))
@@ -229,7 +229,7 @@ fn keep_detail(detail: &Value, reply: &mut Assembly) {
     }
 }
 
-/// Content: a string, or parts of several kinds.
+/// Reads content: a string, or parts of several kinds.
 fn content(content: Option<&Value>, reply: &mut Assembly) {
     match content {
         Some(Value::String(text)) => reply.say(text),
@@ -263,7 +263,7 @@ fn content_part(part: &Value, reply: &mut Assembly) {
 }
 
 fn usage(value: &Value, reply: &mut Assembly) {
-    // Groq has it in a place of its own.
+    // Groq reports usage under a key of its own.
     let own = value.get("x_groq").and_then(|groq| groq.get("usage"));
     let Some(counts) = value.get("usage").or(own).filter(|usage| usage.is_object()) else { return };
     let usage = reply.usage();

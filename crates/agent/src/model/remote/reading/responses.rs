@@ -1,4 +1,4 @@
-//! `OpenAI`'s Responses.
+//! Decoder of `OpenAI`'s Responses API.
 
 use serde_json::{Value, json};
 
@@ -9,29 +9,29 @@ use super::openai::arguments;
 use super::stop::Reason;
 use crate::model::remote::said::Said;
 
-/// Reads deltas, and of whole items and of the last event what no delta told.
+/// Reads deltas. Complete items and the last event only add text that no delta contained.
 #[derive(Default)]
 pub(super) struct Responses {
     items: Vec<Item>,
-    /// What the last item of a whole response was matched with.
+    /// Output index and summary index of the last thought.
     last_summary: Option<(Option<String>, Option<String>)>,
 }
 
-/// An output item, and what was told of it.
+/// An output item, and its text so far.
 struct Item {
     kind: Kind,
     index: Option<String>,
     id: Option<String>,
-    /// Text that was told: a message's or a refusal's words, or a thought.
+    /// Text so far: of a message or a thought.
     told: String,
     refused: String,
-    /// The place of its call.
+    /// Index of its call.
     call: Option<usize>,
     call_id: Option<String>,
-    /// The arguments with which the call began.
+    /// Arguments in the item that began the call.
     first_args: Option<String>,
     is_over: bool,
-    /// Whether the last event's list has it.
+    /// Whether the last event's list contains it.
     is_matched: bool,
 }
 
@@ -108,14 +108,14 @@ impl Decoder for Responses {
                 return Taken::Whole;
             }
             "" => return Taken::Unknown,
-            // Signs of life, and events of tools that run at the provider.
+            // Keep-alives, and events of tools that run at the provider.
             _ => {}
         }
         Taken::Known
     }
 
     fn finish(&mut self, reply: &mut Assembly) {
-        // Arguments that only the beginning of a call had.
+        // Arguments that arrived only with the beginning of a call.
         for item in &mut self.items {
             if let (Some(call), Some(args)) = (item.call, item.first_args.take()) {
                 rest_of_args(call, &args, reply);
@@ -129,14 +129,14 @@ impl Decoder for Responses {
     }
 }
 
-/// Where a value stands in a JSON text.
+/// Position of a value in a JSON text.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     path: &'a [Step<'a>],
     raw: &'a str,
 }
 
-/// How far an item has come.
+/// Progress of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Begun,
@@ -144,7 +144,7 @@ enum Progress {
 }
 
 impl Responses {
-    /// Takes an item that an event has whole, or as it begins.
+    /// Reads an item of an event, which is complete or just begun.
     fn item(
         &mut self,
         event: &Value,
@@ -167,7 +167,7 @@ impl Responses {
         }
     }
 
-    /// Tells what an item says and no delta told.
+    /// Adds the parts of an item that no delta contained.
     fn fill(
         &mut self,
         at: usize,
@@ -216,7 +216,7 @@ impl Responses {
                 }
                 let args = arguments(value, source.path, source.raw);
                 if !is_over {
-                    // Some begin with `{}` what deltas tell later.
+                    // Some providers begin with `{}`, and deltas follow.
                     reply.grow(args.len());
                     item.first_args = Some(args).filter(|args| !args.is_empty());
                 } else if let Some(call) = item.call {
@@ -249,7 +249,7 @@ impl Responses {
                 (item.is_matched, item.is_over) = (true, true);
             }
         }
-        // Some have the text only here.
+        // Some providers send the text only here.
         if let Some(words) = text(response, "output_text")
             && !self.items.iter().any(|item| !item.told.is_empty() && item.kind == Kind::Message)
         {
@@ -286,7 +286,7 @@ impl Responses {
         }
     }
 
-    /// The item that the last event's list means, among those that it has not had yet.
+    /// The item that an entry of the last event's list means, among those not matched yet.
     fn in_list(&self, kind: Kind, value: &Value) -> Option<usize> {
         let free = |item: &&Item| item.kind == kind && !item.is_matched;
         let place = |found: &dyn Fn(&Item) -> bool| {
@@ -298,8 +298,8 @@ impl Responses {
         };
         same("call_id", &|item| item.call_id.clone())
             .or_else(|| same("id", &|item| item.id.clone()))
-            // Some write another id into each event: then the order tells. Calls have an id of
-            // their own, unless it is missing.
+            // Some providers write a different id into each event. Then the order decides. Calls
+            // have a separate id, unless it is missing.
             .or_else(|| {
                 let has_id = text(value, "call_id").is_some();
                 place(&|item| kind != Kind::Call || !has_id || item.call_id.is_none())
@@ -321,7 +321,7 @@ impl Responses {
         }
     }
 
-    /// The item that a delta belongs to; a message or a thought begins with its first one.
+    /// The item that a delta belongs to. Messages and thoughts may begin with their first delta.
     fn of_delta(&mut self, kind: Kind, event: &Value, reply: &mut Assembly) -> Option<usize> {
         let index = key(event.get("output_index"));
         let id = text(event, "item_id").map(str::to_owned);
@@ -367,7 +367,8 @@ impl Responses {
         }
     }
 
-    /// Says a text that ended, if nothing of its item was said. Only the whole item has all texts.
+    /// Adds a text that ended, if no delta of its item arrived. Only the complete item has all
+    /// texts.
     fn say_rest(&mut self, event: &Value, words: &str, reply: &mut Assembly) {
         if let Some(item) =
             self.of_delta(Kind::Message, event, reply).and_then(|at| self.items.get_mut(at))
@@ -426,7 +427,7 @@ impl Responses {
     }
 }
 
-/// About how many bytes an item takes by itself.
+/// Approximate overhead of an item, in bytes.
 const ITEM_BYTES: usize = 1 << 10;
 
 impl Item {
@@ -439,7 +440,7 @@ impl Item {
     }
 }
 
-/// What of a whole text was not told yet. What differs from it is not told a second time.
+/// The rest of a complete text after the part that was sent. Empty if the two differ.
 fn rest(told: &mut String, whole: &str) -> String {
     match whole.strip_prefix(told.as_str()) {
         Some(rest) => {
@@ -458,7 +459,7 @@ fn rest_of_args(call: usize, whole: &str, reply: &mut Assembly) {
     }
 }
 
-/// Keeps a reasoning item, if it can be sent back, once.
+/// Keeps a reasoning item once, if it can be sent back.
 fn keep(item: &Value, reply: &mut Assembly) {
     let Some(sealed) = text(item, "encrypted_content") else { return };
     let is_known = reply
@@ -467,7 +468,7 @@ fn keep(item: &Value, reply: &mut Assembly) {
         .any(|thought| text(&thought.block, "encrypted_content") == Some(sealed));
     let (Value::Object(fields), false) = (item, is_known) else { return };
     let mut block = fields.clone();
-    // It is no part of a request.
+    // The status is not part of a request.
     block.remove("status");
     block.entry("summary").or_insert_with(|| json!([]));
     reply.keep(Value::Object(block));

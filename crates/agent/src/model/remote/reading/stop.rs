@@ -1,11 +1,11 @@
-//! Reasons for which models stop, in all the words that providers have for them.
+//! Stop reasons, in all words that providers use for them.
 
-/// Why a model stopped.
+/// The reason why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// It had said all, or the reason is not known.
+    /// A normal end, or an unknown reason.
     Finished,
-    /// A limit of length.
+    /// A length limit.
     Length,
     /// A filter.
     Filtered,
@@ -15,11 +15,11 @@ pub(super) enum Reason {
     MalformedCall,
     /// The provider gave up in the middle.
     Cut,
-    /// An error of the provider's.
+    /// An error of the provider.
     Failed,
 }
 
-/// Words of all wires, in small letters without separators: gateways pass on those of the models
+/// Words of all wires, in lower case without separators. Gateways pass on the words of the models
 /// behind them.
 const WORDS: [(&str, Reason); 55] = [
     ("length", Reason::Length),
@@ -81,7 +81,7 @@ const WORDS: [(&str, Reason); 55] = [
 ];
 
 impl Reason {
-    /// Reads a provider's word.
+    /// Parses a provider's word.
     pub(super) fn of(word: &str) -> Self {
         let plain: String = word
             .chars()
@@ -99,7 +99,7 @@ mod tests {
     use super::Reason;
 
     #[test]
-    fn reasons_are_known_in_any_spelling() {
+    fn stop_reasons_are_known_in_any_spelling() {
         for (word, reason) in [
             ("stop", Reason::Finished),
             ("tool_calls", Reason::Finished),

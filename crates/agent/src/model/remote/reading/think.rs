@@ -1,6 +1,6 @@
-//! Thoughts that a model writes into its content, between tags such as `<think>` and `</think>`.
+//! Reasoning inside of content, between tags such as `<think>` and `</think>`.
 
-/// Opening tags, each with its closing one, in small letters.
+/// Opening and closing tags, in lower case.
 const TAGS: [(&str, &str); 7] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -11,7 +11,7 @@ const TAGS: [(&str, &str); 7] = [
     ("◁think▷", "◁/think▷"),
 ];
 
-/// Most bytes of blanks that are held back.
+/// Largest amount of white space that is held back, in bytes.
 const MAX_BLANKS: usize = 16 << 10;
 
 /// A part of the content.
@@ -19,31 +19,31 @@ const MAX_BLANKS: usize = 16 << 10;
 pub(super) enum Part {
     Thought(String),
     Text(String),
-    /// The text so far was a thought: its closing tag came without an opening one.
+    /// The text so far was a thought: its closing tag arrived without an opening one.
     WasThought,
 }
 
-/// Tells thoughts from text in content that comes in pieces.
+/// Separates thoughts from text in content that arrives in pieces.
 ///
-/// Tags count at the beginning only. Later ones are quoted, except for a closing tag without an
-/// opening one: some chat templates write the opening tag themselves.
+/// Tags count only at the beginning. Later ones are quotations, except for a closing tag without an
+/// opening one, because some chat templates write the opening tag themselves.
 pub(super) struct ThinkTags {
     stage: Stage,
-    /// Content that cannot be told yet.
+    /// Content that cannot be classified yet.
     held: String,
-    /// The end of the text so far, to judge a closing tag by.
+    /// Last character of the text so far, which helps to judge a closing tag.
     before: Option<char>,
-    /// Whether text came, and whether a closing tag without an opening one would still count.
+    /// Whether a closing tag without an opening one would still count.
     text: Text,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Only blanks came so far; `told` says whether a thought came before them.
+    /// Only white space so far; `told` says whether a thought came before it.
     Start {
         told: bool,
     },
-    /// In a thought that ends with this tag; `begun` says whether a word of it came.
+    /// Inside of a thought that ends with this tag; `begun` says whether any of its text arrived.
     Thought {
         closing: &'static str,
         begun: bool,
@@ -53,9 +53,9 @@ enum Stage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
-    /// No tag came in it.
+    /// No tag so far.
     Plain,
-    /// Tags in it are quoted.
+    /// Tags in it are quotations.
     Quotes,
 }
 
@@ -67,7 +67,7 @@ impl Default for ThinkTags {
 }
 
 impl ThinkTags {
-    /// Takes the next piece of content; gives the parts that are known by now.
+    /// Adds a piece of content and returns the parts that are known.
     pub(super) fn push(&mut self, piece: &str) -> Vec<Part> {
         self.held.push_str(piece);
         let mut parts = Vec::new();
@@ -75,7 +75,7 @@ impl ThinkTags {
         parts
     }
 
-    /// Ends the content.
+    /// Ends the content and returns the last parts.
     pub(super) fn finish(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         while self.step(&mut parts, End::Closed) {}
@@ -88,7 +88,7 @@ impl ThinkTags {
         parts
     }
 
-    /// Reads on in what is held; false when more content is needed.
+    /// Processes the held content. Returns false if it needs more content.
     fn step(&mut self, parts: &mut Vec<Part>, end: End) -> bool {
         match self.stage {
             Stage::Start { told } => self.start(told, end),
@@ -146,7 +146,7 @@ impl ThinkTags {
             self.stage = Stage::Start { told: true };
             return true;
         }
-        // Blanks at its end may be the last ones before the tag.
+        // White space at its end may be the last before the tag.
         let most = match end {
             End::Open => self.held.len() - pending(&self.held, closing),
             End::Closed => self.held.len(),
@@ -170,7 +170,7 @@ impl ThinkTags {
             let before = self.held.get(..at).and_then(|text| text.chars().last()).or(self.before);
             let behind = self.held.get(at + tag.len()..).and_then(|text| text.chars().next());
             if is_closing && behind.is_none() && end == End::Open {
-                // What follows decides.
+                // The next character decides.
                 let text: String = self.held.drain(..at).collect();
                 self.tell(text, parts);
                 return false;
@@ -204,7 +204,7 @@ impl ThinkTags {
     }
 }
 
-/// Whether more content follows what is held.
+/// Whether more content may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Open,
@@ -218,7 +218,7 @@ fn put(parts: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// Whether a closing tag stands in a sentence about it.
+/// Whether a closing tag is a quotation inside of a sentence.
 fn is_quoted(before: Option<char>, behind: Option<char>) -> bool {
     let quotes = |c: char| "`\"'“”‘’«»".contains(c);
     before.is_some_and(quotes)
@@ -232,7 +232,7 @@ enum Begins {
     No,
 }
 
-/// Whether a text begins with a tag, or may when it goes on.
+/// Whether a text begins with a tag, or may when it continues.
 fn begins(text: &str, tag: &str) -> Begins {
     let length = text.len().min(tag.len());
     match text.as_bytes().get(..length) {
@@ -249,7 +249,7 @@ fn begins(text: &str, tag: &str) -> Begins {
     }
 }
 
-/// Where a tag stands in a text.
+/// Position of a tag in a text.
 fn find(text: &str, tag: &str) -> Option<usize> {
     let windows = text.as_bytes().windows(tag.len());
     windows.into_iter().position(|window| window.eq_ignore_ascii_case(tag.as_bytes()))
@@ -261,7 +261,7 @@ fn first_tag(text: &str) -> Option<(usize, &'static str)> {
     tags.filter_map(|tag| Some((find(text, tag)?, tag))).min()
 }
 
-/// How many bytes at the end of a text may be the beginning of a tag.
+/// Number of bytes at the end of a text that may be the beginning of a tag.
 fn pending(text: &str, tag: &str) -> usize {
     let most = text.len().min(tag.len() - 1);
     let at_end = |length: &usize| {
@@ -277,7 +277,7 @@ fn pending(text: &str, tag: &str) -> usize {
 mod tests {
     use super::*;
 
-    /// The thought and the text of a content.
+    /// The thought and the text of some content.
     fn told(pieces: &[&str]) -> (String, String) {
         let mut tags = ThinkTags::default();
         let mut parts: Vec<Part> = pieces.iter().flat_map(|piece| tags.push(piece)).collect();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn thoughts_are_told_from_text_wherever_the_content_is_torn() {
+    fn thoughts_and_text_are_separated_in_any_chunks() {
         for (content, thought, text) in [
             ("<think>\nSecret.\n</think>\n\nIt is 42.", "Secret.", "It is 42."),
             ("\n <THINK>Secret.</Think>It is 42.", "Secret.", "It is 42."),
@@ -305,11 +305,11 @@ mod tests {
             // Without a closing tag.
             ("<think>Secret.\nAnd more. ", "Secret.\nAnd more.", ""),
             ("<think>a < b", "a < b", ""),
-            // Without an opening one.
+            // Without an opening tag.
             ("Secret.\n</think>\n\nIt is 42.", "Secret.\n", "It is 42."),
             ("Secret.</think>It is 42.", "Secret.", "It is 42."),
             ("</think>\n\nIt is 42.", "", "It is 42."),
-            // Quoted.
+            // Quoted tags.
             ("Write <think>x</think> first.", "", "Write <think>x</think> first."),
             ("End it with `</think>`.", "", "End it with `</think>`."),
             ("The tag </think> ends it.", "", "The tag </think> ends it."),

@@ -1,4 +1,4 @@
-//! Anthropic's Messages.
+//! Encoder of Anthropic's Messages API.
 
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::ToolStatus;
@@ -11,9 +11,10 @@ use super::object::Object;
 use super::text::is_blank;
 use super::tools::Tool;
 
-/// Fewest tokens that thinking may be given.
+/// Smallest thinking budget, in tokens.
 const LEAST_BUDGET: u32 = 1_024;
-/// Longest reply where nobody says, in tokens: the API has no default. Much thinking needs more.
+/// Longest reply without a configured limit, in tokens: the API has no default. High effort needs
+/// more.
 const LONGEST_REPLY: u32 = 8_192;
 const LONGEST_THOUGHTFUL_REPLY: u32 = 32_000;
 
@@ -53,10 +54,10 @@ pub(super) fn body(source: &Source<'_>) -> Value {
     body.into()
 }
 
-/// Whether a model thinks in a request.
+/// Thinking mode of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thinking {
-    /// Nothing is said about it: older models do not, newer ones do.
+    /// The request does not mention it: older models do not think, newer ones do.
     Unsaid,
     Off,
     Budget(u32),
@@ -110,7 +111,7 @@ fn is_high(effort: Effort) -> bool {
     }
 }
 
-/// The effort in the model's words; none where it has none.
+/// The effort in the model's words. Absent if the model has no effort setting.
 fn word(effort: Effort, claude: Claude) -> Option<&'static str> {
     if !claude.has_effort() {
         return None;
@@ -137,7 +138,7 @@ fn word(effort: Effort, claude: Claude) -> Option<&'static str> {
     })
 }
 
-/// The replies behind the newest input: those of the running turn.
+/// The replies with calls after the newest input: those of the running turn.
 fn running<'s>(source: &'s Source<'_>) -> impl Iterator<Item = &'s Reply<'s>> {
     let replies = source.history.messages.iter().rev().map_while(Message::reply);
     replies.filter(|reply| !reply.calls.is_empty())
@@ -147,7 +148,7 @@ fn thinks_first(reply: &Reply<'_>) -> bool {
     thoughts(reply, 0, false).next().is_some()
 }
 
-/// The thinking blocks of one place in a reply that the API takes back.
+/// The thinking blocks at one position in a reply, as far as the API accepts them.
 fn thoughts<'r>(
     reply: &'r Reply<'_>,
     calls: usize,
@@ -208,7 +209,7 @@ fn messages(source: &Source<'_>, thinking: &Thinking) -> Vec<Value> {
     messages
 }
 
-/// Adds blocks to the newest message if it is of the same role, so that roles alternate.
+/// Appends blocks to the last message if it has the same role, so that roles alternate.
 fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
     if blocks.is_empty() {
         return;
@@ -246,15 +247,15 @@ fn content(reply: &Reply<'_>, takes_thoughts: bool) -> Vec<Value> {
     blocks
 }
 
-/// Marks a block as the end of what is worth caching.
+/// Marks a block as the end of a cacheable prefix.
 fn mark(block: &mut Value) {
     if let Some(block) = block.as_object_mut() {
         block.insert("cache_control".to_owned(), json!({ "type": "ephemeral" }));
     }
 }
 
-/// Marks the newest message and the user's before it: what the next request and a repeated one
-/// share. With the tools and the system prompt these are the four marks that the API takes.
+/// Marks the newest user message and the one before it, which the next request and a retry share.
+/// With the tools and the system prompt these are the four marks that the API allows.
 fn mark_messages(messages: &mut [Value]) {
     let users = messages
         .iter_mut()

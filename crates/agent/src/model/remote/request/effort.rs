@@ -1,8 +1,8 @@
-//! The effort of reasoning, which a model's name may end in.
+//! Reasoning effort, which a model's name may end in.
 
 use crate::model::remote::Wire;
 
-/// How much a model is asked to reason.
+/// Amount of reasoning that a model is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effort {
     None,
@@ -18,7 +18,7 @@ pub(super) enum Effort {
 const NOT_AN_EFFORT: [&str; 3] = ["deepseek-r1-zero", "qwen3.8-max", "qwen3p8-max"];
 
 impl Effort {
-    /// Splits a model's name into the provider's own name and the effort. Ollama has none.
+    /// Splits a model's name into the provider's own name and the effort. Ollama has no effort.
     pub(super) fn split(wire: Wire, model: &str) -> (&str, Option<Self>) {
         match wire {
             Wire::Ollama => return (model, None),
@@ -49,7 +49,7 @@ impl Effort {
         })
     }
 
-    /// The word that `OpenAI` has for it.
+    /// `OpenAI`'s word for it.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -1,4 +1,4 @@
-//! Google's `generateContent`.
+//! Encoder of Google's `generateContent`.
 
 use serde_json::{Value, json};
 use thoughtwire_proto::ToolStatus;
@@ -10,7 +10,7 @@ use super::object::Object;
 use super::tools::Tool;
 use crate::model::remote::Wire;
 
-/// What Google documents for calls that Gemini 3 did not sign, because another model made them.
+/// Signature that Google documents for calls without one, because another model made them.
 const UNSIGNED: &str = "skip_thought_signature_validator";
 
 pub(super) fn path(model: &str) -> String {
@@ -109,7 +109,7 @@ fn contents(source: &Source<'_>) -> Vec<Value> {
     contents
 }
 
-/// Adds parts to the newest content if it is of the same role, so that roles alternate.
+/// Appends parts to the last content if it has the same role, so that roles alternate.
 fn push(contents: &mut Vec<Value>, role: &str, mut parts: Vec<Value>) {
     if parts.is_empty() {
         return;

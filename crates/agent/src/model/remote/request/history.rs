@@ -1,8 +1,8 @@
-//! A conversation made fit for every provider, before any wire's own form.
+//! Normalization of a conversation for all providers, before it is encoded for a wire.
 //!
-//! Rules that hold for the result: the user and the model take turns, and the user begins and ends;
-//! no text is blank; every call has an id of its own and exactly one result; what a provider signed
-//! goes back only to the model that made it.
+//! Rules of the result: user and model take turns, and the user begins and ends; no text is blank;
+//! every call has a unique id and exactly one result; a provider's signatures go back only to the
+//! model that made them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,42 +19,42 @@ use crate::model::remote::kept::KeptCall;
 use crate::prompt::{Chat, NO_ANSWER, Prompt};
 use crate::tool::Tool;
 
-/// Stands at the beginning where the user did not speak first.
+/// Placeholder at the beginning, if the user did not speak first.
 const BEGINNING: &str = "(The conversation goes on.)";
-/// Stands at the end where the model spoke last.
+/// Placeholder at the end, if the model spoke last.
 const GO_ON: &str = "(Go on.)";
-/// Stands for a result that was never logged.
+/// Placeholder for a result that was never logged.
 const NO_RESULT: &str = "Error: the call was interrupted; it is not known whether it took effect.";
 
-/// A conversation as every provider accepts it.
+/// A conversation in a form that every provider accepts.
 pub(super) struct History<'a> {
-    /// Instructions, then notes such as a summary of what came before. None of them is blank.
+    /// Instructions, then notes such as a summary. None of them is blank.
     pub(super) system: Vec<&'a str>,
     pub(super) messages: Vec<Message<'a>>,
 }
 
-/// One side's turn to speak.
+/// A message of one side.
 pub(super) enum Message<'a> {
     /// Texts of the user, at least one.
     User(Vec<Cow<'a, str>>),
-    /// A reply of the model, with what its calls returned.
+    /// A reply of the model, with the results of its calls.
     Reply(Reply<'a>),
 }
 
 /// A reply of the model. It has a text or calls.
 #[derive(Default)]
 pub(super) struct Reply<'a> {
-    /// What its provider wants back; none if another model made it.
+    /// State that its provider wants back. Absent if another model made the reply.
     pub(super) kept: Option<&'a Kept>,
     pub(super) text: String,
     pub(super) calls: Vec<Call<'a>>,
 }
 
-/// A call of a tool and what it returned.
+/// A tool call and its result.
 pub(super) struct Call<'a> {
-    /// The log's id.
+    /// The id in the log.
     ours: &'a CallId,
-    /// Its place among the calls of its reply, as far as that is known.
+    /// Its position among the calls of its reply, if known.
     place: usize,
     pub(super) id: String,
     pub(super) name: String,
@@ -75,7 +75,7 @@ impl Message<'_> {
     }
 }
 
-/// Makes a prompt's conversation fit. `maker` names the model that is asked.
+/// Normalizes a prompt's conversation. `maker` identifies the model that is asked.
 pub(super) fn fit<'a>(prompt: &'a Prompt, wire: Wire, maker: &str) -> History<'a> {
     let system = Some(prompt.system.as_str()).filter(|text| !is_blank(text)).into_iter().collect();
     let mut fitting = Fitting {
@@ -101,19 +101,19 @@ struct Fitting<'a, 'm> {
     messages: Vec<Message<'a>>,
     open: Open<'a>,
     ids: Ids,
-    /// The message of each call that has no result yet.
+    /// Index of the message of each call that has no result yet.
     places: HashMap<&'a CallId, usize>,
-    /// Number of open `send_message` calls: what they said stands in their arguments already.
+    /// Number of open `send_message` calls: their messages are in their arguments already.
     sending: usize,
 }
 
-/// The reply that is being gathered.
+/// The reply under construction.
 #[derive(Default)]
 struct Open<'a> {
     texts: Vec<Said<'a>>,
-    /// What the reply's own maker keeps, whoever that is.
+    /// The provider state of the reply, whichever model made it.
     kept: Option<&'a Kept>,
-    /// Kept calls that have not come yet, with their places in the reply.
+    /// Expected calls of the provider state, with their positions in the reply.
     expected: Vec<(usize, &'a KeptCall)>,
     calls: Vec<Call<'a>>,
     has_results: bool,
@@ -121,7 +121,7 @@ struct Open<'a> {
 
 /// A text of a reply.
 enum Said<'a> {
-    /// The inner monologue of MemGPT's style.
+    /// The inner monologue in MemGPT style.
     Thought(&'a str),
     Message(&'a str),
 }
@@ -135,7 +135,8 @@ impl<'a> Fitting<'a, '_> {
             }
             Chat::Note(text) => self.hear(text),
             Chat::User(text) => self.hear(or_else(text, NO_TEXT)),
-            // Natively reasoning is not sent back as text: providers do not expect it.
+            // In native style, reasoning is not sent back as text, because providers do not expect
+            // it.
             Chat::Thought(text) => match self.style {
                 Style::Native => {}
                 Style::Memgpt => self.say(Said::Thought(text)),
@@ -184,7 +185,7 @@ impl<'a> Fitting<'a, '_> {
         provider_id: Option<&str>,
     ) {
         let kept = self.open.expect(provider_id);
-        // With a result before it, it belongs to another reply, unless it is known to be the same.
+        // A call after a result belongs to another reply, unless it is known to be of the same one.
         if kept.is_none() && self.open.has_results {
             self.close();
         }
@@ -192,7 +193,8 @@ impl<'a> Fitting<'a, '_> {
         let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
         self.sending += usize::from(sends(name));
         self.places.insert(call, self.messages.len());
-        // After a restart the calls that waited come behind the others; their reply had an order.
+        // After a restart, calls that waited follow the others. The provider state has the original
+        // order.
         let place = kept.map_or(usize::MAX, |(place, _)| place);
         let at = self.open.calls.iter().position(|other| other.place > place);
         let kept = kept.map(|(_, kept)| kept);
@@ -211,7 +213,7 @@ impl<'a> Fitting<'a, '_> {
         );
     }
 
-    /// Puts a result to its call. One without a call, or a second one, is left out.
+    /// Adds a result to its call. A second result, or one without a call, is left out.
     fn take_result(&mut self, call: &'a CallId, status: ToolStatus, text: &'a str) {
         let Some(message) = self.places.remove(call) else { return };
         let calls = match self.messages.get_mut(message) {
@@ -232,7 +234,7 @@ impl<'a> Fitting<'a, '_> {
         }
     }
 
-    /// Ends the reply that is being gathered.
+    /// Ends the reply under construction.
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
         let text = open.text();
@@ -242,7 +244,7 @@ impl<'a> Fitting<'a, '_> {
         }
         let kept = kept.filter(|kept| kept.made_by == self.maker);
         match self.messages.last_mut() {
-            // Two texts in a row are one, unless a result stands between them.
+            // Two texts in a row are joined, unless a result stands between them.
             Some(Message::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
                 last.text = format!("{}\n\n{text}", last.text);
             }
@@ -272,21 +274,21 @@ impl<'a> Open<'a> {
         self.texts.is_empty() && self.calls.is_empty()
     }
 
-    /// The kept call that has come now.
+    /// Takes the expected call with this id.
     fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a KeptCall)> {
         let id = id?;
         let at = self.expected.iter().position(|(_, kept)| kept.id == id)?;
         Some(self.expected.remove(at))
     }
 
-    /// The reply's text as it is sent back; empty if there is none.
+    /// The reply's text as it is sent back. Empty if there is none.
     fn text(&self) -> String {
-        // A turn in MemGPT's style may end in a message with the words of its inner monologue.
+        // A turn in MemGPT style may end in a message that repeats its inner monologue.
         let has_message = self.texts.iter().any(|said| matches!(said, Said::Message(_)));
         let texts = self.texts.iter().filter_map(|said| match said {
             Said::Message(text) => Some(without_think(text)),
             Said::Thought(_) if has_message && self.calls.is_empty() => None,
-            // The log has reasoning and inner monologue alike.
+            // The log does not distinguish reasoning from inner monologue.
             Said::Thought(text) => Some(match self.kept.and_then(Kept::reasoning_text) {
                 Some(reasoning) => text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text),
                 None => text,

@@ -1,4 +1,4 @@
-//! What the process remembers of providers between requests.
+//! Facts about providers that are remembered between requests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use crate::model::Kept;
 use crate::model::remote::Wire;
 use parking_lot::{Mutex, MutexGuard};
 
-/// Entries of one kind before all of them are forgotten: users may name any number of models, and
-/// clients declare any number of tools.
+/// Largest number of entries of one kind, before all of them are forgotten. Users may name any
+/// number of models, and clients declare any number of tools.
 const MOST: usize = 10_000;
 
-/// What was learned from replies and said in the log; clones share it.
+/// Facts learned from replies, and warnings already logged. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProviderMemory(Arc<Mutex<Learned>>);
 
 #[derive(Debug, Default)]
 struct Learned {
-    /// Tools that the log has warned about, by wire.
+    /// Tools with a warning in the log, by wire.
     warned: HashSet<(Wire, String)>,
     /// Models that have sent `reasoning_content`, by their [`Kept::maker`].
     reasoners: HashSet<String>,
 }
 
 impl ProviderMemory {
-    /// Learns from what a provider wants back.
+    /// Learns from a reply's provider state.
     pub(crate) fn learn(&self, kept: &Kept) {
         if kept.has_reasoning_content() {
             let reasoners = &mut self.learned().reasoners;
@@ -41,7 +41,7 @@ impl ProviderMemory {
         self.learned().reasoners.contains(maker)
     }
 
-    /// Warns of tools that are left out of requests, of each once.
+    /// Logs a warning for each tool that is left out of requests, once per tool.
     pub(super) fn warn(&self, wire: Wire, left_out: &[LeftOut]) {
         for tool in left_out {
             let warned = &mut self.learned().warned;
@@ -52,7 +52,7 @@ impl ProviderMemory {
                 tracing::warn!(
                     tool = tool.name,
                     wire = wire.prefix(),
-                    "a tool is not offered to the model, which would refuse it: {}",
+                    "a tool is not offered to the model, because the provider would refuse it: {}",
                     tool.why
                 );
             }

@@ -1,7 +1,7 @@
-//! Requests to providers: a prompt, made fit for one wire, as the JSON body that goes out.
+//! Encoding of requests: a prompt as the JSON body for one wire.
 //!
-//! [`history`] turns the conversation into messages that every provider accepts: alternating
-//! roles, no blank text, each call with one result. One module per wire writes them down.
+//! [`history`] turns the conversation into messages that every provider accepts: alternating roles,
+//! no blank text, and each call with one result. One module per wire encodes them.
 
 mod anthropic;
 mod claude;
@@ -31,7 +31,7 @@ pub(crate) use memory::ProviderMemory;
 pub(crate) struct Encoded {
     /// Path relative to the provider's base address, with the query if there is one.
     pub(crate) path: String,
-    /// Headers that the wire wants, without those that carry the key.
+    /// Headers that the wire requires, without those that carry the key.
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     /// The JSON body.
     pub(crate) body: Value,
@@ -39,7 +39,7 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// The tool's own name for a name that the model called: some names are sent in another form.
+    /// The tool's own name for a name that the model called. Some names are sent in another form.
     pub(crate) fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
         self.names.original(sent)
     }
@@ -50,7 +50,7 @@ impl Encoded {
     }
 }
 
-/// What every wire writes its body from.
+/// The input of each wire's encoder.
 struct Source<'a> {
     prompt: &'a Prompt,
     model: &'a str,
@@ -61,8 +61,8 @@ struct Source<'a> {
     has_reasoned: bool,
 }
 
-/// Writes a prompt as a request. `model` is the model's name as configured, an effort's ending
-/// included; `maker` is the [`super::Kept::maker`] of the model that is asked.
+/// Encodes a prompt as a request. `model` is the model's name as configured, including the effort
+/// suffix. `maker` is the [`super::Kept::maker`] of that model.
 pub(crate) fn encode(
     prompt: &Prompt,
     wire: Wire,

@@ -1,8 +1,8 @@
-//! JSON objects, written key by key.
+//! A builder for JSON objects.
 
 use serde_json::{Map, Value};
 
-/// A JSON object whose keys stand in the order in which they were set.
+/// A JSON object with its keys in the order in which they were set.
 #[derive(Debug, Default)]
 pub(super) struct Object(Map<String, Value>);
 
@@ -11,7 +11,7 @@ impl Object {
         Self::default()
     }
 
-    /// The object with one more key.
+    /// Adds a key.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.set(key, value);
         self

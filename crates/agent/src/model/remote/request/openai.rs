@@ -1,4 +1,4 @@
-//! Chat completions, of OpenAI and all who are compatible.
+//! Encoder of chat completions, for OpenAI and compatible providers.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn tool(tool: &Tool<'_>) -> Value {
     Object::new().with("type", "function").with("function", function).into()
 }
 
-/// OpenAI's models from the first that reason on refuse `max_tokens`.
+/// Whether OpenAI's model refuses `max_tokens`, as all its reasoning models do.
 fn counts_reasoning(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     let number = |rest: &str| {

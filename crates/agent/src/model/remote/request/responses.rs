@@ -1,4 +1,4 @@
-//! OpenAI's Responses.
+//! Encoder of OpenAI's Responses API.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(super) fn body(source: &Source<'_>) -> Value {
     }
     body.set("input", input(source));
     if let Some(most) = source.prompt.max_output_tokens {
-        // The API takes no fewer.
+        // The API accepts no smaller limit.
         body.set("max_output_tokens", most.max(16));
     }
     body.into()
@@ -69,7 +69,7 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
         })
         .filter_map(|thought| reasoning(&thought.block))
     };
-    // Reasoning stands before what it led to; without a call behind it nobody asks for it.
+    // Reasoning precedes its result. Without a call behind it, the API does not need it.
     let is_wanted = !reply.calls.is_empty();
     if is_wanted {
         items.extend(thoughts(Some(0), false));
@@ -97,7 +97,7 @@ fn reply_items(reply: &Reply<'_>, items: &mut Vec<Value>) {
     }
 }
 
-/// A reasoning item as it is sent back. One that is not encrypted cannot be: nothing is stored.
+/// A reasoning item to send back. Only an encrypted one can be, because nothing is stored.
 fn reasoning(block: &Value) -> Option<Value> {
     let encrypted = block.get("encrypted_content")?.as_str().filter(|text| !text.is_empty())?;
     let mut item = Object::new().with("type", "reasoning");

@@ -10,14 +10,15 @@ use super::schema;
 use crate::model::remote::Wire;
 use crate::tool::ToolSpec;
 
-/// Most tools that OpenAI and Google take in one request.
+/// Largest number of tools that OpenAI and Google accept in one request.
 const MOST: usize = 128;
 
-/// A tool as a provider takes it.
+/// A tool as a provider accepts it.
 pub(super) struct Tool<'a> {
     pub(super) name: String,
     pub(super) description: &'a str,
-    /// The arguments' schema; none where the tool has no arguments and the wire wants none then.
+    /// Schema of the arguments. Absent if there are no arguments and the wire does not allow a
+    /// schema then.
     pub(super) schema: Option<Value>,
 }
 
@@ -26,12 +27,12 @@ pub(super) struct Tool<'a> {
 pub(super) struct LeftOut {
     /// The tool's own name.
     pub(super) name: String,
-    /// What is wrong with it.
+    /// The reason.
     pub(super) why: String,
 }
 
-/// Makes tools fit for a wire. One that cannot be made fit is left out: a provider would refuse
-/// every request that has it.
+/// Converts tools for a wire. A tool that cannot be converted is left out, because a provider would
+/// refuse every request with it.
 pub(super) fn fit<'a>(
     specs: &'a [Arc<ToolSpec>],
     wire: Wire,
@@ -47,7 +48,7 @@ pub(super) fn fit<'a>(
         if spec.name.is_empty() {
             leave("it has no name".to_owned());
         } else if tools.len() == most {
-            leave(format!("the provider takes no more than {most} tools"));
+            leave(format!("the provider accepts no more than {most} tools"));
         } else {
             match schema::reduce(&spec.schema, wire) {
                 Ok(schema) => {

@@ -1,4 +1,4 @@
-//! Pages as people write them, and as attackers do.
+//! Tests with ordinary and hostile pages.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +9,7 @@ fn read(html: &str) -> String {
 }
 
 #[test]
-fn pages_are_read_as_people_see_them() {
+fn pages_become_the_text_that_people_see() {
     for (html, seen) in [
         ("<h1>Tea</h1><p>Leaves &amp; water.</p><script>no()</script>", "# Tea\n\nLeaves & water."),
         ("a  b\n c<b>d</b> e", "a b cd e"),
@@ -43,7 +43,7 @@ fn pages_are_read_as_people_see_them() {
 }
 
 #[test]
-fn hostile_pages_cost_no_more_than_their_length() {
+fn hostile_pages_produce_bounded_text() {
     let many = |piece: &str| piece.repeat((2 << 20) / piece.len());
     for page in [
         many("<div>"),
@@ -80,6 +80,6 @@ fn hostile_pages_cost_no_more_than_their_length() {
 }
 
 #[test]
-fn reading_stops_when_it_is_told_to() {
+fn conversion_stops_at_the_flag() {
     assert_eq!(text("<p>a", &AtomicBool::new(true)), None);
 }

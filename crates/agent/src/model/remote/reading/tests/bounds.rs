@@ -1,6 +1,6 @@
 use super::*;
 
-/// Takes a piece again and again until the reading fails; gives the code and the bytes taken.
+/// Adds a piece repeatedly until the reading fails. Returns the error code and the bytes read.
 fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
     let mut reading = reading(wire);
     reading.take(first.as_bytes());
@@ -19,18 +19,20 @@ fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String,
 }
 
 #[test]
-fn whatever_does_not_end_fails_before_it_is_much() {
+fn endless_replies_of_every_kind_fail_early() {
     let long = "x".repeat(4_000);
     let wide = |json: &str| format!("data: {}\n\n", json.replace("LONG", &long));
     let delta = |delta: &str| wide(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#));
     let block = |at: usize| {
         format!(
-            "data: {{\"type\":\"content_block_start\",\"index\":{at},\"content_block\":{{\"type\":\"text\"}}}}\n\n"
+            "data: {{\"type\":\"content_block_start\",\"index\":{at},\
+             \"content_block\":{{\"type\":\"text\"}}}}\n\n"
         )
     };
     let item = |at: usize| {
         format!(
-            "data: {{\"type\":\"response.output_item.added\",\"output_index\":{at},\"item\":{{\"type\":\"message\",\"id\":\"{at}\"}}}}\n\n"
+            "data: {{\"type\":\"response.output_item.added\",\"output_index\":{at},\
+             \"item\":{{\"type\":\"message\",\"id\":\"{at}\"}}}}\n\n"
         )
     };
     let call = |at: usize| {
@@ -38,8 +40,8 @@ fn whatever_does_not_end_fails_before_it_is_much() {
             r#"{{"tool_calls":[{{"index":{at},"id":"{at}","function":{{"name":"sum"}}}}]}}"#
         ))
     };
-    type Piece<'a> = Box<dyn Fn(usize) -> String + 'a>;
-    let rows: [(&str, Wire, Piece<'_>, usize); 11] = [
+    type MakePiece<'a> = Box<dyn Fn(usize) -> String + 'a>;
+    let rows: [(&str, Wire, MakePiece<'_>, usize); 11] = [
         ("a line", Wire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
         ("a line", Wire::Ollama, Box::new(|_| long.clone()), 8 << 20),
         ("an event", Wire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The error that a reply ends with.
+/// The error at the end of a reply.
 fn error(wire: Wire, reply: &str) -> ModelError {
     let mut reading = reading(wire);
     reading.take(reply.as_bytes());
@@ -12,7 +12,7 @@ fn error(wire: Wire, reply: &str) -> ModelError {
 }
 
 #[test]
-fn an_error_within_a_reply_is_known_in_every_form() {
+fn errors_in_a_reply_are_recognised_in_every_form() {
     let errors = [
         (r#""error":{"message":"Credit is used up.","code":402}"#, "model_failed", false),
         (
@@ -71,11 +71,14 @@ fn an_error_within_a_reply_is_known_in_every_form() {
 }
 
 #[test]
-fn an_error_in_the_midst_of_a_reply_keeps_the_words_before_it() {
+fn an_error_in_the_middle_keeps_the_text_before_it() {
     let said = r#"{"choices":[{"delta":{"content":"It is"}}]}"#;
     let error = r#"{"error":{"message":"Overloaded.","code":529}}"#;
     let wanted = "It is | failed model_busy";
-    let in_choice = r#"{"choices":[{"delta":{},"finish_reason":"error","error":{"code":529,"message":"Overloaded."}}]}"#;
+    let in_choice = concat!(
+        r#"{"choices":[{"delta":{},"finish_reason":"error","#,
+        r#""error":{"code":529,"message":"Overloaded."}}]}"#
+    );
     check(
         Wire::OpenAi,
         &[

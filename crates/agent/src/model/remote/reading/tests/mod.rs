@@ -1,4 +1,4 @@
-//! Replies as providers really send them, as tables: bytes and what is read of them.
+//! Table tests of replies as providers send them: the bytes, and the expected output.
 
 mod anthropic;
 mod bounds;
@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::*;
 use crate::model::Providers;
 
-/// A row: what is special, the reply, and what is read of it.
+/// A row: a label, the reply, and the expected output.
 pub(super) type Row<'a> = (&'a str, String, &'a str);
 
-/// A reading of a reply that has not begun.
+/// A reading whose reply has not begun.
 pub(super) fn reading(wire: Wire) -> Reading {
     let key = crate::Endpoint { api_key: Some("none".to_owned()), base_url: None };
     let providers =
@@ -30,7 +30,7 @@ pub(super) fn reading(wire: Wire) -> Reading {
     Reading::new(body, address, reply, Timeouts::default(), Instant::now())
 }
 
-/// What is read of bytes that come in these pieces, as text.
+/// Reads a reply in these chunks and formats its output.
 pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut reading = reading(wire);
     for piece in pieces {
@@ -84,7 +84,7 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     parts.join(" | ")
 }
 
-/// Checks rows: each reply whole, byte by byte, cut in the middle, and with other line ends.
+/// Checks rows with each reply whole, byte by byte, cut in the middle, and with other line ends.
 pub(super) fn check(wire: Wire, rows: &[Row<'_>]) {
     for (what, reply, wanted) in rows {
         for line_end in ["\n", "\r\n", "\r"] {
@@ -98,7 +98,7 @@ pub(super) fn check(wire: Wire, rows: &[Row<'_>]) {
     }
 }
 
-/// Server-sent events without types.
+/// Formats server-sent events without types.
 pub(super) fn sse(values: &[&str]) -> String {
     values.iter().map(|value| format!("data: {value}\n\n")).collect()
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn lines_in_any_form() {
+fn lines_are_read_in_any_form() {
     let said = r#"{"message":{"content":"42."},"done":false}"#;
     let done = r#"{"message":{"content":""},"done":true,"done_reason":"stop","eval_count":1e300}"#;
     let lines = |lines: &[&str]| lines.join("\n") + "\n";
@@ -45,9 +45,10 @@ fn lines_in_any_form() {
             ("not a list", calls(r#"{"function":{"name":"sum","arguments":{"a":1}}}"#), one),
             (
                 "two without ids",
-                calls(
-                    r#"[{"function":{"name":"sum","arguments":{"a":1}}},{"function":{"name":"sum","arguments":{"a":1}}}]"#,
-                ),
+                calls(concat!(
+                    r#"[{"function":{"name":"sum","arguments":{"a":1}}},"#,
+                    r#"{"function":{"name":"sum","arguments":{"a":1}}}]"#
+                )),
                 r#"sum({"a":1}) | sum({"a":1})"#,
             ),
             (
@@ -57,9 +58,10 @@ fn lines_in_any_form() {
             ),
             (
                 "equal ids",
-                calls(
-                    r#"[{"id":"","function":{"name":"sum","arguments":{"a":1}}},{"id":"","function":{"name":"time","arguments":{}}}]"#,
-                ),
+                calls(concat!(
+                    r#"[{"id":"","function":{"name":"sum","arguments":{"a":1}}},"#,
+                    r#"{"id":"","function":{"name":"time","arguments":{}}}]"#
+                )),
                 r#"sum({"a":1}) | time({})"#,
             ),
             (

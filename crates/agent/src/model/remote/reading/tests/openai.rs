@@ -1,6 +1,6 @@
 use super::*;
 
-/// Chunks with these deltas, then the end of calls.
+/// Chunks with these deltas, followed by the stop reason and the end marker.
 fn deltas(deltas: &[&str]) -> String {
     let chunks: Vec<String> = deltas
         .iter()
@@ -17,7 +17,7 @@ fn calls(pieces: &[&str]) -> String {
 }
 
 #[test]
-fn calls_with_any_index() {
+fn calls_are_joined_by_any_form_of_index() {
     for index in [
         "",
         r#""index":null,"#,
@@ -36,7 +36,7 @@ fn calls_with_any_index() {
 }
 
 #[test]
-fn calls_with_any_ids() {
+fn calls_are_told_apart_by_any_ids() {
     let pair = |first: &str, second: &str| {
         calls(&[
             &format!(r#"{{{first}"function":{{"name":"sum","arguments":"{{\"a\":1}}"}}}}"#),
@@ -63,7 +63,7 @@ fn calls_with_any_ids() {
 }
 
 #[test]
-fn names_and_arguments_in_any_form() {
+fn names_and_arguments_are_read_in_any_form() {
     let one = r#"sum({"a":1})"#;
     let args = |args: &str| {
         calls(&[&format!(
@@ -131,7 +131,7 @@ fn names_and_arguments_in_any_form() {
 }
 
 #[test]
-fn words_in_any_form() {
+fn text_is_read_in_any_form() {
     let message = |message: &str, more: &str| {
         format!(r#"{{"choices":[{{"message":{{"content":{message}}}{more}}}]}}"#)
     };
@@ -218,7 +218,10 @@ fn words_in_any_form() {
             (
                 "halves in arguments",
                 calls(&[
-                    r#"{"index":0,"id":"a","function":{"name":"sum","arguments":"{\"a\":\"\ud83e"}}"#,
+                    concat!(
+                        r#"{"index":0,"id":"a","function":{"name":"sum","#,
+                        r#""arguments":"{\"a\":\"\ud83e"}}"#
+                    ),
                     r#"{"index":0,"function":{"arguments":"\udd80\"}"}}"#,
                 ]),
                 r#"sum({"a":"\ud83e\udd80"})"#,
@@ -236,7 +239,7 @@ fn words_in_any_form() {
 }
 
 #[test]
-fn ends_of_streams() {
+fn a_stream_may_end_in_any_way() {
     let words = r#"{"choices":[{"delta":{"content":"42."}}]}"#;
     let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
     check(

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A reply of half a call that the model stopped for this reason.
+/// A reply that the model stopped for this reason, after some text.
 fn stopped(wire: Wire, word: &str) -> String {
     match wire {
         Wire::OpenAi => sse(&[
@@ -10,11 +10,18 @@ fn stopped(wire: Wire, word: &str) -> String {
         Wire::Responses => sse(&[
             r#"{"type":"response.output_text.delta","delta":"It is"}"#,
             &format!(
-                r#"{{"type":"response.incomplete","response":{{"status":"incomplete","incomplete_details":{{"reason":"{word}"}}}}}}"#
+                concat!(
+                    r#"{{"type":"response.incomplete","response":{{"status":"incomplete","#,
+                    r#""incomplete_details":{{"reason":"{word}"}}}}}}"#
+                ),
+                word = word
             ),
         ]),
         Wire::Anthropic => sse(&[
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"It is"}}"#,
+            concat!(
+                r#"{"type":"content_block_delta","index":0,"#,
+                r#""delta":{"type":"text_delta","text":"It is"}}"#
+            ),
             &format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{word}"}}}}"#),
         ]),
         Wire::Gemini => sse(&[
@@ -22,7 +29,11 @@ fn stopped(wire: Wire, word: &str) -> String {
             &format!(r#"{{"candidates":[{{"finishReason":"{word}"}}]}}"#),
         ]),
         Wire::Ollama => format!(
-            "{{\"message\":{{\"content\":\"It is\"}}}}\n{{\"done\":true,\"done_reason\":\"{word}\"}}\n"
+            concat!(
+                "{{\"message\":{{\"content\":\"It is\"}}}}\n",
+                "{{\"done\":true,\"done_reason\":\"{word}\"}}\n"
+            ),
+            word = word
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Gemini's subset of OpenAPI's schemas.
+//! Reduction to Gemini's subset of OpenAPI schemas.
 
 use serde_json::{Map, Value, json};
 
@@ -7,16 +7,16 @@ use super::lookup::Lookup;
 use super::plain::TYPES;
 use super::root::required;
 
-/// Formats that the API takes, by type.
+/// Formats that the API accepts, by type.
 const FORMATS: [(&str, &[&str]); 3] = [
     ("string", &["enum", "date-time"]),
     ("number", &["float", "double"]),
     ("integer", &["int32", "int64"]),
 ];
-/// Keys that are passed on unchanged, if they are numbers.
+/// Keys that are passed on unchanged if they are numbers.
 const BOUNDS: [&str; 4] = ["minimum", "maximum", "minItems", "maxItems"];
 
-/// Reduces a root; none where it has no properties, which the API refuses.
+/// Reduces a root. Absent if it has no properties, which the API refuses.
 pub(super) fn reduce(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Option<Value> {
     let has_properties =
         root.get("properties").and_then(Value::as_object).is_some_and(|all| !all.is_empty());
@@ -32,7 +32,7 @@ impl Reducing<'_, '_> {
         if depth > DEEPEST || !self.lookup.visit() {
             return json!({ "type": "string" });
         }
-        // A reference costs more depth than what stands in its place: recursion ends soon.
+        // A reference costs more depth than its target, so that recursion ends soon.
         let depth = depth + if value.get("$ref").is_some() { DEEPEST / 4 } else { 0 };
         match self.lookup.follow(value) {
             Some(Value::Object(schema)) if depth <= DEEPEST => self.object(schema, depth),
@@ -51,7 +51,7 @@ impl Reducing<'_, '_> {
             if let Some(Value::Array(branches)) = schema.shift_remove(key) {
                 match self.choice(&branches, depth, &mut is_nullable) {
                     Choice::None => {}
-                    // The only choice is what is meant.
+                    // A single choice replaces the choice.
                     Choice::One(only) => {
                         for (key, value) in only {
                             schema.entry(key).or_insert(value);
@@ -79,7 +79,7 @@ impl Reducing<'_, '_> {
         reduced.into()
     }
 
-    /// Merges what `allOf` lists into the schema itself.
+    /// Merges the schemas in `allOf` into the schema itself.
     fn merge_all(&mut self, schema: &mut Map<String, Value>) {
         let Some(Value::Array(parts)) = schema.shift_remove("allOf") else { return };
         for part in parts {
@@ -119,7 +119,7 @@ impl Reducing<'_, '_> {
         }
     }
 
-    /// A schema of one type, without what says that it may be null.
+    /// A schema of one type, without nullability.
     fn typed(
         &mut self,
         schema: &Map<String, Value>,
@@ -193,7 +193,7 @@ enum Choice {
     Many(Vec<Map<String, Value>>),
 }
 
-/// A choice by itself: the API takes nothing beside `anyOf`, so each choice says what it is about.
+/// Builds a choice: the API accepts no keys beside `anyOf`, so each choice gets the description.
 fn described(
     schema: &Map<String, Value>,
     mut choices: Vec<Map<String, Value>>,
@@ -229,7 +229,7 @@ fn types(schema: &Map<String, Value>) -> (Vec<&'static str>, bool) {
     (known, is_nullable)
 }
 
-/// What a schema without a type is most likely about.
+/// The most likely type of a schema without one.
 fn guess(schema: &Map<String, Value>) -> &'static str {
     let of_values = || match values(schema).find(|value| !value.is_null())? {
         Value::Bool(_) => Some("boolean"),
@@ -254,7 +254,7 @@ fn values(schema: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     listed.chain(schema.get("const"))
 }
 
-/// A schema's description, with allowed values that are no texts, for which the API has no place.
+/// A schema's description, with allowed values other than strings, for which the API has no key.
 fn description(schema: &Map<String, Value>) -> Option<String> {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     let others: Vec<String> = values(schema)
@@ -267,7 +267,7 @@ fn description(schema: &Map<String, Value>) -> Option<String> {
     Some(whole.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// What is left of a schema that is too deep.
+/// The remainder of a schema that is too deep.
 fn cut(schema: &Map<String, Value>) -> Value {
     let name = types(schema).0.pop().unwrap_or_else(|| guess(schema));
     match name {
