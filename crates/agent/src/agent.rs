@@ -11,25 +11,25 @@ use thoughtwire_store::{SessionNum, Store};
 
 use crate::archive::Archive;
 use crate::embedding::Embedder;
-use crate::limits::Limits;
+use crate::limits::TurnLimits;
 use crate::mcp::McpServers;
-use crate::metrics::Metrics;
-use crate::model::{Model, ModelError, Models, Providers, Timeouts, check_model};
-use crate::pasts::Pasts;
+use crate::metrics::ModelMetrics;
+use crate::model::{LanguageModel, ModelError, ModelResolver, Providers, Timeouts, check_model};
+use crate::past_cache::PastCache;
 use crate::presets;
-use crate::step::{Candidate, Steps};
-use crate::tools::{self, Fetcher, Permissions, Toolbox};
+use crate::step::{Candidate, StepLoop};
+use crate::tools::{self, Fetcher, ToolPermissions, Toolbox};
 
 /// An agent with memory, tools and a model.
 pub struct MemoryAgent {
     toolbox: Arc<Toolbox>,
-    minds: Minds,
-    limits: Limits,
+    model_choice: ModelChoice,
+    limits: TurnLimits,
     default_model: String,
     fallbacks: Vec<String>,
     load_models: bool,
-    metrics: Metrics,
-    pasts: Arc<Pasts>,
+    metrics: ModelMetrics,
+    past_cache: Arc<PastCache>,
 }
 
 /// Options of a [`MemoryAgent`].
@@ -118,30 +118,36 @@ impl AgentOptions {
 }
 
 /// Selects the model of a turn.
-enum Minds {
+enum ModelChoice {
     /// The model that the agent names.
-    Named(Box<Models>),
+    ByName(Box<ModelResolver>),
     /// The same model for every agent.
-    One(Arc<dyn Model>),
+    Fixed(Arc<dyn LanguageModel>),
 }
 
 impl MemoryAgent {
     /// Creates an agent whose models are selected by name.
     #[must_use]
     pub fn new(store: Arc<Store>, options: AgentOptions) -> Self {
-        let minds =
-            Minds::Named(Box::new(Models::new(options.providers.clone(), options.timeouts)));
-        Self::with_minds(store, options, minds)
+        let model_choice = ModelChoice::ByName(Box::new(ModelResolver::new(
+            options.providers.clone(),
+            options.timeouts,
+        )));
+        Self::with_choice(store, options, model_choice)
     }
 
     /// Creates an agent that always uses the given model, whatever its profile names.
     #[must_use]
-    pub fn with_model(store: Arc<Store>, options: AgentOptions, model: Arc<dyn Model>) -> Self {
-        Self::with_minds(store, options, Minds::One(model))
+    pub fn with_model(
+        store: Arc<Store>,
+        options: AgentOptions,
+        model: Arc<dyn LanguageModel>,
+    ) -> Self {
+        Self::with_choice(store, options, ModelChoice::Fixed(model))
     }
 
-    fn with_minds(store: Arc<Store>, options: AgentOptions, minds: Minds) -> Self {
-        let limits = Limits {
+    fn with_choice(store: Arc<Store>, options: AgentOptions, model_choice: ModelChoice) -> Self {
+        let limits = TurnLimits {
             max_steps: options.max_steps,
             token_budget: options.token_budget,
             retries: options.retries,
@@ -158,18 +164,18 @@ impl MemoryAgent {
             archive,
             mcp: options.mcp,
             fetcher: Fetcher::new(options.fetch_proxy),
-            permissions: Permissions { tools: options.permissions, loosen: options.loosen },
+            permissions: ToolPermissions { tools: options.permissions, loosen: options.loosen },
             clock: options.clock,
         };
         Self {
             toolbox: Arc::new(toolbox),
-            minds,
+            model_choice,
             limits,
             default_model: options.default_model,
             fallbacks: options.fallbacks,
             load_models: options.load_models,
-            metrics: Metrics::default(),
-            pasts: Arc::new(Pasts::new(options.past_bytes)),
+            metrics: ModelMetrics::default(),
+            past_cache: Arc::new(PastCache::new(options.past_bytes)),
         }
     }
 
@@ -181,7 +187,7 @@ impl MemoryAgent {
 
     /// Metrics of its model calls.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &ModelMetrics {
         &self.metrics
     }
 
@@ -199,9 +205,9 @@ impl MemoryAgent {
 
     /// The agent's model and its fallbacks, in the order in which they are asked.
     fn models(&self, spec: &AgentSpec) -> Vec<Candidate> {
-        match &self.minds {
-            Minds::One(model) => vec![("the model".to_owned(), Ok(Arc::clone(model)))],
-            Minds::Named(models) => {
+        match &self.model_choice {
+            ModelChoice::Fixed(model) => vec![("the model".to_owned(), Ok(Arc::clone(model)))],
+            ModelChoice::ByName(models) => {
                 let first = spec.model.as_ref().unwrap_or(&self.default_model);
                 let own = &spec.settings.fallbacks;
                 let others = if own.is_empty() { &self.fallbacks } else { own };
@@ -224,17 +230,17 @@ impl Agent for MemoryAgent {
     fn run(&self, turn: Turn) -> BoxFuture<'static, Result<(), AgentError>> {
         let models = self.models(&turn.agent.spec);
         let limits = self.limits.of(&turn.agent.spec);
-        let (toolbox, metrics, pasts) =
-            (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.pasts));
+        let (toolbox, metrics, past_cache) =
+            (Arc::clone(&self.toolbox), self.metrics.clone(), Arc::clone(&self.past_cache));
         async move {
-            let steps = Steps::begin(turn, models, toolbox, limits, metrics, pasts).await?;
+            let steps = StepLoop::begin(turn, models, toolbox, limits, metrics, past_cache).await?;
             steps.run().await
         }
         .boxed()
     }
 
     fn left(&self, log: SessionNum) {
-        drop(self.pasts.take(log));
+        drop(self.past_cache.take(log));
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {
@@ -242,7 +248,7 @@ impl Agent for MemoryAgent {
     }
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
-        let Minds::Named(models) = &self.minds else { return Ok(()) };
+        let ModelChoice::ByName(models) = &self.model_choice else { return Ok(()) };
         for name in
             spec.model.iter().filter(|model| *model != OFFERED).chain(&spec.settings.fallbacks)
         {

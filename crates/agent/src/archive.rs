@@ -25,15 +25,15 @@ pub struct Archive {
     store: Arc<Store>,
     embedder: Option<Embedder>,
     /// Largest amount of text of one agent, in bytes.
-    most: u64,
+    max_bytes: u64,
 }
 
 impl Archive {
     /// Creates an archive over a store, with at most `max_bytes` of text for each agent. Without an
     /// embedding model, notes are searched by words alone.
     #[must_use]
-    pub fn new(store: Arc<Store>, embedder: Option<Embedder>, most: u64) -> Self {
-        Self { store, embedder, most }
+    pub fn new(store: Arc<Store>, embedder: Option<Embedder>, max_bytes: u64) -> Self {
+        Self { store, embedder, max_bytes }
     }
 
     /// Adds all notes or none. Notes whose `source` is already stored are skipped. Notes that
@@ -56,7 +56,7 @@ impl Archive {
         receipt: Option<Receipt>,
     ) -> Result<Added, StoreError> {
         let notes = self.with_vectors(notes).await;
-        self.store.archival_add_once(agent, notes, self.most, receipt).await
+        self.store.archival_add_once(agent, notes, self.max_bytes, receipt).await
     }
 
     /// Prepares the notes of a new agent for saving them with it.
@@ -65,8 +65,8 @@ impl Archive {
     /// Fails if the notes exceed the largest amount of text.
     pub async fn prepare(&self, notes: Vec<NewNote>) -> Result<Vec<NewNote>, StoreError> {
         let bytes: usize = notes.iter().map(|note| note.text.len()).sum();
-        if bytes as u64 > self.most {
-            return Err(StoreError::ArchivalFull { most: self.most });
+        if bytes as u64 > self.max_bytes {
+            return Err(StoreError::ArchivalFull { most: self.max_bytes });
         }
         Ok(self.with_vectors(notes).await)
     }

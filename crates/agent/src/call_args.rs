@@ -72,7 +72,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn numbers_stay_as_they_are_written() {
+    fn numbers_keep_their_digits() {
         for number in [
             "1000000000000000000001",
             "-1000000000000000000001",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_would_be_written_otherwise_is_refused() {
+    fn a_number_that_would_change_in_transit_is_refused() {
         for number in ["1e400", "1E22", "1E-7", "-2.5e10", "0e0"] {
             let refused =
                 parse("act", &format!(r#"{{"a":"\" 1e5 \\","b":[{number}]}}"#)).unwrap_err();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn arguments_other_than_objects_are_refused() {
         for json in ["[1]", "1", "\"a\"", "{", "{\"a\":01}", "{\"a\":NaN}", "\"[1]\""] {
             let refused = parse("act", json).unwrap_err();
             assert!(refused.contains("act") && refused.contains("JSON object"), "{refused}");

@@ -13,9 +13,9 @@ use thoughtwire_proto::{
     Event, InputEvent, Record, Seq, SessionEvent, Style, ToolStatus, TurnEvent, Usage,
 };
 
-use crate::figures::grouped;
-use crate::model::{Done, Model, ModelError, Piece};
-use crate::prompt::{Chat, Prompt, Purpose};
+use crate::model::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
+use crate::numbers::grouped;
+use crate::prompt::{Prompt, PromptEntry, Purpose};
 
 /// Number of records read at once.
 const PAGE: usize = 200;
@@ -41,7 +41,7 @@ pub(crate) struct Compacted {
 /// summary of everything up to `after`.
 pub(crate) async fn compact(
     turn: &Turn,
-    models: &[Arc<dyn Model>],
+    models: &[Arc<dyn LanguageModel>],
     before: Option<String>,
     span: RangeInclusive<Seq>,
     tokens: usize,
@@ -51,10 +51,11 @@ pub(crate) async fn compact(
     let mut outcome: Option<Compacted> = None;
     let (mut summary, mut at, mut usage, mut tokens) = (before, after, Usage::default(), tokens);
     for _ in 0..PARTS {
-        let (told, through) = part(turn, at, until, tokens).await?;
+        let (excerpt, through) = part(turn, at, until, tokens).await?;
         let Some(through) = through else { break };
-        if !told.is_empty() {
-            match sum_up(models, summary.as_deref(), &told, tokens / 4, context_window).await {
+        if !excerpt.is_empty() {
+            match summarize(models, summary.as_deref(), &excerpt, tokens / 4, context_window).await
+            {
                 Ok((text, cost)) => {
                     usage.add(cost);
                     summary = Some(text);
@@ -88,17 +89,19 @@ async fn part(
     until: Seq,
     tokens: usize,
 ) -> Result<(String, Option<Seq>), AgentError> {
-    let (mut told, mut through) = (String::new(), None);
+    let (mut excerpt, mut through) = (String::new(), None);
     loop {
         let page = turn.records_after(after, PAGE).await?;
-        let Some(last) = page.last().map(|record| record.seq) else { return Ok((told, through)) };
+        let Some(last) = page.last().map(|record| record.seq) else {
+            return Ok((excerpt, through));
+        };
         for record in page {
             let lines = transcript(std::slice::from_ref(&record));
-            let is_full = (told.len() + lines.len()) / 4 > tokens && through.is_some();
+            let is_full = (excerpt.len() + lines.len()) / 4 > tokens && through.is_some();
             if record.seq > until || is_full {
-                return Ok((told, through));
+                return Ok((excerpt, through));
             }
-            told.push_str(&lines);
+            excerpt.push_str(&lines);
             through = Some(record.seq);
         }
         after = last;
@@ -160,14 +163,14 @@ fn transcript(records: &[Record]) -> String {
 }
 
 /// Asks the models in order for a summary, and returns the first one.
-async fn sum_up(
-    models: &[Arc<dyn Model>],
+async fn summarize(
+    models: &[Arc<dyn LanguageModel>],
     before: Option<&str>,
-    told: &str,
+    excerpt: &str,
     tokens: usize,
     context_window: usize,
 ) -> Result<(String, Usage), ModelError> {
-    let prompt = Prompt { context_window: Some(context_window), ..prompt(before, told, tokens) };
+    let prompt = Prompt { context_window: Some(context_window), ..prompt(before, excerpt, tokens) };
     let prompt = Arc::new(prompt);
     let mut last = ModelError::Unknown("there is no model to write a summary".to_owned());
     for model in models {
@@ -188,7 +191,7 @@ async fn sum_up(
     Err(last)
 }
 
-fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
+fn prompt(before: Option<&str>, excerpt: &str, tokens: usize) -> Prompt {
     let words = grouped((tokens / 2).max(50));
     let system = format!(
         "You keep the memory of a conversation between you and a person. Write down in at most \
@@ -201,7 +204,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         text.push_str(&format!("What you wrote down before:\n{before}\n\n"));
     }
     text.push_str(&format!(
-        "What came after that:\n{told}\nWrite it all down now, in the place of what you wrote \
+        "What came after that:\n{excerpt}\nWrite it all down now, in the place of what you wrote \
          before."
     ));
     Prompt {
@@ -209,7 +212,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
         style: Style::Native,
         system,
         blocks: Arc::default(),
-        chat: vec![Arc::new(Chat::User(text))],
+        chat: vec![Arc::new(PromptEntry::User(text))],
         turn_from: 0,
         tools: Vec::new(),
         // The number of words in the prompt is the real limit; this one stops a model that does not
@@ -220,7 +223,7 @@ fn prompt(before: Option<&str>, told: &str, tokens: usize) -> Prompt {
 }
 
 async fn write(
-    model: &Arc<dyn Model>,
+    model: &Arc<dyn LanguageModel>,
     prompt: &Arc<Prompt>,
     tokens: usize,
 ) -> Result<(String, Usage), ModelError> {
@@ -228,18 +231,21 @@ async fn write(
     let mut summary = String::new();
     while let Some(piece) = reply.next().await {
         match piece? {
-            Piece::Message(text) | Piece::Monologue(text) | Piece::Whole(text) => {
+            ReplyPiece::Message(text) | ReplyPiece::Monologue(text) | ReplyPiece::Whole(text) => {
                 summary.push_str(&text);
             }
-            Piece::Thought(_) | Piece::Call { .. } | Piece::Args { .. } | Piece::Kept(_) => {}
-            Piece::WasThought => summary.clear(),
-            Piece::Done(Done { stopped: Some(error), .. })
+            ReplyPiece::Thought(_)
+            | ReplyPiece::Call { .. }
+            | ReplyPiece::Args { .. }
+            | ReplyPiece::ProviderState(_) => {}
+            ReplyPiece::WasThought => summary.clear(),
+            ReplyPiece::End(ReplyEnd { stopped: Some(error), .. })
                 if !matches!(error, ModelError::Length(_)) =>
             {
                 return Err(error);
             }
             // A summary that reached its limit is cut below, like one that is too long.
-            Piece::Done(done) => {
+            ReplyPiece::End(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
                 let most = summary.floor_char_boundary(tokens.max(50) * 4);
                 summary.truncate(most);

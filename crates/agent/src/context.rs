@@ -7,54 +7,54 @@ use thoughtwire_proto::{Compaction, Seq, Timestamp, Usage};
 
 use crate::compaction;
 use crate::history;
-use crate::model::Model;
+use crate::model::LanguageModel;
 use crate::past::Past;
-use crate::pasts::Pasts;
-use crate::prompt::Chat;
+use crate::past_cache::PastCache;
+use crate::prompt::PromptEntry;
 
 /// Length to which old tool results are shortened when the turn itself is too long, in tokens.
 const OLD_RESULT_TOKENS: usize = 50;
 
 /// The conversation as the turn's prompts contain it.
-pub(crate) struct Context {
+pub(crate) struct PromptContext {
     /// The past, then the turn.
-    pub(crate) chat: Vec<Arc<Chat>>,
+    pub(crate) chat: Vec<Arc<PromptEntry>>,
     /// Index in `chat` at which the turn begins.
     pub(crate) turn_from: usize,
     /// Position of the turn's own input in the log, and its time.
-    pub(crate) asked: Option<(Seq, Timestamp)>,
+    pub(crate) turn_input: Option<(Seq, Timestamp)>,
     past: Past,
-    pasts: Arc<Pasts>,
+    past_cache: Arc<PastCache>,
 }
 
-impl Context {
+impl PromptContext {
     /// Builds the context: takes the cached past, or reads at most about `tokens` of it, and
     /// appends the turn.
     pub(crate) async fn read(
         turn: &Turn,
         tokens: usize,
-        pasts: Arc<Pasts>,
+        past_cache: Arc<PastCache>,
     ) -> Result<Self, AgentError> {
-        let kept = match pasts.take(turn.log()) {
-            Some(kept) => kept.go_on(turn).await?,
+        let kept = match past_cache.take(turn.log()) {
+            Some(kept) => kept.extend_to(turn).await?,
             None => None,
         };
         let past = match kept {
             Some(past) => past,
             None => Past::read(turn, tokens).await?,
         };
-        let asked = past.asked(&turn.input.item);
-        let mut context = Self { chat: Vec::new(), turn_from: 0, asked, past, pasts };
+        let turn_input = past.waiting_input(&turn.input.item);
+        let mut context = Self { chat: Vec::new(), turn_from: 0, turn_input, past, past_cache };
         // A past that overflows is compacted first, because in the cache it would only grow.
         if !context.overflows(turn, tokens) {
             context.keep(turn);
         }
-        context.lay(tokens);
-        context.hear(std::slice::from_ref(&turn.input));
+        context.rebuild_past(tokens);
+        context.add_inputs(std::slice::from_ref(&turn.input));
         if !turn.waiting.is_empty() {
             let so_far = turn.so_far().await?;
-            let kept = history::kept_replies(turn.kept(turn.started(), Seq(u64::MAX)).await?);
-            context.chat.extend(history::so_far(&so_far, &kept));
+            let kept = history::provider_states(turn.kept(turn.started(), Seq(u64::MAX)).await?);
+            context.chat.extend(history::turn_entries(&so_far, &kept));
         }
         Ok(context)
     }
@@ -67,14 +67,16 @@ impl Context {
     /// Caches the past for the session's next turn, if it is complete.
     fn keep(&self, turn: &Turn) {
         if self.past.is_whole(turn) {
-            self.pasts.keep(turn.log(), self.past.clone());
+            self.past_cache.keep(turn.log(), self.past.clone());
         }
     }
 
     /// Appends inputs to the conversation.
-    pub(crate) fn hear(&mut self, inputs: &[Input]) {
+    pub(crate) fn add_inputs(&mut self, inputs: &[Input]) {
         self.chat.extend(
-            inputs.iter().map(|input| Arc::new(history::heard(&input.text, &input.attachments))),
+            inputs
+                .iter()
+                .map(|input| Arc::new(history::user_entry(&input.text, &input.attachments))),
         );
     }
 
@@ -87,7 +89,7 @@ impl Context {
     pub(crate) async fn shrink(
         &mut self,
         turn: &Turn,
-        models: &[Arc<dyn Model>],
+        models: &[Arc<dyn LanguageModel>],
         tokens: usize,
         context_window: usize,
     ) -> Result<Usage, AgentError> {
@@ -108,24 +110,27 @@ impl Context {
                     .await?
             {
                 let seq = turn.interface.compacted(done.summary.clone(), done.through).await?;
-                self.past.sum_up(Compaction { seq, through: done.through }, &done.summary);
+                self.past.summarize(Compaction { seq, through: done.through }, &done.summary);
                 usage = done.usage;
             }
         }
         self.past.begin_at(first_kept);
         self.keep(turn);
         let turns_own = self.chat.split_off(self.turn_from);
-        self.lay(keep.max(1));
+        self.rebuild_past(keep.max(1));
         self.chat.extend(turns_own);
         self.shorten(tokens);
         Ok(usage)
     }
 
     /// Rebuilds the past's part of the conversation.
-    fn lay(&mut self, tokens: usize) {
+    fn rebuild_past(&mut self, tokens: usize) {
         let mut chat = history::fit(history::clip(self.past.chat(), (tokens / 4).max(50)), tokens);
         if let Some(summary) = self.past.summary() {
-            chat.insert(0, Arc::new(Chat::Note(format!("What came before, in short: {summary}"))));
+            chat.insert(
+                0,
+                Arc::new(PromptEntry::Note(format!("What came before, in short: {summary}"))),
+            );
         }
         self.turn_from = chat.len();
         self.chat = chat;
@@ -139,7 +144,7 @@ impl Context {
             if used <= tokens {
                 return;
             }
-            if matches!(**entry, Chat::Returned { .. }) {
+            if matches!(**entry, PromptEntry::Returned { .. }) {
                 used -= entry.tokens();
                 history::clip_one(entry, OLD_RESULT_TOKENS);
                 used += entry.tokens();

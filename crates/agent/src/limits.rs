@@ -4,7 +4,7 @@ use thoughtwire_proto::{AgentSpec, Timestamp};
 
 /// The limits of a turn.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct TurnLimits {
     pub(crate) max_steps: usize,
     pub(crate) token_budget: Option<u64>,
     pub(crate) retries: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Limits {
     pub(crate) clock: fn() -> Timestamp,
 }
 
-impl Limits {
+impl TurnLimits {
     /// Applies an agent's own settings on top of the server's.
     pub(crate) fn of(mut self, spec: &AgentSpec) -> Self {
         let settings = &spec.settings;

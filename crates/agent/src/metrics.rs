@@ -9,13 +9,13 @@ type Labelled<M> = Family<[(&'static str, String); 1], M, fn() -> M>;
 
 /// Metrics of model calls, by provider. Clones share the same counters.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct ModelMetrics {
     first: Labelled<Histogram>,
     whole: Labelled<Histogram>,
     failures: Labelled<Counter>,
 }
 
-impl Default for Metrics {
+impl Default for ModelMetrics {
     fn default() -> Self {
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 16));
         Self {
@@ -26,7 +26,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl ModelMetrics {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -47,7 +47,7 @@ impl Metrics {
     }
 
     /// Records one model call: the seconds until its first output and until its end.
-    pub(crate) fn asked(&self, model: &str, first: Option<f64>, whole: Option<f64>) {
+    pub(crate) fn record_call(&self, model: &str, first: Option<f64>, whole: Option<f64>) {
         let provider = model.split(['/', ':']).next().unwrap_or_default();
         let labels = [("provider", provider.to_owned())];
         if let Some(first) = first {

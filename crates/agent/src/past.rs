@@ -5,8 +5,8 @@ use std::sync::Arc;
 use thoughtwire_hub::{AgentError, Turn};
 use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent, Timestamp};
 
-use crate::history::{self, Inputs, KeptReplies, Part, Told, Waiting};
-use crate::prompt::Chat;
+use crate::history::{self, HistoryPart, InputsFound, PartKind, PendingInputs, ProviderStates};
+use crate::prompt::PromptEntry;
 
 /// Number of records read at first. If more are needed, the number doubles.
 const PAGE: usize = 100;
@@ -29,8 +29,8 @@ pub(crate) struct Past {
     /// The newest summary of the records before.
     compaction: Option<Compaction>,
     summary: Option<Arc<str>>,
-    told: Vec<Arc<Told>>,
-    waiting: Waiting,
+    parts: Vec<Arc<HistoryPart>>,
+    waiting: PendingInputs,
 }
 
 impl Past {
@@ -43,21 +43,22 @@ impl Past {
             None => None,
         };
         let mut records = turn.history(PAGE).await?;
-        let kept = history::kept_replies(turn.kept(covered, turn.started()).await?);
+        let kept = history::provider_states(turn.kept(covered, turn.started()).await?);
         loop {
-            let (told, waiting) = (Vec::new(), Waiting::new());
+            let (parts, waiting) = (Vec::new(), PendingInputs::new());
             let mut past = Self {
                 after: covered,
                 through: covered,
                 compaction: turn.compaction,
                 summary: summary.clone(),
-                told,
+                parts,
                 waiting,
             };
             let inputs = past.take(&records, &kept);
             let Some(first) = records.first().map(|record| record.seq) else { return Ok(past) };
             let is_whole = first.0 <= covered.0 + 1;
-            let has_inputs = inputs == Inputs::Known && past.asked(&turn.input.item).is_some();
+            let has_inputs =
+                inputs == InputsFound::Known && past.waiting_input(&turn.input.item).is_some();
             if (is_whole || past.tokens() > tokens) && (has_inputs || records.len() >= SEARCHED) {
                 past.after = past.after.max(before(first));
                 return Ok(past);
@@ -72,7 +73,7 @@ impl Past {
     }
 
     /// Extends a cached past of the session up to this turn. Absent if it is not this turn's past.
-    pub(crate) async fn go_on(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
+    pub(crate) async fn extend_to(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
         let is_near = self.through < turn.started() && turn.started().0 - self.through.0 <= BEHIND;
         if self.compaction != turn.compaction
             || self.after != beginning(turn.compaction, turn)
@@ -82,14 +83,14 @@ impl Past {
         }
         let records = turn.since(self.through).await?;
         let through = records.last().map_or(self.through, |record| record.seq);
-        let kept = history::kept_replies(turn.kept(self.through, through).await?);
+        let kept = history::provider_states(turn.kept(self.through, through).await?);
         self.take(&records, &kept);
         Ok(Some(self))
     }
 
-    fn take(&mut self, records: &[Record], kept: &KeptReplies) -> Inputs {
-        let (told, inputs) = history::tell(records, kept, self.after, &mut self.waiting);
-        self.told.extend(told.into_iter().map(Arc::new));
+    fn take(&mut self, records: &[Record], kept: &ProviderStates) -> InputsFound {
+        let (parts, inputs) = history::build(records, kept, self.after, &mut self.waiting);
+        self.parts.extend(parts.into_iter().map(Arc::new));
         self.through = records.last().map_or(self.through, |record| record.seq);
         inputs
     }
@@ -100,40 +101,40 @@ impl Past {
     }
 
     pub(crate) fn tokens(&self) -> usize {
-        self.told.iter().map(|told| told.tokens).sum()
+        self.parts.iter().map(|part| part.tokens).sum()
     }
 
     /// Approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.told
+        self.parts
             .iter()
-            .map(|told| told.tokens * 4 + (told.chat.len() + 1) * size_of::<Chat>())
+            .map(|part| part.tokens * 4 + (part.chat.len() + 1) * size_of::<PromptEntry>())
             .sum()
     }
 
     /// Position of a waiting input in the log, and its time.
-    pub(crate) fn asked(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
+    pub(crate) fn waiting_input(&self, input: &ItemId) -> Option<(Seq, Timestamp)> {
         self.waiting.get(input).map(|input| (input.seq, input.at))
     }
 
     /// Position at which the newest turns begin that together have at most `tokens`.
     pub(crate) fn newest(&self, tokens: usize) -> Option<Seq> {
         let mut used = 0;
-        let fitting = self.told.iter().rev().take_while(|told| {
-            used += told.tokens;
-            told.part == Part::Turn && used <= tokens
+        let fitting = self.parts.iter().rev().take_while(|part| {
+            used += part.tokens;
+            part.kind == PartKind::Turn && used <= tokens
         });
-        fitting.last().map(|told| told.from)
+        fitting.last().map(|part| part.from)
     }
 
     /// Removes the turns that began before a position.
     pub(crate) fn begin_at(&mut self, from: Seq) {
-        self.told.retain(|told| told.from >= from);
+        self.parts.retain(|part| part.from >= from);
         self.after = self.after.max(before(from));
     }
 
     /// Replaces the summary of the records before.
-    pub(crate) fn sum_up(&mut self, compaction: Compaction, summary: &str) {
+    pub(crate) fn summarize(&mut self, compaction: Compaction, summary: &str) {
         self.compaction = Some(compaction);
         self.summary = Some(summary.into());
     }
@@ -147,8 +148,8 @@ impl Past {
     }
 
     /// The past as a conversation.
-    pub(crate) fn chat(&self) -> Vec<Arc<Chat>> {
-        self.told.iter().flat_map(|told| told.chat.iter().cloned()).collect()
+    pub(crate) fn chat(&self) -> Vec<Arc<PromptEntry>> {
+        self.parts.iter().flat_map(|part| part.chat.iter().cloned()).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use thoughtwire_proto::{CallId, Style, ToolStatus};
 use thoughtwire_store::Block;
 
 use crate::ToolSpec;
-use crate::model::Kept;
+use crate::model::ProviderState;
 
 /// The input of a model.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Prompt {
     /// The core memory blocks.
     pub blocks: Arc<[Block]>,
     /// The conversation, oldest first.
-    pub chat: Vec<Arc<Chat>>,
+    pub chat: Vec<Arc<PromptEntry>>,
     /// Index in `chat` at which the running turn begins.
     pub turn_from: usize,
     /// The tools that may be called.
@@ -47,7 +47,7 @@ pub(crate) const NO_ANSWER: &str =
 
 /// An entry of a conversation, as in the session's log.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Chat {
+pub enum PromptEntry {
     /// A note to the model that is not part of the conversation, such as a summary.
     Note(String),
     /// A message of the person.
@@ -57,7 +57,7 @@ pub enum Chat {
     /// A message of the agent.
     Message(String),
     /// State that the provider wants back with the following calls.
-    Kept(Kept),
+    ProviderState(ProviderState),
     /// A tool call.
     Called {
         /// The call.
@@ -82,11 +82,11 @@ pub enum Chat {
     },
 }
 
-impl Chat {
+impl PromptEntry {
     /// The provider state of a reply's calls as JSON, as it is stored.
-    pub(crate) fn kept_as_json(&self) -> Option<String> {
+    pub(crate) fn provider_state_json(&self) -> Option<String> {
         match self {
-            Self::Kept(kept) => serde_json::to_string(kept).ok(),
+            Self::ProviderState(kept) => serde_json::to_string(kept).ok(),
             Self::Note(_) | Self::User(_) | Self::Thought(_) | Self::Message(_) => None,
             Self::Called { .. } | Self::Returned { .. } => None,
         }
@@ -98,7 +98,7 @@ impl Chat {
             Self::Note(text) | Self::User(text) | Self::Thought(text) | Self::Message(text) => {
                 text.len()
             }
-            Self::Kept(kept) => kept.bytes(),
+            Self::ProviderState(kept) => kept.bytes(),
             Self::Called { name, args, .. } => {
                 name.len()
                     + args
@@ -128,14 +128,14 @@ pub(crate) fn overhead(system: &str, tools: &[Arc<ToolSpec>]) -> usize {
 }
 
 /// The parts of the system text.
-pub(crate) struct Brief<'a> {
+pub(crate) struct SystemPrompt<'a> {
     pub(crate) name: &'a str,
     pub(crate) style: Style,
     pub(crate) instructions: Option<&'a str>,
     pub(crate) blocks: &'a [Block],
 }
 
-impl Brief<'_> {
+impl SystemPrompt<'_> {
     /// Composes the system text.
     pub(crate) fn write(&self) -> String {
         let mut text = format!(
@@ -152,8 +152,10 @@ impl Brief<'_> {
         for block in self.blocks {
             let used = block.text.chars().count();
             let Block { label, text: words, limit, description } = block;
-            text.push_str(&format!("\n<{label} about=\"{description}\" characters=\"{used} of \
-            {limit}\">\n{words}\n</{label}>\n"));
+            text.push_str(&format!(
+                "\n<{label} about=\"{description}\" characters=\"{used} of \
+            {limit}\">\n{words}\n</{label}>\n"
+            ));
         }
         if let Some(instructions) =
             self.instructions.filter(|instructions| !instructions.trim().is_empty())

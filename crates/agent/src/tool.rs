@@ -24,7 +24,7 @@ pub(crate) fn is_yes(value: &Value) -> bool {
 /// A built-in tool. The first eight have the names and parameters that MemGPT gave them
 /// (`memgpt/functions/function_sets` of `pymemgpt` 0.2 and 0.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
+pub enum BuiltInTool {
     /// Sends a message to the person.
     SendMessage,
     /// Adds to a core memory block.
@@ -66,14 +66,14 @@ pub struct ToolSpec {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Param {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) need: Need,
+    pub(crate) kind: ParamKind,
+    pub(crate) need: ParamNeed,
     pub(crate) about: &'static str,
 }
 
 /// Type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ParamKind {
     Text,
     /// A non-negative integer.
     Whole,
@@ -81,24 +81,24 @@ pub(crate) enum Kind {
 
 /// Whether a parameter may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum ParamNeed {
     Required,
     Optional,
 }
 
 const fn text(name: &'static str, about: &'static str) -> Param {
-    Param { name, kind: Kind::Text, need: Need::Required, about }
+    Param { name, kind: ParamKind::Text, need: ParamNeed::Required, about }
 }
 
 const BLOCK: Param = text("name", "The block's name, such as `human` or `persona`.");
 const PAGE: Param = Param {
     name: "page",
-    kind: Kind::Whole,
-    need: Need::Optional,
+    kind: ParamKind::Whole,
+    need: ParamNeed::Optional,
     about: "Which page of the results, from 0; the first if left out.",
 };
 
-impl Tool {
+impl BuiltInTool {
     const ALL: [Self; 11] = [
         Self::SendMessage,
         Self::CoreMemoryAppend,
@@ -208,8 +208,8 @@ impl Tool {
                 const {
                     &[Param {
                         name: "minutes",
-                        kind: Kind::Whole,
-                        need: Need::Required,
+                        kind: ParamKind::Whole,
+                        need: ParamNeed::Required,
                         about: "For how long, up to 360.",
                     }]
                 }
@@ -229,8 +229,8 @@ impl Tool {
                 const {
                     &[Param {
                         name: "timezone",
-                        kind: Kind::Text,
-                        need: Need::Optional,
+                        kind: ParamKind::Text,
+                        need: ParamNeed::Optional,
                         about: "A zone's name, such as `Europe/Berlin`; here if left out.",
                     }]
                 }
@@ -279,7 +279,7 @@ impl Tool {
 }
 
 /// The built-in tools of a style with their descriptions.
-type Described = OnceLock<Vec<(Tool, Arc<ToolSpec>)>>;
+type BuiltInSpecs = OnceLock<Vec<(BuiltInTool, Arc<ToolSpec>)>>;
 
 impl ToolSpec {
     pub(crate) fn new(name: String, description: String, schema: Value) -> Self {
@@ -287,15 +287,15 @@ impl ToolSpec {
     }
 
     /// The built-in tools of a style. They are described once, because every step needs them.
-    pub(crate) fn built_in(style: Style) -> &'static [(Tool, Arc<Self>)] {
-        static NATIVE: Described = Described::new();
-        static MEMGPT: Described = Described::new();
+    pub(crate) fn built_in(style: Style) -> &'static [(BuiltInTool, Arc<Self>)] {
+        static NATIVE: BuiltInSpecs = BuiltInSpecs::new();
+        static MEMGPT: BuiltInSpecs = BuiltInSpecs::new();
         let known = match style {
             Style::Native => &NATIVE,
             Style::Memgpt => &MEMGPT,
         };
         known.get_or_init(|| {
-            Tool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect()
+            BuiltInTool::of(style).map(|tool| (tool, Arc::new(Self::of(tool, style)))).collect()
         })
     }
 
@@ -308,16 +308,18 @@ impl ToolSpec {
 
     /// Describes a built-in tool in a style.
     #[must_use]
-    pub fn of(tool: Tool, style: Style) -> Self {
+    pub fn of(tool: BuiltInTool, style: Style) -> Self {
         let mut properties = serde_json::Map::new();
         let mut required = Vec::new();
         for param in tool.params() {
             let kind = match param.kind {
-                Kind::Text => json!({"type": "string", "description": param.about}),
-                Kind::Whole => json!({"type": "integer", "minimum": 0, "description": param.about}),
+                ParamKind::Text => json!({"type": "string", "description": param.about}),
+                ParamKind::Whole => {
+                    json!({"type": "integer", "minimum": 0, "description": param.about})
+                }
             };
             properties.insert(param.name.to_owned(), kind);
-            if param.need == Need::Required {
+            if param.need == ParamNeed::Required {
                 required.push(param.name);
             }
         }

@@ -8,9 +8,9 @@ use crate::model::ModelError;
 
 /// A model2vec model; clones share it.
 #[derive(Clone)]
-pub(super) struct Local(StaticModel);
+pub(super) struct LocalEmbedder(StaticModel);
 
-impl Local {
+impl LocalEmbedder {
     /// Reads a model's files.
     pub(super) fn open(dir: &str) -> Result<Self, ModelError> {
         let path = Path::new(dir);

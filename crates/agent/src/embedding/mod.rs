@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{ModelError, Providers};
-use local::Local;
-use remote::Remote;
+use local::LocalEmbedder;
+use remote::RemoteEmbedder;
 
 /// Number of texts in one request.
 const BATCH: usize = 64;
@@ -31,13 +31,13 @@ const BATCH: usize = 64;
 #[derive(Clone)]
 pub struct Embedder {
     name: Arc<str>,
-    source: Source,
+    source: EmbeddingSource,
 }
 
 #[derive(Clone)]
-enum Source {
-    Remote(Arc<Remote>),
-    Local(Local),
+enum EmbeddingSource {
+    Remote(Arc<RemoteEmbedder>),
+    Local(LocalEmbedder),
 }
 
 impl Embedder {
@@ -48,8 +48,8 @@ impl Embedder {
     /// Fails if the name is unknown, the provider lacks a setting, or the directory has no model.
     pub fn open(name: &str, providers: &Providers) -> Result<Self, ModelError> {
         let source = match name.strip_prefix("local:") {
-            Some(dir) => Source::Local(Local::open(dir)?),
-            None => Source::Remote(Arc::new(Remote::open(name, providers)?)),
+            Some(dir) => EmbeddingSource::Local(LocalEmbedder::open(dir)?),
+            None => EmbeddingSource::Remote(Arc::new(RemoteEmbedder::open(name, providers)?)),
         };
         Ok(Self { name: name.into(), source })
     }
@@ -69,8 +69,8 @@ impl Embedder {
         let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
             let found = match &self.source {
-                Source::Remote(remote) => remote.embed(batch).await?,
-                Source::Local(local) => local.embed(batch).await?,
+                EmbeddingSource::Remote(remote) => remote.embed(batch).await?,
+                EmbeddingSource::Local(local) => local.embed(batch).await?,
             };
             self.check(&found, batch.len(), vectors.first())?;
             vectors.extend(found.into_iter().map(unit));

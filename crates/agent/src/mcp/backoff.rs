@@ -30,7 +30,7 @@ mod tests {
     use super::Backoff;
 
     #[test]
-    fn doubles_up_to_half_a_minute_and_starts_over() {
+    fn backoff_doubles_up_to_thirty_seconds_and_resets() {
         let mut backoff = Backoff::default();
         let waits: Vec<u128> = (0..9).map(|_| backoff.next(0.0).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);

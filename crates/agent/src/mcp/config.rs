@@ -141,7 +141,7 @@ mod tests {
     use super::{McpConfig, McpTransport, shown};
 
     #[test]
-    fn secrets_are_headers_and_variables_named_so() {
+    fn headers_and_secret_variables_are_secrets() {
         let map = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn server_names_are_checked() {
         let check = |name: &str| {
             McpConfig::new(
                 name,

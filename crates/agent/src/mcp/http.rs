@@ -23,8 +23,8 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 
-use super::events;
 use super::pipe::LONGEST_LINE;
+use super::sse;
 use super::wire::{OpenRequests, decode, unread};
 
 type HttpError = StreamableHttpError<reqwest::Error>;
@@ -44,7 +44,7 @@ const LONGEST_ERROR: usize = 64 << 10;
 pub(super) fn transport(
     url: &str,
     headers: &BTreeMap<String, String>,
-) -> Result<StreamableHttpClientTransport<Http>, String> {
+) -> Result<StreamableHttpClientTransport<McpHttp>, String> {
     Url::parse(url).map_err(|error| format!("its URL cannot be used: {error}"))?;
     let mut custom = Headers::new();
     for (name, value) in headers {
@@ -72,7 +72,7 @@ pub(super) fn transport(
         .custom_headers(custom)
         .reinit_on_expired_session(false);
     config.retry_config = Arc::new(retries);
-    let http = Http { client, open: OpenRequests::default() };
+    let http = McpHttp { client, open: OpenRequests::default() };
     Ok(StreamableHttpClientTransport::with_client(http, config))
 }
 
@@ -95,12 +95,12 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 /// An error that names no request counts as the end of the session: servers on the official
 /// TypeScript SDK send one when they do not know a session.
 #[derive(Clone)]
-pub(super) struct Http {
+pub(super) struct McpHttp {
     client: Client,
     open: OpenRequests,
 }
 
-impl Http {
+impl McpHttp {
     /// Posts a message and returns the response, whatever its status.
     async fn send(
         &self,
@@ -192,7 +192,7 @@ impl Http {
         {
             return Ok(StreamableHttpPostResponse::Json(message, session));
         }
-        let events: Vec<_> = messages.iter().map(|message| Ok(events::event(message))).collect();
+        let events: Vec<_> = messages.iter().map(|message| Ok(sse::event(message))).collect();
         Ok(StreamableHttpPostResponse::Sse(stream::iter(events).boxed(), session))
     }
 }
@@ -235,7 +235,7 @@ fn kind(response: &Response) -> String {
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-impl StreamableHttpClient for Http {
+impl StreamableHttpClient for McpHttp {
     type Error = reqwest::Error;
 
     async fn post_message(
@@ -279,7 +279,7 @@ impl StreamableHttpClient for Http {
             let named = named.and_then(|id| id.to_str().ok()).map(str::to_owned);
             if kind(&response) == EVENT_STREAM_MIME_TYPE {
                 let (body, open) = (response.bytes_stream(), self.open.clone());
-                let messages = events::messages(body, limit, asked.clone(), open);
+                let messages = sse::messages(body, limit, asked.clone(), open);
                 return Ok(StreamableHttpPostResponse::Sse(messages, named));
             }
             self.body(response, named, in_session, asked.as_ref()).await
@@ -349,7 +349,7 @@ impl StreamableHttpClient for Http {
         if kind != EVENT_STREAM_MIME_TYPE {
             return Err(HttpError::UnexpectedContentType(Some(kind)));
         }
-        Ok(events::messages(response.bytes_stream(), limit, None, self.open.clone()))
+        Ok(sse::messages(response.bytes_stream(), limit, None, self.open.clone()))
     }
 }
 

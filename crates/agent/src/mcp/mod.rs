@@ -13,18 +13,18 @@
 //! `watch`, so a slow reader sees the newest state and misses only states that were replaced.
 
 mod backoff;
-mod child;
 mod config;
 mod error;
-mod events;
 mod http;
-mod keeper;
 mod output;
 mod pipe;
+mod process;
 mod server;
 mod servers;
 mod session;
+mod sse;
 mod state;
+mod supervisor;
 mod tool;
 mod wire;
 

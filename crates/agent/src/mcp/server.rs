@@ -20,30 +20,30 @@ use super::{McpConfig, McpError, McpOutput, McpPhase, McpState, McpTool, http, w
 const STDERR_LINES: usize = 20;
 
 /// One server. Its supervisor task writes the state; everyone else reads it.
-pub(super) struct Server {
+pub(super) struct McpServer {
     pub(super) config: McpConfig,
-    board: Mutex<Board>,
+    status: Mutex<ServerStatus>,
     changes: watch::Sender<u64>,
 }
 
-struct Board {
-    condition: Condition,
+struct ServerStatus {
+    condition: ServerCondition,
     restarts: u32,
     stderr: VecDeque<String>,
     pid: Option<u32>,
 }
 
 /// As [`McpPhase`], with the data that exists only while a server is ready.
-enum Condition {
+enum ServerCondition {
     Starting,
-    Ready { tools: Vec<McpTool>, link: Link, since: Instant },
+    Ready { tools: Vec<McpTool>, link: McpLink, since: Instant },
     Failed(String),
     Stopped,
 }
 
 /// Connection to a server that is ready.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct McpLink {
     pub(super) peer: Peer<RoleClient>,
     /// Wakes the session's ping task: a call found that the connection may be broken.
     pub(super) suspect: Arc<Notify>,
@@ -52,47 +52,51 @@ pub(super) struct Link {
     gone: CancellationToken,
 }
 
-impl Link {
+impl McpLink {
     pub(super) fn new(peer: Peer<RoleClient>) -> Self {
         Self { peer, suspect: Arc::new(Notify::new()), gone: CancellationToken::new() }
     }
 }
 
-impl Server {
+impl McpServer {
     pub(super) fn new(config: McpConfig, changes: watch::Sender<u64>) -> Self {
-        let board = Board {
-            condition: Condition::Starting,
+        let status = ServerStatus {
+            condition: ServerCondition::Starting,
             restarts: 0,
             stderr: VecDeque::new(),
             pid: None,
         };
-        Self { config, board: Mutex::new(board), changes }
+        Self { config, status: Mutex::new(status), changes }
     }
 
     pub(super) fn state(&self) -> McpState {
-        let board = self.board();
-        let (phase, tools) = match &board.condition {
-            Condition::Starting => (McpPhase::Starting, Vec::new()),
-            Condition::Ready { tools, .. } => {
+        let status = self.status();
+        let (phase, tools) = match &status.condition {
+            ServerCondition::Starting => (McpPhase::Starting, Vec::new()),
+            ServerCondition::Ready { tools, .. } => {
                 (McpPhase::Ready, tools.iter().map(|tool| tool.name.clone()).collect())
             }
-            Condition::Failed(reason) => (McpPhase::Failed { reason: reason.clone() }, Vec::new()),
-            Condition::Stopped => (McpPhase::Stopped, Vec::new()),
+            ServerCondition::Failed(reason) => {
+                (McpPhase::Failed { reason: reason.clone() }, Vec::new())
+            }
+            ServerCondition::Stopped => (McpPhase::Stopped, Vec::new()),
         };
         McpState {
             name: self.config.name.clone(),
             phase,
             tools,
-            restarts: board.restarts,
-            stderr: board.stderr.iter().cloned().collect(),
-            pid: board.pid,
+            restarts: status.restarts,
+            stderr: status.stderr.iter().cloned().collect(),
+            pid: status.pid,
         }
     }
 
     pub(super) fn tools(&self) -> Vec<McpTool> {
-        match &self.board().condition {
-            Condition::Ready { tools, .. } => tools.clone(),
-            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Vec::new(),
+        match &self.status().condition {
+            ServerCondition::Ready { tools, .. } => tools.clone(),
+            ServerCondition::Starting | ServerCondition::Failed(_) | ServerCondition::Stopped => {
+                Vec::new()
+            }
         }
     }
 
@@ -148,48 +152,48 @@ impl Server {
     }
 
     /// The tool's own name, and the connection to its server.
-    fn link(&self, name: &str) -> Result<(String, Link), McpError> {
-        let reason = match &self.board().condition {
-            Condition::Ready { tools, link, .. } => {
+    fn link(&self, name: &str) -> Result<(String, McpLink), McpError> {
+        let reason = match &self.status().condition {
+            ServerCondition::Ready { tools, link, .. } => {
                 let tool = tools.iter().find(|tool| tool.name == name);
                 let tool = tool.ok_or_else(|| McpError::Unknown { name: name.to_owned() })?;
                 return Ok((tool.tool.clone(), link.clone()));
             }
-            Condition::Starting => "it is still starting".to_owned(),
-            Condition::Failed(reason) => reason.clone(),
-            Condition::Stopped => "it was stopped".to_owned(),
+            ServerCondition::Starting => "it is still starting".to_owned(),
+            ServerCondition::Failed(reason) => reason.clone(),
+            ServerCondition::Stopped => "it was stopped".to_owned(),
         };
         Err(McpError::NotReady { server: self.config.name.clone(), reason })
     }
 
     pub(super) fn spawned(&self, pid: Option<u32>) {
-        self.board().pid = pid;
+        self.status().pid = pid;
     }
 
     pub(super) fn restarting(&self) {
-        let mut board = self.board();
-        board.restarts = board.restarts.saturating_add(1);
+        let mut status = self.status();
+        status.restarts = status.restarts.saturating_add(1);
     }
 
-    pub(super) fn ready(&self, tools: Vec<McpTool>, link: Link) {
-        self.turn(Condition::Ready { tools, link, since: Instant::now() });
+    pub(super) fn ready(&self, tools: Vec<McpTool>, link: McpLink) {
+        self.turn(ServerCondition::Ready { tools, link, since: Instant::now() });
     }
 
     /// Replaces the list of tools, if the server is still ready.
     pub(super) fn relisted(&self, listed: Vec<McpTool>) {
-        let mut board = self.board();
-        if let Condition::Ready { tools, .. } = &mut board.condition
+        let mut status = self.status();
+        if let ServerCondition::Ready { tools, .. } = &mut status.condition
             && *tools != listed
         {
             *tools = listed;
-            drop(board);
+            drop(status);
             self.changed();
         }
     }
 
     /// Marks the server as failed and returns how long it was ready.
     pub(super) fn failed(&self, reason: String) -> Duration {
-        self.turn(Condition::Failed(self.masked(reason)))
+        self.turn(ServerCondition::Failed(self.masked(reason)))
     }
 
     /// Masks our secrets in a text from the server.
@@ -198,28 +202,30 @@ impl Server {
     }
 
     pub(super) fn stopped(&self) {
-        self.turn(Condition::Stopped);
+        self.turn(ServerCondition::Stopped);
     }
 
     /// Keeps a line of stderr.
-    pub(super) fn heard(&self, line: String) {
+    pub(super) fn log_stderr(&self, line: String) {
         let line = self.masked(line);
         tracing::debug!(server = self.config.name, ?line, "stderr of an MCP server");
-        let stderr = &mut self.board().stderr;
+        let stderr = &mut self.status().stderr;
         if stderr.len() == STDERR_LINES {
             stderr.pop_front();
         }
         stderr.push_back(line);
     }
 
-    fn turn(&self, next: Condition) -> Duration {
-        let last = std::mem::replace(&mut self.board().condition, next);
+    fn turn(&self, next: ServerCondition) -> Duration {
+        let last = std::mem::replace(&mut self.status().condition, next);
         let healthy = match last {
-            Condition::Ready { link, since, .. } => {
+            ServerCondition::Ready { link, since, .. } => {
                 link.gone.cancel();
                 since.elapsed()
             }
-            Condition::Starting | Condition::Failed(_) | Condition::Stopped => Duration::ZERO,
+            ServerCondition::Starting | ServerCondition::Failed(_) | ServerCondition::Stopped => {
+                Duration::ZERO
+            }
         };
         self.changed();
         healthy
@@ -229,7 +235,7 @@ impl Server {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock()
+    fn status(&self) -> MutexGuard<'_, ServerStatus> {
+        self.status.lock()
     }
 }

@@ -11,8 +11,8 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::server::Server;
-use super::{McpConfig, McpConfigError, McpError, McpOutput, McpState, McpTool, keeper, tool};
+use super::server::McpServer;
+use super::{McpConfig, McpConfigError, McpError, McpOutput, McpState, McpTool, supervisor, tool};
 
 /// Time limit of [`McpServers::stop`]. A process gets less than that before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -20,10 +20,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The MCP servers of a process, shared by all its agents. Cheap to clone. Dropping the last clone
 /// ends the servers.
 #[derive(Clone)]
-pub struct McpServers(Arc<Inner>);
+pub struct McpServers(Arc<ServerSet>);
 
-struct Inner {
-    servers: Vec<Arc<Server>>,
+struct ServerSet {
+    servers: Vec<Arc<McpServer>>,
     changes: watch::Sender<u64>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -48,19 +48,21 @@ impl McpServers {
                 (!names.insert(config.name.clone()))
                     .then(|| McpConfigError::Twice(config.name.clone()))
             });
-            let server = Arc::new(Server::new(config, changes.clone()));
+            let server = Arc::new(McpServer::new(config, changes.clone()));
             match fault {
                 Some(fault) => {
                     tracing::warn!("an MCP server is not started: {fault}");
                     server.failed(fault.to_string());
                 }
                 None => aborts.push(
-                    tasks.spawn(keeper::keep(Arc::clone(&server), stop.clone())).abort_handle(),
+                    tasks
+                        .spawn(supervisor::supervise(Arc::clone(&server), stop.clone()))
+                        .abort_handle(),
                 ),
             }
             servers.push(server);
         }
-        Self(Arc::new(Inner { servers, changes, stop, tasks, aborts }))
+        Self(Arc::new(ServerSet { servers, changes, stop, tasks, aborts }))
     }
 
     /// Creates a set without servers.
@@ -118,7 +120,7 @@ impl fmt::Debug for McpServers {
     }
 }
 
-impl Drop for Inner {
+impl Drop for ServerSet {
     fn drop(&mut self) {
         self.stop.cancel();
     }

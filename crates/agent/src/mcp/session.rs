@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::server::{Link, Server};
+use super::server::{McpLink, McpServer};
 use super::{McpTool, http, tool, wire};
 
 /// Time limit of the initialization and of listing tools: `npx` may have to download the server
@@ -34,7 +34,7 @@ pub(super) const CLOSED: &str = "it closed the connection";
 
 /// How the end of a connection is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Watch {
+pub(super) enum EndWatch {
     /// The pipe closes.
     Pipe,
     /// A ping is not answered: HTTP has no connection that could close.
@@ -43,10 +43,10 @@ pub(super) enum Watch {
 
 /// Serves one connection until it ends or `stop` is cancelled. Returns the reason.
 pub(super) async fn run<T, E, A>(
-    server: &Server,
+    server: &McpServer,
     stop: &CancellationToken,
     transport: T,
-    watch: Watch,
+    watch: EndWatch,
 ) -> String
 where
     T: IntoTransport<RoleClient, E, A>,
@@ -54,7 +54,7 @@ where
 {
     let relist = Arc::new(Notify::new());
     let greeting =
-        timeout(START_LIMIT, serve_client(Client { relist: Arc::clone(&relist) }, transport));
+        timeout(START_LIMIT, serve_client(McpClient { relist: Arc::clone(&relist) }, transport));
     let service = tokio::select! {
         () = stop.cancelled() => return stopped(server),
         greeted = greeting => match greeted {
@@ -63,7 +63,7 @@ where
             Err(_) => return format!("it did not answer within {} s", START_LIMIT.as_secs()),
         },
     };
-    let link = Link::new(service.peer().clone());
+    let link = McpLink::new(service.peer().clone());
     let close = service.cancellation_token();
     let mut closed = std::pin::pin!(service.waiting());
     let listed = tokio::select! {
@@ -81,7 +81,7 @@ where
     let reason = tokio::select! {
         () = stop.cancelled() => stopped(server),
         _ = &mut closed => return CLOSED.to_owned(),
-        reason = pulse(&link), if watch == Watch::Ping => reason,
+        reason = pulse(&link), if watch == EndWatch::Ping => reason,
         never = refresh(server, &link.peer, &relist) => match never {},
     };
     close.cancel();
@@ -95,14 +95,14 @@ where
 }
 
 /// Ends running calls at once, because closing may take a while.
-fn stopped(server: &Server) -> String {
+fn stopped(server: &McpServer) -> String {
     server.stopped();
     "it was stopped".to_owned()
 }
 
 /// Resolves when the session is gone. A ping without an answer proves nothing: the server may be
 /// busy with a call, and calls have their own time limit.
-async fn pulse(link: &Link) -> String {
+async fn pulse(link: &McpLink) -> String {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PING_EVERY) => {}
@@ -121,7 +121,7 @@ async fn pulse(link: &Link) -> String {
 }
 
 /// Reads the list of tools again whenever the server announces a change.
-async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
+async fn refresh(server: &McpServer, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
     loop {
         relist.notified().await;
         match timeout(START_LIMIT, list(server, peer)).await {
@@ -141,7 +141,7 @@ async fn refresh(server: &Server, peer: &Peer<RoleClient>, relist: &Notify) -> I
     }
 }
 
-async fn list(server: &Server, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, ServiceError> {
+async fn list(server: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<McpTool>, ServiceError> {
     let mut tools = Vec::new();
     let mut page = None;
     if peer.peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
@@ -195,11 +195,11 @@ fn words(error: &ServiceError) -> String {
 }
 
 /// Our side of the MCP connection, and its notifications.
-struct Client {
+struct McpClient {
     relist: Arc<Notify>,
 }
 
-impl ClientHandler for Client {
+impl ClientHandler for McpClient {
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.relist.notify_one();
     }

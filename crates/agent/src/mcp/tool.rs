@@ -80,7 +80,7 @@ mod tests {
     use super::{fitted, full_name, server_of};
 
     #[test]
-    fn names_are_made_to_fit() {
+    fn tool_names_are_converted() {
         let long = "x".repeat(59);
         for (tool, name) in [
             ("echo", Some("web__echo")),

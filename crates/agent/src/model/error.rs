@@ -44,7 +44,7 @@ pub enum ModelError {
         /// The error text.
         reason: String,
         /// The time limit that was exceeded.
-        awaited: Awaited,
+        awaited: ModelWait,
     },
     /// The prompt does not fit the model's context window.
     #[error("{0}")]
@@ -74,7 +74,7 @@ pub enum ModelError {
 
 /// The part of a reply that did not arrive in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
+pub enum ModelWait {
     /// The connection.
     Connection,
     /// The first output of the reply.
@@ -117,11 +117,13 @@ impl ModelError {
                 Some(retry_after.unwrap_or_else(drawn)).filter(|wait| *wait <= LONGEST_PAUSE)
             }
             Self::Unreachable(_)
-            | Self::TimedOut { awaited: Awaited::Connection | Awaited::First, .. } => Some(drawn()),
+            | Self::TimedOut { awaited: ModelWait::Connection | ModelWait::First, .. } => {
+                Some(drawn())
+            }
             Self::Unknown(_)
             | Self::Unset(_)
             | Self::RefusedKey(_)
-            | Self::TimedOut { awaited: Awaited::Next, .. }
+            | Self::TimedOut { awaited: ModelWait::Next, .. }
             | Self::TooLong(_)
             | Self::Cut(_)
             | Self::Length(_)

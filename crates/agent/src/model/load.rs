@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream};
 use thoughtwire_proto::Usage;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::{Done, Model, ModelError, Piece};
+use super::{LanguageModel, ModelError, ReplyEnd, ReplyPiece};
 use crate::Prompt;
 
 /// A model that answers each input with `items` messages, or with one message in as many deltas.
@@ -18,24 +18,24 @@ use crate::Prompt;
 /// since 1970. A reader on the same machine can then measure its delay, even if the server could
 /// not keep up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Load {
+pub(crate) struct LoadModel {
     items: u64,
     bytes: usize,
     /// Pieces per second; 0 means as fast as possible.
     rate: u64,
-    shape: Shape,
-    head: Head,
+    shape: LoadShape,
+    head: PieceHead,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum LoadShape {
     Messages,
     Deltas,
 }
 
 /// The beginning of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Head {
+enum PieceHead {
     Number,
     Mark,
 }
@@ -50,10 +50,15 @@ const MOST_RATE: u64 = 1_000_000;
 /// memory.
 const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
 
-impl Load {
+impl LoadModel {
     pub(crate) fn parse(parameters: &str) -> Result<Self, ModelError> {
-        let mut load =
-            Self { items: 100, bytes: 200, rate: 0, shape: Shape::Messages, head: Head::Number };
+        let mut load = Self {
+            items: 100,
+            bytes: 200,
+            rate: 0,
+            shape: LoadShape::Messages,
+            head: PieceHead::Number,
+        };
         for parameter in
             parameters.split(',').map(str::trim).filter(|parameter| !parameter.is_empty())
         {
@@ -67,8 +72,8 @@ impl Load {
                 "rate" => load.rate = number(key, value, 0, MOST_RATE)?,
                 "deltas" => {
                     load.shape = match value {
-                        "yes" => Shape::Deltas,
-                        "no" => Shape::Messages,
+                        "yes" => LoadShape::Deltas,
+                        "no" => LoadShape::Messages,
                         _ => {
                             return Err(bad(&format!(
                                 "`deltas` is `yes` or `no`, not `{}`",
@@ -79,8 +84,8 @@ impl Load {
                 }
                 "marks" => {
                     load.head = match value {
-                        "yes" => Head::Mark,
-                        "no" => Head::Number,
+                        "yes" => PieceHead::Mark,
+                        "no" => PieceHead::Number,
                         _ => {
                             return Err(bad(&format!(
                                 "`marks` is `yes` or `no`, not `{}`",
@@ -93,7 +98,7 @@ impl Load {
             }
         }
         let whole = load.items.saturating_mul(u64::try_from(load.bytes).unwrap_or(u64::MAX));
-        if load.shape == Shape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
+        if load.shape == LoadShape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
             return Err(bad(&format!(
                 "items × bytes would make one message of {whole} bytes; \
                  it may have at most {MOST_BYTES_OF_ONE_MESSAGE}"
@@ -115,8 +120,8 @@ impl Load {
     /// end.
     fn text(self, n: u64, due: u64) -> String {
         let mut text = match self.head {
-            Head::Number => format!("{n} "),
-            Head::Mark => format!("~{n}~{due}~ "),
+            PieceHead::Number => format!("{n} "),
+            PieceHead::Mark => format!("~{n}~{due}~ "),
         };
         if self.bytes > text.len() {
             text.extend(std::iter::repeat_n('x', self.bytes - text.len() - 1));
@@ -126,9 +131,9 @@ impl Load {
         text
     }
 
-    fn done(self, last: Option<String>) -> Piece {
+    fn done(self, last: Option<String>) -> ReplyPiece {
         let bytes = self.items.saturating_mul(u64::try_from(self.bytes).unwrap_or(u64::MAX));
-        Piece::Done(Done {
+        ReplyPiece::End(ReplyEnd {
             usage: Usage { input_tokens: 0, output_tokens: bytes / 4, cached_tokens: None },
             last,
             stopped: None,
@@ -137,7 +142,7 @@ impl Load {
 }
 
 /// The times at which the pieces of one reply are due.
-struct Timer {
+struct PieceTimer {
     interval: Option<Interval>,
     begun: Instant,
     /// The wall-clock time of `begun`, in microseconds since 1970.
@@ -145,8 +150,8 @@ struct Timer {
     last: u64,
 }
 
-impl Timer {
-    fn new(load: Load) -> Self {
+impl PieceTimer {
+    fn new(load: LoadModel) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { interval: load.interval(), begun: Instant::now(), wall: micros(wall), last: 0 }
     }
@@ -185,22 +190,22 @@ fn bad(what: &str) -> ModelError {
     ))
 }
 
-impl Model for Load {
-    fn reply(&self, _prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+impl LanguageModel for LoadModel {
+    fn reply(&self, _prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>> {
         let load = *self;
         // The timer is created when the stream is first polled, because it needs a runtime.
-        stream::unfold((1, None), move |(n, timer): (u64, Option<Timer>)| async move {
+        stream::unfold((1, None), move |(n, timer): (u64, Option<PieceTimer>)| async move {
             if n > load.items {
                 // Invariant: a load of messages ended with its last message.
-                return (n == load.items + 1 && load.shape == Shape::Deltas)
+                return (n == load.items + 1 && load.shape == LoadShape::Deltas)
                     .then(|| (Ok(load.done(None)), (n + 1, timer)));
             }
-            let mut timer = timer.unwrap_or_else(|| Timer::new(load));
+            let mut timer = timer.unwrap_or_else(|| PieceTimer::new(load));
             let text = load.text(n, timer.due().await);
             let piece = match load.shape {
-                Shape::Deltas => Piece::Message(text),
-                Shape::Messages if n == load.items => load.done(Some(text)),
-                Shape::Messages => Piece::Whole(text),
+                LoadShape::Deltas => ReplyPiece::Message(text),
+                LoadShape::Messages if n == load.items => load.done(Some(text)),
+                LoadShape::Messages => ReplyPiece::Whole(text),
             };
             Some((Ok(piece), (n + 1, Some(timer))))
         })

@@ -4,9 +4,9 @@ mod error;
 mod load;
 mod name;
 mod offline;
+mod probe;
 mod providers;
 pub(crate) mod remote;
-mod trying;
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,21 +14,23 @@ use futures::stream::BoxStream;
 use thoughtwire_proto::Usage;
 
 use crate::Prompt;
-use name::Name;
-use offline::Offline;
-use remote::{Http, ProviderMemory, Remote};
+use name::ModelName;
+use offline::OfflineModel;
+use remote::{ModelHttp, ProviderMemory, RemoteModel};
 
-pub use error::{Awaited, ModelError};
+pub use error::{ModelError, ModelWait};
 pub use name::check_model;
+pub use probe::try_model;
 pub use providers::{Endpoint, Providers, Timeouts};
-pub use remote::{Kept, KeptCall, KeptReasoning, KeptThought};
-pub use trying::try_model;
+pub use remote::{ProviderCall, ProviderReasoning, ProviderState, ProviderThought};
 
 /// A language model, or a program in its place.
-pub trait Model: Send + Sync + 'static {
-    /// Streams the reply to a prompt. The stream ends with [`Piece::Done`]; without it, the reply
-    /// was cut off. Dropping the stream cancels the request.
-    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>>;
+pub trait LanguageModel: Send + Sync + 'static {
+    /// Streams the reply to a prompt.
+    ///
+    /// The stream ends with [`ReplyPiece::End`]; without it, the reply was cut off. Dropping the
+    /// stream cancels the request.
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>>;
 }
 
 /// A piece of a model's reply.
@@ -36,7 +38,7 @@ pub trait Model: Send + Sync + 'static {
 /// Consecutive thought or message pieces form one item. A piece of the other kind, a call or a
 /// whole message ends the item.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
+pub enum ReplyPiece {
     /// Text of a thought.
     Thought(String),
     /// Text of a message.
@@ -65,14 +67,14 @@ pub enum Piece {
     /// The message text so far was a thought, as a closing tag has shown. The message follows.
     WasThought,
     /// State that the provider wants back together with this reply's calls.
-    Kept(Kept),
+    ProviderState(ProviderState),
     /// The end of the reply.
-    Done(Done),
+    End(ReplyEnd),
 }
 
 /// The end of a reply.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Done {
+pub struct ReplyEnd {
     /// Tokens that the reply cost.
     pub usage: Usage,
     /// A last message that was not streamed, so that it can be saved together with the end of the
@@ -84,14 +86,14 @@ pub struct Done {
 }
 
 /// The models of one process. They share one HTTP client, which is created when first needed.
-pub(crate) struct Models {
+pub(crate) struct ModelResolver {
     providers: Providers,
     timeouts: Timeouts,
-    http: OnceLock<Result<Http, ModelError>>,
+    http: OnceLock<Result<ModelHttp, ModelError>>,
     memory: ProviderMemory,
 }
 
-impl Models {
+impl ModelResolver {
     pub(crate) fn new(providers: Providers, timeouts: Timeouts) -> Self {
         Self { providers, timeouts, http: OnceLock::new(), memory: ProviderMemory::default() }
     }
@@ -100,14 +102,14 @@ impl Models {
         &self.providers
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn Model>, ModelError> {
-        Ok(match Name::parse(name, &self.providers)? {
-            Name::Offline => Arc::new(Offline),
-            Name::Load(load) => Arc::new(load),
-            Name::Remote { model, address } => {
-                let http = self.http.get_or_init(|| Http::new(self.timeouts)).clone()?;
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn LanguageModel>, ModelError> {
+        Ok(match ModelName::parse(name, &self.providers)? {
+            ModelName::Offline => Arc::new(OfflineModel),
+            ModelName::Load(load) => Arc::new(load),
+            ModelName::Remote { model, address } => {
+                let http = self.http.get_or_init(|| ModelHttp::new(self.timeouts)).clone()?;
                 let memory = self.memory.clone();
-                Arc::new(Remote::new(http, address, model, self.timeouts, memory))
+                Arc::new(RemoteModel::new(http, address, model, self.timeouts, memory))
             }
         })
     }

@@ -2,22 +2,22 @@
 
 use serde_json::{Map, Value};
 
-use crate::tool::{Kind, Need, Tool};
+use crate::tool::{BuiltInTool, ParamKind, ParamNeed};
 
 /// Valid arguments.
-pub(crate) struct Arguments<'a>(&'a Map<String, Value>);
+pub(crate) struct CheckedArguments<'a>(&'a Map<String, Value>);
 
-impl<'a> Arguments<'a> {
+impl<'a> CheckedArguments<'a> {
     /// Checks arguments. Unknown keys are ignored.
-    pub(crate) fn check(tool: Tool, args: &'a Map<String, Value>) -> Result<Self, String> {
+    pub(crate) fn check(tool: BuiltInTool, args: &'a Map<String, Value>) -> Result<Self, String> {
         for param in tool.params() {
             let wanted = match param.kind {
-                Kind::Text => "a text",
-                Kind::Whole => "a whole number from 0",
+                ParamKind::Text => "a text",
+                ParamKind::Whole => "a whole number from 0",
             };
             match args.get(param.name) {
                 None | Some(Value::Null) => {
-                    if param.need == Need::Required {
+                    if param.need == ParamNeed::Required {
                         return Err(format!(
                             "{} needs `{}`, {wanted}. Call it again with it.",
                             tool.name(),
@@ -27,8 +27,8 @@ impl<'a> Arguments<'a> {
                 }
                 Some(value) => {
                     let fits = match param.kind {
-                        Kind::Text => value.is_string(),
-                        Kind::Whole => whole(value).is_some(),
+                        ParamKind::Text => value.is_string(),
+                        ParamKind::Whole => whole(value).is_some(),
                     };
                     if !fits {
                         return Err(format!(

@@ -15,7 +15,7 @@ pub(crate) fn calculate(expression: &str) -> Result<String, String> {
     }
     let written =
         expression.replace(['×', '·'], "*").replace('÷', "/").replace('−', "-").replace("**", "^");
-    let result = FlatEx::<f64, Signs>::parse(&written)
+    let result = FlatEx::<f64, CalculatorOperators>::parse(&written)
         .and_then(|sum| sum.eval(&[]))
         .map_err(|error| format!("`{expression}` cannot be worked out: {error}."))?;
     if result.is_finite() {
@@ -30,9 +30,9 @@ pub(crate) fn calculate(expression: &str) -> Result<String, String> {
 /// The library's operators, with `%` at the precedence of `*` and `/`, all evaluated from left to
 /// right.
 #[derive(Debug, Clone)]
-struct Signs;
+struct CalculatorOperators;
 
-impl MakeOperators<f64> for Signs {
+impl MakeOperators<f64> for CalculatorOperators {
     fn make<'a>() -> Vec<Operator<'a, f64>> {
         let sign = |apply| BinOp { apply, prio: 2, is_commutative: false };
         let mut signs = FloatOpsFactory::<f64>::make();

@@ -4,11 +4,11 @@ use thoughtwire_hub::{EditError, Interface};
 use thoughtwire_store::Block;
 
 use super::ToolFault;
-use crate::figures::grouped;
+use crate::numbers::grouped;
 
 /// An edit of a block.
 #[derive(Debug, Clone)]
-pub(crate) enum Change {
+pub(crate) enum CoreMemoryEdit {
     /// Append a line.
     Append(String),
     /// Replace the first text with the second.
@@ -19,7 +19,7 @@ pub(crate) enum Change {
 pub(crate) async fn edit(
     interface: &Interface,
     label: &str,
-    change: Change,
+    change: CoreMemoryEdit,
 ) -> Result<String, ToolFault> {
     let (told, hears) = tokio::sync::oneshot::channel();
     let edited = interface.edit_memory(label, move |block| {
@@ -50,26 +50,26 @@ impl From<EditError> for ToolFault {
 }
 
 /// The block's text after the edit, if the edit is valid.
-fn changed(block: &Block, change: &Change) -> Result<String, String> {
+fn changed(block: &Block, change: &CoreMemoryEdit) -> Result<String, String> {
     let (label, text) = (&block.label, &block.text);
     let after = match change {
-        Change::Append(content) if content.trim().is_empty() => {
+        CoreMemoryEdit::Append(content) if content.trim().is_empty() => {
             return Err("`content` is empty; there is nothing to append.".to_owned());
         }
-        Change::Append(content) if text.is_empty() => content.clone(),
-        Change::Append(content) => format!("{text}\n{content}"),
-        Change::Replace(old, _) if old.is_empty() => {
+        CoreMemoryEdit::Append(content) if text.is_empty() => content.clone(),
+        CoreMemoryEdit::Append(content) => format!("{text}\n{content}"),
+        CoreMemoryEdit::Replace(old, _) if old.is_empty() => {
             return Err(
                 "`old_content` is empty; use core_memory_append to add something.".to_owned()
             );
         }
-        Change::Replace(old, _) if !text.contains(old.as_str()) => {
+        CoreMemoryEdit::Replace(old, _) if !text.contains(old.as_str()) => {
             return Err(format!(
                 "`{label}` does not contain \"{old}\" word for word. Copy `old_content` exactly \
                  as it stands there."
             ));
         }
-        Change::Replace(old, new) => text.replace(old.as_str(), new),
+        CoreMemoryEdit::Replace(old, new) => text.replace(old.as_str(), new),
     };
     let (before, now) = (text.chars().count(), after.chars().count());
     // A block that is already too long may still shrink.

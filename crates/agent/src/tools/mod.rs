@@ -22,13 +22,13 @@ use thoughtwire_store::Store;
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
 use crate::time;
-use crate::tool::{HEARTBEAT, Tool};
-use arguments::Arguments;
-use core_memory::Change;
+use crate::tool::{BuiltInTool, HEARTBEAT};
+use arguments::CheckedArguments;
+use core_memory::CoreMemoryEdit;
+use fetch::FetchScope;
 pub(crate) use fetch::Fetcher;
-use fetch::Reach;
-pub(crate) use permissions::Permissions;
-pub(crate) use toolset::{Runs, Toolset, listing};
+pub(crate) use permissions::ToolPermissions;
+pub(crate) use toolset::{ToolHost, Toolset, listing};
 
 /// Time limit for starting MCP servers when a turn is resumed.
 const SERVERS_SETTLE: Duration = Duration::from_secs(20);
@@ -43,17 +43,17 @@ pub(crate) struct Toolbox {
     pub(crate) mcp: McpServers,
     pub(crate) fetcher: Fetcher,
     /// The operator's permissions.
-    pub(crate) permissions: Permissions,
+    pub(crate) permissions: ToolPermissions,
     pub(crate) clock: fn() -> Timestamp,
 }
 
 /// The turn in which a tool is called.
-pub(crate) struct Desk<'a> {
+pub(crate) struct ToolContext<'a> {
     pub(crate) turn: &'a Turn,
     /// Position of the turn's own input in the log, and its time.
-    pub(crate) asked: Option<(Seq, Timestamp)>,
+    pub(crate) turn_input: Option<(Seq, Timestamp)>,
     /// The message that a `send_message` call has streamed so far.
-    pub(crate) spoken: Option<ItemWriter>,
+    pub(crate) streamed: Option<ItemWriter>,
 }
 
 /// Result of a tool.
@@ -108,59 +108,61 @@ impl Toolbox {
         name: &str,
         agents: &BTreeMap<String, Permission>,
     ) -> Permission {
-        let default = Tool::named(name).map_or(Permission::Allow, Tool::permission);
+        let default = BuiltInTool::named(name).map_or(Permission::Allow, BuiltInTool::permission);
         self.permissions.of(name, agents, default)
     }
 
     /// Checks a built-in tool's arguments and runs it.
     pub(crate) async fn run(
         &self,
-        tool: Tool,
+        tool: BuiltInTool,
         args: &Map<String, Value>,
-        desk: Desk<'_>,
+        context: ToolContext<'_>,
     ) -> Result<String, ToolFault> {
-        let args = Arguments::check(tool, args).map_err(ToolFault::Complaint)?;
-        let agent = desk.turn.agent.id.clone();
+        let args = CheckedArguments::check(tool, args).map_err(ToolFault::Complaint)?;
+        let agent = context.turn.agent.id.clone();
         match tool {
-            Tool::SendMessage => self.send_message(args.text("message"), desk).await,
-            Tool::CoreMemoryAppend => {
-                let change = Change::Append(args.text("content").to_owned());
-                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
+            BuiltInTool::SendMessage => self.send_message(args.text("message"), context).await,
+            BuiltInTool::CoreMemoryAppend => {
+                let change = CoreMemoryEdit::Append(args.text("content").to_owned());
+                core_memory::edit(&context.turn.interface, args.text("name"), change).await
             }
-            Tool::CoreMemoryReplace => {
-                let change = Change::Replace(
+            BuiltInTool::CoreMemoryReplace => {
+                let change = CoreMemoryEdit::Replace(
                     args.text("old_content").to_owned(),
                     args.text("new_content").to_owned(),
                 );
-                core_memory::edit(&desk.turn.interface, args.text("name"), change).await
+                core_memory::edit(&context.turn.interface, args.text("name"), change).await
             }
-            Tool::ConversationSearch => {
-                self.conversation_search(args.text("query"), args.whole("page"), &desk).await
+            BuiltInTool::ConversationSearch => {
+                self.conversation_search(args.text("query"), args.whole("page"), &context).await
             }
-            Tool::ConversationSearchDate => {
+            BuiltInTool::ConversationSearchDate => {
                 self.conversation_search_date(
                     args.text("start_date"),
                     args.text("end_date"),
                     args.whole("page"),
-                    &desk,
+                    &context,
                 )
                 .await
             }
-            Tool::ArchivalMemoryInsert => {
+            BuiltInTool::ArchivalMemoryInsert => {
                 self.archival_memory_insert(agent, args.text("content")).await
             }
-            Tool::ArchivalMemorySearch => {
+            BuiltInTool::ArchivalMemorySearch => {
                 self.archival_memory_search(agent, args.text("query"), args.whole("page")).await
             }
-            Tool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
-            Tool::Calculator => {
+            BuiltInTool::PauseHeartbeats => pause_heartbeats(args.whole("minutes").unwrap_or(0)),
+            BuiltInTool::Calculator => {
                 calculator::calculate(args.text("expression")).map_err(ToolFault::Complaint)
             }
-            Tool::CurrentTime => time::current_time((self.clock)(), args.maybe_text("timezone"))
-                .map_err(ToolFault::Complaint),
-            Tool::FetchUrl => self
+            BuiltInTool::CurrentTime => {
+                time::current_time((self.clock)(), args.maybe_text("timezone"))
+                    .map_err(ToolFault::Complaint)
+            }
+            BuiltInTool::FetchUrl => self
                 .fetcher
-                .fetch(args.text("url"), Reach::Public)
+                .fetch(args.text("url"), FetchScope::Public)
                 .await
                 .map_err(ToolFault::Complaint),
         }
@@ -183,10 +185,10 @@ impl Toolbox {
 
     /// The host of a tool that was called before a restart and is not available now: a server that
     /// is down, or a client that is not back.
-    pub(crate) fn absent(&self, name: &str) -> Runs {
+    pub(crate) fn absent(&self, name: &str) -> ToolHost {
         let of_server =
             self.mcp.states().iter().any(|server| name.starts_with(&format!("{}__", server.name)));
-        if of_server { Runs::Mcp } else { Runs::Client }
+        if of_server { ToolHost::Mcp } else { ToolHost::Client }
     }
 
     /// Calls a tool of an MCP server.
@@ -207,8 +209,12 @@ impl Toolbox {
         }
     }
 
-    async fn send_message(&self, message: &str, desk: Desk<'_>) -> Result<String, ToolFault> {
-        match desk.spoken {
+    async fn send_message(
+        &self,
+        message: &str,
+        context: ToolContext<'_>,
+    ) -> Result<String, ToolFault> {
+        match context.streamed {
             Some(mut writer) if message.starts_with(writer.text()) => {
                 let rest = message.get(writer.text().len()..).unwrap_or_default().to_owned();
                 writer.write(&rest).await?;
@@ -224,7 +230,7 @@ impl Toolbox {
                 ));
             }
             None => {
-                desk.turn.interface.assistant_message(message).await?;
+                context.turn.interface.assistant_message(message).await?;
             }
         }
         Ok("None".to_owned())
@@ -233,10 +239,10 @@ impl Toolbox {
     /// Reads the store on a blocking thread.
     async fn read<T: Send + 'static>(
         &self,
-        desk: &Desk<'_>,
+        context: &ToolContext<'_>,
         read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
     ) -> Result<T, ToolFault> {
-        let read = self.store.reading_for(desk.turn.agent.id.as_str(), read).await;
+        let read = self.store.reading_for(context.turn.agent.id.as_str(), read).await;
         read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
     }
 }

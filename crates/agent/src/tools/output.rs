@@ -2,7 +2,7 @@
 
 use thoughtwire_proto::{CallId, SessionId};
 
-use crate::figures::grouped;
+use crate::numbers::grouped;
 
 /// The cut text with a note, or nothing if the text fits.
 pub(crate) fn cut(text: &str, limit: usize, session: &SessionId, call: &CallId) -> Option<String> {

@@ -6,14 +6,14 @@ use thoughtwire_proto::Permission;
 
 /// The operator's permissions, for all agents.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Permissions {
+pub(crate) struct ToolPermissions {
     /// Permissions by tool name. A name that ends in `*` is a prefix.
     pub(crate) tools: BTreeMap<String, Permission>,
     /// Tools, named in the same way, whose permission an agent's own settings may also loosen.
     pub(crate) loosen: Vec<String>,
 }
 
-impl Permissions {
+impl ToolPermissions {
     /// The permission of a tool for an agent.
     ///
     /// `default` applies if the operator has no permission for the tool. An agent's own permission
@@ -73,14 +73,14 @@ mod tests {
     fn the_most_specific_name_applies() {
         let agents = map(&[("files__*", Ask), ("files__delete*", Deny), ("files__read", Allow)]);
         let tools = map(&[("*", Deny), ("clock", Allow)]);
-        let permissions = Permissions { tools, loosen: vec!["files__*".to_owned()] };
+        let permissions = ToolPermissions { tools, loosen: vec!["files__*".to_owned()] };
         let of = |tool: &str| permissions.of(tool, &agents, Allow);
         assert_eq!(
             [of("files__read"), of("files__write"), of("files__delete_all")],
             [Allow, Ask, Deny]
         );
         assert_eq!([of("clock"), of("clocks")], [Allow, Deny]);
-        assert_eq!(Permissions::default().of("clock", &BTreeMap::new(), Ask), Ask);
+        assert_eq!(ToolPermissions::default().of("clock", &BTreeMap::new(), Ask), Ask);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
                 [(map(&[("files__*", operators)]), Allow), (BTreeMap::new(), operators)]
             {
                 let mut permissions =
-                    Permissions { tools, loosen: vec!["files__write".to_owned()] };
+                    ToolPermissions { tools, loosen: vec!["files__write".to_owned()] };
                 assert_eq!(permissions.of("files__read", &agents, default), is);
                 for loosened in ["files__read", "files__*", "*"] {
                     permissions.loosen = vec![loosened.to_owned()];

@@ -7,22 +7,22 @@ use serde_json::{Map, Value};
 use thoughtwire_hub::{ToolListing, ToolSource};
 use thoughtwire_proto::{AgentSpec, Permission, Style, ToolDeclaration};
 
-use super::permissions::Permissions;
+use super::permissions::ToolPermissions;
 use crate::mcp::McpServers;
-use crate::tool::{Tool, ToolSpec};
+use crate::tool::{BuiltInTool, ToolSpec};
 
 /// A tool that may be called, and its host.
 #[derive(Debug, Clone)]
-pub(crate) struct Offered {
+pub(crate) struct OfferedTool {
     pub(crate) spec: Arc<ToolSpec>,
-    pub(crate) runs: Runs,
+    pub(crate) runs: ToolHost,
     pub(crate) permission: Permission,
 }
 
 /// The host of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Runs {
-    BuiltIn(Tool),
+pub(crate) enum ToolHost {
+    BuiltIn(BuiltInTool),
     Mcp,
     Client,
 }
@@ -30,7 +30,7 @@ pub(crate) enum Runs {
 /// The tools that a model is offered. Of two with the same name the first counts: built-in, then
 /// MCP, then clients.
 #[derive(Default)]
-pub(crate) struct Toolset(Vec<Offered>);
+pub(crate) struct Toolset(Vec<OfferedTool>);
 
 impl Toolset {
     pub(crate) fn gather(
@@ -38,13 +38,13 @@ impl Toolset {
         servers: &McpServers,
         clients: Vec<ToolDeclaration>,
         agents: &BTreeMap<String, Permission>,
-        permissions: &Permissions,
+        permissions: &ToolPermissions,
     ) -> Self {
         let mut set = Self::default();
         for (tool, spec) in ToolSpec::built_in(style) {
             set.add(
                 Arc::clone(spec),
-                Runs::BuiltIn(*tool),
+                ToolHost::BuiltIn(*tool),
                 permissions.of(tool.name(), agents, tool.permission()),
             );
         }
@@ -58,22 +58,22 @@ impl Toolset {
         };
         for tool in servers.tools() {
             let permission = permissions.of(&tool.name, agents, Permission::Allow);
-            set.add(described(tool.name, tool.description, tool.schema), Runs::Mcp, permission);
+            set.add(described(tool.name, tool.description, tool.schema), ToolHost::Mcp, permission);
         }
         for ToolDeclaration { name, description, parameters } in clients {
             let permission = permissions.of(&name, agents, Permission::Allow);
             set.add(
                 described(name, description, Value::Object(parameters)),
-                Runs::Client,
+                ToolHost::Client,
                 permission,
             );
         }
         set
     }
 
-    fn add(&mut self, spec: Arc<ToolSpec>, runs: Runs, permission: Permission) {
+    fn add(&mut self, spec: Arc<ToolSpec>, runs: ToolHost, permission: Permission) {
         if self.0.iter().all(|known| known.spec.name != spec.name) {
-            self.0.push(Offered { spec, runs, permission });
+            self.0.push(OfferedTool { spec, runs, permission });
         }
     }
 
@@ -82,12 +82,12 @@ impl Toolset {
         self.usable().map(|offered| Arc::clone(&offered.spec)).collect()
     }
 
-    fn usable(&self) -> impl Iterator<Item = &Offered> {
+    fn usable(&self) -> impl Iterator<Item = &OfferedTool> {
         self.0.iter().filter(|offered| offered.permission != Permission::Deny)
     }
 
     /// The tool of a call, or an error text for the model.
-    pub(crate) fn find(&self, name: &str) -> Result<&Offered, String> {
+    pub(crate) fn find(&self, name: &str) -> Result<&OfferedTool, String> {
         let known = || {
             self.usable().map(|offered| offered.spec.name.as_str()).collect::<Vec<_>>().join(", ")
         };
@@ -118,11 +118,11 @@ fn complete(schema: &mut Value) {
 pub(crate) fn listing(
     spec: &AgentSpec,
     servers: &McpServers,
-    permissions: &Permissions,
+    permissions: &ToolPermissions,
 ) -> Vec<ToolListing> {
     let style = spec.style.unwrap_or_default();
     let agents = &spec.settings.permissions;
-    let built_in = Tool::of(style).map(|tool| ToolListing {
+    let built_in = BuiltInTool::of(style).map(|tool| ToolListing {
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),
         source: ToolSource::BuiltIn,

@@ -8,7 +8,7 @@ use thoughtwire_agent::{AgentOptions, Archive, Embedder, Providers};
 use thoughtwire_hub::now;
 use thoughtwire_proto::{Style, ToolStatus};
 
-use crate::home::{Home, Script, call, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, call, options, text};
 use crate::mock::providers;
 
 /// Words with two-dimensional vectors: drinks and vehicles.
@@ -55,23 +55,24 @@ fn local(dir: &Path) -> Embedder {
 }
 
 #[tokio::test]
-async fn one_ranking_out_of_words_and_meaning() {
+async fn words_and_meaning_are_merged_into_one_ranking() {
     let dir = tempfile::tempdir().unwrap();
     let search = call("archival_memory_search", &json!({"query": "beverage"}));
-    let script = Script::new([search, text("Tea.")]);
-    let home = Home::scripted(
+    let script = ScriptedModel::new([search, text("Tea.")]);
+    let harness = AgentHarness::scripted(
         &script,
         AgentOptions { embedder: Some(local(dir.path())), ..options("offline") },
     );
-    let (agent, session) = home.agent("tess", Style::Native).await;
-    let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())), u64::MAX);
+    let (agent, session) = harness.agent("tess", Style::Native).await;
+    let archive = Archive::new(Arc::clone(harness.hub.store()), Some(local(dir.path())), u64::MAX);
     let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
     archive
         .add(&agent, notes.iter().map(|note| Archive::note(*note, now(), None)).collect())
         .await
         .unwrap();
     // Stored without a vector, as before there was a model: the search embeds it.
-    home.hub
+    harness
+        .hub
         .store()
         .archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX)
         .await
@@ -87,19 +88,19 @@ async fn one_ranking_out_of_words_and_meaning() {
     assert_eq!((found.items.len(), found.total), (4, 4));
     assert_eq!(archive.search(&agent, "coffee", 3, 4).await.unwrap().items.len(), 1, "paged");
 
-    let told = home.say(&session, "What does she drink?").await;
-    let (status, result) = told.returned()[0];
+    let log = harness.say(&session, "What does she drink?").await;
+    let (status, result) = log.returned()[0];
     assert_eq!(status, ToolStatus::Success);
     assert!(result.contains("She likes tea"), "{result}");
 }
 
 #[tokio::test]
-async fn an_embedding_model_that_is_away_costs_nothing_but_the_meaning() {
+async fn without_the_embedding_model_notes_are_found_by_words() {
     // Nothing listens there: notes are stored and found by words.
     let away = Embedder::open("ollama/nomic-embed-text", &providers("127.0.0.1:1")).unwrap();
-    let home = Home::new(options("offline"));
-    let (agent, _) = home.agent("tess", Style::Native).await;
-    let archive = Archive::new(Arc::clone(home.hub.store()), Some(away), u64::MAX);
+    let harness = AgentHarness::new(options("offline"));
+    let (agent, _) = harness.agent("tess", Style::Native).await;
+    let archive = Archive::new(Arc::clone(harness.hub.store()), Some(away), u64::MAX);
     archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();
     assert_eq!(archive.search(&agent, "tea", 0, 5).await.unwrap().items.len(), 1);
 }

@@ -13,61 +13,61 @@ const BETWEEN: Duration = Duration::from_millis(10);
 
 /// A raw reply.
 #[derive(Debug, Clone)]
-pub(crate) struct Reply {
+pub(crate) struct CannedReply {
     status: u16,
     /// Pieces that are written one by one.
     pieces: Vec<Vec<u8>>,
-    then: Then,
+    then: AfterBody,
 }
 
 /// Action after a reply's body.
 #[derive(Debug, Clone)]
-enum Then {
+enum AfterBody {
     Closes,
     FallsSilent,
     /// Sends the same again and again, with a pause before each.
     Repeats(String, Duration),
 }
 
-impl Reply {
+impl CannedReply {
     /// A reply after which the connection closes.
     pub(crate) fn new(body: impl Into<String>) -> Self {
-        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::Closes }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: AfterBody::Closes }
     }
 
     pub(crate) fn refusal(status: u16, body: impl Into<String>) -> Self {
-        Self { status, pieces: vec![body.into().into_bytes()], then: Then::Closes }
+        Self { status, pieces: vec![body.into().into_bytes()], then: AfterBody::Closes }
     }
 
     /// A reply after which the connection stays open and silent.
     pub(crate) fn unfinished(body: impl Into<String>) -> Self {
-        Self { status: 200, pieces: vec![body.into().into_bytes()], then: Then::FallsSilent }
+        Self { status: 200, pieces: vec![body.into().into_bytes()], then: AfterBody::FallsSilent }
     }
 
     /// A reply in pieces that are read one by one.
     pub(crate) fn torn(pieces: Vec<Vec<u8>>) -> Self {
-        Self { status: 200, pieces, then: Then::Closes }
+        Self { status: 200, pieces, then: AfterBody::Closes }
     }
 
     /// A reply after which the same piece is sent again and again.
     pub(crate) fn endless(body: &str, piece: impl Into<String>, pause: Duration) -> Self {
         let pieces = vec![body.as_bytes().to_vec()];
-        Self { status: 200, pieces, then: Then::Repeats(piece.into(), pause) }
+        Self { status: 200, pieces, then: AfterBody::Repeats(piece.into(), pause) }
     }
 }
 
-pub(crate) struct Canned {
+pub(crate) struct CannedProvider {
     pub(crate) host: String,
     asked: Arc<Mutex<Vec<Value>>>,
 }
 
-impl Canned {
+impl CannedProvider {
     /// Plays one reply for each request. After the last one it accepts requests and stays silent.
-    pub(crate) async fn play(replies: impl IntoIterator<Item = Reply>) -> Self {
+    pub(crate) async fn play(replies: impl IntoIterator<Item = CannedReply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let mut replies: VecDeque<Reply> = replies.into_iter().collect();
+        let mut replies: VecDeque<CannedReply> = replies.into_iter().collect();
         let keep = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -83,11 +83,11 @@ impl Canned {
     }
 }
 
-async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec<Value>>>) {
+async fn serve(mut stream: TcpStream, reply: Option<CannedReply>, asked: Arc<Mutex<Vec<Value>>>) {
     let body = read_request(&mut stream).await;
     asked.lock().unwrap().push(body);
     let then = match reply {
-        Some(Reply { status, pieces, then }) => {
+        Some(CannedReply { status, pieces, then }) => {
             let is_json = pieces.first().is_some_and(|piece| piece.starts_with(b"{"));
             let kind =
                 if status == 200 && !is_json { "text/event-stream" } else { "application/json" };
@@ -104,15 +104,15 @@ async fn serve(mut stream: TcpStream, reply: Option<Reply>, asked: Arc<Mutex<Vec
             }
             then
         }
-        None => Then::FallsSilent,
+        None => AfterBody::FallsSilent,
     };
     match then {
-        Then::Closes => {}
+        AfterBody::Closes => {}
         // Until the client closes the connection.
-        Then::FallsSilent => {
+        AfterBody::FallsSilent => {
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
         }
-        Then::Repeats(piece, pause) => {
+        AfterBody::Repeats(piece, pause) => {
             while stream.write_all(piece.as_bytes()).await.is_ok() {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;

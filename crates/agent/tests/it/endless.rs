@@ -9,8 +9,8 @@ use thoughtwire_proto::{Event, Style, TurnEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::canned::{Canned, Reply};
-use crate::home::Home;
+use crate::canned::{CannedProvider, CannedReply};
+use crate::harness::AgentHarness;
 use crate::mock::providers;
 
 /// A provider that sends `piece` until the client closes. Returns its host and the bytes it sent.
@@ -37,7 +37,7 @@ async fn endless(first: &str, piece: String) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_turn_fails_when_a_reply_does_not_end() {
+async fn a_turn_with_an_endless_reply_fails() {
     let long = "x".repeat(64_000);
     let rows = [
         ("openai/m", "a line", "data: ", long.clone(), 16 << 20),
@@ -62,9 +62,9 @@ async fn a_turn_fails_when_a_reply_does_not_end() {
     ];
     for (model, what, first, piece, most) in rows {
         let (host, sent) = endless(first, piece).await;
-        let home = Home::new(AgentOptions::new(model, providers(&host)));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let (outcome, code, reason) = home.say(&session, "hello").await.end();
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&host)));
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let (outcome, code, reason) = harness.say(&session, "hello").await.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
             ("Failed", "model_too_much"),
@@ -148,7 +148,7 @@ fn half(model: &str, word: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
+async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
     for model in ["openai/m", "openai-responses/m", "anthropic/m", "gemini/m", "ollama/m"] {
         for (word, code) in [
             ("max_tokens", "model_length"),
@@ -156,14 +156,14 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             ("refusal", "model_refused"),
             ("malformed_function_call", "model_malformed_call"),
         ] {
-            let canned = Canned::play([Reply::new(half(model, word))]).await;
-            let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
-            let (_, session) = home.agent("tess", Style::Native).await;
-            let told = home.say(&session, "six by seven?").await;
-            let (outcome, given, reason) = told.end();
+            let canned = CannedProvider::play([CannedReply::new(half(model, word))]).await;
+            let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
+            let (_, session) = harness.agent("tess", Style::Native).await;
+            let log = harness.say(&session, "six by seven?").await;
+            let (outcome, given, reason) = log.end();
             assert_eq!((outcome.as_str(), given.as_str()), ("Failed", code), "{model}: {reason}");
-            assert!(told.called().is_empty(), "{model} {word}: {told:?}");
-            assert_eq!(told.message(), "It is", "{model} {word}: {told:?}");
+            assert!(log.called().is_empty(), "{model} {word}: {log:?}");
+            assert_eq!(log.message(), "It is", "{model} {word}: {log:?}");
             assert_eq!(canned.asked().len(), 1, "{model} {word}: the request was repeated");
         }
         // Text alone: the cut item is marked incomplete.
@@ -174,19 +174,19 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             }
             _ => text_only(model),
         };
-        let canned = Canned::play([Reply::new(text)]).await;
-        let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "six by seven?").await;
-        assert_eq!(told.end().1, "model_length", "{model}: {told:?}");
-        let complete = told.records.iter().find_map(|record| {
+        let canned = CannedProvider::play([CannedReply::new(text)]).await;
+        let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
+        let (_, session) = harness.agent("tess", Style::Native).await;
+        let log = harness.say(&session, "six by seven?").await;
+        assert_eq!(log.end().1, "model_length", "{model}: {log:?}");
+        let complete = log.records.iter().find_map(|record| {
             if let Event::Turn(TurnEvent::Message { complete, .. }) = &record.event {
                 Some(*complete)
             } else {
                 None
             }
         });
-        assert_eq!(complete, Some(false), "{model}: {told:?}");
+        assert_eq!(complete, Some(false), "{model}: {log:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use thoughtwire_proto::{Style, ToolStatus};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::home::{Home, Script, call, options, text};
+use crate::harness::{AgentHarness, ScriptedModel, call, options, text};
 
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -157,7 +157,7 @@ async fn tools_over_stdio() {
 }
 
 #[tokio::test]
-async fn a_killed_server_ends_its_calls_and_comes_back() {
+async fn a_killed_server_fails_its_calls_and_restarts() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     let call = long_call(&servers);
     // Calls of one connection are served in order, so the long one has begun when this one returns.
@@ -191,7 +191,7 @@ async fn a_call_has_a_time_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_start_says_why() {
+async fn a_server_that_cannot_start_reports_the_reason() {
     let silent = "for i in $(seq 30); do echo line $i >&2; done; exit 3";
     let servers = McpServers::start(vec![
         stdio("missing", "no-such-command-of-ours", &[]),
@@ -237,7 +237,7 @@ async fn a_server_that_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn stop_leaves_no_process_not_even_a_grandchild() {
+async fn stop_ends_all_processes_and_their_children() {
     let script = r#"sleep 1000 & echo "grandchild $!" >&2; exec node "$0""#;
     let stubborn = r#"trap '' TERM; exec 2>/dev/null; node "$0"; while :; do sleep 1; done"#;
     let servers = McpServers::start(vec![
@@ -321,7 +321,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", (line) 
 "#;
 
 #[tokio::test]
-async fn pages_changes_names_and_cancellation() {
+async fn pages_changes_names_and_cancellation_are_handled() {
     let servers = started(stdio("small", "node", &["-e", SMALL])).await;
     assert_eq!(servers.states()[0].tools, ["small__grow", "small__files_read", "small__wait"]);
     assert_eq!(servers.tools()[1].tool, "files.read");
@@ -350,12 +350,12 @@ async fn pages_changes_names_and_cancellation() {
 }
 
 /// The server over HTTP. It ends with its test.
-struct Remote {
+struct HttpMcpServer {
     port: u16,
     process: Child,
 }
 
-impl Remote {
+impl HttpMcpServer {
     async fn start(port: u16) -> Self {
         let mut command = Command::new("node");
         command.arg(everything()).arg("streamableHttp").env("PORT", port.to_string());
@@ -385,7 +385,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn tools_over_http() {
-    let remote = Remote::start(free_port()).await;
+    let remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     lists_and_calls(&servers).await;
     assert_eq!(servers.states()[0].pid, None);
@@ -394,8 +394,8 @@ async fn tools_over_http() {
 }
 
 #[tokio::test]
-async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
-    let mut remote = Remote::start(free_port()).await;
+async fn a_remote_server_that_dies_fails_its_calls_and_is_reconnected() {
+    let mut remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     let call = long_call(&servers);
     servers.call("all__echo", args(json!({"message": "now"}))).await.unwrap();
@@ -411,7 +411,7 @@ async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
         reason(&down).starts_with("http://127.0.0.1:") && reason(&down).contains("onnection re"),
         "{down:?}"
     );
-    let _remote = Remote::start(remote.port).await;
+    let _remote = HttpMcpServer::start(remote.port).await;
     until(&servers, "all", ready).await;
     assert_eq!(
         servers.call("all__echo", args(json!({"message": "again"}))).await.unwrap().text,
@@ -421,11 +421,11 @@ async fn a_remote_server_that_dies_ends_its_calls_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_has_forgotten_is_renewed() {
-    let mut remote = Remote::start(free_port()).await;
+async fn a_session_that_the_server_lost_is_renewed() {
+    let mut remote = HttpMcpServer::start(free_port()).await;
     let servers = started(remote.config()).await;
     remote.process.kill().await.unwrap();
-    let _remote = Remote::start(remote.port).await;
+    let _remote = HttpMcpServer::start(remote.port).await;
     // The call or a ping may notice it first, but no call hangs.
     let early = timeout(PATIENCE, servers.call("all__echo", args(json!({"message": "early"}))))
         .await
@@ -440,15 +440,18 @@ async fn a_session_that_the_server_has_forgotten_is_renewed() {
 }
 
 #[tokio::test]
-async fn an_agent_uses_them_like_its_own() {
+async fn an_agent_uses_mcp_tools_like_built_in_ones() {
     let servers = started(stdio("all", "node", &[&everything()])).await;
     let bad = call("all__get-sum", &json!({"a": 1}));
     let good = call("all__get-sum", &json!({"a": 19, "b": 23}));
-    let script = Script::new([bad, good, text("42.")]);
-    let home = Home::scripted(&script, AgentOptions { mcp: servers.clone(), ..options("offline") });
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let told = home.say(&session, "19+23?").await;
-    let returned = told.returned();
+    let script = ScriptedModel::new([bad, good, text("42.")]);
+    let harness = AgentHarness::scripted(
+        &script,
+        AgentOptions { mcp: servers.clone(), ..options("offline") },
+    );
+    let (_, session) = harness.agent("tess", Style::Native).await;
+    let log = harness.say(&session, "19+23?").await;
+    let returned = log.returned();
     assert_eq!(returned[0].0, ToolStatus::Error);
     assert!(
         returned[0].1.contains("are not valid") && returned[0].1.contains("\"b\""),

@@ -65,7 +65,7 @@ async fn call(servers: &McpServers, args: Value) -> Result<McpOutput, McpError> 
 }
 
 /// A reply, and the result of the call: its text, or a part of the error.
-type Row = (&'static str, Result<&'static str, &'static str>);
+type OddReply = (&'static str, Result<&'static str, &'static str>);
 
 const SENT: &str = "The letter is sent.";
 
@@ -77,7 +77,7 @@ fn whole(reply: &str) -> String {
 }
 
 /// Replies that are the same on both transports.
-const REPLIES: [Row; 16] = [
+const REPLIES: [OddReply; 16] = [
     (
         r#"{HEAD,"result":{"content":[{"type":"future","x":1},LETTER]}}"#,
         Ok("[content of the unknown kind `future`]\nThe letter is sent."),
@@ -131,7 +131,7 @@ async fn check(servers: &McpServers, args: Value, wanted: Result<&str, &str>) {
 }
 
 #[tokio::test]
-async fn odd_replies_over_stdio() {
+async fn odd_replies_are_read_over_stdio() {
     let servers = start(stdio(&[])).await.unwrap();
     let framed = [
         "Working\u{2026}\n\r\n{\"level\":\"info\"}\nREPLY\r",
@@ -152,7 +152,7 @@ async fn odd_replies_over_stdio() {
 }
 
 #[tokio::test]
-async fn odd_replies_over_http() {
+async fn odd_replies_are_read_over_http() {
     let (_child, config) = http(&[]).await;
     let servers = start(config).await.unwrap();
     let framed = [
@@ -196,7 +196,7 @@ async fn odd_replies_over_http() {
 }
 
 #[tokio::test]
-async fn odd_lists_and_greetings() {
+async fn odd_tool_lists_and_initialize_results_are_read() {
     let good = r#"{"name":"act","inputSchema":{"type":"object"}}"#;
     let list = format!(
         r#"{{"tools":[{good},{{"inputSchema":{{}}}},null,{{"name":"b","icons":7}}],"more":[]}}"#
@@ -225,7 +225,7 @@ async fn odd_lists_and_greetings() {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_servers_words_is_not_shown() {
+async fn a_secret_in_a_servers_error_is_masked() {
     let servers =
         start(stdio(&[("API_TOKEN", "hush-hush-1"), ("OTHER_TOKEN", "none")])).await.unwrap();
     let reply =

@@ -3,8 +3,8 @@
 use rmcp::model::{ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage};
 use serde_json::{Map, Value, json};
 
-use super::mend::mended;
-use super::open::{Asked, OpenRequests};
+use super::open_requests::{OpenRequests, RequestKind};
+use super::repair::repaired;
 use super::result;
 
 /// Key in an error's data that marks an answer that could not be read.
@@ -65,7 +65,7 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
         Ok(values) => return Ok(values),
         Err(error) => error,
     };
-    if let Ok(values) = several(&mended(text)) {
+    if let Ok(values) = several(&repaired(text)) {
         return Ok(values);
     }
     // A progress report without a line end may stand before the message.
@@ -73,7 +73,7 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
         let braces = text.match_indices('{').take(MOST_TRIES);
         let behind = braces.filter_map(|(at, _)| text.get(at..)).map(|rest| (rest, several(rest)));
         for (rest, found) in behind {
-            match found.or_else(|_| several(&mended(rest))) {
+            match found.or_else(|_| several(&repaired(rest))) {
                 Ok(values) if values.iter().any(is_message) => return Ok(values),
                 Ok(_) | Err(_) => {}
             }
@@ -154,7 +154,7 @@ fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJ
     });
     Some(match (error, result) {
         (Some(error), _) => ServerJsonRpcMessage::error(complaint(&error), Some(id)),
-        (None, None) if asked == Asked::Other => {
+        (None, None) if asked == RequestKind::Other => {
             ServerJsonRpcMessage::response(result::fitted(&asked, json!({})), id)
         }
         (None, result) => {

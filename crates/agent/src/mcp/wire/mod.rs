@@ -2,16 +2,16 @@
 //! cannot be read fails at once.
 //!
 //! ```text
-//! bytes ── decode ── mend: JSON text repaired
-//!            ├─ open: requests without an answer
+//! bytes ── decode ── repair: JSON text repaired
+//!            ├─ open_requests: requests without an answer
 //!            └─ result: results in the library's form
 //! ```
 
 mod decode;
-mod mend;
-mod open;
+mod open_requests;
+mod repair;
 mod result;
 
 pub(super) use decode::{decode, decode_cut, unread, unread_reason};
-pub(super) use open::OpenRequests;
+pub(super) use open_requests::OpenRequests;
 pub(super) use result::whole;

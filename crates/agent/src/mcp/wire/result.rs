@@ -6,19 +6,19 @@
 use rmcp::model::{CallToolResult, ServerResult};
 use serde_json::{Map, Value, json};
 
-use super::open::Asked;
+use super::open_requests::RequestKind;
 
 /// Key under which the result of a call is passed through.
 const WHOLE: &str = "thoughtwire/result";
 
 /// Converts the result of a request to the library's type.
-pub(super) fn fitted(asked: &Asked, result: Value) -> ServerResult {
+pub(super) fn fitted(asked: &RequestKind, result: Value) -> ServerResult {
     let plain = match asked {
-        Asked::CallTool if is_no_result(&result) => result,
-        Asked::CallTool => json!({"content": [], "structuredContent": {WHOLE: result}}),
-        Asked::ListTools => tools(result),
-        Asked::Initialize { version } => greeting(&result, version),
-        Asked::Other => result,
+        RequestKind::CallTool if is_no_result(&result) => result,
+        RequestKind::CallTool => json!({"content": [], "structuredContent": {WHOLE: result}}),
+        RequestKind::ListTools => tools(result),
+        RequestKind::Initialize { version } => greeting(&result, version),
+        RequestKind::Other => result,
     };
     // Goes through text: a number of more than 64 bits is lost between a `Value` and the library's
     // types.
@@ -138,7 +138,7 @@ mod tests {
     use rmcp::model::ServerResult;
     use serde_json::{Value, json};
 
-    use super::{Asked, fitted, whole};
+    use super::{RequestKind, fitted, whole};
 
     #[test]
     fn a_broken_tool_does_not_affect_others() {
@@ -174,7 +174,8 @@ mod tests {
             (json!({}), vec![]),
             (json!([good]), vec!["act"]),
         ] {
-            let ServerResult::ListToolsResult(list) = fitted(&Asked::ListTools, listed.clone())
+            let ServerResult::ListToolsResult(list) =
+                fitted(&RequestKind::ListTools, listed.clone())
             else {
                 panic!("{listed} is no list of tools")
             };
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_initialize_result_may_lack_any_field() {
-        let asked = Asked::Initialize { version: "2025-06-18".to_owned() };
+        let asked = RequestKind::Initialize { version: "2025-06-18".to_owned() };
         for (result, tools) in [
             (
                 json!({
@@ -226,7 +227,8 @@ mod tests {
             json!("done"),
             Value::Null,
         ] {
-            let ServerResult::CallToolResult(found) = fitted(&Asked::CallTool, result.clone())
+            let ServerResult::CallToolResult(found) =
+                fitted(&RequestKind::CallTool, result.clone())
             else {
                 panic!("{result} is no result of a call")
             };

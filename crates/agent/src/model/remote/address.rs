@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::{Kept, Wire};
+use super::{ProviderState, ProviderWire};
 use crate::model::{ModelError, Providers};
 
 /// Longest quote of a provider's error text in an error, in characters.
@@ -19,13 +19,13 @@ const TELLING: usize = 6;
 /// A provider's endpoint: its wire, URL and key.
 #[derive(Clone)]
 pub(crate) struct Address {
-    pub(super) wire: Wire,
+    pub(super) wire: ProviderWire,
     url: Arc<Url>,
     key: Option<Arc<str>>,
 }
 
 impl Address {
-    pub(crate) fn new(wire: Wire, providers: &Providers) -> Result<Self, ModelError> {
+    pub(crate) fn new(wire: ProviderWire, providers: &Providers) -> Result<Self, ModelError> {
         let endpoint = wire.endpoint(providers);
         let given = |value: &Option<String>| {
             value.as_deref().map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
@@ -68,10 +68,12 @@ impl Address {
         // An endpoint that needs no key accepts any.
         let key = self.key.as_deref().unwrap_or("none");
         let (name, value) = match self.wire {
-            Wire::OpenAi | Wire::Responses => (AUTHORIZATION, format!("Bearer {key}")),
-            Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-            Wire::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
-            Wire::Ollama => return None,
+            ProviderWire::OpenAi | ProviderWire::Responses => {
+                (AUTHORIZATION, format!("Bearer {key}"))
+            }
+            ProviderWire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+            ProviderWire::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+            ProviderWire::Ollama => return None,
         };
         let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
@@ -80,11 +82,11 @@ impl Address {
 
     /// Identifies a model of this provider as the maker of replies.
     pub(super) fn maker(&self, model: &str) -> String {
-        Kept::maker(self.wire.prefix(), model, &self.shown())
+        ProviderState::maker(self.wire.prefix(), model, &self.shown())
     }
 
     /// The provider's wire.
-    pub(crate) const fn wire(&self) -> Wire {
+    pub(crate) const fn wire(&self) -> ProviderWire {
         self.wire
     }
 
@@ -119,7 +121,7 @@ impl Address {
 }
 
 /// Completes a base address so that paths can be appended. Absent if it is not a valid address.
-fn complete(wire: Wire, given: &str) -> Option<Url> {
+fn complete(wire: ProviderWire, given: &str) -> Option<Url> {
     let mut url = Url::parse(&with_scheme(wire, given)).ok()?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return None;
@@ -128,9 +130,13 @@ fn complete(wire: Wire, given: &str) -> Option<Url> {
     let last = path.rsplit('/').next().unwrap_or_default();
     // The providers' own libraries take these without the version, and append it.
     match wire {
-        Wire::Anthropic if last != "v1" => path.push_str("/v1"),
-        Wire::Gemini if !last.starts_with("v1") => path.push_str("/v1beta"),
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini | Wire::Ollama => {}
+        ProviderWire::Anthropic if last != "v1" => path.push_str("/v1"),
+        ProviderWire::Gemini if !last.starts_with("v1") => path.push_str("/v1beta"),
+        ProviderWire::OpenAi
+        | ProviderWire::Responses
+        | ProviderWire::Anthropic
+        | ProviderWire::Gemini
+        | ProviderWire::Ollama => {}
     }
     path.push('/');
     url.set_path(&path);
@@ -138,9 +144,9 @@ fn complete(wire: Wire, given: &str) -> Option<Url> {
 }
 
 /// `OLLAMA_HOST` may lack the scheme, the port and the host: `127.0.0.1`, `box:11434`, `:8000`.
-fn with_scheme(wire: Wire, given: &str) -> String {
+fn with_scheme(wire: ProviderWire, given: &str) -> String {
     match wire {
-        Wire::Ollama if !given.contains("://") => {
+        ProviderWire::Ollama if !given.contains("://") => {
             let (host, path) = given.split_once('/').unwrap_or((given, ""));
             let host =
                 if host.starts_with(':') { format!("127.0.0.1{host}") } else { host.to_owned() };
@@ -149,16 +155,18 @@ fn with_scheme(wire: Wire, given: &str) -> String {
             let port = if has_port { "" } else { ":11434" };
             format!("http://{host}{port}/{path}")
         }
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini | Wire::Ollama => {
-            given.to_owned()
-        }
+        ProviderWire::OpenAi
+        | ProviderWire::Responses
+        | ProviderWire::Anthropic
+        | ProviderWire::Gemini
+        | ProviderWire::Ollama => given.to_owned(),
     }
 }
 
-const fn example(wire: Wire) -> &'static str {
+const fn example(wire: ProviderWire) -> &'static str {
     match wire {
-        Wire::OpenAi | Wire::Responses => "http://127.0.0.1:8000/v1",
-        Wire::Anthropic | Wire::Gemini => "http://127.0.0.1:8000",
-        Wire::Ollama => "http://127.0.0.1:11434",
+        ProviderWire::OpenAi | ProviderWire::Responses => "http://127.0.0.1:8000/v1",
+        ProviderWire::Anthropic | ProviderWire::Gemini => "http://127.0.0.1:8000",
+        ProviderWire::Ollama => "http://127.0.0.1:11434",
     }
 }

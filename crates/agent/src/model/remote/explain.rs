@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::Address;
-use super::said::Said;
-use crate::model::{Awaited, ModelError};
+use super::provider_error::ProviderError;
+use crate::model::{ModelError, ModelWait};
 
 /// Progress of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum ReplyProgress {
     /// No output yet: the same request may be repeated.
     Nothing,
     /// Some output arrived.
@@ -24,37 +24,36 @@ pub(super) fn not_sent(error: &reqwest::Error, address: &Address) -> ModelError 
                 "The model at {at} did not accept the connection in time. \
                  Check the network and {variable}."
             ),
-            awaited: Awaited::Connection,
+            awaited: ModelWait::Connection,
         }
     } else if error.is_connect() {
         ModelError::Unreachable(format!(
             "The model at {at} cannot be reached. Check the network and {variable}."
         ))
     } else {
-        broken_off(address, Progress::Nothing)
+        broken_off(address, ReplyProgress::Nothing)
     }
 }
 
 /// The error of a connection that closed too early.
-pub(crate) fn broken_off(address: &Address, progress: Progress) -> ModelError {
+pub(crate) fn broken_off(address: &Address, progress: ReplyProgress) -> ModelError {
     let at = address.shown();
     match progress {
-        Progress::Nothing => ModelError::Unreachable(format!(
+        ReplyProgress::Nothing => ModelError::Unreachable(format!(
             "The model at {at} closed the connection before any output. Ask again."
         )),
-        Progress::Begun => ModelError::Cut(format!(
+        ReplyProgress::Begun => ModelError::Cut(format!(
             "The connection to the model at {at} broke. The part of the reply that arrived is \
-             kept; \
-             ask again."
+             kept; ask again."
         )),
     }
 }
 
-/// The error of an answer that is not of the provider's format. `said` is what it contains instead.
-pub(crate) fn unreadable(said: Option<&Said>, address: &Address) -> ModelError {
+/// The error of an answer in another format than the provider's. `cause` is its content.
+pub(crate) fn unreadable(cause: Option<&ProviderError>, address: &Address) -> ModelError {
     let (at, variable) = (address.shown(), address.wire.url_variable());
     let endpoint = address.wire.described();
-    let words = said.map(|said| address.quoted(&said.sentence())).unwrap_or_default();
+    let words = cause.map(|cause| address.quoted(&cause.sentence())).unwrap_or_default();
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     let stop = if words.is_empty() { "." } else { "" };
     ModelError::Failed(format!(
@@ -75,18 +74,18 @@ pub(crate) fn too_much(what: &str, address: &Address) -> ModelError {
 pub(crate) fn refused(
     status: u16,
     shown: &str,
-    said: &Said,
+    cause: &ProviderError,
     retry_after: Option<Duration>,
     address: &Address,
 ) -> ModelError {
     let (at, wire) = (address.shown(), address.wire);
-    let words = address.quoted(&said.sentence());
-    let retry_after = retry_after.or(said.wait);
+    let words = address.quoted(&cause.sentence());
+    let retry_after = retry_after.or(cause.wait);
     match status {
         401 | 403 => refused_key(shown, "", address),
         // Google reports a wrong key with status 400.
-        400 if said.is(&["api_key_invalid"]) => refused_key(shown, "", address),
-        _ if said.is_too_long() => too_long(&words, address),
+        400 if cause.is(&["api_key_invalid"]) => refused_key(shown, "", address),
+        _ if cause.is_too_long() => too_long(&words, address),
         429 | 502 | 503 | 504 | 529 => ModelError::Busy {
             reason: format!(
                 "The model at {at} is too busy or its quota is used up ({shown}): {words} \
@@ -117,19 +116,19 @@ pub(crate) fn refused(
 }
 
 /// The error that a reply of status 200 contains.
-pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
+pub(super) fn reported(cause: &ProviderError, address: &Address) -> ModelError {
     let at = address.shown();
-    let words = address.quoted(&said.sentence());
-    let lower = said.words.to_lowercase();
+    let words = address.quoted(&cause.sentence());
+    let lower = cause.words.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
-    if said.is_too_long() {
+    if cause.is_too_long() {
         return too_long(&words, address);
     }
-    if let Some(status) = said.status {
+    if let Some(status) = cause.status {
         let shown = status.to_string();
         return match status {
             401 | 403 => refused_key(&shown, &words, address),
-            _ => refused(status, &shown, said, None, address),
+            _ => refused(status, &shown, cause, None, address),
         };
     }
     let refusals = [
@@ -141,10 +140,10 @@ pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
         "unauthorized",
         "forbidden",
     ];
-    if said.is(&refusals) {
+    if cause.is(&refusals) {
         return refused_key("refused", &words, address);
     }
-    if said.is(&["insufficient_quota", "billing"]) {
+    if cause.is(&["insufficient_quota", "billing"]) {
         return ModelError::Failed(format!("The model at {at} failed: {words}"));
     }
     let busy = [
@@ -166,15 +165,15 @@ pub(super) fn reported(said: &Said, address: &Address) -> ModelError {
         "bad gateway",
         "gateway time",
     ];
-    if said.is(&busy) || (said.kind.is_empty() && says(&busy_words)) {
+    if cause.is(&busy) || (cause.kind.is_empty() && says(&busy_words)) {
         ModelError::Busy {
             reason: format!("The model at {at} is too busy: {words} Try again later."),
-            retry_after: said.wait,
+            retry_after: cause.wait,
         }
-    } else if said.is(&["server_error", "api_error", "internal", "timeout"]) {
+    } else if cause.is(&["server_error", "api_error", "internal", "timeout"]) {
         ModelError::Faulty {
             reason: format!("The model at {at} failed: {words}"),
-            retry_after: said.wait,
+            retry_after: cause.wait,
         }
     } else {
         ModelError::Failed(format!("The model at {at} failed: {words}"))

@@ -8,8 +8,8 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use super::explain::{not_sent, refused, retry_after, unreadable};
-use super::said::Said;
-use super::{Address, Progress, broken_off, too_much};
+use super::provider_error::ProviderError;
+use super::{Address, ReplyProgress, broken_off, too_much};
 use crate::model::{ModelError, Timeouts};
 
 /// Largest part of an error body that is read, in bytes.
@@ -21,9 +21,9 @@ const MAX_REDIRECTS: usize = 5;
 
 /// The HTTP client that all models share. Clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Http(Client);
+pub(crate) struct ModelHttp(Client);
 
-impl Http {
+impl ModelHttp {
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, ModelError> {
         // The process may have chosen a provider already; then that one is used.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -49,7 +49,7 @@ impl Http {
         path: &str,
         headers: &[(&'static str, &'static str)],
         body: &Value,
-    ) -> Result<Body, ModelError> {
+    ) -> Result<ReplyBody, ModelError> {
         let mut request = self
             .0
             .post(address.url(path))
@@ -66,15 +66,16 @@ impl Http {
         let wait = retry_after(response.headers());
         let encoding = response.headers().get(CONTENT_ENCODING);
         let is_encoded = encoding.is_some_and(|encoding| encoding != "identity");
-        let mut body = Body(response);
+        let mut body = ReplyBody(response);
         if !status.is_success() {
             let text = if is_encoded { String::new() } else { body.refusal().await };
-            let said = Said::in_body(&text);
-            return Err(refused(status.as_u16(), &status.to_string(), &said, wait, address));
+            let cause = ProviderError::in_body(&text);
+            return Err(refused(status.as_u16(), &status.to_string(), &cause, wait, address));
         }
         if is_encoded {
-            let said = Said::in_words("It is compressed, but no compression was requested.");
-            return Err(unreadable(Some(&said), address));
+            let cause =
+                ProviderError::in_words("It is compressed, but no compression was requested.");
+            return Err(unreadable(Some(&cause), address));
         }
         Ok(body)
     }
@@ -92,9 +93,9 @@ fn follow(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action 
 }
 
 /// The body of an answer. Dropping it cancels the request.
-pub(crate) struct Body(Response);
+pub(crate) struct ReplyBody(Response);
 
-impl Body {
+impl ReplyBody {
     #[cfg(test)]
     pub(super) fn of(response: Response) -> Self {
         Self(response)
@@ -118,7 +119,7 @@ impl Body {
             match self.next().await {
                 Ok(Some(chunk)) => bytes.extend_from_slice(chunk.as_ref()),
                 Ok(None) => return Ok(bytes),
-                Err(_) => return Err(broken_off(address, Progress::Nothing)),
+                Err(_) => return Err(broken_off(address, ReplyProgress::Nothing)),
             }
             if bytes.len() > most {
                 return Err(too_much("bytes", address));

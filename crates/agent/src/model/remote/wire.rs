@@ -4,7 +4,7 @@ use crate::model::{Endpoint, ModelError, Providers};
 
 /// A provider's API. All facts about it are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Wire {
+pub(crate) enum ProviderWire {
     /// Chat completions, by `OpenAI` and compatible providers.
     OpenAi,
     /// `OpenAI`'s Responses API.
@@ -17,7 +17,7 @@ pub(crate) enum Wire {
     Ollama,
 }
 
-impl Wire {
+impl ProviderWire {
     pub(crate) const ALL: [Self; 5] =
         [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
 

@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// The addresses that may be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tools) enum Reach {
+pub(in crate::tools) enum FetchScope {
     /// Only addresses of the public internet.
     Public,
     /// All addresses: for a proxy that the operator configured, and for tests.
@@ -17,7 +17,7 @@ pub(in crate::tools) enum Reach {
     Only(SocketAddr),
 }
 
-impl Reach {
+impl FetchScope {
     fn includes(self, address: IpAddr) -> bool {
         match self {
             Self::Public => is_public(address),
@@ -29,7 +29,7 @@ impl Reach {
 }
 
 /// Checks a URL before anything is sent to it. The error is a sentence for the model.
-pub(super) fn allowed(url: &Url, reach: Reach) -> Result<(), String> {
+pub(super) fn allowed(url: &Url, scope: FetchScope) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
             "`url` begins with {}:, but only http: and https: can be fetched.",
@@ -37,7 +37,7 @@ pub(super) fn allowed(url: &Url, reach: Reach) -> Result<(), String> {
         ));
     }
     match literal(url) {
-        Some(address) if !reach.includes(address) => {
+        Some(address) if !scope.includes(address) => {
             Err(format!("{address} is no public address; only public addresses can be fetched."))
         }
         Some(_) | None => Ok(()),
@@ -51,11 +51,11 @@ fn literal(url: &Url) -> Option<IpAddr> {
 
 /// Checks the addresses of a URL's host before a proxy resolves it. The URL is refused if any
 /// address may not be fetched. A name that only the proxy knows passes.
-pub(super) async fn judge_name(url: &Url, reach: Reach) -> Result<(), String> {
+pub(super) async fn judge_name(url: &Url, scope: FetchScope) -> Result<(), String> {
     let Some(host) = url.host_str().filter(|_| literal(url).is_none()) else { return Ok(()) };
     let Ok(found) = tokio::net::lookup_host((host, 0)).await else { return Ok(()) };
     for address in found {
-        if !reach.includes(address.ip()) {
+        if !scope.includes(address.ip()) {
             return Err(format!(
                 "{host} has no public address; only public addresses can be fetched."
             ));
@@ -91,16 +91,16 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 /// Resolves names to allowed addresses only, because a name can point anywhere.
-pub(super) struct Resolver(pub(super) Reach);
+pub(super) struct PublicResolver(pub(super) FetchScope);
 
-impl Resolve for Resolver {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let scope = self.0;
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let reachable: Vec<SocketAddr> =
-                found.into_iter().filter(|address| reach.includes(address.ip())).collect();
+                found.into_iter().filter(|address| scope.includes(address.ip())).collect();
             if reachable.is_empty() {
                 return Err(format!(
                     "{} has no public address; only public addresses can be fetched",

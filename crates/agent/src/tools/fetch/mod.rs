@@ -18,8 +18,8 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Proxy, Response, Url, redirect};
 use tokio::sync::Semaphore;
 
-pub(super) use address::Reach;
-use address::{Resolver, allowed, judge_name};
+pub(super) use address::FetchScope;
+use address::{PublicResolver, allowed, judge_name};
 
 /// Largest part of a page that is read, in bytes.
 const PAGE_BYTES: usize = 2 << 20;
@@ -43,12 +43,12 @@ impl Fetcher {
 
     /// Fetches a page. The error is a sentence for the model. Dropping the future cancels the
     /// request and the conversion.
-    pub(super) async fn fetch(&self, url: &str, reach: Reach) -> Result<String, String> {
+    pub(super) async fn fetch(&self, url: &str, scope: FetchScope) -> Result<String, String> {
         let url = Url::parse(url.trim()).map_err(|error| {
             format!("`url` is no address: {error}. Give one with http:// or https://.")
         })?;
         let read = async {
-            let response = self.request(url, reach).await?;
+            let response = self.request(url, scope).await?;
             let status = response.status();
             if !status.is_success() {
                 return Err(format!("The server answered {status}."));
@@ -74,12 +74,12 @@ impl Fetcher {
     }
 
     /// Follows redirects and checks each target like the first URL.
-    async fn request(&self, mut url: Url, reach: Reach) -> Result<Response, String> {
-        let client = self.client(reach)?;
+    async fn request(&self, mut url: Url, scope: FetchScope) -> Result<Response, String> {
+        let client = self.client(scope)?;
         for _ in 0..=REDIRECTS {
-            allowed(&url, reach)?;
+            allowed(&url, scope)?;
             if self.proxy.is_some() {
-                judge_name(&url, reach).await?;
+                judge_name(&url, scope).await?;
             }
             let sent = client.get(url.clone()).send().await;
             let response = sent.map_err(|error| self.failed(&error))?;
@@ -97,13 +97,13 @@ impl Fetcher {
         Err(format!("The page redirects more than {REDIRECTS} times."))
     }
 
-    fn client(&self, reach: Reach) -> Result<Client, String> {
+    fn client(&self, scope: FetchScope) -> Result<Client, String> {
         let failed = |error: reqwest::Error| format!("No HTTP client can be made: {error}.");
         // The process may have chosen a provider already; then that one is used.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut client = Client::builder()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(Resolver(reach)))
+            .dns_resolver(Arc::new(PublicResolver(scope)))
             .no_proxy()
             .no_gzip()
             .no_brotli()
@@ -114,7 +114,7 @@ impl Fetcher {
             // The proxy itself may be anywhere, even on this machine.
             client = client
                 .proxy(Proxy::all(proxy.as_str()).map_err(failed)?)
-                .dns_resolver(Arc::new(Resolver(Reach::Any)));
+                .dns_resolver(Arc::new(PublicResolver(FetchScope::Any)));
         }
         client.build().map_err(failed)
     }
@@ -140,13 +140,13 @@ impl Fetcher {
     /// Converts a page to text on a separate thread.
     async fn text(&self, body: Vec<u8>) -> Result<String, String> {
         /// Stops the thread when the future is dropped.
-        struct Stop(Arc<AtomicBool>);
-        impl Drop for Stop {
+        struct StopOnDrop(Arc<AtomicBool>);
+        impl Drop for StopOnDrop {
             fn drop(&mut self) {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
-        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let asked = Arc::clone(&stop.0);
         let stopped = || "The page was not read because the server is stopping.".to_owned();
         let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
@@ -221,8 +221,8 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
-    async fn fetch(url: &str, reach: Reach) -> Result<String, String> {
-        Fetcher::new(None).fetch(url, reach).await
+    async fn fetch(url: &str, scope: FetchScope) -> Result<String, String> {
+        Fetcher::new(None).fetch(url, scope).await
     }
 
     #[tokio::test]
@@ -237,7 +237,7 @@ mod tests {
             ("http://localhost/", "no public address"),
             ("nonsense", "no address"),
         ] {
-            let refused = fetch(url, Reach::Public).await;
+            let refused = fetch(url, FetchScope::Public).await;
             assert!(
                 refused.as_ref().is_err_and(|reason| reason.contains(sentence)),
                 "{url}: {refused:?}"
@@ -256,7 +256,7 @@ mod tests {
             ("content-type: text/html\r\ncontent-encoding: gzip", Err("gzip")),
         ] {
             let at = server(answer(head, page), None).await;
-            let found = fetch(&format!("http://{at}/"), Reach::Any).await;
+            let found = fetch(&format!("http://{at}/"), FetchScope::Any).await;
             match read {
                 Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{head}"),
                 Err(word) => {
@@ -282,13 +282,13 @@ mod tests {
                 format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
             let at = server(redirect.into_bytes(), None).await;
             // The first server stands in for a public one.
-            let refused = fetch(&format!("http://{at}/"), Reach::Only(at)).await;
+            let refused = fetch(&format!("http://{at}/"), FetchScope::Only(at)).await;
             assert!(refused.is_err(), "{target}: {refused:?}");
         }
         let endless =
             b"HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n".to_vec();
         let at = server(endless, None).await;
-        let refused = fetch(&format!("http://{at}/"), Reach::Any).await;
+        let refused = fetch(&format!("http://{at}/"), FetchScope::Any).await;
         assert!(
             refused.as_ref().is_err_and(|why| why.contains("more than 5 times")),
             "{refused:?}"
@@ -299,7 +299,7 @@ mod tests {
     async fn an_endless_page_is_cut_at_the_limit() {
         let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<p>".to_vec();
         let at = server(head, Some(b"word ".repeat(1000))).await;
-        let text = fetch(&format!("http://{at}/"), Reach::Any).await.expect("a page");
+        let text = fetch(&format!("http://{at}/"), FetchScope::Any).await.expect("a page");
         assert!(
             text.starts_with("word word") && text.ends_with("[the page goes on]"),
             "{}",
@@ -326,10 +326,10 @@ mod tests {
     async fn only_a_configured_proxy_is_used_and_its_targets_are_checked() {
         let at = server(answer("content-type: text/plain", b"from the proxy"), None).await;
         let named = Fetcher::new(Some(format!("http://{at}")));
-        let found = named.fetch("http://93.184.216.34/", Reach::Public).await;
+        let found = named.fetch("http://93.184.216.34/", FetchScope::Public).await;
         assert_eq!(found.as_deref(), Ok("from the proxy"));
         for url in ["http://127.0.0.1/", "http://localhost/", "http://169.254.169.254/"] {
-            let refused = named.fetch(url, Reach::Public).await;
+            let refused = named.fetch(url, FetchScope::Public).await;
             assert!(
                 refused.as_ref().is_err_and(|why| why.contains("no public address")),
                 "{refused:?}"

@@ -24,7 +24,7 @@ const CUT: &str = "\n\n[the page goes on]";
 /// The text of a page: headings with `#`, list items with `*`, links as `[words](address)`. Absent
 /// if `stop` was set meanwhile.
 pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
-    let mut page = Page::default();
+    let mut page = PageText::default();
     let mut rest = html;
     let mut tags: usize = 0;
     while let Some(at) = rest.find('<') {
@@ -45,7 +45,7 @@ pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
 }
 
 #[derive(Default)]
-struct Page {
+struct PageText {
     out: String,
     /// The separator due before the next text.
     gap: Gap,
@@ -53,11 +53,11 @@ struct Page {
     hidden: Option<(&'static str, usize)>,
     /// Number of open `pre` elements, in which white space counts.
     pre: usize,
-    link: Option<Link>,
+    link: Option<OpenLink>,
 }
 
 /// An open link.
-struct Link {
+struct OpenLink {
     address: String,
     /// Index in `out` at which its text begins.
     from: usize,
@@ -79,7 +79,7 @@ const HIDDEN: [&str; 9] =
 const RAW: [&str; 8] =
     ["script", "style", "iframe", "textarea", "title", "xmp", "noembed", "noframes"];
 
-impl Page {
+impl PageText {
     /// Processes markup that begins with `<`. Returns the rest.
     fn markup<'a>(&mut self, markup: &'a str) -> &'a str {
         let inner = markup.get(1..).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Page {
         let end = named.find(|char: char| char.is_ascii_whitespace() || "/>".contains(char));
         let (name, attributes) =
             named.split_at_checked(end.unwrap_or(named.len())).unwrap_or_default();
-        let name = Name::of(name);
+        let name = ElementName::of(name);
         let Some((attributes, rest)) = attributes_end(attributes) else { return "" };
         if closing {
             self.close(name.as_str());
@@ -161,7 +161,7 @@ impl Page {
             "a" => {
                 self.end_link();
                 if let Some(address) = link(attributes) {
-                    self.link = Some(Link { address, from: self.out.len() });
+                    self.link = Some(OpenLink { address, from: self.out.len() });
                 }
             }
             "img" => {
@@ -197,7 +197,7 @@ impl Page {
     }
 
     fn end_link(&mut self) {
-        let Some(Link { address, from }) = self.link.take() else { return };
+        let Some(OpenLink { address, from }) = self.link.take() else { return };
         let words = self.out.get(from..).unwrap_or_default();
         let begin = from + words.len() - words.trim_start().len();
         if words.trim().is_empty() {
@@ -279,12 +279,12 @@ fn gap(name: &str) -> Gap {
 }
 
 /// An element's name in lower case. Empty if it is longer than any known name.
-struct Name {
+struct ElementName {
     bytes: [u8; Self::LONGEST],
     length: usize,
 }
 
-impl Name {
+impl ElementName {
     const LONGEST: usize = 16;
 
     fn of(written: &str) -> Self {

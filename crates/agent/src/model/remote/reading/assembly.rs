@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use serde_json::Value;
 use thoughtwire_proto::{Style, Usage};
 
-use super::calls::{CallPiece, Calls, TooMany};
-use super::json::{self, Joiner};
-use super::stop::Reason;
-use super::think::{Part, ThinkTags};
-use crate::model::Piece;
-use crate::model::remote::said::Said;
-use crate::model::remote::{Kept, KeptReasoning, KeptThought};
+use super::calls::{CallAssembly, CallPiece, TooManyCalls};
+use super::json::{self, SurrogateJoiner};
+use super::stop::StopReason;
+use super::think::{ContentPart, ThinkTags};
+use crate::model::ReplyPiece;
+use crate::model::remote::provider_error::ProviderError;
+use crate::model::remote::{ProviderReasoning, ProviderState, ProviderThought};
 
 /// Largest size of one thought, message or call's arguments, in bytes. Models write at most a few
 /// hundred thousand tokens.
@@ -24,56 +24,56 @@ const MAX_NAME_BYTES: usize = 1 << 10;
 const SINGLE_PIECES: usize = 64;
 
 /// A reply under construction. Decoders write to it.
-pub(in crate::model::remote) struct Assembly {
+pub(in crate::model::remote) struct ReplyAssembly {
     style: Style,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<ReplyPiece>,
     tags: ThinkTags,
-    thought: Joiner,
-    message: Joiner,
+    thought: SurrogateJoiner,
+    message: SurrogateJoiner,
     /// Whether surrogate halves arrived. Without them, text passes unchanged.
     has_halves: bool,
-    calls: Calls,
-    kept: Kept,
+    calls: CallAssembly,
+    kept: ProviderState,
     usage: Usage,
-    stop: Option<Stop>,
+    stop: Option<StopCause>,
     size: usize,
     item: usize,
-    writing: Writing,
+    writing: TextTarget,
     excess: Option<&'static str>,
 }
 
 /// The reason why the model stopped, and the provider's words for it.
 #[derive(Debug, Clone)]
-pub(super) struct Stop {
-    pub(super) reason: Reason,
+pub(super) struct StopCause {
+    pub(super) reason: StopReason,
     pub(super) word: String,
-    pub(super) said: Option<Said>,
+    pub(super) cause: Option<ProviderError>,
 }
 
 /// The item that the last text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writing {
+enum TextTarget {
     Nothing,
     Thought,
     Message,
 }
 
-impl Assembly {
+impl ReplyAssembly {
     pub(in crate::model::remote) fn new(style: Style, tools: Vec<String>, made_by: String) -> Self {
         Self {
             style,
             pieces: VecDeque::new(),
             tags: ThinkTags::default(),
-            thought: Joiner::default(),
-            message: Joiner::default(),
+            thought: SurrogateJoiner::default(),
+            message: SurrogateJoiner::default(),
             has_halves: false,
-            calls: Calls::new(tools),
-            kept: Kept { made_by, ..Kept::default() },
+            calls: CallAssembly::new(tools),
+            kept: ProviderState { made_by, ..ProviderState::default() },
             usage: Usage::default(),
             stop: None,
             size: 0,
             item: 0,
-            writing: Writing::Nothing,
+            writing: TextTarget::Nothing,
             excess: None,
         }
     }
@@ -83,7 +83,7 @@ impl Assembly {
         self.has_halves = true;
     }
 
-    pub(super) fn pop(&mut self) -> Option<Piece> {
+    pub(super) fn pop(&mut self) -> Option<ReplyPiece> {
         self.pieces.pop_front()
     }
 
@@ -101,7 +101,7 @@ impl Assembly {
         self.size
     }
 
-    pub(super) fn stop(&self) -> Option<&Stop> {
+    pub(super) fn stop(&self) -> Option<&StopCause> {
         self.stop.as_ref()
     }
 
@@ -110,26 +110,31 @@ impl Assembly {
     }
 
     /// Records why the model stopped. The first reason other than a normal end wins.
-    pub(super) fn stopped(&mut self, word: &str, said: Option<Said>) {
-        self.stopped_for(Reason::of(word), word, said);
+    pub(super) fn stopped(&mut self, word: &str, cause: Option<ProviderError>) {
+        self.stopped_for(StopReason::of(word), word, cause);
     }
 
-    pub(super) fn stopped_for(&mut self, reason: Reason, word: &str, said: Option<Said>) {
-        if self.stop.as_ref().is_none_or(|stop| stop.reason == Reason::Finished) {
+    pub(super) fn stopped_for(
+        &mut self,
+        reason: StopReason,
+        word: &str,
+        cause: Option<ProviderError>,
+    ) {
+        if self.stop.as_ref().is_none_or(|stop| stop.reason == StopReason::Finished) {
             let word = word.chars().take(64).collect();
-            self.stop = Some(Stop { reason, word, said });
+            self.stop = Some(StopCause { reason, word, cause });
         }
     }
 
     /// Appends to a thought.
     pub(super) fn think(&mut self, text: &str) {
-        let text = self.joined(text, Writing::Thought);
-        self.put(Writing::Thought, text);
+        let text = self.joined(text, TextTarget::Thought);
+        self.put(TextTarget::Thought, text);
     }
 
     /// Appends to the content, which may contain thoughts in tags.
     pub(super) fn say(&mut self, text: &str) {
-        let text = self.joined(text, Writing::Message);
+        let text = self.joined(text, TextTarget::Message);
         let parts = self.tags.push(&text);
         self.put_parts(parts);
     }
@@ -137,9 +142,9 @@ impl Assembly {
     /// Appends to the text of a refusal.
     pub(super) fn refuse(&mut self, text: &str) {
         if !text.is_empty() {
-            self.stopped_for(Reason::Refused, "refusal", None);
-            let text = self.joined(text, Writing::Message);
-            self.put(Writing::Message, text);
+            self.stopped_for(StopReason::Refused, "refusal", None);
+            let text = self.joined(text, TextTarget::Message);
+            self.put(TextTarget::Message, text);
         }
     }
 
@@ -162,10 +167,6 @@ impl Assembly {
                 self.excess.get_or_insert("arguments of one call");
             }
         }
-    }
-
-    pub(super) fn begin_list(&mut self) {
-        self.calls.begin_list();
     }
 
     /// Opens a call and returns its index. Absent if there are too many calls.
@@ -214,7 +215,7 @@ impl Assembly {
         }
     }
 
-    pub(super) fn calls(&mut self) -> &mut Calls {
+    pub(super) fn calls(&mut self) -> &mut CallAssembly {
         &mut self.calls
     }
 
@@ -226,12 +227,12 @@ impl Assembly {
         self.grow(size);
         if self.excess.is_none() {
             let calls_before = self.calls.len();
-            let after_text = self.writing == Writing::Message;
-            self.kept.thoughts.push(KeptThought { block, calls_before, after_text });
+            let after_text = self.writing == TextTarget::Message;
+            self.kept.thoughts.push(ProviderThought { block, calls_before, after_text });
         }
     }
 
-    pub(super) fn kept_thoughts(&mut self) -> &mut Vec<KeptThought> {
+    pub(super) fn kept_thoughts(&mut self) -> &mut Vec<ProviderThought> {
         &mut self.kept.thoughts
     }
 
@@ -244,7 +245,7 @@ impl Assembly {
     pub(super) fn keep_reasoning(&mut self, key: &str, text: &str) {
         self.grow(text.len());
         if self.excess.is_none() {
-            let new = || KeptReasoning { key: key.to_owned(), text: String::new() };
+            let new = || ProviderReasoning { key: key.to_owned(), text: String::new() };
             self.kept.reasoning.get_or_insert_with(new).text.push_str(text);
         }
     }
@@ -256,27 +257,22 @@ impl Assembly {
         self.calls.keep(&mut self.kept);
         let kept = std::mem::take(&mut self.kept);
         if !kept.is_empty() {
-            self.pieces.push_back(Piece::Kept(kept));
+            self.pieces.push_back(ReplyPiece::ProviderState(kept));
         }
         self.usage
     }
 
-    /// Releases the text that was held back when the reply broke off.
-    pub(super) fn break_off(&mut self) {
-        self.finish_text();
-    }
-
     /// Ends the text and releases what was held back.
-    fn finish_text(&mut self) {
-        for writing in [Writing::Thought, Writing::Message] {
+    pub(super) fn finish_text(&mut self) {
+        for writing in [TextTarget::Thought, TextTarget::Message] {
             let joiner = match writing {
-                Writing::Thought | Writing::Nothing => &mut self.thought,
-                Writing::Message => &mut self.message,
+                TextTarget::Thought | TextTarget::Nothing => &mut self.thought,
+                TextTarget::Message => &mut self.message,
             };
             let Some(left) = joiner.finish() else { continue };
             match writing {
-                Writing::Thought | Writing::Nothing => self.put(writing, left.to_string()),
-                Writing::Message => {
+                TextTarget::Thought | TextTarget::Nothing => self.put(writing, left.to_string()),
+                TextTarget::Message => {
                     let parts = self.tags.push(&left.to_string());
                     self.put_parts(parts);
                 }
@@ -286,13 +282,13 @@ impl Assembly {
         self.put_parts(parts);
     }
 
-    fn joined(&mut self, text: &str, writing: Writing) -> String {
+    fn joined(&mut self, text: &str, writing: TextTarget) -> String {
         if !self.has_halves {
             return text.to_owned();
         }
         match writing {
-            Writing::Thought | Writing::Nothing => self.thought.push(text),
-            Writing::Message => self.message.push(text),
+            TextTarget::Thought | TextTarget::Nothing => self.thought.push(text),
+            TextTarget::Message => self.message.push(text),
         }
     }
 
@@ -301,17 +297,17 @@ impl Assembly {
         if self.has_halves { json::escape_halves(args) } else { None }
     }
 
-    fn put_parts(&mut self, parts: Vec<Part>) {
+    fn put_parts(&mut self, parts: Vec<ContentPart>) {
         for part in parts {
             match part {
-                Part::Thought(text) => self.put(Writing::Thought, text),
-                Part::Text(text) => self.put(Writing::Message, text),
-                Part::WasThought => self.pieces.push_back(Piece::WasThought),
+                ContentPart::Thought(text) => self.put(TextTarget::Thought, text),
+                ContentPart::Text(text) => self.put(TextTarget::Message, text),
+                ContentPart::WasThought => self.pieces.push_back(ReplyPiece::WasThought),
             }
         }
     }
 
-    fn put(&mut self, writing: Writing, text: String) {
+    fn put(&mut self, writing: TextTarget, text: String) {
         if text.is_empty() {
             return;
         }
@@ -325,9 +321,9 @@ impl Assembly {
         }
         if self.excess.is_none() {
             let piece = match (writing, self.style) {
-                (Writing::Message, Style::Native) => Piece::Message(text),
-                (Writing::Message, Style::Memgpt) => Piece::Monologue(text),
-                (Writing::Thought | Writing::Nothing, _) => Piece::Thought(text),
+                (TextTarget::Message, Style::Native) => ReplyPiece::Message(text),
+                (TextTarget::Message, Style::Memgpt) => ReplyPiece::Monologue(text),
+                (TextTarget::Thought | TextTarget::Nothing, _) => ReplyPiece::Thought(text),
             };
             enqueue(&mut self.pieces, piece);
         }
@@ -341,7 +337,7 @@ impl Assembly {
         }
     }
 
-    fn count_calls(&mut self, taken: &Result<(), TooMany>) {
+    fn count_calls(&mut self, taken: &Result<(), TooManyCalls>) {
         if taken.is_err() {
             self.excess.get_or_insert("tool calls");
         }
@@ -350,13 +346,13 @@ impl Assembly {
 
 /// Queues a piece. Behind many others it is joined with the last one of the same text, so that a
 /// flood of small pieces costs no more than a few large ones.
-pub(super) fn enqueue(pieces: &mut VecDeque<Piece>, piece: Piece) {
+pub(super) fn enqueue(pieces: &mut VecDeque<ReplyPiece>, piece: ReplyPiece) {
     let last = if pieces.len() < SINGLE_PIECES { None } else { pieces.back_mut() };
     match (last, piece) {
-        (Some(Piece::Thought(text)), Piece::Thought(more))
-        | (Some(Piece::Message(text)), Piece::Message(more))
-        | (Some(Piece::Monologue(text)), Piece::Monologue(more)) => text.push_str(&more),
-        (Some(Piece::Args { index, json }), Piece::Args { index: other, json: more })
+        (Some(ReplyPiece::Thought(text)), ReplyPiece::Thought(more))
+        | (Some(ReplyPiece::Message(text)), ReplyPiece::Message(more))
+        | (Some(ReplyPiece::Monologue(text)), ReplyPiece::Monologue(more)) => text.push_str(&more),
+        (Some(ReplyPiece::Args { index, json }), ReplyPiece::Args { index: other, json: more })
             if *index == other =>
         {
             json.push_str(&more);

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use super::assembly::enqueue;
-use crate::model::Piece;
-use crate::model::remote::kept::MADE_UP;
-use crate::model::remote::{Kept, KeptCall};
+use crate::model::ReplyPiece;
+use crate::model::remote::provider_state::MADE_UP;
+use crate::model::remote::{ProviderCall, ProviderState};
 
 /// Largest number of calls in one reply.
 const MAX_CALLS: usize = 128;
@@ -23,10 +23,10 @@ pub(super) struct CallPiece<'a> {
 }
 
 /// The calls of a reply.
-pub(super) struct Calls {
+pub(super) struct CallAssembly {
     /// Names of the offered tools, which distinguish parts of a name from repetitions.
     tools: Vec<String>,
-    calls: Vec<Call>,
+    calls: Vec<PartialCall>,
     /// Number of calls that were announced, in order.
     announced: usize,
     /// Number of the list of parts that is being read.
@@ -34,10 +34,10 @@ pub(super) struct Calls {
 }
 
 /// More calls than [`MAX_CALLS`].
-pub(super) struct TooMany;
+pub(super) struct TooManyCalls;
 
 #[derive(Default)]
-struct Call {
+struct PartialCall {
     index: Option<String>,
     /// The id as sent.
     id: Option<String>,
@@ -47,7 +47,7 @@ struct Call {
     args: String,
     /// Number of bytes of the arguments that were sent on.
     sent: usize,
-    braces: Braces,
+    braces: BraceCounter,
     signature: Option<String>,
     /// Number of the list that its last part was in.
     list: u64,
@@ -55,7 +55,7 @@ struct Call {
     renamed: Option<String>,
 }
 
-impl Calls {
+impl CallAssembly {
     pub(super) fn new(tools: Vec<String>) -> Self {
         Self { tools, calls: Vec::new(), announced: 0, list: 0 }
     }
@@ -70,16 +70,16 @@ impl Calls {
     }
 
     /// Opens a call on a wire that identifies calls, and returns its index.
-    pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooMany> {
-        self.add(Call {
+    pub(super) fn open(&mut self, id: Option<&str>, name: &str) -> Result<usize, TooManyCalls> {
+        self.add(PartialCall {
             id: id.filter(|id| !id.is_empty()).map(str::to_owned),
             name: name.to_owned(),
-            ..Call::default()
+            ..PartialCall::default()
         })
     }
 
     /// Appends to an open call's arguments.
-    pub(super) fn append(&mut self, at: usize, json: &str, pieces: &mut VecDeque<Piece>) {
+    pub(super) fn append(&mut self, at: usize, json: &str, pieces: &mut VecDeque<ReplyPiece>) {
         if let Some(call) = self.calls.get_mut(at) {
             call.append(json);
             self.announce(Announce::Known, pieces);
@@ -119,8 +119,8 @@ impl Calls {
     pub(super) fn piece(
         &mut self,
         piece: CallPiece<'_>,
-        pieces: &mut VecDeque<Piece>,
-    ) -> Result<(), TooMany> {
+        pieces: &mut VecDeque<ReplyPiece>,
+    ) -> Result<(), TooManyCalls> {
         let piece = CallPiece {
             id: piece.id.filter(|id| !id.is_empty()),
             name: piece.name.filter(|name| !name.is_empty()),
@@ -136,7 +136,11 @@ impl Calls {
                     (None, Some(last)) => last.renamed.take().unwrap_or_default(),
                     (Some(_), _) | (None, None) => String::new(),
                 };
-                self.add(Call { index: piece.index.clone(), name, ..Call::default() })?
+                self.add(PartialCall {
+                    index: piece.index.clone(),
+                    name,
+                    ..PartialCall::default()
+                })?
             }
         };
         let list = self.list;
@@ -158,20 +162,22 @@ impl Calls {
     }
 
     /// Ends the reply: announces all calls, except those with neither name nor arguments.
-    pub(super) fn finish(&mut self, pieces: &mut VecDeque<Piece>) {
+    pub(super) fn finish(&mut self, pieces: &mut VecDeque<ReplyPiece>) {
         self.announce(Announce::All, pieces);
     }
 
     /// Adds the calls to the provider state.
-    pub(super) fn keep(&self, kept: &mut Kept) {
-        let keep =
-            |call: &Call| KeptCall { id: call.given.clone(), signature: call.signature.clone() };
+    pub(super) fn keep(&self, kept: &mut ProviderState) {
+        let keep = |call: &PartialCall| ProviderCall {
+            id: call.given.clone(),
+            signature: call.signature.clone(),
+        };
         kept.calls = self.calls.iter().filter(|call| !call.given.is_empty()).map(keep).collect();
     }
 
-    fn add(&mut self, call: Call) -> Result<usize, TooMany> {
+    fn add(&mut self, call: PartialCall) -> Result<usize, TooManyCalls> {
         if self.calls.len() >= MAX_CALLS {
-            return Err(TooMany);
+            return Err(TooManyCalls);
         }
         self.calls.push(call);
         Ok(self.calls.len() - 1)
@@ -184,7 +190,7 @@ impl Calls {
             let index = piece.index.as_ref()?;
             self.calls.iter().rposition(|call| call.index.as_ref() == Some(index))
         };
-        let is_same_index = |call: &Call| {
+        let is_same_index = |call: &PartialCall| {
             call.index.is_none() || piece.index.is_none() || call.index == piece.index
         };
         let with_id = piece.id.and_then(|id| {
@@ -213,7 +219,7 @@ impl Calls {
     }
 
     /// Whether a part that seems to belong to this call begins another one.
-    fn begins_anew(&self, call: &Call, piece: &CallPiece<'_>) -> bool {
+    fn begins_anew(&self, call: &PartialCall, piece: &CallPiece<'_>) -> bool {
         let differs = !piece.args.is_empty() && piece.args.trim() != call.args.trim();
         let Some(name) = piece.name else {
             return call.braces.whole && call.renamed.is_some() && differs;
@@ -227,7 +233,7 @@ impl Calls {
     }
 
     /// Announces calls with known names, in order, and sends their arguments.
-    fn announce(&mut self, which: Announce, pieces: &mut VecDeque<Piece>) {
+    fn announce(&mut self, which: Announce, pieces: &mut VecDeque<ReplyPiece>) {
         let count = self.calls.len();
         for at in 0..count {
             let is_announced = at < self.announced;
@@ -255,7 +261,7 @@ impl Calls {
                     Some(id) if !given.contains(id) => id.clone(),
                     Some(_) | None => format!("{MADE_UP}{:016x}", fastrand::u64(..)),
                 };
-                pieces.push_back(Piece::Call {
+                pieces.push_back(ReplyPiece::Call {
                     index: at,
                     name: call.name.clone(),
                     provider_id: Some(call.given.clone()),
@@ -265,7 +271,7 @@ impl Calls {
             if let Some(json) =
                 call.args.get(call.sent..).filter(|json| may_send && !json.is_empty())
             {
-                enqueue(pieces, Piece::Args { index: at, json: json.to_owned() });
+                enqueue(pieces, ReplyPiece::Args { index: at, json: json.to_owned() });
                 call.sent = call.args.len();
             }
         }
@@ -279,7 +285,7 @@ enum Announce {
     All,
 }
 
-impl Call {
+impl PartialCall {
     fn append(&mut self, json: &str) {
         self.args.push_str(json);
         self.braces.read(json);
@@ -293,7 +299,7 @@ impl Call {
         // `{}` stands for arguments that are still to come.
         if self.sent == 0 && self.args.trim() == "{}" && piece.trim_start().starts_with('{') {
             self.args.clear();
-            self.braces = Braces::default();
+            self.braces = BraceCounter::default();
         }
         // An object never continues with its own beginning, so this part repeats all arguments so
         // far.
@@ -336,39 +342,39 @@ fn merge_names(so_far: &str, piece: &str, is_known: impl Fn(&str) -> bool) -> St
 
 /// Detects when a JSON object that arrives in parts is complete.
 #[derive(Default)]
-struct Braces {
+struct BraceCounter {
     depth: u32,
-    string: Within,
+    string: StringState,
     whole: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum StringState {
     #[default]
     Nothing,
     String,
     Escape,
 }
 
-impl Braces {
+impl BraceCounter {
     fn read(&mut self, json: &str) {
         for byte in json.bytes() {
             self.string = match (self.string, byte) {
-                (Within::Escape, _) => Within::String,
-                (Within::String, b'\\') => Within::Escape,
-                (Within::String, b'"') => Within::Nothing,
-                (Within::String, _) => Within::String,
-                (Within::Nothing, b'"') => Within::String,
-                (Within::Nothing, b'{') => {
+                (StringState::Escape, _) => StringState::String,
+                (StringState::String, b'\\') => StringState::Escape,
+                (StringState::String, b'"') => StringState::Nothing,
+                (StringState::String, _) => StringState::String,
+                (StringState::Nothing, b'"') => StringState::String,
+                (StringState::Nothing, b'{') => {
                     self.depth = self.depth.saturating_add(1);
-                    Within::Nothing
+                    StringState::Nothing
                 }
-                (Within::Nothing, b'}') => {
+                (StringState::Nothing, b'}') => {
                     self.depth = self.depth.saturating_sub(1);
                     self.whole |= self.depth == 0;
-                    Within::Nothing
+                    StringState::Nothing
                 }
-                (Within::Nothing, _) => Within::Nothing,
+                (StringState::Nothing, _) => StringState::Nothing,
             };
         }
     }

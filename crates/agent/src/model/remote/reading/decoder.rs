@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::assembly::Assembly;
+use super::assembly::ReplyAssembly;
 
 /// A JSON value of a reply.
-pub(super) struct Input<'a> {
+pub(super) struct DecoderInput<'a> {
     /// The event's type; empty if there is none.
     pub(super) event: &'a str,
     pub(super) value: &'a Value,
@@ -15,7 +15,7 @@ pub(super) struct Input<'a> {
 
 /// Result of decoding a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum DecodeOutcome {
     /// The value does not belong to the wire.
     Unknown,
     /// The value belongs to the wire, and the reply continues.
@@ -30,11 +30,11 @@ pub(super) enum Taken {
 ///
 /// Providers leave out, repeat and misspell most of what they document: a decoder reads what is
 /// there and ignores what it does not know.
-pub(super) trait Decoder: Send {
-    fn take(&mut self, input: &Input<'_>, reply: &mut Assembly) -> Taken;
+pub(super) trait StreamDecoder: Send {
+    fn take(&mut self, input: &DecoderInput<'_>, reply: &mut ReplyAssembly) -> DecodeOutcome;
 
     /// Writes the text that was held back, at the end of the reply.
-    fn finish(&mut self, _reply: &mut Assembly) {}
+    fn finish(&mut self, _reply: &mut ReplyAssembly) {}
 
     /// Whether everything that began has ended, on a wire that marks ends in several places.
     fn has_ended(&self) -> bool {

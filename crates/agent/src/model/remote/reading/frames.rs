@@ -9,7 +9,7 @@ pub(super) const MAX_FRAME_BYTES: usize = 4 << 20;
 
 /// Framing of a wire's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum StreamFraming {
     /// Server-sent events.
     Events,
     /// One JSON value on each line.
@@ -18,7 +18,7 @@ pub(super) enum Framing {
 
 /// A frame of a reply.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame {
+pub(super) enum StreamFrame {
     /// A JSON value.
     Value {
         /// The event's type; empty if there is none.
@@ -39,12 +39,12 @@ pub(super) enum Frame {
 
 /// A line, an event or a body is longer than [`MAX_FRAME_BYTES`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(super) struct FrameTooLong;
 
 /// Splits bytes into frames.
-pub(super) struct Framer {
-    framing: Framing,
-    lines: Lines,
+pub(super) struct StreamFramer {
+    framing: StreamFraming,
+    lines: LineSplitter,
     event: String,
     data: Option<String>,
     /// Lines outside of frames: a body that was not streamed, or not a reply at all.
@@ -52,14 +52,14 @@ pub(super) struct Framer {
     framed: bool,
 }
 
-impl Framer {
-    pub(super) fn new(framing: Framing) -> Self {
+impl StreamFramer {
+    pub(super) fn new(framing: StreamFraming) -> Self {
         let (event, data, stray) = (String::new(), None, String::new());
-        Self { framing, lines: Lines::default(), event, data, stray, framed: false }
+        Self { framing, lines: LineSplitter::default(), event, data, stray, framed: false }
     }
 
     /// Adds bytes and returns the frames that are complete.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, TooLong> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<StreamFrame>, FrameTooLong> {
         let mut frames = Vec::new();
         let mut rest = bytes;
         loop {
@@ -70,7 +70,7 @@ impl Framer {
     }
 
     /// Ends the reply and returns the last frames.
-    pub(super) fn finish(&mut self) -> Result<Vec<Frame>, TooLong> {
+    pub(super) fn finish(&mut self) -> Result<Vec<StreamFrame>, FrameTooLong> {
         let mut frames = Vec::new();
         if let Some(line) = self.lines.finish() {
             self.line(&line, &mut frames)?;
@@ -83,14 +83,18 @@ impl Framer {
         Ok(frames)
     }
 
-    fn line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
+    fn line(&mut self, line: &str, frames: &mut Vec<StreamFrame>) -> Result<(), FrameTooLong> {
         match self.framing {
-            Framing::Events => self.event_line(line, frames),
-            Framing::Lines => self.json_line(line, frames),
+            StreamFraming::Events => self.event_line(line, frames),
+            StreamFraming::Lines => self.json_line(line, frames),
         }
     }
 
-    fn event_line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
+    fn event_line(
+        &mut self,
+        line: &str,
+        frames: &mut Vec<StreamFrame>,
+    ) -> Result<(), FrameTooLong> {
         if line.is_empty() {
             self.dispatch(frames);
             return Ok(());
@@ -105,7 +109,7 @@ impl Framer {
                 }
                 data.push_str(value);
                 if data.len() > MAX_FRAME_BYTES {
-                    return Err(TooLong);
+                    return Err(FrameTooLong);
                 }
             }
             "event" => value.clone_into(&mut self.event),
@@ -118,14 +122,14 @@ impl Framer {
         Ok(())
     }
 
-    fn json_line(&mut self, line: &str, frames: &mut Vec<Frame>) -> Result<(), TooLong> {
+    fn json_line(&mut self, line: &str, frames: &mut Vec<StreamFrame>) -> Result<(), FrameTooLong> {
         // Some gateways send server-sent events on this wire, too.
         let json = line.strip_prefix("data:").unwrap_or(line).trim();
         if json.is_empty() || json.starts_with(':') || json.starts_with("event:") {
             return Ok(());
         }
         if json == "[DONE]" {
-            frames.push(Frame::End);
+            frames.push(StreamFrame::End);
         } else if self.stray.is_empty()
             && let Some(frame) = value("", json)
         {
@@ -139,14 +143,14 @@ impl Framer {
         Ok(())
     }
 
-    fn put_aside(&mut self, line: &str) -> Result<(), TooLong> {
+    fn put_aside(&mut self, line: &str) -> Result<(), FrameTooLong> {
         self.stray.push_str(line);
         self.stray.push('\n');
-        if self.stray.len() > MAX_FRAME_BYTES { Err(TooLong) } else { Ok(()) }
+        if self.stray.len() > MAX_FRAME_BYTES { Err(FrameTooLong) } else { Ok(()) }
     }
 
     /// Ends the current event.
-    fn dispatch(&mut self, frames: &mut Vec<Frame>) {
+    fn dispatch(&mut self, frames: &mut Vec<StreamFrame>) {
         let event = std::mem::take(&mut self.event);
         let Some(data) = self.data.take() else { return };
         if !data.trim().is_empty() {
@@ -157,9 +161,9 @@ impl Framer {
 }
 
 /// Parses the data of an event or a body: one JSON value, several lines of values, or text.
-fn read(event: &str, data: &str, frames: &mut Vec<Frame>) {
+fn read(event: &str, data: &str, frames: &mut Vec<StreamFrame>) {
     if data == "[DONE]" {
-        frames.push(Frame::End);
+        frames.push(StreamFrame::End);
     } else if let Some(frame) = value(event, data) {
         frames.push(frame);
     } else if data.lines().count() > 1 && data.lines().all(|line| is_frame(line.trim())) {
@@ -168,9 +172,9 @@ fn read(event: &str, data: &str, frames: &mut Vec<Frame>) {
             read(event, line, frames);
         }
     } else if data.starts_with(['{', '[']) {
-        frames.push(Frame::Broken { text: data.to_owned() });
+        frames.push(StreamFrame::Broken { text: data.to_owned() });
     } else {
-        frames.push(Frame::Words { event: event.to_owned(), text: data.to_owned() });
+        frames.push(StreamFrame::Words { event: event.to_owned(), text: data.to_owned() });
     }
 }
 
@@ -179,12 +183,12 @@ fn is_frame(line: &str) -> bool {
 }
 
 /// Parses a JSON object or list.
-fn value(event: &str, text: &str) -> Option<Frame> {
+fn value(event: &str, text: &str) -> Option<StreamFrame> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
     let parsed = json::parse(text).ok()?;
-    Some(Frame::Value {
+    Some(StreamFrame::Value {
         event: event.to_owned(),
         halves: parsed.halves,
         text: parsed.text.into_owned(),
@@ -194,7 +198,7 @@ fn value(event: &str, text: &str) -> Option<Frame> {
 
 /// Splits bytes into lines that end with LF, CR or CRLF, independent of chunk boundaries.
 #[derive(Default)]
-struct Lines {
+struct LineSplitter {
     line: Vec<u8>,
     /// Whether the last byte was a CR: an LF that follows belongs to it.
     after_cr: bool,
@@ -202,9 +206,9 @@ struct Lines {
     begun: bool,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Takes the next line from `bytes`. Absent if the line is not complete.
-    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, TooLong> {
+    fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, FrameTooLong> {
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -230,9 +234,9 @@ impl Lines {
         (!self.line.is_empty()).then(|| self.take())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FrameTooLong> {
         if self.line.len() + bytes.len() > MAX_FRAME_BYTES {
-            return Err(TooLong);
+            return Err(FrameTooLong);
         }
         self.line.extend_from_slice(bytes);
         Ok(())
@@ -254,18 +258,18 @@ mod tests {
     use super::*;
 
     /// Formats frames as text: `event|json`, `event: text`, `broken text` or `end`.
-    fn shown(frames: Vec<Frame>) -> Vec<String> {
+    fn shown(frames: Vec<StreamFrame>) -> Vec<String> {
         let show = |frame| match frame {
-            Frame::Value { event, value, .. } => format!("{event}|{value}"),
-            Frame::Words { event, text } => format!("{event}: {text}"),
-            Frame::Broken { text } => format!("broken {text}"),
-            Frame::End => "end".to_owned(),
+            StreamFrame::Value { event, value, .. } => format!("{event}|{value}"),
+            StreamFrame::Words { event, text } => format!("{event}: {text}"),
+            StreamFrame::Broken { text } => format!("broken {text}"),
+            StreamFrame::End => "end".to_owned(),
         };
         frames.into_iter().map(show).collect()
     }
 
-    fn frames(framing: Framing, pieces: &[&[u8]]) -> Vec<String> {
-        let mut framer = Framer::new(framing);
+    fn frames(framing: StreamFraming, pieces: &[&[u8]]) -> Vec<String> {
+        let mut framer = StreamFramer::new(framing);
         let mut frames = Vec::new();
         for piece in pieces {
             frames.extend(framer.push(piece).unwrap());
@@ -283,16 +287,20 @@ mod tests {
             let stream = stream.replace('\n', line_end).into_bytes();
             for cut in 0..=stream.len() {
                 let (first, second) = stream.split_at(cut);
-                assert_eq!(frames(Framing::Events, &[first, second]), wanted, "{line_end:?} {cut}");
+                assert_eq!(
+                    frames(StreamFraming::Events, &[first, second]),
+                    wanted,
+                    "{line_end:?} {cut}"
+                );
             }
             let single: Vec<&[u8]> = stream.chunks(1).collect();
-            assert_eq!(frames(Framing::Events, &single), wanted, "{line_end:?}");
+            assert_eq!(frames(StreamFraming::Events, &single), wanted, "{line_end:?}");
         }
     }
 
     #[test]
     fn unusual_streams_are_framed() {
-        use Framing::{Events, Lines};
+        use StreamFraming::{Events, Lines};
         for (framing, stream, wanted) in [
             // The last blank line is missing.
             (Events, "data: {\"a\":1}", &[r#"|{"a":1}"#][..]),
@@ -329,13 +337,13 @@ mod tests {
     #[test]
     fn frames_of_every_kind_are_bounded() {
         for (framing, piece) in [
-            (Framing::Events, "data: no line end"),
-            (Framing::Events, "data: lines of one event\n"),
-            (Framing::Events, "not a stream\n"),
-            (Framing::Lines, "not a stream\n"),
-            (Framing::Lines, "no line end"),
+            (StreamFraming::Events, "data: no line end"),
+            (StreamFraming::Events, "data: lines of one event\n"),
+            (StreamFraming::Events, "not a stream\n"),
+            (StreamFraming::Lines, "not a stream\n"),
+            (StreamFraming::Lines, "no line end"),
         ] {
-            let mut framer = Framer::new(framing);
+            let mut framer = StreamFramer::new(framing);
             let piece = piece.repeat(1000);
             let most = 2 * MAX_FRAME_BYTES / piece.len();
             let taken = (0..most).take_while(|_| framer.push(piece.as_bytes()).is_ok()).count();

@@ -11,22 +11,22 @@ use serde_json::value::RawValue;
 const FIRST_HALF: u32 = 0x0010_F800;
 
 /// A parsed JSON text.
-pub(super) struct Parsed<'a> {
+pub(super) struct ParsedJson<'a> {
     pub(super) value: Value,
     /// The text that `value` was parsed from.
     pub(super) text: Cow<'a, str>,
-    /// Whether some of its strings contain surrogate halves, which [`Joiner`] joins.
+    /// Whether some of its strings contain surrogate halves, which [`SurrogateJoiner`] joins.
     pub(super) halves: bool,
 }
 
 /// Parses a JSON text. Unlike in `serde_json`, a lone surrogate in a string is not an error.
-pub(super) fn parse(text: &str) -> Result<Parsed<'_>, serde_json::Error> {
+pub(super) fn parse(text: &str) -> Result<ParsedJson<'_>, serde_json::Error> {
     match serde_json::from_str(text) {
-        Ok(value) => Ok(Parsed { value, text: Cow::Borrowed(text), halves: false }),
+        Ok(value) => Ok(ParsedJson { value, text: Cow::Borrowed(text), halves: false }),
         Err(error) => {
             let Some(marked) = mark_halves(text) else { return Err(error) };
             let value = serde_json::from_str(&marked)?;
-            Ok(Parsed { value, text: Cow::Owned(marked), halves: true })
+            Ok(ParsedJson { value, text: Cow::Owned(marked), halves: true })
         }
     }
 }
@@ -115,11 +115,11 @@ pub(super) fn escape_halves(text: &str) -> Option<String> {
 
 /// Joins surrogate halves that arrived in different pieces of one text.
 #[derive(Default)]
-pub(super) struct Joiner {
+pub(super) struct SurrogateJoiner {
     high: Option<u16>,
 }
 
-impl Joiner {
+impl SurrogateJoiner {
     /// Adds a piece and returns the text that is complete.
     pub(super) fn push(&mut self, piece: &str) -> String {
         let mut joined = String::with_capacity(piece.len());
@@ -155,20 +155,20 @@ impl Joiner {
 
 /// A step on the path to a value inside another.
 #[derive(Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(super) enum PathStep<'a> {
     Key(&'a str),
     At(usize),
 }
 
 /// The text of a value inside a JSON text, so that its numbers stay as written.
-pub(super) fn raw_at<'a>(text: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
+pub(super) fn raw_at<'a>(text: &'a str, path: &[PathStep<'_>]) -> Option<&'a str> {
     let mut raw: &'a RawValue = serde_json::from_str(text).ok()?;
     for step in path {
         raw = match step {
-            Step::Key(key) => serde_json::from_str::<HashMap<String, &'a RawValue>>(raw.get())
+            PathStep::Key(key) => serde_json::from_str::<HashMap<String, &'a RawValue>>(raw.get())
                 .ok()?
                 .remove(*key)?,
-            Step::At(at) => {
+            PathStep::At(at) => {
                 serde_json::from_str::<Vec<&'a RawValue>>(raw.get()).ok()?.get(*at).copied()?
             }
         };
@@ -234,7 +234,7 @@ mod tests {
             (&[r#""\\ud83e \n""#], "\\ud83e \n"),
             (&["\"\u{10FFFF}\""], "\u{10FFFF}"),
         ] {
-            let mut joiner = Joiner::default();
+            let mut joiner = SurrogateJoiner::default();
             let mut text = String::new();
             for piece in pieces {
                 let parsed = parse(piece).unwrap();
@@ -253,9 +253,9 @@ mod tests {
     #[test]
     fn raw_values_keep_their_numbers() {
         let text = r#"{"a": [0, {"b": {"n": 1000000000000000000001, "d": 1.10}}]}"#;
-        let path = [Step::Key("a"), Step::At(1), Step::Key("b")];
+        let path = [PathStep::Key("a"), PathStep::At(1), PathStep::Key("b")];
         assert_eq!(raw_at(text, &path), Some(r#"{"n": 1000000000000000000001, "d": 1.10}"#));
-        assert_eq!(raw_at(text, &[Step::Key("a"), Step::At(2)]), None);
+        assert_eq!(raw_at(text, &[PathStep::Key("a"), PathStep::At(2)]), None);
     }
 
     #[test]

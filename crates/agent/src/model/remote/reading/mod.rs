@@ -1,5 +1,5 @@
 //! Reading of replies: bytes become frames, and frames become pieces, without I/O in either step.
-//! Each wire has a decoder; [`Reading`] has the connection, the clock and the bounds.
+//! Each wire has a decoder; [`ReplyStream`] has the connection, the clock and the bounds.
 
 mod anthropic;
 mod assembly;
@@ -10,6 +10,7 @@ mod gemini;
 pub(crate) mod json;
 mod ollama;
 mod openai;
+mod output_item;
 mod responses;
 mod stop;
 #[cfg(test)]
@@ -22,17 +23,17 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::explain::{Progress, broken_off, reported, too_much, unreadable};
-use super::said::Said;
-use super::transport::Body;
-use super::{Address, Wire};
-use crate::model::{Awaited, Done, ModelError, Piece, Timeouts};
-use assembly::Stop;
-use decoder::{Decoder, Input, Taken};
-use frames::{Frame, Framer, Framing};
-use stop::Reason;
+use super::explain::{ReplyProgress, broken_off, reported, too_much, unreadable};
+use super::provider_error::ProviderError;
+use super::transport::ReplyBody;
+use super::{Address, ProviderWire};
+use crate::model::{ModelError, ModelWait, ReplyEnd, ReplyPiece, Timeouts};
+use assembly::StopCause;
+use decoder::{DecodeOutcome, DecoderInput, StreamDecoder};
+use frames::{StreamFrame, StreamFramer, StreamFraming};
+use stop::StopReason;
 
-pub(in crate::model::remote) use assembly::Assembly;
+pub(in crate::model::remote) use assembly::ReplyAssembly;
 
 /// Largest number of bytes of a stream: each word comes in some hundred bytes of JSON.
 const MAX_STREAM_BYTES: usize = 128 << 20;
@@ -46,14 +47,14 @@ const KEPT_ALIVE: u32 = 5;
 const LINGER: Duration = Duration::from_secs(10);
 
 /// A reply that is being read. Dropping it cancels the request.
-pub(super) struct Reading {
-    body: Body,
+pub(super) struct ReplyStream {
+    body: ReplyBody,
     address: Address,
     timeouts: Timeouts,
-    framer: Framer,
-    decoder: Box<dyn Decoder>,
-    reply: Assembly,
-    progress: Progress,
+    framer: StreamFramer,
+    decoder: Box<dyn StreamDecoder>,
+    reply: ReplyAssembly,
+    progress: ReplyProgress,
     bytes: usize,
     /// Number of bytes since the reply last grew.
     idle_bytes: usize,
@@ -62,38 +63,44 @@ pub(super) struct Reading {
     /// Time at which the reply last grew.
     grown: Instant,
     /// Content that arrived instead of a reply.
-    unknown: Option<Said>,
+    unknown: Option<ProviderError>,
     /// Whether a frame of the wire arrived.
     known: bool,
     /// Whether the last JSON was incomplete: at the end of a stream, it was cut off there.
     broken: bool,
-    ready: VecDeque<Result<Piece, ModelError>>,
+    ready: VecDeque<Result<ReplyPiece, ModelError>>,
     over: bool,
 }
 
-impl Reading {
+impl ReplyStream {
     pub(super) fn new(
-        body: Body,
+        body: ReplyBody,
         address: Address,
-        reply: Assembly,
+        reply: ReplyAssembly,
         timeouts: Timeouts,
         asked: Instant,
     ) -> Self {
-        let (framing, decoder): (Framing, Box<dyn Decoder>) = match address.wire {
-            Wire::OpenAi => (Framing::Events, Box::new(openai::OpenAi::default())),
-            Wire::Responses => (Framing::Events, Box::new(responses::Responses::default())),
-            Wire::Anthropic => (Framing::Events, Box::new(anthropic::Anthropic::default())),
-            Wire::Gemini => (Framing::Events, Box::new(gemini::Gemini)),
-            Wire::Ollama => (Framing::Lines, Box::new(ollama::Ollama)),
+        let (framing, decoder): (StreamFraming, Box<dyn StreamDecoder>) = match address.wire {
+            ProviderWire::OpenAi => {
+                (StreamFraming::Events, Box::new(openai::OpenAiDecoder::default()))
+            }
+            ProviderWire::Responses => {
+                (StreamFraming::Events, Box::new(responses::ResponsesDecoder::default()))
+            }
+            ProviderWire::Anthropic => {
+                (StreamFraming::Events, Box::new(anthropic::AnthropicDecoder::default()))
+            }
+            ProviderWire::Gemini => (StreamFraming::Events, Box::new(gemini::GeminiDecoder)),
+            ProviderWire::Ollama => (StreamFraming::Lines, Box::new(ollama::OllamaDecoder)),
         };
         Self {
             body,
             address,
             timeouts,
-            framer: Framer::new(framing),
+            framer: StreamFramer::new(framing),
             decoder,
             reply,
-            progress: Progress::Nothing,
+            progress: ReplyProgress::Nothing,
             bytes: 0,
             idle_bytes: 0,
             alive: asked,
@@ -107,10 +114,10 @@ impl Reading {
     }
 
     /// The next piece. Absent when the reply is over.
-    pub(super) async fn next(&mut self) -> Option<Result<Piece, ModelError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<ReplyPiece, ModelError>> {
         loop {
             if let Some(piece) = self.reply.pop() {
-                self.progress = Progress::Begun;
+                self.progress = ReplyProgress::Begun;
                 return Some(Ok(piece));
             }
             if let Some(last) = self.ready.pop_front() {
@@ -146,8 +153,8 @@ impl Reading {
 
     fn patience(&self) -> Duration {
         match self.progress {
-            Progress::Nothing => self.timeouts.first,
-            Progress::Begun => self.timeouts.silence,
+            ReplyProgress::Nothing => self.timeouts.first,
+            ReplyProgress::Begun => self.timeouts.silence,
         }
     }
 
@@ -162,7 +169,7 @@ impl Reading {
         let before = self.reply.size();
         match self.framer.push(bytes) {
             Ok(frames) => self.take_frames(frames),
-            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+            Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
         if self.reply.size() > before {
             self.grown = self.alive;
@@ -176,7 +183,7 @@ impl Reading {
         }
     }
 
-    fn take_frames(&mut self, frames: Vec<Frame>) {
+    fn take_frames(&mut self, frames: Vec<StreamFrame>) {
         for frame in frames {
             if self.over {
                 return;
@@ -190,46 +197,46 @@ impl Reading {
         }
     }
 
-    fn take_frame(&mut self, frame: Frame) {
+    fn take_frame(&mut self, frame: StreamFrame) {
         if std::mem::take(&mut self.broken) {
             return self.fail(unreadable(self.unknown.as_ref(), &self.address));
         }
         match frame {
-            Frame::Value { event, value, text, halves } => {
+            StreamFrame::Value { event, value, text, halves } => {
                 if halves {
                     self.reply.expect_halves();
                 }
-                if let Some(said) = Said::in_frame(&event, &value) {
-                    return self.fail(reported(&said, &self.address));
+                if let Some(cause) = ProviderError::in_frame(&event, &value) {
+                    return self.fail(reported(&cause, &self.address));
                 }
-                let input = Input { event: &event, value: &value, text: &text };
+                let input = DecoderInput { event: &event, value: &value, text: &text };
                 match self.decoder.take(&input, &mut self.reply) {
-                    Taken::Unknown => self.unknown = Some(Said::in_value(&value)),
-                    Taken::Known => self.known = true,
-                    Taken::Whole => {
+                    DecodeOutcome::Unknown => self.unknown = Some(ProviderError::in_value(&value)),
+                    DecodeOutcome::Known => self.known = true,
+                    DecodeOutcome::Whole => {
                         self.known = true;
                         if !self.has_stopped() {
                             self.reply.stopped("stop", None);
                         }
                     }
-                    Taken::Last => self.complete(),
+                    DecodeOutcome::Last => self.complete(),
                 }
             }
-            Frame::Words { event, text } => {
-                let said = Said::in_words(&text);
+            StreamFrame::Words { event, text } => {
+                let cause = ProviderError::in_words(&text);
                 if event == "error" {
-                    self.fail(reported(&said, &self.address));
+                    self.fail(reported(&cause, &self.address));
                 } else if !self.known {
-                    self.unknown = Some(said);
+                    self.unknown = Some(cause);
                 }
             }
-            Frame::Broken { text } => {
+            StreamFrame::Broken { text } => {
                 self.broken = true;
-                self.unknown = Some(Said::in_words(&text));
+                self.unknown = Some(ProviderError::in_words(&text));
             }
-            Frame::End => match self.unknown.take().filter(|_| !self.known) {
+            StreamFrame::End => match self.unknown.take().filter(|_| !self.known) {
                 // Everything before the end marker was not a reply.
-                Some(said) => self.fail(not_a_reply(&said, &self.address)),
+                Some(cause) => self.fail(not_a_reply(&cause, &self.address)),
                 None => self.complete(),
             },
         }
@@ -239,20 +246,20 @@ impl Reading {
     fn end_of_body(&mut self) {
         match self.framer.finish() {
             Ok(frames) => self.take_frames(frames),
-            Err(frames::TooLong) => self.fail(too_much("bytes in one part", &self.address)),
+            Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
         if self.over {
             return;
         }
         if self.has_stopped() || self.decoder.has_ended() {
             self.complete();
-        } else if let (Some(said), false, false) = (&self.unknown, self.known, self.broken) {
+        } else if let (Some(cause), false, false) = (&self.unknown, self.known, self.broken) {
             // An error in a format of its own, or a proxy's page.
-            let error = not_a_reply(said, &self.address);
+            let error = not_a_reply(cause, &self.address);
             self.fail(error);
         } else {
-            let begun = self.progress == Progress::Begun || self.reply.has_pieces();
-            let progress = if begun { Progress::Begun } else { Progress::Nothing };
+            let begun = self.progress == ReplyProgress::Begun || self.reply.has_pieces();
+            let progress = if begun { ReplyProgress::Begun } else { ReplyProgress::Nothing };
             self.fail(broken_off(&self.address, progress));
         }
     }
@@ -266,14 +273,14 @@ impl Reading {
             return self.fail(too_much(what, &self.address));
         }
         match self.reply.stop().and_then(|stop| ending(stop, &self.address)) {
-            Some(Ending::Stopped(error)) => {
-                let done = Done { usage, last: None, stopped: Some(error) };
-                self.ready.push_back(Ok(Piece::Done(done)));
+            Some(ReplyEnding::Stopped(error)) => {
+                let done = ReplyEnd { usage, last: None, stopped: Some(error) };
+                self.ready.push_back(Ok(ReplyPiece::End(done)));
             }
-            Some(Ending::Failed(error)) => self.fail(error),
+            Some(ReplyEnding::Failed(error)) => self.fail(error),
             None => {
-                let done = Done { usage, last: None, stopped: None };
-                self.ready.push_back(Ok(Piece::Done(done)));
+                let done = ReplyEnd { usage, last: None, stopped: None };
+                self.ready.push_back(Ok(ReplyPiece::End(done)));
             }
         }
         // If the body has ended already, the connection can be reused.
@@ -284,7 +291,7 @@ impl Reading {
     fn fail(&mut self, error: ModelError) {
         self.over = true;
         self.decoder.finish(&mut self.reply);
-        self.reply.break_off();
+        self.reply.finish_text();
         self.ready.push_back(Err(error));
     }
 
@@ -294,71 +301,71 @@ impl Reading {
         // The last bytes were only keep-alives.
         let is_kept_alive = self.alive > self.grown;
         match self.progress {
-            Progress::Nothing if is_kept_alive => ModelError::TimedOut {
+            ReplyProgress::Nothing if is_kept_alive => ModelError::TimedOut {
                 reason: format!(
                     "The model at {at} only kept the connection alive for {} s. Ask again later.",
                     (self.alive - self.grown).as_secs_f64().round()
                 ),
                 // The provider accepted the request: repeating it would not be faster.
-                awaited: Awaited::Next,
+                awaited: ModelWait::Next,
             },
-            Progress::Nothing => ModelError::TimedOut {
+            ReplyProgress::Nothing => ModelError::TimedOut {
                 reason: format!("The model at {at} sent nothing for {seconds} s. Ask again later."),
-                awaited: Awaited::First,
+                awaited: ModelWait::First,
             },
-            Progress::Begun => ModelError::TimedOut {
+            ReplyProgress::Begun => ModelError::TimedOut {
                 reason: format!(
                     "The model at {at} stopped sending in the middle of its reply, for {seconds} \
                      s. \
                      The part that arrived is kept; ask again."
                 ),
-                awaited: Awaited::Next,
+                awaited: ModelWait::Next,
             },
         }
     }
 }
 
 /// The error of an answer that is not of the wire: a known error, or unreadable.
-fn not_a_reply(said: &Said, address: &Address) -> ModelError {
-    let error = reported(said, address);
-    if matches!(error, ModelError::Failed(_)) { unreadable(Some(said), address) } else { error }
+fn not_a_reply(cause: &ProviderError, address: &Address) -> ModelError {
+    let error = reported(cause, address);
+    if matches!(error, ModelError::Failed(_)) { unreadable(Some(cause), address) } else { error }
 }
 
 /// The end of a reply that did not end normally.
-enum Ending {
+enum ReplyEnding {
     /// The model was stopped. Its output so far counts.
     Stopped(ModelError),
     Failed(ModelError),
 }
 
-fn ending(stop: &Stop, address: &Address) -> Option<Ending> {
+fn ending(stop: &StopCause, address: &Address) -> Option<ReplyEnding> {
     let at = address.shown();
     let word = if stop.word.is_empty() { "no reason given" } else { &stop.word };
-    let said = stop.said.as_ref().map(|said| address.quoted(&said.sentence()));
-    let said =
-        said.filter(|said| !said.is_empty()).map_or(String::new(), |said| format!(" {said}"));
+    let cause = stop.cause.as_ref().map(|cause| address.quoted(&cause.sentence()));
+    let cause =
+        cause.filter(|cause| !cause.is_empty()).map_or(String::new(), |cause| format!(" {cause}"));
     Some(match stop.reason {
-        Reason::Finished => return None,
-        Reason::Length => Ending::Stopped(ModelError::Length(format!(
-            "The reply of the model at {at} reached its length limit ({word}).{said} \
+        StopReason::Finished => return None,
+        StopReason::Length => ReplyEnding::Stopped(ModelError::Length(format!(
+            "The reply of the model at {at} reached its length limit ({word}).{cause} \
              The part that arrived is kept; ask it to continue."
         ))),
-        Reason::Filtered => Ending::Stopped(ModelError::Filtered(format!(
+        StopReason::Filtered => ReplyEnding::Stopped(ModelError::Filtered(format!(
             "A filter of the model at {at} stopped the reply, or may have blocked the prompt \
-             ({word}).{said}"
+             ({word}).{cause}"
         ))),
-        Reason::Refused => Ending::Stopped(ModelError::Refused(format!(
-            "The model at {at} refused to answer ({word}).{said}"
+        StopReason::Refused => ReplyEnding::Stopped(ModelError::Refused(format!(
+            "The model at {at} refused to answer ({word}).{cause}"
         ))),
-        Reason::MalformedCall => Ending::Stopped(ModelError::MalformedCall(format!(
-            "The model at {at} made a malformed tool call ({word}).{said} Ask again."
+        StopReason::MalformedCall => ReplyEnding::Stopped(ModelError::MalformedCall(format!(
+            "The model at {at} made a malformed tool call ({word}).{cause} Ask again."
         ))),
-        Reason::Cut => Ending::Failed(ModelError::Cut(format!(
-            "The reply of the model at {at} was cut off ({word}).{said} \
+        StopReason::Cut => ReplyEnding::Failed(ModelError::Cut(format!(
+            "The reply of the model at {at} was cut off ({word}).{cause} \
              The part that arrived is kept; ask again."
         ))),
-        Reason::Failed => Ending::Failed(match &stop.said {
-            Some(said) => reported(said, address),
+        StopReason::Failed => ReplyEnding::Failed(match &stop.cause {
+            Some(cause) => reported(cause, address),
             None => ModelError::Failed(format!("The model at {at} failed in its reply ({word}).")),
         }),
     })

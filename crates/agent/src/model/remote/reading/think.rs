@@ -16,7 +16,7 @@ const MAX_BLANKS: usize = 16 << 10;
 
 /// A part of the content.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum ContentPart {
     Thought(String),
     Text(String),
     /// The text so far was a thought: its closing tag arrived without an opening one.
@@ -28,17 +28,17 @@ pub(super) enum Part {
 /// Tags count only at the beginning. Later ones are quotations, except for a closing tag without an
 /// opening one, because some chat templates write the opening tag themselves.
 pub(super) struct ThinkTags {
-    stage: Stage,
+    stage: ThinkStage,
     /// Content that cannot be classified yet.
     held: String,
     /// Last character of the text so far, which helps to judge a closing tag.
     before: Option<char>,
     /// Whether a closing tag without an opening one would still count.
-    text: Text,
+    text: TagState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ThinkStage {
     /// Only white space so far; `told` says whether a thought came before it.
     Start {
         told: bool,
@@ -52,7 +52,7 @@ enum Stage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Text {
+enum TagState {
     /// No tag so far.
     Plain,
     /// Tags in it are quotations.
@@ -61,69 +61,73 @@ enum Text {
 
 impl Default for ThinkTags {
     fn default() -> Self {
-        let stage = Stage::Start { told: false };
-        Self { stage, held: String::new(), before: None, text: Text::Plain }
+        let stage = ThinkStage::Start { told: false };
+        Self { stage, held: String::new(), before: None, text: TagState::Plain }
     }
 }
 
 impl ThinkTags {
     /// Adds a piece of content and returns the parts that are known.
-    pub(super) fn push(&mut self, piece: &str) -> Vec<Part> {
+    pub(super) fn push(&mut self, piece: &str) -> Vec<ContentPart> {
         self.held.push_str(piece);
         let mut parts = Vec::new();
-        while self.step(&mut parts, End::Open) {}
+        while self.step(&mut parts, ContentEnd::Open) {}
         parts
     }
 
     /// Ends the content and returns the last parts.
-    pub(super) fn finish(&mut self) -> Vec<Part> {
+    pub(super) fn finish(&mut self) -> Vec<ContentPart> {
         let mut parts = Vec::new();
-        while self.step(&mut parts, End::Closed) {}
+        while self.step(&mut parts, ContentEnd::Closed) {}
         let held = std::mem::take(&mut self.held);
         match self.stage {
-            Stage::Start { told: true } | Stage::Thought { begun: false, .. } => {}
-            Stage::Thought { .. } => put(&mut parts, Part::Thought(held.trim_end().to_owned())),
-            Stage::Start { told: false } | Stage::Text => put(&mut parts, Part::Text(held)),
+            ThinkStage::Start { told: true } | ThinkStage::Thought { begun: false, .. } => {}
+            ThinkStage::Thought { .. } => {
+                put(&mut parts, ContentPart::Thought(held.trim_end().to_owned()))
+            }
+            ThinkStage::Start { told: false } | ThinkStage::Text => {
+                put(&mut parts, ContentPart::Text(held))
+            }
         }
         parts
     }
 
     /// Processes the held content. Returns false if it needs more content.
-    fn step(&mut self, parts: &mut Vec<Part>, end: End) -> bool {
+    fn step(&mut self, parts: &mut Vec<ContentPart>, end: ContentEnd) -> bool {
         match self.stage {
-            Stage::Start { told } => self.start(told, end),
-            Stage::Thought { closing, begun } => self.thought(closing, begun, parts, end),
-            Stage::Text => self.text(parts, end),
+            ThinkStage::Start { told } => self.start(told, end),
+            ThinkStage::Thought { closing, begun } => self.thought(closing, begun, parts, end),
+            ThinkStage::Text => self.text(parts, end),
         }
     }
 
-    fn start(&mut self, told: bool, end: End) -> bool {
+    fn start(&mut self, told: bool, end: ContentEnd) -> bool {
         let blanks = self.held.len() - self.held.trim_start().len();
         let rest = self.held.get(blanks..).unwrap_or_default();
         if rest.is_empty() {
             if blanks > MAX_BLANKS {
-                self.stage = Stage::Text;
+                self.stage = ThinkStage::Text;
             }
             return blanks > MAX_BLANKS;
         }
         for (opening, closing) in TAGS {
             match begins(rest, opening) {
-                Begins::Yes => {
+                TagMatch::Yes => {
                     self.held.drain(..blanks + opening.len());
-                    self.stage = Stage::Thought { closing, begun: false };
+                    self.stage = ThinkStage::Thought { closing, begun: false };
                     return true;
                 }
-                Begins::Perhaps if end == End::Open => return false,
-                Begins::Perhaps | Begins::No => {}
+                TagMatch::Perhaps if end == ContentEnd::Open => return false,
+                TagMatch::Perhaps | TagMatch::No => {}
             }
         }
         if told {
             // Blank lines between a thought and the answer belong to neither.
             self.held.drain(..blanks);
         }
-        self.stage = Stage::Text;
+        self.stage = ThinkStage::Text;
         if told {
-            self.text = Text::Quotes;
+            self.text = TagState::Quotes;
         }
         true
     }
@@ -132,8 +136,8 @@ impl ThinkTags {
         &mut self,
         closing: &'static str,
         begun: bool,
-        parts: &mut Vec<Part>,
-        end: End,
+        parts: &mut Vec<ContentPart>,
+        end: ContentEnd,
     ) -> bool {
         if !begun {
             let blanks = self.held.len() - self.held.trim_start().len();
@@ -142,34 +146,34 @@ impl ThinkTags {
         if let Some(at) = find(&self.held, closing) {
             let thought: String = self.held.drain(..at).collect();
             self.held.drain(..closing.len());
-            put(parts, Part::Thought(thought.trim_end().to_owned()));
-            self.stage = Stage::Start { told: true };
+            put(parts, ContentPart::Thought(thought.trim_end().to_owned()));
+            self.stage = ThinkStage::Start { told: true };
             return true;
         }
         // White space at its end may be the last before the tag.
         let most = match end {
-            End::Open => self.held.len() - pending(&self.held, closing),
-            End::Closed => self.held.len(),
+            ContentEnd::Open => self.held.len() - pending(&self.held, closing),
+            ContentEnd::Closed => self.held.len(),
         };
         let known = match self.held.get(..most).unwrap_or_default().trim_end().len() {
             known if most - known > MAX_BLANKS => most,
             known => known,
         };
         if known > 0 {
-            put(parts, Part::Thought(self.held.drain(..known).collect()));
-            self.stage = Stage::Thought { closing, begun: true };
+            put(parts, ContentPart::Thought(self.held.drain(..known).collect()));
+            self.stage = ThinkStage::Thought { closing, begun: true };
         }
         false
     }
 
-    fn text(&mut self, parts: &mut Vec<Part>, end: End) -> bool {
-        if self.text == Text::Plain
+    fn text(&mut self, parts: &mut Vec<ContentPart>, end: ContentEnd) -> bool {
+        if self.text == TagState::Plain
             && let Some((at, tag)) = first_tag(&self.held)
         {
             let is_closing = TAGS.iter().any(|(_, closing)| *closing == tag);
             let before = self.held.get(..at).and_then(|text| text.chars().last()).or(self.before);
             let behind = self.held.get(at + tag.len()..).and_then(|text| text.chars().next());
-            if is_closing && behind.is_none() && end == End::Open {
+            if is_closing && behind.is_none() && end == ContentEnd::Open {
                 // The next character decides.
                 let text: String = self.held.drain(..at).collect();
                 self.tell(text, parts);
@@ -179,15 +183,15 @@ impl ThinkTags {
                 let text: String = self.held.drain(..at).collect();
                 self.held.drain(..tag.len());
                 self.tell(text, parts);
-                parts.push(Part::WasThought);
-                self.stage = Stage::Start { told: true };
+                parts.push(ContentPart::WasThought);
+                self.stage = ThinkStage::Start { told: true };
                 return true;
             }
-            self.text = Text::Quotes;
+            self.text = TagState::Quotes;
         }
         let known = match (self.text, end) {
-            (Text::Quotes, _) | (Text::Plain, End::Closed) => self.held.len(),
-            (Text::Plain, End::Open) => {
+            (TagState::Quotes, _) | (TagState::Plain, ContentEnd::Closed) => self.held.len(),
+            (TagState::Plain, ContentEnd::Open) => {
                 let tags = TAGS.iter().flat_map(|(opening, closing)| [opening, closing]);
                 let held = tags.map(|tag| pending(&self.held, tag)).max().unwrap_or(0);
                 self.held.len() - held
@@ -198,23 +202,25 @@ impl ThinkTags {
         false
     }
 
-    fn tell(&mut self, text: String, parts: &mut Vec<Part>) {
+    fn tell(&mut self, text: String, parts: &mut Vec<ContentPart>) {
         self.before = text.chars().last().or(self.before);
-        put(parts, Part::Text(text));
+        put(parts, ContentPart::Text(text));
     }
 }
 
 /// Whether more content may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ContentEnd {
     Open,
     Closed,
 }
 
-fn put(parts: &mut Vec<Part>, part: Part) {
+fn put(parts: &mut Vec<ContentPart>, part: ContentPart) {
     match &part {
-        Part::Thought(text) | Part::Text(text) if text.is_empty() => {}
-        Part::Thought(_) | Part::Text(_) | Part::WasThought => parts.push(part),
+        ContentPart::Thought(text) | ContentPart::Text(text) if text.is_empty() => {}
+        ContentPart::Thought(_) | ContentPart::Text(_) | ContentPart::WasThought => {
+            parts.push(part)
+        }
     }
 }
 
@@ -226,26 +232,26 @@ fn is_quoted(before: Option<char>, behind: Option<char>) -> bool {
         || (before == Some(' ') && behind.is_some_and(|c| c == ' ' || c.is_alphanumeric()))
 }
 
-enum Begins {
+enum TagMatch {
     Yes,
     Perhaps,
     No,
 }
 
 /// Whether a text begins with a tag, or may when it continues.
-fn begins(text: &str, tag: &str) -> Begins {
+fn begins(text: &str, tag: &str) -> TagMatch {
     let length = text.len().min(tag.len());
     match text.as_bytes().get(..length) {
         Some(head)
             if tag.as_bytes().get(..length).is_some_and(|tag| tag.eq_ignore_ascii_case(head)) =>
         {
             if length == tag.len() {
-                Begins::Yes
+                TagMatch::Yes
             } else {
-                Begins::Perhaps
+                TagMatch::Perhaps
             }
         }
-        Some(_) | None => Begins::No,
+        Some(_) | None => TagMatch::No,
     }
 }
 
@@ -280,14 +286,15 @@ mod tests {
     /// The thought and the text of some content.
     fn told(pieces: &[&str]) -> (String, String) {
         let mut tags = ThinkTags::default();
-        let mut parts: Vec<Part> = pieces.iter().flat_map(|piece| tags.push(piece)).collect();
+        let mut parts: Vec<ContentPart> =
+            pieces.iter().flat_map(|piece| tags.push(piece)).collect();
         parts.extend(tags.finish());
         let (mut thought, mut text) = (String::new(), String::new());
         for part in parts {
             match part {
-                Part::Thought(words) => thought.push_str(&words),
-                Part::Text(words) => text.push_str(&words),
-                Part::WasThought => thought.push_str(&std::mem::take(&mut text)),
+                ContentPart::Thought(words) => thought.push_str(&words),
+                ContentPart::Text(words) => text.push_str(&words),
+                ContentPart::WasThought => thought.push_str(&std::mem::take(&mut text)),
             }
         }
         (thought, text)

@@ -2,14 +2,14 @@
 
 /// A model's family and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claude {
-    family: Family,
+pub(super) struct ClaudeModel {
+    family: ClaudeFamily,
     /// Major and minor version. Absent if they do not follow the family's name.
     version: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+enum ClaudeFamily {
     Opus,
     Sonnet,
     Haiku,
@@ -18,32 +18,32 @@ enum Family {
     Unknown,
 }
 
-impl Claude {
+impl ClaudeModel {
     /// Parses a model's name, such as `claude-opus-4-6` or `claude-sonnet-4-5-20250929`.
     pub(super) fn named(model: &str) -> Self {
         let mut words = model.split(|char: char| !char.is_ascii_alphanumeric());
         let family = words.find_map(|word| match word {
-            "opus" => Some(Family::Opus),
-            "sonnet" => Some(Family::Sonnet),
-            "haiku" => Some(Family::Haiku),
-            "fable" | "mythos" => Some(Family::Newest),
+            "opus" => Some(ClaudeFamily::Opus),
+            "sonnet" => Some(ClaudeFamily::Sonnet),
+            "haiku" => Some(ClaudeFamily::Haiku),
+            "fable" | "mythos" => Some(ClaudeFamily::Newest),
             _ => None,
         });
         // A longer number is a date.
         let mut number = || words.next().filter(|word| word.len() <= 2)?.parse::<u32>().ok();
         let major = number();
         let version = major.map(|major| (major, number().unwrap_or(0)));
-        Self { family: family.unwrap_or(Family::Unknown), version }
+        Self { family: family.unwrap_or(ClaudeFamily::Unknown), version }
     }
 
     /// Whether the model is of its family's version in the arguments, or later.
     fn is_since(self, opus: (u32, u32), sonnet: (u32, u32), haiku: (u32, u32)) -> bool {
         let since = match self.family {
-            Family::Opus => opus,
-            Family::Sonnet => sonnet,
-            Family::Haiku => haiku,
-            Family::Newest => return true,
-            Family::Unknown => return false,
+            ClaudeFamily::Opus => opus,
+            ClaudeFamily::Sonnet => sonnet,
+            ClaudeFamily::Haiku => haiku,
+            ClaudeFamily::Newest => return true,
+            ClaudeFamily::Unknown => return false,
         };
         self.version.is_some_and(|version| version >= since)
     }
@@ -68,6 +68,6 @@ impl Claude {
 
     /// Whether it thinks unless thinking is disabled.
     pub(super) fn thinks_by_default(self) -> bool {
-        self.family != Family::Newest && self.is_since((5, 0), (5, 0), (5, 0))
+        self.family != ClaudeFamily::Newest && self.is_since((5, 0), (5, 0), (5, 0))
     }
 }

@@ -1,6 +1,6 @@
 //! Reasoning effort, which a model's name may end in.
 
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 
 /// Amount of reasoning that a model is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +19,13 @@ const NOT_AN_EFFORT: [&str; 3] = ["deepseek-r1-zero", "qwen3.8-max", "qwen3p8-ma
 
 impl Effort {
     /// Splits a model's name into the provider's own name and the effort. Ollama has no effort.
-    pub(super) fn split(wire: Wire, model: &str) -> (&str, Option<Self>) {
+    pub(super) fn split(wire: ProviderWire, model: &str) -> (&str, Option<Self>) {
         match wire {
-            Wire::Ollama => return (model, None),
-            Wire::OpenAi | Wire::Responses | Wire::Anthropic | Wire::Gemini => {}
+            ProviderWire::Ollama => return (model, None),
+            ProviderWire::OpenAi
+            | ProviderWire::Responses
+            | ProviderWire::Anthropic
+            | ProviderWire::Gemini => {}
         }
         if NOT_AN_EFFORT.iter().any(|name| model == *name || model.ends_with(&format!("/{name}"))) {
             return (model, None);

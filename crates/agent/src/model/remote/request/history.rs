@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Style, ToolStatus};
 
-use super::ids::Ids;
+use super::ids::CallIds;
 use super::names;
 use super::text::{NO_OUTPUT, NO_TEXT, is_blank, or_else, without_think};
-use crate::model::Kept;
-use crate::model::remote::Wire;
-use crate::model::remote::kept::KeptCall;
-use crate::prompt::{Chat, NO_ANSWER, Prompt};
-use crate::tool::Tool;
+use crate::model::ProviderState;
+use crate::model::remote::ProviderWire;
+use crate::model::remote::provider_state::ProviderCall;
+use crate::prompt::{NO_ANSWER, Prompt, PromptEntry};
+use crate::tool::BuiltInTool;
 
 /// Placeholder at the beginning, if the user did not speak first.
 const BEGINNING: &str = "(The conversation goes on.)";
@@ -27,31 +27,31 @@ const GO_ON: &str = "(Go on.)";
 const NO_RESULT: &str = "Error: the call was interrupted; it is not known whether it took effect.";
 
 /// A conversation in a form that every provider accepts.
-pub(super) struct History<'a> {
+pub(super) struct WireHistory<'a> {
     /// Instructions, then notes such as a summary. None of them is blank.
     pub(super) system: Vec<&'a str>,
-    pub(super) messages: Vec<Message<'a>>,
+    pub(super) messages: Vec<WireMessage<'a>>,
 }
 
 /// A message of one side.
-pub(super) enum Message<'a> {
+pub(super) enum WireMessage<'a> {
     /// Texts of the user, at least one.
     User(Vec<Cow<'a, str>>),
     /// A reply of the model, with the results of its calls.
-    Reply(Reply<'a>),
+    Reply(WireReply<'a>),
 }
 
 /// A reply of the model. It has a text or calls.
 #[derive(Default)]
-pub(super) struct Reply<'a> {
+pub(super) struct WireReply<'a> {
     /// State that its provider wants back. Absent if another model made the reply.
-    pub(super) kept: Option<&'a Kept>,
+    pub(super) kept: Option<&'a ProviderState>,
     pub(super) text: String,
-    pub(super) calls: Vec<Call<'a>>,
+    pub(super) calls: Vec<WireCall<'a>>,
 }
 
 /// A tool call and its result.
-pub(super) struct Call<'a> {
+pub(super) struct WireCall<'a> {
     /// The id in the log.
     ours: &'a CallId,
     /// Its position among the calls of its reply, if known.
@@ -65,9 +65,9 @@ pub(super) struct Call<'a> {
     pub(super) status: ToolStatus,
 }
 
-impl Message<'_> {
+impl WireMessage<'_> {
     /// The reply, if it is one.
-    pub(super) fn reply(&self) -> Option<&Reply<'_>> {
+    pub(super) fn reply(&self) -> Option<&WireReply<'_>> {
         match self {
             Self::User(_) => None,
             Self::Reply(reply) => Some(reply),
@@ -76,15 +76,15 @@ impl Message<'_> {
 }
 
 /// Normalizes a prompt's conversation. `maker` identifies the model that is asked.
-pub(super) fn fit<'a>(prompt: &'a Prompt, wire: Wire, maker: &str) -> History<'a> {
+pub(super) fn fit<'a>(prompt: &'a Prompt, wire: ProviderWire, maker: &str) -> WireHistory<'a> {
     let system = Some(prompt.system.as_str()).filter(|text| !is_blank(text)).into_iter().collect();
-    let mut fitting = Fitting {
+    let mut fitting = WireHistoryBuilder {
         style: prompt.style,
         maker,
         system,
         messages: Vec::new(),
-        open: Open::default(),
-        ids: Ids::new(wire),
+        open: OpenReply::default(),
+        ids: CallIds::new(wire),
         places: HashMap::new(),
         sending: 0,
     };
@@ -94,13 +94,13 @@ pub(super) fn fit<'a>(prompt: &'a Prompt, wire: Wire, maker: &str) -> History<'a
     fitting.finish()
 }
 
-struct Fitting<'a, 'm> {
+struct WireHistoryBuilder<'a, 'm> {
     style: Style,
     maker: &'m str,
     system: Vec<&'a str>,
-    messages: Vec<Message<'a>>,
-    open: Open<'a>,
-    ids: Ids,
+    messages: Vec<WireMessage<'a>>,
+    open: OpenReply<'a>,
+    ids: CallIds,
     /// Index of the message of each call that has no result yet.
     places: HashMap<&'a CallId, usize>,
     /// Number of open `send_message` calls: their messages are in their arguments already.
@@ -109,52 +109,52 @@ struct Fitting<'a, 'm> {
 
 /// The reply under construction.
 #[derive(Default)]
-struct Open<'a> {
-    texts: Vec<Said<'a>>,
+struct OpenReply<'a> {
+    texts: Vec<ReplyText<'a>>,
     /// The provider state of the reply, whichever model made it.
-    kept: Option<&'a Kept>,
+    kept: Option<&'a ProviderState>,
     /// Expected calls of the provider state, with their positions in the reply.
-    expected: Vec<(usize, &'a KeptCall)>,
-    calls: Vec<Call<'a>>,
+    expected: Vec<(usize, &'a ProviderCall)>,
+    calls: Vec<WireCall<'a>>,
     has_results: bool,
 }
 
 /// A text of a reply.
-enum Said<'a> {
+enum ReplyText<'a> {
     /// The inner monologue in MemGPT style.
     Thought(&'a str),
     Message(&'a str),
 }
 
-impl<'a> Fitting<'a, '_> {
-    fn take(&mut self, entry: &'a Chat) {
+impl<'a> WireHistoryBuilder<'a, '_> {
+    fn take(&mut self, entry: &'a PromptEntry) {
         match entry {
-            Chat::Note(text) if is_blank(text) => {}
-            Chat::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
+            PromptEntry::Note(text) if is_blank(text) => {}
+            PromptEntry::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
                 self.system.push(text);
             }
-            Chat::Note(text) => self.hear(text),
-            Chat::User(text) => self.hear(or_else(text, NO_TEXT)),
+            PromptEntry::Note(text) => self.hear(text),
+            PromptEntry::User(text) => self.hear(or_else(text, NO_TEXT)),
             // In native style, reasoning is not sent back as text, because providers do not expect
             // it.
-            Chat::Thought(text) => match self.style {
+            PromptEntry::Thought(text) => match self.style {
                 Style::Native => {}
-                Style::Memgpt => self.say(Said::Thought(text)),
+                Style::Memgpt => self.say(ReplyText::Thought(text)),
             },
-            Chat::Message(text) if text == NO_ANSWER => {}
-            Chat::Message(text) if self.sending == 0 => self.say(Said::Message(text)),
-            Chat::Message(_) => {}
-            Chat::Kept(kept) => {
+            PromptEntry::Message(text) if text == NO_ANSWER => {}
+            PromptEntry::Message(text) if self.sending == 0 => self.say(ReplyText::Message(text)),
+            PromptEntry::Message(_) => {}
+            PromptEntry::ProviderState(kept) => {
                 if !self.open.calls.is_empty() {
                     self.close();
                 }
                 self.open.kept = Some(kept);
                 self.open.expected = kept.calls.iter().enumerate().collect();
             }
-            Chat::Called { call, name, args, provider_id } => {
+            PromptEntry::Called { call, name, args, provider_id } => {
                 self.call(call, name, args, provider_id.as_deref());
             }
-            Chat::Returned { call, name, status, text } => {
+            PromptEntry::Returned { call, name, status, text } => {
                 self.sending = self.sending.saturating_sub(usize::from(sends(name)));
                 self.take_result(call, *status, text);
             }
@@ -165,12 +165,12 @@ impl<'a> Fitting<'a, '_> {
         self.close();
         let text = Cow::Borrowed(text);
         match self.messages.last_mut() {
-            Some(Message::User(texts)) => texts.push(text),
-            Some(Message::Reply(_)) | None => self.messages.push(Message::User(vec![text])),
+            Some(WireMessage::User(texts)) => texts.push(text),
+            Some(WireMessage::Reply(_)) | None => self.messages.push(WireMessage::User(vec![text])),
         }
     }
 
-    fn say(&mut self, said: Said<'a>) {
+    fn say(&mut self, said: ReplyText<'a>) {
         if !self.open.calls.is_empty() {
             self.close();
         }
@@ -200,7 +200,7 @@ impl<'a> Fitting<'a, '_> {
         let kept = kept.map(|(_, kept)| kept);
         self.open.calls.insert(
             at.unwrap_or(self.open.calls.len()),
-            Call {
+            WireCall {
                 ours: call,
                 place,
                 id,
@@ -217,8 +217,8 @@ impl<'a> Fitting<'a, '_> {
     fn take_result(&mut self, call: &'a CallId, status: ToolStatus, text: &'a str) {
         let Some(message) = self.places.remove(call) else { return };
         let calls = match self.messages.get_mut(message) {
-            Some(Message::Reply(reply)) => &mut reply.calls,
-            Some(Message::User(_)) => return,
+            Some(WireMessage::Reply(reply)) => &mut reply.calls,
+            Some(WireMessage::User(_)) => return,
             None => {
                 self.open.has_results = true;
                 &mut self.open.calls
@@ -238,44 +238,44 @@ impl<'a> Fitting<'a, '_> {
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
         let text = open.text();
-        let Open { kept, calls, .. } = open;
+        let OpenReply { kept, calls, .. } = open;
         if text.is_empty() && calls.is_empty() {
             return;
         }
         let kept = kept.filter(|kept| kept.made_by == self.maker);
         match self.messages.last_mut() {
             // Two texts in a row are joined, unless a result stands between them.
-            Some(Message::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
+            Some(WireMessage::Reply(last)) if last.calls.is_empty() && calls.is_empty() => {
                 last.text = format!("{}\n\n{text}", last.text);
             }
             // An answer follows the results of the calls before it.
-            Some(Message::User(_)) | Some(Message::Reply(_)) | None => {
-                self.messages.push(Message::Reply(Reply { kept, text, calls }));
+            Some(WireMessage::User(_)) | Some(WireMessage::Reply(_)) | None => {
+                self.messages.push(WireMessage::Reply(WireReply { kept, text, calls }));
             }
         }
     }
 
-    fn finish(mut self) -> History<'a> {
+    fn finish(mut self) -> WireHistory<'a> {
         self.close();
-        if !matches!(self.messages.first(), Some(Message::User(_))) {
-            self.messages.insert(0, Message::User(vec![Cow::Borrowed(BEGINNING)]));
+        if !matches!(self.messages.first(), Some(WireMessage::User(_))) {
+            self.messages.insert(0, WireMessage::User(vec![Cow::Borrowed(BEGINNING)]));
         }
-        if let Some(Message::Reply(last)) = self.messages.last()
+        if let Some(WireMessage::Reply(last)) = self.messages.last()
             && last.calls.is_empty()
         {
-            self.messages.push(Message::User(vec![Cow::Borrowed(GO_ON)]));
+            self.messages.push(WireMessage::User(vec![Cow::Borrowed(GO_ON)]));
         }
-        History { system: self.system, messages: self.messages }
+        WireHistory { system: self.system, messages: self.messages }
     }
 }
 
-impl<'a> Open<'a> {
+impl<'a> OpenReply<'a> {
     fn is_empty(&self) -> bool {
         self.texts.is_empty() && self.calls.is_empty()
     }
 
     /// Takes the expected call with this id.
-    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a KeptCall)> {
+    fn expect(&mut self, id: Option<&str>) -> Option<(usize, &'a ProviderCall)> {
         let id = id?;
         let at = self.expected.iter().position(|(_, kept)| kept.id == id)?;
         Some(self.expected.remove(at))
@@ -284,15 +284,19 @@ impl<'a> Open<'a> {
     /// The reply's text as it is sent back. Empty if there is none.
     fn text(&self) -> String {
         // A turn in MemGPT style may end in a message that repeats its inner monologue.
-        let has_message = self.texts.iter().any(|said| matches!(said, Said::Message(_)));
+        let has_message = self.texts.iter().any(|said| matches!(said, ReplyText::Message(_)));
         let texts = self.texts.iter().filter_map(|said| match said {
-            Said::Message(text) => Some(without_think(text)),
-            Said::Thought(_) if has_message && self.calls.is_empty() => None,
+            ReplyText::Message(text) => Some(without_think(text)),
+            ReplyText::Thought(_) if has_message && self.calls.is_empty() => None,
             // The log does not distinguish reasoning from inner monologue.
-            Said::Thought(text) => Some(match self.kept.and_then(Kept::reasoning_text) {
-                Some(reasoning) => text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text),
-                None => text,
-            }),
+            ReplyText::Thought(text) => {
+                Some(match self.kept.and_then(ProviderState::reasoning_text) {
+                    Some(reasoning) => {
+                        text.trim_start().strip_prefix(reasoning.trim()).unwrap_or(text)
+                    }
+                    None => text,
+                })
+            }
         });
         let texts: Vec<&str> = texts.filter(|text| !is_blank(text)).collect();
         texts.join("\n\n")
@@ -300,5 +304,5 @@ impl<'a> Open<'a> {
 }
 
 fn sends(name: &str) -> bool {
-    Tool::named(name) == Some(Tool::SendMessage)
+    BuiltInTool::named(name) == Some(BuiltInTool::SendMessage)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::remote::Wire;
-use crate::model::remote::kept::MADE_UP;
+use crate::model::remote::ProviderWire;
+use crate::model::remote::provider_state::MADE_UP;
 
 /// Assigns a unique id to each call of a request.
 ///
@@ -11,13 +11,13 @@ use crate::model::remote::kept::MADE_UP;
 /// derived from our id, a form that all providers accept. Both depend only on earlier calls, so
 /// that requests of later steps and turns begin with the same bytes.
 #[derive(Debug)]
-pub(super) struct Ids {
-    wire: Wire,
+pub(super) struct CallIds {
+    wire: ProviderWire,
     given: HashSet<String>,
 }
 
-impl Ids {
-    pub(super) fn new(wire: Wire) -> Self {
+impl CallIds {
+    pub(super) fn new(wire: ProviderWire) -> Self {
         Self { wire, given: HashSet::new() }
     }
 
@@ -46,15 +46,15 @@ impl Ids {
         }
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         match self.wire {
-            Wire::OpenAi => {
+            ProviderWire::OpenAi => {
                 (1..=40).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
             }
-            Wire::Responses => {
+            ProviderWire::Responses => {
                 (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
             }
-            Wire::Anthropic => (1..=64).contains(&id.len()) && id.bytes().all(is_word),
+            ProviderWire::Anthropic => (1..=64).contains(&id.len()) && id.bytes().all(is_word),
             // These match results with calls by name and order.
-            Wire::Gemini | Wire::Ollama => false,
+            ProviderWire::Gemini | ProviderWire::Ollama => false,
         }
     }
 }

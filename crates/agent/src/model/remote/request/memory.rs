@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::tools::LeftOut;
-use crate::model::Kept;
-use crate::model::remote::Wire;
+use super::tools::UnfitTool;
+use crate::model::ProviderState;
+use crate::model::remote::ProviderWire;
 use parking_lot::{Mutex, MutexGuard};
 
 /// Largest number of entries of one kind, before all of them are forgotten. Users may name any
@@ -14,19 +14,19 @@ const MOST: usize = 10_000;
 
 /// Facts learned from replies, and warnings already logged. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ProviderMemory(Arc<Mutex<Learned>>);
+pub(crate) struct ProviderMemory(Arc<Mutex<LearnedFacts>>);
 
 #[derive(Debug, Default)]
-struct Learned {
+struct LearnedFacts {
     /// Tools with a warning in the log, by wire.
-    warned: HashSet<(Wire, String)>,
-    /// Models that have sent `reasoning_content`, by their [`Kept::maker`].
+    warned: HashSet<(ProviderWire, String)>,
+    /// Models that have sent `reasoning_content`, by their [`ProviderState::maker`].
     reasoners: HashSet<String>,
 }
 
 impl ProviderMemory {
     /// Learns from a reply's provider state.
-    pub(crate) fn learn(&self, kept: &Kept) {
+    pub(crate) fn learn(&self, kept: &ProviderState) {
         if kept.has_reasoning_content() {
             let reasoners = &mut self.learned().reasoners;
             if reasoners.len() >= MOST {
@@ -42,7 +42,7 @@ impl ProviderMemory {
     }
 
     /// Logs a warning for each tool that is left out of requests, once per tool.
-    pub(super) fn warn(&self, wire: Wire, left_out: &[LeftOut]) {
+    pub(super) fn warn(&self, wire: ProviderWire, left_out: &[UnfitTool]) {
         for tool in left_out {
             let warned = &mut self.learned().warned;
             if warned.len() >= MOST {
@@ -59,7 +59,7 @@ impl ProviderMemory {
         }
     }
 
-    fn learned(&self) -> MutexGuard<'_, Learned> {
+    fn learned(&self) -> MutexGuard<'_, LearnedFacts> {
         self.0.lock()
     }
 }

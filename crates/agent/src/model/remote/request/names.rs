@@ -9,9 +9,9 @@ const LONGEST: usize = 64;
 
 /// The names that were sent in another form, with the original names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(HashMap<String, String>);
+pub(super) struct ToolNames(HashMap<String, String>);
 
-impl Names {
+impl ToolNames {
     /// The name to send for a tool. It is remembered if it differs.
     pub(super) fn send(&mut self, name: &str) -> String {
         let sent = fit(name);

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 /// A JSON object with its keys in the order in which they were set.
 #[derive(Debug, Default)]
-pub(super) struct Object(Map<String, Value>);
+pub(super) struct JsonObject(Map<String, Value>);
 
-impl Object {
+impl JsonObject {
     pub(super) fn new() -> Self {
         Self::default()
     }
@@ -26,8 +26,8 @@ impl Object {
     }
 }
 
-impl From<Object> for Value {
-    fn from(object: Object) -> Self {
+impl From<JsonObject> for Value {
+    fn from(object: JsonObject) -> Self {
         Self::Object(object.0)
     }
 }

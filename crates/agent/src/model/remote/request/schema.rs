@@ -12,8 +12,8 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::model::remote::Wire;
-use lookup::Lookup;
+use crate::model::remote::ProviderWire;
+use lookup::SchemaLookup;
 
 /// Largest nesting depth of schemas; deeper parts are cut.
 const DEEPEST: usize = 24;
@@ -25,14 +25,16 @@ const MOST_PARTS: usize = 5_000;
 ///
 /// # Errors
 /// Says why the schema cannot be reduced.
-pub(super) fn reduce(schema: &Value, wire: Wire) -> Result<Option<Value>, String> {
-    let mut lookup = Lookup::new(schema);
+pub(super) fn reduce(schema: &Value, wire: ProviderWire) -> Result<Option<Value>, String> {
+    let mut lookup = SchemaLookup::new(schema);
     let object = root::object(schema, &mut lookup)?;
     let reduced = match wire {
-        Wire::OpenAi | Wire::Responses | Wire::Anthropic => Some(plain::clean(object, &mut lookup)),
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Anthropic => {
+            Some(plain::clean(object, &mut lookup))
+        }
         // Ollama does not resolve references.
-        Wire::Ollama => Some(plain::inline(object, &mut lookup)),
-        Wire::Gemini => google::reduce(object, &mut lookup),
+        ProviderWire::Ollama => Some(plain::inline(object, &mut lookup)),
+        ProviderWire::Gemini => google::reduce(object, &mut lookup),
     };
     if lookup.is_spent() {
         return Err(format!("its schema has more than {MOST_PARTS} parts"));

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::names::Names;
+use super::names::ToolNames;
 use super::schema;
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 use crate::tool::ToolSpec;
 
 /// Largest number of tools that OpenAI and Google accept in one request.
 const MOST: usize = 128;
 
 /// A tool as a provider accepts it.
-pub(super) struct Tool<'a> {
+pub(super) struct WireTool<'a> {
     pub(super) name: String,
     pub(super) description: &'a str,
     /// Schema of the arguments. Absent if there are no arguments and the wire does not allow a
@@ -24,7 +24,7 @@ pub(super) struct Tool<'a> {
 
 /// A tool that cannot be offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct UnfitTool {
     /// The tool's own name.
     pub(super) name: String,
     /// The reason.
@@ -35,16 +35,16 @@ pub(super) struct LeftOut {
 /// refuse every request with it.
 pub(super) fn fit<'a>(
     specs: &'a [Arc<ToolSpec>],
-    wire: Wire,
-    names: &mut Names,
-) -> (Vec<Tool<'a>>, Vec<LeftOut>) {
+    wire: ProviderWire,
+    names: &mut ToolNames,
+) -> (Vec<WireTool<'a>>, Vec<UnfitTool>) {
     let (mut tools, mut left_out, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
     let most = match wire {
-        Wire::OpenAi | Wire::Responses | Wire::Gemini => MOST,
-        Wire::Anthropic | Wire::Ollama => usize::MAX,
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Gemini => MOST,
+        ProviderWire::Anthropic | ProviderWire::Ollama => usize::MAX,
     };
     for spec in specs {
-        let mut leave = |why: String| left_out.push(LeftOut { name: spec.name.clone(), why });
+        let mut leave = |why: String| left_out.push(UnfitTool { name: spec.name.clone(), why });
         if spec.name.is_empty() {
             leave("it has no name".to_owned());
         } else if tools.len() == most {
@@ -54,7 +54,7 @@ pub(super) fn fit<'a>(
                 Ok(schema) => {
                     let name = names.send(&spec.name);
                     if taken.insert(name.clone()) {
-                        tools.push(Tool { name, description: spec.description.trim(), schema });
+                        tools.push(WireTool { name, description: spec.description.trim(), schema });
                     } else {
                         leave("another tool has its name".to_owned());
                     }

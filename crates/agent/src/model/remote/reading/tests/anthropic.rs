@@ -44,7 +44,7 @@ fn blocks_and_deltas_are_read_in_any_form() {
 "stop_reason":"tool_use"}"#;
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Anthropic,
+        ProviderWire::Anthropic,
         &[
             ("no event lines", events(&plain), "42."),
             (

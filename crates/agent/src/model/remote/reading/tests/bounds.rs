@@ -1,7 +1,7 @@
 use super::*;
 
 /// Adds a piece repeatedly until the reading fails. Returns the error code and the bytes read.
-fn endless(wire: Wire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
+fn endless(wire: ProviderWire, first: &str, piece: impl Fn(usize) -> String) -> (String, usize) {
     let mut reading = reading(wire);
     reading.take(first.as_bytes());
     let mut bytes = 0;
@@ -41,31 +41,36 @@ fn endless_replies_of_every_kind_fail_early() {
         ))
     };
     type MakePiece<'a> = Box<dyn Fn(usize) -> String + 'a>;
-    let rows: [(&str, Wire, MakePiece<'_>, usize); 11] = [
-        ("a line", Wire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
-        ("a line", Wire::Ollama, Box::new(|_| long.clone()), 8 << 20),
-        ("an event", Wire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),
-        ("keep-alives", Wire::Gemini, Box::new(|_| format!(": {long}\n\n")), 64 << 20),
-        ("pings", Wire::Anthropic, Box::new(|_| wide(r#"{"type":"ping","x":"LONG"}"#)), 64 << 20),
-        ("text", Wire::OpenAi, Box::new(|_| delta(r#"{"content":"LONG"}"#)), 8 << 20),
+    let rows: [(&str, ProviderWire, MakePiece<'_>, usize); 11] = [
+        ("a line", ProviderWire::OpenAi, Box::new(|_| long.clone()), 8 << 20),
+        ("a line", ProviderWire::Ollama, Box::new(|_| long.clone()), 8 << 20),
+        ("an event", ProviderWire::OpenAi, Box::new(|_| format!("data: {long}\n")), 8 << 20),
+        ("keep-alives", ProviderWire::Gemini, Box::new(|_| format!(": {long}\n\n")), 64 << 20),
+        (
+            "pings",
+            ProviderWire::Anthropic,
+            Box::new(|_| wide(r#"{"type":"ping","x":"LONG"}"#)),
+            64 << 20,
+        ),
+        ("text", ProviderWire::OpenAi, Box::new(|_| delta(r#"{"content":"LONG"}"#)), 8 << 20),
         (
             "blanks",
-            Wire::OpenAi,
+            ProviderWire::OpenAi,
             Box::new(|_| delta(r#"{"content":"                    "}"#)),
             64 << 20,
         ),
         (
             "a name",
-            Wire::OpenAi,
+            ProviderWire::OpenAi,
             Box::new(|at| {
                 let name = format!(r#""name":"x{at}""#);
                 delta(&format!(r#"{{"tool_calls":[{{"index":0,"function":{{{name}}}}}]}}"#))
             }),
             1 << 20,
         ),
-        ("calls", Wire::OpenAi, Box::new(call), 1 << 20),
-        ("blocks", Wire::Anthropic, Box::new(block), 8 << 20),
-        ("items", Wire::Responses, Box::new(item), 8 << 20),
+        ("calls", ProviderWire::OpenAi, Box::new(call), 1 << 20),
+        ("blocks", ProviderWire::Anthropic, Box::new(block), 8 << 20),
+        ("items", ProviderWire::Responses, Box::new(item), 8 << 20),
     ];
     for (what, wire, piece, most) in rows {
         let (code, bytes) = endless(wire, "", piece);

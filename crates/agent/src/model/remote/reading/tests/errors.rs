@@ -1,7 +1,7 @@
 use super::*;
 
 /// The error at the end of a reply.
-fn error(wire: Wire, reply: &str) -> ModelError {
+fn error(wire: ProviderWire, reply: &str) -> ModelError {
     let mut reading = reading(wire);
     reading.take(reply.as_bytes());
     if !reading.over {
@@ -38,7 +38,7 @@ fn errors_in_a_reply_are_recognised_in_every_form() {
         (r#""code":429,"msg":"Credit: later""#, "model_busy", true),
         (r#""detail":"Credit is used up.""#, "model_failed", false),
     ];
-    for wire in Wire::ALL {
+    for wire in ProviderWire::ALL {
         for (fields, code, again) in errors {
             let json = format!("{{{fields}}}");
             for reply in [
@@ -80,7 +80,7 @@ fn an_error_in_the_middle_keeps_the_text_before_it() {
         r#""error":{"code":529,"message":"Overloaded."}}]}"#
     );
     check(
-        Wire::OpenAi,
+        ProviderWire::OpenAi,
         &[
             ("an event", sse(&[said, error]), wanted),
             ("a line without a field", format!("{}{error}\n\n", sse(&[said])), wanted),
@@ -90,7 +90,7 @@ fn an_error_in_the_middle_keeps_the_text_before_it() {
     );
     let said = r#"{"candidates":[{"content":{"parts":[{"text":"It is"}]}}]}"#;
     check(
-        Wire::Gemini,
+        ProviderWire::Gemini,
         &[
             ("in a list", format!("[{said},{error}]"), wanted),
             ("wrapped", sse(&[said, &format!(r#"{{"response":{error}}}"#)]), wanted),

@@ -16,7 +16,7 @@ fn chunks_are_read_in_any_form() {
     let call = r#"{"functionCall":{"name":"sum","args":{"a":1}}}"#;
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Gemini,
+        ProviderWire::Gemini,
         &[
             ("an early reason", sse(&[&early, &last]), "It is 42."),
             ("several parts", sse(&[&chunk(thoughts, stop)]), "thought: Six. Seven. | 42. Yes."),

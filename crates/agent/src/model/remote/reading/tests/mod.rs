@@ -16,22 +16,22 @@ use super::*;
 use crate::model::Providers;
 
 /// A row: a label, the reply, and the expected output.
-pub(super) type Row<'a> = (&'a str, String, &'a str);
+pub(super) type DecoderRow<'a> = (&'a str, String, &'a str);
 
 /// A reading whose reply has not begun.
-pub(super) fn reading(wire: Wire) -> Reading {
+pub(super) fn reading(wire: ProviderWire) -> ReplyStream {
     let key = crate::Endpoint { api_key: Some("none".to_owned()), base_url: None };
     let providers =
         Providers { openai: key.clone(), anthropic: key.clone(), gemini: key.clone(), ollama: key };
     let address = Address::new(wire, &providers).unwrap();
     let tools = ["sum", "time"].map(str::to_owned).to_vec();
-    let reply = Assembly::new(Style::Native, tools, "maker".to_owned());
-    let body = Body::of(http::Response::new(String::new()).into());
-    Reading::new(body, address, reply, Timeouts::default(), Instant::now())
+    let reply = ReplyAssembly::new(Style::Native, tools, "maker".to_owned());
+    let body = ReplyBody::of(http::Response::new(String::new()).into());
+    ReplyStream::new(body, address, reply, Timeouts::default(), Instant::now())
 }
 
 /// Reads a reply in these chunks and formats its output.
-pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub(super) fn read<'a>(wire: ProviderWire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut reading = reading(wire);
     for piece in pieces {
         if !reading.over {
@@ -46,20 +46,22 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     let mut calls = Vec::new();
     for piece in pieces {
         let (kind, text) = match piece {
-            Piece::Thought(text) => ("thought", text),
-            Piece::Message(text) => ("", text),
-            Piece::WasThought => ("was thought", String::new()),
-            Piece::Call { index, name, .. } => {
+            ReplyPiece::Thought(text) => ("thought", text),
+            ReplyPiece::Message(text) => ("", text),
+            ReplyPiece::WasThought => ("was thought", String::new()),
+            ReplyPiece::Call { index, name, .. } => {
                 assert_eq!(index, calls.len());
                 calls.push((name, String::new()));
                 continue;
             }
-            Piece::Args { index, json } => {
+            ReplyPiece::Args { index, json } => {
                 calls[index].1.push_str(&json);
                 continue;
             }
-            Piece::Kept(_) => continue,
-            Piece::Monologue(_) | Piece::Whole(_) | Piece::Done(_) => panic!("{piece:?}"),
+            ReplyPiece::ProviderState(_) => continue,
+            ReplyPiece::Monologue(_) | ReplyPiece::Whole(_) | ReplyPiece::End(_) => {
+                panic!("{piece:?}")
+            }
         };
         match shown.last_mut() {
             Some((last, words)) if last == kind => words.push_str(&text),
@@ -73,8 +75,8 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
     parts.extend(calls.into_iter().map(|(name, args)| format!("{name}({args})")));
     for last in reading.ready.drain(..) {
         match last {
-            Ok(Piece::Done(Done { stopped: None, .. })) => {}
-            Ok(Piece::Done(Done { stopped: Some(error), .. })) => {
+            Ok(ReplyPiece::End(ReplyEnd { stopped: None, .. })) => {}
+            Ok(ReplyPiece::End(ReplyEnd { stopped: Some(error), .. })) => {
                 parts.push(format!("stopped {}", error.code()));
             }
             Ok(piece) => panic!("{piece:?}"),
@@ -85,7 +87,7 @@ pub(super) fn read<'a>(wire: Wire, pieces: impl IntoIterator<Item = &'a [u8]>) -
 }
 
 /// Checks rows with each reply whole, byte by byte, cut in the middle, and with other line ends.
-pub(super) fn check(wire: Wire, rows: &[Row<'_>]) {
+pub(super) fn check(wire: ProviderWire, rows: &[DecoderRow<'_>]) {
     for (what, reply, wanted) in rows {
         for line_end in ["\n", "\r\n", "\r"] {
             let reply = reply.replace('\n', line_end);

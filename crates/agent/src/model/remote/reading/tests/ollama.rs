@@ -8,7 +8,7 @@ fn lines_are_read_in_any_form() {
     let calls = |calls: &str| lines(&[&format!(r#"{{"message":{{"tool_calls":{calls}}}}}"#), done]);
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Ollama,
+        ProviderWire::Ollama,
         &[
             ("lines", lines(&[said, done]), "42."),
             ("a whole body", r#"{"message":{"content":"42."},"done":true}"#.to_owned(), "42."),

@@ -29,7 +29,7 @@ fn events_are_read_in_any_form() {
     let begun = |args: &str| added(&call.replace(r#""{\"a\":1}""#, args));
     let one = r#"sum({"a":1})"#;
     check(
-        Wire::Responses,
+        ProviderWire::Responses,
         &[
             ("only the last event", sse(&[&end(message)]), "42."),
             ("only items", sse(&[&done(message), &end("")]), "42."),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::DEEPEST;
-use super::lookup::Lookup;
+use super::lookup::SchemaLookup;
 use super::plain::TYPES;
 use super::root::required;
 
@@ -17,17 +17,17 @@ const FORMATS: [(&str, &[&str]); 3] = [
 const BOUNDS: [&str; 4] = ["minimum", "maximum", "minItems", "maxItems"];
 
 /// Reduces a root. Absent if it has no properties, which the API refuses.
-pub(super) fn reduce(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Option<Value> {
+pub(super) fn reduce(root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Option<Value> {
     let has_properties =
         root.get("properties").and_then(Value::as_object).is_some_and(|all| !all.is_empty());
-    has_properties.then(|| Reducing { lookup }.object(root, 0))
+    has_properties.then(|| GeminiReducer { lookup }.object(root, 0))
 }
 
-struct Reducing<'l, 'a> {
-    lookup: &'l mut Lookup<'a>,
+struct GeminiReducer<'l, 'a> {
+    lookup: &'l mut SchemaLookup<'a>,
 }
 
-impl Reducing<'_, '_> {
+impl GeminiReducer<'_, '_> {
     fn schema(&mut self, value: &Value, depth: usize) -> Value {
         if depth > DEEPEST || !self.lookup.visit() {
             return json!({ "type": "string" });
@@ -50,15 +50,15 @@ impl Reducing<'_, '_> {
         for key in ["anyOf", "oneOf"] {
             if let Some(Value::Array(branches)) = schema.shift_remove(key) {
                 match self.choice(&branches, depth, &mut is_nullable) {
-                    Choice::None => {}
+                    SchemaChoice::None => {}
                     // A single choice replaces the choice.
-                    Choice::One(only) => {
+                    SchemaChoice::One(only) => {
                         for (key, value) in only {
                             schema.entry(key).or_insert(value);
                         }
                         names = types(&schema).0;
                     }
-                    Choice::Many(choices) => return described(&schema, choices, is_nullable),
+                    SchemaChoice::Many(choices) => return described(&schema, choices, is_nullable),
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Reducing<'_, '_> {
         }
     }
 
-    fn choice(&mut self, branches: &[Value], depth: usize, is_nullable: &mut bool) -> Choice {
+    fn choice(&mut self, branches: &[Value], depth: usize, is_nullable: &mut bool) -> SchemaChoice {
         let mut choices: Vec<Map<String, Value>> = Vec::new();
         for branch in branches {
             let is_null = branch.get("type") == Some(&json!("null"))
@@ -113,9 +113,9 @@ impl Reducing<'_, '_> {
             }
         }
         match choices.len() {
-            0 => Choice::None,
-            1 => choices.pop().map_or(Choice::None, Choice::One),
-            _ => Choice::Many(choices),
+            0 => SchemaChoice::None,
+            1 => choices.pop().map_or(SchemaChoice::None, SchemaChoice::One),
+            _ => SchemaChoice::Many(choices),
         }
     }
 
@@ -187,7 +187,7 @@ impl Reducing<'_, '_> {
     }
 }
 
-enum Choice {
+enum SchemaChoice {
     None,
     One(Map<String, Value>),
     Many(Vec<Map<String, Value>>),

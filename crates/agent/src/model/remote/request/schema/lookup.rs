@@ -8,12 +8,12 @@ use super::MOST_PARTS;
 const LONGEST_CHAIN: usize = 16;
 
 /// Resolves references, and counts the visited parts.
-pub(super) struct Lookup<'a> {
+pub(super) struct SchemaLookup<'a> {
     whole: &'a Value,
     visited: usize,
 }
 
-impl<'a> Lookup<'a> {
+impl<'a> SchemaLookup<'a> {
     pub(super) fn new(whole: &'a Value) -> Self {
         Self { whole, visited: 0 }
     }

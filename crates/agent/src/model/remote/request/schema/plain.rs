@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::DEEPEST;
-use super::lookup::Lookup;
+use super::lookup::SchemaLookup;
 use super::root::required;
 
 /// All valid types. Others, such as `any` or `file`, are refused.
@@ -14,7 +14,7 @@ pub(super) const TYPES: [&str; 7] =
     ["object", "array", "string", "number", "integer", "boolean", "null"];
 
 /// Treatment of references.
-enum References {
+enum ReferencePolicy {
     /// References to these definitions and to the root stay. Any other target may change or
     /// disappear in the result, so it is inlined.
     Stay(HashSet<String>),
@@ -46,31 +46,31 @@ const ADDRESSES: [&str; 6] =
     ["$schema", "$id", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
 
 /// Repairs invalid parts of a schema and leaves the rest unchanged.
-pub(super) fn clean(root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
+pub(super) fn clean(root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Value {
     let definitions =
         DEFINITIONS.iter().filter_map(|key| Some((key, root.get(*key)?.as_object()?)));
     let definitions = definitions.flat_map(|(key, all)| {
         all.keys()
             .map(move |name| format!("#/{key}/{}", name.replace('~', "~0").replace('/', "~1")))
     });
-    let references = References::Stay(definitions.collect());
-    Cleaning { lookup, references }.object(root, 0)
+    let references = ReferencePolicy::Stay(definitions.collect());
+    SchemaCleaner { lookup, references }.object(root, 0)
 }
 
 /// Does the same, and inlines all references.
-pub(super) fn inline(mut root: Map<String, Value>, lookup: &mut Lookup<'_>) -> Value {
+pub(super) fn inline(mut root: Map<String, Value>, lookup: &mut SchemaLookup<'_>) -> Value {
     for key in DEFINITIONS {
         root.shift_remove(key);
     }
-    Cleaning { lookup, references: References::Inline }.object(root, 0)
+    SchemaCleaner { lookup, references: ReferencePolicy::Inline }.object(root, 0)
 }
 
-struct Cleaning<'l, 'a> {
-    lookup: &'l mut Lookup<'a>,
-    references: References,
+struct SchemaCleaner<'l, 'a> {
+    lookup: &'l mut SchemaLookup<'a>,
+    references: ReferencePolicy,
 }
 
-impl Cleaning<'_, '_> {
+impl SchemaCleaner<'_, '_> {
     /// Cleans any value; a value that is not a schema becomes one that accepts everything.
     fn schema(&mut self, value: Value, depth: usize) -> Value {
         if depth > DEEPEST || !self.lookup.visit() {
@@ -91,8 +91,10 @@ impl Cleaning<'_, '_> {
 
     fn stays(&self, reference: &str) -> bool {
         match &self.references {
-            References::Stay(definitions) => reference == "#" || definitions.contains(reference),
-            References::Inline => false,
+            ReferencePolicy::Stay(definitions) => {
+                reference == "#" || definitions.contains(reference)
+            }
+            ReferencePolicy::Inline => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::lookup::Lookup;
+use super::lookup::SchemaLookup;
 
 /// Largest nesting depth of choices; deeper ones are not merged.
 const DEEPEST: usize = 8;
@@ -33,7 +33,7 @@ const NOT_AT_THE_ROOT: [&str; 20] = [
 /// The root as an object with `type`, `properties` and, if there are any, `required`.
 pub(super) fn object(
     schema: &Value,
-    lookup: &mut Lookup<'_>,
+    lookup: &mut SchemaLookup<'_>,
 ) -> Result<Map<String, Value>, String> {
     let empty = || Map::from_iter([("type".to_owned(), json!("object"))]);
     let merged = match lookup.follow(schema) {
@@ -66,7 +66,7 @@ pub(super) fn object(
 /// Merges the choices of a schema into it. A property is required if every choice requires it.
 fn merge(
     mut schema: Map<String, Value>,
-    lookup: &mut Lookup<'_>,
+    lookup: &mut SchemaLookup<'_>,
     depth: usize,
 ) -> Result<Map<String, Value>, String> {
     if !lookup.visit() {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::reduce;
-use crate::model::remote::Wire;
+use crate::model::remote::ProviderWire;
 
 fn argument(schema: &Value) -> Value {
     json!({ "type": "object", "properties": { "a": schema } })
@@ -45,7 +45,12 @@ fn reduced_schemas_are_valid_and_references_have_targets() {
         } }),
     ];
     for schema in &schemas {
-        for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+        for wire in [
+            ProviderWire::OpenAi,
+            ProviderWire::Responses,
+            ProviderWire::Anthropic,
+            ProviderWire::Ollama,
+        ] {
             let reduced = reduce(schema, wire).unwrap().unwrap();
             let valid = jsonschema::draft202012::new(&reduced);
             assert!(valid.is_ok(), "{schema} becomes {reduced}: {:?}", valid.err());
@@ -61,7 +66,12 @@ fn valid_schemas_are_unchanged() {
         "type": "object",
         "properties": { "a": valid, "b": numbers, "pattern": { "type": "integer" } },
     });
-    for wire in [Wire::OpenAi, Wire::Responses, Wire::Anthropic, Wire::Ollama] {
+    for wire in [
+        ProviderWire::OpenAi,
+        ProviderWire::Responses,
+        ProviderWire::Anthropic,
+        ProviderWire::Ollama,
+    ] {
         assert_eq!(reduce(&schema, wire).unwrap().unwrap(), schema);
     }
 }

@@ -12,7 +12,7 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::server::Server;
+use super::server::McpServer;
 
 /// Environment variables that a process inherits from us, in addition to its own. The set of the
 /// official SDKs, plus locale, time zone and the directory for temporary files.
@@ -41,18 +41,18 @@ const SIGTERM: i32 = 15;
 const LONGEST_LINE: usize = 1_000;
 
 /// A running process and its children, as one process group.
-pub(super) struct Child {
+pub(super) struct McpProcess {
     process: Box<dyn ChildWrapper>,
     stderr: Option<AbortOnDropHandle<()>>,
 }
 
-impl Child {
+impl McpProcess {
     /// Starts a process. Its stderr is passed to `server`, line by line.
     pub(super) fn spawn(
         command: &str,
         args: &[String],
         env: &BTreeMap<String, String>,
-        server: &Arc<Server>,
+        server: &Arc<McpServer>,
     ) -> io::Result<(Self, (ChildStdout, ChildStdin))> {
         let mut wrapped = CommandWrap::with_new(command, |command| {
             command
@@ -105,7 +105,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for McpProcess {
     fn drop(&mut self) {
         // Reached without `end` only when the task is aborted; otherwise the group has already
         // ended.
@@ -114,7 +114,7 @@ impl Drop for Child {
 }
 
 /// Reads stderr to its end: a full pipe would block the process.
-async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
+async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<McpServer>) {
     let mut pipe = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -131,15 +131,15 @@ async fn drain(pipe: impl AsyncRead + Unpin, server: Arc<Server>) {
         let read = part.len() + ends;
         pipe.consume(read);
         if ends == 1 {
-            heard(&server, &mut line);
+            log_stderr(&server, &mut line);
         }
     }
     if !line.is_empty() {
-        heard(&server, &mut line);
+        log_stderr(&server, &mut line);
     }
 }
 
-fn heard(server: &Server, line: &mut Vec<u8>) {
-    server.heard(String::from_utf8_lossy(line).trim_end().to_owned());
+fn log_stderr(server: &McpServer, line: &mut Vec<u8>) {
+    server.log_stderr(String::from_utf8_lossy(line).trim_end().to_owned());
     line.clear();
 }

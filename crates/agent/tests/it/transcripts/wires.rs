@@ -1,29 +1,23 @@
-//! Providers' models against raw replies, for cases that the mock cannot produce.
-
-use std::time::Duration;
+//! Raw replies of each wire.
 
 use serde_json::{Value, json};
-use thoughtwire_agent::{AgentOptions, Timeouts};
-use thoughtwire_proto::{StreamKind, Style, ToolStatus};
 
-use crate::canned::{Canned, Reply};
-use crate::home::Home;
-use crate::mock::{WIRES, Wire, home, providers};
+use crate::mock::{MockWire, WIRES};
 
 /// Raw replies of one wire.
-struct Transcript {
-    wire: Wire,
+pub(super) struct WireTranscript {
+    pub(super) wire: MockWire,
     /// Reasoning, and two sums at once: 100 tokens in of which 64 cached, 20 out.
-    calls: String,
+    pub(super) calls: String,
     /// An answer: 50 tokens in, 5 out.
-    answer: String,
+    pub(super) answer: String,
     /// A message without an end.
-    half: String,
+    pub(super) half: String,
     /// Checks the provider state in the second request.
-    returns: fn(&Value),
+    pub(super) returns: fn(&Value),
 }
 
-fn sse(events: &[Value]) -> String {
+pub(super) fn sse(events: &[Value]) -> String {
     events
         .iter()
         .map(|event| {
@@ -40,7 +34,7 @@ fn ndjson(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn transcripts() -> [Transcript; 5] {
+pub(super) fn transcripts() -> [WireTranscript; 5] {
     let [openai_wire, responses_wire, anthropic_wire, gemini_wire, ollama_wire] = WIRES;
     [
         openai(openai_wire),
@@ -51,7 +45,7 @@ fn transcripts() -> [Transcript; 5] {
     ]
 }
 
-fn openai(wire: Wire) -> Transcript {
+fn openai(wire: MockWire) -> WireTranscript {
     let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let args = |index: usize, json: &str| {
         delta(json!({"tool_calls": [{"index": index, "function": {"arguments": json}}]}))
@@ -74,7 +68,7 @@ fn openai(wire: Wire) -> Transcript {
         args(0, "\"6*7\"}"),
         json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
     ];
-    Transcript {
+    WireTranscript {
         wire,
         calls: sse(&calls)
             + &end(json!({
@@ -100,7 +94,7 @@ fn openai(wire: Wire) -> Transcript {
     }
 }
 
-fn responses(wire: Wire) -> Transcript {
+fn responses(wire: MockWire) -> WireTranscript {
     let completed = |usage: Value| {
         json!({"type": "response.completed", "response": {
             "id": "r", "model": "m", "status": "completed", "output": [], "usage": usage,
@@ -145,7 +139,7 @@ fn responses(wire: Wire) -> Transcript {
             "output_tokens": 20, "total_tokens": 120,
         })),
     ];
-    Transcript {
+    WireTranscript {
         wire,
         calls: sse(&calls),
         answer: half.clone()
@@ -173,7 +167,7 @@ fn responses(wire: Wire) -> Transcript {
     }
 }
 
-fn anthropic(wire: Wire) -> Transcript {
+fn anthropic(wire: MockWire) -> WireTranscript {
     let start = |usage: Value| {
         json!({"type": "message_start", "message": {
             "id": "m", "role": "assistant", "content": [], "usage": usage,
@@ -223,7 +217,7 @@ fn anthropic(wire: Wire) -> Transcript {
         args(3, "{\"expression\":\"1/0\"}"),
         stop(3),
     ];
-    Transcript {
+    WireTranscript {
         wire,
         calls: sse(&calls) + &sse(&end("tool_use", 20)),
         answer: half.clone()
@@ -255,7 +249,7 @@ fn anthropic(wire: Wire) -> Transcript {
     }
 }
 
-fn gemini(wire: Wire) -> Transcript {
+fn gemini(wire: MockWire) -> WireTranscript {
     let frame = |parts: Value| {
         let content = json!({"role": "model", "parts": parts});
         json!({"candidates": [{"content": content, "index": 0}]})
@@ -280,7 +274,7 @@ fn gemini(wire: Wire) -> Transcript {
         frame(json!([first])),
         end(json!([call("1/0")]), usage),
     ];
-    Transcript {
+    WireTranscript {
         wire,
         calls: sse(&calls),
         answer: half.clone()
@@ -303,7 +297,7 @@ fn gemini(wire: Wire) -> Transcript {
     }
 }
 
-fn ollama(wire: Wire) -> Transcript {
+fn ollama(wire: MockWire) -> WireTranscript {
     let message = |message: Value| json!({"message": message, "done": false});
     let end = |input: u64, cached: u64, output: u64| {
         let message = json!({"role": "assistant", "content": ""});
@@ -318,7 +312,7 @@ fn ollama(wire: Wire) -> Transcript {
         message(json!({"tool_calls": [call("6*7"), call("1/0")]})),
         end(100, 64, 20),
     ];
-    Transcript {
+    WireTranscript {
         wire,
         calls: ndjson(&calls),
         answer: half.clone() + &ndjson(&[message(json!({"content": "42."})), end(50, 0, 5)]),
@@ -333,290 +327,5 @@ fn ollama(wire: Wire) -> Transcript {
             );
             assert_eq!(messages[3]["content"], "42", "{messages:#}");
         },
-    }
-}
-
-#[tokio::test]
-async fn what_a_provider_wants_to_see_again_is_brought_back() {
-    for Transcript { wire, calls, answer, returns, .. } in transcripts() {
-        let canned = Canned::play([Reply::new(calls), Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "Two sums!").await;
-        assert_eq!(told.thought(), "Two sums.", "{wire:?}: {told:?}");
-        let returned = told.returned();
-        assert_eq!(
-            (returned[0], returned[1].0),
-            ((ToolStatus::Success, "42"), ToolStatus::Error),
-            "{wire:?}"
-        );
-        assert_eq!(told.message(), "Well, 42.", "{wire:?}");
-        let usage = told.usage().unwrap();
-        assert_eq!(
-            (usage.input_tokens, usage.output_tokens, usage.cached_tokens),
-            (150, 25, Some(64)),
-            "{wire:?}"
-        );
-        returns(&canned.asked()[1]);
-    }
-}
-
-#[tokio::test]
-async fn a_connection_that_closes_as_if_all_was_said_is_a_cut() {
-    for Transcript { wire, half, .. } in transcripts() {
-        let canned = Canned::play([Reply::new(half)]).await;
-        let home = home(&canned.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        assert_eq!(told.end().1, "model_cut", "{wire:?}: {told:?}");
-        assert_eq!(told.part(), Some(("Well, ".to_owned(), false)), "{wire:?}");
-    }
-}
-
-#[tokio::test]
-async fn who_hangs_up_before_a_word_is_asked_again() {
-    for Transcript { wire, answer, .. } in transcripts() {
-        let canned = Canned::play([Reply::new(""), Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        assert_eq!(told.message(), "Well, 42.", "{wire:?}: {told:?}");
-    }
-}
-
-fn impatient(host: &str, wire: Wire, timeouts: Timeouts) -> Home {
-    Home::new(AgentOptions {
-        retries: 1,
-        timeouts,
-        ..AgentOptions::new(wire.model, providers(host))
-    })
-}
-
-#[tokio::test]
-async fn a_model_that_says_nothing_is_asked_again_and_given_up() {
-    for wire in WIRES {
-        let canned = Canned::play([]).await;
-        let home = impatient(
-            &canned.host,
-            wire,
-            Timeouts { first: Duration::from_millis(300), ..Timeouts::default() },
-        );
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let (outcome, code, reason) = home.say(&session, "hello").await.end();
-        assert_eq!(
-            (outcome.as_str(), code.as_str()),
-            ("Failed", "model_timeout"),
-            "{wire:?}: {reason}"
-        );
-        assert!(reason.contains("sent nothing for 0.3 s"), "{reason}");
-        assert_eq!(canned.asked().len(), 2, "{wire:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_connection_that_nobody_takes_is_given_up() {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let host = socket.local_addr().unwrap();
-    // Nothing accepts, and one or two waiting connections fill the queue: the next gets no answer.
-    let _listener = socket.listen(1).unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(connected) =
-        tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect(host)).await
-    {
-        waiting.push(connected.unwrap());
-        assert!(waiting.len() < 100, "the queue does not fill up");
-    }
-    for wire in WIRES {
-        let home = impatient(
-            &host.to_string(),
-            wire,
-            Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() },
-        );
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        let (_, code, reason) = told.end();
-        assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
-        assert!(
-            reason.contains("did not accept the connection in time") && reason.contains(wire.url),
-            "{reason}"
-        );
-        assert_eq!(told.statuses.len(), 1, "the request was repeated once");
-    }
-}
-
-#[tokio::test]
-async fn a_model_that_falls_silent_is_not_asked_again_and_its_part_is_kept() {
-    for Transcript { wire, half, .. } in transcripts() {
-        let canned = Canned::play([Reply::unfinished(half)]).await;
-        let home = impatient(
-            &canned.host,
-            wire,
-            Timeouts { silence: Duration::from_millis(300), ..Timeouts::default() },
-        );
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        let (_, code, reason) = told.end();
-        assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
-        assert!(
-            reason.contains("stopped sending in the middle of its reply, for 0.3 s"),
-            "{reason}"
-        );
-        assert_eq!(told.part(), Some(("Well, ".to_owned(), false)), "{wire:?}");
-        assert_eq!(canned.asked().len(), 1, "{wire:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_prompt_that_does_not_fit_is_told_apart() {
-    let [openai, responses, anthropic, gemini, ollama] = WIRES;
-    let failed = json!({"type": "response.failed", "response": {
-        "id": "r", "model": "m", "status": "failed", "output": [],
-        "error": {
-            "code": "context_length_exceeded",
-            "message": "Your input exceeds the context window of this model.",
-        },
-    }});
-    for (wire, reply) in [
-        (
-            openai,
-            Reply::refusal(
-                400,
-                r#"{"error": {"message": "Too much.", "code": "context_length_exceeded"}}"#,
-            ),
-        ),
-        (
-            openai,
-            Reply::refusal(
-                400,
-                r#"{"error": {"message": "This model's maximum context length is 8192 tokens."}}"#,
-            ),
-        ),
-        (responses, Reply::new(sse(&[failed]))),
-        (
-            anthropic,
-            Reply::refusal(
-                400,
-                concat!(
-                    r#"{"type": "error", "error": {"message": "#,
-                    r#""prompt is too long: 200015 tokens > 200000 maximum"}}"#
-                ),
-            ),
-        ),
-        (
-            gemini,
-            Reply::refusal(
-                400,
-                concat!(
-                    r#"[{"error": {"message": "#,
-                    r#""The input token count exceeds the maximum number of tokens allowed."}}]"#
-                ),
-            ),
-        ),
-        (
-            ollama,
-            Reply::refusal(
-                400,
-                r#"{"error": "prompt too long; exceeded max context length by 4 tokens"}"#,
-            ),
-        ),
-        (
-            ollama,
-            Reply::refusal(
-                400,
-                r#"{"error": {"message": "the request exceeds the available context size"}}"#,
-            ),
-        ),
-    ] {
-        // The request is repeated three times, with less and less of the conversation.
-        let canned = Canned::play(vec![reply; 4]).await;
-        let home = home(&canned.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let (_, code, reason) = home.say(&session, "hello").await.end();
-        assert_eq!(code, "model_window", "{wire:?}: {reason}");
-        assert_eq!(canned.asked().len(), 4, "{wire:?}");
-    }
-}
-
-#[tokio::test]
-async fn errors_that_pass_are_waited_out() {
-    let [openai, responses, anthropic, gemini, ollama] = WIRES;
-    let delay = json!({"error": {
-        "code": 429, "message": "Slow down", "status": "RESOURCE_EXHAUSTED",
-        "details": [{
-            "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.25s",
-        }],
-    }});
-    for (wire, reply) in [
-        (openai, Reply::new(sse(&[json!({"error": {"message": "Oops", "type": "server_error"}})]))),
-        (
-            responses,
-            Reply::new(sse(&[json!({"type": "error", "code": "server_error", "message": "Oops"})])),
-        ),
-        (
-            anthropic,
-            Reply::new(sse(&[json!({
-                "type": "error",
-                "error": {"type": "overloaded_error", "message": "Overloaded"},
-            })])),
-        ),
-        (gemini, Reply::refusal(429, delay.to_string())),
-        (ollama, Reply::refusal(500, r#"{"error": "the model runner has stopped"}"#)),
-    ] {
-        let Some(Transcript { answer, .. }) =
-            transcripts().into_iter().find(|transcript| transcript.wire.model == wire.model)
-        else {
-            panic!("no transcript of {wire:?}")
-        };
-        let canned = Canned::play([reply, Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        assert_eq!(told.message(), "Well, 42.", "{wire:?}: {told:?}");
-        assert_eq!(told.statuses.len(), 1, "{wire:?}: {:?}", told.statuses);
-        if wire.model.starts_with("gemini/") {
-            assert!(
-                told.statuses[0].contains("in 0.2 s") || told.statuses[0].contains("in 0.3 s"),
-                "{:?}",
-                told.statuses
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_blocked_prompt_is_told_in_words() {
-    let [_, _, _, gemini, _] = WIRES;
-    let canned =
-        Canned::play([Reply::new(sse(&[json!({"promptFeedback": {"blockReason": "OTHER"}})]))])
-            .await;
-    let home = home(&canned.host, gemini);
-    let (_, session) = home.agent("tess", Style::Native).await;
-    let (_, code, reason) = home.say(&session, "hello").await.end();
-    assert!(
-        code == "model_filtered" && reason.contains("may have blocked the prompt (OTHER)"),
-        "{code}: {reason}"
-    );
-}
-
-#[tokio::test]
-async fn models_that_do_not_reason_are_not_asked_to() {
-    for (model, asks) in [
-        ("openai-responses/gpt-4o", false),
-        ("openai-responses/gpt-5-mini", true),
-        ("gemini/gemini-2.0-flash", false),
-        ("gemini/gemini-3-pro", true),
-    ] {
-        let canned = Canned::play([Reply::refusal(400, "{}")]).await;
-        let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
-        let (_, session) = home.agent("tess", Style::Native).await;
-        let told = home.say(&session, "hello").await;
-        assert!(told.streamed(StreamKind::Message).is_empty());
-        let asked = canned.asked()[0].to_string();
-        assert_eq!(
-            asked.contains("includeThoughts") || asked.contains("reasoning.encrypted_content"),
-            asks,
-            "{model}"
-        );
     }
 }

@@ -37,7 +37,7 @@ const PAGE_BYTES: usize = 64 << 10;
 
 /// An error that a provider reported.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Said {
+pub(crate) struct ProviderError {
     /// The error text.
     pub(super) words: String,
     /// Its type, code and status, in lower case.
@@ -48,7 +48,7 @@ pub(crate) struct Said {
     pub(super) wait: Option<Duration>,
 }
 
-impl Said {
+impl ProviderError {
     /// Parses the body of a refused request.
     pub(super) fn in_body(body: &str) -> Self {
         match serde_json::from_str(body) {
@@ -203,8 +203,8 @@ mod tests {
             (json!({"base_resp": {"status_code": 1004, "status_msg": "No."}}), "No.", None),
             (json!({"code": 401, "msg": "No.", "data": null}), "No.", Some(401)),
         ] {
-            let said = Said::in_value(&body);
-            assert_eq!((said.words.as_str(), said.status), (words, status), "{body}");
+            let cause = ProviderError::in_value(&body);
+            assert_eq!((cause.words.as_str(), cause.status), (words, status), "{body}");
         }
     }
 
@@ -219,11 +219,11 @@ mod tests {
             json!({"errors": []}),
             json!({"type": "message_start"}),
         ] {
-            assert!(Said::in_frame("", &body).is_none(), "{body}");
+            assert!(ProviderError::in_frame("", &body).is_none(), "{body}");
         }
         for body in [json!({"error": "x"}), json!({"error": {"code": 1}}), json!({"type": "error"})]
         {
-            assert!(Said::in_frame("", &body).is_some(), "{body}");
+            assert!(ProviderError::in_frame("", &body).is_some(), "{body}");
         }
     }
 
@@ -231,6 +231,6 @@ mod tests {
     fn a_web_page_is_read_as_text() {
         let page = "<!DOCTYPE html><html><style>a > b { }</style><h1>502</h1>\n\
                     <p>Bad &lt; Gateway</p></html>";
-        assert_eq!(Said::in_words(page).words, "502 Bad &lt; Gateway");
+        assert_eq!(ProviderError::in_words(page).words, "502 Bad &lt; Gateway");
     }
 }

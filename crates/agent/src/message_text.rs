@@ -3,15 +3,15 @@
 /// Extracts the text of the key `message` from JSON that arrives in pieces, so that people see it
 /// at once. Anything unexpected is ignored, because the complete arguments are parsed later.
 #[derive(Default)]
-pub(crate) struct Spoken {
+pub(crate) struct MessageExtractor {
     json: String,
     /// Number of bytes of `json` that are processed.
     at: usize,
-    stage: Stage,
+    stage: ExtractorStage,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ExtractorStage {
     /// Before the text.
     #[default]
     Before,
@@ -21,17 +21,17 @@ enum Stage {
     Over,
 }
 
-impl Spoken {
+impl MessageExtractor {
     /// Adds a piece of the JSON text and returns the new text.
-    pub(crate) fn hear(&mut self, piece: &str) -> String {
-        if self.stage == Stage::Over {
+    pub(crate) fn push(&mut self, piece: &str) -> String {
+        if self.stage == ExtractorStage::Over {
             return String::new();
         }
         self.json.push_str(piece);
-        if self.stage == Stage::Before {
+        if self.stage == ExtractorStage::Before {
             self.find();
         }
-        if self.stage == Stage::Within { self.read() } else { String::new() }
+        if self.stage == ExtractorStage::Within { self.read() } else { String::new() }
     }
 
     /// Finds the opening quote of the first key's value. Models write keys in the schema's order,
@@ -44,13 +44,13 @@ impl Spoken {
                 rest = after;
             } else {
                 if !token.starts_with(rest) {
-                    self.stage = Stage::Over;
+                    self.stage = ExtractorStage::Over;
                 }
                 return;
             }
         }
         self.at = self.json.len() - rest.len();
-        self.stage = Stage::Within;
+        self.stage = ExtractorStage::Within;
     }
 
     /// Reads up to the closing quote, or as far as characters are complete.
@@ -66,7 +66,7 @@ impl Spoken {
             self.at += plain;
             let rest = rest.get(plain..).unwrap_or_default();
             if rest.starts_with('"') {
-                self.stage = Stage::Over;
+                self.stage = ExtractorStage::Over;
                 break;
             }
             let Some(length) = escape_length(rest) else { break };
@@ -76,7 +76,7 @@ impl Spoken {
                 // A lone surrogate.
                 Err(_) if escape.starts_with("\\u") => words.push(char::REPLACEMENT_CHARACTER),
                 Err(_) => {
-                    self.stage = Stage::Over;
+                    self.stage = ExtractorStage::Over;
                     break;
                 }
             }

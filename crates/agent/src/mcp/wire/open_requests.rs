@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Kind of a request, which decides how its result is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::mcp) enum Asked {
+pub(in crate::mcp) enum RequestKind {
     Initialize { version: String },
     ListTools,
     CallTool,
@@ -19,7 +19,7 @@ pub(in crate::mcp) enum Asked {
 /// Requests of one connection without an answer. Clones share them. Their number is that of the
 /// running calls.
 #[derive(Clone, Default)]
-pub(in crate::mcp) struct OpenRequests(Arc<Mutex<HashMap<RequestId, Asked>>>);
+pub(in crate::mcp) struct OpenRequests(Arc<Mutex<HashMap<RequestId, RequestKind>>>);
 
 impl OpenRequests {
     /// Records a message that is sent.
@@ -42,7 +42,7 @@ impl OpenRequests {
     }
 
     /// Removes a request that is answered or cancelled.
-    pub(in crate::mcp) fn take(&self, id: &RequestId) -> Option<Asked> {
+    pub(in crate::mcp) fn take(&self, id: &RequestId) -> Option<RequestKind> {
         self.lock().remove(id)
     }
 
@@ -75,19 +75,19 @@ impl OpenRequests {
         ids.next().filter(|_| ids.next().is_none()).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, RequestKind>> {
         self.0.lock()
     }
 }
 
-fn asked(request: &ClientRequest) -> Asked {
+fn asked(request: &ClientRequest) -> RequestKind {
     if let ClientRequest::InitializeRequest(request) = request {
-        Asked::Initialize { version: request.params.protocol_version.to_string() }
+        RequestKind::Initialize { version: request.params.protocol_version.to_string() }
     } else if let ClientRequest::ListToolsRequest(_) = request {
-        Asked::ListTools
+        RequestKind::ListTools
     } else if let ClientRequest::CallToolRequest(_) = request {
-        Asked::CallTool
+        RequestKind::CallTool
     } else {
-        Asked::Other
+        RequestKind::Other
     }
 }

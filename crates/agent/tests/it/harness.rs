@@ -9,7 +9,8 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::Value;
 use thoughtwire_agent::{
-    AgentOptions, Done, MemoryAgent, Model, ModelError, Piece, Prompt, Providers, Purpose,
+    AgentOptions, LanguageModel, MemoryAgent, ModelError, Prompt, Providers, Purpose, ReplyEnd,
+    ReplyPiece,
 };
 use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
 use thoughtwire_proto::{
@@ -23,7 +24,7 @@ use tokio::sync::Notify;
 /// Longer than any turn here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Home {
+pub(crate) struct AgentHarness {
     pub(crate) hub: Hub,
     pub(crate) user: UserId,
     _dir: Option<tempfile::TempDir>,
@@ -31,7 +32,7 @@ pub(crate) struct Home {
 
 /// The emissions of a turn.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct TurnLog {
     pub(crate) records: Vec<Record>,
     pub(crate) deltas: Vec<(StreamKind, String)>,
     pub(crate) statuses: Vec<String>,
@@ -41,12 +42,12 @@ pub(crate) fn options(model: &str) -> AgentOptions {
     AgentOptions::new(model, Providers::default())
 }
 
-impl Home {
+impl AgentHarness {
     pub(crate) fn new(options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut home = Self::open(dir.path(), options);
-        home._dir = Some(dir);
-        home
+        let mut harness = Self::open(dir.path(), options);
+        harness._dir = Some(dir);
+        harness
     }
 
     pub(crate) fn open(dir: &Path, options: AgentOptions) -> Self {
@@ -59,19 +60,23 @@ impl Home {
         }
     }
 
-    pub(crate) fn scripted(script: &Arc<Script>, options: AgentOptions) -> Self {
+    pub(crate) fn scripted(script: &Arc<ScriptedModel>, options: AgentOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let home = Self::scripted_in(dir.path(), script, options);
-        Self { _dir: Some(dir), ..home }
+        let harness = Self::scripted_in(dir.path(), script, options);
+        Self { _dir: Some(dir), ..harness }
     }
 
-    pub(crate) fn scripted_in(dir: &Path, script: &Arc<Script>, options: AgentOptions) -> Self {
+    pub(crate) fn scripted_in(
+        dir: &Path,
+        script: &Arc<ScriptedModel>,
+        options: AgentOptions,
+    ) -> Self {
         Self::scripted_within(dir, script, options, HubOptions::default())
     }
 
     pub(crate) fn scripted_within(
         dir: &Path,
-        script: &Arc<Script>,
+        script: &Arc<ScriptedModel>,
         options: AgentOptions,
         hub: HubOptions,
     ) -> Self {
@@ -79,7 +84,7 @@ impl Home {
         let agent = MemoryAgent::with_model(
             Arc::clone(&store),
             options,
-            Arc::clone(script) as Arc<dyn Model>,
+            Arc::clone(script) as Arc<dyn LanguageModel>,
         );
         Self {
             hub: Hub::new(store, Arc::new(agent), hub).unwrap(),
@@ -146,7 +151,7 @@ impl Home {
     }
 
     /// Sends an input and collects emissions until the turn has ended.
-    pub(crate) async fn say(&self, session: &SessionId, text: &str) -> Told {
+    pub(crate) async fn say(&self, session: &SessionId, text: &str) -> TurnLog {
         self.listen(session, |_| false, self.send(session, text, Policy::Queue)).await
     }
 
@@ -156,7 +161,7 @@ impl Home {
         session: &SessionId,
         until: impl Fn(&Emission) -> bool,
         act: impl Future<Output = ()>,
-    ) -> Told {
+    ) -> TurnLog {
         self.listen_with(session, Vec::new(), until, act).await
     }
 
@@ -167,7 +172,7 @@ impl Home {
         tools: Vec<ToolDeclaration>,
         until: impl Fn(&Emission) -> bool,
         act: impl Future<Output = ()>,
-    ) -> Told {
+    ) -> TurnLog {
         let wake = Arc::new(Notify::new());
         let presence = Presence::Client { tools };
         let (_, mut subscription) = self
@@ -180,7 +185,7 @@ impl Home {
             let _ = subscription.next().await.unwrap();
         }
         act.await;
-        let mut told = Told { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
+        let mut log = TurnLog { records: Vec::new(), deltas: Vec::new(), statuses: Vec::new() };
         let listening = async {
             loop {
                 while subscription.has_news() {
@@ -190,7 +195,7 @@ impl Home {
                     for entry in entries {
                         let emission = &entry.emitted().emission;
                         let done = until(emission);
-                        if told.take(emission) || done {
+                        if log.take(emission) || done {
                             return;
                         }
                     }
@@ -199,7 +204,7 @@ impl Home {
             }
         };
         tokio::time::timeout(PATIENCE, listening).await.expect("the turn does not end");
-        told
+        log
     }
 
     pub(crate) fn block(&self, agent: &AgentId, label: &str) -> String {
@@ -208,7 +213,7 @@ impl Home {
     }
 }
 
-impl Told {
+impl TurnLog {
     /// Adds an emission. Returns true when the turn has ended.
     fn take(&mut self, emission: &Emission) -> bool {
         match emission {
@@ -304,26 +309,26 @@ impl Told {
     }
 }
 
-type Reply = Vec<Result<Piece, ModelError>>;
+type ScriptedPieces = Vec<Result<ReplyPiece, ModelError>>;
 
 /// A model with scripted replies, which records its prompts.
 #[derive(Default)]
-pub(crate) struct Script {
-    replies: Mutex<VecDeque<Reply>>,
+pub(crate) struct ScriptedModel {
+    replies: Mutex<VecDeque<ScriptedPieces>>,
     prompts: Mutex<Vec<Arc<Prompt>>>,
     /// Its reply to a prompt for a summary.
-    summary: Option<Box<dyn Fn() -> Reply + Send + Sync>>,
+    summary: Option<Box<dyn Fn() -> ScriptedPieces + Send + Sync>>,
 }
 
-impl Script {
-    pub(crate) fn new(replies: impl IntoIterator<Item = Vec<Piece>>) -> Arc<Self> {
+impl ScriptedModel {
+    pub(crate) fn new(replies: impl IntoIterator<Item = Vec<ReplyPiece>>) -> Arc<Self> {
         let replies =
             replies.into_iter().map(|pieces| pieces.into_iter().map(Ok).collect()).collect();
         Arc::new(Self { replies: Mutex::new(replies), ..Self::default() })
     }
 
     pub(crate) fn summing(
-        replies: impl IntoIterator<Item = Vec<Piece>>,
+        replies: impl IntoIterator<Item = Vec<ReplyPiece>>,
         summary: &'static str,
     ) -> Arc<Self> {
         let script = Self::of_results(
@@ -335,7 +340,7 @@ impl Script {
     /// Sets the reply to prompts for a summary.
     pub(crate) fn with_summaries(
         self: Arc<Self>,
-        summary: impl Fn() -> Reply + Send + Sync + 'static,
+        summary: impl Fn() -> ScriptedPieces + Send + Sync + 'static,
     ) -> Arc<Self> {
         let mut script = Arc::into_inner(self).expect("the script is not shared yet");
         script.summary = Some(Box::new(summary));
@@ -343,7 +348,7 @@ impl Script {
     }
 
     pub(crate) fn of_results(
-        replies: impl IntoIterator<Item = Vec<Result<Piece, ModelError>>>,
+        replies: impl IntoIterator<Item = Vec<Result<ReplyPiece, ModelError>>>,
     ) -> Arc<Self> {
         Arc::new(Self { replies: Mutex::new(replies.into_iter().collect()), ..Self::default() })
     }
@@ -353,8 +358,8 @@ impl Script {
     }
 }
 
-impl Model for Script {
-    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<Piece, ModelError>> {
+impl LanguageModel for ScriptedModel {
+    fn reply(&self, prompt: Arc<Prompt>) -> BoxStream<'static, Result<ReplyPiece, ModelError>> {
         let purpose = prompt.purpose;
         self.prompts.lock().unwrap().push(prompt);
         if let (Purpose::Summary, Some(summary)) = (purpose, &self.summary) {
@@ -364,21 +369,21 @@ impl Model for Script {
     }
 }
 
-pub(crate) fn done() -> Piece {
-    Piece::Done(Done {
+pub(crate) fn done() -> ReplyPiece {
+    ReplyPiece::End(ReplyEnd {
         usage: Usage { input_tokens: 10, output_tokens: 2, cached_tokens: None },
-        ..Done::default()
+        ..ReplyEnd::default()
     })
 }
 
-pub(crate) fn text(words: &str) -> Vec<Piece> {
-    vec![Piece::Message(words.to_owned()), done()]
+pub(crate) fn text(words: &str) -> Vec<ReplyPiece> {
+    vec![ReplyPiece::Message(words.to_owned()), done()]
 }
 
-pub(crate) fn call(name: &str, args: &Value) -> Vec<Piece> {
+pub(crate) fn call(name: &str, args: &Value) -> Vec<ReplyPiece> {
     vec![
-        Piece::Call { index: 0, name: name.to_owned(), provider_id: None },
-        Piece::Args { index: 0, json: args.to_string() },
+        ReplyPiece::Call { index: 0, name: name.to_owned(), provider_id: None },
+        ReplyPiece::Args { index: 0, json: args.to_string() },
         done(),
     ]
 }

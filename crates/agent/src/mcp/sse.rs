@@ -27,15 +27,15 @@ where
     B: AsRef<[u8]> + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    struct State<S> {
+    struct SseState<S> {
         body: S,
-        reader: Reader,
+        reader: SseReader,
         ready: VecDeque<Sse>,
         ended: bool,
     }
-    let state = State {
+    let state = SseState {
         body: Box::pin(body),
-        reader: Reader::new(most),
+        reader: SseReader::new(most),
         ready: VecDeque::new(),
         ended: false,
     };
@@ -77,7 +77,7 @@ pub(super) fn event(message: &ServerJsonRpcMessage) -> Sse {
 
 /// An event as it was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Event {
+struct SseEvent {
     kind: String,
     data: Option<Vec<u8>>,
     /// The last bytes of data that is too long.
@@ -86,7 +86,7 @@ struct Event {
     retry: Option<u64>,
 }
 
-impl Event {
+impl SseEvent {
     /// Creates one event for each message. An event without a message is kept for its id, from
     /// which the stream is resumed.
     fn into_sse(self, most: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
@@ -116,21 +116,21 @@ impl Event {
 }
 
 /// Splits bytes into events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
-struct Reader {
+struct SseReader {
     line: Vec<u8>,
     /// Whether the last byte was a CR, whose LF may come yet.
     after_cr: bool,
     begun: bool,
-    event: Event,
+    event: SseEvent,
     most: usize,
 }
 
-impl Reader {
+impl SseReader {
     fn new(most: usize) -> Self {
-        Self { line: Vec::new(), after_cr: false, begun: false, event: Event::default(), most }
+        Self { line: Vec::new(), after_cr: false, begun: false, event: SseEvent::default(), most }
     }
 
-    fn read(&mut self, mut bytes: &[u8]) -> Vec<Event> {
+    fn read(&mut self, mut bytes: &[u8]) -> Vec<SseEvent> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) {
@@ -149,7 +149,7 @@ impl Reader {
         events
     }
 
-    fn end_line(&mut self) -> Option<Event> {
+    fn end_line(&mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
         let mut line = line.as_slice();
         if !std::mem::replace(&mut self.begun, true) {
@@ -157,7 +157,7 @@ impl Reader {
         }
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
-            return (event != Event::default()).then_some(event);
+            return (event != SseEvent::default()).then_some(event);
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (field, value) = line.split_at(colon);
@@ -176,7 +176,7 @@ impl Reader {
     }
 
     fn add(&mut self, value: &[u8]) {
-        let Event { data, cut, .. } = &mut self.event;
+        let SseEvent { data, cut, .. } = &mut self.event;
         let is_first = data.is_none();
         let known = data.get_or_insert_default();
         if let Some(end) = cut {
@@ -207,15 +207,19 @@ fn push_end(end: &mut Vec<u8>, more: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, KEPT, Reader};
+    use super::{KEPT, SseEvent, SseReader};
 
-    fn read(chunks: &[&[u8]]) -> Vec<Event> {
-        let mut reader = Reader::new(100_000);
+    fn read(chunks: &[&[u8]]) -> Vec<SseEvent> {
+        let mut reader = SseReader::new(100_000);
         chunks.iter().flat_map(|chunk| reader.read(chunk)).collect()
     }
 
-    fn said(kind: &str, data: &str) -> Event {
-        Event { kind: kind.to_owned(), data: Some(data.as_bytes().to_vec()), ..Event::default() }
+    fn said(kind: &str, data: &str) -> SseEvent {
+        SseEvent {
+            kind: kind.to_owned(),
+            data: Some(data.as_bytes().to_vec()),
+            ..SseEvent::default()
+        }
     }
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
             b"\xEF\xBB\xBF: hello\r\nevent: ping\r\ndata: {}\r\n\r\ndata: a\r\ndata:b\r\n\r\n\
             future: x\nnonsense\nretry: soon\ndata\n\nid: 7\rdata: c\r\r";
         let whole = read(&[text]);
-        let last = Event { id: Some("7".to_owned()), ..said("", "c") };
+        let last = SseEvent { id: Some("7".to_owned()), ..said("", "c") };
         assert_eq!(whole, [said("ping", "{}"), said("", "a\nb"), said("", ""), last]);
         for cut in 0..text.len() {
             let (first, second) = text.split_at(cut);
@@ -236,12 +240,12 @@ mod tests {
 
     #[test]
     fn an_event_without_an_end_is_bounded() {
-        let mut reader = Reader::new(100_000);
+        let mut reader = SseReader::new(100_000);
         for _ in 0..100 {
             assert!(reader.read(&[b'x'; 10_000]).is_empty());
             assert!(reader.line.len() <= 100_000 + 2 * KEPT);
         }
-        let mut reader = Reader::new(100_000);
+        let mut reader = SseReader::new(100_000);
         for _ in 0..100 {
             reader.read(b"data: ");
             reader.read(&[b'x'; 9_000]);

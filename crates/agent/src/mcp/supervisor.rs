@@ -9,11 +9,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::child::Child;
 use super::config::shown;
-use super::pipe::Pipe;
-use super::server::Server;
-use super::session::{self, Watch};
+use super::pipe::McpPipe;
+use super::process::McpProcess;
+use super::server::McpServer;
+use super::session::{self, EndWatch};
 use super::{McpTransport, http};
 
 /// Uptime after which a failure no longer counts as a continuation of the last one.
@@ -22,7 +22,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Starts a server, and restarts it whenever it ends, until `stop` is cancelled.
-pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
+pub(super) async fn supervise(server: Arc<McpServer>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut known = String::new();
     while !stop.is_cancelled() {
@@ -58,7 +58,7 @@ pub(super) async fn keep(server: Arc<Server>, stop: CancellationToken) {
 }
 
 /// Runs a server once until it ends. Returns the reason and how long it was ready.
-async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Duration) {
+async fn live(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Duration) {
     let failed = |reason: String| {
         // A server that was stopped has not failed.
         let healthy =
@@ -68,19 +68,19 @@ async fn live(server: &Arc<Server>, stop: &CancellationToken) -> (String, Durati
     match &server.config.transport {
         McpTransport::Http { url, headers } => match http::transport(url, headers) {
             Ok(transport) => {
-                let reason = session::run(server, stop, transport, Watch::Ping).await;
+                let reason = session::run(server, stop, transport, EndWatch::Ping).await;
                 failed(format!("{}: {reason}", shown(url)))
             }
             Err(reason) => failed(reason),
         },
         McpTransport::Stdio { command, args, env } => {
-            let (mut child, pipes) = match Child::spawn(command, args, env, server) {
+            let (mut child, pipes) = match McpProcess::spawn(command, args, env, server) {
                 Ok(started) => started,
                 Err(error) => return failed(unstartable(command, &error)),
             };
             server.spawned(child.id());
             let (output, input) = pipes;
-            let session = session::run(server, stop, Pipe::new(output, input), Watch::Pipe);
+            let session = session::run(server, stop, McpPipe::new(output, input), EndWatch::Pipe);
             let ended = tokio::select! {
                 reason = session => Err(reason),
                 status = child.exited() => Ok(status),

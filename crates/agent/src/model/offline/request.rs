@@ -7,7 +7,7 @@ use super::words;
 
 /// One request of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum OfflineRequest {
     /// Repeat this text.
     Say(String),
     /// Count to this number.
@@ -32,7 +32,7 @@ pub(super) enum Ask {
     Other(String),
 }
 
-impl Ask {
+impl OfflineRequest {
     /// Parses all requests of an input, in order. Never empty.
     pub(super) fn all(input: &str) -> Vec<Self> {
         let text = input.trim();

@@ -14,18 +14,18 @@ pub(super) const REASONING_CONTENT: &str = "reasoning_content";
 ///
 /// Only requests to the model that produced it may contain it.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Model and endpoint that produced it; see [`Kept::maker`].
+pub struct ProviderState {
+    /// Model and endpoint that produced it; see [`ProviderState::maker`].
     pub made_by: String,
     /// Thoughts in the order of their arrival.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub thoughts: Vec<KeptThought>,
+    pub thoughts: Vec<ProviderThought>,
     /// Calls of the reply, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub calls: Vec<KeptCall>,
+    pub calls: Vec<ProviderCall>,
     /// Reasoning that arrived as plain text beside the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<KeptReasoning>,
+    pub reasoning: Option<ProviderReasoning>,
     /// Gemini's `thoughtSignature` of the reply's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_signature: Option<String>,
@@ -33,7 +33,7 @@ pub struct Kept {
 
 /// A thought in its provider's own JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptThought {
+pub struct ProviderThought {
     /// The block, item or part to send back: Anthropic's `thinking` and `redacted_thinking`
     /// blocks, `reasoning` items of the Responses API, Gemini's signed thought parts, and entries
     /// of `reasoning_details` in chat completions.
@@ -48,7 +48,7 @@ pub struct KeptThought {
 
 /// One of a reply's calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptCall {
+pub struct ProviderCall {
     /// The call's `provider_id`.
     pub id: String,
     /// Gemini's `thoughtSignature` of the call.
@@ -58,14 +58,14 @@ pub struct KeptCall {
 
 /// Reasoning text and the key under which the endpoint sent it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeptReasoning {
+pub struct ProviderReasoning {
     /// `reasoning_content` or `reasoning` in chat completions, `thinking` of Ollama.
     pub key: String,
     /// The whole text; it may be empty.
     pub text: String,
 }
 
-impl Kept {
+impl ProviderState {
     /// Identifies the maker of a reply: the model as configured, and the endpoint without
     /// credentials.
     #[must_use]
@@ -102,7 +102,7 @@ impl Kept {
     /// Approximate number of bytes that it adds to a prompt: text and signatures count, encrypted
     /// blocks do not.
     pub(crate) fn bytes(&self) -> usize {
-        let of = |thought: &KeptThought| -> usize {
+        let of = |thought: &ProviderThought| -> usize {
             ["thinking", "signature", "text"]
                 .iter()
                 .filter_map(|key| thought.block.get(key)?.as_str())

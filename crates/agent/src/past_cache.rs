@@ -9,61 +9,61 @@ use crate::past::Past;
 
 /// The pasts of the most recent sessions, up to a size. A session that is not cached only takes
 /// longer.
-pub(crate) struct Pasts {
+pub(crate) struct PastCache {
     most_bytes: usize,
-    shelf: Mutex<Shelf>,
+    state: Mutex<PastCacheState>,
 }
 
 #[derive(Default)]
-struct Shelf {
-    kept: HashMap<SessionNum, Kept>,
+struct PastCacheState {
+    entries: HashMap<SessionNum, CachedPast>,
     /// Sessions by insertion order, oldest first.
     by_age: BTreeMap<u64, SessionNum>,
     bytes: usize,
     newest: u64,
 }
 
-struct Kept {
+struct CachedPast {
     past: Past,
     bytes: usize,
     age: u64,
 }
 
-impl Pasts {
+impl PastCache {
     pub(crate) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, shelf: Mutex::default() }
+        Self { most_bytes, state: Mutex::default() }
     }
 
     /// Takes the cached past of a session for its next turn.
     pub(crate) fn take(&self, log: SessionNum) -> Option<Past> {
-        self.shelf().take(log)
+        self.state().take(log)
     }
 
     /// Caches a session's past, and evicts the oldest entries if the cache is full.
     pub(crate) fn keep(&self, log: SessionNum, past: Past) {
         let bytes = past.bytes();
-        let mut shelf = self.shelf();
-        shelf.take(log);
-        shelf.newest += 1;
-        let age = shelf.newest;
-        shelf.bytes += bytes;
-        shelf.by_age.insert(age, log);
-        shelf.kept.insert(log, Kept { past, bytes, age });
-        while shelf.bytes > self.most_bytes {
-            let Some((_, oldest)) = shelf.by_age.first_key_value() else { return };
+        let mut state = self.state();
+        state.take(log);
+        state.newest += 1;
+        let age = state.newest;
+        state.bytes += bytes;
+        state.by_age.insert(age, log);
+        state.entries.insert(log, CachedPast { past, bytes, age });
+        while state.bytes > self.most_bytes {
+            let Some((_, oldest)) = state.by_age.first_key_value() else { return };
             let oldest = *oldest;
-            shelf.take(oldest);
+            state.take(oldest);
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock()
+    fn state(&self) -> MutexGuard<'_, PastCacheState> {
+        self.state.lock()
     }
 }
 
-impl Shelf {
+impl PastCacheState {
     fn take(&mut self, log: SessionNum) -> Option<Past> {
-        let Kept { past, bytes, age } = self.kept.remove(&log)?;
+        let CachedPast { past, bytes, age } = self.entries.remove(&log)?;
         self.by_age.remove(&age);
         self.bytes -= bytes;
         Some(past)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use thoughtwire_proto::Style;
 
-use super::{ModelError, Models, Piece, Providers, Timeouts};
-use crate::prompt::{Chat, Prompt, Purpose};
+use super::{ModelError, ModelResolver, Providers, ReplyPiece, Timeouts};
+use crate::prompt::{Prompt, PromptEntry, Purpose};
 
 /// Asks a model one short question and reads the answer to its end.
 ///
@@ -17,13 +17,13 @@ pub async fn try_model(
     providers: &Providers,
     timeouts: Timeouts,
 ) -> Result<(), ModelError> {
-    let model = Models::new(providers.clone(), timeouts).get(name)?;
+    let model = ModelResolver::new(providers.clone(), timeouts).get(name)?;
     let prompt = Prompt {
         purpose: Purpose::Turn,
         style: Style::Native,
         system: "You are being tried out. Answer with one word.".to_owned(),
         blocks: std::sync::Arc::default(),
-        chat: vec![Arc::new(Chat::User("Are you there?".to_owned()))],
+        chat: vec![Arc::new(PromptEntry::User("Are you there?".to_owned()))],
         turn_from: 0,
         tools: Vec::new(),
         // Enough for models that think before they answer.
@@ -32,7 +32,7 @@ pub async fn try_model(
     };
     let mut reply = model.reply(Arc::new(prompt));
     while let Some(piece) = reply.next().await {
-        if let Piece::Done(done) = piece? {
+        if let ReplyPiece::End(done) = piece? {
             return match done.stopped {
                 // It answered, with more text than it was allowed.
                 None | Some(ModelError::Length(_)) => Ok(()),

@@ -3,7 +3,7 @@
 /// Repairs common mistakes of servers: half a surrogate pair becomes U+FFFD; a raw control
 /// character in a string and an unknown escape are escaped; `NaN` and `Infinity` become `null`; a
 /// comma before a closing bracket is dropped.
-pub(super) fn mended(text: &str) -> String {
+pub(super) fn repaired(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -94,7 +94,7 @@ fn pair(text: &str, at: usize) -> Option<u32> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::mended;
+    use super::repaired;
 
     #[test]
     fn common_mistakes_are_repaired() {
@@ -109,21 +109,21 @@ mod tests {
             (r#"{"a":NaN,"b":[-Infinity,Infinity,],}"#, json!({"a": null, "b": [null, null]})),
             ("{\"a\":\u{0}1}", json!({"a": 1})),
         ] {
-            assert_eq!(serde_json::from_str::<Value>(&mended(text)).unwrap(), value, "{text}");
+            assert_eq!(serde_json::from_str::<Value>(&repaired(text)).unwrap(), value, "{text}");
         }
     }
 
     #[test]
     fn valid_json_is_unchanged() {
         let text = r#" {"a":[1.50,"\u00e9\n\ud83d\ude00","NaN, ]"],"b":{}} "#;
-        assert_eq!(mended(text), text);
+        assert_eq!(repaired(text), text);
     }
 
     #[test]
     fn text_cut_anywhere_does_not_panic() {
         let text = r#"{"a":"\ud83d\ude0"#;
         for end in 0..=text.len() {
-            mended(&text[..end]);
+            repaired(&text[..end]);
         }
     }
 }
