@@ -192,7 +192,7 @@ impl MemoryAgent {
     }
 
     /// Checks whether an agent's own settings may name this model.
-    fn may_name(&self, name: &str) -> Result<(), String> {
+    fn check_allowed(&self, name: &str) -> Result<(), String> {
         if self.load_models || !(name == "load" || name.starts_with("load:")) {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl MemoryAgent {
                 let others = if own.is_empty() { &self.fallbacks } else { own };
                 let is_own =
                     |name: &String| spec.model.as_ref() == Some(name) || own.contains(name);
-                let model = |name: &String| match self.may_name(name) {
+                let model = |name: &String| match self.check_allowed(name) {
                     Err(reason) if is_own(name) => Err(ModelError::Unset(reason)),
                     Err(_) | Ok(()) => models.get(name),
                 };
@@ -244,7 +244,7 @@ impl Agent for MemoryAgent {
     }
 
     fn prepare(&self, spec: AgentSpec) -> AgentSpec {
-        presets::furnish(spec)
+        presets::expand_presets(spec)
     }
 
     fn check(&self, spec: &AgentSpec) -> Result<(), String> {
@@ -262,7 +262,10 @@ impl Agent for MemoryAgent {
     }
 
     fn permit(&self, spec: &AgentSpec) -> Result<(), String> {
-        spec.model.iter().chain(&spec.settings.fallbacks).try_for_each(|name| self.may_name(name))
+        spec.model
+            .iter()
+            .chain(&spec.settings.fallbacks)
+            .try_for_each(|name| self.check_allowed(name))
     }
 
     fn resumes(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::embedding::Embedder;
 const NEAREST: usize = 20;
 /// Number of notes without a vector that a search embeds first. They were written before there was
 /// an embedding model, or while it was unreachable.
-const CATCH_UP: usize = 256;
+const CATCH_UP_NOTES: usize = 256;
 /// Number of characters of a note that are embedded: as many as every embedding model reads.
 const EMBEDDED_CHARS: usize = 6_000;
 /// Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009). The larger it is, the
@@ -102,11 +102,11 @@ impl Archive {
     ) -> Result<Page<Note>, StoreError> {
         let near = self.near(agent, query).await?;
         let (id, words) = (agent.clone(), query.to_owned());
-        let reach = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
+        let range = if near.is_empty() { (offset, limit) } else { (0, offset + limit + NEAREST) };
         let found = self
             .store
             .reading_for(agent.as_str(), move |store| {
-                store.archival_search(&id, &words, reach.0, reach.1)
+                store.archival_search(&id, &words, range.0, range.1)
             })
             .await?;
         if near.is_empty() {
@@ -142,7 +142,7 @@ impl Archive {
         let (id, model) = (agent.clone(), embedder.name().to_owned());
         let without = self
             .store
-            .reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP))
+            .reading(move |store| store.archival_without_vector(&id, &model, CATCH_UP_NOTES))
             .await?;
         if without.is_empty() {
             return Ok(());

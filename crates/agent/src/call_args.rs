@@ -13,7 +13,7 @@ use crate::model::remote::reading::json as json_text;
 /// Refuses a number that would be written differently on its way to the tool: an exponent gets a
 /// sign and a small `e` (`1E22` would arrive as `1e+22`).
 pub(crate) fn parse(tool: &str, json: &str) -> Result<Map<String, Value>, String> {
-    let whole = json_text::without_halves(json);
+    let whole = json_text::without_surrogates(json);
     let json = whole.as_deref().unwrap_or(json);
     let inner = serde_json::from_str::<String>(json).ok();
     let json = match inner.as_deref().unwrap_or(json).trim() {

@@ -92,7 +92,7 @@ impl StepCalls<'_> {
             client_until: matches!(plan.next, CallAction::Run(ToolHost::Client)).then_some(until),
         });
         self.turn.interface.tools_called_keeping(called.collect(), kept).await?;
-        self.carry_out(plans, chat).await
+        self.run_planned(plans, chat).await
     }
 
     /// Continues calls that were waiting when the server stopped.
@@ -107,8 +107,8 @@ impl StepCalls<'_> {
             let next = match (open.awaited, open.approval) {
                 (Some(until), _) => CallAction::AwaitClient(until),
                 (None, Some(until)) => {
-                    let runs = self.toolset.find(&open.name).map(|offered| offered.runs);
-                    CallAction::Ask(runs.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
+                    let host = self.toolset.find(&open.name).map(|offered| offered.host);
+                    CallAction::Ask(host.unwrap_or_else(|_| self.toolbox.absent(&open.name)), until)
                 }
                 (None, None) => CallAction::Complain("interrupted: the server stopped".to_owned()),
             };
@@ -117,7 +117,7 @@ impl StepCalls<'_> {
             PlannedCall { args: args_of(&call), call, name, provider_id, streamed: None, next }
         };
         let plans = waiting.iter().map(&mut plan).collect();
-        self.carry_out(plans, chat).await
+        self.run_planned(plans, chat).await
     }
 
     fn plan(&self, reply: ReplyCall) -> PlannedCall {
@@ -127,10 +127,10 @@ impl StepCalls<'_> {
             Ok(args) => {
                 let next = match self.check(&name, &args) {
                     Err(complaint) => CallAction::Complain(complaint),
-                    Ok((runs, Permission::Ask)) => {
-                        CallAction::Ask(runs, self.later(self.limits.approval_ms))
+                    Ok((host, Permission::Ask)) => {
+                        CallAction::Ask(host, self.later(self.limits.approval_ms))
                     }
-                    Ok((runs, Permission::Allow | Permission::Deny)) => CallAction::Run(runs),
+                    Ok((host, Permission::Allow | Permission::Deny)) => CallAction::Run(host),
                 };
                 (args, next)
             }
@@ -144,14 +144,14 @@ impl StepCalls<'_> {
         args: &Map<String, Value>,
     ) -> Result<(ToolHost, Permission), String> {
         let offered = self.toolset.find(name)?;
-        match offered.runs {
+        match offered.host {
             // Built-in tools check their own arguments and word their own errors.
             ToolHost::BuiltIn(_) => {}
             ToolHost::Mcp | ToolHost::Client => {
                 tools::schema::check(name, &offered.spec.schema, args)?
             }
         }
-        Ok((offered.runs, offered.permission))
+        Ok((offered.host, offered.permission))
     }
 
     fn is_denied(&self, name: &str) -> bool {
@@ -168,7 +168,7 @@ impl StepCalls<'_> {
     }
 
     /// Runs the calls. Calls that speak or change memory run in order; all others run beside them.
-    async fn carry_out(
+    async fn run_planned(
         &self,
         plans: Vec<PlannedCall>,
         chat: &mut Vec<PromptEntry>,
@@ -187,12 +187,12 @@ impl StepCalls<'_> {
         let one_by_one = async {
             let mut done = Vec::new();
             for (at, plan) in in_order {
-                done.push((at, self.one(plan).await));
+                done.push((at, self.run_call(plan).await));
             }
             done
         };
         let side_by_side = join_all(
-            beside.into_iter().map(|(at, plan)| async move { (at, self.one(plan).await) }),
+            beside.into_iter().map(|(at, plan)| async move { (at, self.run_call(plan).await) }),
         );
         let (mut done, others) = join(one_by_one, side_by_side).await;
         done.extend(others);
@@ -217,19 +217,19 @@ impl StepCalls<'_> {
         Ok(heartbeat)
     }
 
-    async fn one(
+    async fn run_call(
         &self,
         plan: PlannedCall,
     ) -> Result<(PromptEntry, PromptEntry, Heartbeat), AgentError> {
         let PlannedCall { call, name, args, provider_id, streamed, next } = plan;
-        let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_yes);
+        let wanted = args.get(tool::HEARTBEAT).is_some_and(tool::is_truthy);
         let CallOutcome { status, text } = match next {
             CallAction::Complain(complaint) => {
-                self.say(&call, &name, Err(ToolFault::Complaint(complaint))).await?
+                self.log_result(&call, &name, Err(ToolFault::Complaint(complaint))).await?
             }
-            CallAction::Run(runs) => self.run_by(runs, &call, &name, &args, streamed).await?,
-            CallAction::AwaitClient(until) => self.client(&call, until).await?,
-            CallAction::Ask(runs, until) => {
+            CallAction::Run(host) => self.run_by(host, &call, &name, &args, streamed).await?,
+            CallAction::AwaitClient(until) => self.await_client(&call, until).await?,
+            CallAction::Ask(host, until) => {
                 let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
                     // The tool may have been forbidden while the call waited across a restart.
                     Ok(Decision::Approved) if self.is_denied(&name) => {
@@ -247,8 +247,10 @@ impl StepCalls<'_> {
                     Err(error) => return Err(error.into()),
                 };
                 match refused {
-                    Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why))).await?,
-                    None => self.run_by(runs, &call, &name, &args, streamed).await?,
+                    Some(why) => {
+                        self.log_result(&call, &name, Err(ToolFault::Complaint(why))).await?
+                    }
+                    None => self.run_by(host, &call, &name, &args, streamed).await?,
                 }
             }
         };
@@ -264,14 +266,14 @@ impl StepCalls<'_> {
 
     async fn run_by(
         &self,
-        runs: ToolHost,
+        host: ToolHost,
         call: &CallId,
         name: &str,
         args: &Map<String, Value>,
         streamed: Option<ItemWriter>,
     ) -> Result<CallOutcome, AgentError> {
-        let result = match runs {
-            ToolHost::Client => return self.client(call, self.client_until()).await,
+        let result = match host {
+            ToolHost::Client => return self.await_client(call, self.client_until()).await,
             ToolHost::Mcp => self.toolbox.call_mcp(name, args, self.style).await,
             ToolHost::BuiltIn(tool) => {
                 let context =
@@ -279,11 +281,11 @@ impl StepCalls<'_> {
                 self.toolbox.run(tool, args, context).await.map(ToolOutput::from)
             }
         };
-        self.say(call, name, result).await
+        self.log_result(call, name, result).await
     }
 
     /// Logs the result of a call.
-    async fn say(
+    async fn log_result(
         &self,
         call: &CallId,
         name: &str,
@@ -324,7 +326,11 @@ impl StepCalls<'_> {
     }
 
     /// Waits for a client's result, which the session logs itself.
-    async fn client(&self, call: &CallId, until: Timestamp) -> Result<CallOutcome, AgentError> {
+    async fn await_client(
+        &self,
+        call: &CallId,
+        until: Timestamp,
+    ) -> Result<CallOutcome, AgentError> {
         let Returned { status, text, content: _ } =
             self.turn.interface.client_runs(call, until).await?;
         let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)

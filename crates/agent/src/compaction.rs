@@ -18,10 +18,10 @@ use crate::numbers::grouped;
 use crate::prompt::{Prompt, PromptEntry, Purpose};
 
 /// Number of records read at once.
-const PAGE: usize = 200;
+const PAGE_RECORDS: usize = 200;
 /// Number of parts of the past that one turn summarises. A longer past is continued in the next
 /// turn.
-const PARTS: usize = 12;
+const MAX_PARTS: usize = 12;
 /// Number of attempts to get a summary from each model.
 const ATTEMPTS: u32 = 3;
 /// Smallest size of a part, in tokens.
@@ -50,8 +50,8 @@ pub(crate) async fn compact(
     let (after, until) = span.into_inner();
     let mut outcome: Option<Compacted> = None;
     let (mut summary, mut at, mut usage, mut tokens) = (before, after, Usage::default(), tokens);
-    for _ in 0..PARTS {
-        let (excerpt, through) = part(turn, at, until, tokens).await?;
+    for _ in 0..MAX_PARTS {
+        let (excerpt, through) = next_excerpt(turn, at, until, tokens).await?;
         let Some(through) = through else { break };
         if !excerpt.is_empty() {
             match summarize(models, summary.as_deref(), &excerpt, tokens / 4, context_window).await
@@ -83,7 +83,7 @@ pub(crate) async fn compact(
 }
 
 /// Reads the next records up to `until` as about `tokens` of text, and the last position in it.
-async fn part(
+async fn next_excerpt(
     turn: &Turn,
     mut after: Seq,
     until: Seq,
@@ -91,7 +91,7 @@ async fn part(
 ) -> Result<(String, Option<Seq>), AgentError> {
     let (mut excerpt, mut through) = (String::new(), None);
     loop {
-        let page = turn.records_after(after, PAGE).await?;
+        let page = turn.records_after(after, PAGE_RECORDS).await?;
         let Some(last) = page.last().map(|record| record.seq) else {
             return Ok((excerpt, through));
         };
@@ -112,8 +112,8 @@ async fn part(
 fn transcript(records: &[Record]) -> String {
     let mut lines = String::new();
     let mut line = |who: &str, text: &str| {
-        let most = text.floor_char_boundary(QUOTE_TOKENS * 4);
-        let text = text.get(..most).unwrap_or_default();
+        let max = text.floor_char_boundary(QUOTE_TOKENS * 4);
+        let text = text.get(..max).unwrap_or_default();
         lines.push_str(&format!("{who}: {text}\n"));
     };
     for record in records {
@@ -247,8 +247,8 @@ async fn write(
             // A summary that reached its limit is cut below, like one that is too long.
             ReplyPiece::End(done) => {
                 summary.push_str(done.last.as_deref().unwrap_or_default());
-                let most = summary.floor_char_boundary(tokens.max(50) * 4);
-                summary.truncate(most);
+                let max = summary.floor_char_boundary(tokens.max(50) * 4);
+                summary.truncate(max);
                 let summary = summary.trim().to_owned();
                 if summary.is_empty() {
                     break;

@@ -150,10 +150,10 @@ impl PromptContext {
                 used += entry.tokens();
             }
         }
-        let mut most = tokens / 4;
-        while self.tokens() > tokens && most > OLD_RESULT_TOKENS {
-            self.chat = history::clip(std::mem::take(&mut self.chat), most);
-            most /= 2;
+        let mut max = tokens / 4;
+        while self.tokens() > tokens && max > OLD_RESULT_TOKENS {
+            self.chat = history::clip(std::mem::take(&mut self.chat), max);
+            max /= 2;
         }
     }
 }

@@ -314,9 +314,9 @@ pub(crate) fn clip_one(entry: &mut Arc<PromptEntry>, tokens: usize) {
 }
 
 fn shorten(text: &mut String, tokens: usize) {
-    let most = tokens.saturating_mul(4);
-    if text.len() > most {
-        let at = text.floor_char_boundary(most);
+    let max = tokens.saturating_mul(4);
+    if text.len() > max {
+        let at = text.floor_char_boundary(max);
         let left_out = text.len() - at;
         text.truncate(at);
         text.push_str(&format!("… [{left_out} bytes left out here]"));

@@ -9,12 +9,12 @@ use crate::history::{self, HistoryPart, InputsFound, PartKind, PendingInputs, Pr
 use crate::prompt::PromptEntry;
 
 /// Number of records read at first. If more are needed, the number doubles.
-const PAGE: usize = 100;
+const FIRST_PAGE: usize = 100;
 /// Number of records searched for the input of a turn that waited long.
-const SEARCHED: usize = 2_000;
+const MAX_SEARCHED: usize = 2_000;
 /// Largest number of records behind a cached past that are worth reading. Beyond it, the past is
 /// read anew.
-const BEHIND: u64 = 1_000;
+const MAX_BEHIND: u64 = 1_000;
 
 /// The events of a session before a turn, as far as no summary covers them.
 ///
@@ -42,7 +42,7 @@ impl Past {
             Some(compaction) => summary_at(turn, compaction.seq).await?,
             None => None,
         };
-        let mut records = turn.history(PAGE).await?;
+        let mut records = turn.history(FIRST_PAGE).await?;
         let kept = history::provider_states(turn.kept(covered, turn.started()).await?);
         loop {
             let (parts, waiting) = (Vec::new(), PendingInputs::new());
@@ -59,7 +59,8 @@ impl Past {
             let is_whole = first.0 <= covered.0 + 1;
             let has_inputs =
                 inputs == InputsFound::Known && past.waiting_input(&turn.input.item).is_some();
-            if (is_whole || past.tokens() > tokens) && (has_inputs || records.len() >= SEARCHED) {
+            if (is_whole || past.tokens() > tokens) && (has_inputs || records.len() >= MAX_SEARCHED)
+            {
                 past.after = past.after.max(before(first));
                 return Ok(past);
             }
@@ -74,7 +75,8 @@ impl Past {
 
     /// Extends a cached past of the session up to this turn. Absent if it is not this turn's past.
     pub(crate) async fn extend_to(mut self, turn: &Turn) -> Result<Option<Self>, AgentError> {
-        let is_near = self.through < turn.started() && turn.started().0 - self.through.0 <= BEHIND;
+        let is_near =
+            self.through < turn.started() && turn.started().0 - self.through.0 <= MAX_BEHIND;
         if self.compaction != turn.compaction
             || self.after != beginning(turn.compaction, turn)
             || !is_near

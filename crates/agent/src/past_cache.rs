@@ -10,7 +10,7 @@ use crate::past::Past;
 /// The pasts of the most recent sessions, up to a size. A session that is not cached only takes
 /// longer.
 pub(crate) struct PastCache {
-    most_bytes: usize,
+    max_bytes: usize,
     state: Mutex<PastCacheState>,
 }
 
@@ -30,8 +30,8 @@ struct CachedPast {
 }
 
 impl PastCache {
-    pub(crate) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, state: Mutex::default() }
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, state: Mutex::default() }
     }
 
     /// Takes the cached past of a session for its next turn.
@@ -49,7 +49,7 @@ impl PastCache {
         state.bytes += bytes;
         state.by_age.insert(age, log);
         state.entries.insert(log, CachedPast { past, bytes, age });
-        while state.bytes > self.most_bytes {
+        while state.bytes > self.max_bytes {
             let Some((_, oldest)) = state.by_age.first_key_value() else { return };
             let oldest = *oldest;
             state.take(oldest);

@@ -66,7 +66,7 @@ pub const HUMANS: [Preset; 2] = [
 ];
 
 /// Replaces a preset's name by its text.
-pub(crate) fn furnish(mut spec: AgentSpec) -> AgentSpec {
+pub(crate) fn expand_presets(mut spec: AgentSpec) -> AgentSpec {
     for (given, presets) in [(&mut spec.persona, &PERSONAS[..]), (&mut spec.human, &HUMANS[..])] {
         let named = given
             .as_deref()

@@ -20,7 +20,7 @@ use crate::reply::{ModelReply, ReplyCall, ReplyFault, ReplyReader};
 use crate::tools::{Toolbox, Toolset};
 
 /// Number of times that a prompt is shortened after the provider found it too long.
-const SHORTER: usize = 3;
+const MAX_SHORTENINGS: usize = 3;
 
 /// Number of additional steps in MemGPT style while the person has not received a message.
 const QUIET_STEPS: usize = 5;
@@ -64,9 +64,9 @@ impl StepLoop {
         past_cache: Arc<PastCache>,
     ) -> Result<Self, AgentError> {
         let style = turn.agent.spec.style.unwrap_or_default();
-        let reply = limits.max_output_tokens.map_or(limits.context_window / 4, |most| {
-            (most as usize).min(limits.context_window / 2)
-        });
+        let reply = limits
+            .max_output_tokens
+            .map_or(limits.context_window / 4, |max| (max as usize).min(limits.context_window / 2));
         let room = limits.context_window.saturating_sub(reply).max(500);
         let context = PromptContext::read(&turn, room, past_cache).await?;
         let mut steps = Self {
@@ -91,10 +91,10 @@ impl StepLoop {
 
     /// Runs the turn to its end.
     pub(crate) async fn run(mut self) -> Result<(), AgentError> {
-        self.steps().await
+        self.run_steps().await
     }
 
-    async fn steps(&mut self) -> Result<(), AgentError> {
+    async fn run_steps(&mut self) -> Result<(), AgentError> {
         let (mut steps, mut quiet) = (0, 0);
         let mut heartbeat = self.resume().await?;
         loop {
@@ -112,7 +112,7 @@ impl StepLoop {
                 steps += 1;
                 let inputs = self.inputs().await?;
                 let reply = self.ask(&inputs).await?;
-                self.spend(reply.usage).await?;
+                self.add_usage(reply.usage).await?;
                 self.has_spoken |= reply.has_spoken;
                 let kept = reply.said.iter().rev().find_map(PromptEntry::provider_state_json);
                 self.context.chat.extend(reply.said.into_iter().map(Arc::new));
@@ -202,7 +202,7 @@ impl StepLoop {
 
     /// Counts the cost of a reply and reports it to the session, because a turn that is cancelled
     /// or fails still cost it.
-    async fn spend(&mut self, usage: Usage) -> Result<(), AgentError> {
+    async fn add_usage(&mut self, usage: Usage) -> Result<(), AgentError> {
         self.cost += usage.input_tokens + usage.output_tokens;
         self.spent.add(usage);
         Ok(self.turn.interface.spent(self.spent).await?)
@@ -223,16 +223,16 @@ impl StepLoop {
         let mut shorter = 0;
         loop {
             self.make_room(inputs).await?;
-            let mut lost = Usage::default();
-            let fault = match self.ask_each(inputs, &mut lost).await {
+            let mut lost_usage = Usage::default();
+            let fault = match self.ask_models(inputs, &mut lost_usage).await {
                 Ok(reply) => return Ok(reply),
                 Err(fault) => fault,
             };
             // A reply that was not used still has its cost.
-            self.spend(lost).await?;
+            self.add_usage(lost_usage).await?;
             match fault {
                 ReplyFault::TurnError(error) => return Err(error.into()),
-                ReplyFault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
+                ReplyFault::Model(ModelError::TooLong(_)) if shorter < MAX_SHORTENINGS => {
                     // Our token count is an estimate; the provider's is exact.
                     shorter += 1;
                     self.room /= 2;
@@ -242,10 +242,10 @@ impl StepLoop {
         }
     }
 
-    async fn ask_each(
+    async fn ask_models(
         &mut self,
         inputs: &StepInputs,
-        lost: &mut Usage,
+        lost_usage: &mut Usage,
     ) -> Result<ModelReply, ReplyFault> {
         let prompt = Arc::new(self.prompt(inputs));
         let mut last = ModelError::Unknown("the agent has no model".to_owned());
@@ -254,7 +254,7 @@ impl StepLoop {
                 self.turn.interface.status(format!("{last} Asking {name} instead.")).await?;
             }
             let outcome = match model {
-                Ok(model) => self.ask_one(name, model, &prompt, lost).await,
+                Ok(model) => self.ask_with_retries(name, model, &prompt, lost_usage).await,
                 Err(error) => Err((ReplyFault::Model(error.clone()), OutputSent::Nothing)),
             };
             match outcome {
@@ -272,12 +272,12 @@ impl StepLoop {
     }
 
     /// Asks one model, with retries while no output has arrived.
-    async fn ask_one(
+    async fn ask_with_retries(
         &self,
         name: &str,
         model: &Arc<dyn LanguageModel>,
         prompt: &Arc<Prompt>,
-        lost: &mut Usage,
+        lost_usage: &mut Usage,
     ) -> Result<ModelReply, (ReplyFault, OutputSent)> {
         let mut attempt = 0;
         loop {
@@ -295,7 +295,7 @@ impl StepLoop {
                 Err(ReplyFault::Model(error)) => error,
                 Err(error) => return Err((error, OutputSent::Something)),
             };
-            lost.add(reader.usage());
+            lost_usage.add(reader.usage());
             if reader.has_begun() {
                 return Err((ReplyFault::Model(error), OutputSent::Something));
             }
@@ -336,7 +336,7 @@ impl StepLoop {
             self.models.iter().filter_map(|(_, model)| model.as_ref().ok().cloned()).collect();
         let usage =
             self.context.shrink(&self.turn, &models, room, self.limits.context_window).await?;
-        self.spend(usage).await
+        self.add_usage(usage).await
     }
 
     /// Reads memory and tools anew for each step: a tool may have changed the core memory, and

@@ -9,7 +9,7 @@ use thoughtwire_proto::{Permission, Style};
 pub(crate) const HEARTBEAT: &str = "request_heartbeat";
 
 /// Whether a value means yes: many models write a boolean as a word or a number.
-pub(crate) fn is_yes(value: &Value) -> bool {
+pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Bool(yes) => *yes,
         Value::String(word) => {
@@ -273,7 +273,7 @@ impl BuiltInTool {
     }
 
     /// Whether a call can ask for another step, in MemGPT style.
-    pub(crate) const fn takes_heartbeat(self) -> bool {
+    pub(crate) const fn has_heartbeat(self) -> bool {
         !matches!(self, Self::SendMessage | Self::PauseHeartbeats)
     }
 }
@@ -325,7 +325,7 @@ impl ToolSpec {
         }
         let schema = json!({"type": "object", "properties": properties, "required": required});
         let mut spec = Self::new(tool.name().to_owned(), tool.description().to_owned(), schema);
-        if style == Style::Memgpt && tool.takes_heartbeat() {
+        if style == Style::Memgpt && tool.has_heartbeat() {
             spec.add_heartbeat();
         }
         spec

@@ -35,7 +35,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// wait for a server that no longer exists.
 const STREAM_RETRIES: usize = 5;
 const STREAM_RETRY: Duration = Duration::from_millis(250);
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 const ACCEPTED: &str = "text/event-stream, application/json";
 /// Number of bytes of a failed answer that are read for the error in it.
 const LONGEST_ERROR: usize = 64 << 10;
@@ -82,7 +82,7 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
         matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let home =
         attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if whole && home && attempt.previous().len() <= MOST_REDIRECTS {
+    if whole && home && attempt.previous().len() <= MAX_REDIRECTS {
         attempt.follow()
     } else {
         attempt.stop()
@@ -197,13 +197,13 @@ impl McpHttp {
     }
 }
 
-/// Reads a body of at most `most` bytes. Absent if it is longer.
-async fn bounded(response: Response, most: usize) -> Result<Option<Vec<u8>>, HttpError> {
+/// Reads a body of at most `max` bytes. Absent if it is longer.
+async fn bounded(response: Response, max: usize) -> Result<Option<Vec<u8>>, HttpError> {
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
-        if body.len() + piece.len() > most {
+        if body.len() + piece.len() > max {
             return Ok(None);
         }
         body.extend_from_slice(&piece);
@@ -284,7 +284,7 @@ impl StreamableHttpClient for McpHttp {
             }
             self.body(response, named, in_session, asked.as_ref()).await
         };
-        let answer = answer.await.map_err(unnamed);
+        let answer = answer.await.map_err(without_url_in_error);
         if let (Err(_), Some(id)) = (&answer, &asked) {
             self.open.take(id);
         }
@@ -298,7 +298,7 @@ impl StreamableHttpClient for McpHttp {
         auth: Option<String>,
         headers: Headers,
     ) -> Result<(), HttpError> {
-        self.client.delete_session(uri, session, auth, headers).await.map_err(unnamed)
+        self.client.delete_session(uri, session, auth, headers).await.map_err(without_url_in_error)
     }
 
     async fn get_stream(
@@ -337,7 +337,7 @@ impl StreamableHttpClient for McpHttp {
                 request = request.header(name, value);
             }
         }
-        let response = request.send().await.map_err(|error| unnamed(error.into()))?;
+        let response = request.send().await.map_err(|error| without_url_in_error(error.into()))?;
         let status = response.status();
         if status == StatusCode::METHOD_NOT_ALLOWED {
             return Err(HttpError::ServerDoesNotSupportSse);
@@ -353,7 +353,7 @@ impl StreamableHttpClient for McpHttp {
     }
 }
 
-fn unnamed(error: HttpError) -> HttpError {
+fn without_url_in_error(error: HttpError) -> HttpError {
     if let HttpError::Client(error) = error {
         HttpError::Client(error.without_url())
     } else {
@@ -363,7 +363,7 @@ fn unnamed(error: HttpError) -> HttpError {
 
 /// Whether an error means that the server or the session is gone, rather than that this one request
 /// failed.
-pub(super) fn lost(error: &ServiceError) -> bool {
+pub(super) fn is_connection_lost(error: &ServiceError) -> bool {
     let ServiceError::TransportSend(error) = error else {
         return matches!(error, ServiceError::TransportClosed);
     };

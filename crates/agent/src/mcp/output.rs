@@ -28,7 +28,7 @@ impl McpOutput {
                 Map::from_iter([("content".to_owned(), bare)])
             }
         };
-        let is_error = fields.get("isError").is_some_and(means_yes);
+        let is_error = fields.get("isError").is_some_and(is_truthy_flag);
         let structured = fields.remove("structuredContent").filter(|value| !value.is_null());
         let blocks = match fields.remove("content") {
             Some(Value::Array(blocks)) => blocks,
@@ -36,7 +36,7 @@ impl McpOutput {
             Some(block) => vec![block],
         };
         let only_text = blocks.iter().all(is_text);
-        let mut text = blocks.iter().map(words).collect::<Vec<_>>().join("\n");
+        let mut text = blocks.iter().map(block_text).collect::<Vec<_>>().join("\n");
         if blocks.is_empty() {
             fields.retain(|key, _| !matches!(key.as_str(), "_meta" | "isError" | "resultType"));
             text = match &structured {
@@ -58,7 +58,7 @@ impl McpOutput {
 }
 
 /// Reads a flag: some servers write `"true"` or `1`.
-fn means_yes(value: &Value) -> bool {
+fn is_truthy_flag(value: &Value) -> bool {
     match value {
         Value::Bool(is) => *is,
         Value::String(text) => {
@@ -78,7 +78,7 @@ fn is_text(block: &Value) -> bool {
 }
 
 /// Renders a block of content as text.
-fn words(block: &Value) -> String {
+fn block_text(block: &Value) -> String {
     if let Value::String(text) = block {
         return text.clone();
     }

@@ -134,7 +134,7 @@ impl McpServer {
                 Err(failed("it answers with a task, which Thoughtwire does not support".to_owned()))
             }
             Ok(Ok(_)) => Err(failed("its answer is of an unknown kind".to_owned())),
-            Ok(Err(error)) if http::lost(&error) => {
+            Ok(Err(error)) if http::is_connection_lost(&error) => {
                 link.suspect.notify_one();
                 Err(McpError::Gone { server, tool })
             }
@@ -166,34 +166,34 @@ impl McpServer {
         Err(McpError::NotReady { server: self.config.name.clone(), reason })
     }
 
-    pub(super) fn spawned(&self, pid: Option<u32>) {
+    pub(super) fn set_pid(&self, pid: Option<u32>) {
         self.status().pid = pid;
     }
 
-    pub(super) fn restarting(&self) {
+    pub(super) fn count_restart(&self) {
         let mut status = self.status();
         status.restarts = status.restarts.saturating_add(1);
     }
 
     pub(super) fn ready(&self, tools: Vec<McpTool>, link: McpLink) {
-        self.turn(ServerCondition::Ready { tools, link, since: Instant::now() });
+        self.set_condition(ServerCondition::Ready { tools, link, since: Instant::now() });
     }
 
     /// Replaces the list of tools, if the server is still ready.
-    pub(super) fn relisted(&self, listed: Vec<McpTool>) {
+    pub(super) fn replace_tools(&self, listed: Vec<McpTool>) {
         let mut status = self.status();
         if let ServerCondition::Ready { tools, .. } = &mut status.condition
             && *tools != listed
         {
             *tools = listed;
             drop(status);
-            self.changed();
+            self.notify_change();
         }
     }
 
     /// Marks the server as failed and returns how long it was ready.
     pub(super) fn failed(&self, reason: String) -> Duration {
-        self.turn(ServerCondition::Failed(self.masked(reason)))
+        self.set_condition(ServerCondition::Failed(self.masked(reason)))
     }
 
     /// Masks our secrets in a text from the server.
@@ -202,7 +202,7 @@ impl McpServer {
     }
 
     pub(super) fn stopped(&self) {
-        self.turn(ServerCondition::Stopped);
+        self.set_condition(ServerCondition::Stopped);
     }
 
     /// Keeps a line of stderr.
@@ -216,7 +216,7 @@ impl McpServer {
         stderr.push_back(line);
     }
 
-    fn turn(&self, next: ServerCondition) -> Duration {
+    fn set_condition(&self, next: ServerCondition) -> Duration {
         let last = std::mem::replace(&mut self.status().condition, next);
         let healthy = match last {
             ServerCondition::Ready { link, since, .. } => {
@@ -227,11 +227,11 @@ impl McpServer {
                 Duration::ZERO
             }
         };
-        self.changed();
+        self.notify_change();
         healthy
     }
 
-    fn changed(&self) {
+    fn notify_change(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 

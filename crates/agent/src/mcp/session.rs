@@ -27,7 +27,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Largest number of pages of tools: a list without an end is a mistake of the server.
-const MOST_PAGES: usize = 100;
+const MAX_PAGES: usize = 100;
 
 /// Beginning of the reason when a server closed the connection by itself.
 pub(super) const CLOSED: &str = "it closed the connection";
@@ -75,14 +75,14 @@ where
             tracing::info!(server = server.config.name, tools = tools.len(), "MCP server ready");
             server.ready(tools, link.clone());
         }
-        Ok(Err(error)) => return format!("its tools cannot be listed: {}", words(&error)),
+        Ok(Err(error)) => return format!("its tools cannot be listed: {}", describe(&error)),
         Err(_) => return format!("it did not list its tools within {} s", START_LIMIT.as_secs()),
     }
     let reason = tokio::select! {
         () = stop.cancelled() => stopped(server),
         _ = &mut closed => return CLOSED.to_owned(),
-        reason = pulse(&link), if watch == EndWatch::Ping => reason,
-        never = refresh(server, &link.peer, &relist) => match never {},
+        reason = ping_until_lost(&link), if watch == EndWatch::Ping => reason,
+        never = refresh_tools(server, &link.peer, &relist) => match never {},
     };
     close.cancel();
     if timeout(CLOSE_LIMIT, closed).await.is_err() {
@@ -102,7 +102,7 @@ fn stopped(server: &McpServer) -> String {
 
 /// Resolves when the session is gone. A ping without an answer proves nothing: the server may be
 /// busy with a call, and calls have their own time limit.
-async fn pulse(link: &McpLink) -> String {
+async fn ping_until_lost(link: &McpLink) -> String {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PING_EVERY) => {}
@@ -113,24 +113,24 @@ async fn pulse(link: &McpLink) -> String {
             extensions: rmcp::model::Extensions::default(),
         });
         if let Ok(Err(error)) = timeout(PING_LIMIT, link.peer.send_request(ping)).await
-            && http::lost(&error)
+            && http::is_connection_lost(&error)
         {
-            return format!("the connection broke: {}", words(&error));
+            return format!("the connection broke: {}", describe(&error));
         }
     }
 }
 
 /// Reads the list of tools again whenever the server announces a change.
-async fn refresh(server: &McpServer, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
+async fn refresh_tools(server: &McpServer, peer: &Peer<RoleClient>, relist: &Notify) -> Infallible {
     loop {
         relist.notified().await;
         match timeout(START_LIMIT, list(server, peer)).await {
-            Ok(Ok(tools)) => server.relisted(tools),
+            Ok(Ok(tools)) => server.replace_tools(tools),
             Ok(Err(error)) => {
                 tracing::warn!(
                     server = server.config.name,
                     "changed MCP tools cannot be listed; the last list stays in use: {}",
-                    words(&error)
+                    describe(&error)
                 );
             }
             Err(_) => tracing::warn!(
@@ -147,7 +147,7 @@ async fn list(server: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<McpTool
     if peer.peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
         return Ok(Vec::new());
     }
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let listed =
             peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(page))).await?;
         tools.extend(listed.tools);
@@ -159,7 +159,7 @@ async fn list(server: &McpServer, peer: &Peer<RoleClient>) -> Result<Vec<McpTool
     if page.is_some() {
         tracing::warn!(
             server = server.config.name,
-            "an MCP server lists more than {MOST_PAGES} pages of tools; the rest is left out"
+            "an MCP server lists more than {MAX_PAGES} pages of tools; the rest is left out"
         );
     }
     Ok(tool::fitted(&server.config.name, tools))
@@ -181,7 +181,7 @@ fn refusal(error: &ClientInitializeError) -> String {
     }
 }
 
-fn words(error: &ServiceError) -> String {
+fn describe(error: &ServiceError) -> String {
     if let ServiceError::TransportSend(error) = error {
         http::reason(error)
     } else if let ServiceError::McpError(error) = error {

@@ -14,12 +14,12 @@ use super::wire::{OpenRequests, decode, decode_cut, unread};
 const KEPT: usize = 4_000;
 
 /// Decodes a byte stream into SSE messages that the library can read. Other events, unknown fields
-/// and invalid UTF-8 are not errors. At most `most` bytes of an event are kept.
+/// and invalid UTF-8 are not errors. At most `max` bytes of an event are kept.
 ///
 /// `asked` is the request that the stream answers. An event that is too long counts as its answer.
 pub(super) fn messages<B, E>(
     body: impl Stream<Item = Result<B, E>> + Send + 'static,
-    most: usize,
+    max: usize,
     asked: Option<RequestId>,
     open: OpenRequests,
 ) -> BoxStream<'static, Result<Sse, SseError>>
@@ -35,7 +35,7 @@ where
     }
     let state = SseState {
         body: Box::pin(body),
-        reader: SseReader::new(most),
+        reader: SseReader::new(max),
         ready: VecDeque::new(),
         ended: false,
     };
@@ -62,7 +62,7 @@ where
                     }
                 };
                 for event in events {
-                    state.ready.extend(event.into_sse(most, asked.as_ref(), &open));
+                    state.ready.extend(event.into_sse(max, asked.as_ref(), &open));
                 }
             }
         }
@@ -89,16 +89,16 @@ struct SseEvent {
 impl SseEvent {
     /// Creates one event for each message. An event without a message is kept for its id, from
     /// which the stream is resumed.
-    fn into_sse(self, most: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
+    fn into_sse(self, max: usize, asked: Option<&RequestId>, open: &OpenRequests) -> Vec<Sse> {
         let Self { kind, data, cut, id, retry } = self;
         let is_message = matches!(kind.as_str(), "" | "message");
         let found = match (data, cut) {
             (Some(data), None) if is_message => decode(&data, open),
             (Some(data), Some(end)) if is_message => {
-                let failed = decode_cut(&data, &end, most, open);
+                let failed = decode_cut(&data, &end, max, open);
                 let ours = || {
                     let id = asked.filter(|id| open.take(id).is_some())?;
-                    Some(unread(id.clone(), &format!("it is longer than {most} bytes")))
+                    Some(unread(id.clone(), &format!("it is longer than {max} bytes")))
                 };
                 failed.or_else(ours).into_iter().collect()
             }
@@ -122,12 +122,12 @@ struct SseReader {
     after_cr: bool,
     begun: bool,
     event: SseEvent,
-    most: usize,
+    max: usize,
 }
 
 impl SseReader {
-    fn new(most: usize) -> Self {
-        Self { line: Vec::new(), after_cr: false, begun: false, event: SseEvent::default(), most }
+    fn new(max: usize) -> Self {
+        Self { line: Vec::new(), after_cr: false, begun: false, event: SseEvent::default(), max }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Vec<SseEvent> {
@@ -139,7 +139,7 @@ impl SseReader {
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             // An overlong line is kept up to the size at which the event is cut below.
-            let room = self.most.saturating_add(2 * KEPT).saturating_sub(self.line.len());
+            let room = self.max.saturating_add(2 * KEPT).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             let Some((ending, rest)) = rest.split_first() else { break };
             self.after_cr = *ending == b'\r';
@@ -181,7 +181,7 @@ impl SseReader {
         let known = data.get_or_insert_default();
         if let Some(end) = cut {
             push_end(end, value);
-        } else if known.len() + value.len() + 1 > self.most {
+        } else if known.len() + value.len() + 1 > self.max {
             let mut end = known.split_off(known.len().min(KEPT));
             known.extend(value.iter().take(KEPT.saturating_sub(known.len())));
             known.shrink_to_fit();

@@ -19,14 +19,14 @@ use super::{McpTransport, http};
 /// Uptime after which a failure no longer counts as a continuation of the last one.
 const HEALTHY: Duration = Duration::from_secs(60);
 /// Time for a process that closed its output to exit, because its exit status says more.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 /// Starts a server, and restarts it whenever it ends, until `stop` is cancelled.
 pub(super) async fn supervise(server: Arc<McpServer>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut known = String::new();
     while !stop.is_cancelled() {
-        let (reason, healthy) = live(&server, &stop).await;
+        let (reason, healthy) = run_once(&server, &stop).await;
         if stop.is_cancelled() {
             break;
         }
@@ -51,14 +51,14 @@ pub(super) async fn supervise(server: Arc<McpServer>, stop: CancellationToken) {
         known = reason;
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(wait) => server.restarting(),
+            () = tokio::time::sleep(wait) => server.count_restart(),
         }
     }
     server.stopped();
 }
 
 /// Runs a server once until it ends. Returns the reason and how long it was ready.
-async fn live(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Duration) {
+async fn run_once(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Duration) {
     let failed = |reason: String| {
         // A server that was stopped has not failed.
         let healthy =
@@ -76,9 +76,9 @@ async fn live(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Dur
         McpTransport::Stdio { command, args, env } => {
             let (mut child, pipes) = match McpProcess::spawn(command, args, env, server) {
                 Ok(started) => started,
-                Err(error) => return failed(unstartable(command, &error)),
+                Err(error) => return failed(start_failure(command, &error)),
             };
-            server.spawned(child.id());
+            server.set_pid(child.id());
             let (output, input) = pipes;
             let session = session::run(server, stop, McpPipe::new(output, input), EndWatch::Pipe);
             let ended = tokio::select! {
@@ -86,32 +86,32 @@ async fn live(server: &Arc<McpServer>, stop: &CancellationToken) -> (String, Dur
                 status = child.exited() => Ok(status),
             };
             let reason = match ended {
-                Ok(status) => last_words(command, status),
+                Ok(status) => exit_reason(command, status),
                 Err(reason) if stop.is_cancelled() => reason,
                 // The process ends because the connection was given up.
                 Err(reason) if !reason.starts_with(session::CLOSED) => {
                     format!("`{command}`: {reason}")
                 }
-                Err(reason) => match timeout(LAST_WORDS, child.exited()).await {
-                    Ok(status) => last_words(command, status),
+                Err(reason) => match timeout(EXIT_WAIT, child.exited()).await {
+                    Ok(status) => exit_reason(command, status),
                     Err(_) => format!("`{command}`: {reason}"),
                 },
             };
             let ended = failed(reason);
             child.end().await;
-            server.spawned(None);
+            server.set_pid(None);
             ended
         }
     }
 }
 
-fn unstartable(command: &str, error: &io::Error) -> String {
+fn start_failure(command: &str, error: &io::Error) -> String {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let hint = if missing { "; install it, or give its full path" } else { "" };
     format!("`{command}` cannot be started: {error}{hint}")
 }
 
-fn last_words(command: &str, status: io::Result<ExitStatus>) -> String {
+fn exit_reason(command: &str, status: io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("`{command}` ended with {status}; its stderr may say why"),
         Err(error) => format!("`{command}` cannot be waited for: {error}"),

@@ -41,14 +41,14 @@ enum PieceHead {
 }
 
 /// Resolution of timers, which does not count as delay.
-const TIMER: Duration = Duration::from_millis(2);
+const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
-const MOST_ITEMS: u64 = 10_000_000;
-const MOST_BYTES: u64 = 1 << 20;
-const MOST_RATE: u64 = 1_000_000;
+const MAX_ITEMS: u64 = 10_000_000;
+const MAX_BYTES: u64 = 1 << 20;
+const MAX_RATE: u64 = 1_000_000;
 /// Largest size of a message in deltas, in bytes. It becomes one event, which every reader holds in
 /// memory.
-const MOST_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
+const MAX_BYTES_OF_ONE_MESSAGE: u64 = 64 << 20;
 
 impl LoadModel {
     pub(crate) fn parse(parameters: &str) -> Result<Self, ModelError> {
@@ -64,12 +64,12 @@ impl LoadModel {
         {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match key {
-                "items" => load.items = number(key, value, 1, MOST_ITEMS)?,
+                "items" => load.items = number(key, value, 1, MAX_ITEMS)?,
                 "bytes" => {
                     load.bytes =
-                        usize::try_from(number(key, value, 1, MOST_BYTES)?).unwrap_or(usize::MAX);
+                        usize::try_from(number(key, value, 1, MAX_BYTES)?).unwrap_or(usize::MAX);
                 }
-                "rate" => load.rate = number(key, value, 0, MOST_RATE)?,
+                "rate" => load.rate = number(key, value, 0, MAX_RATE)?,
                 "deltas" => {
                     load.shape = match value {
                         "yes" => LoadShape::Deltas,
@@ -98,10 +98,10 @@ impl LoadModel {
             }
         }
         let whole = load.items.saturating_mul(u64::try_from(load.bytes).unwrap_or(u64::MAX));
-        if load.shape == LoadShape::Deltas && whole > MOST_BYTES_OF_ONE_MESSAGE {
+        if load.shape == LoadShape::Deltas && whole > MAX_BYTES_OF_ONE_MESSAGE {
             return Err(bad(&format!(
                 "items × bytes would make one message of {whole} bytes; \
-                 it may have at most {MOST_BYTES_OF_ONE_MESSAGE}"
+                 it may have at most {MAX_BYTES_OF_ONE_MESSAGE}"
             )));
         }
         Ok(load)
@@ -161,7 +161,7 @@ impl PieceTimer {
         let due = match &mut self.interval {
             Some(interval) => {
                 let due = interval.tick().await;
-                if due.elapsed() < TIMER { Instant::now() } else { due }
+                if due.elapsed() < TIMER_RESOLUTION { Instant::now() } else { due }
             }
             None => Instant::now(),
         };
@@ -174,11 +174,11 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64, ModelError> {
+fn number(key: &str, value: &str, least: u64, max: u64) -> Result<u64, ModelError> {
     match value.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(number) if (least..=max).contains(&number) => Ok(number),
         Ok(_) | Err(_) => Err(bad(&format!(
-            "`{key}` is a whole number from {least} to {most}, not `{}`",
+            "`{key}` is a whole number from {least} to {max}, not `{}`",
             value.escape_debug()
         ))),
     }

@@ -15,7 +15,7 @@ use crate::tool::{BuiltInTool, ToolSpec};
 #[derive(Debug, Clone)]
 pub(crate) struct OfferedTool {
     pub(crate) spec: Arc<ToolSpec>,
-    pub(crate) runs: ToolHost,
+    pub(crate) host: ToolHost,
     pub(crate) permission: Permission,
 }
 
@@ -71,9 +71,9 @@ impl Toolset {
         set
     }
 
-    fn add(&mut self, spec: Arc<ToolSpec>, runs: ToolHost, permission: Permission) {
+    fn add(&mut self, spec: Arc<ToolSpec>, host: ToolHost, permission: Permission) {
         if self.0.iter().all(|known| known.spec.name != spec.name) {
-            self.0.push(OfferedTool { spec, runs, permission });
+            self.0.push(OfferedTool { spec, host, permission });
         }
     }
 

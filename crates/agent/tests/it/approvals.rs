@@ -25,7 +25,7 @@ fn sum() -> Vec<ReplyPiece> {
     call("calculator", &json!({"expression": "6*7"}))
 }
 
-fn is_asked(emission: &Emission) -> bool {
+fn is_approval_asked(emission: &Emission) -> bool {
     matches!(emission, Emission::Record(record) if matches!(
         record.event,
         Event::Turn(TurnEvent::ApprovalAsked { .. }))
@@ -39,7 +39,7 @@ fn is_awaited(emission: &Emission) -> bool {
     )
 }
 
-fn asked(log: &TurnLog) -> CallId {
+fn waiting_call(log: &TurnLog) -> CallId {
     let found = log.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) = &record.event {
             assert_eq!(name, "calculator");
@@ -59,8 +59,12 @@ fn decide(session: &SessionId, call: &CallId, approve: bool) -> Command {
 }
 
 /// Sends an input and returns the call that waits.
-async fn until_asked(harness: &AgentHarness, session: &SessionId) -> CallId {
-    asked(&harness.listen(session, is_asked, harness.send(session, "6*7?", Policy::Queue)).await)
+async fn send_until_waiting(harness: &AgentHarness, session: &SessionId) -> CallId {
+    waiting_call(
+        &harness
+            .collect(session, is_approval_asked, harness.send(session, "6*7?", Policy::Queue))
+            .await,
+    )
 }
 
 #[tokio::test]
@@ -72,9 +76,9 @@ async fn an_approved_call_runs_and_a_denied_one_is_reported_to_the_model() {
         let script = ScriptedModel::new([sum(), text("Done.")]);
         let harness = AgentHarness::scripted(&script, asking());
         let (_, session) = harness.agent("tess", Default::default()).await;
-        let call = until_asked(&harness, &session).await;
+        let call = send_until_waiting(&harness, &session).await;
         let log = harness
-            .listen(&session, |_| false, async {
+            .collect(&session, |_| false, async {
                 drop(harness.execute(decide(&session, &call, approve)).await);
             })
             .await;
@@ -91,7 +95,7 @@ async fn only_one_of_two_concurrent_decisions_wins() {
     let script = ScriptedModel::new([sum(), text("Done.")]);
     let harness = AgentHarness::scripted(&script, asking());
     let (_, session) = harness.agent("tess", Default::default()).await;
-    let call = until_asked(&harness, &session).await;
+    let call = send_until_waiting(&harness, &session).await;
     let answer = |approve| {
         let command = SessionCommand::Decide { call: call.clone(), approve };
         let from = Some(format!("client {approve}"));
@@ -103,7 +107,7 @@ async fn only_one_of_two_concurrent_decisions_wins() {
         let refusal = yes.err().or(no.err()).unwrap();
         assert_eq!(refusal.code.as_str(), "unknown_call");
     };
-    let log = harness.listen(&session, |_| false, both).await;
+    let log = harness.collect(&session, |_| false, both).await;
     let settled: Vec<_> = log
         .records
         .iter()
@@ -118,7 +122,7 @@ async fn approvals_expire_and_are_void_after_a_cancel() {
     let script = ScriptedModel::new([sum(), text("Late."), sum()]);
     let harness = AgentHarness::scripted(&script, AgentOptions { approval_ms: 200, ..asking() });
     let (_, session) = harness.agent("tess", Default::default()).await;
-    let log = harness.say(&session, "6*7?").await;
+    let log = harness.run_turn(&session, "6*7?").await;
     assert!(
         log.returned()[0].1.contains("Nobody approved this call in time"),
         "{:?}",
@@ -142,11 +146,11 @@ async fn approvals_expire_and_are_void_after_a_cancel() {
     let script = ScriptedModel::new([sum()]);
     let harness = AgentHarness::scripted(&script, asking());
     let (_, session) = harness.agent("tess", Default::default()).await;
-    until_asked(&harness, &session).await;
+    send_until_waiting(&harness, &session).await;
     let cancel = async {
         drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let log = harness.listen(&session, |_| false, cancel).await;
+    let log = harness.collect(&session, |_| false, cancel).await;
     assert_eq!(decisions(&log), [Decision::Void]);
     assert_eq!(log.returned(), [(ToolStatus::Error, "abandoned")]);
 }
@@ -160,7 +164,7 @@ async fn a_denied_tool_is_not_offered_and_not_run() {
     };
     let harness = AgentHarness::scripted(&script, options);
     let (_, session) = harness.agent("tess", Default::default()).await;
-    let log = harness.say(&session, "6*7?").await;
+    let log = harness.run_turn(&session, "6*7?").await;
     assert!(log.returned()[0].1.contains("may not be used here"), "{:?}", log.returned());
     let prompt = &script.prompts()[0];
     assert!(prompt.tools.iter().all(|tool| tool.name != "calculator" && tool.name != "fetch_url"));
@@ -205,7 +209,7 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
         )
     };
     let log =
-        harness.listen(&session, is_over, harness.send(&session, "6*7?", Policy::Queue)).await;
+        harness.collect(&session, is_over, harness.send(&session, "6*7?", Policy::Queue)).await;
     let call = harness.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls
         [0]
     .call
@@ -216,7 +220,7 @@ async fn an_approval_survives_a_crash_and_its_turn_resumes_from_the_log() {
     let script = ScriptedModel::new([text("It is 42.")]);
     let harness = AgentHarness::scripted_in(crashed.path(), &script, asking());
     let log = harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, true)).await);
         })
         .await;
@@ -239,7 +243,7 @@ async fn a_tool_denied_while_its_call_waited_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking());
     let (_, session) = harness.agent("tess", Default::default()).await;
-    let call = until_asked(&harness, &session).await;
+    let call = send_until_waiting(&harness, &session).await;
     harness.close().await;
 
     let denying = AgentOptions {
@@ -249,7 +253,7 @@ async fn a_tool_denied_while_its_call_waited_does_not_run() {
     let harness =
         AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("I may not.")]), denying);
     let log = harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, true)).await);
         })
         .await;
@@ -277,12 +281,12 @@ async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let harness = AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([sum()]), asking());
     let (_, session) = harness.agent("tess", Default::default()).await;
-    let call = until_asked(&harness, &session).await;
+    let call = send_until_waiting(&harness, &session).await;
     harness.close().await;
     let harness =
         AgentHarness::scripted_in(dir.path(), &ScriptedModel::new([text("Still here.")]), asking());
     let log = harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, false)).await);
         })
         .await;
@@ -316,7 +320,7 @@ async fn a_client_runs_its_tool_and_answers_once() {
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Default::default()).await;
     let waits = harness
-        .listen_with(
+        .collect_with_tools(
             &session,
             vec![weather()],
             is_awaited,
@@ -328,7 +332,7 @@ async fn a_client_runs_its_tool_and_answers_once() {
         "{:?}",
         waits.returned()
     );
-    let call = asked(&waits);
+    let call = waiting_call(&waits);
     let answers = async {
         harness.execute(tool_return(&session, &call, "Snow.")).await;
         let again = returned(&call, "Sun.");
@@ -336,7 +340,7 @@ async fn a_client_runs_its_tool_and_answers_once() {
         let refused = again.await.unwrap_err();
         assert_eq!(refused.code.as_str(), "unknown_call");
     };
-    let log = harness.listen(&session, |_| false, answers).await;
+    let log = harness.collect(&session, |_| false, answers).await;
     assert_eq!(log.returned(), [(ToolStatus::Success, "Snow.")]);
     assert_eq!(log.message(), "Snow in Oslo.");
     let prompts = script.prompts();
@@ -358,7 +362,7 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
         AgentHarness::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") });
     let (_, session) = harness.agent("tess", Default::default()).await;
     let log = harness
-        .listen_with(
+        .collect_with_tools(
             &session,
             vec![weather()],
             |_| false,
@@ -376,14 +380,14 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
     );
     let (_, session) = harness.agent("tess", Default::default()).await;
     let waits = harness
-        .listen_with(
+        .collect_with_tools(
             &session,
             vec![weather()],
             is_awaited,
             harness.send(&session, "weather?", Policy::Queue),
         )
         .await;
-    let call = asked(&waits);
+    let call = waiting_call(&waits);
     copy(dir.path(), crashed.path());
     let harness = AgentHarness::scripted_in(
         crashed.path(),
@@ -391,7 +395,7 @@ async fn a_silent_client_times_out_and_a_client_answers_after_a_crash() {
         options("offline"),
     );
     let log = harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             drop(harness.execute(tool_return(&session, &call, "It snows.")).await);
         })
         .await;
@@ -407,13 +411,13 @@ async fn settings_of_an_agent_apply_from_its_next_turn() {
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) =
         harness.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
-    harness.say(&session, "Hi").await;
+    harness.run_turn(&session, "Hi").await;
     let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": 3});
     let serde_json::Value::Object(changes) = changes else { unreachable!() };
     harness.hub.edit_agent(&harness.user, "tess", changes).await.unwrap();
-    let call = until_asked(&harness, &session).await;
+    let call = send_until_waiting(&harness, &session).await;
     harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             drop(harness.execute(decide(&session, &call, true)).await);
         })
         .await;
@@ -457,7 +461,7 @@ async fn calls_above_the_limit_of_open_approvals_are_refused() {
         )
     };
     let log = harness
-        .listen(&session, is_returned, harness.send(&session, "6*7, three times?", Policy::Queue))
+        .collect(&session, is_returned, harness.send(&session, "6*7, three times?", Policy::Queue))
         .await;
     assert_eq!(
         log.records
@@ -484,7 +488,7 @@ async fn calls_above_the_limit_of_open_approvals_are_refused() {
             harness.execute(decide(&session, call, true)).await;
         }
     };
-    let log = harness.listen(&session, |_| false, decide).await;
+    let log = harness.collect(&session, |_| false, decide).await;
     assert_eq!(log.returned(), [(ToolStatus::Success, "42"), (ToolStatus::Success, "42")]);
     assert_eq!(log.end().0, "Completed");
 }

@@ -88,7 +88,7 @@ async fn words_and_meaning_are_merged_into_one_ranking() {
     assert_eq!((found.items.len(), found.total), (4, 4));
     assert_eq!(archive.search(&agent, "coffee", 3, 4).await.unwrap().items.len(), 1, "paged");
 
-    let log = harness.say(&session, "What does she drink?").await;
+    let log = harness.run_turn(&session, "What does she drink?").await;
     let (status, result) = log.returned()[0];
     assert_eq!(status, ToolStatus::Success);
     assert!(result.contains("She likes tea"), "{result}");

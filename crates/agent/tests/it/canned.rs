@@ -78,7 +78,7 @@ impl CannedProvider {
     }
 
     /// The bodies of the requests so far.
-    pub(crate) fn asked(&self) -> Vec<Value> {
+    pub(crate) fn requests(&self) -> Vec<Value> {
         self.asked.lock().unwrap().clone()
     }
 }

@@ -15,7 +15,7 @@ async fn a_conversation_of_ten_windows_is_searchable_from_its_beginning() {
     let (_, session) = harness.agent("tess", Style::Native).await;
     assert_eq!(
         harness
-            .say(&session, "say: The treasure lies under the third palm of Skull Island")
+            .run_turn(&session, "say: The treasure lies under the third palm of Skull Island")
             .await
             .end()
             .0,
@@ -25,13 +25,13 @@ async fn a_conversation_of_ten_windows_is_searchable_from_its_beginning() {
     let mut compactions = 0;
     for n in 0..60 {
         let log = harness
-            .say(&session, &format!("say: {n} {}", "about nothing at all ".repeat(48)))
+            .run_turn(&session, &format!("say: {n} {}", "about nothing at all ".repeat(48)))
             .await;
         assert_eq!(log.end().0, "Completed", "{:?}", log.end());
         compactions += log.kinds().iter().filter(|kind| **kind == "compacted").count();
     }
     assert!(compactions > 3, "{compactions}");
-    let log = harness.say(&session, "What did I say about the treasure?").await;
+    let log = harness.run_turn(&session, "What did I say about the treasure?").await;
     assert_eq!(log.called(), ["conversation_search"]);
     assert!(log.message().contains("third palm of Skull Island"), "{}", log.message());
     // The whole conversation is still in the log, in order.
@@ -52,7 +52,7 @@ async fn a_summary_replaces_the_turns_it_covers_and_is_continued() {
     let harness = AgentHarness::scripted(&script, small());
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
-        assert_eq!(harness.say(&session, &format!("question {n}")).await.end().0, "Completed");
+        assert_eq!(harness.run_turn(&session, &format!("question {n}")).await.end().0, "Completed");
     }
     let prompts = script.prompts();
     let summaries: Vec<_> =
@@ -92,7 +92,7 @@ async fn without_a_summary_the_oldest_turns_are_left_out() {
     let harness = AgentHarness::scripted(&script, small());
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
-        assert_eq!(harness.say(&session, &format!("question {n}")).await.end().0, "Completed");
+        assert_eq!(harness.run_turn(&session, &format!("question {n}")).await.end().0, "Completed");
     }
     let prompts = script.prompts();
     let last = prompts.last().unwrap();
@@ -107,8 +107,11 @@ async fn an_overlong_turn_is_shortened_in_the_prompt_only() {
     let script = ScriptedModel::summing([text(&"ä".repeat(10_000)), text("Short.")], "In short.");
     let harness = AgentHarness::scripted(&script, small());
     let (_, session) = harness.agent("tess", Style::Native).await;
-    assert_eq!(harness.say(&session, "a long one").await.message().len(), 20_000);
-    assert_eq!(harness.say(&session, &"a long question ".repeat(2_000)).await.end().0, "Completed");
+    assert_eq!(harness.run_turn(&session, "a long one").await.message().len(), 20_000);
+    assert_eq!(
+        harness.run_turn(&session, &"a long question ".repeat(2_000)).await.end().0,
+        "Completed"
+    );
     let prompts = script.prompts();
     assert!(prompts.last().unwrap().tokens() <= 3_000, "{}", prompts.last().unwrap().tokens());
 }
@@ -127,9 +130,9 @@ async fn a_prompt_that_the_provider_finds_too_long_is_shortened() {
     );
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..3 {
-        harness.say(&session, &format!("question {n}")).await;
+        harness.run_turn(&session, &format!("question {n}")).await;
     }
-    let log = harness.say(&session, "and now?").await;
+    let log = harness.run_turn(&session, "and now?").await;
     assert_eq!((log.end().0.as_str(), log.message().as_str()), ("Completed", "Fine."));
 }
 
@@ -141,7 +144,7 @@ async fn long_questions_are_summarised_in_parts_that_fit() {
     let (_, session) = harness.agent("tess", Style::Native).await;
     for n in 0..12 {
         let question = format!("question {n} {}", "what about it ".repeat(120));
-        assert_eq!(harness.say(&session, &question).await.end().0, "Completed");
+        assert_eq!(harness.run_turn(&session, &question).await.end().0, "Completed");
     }
     let prompts = script.prompts();
     let summaries: Vec<_> =

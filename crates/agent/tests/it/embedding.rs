@@ -74,7 +74,7 @@ async fn vectors_have_the_order_of_their_texts_over_batches() {
             "{name}"
         );
         assert_eq!(
-            canned.asked().iter().map(count).collect::<Vec<_>>(),
+            canned.requests().iter().map(count).collect::<Vec<_>>(),
             [64, 64, 1],
             "{name}: the first was refused"
         );
@@ -179,7 +179,8 @@ fn write_model(dir: &Path, words: &[(&str, [f32; 2])]) {
         words.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), id.into())).collect();
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null,
+        "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}
     });
     let data: Vec<u8> = words

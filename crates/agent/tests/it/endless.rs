@@ -64,7 +64,7 @@ async fn a_turn_with_an_endless_reply_fails() {
         let (host, sent) = endless(first, piece).await;
         let harness = AgentHarness::new(AgentOptions::new(model, providers(&host)));
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let (outcome, code, reason) = harness.say(&session, "hello").await.end();
+        let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
             ("Failed", "model_too_much"),
@@ -159,12 +159,12 @@ async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
             let canned = CannedProvider::play([CannedReply::new(half(model, word))]).await;
             let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
             let (_, session) = harness.agent("tess", Style::Native).await;
-            let log = harness.say(&session, "six by seven?").await;
+            let log = harness.run_turn(&session, "six by seven?").await;
             let (outcome, given, reason) = log.end();
             assert_eq!((outcome.as_str(), given.as_str()), ("Failed", code), "{model}: {reason}");
             assert!(log.called().is_empty(), "{model} {word}: {log:?}");
             assert_eq!(log.message(), "It is", "{model} {word}: {log:?}");
-            assert_eq!(canned.asked().len(), 1, "{model} {word}: the request was repeated");
+            assert_eq!(canned.requests().len(), 1, "{model} {word}: the request was repeated");
         }
         // Text alone: the cut item is marked incomplete.
         let text = match model {
@@ -177,7 +177,7 @@ async fn a_stopped_reply_runs_no_call_and_fails_with_its_code() {
         let canned = CannedProvider::play([CannedReply::new(text)]).await;
         let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "six by seven?").await;
+        let log = harness.run_turn(&session, "six by seven?").await;
         assert_eq!(log.end().1, "model_length", "{model}: {log:?}");
         let complete = log.records.iter().find_map(|record| {
             if let Event::Turn(TurnEvent::Message { complete, .. }) = &record.event {

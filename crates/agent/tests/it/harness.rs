@@ -151,22 +151,22 @@ impl AgentHarness {
     }
 
     /// Sends an input and collects emissions until the turn has ended.
-    pub(crate) async fn say(&self, session: &SessionId, text: &str) -> TurnLog {
-        self.listen(session, |_| false, self.send(session, text, Policy::Queue)).await
+    pub(crate) async fn run_turn(&self, session: &SessionId, text: &str) -> TurnLog {
+        self.collect(session, |_| false, self.send(session, text, Policy::Queue)).await
     }
 
     /// Acts while collecting emissions, until a turn has ended or `until` holds.
-    pub(crate) async fn listen(
+    pub(crate) async fn collect(
         &self,
         session: &SessionId,
         until: impl Fn(&Emission) -> bool,
         act: impl Future<Output = ()>,
     ) -> TurnLog {
-        self.listen_with(session, Vec::new(), until, act).await
+        self.collect_with_tools(session, Vec::new(), until, act).await
     }
 
     /// Does the same as a client that runs tools.
-    pub(crate) async fn listen_with(
+    pub(crate) async fn collect_with_tools(
         &self,
         session: &SessionId,
         tools: Vec<ToolDeclaration>,

@@ -14,7 +14,7 @@ async fn messages_are_numbered_and_have_the_requested_length() {
                 "load:items={items},bytes={bytes},rate=0,deltas=no"
             )));
             let (_, session) = harness.agent("tess", style).await;
-            let log = harness.say(&session, "go").await;
+            let log = harness.run_turn(&session, "go").await;
             let texts: Vec<&str> = log
                 .records
                 .iter()
@@ -42,7 +42,7 @@ async fn messages_are_numbered_and_have_the_requested_length() {
 async fn deltas_make_one_message() {
     let harness = AgentHarness::new(options("load:items=40,bytes=20,rate=0,deltas=yes"));
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.message().len(), 800);
     assert_eq!(log.streamed(StreamKind::Message).len(), 40);
     assert_eq!(log.streamed(StreamKind::Message).concat(), log.message());
@@ -53,7 +53,7 @@ async fn the_requested_rate_is_met() {
     let harness = AgentHarness::new(options("load:items=51,bytes=10,rate=100"));
     let (_, session) = harness.agent("tess", Style::Native).await;
     let begun = Instant::now();
-    harness.say(&session, "go").await;
+    harness.run_turn(&session, "go").await;
     let took = begun.elapsed().as_millis();
     assert!((490..3000).contains(&took), "51 messages at 100 a second took {took} ms");
 }
@@ -62,7 +62,7 @@ async fn the_requested_rate_is_met() {
 async fn marks_contain_the_due_time_of_each_piece() {
     let harness = AgentHarness::new(options("load:items=20,bytes=40,rate=0,marks=yes"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     let mut last = 0;
     let mut number = 0;
     for record in &log.records {

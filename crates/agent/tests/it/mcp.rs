@@ -450,7 +450,7 @@ async fn an_agent_uses_mcp_tools_like_built_in_ones() {
         AgentOptions { mcp: servers.clone(), ..options("offline") },
     );
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "19+23?").await;
+    let log = harness.run_turn(&session, "19+23?").await;
     let returned = log.returned();
     assert_eq!(returned[0].0, ToolStatus::Error);
     assert!(

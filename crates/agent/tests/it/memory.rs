@@ -18,7 +18,7 @@ async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
         Style::Native
     };
     let (_, session) = harness.agent("tess", style).await;
-    let log = harness.say(&session, "do it").await;
+    let log = harness.run_turn(&session, "do it").await;
     assert_eq!(log.end().0, "Completed", "{name}({args}): {:?} {:?}", log.end(), log.records);
     let (status, text) = log.returned()[0];
     (status, text.to_owned())
@@ -144,7 +144,7 @@ async fn a_memory_edit_is_logged_and_visible_to_the_next_step() {
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (agent, session) = harness.agent("tess", Style::Native).await;
     let before = harness.block(&agent, "human");
-    let log = harness.say(&session, "I like tea. No, coffee.").await;
+    let log = harness.run_turn(&session, "I like tea. No, coffee.").await;
     assert_eq!(
         log.kinds(),
         [
@@ -203,7 +203,7 @@ async fn a_full_block_reports_the_excess() {
     ]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (agent, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "fill up").await;
+    let log = harness.run_turn(&session, "fill up").await;
     let results = log.returned();
     assert_eq!(
         (results[0].0, results[1].0),
@@ -234,7 +234,7 @@ async fn edits_from_many_sessions_lose_nothing() {
         let harness = &harness;
         async move {
             for _ in 0..5 {
-                harness.say(session, "go on").await;
+                harness.run_turn(session, "go on").await;
             }
         }
     };
@@ -249,7 +249,7 @@ async fn searches_have_pages_and_leave_out_the_question() {
     let harness = AgentHarness::new(options("offline"));
     let (agent, session) = harness.agent("tess", Style::Native).await;
     for n in 0..7 {
-        harness.say(&session, &format!("say: parrot number {n}")).await;
+        harness.run_turn(&session, &format!("say: parrot number {n}")).await;
         let note = thoughtwire_agent::Archive::note(
             format!("parrot note {n}"),
             thoughtwire_hub::now(),
@@ -259,16 +259,17 @@ async fn searches_have_pages_and_leave_out_the_question() {
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();
-    let log = harness.say(&session, &format!("what did I say on {day}?")).await;
+    let log = harness.run_turn(&session, &format!("what did I say on {day}?")).await;
     assert!(
         log.returned()[0].1.starts_with("Showing 5 of 14 results (page 0):"),
         "{:?}",
         log.returned()
     );
     assert!(log.message().contains("user: say: parrot number 0"), "{}", log.message());
-    let log = harness.say(&session, "what did I say about parrots and nothing else, parrot?").await;
+    let log =
+        harness.run_turn(&session, "what did I say about parrots and nothing else, parrot?").await;
     assert!(!log.returned()[0].1.contains("what did I say about"), "{:?}", log.returned());
-    let note = harness.say(&session, "what do you know about note?").await;
+    let note = harness.run_turn(&session, "what do you know about note?").await;
     assert!(
         note.returned()[0].1.starts_with("Showing 5 of 7 results (page 0):"),
         "{:?}",
@@ -304,7 +305,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         let harness = &harness;
         async move {
             for _ in 0..50 {
-                assert_eq!(harness.say(&session, "go on").await.end().0, "Completed");
+                assert_eq!(harness.run_turn(&session, "go on").await.end().0, "Completed");
             }
         }
     };

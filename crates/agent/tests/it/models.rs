@@ -52,7 +52,7 @@ async fn a_turn_with_an_unknown_model_fails_with_a_list_of_models() {
         ..AgentSpec::default()
     };
     let (_, session) = harness.create(spec).await;
-    let (outcome, code, reason) = harness.say(&session, "hello").await.end();
+    let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "model_unknown"));
     assert!(reason.contains("openai/NAME"), "{reason}");
 }

@@ -68,7 +68,7 @@ async fn answers_use_the_tools_they_need() {
         let harness = AgentHarness::new(options("offline"));
         let (_, session) = harness.agent("tess", style).await;
         for (input, tools, answer) in turns {
-            let log = harness.say(&session, input).await;
+            let log = harness.run_turn(&session, input).await;
             let called: Vec<&str> =
                 log.called().into_iter().filter(|name| *name != "send_message").collect();
             assert_eq!(called, tools, "{style:?}: {input}: {}", log.message());
@@ -89,14 +89,14 @@ async fn it_introduces_itself_in_the_first_turn_only() {
     for style in STYLES {
         let harness = AgentHarness::new(options("offline"));
         let (_, session) = harness.agent("tess", style).await;
-        let first = harness.say(&session, "Hello").await.message();
+        let first = harness.run_turn(&session, "Hello").await.message();
         assert!(
             first.contains("not an LLM")
                 && first.contains("OPENAI_API_KEY")
                 && first.contains("--model openai/NAME"),
             "{first}"
         );
-        assert!(!harness.say(&session, "Hello again").await.message().contains("LLM"));
+        assert!(!harness.run_turn(&session, "Hello again").await.message().contains("LLM"));
         harness.close().await;
     }
 }
@@ -107,7 +107,7 @@ async fn deltas_are_streamed_and_superseded_by_the_message() {
         let harness = AgentHarness::new(options("offline"));
         let (_, session) = harness.agent("tess", style).await;
         let words = "say: \"one\" two\tthree\nfour, ☕ and \\ five";
-        let log = harness.say(&session, words).await;
+        let log = harness.run_turn(&session, words).await;
         assert_eq!(log.message(), "\"one\" two\tthree\nfour, ☕ and \\ five");
         let pieces = log.streamed(StreamKind::Message);
         assert!(pieces.len() > 3, "{pieces:?}");
@@ -121,7 +121,7 @@ async fn deltas_are_streamed_and_superseded_by_the_message() {
 async fn a_memgpt_turn_has_the_message_inside_its_call() {
     let harness = AgentHarness::new(options("offline"));
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
-    let log = harness.say(&session, "what is 2+2?").await;
+    let log = harness.run_turn(&session, "what is 2+2?").await;
     let kinds = log.kinds();
     let expected = [
         "user_message",
@@ -153,7 +153,7 @@ async fn a_memgpt_turn_has_the_message_inside_its_call() {
 async fn a_native_turn_ends_with_usage_message_and_end() {
     let harness = AgentHarness::new(options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "what is 2+2?").await;
+    let log = harness.run_turn(&session, "what is 2+2?").await;
     let expected = [
         "user_message",
         "turn_started",
@@ -175,14 +175,18 @@ async fn facts_survive_the_session_and_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let harness = AgentHarness::open(dir.path(), options("offline"));
         let (agent, session) = harness.agent("tess", style).await;
-        harness.say(&session, "my name is Ada").await;
+        harness.run_turn(&session, "my name is Ada").await;
         let long =
             format!("remember that the recipe of the cake says {}", "flour and sugar ".repeat(20));
-        let log = harness.say(&session, &long).await;
+        let log = harness.run_turn(&session, &long).await;
         assert_eq!(log.called().first(), Some(&"archival_memory_insert"));
         let other = harness.session("tess").await;
         assert!(
-            harness.say(&other, "what is my name?").await.message().contains("Your name is Ada.")
+            harness
+                .run_turn(&other, "what is my name?")
+                .await
+                .message()
+                .contains("Your name is Ada.")
         );
         harness.close().await;
 
@@ -190,11 +194,15 @@ async fn facts_survive_the_session_and_a_restart() {
         assert_eq!(harness.block(&agent, "human").lines().last(), Some("my name is Ada"));
         let third = harness.session("tess").await;
         assert!(
-            harness.say(&third, "what is my name?").await.message().contains("Your name is Ada.")
+            harness
+                .run_turn(&third, "what is my name?")
+                .await
+                .message()
+                .contains("Your name is Ada.")
         );
-        let log = harness.say(&third, "what do you know about the recipe?").await;
+        let log = harness.run_turn(&third, "what do you know about the recipe?").await;
         assert!(log.message().contains("flour and sugar"), "{}", log.message());
-        let log = harness.say(&third, "what did I say about cake?").await;
+        let log = harness.run_turn(&third, "what did I say about cake?").await;
         assert!(log.message().contains("the recipe of the cake"), "{}", log.message());
         harness.close().await;
     }
@@ -205,8 +213,8 @@ async fn another_agent_does_not_know_the_facts() {
     let harness = AgentHarness::new(options("offline"));
     let (_, ada) = harness.agent("tess", Style::Native).await;
     let (_, bob) = harness.agent("rolf", Style::Native).await;
-    harness.say(&ada, "my name is Ada").await;
-    let log = harness.say(&bob, "what is my name?").await;
+    harness.run_turn(&ada, "my name is Ada").await;
+    let log = harness.run_turn(&bob, "what is my name?").await;
     assert!(!log.message().contains("Ada"), "{}", log.message());
     harness.close().await;
 }
@@ -215,7 +223,7 @@ async fn another_agent_does_not_know_the_facts() {
 async fn counting_streams_one_message_in_many_pieces() {
     let harness = AgentHarness::new(options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "count to 3000").await;
+    let log = harness.run_turn(&session, "count to 3000").await;
     let numbers: Vec<u64> =
         log.message().split(' ').map(|number| number.parse().unwrap()).collect();
     assert_eq!(numbers, (1..=3000).collect::<Vec<u64>>());
@@ -227,7 +235,7 @@ async fn a_steered_input_is_answered_in_the_running_turn() {
     let harness = AgentHarness::new(options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
     let log = harness
-        .listen(&session, |_| false, async {
+        .collect(&session, |_| false, async {
             harness.send(&session, "count to 20000", Policy::Queue).await;
             harness.send(&session, "what is 6*7?", Policy::Steer).await;
         })

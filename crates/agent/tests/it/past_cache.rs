@@ -170,7 +170,7 @@ async fn wait(
         )
     };
     let waiting = harness
-        .listen_with(
+        .collect_with_tools(
             session,
             vec![tool],
             awaits,

@@ -19,7 +19,7 @@ async fn text_reasoning_and_usage_are_read() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "Please tell me about tea").await;
+        let log = harness.run_turn(&session, "Please tell me about tea").await;
         assert_eq!(
             log.message(),
             "Tea is an infusion of leaves in hot water, and people have drunk it for ages.",
@@ -51,7 +51,7 @@ async fn a_call_with_streamed_arguments_edits_memory_and_the_turn_continues() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (agent, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "Hi, my name is Ada").await;
+        let log = harness.run_turn(&session, "Hi, my name is Ada").await;
         assert_eq!(log.called(), ["core_memory_append"], "{wire:?}: {log:?}");
         let pieces = log.streamed(StreamKind::ToolArgs);
         match wire.args {
@@ -78,9 +78,9 @@ async fn the_next_turn_has_the_calls_of_the_last() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        harness.say(&session, "two sums").await;
+        harness.run_turn(&session, "two sums").await;
         // A strict endpoint would refuse calls and results that do not match.
-        let log = harness.say(&session, "tell me about tea").await;
+        let log = harness.run_turn(&session, "tell me about tea").await;
         assert_eq!(log.end().0, "Completed", "{wire:?}: {log:?}");
     }
 }
@@ -91,7 +91,7 @@ async fn reasoning_and_two_calls_in_one_reply_are_read() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "two sums").await;
+        let log = harness.run_turn(&session, "two sums").await;
         assert_eq!(log.thought(), "One after the other.", "{wire:?}: {log:?}");
         let returned = log.returned();
         assert_eq!(returned[0], (ToolStatus::Success, "42"), "{wire:?}");
@@ -106,7 +106,7 @@ async fn in_memgpt_style_content_is_a_thought_and_send_message_a_message() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
-        let log = harness.say(&session, "greet me in the old way").await;
+        let log = harness.run_turn(&session, "greet me in the old way").await;
         assert_eq!(log.thought(), "A friend; be warm.", "{wire:?}: {log:?}");
         assert_eq!(log.message(), "Good morning, \"dear\" friend!\nHow are you? ☕", "{wire:?}");
         assert_eq!(log.streamed(StreamKind::Message).concat(), log.message());
@@ -135,7 +135,7 @@ async fn a_cut_stream_fails_and_keeps_the_partial_message() {
     for wire in WIRES {
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "tell me a long story").await;
+        let log = harness.run_turn(&session, "tell me a long story").await;
         let (outcome, code, reason) = log.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
@@ -154,7 +154,7 @@ async fn rate_limited_requests_are_retried_after_the_requested_delay() {
         let mock = MockProvider::start().await;
         let harness = mock.harness(wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "too busy once").await;
+        let log = harness.run_turn(&session, "too busy once").await;
         assert_eq!(log.message(), "Now there is time for you.", "{wire:?}: {log:?}");
         assert!(
             log.statuses.iter().any(|status| status.contains("retrying in 1.0 s")),
@@ -182,7 +182,7 @@ async fn errors_say_what_to_do_and_never_the_key() {
         ] {
             // The mock matches the newest input, and inputs without an answer are sent as one.
             let session = harness.session("tess").await;
-            let (outcome, found, reason) = harness.say(&session, input).await.end();
+            let (outcome, found, reason) = harness.run_turn(&session, input).await.end();
             assert_eq!(
                 (outcome.as_str(), found.as_str()),
                 ("Failed", code),
@@ -206,7 +206,7 @@ async fn an_unreachable_address_is_reported() {
         options.providers.openai.api_key = None;
         let harness = AgentHarness::new(options);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
         assert_eq!(code, "model_unreachable", "{wire:?}: {reason}");
         assert!(reason.contains(wire.url) && !reason.contains("pass"), "{wire:?}: {reason}");
@@ -226,7 +226,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
             delta.kind == StreamKind::Message
         };
         let begun = harness
-            .listen(
+            .collect(
                 &session,
                 speaks,
                 harness.send(&session, "tell me an endless story", Policy::Queue),
@@ -236,7 +236,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
         let cancel = async {
             harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await;
         };
-        let log = harness.listen(&session, |_| false, cancel).await;
+        let log = harness.collect(&session, |_| false, cancel).await;
         assert_eq!(log.end().0, "Cancelled", "{wire:?}");
         // A connection whose reply was read to its end would be kept for the next request.
         gate.left().await;
@@ -308,7 +308,7 @@ async fn an_unavailable_model_is_replaced_by_the_next_one() {
     let harness = AgentHarness::new(options);
     let (_, session) = harness.agent("tess", Style::Native).await;
     // The mock is always busy for this input on one wire, and answers it on another.
-    let log = harness.say(&session, "busy for one of you").await;
+    let log = harness.run_turn(&session, "busy for one of you").await;
     assert_eq!(log.message(), "I have time.", "{:?}", log.end());
     assert!(
         log.statuses

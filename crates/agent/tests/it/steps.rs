@@ -31,7 +31,7 @@ async fn in_memgpt_style_a_turn_continues_on_request_or_after_a_failure() {
         let script = ScriptedModel::new(replies.clone());
         let harness = AgentHarness::scripted(&script, options("offline"));
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
-        let log = harness.say(&session, "go").await;
+        let log = harness.run_turn(&session, "go").await;
         assert_eq!(log.end().0, "Completed", "{replies:?}: {:?}", log.end());
         assert_eq!(script.prompts().len(), steps, "{replies:?}");
     }
@@ -43,7 +43,7 @@ async fn in_native_style_every_result_goes_back_to_the_model() {
         ScriptedModel::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "6*7?").await;
+    let log = harness.run_turn(&session, "6*7?").await;
     assert_eq!(log.message(), "It is 42.");
     let usage = log.usage().unwrap();
     assert_eq!((usage.input_tokens, usage.output_tokens), (20, 4));
@@ -65,7 +65,7 @@ async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
     let script = ScriptedModel::new([text("hm")]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
-    harness.say(&session, "go").await;
+    harness.run_turn(&session, "go").await;
     let prompts = script.prompts();
     let offered: Vec<(String, Vec<String>)> = prompts[0]
         .tools
@@ -105,7 +105,7 @@ async fn an_endless_turn_stops_at_the_step_limit() {
     let harness =
         AgentHarness::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") });
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     let (outcome, code, reason) = log.end();
     assert_eq!((outcome.as_str(), code.as_str()), ("Failed", "step_limit"));
     assert!(reason.contains("3 steps"), "{reason}");
@@ -129,7 +129,7 @@ async fn invalid_calls_return_an_error_to_the_model() {
         let script = ScriptedModel::new([pieces, text("Sorry.")]);
         let harness = AgentHarness::scripted(&script, options("offline"));
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "go").await;
+        let log = harness.run_turn(&session, "go").await;
         let (status, text) = log.returned()[0];
         assert!(status == ToolStatus::Error && text.contains(complaint), "{text}");
         assert_eq!(log.message(), "Sorry.");
@@ -152,7 +152,7 @@ async fn a_sent_message_is_streamed_from_its_arguments() {
         let script = ScriptedModel::new([pieces]);
         let harness = AgentHarness::scripted(&script, options("offline"));
         let (_, session) = harness.agent("tess", Style::Memgpt).await;
-        let log = harness.say(&session, "go").await;
+        let log = harness.run_turn(&session, "go").await;
         assert_eq!(log.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
         assert_eq!(log.streamed(StreamKind::Message).concat(), log.message(), "pieces of {size}");
         assert_eq!(
@@ -180,7 +180,7 @@ async fn a_message_behind_other_keys_is_sent_whole() {
     ];
     let harness = AgentHarness::scripted(&ScriptedModel::new([pieces]), options("offline"));
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
-    assert_eq!(harness.say(&session, "go").await.message(), "Tea?");
+    assert_eq!(harness.run_turn(&session, "go").await.message(), "Tea?");
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn a_reply_that_is_cut_off_fails_and_keeps_its_part() {
     ]]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "a story").await;
+    let log = harness.run_turn(&session, "a story").await;
     assert_eq!((log.end().0.as_str(), log.end().1.as_str()), ("Failed", "model_cut"));
     let part = log.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::Message { text, complete, .. }) = &record.event {
@@ -218,7 +218,7 @@ async fn a_busy_model_is_retried_only_before_any_output() {
     ]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.message(), "At last.");
     assert_eq!(log.statuses.len(), 2, "{:?}", log.statuses);
 
@@ -228,7 +228,7 @@ async fn a_busy_model_is_retried_only_before_any_output() {
     ]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     assert_eq!((log.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
 }
 
@@ -263,8 +263,8 @@ async fn the_prompt_has_persona_instructions_imported_history_and_the_past() {
     else {
         panic!("no session")
     };
-    harness.say(&session, "1+1?").await;
-    harness.say(&session, "Sure?").await;
+    harness.run_turn(&session, "1+1?").await;
+    harness.run_turn(&session, "Sure?").await;
     let prompts = script.prompts();
     let prompt = &prompts[2];
     assert!(
@@ -299,16 +299,16 @@ async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
             Event::Turn(TurnEvent::Message { .. }))
         )
     };
-    harness.listen(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
+    harness.collect(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
     let cancel = async {
         drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let log = harness.listen(&session, |_| false, cancel).await;
+    let log = harness.collect(&session, |_| false, cancel).await;
     assert_eq!(log.end().0, "Cancelled");
     assert!(begun.elapsed() < Duration::from_secs(2));
     let log =
-        harness.listen(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
+        harness.collect(&session, is_message, harness.send(&session, "go", Policy::Queue)).await;
     assert!(log.message().starts_with("1 "));
 }
 
@@ -320,7 +320,7 @@ async fn a_last_whole_message_is_saved_with_the_end_of_the_turn() {
     ]]);
     let harness = AgentHarness::scripted(&script, options("offline"));
     let (_, session) = harness.agent("tess", Style::Memgpt).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     assert_eq!(log.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
     assert!(log.deltas.is_empty());
 }
@@ -334,7 +334,7 @@ async fn a_turn_names_the_limit_that_ended_it() {
         AgentOptions { token_budget: Some(30), ..options("offline") },
     );
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "go").await;
+    let log = harness.run_turn(&session, "go").await;
     // Each reply costs 12 tokens: after the third one the budget is spent.
     assert_eq!((log.end().1.as_str(), log.called().len()), ("token_budget", 3), "{:?}", log.end());
     assert!(log.end().2.contains("36 tokens") && log.end().2.contains("30"), "{}", log.end().2);
@@ -343,7 +343,7 @@ async fn a_turn_names_the_limit_that_ended_it() {
         unreachable!()
     };
     harness.hub.edit_agent(&harness.user, "tess", changes).await.unwrap();
-    let log = harness.say(&session, "go on").await;
+    let log = harness.run_turn(&session, "go on").await;
     assert_eq!((log.end().1.as_str(), log.called().len()), ("step_limit", 2));
 }
 
@@ -360,7 +360,7 @@ async fn a_long_output_is_cut_with_a_note_and_stored_whole() {
         None,
     );
     harness.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
-    let log = harness.say(&session, "look").await;
+    let log = harness.run_turn(&session, "look").await;
     let (_, part) = log.returned()[0];
     assert!(
         part.len() < 500 && part.contains("[cut here: 199 of ") && part.contains("/output]"),
@@ -406,7 +406,7 @@ async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts()
         )
     };
     let waiting = harness
-        .listen_with(
+        .collect_with_tools(
             &session,
             vec![tool],
             waits,
@@ -435,8 +435,8 @@ async fn an_input_that_joins_during_a_call_follows_its_result_in_later_prompts()
             )
             .await;
     };
-    assert_eq!(harness.listen(&session, |_| false, answer).await.end().0, "Completed");
-    harness.say(&session, "and now?").await;
+    assert_eq!(harness.collect(&session, |_| false, answer).await.end().0, "Completed");
+    harness.run_turn(&session, "and now?").await;
     let prompts = script.prompts();
     for prompt in [&prompts[1], &prompts[2]] {
         let at = prompt
@@ -479,7 +479,7 @@ async fn a_cancelled_turn_reports_its_usage() {
         )
     };
     harness
-        .listen_with(
+        .collect_with_tools(
             &session,
             vec![tool],
             waits,
@@ -489,7 +489,7 @@ async fn a_cancelled_turn_reports_its_usage() {
     let cancel = async {
         drop(harness.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
-    let log = harness.listen(&session, |_| false, cancel).await;
+    let log = harness.collect(&session, |_| false, cancel).await;
     assert_eq!((log.end().0.as_str(), log.usage().unwrap().input_tokens), ("Cancelled", 20));
     assert_eq!(log.kinds(), ["tool_returned", "usage", "turn_ended"]);
 }

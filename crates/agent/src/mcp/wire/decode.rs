@@ -10,7 +10,7 @@ use super::result;
 /// Key in an error's data that marks an answer that could not be read.
 const UNREAD: &str = "thoughtwire/unread";
 /// Number of opening braces behind other text that are tried as the beginning of a message.
-const MOST_TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 /// Number of bytes at each end of a broken text that are searched for its id.
 const ENDS: usize = 2_000;
 
@@ -39,11 +39,11 @@ pub(in crate::mcp) fn decode(bytes: &[u8], open: &OpenRequests) -> Vec<ServerJso
 pub(in crate::mcp) fn decode_cut(
     begin: &[u8],
     end: &[u8],
-    most: usize,
+    max: usize,
     open: &OpenRequests,
 ) -> Option<ServerJsonRpcMessage> {
     let text = format!("{} {}", String::from_utf8_lossy(begin), String::from_utf8_lossy(end));
-    broken(text.trim(), &format!("it is longer than {most} bytes"), open)
+    broken(text.trim(), &format!("it is longer than {max} bytes"), open)
 }
 
 /// Creates the error of a request whose answer cannot be read.
@@ -70,7 +70,7 @@ fn values(text: &str) -> Result<Vec<Value>, String> {
     }
     // A progress report without a line end may stand before the message.
     if !text.starts_with('{') {
-        let braces = text.match_indices('{').take(MOST_TRIES);
+        let braces = text.match_indices('{').take(MAX_TRIES);
         let behind = braces.filter_map(|(at, _)| text.get(at..)).map(|rest| (rest, several(rest)));
         for (rest, found) in behind {
             match found.or_else(|_| several(&repaired(rest))) {
@@ -116,13 +116,13 @@ fn message(value: Value, open: &OpenRequests) -> Option<ServerJsonRpcMessage> {
     }
     let Value::Object(fields) = value else { return None };
     if fields.get("method").is_some_and(Value::is_string) {
-        return asked_or_told(fields);
+        return request_or_notification(fields);
     }
     answer(fields, open)
 }
 
 /// Parses a request or a notification from the server.
-fn asked_or_told(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage> {
+fn request_or_notification(mut fields: Map<String, Value>) -> Option<ServerJsonRpcMessage> {
     fields.retain(|key, value| {
         matches!(key.as_str(), "method" | "params" | "id") && !value.is_null()
     });
@@ -153,7 +153,7 @@ fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJ
         Value::Bool(true) | Value::Number(_) | Value::Array(_) => true,
     });
     Some(match (error, result) {
-        (Some(error), _) => ServerJsonRpcMessage::error(complaint(&error), Some(id)),
+        (Some(error), _) => ServerJsonRpcMessage::error(error_data(&error), Some(id)),
         (None, None) if asked == RequestKind::Other => {
             ServerJsonRpcMessage::response(result::fitted(&asked, json!({})), id)
         }
@@ -165,7 +165,7 @@ fn answer(mut fields: Map<String, Value>, open: &OpenRequests) -> Option<ServerJ
 }
 
 /// Converts an error of the server. Missing fields get defaults.
-fn complaint(error: &Value) -> ErrorData {
+fn error_data(error: &Value) -> ErrorData {
     let code = error.get("code").and_then(|code| match code {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -255,10 +255,10 @@ mod tests {
                 ClientRequest::CallToolRequest(Request::new(CallToolRequestParams::new("act")));
             open.sent(&ClientJsonRpcMessage::request(request, NumberOrString::Number(id)));
         }
-        decode(bytes, &open).into_iter().map(told).collect()
+        decode(bytes, &open).into_iter().map(outcome).collect()
     }
 
-    fn told(message: ServerJsonRpcMessage) -> String {
+    fn outcome(message: ServerJsonRpcMessage) -> String {
         match message {
             ServerJsonRpcMessage::Response(response) => {
                 let Ok(result) =
@@ -337,8 +337,8 @@ mod tests {
             assert_eq!(after(text.as_bytes(), 1), ["1 unread"], "{text}");
         }
         // With two open calls, only a known id says which one is meant.
-        let nobody: [&str; 0] = [];
-        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"content":[oops"#, 2), nobody);
+        let nothing: [&str; 0] = [];
+        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"content":[oops"#, 2), nothing);
         assert_eq!(
             after(br#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"id":1},oops"#, 2),
             ["2 unread"]
@@ -347,12 +347,12 @@ mod tests {
             after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops},"id":2}"#, 2),
             ["2 unread"]
         );
-        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops"#, 2), nobody);
+        assert_eq!(after(br#"{"jsonrpc":"2.0","result":{"a":{"id":1},oops"#, 2), nothing);
     }
 
     #[test]
     fn other_lines_do_not_answer_a_call() {
-        let nobody: [&str; 0] = [];
+        let nothing: [&str; 0] = [];
         for text in [
             "",
             "  ",
@@ -364,7 +364,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"x/y","params":{oops"#,
             r#"{"jsonrpc":"2.0","id":9,"result":{}}"#,
         ] {
-            assert_eq!(after(text.as_bytes(), 1), nobody, "{text}");
+            assert_eq!(after(text.as_bytes(), 1), nothing, "{text}");
         }
         for text in [
             r#"{"jsonrpc":"2.0","method":"notifications/future","params":{"x":1}}"#,
@@ -406,7 +406,7 @@ mod tests {
             10,
             &open,
         );
-        assert_eq!(cut.map(told).as_deref(), Some("5 unread"));
+        assert_eq!(cut.map(outcome).as_deref(), Some("5 unread"));
         assert!(
             open.has(&NumberOrString::Number(4))
                 && !open.has(&NumberOrString::String(Arc::from("5")))

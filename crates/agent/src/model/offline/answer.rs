@@ -18,7 +18,7 @@ pub(super) enum OfflineStep {
 
 /// Longest fact for core memory, in characters. Longer facts go to archival memory.
 const LONG_FACT: usize = 200;
-const MOST_COUNTED: u64 = 100_000;
+const MAX_COUNTED: u64 = 100_000;
 const ABOUT_THE_PERSON: &str = "human";
 
 /// Decides the next step, and takes the results that belong to this request.
@@ -28,28 +28,28 @@ pub(super) fn next(
     results: &mut VecDeque<OfflineResult>,
 ) -> OfflineStep {
     match ask {
-        OfflineRequest::Say(text) if text.is_empty() => {
+        OfflineRequest::Repeat(text) if text.is_empty() => {
             say("Nothing is to be repeated.", "Say what? Write it behind `say:`.")
         }
-        OfflineRequest::Say(text) => say("I am to repeat this.", text),
-        OfflineRequest::Count(most) if *most == 0 || *most > MOST_COUNTED => say(
+        OfflineRequest::Repeat(text) => say("I am to repeat this.", text),
+        OfflineRequest::Count(max) if *max == 0 || *max > MAX_COUNTED => say(
             "That is not a number I count to.",
-            &format!("I count from 1 to at most {MOST_COUNTED}."),
+            &format!("I count from 1 to at most {MAX_COUNTED}."),
         ),
-        OfflineRequest::Count(most) => OfflineStep::Say {
-            thought: format!("I count to {most}."),
-            pieces: (1..=*most)
-                .map(|n| if n == *most { n.to_string() } else { format!("{n} ") })
+        OfflineRequest::Count(max) => OfflineStep::Say {
+            thought: format!("I count to {max}."),
+            pieces: (1..=*max)
+                .map(|n| if n == *max { n.to_string() } else { format!("{n} ") })
                 .collect(),
         },
-        OfflineRequest::Who => {
+        OfflineRequest::Introduce => {
             let name = INTRODUCTION.trim_matches(['(', ')']);
             say("They want to know what I am; I should be plain about it.", name)
         }
-        OfflineRequest::Keep(fact) => keep(fact, prompt, results),
+        OfflineRequest::Remember(fact) => remember(fact, prompt, results),
         OfflineRequest::Recall { question, about } => recall(question, about, prompt, results),
-        OfflineRequest::Said { about } => said(about, results),
-        OfflineRequest::SaidOn { day } => {
+        OfflineRequest::FindSaid { about } => find_said(about, results),
+        OfflineRequest::FindSaidOn { day } => {
             let args = args(&[("start_date", day), ("end_date", day)]);
             match take(results, &[BuiltInTool::ConversationSearchDate], "start_date", day) {
                 None => call(
@@ -67,7 +67,7 @@ pub(super) fn next(
                 ),
             }
         }
-        OfflineRequest::Reckon(sum) => {
+        OfflineRequest::Calculate(sum) => {
             match take(results, &[BuiltInTool::Calculator], "expression", sum) {
                 None => call(
                     "That is arithmetic; I have a calculator.",
@@ -92,7 +92,7 @@ pub(super) fn next(
                 Some(OfflineResult { text, .. }) => say("That did not work.", &text),
             }
         }
-        OfflineRequest::Use { tool, args } => match take_any(results, tool) {
+        OfflineRequest::CallTool { tool, args } => match take_any(results, tool) {
             None => OfflineStep::Call {
                 thought: format!("I am to use {tool}."),
                 tool: tool.clone(),
@@ -109,10 +109,13 @@ pub(super) fn next(
     }
 }
 
-fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<OfflineResult>) -> OfflineStep {
+fn remember(fact: &str, prompt: &Prompt, results: &mut VecDeque<OfflineResult>) -> OfflineStep {
     let that = if fact.starts_with("to ") { ": " } else { " that " };
     let kept = |thought: &str| {
-        say(thought, &format!("I will remember{that}{}.", lowered(&words::turned(fact))))
+        say(
+            thought,
+            &format!("I will remember{that}{}.", lowercase_first(&words::swap_person(fact))),
+        )
     };
     let core = take(results, &[BuiltInTool::CoreMemoryAppend], "content", fact)
         .or_else(|| take(results, &[BuiltInTool::CoreMemoryReplace], "new_content", fact));
@@ -139,7 +142,7 @@ fn keep(fact: &str, prompt: &Prompt, results: &mut VecDeque<OfflineResult>) -> O
             if lines.iter().any(|line| line.eq_ignore_ascii_case(fact)) {
                 return say(
                     "I have that already.",
-                    &format!("I know that {} already.", lowered(&words::turned(fact))),
+                    &format!("I know that {} already.", lowercase_first(&words::swap_person(fact))),
                 );
             }
             // A person has one name: a second one replaces the first.
@@ -172,11 +175,11 @@ fn recall(
 ) -> OfflineStep {
     let lines = lines(prompt, &[ABOUT_THE_PERSON]);
     let hits = |line: &String| about.iter().filter(|word| words::mentions(line, word)).count();
-    let most = lines.iter().map(hits).max().unwrap_or(0);
+    let max = lines.iter().map(hits).max().unwrap_or(0);
     let known: Vec<String> = lines
         .iter()
-        .filter(|line| about.is_empty() || (most > 0 && hits(line) == most))
-        .map(|line| ended(&words::large(&words::turned(line))))
+        .filter(|line| about.is_empty() || (max > 0 && hits(line) == max))
+        .map(|line| with_period(&words::capitalize(&words::swap_person(line))))
         .collect();
     if !known.is_empty() {
         return say("My core memory has something on that.", &known.join(" "));
@@ -195,7 +198,7 @@ fn recall(
             args(&[("query", &query)]),
         );
     };
-    if results_in(&notes) {
+    if has_results(&notes) {
         return say("My notes have it.", &found(&notes, "", "My notes say:"));
     }
     let Some(heard) = take(results, &[BuiltInTool::ConversationSearch], "query", &query) else {
@@ -205,12 +208,17 @@ fn recall(
             args(&[("query", &query)]),
         );
     };
-    let nothing =
-        format!("I do not remember anything about that ({}).", lowered(&words::turned(question)));
-    say("I have looked everywhere.", &found(&told(heard), &nothing, "I remember you saying:"))
+    let nothing = format!(
+        "I do not remember anything about that ({}).",
+        lowercase_first(&words::swap_person(question))
+    );
+    say(
+        "I have looked everywhere.",
+        &found(&persons_lines(heard), &nothing, "I remember you saying:"),
+    )
 }
 
-fn said(about: &[String], results: &mut VecDeque<OfflineResult>) -> OfflineStep {
+fn find_said(about: &[String], results: &mut VecDeque<OfflineResult>) -> OfflineStep {
     let query = about.join(" ");
     if query.is_empty() {
         return say("About what?", "About what? Name a word, and I will look for it.");
@@ -225,7 +233,7 @@ fn said(about: &[String], results: &mut VecDeque<OfflineResult>) -> OfflineStep 
             let nothing = format!("I find nothing that was said about {query}.");
             say(
                 "I have looked.",
-                &found(&told(heard), &nothing, &format!("About {query} you said:")),
+                &found(&persons_lines(heard), &nothing, &format!("About {query} you said:")),
             )
         }
     }
@@ -252,10 +260,13 @@ fn reflect(text: &str) -> OfflineStep {
     if short.ends_with('?') {
         return say(
             "I cannot answer that by myself.",
-            &format!("You ask: {} I do not know; what do you think?", words::turned(&short)),
+            &format!("You ask: {} I do not know; what do you think?", words::swap_person(&short)),
         );
     }
-    say("I turn this over.", &format!("You say: {} Tell me more.", ended(&words::turned(&short))))
+    say(
+        "I turn this over.",
+        &format!("You say: {} Tell me more.", with_period(&words::swap_person(&short))),
+    )
 }
 
 /// The non-empty lines of some core memory blocks.
@@ -279,15 +290,15 @@ fn found(returned: &OfflineResult, nothing: &str, opening: &str) -> String {
 
 /// Keeps only what the person told. The agent's own messages and the person's questions contain the
 /// keywords, but no facts about them.
-fn told(mut heard: OfflineResult) -> OfflineResult {
+fn persons_lines(mut heard: OfflineResult) -> OfflineResult {
     if heard.status == ToolStatus::Success {
-        let is_told = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
-        heard.text = heard.text.lines().filter(is_told).collect::<Vec<_>>().join("\n");
+        let is_from_person = |line: &&str| line.contains("] user: ") && !line.ends_with('?');
+        heard.text = heard.text.lines().filter(is_from_person).collect::<Vec<_>>().join("\n");
     }
     heard
 }
 
-fn results_in(returned: &OfflineResult) -> bool {
+fn has_results(returned: &OfflineResult) -> bool {
     returned.status == ToolStatus::Success
         && returned.text.lines().any(|line| line.starts_with("- "))
 }
@@ -327,7 +338,7 @@ fn say(thought: &str, text: &str) -> OfflineStep {
 }
 
 /// Lowercases the first letter, unless the text begins with a name or "I".
-fn lowered(text: &str) -> String {
+fn lowercase_first(text: &str) -> String {
     let mut characters = text.chars();
     let first_word = text.split_whitespace().next().unwrap_or_default();
     match characters.next() {
@@ -354,6 +365,6 @@ fn lowered(text: &str) -> String {
     }
 }
 
-fn ended(text: &str) -> String {
+fn with_period(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }

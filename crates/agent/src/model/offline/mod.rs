@@ -159,7 +159,7 @@ fn call(
     mut args: Map<String, Value>,
 ) -> Vec<ReplyPiece> {
     if prompt.style == Style::Memgpt
-        && BuiltInTool::named(tool).is_none_or(BuiltInTool::takes_heartbeat)
+        && BuiltInTool::named(tool).is_none_or(BuiltInTool::has_heartbeat)
     {
         args.insert("request_heartbeat".to_owned(), Value::Bool(true));
     }

@@ -9,25 +9,25 @@ use super::words;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OfflineRequest {
     /// Repeat this text.
-    Say(String),
+    Repeat(String),
     /// Count to this number.
     Count(u64),
     /// Introduce yourself.
-    Who,
+    Introduce,
     /// Remember this fact.
-    Keep(String),
+    Remember(String),
     /// Tell what you know about these keywords, or everything if there are none.
     Recall { question: String, about: Vec<String> },
     /// Find what the person said about this.
-    Said { about: Vec<String> },
+    FindSaid { about: Vec<String> },
     /// Find what was said on this day.
-    SaidOn { day: String },
+    FindSaidOn { day: String },
     /// Calculate this.
-    Reckon(String),
+    Calculate(String),
     /// Tell the time, optionally in a time zone.
     Time { zone: Option<String> },
     /// Call this tool.
-    Use { tool: String, args: Map<String, Value> },
+    CallTool { tool: String, args: Map<String, Value> },
     /// Anything else.
     Other(String),
 }
@@ -37,7 +37,7 @@ impl OfflineRequest {
     pub(super) fn all(input: &str) -> Vec<Self> {
         let text = input.trim();
         if let Some(words) = strip(text, &["say: ", "say:"]) {
-            return vec![Self::Say(words.trim().to_owned())];
+            return vec![Self::Repeat(words.trim().to_owned())];
         }
         if let Some(ask) = Self::tool(text) {
             return vec![ask];
@@ -55,7 +55,7 @@ impl OfflineRequest {
 
     /// Whether the answer must stand alone, without the introduction.
     pub(super) fn wants_nothing_added(&self) -> bool {
-        matches!(self, Self::Say(_) | Self::Count(_) | Self::Who | Self::Use { .. })
+        matches!(self, Self::Repeat(_) | Self::Count(_) | Self::Introduce | Self::CallTool { .. })
     }
 
     /// Parses `use TOOL {JSON}`.
@@ -65,7 +65,7 @@ impl OfflineRequest {
         let args = serde_json::from_str(words.get(at..)?).ok()?;
         let tool = words.get(..at)?.trim();
         (!tool.is_empty() && !tool.contains(char::is_whitespace))
-            .then(|| Self::Use { tool: tool.to_owned(), args })
+            .then(|| Self::CallTool { tool: tool.to_owned(), args })
     }
 
     fn one(sentence: &str) -> Option<Self> {
@@ -78,7 +78,7 @@ impl OfflineRequest {
             return Some(Self::Count(number));
         }
         if begins(WHO) {
-            return Some(Self::Who);
+            return Some(Self::Introduce);
         }
         if TIME.iter().any(|phrase| lower.contains(phrase)) {
             let zone = plain.split_whitespace().find(|word| word.contains('/') || *word == "UTC");
@@ -86,15 +86,15 @@ impl OfflineRequest {
         }
         if let Some(about) = strip(plain, SAID) {
             return Some(match about.split_whitespace().find(|word| is_day(word)) {
-                Some(day) => Self::SaidOn { day: day.to_owned() },
-                None => Self::Said { about: words::keywords(about) },
+                Some(day) => Self::FindSaidOn { day: day.to_owned() },
+                None => Self::FindSaid { about: words::keywords(about) },
             });
         }
         if strip(plain, SAID_ON).is_some() {
             let day = plain.split_whitespace().find(|word| is_day(word))?;
-            return Some(Self::SaidOn { day: day.to_owned() });
+            return Some(Self::FindSaidOn { day: day.to_owned() });
         }
-        if let Some(ask) = Self::reckon(plain) {
+        if let Some(ask) = Self::parse_sum(plain) {
             return Some(ask);
         }
         if begins(KNOWN) {
@@ -104,7 +104,7 @@ impl OfflineRequest {
             });
         }
         if let Some(fact) = strip(plain, KEEP) {
-            return (!fact.trim().is_empty()).then(|| Self::Keep(fact.trim().to_owned()));
+            return (!fact.trim().is_empty()).then(|| Self::Remember(fact.trim().to_owned()));
         }
         if sentence.ends_with('?') && begins(&["what ", "where ", "who ", "when ", "which "]) {
             return Some(Self::Recall {
@@ -112,11 +112,11 @@ impl OfflineRequest {
                 about: words::keywords(plain),
             });
         }
-        (begins(FACTS) && !sentence.ends_with('?')).then(|| Self::Keep(plain.to_owned()))
+        (begins(FACTS) && !sentence.ends_with('?')).then(|| Self::Remember(plain.to_owned()))
     }
 
     /// Parses a sum: the longest run of digits, signs and brackets, alone or in a question.
-    fn reckon(text: &str) -> Option<Self> {
+    fn parse_sum(text: &str) -> Option<Self> {
         let mut lower = text.to_lowercase();
         for (word, sign) in SIGNS {
             lower = lower.replace(word, sign);
@@ -130,7 +130,8 @@ impl OfflineRequest {
         // A leading sign alone makes only a number, and `2026-01-31` is a day.
         let has_sign = sum.chars().skip(1).any(is_sign)
             && sum.chars().filter(char::is_ascii_digit).count() > 1;
-        (has_sign && (is_alone || is_asked) && !is_day(sum)).then(|| Self::Reckon(sum.to_owned()))
+        (has_sign && (is_alone || is_asked) && !is_day(sum))
+            .then(|| Self::Calculate(sum.to_owned()))
     }
 }
 

@@ -12,18 +12,18 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// Swaps first and second person: "my name" becomes "your name".
-pub(super) fn turned(text: &str) -> String {
-    let mut turned = String::new();
+pub(super) fn swap_person(text: &str) -> String {
+    let mut swapped = String::new();
     let mut word = String::new();
     for character in text.chars().chain(std::iter::once('\0')) {
         if character.is_alphanumeric() || matches!(character, '\'' | '’') {
             word.push(character);
             continue;
         }
-        turned.push_str(&turn(&word));
+        swapped.push_str(&turn(&word));
         word.clear();
         if character != '\0' {
-            turned.push(character);
+            swapped.push(character);
         }
     }
     // Corrects verbs that depend on the person.
@@ -39,9 +39,9 @@ pub(super) fn turned(text: &str) -> String {
         ("I were", "I was"),
         ("were I", "was I"),
     ] {
-        turned = turned.replace(wrong, right);
+        swapped = swapped.replace(wrong, right);
     }
-    turned
+    swapped
 }
 
 fn turn(word: &str) -> String {
@@ -65,12 +65,12 @@ fn turn(word: &str) -> String {
     if lower.starts_with('i') || !word.starts_with(char::is_uppercase) {
         other.to_owned()
     } else {
-        large(other)
+        capitalize(other)
     }
 }
 
 /// Capitalises the first letter.
-pub(super) fn large(text: &str) -> String {
+pub(super) fn capitalize(text: &str) -> String {
     let mut characters = text.chars();
     characters
         .next()
@@ -79,7 +79,7 @@ pub(super) fn large(text: &str) -> String {
 
 /// The words of a question that say what it is about.
 pub(super) fn keywords(text: &str) -> Vec<String> {
-    const EMPTY: [&str; 62] = [
+    const STOP_WORDS: [&str; 62] = [
         "a", "about", "all", "am", "an", "and", "any", "anything", "are", "at", "can", "could",
         "did", "do", "does", "ever", "for", "from", "had", "has", "have", "hear", "how", "i", "in",
         "is", "it", "know", "me", "mention", "my", "of", "on", "or", "please", "recall",
@@ -92,7 +92,7 @@ pub(super) fn keywords(text: &str) -> Vec<String> {
     })
     .map(|word| word.to_lowercase().replace('’', "'"))
     .map(|word| word.trim_matches(['\'', '-']).trim_end_matches("'s").to_owned())
-    .filter(|word| !word.is_empty() && !EMPTY.contains(&word.as_str()))
+    .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))
     .collect()
 }
 

@@ -14,7 +14,7 @@ const LONGEST_QUOTE: usize = 300;
 /// ordinary words.
 const SHORTEST_SECRET: usize = 8;
 /// Number of consecutive bytes of a key that reveal it.
-const TELLING: usize = 6;
+const REVEALING_BYTES: usize = 6;
 
 /// A provider's endpoint: its wire, URL and key.
 #[derive(Clone)]
@@ -109,7 +109,8 @@ impl Address {
     /// Replaces words that contain a part of the key.
     pub(super) fn without_keys(&self, words: &str) -> String {
         let Some(key) = self.secret() else { return words.to_owned() };
-        let parts: Vec<&str> = (0..key.len()).filter_map(|at| key.get(at..at + TELLING)).collect();
+        let parts: Vec<&str> =
+            (0..key.len()).filter_map(|at| key.get(at..at + REVEALING_BYTES)).collect();
         let has_part = |word: &&str| parts.iter().any(|part| word.contains(part));
         let hide = |word| if has_part(&word) || word.contains("***") { "***" } else { word };
         words.split(' ').map(hide).collect::<Vec<_>>().join(" ")

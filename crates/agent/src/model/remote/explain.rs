@@ -31,12 +31,12 @@ pub(super) fn not_sent(error: &reqwest::Error, address: &Address) -> ModelError 
             "The model at {at} cannot be reached. Check the network and {variable}."
         ))
     } else {
-        broken_off(address, ReplyProgress::Nothing)
+        connection_broke(address, ReplyProgress::Nothing)
     }
 }
 
 /// The error of a connection that closed too early.
-pub(crate) fn broken_off(address: &Address, progress: ReplyProgress) -> ModelError {
+pub(crate) fn connection_broke(address: &Address, progress: ReplyProgress) -> ModelError {
     let at = address.shown();
     match progress {
         ReplyProgress::Nothing => ModelError::Unreachable(format!(

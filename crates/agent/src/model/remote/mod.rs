@@ -25,7 +25,7 @@ use crate::prompt::Prompt;
 use reading::{ReplyAssembly, ReplyStream};
 
 pub(crate) use address::Address;
-pub(crate) use explain::{ReplyProgress, broken_off, too_much, unreadable};
+pub(crate) use explain::{ReplyProgress, connection_broke, too_much, unreadable};
 pub(crate) use provider_error::ProviderError;
 pub use provider_state::{ProviderCall, ProviderReasoning, ProviderState, ProviderThought};
 pub(crate) use request::ProviderMemory;

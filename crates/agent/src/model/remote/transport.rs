@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::explain::{not_sent, refused, retry_after, unreadable};
 use super::provider_error::ProviderError;
-use super::{Address, ReplyProgress, broken_off, too_much};
+use super::{Address, ReplyProgress, connection_broke, too_much};
 use crate::model::{ModelError, Timeouts};
 
 /// Largest part of an error body that is read, in bytes.
@@ -108,10 +108,10 @@ impl ReplyBody {
         self.0.chunk().await
     }
 
-    /// All bytes of the body. Fails if there are more than `most`.
+    /// All bytes of the body. Fails if there are more than `max`.
     pub(crate) async fn whole(
         mut self,
-        most: usize,
+        max: usize,
         address: &Address,
     ) -> Result<Vec<u8>, ModelError> {
         let mut bytes = Vec::new();
@@ -119,9 +119,9 @@ impl ReplyBody {
             match self.next().await {
                 Ok(Some(chunk)) => bytes.extend_from_slice(chunk.as_ref()),
                 Ok(None) => return Ok(bytes),
-                Err(_) => return Err(broken_off(address, ReplyProgress::Nothing)),
+                Err(_) => return Err(connection_broke(address, ReplyProgress::Nothing)),
             }
-            if bytes.len() > most {
+            if bytes.len() > max {
                 return Err(too_much("bytes", address));
             }
         }

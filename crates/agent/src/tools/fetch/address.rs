@@ -29,7 +29,7 @@ impl FetchScope {
 }
 
 /// Checks a URL before anything is sent to it. The error is a sentence for the model.
-pub(super) fn allowed(url: &Url, scope: FetchScope) -> Result<(), String> {
+pub(super) fn check_url(url: &Url, scope: FetchScope) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
             "`url` begins with {}:, but only http: and https: can be fetched.",
@@ -51,7 +51,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
 
 /// Checks the addresses of a URL's host before a proxy resolves it. The URL is refused if any
 /// address may not be fetched. A name that only the proxy knows passes.
-pub(super) async fn judge_name(url: &Url, scope: FetchScope) -> Result<(), String> {
+pub(super) async fn check_host(url: &Url, scope: FetchScope) -> Result<(), String> {
     let Some(host) = url.host_str().filter(|_| literal(url).is_none()) else { return Ok(()) };
     let Ok(found) = tokio::net::lookup_host((host, 0)).await else { return Ok(()) };
     for address in found {

@@ -19,15 +19,15 @@ use reqwest::{Client, Proxy, Response, Url, redirect};
 use tokio::sync::Semaphore;
 
 pub(super) use address::FetchScope;
-use address::{PublicResolver, allowed, judge_name};
+use address::{PublicResolver, check_host, check_url};
 
 /// Largest part of a page that is read, in bytes.
 const PAGE_BYTES: usize = 2 << 20;
 /// Time limit of a page, from the request to its last byte.
-const WITHIN: Duration = Duration::from_secs(30);
-const REDIRECTS: usize = 5;
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: usize = 5;
 /// Number of pages converted at once, over all agents, because each occupies a processor.
-const AT_ONCE: usize = 2;
+const CONCURRENT_CONVERSIONS: usize = 2;
 
 /// Fetches pages for all agents.
 pub(crate) struct Fetcher {
@@ -38,7 +38,7 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(proxy: Option<String>) -> Self {
-        Self { proxy, reading: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { proxy, reading: Arc::new(Semaphore::new(CONCURRENT_CONVERSIONS)) }
     }
 
     /// Fetches a page. The error is a sentence for the model. Dropping the future cancels the
@@ -60,9 +60,9 @@ impl Fetcher {
             }
             Ok((kind, body(response).await?))
         };
-        let read = tokio::time::timeout(WITHIN, read).await;
-        let (kind, body) =
-            read.map_err(|_| format!("The page did not arrive within {} s.", WITHIN.as_secs()))??;
+        let read = tokio::time::timeout(TIME_LIMIT, read).await;
+        let (kind, body) = read
+            .map_err(|_| format!("The page did not arrive within {} s.", TIME_LIMIT.as_secs()))??;
         if kind.contains("html") {
             return self.text(body).await;
         }
@@ -76,10 +76,10 @@ impl Fetcher {
     /// Follows redirects and checks each target like the first URL.
     async fn request(&self, mut url: Url, scope: FetchScope) -> Result<Response, String> {
         let client = self.client(scope)?;
-        for _ in 0..=REDIRECTS {
-            allowed(&url, scope)?;
+        for _ in 0..=MAX_REDIRECTS {
+            check_url(&url, scope)?;
             if self.proxy.is_some() {
-                judge_name(&url, scope).await?;
+                check_host(&url, scope).await?;
             }
             let sent = client.get(url.clone()).send().await;
             let response = sent.map_err(|error| self.failed(&error))?;
@@ -94,7 +94,7 @@ impl Fetcher {
                 format!("The page redirects to something that is not a URL: {error}.")
             })?;
         }
-        Err(format!("The page redirects more than {REDIRECTS} times."))
+        Err(format!("The page redirects more than {MAX_REDIRECTS} times."))
     }
 
     fn client(&self, scope: FetchScope) -> Result<Client, String> {
@@ -149,10 +149,10 @@ impl Fetcher {
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let asked = Arc::clone(&stop.0);
         let stopped = || "The page was not read because the server is stopping.".to_owned();
-        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
+        let permit = Arc::clone(&self.reading).acquire_owned().await.map_err(|_| stopped())?;
         let reading = tokio::task::spawn_blocking(move || {
             // Held until the thread is done, even if the future is dropped.
-            let _turn = turn;
+            let _permit = permit;
             page::text(&String::from_utf8_lossy(&body), &asked)
         });
         reading.await.ok().flatten().ok_or_else(stopped)
@@ -310,16 +310,16 @@ mod tests {
     #[tokio::test]
     async fn conversion_is_bounded_and_stops_with_its_future() {
         let fetcher = Fetcher::new(None);
-        let turns = Arc::clone(&fetcher.reading).acquire_many_owned(2).await.expect("turns");
+        let permits = Arc::clone(&fetcher.reading).acquire_many_owned(2).await.expect("permits");
         let page = b"<div>".repeat(PAGE_BYTES / 5);
         {
             let mut waiting = std::pin::pin!(fetcher.text(page.clone()));
             assert!(futures::poll!(&mut waiting).is_pending());
         }
-        drop(turns);
+        drop(permits);
         let text = fetcher.text(page).await.expect("a page");
         assert!(text.ends_with("[the page goes on]"), "{text}");
-        assert_eq!(fetcher.reading.available_permits(), AT_ONCE);
+        assert_eq!(fetcher.reading.available_permits(), CONCURRENT_CONVERSIONS);
     }
 
     #[tokio::test]

@@ -11,13 +11,13 @@ mod tests;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Largest amount of text taken from a page, in bytes.
-const MOST_TEXT: usize = 512 << 10;
+const MAX_TEXT: usize = 512 << 10;
 /// Largest number of tags that are processed.
-const MOST_TAGS: usize = 200_000;
+const MAX_TAGS: usize = 200_000;
 /// Longest address of a link, in bytes.
 const LONGEST_LINK: usize = 500;
 /// Number of tags between two checks of the stop flag.
-const BREATH: usize = 256;
+const STOP_CHECK_TAGS: usize = 256;
 /// Note at the end of a page that was cut.
 const CUT: &str = "\n\n[the page goes on]";
 
@@ -28,19 +28,19 @@ pub(super) fn text(html: &str, stop: &AtomicBool) -> Option<String> {
     let mut rest = html;
     let mut tags: usize = 0;
     while let Some(at) = rest.find('<') {
-        if tags.is_multiple_of(BREATH) && stop.load(Ordering::Relaxed) {
+        if tags.is_multiple_of(STOP_CHECK_TAGS) && stop.load(Ordering::Relaxed) {
             return None;
         }
         tags += 1;
         let (words, markup) = rest.split_at_checked(at)?;
-        page.say(words);
-        if tags > MOST_TAGS || page.out.len() > MOST_TEXT {
+        page.push_text(words);
+        if tags > MAX_TAGS || page.out.len() > MAX_TEXT {
             return Some(page.finish(CUT));
         }
         rest = page.markup(markup);
     }
-    page.say(rest);
-    let end = if page.out.len() > MOST_TEXT { CUT } else { "" };
+    page.push_text(rest);
+    let end = if page.out.len() > MAX_TEXT { CUT } else { "" };
     Some(page.finish(end))
 }
 
@@ -101,7 +101,7 @@ impl PageText {
             if closing {
                 return behind(named, ">");
             }
-            self.say("<");
+            self.push_text("<");
             return inner;
         }
         let end = named.find(|char: char| char.is_ascii_whitespace() || "/>".contains(char));
@@ -118,7 +118,7 @@ impl PageText {
         match raw {
             Some(raw) => {
                 let (contents, rest) = raw_end(rest, raw);
-                self.say(contents);
+                self.push_text(contents);
                 rest
             }
             None => rest,
@@ -141,21 +141,21 @@ impl PageText {
                 if self.gap == Gap::Space {
                     self.gap = Gap::None;
                 }
-                self.put("\n");
+                self.write("\n");
             }
             "li" => {
-                self.leave(Gap::Line);
-                self.put("* ");
+                self.separate(Gap::Line);
+                self.write("* ");
             }
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
                 let level =
                     name.bytes().last().map_or(1, |digit| usize::from(digit.saturating_sub(b'0')));
-                self.put(&format!("{} ", "#".repeat(level)));
+                self.write(&format!("{} ", "#".repeat(level)));
             }
-            "td" | "th" => self.leave(Gap::Space),
+            "td" | "th" => self.separate(Gap::Space),
             "pre" => {
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
                 self.pre += 1;
             }
             "a" => {
@@ -168,10 +168,10 @@ impl PageText {
                 if let Some(words) =
                     attribute(attributes, "alt").filter(|alt| !alt.trim().is_empty())
                 {
-                    self.say(words);
+                    self.push_text(words);
                 }
             }
-            _ => self.leave(gap(name)),
+            _ => self.separate(gap(name)),
         }
     }
 
@@ -187,12 +187,12 @@ impl PageText {
             "a" => self.end_link(),
             "pre" => {
                 self.pre = self.pre.saturating_sub(1);
-                self.leave(Gap::Paragraph);
+                self.separate(Gap::Paragraph);
             }
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.leave(Gap::Paragraph),
-            "td" | "th" => self.leave(Gap::Space),
-            "li" => self.leave(Gap::Line),
-            _ => self.leave(gap(name)),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.separate(Gap::Paragraph),
+            "td" | "th" => self.separate(Gap::Space),
+            "li" => self.separate(Gap::Line),
+            _ => self.separate(gap(name)),
         }
     }
 
@@ -209,26 +209,26 @@ impl PageText {
         self.out.push(')');
     }
 
-    fn leave(&mut self, gap: Gap) {
+    fn separate(&mut self, gap: Gap) {
         self.gap = self.gap.max(gap);
     }
 
-    fn say(&mut self, words: &str) {
+    fn push_text(&mut self, words: &str) {
         if self.hidden.is_some() || words.is_empty() {
             return;
         }
         let words = entities::decoded(words);
         if self.pre > 0 {
-            self.put(&words);
+            self.write(&words);
             return;
         }
         let space = |char: char| char.is_ascii_whitespace();
         if words.starts_with(space) {
-            self.leave(Gap::Space);
+            self.separate(Gap::Space);
         }
         for word in words.split(space).filter(|word| !word.is_empty()) {
-            self.put(word);
-            self.leave(Gap::Space);
+            self.write(word);
+            self.separate(Gap::Space);
         }
         // A word may continue in the next piece.
         if !words.ends_with(space) && self.gap == Gap::Space {
@@ -237,8 +237,8 @@ impl PageText {
     }
 
     /// Writes the due separator and a text.
-    fn put(&mut self, words: &str) {
-        if self.out.len() > MOST_TEXT {
+    fn write(&mut self, words: &str) {
+        if self.out.len() > MAX_TEXT {
             return;
         }
         let gap = std::mem::take(&mut self.gap);
@@ -256,7 +256,7 @@ impl PageText {
 
     fn finish(mut self, end: &str) -> String {
         self.end_link();
-        self.out.truncate(self.out.floor_char_boundary(MOST_TEXT));
+        self.out.truncate(self.out.floor_char_boundary(MAX_TEXT));
         let kept = self.out.trim_end().len();
         self.out.truncate(kept);
         let begin = self.out.len() - self.out.trim_start_matches('\n').len();

@@ -96,8 +96,8 @@ async fn turn(
     let canned = CannedProvider::play(replies).await;
     let harness = AgentHarness::new(options(wire.model.to_owned(), providers(&canned.host)));
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let log = harness.say(&session, "hello").await;
-    (log, canned.asked())
+    let log = harness.run_turn(&session, "hello").await;
+    (log, canned.requests())
 }
 
 /// The messages of a turn as one text, and whether all are complete.

@@ -206,9 +206,9 @@ async fn thoughts_in_tags_are_not_sent_back() {
                     .await;
             let harness = AgentHarness::new(AgentOptions::new(wire.model, providers(&canned.host)));
             let (_, session) = harness.agent("tess", Style::Native).await;
-            harness.say(&session, "hello").await;
-            harness.say(&session, "and now?").await;
-            let asked = canned.asked()[1].to_string();
+            harness.run_turn(&session, "hello").await;
+            harness.run_turn(&session, "and now?").await;
+            let asked = canned.requests()[1].to_string();
             assert!(asked.contains("It is 42.") && !asked.contains("Secret"), "{wire:?}: {asked}");
         }
     }

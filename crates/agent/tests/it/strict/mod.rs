@@ -88,7 +88,7 @@ async fn no_history_makes_an_invalid_request() {
             let inputs = ["hello", "two\nlines", "\u{200b}"];
             let text = inputs[rng.usize(..inputs.len())];
             let send = harness.send(&session, text, Policy::Queue);
-            harness.listen_with(&session, odd_tools(), |_| false, send).await;
+            harness.collect_with_tools(&session, odd_tools(), |_| false, send).await;
         }
         let refused = strict.refused();
         let first = refused.first();
@@ -99,7 +99,7 @@ async fn no_history_makes_an_invalid_request() {
             first.map_or("", |asked| &asked.model),
             first.map_or(&Value::Null, |asked| &asked.body)
         );
-        assert!(strict.asked().len() >= 5, "seed {seed}: too few requests");
+        assert!(strict.requests().len() >= 5, "seed {seed}: too few requests");
     }
 }
 
@@ -151,9 +151,9 @@ async fn requests_of_a_session_share_their_prefix() {
         let harness = harness(&strict, AgentOptions::new(model, Default::default()));
         let session = agent(&harness, Style::Native).await;
         for text in ["six by seven?", "one and one?", "thanks"] {
-            assert_eq!(harness.say(&session, text).await.end().0, "Completed", "{model}");
+            assert_eq!(harness.run_turn(&session, text).await.end().0, "Completed", "{model}");
         }
-        let asked = strict.asked();
+        let asked = strict.requests();
         assert_eq!(asked.len(), 5, "{model}");
         for pair in asked.windows(2) {
             let [(head, old), (new_head, new)] = [&pair[0], &pair[1]].map(parts);
@@ -208,11 +208,11 @@ async fn signed_reasoning_goes_back_to_its_maker_only() {
         };
         let harness = AgentHarness::open(dir.path(), options());
         let session = agent(&harness, Style::Native).await;
-        harness.say(&session, "six by seven?").await;
+        harness.run_turn(&session, "six by seven?").await;
         harness.close().await;
         let harness = AgentHarness::open(dir.path(), options());
-        harness.say(&session, "thanks").await;
-        let asked = strict.asked();
+        harness.run_turn(&session, "thanks").await;
+        let asked = strict.requests();
         let signed = |asked: &RecordedRequest| {
             let body = asked.body.to_string();
             body.matches("signed-").count() + body.matches("reasoned-").count()
@@ -224,8 +224,8 @@ async fn signed_reasoning_goes_back_to_its_maker_only() {
             dir.path(),
             AgentOptions { default_model: other.to_owned(), ..options() },
         );
-        harness.say(&session, "and now?").await;
-        assert_eq!(signed(strict.asked().last().unwrap()), 0, "{other}");
+        harness.run_turn(&session, "and now?").await;
+        assert_eq!(signed(strict.requests().last().unwrap()), 0, "{other}");
         assert!(strict.refused().is_empty(), "{:?}", strict.refused());
     }
 }
@@ -241,7 +241,7 @@ async fn provider_state_is_in_no_event_and_is_deleted_with_its_session() {
     let (id, main) = harness.agent("tess", Style::Native).await;
     let session = harness.session(id.as_str()).await;
     drop(main);
-    harness.say(&session, "six by seven?").await;
+    harness.run_turn(&session, "six by seven?").await;
     let store = harness.hub.store();
     let num = store.session(&session).unwrap().unwrap().num;
     let events = store.events(num, thoughtwire_proto::Seq::ZERO, 100).unwrap();
@@ -268,9 +268,13 @@ async fn the_context_window_is_sent_and_thinking_leaves_room_for_an_answer() {
         };
         let harness = harness(&strict, options);
         let session = agent(&harness, Style::Native).await;
-        assert_eq!(harness.say(&session, "hello").await.end().0, "Completed", "{model} {most:?}");
+        assert_eq!(
+            harness.run_turn(&session, "hello").await.end().0,
+            "Completed",
+            "{model} {most:?}"
+        );
     }
-    let asked = strict.asked();
+    let asked = strict.requests();
     assert_eq!(asked[0].body["options"]["num_ctx"], 64_000);
     assert!(asked[1].body.get("thinking").is_none(), "{}", asked[1].body["thinking"]);
     assert_eq!(asked[2].body["thinking"]["budget_tokens"], 3_000);
@@ -283,9 +287,9 @@ async fn a_tool_with_an_unusable_schema_is_left_out_alone() {
         let harness = harness(&strict, AgentOptions::new(model, Default::default()));
         let session = agent(&harness, Style::Native).await;
         let send = harness.send(&session, "hello", Policy::Queue);
-        let log = harness.listen_with(&session, odd_tools(), |_| false, send).await;
+        let log = harness.collect_with_tools(&session, odd_tools(), |_| false, send).await;
         assert_eq!(log.end().0, "Completed", "{model}: {:?}", strict.refused());
-        let tools = strict.asked()[0].body["tools"].to_string();
+        let tools = strict.requests()[0].body["tools"].to_string();
         for name in ["calculator", "odd_0", "odd_1", "odd_2", "odd_3", "odd_4", "odd_6"] {
             assert!(tools.contains(&format!("\"{name}\"")), "{model}: {name} is not in {tools}");
         }
@@ -304,7 +308,7 @@ async fn reasoning_content_is_on_every_call_after_the_endpoint_sent_any() {
     let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
     let session = agent(&harness, Style::Native).await;
     for text in ["hello", "six by seven?", "thanks"] {
-        let log = harness.say(&session, text).await;
+        let log = harness.run_turn(&session, text).await;
         assert_eq!(log.end().0, "Completed", "{log:?} {:?}", strict.refused());
     }
 }
@@ -318,7 +322,7 @@ async fn blank_text_makes_no_event() {
         ];
         let strict = StrictProvider::start(script(replies)).await;
         let harness = harness(&strict, AgentOptions::new(model, Default::default()));
-        let log = harness.say(&agent(&harness, Style::Native).await, "hello").await;
+        let log = harness.run_turn(&agent(&harness, Style::Native).await, "hello").await;
         let mut texts = Vec::new();
         for record in &log.records {
             if let Event::Turn(TurnEvent::Message { text, .. } | TurnEvent::Thought { text, .. }) =
@@ -344,8 +348,9 @@ async fn an_agent_has_one_system_message_after_a_compaction() {
         let (_, session) = harness.create(AgentSpec { settings, ..spec }).await;
         let mut has_compacted = false;
         for number in 0..30 {
-            let log =
-                harness.say(&session, &format!("question {number} {}", "pad ".repeat(60))).await;
+            let log = harness
+                .run_turn(&session, &format!("question {number} {}", "pad ".repeat(60)))
+                .await;
             assert_eq!(log.end().0, "Completed", "{model}: {:?}", strict.refused());
             if has_compacted {
                 break;
@@ -353,7 +358,7 @@ async fn an_agent_has_one_system_message_after_a_compaction() {
             has_compacted = log.kinds().contains(&"compacted");
         }
         assert!(has_compacted, "{model}");
-        let asked = strict.asked();
+        let asked = strict.requests();
         assert!(asked.last().unwrap().body.to_string().contains("What came before, in short:"));
     }
 }
@@ -372,9 +377,9 @@ async fn call_ids_go_back_to_their_endpoint_unchanged() {
         let strict = StrictProvider::start(script(replies)).await;
         let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
         let session = agent(&harness, Style::Native).await;
-        harness.say(&session, "six by seven?").await;
-        harness.say(&session, "thanks").await;
-        for asked in &strict.asked()[1..] {
+        harness.run_turn(&session, "six by seven?").await;
+        harness.run_turn(&session, "thanks").await;
+        for asked in &strict.requests()[1..] {
             assert_eq!(asked.body["messages"][2]["tool_calls"][0]["id"], sent, "{}", asked.body);
         }
     }
@@ -403,7 +408,7 @@ async fn a_tool_is_called_by_its_own_name_although_another_was_sent() {
                 if matches!(record.event, Event::Turn(TurnEvent::ToolCalled { .. })))
         };
         let send = harness.send(&session, "hello", Policy::Queue);
-        let log = harness.listen_with(&session, vec![tool], is_called, send).await;
+        let log = harness.collect_with_tools(&session, vec![tool], is_called, send).await;
         assert_eq!(log.called(), ["7zip"], "{model}: {:?}", strict.refused());
     }
 }

@@ -64,13 +64,13 @@ impl StrictProvider {
         Self { host, state }
     }
 
-    pub(super) fn asked(&self) -> Vec<RecordedRequest> {
+    pub(super) fn requests(&self) -> Vec<RecordedRequest> {
         self.state.lock().unwrap().asked.clone()
     }
 
     /// Requests that a provider would refuse.
     pub(super) fn refused(&self) -> Vec<RecordedRequest> {
-        self.asked().into_iter().filter(|asked| asked.wrong.is_some()).collect()
+        self.requests().into_iter().filter(|asked| asked.wrong.is_some()).collect()
     }
 }
 

@@ -14,8 +14,8 @@ async fn memgpt(replies: Vec<ScriptedReply>) -> (TurnLog, usize) {
     let strict = StrictProvider::start(script(replies)).await;
     let harness = harness(&strict, AgentOptions::new(MODELS[0], Default::default()));
     let session = agent(&harness, Style::Memgpt).await;
-    let log = harness.say(&session, "hello").await;
-    (log, strict.asked().len())
+    let log = harness.run_turn(&session, "hello").await;
+    (log, strict.requests().len())
 }
 
 fn call(name: &str, args: Value) -> ScriptedReply {
@@ -61,11 +61,11 @@ async fn a_turn_does_not_end_without_a_message() {
             let strict = StrictProvider::start(script(vec![ScriptedReply::text(text)])).await;
             let harness = harness(&strict, AgentOptions::new(MODELS[2], Default::default()));
             let session = agent(&harness, style).await;
-            let log = harness.say(&session, "hello").await;
+            let log = harness.run_turn(&session, "hello").await;
             assert_eq!(log.end().0, "Completed", "{log:?}");
             assert!(log.message().contains("without an answer"), "{log:?}");
-            harness.say(&session, "and now?").await;
-            let body = strict.asked()[1].body.to_string();
+            harness.run_turn(&session, "and now?").await;
+            let body = strict.requests()[1].body.to_string();
             assert!(
                 !body.contains("without an answer"),
                 "the placeholder is not sent to models: {body}"

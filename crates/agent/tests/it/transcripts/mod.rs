@@ -21,7 +21,7 @@ async fn provider_state_is_sent_back() {
             CannedProvider::play([CannedReply::new(calls), CannedReply::new(answer)]).await;
         let harness = harness(&canned.host, wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "Two sums!").await;
+        let log = harness.run_turn(&session, "Two sums!").await;
         assert_eq!(log.thought(), "Two sums.", "{wire:?}: {log:?}");
         let returned = log.returned();
         assert_eq!(
@@ -36,7 +36,7 @@ async fn provider_state_is_sent_back() {
             (150, 25, Some(64)),
             "{wire:?}"
         );
-        returns(&canned.asked()[1]);
+        returns(&canned.requests()[1]);
     }
 }
 
@@ -46,7 +46,7 @@ async fn a_connection_closed_without_an_end_marker_is_a_cut() {
         let canned = CannedProvider::play([CannedReply::new(half)]).await;
         let harness = harness(&canned.host, wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.end().1, "model_cut", "{wire:?}: {log:?}");
         assert_eq!(log.part(), Some(("Well, ".to_owned(), false)), "{wire:?}");
     }
@@ -58,7 +58,7 @@ async fn a_connection_closed_before_any_output_is_retried() {
         let canned = CannedProvider::play([CannedReply::new(""), CannedReply::new(answer)]).await;
         let harness = harness(&canned.host, wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.message(), "Well, 42.", "{wire:?}: {log:?}");
     }
 }
@@ -81,14 +81,14 @@ async fn a_model_without_output_is_retried_and_then_times_out() {
             Timeouts { first: Duration::from_millis(300), ..Timeouts::default() },
         );
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let (outcome, code, reason) = harness.say(&session, "hello").await.end();
+        let (outcome, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(
             (outcome.as_str(), code.as_str()),
             ("Failed", "model_timeout"),
             "{wire:?}: {reason}"
         );
         assert!(reason.contains("sent nothing for 0.3 s"), "{reason}");
-        assert_eq!(canned.asked().len(), 2, "{wire:?}");
+        assert_eq!(canned.requests().len(), 2, "{wire:?}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_connection_that_is_not_accepted_times_out() {
             Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() },
         );
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
         assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
         assert!(
@@ -134,7 +134,7 @@ async fn a_reply_that_stalls_is_not_retried_and_its_part_is_kept() {
             Timeouts { silence: Duration::from_millis(300), ..Timeouts::default() },
         );
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         let (_, code, reason) = log.end();
         assert_eq!(code, "model_timeout", "{wire:?}: {reason}");
         assert!(
@@ -142,7 +142,7 @@ async fn a_reply_that_stalls_is_not_retried_and_its_part_is_kept() {
             "{reason}"
         );
         assert_eq!(log.part(), Some(("Well, ".to_owned(), false)), "{wire:?}");
-        assert_eq!(canned.asked().len(), 1, "{wire:?}");
+        assert_eq!(canned.requests().len(), 1, "{wire:?}");
     }
 }
 
@@ -211,9 +211,9 @@ async fn a_prompt_that_is_too_long_has_its_own_code() {
         let canned = CannedProvider::play(vec![reply; 4]).await;
         let harness = harness(&canned.host, wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let (_, code, reason) = harness.say(&session, "hello").await.end();
+        let (_, code, reason) = harness.run_turn(&session, "hello").await.end();
         assert_eq!(code, "model_window", "{wire:?}: {reason}");
-        assert_eq!(canned.asked().len(), 4, "{wire:?}");
+        assert_eq!(canned.requests().len(), 4, "{wire:?}");
     }
 }
 
@@ -255,7 +255,7 @@ async fn temporary_errors_are_retried() {
         let canned = CannedProvider::play([reply, CannedReply::new(answer)]).await;
         let harness = harness(&canned.host, wire);
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         assert_eq!(log.message(), "Well, 42.", "{wire:?}: {log:?}");
         assert_eq!(log.statuses.len(), 1, "{wire:?}: {:?}", log.statuses);
         if wire.model.starts_with("gemini/") {
@@ -277,7 +277,7 @@ async fn a_blocked_prompt_fails_with_its_reason() {
     .await;
     let harness = harness(&canned.host, gemini);
     let (_, session) = harness.agent("tess", Style::Native).await;
-    let (_, code, reason) = harness.say(&session, "hello").await.end();
+    let (_, code, reason) = harness.run_turn(&session, "hello").await.end();
     assert!(
         code == "model_filtered" && reason.contains("may have blocked the prompt (OTHER)"),
         "{code}: {reason}"
@@ -295,9 +295,9 @@ async fn models_without_reasoning_are_not_asked_for_it() {
         let canned = CannedProvider::play([CannedReply::refusal(400, "{}")]).await;
         let harness = AgentHarness::new(AgentOptions::new(model, providers(&canned.host)));
         let (_, session) = harness.agent("tess", Style::Native).await;
-        let log = harness.say(&session, "hello").await;
+        let log = harness.run_turn(&session, "hello").await;
         assert!(log.streamed(StreamKind::Message).is_empty());
-        let asked = canned.asked()[0].to_string();
+        let asked = canned.requests()[0].to_string();
         assert_eq!(
             asked.contains("includeThoughts") || asked.contains("reasoning.encrypted_content"),
             asks,

@@ -39,7 +39,7 @@ enum BlockKind {
         id: Option<String>,
         name: String,
         input: Option<String>,
-        told: bool,
+        has_args: bool,
     },
     /// A kind that is unknown, or that clients do not act on.
     Other,
@@ -166,11 +166,11 @@ impl AnthropicDecoder {
                 let input = input.filter(|input| !input.trim().is_empty());
                 let id = text(block, "id").map(str::to_owned);
                 let name = text(block, "name").unwrap_or_default().to_owned();
-                (BlockKind::Call { at: None, id, name, input, told: false }, None)
+                (BlockKind::Call { at: None, id, name, input, has_args: false }, None)
             }
             _ => (BlockKind::Other, None),
         };
-        reply.grow(BLOCK_BYTES + index.as_ref().map_or(0, String::len) + kind.bytes());
+        reply.count_bytes(BLOCK_BYTES + index.as_ref().map_or(0, String::len) + kind.bytes());
         let waiting = first.into_iter().collect();
         self.blocks.push_back(ContentBlock { index, kind, waiting, is_over: false });
         self.write(reply);
@@ -204,18 +204,18 @@ impl AnthropicDecoder {
         let Some(delta) = delta else { return };
         let index = key(value.get("index"));
         let at = match &index {
-            Some(index) => self.place(index, &delta),
+            Some(index) => self.block_of_delta(index, &delta),
             None => self.blocks.len().checked_sub(1),
         };
         match (at.and_then(|at| self.blocks.get_mut(at)), kind) {
             (Some(block), _) => {
                 // The text is counted again when it is written; until then it may wait for long.
-                reply.grow(delta.bytes());
+                reply.count_bytes(delta.bytes());
                 block.waiting.push(delta);
             }
             // The block's start is missing.
             (None, Some(kind)) => {
-                reply.grow(BLOCK_BYTES + delta.bytes());
+                reply.count_bytes(BLOCK_BYTES + delta.bytes());
                 let waiting = vec![delta];
                 self.blocks.push_back(ContentBlock { index, kind, waiting, is_over: false });
             }
@@ -225,7 +225,7 @@ impl AnthropicDecoder {
     }
 
     /// Index of the block that a delta belongs to.
-    fn place(&self, index: &str, delta: &BlockDelta) -> Option<usize> {
+    fn block_of_delta(&self, index: &str, delta: &BlockDelta) -> Option<usize> {
         let with_index =
             self.blocks.iter().rposition(|block| block.index.as_deref() == Some(index));
         match delta {
@@ -297,21 +297,21 @@ impl ContentBlock {
         }
         for delta in self.waiting.drain(..) {
             match (&mut self.kind, delta) {
-                (BlockKind::Text, BlockDelta::Text(text)) => reply.say(&text),
+                (BlockKind::Text, BlockDelta::Text(text)) => reply.push_content(&text),
                 (BlockKind::Thinking { words, .. }, BlockDelta::Thinking(text)) => {
-                    reply.think(&text);
+                    reply.push_thought(&text);
                     words.push_str(&text);
                 }
                 (BlockKind::Thinking { signature, .. }, BlockDelta::Signature(more)) => {
                     signature.push_str(&more);
                 }
-                (BlockKind::Call { at: Some(at), told, .. }, BlockDelta::Json(json)) => {
-                    *told = true;
-                    reply.args(*at, &json);
+                (BlockKind::Call { at: Some(at), has_args, .. }, BlockDelta::Json(json)) => {
+                    *has_args = true;
+                    reply.push_args(*at, &json);
                 }
                 // A delta of another kind than its block: the delta's kind counts.
-                (_, BlockDelta::Text(text)) => reply.say(&text),
-                (_, BlockDelta::Thinking(text)) => reply.think(&text),
+                (_, BlockDelta::Text(text)) => reply.push_content(&text),
+                (_, BlockDelta::Thinking(text)) => reply.push_thought(&text),
                 (_, BlockDelta::Signature(_) | BlockDelta::Json(_)) => {}
             }
         }
@@ -321,13 +321,14 @@ impl ContentBlock {
         match &mut self.kind {
             BlockKind::Text | BlockKind::Other => {}
             BlockKind::Thinking { signature, .. } if signature.is_empty() => {}
-            BlockKind::Thinking { words, signature } => reply
-                .keep(json!({"type": "thinking", "thinking": &*words, "signature": &*signature})),
+            BlockKind::Thinking { words, signature } => reply.keep_thought(
+                json!({"type": "thinking", "thinking": &*words, "signature": &*signature}),
+            ),
             BlockKind::Redacted { data } => {
-                reply.keep(json!({"type": "redacted_thinking", "data": data.as_str()}));
+                reply.keep_thought(json!({"type": "redacted_thinking", "data": data.as_str()}));
             }
-            BlockKind::Call { at: Some(at), input: Some(input), told: false, .. } => {
-                reply.args(*at, input);
+            BlockKind::Call { at: Some(at), input: Some(input), has_args: false, .. } => {
+                reply.push_args(*at, input);
             }
             BlockKind::Call { .. } => {}
         }

@@ -31,13 +31,13 @@ pub(in crate::model::remote) struct ReplyAssembly {
     thought: SurrogateJoiner,
     message: SurrogateJoiner,
     /// Whether surrogate halves arrived. Without them, text passes unchanged.
-    has_halves: bool,
+    has_surrogates: bool,
     calls: CallAssembly,
     kept: ProviderState,
     usage: Usage,
     stop: Option<StopCause>,
     size: usize,
-    item: usize,
+    item_size: usize,
     writing: TextTarget,
     excess: Option<&'static str>,
 }
@@ -66,21 +66,21 @@ impl ReplyAssembly {
             tags: ThinkTags::default(),
             thought: SurrogateJoiner::default(),
             message: SurrogateJoiner::default(),
-            has_halves: false,
+            has_surrogates: false,
             calls: CallAssembly::new(tools),
             kept: ProviderState { made_by, ..ProviderState::default() },
             usage: Usage::default(),
             stop: None,
             size: 0,
-            item: 0,
+            item_size: 0,
             writing: TextTarget::Nothing,
             excess: None,
         }
     }
 
     /// From now on, strings may contain surrogate halves.
-    pub(super) fn expect_halves(&mut self) {
-        self.has_halves = true;
+    pub(super) fn expect_surrogates(&mut self) {
+        self.has_surrogates = true;
     }
 
     pub(super) fn pop(&mut self) -> Option<ReplyPiece> {
@@ -127,24 +127,24 @@ impl ReplyAssembly {
     }
 
     /// Appends to a thought.
-    pub(super) fn think(&mut self, text: &str) {
+    pub(super) fn push_thought(&mut self, text: &str) {
         let text = self.joined(text, TextTarget::Thought);
-        self.put(TextTarget::Thought, text);
+        self.push_text(TextTarget::Thought, text);
     }
 
     /// Appends to the content, which may contain thoughts in tags.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(super) fn push_content(&mut self, text: &str) {
         let text = self.joined(text, TextTarget::Message);
         let parts = self.tags.push(&text);
-        self.put_parts(parts);
+        self.push_parts(parts);
     }
 
     /// Appends to the text of a refusal.
-    pub(super) fn refuse(&mut self, text: &str) {
+    pub(super) fn push_refusal(&mut self, text: &str) {
         if !text.is_empty() {
             self.stopped_for(StopReason::Refused, "refusal", None);
             let text = self.joined(text, TextTarget::Message);
-            self.put(TextTarget::Message, text);
+            self.push_text(TextTarget::Message, text);
         }
     }
 
@@ -152,7 +152,7 @@ impl ReplyAssembly {
     pub(super) fn call_piece(&mut self, piece: CallPiece<'_>) {
         let names = [piece.index.as_deref(), piece.id, piece.name];
         let names: usize = names.into_iter().flatten().map(str::len).sum();
-        self.grow(piece.args.len() + names);
+        self.count_bytes(piece.args.len() + names);
         if piece.name.is_some_and(|name| name.len() > MAX_NAME_BYTES)
             || self.calls.longest_name() > MAX_NAME_BYTES
         {
@@ -171,7 +171,7 @@ impl ReplyAssembly {
 
     /// Opens a call and returns its index. Absent if there are too many calls.
     pub(super) fn open_call(&mut self, id: Option<&str>, name: &str) -> Option<usize> {
-        self.grow(name.len() + id.map_or(0, str::len));
+        self.count_bytes(name.len() + id.map_or(0, str::len));
         if name.len() > MAX_NAME_BYTES {
             self.excess.get_or_insert("bytes in a tool's name");
         }
@@ -186,8 +186,8 @@ impl ReplyAssembly {
     }
 
     /// Appends to a call's arguments.
-    pub(super) fn args(&mut self, at: usize, json: &str) {
-        self.grow(json.len());
+    pub(super) fn push_args(&mut self, at: usize, json: &str) {
+        self.count_bytes(json.len());
         if self.calls.args(at).len() + json.len() > MAX_ITEM_BYTES {
             self.excess.get_or_insert("arguments of one call");
         }
@@ -207,9 +207,9 @@ impl ReplyAssembly {
         signature: Option<&str>,
     ) {
         if let Some(at) = self.open_call(id, name) {
-            self.args(at, args);
+            self.push_args(at, args);
             if let Some(signature) = signature {
-                self.grow(signature.len());
+                self.count_bytes(signature.len());
                 self.calls.sign(at, signature);
             }
         }
@@ -220,11 +220,11 @@ impl ReplyAssembly {
     }
 
     /// Keeps a thought for later requests.
-    pub(super) fn keep(&mut self, block: Value) {
+    pub(super) fn keep_thought(&mut self, block: Value) {
         let size = block.as_object().map_or(0, |block| {
             block.values().filter_map(Value::as_str).map(str::len).sum::<usize>() + 64
         });
-        self.grow(size);
+        self.count_bytes(size);
         if self.excess.is_none() {
             let calls_before = self.calls.len();
             let after_text = self.writing == TextTarget::Message;
@@ -237,13 +237,13 @@ impl ReplyAssembly {
     }
 
     pub(super) fn sign_text(&mut self, signature: &str) {
-        self.grow(signature.len());
+        self.count_bytes(signature.len());
         self.kept.text_signature = Some(signature.to_owned());
     }
 
     /// Keeps reasoning that arrived as text under a key.
     pub(super) fn keep_reasoning(&mut self, key: &str, text: &str) {
-        self.grow(text.len());
+        self.count_bytes(text.len());
         if self.excess.is_none() {
             let new = || ProviderReasoning { key: key.to_owned(), text: String::new() };
             self.kept.reasoning.get_or_insert_with(new).text.push_str(text);
@@ -271,19 +271,21 @@ impl ReplyAssembly {
             };
             let Some(left) = joiner.finish() else { continue };
             match writing {
-                TextTarget::Thought | TextTarget::Nothing => self.put(writing, left.to_string()),
+                TextTarget::Thought | TextTarget::Nothing => {
+                    self.push_text(writing, left.to_string())
+                }
                 TextTarget::Message => {
                     let parts = self.tags.push(&left.to_string());
-                    self.put_parts(parts);
+                    self.push_parts(parts);
                 }
             }
         }
         let parts = self.tags.finish();
-        self.put_parts(parts);
+        self.push_parts(parts);
     }
 
     fn joined(&mut self, text: &str, writing: TextTarget) -> String {
-        if !self.has_halves {
+        if !self.has_surrogates {
             return text.to_owned();
         }
         match writing {
@@ -294,29 +296,29 @@ impl ReplyAssembly {
 
     /// Arguments with surrogate halves as escapes again, because the other half may follow.
     fn joined_args(&self, args: &str) -> Option<String> {
-        if self.has_halves { json::escape_halves(args) } else { None }
+        if self.has_surrogates { json::escape_surrogates(args) } else { None }
     }
 
-    fn put_parts(&mut self, parts: Vec<ContentPart>) {
+    fn push_parts(&mut self, parts: Vec<ContentPart>) {
         for part in parts {
             match part {
-                ContentPart::Thought(text) => self.put(TextTarget::Thought, text),
-                ContentPart::Text(text) => self.put(TextTarget::Message, text),
+                ContentPart::Thought(text) => self.push_text(TextTarget::Thought, text),
+                ContentPart::Text(text) => self.push_text(TextTarget::Message, text),
                 ContentPart::WasThought => self.pieces.push_back(ReplyPiece::WasThought),
             }
         }
     }
 
-    fn put(&mut self, writing: TextTarget, text: String) {
+    fn push_text(&mut self, writing: TextTarget, text: String) {
         if text.is_empty() {
             return;
         }
         if self.writing != writing {
-            (self.writing, self.item) = (writing, 0);
+            (self.writing, self.item_size) = (writing, 0);
         }
-        self.item += text.len();
-        self.grow(text.len());
-        if self.item > MAX_ITEM_BYTES {
+        self.item_size += text.len();
+        self.count_bytes(text.len());
+        if self.item_size > MAX_ITEM_BYTES {
             self.excess.get_or_insert("text");
         }
         if self.excess.is_none() {
@@ -330,7 +332,7 @@ impl ReplyAssembly {
     }
 
     /// Counts bytes of the reply.
-    pub(super) fn grow(&mut self, bytes: usize) {
+    pub(super) fn count_bytes(&mut self, bytes: usize) {
         self.size += bytes;
         if self.size > MAX_REPLY_BYTES {
             self.excess.get_or_insert("text");

@@ -42,7 +42,7 @@ struct PartialCall {
     /// The id as sent.
     id: Option<String>,
     /// The id as announced.
-    given: String,
+    announced_id: String,
     name: String,
     args: String,
     /// Number of bytes of the arguments that were sent on.
@@ -169,10 +169,11 @@ impl CallAssembly {
     /// Adds the calls to the provider state.
     pub(super) fn keep(&self, kept: &mut ProviderState) {
         let keep = |call: &PartialCall| ProviderCall {
-            id: call.given.clone(),
+            id: call.announced_id.clone(),
             signature: call.signature.clone(),
         };
-        kept.calls = self.calls.iter().filter(|call| !call.given.is_empty()).map(keep).collect();
+        kept.calls =
+            self.calls.iter().filter(|call| !call.announced_id.is_empty()).map(keep).collect();
     }
 
     fn add(&mut self, call: PartialCall) -> Result<usize, TooManyCalls> {
@@ -214,12 +215,12 @@ impl CallAssembly {
         let has_new_id = with_id.is_none() && piece.id.is_some() && call.id.is_some();
         (!has_new_id || !call.ends_before_new_id(piece))
             .then_some(())
-            .filter(|()| !self.begins_anew(call, piece))
+            .filter(|()| !self.begins_another(call, piece))
             .map(|()| at)
     }
 
     /// Whether a part that seems to belong to this call begins another one.
-    fn begins_anew(&self, call: &PartialCall, piece: &CallPiece<'_>) -> bool {
+    fn begins_another(&self, call: &PartialCall, piece: &CallPiece<'_>) -> bool {
         let differs = !piece.args.is_empty() && piece.args.trim() != call.args.trim();
         let Some(name) = piece.name else {
             return call.braces.whole && call.renamed.is_some() && differs;
@@ -237,10 +238,10 @@ impl CallAssembly {
         let count = self.calls.len();
         for at in 0..count {
             let is_announced = at < self.announced;
-            let given: Vec<String> = if is_announced {
+            let announced_id: Vec<String> = if is_announced {
                 Vec::new()
             } else {
-                self.calls.iter().take(at).map(|call| call.given.clone()).collect()
+                self.calls.iter().take(at).map(|call| call.announced_id.clone()).collect()
             };
             let Some(call) = self.calls.get_mut(at) else { return };
             if !is_announced {
@@ -257,14 +258,14 @@ impl CallAssembly {
                 if call.name.is_empty() && call.args.trim().is_empty() {
                     continue;
                 }
-                call.given = match &call.id {
-                    Some(id) if !given.contains(id) => id.clone(),
+                call.announced_id = match &call.id {
+                    Some(id) if !announced_id.contains(id) => id.clone(),
                     Some(_) | None => format!("{MADE_UP}{:016x}", fastrand::u64(..)),
                 };
                 pieces.push_back(ReplyPiece::Call {
                     index: at,
                     name: call.name.clone(),
-                    provider_id: Some(call.given.clone()),
+                    provider_id: Some(call.announced_id.clone()),
                 });
             }
             let may_send = call.is_sendable() || which == Announce::All;

@@ -27,7 +27,7 @@ pub(super) enum StreamFrame {
         /// The JSON text of the value.
         text: String,
         /// Whether its strings contain surrogate halves.
-        halves: bool,
+        has_surrogates: bool,
     },
     /// Text that is not JSON.
     Words { event: String, text: String },
@@ -117,7 +117,7 @@ impl StreamFramer {
             // Some gateways write an error between the events, without a field name.
             _ if self.framed => frames.extend(self::value("", line.trim())),
             // Unknown fields are ignored, unless this may not be a stream at all.
-            _ => return self.put_aside(line),
+            _ => return self.keep_stray(line),
         }
         Ok(())
     }
@@ -138,12 +138,12 @@ impl StreamFramer {
         } else if self.framed {
             read("", json, frames);
         } else {
-            return self.put_aside(line);
+            return self.keep_stray(line);
         }
         Ok(())
     }
 
-    fn put_aside(&mut self, line: &str) -> Result<(), FrameTooLong> {
+    fn keep_stray(&mut self, line: &str) -> Result<(), FrameTooLong> {
         self.stray.push_str(line);
         self.stray.push('\n');
         if self.stray.len() > MAX_FRAME_BYTES { Err(FrameTooLong) } else { Ok(()) }
@@ -190,7 +190,7 @@ fn value(event: &str, text: &str) -> Option<StreamFrame> {
     let parsed = json::parse(text).ok()?;
     Some(StreamFrame::Value {
         event: event.to_owned(),
-        halves: parsed.halves,
+        has_surrogates: parsed.has_surrogates,
         text: parsed.text.into_owned(),
         value: parsed.value,
     })
@@ -345,9 +345,9 @@ mod tests {
         ] {
             let mut framer = StreamFramer::new(framing);
             let piece = piece.repeat(1000);
-            let most = 2 * MAX_FRAME_BYTES / piece.len();
-            let taken = (0..most).take_while(|_| framer.push(piece.as_bytes()).is_ok()).count();
-            assert!(taken < most, "{piece:.30}");
+            let max = 2 * MAX_FRAME_BYTES / piece.len();
+            let taken = (0..max).take_while(|_| framer.push(piece.as_bytes()).is_ok()).count();
+            assert!(taken < max, "{piece:.30}");
         }
     }
 }

@@ -110,13 +110,15 @@ fn part_of(
     let is_thought = part.get("thought").and_then(Value::as_bool) == Some(true);
     if let Some(words) = part.get("text").and_then(Value::as_str) {
         if is_thought {
-            reply.think(words);
+            reply.push_thought(words);
         } else {
-            reply.say(words);
+            reply.push_content(words);
         }
         match signature {
             Some(signature) if is_thought => {
-                reply.keep(json!({"text": words, "thought": true, "thoughtSignature": signature}));
+                reply.keep_thought(
+                    json!({"text": words, "thought": true, "thoughtSignature": signature}),
+                );
             }
             Some(signature) => reply.sign_text(signature),
             None => {}

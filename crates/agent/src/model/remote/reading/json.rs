@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// First of the 2,048 code points that stand for a lone surrogate while a reply is read. They are
 /// the last ones of a private-use plane.
-const FIRST_HALF: u32 = 0x0010_F800;
+const FIRST_SURROGATE: u32 = 0x0010_F800;
 
 /// A parsed JSON text.
 pub(super) struct ParsedJson<'a> {
@@ -16,34 +16,34 @@ pub(super) struct ParsedJson<'a> {
     /// The text that `value` was parsed from.
     pub(super) text: Cow<'a, str>,
     /// Whether some of its strings contain surrogate halves, which [`SurrogateJoiner`] joins.
-    pub(super) halves: bool,
+    pub(super) has_surrogates: bool,
 }
 
 /// Parses a JSON text. Unlike in `serde_json`, a lone surrogate in a string is not an error.
 pub(super) fn parse(text: &str) -> Result<ParsedJson<'_>, serde_json::Error> {
     match serde_json::from_str(text) {
-        Ok(value) => Ok(ParsedJson { value, text: Cow::Borrowed(text), halves: false }),
+        Ok(value) => Ok(ParsedJson { value, text: Cow::Borrowed(text), has_surrogates: false }),
         Err(error) => {
-            let Some(marked) = mark_halves(text) else { return Err(error) };
+            let Some(marked) = mark_surrogates(text) else { return Err(error) };
             let value = serde_json::from_str(&marked)?;
-            Ok(ParsedJson { value, text: Cow::Owned(marked), halves: true })
+            Ok(ParsedJson { value, text: Cow::Owned(marked), has_surrogates: true })
         }
     }
 }
 
 /// Replaces lone surrogates in a JSON text by U+FFFD. Absent if there are none.
-pub(crate) fn without_halves(text: &str) -> Option<String> {
-    mark_halves(text).map(|marked| {
+pub(crate) fn without_surrogates(text: &str) -> Option<String> {
+    mark_surrogates(text).map(|marked| {
         marked
             .chars()
-            .map(|c| if half(c).is_some() { char::REPLACEMENT_CHARACTER } else { c })
+            .map(|c| if surrogate_of(c).is_some() { char::REPLACEMENT_CHARACTER } else { c })
             .collect()
     })
 }
 
 /// Replaces escapes of lone surrogates by the code points that stand for them. Absent if there are
 /// none.
-fn mark_halves(text: &str) -> Option<String> {
+fn mark_surrogates(text: &str) -> Option<String> {
     let mut marked = String::new();
     let mut rest = text;
     let mut found = false;
@@ -90,21 +90,21 @@ fn unit(text: &str) -> Option<u16> {
 }
 
 fn mark(unit: u16) -> Option<char> {
-    char::from_u32(FIRST_HALF + u32::from(unit) - 0xD800)
+    char::from_u32(FIRST_SURROGATE + u32::from(unit) - 0xD800)
 }
 
 /// The surrogate that a code point stands for.
-fn half(c: char) -> Option<u16> {
-    let offset = u32::from(c).checked_sub(FIRST_HALF)?;
+fn surrogate_of(c: char) -> Option<u16> {
+    let offset = u32::from(c).checked_sub(FIRST_SURROGATE)?;
     u16::try_from(offset + 0xD800).ok()
 }
 
 /// Writes surrogate halves in a JSON text as escapes again. Absent if there are none.
-pub(super) fn escape_halves(text: &str) -> Option<String> {
-    text.chars().any(|c| half(c).is_some()).then(|| {
+pub(super) fn escape_surrogates(text: &str) -> Option<String> {
+    text.chars().any(|c| surrogate_of(c).is_some()).then(|| {
         let mut escaped = String::with_capacity(text.len());
         for c in text.chars() {
-            match half(c) {
+            match surrogate_of(c) {
                 Some(unit) => escaped.push_str(&format!("\\u{unit:04x}")),
                 None => escaped.push(c),
             }
@@ -124,7 +124,7 @@ impl SurrogateJoiner {
     pub(super) fn push(&mut self, piece: &str) -> String {
         let mut joined = String::with_capacity(piece.len());
         for c in piece.chars() {
-            match (self.high.take(), half(c)) {
+            match (self.high.take(), surrogate_of(c)) {
                 (None, None) => joined.push(c),
                 (None, Some(high @ 0xD800..=0xDBFF)) => self.high = Some(high),
                 (None, Some(_)) => joined.push(char::REPLACEMENT_CHARACTER),
@@ -209,13 +209,13 @@ pub(super) fn key(value: Option<&Value>) -> Option<String> {
 
 /// A number of tokens. Absurd values are ignored.
 pub(super) fn count(value: Option<&Value>) -> Option<u64> {
-    const MOST: u64 = 1 << 40;
+    const MAX: u64 = 1 << 40;
     let value = value?;
     let number = value.as_u64().or_else(|| {
         let float = value.as_f64().filter(|float| (0.0..1e12).contains(float))?;
         Some(float as u64)
     })?;
-    (number <= MOST).then_some(number)
+    (number <= MAX).then_some(number)
 }
 
 #[cfg(test)]
@@ -239,7 +239,7 @@ mod tests {
             for piece in pieces {
                 let parsed = parse(piece).unwrap();
                 let piece = parsed.value.as_str().unwrap();
-                text += &if parsed.halves || joiner.high.is_some() {
+                text += &if parsed.has_surrogates || joiner.high.is_some() {
                     joiner.push(piece)
                 } else {
                     piece.to_owned()

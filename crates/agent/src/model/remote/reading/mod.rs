@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::explain::{ReplyProgress, broken_off, reported, too_much, unreadable};
+use super::explain::{ReplyProgress, connection_broke, reported, too_much, unreadable};
 use super::provider_error::ProviderError;
 use super::transport::ReplyBody;
 use super::{Address, ProviderWire};
@@ -41,7 +41,7 @@ const MAX_STREAM_BYTES: usize = 128 << 20;
 const MAX_IDLE_BYTES: usize = 32 << 20;
 /// Factor by which keep-alives may extend the time without output. They must not hold a turn for
 /// ever.
-const KEPT_ALIVE: u32 = 5;
+const KEEP_ALIVE_FACTOR: u32 = 5;
 /// Time to wait behind the reason why the model stopped, if the end of the stream is not marked.
 /// Only a token count follows there, or more text from some gateways.
 const LINGER: Duration = Duration::from_secs(10);
@@ -59,9 +59,9 @@ pub(super) struct ReplyStream {
     /// Number of bytes since the reply last grew.
     idle_bytes: usize,
     /// Time of the last bytes.
-    alive: Instant,
+    last_bytes_at: Instant,
     /// Time at which the reply last grew.
-    grown: Instant,
+    grown_at: Instant,
     /// Content that arrived instead of a reply.
     unknown: Option<ProviderError>,
     /// Whether a frame of the wire arrived.
@@ -69,7 +69,7 @@ pub(super) struct ReplyStream {
     /// Whether the last JSON was incomplete: at the end of a stream, it was cut off there.
     broken: bool,
     ready: VecDeque<Result<ReplyPiece, ModelError>>,
-    over: bool,
+    is_over: bool,
 }
 
 impl ReplyStream {
@@ -103,13 +103,13 @@ impl ReplyStream {
             progress: ReplyProgress::Nothing,
             bytes: 0,
             idle_bytes: 0,
-            alive: asked,
-            grown: asked,
+            last_bytes_at: asked,
+            grown_at: asked,
             unknown: None,
             known: false,
             broken: false,
             ready: VecDeque::new(),
-            over: false,
+            is_over: false,
         }
     }
 
@@ -123,7 +123,7 @@ impl ReplyStream {
             if let Some(last) = self.ready.pop_front() {
                 return Some(last);
             }
-            if self.over {
+            if self.is_over {
                 return None;
             }
             match tokio::time::timeout_at(self.deadline(), self.body.next()).await {
@@ -131,27 +131,27 @@ impl ReplyStream {
                 Ok(Ok(None)) => self.end_of_body(),
                 // The reply was complete, even if the connection did not end properly.
                 Ok(Err(_)) if self.has_stopped() => self.complete(),
-                Ok(Err(_)) => self.fail(broken_off(&self.address, self.progress)),
+                Ok(Err(_)) => self.fail(connection_broke(&self.address, self.progress)),
                 Err(_) if self.has_stopped() => self.complete(),
-                Err(_) => self.fail(self.too_late()),
+                Err(_) => self.fail(self.timed_out()),
             }
         }
     }
 
     /// Time at which waiting for more bytes ends.
     fn deadline(&self) -> Instant {
-        let patience = self.patience();
-        let silence = self.alive + patience;
-        let kept_alive = self.grown + patience.saturating_mul(KEPT_ALIVE);
-        let deadline = silence.min(kept_alive);
+        let time_limit = self.time_limit();
+        let silence = self.last_bytes_at + time_limit;
+        let keep_alive_limit = self.grown_at + time_limit.saturating_mul(KEEP_ALIVE_FACTOR);
+        let deadline = silence.min(keep_alive_limit);
         if self.has_stopped() {
-            deadline.min(self.grown.max(self.alive) + LINGER)
+            deadline.min(self.grown_at.max(self.last_bytes_at) + LINGER)
         } else {
             deadline
         }
     }
 
-    fn patience(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         match self.progress {
             ReplyProgress::Nothing => self.timeouts.first,
             ReplyProgress::Begun => self.timeouts.silence,
@@ -163,7 +163,7 @@ impl ReplyStream {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.alive = Instant::now();
+        self.last_bytes_at = Instant::now();
         self.bytes = self.bytes.saturating_add(bytes.len());
         self.idle_bytes = self.idle_bytes.saturating_add(bytes.len());
         let before = self.reply.size();
@@ -172,25 +172,25 @@ impl ReplyStream {
             Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
         if self.reply.size() > before {
-            self.grown = self.alive;
+            self.grown_at = self.last_bytes_at;
             self.idle_bytes = 0;
         }
-        if self.idle_bytes > MAX_IDLE_BYTES && !self.over {
+        if self.idle_bytes > MAX_IDLE_BYTES && !self.is_over {
             self.fail(too_much("bytes without a word", &self.address));
         }
-        if self.bytes > MAX_STREAM_BYTES && !self.over {
+        if self.bytes > MAX_STREAM_BYTES && !self.is_over {
             self.fail(too_much("bytes", &self.address));
         }
     }
 
     fn take_frames(&mut self, frames: Vec<StreamFrame>) {
         for frame in frames {
-            if self.over {
+            if self.is_over {
                 return;
             }
             self.take_frame(frame);
             if let Some(what) = self.reply.excess()
-                && !self.over
+                && !self.is_over
             {
                 self.fail(too_much(what, &self.address));
             }
@@ -202,9 +202,9 @@ impl ReplyStream {
             return self.fail(unreadable(self.unknown.as_ref(), &self.address));
         }
         match frame {
-            StreamFrame::Value { event, value, text, halves } => {
-                if halves {
-                    self.reply.expect_halves();
+            StreamFrame::Value { event, value, text, has_surrogates } => {
+                if has_surrogates {
+                    self.reply.expect_surrogates();
                 }
                 if let Some(cause) = ProviderError::in_frame(&event, &value) {
                     return self.fail(reported(&cause, &self.address));
@@ -248,7 +248,7 @@ impl ReplyStream {
             Ok(frames) => self.take_frames(frames),
             Err(frames::FrameTooLong) => self.fail(too_much("bytes in one part", &self.address)),
         }
-        if self.over {
+        if self.is_over {
             return;
         }
         if self.has_stopped() || self.decoder.has_ended() {
@@ -260,13 +260,13 @@ impl ReplyStream {
         } else {
             let begun = self.progress == ReplyProgress::Begun || self.reply.has_pieces();
             let progress = if begun { ReplyProgress::Begun } else { ReplyProgress::Nothing };
-            self.fail(broken_off(&self.address, progress));
+            self.fail(connection_broke(&self.address, progress));
         }
     }
 
     /// Completes the reply.
     fn complete(&mut self) {
-        self.over = true;
+        self.is_over = true;
         self.decoder.finish(&mut self.reply);
         let usage = self.reply.finish();
         if let Some(what) = self.reply.excess() {
@@ -289,22 +289,22 @@ impl ReplyStream {
 
     /// Fails the reply. Text that was held back is sent before the error.
     fn fail(&mut self, error: ModelError) {
-        self.over = true;
+        self.is_over = true;
         self.decoder.finish(&mut self.reply);
         self.reply.finish_text();
         self.ready.push_back(Err(error));
     }
 
-    fn too_late(&self) -> ModelError {
+    fn timed_out(&self) -> ModelError {
         let at = self.address.shown();
-        let seconds = self.patience().as_secs_f64();
+        let seconds = self.time_limit().as_secs_f64();
         // The last bytes were only keep-alives.
-        let is_kept_alive = self.alive > self.grown;
+        let is_kept_alive = self.last_bytes_at > self.grown_at;
         match self.progress {
             ReplyProgress::Nothing if is_kept_alive => ModelError::TimedOut {
                 reason: format!(
                     "The model at {at} only kept the connection alive for {} s. Ask again later.",
-                    (self.alive - self.grown).as_secs_f64().round()
+                    (self.last_bytes_at - self.grown_at).as_secs_f64().round()
                 ),
                 // The provider accepted the request: repeating it would not be faster.
                 awaited: ModelWait::Next,

@@ -38,11 +38,11 @@ fn message_of(message: &Value, raw: &str, reply: &mut ReplyAssembly) {
         .into_iter()
         .find_map(|key| Some((key, text(message, key)?)));
     if let Some((key, words)) = thought {
-        reply.think(words);
+        reply.push_thought(words);
         reply.keep_reasoning(key, words);
     }
     if let Some(words) = text(message, "content") {
-        reply.say(words);
+        reply.push_content(words);
     }
     // Some versions send all calls so far with each line.
     let before = reply.calls().len();

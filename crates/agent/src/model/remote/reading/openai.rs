@@ -67,7 +67,7 @@ impl OpenAiDecoder {
         }
         if let Some(text) = text(choice, "text") {
             // A legacy completion.
-            reply.say(text);
+            reply.push_content(text);
         }
         let error = choice.get("error").filter(|_| ProviderError::in_frame("", choice).is_some());
         if let Some(word) = text(choice, "finish_reason") {
@@ -87,7 +87,7 @@ impl OpenAiDecoder {
             if is_delta || !self.has_deltas {
                 reasoning(part, reply);
                 if let Some(words) = text(part, "refusal") {
-                    reply.refuse(words);
+                    reply.push_refusal(words);
                 }
             }
             content(part.get("content"), reply);
@@ -102,7 +102,7 @@ impl OpenAiDecoder {
             None if self.has_deltas => "",
             None => whole.as_str(),
         };
-        reply.say(more);
+        reply.push_content(more);
         self.content_so_far.push_str(more);
     }
 }
@@ -190,21 +190,19 @@ fn as_written(path: &[PathStep<'_>], raw: &str, value: Option<&Value>) -> String
 
 /// Reads reasoning under any of its keys. Gateways send it under two at once.
 fn reasoning(delta: &Value, reply: &mut ReplyAssembly) {
-    let mut content_so_far = false;
+    let mut has_text = false;
     if let Some((key, text)) = REASONING.iter().find_map(|key| Some((key, text(delta, key)?))) {
-        content_so_far = true;
-        reply.think(text);
+        has_text = true;
+        reply.push_thought(text);
         reply.keep_reasoning(key, text);
     }
     // An empty string also shows that the endpoint has the key and may want it back.
-    if !content_so_far && delta.get(SENT_BACK).is_some_and(Value::is_string) {
+    if !has_text && delta.get(SENT_BACK).is_some_and(Value::is_string) {
         reply.keep_reasoning(SENT_BACK, "");
     }
     for detail in list(delta.get("reasoning_details")).iter().filter(|detail| detail.is_object()) {
-        if !content_so_far
-            && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary"))
-        {
-            reply.think(text);
+        if !has_text && let Some(text) = text(detail, "text").or_else(|| text(detail, "summary")) {
+            reply.push_thought(text);
         }
         keep_detail(detail, reply);
     }
@@ -216,12 +214,12 @@ fn keep_detail(detail: &Value, reply: &mut ReplyAssembly) {
         ["type", "index"].iter().all(|key| before.get(*key) == detail.get(*key))
             && detail.get("index").is_some()
     };
-    reply.grow(detail.to_string().len());
+    reply.count_bytes(detail.to_string().len());
     let last = reply.kept_thoughts().last_mut().map(|thought| &mut thought.block);
     let (Some(Value::Object(before)), Value::Object(more)) =
         (last.filter(|before| is_same(before)), detail)
     else {
-        reply.keep(detail.clone());
+        reply.keep_thought(detail.clone());
         return;
     };
     for (key, value) in more {
@@ -242,7 +240,7 @@ fn keep_detail(detail: &Value, reply: &mut ReplyAssembly) {
 /// Reads content: a string, or parts of several kinds.
 fn content(content: Option<&Value>, reply: &mut ReplyAssembly) {
     match content {
-        Some(Value::String(text)) => reply.say(text),
+        Some(Value::String(text)) => reply.push_content(text),
         Some(Value::Array(parts)) => parts.iter().for_each(|part| content_part(part, reply)),
         Some(part @ Value::Object(_)) => content_part(part, reply),
         Some(Value::Null | Value::Bool(_) | Value::Number(_)) | None => {}
@@ -254,18 +252,18 @@ fn content_part(part: &Value, reply: &mut ReplyAssembly) {
         "thinking" | "reasoning" | "reasoning_text" => {
             for thought in list(part.get("thinking").or_else(|| part.get("text"))) {
                 if let Some(words) = thought.as_str().or_else(|| text(thought, "text")) {
-                    reply.think(words);
+                    reply.push_thought(words);
                 }
             }
         }
         "refusal" => {
             if let Some(words) = text(part, "refusal") {
-                reply.refuse(words);
+                reply.push_refusal(words);
             }
         }
         "text" | "output_text" | "" => {
             if let Some(words) = part.as_str().or_else(|| text(part, "text")) {
-                reply.say(words);
+                reply.push_content(words);
             }
         }
         _ => {}

@@ -8,8 +8,8 @@ pub(super) struct OutputItem {
     pub(super) index: Option<String>,
     pub(super) id: Option<String>,
     /// Text so far: of a message or a thought.
-    pub(super) told: String,
-    pub(super) refused: String,
+    pub(super) sent_text: String,
+    pub(super) sent_refusal: String,
     /// Index of its call.
     pub(super) call: Option<usize>,
     pub(super) call_id: Option<String>,
@@ -44,20 +44,20 @@ pub(super) const ITEM_BYTES: usize = 1 << 10;
 
 impl OutputItem {
     pub(super) fn rest_of_text(&mut self, whole: &str) -> String {
-        rest(&mut self.told, whole)
+        rest(&mut self.sent_text, whole)
     }
 
     pub(super) fn rest_of_refusal(&mut self, whole: &str) -> String {
-        rest(&mut self.refused, whole)
+        rest(&mut self.sent_refusal, whole)
     }
 }
 
 /// The rest of a complete text after the part that was sent. Empty if the two differ.
-fn rest(told: &mut String, whole: &str) -> String {
-    match whole.strip_prefix(told.as_str()) {
+fn rest(sent_text: &mut String, whole: &str) -> String {
+    match whole.strip_prefix(sent_text.as_str()) {
         Some(rest) => {
             let rest = rest.to_owned();
-            told.push_str(&rest);
+            sent_text.push_str(&rest);
             rest
         }
         None => String::new(),

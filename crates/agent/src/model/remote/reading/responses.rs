@@ -36,21 +36,21 @@ impl StreamDecoder for ResponsesDecoder {
                     self.item(value, item, ItemProgress::Over, source, reply);
                 }
             }
-            "response.output_text.delta" => self.say(value, delta(), reply),
+            "response.output_text.delta" => self.text_delta(value, delta(), reply),
             "response.output_text.done" => {
-                self.say_rest(value, text(value, "text").unwrap_or_default(), reply);
+                self.text_done(value, text(value, "text").unwrap_or_default(), reply);
             }
-            "response.refusal.delta" => self.refuse(value, delta(), reply),
+            "response.refusal.delta" => self.refusal_delta(value, delta(), reply),
             "response.refusal.done" => {
-                self.refuse_rest(value, text(value, "refusal").unwrap_or_default(), reply);
+                self.refusal_done(value, text(value, "refusal").unwrap_or_default(), reply);
             }
             "response.reasoning_summary_text.delta"
             | "response.reasoning_summary.delta"
             | "response.reasoning_text.delta"
-            | "response.reasoning.delta" => self.think(value, delta(), reply),
-            "response.function_call_arguments.delta" => self.args(value, delta(), reply),
+            | "response.reasoning.delta" => self.thought_delta(value, delta(), reply),
+            "response.function_call_arguments.delta" => self.args_delta(value, delta(), reply),
             "response.function_call_arguments.done" => {
-                self.args_rest(value, &arguments(value, &[], input.text), reply);
+                self.args_done(value, &arguments(value, &[], input.text), reply);
             }
             "response.completed"
             | "response.incomplete"
@@ -88,9 +88,9 @@ impl StreamDecoder for ResponsesDecoder {
     }
 
     fn has_ended(&self) -> bool {
-        let told =
+        let sent_text =
             |item: &OutputItem| matches!(item.kind, OutputItemKind::Message | OutputItemKind::Call);
-        self.items.iter().any(told) && self.items.iter().all(|item| item.is_over)
+        self.items.iter().any(sent_text) && self.items.iter().all(|item| item.is_over)
     }
 }
 
@@ -121,11 +121,11 @@ impl ResponsesDecoder {
         let kind = OutputItemKind::of(item);
         let index = key(event.get("output_index"));
         let id = text(item, "id").map(str::to_owned);
-        let known = match progress {
+        let open_item = match progress {
             ItemProgress::Begun => None,
-            ItemProgress::Over => self.known(kind, index.as_ref(), id.as_ref()),
+            ItemProgress::Over => self.open_item(kind, index.as_ref(), id.as_ref()),
         };
-        let at = known.unwrap_or_else(|| self.add(kind, index, id, reply));
+        let at = open_item.unwrap_or_else(|| self.add(kind, index, id, reply));
         self.fill(at, item, progress, source, reply);
         if let (ItemProgress::Over, Some(item)) = (progress, self.items.get_mut(at)) {
             item.is_over = true;
@@ -158,8 +158,8 @@ impl ResponsesDecoder {
                 } else {
                     words
                 };
-                reply.say(&item.rest_of_text(&words));
-                reply.refuse(&item.rest_of_refusal(&refusal));
+                reply.push_content(&item.rest_of_text(&words));
+                reply.push_refusal(&item.rest_of_refusal(&refusal));
             }
             OutputItemKind::Reasoning => {
                 let of = |key: &str| {
@@ -168,8 +168,8 @@ impl ResponsesDecoder {
                 };
                 let summary = of("summary");
                 let words = if summary.is_empty() { of("content") } else { summary };
-                reply.think(&item.rest_of_text(&words));
-                keep(value, reply);
+                reply.push_thought(&item.rest_of_text(&words));
+                keep_reasoning_item(value, reply);
             }
             OutputItemKind::Call => {
                 let name = text(value, "name").unwrap_or_default();
@@ -182,7 +182,7 @@ impl ResponsesDecoder {
                 let args = arguments(value, source.path, source.raw);
                 if !is_over {
                     // Some providers begin with `{}`, and deltas follow.
-                    reply.grow(args.len());
+                    reply.count_bytes(args.len());
                     item.first_args = Some(args).filter(|args| !args.is_empty());
                 } else if let Some(call) = item.call {
                     if !args.is_empty() {
@@ -210,7 +210,7 @@ impl ResponsesDecoder {
             let way = [PathStep::Key("output"), PathStep::At(place)];
             let path: Vec<PathStep<'_>> = source.path.iter().copied().chain(way).collect();
             let kind = OutputItemKind::of(item);
-            let at = self.in_list(kind, item).unwrap_or_else(|| {
+            let at = self.matching_item(kind, item).unwrap_or_else(|| {
                 let id = text(item, "id").map(str::to_owned);
                 self.add(kind, None, id, reply)
             });
@@ -225,9 +225,9 @@ impl ResponsesDecoder {
             && !self
                 .items
                 .iter()
-                .any(|item| !item.told.is_empty() && item.kind == OutputItemKind::Message)
+                .any(|item| !item.sent_text.is_empty() && item.kind == OutputItemKind::Message)
         {
-            reply.say(words);
+            reply.push_content(words);
         }
         usage(response, reply);
         let status = text(response, "status").unwrap_or(match event {
@@ -265,7 +265,7 @@ impl ResponsesDecoder {
     }
 
     /// The item that an entry of the last event's list means, among those not matched yet.
-    fn in_list(&self, kind: OutputItemKind, value: &Value) -> Option<usize> {
+    fn matching_item(&self, kind: OutputItemKind, value: &Value) -> Option<usize> {
         let free = |item: &&OutputItem| item.kind == kind && !item.is_matched;
         let place = |found: &dyn Fn(&OutputItem) -> bool| {
             self.items.iter().position(|item| free(&item) && found(item))
@@ -285,7 +285,7 @@ impl ResponsesDecoder {
     }
 
     /// The open item that an event means.
-    fn known(
+    fn open_item(
         &self,
         kind: OutputItemKind,
         index: Option<&String>,
@@ -305,7 +305,7 @@ impl ResponsesDecoder {
     }
 
     /// The item that a delta belongs to. Messages and thoughts may begin with their first delta.
-    fn of_delta(
+    fn item_of_delta(
         &mut self,
         kind: OutputItemKind,
         event: &Value,
@@ -313,11 +313,11 @@ impl ResponsesDecoder {
     ) -> Option<usize> {
         let index = key(event.get("output_index"));
         let id = text(event, "item_id").map(str::to_owned);
-        let known = self.known(kind, index.as_ref(), id.as_ref());
+        let open_item = self.open_item(kind, index.as_ref(), id.as_ref());
         match kind {
-            OutputItemKind::Call => known.or_else(|| self.known(kind, None, None)),
+            OutputItemKind::Call => open_item.or_else(|| self.open_item(kind, None, None)),
             OutputItemKind::Message | OutputItemKind::Reasoning | OutputItemKind::Other => {
-                Some(known.unwrap_or_else(|| self.add(kind, index, id, reply)))
+                Some(open_item.unwrap_or_else(|| self.add(kind, index, id, reply)))
             }
         }
     }
@@ -330,13 +330,13 @@ impl ResponsesDecoder {
         reply: &mut ReplyAssembly,
     ) -> usize {
         let names = [index.as_ref(), id.as_ref()];
-        reply.grow(ITEM_BYTES + names.into_iter().flatten().map(String::len).sum::<usize>());
+        reply.count_bytes(ITEM_BYTES + names.into_iter().flatten().map(String::len).sum::<usize>());
         self.items.push(OutputItem {
             kind,
             index,
             id,
-            told: String::new(),
-            refused: String::new(),
+            sent_text: String::new(),
+            sent_refusal: String::new(),
             call: None,
             call_id: None,
             first_args: None,
@@ -346,73 +346,73 @@ impl ResponsesDecoder {
         self.items.len() - 1
     }
 
-    fn say(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+    fn text_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         if let Some(item) = self
-            .of_delta(OutputItemKind::Message, event, reply)
+            .item_of_delta(OutputItemKind::Message, event, reply)
             .and_then(|at| self.items.get_mut(at))
         {
-            item.told.push_str(words);
-            reply.say(words);
+            item.sent_text.push_str(words);
+            reply.push_content(words);
         }
     }
 
     /// Adds a text that ended, if no delta of its item arrived. Only the complete item has all
     /// texts.
-    fn say_rest(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+    fn text_done(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         if let Some(item) = self
-            .of_delta(OutputItemKind::Message, event, reply)
+            .item_of_delta(OutputItemKind::Message, event, reply)
             .and_then(|at| self.items.get_mut(at))
-            && item.told.is_empty()
+            && item.sent_text.is_empty()
         {
-            reply.say(&item.rest_of_text(words));
+            reply.push_content(&item.rest_of_text(words));
         }
     }
 
-    fn refuse(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+    fn refusal_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         if let Some(item) = self
-            .of_delta(OutputItemKind::Message, event, reply)
+            .item_of_delta(OutputItemKind::Message, event, reply)
             .and_then(|at| self.items.get_mut(at))
         {
-            item.refused.push_str(words);
-            reply.refuse(words);
+            item.sent_refusal.push_str(words);
+            reply.push_refusal(words);
         }
     }
 
-    fn refuse_rest(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+    fn refusal_done(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         if let Some(item) = self
-            .of_delta(OutputItemKind::Message, event, reply)
+            .item_of_delta(OutputItemKind::Message, event, reply)
             .and_then(|at| self.items.get_mut(at))
         {
-            reply.refuse(&item.rest_of_refusal(words));
+            reply.push_refusal(&item.rest_of_refusal(words));
         }
     }
 
-    fn think(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
+    fn thought_delta(&mut self, event: &Value, words: &str, reply: &mut ReplyAssembly) {
         let part = key(event.get("summary_index"));
         let place = (key(event.get("output_index")), part);
         let is_next_part =
             self.last_summary.as_ref().is_some_and(|last| *last != place && last.1.is_some());
-        let Some(at) = self.of_delta(OutputItemKind::Reasoning, event, reply) else { return };
+        let Some(at) = self.item_of_delta(OutputItemKind::Reasoning, event, reply) else { return };
         if let Some(item) = self.items.get_mut(at).filter(|_| !words.is_empty()) {
-            if is_next_part && !item.told.is_empty() {
-                item.told.push_str("\n\n");
-                reply.think("\n\n");
+            if is_next_part && !item.sent_text.is_empty() {
+                item.sent_text.push_str("\n\n");
+                reply.push_thought("\n\n");
             }
-            item.told.push_str(words);
-            reply.think(words);
+            item.sent_text.push_str(words);
+            reply.push_thought(words);
             self.last_summary = Some(place);
         }
     }
 
-    fn args(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
-        let at = self.of_delta(OutputItemKind::Call, event, reply);
+    fn args_delta(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
+        let at = self.item_of_delta(OutputItemKind::Call, event, reply);
         if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
-            reply.args(call, json);
+            reply.push_args(call, json);
         }
     }
 
-    fn args_rest(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
-        let at = self.of_delta(OutputItemKind::Call, event, reply);
+    fn args_done(&mut self, event: &Value, json: &str, reply: &mut ReplyAssembly) {
+        let at = self.item_of_delta(OutputItemKind::Call, event, reply);
         if let Some(call) = at.and_then(|at| self.items.get(at)?.call) {
             rest_of_args(call, json, reply);
         }
@@ -420,14 +420,14 @@ impl ResponsesDecoder {
 }
 
 fn rest_of_args(call: usize, whole: &str, reply: &mut ReplyAssembly) {
-    let told = reply.calls().args(call).to_owned();
-    if let Some(rest) = whole.strip_prefix(told.as_str()).filter(|rest| !rest.is_empty()) {
-        reply.args(call, rest);
+    let sent_text = reply.calls().args(call).to_owned();
+    if let Some(rest) = whole.strip_prefix(sent_text.as_str()).filter(|rest| !rest.is_empty()) {
+        reply.push_args(call, rest);
     }
 }
 
 /// Keeps a reasoning item once, if it can be sent back.
-fn keep(item: &Value, reply: &mut ReplyAssembly) {
+fn keep_reasoning_item(item: &Value, reply: &mut ReplyAssembly) {
     let Some(sealed) = text(item, "encrypted_content") else { return };
     let is_known = reply
         .kept_thoughts()
@@ -438,7 +438,7 @@ fn keep(item: &Value, reply: &mut ReplyAssembly) {
     // The status is not part of a request.
     block.remove("status");
     block.entry("summary").or_insert_with(|| json!([]));
-    reply.keep(Value::Object(block));
+    reply.keep_thought(Value::Object(block));
 }
 
 fn usage(response: &Value, reply: &mut ReplyAssembly) {

@@ -39,9 +39,9 @@ pub(super) struct ThinkTags {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ThinkStage {
-    /// Only white space so far; `told` says whether a thought came before it.
+    /// Only white space so far; `after_thought` says whether a thought came before it.
     Start {
-        told: bool,
+        after_thought: bool,
     },
     /// Inside of a thought that ends with this tag; `begun` says whether any of its text arrived.
     Thought {
@@ -61,7 +61,7 @@ enum TagState {
 
 impl Default for ThinkTags {
     fn default() -> Self {
-        let stage = ThinkStage::Start { told: false };
+        let stage = ThinkStage::Start { after_thought: false };
         Self { stage, held: String::new(), before: None, text: TagState::Plain }
     }
 }
@@ -81,11 +81,12 @@ impl ThinkTags {
         while self.step(&mut parts, ContentEnd::Closed) {}
         let held = std::mem::take(&mut self.held);
         match self.stage {
-            ThinkStage::Start { told: true } | ThinkStage::Thought { begun: false, .. } => {}
+            ThinkStage::Start { after_thought: true }
+            | ThinkStage::Thought { begun: false, .. } => {}
             ThinkStage::Thought { .. } => {
                 put(&mut parts, ContentPart::Thought(held.trim_end().to_owned()))
             }
-            ThinkStage::Start { told: false } | ThinkStage::Text => {
+            ThinkStage::Start { after_thought: false } | ThinkStage::Text => {
                 put(&mut parts, ContentPart::Text(held))
             }
         }
@@ -95,13 +96,13 @@ impl ThinkTags {
     /// Processes the held content. Returns false if it needs more content.
     fn step(&mut self, parts: &mut Vec<ContentPart>, end: ContentEnd) -> bool {
         match self.stage {
-            ThinkStage::Start { told } => self.start(told, end),
+            ThinkStage::Start { after_thought } => self.start(after_thought, end),
             ThinkStage::Thought { closing, begun } => self.thought(closing, begun, parts, end),
             ThinkStage::Text => self.text(parts, end),
         }
     }
 
-    fn start(&mut self, told: bool, end: ContentEnd) -> bool {
+    fn start(&mut self, after_thought: bool, end: ContentEnd) -> bool {
         let blanks = self.held.len() - self.held.trim_start().len();
         let rest = self.held.get(blanks..).unwrap_or_default();
         if rest.is_empty() {
@@ -121,12 +122,12 @@ impl ThinkTags {
                 TagMatch::Perhaps | TagMatch::No => {}
             }
         }
-        if told {
+        if after_thought {
             // Blank lines between a thought and the answer belong to neither.
             self.held.drain(..blanks);
         }
         self.stage = ThinkStage::Text;
-        if told {
+        if after_thought {
             self.text = TagState::Quotes;
         }
         true
@@ -147,16 +148,16 @@ impl ThinkTags {
             let thought: String = self.held.drain(..at).collect();
             self.held.drain(..closing.len());
             put(parts, ContentPart::Thought(thought.trim_end().to_owned()));
-            self.stage = ThinkStage::Start { told: true };
+            self.stage = ThinkStage::Start { after_thought: true };
             return true;
         }
         // White space at its end may be the last before the tag.
-        let most = match end {
+        let max = match end {
             ContentEnd::Open => self.held.len() - pending(&self.held, closing),
             ContentEnd::Closed => self.held.len(),
         };
-        let known = match self.held.get(..most).unwrap_or_default().trim_end().len() {
-            known if most - known > MAX_BLANKS => most,
+        let known = match self.held.get(..max).unwrap_or_default().trim_end().len() {
+            known if max - known > MAX_BLANKS => max,
             known => known,
         };
         if known > 0 {
@@ -176,15 +177,15 @@ impl ThinkTags {
             if is_closing && behind.is_none() && end == ContentEnd::Open {
                 // The next character decides.
                 let text: String = self.held.drain(..at).collect();
-                self.tell(text, parts);
+                self.push_text(text, parts);
                 return false;
             }
             if is_closing && !is_quoted(before, behind) {
                 let text: String = self.held.drain(..at).collect();
                 self.held.drain(..tag.len());
-                self.tell(text, parts);
+                self.push_text(text, parts);
                 parts.push(ContentPart::WasThought);
-                self.stage = ThinkStage::Start { told: true };
+                self.stage = ThinkStage::Start { after_thought: true };
                 return true;
             }
             self.text = TagState::Quotes;
@@ -198,11 +199,11 @@ impl ThinkTags {
             }
         };
         let text: String = self.held.drain(..known).collect();
-        self.tell(text, parts);
+        self.push_text(text, parts);
         false
     }
 
-    fn tell(&mut self, text: String, parts: &mut Vec<ContentPart>) {
+    fn push_text(&mut self, text: String, parts: &mut Vec<ContentPart>) {
         self.before = text.chars().last().or(self.before);
         put(parts, ContentPart::Text(text));
     }
@@ -269,14 +270,14 @@ fn first_tag(text: &str) -> Option<(usize, &'static str)> {
 
 /// Number of bytes at the end of a text that may be the beginning of a tag.
 fn pending(text: &str, tag: &str) -> usize {
-    let most = text.len().min(tag.len() - 1);
+    let max = text.len().min(tag.len() - 1);
     let at_end = |length: &usize| {
         let tail = text.as_bytes().get(text.len() - length..);
         tail.is_some_and(|tail| {
             tag.as_bytes().get(..*length).is_some_and(|tag| tag.eq_ignore_ascii_case(tail))
         })
     };
-    (1..=most).rev().find(at_end).unwrap_or(0)
+    (1..=max).rev().find(at_end).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     /// The thought and the text of some content.
-    fn told(pieces: &[&str]) -> (String, String) {
+    fn split(pieces: &[&str]) -> (String, String) {
         let mut tags = ThinkTags::default();
         let mut parts: Vec<ContentPart> =
             pieces.iter().flat_map(|piece| tags.push(piece)).collect();
@@ -330,14 +331,14 @@ mod tests {
             for cut in (0..=content.len()).filter(|cut| content.is_char_boundary(*cut)) {
                 let (first, second) = content.split_at(cut);
                 assert_eq!(
-                    told(&[first, second]),
+                    split(&[first, second]),
                     (thought.to_owned(), text.to_owned()),
                     "{content:?} {cut}"
                 );
             }
             let chars: Vec<String> = content.chars().map(String::from).collect();
             let chars: Vec<&str> = chars.iter().map(String::as_str).collect();
-            assert_eq!(told(&chars), (thought.to_owned(), text.to_owned()), "{content:?}");
+            assert_eq!(split(&chars), (thought.to_owned(), text.to_owned()), "{content:?}");
         }
     }
 }

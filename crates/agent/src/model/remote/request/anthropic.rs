@@ -21,10 +21,10 @@ const LONGEST_THOUGHTFUL_REPLY: u32 = 32_000;
 pub(super) fn body(input: &EncoderInput<'_>) -> Value {
     let is_high = input.effort.is_some_and(is_high);
     let default = if is_high { LONGEST_THOUGHTFUL_REPLY } else { LONGEST_REPLY };
-    let most = input.prompt.max_output_tokens.unwrap_or(default);
-    let thinking = ThinkingMode::of(input, most);
+    let max = input.prompt.max_output_tokens.unwrap_or(default);
+    let thinking = ThinkingMode::of(input, max);
     let mut body =
-        JsonObject::new().with("model", input.model).with("stream", true).with("max_tokens", most);
+        JsonObject::new().with("model", input.model).with("stream", true).with("max_tokens", max);
     match &thinking {
         ThinkingMode::Unsaid => {}
         ThinkingMode::Off => body.set("thinking", json!({ "type": "disabled" })),
@@ -67,7 +67,7 @@ enum ThinkingMode {
 }
 
 impl ThinkingMode {
-    fn of(input: &EncoderInput<'_>, most: u32) -> Self {
+    fn of(input: &EncoderInput<'_>, max: u32) -> Self {
         let claude = ClaudeModel::named(input.model);
         let off = if claude.thinks_by_default() { Self::Off } else { Self::Unsaid };
         let budget = match input.effort {
@@ -85,7 +85,7 @@ impl ThinkingMode {
         }
         // The reply needs room beside its thinking, and the API refuses a running turn's call
         // without the thinking before it.
-        let budget = budget.min(most / 4 * 3);
+        let budget = budget.min(max / 4 * 3);
         if budget < LEAST_BUDGET || !running(input).all(thinks_first) {
             off
         } else {
@@ -94,7 +94,7 @@ impl ThinkingMode {
     }
 
     /// Whether thinking of earlier requests may be sent.
-    fn takes_thoughts(self, input: &EncoderInput<'_>) -> bool {
+    fn accepts_thoughts(self, input: &EncoderInput<'_>) -> bool {
         match self {
             Self::Budget(_) | Self::Adaptive => true,
             Self::Unsaid => {
@@ -185,7 +185,7 @@ fn tool(tool: &WireTool<'_>) -> Value {
 }
 
 fn messages(input: &EncoderInput<'_>, thinking: &ThinkingMode) -> Vec<Value> {
-    let takes_thoughts = thinking.takes_thoughts(input);
+    let accepts_thoughts = thinking.accepts_thoughts(input);
     let mut messages = Vec::new();
     for message in &input.history.messages {
         match message {
@@ -193,7 +193,7 @@ fn messages(input: &EncoderInput<'_>, thinking: &ThinkingMode) -> Vec<Value> {
                 push(&mut messages, "user", texts.iter().map(|text| block(text)).collect());
             }
             WireMessage::Reply(reply) => {
-                push(&mut messages, "assistant", content(reply, takes_thoughts));
+                push(&mut messages, "assistant", content(reply, accepts_thoughts));
                 let results = reply.calls.iter().map(|call| {
                     let mut result = JsonObject::new()
                         .with("type", "tool_result")
@@ -223,10 +223,10 @@ fn push(messages: &mut Vec<Value>, role: &str, mut blocks: Vec<Value>) {
     }
 }
 
-fn content(reply: &WireReply<'_>, takes_thoughts: bool) -> Vec<Value> {
+fn content(reply: &WireReply<'_>, accepts_thoughts: bool) -> Vec<Value> {
     let mut blocks = Vec::new();
     let think = |blocks: &mut Vec<Value>, calls, after_text| {
-        if takes_thoughts {
+        if accepts_thoughts {
             blocks.extend(thoughts(reply, calls, after_text).cloned());
         }
     };

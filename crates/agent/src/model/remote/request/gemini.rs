@@ -34,8 +34,8 @@ pub(super) fn body(input: &EncoderInput<'_>) -> Value {
     if !thinking.is_empty() {
         config.set("thinkingConfig", thinking);
     }
-    if let Some(most) = input.prompt.max_output_tokens {
-        config.set("maxOutputTokens", most);
+    if let Some(max) = input.prompt.max_output_tokens {
+        config.set("maxOutputTokens", max);
     }
     if !config.is_empty() {
         body.set("generationConfig", config);

@@ -78,7 +78,7 @@ impl WireMessage<'_> {
 /// Normalizes a prompt's conversation. `maker` identifies the model that is asked.
 pub(super) fn fit<'a>(prompt: &'a Prompt, wire: ProviderWire, maker: &str) -> WireHistory<'a> {
     let system = Some(prompt.system.as_str()).filter(|text| !is_blank(text)).into_iter().collect();
-    let mut fitting = WireHistoryBuilder {
+    let mut builder = WireHistoryBuilder {
         style: prompt.style,
         maker,
         system,
@@ -89,9 +89,9 @@ pub(super) fn fit<'a>(prompt: &'a Prompt, wire: ProviderWire, maker: &str) -> Wi
         sending: 0,
     };
     for entry in &prompt.chat {
-        fitting.take(entry);
+        builder.push(entry);
     }
-    fitting.finish()
+    builder.finish()
 }
 
 struct WireHistoryBuilder<'a, 'm> {
@@ -127,22 +127,24 @@ enum ReplyText<'a> {
 }
 
 impl<'a> WireHistoryBuilder<'a, '_> {
-    fn take(&mut self, entry: &'a PromptEntry) {
+    fn push(&mut self, entry: &'a PromptEntry) {
         match entry {
             PromptEntry::Note(text) if is_blank(text) => {}
             PromptEntry::Note(text) if self.messages.is_empty() && self.open.is_empty() => {
                 self.system.push(text);
             }
-            PromptEntry::Note(text) => self.hear(text),
-            PromptEntry::User(text) => self.hear(or_else(text, NO_TEXT)),
+            PromptEntry::Note(text) => self.push_user(text),
+            PromptEntry::User(text) => self.push_user(or_else(text, NO_TEXT)),
             // In native style, reasoning is not sent back as text, because providers do not expect
             // it.
             PromptEntry::Thought(text) => match self.style {
                 Style::Native => {}
-                Style::Memgpt => self.say(ReplyText::Thought(text)),
+                Style::Memgpt => self.push_text(ReplyText::Thought(text)),
             },
             PromptEntry::Message(text) if text == NO_ANSWER => {}
-            PromptEntry::Message(text) if self.sending == 0 => self.say(ReplyText::Message(text)),
+            PromptEntry::Message(text) if self.sending == 0 => {
+                self.push_text(ReplyText::Message(text))
+            }
             PromptEntry::Message(_) => {}
             PromptEntry::ProviderState(kept) => {
                 if !self.open.calls.is_empty() {
@@ -155,13 +157,13 @@ impl<'a> WireHistoryBuilder<'a, '_> {
                 self.call(call, name, args, provider_id.as_deref());
             }
             PromptEntry::Returned { call, name, status, text } => {
-                self.sending = self.sending.saturating_sub(usize::from(sends(name)));
+                self.sending = self.sending.saturating_sub(usize::from(is_send_message(name)));
                 self.take_result(call, *status, text);
             }
         }
     }
 
-    fn hear(&mut self, text: &'a str) {
+    fn push_user(&mut self, text: &'a str) {
         self.close();
         let text = Cow::Borrowed(text);
         match self.messages.last_mut() {
@@ -170,7 +172,7 @@ impl<'a> WireHistoryBuilder<'a, '_> {
         }
     }
 
-    fn say(&mut self, said: ReplyText<'a>) {
+    fn push_text(&mut self, said: ReplyText<'a>) {
         if !self.open.calls.is_empty() {
             self.close();
         }
@@ -190,8 +192,8 @@ impl<'a> WireHistoryBuilder<'a, '_> {
             self.close();
         }
         let is_own = self.open.kept.is_some_and(|kept| kept.made_by == self.maker);
-        let id = self.ids.give(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
-        self.sending += usize::from(sends(name));
+        let id = self.ids.assign(call.as_str(), provider_id.filter(|_| is_own && kept.is_some()));
+        self.sending += usize::from(is_send_message(name));
         self.places.insert(call, self.messages.len());
         // After a restart, calls that waited follow the others. The provider state has the original
         // order.
@@ -303,6 +305,6 @@ impl<'a> OpenReply<'a> {
     }
 }
 
-fn sends(name: &str) -> bool {
+fn is_send_message(name: &str) -> bool {
     BuiltInTool::named(name) == Some(BuiltInTool::SendMessage)
 }

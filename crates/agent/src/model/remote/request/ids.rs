@@ -23,8 +23,8 @@ impl CallIds {
 
     /// Assigns the next call's id. `ours` is the id in the log. `provider` is the maker's id, if
     /// the same model is asked now.
-    pub(super) fn give(&mut self, ours: &str, provider: Option<&str>) -> String {
-        if let Some(id) = provider.filter(|id| self.takes(id))
+    pub(super) fn assign(&mut self, ours: &str, provider: Option<&str>) -> String {
+        if let Some(id) = provider.filter(|id| self.accepts(id))
             && self.given.insert(id.to_owned())
         {
             return id.to_owned();
@@ -40,7 +40,7 @@ impl CallIds {
     }
 
     /// Whether the provider accepts an id of its own.
-    fn takes(&self, id: &str) -> bool {
+    fn accepts(&self, id: &str) -> bool {
         if id.starts_with(MADE_UP) {
             return false;
         }

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// Largest number of entries of one kind, before all of them are forgotten. Users may name any
 /// number of models, and clients declare any number of tools.
-const MOST: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// Facts learned from replies, and warnings already logged. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl ProviderMemory {
     pub(crate) fn learn(&self, kept: &ProviderState) {
         if kept.has_reasoning_content() {
             let reasoners = &mut self.learned().reasoners;
-            if reasoners.len() >= MOST {
+            if reasoners.len() >= MAX_ENTRIES {
                 reasoners.clear();
             }
             reasoners.insert(kept.made_by.clone());
@@ -45,7 +45,7 @@ impl ProviderMemory {
     pub(super) fn warn(&self, wire: ProviderWire, left_out: &[UnfitTool]) {
         for tool in left_out {
             let warned = &mut self.learned().warned;
-            if warned.len() >= MOST {
+            if warned.len() >= MAX_ENTRIES {
                 warned.clear();
             }
             if warned.insert((wire, tool.name.clone())) {

@@ -13,7 +13,7 @@ pub(super) struct ToolNames(HashMap<String, String>);
 
 impl ToolNames {
     /// The name to send for a tool. It is remembered if it differs.
-    pub(super) fn send(&mut self, name: &str) -> String {
+    pub(super) fn register(&mut self, name: &str) -> String {
         let sent = fit(name);
         if sent != name {
             self.0.insert(sent.clone(), name.to_owned());

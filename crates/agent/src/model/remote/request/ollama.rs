@@ -13,8 +13,8 @@ pub(super) fn body(input: &EncoderInput<'_>) -> Value {
     if let Some(window) = input.prompt.context_window {
         options.set("num_ctx", window);
     }
-    if let Some(most) = input.prompt.max_output_tokens {
-        options.set("num_predict", most);
+    if let Some(max) = input.prompt.max_output_tokens {
+        options.set("num_predict", max);
     }
     if !options.is_empty() {
         body.set("options", options);

@@ -19,10 +19,10 @@ pub(super) fn body(input: &EncoderInput<'_>) -> Value {
     }
     body.set("messages", messages(input));
     body.set("stream_options", json!({ "include_usage": true }));
-    if let Some(most) = input.prompt.max_output_tokens {
+    if let Some(max) = input.prompt.max_output_tokens {
         let key =
             if counts_reasoning(input.model) { "max_completion_tokens" } else { "max_tokens" };
-        body.set(key, most);
+        body.set(key, max);
     }
     body.into()
 }

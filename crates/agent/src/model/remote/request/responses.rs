@@ -29,9 +29,9 @@ pub(super) fn body(input: &EncoderInput<'_>) -> Value {
         body.set("tools", input.tools.iter().map(tool).collect::<Value>());
     }
     body.set("input", input_items(input));
-    if let Some(most) = input.prompt.max_output_tokens {
+    if let Some(max) = input.prompt.max_output_tokens {
         // The API accepts no smaller limit.
-        body.set("max_output_tokens", most.max(16));
+        body.set("max_output_tokens", max.max(16));
     }
     body.into()
 }

@@ -16,9 +16,9 @@ use crate::model::remote::ProviderWire;
 use lookup::SchemaLookup;
 
 /// Largest nesting depth of schemas; deeper parts are cut.
-const DEEPEST: usize = 24;
+const MAX_DEPTH: usize = 24;
 /// Largest number of schemas inside one tool's schema; a larger one is refused.
-const MOST_PARTS: usize = 5_000;
+const MAX_PARTS: usize = 5_000;
 
 /// Reduces a schema to a wire's subset. Absent for a tool without arguments, if the wire does not
 /// allow a schema then.
@@ -37,7 +37,7 @@ pub(super) fn reduce(schema: &Value, wire: ProviderWire) -> Result<Option<Value>
         ProviderWire::Gemini => google::reduce(object, &mut lookup),
     };
     if lookup.is_spent() {
-        return Err(format!("its schema has more than {MOST_PARTS} parts"));
+        return Err(format!("its schema has more than {MAX_PARTS} parts"));
     }
     Ok(reduced)
 }

@@ -11,7 +11,7 @@ use crate::model::remote::ProviderWire;
 use crate::tool::ToolSpec;
 
 /// Largest number of tools that OpenAI and Google accept in one request.
-const MOST: usize = 128;
+const MAX_TOOLS: usize = 128;
 
 /// A tool as a provider accepts it.
 pub(super) struct WireTool<'a> {
@@ -39,20 +39,20 @@ pub(super) fn fit<'a>(
     names: &mut ToolNames,
 ) -> (Vec<WireTool<'a>>, Vec<UnfitTool>) {
     let (mut tools, mut left_out, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
-    let most = match wire {
-        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Gemini => MOST,
+    let max = match wire {
+        ProviderWire::OpenAi | ProviderWire::Responses | ProviderWire::Gemini => MAX_TOOLS,
         ProviderWire::Anthropic | ProviderWire::Ollama => usize::MAX,
     };
     for spec in specs {
         let mut leave = |why: String| left_out.push(UnfitTool { name: spec.name.clone(), why });
         if spec.name.is_empty() {
             leave("it has no name".to_owned());
-        } else if tools.len() == most {
-            leave(format!("the provider accepts no more than {most} tools"));
+        } else if tools.len() == max {
+            leave(format!("the provider accepts no more than {max} tools"));
         } else {
             match schema::reduce(&spec.schema, wire) {
                 Ok(schema) => {
-                    let name = names.send(&spec.name);
+                    let name = names.register(&spec.name);
                     if taken.insert(name.clone()) {
                         tools.push(WireTool { name, description: spec.description.trim(), schema });
                     } else {

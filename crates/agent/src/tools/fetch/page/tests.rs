@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::{CUT, MOST_TEXT, text};
+use super::{CUT, MAX_TEXT, text};
 
 fn read(html: &str) -> String {
     text(html, &AtomicBool::new(false)).expect("nobody stopped it")
@@ -73,10 +73,10 @@ fn hostile_pages_produce_bounded_text() {
         many("\u{0}<\u{fffd}>"),
     ] {
         let found = read(&page);
-        assert!(found.len() <= MOST_TEXT + CUT.len() + 600, "{:.20}: {}", page, found.len());
+        assert!(found.len() <= MAX_TEXT + CUT.len() + 600, "{:.20}: {}", page, found.len());
     }
     let long = read(&many("word "));
-    assert!(long.ends_with(CUT) && long.len() <= MOST_TEXT + CUT.len());
+    assert!(long.ends_with(CUT) && long.len() <= MAX_TEXT + CUT.len());
 }
 
 #[test]

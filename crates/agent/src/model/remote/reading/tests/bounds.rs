@@ -10,7 +10,7 @@ fn endless(wire: ProviderWire, first: &str, piece: impl Fn(usize) -> String) -> 
         reading.take(piece.as_bytes());
         bytes += piece.len();
         while reading.reply.pop().is_some() {}
-        if reading.over || bytes > 2 * MAX_STREAM_BYTES {
+        if reading.is_over || bytes > 2 * MAX_STREAM_BYTES {
             break;
         }
     }
@@ -72,9 +72,9 @@ fn endless_replies_of_every_kind_fail_early() {
         ("blocks", ProviderWire::Anthropic, Box::new(block), 8 << 20),
         ("items", ProviderWire::Responses, Box::new(item), 8 << 20),
     ];
-    for (what, wire, piece, most) in rows {
+    for (what, wire, piece, max) in rows {
         let (code, bytes) = endless(wire, "", piece);
         assert_eq!(code, "model_too_much", "{what}");
-        assert!(bytes <= most, "{what}: {bytes} bytes were read");
+        assert!(bytes <= max, "{what}: {bytes} bytes were read");
     }
 }

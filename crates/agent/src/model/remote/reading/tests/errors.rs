@@ -4,7 +4,7 @@ use super::*;
 fn error(wire: ProviderWire, reply: &str) -> ModelError {
     let mut reading = reading(wire);
     reading.take(reply.as_bytes());
-    if !reading.over {
+    if !reading.is_over {
         reading.end_of_body();
     }
     let mut found = reading.ready.drain(..).filter_map(Result::err);

@@ -34,11 +34,11 @@ pub(super) fn reading(wire: ProviderWire) -> ReplyStream {
 pub(super) fn read<'a>(wire: ProviderWire, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut reading = reading(wire);
     for piece in pieces {
-        if !reading.over {
+        if !reading.is_over {
             reading.take(piece);
         }
     }
-    if !reading.over {
+    if !reading.is_over {
         reading.end_of_body();
     }
     let pieces = std::iter::from_fn(|| reading.reply.pop()).collect::<Vec<_>>();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::DEEPEST;
+use super::MAX_DEPTH;
 use super::lookup::SchemaLookup;
 use super::plain::TYPES;
 use super::root::required;
@@ -29,13 +29,13 @@ struct GeminiReducer<'l, 'a> {
 
 impl GeminiReducer<'_, '_> {
     fn schema(&mut self, value: &Value, depth: usize) -> Value {
-        if depth > DEEPEST || !self.lookup.visit() {
+        if depth > MAX_DEPTH || !self.lookup.visit() {
             return json!({ "type": "string" });
         }
         // A reference costs more depth than its target, so that recursion ends soon.
-        let depth = depth + if value.get("$ref").is_some() { DEEPEST / 4 } else { 0 };
+        let depth = depth + if value.get("$ref").is_some() { MAX_DEPTH / 4 } else { 0 };
         match self.lookup.follow(value) {
-            Some(Value::Object(schema)) if depth <= DEEPEST => self.object(schema, depth),
+            Some(Value::Object(schema)) if depth <= MAX_DEPTH => self.object(schema, depth),
             Some(Value::Object(schema)) => cut(&schema),
             Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
             | Some(Value::Array(_))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::MOST_PARTS;
+use super::MAX_PARTS;
 
 /// Largest number of references that are followed in a row.
 const LONGEST_CHAIN: usize = 16;
@@ -21,12 +21,12 @@ impl<'a> SchemaLookup<'a> {
     /// Counts a part. Returns whether the limit allows it.
     pub(super) fn visit(&mut self) -> bool {
         self.visited += 1;
-        self.visited <= MOST_PARTS
+        self.visited <= MAX_PARTS
     }
 
     /// Whether there were more parts than allowed.
     pub(super) fn is_spent(&self) -> bool {
-        self.visited > MOST_PARTS
+        self.visited > MAX_PARTS
     }
 
     /// The target of a reference in the same document, such as `#/$defs/Page`.

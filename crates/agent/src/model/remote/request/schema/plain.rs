@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::DEEPEST;
+use super::MAX_DEPTH;
 use super::lookup::SchemaLookup;
 use super::root::required;
 
@@ -73,7 +73,7 @@ struct SchemaCleaner<'l, 'a> {
 impl SchemaCleaner<'_, '_> {
     /// Cleans any value; a value that is not a schema becomes one that accepts everything.
     fn schema(&mut self, value: Value, depth: usize) -> Value {
-        if depth > DEEPEST || !self.lookup.visit() {
+        if depth > MAX_DEPTH || !self.lookup.visit() {
             return json!({});
         }
         match value {
@@ -105,7 +105,7 @@ impl SchemaCleaner<'_, '_> {
         }
         match self.lookup.follow(&Value::Object(schema)) {
             // A reference costs more depth than its target, so that recursion ends soon.
-            Some(Value::Object(found)) => self.object(found, depth + DEEPEST / 6),
+            Some(Value::Object(found)) => self.object(found, depth + MAX_DEPTH / 6),
             Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
             | Some(Value::Array(_))
             | None => json!({}),

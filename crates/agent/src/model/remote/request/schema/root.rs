@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::lookup::SchemaLookup;
 
 /// Largest nesting depth of choices; deeper ones are not merged.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 /// Keys that providers refuse or ignore at the root.
 const NOT_AT_THE_ROOT: [&str; 20] = [
     "anyOf",
@@ -37,7 +37,7 @@ pub(super) fn object(
 ) -> Result<Map<String, Value>, String> {
     let empty = || Map::from_iter([("type".to_owned(), json!("object"))]);
     let merged = match lookup.follow(schema) {
-        Some(Value::Object(root)) => merge(root, lookup, DEEPEST)?,
+        Some(Value::Object(root)) => merge(root, lookup, MAX_DEPTH)?,
         // `true`, null and similar: the tool does not describe its arguments.
         Some(
             Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_),
