@@ -91,7 +91,7 @@ impl StepCalls<'_> {
             args: plan.args.clone(),
             client_until: matches!(plan.next, CallAction::Run(ToolHost::Client)).then_some(until),
         });
-        self.turn.interface.tools_called_keeping(called.collect(), kept).await?;
+        self.turn.interface.tools().called_keeping(called.collect(), kept).await?;
         self.run_planned(plans, chat).await
     }
 
@@ -230,22 +230,23 @@ impl StepCalls<'_> {
             CallAction::Run(host) => self.run_by(host, &call, &name, &args, streamed).await?,
             CallAction::AwaitClient(until) => self.await_client(&call, until).await?,
             CallAction::Ask(host, until) => {
-                let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
-                    // The tool may have been forbidden while the call waited across a restart.
-                    Ok(Decision::Approved) if self.is_denied(&name) => {
-                        Some(format!("The tool `{name}` may not be used here any more."))
-                    }
-                    Ok(Decision::Approved) => None,
-                    Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
-                    Ok(Decision::Expired) => {
-                        Some("Nobody approved this call in time, so it was not made.".to_owned())
-                    }
-                    Ok(Decision::Void) => {
-                        Some("The turn ended before anybody could approve this call.".to_owned())
-                    }
-                    Err(TurnError::Refused(why)) => Some(why),
-                    Err(error) => return Err(error.into()),
-                };
+                let refused =
+                    match self.turn.interface.tools().approval(&call, name.clone(), until).await {
+                        // The tool may have been forbidden while the call waited across a restart.
+                        Ok(Decision::Approved) if self.is_denied(&name) => {
+                            Some(format!("The tool `{name}` may not be used here any more."))
+                        }
+                        Ok(Decision::Approved) => None,
+                        Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
+                        Ok(Decision::Expired) => Some(
+                            "Nobody approved this call in time, so it was not made.".to_owned(),
+                        ),
+                        Ok(Decision::Void) => Some(
+                            "The turn ended before anybody could approve this call.".to_owned(),
+                        ),
+                        Err(TurnError::Refused(why)) => Some(why),
+                        Err(error) => return Err(error.into()),
+                    };
                 match refused {
                     Some(why) => {
                         self.log_result(&call, &name, Err(ToolFault::Complaint(why))).await?
@@ -308,18 +309,19 @@ impl StepCalls<'_> {
             content => (content, None),
         };
         if let (Some(whole), true) = (large, text.len() <= self.limits.output_bytes) {
-            interface.tool_returned_part(call, name, status, text.clone(), whole, None).await?;
+            interface.tools().returned_part(call, name, status, text.clone(), whole, None).await?;
             return Ok(CallOutcome { status, text });
         }
         match tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call) {
             Some(part) => {
                 interface
-                    .tool_returned_part(call, name, status, part.clone(), text, content)
+                    .tools()
+                    .returned_part(call, name, status, part.clone(), text, content)
                     .await?;
                 Ok(CallOutcome { status, text: part })
             }
             None => {
-                interface.tool_returned(call, name, status, text.clone(), content).await?;
+                interface.tools().returned(call, name, status, text.clone(), content).await?;
                 Ok(CallOutcome { status, text })
             }
         }
@@ -332,7 +334,7 @@ impl StepCalls<'_> {
         until: Timestamp,
     ) -> Result<CallOutcome, AgentError> {
         let Returned { status, text, content: _ } =
-            self.turn.interface.client_runs(call, until).await?;
+            self.turn.interface.tools().client_runs(call, until).await?;
         let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
             .unwrap_or(text);
         Ok(CallOutcome { status, text })

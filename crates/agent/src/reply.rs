@@ -244,7 +244,7 @@ impl ReplyReader {
             )));
         };
         open.json.push_str(json);
-        self.interface.tool_args(&open.call, json).await?;
+        self.interface.tools().stream_args(&open.call, json).await?;
         if let Some((streamed, writer)) = &mut open.streamed {
             let words = streamed.push(json);
             if writer.text().is_empty() && words.trim().is_empty() {
@@ -286,7 +286,7 @@ impl ReplyReader {
             std::mem::take(&mut self.calls).into_iter().map(StreamedCall::close).collect();
         let last = match (last, std::mem::replace(&mut self.open, OpenReplyItem::Nothing)) {
             (None, OpenReplyItem::Item(TextKind::Message, writer)) if calls.is_empty() => {
-                Some(Final::Open(writer))
+                Some(writer.into())
             }
             (last, open) => {
                 self.open = open;

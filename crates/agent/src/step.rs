@@ -106,7 +106,7 @@ impl StepLoop {
             let mut last = if heartbeat == Some(Heartbeat::Stop) {
                 None
             } else {
-                let joined = self.turn.interface.steered().await?;
+                let joined = self.turn.interface.control().steered().await?;
                 self.context.add_inputs(&joined);
                 self.check_limits(steps)?;
                 steps += 1;
@@ -125,7 +125,7 @@ impl StepLoop {
                 reply.last.or_else(|| words.filter(|_| !self.has_spoken).map(Final::Text))
             };
             if last.is_none() && !self.has_spoken {
-                let joined = self.turn.interface.steered().await?;
+                let joined = self.turn.interface.control().steered().await?;
                 if !joined.is_empty() {
                     self.context.add_inputs(&joined);
                     (steps, quiet, heartbeat) = (0, 0, None);
@@ -354,7 +354,7 @@ impl StepLoop {
             blocks: &known.blocks,
         }
         .write();
-        let clients = self.turn.interface.client_tools();
+        let clients = self.turn.interface.tools().client_tools();
         let toolset = self.toolbox.toolset(self.style, clients, &agent.spec.settings.permissions);
         Ok(StepInputs { system, blocks: Arc::clone(&known.blocks), toolset })
     }

@@ -16,9 +16,10 @@ use thoughtwire_store::{
 use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
-use crate::hub::{Replying, Shared, lost};
-use crate::offers::is_offered;
+use crate::hub::{Shared, lost};
 use crate::session::{Once, What};
+use crate::turn_message::Replying;
+use crate::workers::is_offered;
 use crate::{Hub, receipts, retention};
 
 impl Hub {
@@ -328,7 +329,7 @@ impl Hub {
             .map(|one| one.id)
             .collect();
         if !is_offered(&profile) {
-            self.shared.offers.end(&profile.id, "the agent is the server's to run now");
+            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
         }
         let shared = Arc::new(profile.clone());
         self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
@@ -351,7 +352,7 @@ impl Hub {
             .await
             .map_err(|error| Refusal::from(&error))?;
         self.shared.ask_live(&gone, || What::Erased).await;
-        self.shared.offers.end(&profile.id, "the agent was deleted");
+        self.shared.workers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
         }

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
@@ -23,11 +22,11 @@ use crate::directory::session_title;
 use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::offers::{Offers, is_offered};
 use crate::session::{ASKS, Ask, Once, Task, What, unknown_session};
 use crate::tail::{Reader, Wake};
-use crate::turn_message::Returned;
+use crate::turn_message::{Replying, Returned};
 use crate::watching::Feeds;
+use crate::workers::{OfferRegistry, is_offered};
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
 /// Settings of a hub.
@@ -94,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
-    pub(crate) offers: Arc<Offers>,
+    pub(crate) workers: Arc<OfferRegistry>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     /// When what runs has to end, once the hub is to stop.
     stopping: OnceLock<tokio::time::Instant>,
@@ -126,9 +125,6 @@ pub enum Presence {
     Unseen,
 }
 
-/// A reply under way. It resolves when the command's effect is on disk.
-pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
-
 impl Hub {
     /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
     ///
@@ -142,17 +138,22 @@ impl Hub {
         let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now())?;
+        let tasks = tokio_util::task::TaskTracker::new();
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
+            workers: Arc::new(OfferRegistry::new(
+                options.offer_grace,
+                Arc::clone(&agent),
+                tasks.clone(),
+            )),
             store,
             agent,
             options,
             live: Mutex::new(HashMap::new()),
             stopping: OnceLock::new(),
             nobody: new_id(),
-            tasks: tokio_util::task::TaskTracker::new(),
+            tasks,
             erasing: tokio::sync::Mutex::default(),
             calendar: Mutex::new(calendar),
             changes: broadcast::Sender::new(256),
@@ -204,7 +205,7 @@ impl Hub {
             description: tool.description,
             source: ToolSource::Offered,
         };
-        self.shared.offers.tools(&agent.id).into_iter().map(listed).collect()
+        self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
@@ -434,7 +435,7 @@ impl Hub {
     pub async fn stop(&self, grace: Duration) {
         // Who is woken from now on ends at once: a second stop changes nothing.
         let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
-        self.shared.offers.stop();
+        self.shared.workers.stop();
         let live: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.

@@ -14,10 +14,10 @@ use super::starting::{NoPlace, Starting};
 use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
 use crate::clock::new_item_id;
-use crate::offers::deserted;
 use crate::retention::cut_before;
 use crate::subscription::Subscription;
 use crate::tail::Reader;
+use crate::workers::no_worker_status;
 use crate::{Input, receipts};
 
 impl Task {
@@ -281,7 +281,7 @@ impl Task {
         };
         let is_alone = disposition == Disposition::Queued
             && self.is_offered()
-            && self.shared.offers.is_deserted(&self.profile.id);
+            && self.shared.workers.is_deserted(&self.profile.id);
         let seq = self.state.head().next();
         let answer =
             SessionReply::Input { seq, input: item.clone(), disposition, duplicate: false };
@@ -297,7 +297,7 @@ impl Task {
                     self.start_next();
                 }
                 if is_alone {
-                    let text = deserted(&self.profile);
+                    let text = no_worker_status(&self.profile);
                     self.tail.stands(Some(text.clone()));
                     self.show(Emission::Status { turn: None, text });
                 }

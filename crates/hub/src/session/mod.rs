@@ -35,7 +35,6 @@ use crate::turn_message::Returned;
 
 pub(crate) use asked::unknown_session;
 pub(crate) use task::Task;
-pub(crate) use turn::item_of;
 
 /// Asks that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const ASKS: usize = 64;

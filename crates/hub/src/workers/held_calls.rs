@@ -1,43 +1,45 @@
-//! Calls of a worker's turn that need the owner's permission before they may run.
+//! Calls of a worker's turn that need the owner's approval before they may run.
 
 use std::collections::HashMap;
 
+use futures::FutureExt as _;
 use thoughtwire_proto::{CallId, Decision, Refusal, RefusalCode};
 use tokio::sync::oneshot;
 
-/// Calls of one worker that may wait for permission at once. Each holds one of the commands that
-/// its connection may have under way (64), so more of them could keep the connection from being
-/// read.
+use super::answers::PendingSay;
+
+/// Most calls of one worker that may wait for approval at once. Each holds one of the commands
+/// that its connection may have under way (64), so more of them could block the connection.
 pub(super) const MOST_HELD: usize = 32;
 
-/// The calls of one turn for which the server asked the owner.
+/// Calls of one turn for which the server asked the owner.
 #[derive(Default)]
-pub(super) struct Permits {
+pub(super) struct HeldCalls {
     held: HashMap<CallId, oneshot::Sender<Decision>>,
     decided: HashMap<CallId, Decision>,
 }
 
-/// What became of a call that needs permission.
+/// State of a call that may need approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Permit {
+pub(super) enum HoldState {
     /// The server has not asked for it.
     Unasked,
-    /// The owner has not decided.
+    /// The owner has not decided yet.
     Held,
-    /// The owner decided, or the time is over.
+    /// The owner decided, or the deadline passed.
     Decided(Decision),
 }
 
-impl Permits {
-    pub(super) fn of(&self, call: &CallId) -> Permit {
+impl HeldCalls {
+    pub(super) fn state(&self, call: &CallId) -> HoldState {
         if self.held.contains_key(call) {
-            return Permit::Held;
+            return HoldState::Held;
         }
-        self.decided.get(call).map_or(Permit::Unasked, |decision| Permit::Decided(*decision))
+        self.decided.get(call).map_or(HoldState::Unasked, |decision| HoldState::Decided(*decision))
     }
 
     /// Number of calls that wait.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.len()
     }
 
@@ -48,12 +50,12 @@ impl Permits {
         decision
     }
 
-    /// Notes a decision that was made before.
+    /// Notes a decision that was made earlier.
     pub(super) fn note(&mut self, call: &CallId, decision: Decision) {
         self.decided.insert(call.clone(), decision);
     }
 
-    /// Settles a call. Returns where its decision goes, if the call was held.
+    /// Notes a call's decision. Returns the sender for it if the call was held.
     pub(super) fn settle(
         &mut self,
         call: &CallId,
@@ -65,8 +67,22 @@ impl Permits {
     }
 }
 
-/// The answer to a held call, by its decision; none if the turn ended first.
-pub(super) fn permitted(call: &CallId, decision: Option<Decision>) -> Result<(), Refusal> {
+/// The outcome of a held call: that of its event once the call is approved, else a refusal.
+pub(super) fn when_approved(
+    call: CallId,
+    called: PendingSay,
+    decision: oneshot::Receiver<Decision>,
+) -> PendingSay {
+    let pending = async move {
+        let outcome = called.await?;
+        check_decision(&call, decision.await.ok())?;
+        Ok(outcome)
+    };
+    pending.boxed().shared()
+}
+
+/// Checks that a call may run. `decision` is `None` if its turn ended first.
+pub(super) fn check_decision(call: &CallId, decision: Option<Decision>) -> Result<(), Refusal> {
     let forbidden = |why: &str| {
         Err(Refusal::new(RefusalCode::Forbidden, format!("call {call} must not run: {why}")))
     };
@@ -81,7 +97,7 @@ pub(super) fn permitted(call: &CallId, decision: Option<Decision>) -> Result<(),
     }
 }
 
-/// The result with which the server closes a call that did not run.
+/// Text of the result with which the server closes a call that did not run.
 pub(super) fn not_run(decision: Decision) -> &'static str {
     match decision {
         Decision::Denied => "The owner denied this call. It did not run.",
