@@ -145,6 +145,7 @@ impl Hub {
             workers: Arc::new(OfferRegistry::new(
                 options.offer_grace,
                 Arc::clone(&agent),
+                options.clock.clone(),
                 tasks.clone(),
             )),
             store,

@@ -18,6 +18,7 @@ use super::place::Place;
 use super::room::Room;
 use super::tally::Tally;
 use super::waiting::Waits;
+use super::working::VerbLedger;
 
 /// The words with which subscribers are told that a session is gone.
 pub(crate) const DELETED: &str = "the session was deleted";
@@ -45,6 +46,8 @@ pub(crate) struct Ledger {
     pub(crate) tally: Tally,
     /// Callers that wait for turns, as REST does.
     pub(crate) waits: Waits,
+    /// Answers to the verbs of workers.
+    pub(crate) verbs: VerbLedger,
 }
 
 impl Ledger {
@@ -440,6 +443,8 @@ impl Ledger {
         if first > 1 && !self.rooms[room].is_trimmed {
             self.complain(format!("room {room} begins at {first}, and nobody asked for it"));
         }
+        let wrong = self.rooms[room].check_retention(stored, &on_disk);
+        self.complaints.extend(wrong);
         if !log.is_whole {
             let wrong = self.rooms[room].check_rest_of(&on_disk);
             self.complaints.extend(wrong);
@@ -449,6 +454,7 @@ impl Ledger {
         let records = log.records.as_slice();
         let mut wrong = self.rooms[room].check(records, &stored.state, at_rest);
         wrong.extend(self.waits.check(room, records));
+        wrong.extend(self.check_verbs(room, records));
         wrong.extend(
             self.asked
                 .iter()

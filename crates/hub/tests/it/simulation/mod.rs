@@ -23,10 +23,13 @@ mod phoning;
 mod place;
 mod proof;
 mod reader;
+mod retaining;
 mod room;
 mod tally;
 mod template;
 mod waiting;
+mod worker;
+mod working;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -40,6 +40,11 @@ pub(crate) struct Tally {
     pub(crate) waited: u64,
     pub(crate) waited_trimmed: u64,
     pub(crate) waited_late: u64,
+    /// Turns that workers got, and their verbs: answered, repeated, refused.
+    pub(crate) handed_out: u64,
+    pub(crate) verbs: u64,
+    pub(crate) verbs_repeated: u64,
+    pub(crate) verbs_refused: u64,
 }
 
 impl Tally {
@@ -70,6 +75,10 @@ impl Tally {
             (&mut self.waited, other.waited),
             (&mut self.waited_trimmed, other.waited_trimmed),
             (&mut self.waited_late, other.waited_late),
+            (&mut self.handed_out, other.handed_out),
+            (&mut self.verbs, other.verbs),
+            (&mut self.verbs_repeated, other.verbs_repeated),
+            (&mut self.verbs_refused, other.verbs_refused),
         ] {
             *sum += one;
         }
@@ -83,7 +92,8 @@ impl fmt::Display for Tally {
             "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
              {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
              attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs; {} logs trimmed, {} readers told so; \
-             {} turns waited for, {} of them trimmed, {} too long",
+             {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
+             {} verbs ({} repeated, {} refused)",
             self.commands,
             self.acknowledged,
             self.repeated,
@@ -109,6 +119,10 @@ impl fmt::Display for Tally {
             self.waited,
             self.waited_trimmed,
             self.waited_late,
+            self.handed_out,
+            self.verbs,
+            self.verbs_repeated,
+            self.verbs_refused,
         )
     }
 }

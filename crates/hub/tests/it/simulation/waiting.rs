@@ -70,7 +70,7 @@ impl History {
         }
         let events = self.dice.u64(1..40);
         self.note(format!("room {room} keeps {events} events"));
-        self.ledger.lock().unwrap().rooms[room].is_trimmed = true;
+        self.ledger.lock().unwrap().rooms[room].keep(events);
         let keep = Retention { days: None, events: Some(events) };
         let (hub, user, ledger) = (life.hub.clone(), self.user.clone(), Arc::clone(&self.ledger));
         life.sweep = Some(tokio::spawn(async move {
