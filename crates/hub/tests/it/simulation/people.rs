@@ -1,4 +1,4 @@
-//! What people do to a server.
+//! Steps of people with a server.
 
 use std::sync::{Arc, Mutex};
 

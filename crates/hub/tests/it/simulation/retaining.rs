@@ -1,4 +1,4 @@
-//! What retention may remove of a log, and nothing more.
+//! The bounds of retention: the events that it may remove of a log, and none more.
 
 use thoughtwire_proto::{Event, Record, TurnEvent};
 use thoughtwire_store::StoredSession;

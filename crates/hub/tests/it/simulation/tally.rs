@@ -9,7 +9,7 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) repeated: u64,
     pub(crate) refused: u64,
-    /// Whose askers left before the answer.
+    /// Commands whose askers left before the answer.
     pub(crate) abandoned: u64,
     /// Agents and sessions.
     pub(crate) made: u64,
@@ -23,8 +23,8 @@ pub(crate) struct Tally {
     pub(crate) attached: u64,
     pub(crate) read: u64,
     pub(crate) pieces: u64,
-    /// Attachments of clients of the older wires; those that went on where they were, and those whose
-    /// proof counted no more.
+    /// Attachments of clients of the older wires: all, those that went on at their position, and
+    /// those whose proof counted no more.
     pub(crate) callers_attached: u64,
     pub(crate) came_back: u64,
     pub(crate) came_anew: u64,
@@ -89,9 +89,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); {} agents and sessions made, {} deleted, \
-             {} deletions cut and done, {} cut and undone, {} subscribers told so, {} turned away; {} events read by {} subscribers, {} pieces; older wires: \
-             attached {} times ({} went on, {} began anew), {} frames ({} again), {} proofs; {} logs trimmed, {} readers told so; \
+            "{} commands ({} acknowledged, {} of them as repeated, {} refused, {} left alone); \
+             {} agents and sessions made, {} deleted, {} deletions cut and done, \
+             {} cut and undone, {} subscribers told so, {} turned away; \
+             {} events read by {} subscribers, {} pieces; \
+             older wires: attached {} times ({} went on, {} began anew), {} frames ({} again), \
+             {} proofs; {} logs trimmed, {} readers told so; \
              {} turns waited for, {} of them trimmed, {} too long; {} turns handed to workers, \
              {} verbs ({} repeated, {} refused)",
             self.commands,

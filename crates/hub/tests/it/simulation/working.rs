@@ -167,7 +167,7 @@ impl History {
         (life.worker, life.replaced) = (None, None);
     }
 
-    /// Whatever waits for a worker gets one.
+    /// A worker with room for every waiting session connects.
     pub(crate) fn last_worker(&mut self, life: &mut Life) {
         self.connect_worker(life, NAMES[0], 8);
     }
