@@ -1,4 +1,5 @@
-//! A disk that fails or stands still: what is lost is refused, and everything goes on when it works again.
+//! A disk that fails or stands still. Lost appends are refused; the hub goes on when the disk
+//! works again.
 
 use std::path::Path;
 use std::sync::Arc;
