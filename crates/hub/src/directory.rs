@@ -73,11 +73,11 @@ impl Hub {
         match command {
             DirectoryCommand::CreateAgent(spec) => self.begin(async move {
                 let Made { thing: profile, duplicate } = hub.make_agent(&user, *spec, once).await?;
-                Ok(DirectoryReply::Agent { profile, duplicate })
+                Ok(DirectoryReply::Agent { profile: Box::new(profile), duplicate })
             }),
             DirectoryCommand::FindAgent { agent } => Box::pin(async move {
                 let profile = hub.find_agent(&user, &agent).await?;
-                Ok(DirectoryReply::Agent { profile, duplicate: false })
+                Ok(DirectoryReply::Agent { profile: Box::new(profile), duplicate: false })
             }),
             DirectoryCommand::CreateSession { agent, title, instructions, history } => {
                 self.begin(async move {
