@@ -149,7 +149,7 @@ impl Room {
         let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) = answer else {
             panic!("{answer:?}")
         };
-        Self { hub, user, session: agent.main_session.clone(), agent }
+        Self { hub, user, session: agent.main_session.clone(), agent: *agent }
     }
 
     pub(crate) async fn ask(
