@@ -180,7 +180,7 @@ impl Part {
             match (open.approval, open.awaited) {
                 (Some(until), _) => self.ask(&open.call, until).await?,
                 (None, Some(until)) => {
-                    drop(self.voice.tools().client_runs(&open.call, until).await?)
+                    drop(self.voice.tools().client_runs(&open.call, until).await?);
                 }
                 (None, None) => self.complain("a turn goes on with a call that waits for nobody"),
             }
