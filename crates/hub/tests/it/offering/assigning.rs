@@ -191,7 +191,7 @@ async fn an_offer_ends_with_its_agent_or_when_another_connection_takes_it() {
     assert!(new.run().await.resumed);
     // The server takes the agent: the running turn fails, and the server answers the next input.
     let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
-    room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     assert!(matches!(new.told().await, Directive::OfferEnded { .. }));
     assert_eq!(ended(&listener.turn().await), (Outcome::Failed, Some("agent_lost".to_owned())));
     assert!(!has_thought(&room.log().await), "a refused verb leaves no event");
