@@ -1,5 +1,4 @@
-//! Subscribers: from every position the same events, partials once, and the log for who falls
-//! behind.
+//! Subscribers: the same events from every position, partials once, and the log for slow readers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -114,8 +113,7 @@ impl DirectSink<Arc<TailEntry>> for PanickingSink {
     }
 }
 
-/// Starts a reader that parks whenever nothing is new. The result is what it got so far, and its
-/// task.
+/// A reader that parks whenever there is nothing for it. Returns its events so far, and its task.
 async fn parked_reader(
     room: &Room,
     most: usize,

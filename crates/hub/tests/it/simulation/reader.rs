@@ -99,7 +99,7 @@ async fn read(
         else {
             return;
         };
-        // Events behind its cursor were deleted: it attaches again, as a client does.
+        // Records behind its cursor were deleted. It attaches again, as a client does.
         start = Start::After(Cursor { epoch: None, seq: cursor });
     }
 }
