@@ -34,7 +34,7 @@ impl Context {
         tokens: usize,
         pasts: Arc<Pasts>,
     ) -> Result<Self, AgentError> {
-        let kept = match pasts.take(turn.log()) {
+        let kept = match pasts.take(&turn.session) {
             Some(kept) => kept.go_on(turn).await?,
             None => None,
         };
@@ -66,7 +66,7 @@ impl Context {
     /// Keeps the past for the session's next turn, if it is one to go on from.
     fn keep(&self, turn: &Turn) {
         if self.past.is_whole(turn) {
-            self.pasts.keep(turn.log(), self.past.clone());
+            self.pasts.keep(&turn.session, self.past.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use thoughtwire_store::SessionNum;
+use thoughtwire_proto::SessionId;
 
 use crate::past::Past;
 
@@ -16,9 +16,9 @@ pub(crate) struct Pasts {
 
 #[derive(Default)]
 struct Shelf {
-    kept: HashMap<SessionNum, Kept>,
+    kept: HashMap<SessionId, Kept>,
     /// By when they were put here, the oldest first.
-    by_age: BTreeMap<u64, SessionNum>,
+    by_age: BTreeMap<u64, SessionId>,
     bytes: usize,
     newest: u64,
 }
@@ -35,24 +35,24 @@ impl Pasts {
     }
 
     /// Takes what was kept of a session, for its next turn to go on from.
-    pub(crate) fn take(&self, log: SessionNum) -> Option<Past> {
-        self.shelf().take(log)
+    pub(crate) fn take(&self, session: &SessionId) -> Option<Past> {
+        self.shelf().take(session)
     }
 
     /// Keeps a session's past; drops those that nobody asked for the longest.
-    pub(crate) fn keep(&self, log: SessionNum, past: Past) {
+    pub(crate) fn keep(&self, session: &SessionId, past: Past) {
         let bytes = past.bytes();
         let mut shelf = self.shelf();
-        shelf.take(log);
+        shelf.take(session);
         shelf.newest += 1;
         let age = shelf.newest;
         shelf.bytes += bytes;
-        shelf.by_age.insert(age, log);
-        shelf.kept.insert(log, Kept { past, bytes, age });
+        shelf.by_age.insert(age, session.clone());
+        shelf.kept.insert(session.clone(), Kept { past, bytes, age });
         while shelf.bytes > self.most_bytes {
             let Some((_, oldest)) = shelf.by_age.first_key_value() else { return };
-            let oldest = *oldest;
-            shelf.take(oldest);
+            let oldest = oldest.clone();
+            shelf.take(&oldest);
         }
     }
 
@@ -62,8 +62,8 @@ impl Pasts {
 }
 
 impl Shelf {
-    fn take(&mut self, log: SessionNum) -> Option<Past> {
-        let Kept { past, bytes, age } = self.kept.remove(&log)?;
+    fn take(&mut self, session: &SessionId) -> Option<Past> {
+        let Kept { past, bytes, age } = self.kept.remove(session)?;
         self.by_age.remove(&age);
         self.bytes -= bytes;
         Some(past)

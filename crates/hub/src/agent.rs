@@ -8,7 +8,7 @@ use thoughtwire_proto::{
     AgentProfile, AgentSpec, Compaction, Input, OpenCall, Permission, Record, Seq, SessionId,
     TurnId,
 };
-use thoughtwire_store::{SessionNum, Store, StoreError};
+use thoughtwire_store::{Store, StoreError};
 
 use crate::Interface;
 use crate::interface::Silenced;
@@ -54,7 +54,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 
     /// A session has left memory, or is gone: what was kept for its next turn can go.
-    fn left(&self, _log: SessionNum) {}
+    fn left(&self, _session: &SessionId) {}
 
     /// The permission of a tool of an agent. The hub asks this for the tools of agents that programs
     /// outside run, so that permissions hold whether or not the program checks them.
@@ -124,7 +124,7 @@ pub struct Turn {
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) store: Arc<Store>,
-    pub(crate) session: SessionNum,
+    pub(crate) session: SessionId,
     /// Where its input stands.
     pub(crate) asked: Seq,
     /// Where it begins.
@@ -152,9 +152,8 @@ impl Turn {
     /// When the store cannot be read.
     pub async fn so_far(&self) -> Result<Vec<Record>, AgentError> {
         let before = Seq(self.log.started.0.saturating_sub(1));
-        let log = self.log.clone();
-        let most = usize::try_from(log.launched.0 - before.0).unwrap_or(usize::MAX);
-        self.read(move |store| store.events(log.session, before, most)).await
+        let most = usize::try_from(self.log.launched.0 - before.0).unwrap_or(usize::MAX);
+        self.records_after(before, most).await
     }
 
     /// Whether it goes on after a restart.
@@ -167,8 +166,8 @@ impl Turn {
     /// # Errors
     /// When the store cannot be read.
     pub async fn records_after(&self, after: Seq, limit: usize) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events(log.session, after, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_after(&self.log.session, after, limit).await.map_err(unread)
     }
 
     /// The records behind a position, up to this turn's `turn_started`, oldest first. Waits until they
@@ -193,14 +192,8 @@ impl Turn {
     /// # Errors
     /// When the store cannot be read.
     pub async fn kept(&self, after: Seq, through: Seq) -> Result<Vec<(Seq, String)>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.kept_replies(log.session, after, through)).await
-    }
-
-    /// The number of the session's log, which is never another's.
-    #[must_use]
-    pub fn log(&self) -> SessionNum {
-        self.log.session
+        let logs = self.log.store.logs();
+        logs.provider_replies(&self.log.session, after, through).await.map_err(unread)
     }
 
     /// Where the session's log begins: what was before is not kept any more.
@@ -224,18 +217,14 @@ impl Turn {
         before: Seq,
         limit: usize,
     ) -> Result<Vec<Record>, AgentError> {
-        let log = self.log.clone();
-        self.read(move |store| store.events_before(log.session, before, limit)).await
+        let logs = self.log.store.logs();
+        logs.records_before(&self.log.session, before, limit).await.map_err(unread)
     }
+}
 
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, AgentError> {
-        self.log.store.reading(read).await.map_err(|error| {
-            AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
-        })
-    }
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn unread(error: StoreError) -> AgentError {
+    AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
 }
 
 /// Why a turn failed: a stable word and a sentence that any client may see.

@@ -26,17 +26,13 @@ impl Hub {
         user: &UserId,
         agent: &str,
     ) -> Result<AgentProfile, Refusal> {
-        let (wanted, user) = (agent.to_owned(), user.clone());
-        let found = self.read(move |store| {
-            let found = store.agent(&user, &wanted)?;
-            let composed = nfc(&wanted);
+        let directory = self.store().directory();
+        let composed = nfc(agent);
+        let found = match directory.agent(user, agent).await? {
             // A name that was stored before names were composed is found as it was written.
-            if found.is_some() || composed == wanted {
-                return Ok(found);
-            }
-            store.agent(&user, &composed)
-        });
-        let found = found.await?;
+            None if composed != agent => directory.agent(user, &composed).await?,
+            found => found,
+        };
         found.ok_or_else(|| {
             Refusal::new(RefusalCode::UnknownAgent, format!("agent '{agent}' does not exist"))
         })
@@ -48,8 +44,7 @@ impl Hub {
         once: Option<&Once>,
     ) -> Result<Option<String>, Refusal> {
         let Some(once) = once else { return Ok(None) };
-        let (user, id) = (user.clone(), once.id.clone());
-        let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
+        let receipt = self.store().directory().receipt(user, &once.id).await?;
         receipt.map(|receipt| receipts::made_before(&receipt, once)).transpose()
     }
 
@@ -94,7 +89,7 @@ impl Hub {
                 sessions: Vec::new(),
                 at: self.shared.now(),
             };
-            match self.shared.store.create_agent(new).await {
+            match self.shared.store.directory().create_agent(new).await {
                 Ok(profile) => {
                     self.shared.tell(&user, &profile.main_session, false);
                     return Ok(Answer::Agent(profile));
@@ -127,7 +122,7 @@ impl Hub {
         let agent = self.find_agent(&user, &agent).await?;
         let mut new = self.shared.new_session(&user, &agent, title, instructions, history);
         new.receipt = once.clone().map(|once| receipts::made(&user, once, new.id.as_str()));
-        match self.shared.store.create_session(new).await {
+        match self.shared.store.directory().create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
                 Ok(Answer::Session(stored.id))
@@ -189,7 +184,7 @@ impl Hub {
             at: self.shared.now(),
             receipt: once.clone().map(|once| receipts::made(user, once, profile.id.as_str())),
         };
-        match self.shared.store.create_agent(new).await {
+        match self.shared.store.directory().create_agent(new).await {
             Ok(profile) => {
                 self.shared.tell(user, &profile.main_session, false);
                 Ok(profile)
@@ -240,16 +235,11 @@ impl Hub {
             self.permit(&profile.spec)?;
             self.shared.agent.check(&profile.spec).map_err(bad)?;
         }
-        let profile =
-            self.shared.store.update_agent(profile).await.map_err(|error| Refusal::from(&error))?;
-        let (id, owner) = (profile.id.clone(), user.clone());
-        let filter = SessionFilter { agent: Some(id), ..SessionFilter::default() };
-        let sessions: Vec<_> = self
-            .read(move |store| store.sessions(&owner, &filter))
-            .await?
-            .into_iter()
-            .map(|one| one.id)
-            .collect();
+        let directory = self.store().directory();
+        let profile = directory.update_agent(profile).await?;
+        let filter = SessionFilter { agent: Some(profile.id.clone()), ..SessionFilter::default() };
+        let sessions = directory.sessions(user, &filter).await?;
+        let sessions: Vec<_> = sessions.into_iter().map(|one| one.id).collect();
         if !is_offered(&profile) {
             self.shared.offers.end(&profile.id, "the agent is the server's to run now");
         }
@@ -267,12 +257,7 @@ impl Hub {
     /// When there is no such agent, or nothing can be saved.
     pub async fn delete_agent(&self, user: &UserId, agent: &str) -> Result<(), Refusal> {
         let profile = self.find_agent(user, agent).await?;
-        let gone = self
-            .shared
-            .store
-            .delete_agent(&profile.id)
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let gone = self.store().directory().delete_agent(&profile.id).await?;
         self.shared.ask_live(&gone, || What::Erased).await;
         self.shared.offers.end(&profile.id, "the agent was deleted");
         for session in &gone {
@@ -306,17 +291,11 @@ impl Hub {
         session: &SessionId,
         once: Option<Once>,
     ) -> Result<Answer, Refusal> {
-        let (owner, wanted) = (user.clone(), session.clone());
-        let is_main = self
-            .read(move |store| {
-                Ok(store
-                    .session(&wanted)?
-                    .filter(|stored| stored.user == owner)
-                    .map(|stored| stored.is_main))
-            })
-            .await?
+        let stored = self.store().directory().session(session).await?;
+        let stored = stored
+            .filter(|stored| stored.user == *user)
             .ok_or_else(|| crate::session::unknown_session(session))?;
-        if is_main {
+        if stored.is_main {
             return Err(Refusal::new(
                 RefusalCode::Forbidden,
                 "this is its agent's main session; it lives as long as the agent",
@@ -337,8 +316,7 @@ impl Hub {
         once: Option<&Once>,
     ) -> Result<Option<Answer>, Refusal> {
         let Some(once) = once else { return Ok(None) };
-        let (user, id) = (user.clone(), once.id.clone());
-        let receipt = self.read(move |store| store.receipt(&user, None, &id)).await?;
+        let receipt = self.store().directory().receipt(user, &once.id).await?;
         receipt.map(|receipt| receipts::answer_again(&receipt, once)).transpose()
     }
 
@@ -354,12 +332,7 @@ impl Hub {
             check_name(name)
                 .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         }
-        let opened = self
-            .shared
-            .store
-            .open_peer(&user, &peer, self.shared.now())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let opened = self.store().peers().open_peer(&user, &peer, self.shared.now()).await?;
         Ok(Answer::Peer {
             peer,
             is_new: opened.is_new,
@@ -384,12 +357,8 @@ impl Hub {
         let agent = self.sparky_agent(&user, &peer.space).await?;
         let new = self.shared.new_session(&user, &agent, title, instructions, history);
         let id = new.id.clone();
-        let OpenedChat { chat, session, is_new, is_new_to_peer } = self
-            .shared
-            .store
-            .open_chat(&user, &peer, chat.as_deref(), new)
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        let OpenedChat { chat, session, is_new, is_new_to_peer } =
+            self.store().peers().open_chat(&user, &peer, chat.as_deref(), new).await?;
         if is_new {
             self.shared.tell(&user, &id, false);
         }

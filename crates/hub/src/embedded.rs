@@ -62,6 +62,7 @@ impl Embedded {
             .map_err(|_| Refusal::new(RefusalCode::Stopping, "the runtime is stopping"))?
             .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?;
         let hub = Hub::new(Arc::new(store), Arc::new(Absent), HubOptions::default())
+            .await
             .map_err(|error| Refusal::from(&error))?;
         let user = UserId::new("local")
             .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
@@ -108,7 +109,6 @@ impl Embedded {
     /// Ends what runs, saves everything, and lets go of the store.
     pub async fn close(self) {
         self.hub.stop(Duration::ZERO).await;
-        let store = Arc::clone(self.hub.store());
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        self.hub.store().close().await;
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -128,18 +127,20 @@ pub enum Presence {
 pub type Answering = BoxFuture<'static, Result<Answer, Refusal>>;
 
 impl Hub {
-    /// A hub over an open store. Sessions whose queued inputs outlived a restart start at once.
+    /// Starts a hub over an open store. Loads the sessions with queued inputs or a turn, which
+    /// recovers those whose turn a crash cut; does not wait for it.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn new(
+    pub async fn new(
         store: Arc<Store>,
         agent: Arc<dyn Agent>,
         options: HubOptions,
     ) -> Result<Self, StoreError> {
-        let waiting = if options.resting { Vec::new() } else { store.sessions_with_work()? };
+        let waiting =
+            if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
-        let calendar = Calendar::open(&store, options.clock.now())?;
+        let calendar = Calendar::open(&store, options.clock.now()).await?;
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
@@ -215,41 +216,6 @@ impl Hub {
     #[must_use]
     pub fn joined(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
         self.shared.joins.follow(user, peer)
-    }
-
-    /// Runs a blocking read of the store.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.shared.read(read).await
-    }
-
-    /// Runs a blocking read that a user asked for: it takes a place of that user's share.
-    ///
-    /// # Errors
-    /// The store's, as a refusal.
-    pub async fn read_for<T: Send + 'static>(
-        &self,
-        user: &UserId,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store().reading_for(user.as_str(), read).await.map_err(|error| Refusal::from(&error))
-    }
-
-    /// Copies all data, as [`Store::backup`] does. It takes its time, and none of the turns of short reads.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn backup(&self) -> Result<File, StoreError> {
-        let store = Arc::clone(&self.shared.store);
-        // Only a runtime that is shutting down takes no more.
-        tokio::task::spawn_blocking(move || store.backup())
-            .await
-            .unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Attaches to a session.
@@ -451,7 +417,7 @@ impl Hub {
     /// Keeps what connections of a peer have proven to have read. `closed_at` when the connection ended.
     pub async fn prove(&self, proof: Vec<Proven>, closed_at: Option<Timestamp>) {
         // What is not kept is sent again on reconnect: a repetition, never a loss.
-        drop(self.shared.store.prove(proof, closed_at).await);
+        drop(self.shared.store.peers().prove(proof, closed_at).await);
     }
 
     /// Keeps what connections that go on have proven to have read, before long: thousands that prove
@@ -578,13 +544,6 @@ impl Shared {
     /// The time, by the hub's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.options.clock.now()
-    }
-
-    pub(crate) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.store.reading(read).await.map_err(|error| Refusal::from(&error))
     }
 
     /// Tells followers of the session list, where records change what it shows.

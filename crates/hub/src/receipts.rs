@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use thoughtwire_proto::{
     Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId,
 };
-use thoughtwire_store::{Receipt, SessionNum};
+use thoughtwire_store::Receipt;
 
 use crate::session::Once;
 
@@ -93,18 +93,13 @@ pub(crate) fn to_json(answer: &Answer) -> String {
 /// A receipt for something made, by its id.
 pub(crate) fn made(user: &UserId, once: Once, id: &str) -> Receipt {
     let answer = serde_json::to_string(&Kept::Made { id: id.to_owned() }).unwrap_or_default();
-    Receipt { user: user.clone(), session: None, id: once.id, digest: once.digest, answer }
+    Receipt { user: user.clone(), id: once.id, digest: once.digest, answer }
 }
 
 /// A receipt for something done.
-pub(crate) fn done(
-    user: &UserId,
-    session: Option<SessionNum>,
-    once: Once,
-    seq: Option<Seq>,
-) -> Receipt {
+pub(crate) fn done(user: &UserId, once: Once, seq: Option<Seq>) -> Receipt {
     let answer = serde_json::to_string(&Kept::Done { seq }).unwrap_or_default();
-    Receipt { user: user.clone(), session, id: once.id, digest: once.digest, answer }
+    Receipt { user: user.clone(), id: once.id, digest: once.digest, answer }
 }
 
 /// The first answer, for a repetition.

@@ -22,12 +22,11 @@ impl Hub {
         keep: Retention,
     ) -> Result<(), Refusal> {
         check(keep)?;
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self
-            .read(move |store| Ok(store.session(&wanted)?.filter(|stored| stored.user == owner)))
-            .await?;
-        let num = found.ok_or_else(|| unknown_session(session))?.num;
-        self.store().set_retention(num, keep).await.map_err(|error| Refusal::from(&error))
+        let found = self.store().directory().session(session).await?;
+        if found.is_none_or(|stored| stored.user != *user) {
+            return Err(unknown_session(session));
+        }
+        Ok(self.store().upkeep().set_retention(session, keep).await?)
     }
 
     /// Deletes what is older or more than what is kept, also from what searches find. Turns go as a
@@ -42,17 +41,18 @@ impl Hub {
             (calendar.look(self.shared.now()), calendar.saved())
         };
         // Nobody waits for it: what is not saved is looked at again after the next start.
-        drop(self.store().set_clocks(clocks));
-        let overlong = self.read(move |store| store.overlong(now)).await?;
+        let upkeep = self.store().upkeep();
+        drop(upkeep.set_clocks(clocks));
+        let overlong = upkeep.overlong(now).await?;
         let mut shortened = 0;
-        for Overlong { session, num, through } in overlong {
+        for Overlong { session, through } in overlong {
             let (reply, answer) = oneshot::channel();
             self.shared.deliver_own(&session, What::Shorten { through, reply }).await;
             // A session that was deleted meanwhile has nothing to lose.
             shortened += usize::from(
                 answer.await.is_ok_and(|outcome| outcome.is_ok_and(|is_shorter| is_shorter)),
             );
-            while self.store().forget_some(num).await.map_err(|error| Refusal::from(&error))? {}
+            while upkeep.erase_trimmed(&session).await? {}
         }
         Ok(shortened)
     }
@@ -62,9 +62,7 @@ impl Hub {
         // Together they would have others wait for all of them at once.
         let _turn = self.shared.erasing.lock().await;
         // What is left when the server stops goes when it is started again.
-        while self.shared.stopping().is_none()
-            && self.store().erase_some().await.map_err(|error| Refusal::from(&error))?
-        {}
+        while self.shared.stopping().is_none() && self.store().upkeep().erase_deleted().await? {}
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! What can go wrong with the store, as sentences that say what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use thoughtwire_proto::{Refusal, RefusalCode};
+use thoughtwire_proto::{AgentId, Refusal, RefusalCode, SessionId};
 
-use crate::reader::READ_WITHIN;
+/// Maximum time of one statement of a read.
+pub(crate) const READ_LIMIT: Duration = Duration::from_secs(10);
 
 const CANNOT_OPEN: &str = "its file cannot be opened; check its permissions, and how many files this process may open (`ulimit -n`)";
 
@@ -105,6 +107,24 @@ pub enum StoreError {
     Stopped,
 }
 
+impl StoreError {
+    pub(crate) fn missing_session(id: &SessionId) -> Self {
+        Self::Missing(format!("session {id}"))
+    }
+
+    pub(crate) fn missing_agent(id: &AgentId) -> Self {
+        Self::Missing(format!("agent {id}"))
+    }
+
+    pub(crate) fn missing_peer(name: &str) -> Self {
+        Self::Missing(format!("client {name}; it has to be opened first"))
+    }
+
+    pub(crate) fn missing_chat(chat: &str) -> Self {
+        Self::Missing(format!("chat '{chat}'"))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -120,7 +140,7 @@ impl From<rusqlite::Error> for StoreError {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::OperationInterrupted) => {
-                Self::TooSlow { seconds: READ_WITHIN.as_secs() }
+                Self::TooSlow { seconds: READ_LIMIT.as_secs() }
             }
             Some(ErrorCode::CannotOpen) => Self::Io(CANNOT_OPEN.to_owned()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -150,6 +170,12 @@ impl From<std::io::Error> for StoreError {
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
         Self::Corrupt(error.to_string())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::from(&error)
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use thoughtwire_hub::{ItemWriter, Silenced, Turn};
-use thoughtwire_proto::{Permission, Seq, Style, Timestamp, ToolDeclaration};
-use thoughtwire_store::Store;
+use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
+use thoughtwire_store::{MemoryStore, Store, StoreError};
 
 use crate::archive::Archive;
 use crate::mcp::{McpOutput, McpPhase, McpServers};
@@ -230,15 +230,15 @@ impl Toolbox {
         Ok("None".to_owned())
     }
 
-    /// Reads the store on a thread that may block.
-    async fn read<T: Send + 'static>(
-        &self,
-        desk: &Desk<'_>,
-        read: impl FnOnce(&Store) -> Result<T, thoughtwire_store::StoreError> + Send + 'static,
-    ) -> Result<T, ToolFault> {
-        let read = self.store.reading_for(desk.turn.agent.id.as_str(), read).await;
-        read.map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+    /// The memory, read within the agent's share of the readers.
+    fn memory_for(&self, agent: &AgentId) -> Arc<dyn MemoryStore> {
+        Arc::clone(self.store.for_user(agent.as_str()).memory())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn unread(error: StoreError) -> ToolFault {
+    ToolFault::Complaint(format!("The memory cannot be read: {error}."))
 }
 
 /// There are no heartbeats by the clock here yet, so there is nothing to hold back; the call is

@@ -5,7 +5,7 @@ use thoughtwire_store::{Page, Recalled};
 
 use crate::archive::Archive;
 
-use super::{Desk, ToolFault, Toolbox};
+use super::{Desk, ToolFault, Toolbox, unread};
 use crate::time;
 
 /// Results to a page, as in MemGPT.
@@ -20,11 +20,11 @@ impl Toolbox {
         page: Option<u64>,
         desk: &Desk<'_>,
     ) -> Result<String, ToolFault> {
-        let (agent, query) = (desk.turn.agent.id.clone(), checked(query)?);
+        let (agent, query) = (&desk.turn.agent.id, checked(query)?);
         let span = Span::of(page, 1)?;
         self.catch_up().await?;
-        let found =
-            self.read(desk, move |store| store.recall_search(&agent, &query, 0, span.end)).await?;
+        let memory = self.memory_for(agent);
+        let found = memory.search_recall(agent, &query, 0, span.end).await.map_err(unread)?;
         Ok(recalled(found, span, desk))
     }
 
@@ -35,7 +35,7 @@ impl Toolbox {
         page: Option<u64>,
         desk: &Desk<'_>,
     ) -> Result<String, ToolFault> {
-        let agent = desk.turn.agent.id.clone();
+        let agent = &desk.turn.agent.id;
         let (start, end) = (checked_day("start_date", start)?, checked_day("end_date", end)?);
         if end < start {
             return Err(ToolFault::Complaint(format!(
@@ -50,18 +50,14 @@ impl Toolbox {
         let until = desk.asked.map_or(until, |(_, asked)| asked.min(until));
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         self.catch_up().await?;
-        let found = self
-            .read(desk, move |store| store.recall_by_date(&agent, from, last, 0, span.end))
-            .await?;
+        let memory = self.memory_for(agent);
+        let found = memory.recall_by_date(agent, from, last, 0, span.end).await.map_err(unread)?;
         Ok(recalled(found, span, desk))
     }
 
     /// Has the search know everything that was said, not only what was indexed in passing.
     async fn catch_up(&self) -> Result<(), ToolFault> {
-        self.store
-            .catch_up_recall()
-            .await
-            .map_err(|error| ToolFault::Complaint(format!("The memory cannot be read: {error}.")))
+        self.store.memory().index_recall().await.map_err(unread)
     }
 
     pub(super) async fn archival_memory_insert(

@@ -95,8 +95,8 @@ impl Task {
                 }
             }
             What::Delete { once, reply } => {
-                let receipt = once.map(|once| receipts::done(&user, None, once, None));
-                match self.shared.store.delete_session(&self.stored.id, receipt).await {
+                let receipt = once.map(|once| receipts::done(&user, once, None));
+                match self.shared.store.directory().delete_session(&self.stored.id, receipt).await {
                     Ok(()) => {
                         drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
                         return Some(End::Deleted);
@@ -133,12 +133,11 @@ impl Task {
                 }
             }
             Start::Proven(peer) => {
-                let (user, id) = (user.clone(), self.stored.id.clone());
                 let since = Timestamp::from_millis(
                     self.shared.now().as_millis().saturating_sub(self.shared.options.proven_for_ms),
                 );
-                let proven =
-                    self.shared.read(move |store| store.proven(&user, &peer, &id, since)).await?;
+                let peers = self.shared.store.peers();
+                let proven = peers.proven(user, &peer, &self.stored.id, since).await?;
                 (proven.map_or(head, |seq| seq.min(head).max(before_first)), true)
             }
         };
@@ -153,13 +152,8 @@ impl Task {
             after,
             turn: self.shown_turn.clone(),
         };
-        let subscription = Subscription::new(
-            &self.shared,
-            self.stored.num,
-            Arc::clone(&self.tail),
-            Arc::clone(reader),
-            after,
-        );
+        let subscription =
+            Subscription::new(&self.shared, Arc::clone(&self.tail), Arc::clone(reader), after);
         Ok((attached, subscription))
     }
 
@@ -169,16 +163,16 @@ impl Task {
         let queued = self.state.queue().iter().map(|queued| queued.seq);
         let through = cut_before(turn.chain(queued), through.min(self.tail.head()));
         let is_idle = self.state.turn().is_none() && self.under_way.is_empty();
-        let num = self.stored.num;
+        let (store, id) = (&self.shared.store, &self.stored.id);
         let cut = if is_idle && through == self.state.head() {
             Some(through)
         } else {
-            self.shared.read(move |store| store.turn_end(num, through)).await?
+            store.logs().last_turn_end(id, through).await?
         };
         let Some(first) = cut.map(Seq::next).filter(|first| *first > self.stored.first) else {
             return Ok(false);
         };
-        self.shared.store.begin_at(num, first).await.map_err(|error| Refusal::from(&error))?;
+        store.upkeep().trim(id, first).await?;
         self.stored.first = first;
         self.tail.forget(first);
         Ok(true)
@@ -369,15 +363,14 @@ impl Task {
         if self.known.is_new(&once.id) {
             return Some((Some(once), reply));
         }
-        let (user, num, id) = (user.clone(), self.stored.num, once.id.clone());
-        match self.shared.read(move |store| store.receipt(&user, Some(num), &id)).await {
+        match self.shared.store.logs().receipt(user, &self.stored.id, &once.id).await {
             Ok(None) => Some((Some(once), reply)),
             Ok(Some(receipt)) => {
                 drop(reply.send(receipts::answer_again(&receipt, &once)));
                 None
             }
-            Err(refusal) => {
-                drop(reply.send(Err(refusal)));
+            Err(error) => {
+                drop(reply.send(Err(error.into())));
                 None
             }
         }

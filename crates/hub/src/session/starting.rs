@@ -177,7 +177,7 @@ impl Task {
             compaction: self.state.compaction(),
             log: Log {
                 store: Arc::clone(&self.shared.store),
-                session: self.stored.num,
+                session: self.stored.id.clone(),
                 first: self.stored.first,
                 asked: self.state.turn().map_or(head, |turn| turn.asked),
                 started: self.state.turn().map_or(head, |turn| turn.started),

@@ -8,7 +8,9 @@ use thoughtwire_proto::{
     AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal,
     RefusalCode, Seq, SessionId, State, TurnId,
 };
-use thoughtwire_store::{Append, BlockEdit, Receipt, Store, StoreError, StoredSession};
+use thoughtwire_store::{
+    Batch, BatchExtras, BlockEdit, Commit, Receipt, Store, StoreError, StoredSession,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -103,7 +105,7 @@ impl Task {
             Ok(mut task) => {
                 let end = task.live(&mut asks).await;
                 drop(task.running.take());
-                shared.agent.left(task.stored.num);
+                shared.agent.left(&id);
                 match end {
                     End::Idle => {}
                     End::Deleted => task.tail.close(DELETED),
@@ -131,19 +133,15 @@ impl Task {
     }
 
     async fn load(shared: &Arc<Shared>, id: &SessionId) -> Result<Self, Refusal> {
-        let wanted = id.clone();
-        let loaded = shared
-            .read(move |store| {
-                let Some(stored) = store.session(&wanted)? else { return Ok(None) };
-                let Some(profile) = store.agent_by_id(&stored.agent)? else { return Ok(None) };
-                let inputs = read_inputs(store, &stored)?;
-                let ids = store.receipt_ids(&stored.user, stored.num, receipts::BY_HEART)?;
-                Ok(Some((stored, profile, inputs, ids)))
-            })
-            .await?;
-        let Some((stored, profile, inputs, ids)) = loaded else {
+        let store = &shared.store;
+        let Some(stored) = store.logs().load(id, shared.now()).await? else {
             return Err(unknown_session(id));
         };
+        let Some(profile) = store.directory().agent_by_id(&stored.agent).await? else {
+            return Err(unknown_session(id));
+        };
+        let inputs = read_inputs(store, &stored).await?;
+        let ids = store.logs().receipt_ids(&stored.user, id, receipts::BY_HEART).await?;
         let state = stored.state.clone();
         let resumes = is_offered(&profile) || shared.agent.resumes();
         let tail = Tail::new(id.clone(), stored.first, state.head());
@@ -332,7 +330,6 @@ impl Task {
         }
         let receipt = once.as_ref().map(|once| Receipt {
             user: self.stored.user.clone(),
-            session: Some(self.stored.num),
             id: once.id.clone(),
             digest: once.digest.clone(),
             answer: waiters
@@ -347,18 +344,13 @@ impl Task {
             self.known.add(&once.id);
         }
         let head = state.head();
-        let append = Append {
-            session: self.stored.num,
-            after,
-            records: records.clone(),
-            state: state.clone(),
-            receipt,
-            block,
-            output,
-            kept,
-            closed_items,
+        let extras = BatchExtras { receipt, block, output, provider_reply: kept, closed_items };
+        let batch = Batch::new(self.stored.id.clone(), after, records.clone(), state.clone());
+        let commit = match batch {
+            Ok(batch) => self.shared.store.logs().append(batch.with(extras)),
+            // The fold above numbered the records.
+            Err(error) => Commit::failed(error.into()),
         };
-        let commit = self.shared.store.append(append);
         self.state = state;
         self.under_way.push(Pending {
             commit,
@@ -430,14 +422,7 @@ impl Task {
         tracing::error!(session = %self.stored.id, %error, "events could not be saved");
         let refusal = self.refuse_under_way(error);
         loop {
-            let id = self.stored.id.clone();
-            let read = move |store: &Store| {
-                let Some(stored) = store.session(&id)? else { return Ok(None) };
-                // Those whose turns were not saved wait again, with their words.
-                let inputs = read_inputs(store, &stored)?;
-                Ok(Some((stored, inputs)))
-            };
-            match self.shared.read(read).await {
+            match self.read_back().await {
                 Ok(Some((stored, inputs))) => {
                     self.state = stored.state.clone();
                     self.stored = stored;
@@ -477,6 +462,18 @@ impl Task {
         }
     }
 
+    /// Reads the session as it is on disk, with the inputs that wait: those whose turns were not
+    /// saved wait again.
+    async fn read_back(
+        &self,
+    ) -> Result<Option<(StoredSession, HashMap<ItemId, Input>)>, StoreError> {
+        let store = &self.shared.store;
+        let stored = store.directory().session(&self.stored.id).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        let inputs = read_inputs(store, &stored).await?;
+        Ok(Some((stored, inputs)))
+    }
+
     fn end_unended(&mut self) {
         let Some((refusal, _)) = self.unended.take() else { return };
         let code = refusal.code.as_str();
@@ -491,7 +488,7 @@ impl Task {
 }
 
 /// The contents of the inputs that wait. A parked turn's input is among them: it is run again like a queued one.
-fn read_inputs(
+async fn read_inputs(
     store: &Store,
     stored: &StoredSession,
 ) -> Result<HashMap<ItemId, Input>, StoreError> {
@@ -500,7 +497,7 @@ fn read_inputs(
         stored.state.turn().map(|turn| QueuedInput { input: turn.input.clone(), seq: turn.asked });
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
-        for record in store.events(stored.num, before, 1)? {
+        for record in store.logs().records_after(&stored.id, before, 1).await? {
             if let Event::UserMessage { item, text, attachments, .. } = record.event {
                 inputs.insert(item.clone(), Input { item, text, attachments });
             }

@@ -235,7 +235,7 @@ impl Task {
                 text: open.text.clone(),
             };
             // A checkpoint that fails costs what the next one saves; appends report the disk's state.
-            running.checkpoint = Some(self.shared.store.checkpoint(self.stored.num, item));
+            running.checkpoint = Some(self.shared.store.logs().checkpoint(&self.stored.id, item));
         }
     }
 

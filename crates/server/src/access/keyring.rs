@@ -52,10 +52,8 @@ struct Held {
 
 impl Keyring {
     pub(super) async fn open(store: Arc<Store>) -> Result<Self, StoreError> {
-        let read = Arc::clone(&store);
-        let read = move || Ok::<_, StoreError>((read.keys()?, read.clock(MARK)?));
-        let (rows, mark) =
-            tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)??;
+        let rows = store.keys().list().await?;
+        let mark = store.upkeep().clock(MARK).await?;
         let keys = rows
             .into_iter()
             .map(|(digest, key)| (digest, Held { key, revoked: CancellationToken::new() }))
@@ -88,7 +86,7 @@ impl Keyring {
         if !is_due {
             return;
         }
-        match self.store.set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
+        match self.store.upkeep().set_clocks(vec![(MARK, Timestamp::from_millis(now))]).await {
             Ok(()) => drop(self.saved.fetch_max(now, Ordering::Relaxed)),
             Err(error) => {
                 tracing::debug!(%error, "the time of keys could not be saved; it is tried again");
@@ -145,10 +143,7 @@ impl Keyring {
         };
         let opens = format!("{PREFIX}{}", random()?);
         let digest = digest(&opens);
-        self.store
-            .add_key(key.clone(), digest.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        self.store.keys().add(key.clone(), digest.clone()).await?;
         let held = Held { key: key.clone(), revoked: CancellationToken::new() };
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
         Ok((key, opens))
@@ -176,7 +171,7 @@ impl Keyring {
                 format!("there is no key {id}; `thoughtwire keys list` shows those there are"),
             ));
         };
-        if let Err(error) = self.store.delete_key(id).await {
+        if let Err(error) = self.store.keys().delete(id).await {
             // What is not revoked on disk would be back at the next start: better it is still seen to be there.
             self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
             return Err(Refusal::from(&error));

@@ -61,7 +61,7 @@ struct Claims {
 
 impl Login {
     pub(super) async fn open(store: &Store, clock: KeyClock) -> Result<Self, StoreError> {
-        let secret = store.secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
+        let secret = store.keys().secret(SECRET, fresh().map_err(StoreError::Io)?).await?;
         Ok(Self { signer: Arc::new(Mutex::new(Signer::new(&secret))), clock })
     }
 
@@ -71,10 +71,7 @@ impl Login {
     /// When it cannot be saved; then the old one stays.
     pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
         let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
-        store
-            .replace_secret(SECRET, secret.clone())
-            .await
-            .map_err(|error| Refusal::from(&error))?;
+        store.keys().replace_secret(SECRET, secret.clone()).await?;
         let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *signer, Signer::new(&secret));
         before.logins.values().for_each(CancellationToken::cancel);

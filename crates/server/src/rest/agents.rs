@@ -17,7 +17,7 @@ use super::{Answered, Path, Shared, bad, idempotency_key, read, unexpected};
 
 pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
     let user = caller.user;
-    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
+    let agents = rest.hub.store().directory().agents(&user).await?;
     Ok(Json(json!({"agents": agents})).into_response())
 }
 
@@ -29,14 +29,10 @@ pub(super) async fn show(
     let mcp = servers(&rest.mcp.states(), &caller);
     let user = caller.user;
     let profile = rest.profile(&user, agent).await?;
-    let id = profile.id.clone();
-    let (blocks, archived, recalled) = rest
-        .hub
-        .read(move |store| {
-            Ok((store.blocks(&id)?, store.archival_count(&id)?, store.recall_count(&id)?))
-        })
-        .await?;
-    let blocks: Vec<Value> = blocks.iter().map(block).collect();
+    let memory = rest.hub.store().memory();
+    let blocks: Vec<Value> = memory.blocks(&profile.id).await?.iter().map(block).collect();
+    let archived = memory.note_count(&profile.id).await?;
+    let recalled = memory.recall_count(&profile.id).await?;
     let tools = rest.hub.tools_of(&profile);
     let memory = json!({"archival": archived, "recall": recalled});
     Ok(Json(

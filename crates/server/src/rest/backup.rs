@@ -12,7 +12,7 @@ use super::{Answered, Shared};
 /// Everything that was on disk at one moment, as a file that `thoughtwire restore` takes. Its length
 /// is told, so that a copy that is cut short shows.
 pub(super) async fn backup(State(rest): Shared) -> Answered {
-    let file = rest.hub.backup().await.map_err(|error| Refusal::from(&error))?;
+    let file = rest.hub.store().backup().await?;
     let length = file
         .metadata()
         .map_err(|error| Refusal::new(RefusalCode::StoreFailed, error.to_string()))?

@@ -131,20 +131,18 @@ pub(super) async fn queued(
 ) -> Answered {
     let user = caller.user;
     let stored = rest.own(&user, &session_id(session)?).await?;
-    let waiting = rest.hub.read(move |store| {
-        let mut waiting: Vec<Value> = Vec::new();
-        for queued in stored.state.queue() {
-            for record in store.events(stored.num, Seq(queued.seq.0.saturating_sub(1)), 1)? {
-                if let Event::UserMessage { item, text, .. } = &record.event {
-                    waiting.push(
-                        json!({"input": item, "seq": record.seq, "at": record.at, "text": text}),
-                    );
-                }
+    let logs = rest.hub.store().logs();
+    let mut waiting: Vec<Value> = Vec::new();
+    for queued in stored.state.queue() {
+        let before = Seq(queued.seq.0.saturating_sub(1));
+        for record in logs.records_after(&stored.id, before, 1).await? {
+            if let Event::UserMessage { item, text, .. } = &record.event {
+                waiting
+                    .push(json!({"input": item, "seq": record.seq, "at": record.at, "text": text}));
             }
         }
-        Ok(waiting)
-    });
-    Ok(Json(json!({"inputs": waiting.await?})).into_response())
+    }
+    Ok(Json(json!({"inputs": waiting})).into_response())
 }
 
 pub(super) async fn withdraw(

@@ -34,7 +34,7 @@ pub(super) async fn blocks(
 ) -> Answered {
     let user = caller.user;
     let id = rest.profile(&user, agent).await?.id;
-    let blocks = rest.hub.read(move |store| store.blocks(&id)).await?;
+    let blocks = rest.hub.store().memory().blocks(&id).await?;
     Ok(Json(json!({"blocks": blocks.iter().map(block).collect::<Vec<_>>()})).into_response())
 }
 
@@ -103,11 +103,9 @@ pub(super) async fn recall(
     let (offset, limit) = query.span()?;
     let words = query.query.ok_or_else(|| bad("`query` is missing: the words to look for"))?;
     let id = rest.profile(&user, agent).await?.id;
-    rest.hub.store().catch_up_recall().await.map_err(|error| Refusal::from(&error))?;
-    let found = rest
-        .hub
-        .read_for(&user, move |store| store.recall_search(&id, &words, offset, limit))
-        .await?;
+    let store = rest.hub.store().for_user(user.as_str());
+    store.memory().index_recall().await?;
+    let found = store.memory().search_recall(&id, &words, offset, limit).await?;
     let items: Vec<Value> = found
         .items
         .iter()
@@ -145,11 +143,9 @@ pub(super) async fn archival(
         }
         None => {
             let after = query.after.unwrap_or(0);
-            rest.hub
-                .read_for(&user, move |store| {
-                    Ok((store.archival_notes(&id, after, limit)?, store.archival_count(&id)?))
-                })
-                .await?
+            let store = rest.hub.store().for_user(user.as_str());
+            let notes = store.memory().notes(&id, after, limit).await?;
+            (notes, store.memory().note_count(&id).await?)
         }
     };
     Ok(Json(json!({"notes": notes.iter().map(note).collect::<Vec<_>>(), "total": total}))

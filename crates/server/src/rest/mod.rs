@@ -31,7 +31,7 @@ use thoughtwire_proto::{
     AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry,
     SessionId, UserId,
 };
-use thoughtwire_store::Scope;
+use thoughtwire_store::{Scope, StoreError};
 
 use crate::access::{Access, KEY_NEEDED, too_many, unauthorized};
 use crate::base_path::BasePath;
@@ -72,6 +72,12 @@ pub(crate) struct Refused(pub(crate) Refusal);
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
     }
 }
 
@@ -346,9 +352,8 @@ impl Rest {
         user: &UserId,
         session: &SessionId,
     ) -> Result<thoughtwire_store::StoredSession, Refused> {
-        let (wanted, owner) = (session.clone(), user.clone());
-        let found = self.hub.read(move |store| store.session(&wanted)).await?;
-        found.filter(|stored| stored.user == owner).ok_or_else(|| {
+        let found = self.hub.store().directory().session(session).await?;
+        found.filter(|stored| stored.user == *user).ok_or_else(|| {
             Refused(Refusal::new(
                 RefusalCode::UnknownSession,
                 format!("there is no session {session}"),

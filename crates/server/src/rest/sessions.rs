@@ -77,7 +77,7 @@ pub(super) async fn show(
     let session = session_id(session)?;
     let stored = rest.own(&user, &session).await?;
     let listing = listing::one(&rest.hub, &user, &session).await?;
-    let keep = rest.hub.read(move |store| store.retention(stored.num)).await?;
+    let keep = rest.hub.store().upkeep().retention(&session).await?;
     let page = json!({
         "session": listing,
         "epoch": stored.epoch,
@@ -139,7 +139,7 @@ pub(super) async fn edit(
     let key = idempotency_key(&headers)?;
     let given = Retention { days: keep_days.flatten(), events: keep_events.flatten() };
     check_retention(given)?;
-    let num = rest.own(&user, &session).await?.num;
+    rest.own(&user, &session).await?;
     // First, since it may still be refused.
     let answer = match title {
         Some(title) => {
@@ -149,7 +149,7 @@ pub(super) async fn edit(
         None => json!({}),
     };
     if keep_days.is_some() || keep_events.is_some() {
-        let now = rest.hub.read(move |store| store.retention(num)).await?;
+        let now = rest.hub.store().upkeep().retention(&session).await?;
         let keep = Retention {
             days: keep_days.unwrap_or(now.days),
             events: keep_events.unwrap_or(now.events),

@@ -75,9 +75,8 @@ pub(in crate::rest) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Told {
     check_space(&rest, &caller, &headers, &space).await?;
-    let (user, wanted) = (caller.user, space.clone());
-    let stored =
-        rest.hub.read(move |store| store.chats(&user, &wanted, query.include_archived)).await?;
+    let peers = rest.hub.store().peers();
+    let stored = peers.chats(&caller.user, &space, query.include_archived).await?;
     let chats = stored
         .into_iter()
         .skip(query.offset.unwrap_or(0))
@@ -96,8 +95,7 @@ async fn find(
     chat: &str,
 ) -> Result<StoredChat, Detail> {
     check_space(rest, caller, headers, space).await?;
-    let (user, wanted) = (caller.user.clone(), chat.to_owned());
-    let named = rest.hub.read(move |store| store.chats_named(&user, &wanted)).await?;
+    let named = rest.hub.store().peers().chats_named(&caller.user, chat).await?;
     named
         .into_iter()
         .find(|stored| stored.space == space)
@@ -170,8 +168,8 @@ async fn keep_archived(
     stored: &StoredChat,
     at: Option<Timestamp>,
 ) -> Result<(), Detail> {
-    let archived = rest.hub.store().archive_chat(&caller.user, &stored.space, &stored.chat, at);
-    archived.await.map_err(|error| Detail(Refusal::from(&error)))
+    let peers = rest.hub.store().peers();
+    Ok(peers.archive_chat(&caller.user, &stored.space, &stored.chat, at).await?)
 }
 
 /// Refuses another model for one chat: all chats of a user are one agent's, and it has one model.

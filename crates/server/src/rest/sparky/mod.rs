@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use serde::Serialize;
 use serde_json::json;
 use thoughtwire_proto::{Refusal, RefusalCode};
+use thoughtwire_store::StoreError;
 
 pub(super) use auth::{login, logout, me, refresh, register};
 pub(super) use chats::{archive, delete, list, model, rename, unarchive};
@@ -41,6 +42,12 @@ pub(super) struct Detail(pub(super) Refusal);
 impl From<Refusal> for Detail {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+impl From<StoreError> for Detail {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
     }
 }
 
@@ -89,9 +96,8 @@ async fn check_space(
     if own_space(&rest.access, caller, headers) == space {
         return Ok(());
     }
-    let (user, wanted) = (caller.user.clone(), space.to_owned());
     let may_see = bound_to(&rest.access, headers).is_none()
-        && rest.hub.read(move |store| store.has_space(&user, &wanted)).await?;
+        && rest.hub.store().peers().has_space(&caller.user, space).await?;
     if may_see { Ok(()) } else { Err(not_found(&format!("User '{space}'"))) }
 }
 
@@ -129,7 +135,7 @@ struct Models {
 /// The server's default model and those of the caller's agents.
 pub(super) async fn models(State(rest): Shared, caller: Identity) -> Told {
     let user = caller.user;
-    let agents = rest.hub.read(move |store| store.agents(&user)).await?;
+    let agents = rest.hub.store().directory().agents(&user).await?;
     let mut ids = vec![rest.model.clone()];
     for id in agents.into_iter().filter_map(|agent| agent.spec.model) {
         if !ids.contains(&id) {

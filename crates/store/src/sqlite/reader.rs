@@ -1,4 +1,4 @@
-//! Readers: short transactions on connections of their own, so that reading never waits for writing.
+//! Readers: short transactions on connections of their own, so that reads never wait for writes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,73 +7,71 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::data_file::DataFile;
 use crate::StoreError;
-use crate::data_file::DataFile;
+use crate::error::READ_LIMIT;
 
-/// Connections, and reads at once: beyond what the processor can do at a time, a read only waits
-/// elsewhere, and opening a connection costs more than what most reads do.
+/// Maximum number of connections and of reads at once. Beyond what the processor can do at a time,
+/// a read only waits elsewhere, and opening a connection costs more than most reads.
 const READERS: usize = 8;
 
-/// Reads that users ask for at once, of all users: the rest is for what the server itself reads, such
-/// as the pages of logs that connections follow.
-const ASKED_FOR: usize = 6;
+/// Maximum number of reads at once that users ask for, of all users. The rest is for reads of the
+/// server itself, such as the pages of logs that connections follow.
+const ALL_USERS: usize = 6;
 
-/// Reads that one user asks for at once.
+/// Maximum number of reads at once that one user asks for.
 const PER_USER: usize = 3;
 
-/// How long one statement may take, where a user asks for it.
-pub(crate) const READ_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long a read waits for another program's lock.
+/// Maximum time a read waits for another program's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// How many of `SQLite`'s own steps lie between two looks at the clock: less than a millisecond.
+/// Steps of SQLite's virtual machine between two looks at the clock: less than a millisecond.
 const STEPS: i32 = 10_000;
 
-pub(crate) struct Readers {
+pub(super) struct Readers {
     file: Arc<DataFile>,
-    /// Nothing once the store is closed.
+    /// `None` once the store is closed.
     idle: Mutex<Option<Vec<Reader>>>,
-    turns: Arc<Semaphore>,
-    asked_for: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+    all_users: Arc<Semaphore>,
     users: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A connection that only reads, and until when it may do so.
+/// A connection that only reads, and the deadline of its current read.
 struct Reader {
     connection: Connection,
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 
-/// A place among those who read. Dropping it gives it back.
-pub(crate) struct Turn {
+/// Permission to read. Dropping it returns it.
+pub(super) struct ReadPermit {
     _user: Option<[OwnedSemaphorePermit; 2]>,
-    _turn: Option<OwnedSemaphorePermit>,
+    _reader: Option<OwnedSemaphorePermit>,
 }
 
 impl Readers {
-    pub(crate) fn new(file: &Arc<DataFile>) -> Self {
+    pub(super) fn new(file: &Arc<DataFile>) -> Self {
         Self {
             file: Arc::clone(file),
             idle: Mutex::new(Some(Vec::new())),
-            turns: Arc::new(Semaphore::new(READERS)),
-            asked_for: Arc::new(Semaphore::new(ASKED_FOR)),
+            all: Arc::new(Semaphore::new(READERS)),
+            all_users: Arc::new(Semaphore::new(ALL_USERS)),
             users: Mutex::default(),
         }
     }
 
-    /// Waits for a place. A user's reads wait for each other first, so that they hold up nobody else.
-    pub(crate) async fn turn(&self, user: Option<&str>) -> Turn {
-        // Semaphores that are never closed always give a permit.
+    /// Waits for a permit. A user's reads wait for each other first, so that they delay nobody else.
+    pub(super) async fn permit(&self, user: Option<&str>) -> ReadPermit {
+        // These semaphores are never closed, so they always give a permit.
         let user = match user {
             None => None,
             Some(user) => {
                 let own = self.of_user(user).acquire_owned().await.ok();
-                let shared = Arc::clone(&self.asked_for).acquire_owned().await.ok();
+                let shared = Arc::clone(&self.all_users).acquire_owned().await.ok();
                 own.zip(shared).map(|(own, shared)| [own, shared])
             }
         };
-        Turn { _user: user, _turn: Arc::clone(&self.turns).acquire_owned().await.ok() }
+        ReadPermit { _user: user, _reader: Arc::clone(&self.all).acquire_owned().await.ok() }
     }
 
     fn of_user(&self, user: &str) -> Arc<Semaphore> {
@@ -91,18 +89,18 @@ impl Readers {
     ///
     /// # Errors
     /// The read's; [`StoreError::TooSlow`] when it took longer.
-    pub(crate) fn read<T>(
+    pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.read_until(Some(Instant::now() + READ_WITHIN), read)
+        self.read_until(Some(Instant::now() + READ_LIMIT), read)
     }
 
-    /// Reads for as long as it takes: for what the server does by itself.
+    /// Reads without a time limit: for the server's own upkeep.
     ///
     /// # Errors
     /// The read's.
-    pub(crate) fn read_at_length<T>(
+    pub(super) fn read_unlimited<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -124,7 +122,7 @@ impl Readers {
         let reader = match taken {
             Some(reader) => reader,
             None => {
-                // A new connection must not read another file than those that are open.
+                // A new connection must not read another file than the open ones.
                 self.file.check()?;
                 Reader::new(self.open()?)?
             }
@@ -139,7 +137,7 @@ impl Readers {
         outcome
     }
 
-    pub(crate) fn stop(&self) {
+    pub(super) fn stop(&self) {
         drop(self.idle.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -153,8 +151,8 @@ impl Readers {
         Ok(connection)
     }
 
-    /// A connection that has begun to use the write-ahead log, and does nothing more.
-    pub(crate) fn open_anchor(&self) -> Result<Connection, StoreError> {
+    /// Opens a connection that uses the write-ahead log and then stays idle.
+    pub(super) fn open_anchor(&self) -> Result<Connection, StoreError> {
         let connection = self.open()?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(connection)

@@ -1,5 +1,5 @@
-//! How a batch gets to the disk, and what is done when it does not: waiting for another program's
-//! lock, making a commit known whose sync failed, and cutting a write-ahead log that grew too long.
+//! Saving transactions: waiting for another program's lock, undoing a commit whose sync failed, and
+//! cutting a write-ahead log that grew too long.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,37 +7,38 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use crate::data_file::{DataFile, WAL_BYTES};
-use crate::{StoreError, recall};
+use super::data_file::{DataFile, WAL_BYTES};
+use super::recall;
+use crate::StoreError;
 
-/// How long a batch waits for another program's lock before it is refused.
+/// Maximum time a transaction waits for another program's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// How long one attempt at such a lock takes. Between two the writer sees whether it is to stop.
+/// Time of one attempt at such a lock. Between two attempts the writer checks whether to stop.
 const LOCK_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// The writing connection.
-pub(crate) struct Saver {
-    /// Reads nothing, and keeps the write-ahead log's index alive while `connection` is replaced.
+pub(super) struct Saver {
+    /// Reads nothing. Keeps the write-ahead log's index alive while `connection` is replaced.
     ///
-    /// Invariant: this connection is open for as long as anything is saved. Were there none, `SQLite`
-    /// would rebuild the index from the log, and a commit whose sync failed would count as saved.
-    /// It is closed first, so that the last one to close is the one that folds the log into the file.
+    /// Invariant: this connection is open as long as anything is saved. Without it SQLite would
+    /// rebuild the index from the log, and a commit whose sync failed would count as saved. It is
+    /// closed before `connection`, since the last one to close folds the log into the file.
     anchor: Connection,
     connection: Connection,
     file: Arc<DataFile>,
-    /// A commit's sync failed, and nothing was saved since: its bytes are in the write-ahead log, and
-    /// a crash now would bring them back.
+    /// Whether a commit's sync failed and nothing was saved since. Its bytes are in the write-ahead
+    /// log, and a crash now would bring them back.
     is_doubtful: bool,
-    /// Bytes of the write-ahead log when it was last looked at.
+    /// Bytes of the write-ahead log at the last check.
     wal_bytes: u64,
 }
 
-/// Why a batch was not saved.
-pub(crate) enum Unsaved {
-    /// Nothing of it is on disk, nor will be.
+/// Why a transaction was not saved.
+pub(super) enum Unsaved {
+    /// Nothing of it is on disk, and nothing will be.
     Never(StoreError),
-    /// Its commit was written and could not be synced.
+    /// Its commit was written but could not be synced.
     AtCommit(StoreError),
 }
 
@@ -54,27 +55,27 @@ impl From<rusqlite::Error> for Unsaved {
 }
 
 impl Saver {
-    pub(crate) fn new(connection: Connection, anchor: Connection, file: Arc<DataFile>) -> Self {
+    pub(super) fn new(connection: Connection, anchor: Connection, file: Arc<DataFile>) -> Self {
         Self { anchor, connection, file, is_doubtful: false, wal_bytes: 0 }
     }
 
-    /// Runs a batch in one transaction. `is_stopping` ends the wait for another program's lock.
+    /// Runs work in one transaction. `is_stopping` ends the wait for another program's lock.
     ///
-    /// When this returns, the batch is saved, or nothing of it is and nothing will be, or the error is
-    /// [`StoreError::Unknown`]. After that nothing is written until the outcome is known.
+    /// When this returns, either everything is saved, or nothing is and nothing will be, or the
+    /// error is [`StoreError::Unknown`]. After that nothing is written until the outcome is known.
     ///
     /// # Errors
     /// Why it was not saved.
-    pub(crate) fn save(
+    pub(super) fn save(
         &mut self,
         is_stopping: &dyn Fn() -> bool,
-        batch: impl FnOnce(&Connection) -> Result<(), StoreError>,
+        work: impl FnOnce(&Connection) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.wal_bytes = self.file.check()?;
         if self.is_doubtful {
             self.settle().map_err(|error| StoreError::Unknown(error.to_string()))?;
         }
-        match attempt(&self.connection, is_stopping, batch) {
+        match attempt(&self.connection, is_stopping, work) {
             Ok(()) => Ok(()),
             Err(Unsaved::Never(error)) => Err(error),
             Err(Unsaved::AtCommit(error)) => {
@@ -82,7 +83,10 @@ impl Saver {
                 match self.settle() {
                     Ok(()) => Err(error),
                     Err(again) => {
-                        tracing::error!(%error, %again, "the disk failed while it saved; nothing is written until it works again");
+                        tracing::error!(
+                            %error, %again,
+                            "the disk failed while saving; nothing is written until it works again"
+                        );
                         Err(StoreError::Unknown(error.to_string()))
                     }
                 }
@@ -90,10 +94,10 @@ impl Saver {
         }
     }
 
-    /// Makes a failed commit certain not to have happened. Its bytes are at the end of the
-    /// write-ahead log, and no reader counts them in. A small commit in their place takes them out of
-    /// the log's chain of checksums, so that a crash does not bring them back. On a connection of its
-    /// own, since the system tells each open file only once that a sync failed.
+    /// Undoes a failed commit for certain. Its bytes are at the end of the write-ahead log, where no
+    /// reader counts them. A small commit in their place breaks their chain of checksums, so that a
+    /// crash does not bring them back. Uses a new connection, since the system reports a failed sync
+    /// to each open file only once.
     fn settle(&mut self) -> Result<(), StoreError> {
         self.connection = self.file.open_writer()?;
         self.connection.busy_timeout(LOCK_ATTEMPT)?;
@@ -101,29 +105,29 @@ impl Saver {
         probe(&begun)?;
         begun.commit()?;
         self.is_doubtful = false;
-        tracing::info!("the disk saves again; what it failed to save before is not there");
+        tracing::info!("the disk saves again; the transaction that failed was not saved");
         Ok(())
     }
 
-    /// Indexes some of what was said, in a transaction of its own.
+    /// Indexes some messages, in a transaction of its own.
     ///
     /// # Errors
     /// When it cannot be saved.
-    pub(crate) fn index(&mut self) -> Result<recall::Indexed, StoreError> {
+    pub(super) fn index(&mut self) -> Result<recall::Indexed, StoreError> {
         self.file.check()?;
         recall::index_some(&mut self.connection)
     }
 
-    /// Whether the write-ahead log is longer than it has to be.
-    pub(crate) fn is_oversize(&self) -> bool {
+    /// Whether the write-ahead log is longer than necessary.
+    pub(super) fn is_oversize(&self) -> bool {
         self.wal_bytes > WAL_BYTES
     }
 
-    /// Cuts the write-ahead log's file, unless somebody still reads from it.
-    pub(crate) fn trim(&mut self) {
+    /// Cuts the write-ahead log's file, unless a reader still uses it.
+    pub(super) fn trim(&mut self) {
         let trimmed = (|| {
             self.wal_bytes = self.file.check()?;
-            // Whoever reads is not waited for.
+            // Does not wait for readers.
             self.connection.busy_timeout(Duration::ZERO)?;
             let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
             self.connection.query_row(pragma, [], |_| Ok(()))?;
@@ -138,12 +142,12 @@ impl Saver {
         }
     }
 
-    /// Folds what is left in the log into the file; the next start would do it as well.
-    pub(crate) fn close(self) {
+    /// Folds the rest of the log into the file, as the next start would.
+    pub(super) fn close(self) {
         let Self { anchor, connection, file, is_doubtful, .. } = self;
         drop(anchor);
         if is_doubtful || file.check().is_err() {
-            // Closing would fold the log into a file, and delete one by its name, that is not ours.
+            // Closing would fold the log into a file that is not ours, and delete one by its name.
             let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             tracing::debug!(?kept, "the write-ahead log was left as it is");
         } else if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
@@ -152,8 +156,8 @@ impl Saver {
     }
 }
 
-/// Writes a little that is different each time: a page that does not change is not written.
-pub(crate) fn probe(connection: &Connection) -> Result<(), StoreError> {
+/// Writes a random number, since a page that does not change is not written.
+pub(super) fn probe(connection: &Connection) -> Result<(), StoreError> {
     let probe = "INSERT OR REPLACE INTO clock (name, millis) VALUES ('probe', random())";
     Ok(connection.execute(probe, []).map(drop)?)
 }
@@ -161,7 +165,7 @@ pub(crate) fn probe(connection: &Connection) -> Result<(), StoreError> {
 fn attempt(
     connection: &Connection,
     is_stopping: &dyn Fn() -> bool,
-    batch: impl FnOnce(&Connection) -> Result<(), StoreError>,
+    work: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) -> Result<(), Unsaved> {
     let begun = Instant::now();
     let mut is_told = false;
@@ -180,10 +184,10 @@ fn attempt(
             }
         }
     };
-    batch(&transaction)?;
+    work(&transaction)?;
     transaction.commit().map_err(|error| {
         let error = StoreError::from(error);
-        // These come before the commit itself is written, so that it cannot be complete.
+        // These errors come before the commit itself is written, so it cannot be complete.
         if matches!(error, StoreError::Full | StoreError::ReadOnly) {
             Unsaved::Never(error)
         } else {

@@ -14,14 +14,14 @@ use rusqlite::config::DbConfig;
 use crate::StoreError;
 
 /// Name of the data file in its directory.
-pub(crate) const FILE: &str = "thoughtwire.db";
+pub(super) const FILE: &str = "thoughtwire.db";
 
 /// Name of the lock file in a data directory.
 const LOCK: &str = "lock";
 
 /// Bytes of the write-ahead log above which its file is cut to nothing. `SQLite` folds the log into
 /// the data file after 4,000 pages (16 MiB); it only grows beyond that while a reader holds it back.
-pub(crate) const WAL_BYTES: u64 = 20 << 20;
+pub(super) const WAL_BYTES: u64 = 20 << 20;
 
 /// How long opening waits for another program's lock on the data.
 const OPEN_WAIT: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const OPEN_WAIT: Duration = Duration::from_secs(30);
 /// Invariant: one server per directory, also when the lock file was deleted or made anew, and one per
 /// data file, also when two directories lead to the same file. Test:
 /// `opening::a_directory_stays_with_its_process_without_its_lock_file`.
-pub(crate) struct DirLock {
+pub(super) struct DirLock {
     lock: File,
     /// `None` where the file system cannot lock a directory.
     dir: Option<File>,
@@ -57,7 +57,7 @@ impl DirLock {
     ///
     /// # Errors
     /// When another process has it, or the lock file cannot be made.
-    pub(crate) fn of_dir(dir: &Path) -> Result<Self, StoreError> {
+    pub(super) fn of_dir(dir: &Path) -> Result<Self, StoreError> {
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -81,7 +81,7 @@ impl DirLock {
     ///
     /// # Errors
     /// As [`DirLock::of_dir`].
-    pub(crate) fn of_data(dir: &Path) -> Result<Self, StoreError> {
+    pub(super) fn of_data(dir: &Path) -> Result<Self, StoreError> {
         let mut locked = Self::of_dir(dir)?;
         // Made by us first, so that it is nobody else's to read from its first moment. It stays open:
         // closing it would drop the locks that SQLite has on it.
@@ -101,7 +101,7 @@ impl DirLock {
     ///
     /// # Errors
     /// When the directory cannot be looked at.
-    pub(crate) fn is_taken(dir: &Path) -> Result<bool, StoreError> {
+    pub(super) fn is_taken(dir: &Path) -> Result<bool, StoreError> {
         if !dir.exists() {
             return Ok(false);
         }
@@ -122,7 +122,7 @@ fn take(file: &File, dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 struct Identity(u64, u64);
 
 /// The data file and the two files that `SQLite` has beside it.
-pub(crate) struct DataFile {
+pub(super) struct DataFile {
     path: PathBuf,
     data: OnceLock<Identity>,
     wal: OnceLock<Identity>,
@@ -141,7 +141,7 @@ pub(crate) struct DataFile {
 impl DataFile {
     /// The data file of a directory. Which file that is gets fixed with the first
     /// [`DataFile::check`].
-    pub(crate) fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path) -> Self {
         Self {
             path: dir.join(FILE),
             data: OnceLock::new(),
@@ -150,7 +150,7 @@ impl DataFile {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -159,7 +159,7 @@ impl DataFile {
     ///
     /// # Errors
     /// [`StoreError::Replaced`] when a file was deleted, moved or replaced.
-    pub(crate) fn check(&self) -> Result<u64, StoreError> {
+    pub(super) fn check(&self) -> Result<u64, StoreError> {
         self.same(&self.data, &self.path)?;
         self.same(&self.index, &self.beside("-shm"))?;
         self.same(&self.wal, &self.beside("-wal"))
@@ -190,7 +190,7 @@ impl DataFile {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub(crate) fn open_writer(&self) -> Result<Connection, StoreError> {
+    pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
         let connection = Connection::open(&self.path)?;
         connection.busy_timeout(OPEN_WAIT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -170,14 +170,14 @@ INSERT INTO notes_words (notes_words, rank) VALUES ('secure-delete', 1);
 ];
 
 /// The schema of a file, which must not be newer than ours; 0 where there is none.
-pub(crate) fn check(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn check(connection: &Connection) -> Result<i64, StoreError> {
     let known = MIGRATIONS.len() as i64;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > known { Err(StoreError::Newer { found, known }) } else { Ok(found) }
 }
 
 /// Brings a file to the newest schema.
-pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found = check(connection)?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("indexed_text", 1, flags, |context| {
