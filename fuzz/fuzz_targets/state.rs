@@ -4,7 +4,10 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use thoughtwire_proto::transcript::{Change, Transcript};
-use thoughtwire_proto::{CallId, Decision, Emission, Event, ItemId, Outcome, Record, Seq, State, Timestamp, ToolStatus, TurnId, Usage};
+use thoughtwire_proto::{
+    CallId, Decision, Emission, Event, InputEvent, ItemId, Outcome, Record, Seq, SessionEvent,
+    State, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
+};
 
 /// An event in small: of each kind of thing there are four, so that they meet.
 #[derive(Debug, Arbitrary)]
@@ -70,35 +73,82 @@ impl Words {
 fn event(kind: &Kind) -> Event {
     let at = Timestamp::from_millis(1000);
     match kind {
-        Kind::Opened => Event::SessionOpened { agent: "a-1".parse().expect("an id"), instructions: None, history: Vec::new() },
-        Kind::Renamed(words) => Event::SessionRenamed { title: words.text() },
-        Kind::Instructions(words) => Event::InstructionsChanged { instructions: words.text() },
-        Kind::Said(name) => Event::UserMessage { item: name.item(), text: "word".to_owned(), attachments: Vec::new(), from: None },
-        Kind::Withdrawn(name) => Event::InputWithdrawn { input: name.item() },
-        Kind::Started(name) => Event::TurnStarted { input: name.item() },
-        Kind::Thought(name, words) => Event::Thought { item: name.item(), text: words.text(), complete: true },
-        Kind::Called(name) => Event::ToolCalled { call: name.call(), name: "tool".to_owned(), args: serde_json::Map::new() },
-        Kind::Asked(name) => Event::ApprovalAsked { call: name.call(), name: "tool".to_owned(), expires_at: at },
-        Kind::Settled(name) => Event::ApprovalSettled { call: name.call(), decision: Decision::Approved, by: None },
-        Kind::Awaited(name) => Event::ToolAwaited { call: name.call(), expires_at: at },
-        Kind::Returned(name) => Event::ToolReturned {
+        Kind::Opened => Event::Session(SessionEvent::Opened {
+            agent: "a-1".parse().expect("an id"),
+            instructions: None,
+            history: Vec::new(),
+        }),
+        Kind::Renamed(words) => Event::Session(SessionEvent::Renamed { title: words.text() }),
+        Kind::Instructions(words) => {
+            Event::Session(SessionEvent::InstructionsChanged { instructions: words.text() })
+        }
+        Kind::Said(name) => Event::Input(InputEvent::UserMessage {
+            item: name.item(),
+            text: "word".to_owned(),
+            attachments: Vec::new(),
+            from: None,
+        }),
+        Kind::Withdrawn(name) => Event::Input(InputEvent::Withdrawn { input: name.item() }),
+        Kind::Started(name) => Event::Turn(TurnEvent::Started { input: name.item() }),
+        Kind::Thought(name, words) => Event::Turn(TurnEvent::Thought {
+            item: name.item(),
+            text: words.text(),
+            complete: true,
+        }),
+        Kind::Called(name) => Event::Turn(TurnEvent::ToolCalled {
+            call: name.call(),
+            name: "tool".to_owned(),
+            args: serde_json::Map::new(),
+        }),
+        Kind::Asked(name) => Event::Turn(TurnEvent::ApprovalAsked {
+            call: name.call(),
+            name: "tool".to_owned(),
+            expires_at: at,
+        }),
+        Kind::Settled(name) => Event::Turn(TurnEvent::ApprovalSettled {
+            call: name.call(),
+            decision: Decision::Approved,
+            by: None,
+        }),
+        Kind::Awaited(name) => {
+            Event::Turn(TurnEvent::ToolAwaited { call: name.call(), expires_at: at })
+        }
+        Kind::Returned(name) => Event::Turn(TurnEvent::ToolReturned {
             call: name.call(),
             name: "tool".to_owned(),
             status: ToolStatus::Success,
             text: String::new(),
             content: None,
-        },
-        Kind::Message(name, words) => Event::Message { item: name.item(), text: words.text(), complete: true },
+        }),
+        Kind::Message(name, words) => Event::Turn(TurnEvent::Message {
+            item: name.item(),
+            text: words.text(),
+            complete: true,
+        }),
         Kind::Usage(input_tokens, output_tokens, cached_tokens) => {
-            Event::Usage(Usage { input_tokens: *input_tokens, output_tokens: *output_tokens, cached_tokens: *cached_tokens })
+            Event::Turn(TurnEvent::Usage(Usage {
+                input_tokens: *input_tokens,
+                output_tokens: *output_tokens,
+                cached_tokens: *cached_tokens,
+            }))
         }
         Kind::Edited => {
             let [block, before, after, by] = ["human", "", "word", "agent"].map(str::to_owned);
-            Event::MemoryEdited { block, before, after, by }
+            Event::Session(SessionEvent::MemoryEdited { block, before, after, by })
         }
-        Kind::Compacted(through) => Event::Compacted { summary: "word".to_owned(), through: Seq(u64::from(*through)) },
-        Kind::Ended(name) => Event::TurnEnded { input: name.item(), outcome: Outcome::Completed, code: None, reason: None },
-        Kind::Dreamt => serde_json::from_str(r#"{"kind":"dreamt","of":"sheep"}"#).expect("an event"),
+        Kind::Compacted(through) => Event::Session(SessionEvent::Compacted {
+            summary: "word".to_owned(),
+            through: Seq(u64::from(*through)),
+        }),
+        Kind::Ended(name) => Event::Turn(TurnEvent::Ended {
+            input: name.item(),
+            outcome: Outcome::Completed,
+            code: None,
+            reason: None,
+        }),
+        Kind::Dreamt => {
+            serde_json::from_str(r#"{"kind":"dreamt","of":"sheep"}"#).expect("an event")
+        }
     }
 }
 
@@ -112,12 +162,21 @@ fn check(state: &State) {
         before = queued.seq;
     }
     let inputs: Vec<_> = state.queue().iter().map(|queued| &queued.input).collect();
-    assert!(inputs.iter().enumerate().all(|(at, input)| !inputs[..at].contains(input)), "an input waits once");
+    assert!(
+        inputs.iter().enumerate().all(|(at, input)| !inputs[..at].contains(input)),
+        "an input waits once"
+    );
     if let Some(turn) = state.turn() {
         assert!(Seq::ZERO < turn.asked && turn.asked < turn.started && turn.started <= head);
         for (at, open) in turn.calls.iter().enumerate() {
-            assert!(turn.calls[..at].iter().all(|other| other.call != open.call), "a call is open once");
-            assert!(open.approval.is_none() || open.awaited.is_none(), "a call waits for one thing");
+            assert!(
+                turn.calls[..at].iter().all(|other| other.call != open.call),
+                "a call is open once"
+            );
+            assert!(
+                open.approval.is_none() || open.awaited.is_none(),
+                "a call waits for one thing"
+            );
         }
     }
     if let Some(compaction) = state.compaction() {
@@ -141,9 +200,10 @@ fuzz_target!(|sequence: Vec<(Option<Name>, Kind)>| {
         match outcome {
             Ok(()) => {
                 assert_eq!(live.head(), before.head().next());
-                turns.0 += u64::from(matches!(event, Event::TurnStarted { .. }));
-                turns.1 += u64::from(matches!(event, Event::TurnEnded { .. }));
-                let record = Record { seq: live.head(), at: Timestamp::from_millis(0), turn, event };
+                turns.0 += u64::from(matches!(event, Event::Turn(TurnEvent::Started { .. })));
+                turns.1 += u64::from(matches!(event, Event::Turn(TurnEvent::Ended { .. })));
+                let record =
+                    Record { seq: live.head(), at: Timestamp::from_millis(0), turn, event };
                 let emission = Emission::Record(record);
                 // What it changes is another test's.
                 let _change = transcript.apply(&emission);
@@ -156,7 +216,8 @@ fuzz_target!(|sequence: Vec<(Option<Name>, Kind)>| {
         check(&live);
         assert_eq!(turns.0 - turns.1, u64::from(live.turn().is_some()), "every turn ends once");
         let stored = serde_json::to_string(&live).expect("a state can be stored");
-        restarted = serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{stored}: {error}"));
+        restarted =
+            serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{stored}: {error}"));
         assert_eq!(restarted, live, "{stored}");
     }
 });

@@ -7,8 +7,9 @@ use std::collections::{HashSet, VecDeque};
 
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission, Emitted, Event, ItemId, Outcome, PeerRef, PeerWire, Record,
-    Refusal, RefusalCode, Request, Seq, SessionId, SessionListing, Timestamp, Usage,
+    AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission,
+    Emitted, Event, InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode,
+    Request, Seq, SessionId, SessionListing, Timestamp, TurnEvent, Usage,
 };
 
 const EVENTS: &str = include_str!("../../vectors/events.jsonl");
@@ -46,7 +47,8 @@ impl Conversation {
     pub fn of(wire: Wire, script: &[u8]) -> Self {
         let (waiting, tags) = (VecDeque::new(), HashSet::new());
         let (attached, asked, sent, said) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut it = Self { wire, waiting, tags, checking: 0, attached, asked, made: 0, sent, said };
+        let mut it =
+            Self { wire, waiting, tags, checking: 0, attached, asked, made: 0, sent, said };
         it.poll();
         for line in script.split(|byte| *byte == b'\n') {
             match line {
@@ -68,21 +70,28 @@ impl Conversation {
         // As the driver, which does not read while there is no room.
         if self.wire.machine.is_full() {
             self.settle();
-            assert!(!self.wire.machine.is_full(), "everything is answered, and there is still no room");
+            assert!(
+                !self.wire.machine.is_full(),
+                "everything is answered, and there is still no room"
+            );
         }
         match std::str::from_utf8(line) {
             Ok(text) => {
                 self.sent.push(text.to_owned());
                 self.wire.machine.frame(text);
             }
-            Err(_) => self.wire.machine.unreadable(line, &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8")),
+            Err(_) => self.wire.machine.unreadable(
+                line,
+                &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"),
+            ),
         }
         self.poll();
     }
 
     /// `what` names it, `which` chooses among several.
     fn happens(&mut self, what: u8, which: u8) {
-        let refusal = || Refusal::new(RefusalCode::ALL[usize::from(which) % RefusalCode::ALL.len()], "no");
+        let refusal =
+            || Refusal::new(RefusalCode::ALL[usize::from(which) % RefusalCode::ALL.len()], "no");
         let session = self.attached.get(usize::from(which) % self.attached.len().max(1)).cloned();
         match (what, session) {
             (b'a', _) => self.answer_at(0),
@@ -99,13 +108,21 @@ impl Conversation {
                 }
             }
             // An answer to what was never asked.
-            (b'x', _) => self.wire.machine.answer(Tag(u64::MAX), Ok(Answer::Done { seq: None, duplicate: false })),
+            (b'x', _) => self
+                .wire
+                .machine
+                .answer(Tag(u64::MAX), Ok(Answer::Done { seq: None, duplicate: false })),
             (b't', _) => self.authenticated(Ok(())),
             (b'T', _) => self.authenticated(Err(refusal())),
             (b'g', _) => self.wire.machine.going_away("the server is stopping", 1000),
             (b'j', _) => {
                 let peer = peer(PeerWire::Sparky, "local", "p-1");
-                let joined = Joined { peer, chat: format!("chat-{which}"), session: self.session(which), is_new: which % 2 == 0 };
+                let joined = Joined {
+                    peer,
+                    chat: format!("chat-{which}"),
+                    session: self.session(which),
+                    is_new: which % 2 == 0,
+                };
                 self.wire.machine.joined(&joined);
             }
             (b'l', _) => self.wire.machine.listed(&self.listing(which)),
@@ -117,7 +134,10 @@ impl Conversation {
             }
             (b'c', Some(session)) => self.wire.machine.caught_up(&session, Seq(u64::from(which))),
             (b'e', Some(session)) => {
-                let event = EVENTS.lines().nth(usize::from(which) % EVENTS.lines().count()).expect("an event");
+                let event = EVENTS
+                    .lines()
+                    .nth(usize::from(which) % EVENTS.lines().count())
+                    .expect("an event");
                 self.show(session, serde_json::from_str(event).expect("an event"));
             }
             (b'f', _) => self.end_a_turn(),
@@ -166,18 +186,30 @@ impl Conversation {
 
     fn end_a_turn(&mut self) {
         if let Some((session, input)) = self.asked.pop() {
-            self.show(session, Event::TurnEnded { input, outcome: Outcome::Completed, code: None, reason: None });
+            self.show(
+                session,
+                Event::Turn(TurnEvent::Ended {
+                    input,
+                    outcome: Outcome::Completed,
+                    code: None,
+                    reason: None,
+                }),
+            );
         }
     }
 
     fn show(&mut self, session: SessionId, event: Event) {
         // What an attachment is encoded with never depends on what is shown.
         let encoding = self.wire.machine.encoding(&session);
-        if let Event::TurnEnded { input, .. } | Event::InputWithdrawn { input } = &event {
+        if let Event::Turn(TurnEvent::Ended { input, .. })
+        | Event::Input(InputEvent::Withdrawn { input }) = &event
+        {
             self.asked.retain(|(of, asked)| *of != session || asked != input);
         }
         let record = Record { seq: Seq(1), at: Timestamp::from_millis(0), turn: None, event };
-        self.wire.machine.shows(&Emitted { session: session.clone(), emission: Emission::Record(record) });
+        self.wire
+            .machine
+            .shows(&Emitted { session: session.clone(), emission: Emission::Record(record) });
         assert_eq!(self.wire.machine.encoding(&session), encoding);
     }
 
@@ -202,12 +234,27 @@ impl Conversation {
                 self.made += 1;
                 let input: ItemId = format!("i-{}", self.made).parse().expect("an id");
                 self.asked.push((session, input.clone()));
-                Answer::Input { seq: Seq(self.made), input, disposition: Disposition::Started, duplicate: false }
+                Answer::Input {
+                    seq: Seq(self.made),
+                    input,
+                    disposition: Disposition::Started,
+                    duplicate: false,
+                }
             }
             Command::OpenPeer { wire, space, name } => {
-                let chats = self.attached.iter().take(2).map(|session| (format!("chat of {session}"), session.clone())).collect();
+                let chats = self
+                    .attached
+                    .iter()
+                    .take(2)
+                    .map(|session| (format!("chat of {session}"), session.clone()))
+                    .collect();
                 let is_new = name.is_none();
-                Answer::Peer { peer: peer(wire, &space, &name.unwrap_or_else(|| "p-1".to_owned())), is_new, chats, selected: None }
+                Answer::Peer {
+                    peer: peer(wire, &space, &name.unwrap_or_else(|| "p-1".to_owned())),
+                    is_new,
+                    chats,
+                    selected: None,
+                }
             }
             Command::OpenChat { chat, .. } => {
                 let session = self.new_session();
@@ -233,8 +280,18 @@ impl Conversation {
             2 => Answer::Session(self.new_session()),
             3 => Answer::SessionAgain(self.session(which)),
             4 => attached(self.session(which)),
-            5 => Answer::Peer { peer: peer(PeerWire::Sparky, "u", "p"), is_new: false, chats: Vec::new(), selected: Some("c".to_owned()) },
-            6 => Answer::Chat { chat: "c".to_owned(), session: self.session(which), is_new: false, model: None },
+            5 => Answer::Peer {
+                peer: peer(PeerWire::Sparky, "u", "p"),
+                is_new: false,
+                chats: Vec::new(),
+                selected: Some("c".to_owned()),
+            },
+            6 => Answer::Chat {
+                chat: "c".to_owned(),
+                session: self.session(which),
+                is_new: false,
+                model: None,
+            },
             _ => Answer::Done { seq: Some(Seq(7)), duplicate: true },
         }
     }
@@ -279,5 +336,14 @@ fn peer(wire: PeerWire, space: &str, name: &str) -> PeerRef {
 fn attached(session: SessionId) -> Answer {
     let (agent, epoch) = ("a-1".parse().expect("an id"), "e-1".parse().expect("an id"));
     let (first, head, after) = (Seq(1), Seq(1), Seq(1));
-    Answer::Attached(Attached { session, agent, epoch, first, head, recovered: true, after, turn: None })
+    Answer::Attached(Attached {
+        session,
+        agent,
+        epoch,
+        first,
+        head,
+        recovered: true,
+        after,
+        turn: None,
+    })
 }

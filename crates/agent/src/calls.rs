@@ -2,7 +2,7 @@
 
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, Silenced};
+use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, TurnError};
 use thoughtwire_proto::{
     CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
 };
@@ -225,8 +225,8 @@ impl Calls<'_> {
                     Ok(Decision::Void) => {
                         Some("The turn ended before anybody could approve this call.".to_owned())
                     }
-                    Err(Silenced::Refused(why)) => Some(why),
-                    Err(silenced) => return Err(silenced.into()),
+                    Err(TurnError::Refused(why)) => Some(why),
+                    Err(error) => return Err(error.into()),
                 };
                 match refused {
                     Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why))).await?,
@@ -275,7 +275,7 @@ impl Calls<'_> {
             Err(ToolFault::Complaint(complaint)) => {
                 (ToolStatus::Error, ToolOutput::from(complaint))
             }
-            Err(ToolFault::Silenced(silenced)) => return Err(silenced.into()),
+            Err(ToolFault::TurnError(error)) => return Err(error.into()),
         };
         let interface = &self.turn.interface;
         // What is too large for its event is kept beside the log, as the text is.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use thoughtwire_hub::{AgentError, Turn};
-use thoughtwire_proto::{Event, Record, Seq, Style, ToolStatus, Usage};
+use thoughtwire_proto::{
+    Event, InputEvent, Record, Seq, SessionEvent, Style, ToolStatus, TurnEvent, Usage,
+};
 
 use crate::figures::grouped;
 use crate::model::{Done, Model, ModelError, Piece};
@@ -112,33 +114,44 @@ fn transcript(records: &[Record]) -> String {
     };
     for record in records {
         match &record.event {
-            Event::SessionOpened { history, .. } => {
+            Event::Session(SessionEvent::Opened { history, .. }) => {
                 history.iter().for_each(|entry| match entry.role {
                     thoughtwire_proto::Role::User => line("Person", &entry.text),
                     thoughtwire_proto::Role::Assistant => line("You", &entry.text),
                 });
             }
-            Event::UserMessage { text, .. } => line("Person", text),
-            Event::Message { text, .. } => line("You", text),
-            Event::ToolReturned { name, status: ToolStatus::Success, text, .. } => {
+            Event::Input(InputEvent::UserMessage { text, .. }) => line("Person", text),
+            Event::Turn(TurnEvent::Message { text, .. }) => line("You", text),
+            Event::Turn(TurnEvent::ToolReturned {
+                name,
+                status: ToolStatus::Success,
+                text,
+                ..
+            }) => {
                 line(&format!("Result of {name}"), text);
             }
-            Event::ToolReturned { name, status: ToolStatus::Error, text, .. } => {
+            Event::Turn(TurnEvent::ToolReturned {
+                name, status: ToolStatus::Error, text, ..
+            }) => {
                 line(&format!("Failure of {name}"), text);
             }
-            Event::Thought { .. }
-            | Event::ToolCalled { .. }
-            | Event::ToolAwaited { .. }
-            | Event::ApprovalAsked { .. }
-            | Event::ApprovalSettled { .. }
-            | Event::SessionRenamed { .. }
-            | Event::InstructionsChanged { .. }
-            | Event::InputWithdrawn { .. }
-            | Event::TurnStarted { .. }
-            | Event::Usage(_)
-            | Event::MemoryEdited { .. }
-            | Event::Compacted { .. }
-            | Event::TurnEnded { .. }
+            Event::Turn(
+                TurnEvent::Thought { .. }
+                | TurnEvent::ToolCalled { .. }
+                | TurnEvent::ToolAwaited { .. }
+                | TurnEvent::ApprovalAsked { .. }
+                | TurnEvent::ApprovalSettled { .. }
+                | TurnEvent::Started { .. }
+                | TurnEvent::Usage(_)
+                | TurnEvent::Ended { .. },
+            )
+            | Event::Session(
+                SessionEvent::Renamed { .. }
+                | SessionEvent::InstructionsChanged { .. }
+                | SessionEvent::MemoryEdited { .. }
+                | SessionEvent::Compacted { .. },
+            )
+            | Event::Input(InputEvent::Withdrawn { .. })
             | Event::Other(_) => {}
         }
     }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use thoughtwire_proto::{CallId, Event, HistoryEntry, ItemId, Record, Role, Seq, Timestamp};
+use thoughtwire_proto::{
+    CallId, Event, HistoryEntry, InputEvent, ItemId, Record, Role, Seq, SessionEvent, Timestamp,
+    TurnEvent,
+};
 
 use crate::Chat;
 use crate::model::Kept;
@@ -65,7 +68,7 @@ pub(crate) fn provider_ids(records: &[Record], kept: &KeptReplies) -> HashMap<Ca
     let mut numbering = Numbering::default();
     let mut ids = HashMap::new();
     for record in records {
-        if let Event::ToolCalled { call, .. } = &record.event
+        if let Event::Turn(TurnEvent::ToolCalled { call, .. }) = &record.event
             && let Some(id) = numbering.next(record.seq, kept)
         {
             ids.insert(call.clone(), id.to_owned());
@@ -109,12 +112,12 @@ pub(crate) fn tell(
     for record in records {
         let seq = record.seq;
         match (&record.event, &record.turn) {
-            (Event::UserMessage { item, text, attachments, .. }, None) => {
+            (Event::Input(InputEvent::UserMessage { item, text, attachments, .. }), None) => {
                 let chat = Arc::new(heard(text, attachments));
                 waiting.insert(item.clone(), WaitingInput { seq, at: record.at, chat });
                 continue;
             }
-            (Event::TurnStarted { input }, _) => {
+            (Event::Turn(TurnEvent::Started { input }), _) => {
                 let input = waiting.remove(input);
                 if seq > covered {
                     if input.is_none() {
@@ -129,22 +132,26 @@ pub(crate) fn tell(
                 }
                 continue;
             }
-            (Event::InputWithdrawn { input }, _) => drop(waiting.remove(input)),
+            (Event::Input(InputEvent::Withdrawn { input }), _) => drop(waiting.remove(input)),
             (_, _) => {}
         }
         if seq <= covered {
             continue;
         }
         match &record.event {
-            Event::SessionOpened { history, .. } => {
+            Event::Session(SessionEvent::Opened { history, .. }) => {
                 history.iter().for_each(|entry| telling.say(seq, from_before(entry)));
             }
-            Event::UserMessage { text, attachments, .. } => {
+            Event::Input(InputEvent::UserMessage { text, attachments, .. }) => {
                 telling.hear(seq, heard(text, attachments));
             }
-            Event::Thought { text, .. } => telling.say(seq, Chat::Thought(text.clone())),
-            Event::Message { text, .. } => telling.say(seq, Chat::Message(text.clone())),
-            Event::ToolCalled { call, name, args } => {
+            Event::Turn(TurnEvent::Thought { text, .. }) => {
+                telling.say(seq, Chat::Thought(text.clone()));
+            }
+            Event::Turn(TurnEvent::Message { text, .. }) => {
+                telling.say(seq, Chat::Message(text.clone()));
+            }
+            Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 if let Some(kept) = kept.get(&seq) {
                     telling.say(seq, Chat::Kept(kept.clone()));
                 }
@@ -165,7 +172,9 @@ pub(crate) fn tell(
                     },
                 );
             }
-            Event::ToolReturned { call, name, status, text, .. } if called.contains(call) => {
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, .. })
+                if called.contains(call) =>
+            {
                 telling.say(
                     seq,
                     Chat::Returned {
@@ -177,18 +186,22 @@ pub(crate) fn tell(
                 );
                 telling.returned();
             }
-            Event::TurnStarted { .. }
-            | Event::ToolAwaited { .. }
-            | Event::ToolReturned { .. }
-            | Event::Compacted { .. }
-            | Event::SessionRenamed { .. }
-            | Event::InstructionsChanged { .. }
-            | Event::InputWithdrawn { .. }
-            | Event::ApprovalAsked { .. }
-            | Event::ApprovalSettled { .. }
-            | Event::Usage(_)
-            | Event::MemoryEdited { .. }
-            | Event::TurnEnded { .. }
+            Event::Turn(
+                TurnEvent::Started { .. }
+                | TurnEvent::ToolAwaited { .. }
+                | TurnEvent::ToolReturned { .. }
+                | TurnEvent::ApprovalAsked { .. }
+                | TurnEvent::ApprovalSettled { .. }
+                | TurnEvent::Usage(_)
+                | TurnEvent::Ended { .. },
+            )
+            | Event::Session(
+                SessionEvent::Compacted { .. }
+                | SessionEvent::Renamed { .. }
+                | SessionEvent::InstructionsChanged { .. }
+                | SessionEvent::MemoryEdited { .. },
+            )
+            | Event::Input(InputEvent::Withdrawn { .. })
             | Event::Other(_) => {}
         }
     }
@@ -314,7 +327,11 @@ pub(crate) fn fit(mut chat: Vec<Arc<Chat>>, tokens: usize) -> Vec<Arc<Chat>> {
 }
 
 fn returned_call(record: &Record) -> Option<&CallId> {
-    if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None }
+    if let Event::Turn(TurnEvent::ToolReturned { call, .. }) = &record.event {
+        Some(call)
+    } else {
+        None
+    }
 }
 
 fn from_before(entry: &HistoryEntry) -> Chat {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{AgentError, Turn};
-use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, Timestamp};
+use thoughtwire_proto::{Compaction, Event, ItemId, Record, Seq, SessionEvent, Timestamp};
 
 use crate::history::{self, Inputs, KeptReplies, Part, Told, Waiting};
 use crate::prompt::Chat;
@@ -162,7 +162,7 @@ fn before(seq: Seq) -> Seq {
 async fn summary_at(turn: &Turn, seq: Seq) -> Result<Option<Arc<str>>, AgentError> {
     let records = turn.records_after(before(seq), 1).await?;
     Ok(records.into_iter().find_map(|record| {
-        if let Event::Compacted { summary, .. } = record.event {
+        if let Event::Session(SessionEvent::Compacted { summary, .. }) = record.event {
             Some(summary.into())
         } else {
             None

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{Final, Interface, ItemWriter, Silenced, new_id};
+use thoughtwire_hub::{Final, Interface, ItemWriter, TurnError, new_id};
 use thoughtwire_proto::{CallId, Usage};
 
 use crate::model::{Done, ModelError, Piece};
@@ -42,12 +42,12 @@ pub(crate) struct HeardCall {
 /// Why listening stopped.
 pub(crate) enum Fault {
     Model(ModelError),
-    Silenced(Silenced),
+    TurnError(TurnError),
 }
 
-impl From<Silenced> for Fault {
-    fn from(silenced: Silenced) -> Self {
-        Self::Silenced(silenced)
+impl From<TurnError> for Fault {
+    fn from(error: TurnError) -> Self {
+        Self::TurnError(error)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Map;
 use thoughtwire_hub::{AgentError, Final, Finish, Turn};
-use thoughtwire_proto::{CallId, Event, Seq, Style, Usage};
+use thoughtwire_proto::{CallId, Event, Seq, Style, TurnEvent, Usage};
 
 use crate::calls::{Calls, Heartbeat, has_sent};
 use crate::context::Context;
@@ -175,7 +175,9 @@ impl Steps {
         let so_far = self.turn.so_far().await?;
         let kept = self.turn.kept(self.turn.started(), Seq(u64::MAX)).await?;
         let mut ids = history::provider_ids(&so_far, &history::kept_replies(kept));
-        self.has_spoken = so_far.iter().any(|record| matches!(record.event, Event::Message { .. }));
+        self.has_spoken = so_far
+            .iter()
+            .any(|record| matches!(record.event, Event::Turn(TurnEvent::Message { .. })));
         let args: Vec<(CallId, Map<String, serde_json::Value>)> =
             so_far.into_iter().filter_map(called).collect();
         let args_of = |call: &CallId| {
@@ -225,7 +227,7 @@ impl Steps {
             // A reply that is of no use cost what it cost.
             self.spend(lost).await?;
             match fault {
-                Fault::Silenced(silenced) => return Err(silenced.into()),
+                Fault::TurnError(error) => return Err(error.into()),
                 Fault::Model(ModelError::TooLong(_)) if shorter < SHORTER => {
                     // Our count of tokens is rough; the provider's is not.
                     shorter += 1;
@@ -277,7 +279,7 @@ impl Steps {
             let error = match outcome {
                 Ok(heard) => return Ok(heard),
                 Err(Fault::Model(error)) => error,
-                Err(silenced) => return Err((silenced, Said::Something)),
+                Err(error) => return Err((error, Said::Something)),
             };
             lost.add(listener.usage());
             if listener.has_begun() {
@@ -295,7 +297,7 @@ impl Steps {
                 .interface
                 .status(status)
                 .await
-                .map_err(|silenced| (silenced.into(), Said::Nothing))?;
+                .map_err(|error| (error.into(), Said::Nothing))?;
             tokio::time::sleep(wait).await;
         }
     }
@@ -389,7 +391,11 @@ enum Said {
 }
 
 fn called(record: thoughtwire_proto::Record) -> Option<(CallId, Map<String, serde_json::Value>)> {
-    if let Event::ToolCalled { call, args, .. } = record.event { Some((call, args)) } else { None }
+    if let Event::Turn(TurnEvent::ToolCalled { call, args, .. }) = record.event {
+        Some((call, args))
+    } else {
+        None
+    }
 }
 
 fn failed(error: &ModelError) -> AgentError {

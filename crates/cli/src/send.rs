@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 use thoughtwire_proto::dialect::native::{Ack, Acked, ClientBody, Refused};
 use thoughtwire_proto::{
-    CommandId, Cursor, Disposition, Emission, Event, ItemId, Outcome as TurnOutcome, Record, Seq,
-    SessionId, Start, TurnId,
+    CommandId, Cursor, Disposition, Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome,
+    Record, Seq, SessionId, Start, TurnEvent, TurnId,
 };
 
 use crate::chat::{MAIN, found_or_made};
@@ -156,7 +156,10 @@ impl Errand {
                 Happening::Shown(emission) => {
                     if matches!(
                         &emission,
-                        Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })
+                        Emission::Record(Record {
+                            event: Event::Turn(TurnEvent::ApprovalAsked { .. }),
+                            ..
+                        })
                     ) {
                         out::remark(
                             Look::Dim,
@@ -232,7 +235,14 @@ impl Answer {
             Emission::Status { .. } | Emission::Presence { .. } => None,
         };
         let is_ours = of.is_some() && of == self.turn.as_ref();
-        let is_input = matches!(emission, Emission::Record(Record { event: Event::UserMessage { item, .. }, .. }) if *item == self.input);
+        let is_input = matches!(
+            emission,
+            Emission::Record(Record {
+                event: Event::Input(InputEvent::UserMessage { item, .. }),
+                ..
+            })
+                if *item == self.input
+        );
         // Everything passes through the view, so that it follows the log; only what is ours is printed.
         view.typed_here(self.input.clone());
         let pieces = view.apply(emission);
@@ -248,12 +258,14 @@ impl Answer {
             }
         }
         match emission {
-            Emission::Record(Record { event: Event::TurnEnded { outcome, .. }, .. }) if is_ours => {
-                Ok(Some(*outcome))
-            }
-            Emission::Record(Record { event: Event::InputWithdrawn { input }, .. })
-                if *input == self.input =>
-            {
+            Emission::Record(Record {
+                event: Event::Turn(TurnEvent::Ended { outcome, .. }),
+                ..
+            }) if is_ours => Ok(Some(*outcome)),
+            Emission::Record(Record {
+                event: Event::Input(InputEvent::Withdrawn { input }),
+                ..
+            }) if *input == self.input => {
                 anyhow::bail!("the input was taken back before its turn")
             }
             Emission::Record(_)
@@ -266,7 +278,8 @@ impl Answer {
 
     /// Learns which turn is ours: the one the input started, or the one it joined.
     fn begin(&mut self, record: &Record) {
-        if let Event::TurnStarted { input: item } | Event::UserMessage { item, .. } = &record.event
+        if let Event::Turn(TurnEvent::Started { input: item })
+        | Event::Input(InputEvent::UserMessage { item, .. }) = &record.event
             && *item == self.input
             && record.turn.is_some()
         {

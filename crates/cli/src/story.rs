@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 use thoughtwire_proto::transcript::{Approval, Body, Call, Entry, Fate};
-use thoughtwire_proto::{Decision, Event, Outcome, ToolStatus};
+use thoughtwire_proto::{Decision, Event, Outcome, SessionEvent, ToolStatus};
 
 use crate::out::Look;
 use crate::visible::visible;
@@ -132,32 +132,22 @@ pub(crate) fn question(asked: &Call) -> Option<Told> {
 
 fn fact(event: &Event) -> Option<Told> {
     Some(match event {
-        Event::SessionRenamed { title } => {
+        Event::Session(SessionEvent::Renamed { title }) => {
             (Look::Dim, format!("✎ the session is now called {}", clean(title)))
         }
-        Event::MemoryEdited { block, after, by, .. } => {
+        Event::Session(SessionEvent::MemoryEdited { block, after, by, .. }) => {
             let by = if by == "agent" { String::new() } else { format!(" (by {})", clean(by)) };
             (Look::Dim, format!("✎ memory, {}{by}: {}", clean(block), short(after)))
         }
-        Event::Compacted { .. } => {
+        Event::Session(SessionEvent::Compacted { .. }) => {
             (Look::Dim, "✎ the oldest part of the conversation was summarised".to_owned())
         }
-        Event::InstructionsChanged { instructions } => {
+        Event::Session(SessionEvent::InstructionsChanged { instructions }) => {
             (Look::Dim, format!("✎ instructions: {}", short(instructions)))
         }
-        Event::SessionOpened { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::Thought { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Message { .. }
-        | Event::Usage(_)
-        | Event::TurnEnded { .. }
+        Event::Session(SessionEvent::Opened { .. })
+        | Event::Input(_)
+        | Event::Turn(_)
         | Event::Other(_) => return None,
     })
 }

@@ -11,8 +11,8 @@ use thoughtwire_proto::{
 use thoughtwire_store::{Store, StoreError};
 
 use crate::Interface;
-use crate::interface::Silenced;
 use crate::permission::named_permission;
+use crate::turn_message::AgentError;
 
 /// Runs turns. One value serves all agents of a hub; [`Turn::agent`] says which one is meant.
 ///
@@ -225,29 +225,4 @@ impl Turn {
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn unread(error: StoreError) -> AgentError {
     AgentError::new("store_failed", format!("the session's log cannot be read: {error}"))
-}
-
-/// Why a turn failed: a stable word and a sentence that any client may see.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct AgentError {
-    /// The stable word, such as `model_failed`.
-    pub code: String,
-    /// The sentence.
-    pub reason: String,
-}
-
-impl AgentError {
-    /// An error with its code and sentence.
-    #[must_use]
-    pub fn new(code: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { code: code.into(), reason: reason.into() }
-    }
-}
-
-/// An agent that goes on although its turn was ended only has to return.
-impl From<Silenced> for AgentError {
-    fn from(silenced: Silenced) -> Self {
-        Self::new("silenced", silenced.to_string())
-    }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    Cursor, Emission, Event, ItemId, Record, Refusal, RefusalCode, Seq, SessionId, Start, TurnId,
-    UserId,
+    Cursor, Emission, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, Seq, SessionId,
+    Start, TurnEvent, TurnId, UserId,
 };
 use tokio::sync::Notify;
 
@@ -81,19 +81,26 @@ impl<'a> Collected<'a> {
     /// Takes the next record of the log, if it belongs to the input. Returns true at the end of its
     /// turn.
     fn take(&mut self, record: &Record) -> bool {
-        let is_input =
-            matches!(&record.event, Event::UserMessage { item, .. } if item == self.input);
-        let is_start = matches!(&record.event, Event::TurnStarted { input } if input == self.input);
+        let is_input = matches!(
+            &record.event,
+            Event::Input(InputEvent::UserMessage { item, .. }) if item == self.input
+        );
+        let is_start = matches!(
+            &record.event,
+            Event::Turn(TurnEvent::Started { input }) if input == self.input
+        );
         // A steering input is in its turn already.
         if is_start || (is_input && record.turn.is_some()) {
             self.turn.clone_from(&record.turn);
         }
         let is_in_turn = self.turn.is_some() && record.turn == self.turn;
-        let is_withdrawn =
-            matches!(&record.event, Event::InputWithdrawn { input } if input == self.input);
+        let is_withdrawn = matches!(
+            &record.event,
+            Event::Input(InputEvent::Withdrawn { input }) if input == self.input
+        );
         if is_in_turn || is_input || is_withdrawn {
             self.records.push(record.clone());
         }
-        is_withdrawn || (is_in_turn && matches!(record.event, Event::TurnEnded { .. }))
+        is_withdrawn || (is_in_turn && matches!(record.event, Event::Turn(TurnEvent::Ended { .. })))
     }
 }

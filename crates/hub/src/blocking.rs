@@ -20,8 +20,8 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clients::ClientId;
-use crate::interface::{Finish, Silenced};
 use crate::tail::locked;
+use crate::turn_message::{Finish, TurnError};
 use crate::{AgentError, Input};
 
 /// Verbs that may wait. A synchronous agent that is faster than the disk is slowed to its pace.
@@ -30,12 +30,12 @@ const VERBS: usize = 256;
 const FRAMES: usize = 64;
 
 /// One verb, to be carried out on the async interface.
-type Verb = Box<dyn FnOnce(crate::Interface) -> BoxFuture<'static, Result<(), Silenced>> + Send>;
+type Verb = Box<dyn FnOnce(crate::Interface) -> BoxFuture<'static, Result<(), TurnError>> + Send>;
 
 /// A synchronous agent's voice in one turn. Dropping it never blocks.
 pub struct Interface {
     verbs: Option<SyncSender<Verb>>,
-    failure: Arc<Mutex<Option<Silenced>>>,
+    failure: Arc<Mutex<Option<TurnError>>>,
     input: Arc<Input>,
     pump: Option<JoinHandle<()>>,
 }
@@ -51,8 +51,8 @@ impl Interface {
         let pump =
             std::thread::Builder::new().name("thoughtwire-voice".to_owned()).spawn(move || {
                 while let Ok(verb) = queue.recv() {
-                    if let Err(silenced) = runtime.block_on(verb(interface.clone())) {
-                        locked(&failed).get_or_insert(silenced);
+                    if let Err(error) = runtime.block_on(verb(interface.clone())) {
+                        locked(&failed).get_or_insert(error);
                     }
                 }
             });
@@ -70,7 +70,7 @@ impl Interface {
     ///
     /// # Errors
     /// When an earlier verb was refused, or the turn has ended.
-    pub fn internal_monologue(&self, text: impl Into<String>) -> Result<(), Silenced> {
+    pub fn internal_monologue(&self, text: impl Into<String>) -> Result<(), TurnError> {
         let text = text.into();
         self.queue(
             move |interface| async move { interface.internal_monologue(text).await.map(drop) },
@@ -81,7 +81,7 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn assistant_message(&self, text: impl Into<String>) -> Result<(), Silenced> {
+    pub fn assistant_message(&self, text: impl Into<String>) -> Result<(), TurnError> {
         let text = text.into();
         self.queue(
             move |interface| async move { interface.assistant_message(text).await.map(drop) },
@@ -92,7 +92,7 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn function_message(&self, line: impl Into<String>) -> Result<(), Silenced> {
+    pub fn function_message(&self, line: impl Into<String>) -> Result<(), TurnError> {
         let line = line.into();
         self.queue(move |interface| async move { interface.function_message(&line).await })
     }
@@ -105,7 +105,7 @@ impl Interface {
         &self,
         name: impl Into<String>,
         args: Map<String, Value>,
-    ) -> Result<CallId, Silenced> {
+    ) -> Result<CallId, TurnError> {
         let name = name.into();
         self.wait(move |interface| async move { interface.tool_called(name, args).await })
     }
@@ -120,7 +120,7 @@ impl Interface {
         name: impl Into<String>,
         status: ToolStatus,
         text: impl Into<String>,
-    ) -> Result<(), Silenced> {
+    ) -> Result<(), TurnError> {
         let (name, text) = (name.into(), text.into());
         self.queue(move |interface| async move {
             interface.tool_returned(&call, name, status, text, None).await
@@ -131,7 +131,7 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn status(&self, text: impl Into<String>) -> Result<(), Silenced> {
+    pub fn status(&self, text: impl Into<String>) -> Result<(), TurnError> {
         let text = text.into();
         self.queue(move |interface| async move { interface.status(text).await })
     }
@@ -140,7 +140,7 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub fn usage(&self, usage: Usage) -> Result<(), Silenced> {
+    pub fn usage(&self, usage: Usage) -> Result<(), TurnError> {
         self.queue(move |interface| async move { interface.usage(usage).await })
     }
 
@@ -152,7 +152,7 @@ impl Interface {
         &self,
         message: Option<String>,
         usage: Option<Usage>,
-    ) -> Result<Finish, Silenced> {
+    ) -> Result<Finish, TurnError> {
         self.wait(
             move |interface| async move { interface.finish(message.map(Into::into), usage).await },
         )
@@ -162,7 +162,7 @@ impl Interface {
     ///
     /// # Errors
     /// The first verb that was refused.
-    pub fn close(mut self) -> Result<(), Silenced> {
+    pub fn close(mut self) -> Result<(), TurnError> {
         drop(self.verbs.take());
         if let Some(pump) = self.pump.take() {
             // A panic there was a verb's; its turn ends as failed.
@@ -174,26 +174,26 @@ impl Interface {
     fn queue<F>(
         &self,
         verb: impl FnOnce(crate::Interface) -> F + Send + 'static,
-    ) -> Result<(), Silenced>
+    ) -> Result<(), TurnError>
     where
-        F: Future<Output = Result<(), Silenced>> + Send + 'static,
+        F: Future<Output = Result<(), TurnError>> + Send + 'static,
     {
-        if let Some(silenced) = locked(&self.failure).clone() {
-            return Err(silenced);
+        if let Some(error) = locked(&self.failure).clone() {
+            return Err(error);
         }
-        let verbs = self.verbs.as_ref().ok_or(Silenced::Ended)?;
+        let verbs = self.verbs.as_ref().ok_or(TurnError::Ended)?;
         verbs
             .send(Box::new(move |interface| Box::pin(verb(interface))))
-            .map_err(|_| Silenced::Ended)
+            .map_err(|_| TurnError::Ended)
     }
 
     fn wait<T, F>(
         &self,
         verb: impl FnOnce(crate::Interface) -> F + Send + 'static,
-    ) -> Result<T, Silenced>
+    ) -> Result<T, TurnError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, Silenced>> + Send + 'static,
+        F: Future<Output = Result<T, TurnError>> + Send + 'static,
     {
         let (reply, answer) = sync_channel(1);
         self.queue(move |interface| async move {
@@ -201,7 +201,7 @@ impl Interface {
             drop(reply.send(verb(interface).await));
             Ok(())
         })?;
-        answer.recv().map_err(|_| Silenced::Ended)?
+        answer.recv().map_err(|_| TurnError::Ended)?
     }
 }
 

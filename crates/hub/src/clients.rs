@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
-use thoughtwire_proto::{Emission, Event, Refusal, RefusalCode, SessionId, Start, UserId};
+use thoughtwire_proto::{
+    Emission, Event, Refusal, RefusalCode, SessionId, Start, TurnEvent, UserId,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::hub::Shared;
@@ -120,9 +122,10 @@ impl Client {
     /// On `MemGPT`'s wire a turn's start and end go only to who asked, and a registered client never asks.
     fn shows(&self, entry: &Entry) -> bool {
         match (&self.encoding, &entry.emitted().emission) {
-            (Encoding::Memgpt, Emission::Record(record)) => {
-                !matches!(record.event, Event::TurnStarted { .. } | Event::TurnEnded { .. })
-            }
+            (Encoding::Memgpt, Emission::Record(record)) => !matches!(
+                record.event,
+                Event::Turn(TurnEvent::Started { .. } | TurnEvent::Ended { .. })
+            ),
             (
                 Encoding::Memgpt | Encoding::Native | Encoding::Sparky { .. },
                 Emission::Record(_)

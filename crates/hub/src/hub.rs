@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, PeerRef, Record, Refusal,
-    RefusalCode, Request, SessionId, Start, Timestamp, ToolDeclaration, ToolStatus, UserId,
-    check_name,
+    AgentProfile, AgentSpec, Answer, Attached, Command, Event, InputEvent, PeerRef, Record,
+    Refusal, RefusalCode, Request, SessionEvent, SessionId, Start, Timestamp, ToolDeclaration,
+    ToolStatus, TurnEvent, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -22,8 +22,9 @@ use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Returned, Task, What};
+use crate::session::{ASKS, Ask, Once, Task, What};
 use crate::tail::{Reader, Wake, locked};
+use crate::turn_message::Returned;
 use crate::watching::Feeds;
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
@@ -551,12 +552,14 @@ impl Shared {
         let shows = |record: &Record| {
             matches!(
                 record.event,
-                Event::SessionRenamed { .. }
-                    | Event::UserMessage { .. }
-                    | Event::TurnStarted { .. }
-                    | Event::ApprovalAsked { .. }
-                    | Event::ApprovalSettled { .. }
-                    | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Renamed { .. })
+                    | Event::Input(InputEvent::UserMessage { .. })
+                    | Event::Turn(
+                        TurnEvent::Started { .. }
+                            | TurnEvent::ApprovalAsked { .. }
+                            | TurnEvent::ApprovalSettled { .. }
+                            | TurnEvent::Ended { .. }
+                    )
             )
         };
         if self.changes.receiver_count() > 0 && records.iter().any(shows) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::{
-    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionId, StreamKind, Timestamp,
-    ToolDeclaration, ToolStatus, TurnId, Usage,
+    AgentId, CallId, Decision, Event, ItemId, Refusal, Seq, SessionEvent, SessionId, StreamKind,
+    Timestamp, ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Block, BlockEdit};
 use tokio::sync::{mpsc, oneshot};
@@ -17,100 +17,11 @@ use crate::clock::{new_call_id, new_item_id};
 use crate::function_message::Of;
 use crate::item_writer::{Final, ItemWriter};
 use crate::memory::{EditError, Memory};
-use crate::session::{Answered, Ear, Returned};
 use crate::tail::Tail;
-use crate::{AgentError, Input, function_message};
-
-/// Why a verb was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Silenced {
-    /// The turn was ended: cancelled, interrupted or finished. The agent should return.
-    #[error("the turn has ended")]
-    Ended,
-    /// What was said cannot be said here, such as an empty message.
-    #[error("{0}")]
-    Illegal(String),
-    /// It is not asked, because as much is asked already as may be. The turn goes on.
-    #[error("{0}")]
-    Refused(String),
-    /// It could not be saved.
-    #[error("{0}")]
-    Unsaved(String),
-}
-
-/// How [`Interface::finish`] ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finish {
-    /// The turn is over.
-    Ended,
-    /// Inputs joined the turn meanwhile; the message was said, and the turn goes on with them.
-    Steered(Vec<Input>),
-}
-
-/// What the agent says, on its way to the session's task.
-pub(crate) struct Voice {
-    pub(crate) turn: TurnId,
-    pub(crate) word: Word,
-}
-
-/// One verb.
-pub(crate) enum Word {
-    /// Events that go out as one append. `settled` answers when accepted or, if `durable`, when committed.
-    Say {
-        events: Vec<Event>,
-        block: Option<BlockEdit>,
-        output: Option<(CallId, String)>,
-        kept: Option<String>,
-        durable: bool,
-        settled: oneshot::Sender<Result<Seq, Silenced>>,
-    },
-    /// A piece of an open item.
-    Piece { item: ItemId, kind: StreamKind, text: String },
-    /// A status line.
-    Status { text: String },
-    /// The turn's end.
-    Finish {
-        events: Vec<Event>,
-        /// Set when the turn failed.
-        failed: Option<AgentError>,
-        /// Told when it is on disk.
-        on_disk: Option<oneshot::Sender<Result<Seq, Silenced>>>,
-        settled: oneshot::Sender<Result<Finish, Silenced>>,
-    },
-    /// Inputs that joined the turn since the last question.
-    Steered { settled: oneshot::Sender<Vec<Input>> },
-    /// What the turn cost so far.
-    Spent(Usage),
-    /// A call waits for somebody outside.
-    Await {
-        call: CallId,
-        question: Question,
-        ear: Ear,
-        /// Told when the question is on disk, or why it was not asked.
-        asked: Option<oneshot::Sender<Result<Seq, Silenced>>>,
-    },
-}
-
-/// What a call waits for.
-pub(crate) enum Question {
-    /// The owner's leave.
-    Approval { name: String, expires_at: Timestamp },
-    /// A client that runs it.
-    Client { expires_at: Timestamp },
-}
-
-/// One of several calls that are made together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Called {
-    /// The call.
-    pub call: CallId,
-    /// The tool.
-    pub name: String,
-    /// The arguments.
-    pub args: Map<String, Value>,
-    /// Where a client is to run it at once: until when its result is awaited.
-    pub client_until: Option<Timestamp>,
-}
+use crate::turn_message::{
+    CallReply, Called, Finish, Question, Returned, TurnError, TurnMessage, TurnVerb,
+};
+use crate::{Input, function_message};
 
 /// What goes to disk together with events.
 #[derive(Default)]
@@ -128,7 +39,7 @@ struct Beside {
 pub struct Interface {
     pub(crate) session: SessionId,
     pub(crate) turn: TurnId,
-    pub(crate) voice: mpsc::Sender<Voice>,
+    pub(crate) messages: mpsc::Sender<TurnMessage>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) input: Arc<Input>,
@@ -173,9 +84,14 @@ impl Interface {
     ///
     /// # Errors
     /// When the turn has ended, the text is empty, or the session cannot be saved.
-    pub async fn internal_monologue(&self, text: impl Into<String>) -> Result<ItemId, Silenced> {
+    pub async fn internal_monologue(&self, text: impl Into<String>) -> Result<ItemId, TurnError> {
         let item = new_item_id();
-        self.say(Event::Thought { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Thought {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -183,9 +99,14 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn assistant_message(&self, text: impl Into<String>) -> Result<ItemId, Silenced> {
+    pub async fn assistant_message(&self, text: impl Into<String>) -> Result<ItemId, TurnError> {
         let item = new_item_id();
-        self.say(Event::Message { item: item.clone(), text: text.into(), complete: true }).await?;
+        self.say(Event::Turn(TurnEvent::Message {
+            item: item.clone(),
+            text: text.into(),
+            complete: true,
+        }))
+        .await?;
         Ok(item)
     }
 
@@ -195,10 +116,10 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn function_message(&self, line: &str) -> Result<(), Silenced> {
+    pub async fn function_message(&self, line: &str) -> Result<(), TurnError> {
         match function_message::parse(line) {
             function_message::Line::Running { name, args } => {
-                let called = Event::ToolCalled { call: new_call_id(), name, args };
+                let called = Event::Turn(TurnEvent::ToolCalled { call: new_call_id(), name, args });
                 let seq = self.append(vec![called], true).await?;
                 // The next line's result is looked for on the tail.
                 self.committed(seq).await
@@ -211,8 +132,13 @@ impl Interface {
                 );
                 match found {
                     Of::Call((call, name)) => {
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         let seq = self.append(vec![returned], true).await?;
                         // The next line's call is looked for on the tail, too.
                         self.committed(seq).await
@@ -220,10 +146,18 @@ impl Interface {
                     Of::Unsaid(name) => {
                         let call = new_call_id();
                         let args = Map::new();
-                        let called =
-                            Event::ToolCalled { call: call.clone(), name: name.clone(), args };
-                        let returned =
-                            Event::ToolReturned { call, name, status, text, content: None };
+                        let called = Event::Turn(TurnEvent::ToolCalled {
+                            call: call.clone(),
+                            name: name.clone(),
+                            args,
+                        });
+                        let returned = Event::Turn(TurnEvent::ToolReturned {
+                            call,
+                            name,
+                            status,
+                            text,
+                            content: None,
+                        });
                         self.append(vec![called, returned], true).await.map(drop)
                     }
                 }
@@ -240,7 +174,7 @@ impl Interface {
         &self,
         name: impl Into<String>,
         args: Map<String, Value>,
-    ) -> Result<CallId, Silenced> {
+    ) -> Result<CallId, TurnError> {
         let call = new_call_id();
         self.tool_called_as(call.clone(), name, args).await?;
         Ok(call)
@@ -255,8 +189,8 @@ impl Interface {
         call: CallId,
         name: impl Into<String>,
         args: Map<String, Value>,
-    ) -> Result<(), Silenced> {
-        let event = Event::ToolCalled { call, name: name.into(), args };
+    ) -> Result<(), TurnError> {
+        let event = Event::Turn(TurnEvent::ToolCalled { call, name: name.into(), args });
         self.append(vec![event], true).await.map(drop)
     }
 
@@ -265,7 +199,7 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn tools_called(&self, calls: Vec<Called>) -> Result<(), Silenced> {
+    pub async fn tools_called(&self, calls: Vec<Called>) -> Result<(), TurnError> {
         self.tools_called_keeping(calls, None).await
     }
 
@@ -278,11 +212,14 @@ impl Interface {
         &self,
         calls: Vec<Called>,
         kept: Option<String>,
-    ) -> Result<(), Silenced> {
+    ) -> Result<(), TurnError> {
         let mut events = Vec::with_capacity(calls.len());
         for Called { call, name, args, client_until } in calls {
-            events.push(Event::ToolCalled { call: call.clone(), name, args });
-            events.extend(client_until.map(|expires_at| Event::ToolAwaited { call, expires_at }));
+            events.push(Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name, args }));
+            events.extend(
+                client_until
+                    .map(|expires_at| Event::Turn(TurnEvent::ToolAwaited { call, expires_at })),
+            );
         }
         self.append_with(events, Beside { kept, ..Beside::default() }, true).await.map(drop)
     }
@@ -298,14 +235,14 @@ impl Interface {
         status: ToolStatus,
         text: impl Into<String>,
         content: Option<Value>,
-    ) -> Result<(), Silenced> {
-        self.say(Event::ToolReturned {
+    ) -> Result<(), TurnError> {
+        self.say(Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: text.into(),
             content,
-        })
+        }))
         .await
     }
 
@@ -321,14 +258,14 @@ impl Interface {
         part: impl Into<String>,
         whole: String,
         content: Option<Value>,
-    ) -> Result<(), Silenced> {
-        let event = Event::ToolReturned {
+    ) -> Result<(), TurnError> {
+        let event = Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name: name.into(),
             status,
             text: part.into(),
             content,
-        };
+        });
         let beside = Beside { output: Some((call.clone(), whole)), ..Beside::default() };
         self.append_with(vec![event], beside, false).await.map(drop)
     }
@@ -341,8 +278,12 @@ impl Interface {
         &self,
         summary: impl Into<String>,
         through: Seq,
-    ) -> Result<Seq, Silenced> {
-        self.append(vec![Event::Compacted { summary: summary.into(), through }], true).await
+    ) -> Result<Seq, TurnError> {
+        self.append(
+            vec![Event::Session(SessionEvent::Compacted { summary: summary.into(), through })],
+            true,
+        )
+        .await
     }
 
     /// Begins a thought that is written piece by piece.
@@ -361,25 +302,29 @@ impl Interface {
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn tool_args(&self, call: &CallId, piece: impl Into<String>) -> Result<(), Silenced> {
-        let item = ItemId::new(call.as_str()).map_err(|bad| Silenced::Illegal(bad.to_string()))?;
-        self.speak(Word::Piece { item, kind: StreamKind::ToolArgs, text: piece.into() }).await
+    pub async fn tool_args(
+        &self,
+        call: &CallId,
+        piece: impl Into<String>,
+    ) -> Result<(), TurnError> {
+        let item = ItemId::new(call.as_str()).map_err(|bad| TurnError::Illegal(bad.to_string()))?;
+        self.speak(TurnVerb::Delta { item, kind: StreamKind::ToolArgs, text: piece.into() }).await
     }
 
     /// Shows people what the agent is about; never stored.
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn status(&self, text: impl Into<String>) -> Result<(), Silenced> {
-        self.speak(Word::Status { text: text.into() }).await
+    pub async fn status(&self, text: impl Into<String>) -> Result<(), TurnError> {
+        self.speak(TurnVerb::Status { text: text.into() }).await
     }
 
     /// Says what model calls cost, in the middle of a turn; at its end [`Interface::finish`] does.
     ///
     /// # Errors
     /// As [`Interface::internal_monologue`].
-    pub async fn usage(&self, usage: Usage) -> Result<(), Silenced> {
-        self.say(Event::Usage(usage)).await
+    pub async fn usage(&self, usage: Usage) -> Result<(), TurnError> {
+        self.say(Event::Turn(TurnEvent::Usage(usage))).await
     }
 
     /// Edits one of the agent's memory blocks, and waits until that is on disk. `change` makes the new
@@ -404,19 +349,19 @@ impl Interface {
             let after =
                 Block { text: change(&before).map_err(EditError::Refused)?, ..before.clone() };
             if after != before {
-                let event = Event::MemoryEdited {
+                let event = Event::Session(SessionEvent::MemoryEdited {
                     block: label.clone(),
                     before: before.text,
                     after: after.text.clone(),
                     by: "agent".to_owned(),
-                };
+                });
                 let edit = BlockEdit { agent, label, to: Some(after.clone()) };
                 let beside = Beside { block: Some(edit), ..Beside::default() };
                 interface.append_with(vec![event], beside, true).await?;
             }
             Ok(after)
         });
-        edit.await.map_err(|_| EditError::Silenced(Silenced::Ended))?
+        edit.await.map_err(|_| EditError::TurnError(TurnError::Ended))?
     }
 
     /// Tells what the turn cost so far. It is written if the turn ends without [`Interface::finish`],
@@ -424,8 +369,8 @@ impl Interface {
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn spent(&self, usage: Usage) -> Result<(), Silenced> {
-        self.speak(Word::Spent(usage)).await
+    pub async fn spent(&self, usage: Usage) -> Result<(), TurnError> {
+        self.speak(TurnVerb::Spent(usage)).await
     }
 
     /// Asks the owner's leave for an open call and waits for the answer, or for the time to run out.
@@ -438,11 +383,11 @@ impl Interface {
         call: &CallId,
         name: impl Into<String>,
         expires_at: Timestamp,
-    ) -> Result<Decision, Silenced> {
+    ) -> Result<Decision, TurnError> {
         match self.wait(call.clone(), Question::Approval { name: name.into(), expires_at }).await? {
-            Answered::Decided(decision) => Ok(decision),
-            Answered::Refused(reason) => Err(Silenced::Refused(reason)),
-            Answered::Returned(_) => Err(Silenced::Illegal(
+            CallReply::Decided(decision) => Ok(decision),
+            CallReply::Refused(reason) => Err(TurnError::Refused(reason)),
+            CallReply::Returned(_) => Err(TurnError::Illegal(
                 "the call waited for a client, not for an approval".to_owned(),
             )),
         }
@@ -463,30 +408,30 @@ impl Interface {
         &self,
         call: &CallId,
         expires_at: Timestamp,
-    ) -> Result<Returned, Silenced> {
+    ) -> Result<Returned, TurnError> {
         match self.wait(call.clone(), Question::Client { expires_at }).await? {
-            Answered::Returned(returned) => Ok(returned),
-            Answered::Refused(reason) => Err(Silenced::Refused(reason)),
-            Answered::Decided(_) => Err(Silenced::Illegal(
+            CallReply::Returned(returned) => Ok(returned),
+            CallReply::Refused(reason) => Err(TurnError::Refused(reason)),
+            CallReply::Decided(_) => Err(TurnError::Illegal(
                 "the call waited for an approval, not for a client".to_owned(),
             )),
         }
     }
 
-    async fn wait(&self, call: CallId, question: Question) -> Result<Answered, Silenced> {
-        let (ear, answer) = oneshot::channel();
-        self.speak(Word::Await { call, question, ear, asked: None }).await?;
-        answer.await.map_err(|_| Silenced::Ended)
+    async fn wait(&self, call: CallId, question: Question) -> Result<CallReply, TurnError> {
+        let (reply, answer) = oneshot::channel();
+        self.speak(TurnVerb::Await { call, question, reply, asked: None }).await?;
+        answer.await.map_err(|_| TurnError::Ended)
     }
 
     /// Inputs that joined this turn (policy `steer`) since the last question.
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn steered(&self) -> Result<Vec<Input>, Silenced> {
-        let (settled, answer) = oneshot::channel();
-        self.speak(Word::Steered { settled }).await?;
-        answer.await.map_err(|_| Silenced::Ended)
+    pub async fn steered(&self) -> Result<Vec<Input>, TurnError> {
+        let (reply, answer) = oneshot::channel();
+        self.speak(TurnVerb::Steered { reply }).await?;
+        answer.await.map_err(|_| TurnError::Ended)
     }
 
     /// Ends the turn: `usage`, `message` and `turn_ended` go out as one append.
@@ -497,47 +442,51 @@ impl Interface {
         &self,
         message: Option<Final>,
         usage: Option<Usage>,
-    ) -> Result<Finish, Silenced> {
+    ) -> Result<Finish, TurnError> {
         let mut events = Vec::new();
         if let Some(usage) = usage {
-            events.push(Event::Usage(usage));
+            events.push(Event::Turn(TurnEvent::Usage(usage)));
         }
         match message {
             Some(Final::Text(text)) => {
-                events.push(Event::Message { item: new_item_id(), text, complete: true });
+                events.push(Event::Turn(TurnEvent::Message {
+                    item: new_item_id(),
+                    text,
+                    complete: true,
+                }));
             }
             Some(Final::Open(writer)) => events.push(writer.into_event()),
             None => {}
         }
-        let (settled, answer) = oneshot::channel();
-        self.speak(Word::Finish { events, failed: None, on_disk: None, settled }).await?;
-        answer.await.map_err(|_| Silenced::Ended)?
+        let (reply, answer) = oneshot::channel();
+        self.speak(TurnVerb::Finish { events, failed: None, on_disk: None, reply }).await?;
+        answer.await.map_err(|_| TurnError::Ended)?
     }
 
     /// Resolves when the turn has ended, for work that must be told to stop.
     pub async fn cancelled(&self) {
-        self.voice.closed().await;
+        self.messages.closed().await;
     }
 
     /// Whether the turn has ended.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.voice.is_closed()
+        self.messages.is_closed()
     }
 
     /// Waits until everything up to a position is on disk.
-    pub(crate) async fn committed(&self, seq: Seq) -> Result<(), Silenced> {
+    pub(crate) async fn committed(&self, seq: Seq) -> Result<(), TurnError> {
         tokio::select! {
             () = self.tail.reached(seq) => Ok(()),
-            () = self.cancelled() => Err(Silenced::Ended),
+            () = self.cancelled() => Err(TurnError::Ended),
         }
     }
 
-    pub(crate) async fn say(&self, event: Event) -> Result<(), Silenced> {
+    pub(crate) async fn say(&self, event: Event) -> Result<(), TurnError> {
         self.append(vec![event], false).await.map(drop)
     }
 
-    async fn append(&self, events: Vec<Event>, durable: bool) -> Result<Seq, Silenced> {
+    async fn append(&self, events: Vec<Event>, durable: bool) -> Result<Seq, TurnError> {
         self.append_with(events, Beside::default(), durable).await
     }
 
@@ -546,14 +495,17 @@ impl Interface {
         events: Vec<Event>,
         beside: Beside,
         durable: bool,
-    ) -> Result<Seq, Silenced> {
-        let (settled, answer) = oneshot::channel();
+    ) -> Result<Seq, TurnError> {
+        let (reply, answer) = oneshot::channel();
         let Beside { block, output, kept } = beside;
-        self.speak(Word::Say { events, block, output, kept, durable, settled }).await?;
-        answer.await.map_err(|_| Silenced::Ended)?
+        self.speak(TurnVerb::Append { events, block, output, kept, durable, reply }).await?;
+        answer.await.map_err(|_| TurnError::Ended)?
     }
 
-    pub(crate) async fn speak(&self, word: Word) -> Result<(), Silenced> {
-        self.voice.send(Voice { turn: self.turn.clone(), word }).await.map_err(|_| Silenced::Ended)
+    pub(crate) async fn speak(&self, verb: TurnVerb) -> Result<(), TurnError> {
+        self.messages
+            .send(TurnMessage { turn: self.turn.clone(), verb })
+            .await
+            .map_err(|_| TurnError::Ended)
     }
 }

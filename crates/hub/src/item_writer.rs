@@ -1,10 +1,10 @@
 //! Open items: thoughts and messages that are written piece by piece.
 
-use thoughtwire_proto::{Event, ItemId, StreamKind};
+use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent};
 
 use crate::Interface;
 use crate::clock::new_item_id;
-use crate::interface::{Silenced, Word};
+use crate::turn_message::{TurnError, TurnVerb};
 
 /// What a turn ends with.
 pub enum Final {
@@ -61,13 +61,17 @@ impl ItemWriter {
     ///
     /// # Errors
     /// When the turn has ended.
-    pub async fn write(&mut self, piece: &str) -> Result<(), Silenced> {
+    pub async fn write(&mut self, piece: &str) -> Result<(), TurnError> {
         if piece.is_empty() {
             return Ok(());
         }
         self.text.push_str(piece);
         self.interface
-            .speak(Word::Piece { item: self.item.clone(), kind: self.kind, text: piece.to_owned() })
+            .speak(TurnVerb::Delta {
+                item: self.item.clone(),
+                kind: self.kind,
+                text: piece.to_owned(),
+            })
             .await
     }
 
@@ -75,7 +79,7 @@ impl ItemWriter {
     ///
     /// # Errors
     /// When the turn has ended, or nothing was written.
-    pub async fn finish(self) -> Result<ItemId, Silenced> {
+    pub async fn finish(self) -> Result<ItemId, TurnError> {
         let (interface, item) = (self.interface.clone(), self.item.clone());
         interface.say(self.into_event()).await?;
         Ok(item)
@@ -90,11 +94,11 @@ impl ItemWriter {
     pub(crate) fn into_event(self) -> Event {
         match self.kind {
             StreamKind::Thought => {
-                Event::Thought { item: self.item, text: self.text, complete: true }
+                Event::Turn(TurnEvent::Thought { item: self.item, text: self.text, complete: true })
             }
             // Arguments have no writer of their own.
             StreamKind::Message | StreamKind::ToolArgs => {
-                Event::Message { item: self.item, text: self.text, complete: true }
+                Event::Turn(TurnEvent::Message { item: self.item, text: self.text, complete: true })
             }
         }
     }

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use crate::Hub;
 use crate::hub::lost;
-use crate::interface::Silenced;
 use crate::session::What;
 use crate::tail::locked;
+use crate::turn_message::TurnError;
 
 /// The core memory of all agents.
 ///
@@ -32,7 +32,7 @@ pub enum EditError {
     Refused(String),
     /// The turn has ended, or the edit could not be saved.
     #[error(transparent)]
-    Silenced(#[from] Silenced),
+    TurnError(#[from] TurnError),
 }
 
 /// What an owner wants of a block; what is absent stays.
@@ -172,7 +172,7 @@ fn find(mut blocks: Vec<Block>, label: &str) -> Option<Block> {
 fn refused(error: &EditError) -> Refusal {
     let code = match error {
         EditError::Refused(_) => RefusalCode::BadRequest,
-        EditError::Silenced(_) => RefusalCode::StoreFailed,
+        EditError::TurnError(_) => RefusalCode::StoreFailed,
     };
     Refusal::new(code, error.to_string())
 }

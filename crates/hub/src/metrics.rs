@@ -5,7 +5,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use thoughtwire_proto::{Event, Outcome, Record};
+use thoughtwire_proto::{Event, Outcome, Record, TurnEvent};
 
 type Labelled<M> = Family<[(&'static str, &'static str); 1], M>;
 
@@ -74,7 +74,7 @@ impl Metrics {
     pub(crate) fn committed(&self, records: &[Record]) {
         self.events.inc_by(records.len() as u64);
         for record in records {
-            if let Event::TurnEnded { outcome, .. } = &record.event {
+            if let Event::Turn(TurnEvent::Ended { outcome, .. }) = &record.event {
                 let outcome = match outcome {
                     Outcome::Completed => "completed",
                     Outcome::Cancelled => "cancelled",
@@ -82,7 +82,7 @@ impl Metrics {
                     Outcome::Interrupted => "interrupted",
                 };
                 self.turns.get_or_create(&[("outcome", outcome)]).inc();
-            } else if let Event::Usage(usage) = &record.event {
+            } else if let Event::Turn(TurnEvent::Usage(usage)) = &record.event {
                 let kinds = [
                     ("input", usage.input_tokens),
                     ("output", usage.output_tokens),

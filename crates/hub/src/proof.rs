@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use thoughtwire_proto::{Emission, Event, Seq, SessionId};
+use thoughtwire_proto::{Emission, Event, Seq, SessionId, TurnEvent};
 use tokio::time::Instant;
 
 /// How often frames to a peer are followed by a ping.
@@ -42,7 +42,7 @@ impl Proof {
     pub fn wants(&mut self, emission: &Emission) {
         let Emission::Record(record) = emission else { return };
         let now = Instant::now();
-        let due = if matches!(record.event, Event::TurnEnded { .. }) {
+        let due = if matches!(record.event, Event::Turn(TurnEvent::Ended { .. })) {
             now
         } else {
             self.last.map_or(now, |last| (last + PROVE_EVERY).max(now))
@@ -90,17 +90,17 @@ mod tests {
                 event,
             })
         };
-        let message = said(Event::Message {
+        let message = said(Event::Turn(TurnEvent::Message {
             item: "i".parse().unwrap(),
             text: String::new(),
             complete: true,
-        });
-        let ended = said(Event::TurnEnded {
+        }));
+        let ended = said(Event::Turn(TurnEvent::Ended {
             input: "i".parse().unwrap(),
             outcome: thoughtwire_proto::Outcome::Completed,
             code: None,
             reason: None,
-        });
+        }));
         let mut proof = Proof::default();
         assert_eq!(proof.look_at(), None, "nothing was written yet");
         proof.wants(&message);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::dialect::FrameLimit;
 use crate::{
-    Answer, Directive, Emission, Emitted, Event, PeerRef, Refusal, RefusalCode, Request, Retry,
-    Seq, SessionId, SessionListing,
+    Answer, Directive, Emission, Emitted, Event, InputEvent, PeerRef, Refusal, RefusalCode,
+    Request, Retry, Seq, SessionId, SessionListing, TurnEvent,
 };
 
 /// One frame's text.
@@ -143,23 +143,20 @@ impl Encoding {
     pub fn is_for_machine(&self, emission: &Emission) -> bool {
         match (self, emission) {
             (Self::Memgpt, Emission::Record(record)) => match record.event {
-                Event::TurnStarted { .. }
-                | Event::TurnEnded { .. }
-                | Event::InputWithdrawn { .. } => true,
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Turn(TurnEvent::Started { .. } | TurnEvent::Ended { .. })
+                | Event::Input(InputEvent::Withdrawn { .. }) => true,
+                Event::Session(_)
+                | Event::Input(InputEvent::UserMessage { .. })
+                | Event::Turn(
+                    TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => false,
             },
             (Self::Native | Self::Sparky { .. }, Emission::Record(_))

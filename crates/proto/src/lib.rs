@@ -4,11 +4,11 @@
 //! This is what one would write a client with:
 //!
 //! ```
-//! use thoughtwire_proto::Event;
+//! use thoughtwire_proto::{Event, TurnEvent};
 //! let event: Event = serde_json::from_str(
 //!     r#"{"kind":"message","item":"i-1","text":"Hello","complete":true}"#,
 //! )?;
-//! assert!(matches!(event, Event::Message { complete: true, .. }));
+//! assert!(matches!(event, Event::Turn(TurnEvent::Message { complete: true, .. })));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
@@ -17,6 +17,7 @@
 mod command;
 pub mod connection;
 pub mod dialect;
+mod emission;
 mod event;
 mod id;
 mod name;
@@ -29,9 +30,10 @@ pub use command::{
     AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition,
     PeerRef, PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
 };
+pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
 pub use event::{
-    Decision, Delta, Emission, Emitted, Event, HistoryEntry, KNOWN_KINDS, OtherEvent, Outcome,
-    Partial, Record, Role, StreamKind, ToolStatus, Usage,
+    Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
+    ToolStatus, TurnEvent, Usage,
 };
 pub use id::{
     AgentId, AgentKind, BadId, CallId, CallKind, CommandId, CommandKind, Cursor, Epoch, EpochKind,

@@ -4,16 +4,21 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, CallId, Event, ItemId, Seq, Timestamp, TurnId, Usage};
+use crate::{
+    AgentId, CallId, Event, InputEvent, ItemId, Seq, SessionEvent, Timestamp, TurnEvent, TurnId,
+    Usage,
+};
 
 /// What a session's log adds up to: small, whatever the log's length.
 ///
 /// One fold serves live, replay and recovery. It is stored with the records it results from.
 ///
 /// ```
-/// use thoughtwire_proto::{Event, State};
+/// use thoughtwire_proto::{SessionEvent, State};
+/// let opened =
+///     SessionEvent::Opened { agent: "a-1".parse()?, instructions: None, history: vec![] };
 /// let mut state = State::default();
-/// state.apply(None, &Event::SessionOpened { agent: "a-1".parse()?, instructions: None, history: vec![] })?;
+/// state.apply(None, &opened.into())?;
 /// assert_eq!(state.head().0, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -169,23 +174,23 @@ impl State {
     /// When the event cannot follow; the state is then as before.
     pub fn apply(&mut self, turn: Option<&TurnId>, event: &Event) -> Result<(), IllegalEvent> {
         let illegal = |reason| Err(IllegalEvent { kind: event.kind().to_owned(), reason });
-        let opening = matches!(event, Event::SessionOpened { .. });
+        let opening = matches!(event, Event::Session(SessionEvent::Opened { .. }));
         if !opening && self.agent.is_none() {
             return illegal("the session is not opened");
         }
         match event {
-            Event::SessionOpened { agent, instructions, .. } => {
+            Event::Session(SessionEvent::Opened { agent, instructions, .. }) => {
                 if self.agent.is_some() {
                     return illegal("the session is opened already");
                 }
                 self.agent = Some(agent.clone());
                 self.instructions.clone_from(instructions);
             }
-            Event::SessionRenamed { title } => self.title = Some(title.clone()),
-            Event::InstructionsChanged { instructions } => {
+            Event::Session(SessionEvent::Renamed { title }) => self.title = Some(title.clone()),
+            Event::Session(SessionEvent::InstructionsChanged { instructions }) => {
                 self.instructions = (!instructions.is_empty()).then(|| instructions.clone());
             }
-            Event::UserMessage { item, .. } => match turn {
+            Event::Input(InputEvent::UserMessage { item, .. }) => match turn {
                 Some(turn) => {
                     self.running(turn, event)?;
                 }
@@ -197,13 +202,13 @@ impl State {
                         .push_back(QueuedInput { input: item.clone(), seq: self.head.next() });
                 }
             },
-            Event::InputWithdrawn { input } => {
+            Event::Input(InputEvent::Withdrawn { input }) => {
                 let Some(at) = self.queue.iter().position(|queued| queued.input == *input) else {
                     return illegal("the input is not queued");
                 };
                 self.queue.remove(at);
             }
-            Event::TurnStarted { input } => {
+            Event::Turn(TurnEvent::Started { input }) => {
                 let Some(turn) = turn else {
                     return illegal("it names no turn");
                 };
@@ -217,17 +222,17 @@ impl State {
                 let (id, input, started) = (turn.clone(), input.clone(), self.head.next());
                 self.turn = Some(OpenTurn { id, input, started, asked, calls: Vec::new() });
             }
-            Event::Thought { text, .. } | Event::Message { text, .. } => {
+            Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. }) => {
                 if text.is_empty() {
                     return illegal("its text is empty");
                 }
                 self.own_turn(turn, event)?;
             }
-            Event::Usage(usage) => {
+            Event::Turn(TurnEvent::Usage(usage)) => {
                 self.own_turn(turn, event)?;
                 self.usage.add(*usage);
             }
-            Event::ToolCalled { call, name, .. } => {
+            Event::Turn(TurnEvent::ToolCalled { call, name, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 if open.calls.iter().any(|open| open.call == *call) {
                     return illegal("the call is open already");
@@ -239,7 +244,7 @@ impl State {
                     awaited: None,
                 });
             }
-            Event::ApprovalAsked { call, expires_at, .. } => {
+            Event::Turn(TurnEvent::ApprovalAsked { call, expires_at, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
                     Some(open) if !open.waits() => open.approval = Some(*expires_at),
@@ -250,14 +255,14 @@ impl State {
                     None => return illegal("the call is not open"),
                 }
             }
-            Event::ApprovalSettled { call, .. } => {
+            Event::Turn(TurnEvent::ApprovalSettled { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
                     Some(open) if open.approval.is_some() => open.approval = None,
                     Some(_) | None => return illegal("no approval is asked for the call"),
                 }
             }
-            Event::ToolAwaited { call, expires_at } => {
+            Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => {
                 let open = self.own_turn(turn, event)?;
                 match open.calls.iter_mut().find(|open| open.call == *call) {
                     Some(open) if !open.waits() => open.awaited = Some(*expires_at),
@@ -268,7 +273,7 @@ impl State {
                     None => return illegal("the call is not open"),
                 }
             }
-            Event::ToolReturned { call, .. } => {
+            Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 let Some(at) = open.calls.iter().position(|open| open.call == *call) else {
                     return illegal("the call is not open");
@@ -276,12 +281,12 @@ impl State {
                 open.calls.remove(at);
             }
             // An owner's edit and a compaction can fall outside any turn.
-            Event::MemoryEdited { .. } => {
+            Event::Session(SessionEvent::MemoryEdited { .. }) => {
                 if let Some(turn) = turn {
                     self.running(turn, event)?;
                 }
             }
-            Event::Compacted { through, .. } => {
+            Event::Session(SessionEvent::Compacted { through, .. }) => {
                 if let Some(turn) = turn {
                     self.running(turn, event)?;
                 }
@@ -290,7 +295,7 @@ impl State {
                 }
                 self.compaction = Some(Compaction { seq: self.head.next(), through: *through });
             }
-            Event::TurnEnded { input, .. } => {
+            Event::Turn(TurnEvent::Ended { input, .. }) => {
                 let open = self.own_turn(turn, event)?;
                 if open.input != *input {
                     return illegal("its input is another's");

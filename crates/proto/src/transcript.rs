@@ -8,22 +8,24 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::{
-    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, ItemId, Outcome, Partial,
-    Record, Seq, SessionId, Timestamp, ToolStatus, TurnId,
+    Attached, CallId, Cursor, Decision, Delta, Emission, Epoch, Event, InputEvent, ItemId, Outcome,
+    Partial, Record, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent, TurnId,
 };
 
 /// A session as far as this client has seen it.
 ///
 /// ```
 /// use thoughtwire_proto::transcript::{Change, Transcript};
-/// use thoughtwire_proto::{Emission, Event, Record, Seq};
+/// use thoughtwire_proto::{Emission, Record, Seq, SessionEvent};
 ///
 /// let mut transcript = Transcript::default();
+/// let opened =
+///     SessionEvent::Opened { agent: "a-1".parse()?, instructions: None, history: vec![] };
 /// let opened = Emission::Record(Record {
 ///     seq: Seq(1),
 ///     at: Default::default(),
 ///     turn: None,
-///     event: Event::SessionOpened { agent: "a-1".parse()?, instructions: None, history: vec![] },
+///     event: opened.into(),
 /// });
 /// assert_eq!(transcript.apply(&opened), Change::Entry(0));
 /// // The same again, as after a reconnect, changes nothing.
@@ -245,7 +247,7 @@ impl Transcript {
         }
         self.seq = *seq;
         let body = match event {
-            Event::UserMessage { item, text, attachments, from } => {
+            Event::Input(InputEvent::UserMessage { item, text, attachments, from }) => {
                 let fate = if turn.is_some() { Fate::Runs } else { Fate::Waits };
                 self.inputs.insert(item.clone(), self.entries.len());
                 Body::Input {
@@ -256,24 +258,24 @@ impl Transcript {
                     fate,
                 }
             }
-            Event::InputWithdrawn { input } => {
+            Event::Input(InputEvent::Withdrawn { input }) => {
                 return self.settle(input, None, Fate::Withdrawn, event, record);
             }
-            Event::TurnStarted { input } => {
+            Event::Turn(TurnEvent::Started { input }) => {
                 self.turn.clone_from(turn);
                 self.open.clear();
                 self.closed.clear();
                 return self.settle(input, turn.as_ref(), Fate::Runs, event, record);
             }
-            Event::Thought { item, text, complete } => {
+            Event::Turn(TurnEvent::Thought { item, text, complete }) => {
                 self.close(item.as_str());
                 Body::Thought { item: item.clone(), text: text.clone(), complete: *complete }
             }
-            Event::Message { item, text, complete } => {
+            Event::Turn(TurnEvent::Message { item, text, complete }) => {
                 self.close(item.as_str());
                 Body::Message { item: item.clone(), text: text.clone(), complete: *complete }
             }
-            Event::ToolCalled { call, name, args } => {
+            Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 // Streamed arguments carry the call's id as their item.
                 self.close(call.as_str());
                 self.calls.insert(call.clone(), self.entries.len());
@@ -286,28 +288,30 @@ impl Transcript {
                     returned: None,
                 })
             }
-            Event::ApprovalAsked { call, expires_at, .. } => match self.call(call) {
+            Event::Turn(TurnEvent::ApprovalAsked { call, expires_at, .. }) => match self.call(call)
+            {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Asked(*expires_at));
                     return Change::Entry(at);
                 }
                 None => Body::Fact(event.clone()),
             },
-            Event::ToolAwaited { call, expires_at } => match self.call(call) {
+            Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => match self.call(call) {
                 Some((at, open)) => {
                     open.awaited = Some(*expires_at);
                     return Change::Entry(at);
                 }
                 None => Body::Fact(event.clone()),
             },
-            Event::ApprovalSettled { call, decision, .. } => match self.call(call) {
+            Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. }) => match self.call(call)
+            {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Settled(*decision));
                     return Change::Entry(at);
                 }
                 None => Body::Fact(event.clone()),
             },
-            Event::ToolReturned { call, name, status, text, content } => {
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content }) => {
                 let returned = Some(Returned {
                     status: *status,
                     text: text.clone(),
@@ -327,7 +331,7 @@ impl Transcript {
                     returned,
                 })
             }
-            Event::TurnEnded { input, outcome, code, reason } => {
+            Event::Turn(TurnEvent::Ended { input, outcome, code, reason }) => {
                 self.end(turn.as_ref(), input, *outcome);
                 Body::Ended {
                     input: input.clone(),
@@ -336,15 +340,17 @@ impl Transcript {
                     reason: reason.clone(),
                 }
             }
-            Event::SessionRenamed { title } => {
+            Event::Session(SessionEvent::Renamed { title }) => {
                 self.title = Some(title.clone());
                 Body::Fact(event.clone())
             }
-            Event::SessionOpened { .. }
-            | Event::InstructionsChanged { .. }
-            | Event::Usage(_)
-            | Event::MemoryEdited { .. }
-            | Event::Compacted { .. }
+            Event::Session(
+                SessionEvent::Opened { .. }
+                | SessionEvent::InstructionsChanged { .. }
+                | SessionEvent::MemoryEdited { .. }
+                | SessionEvent::Compacted { .. },
+            )
+            | Event::Turn(TurnEvent::Usage(_))
             | Event::Other(_) => Body::Fact(event.clone()),
         };
         self.push(Entry { seq: *seq, at: *at, turn: turn.clone(), body })

@@ -153,19 +153,20 @@ pub struct BlockEdit {
 
 #[cfg(test)]
 mod tests {
-    use thoughtwire_proto::{Event, Timestamp};
+    use thoughtwire_proto::{Event, SessionEvent, Timestamp};
 
     use super::*;
 
     fn renamed(count: u64) -> (Vec<Record>, State) {
         let mut state = State::default();
         let mut records = Vec::new();
-        let opened = Event::SessionOpened {
+        let opened = Event::Session(SessionEvent::Opened {
             agent: "a-1".parse().unwrap(),
             instructions: None,
             history: vec![],
-        };
-        let renames = (1..count).map(|n| Event::SessionRenamed { title: n.to_string() });
+        });
+        let renames =
+            (1..count).map(|n| Event::Session(SessionEvent::Renamed { title: n.to_string() }));
         for event in std::iter::once(opened).chain(renames) {
             state.apply(None, &event).unwrap();
             let at = Timestamp::from_millis(0);

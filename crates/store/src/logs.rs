@@ -1,7 +1,8 @@
 //! Logs: the records of sessions, and what is saved beside them.
 
 use thoughtwire_proto::{
-    CallId, CommandId, ItemId, Record, Seq, SessionId, StreamKind, Timestamp, TurnId, UserId,
+    CallId, CommandId, Event, ItemId, Record, Seq, SessionId, StreamKind, Timestamp, TurnEvent,
+    TurnId, UserId,
 };
 
 use crate::{Batch, Commit, Receipt, StoreRead, StoredSession};
@@ -104,4 +105,25 @@ pub struct LogPage {
     pub records: Vec<Record>,
     /// Whether the page will never have more.
     pub is_whole: bool,
+}
+
+/// The call that returned with an event.
+pub(crate) fn returned_call(event: &Event) -> Option<&CallId> {
+    match event {
+        Event::Turn(TurnEvent::ToolReturned { call, .. }) => Some(call),
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::Thought { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. },
+        )
+        | Event::Other(_) => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! The first records of a new session.
 
-use thoughtwire_proto::{Event, Record, Seq, State};
+use thoughtwire_proto::{Event, InputEvent, Record, Seq, SessionEvent, State};
 
 use crate::{Batch, NewAgent, NewSession, StoreError, recovery};
 
@@ -8,12 +8,12 @@ use crate::{Batch, NewAgent, NewSession, StoreError, recovery};
 /// that it continues. A turn and inputs that were open there are ended, since nothing of them is
 /// to run here.
 pub(crate) fn first_batch(new: &NewSession) -> Result<Batch, StoreError> {
-    let opened = Event::SessionOpened {
+    let opened = Event::Session(SessionEvent::Opened {
         agent: new.agent.clone(),
         instructions: new.instructions.clone(),
         history: new.history.clone(),
-    };
-    let titled = new.title.clone().map(|title| Event::SessionRenamed { title });
+    });
+    let titled = new.title.clone().map(|title| Event::Session(SessionEvent::Renamed { title }));
     let own = std::iter::once(opened).chain(titled).map(|event| (new.at, None, event));
     let carried = new.records.iter().cloned().map(|record| (record.at, record.turn, record.event));
     let mut state = State::default();
@@ -27,7 +27,7 @@ pub(crate) fn first_batch(new: &NewSession) -> Result<Batch, StoreError> {
     let (closing, mut state) = recovery::end_turn(&state, new.at)?;
     records.extend(closing);
     for queued in state.queue().clone() {
-        let event = Event::InputWithdrawn { input: queued.input };
+        let event = Event::Input(InputEvent::Withdrawn { input: queued.input });
         state.apply(None, &event).map_err(|illegal| StoreError::Invalid(illegal.to_string()))?;
         records.push(Record { seq: state.head(), at: new.at, turn: None, event });
     }

@@ -1,7 +1,7 @@
 //! Recovery of one session: closes a turn that a crash cut, through the same fold as live events.
 
 use thoughtwire_proto::{
-    Decision, Event, OpenCall, Outcome, Record, State, StreamKind, Timestamp, ToolStatus,
+    Decision, Event, OpenCall, Outcome, Record, State, StreamKind, Timestamp, ToolStatus, TurnEvent,
 };
 
 use crate::{OpenItem, StoreError};
@@ -44,8 +44,12 @@ fn incomplete(open: OpenItem) -> Option<Event> {
         return None;
     }
     match kind {
-        StreamKind::Thought => Some(Event::Thought { item, text, complete: false }),
-        StreamKind::Message => Some(Event::Message { item, text, complete: false }),
+        StreamKind::Thought => {
+            Some(Event::Turn(TurnEvent::Thought { item, text, complete: false }))
+        }
+        StreamKind::Message => {
+            Some(Event::Turn(TurnEvent::Message { item, text, complete: false }))
+        }
         StreamKind::ToolArgs => None,
     }
 }
@@ -62,27 +66,27 @@ fn close(
             continue;
         }
         if open.approval.is_some() {
-            events.push(Event::ApprovalSettled {
+            events.push(Event::Turn(TurnEvent::ApprovalSettled {
                 call: open.call.clone(),
                 decision: Decision::Void,
                 by: None,
-            });
+            }));
         }
-        events.push(Event::ToolReturned {
+        events.push(Event::Turn(TurnEvent::ToolReturned {
             call: open.call,
             name: open.name,
             status: ToolStatus::Error,
             text: "interrupted: the server stopped".to_owned(),
             content: None,
-        });
+        }));
     }
     if closing == Closing::Turn {
-        events.push(Event::TurnEnded {
+        events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome: Outcome::Interrupted,
             code: Some("server_stopped".to_owned()),
             reason: Some("The server stopped in the middle of this turn.".to_owned()),
-        });
+        }));
     }
     let mut state = state.clone();
     let mut records = Vec::with_capacity(events.len());

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use thoughtwire_proto::{AgentId, AgentSpec, Event, Id, Outcome, Record, Seq, State, Timestamp, TurnId, UserId};
+use thoughtwire_proto::{AgentId, AgentSpec, Event, InputEvent, TurnEvent, Id, Outcome, Record, Seq, State, Timestamp, TurnId, UserId};
 use thoughtwire_store::{Append, Commit, NewAgent, NewSession, Pen, Store, StoredSession};
 
 /// Writes under way: those of one transaction.
@@ -156,19 +156,19 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
     for number in 1..=events {
         let seq = Seq(state.head().0 + 1);
         let event = if number == 1 {
-            Event::UserMessage { item: input.clone(), text: "go".to_owned(), attachments: Vec::new(), from: None }
+            Event::Input(InputEvent::UserMessage { item: input.clone(), text: "go".to_owned(), attachments: Vec::new(), from: None })
         } else if number == 2 {
-            Event::TurnStarted { input: input.clone() }
+            Event::Turn(TurnEvent::Started { input: input.clone() })
         } else if number < events {
             // It thinks, and says what it thought.
             let (item, text) = (id(seq.0)?, format!("{} is what there was to say, and then a little more of it", seq.0));
             if number % 2 == 1 && number + 1 < events {
-                Event::Thought { item, text, complete: true }
+                Event::Turn(TurnEvent::Thought { item, text, complete: true })
             } else {
-                Event::Message { item, text, complete: true }
+                Event::Turn(TurnEvent::Message { item, text, complete: true })
             }
         } else {
-            Event::TurnEnded { input: input.clone(), outcome: Outcome::Completed, code: None, reason: None }
+            Event::Turn(TurnEvent::Ended { input: input.clone(), outcome: Outcome::Completed, code: None, reason: None })
         };
         let turn = (number > 1).then(|| turn.clone());
         state.apply(turn.as_ref(), &event)?;

@@ -44,7 +44,7 @@ impl From<EditError> for ToolFault {
     fn from(error: EditError) -> Self {
         match error {
             EditError::Refused(complaint) => Self::Complaint(complaint),
-            EditError::Silenced(silenced) => silenced.into(),
+            EditError::TurnError(error) => error.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use thoughtwire_hub::{ItemWriter, Silenced, Turn};
+use thoughtwire_hub::{ItemWriter, Turn, TurnError};
 use thoughtwire_proto::{AgentId, Permission, Seq, Style, Timestamp, ToolDeclaration};
 use thoughtwire_store::{MemoryStore, Store, StoreError};
 
@@ -76,15 +76,15 @@ pub(crate) enum ToolFault {
     /// For the model to read and do better.
     Complaint(String),
     /// The turn has ended.
-    Silenced(Silenced),
+    TurnError(TurnError),
 }
 
-impl From<Silenced> for ToolFault {
-    fn from(silenced: Silenced) -> Self {
-        match silenced {
-            Silenced::Ended => Self::Silenced(silenced),
+impl From<TurnError> for ToolFault {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Ended => Self::TurnError(error),
             // The model can do something about these, or at least say so.
-            Silenced::Illegal(why) | Silenced::Refused(why) | Silenced::Unsaved(why) => {
+            TurnError::Illegal(why) | TurnError::Refused(why) | TurnError::Unsaved(why) => {
                 Self::Complaint(format!("That was not done: {why}."))
             }
         }

@@ -8,7 +8,7 @@ use thoughtwire_agent::{AgentOptions, Piece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, Request, SessionId,
-    ToolDeclaration, ToolStatus,
+    ToolDeclaration, ToolStatus, TurnEvent,
 };
 
 use crate::home::{Home, Script, Told, call, done, options, text};
@@ -26,20 +26,30 @@ fn sum() -> Vec<Piece> {
 }
 
 fn is_asked(emission: &Emission) -> bool {
-    matches!(emission, Emission::Record(record) if matches!(record.event, Event::ApprovalAsked { .. }))
+    matches!(emission, Emission::Record(record) if matches!(
+        record.event,
+        Event::Turn(TurnEvent::ApprovalAsked { .. }))
+    )
 }
 
 fn is_awaited(emission: &Emission) -> bool {
-    matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }))
+    matches!(emission, Emission::Record(record) if matches!(
+        record.event,
+        Event::Turn(TurnEvent::ToolAwaited { .. }))
+    )
 }
 
 fn asked(told: &Told) -> CallId {
     let found = told.records.iter().find_map(|record| {
-        if let Event::ApprovalAsked { call, name, .. } = &record.event {
+        if let Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) = &record.event {
             assert_eq!(name, "calculator");
             return Some(call.clone());
         }
-        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
+        if let Event::Turn(TurnEvent::ToolAwaited { call, .. }) = &record.event {
+            Some(call.clone())
+        } else {
+            None
+        }
     });
     found.expect("nothing waits")
 }
@@ -96,7 +106,7 @@ async fn of_two_who_answer_at_once_one_wins() {
     let settled: Vec<_> = told
         .records
         .iter()
-        .filter(|record| matches!(record.event, Event::ApprovalSettled { .. }))
+        .filter(|record| matches!(record.event, Event::Turn(TurnEvent::ApprovalSettled { .. })))
         .collect();
     assert_eq!(settled.len(), 1);
     assert_eq!(told.end().0, "Completed");
@@ -117,7 +127,7 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
         told.records
             .iter()
             .filter_map(|record| {
-                if let Event::ApprovalSettled { decision, .. } = record.event {
+                if let Event::Turn(TurnEvent::ApprovalSettled { decision, .. }) = record.event {
                     Some(decision)
                 } else {
                     None
@@ -183,7 +193,12 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
     let home = Home::scripted_in(dir.path(), &Script::new([two]), asking());
     let (_, session) = home.agent("tess", Default::default()).await;
     // The other call is over when the first is asked for.
-    let is_over = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
+    let is_over = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::ToolReturned { .. }))
+        )
+    };
     let told = home.listen(&session, is_over, home.send(&session, "6*7?", Policy::Queue)).await;
     let call = home.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls[0]
         .call
@@ -420,14 +435,19 @@ async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is
     let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
     let home = Home::scripted_within(dir.path(), &script, asking(), limit);
     let (_, session) = home.agent("tess", Default::default()).await;
-    let is_returned = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolReturned { .. }));
+    let is_returned = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::ToolReturned { .. }))
+        )
+    };
     let told = home
         .listen(&session, is_returned, home.send(&session, "6*7, three times?", Policy::Queue))
         .await;
     assert_eq!(
         told.records
             .iter()
-            .filter(|record| matches!(record.event, Event::ApprovalAsked { .. }))
+            .filter(|record| matches!(record.event, Event::Turn(TurnEvent::ApprovalAsked { .. })))
             .count(),
         2
     );
@@ -437,7 +457,7 @@ async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is
         .records
         .iter()
         .filter_map(|record| {
-            if let Event::ApprovalAsked { call, .. } = &record.event {
+            if let Event::Turn(TurnEvent::ApprovalAsked { call, .. }) = &record.event {
                 Some(call.clone())
             } else {
                 None

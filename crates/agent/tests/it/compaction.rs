@@ -1,7 +1,7 @@
 //! Conversations that are longer than their model's window.
 
 use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Purpose};
-use thoughtwire_proto::{Event, Style};
+use thoughtwire_proto::{Event, InputEvent, Style};
 
 use crate::home::{Home, Script, done, options, text};
 
@@ -35,7 +35,8 @@ async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
     // All of it is still in the log, and in order.
     let stored = home.hub.store().session(&session).unwrap().unwrap();
     let all = home.hub.store().events(stored.num, thoughtwire_proto::Seq::ZERO, 10_000).unwrap();
-    assert!(matches!(&all[1].event, Event::UserMessage { text, .. } if text.contains("treasure")));
+    assert!(matches!(&all[1].event, Event::Input(InputEvent::UserMessage { text, .. })
+            if text.contains("treasure")));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::{Event, Style};
+use thoughtwire_proto::{Event, Style, TurnEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -143,7 +143,11 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
         let told = home.say(&session, "six by seven?").await;
         assert_eq!(told.end().1, "model_length", "{model}: {told:?}");
         let complete = told.records.iter().find_map(|record| {
-            if let Event::Message { complete, .. } = &record.event { Some(*complete) } else { None }
+            if let Event::Turn(TurnEvent::Message { complete, .. }) = &record.event {
+                Some(*complete)
+            } else {
+                None
+            }
         });
         assert_eq!(complete, Some(false), "{model}: {told:?}");
     }

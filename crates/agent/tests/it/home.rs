@@ -14,7 +14,7 @@ use thoughtwire_agent::{
 use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
 use thoughtwire_proto::{
     AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId,
-    Start, StreamKind, Style, ToolDeclaration, ToolStatus, Usage, UserId,
+    Start, StreamKind, Style, ToolDeclaration, ToolStatus, TurnEvent, Usage, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -201,7 +201,7 @@ impl Told {
         match emission {
             Emission::Record(record) => {
                 self.records.push(record.clone());
-                matches!(record.event, Event::TurnEnded { .. })
+                matches!(record.event, Event::Turn(TurnEvent::Ended { .. }))
             }
             Emission::Delta(delta) => {
                 self.deltas.push((delta.kind, delta.text.clone()));
@@ -222,14 +222,22 @@ impl Told {
     /// All that was said, as one text.
     pub(crate) fn message(&self) -> String {
         let texts = self.records.iter().filter_map(|record| {
-            if let Event::Message { text, .. } = &record.event { Some(text.as_str()) } else { None }
+            if let Event::Turn(TurnEvent::Message { text, .. }) = &record.event {
+                Some(text.as_str())
+            } else {
+                None
+            }
         });
         texts.collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn thought(&self) -> String {
         let texts = self.records.iter().filter_map(|record| {
-            if let Event::Thought { text, .. } = &record.event { Some(text.as_str()) } else { None }
+            if let Event::Turn(TurnEvent::Thought { text, .. }) = &record.event {
+                Some(text.as_str())
+            } else {
+                None
+            }
         });
         texts.collect::<Vec<_>>().join("\n")
     }
@@ -237,7 +245,7 @@ impl Told {
     /// The names of the tools that were called.
     pub(crate) fn called(&self) -> Vec<&str> {
         let names = self.records.iter().filter_map(|record| {
-            if let Event::ToolCalled { name, .. } = &record.event {
+            if let Event::Turn(TurnEvent::ToolCalled { name, .. }) = &record.event {
                 Some(name.as_str())
             } else {
                 None
@@ -249,7 +257,7 @@ impl Told {
     /// What the calls came back with.
     pub(crate) fn returned(&self) -> Vec<(ToolStatus, &str)> {
         let results = self.records.iter().filter_map(|record| {
-            if let Event::ToolReturned { status, text, .. } = &record.event {
+            if let Event::Turn(TurnEvent::ToolReturned { status, text, .. }) = &record.event {
                 Some((*status, text.as_str()))
             } else {
                 None
@@ -264,13 +272,14 @@ impl Told {
 
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.records.iter().find_map(|record| {
-            if let Event::Usage(usage) = record.event { Some(usage) } else { None }
+            if let Event::Turn(TurnEvent::Usage(usage)) = record.event { Some(usage) } else { None }
         })
     }
 
     /// How the turn ended: outcome, code and reason.
     pub(crate) fn end(&self) -> (String, String, String) {
-        let Event::TurnEnded { outcome, code, reason, .. } = &self.records.last().unwrap().event
+        let Event::Turn(TurnEvent::Ended { outcome, code, reason, .. }) =
+            &self.records.last().unwrap().event
         else {
             panic!("no end")
         };

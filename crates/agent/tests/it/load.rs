@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use thoughtwire_proto::{Event, StreamKind, Style};
+use thoughtwire_proto::{Event, StreamKind, Style, TurnEvent};
 
 use crate::home::{Home, options};
 
@@ -18,7 +18,7 @@ async fn messages_are_numbered_and_as_long_as_asked() {
                 .records
                 .iter()
                 .filter_map(|record| {
-                    if let Event::Message { text, .. } = &record.event {
+                    if let Event::Turn(TurnEvent::Message { text, .. }) = &record.event {
                         Some(text.as_str())
                     } else {
                         None
@@ -65,7 +65,7 @@ async fn marks_tell_when_each_piece_was_due() {
     let mut last = 0;
     let mut number = 0;
     for record in &told.records {
-        let Event::Message { text, .. } = &record.event else { continue };
+        let Event::Turn(TurnEvent::Message { text, .. }) = &record.event else { continue };
         number += 1;
         let parts: Vec<&str> = text.split('~').collect();
         assert_eq!((parts[0], parts[1], text.len()), ("", number.to_string().as_str(), 40));

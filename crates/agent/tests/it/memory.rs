@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use thoughtwire_agent::Piece;
 use thoughtwire_hub::BlockChange;
-use thoughtwire_proto::{Event, SessionId, Style, ToolStatus};
+use thoughtwire_proto::{Event, SessionEvent, SessionId, Style, ToolStatus};
 
 use crate::home::{Home, Script, call, done, options, text};
 
@@ -165,7 +165,9 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
         .records
         .iter()
         .filter_map(|record| {
-            if let Event::MemoryEdited { block, before, after, by } = &record.event {
+            if let Event::Session(SessionEvent::MemoryEdited { block, before, after, by }) =
+                &record.event
+            {
                 Some((block, before, after, by))
             } else {
                 None

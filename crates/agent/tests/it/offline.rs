@@ -1,6 +1,6 @@
 //! The offline model in both styles: everything that a first run shows.
 
-use thoughtwire_proto::{Event, Policy, StreamKind, Style, ToolStatus};
+use thoughtwire_proto::{Event, Policy, StreamKind, Style, ToolStatus, TurnEvent};
 
 use crate::home::{Home, options};
 
@@ -233,7 +233,7 @@ async fn an_input_that_joins_the_turn_is_answered_in_it() {
     let turns = told
         .records
         .iter()
-        .filter(|record| matches!(record.event, Event::TurnStarted { .. }))
+        .filter(|record| matches!(record.event, Event::Turn(TurnEvent::Started { .. })))
         .count();
     assert_eq!(turns, 1);
     home.close().await;

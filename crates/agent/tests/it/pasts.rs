@@ -8,7 +8,8 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Prompt};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Answer, CallId, Command, Emission, Event, Policy, SessionId, Style, ToolDeclaration, ToolStatus,
+    Answer, CallId, Command, Emission, Event, Policy, SessionId, Style, ToolDeclaration,
+    ToolStatus, TurnEvent,
 };
 use thoughtwire_store::Retention;
 
@@ -155,7 +156,12 @@ async fn wait(
         description: String::new(),
         parameters: serde_json::Map::new(),
     };
-    let awaits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
+    let awaits = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::ToolAwaited { .. }))
+        )
+    };
     let waiting = home
         .listen_with(
             session,
@@ -183,7 +189,11 @@ async fn wait(
         home.execute(Command::Withdraw { session: Some(session.clone()), input }).await;
     }
     let call = waiting.records.iter().find_map(|record| {
-        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
+        if let Event::Turn(TurnEvent::ToolAwaited { call, .. }) = &record.event {
+            Some(call.clone())
+        } else {
+            None
+        }
     });
     match end {
         End::Returned => {

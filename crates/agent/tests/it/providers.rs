@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::{Command, Emission, Event, Policy, StreamKind, Style, ToolStatus};
+use thoughtwire_proto::{
+    Command, Emission, Event, Policy, StreamKind, Style, ToolStatus, TurnEvent,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -282,7 +284,7 @@ impl Told {
     /// The first message, and whether it is complete.
     pub(crate) fn part(&self) -> Option<(String, bool)> {
         self.records.iter().find_map(|record| {
-            if let Event::Message { text, complete, .. } = &record.event {
+            if let Event::Turn(TurnEvent::Message { text, complete, .. }) = &record.event {
                 Some((text.clone(), *complete))
             } else {
                 None

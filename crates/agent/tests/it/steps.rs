@@ -6,7 +6,7 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, Done, ModelError, Piece};
 use thoughtwire_proto::{
     AgentSpec, Answer, Command, Emission, Event, HistoryEntry, Policy, Role, StreamKind, Style,
-    ToolStatus,
+    ToolStatus, TurnEvent,
 };
 
 use crate::home::{Home, Script, call, done, options, text};
@@ -189,7 +189,7 @@ async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
     let told = home.say(&session, "a story").await;
     assert_eq!((told.end().0.as_str(), told.end().1.as_str()), ("Failed", "model_cut"));
     let part = told.records.iter().find_map(|record| {
-        if let Event::Message { text, complete, .. } = &record.event {
+        if let Event::Turn(TurnEvent::Message { text, complete, .. }) = &record.event {
             Some((text.as_str(), *complete))
         } else {
             None
@@ -283,7 +283,12 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
 async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
     let home = Home::new(options("load:items=1000,bytes=10,rate=20"));
     let (_, session) = home.agent("tess", Style::Native).await;
-    let is_message = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::Message { .. }));
+    let is_message = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::Message { .. }))
+        )
+    };
     home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
     let cancel = async {
@@ -353,7 +358,11 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
         "{part}"
     );
     let call = told.records.iter().find_map(|record| {
-        if let Event::ToolReturned { call, .. } = &record.event { Some(call) } else { None }
+        if let Event::Turn(TurnEvent::ToolReturned { call, .. }) = &record.event {
+            Some(call)
+        } else {
+            None
+        }
     });
     let num = home.hub.store().session(&session).unwrap().unwrap().num;
     let whole =
@@ -375,7 +384,12 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
     let script = Script::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
-    let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
+    let waits = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::ToolAwaited { .. }))
+        )
+    };
     let waiting = home
         .listen_with(
             &session,
@@ -385,7 +399,11 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
         )
         .await;
     let call = waiting.records.iter().find_map(|record| {
-        if let Event::ToolAwaited { call, .. } = &record.event { Some(call.clone()) } else { None }
+        if let Event::Turn(TurnEvent::ToolAwaited { call, .. }) = &record.event {
+            Some(call.clone())
+        } else {
+            None
+        }
     });
     let answer = async {
         home.send(&session, "quickly!", Policy::Steer).await;
@@ -431,7 +449,12 @@ async fn a_cancelled_turn_tells_what_it_cost() {
         Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
     let home = Home::scripted(&script, options("offline"));
     let (_, session) = home.agent("tess", Style::Native).await;
-    let waits = |emission: &Emission| matches!(emission, Emission::Record(record) if matches!(record.event, Event::ToolAwaited { .. }));
+    let waits = |emission: &Emission| {
+        matches!(emission, Emission::Record(record) if matches!(
+            record.event,
+            Event::Turn(TurnEvent::ToolAwaited { .. }))
+        )
+    };
     home.listen_with(
         &session,
         vec![tool],

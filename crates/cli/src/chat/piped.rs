@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use thoughtwire_proto::dialect::native::{Acked, ClientBody};
 use thoughtwire_proto::transcript::{Body, Change, Transcript};
 use thoughtwire_proto::{
-    Emission, Event, ItemId, Outcome as TurnOutcome, Record, SessionId, Start, TurnId,
+    Emission, Event, InputEvent, ItemId, Outcome as TurnOutcome, Record, SessionId, Start,
+    TurnEvent, TurnId,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -93,7 +94,10 @@ impl Talk {
                 Happening::Shown(emission) => {
                     if matches!(
                         &emission,
-                        Emission::Record(Record { event: Event::ApprovalAsked { .. }, .. })
+                        Emission::Record(Record {
+                            event: Event::Turn(TurnEvent::ApprovalAsked { .. }),
+                            ..
+                        })
                     ) {
                         out::remark(
                             Look::Dim,
@@ -102,17 +106,21 @@ impl Talk {
                     }
                     let change = self.transcript.apply(&emission);
                     let Emission::Record(record) = emission else { continue };
-                    if let Event::TurnStarted { input } = &record.event
+                    if let Event::Turn(TurnEvent::Started { input }) = &record.event
                         && Some(input) == ours.as_ref()
                     {
                         turn.clone_from(&record.turn);
                     }
-                    let is_input = matches!(&record.event, Event::UserMessage { item, .. } if Some(item) == ours.as_ref());
+                    let is_input = matches!(
+                        &record.event,
+                        Event::Input(InputEvent::UserMessage { item, .. })
+                            if Some(item) == ours.as_ref()
+                    );
                     let is_ours = turn.is_some() && record.turn == turn;
                     if is_ours || is_input {
                         self.print(&record, &change)?;
                     }
-                    if let Event::TurnEnded { outcome, reason, .. } = &record.event
+                    if let Event::Turn(TurnEvent::Ended { outcome, reason, .. }) = &record.event
                         && is_ours
                     {
                         if let Some((look, told)) = story::ending(*outcome, reason.as_deref()) {
@@ -120,8 +128,11 @@ impl Talk {
                         }
                         return Ok(*outcome);
                     }
-                    if matches!(&record.event, Event::InputWithdrawn { input } if Some(input) == ours.as_ref())
-                    {
+                    if matches!(
+                        &record.event,
+                        Event::Input(InputEvent::Withdrawn { input })
+                            if Some(input) == ours.as_ref()
+                    ) {
                         out::remark(Look::Dim, "✗ taken back before its turn");
                         return Ok(TurnOutcome::Cancelled);
                     }

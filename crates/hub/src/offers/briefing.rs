@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
-use thoughtwire_proto::{Directive, Event, ItemId, MemoryBlock, Permission, Record, Seq};
+use thoughtwire_proto::{
+    Directive, Event, InputEvent, ItemId, MemoryBlock, Permission, Record, Seq, TurnEvent,
+};
 
 use super::desk::{Have, Terms};
 use super::run::Run;
@@ -89,7 +91,10 @@ impl Run {
         let mut records = self.newest(started, terms.history.saturating_add(1), None).await?;
         let is_heard: HashSet<ItemId> =
             records.iter().filter_map(|record| started_input(&record.event)).cloned().collect();
-        let waits = |record: &Record| matches!((&record.event, &record.turn), (Event::UserMessage { item, .. }, None) if !is_heard.contains(item));
+        let waits = |record: &Record| {
+            matches!((&record.event, &record.turn), (Event::Input(InputEvent::UserMessage { item, .. }), None)
+            if !is_heard.contains(item))
+        };
         records.retain(|record| record.seq != self.turn.log.asked && !waits(record));
         let surplus = records.len().saturating_sub(terms.history);
         records.drain(..surplus);
@@ -106,7 +111,12 @@ impl Run {
         let begin = new.first().map_or(started, |record| record.seq);
         let begun: HashSet<&ItemId> =
             new.iter().filter_map(|record| started_input(&record.event)).collect();
-        records.retain(|record| matches!(&record.event, Event::UserMessage { item, .. } if record.turn.is_none() && begun.contains(item)));
+        records.retain(|record| {
+            matches!(
+            &record.event,
+            Event::Input(InputEvent::UserMessage { item, .. })
+                if record.turn.is_none() && begun.contains(item))
+        });
         records.extend(new);
         Ok((Some(Seq(begin.0.saturating_sub(1))), records))
     }
@@ -143,7 +153,7 @@ impl Run {
 
 /// The input of the turn that an event starts.
 fn started_input(event: &Event) -> Option<&ItemId> {
-    if let Event::TurnStarted { input } = event { Some(input) } else { None }
+    if let Event::Turn(TurnEvent::Started { input }) = event { Some(input) } else { None }
 }
 
 /// A record's bytes, about as they are sent.

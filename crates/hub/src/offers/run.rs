@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, Shared};
 use thoughtwire_proto::{
     AgentId, Answer, Awaits, CallId, CommandId, Decision, Directive, Event, Id, Input, ItemId,
     Permission, Record, Refusal, RefusalCode, Seq, SessionId, StreamKind, Timestamp, ToolStatus,
-    TurnId, Usage, Verb, WaitingCall, WorkerId,
+    TurnEvent, TurnId, Usage, Verb, WaitingCall, WorkerId,
 };
 use tokio::sync::oneshot;
 
@@ -18,9 +18,9 @@ use super::permits::{MOST_HELD, Permit, Permits, not_run, permitted};
 use crate::agent::Turn;
 use crate::function_message::{self, Line, Of};
 use crate::hub::Answering;
-use crate::interface::{Finish, Question, Silenced, Voice, Word};
-use crate::session::{Answered, item_of};
+use crate::session::item_of;
 use crate::tail::locked;
+use crate::turn_message::{CallReply, Finish, Question, TurnError, TurnMessage, TurnVerb};
 use crate::{AgentError, now};
 
 /// Ids of what was said that a turn knows: many more than a program may have said without an answer.
@@ -159,7 +159,9 @@ impl Run {
     ) -> Self {
         let (heard, mut permits) = (Heard::default(), Permits::default());
         for record in so_far {
-            let (id, settled) = if let Event::ToolCalled { call, name, .. } = &record.event {
+            let (id, settled) = if let Event::Turn(TurnEvent::ToolCalled { call, name, .. }) =
+                &record.event
+            {
                 let is_asked = offers.permission(&turn.agent, name) == Permission::Ask;
                 let decided = decision_in(so_far, call).filter(|_| is_asked);
                 if let Some(decision) = decided {
@@ -247,10 +249,10 @@ impl Run {
     pub(super) fn say_soon(&self, text: String) {
         // It is for people only.
         drop(
-            self.turn
-                .interface
-                .voice
-                .try_send(Voice { turn: self.turn.id.clone(), word: Word::Status { text } }),
+            self.turn.interface.messages.try_send(TurnMessage {
+                turn: self.turn.id.clone(),
+                verb: TurnVerb::Status { text },
+            }),
         );
     }
 
@@ -296,7 +298,7 @@ impl Run {
         let mut awaited = HashSet::new();
         for record in so_far {
             match &record.event {
-                Event::ApprovalSettled { call, decision, .. }
+                Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. })
                     if !waiting.iter().any(|open| open.call == *call) =>
                 {
                     let directive = Directive::ApprovalSettled {
@@ -306,9 +308,9 @@ impl Run {
                     };
                     self.tell(call.clone(), directive);
                 }
-                Event::ToolAwaited { call, .. } => drop(awaited.insert(call)),
+                Event::Turn(TurnEvent::ToolAwaited { call, .. }) => drop(awaited.insert(call)),
                 // Of what it returned itself it need not be told.
-                Event::ToolReturned { call, status, text, content, .. }
+                Event::Turn(TurnEvent::ToolReturned { call, status, text, content, .. })
                     if awaited.contains(call) =>
                 {
                     let (turn, text, content) =
@@ -324,22 +326,19 @@ impl Run {
                         },
                     );
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
-                | Event::TurnEnded { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -349,11 +348,11 @@ impl Run {
                 (None, Some(expires_at)) => Question::Client { expires_at },
                 (None, None) => continue,
             };
-            let (ear, answer) = oneshot::channel();
+            let (reply, answer) = oneshot::channel();
             if self
                 .turn
                 .interface
-                .speak(Word::Await { call: open.call.clone(), question, ear, asked: None })
+                .speak(TurnVerb::Await { call: open.call.clone(), question, reply, asked: None })
                 .await
                 .is_ok()
             {
@@ -363,22 +362,22 @@ impl Run {
     }
 
     /// Tells the worker what comes for a call that waits.
-    fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<Answered>) {
+    fn follow(self: &Arc<Self>, call: CallId, answer: oneshot::Receiver<CallReply>) {
         let run = Arc::clone(self);
         tokio::spawn(async move {
             let turn = run.turn.id.clone();
             let directive = match answer.await {
-                Ok(Answered::Decided(decision)) => {
+                Ok(CallReply::Decided(decision)) => {
                     let directive =
                         Directive::ApprovalSettled { turn, call: call.clone(), decision };
                     run.tell(call.clone(), directive);
                     return run.decided(&call, decision).await;
                 }
-                Ok(Answered::Returned(crate::Returned { status, text, content })) => {
+                Ok(CallReply::Returned(crate::Returned { status, text, content })) => {
                     Directive::ToolReturned { turn, call: call.clone(), status, text, content }
                 }
                 // Of which its own answer tells.
-                Ok(Answered::Refused(_)) => {
+                Ok(CallReply::Refused(_)) => {
                     locked(&run.so_far).waiting.retain(|waiting| waiting.call != call);
                     return run.decided(&call, Decision::Void).await;
                 }
@@ -419,10 +418,12 @@ impl Run {
         let item = || ItemId::new(id).map_err(|bad| bad_request(bad.to_string()));
         match verb {
             Verb::InternalMonologue { text } => {
-                self.whole(Event::Thought { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Thought { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::AssistantMessage { text } => {
-                self.whole(Event::Message { item: item()?, text, complete: true }).await
+                self.whole(Event::Turn(TurnEvent::Message { item: item()?, text, complete: true }))
+                    .await
             }
             Verb::FunctionMessage { text } => match function_message::parse(&text) {
                 Line::Running { name, args } => self.called(id, name, args).await,
@@ -433,7 +434,7 @@ impl Run {
                         Of::Unsaid(name) => self.unsaid(id, name, status, text).await,
                     }
                 }
-                Line::Other => self.word(Word::Status { text }).await,
+                Line::Other => self.word(TurnVerb::Status { text }).await,
             },
             Verb::ToolCalled { name, args } => self.called(id, name, args).await,
             Verb::ToolReturned { call, status, text, content } => {
@@ -472,10 +473,10 @@ impl Run {
                 .await
             }
             Verb::Delta { item, n, kind, text } => self.piece(item, n, kind, text).await,
-            Verb::Status { text } => self.word(Word::Status { text }).await,
+            Verb::Status { text } => self.word(TurnVerb::Status { text }).await,
             Verb::Usage(usage) => {
                 locked(&self.so_far).usage = usage;
-                self.word(Word::Spent(usage)).await
+                self.word(TurnVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
                 let mut events = Vec::new();
@@ -483,10 +484,15 @@ impl Run {
                     let mut so_far = locked(&self.so_far);
                     let usage = so_far.usage.since(so_far.written);
                     so_far.written = so_far.usage;
-                    events.extend((!usage.is_none()).then_some(Event::Usage(usage)));
+                    events
+                        .extend((!usage.is_none()).then_some(Event::Turn(TurnEvent::Usage(usage))));
                 }
                 if let Some(text) = text {
-                    events.push(Event::Message { item: item()?, text, complete: true });
+                    events.push(Event::Turn(TurnEvent::Message {
+                        item: item()?,
+                        text,
+                        complete: true,
+                    }));
                 }
                 self.finish(events, None).await
             }
@@ -507,8 +513,8 @@ impl Run {
     }
 
     /// Something that has no event: done when it is on its way.
-    async fn word(&self, word: Word) -> Result<Settled, Refusal> {
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+    async fn word(&self, verb: TurnVerb) -> Result<Settled, Refusal> {
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         Ok(nothing())
     }
 
@@ -521,12 +527,13 @@ impl Run {
         text: String,
     ) -> Result<Settled, Refusal> {
         let call = CallId::new(id).map_err(|bad| bad_request(bad.to_string()))?;
-        let called = Event::ToolCalled {
+        let called = Event::Turn(TurnEvent::ToolCalled {
             call: call.clone(),
             name: name.clone(),
             args: serde_json::Map::new(),
-        };
-        let returned = Event::ToolReturned { call, name, status, text, content: None };
+        });
+        let returned =
+            Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
         self.events(vec![called, returned]).await
     }
 
@@ -535,16 +542,24 @@ impl Run {
     }
 
     async fn events(&self, events: Vec<Event>) -> Result<Settled, Refusal> {
-        let (settled, answer) = oneshot::channel();
-        let word =
-            Word::Say { events, block: None, output: None, kept: None, durable: true, settled };
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        let (reply, answer) = oneshot::channel();
+        let verb = TurnVerb::Append {
+            events,
+            block: None,
+            output: None,
+            kept: None,
+            durable: true,
+            reply,
+        };
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         Ok(saved(answer))
     }
 
     /// A whole item, which supersedes the deltas of it.
     async fn whole(&self, event: Event) -> Result<Settled, Refusal> {
-        if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+        if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+            &event
+        {
             locked(&self.so_far).close(item.as_str());
         }
         self.event(event).await
@@ -594,7 +609,8 @@ impl Run {
             so_far.calls.push((call.clone(), name.clone()));
             so_far.close(id);
         }
-        let event = Event::ToolCalled { call: call.clone(), name: name.clone(), args };
+        let event =
+            Event::Turn(TurnEvent::ToolCalled { call: call.clone(), name: name.clone(), args });
         let called = self.event(event).await?;
         match permission {
             Permission::Allow | Permission::Deny => Ok(called),
@@ -625,7 +641,8 @@ impl Run {
             locked(&self.so_far).calls.retain(|(open, _)| open != call);
             let (call, text) = (call.clone(), not_run(decision).to_owned());
             let status = ToolStatus::Error;
-            let event = Event::ToolReturned { call, name, status, text, content: None };
+            let event =
+                Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content: None });
             // A turn that has ended has closed the call.
             drop(self.event(event).await);
         }
@@ -659,11 +676,11 @@ impl Run {
             so_far.calls.retain(|(open, _)| *open != call);
             so_far.told.retain(|(about, _)| *about != call);
         }
-        self.event(Event::ToolReturned { call, name, status, text, content }).await
+        self.event(Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content })).await
     }
 
     async fn wait(self: &Arc<Self>, call: CallId, question: Question) -> Result<Settled, Refusal> {
-        let ((ear, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
+        let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
         let awaits = match question {
             Question::Approval { .. } => Awaits::Approval,
             Question::Client { .. } => Awaits::Client,
@@ -674,8 +691,8 @@ impl Run {
             so_far.waiting.retain(|waiting| waiting.call != call);
             so_far.waiting.push(WaitingCall { call: call.clone(), name, awaits });
         }
-        let word = Word::Await { call: call.clone(), question, ear, asked: Some(asked) };
-        self.turn.interface.speak(word).await.map_err(|silenced| refused(&silenced))?;
+        let verb = TurnVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
+        self.turn.interface.speak(verb).await.map_err(|error| refused(&error))?;
         self.follow(call, answer);
         Ok(saved(on_disk))
     }
@@ -711,7 +728,7 @@ impl Run {
             so_far.open_bytes += text.len();
             so_far.open.insert(item.clone(), next + 1);
         }
-        self.word(Word::Piece { item, kind, text }).await
+        self.word(TurnVerb::Delta { item, kind, text }).await
     }
 
     async fn finish(
@@ -719,26 +736,24 @@ impl Run {
         events: Vec<Event>,
         failed: Option<AgentError>,
     ) -> Result<Settled, Refusal> {
-        let ((settled, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
+        let ((reply, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
         self.finishing.store(true, Ordering::Relaxed);
-        let word = Word::Finish { events, failed, on_disk: Some(on_disk), settled };
-        if let Err(silenced) = self.turn.interface.speak(word).await {
-            return Err(refused(&silenced));
+        let verb = TurnVerb::Finish { events, failed, on_disk: Some(on_disk), reply };
+        if let Err(error) = self.turn.interface.speak(verb).await {
+            return Err(refused(&error));
         }
         let finishing = Arc::clone(&self.finishing);
         let outcome = async move {
-            let finish = answer.await.unwrap_or(Err(Silenced::Ended));
+            let finish = answer.await.unwrap_or(Err(TurnError::Ended));
             if !matches!(finish, Ok(Finish::Ended)) {
                 finishing.store(false, Ordering::Relaxed);
             }
-            let steered = match finish.map_err(|silenced| refused(&silenced))? {
+            let steered = match finish.map_err(|error| refused(&error))? {
                 Finish::Ended => Vec::new(),
                 Finish::Steered(inputs) => inputs,
             };
-            let seq = saved
-                .await
-                .unwrap_or(Err(Silenced::Ended))
-                .map_err(|silenced| refused(&silenced))?;
+            let seq =
+                saved.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
             Ok(Said { seq: Some(seq), steered })
         };
         Ok(outcome.boxed().shared())
@@ -758,7 +773,8 @@ fn held(call: CallId, called: Settled, decision: oneshot::Receiver<Decision>) ->
 /// The decision about a call in a turn's records.
 fn decision_in(records: &[Record], call: &CallId) -> Option<Decision> {
     records.iter().rev().find_map(|record| {
-        if let Event::ApprovalSettled { call: settled, decision, .. } = &record.event
+        if let Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision, .. }) =
+            &record.event
             && settled == call
         {
             Some(*decision)
@@ -782,10 +798,9 @@ fn too_large(reason: String) -> Refusal {
     Refusal::new(RefusalCode::TooLarge, reason)
 }
 
-fn saved(answer: oneshot::Receiver<Result<Seq, Silenced>>) -> Settled {
+fn saved(answer: oneshot::Receiver<Result<Seq, TurnError>>) -> Settled {
     let settled = async move {
-        let seq =
-            answer.await.unwrap_or(Err(Silenced::Ended)).map_err(|silenced| refused(&silenced))?;
+        let seq = answer.await.unwrap_or(Err(TurnError::Ended)).map_err(|error| refused(&error))?;
         Ok(Said { seq: Some(seq), steered: Vec::new() })
     };
     settled.boxed().shared()
@@ -800,12 +815,12 @@ fn bad_request(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-fn refused(silenced: &Silenced) -> Refusal {
-    let code = match silenced {
-        Silenced::Ended => RefusalCode::NoTurn,
-        Silenced::Illegal(_) => RefusalCode::BadRequest,
-        Silenced::Refused(_) => RefusalCode::QueueFull,
-        Silenced::Unsaved(_) => RefusalCode::StoreFailed,
+fn refused(error: &TurnError) -> Refusal {
+    let code = match error {
+        TurnError::Ended => RefusalCode::NoTurn,
+        TurnError::Illegal(_) => RefusalCode::BadRequest,
+        TurnError::Refused(_) => RefusalCode::QueueFull,
+        TurnError::Unsaved(_) => RefusalCode::StoreFailed,
     };
-    Refusal::new(code, silenced.to_string())
+    Refusal::new(code, error.to_string())
 }

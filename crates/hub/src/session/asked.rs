@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    Answer, Attached, Disposition, Emission, Event, Policy, Refusal, RefusalCode, Seq, SessionId,
-    Start, Timestamp, UserId,
+    Answer, Attached, Disposition, Emission, Event, InputEvent, Policy, Refusal, RefusalCode, Seq,
+    SessionEvent, SessionId, Start, Timestamp, UserId,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
@@ -46,7 +46,7 @@ impl Task {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
                     if self.state.queue().iter().any(|queued| queued.input == input) {
                         self.inputs.remove(&input);
-                        self.change(Event::InputWithdrawn { input }, once, reply);
+                        self.change(Event::Input(InputEvent::Withdrawn { input }), once, reply);
                     } else {
                         refuse(
                             reply,
@@ -82,7 +82,7 @@ impl Task {
             What::Erased => return Some(End::Deleted),
             What::Rename { title, once, reply } => {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
-                    self.change(Event::SessionRenamed { title }, once, reply);
+                    self.change(Event::Session(SessionEvent::Renamed { title }), once, reply);
                 }
             }
             What::Instruct { instructions, once, reply } => {
@@ -90,7 +90,11 @@ impl Task {
                     if self.state.instructions().unwrap_or_default() == instructions {
                         drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
                     } else {
-                        self.change(Event::InstructionsChanged { instructions }, once, reply);
+                        self.change(
+                            Event::Session(SessionEvent::InstructionsChanged { instructions }),
+                            once,
+                            reply,
+                        );
                     }
                 }
             }
@@ -214,7 +218,8 @@ impl Task {
         let item = new_item_id();
         let input =
             Input { item: item.clone(), text: text.clone(), attachments: attachments.clone() };
-        let message = Event::UserMessage { item: item.clone(), text, attachments, from };
+        let message =
+            Event::Input(InputEvent::UserMessage { item: item.clone(), text, attachments, from });
         let running = self.state.turn().map(|turn| turn.id.clone());
         let interrupts = running.is_some() && policy == Policy::Interrupt;
         let mut slot = None;
@@ -311,12 +316,12 @@ impl Task {
     /// Records an owner's edit of a memory block together with the block itself.
     fn remember(&mut self, edit: BlockEdit, before: String, reply: Reply) {
         let after = edit.to.as_ref().map(|block| block.text.clone()).unwrap_or_default();
-        let event = Event::MemoryEdited {
+        let event = Event::Session(SessionEvent::MemoryEdited {
             block: edit.label.clone(),
             before,
             after,
             by: "owner".to_owned(),
-        };
+        });
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
         let waiters = vec![Waiter::Client(reply, Box::new(answer))];
         if let Err(error) =
@@ -388,8 +393,12 @@ impl Task {
         }
         let item = new_item_id();
         let input = Input { item: item.clone(), text: text.clone(), attachments: Vec::new() };
-        let message =
-            Event::UserMessage { item: item.clone(), text, attachments: Vec::new(), from: None };
+        let message = Event::Input(InputEvent::UserMessage {
+            item: item.clone(),
+            text,
+            attachments: Vec::new(),
+            from: None,
+        });
         self.inputs.insert(item.clone(), input);
         let starting = Starting::new(item.clone(), None);
         let started = starting.event();

@@ -6,8 +6,8 @@ use thoughtwire_proto::{Answer, CallId, CommandId, Emission, Record, Refusal, Re
 use thoughtwire_store::{Commit, StoreError};
 use tokio::sync::oneshot;
 
-use super::{Answered, Reply};
-use crate::interface::Silenced;
+use super::Reply;
+use crate::turn_message::{CallReply, TurnError};
 
 /// In emission order: nothing is shown before the appends in front of it are on disk.
 #[derive(Default)]
@@ -28,13 +28,13 @@ pub(crate) struct Pending {
     pub(crate) command: Option<(CommandId, String)>,
     pub(crate) waiters: Vec<Waiter>,
     /// What the agent that waits for a call is told.
-    pub(crate) answered: Option<(CallId, Answered)>,
+    pub(crate) answered: Option<(CallId, CallReply)>,
 }
 
 /// Who waits for an append to be on disk.
 pub(crate) enum Waiter {
     Client(Reply, Box<Answer>),
-    Agent(oneshot::Sender<Result<Seq, Silenced>>, Seq),
+    Agent(oneshot::Sender<Result<Seq, TurnError>>, Seq),
 }
 
 impl Waiter {
@@ -51,12 +51,12 @@ impl Waiter {
             Self::Client(reply, _) => drop(reply.send(Err(refusal.clone()))),
             Self::Agent(reply, _) => {
                 let reason = refusal.reason.clone();
-                let silenced = if refusal.code == RefusalCode::BadRequest {
-                    Silenced::Illegal(reason)
+                let error = if refusal.code == RefusalCode::BadRequest {
+                    TurnError::Illegal(reason)
                 } else {
-                    Silenced::Unsaved(reason)
+                    TurnError::Unsaved(reason)
                 };
-                drop(reply.send(Err(silenced)));
+                drop(reply.send(Err(error)));
             }
         }
     }

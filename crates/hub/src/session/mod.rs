@@ -31,17 +31,16 @@ use tokio::sync::oneshot;
 use crate::Subscription;
 use crate::interface::Interface;
 use crate::tail::Reader;
+use crate::turn_message::Returned;
 
 pub(crate) use asked::unknown_session;
 pub(crate) use task::Task;
 pub(crate) use turn::item_of;
-pub use waits::Returned;
-pub(crate) use waits::{Answered, Ear};
 
 /// Asks that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const ASKS: usize = 64;
 /// Words of an agent that may wait: it is slowed to the store's pace beyond that.
-pub(crate) const VOICE: usize = 64;
+pub(crate) const TURN_MESSAGES: usize = 64;
 /// Appends under way per session. This bounds what the store's channel holds for it.
 pub(crate) const UNDER_WAY: usize = 256;
 /// Those, and the pieces and status lines that wait behind them: while the disk stands still, an

@@ -1,16 +1,16 @@
 //! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
 
 use thoughtwire_proto::{
-    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnId,
+    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnEvent, TurnId,
 };
 use tokio::sync::oneshot;
 
 use super::asked::refuse;
 use super::commit::Waiter;
 use super::task::{Also, Task};
-use super::waits::{Answered, Awaited, Ear, Returned};
+use super::waits::Awaited;
 use super::{Once, Reply};
-use crate::interface::{Question, Silenced};
+use crate::turn_message::{CallReply, Question, ReplySender, Returned, TurnError};
 
 impl Task {
     /// The agent waits: asks the question, or goes on with one that stood before a restart.
@@ -19,11 +19,11 @@ impl Task {
         turn: TurnId,
         call: CallId,
         question: Question,
-        ear: Ear,
-        told: Option<oneshot::Sender<Result<Seq, Silenced>>>,
+        reply: ReplySender,
+        told: Option<oneshot::Sender<Result<Seq, TurnError>>>,
     ) {
         let Some(running) = &mut self.running else { return };
-        let Some(ear) = running.waits.listen(&call, ear) else {
+        let Some(reply) = running.waits.listen(&call, reply) else {
             // It was asked before: whoever asks again learns up to where that is known.
             drop(told.map(|told| told.send(Ok(self.state.head()))));
             return;
@@ -32,11 +32,13 @@ impl Task {
             Question::Approval { name, expires_at } => (
                 Awaited::Approval,
                 expires_at,
-                Event::ApprovalAsked { call: call.clone(), name, expires_at },
+                Event::Turn(TurnEvent::ApprovalAsked { call: call.clone(), name, expires_at }),
             ),
-            Question::Client { expires_at } => {
-                (Awaited::Client, expires_at, Event::ToolAwaited { call: call.clone(), expires_at })
-            }
+            Question::Client { expires_at } => (
+                Awaited::Client,
+                expires_at,
+                Event::Turn(TurnEvent::ToolAwaited { call: call.clone(), expires_at }),
+            ),
         };
         // The call's own append may have asked already.
         let stands = self
@@ -52,11 +54,11 @@ impl Task {
                 "{asked} calls wait for approval already, so this one was not asked for and not made."
             );
             // An agent that no longer waits needs no answer.
-            drop(ear.send(Answered::Refused(reason.clone())));
-            drop(told.map(|told| told.send(Err(Silenced::Refused(reason)))));
+            drop(reply.send(CallReply::Refused(reason.clone())));
+            drop(told.map(|told| told.send(Err(TurnError::Refused(reason)))));
             return;
         }
-        // When it cannot be asked, dropping the ear tells the agent.
+        // When it cannot be asked, dropping the reply tells the agent.
         let seq = if stands { self.state.head() } else { self.state.head().next() };
         let mut waiters: Vec<_> = told.map(|told| Waiter::Agent(told, seq)).into_iter().collect();
         if stands {
@@ -65,7 +67,7 @@ impl Task {
         if (stands || self.append(vec![(Some(turn), event)], Also::default(), waiters).is_ok())
             && let Some(running) = &mut self.running
         {
-            running.waits.begin(call, awaited, expires_at, ear);
+            running.waits.begin(call, awaited, expires_at, reply);
         }
     }
 
@@ -93,8 +95,8 @@ impl Task {
             return refuse(reply, RefusalCode::UnknownCall, reason);
         };
         let decision = if approve { Decision::Approved } else { Decision::Denied };
-        let event = Event::ApprovalSettled { call: call.clone(), decision, by };
-        self.settle_call(&turn, &call, event, Answered::Decided(decision), Some((once, reply)));
+        let event = Event::Turn(TurnEvent::ApprovalSettled { call: call.clone(), decision, by });
+        self.settle_call(&turn, &call, event, CallReply::Decided(decision), Some((once, reply)));
     }
 
     pub(super) fn tool_returned(
@@ -115,7 +117,7 @@ impl Task {
             return refuse(reply, RefusalCode::UnknownCall, reason);
         };
         let event = returned.clone().into_event(call, name);
-        self.settle_call(&turn, call, event, Answered::Returned(returned), Some((once, reply)));
+        self.settle_call(&turn, call, event, CallReply::Returned(returned), Some((once, reply)));
     }
 
     /// Settles what nobody answered in time.
@@ -125,16 +127,16 @@ impl Task {
         for (call, awaited) in running.waits.lapsed(self.shared.now()) {
             match awaited {
                 Awaited::Approval => {
-                    let event = Event::ApprovalSettled {
+                    let event = Event::Turn(TurnEvent::ApprovalSettled {
                         call: call.clone(),
                         decision: Decision::Expired,
                         by: None,
-                    };
+                    });
                     self.settle_call(
                         &turn,
                         &call,
                         event,
-                        Answered::Decided(Decision::Expired),
+                        CallReply::Decided(Decision::Expired),
                         None,
                     );
                 }
@@ -147,7 +149,7 @@ impl Task {
                     let text = "No client ran the tool in time.".to_owned();
                     let returned = Returned { status: ToolStatus::Error, text, content: None };
                     let event = returned.clone().into_event(&call, name);
-                    self.settle_call(&turn, &call, event, Answered::Returned(returned), None);
+                    self.settle_call(&turn, &call, event, CallReply::Returned(returned), None);
                 }
             }
         }
@@ -158,7 +160,7 @@ impl Task {
         turn: &TurnId,
         call: &CallId,
         event: Event,
-        answered: Answered,
+        answered: CallReply,
         asked: Option<(Option<Once>, Reply)>,
     ) {
         let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
@@ -185,12 +187,12 @@ impl Task {
 
 impl Returned {
     fn into_event(self, call: &CallId, name: String) -> Event {
-        Event::ToolReturned {
+        Event::Turn(TurnEvent::ToolReturned {
             call: call.clone(),
             name,
             status: self.status,
             text: self.text,
             content: self.content,
-        }
+        })
     }
 }

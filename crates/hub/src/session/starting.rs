@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{Event, ItemId, TurnId};
+use thoughtwire_proto::{Event, ItemId, TurnEvent, TurnId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::VOICE;
+use super::TURN_MESSAGES;
 use super::task::{Also, Task};
 use super::turn::{Running, Work};
 use super::turn_time::TurnTime;
@@ -31,7 +31,7 @@ impl Starting {
 
     /// The event that starts it.
     pub(super) fn event(&self) -> (Option<TurnId>, Event) {
-        (Some(self.turn.clone()), Event::TurnStarted { input: self.input.clone() })
+        (Some(self.turn.clone()), Event::Turn(TurnEvent::Started { input: self.input.clone() }))
     }
 }
 
@@ -195,9 +195,9 @@ impl Task {
         running.work = Work::Task(Some(tokio::spawn(work)));
     }
 
-    /// Opens a voice for an accepted turn.
+    /// Opens the interface of an accepted turn.
     pub(super) fn embed(&mut self, turn: TurnId, input: ItemId) -> Interface {
-        let (sender, voice) = mpsc::channel(VOICE);
+        let (sender, messages) = mpsc::channel(TURN_MESSAGES);
         let input = self.inputs.remove(&input).unwrap_or(Input {
             item: input,
             text: String::new(),
@@ -206,14 +206,14 @@ impl Task {
         let waits = self.state.turn().map(Waits::of).unwrap_or_default();
         self.running = Some(Running::new(
             turn.clone(),
-            voice,
+            messages,
             waits,
             TurnTime::new(self.shared.options.turn_within),
         ));
         Interface {
             session: self.stored.id.clone(),
             turn,
-            voice: sender,
+            messages: sender,
             tail: Arc::clone(&self.tail),
             clients: Arc::clone(&self.clients),
             input: Arc::new(input),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_proto::{
-    AgentProfile, CallId, Emission, Event, ItemId, OpenTurn, QueuedInput, Record, Refusal,
-    RefusalCode, Seq, SessionId, State, TurnId,
+    AgentProfile, CallId, Emission, Event, InputEvent, ItemId, OpenTurn, QueuedInput, Record,
+    Refusal, RefusalCode, Seq, SessionId, State, TurnEvent, TurnId,
 };
 use thoughtwire_store::{
     Batch, BatchExtras, BlockEdit, Commit, Receipt, Store, StoreError, StoredSession,
@@ -18,12 +18,12 @@ use super::asked::unknown_session;
 use super::commit::{Pending, UnderWay, Waiter};
 use super::starting::Place;
 use super::turn::Running;
-use super::waits::Answered;
 use super::{Ask, Once};
 use crate::clients::Clients;
 use crate::hub::Shared;
 use crate::offers::is_offered;
 use crate::tail::{DELETED, Tail};
+use crate::turn_message::CallReply;
 use crate::{Input, receipts};
 
 /// How long changes of presence are gathered before they are told.
@@ -61,7 +61,7 @@ pub(crate) struct Task {
 
 enum Next {
     Committed(Result<(), StoreError>),
-    Voice(Option<crate::interface::Voice>),
+    TurnMessage(Option<crate::turn_message::TurnMessage>),
     Returned(Result<Result<(), crate::AgentError>, tokio::task::JoinError>),
     Asked(Option<Ask>),
     /// There is a place for the next turn.
@@ -82,7 +82,7 @@ pub(super) struct Also {
     /// What the provider wants back with the calls that the events begin with.
     pub(super) kept: Option<String>,
     /// What the agent that waits for a call is told once they are on disk.
-    pub(super) answered: Option<(CallId, Answered)>,
+    pub(super) answered: Option<(CallId, CallReply)>,
 }
 
 impl From<Option<Once>> for Also {
@@ -195,9 +195,9 @@ impl Task {
             match self.next(asks, idle_since).await {
                 Next::Committed(Ok(())) => self.confirm(),
                 Next::Committed(Err(error)) => self.fail(&error).await,
-                Next::Voice(Some(voice)) => self.hear(voice),
+                Next::TurnMessage(Some(message)) => self.hear(message),
                 // An embedder let go of its interface.
-                Next::Voice(None) => self.returned(Ok(Ok(()))),
+                Next::TurnMessage(None) => self.returned(Ok(Ok(()))),
                 Next::Returned(outcome) => self.returned(outcome),
                 Next::Asked(Some(ask)) => {
                     idle_since = Instant::now();
@@ -229,9 +229,9 @@ impl Task {
         let wake_at = self.wake_at(idle_since);
         let presence = Arc::clone(&self.tail);
         let Self { under_way, running, place, presence_due, .. } = self;
-        let (voice, work) = match running {
+        let (messages, work) = match running {
             Some(running) => {
-                (Some((&mut running.voice, running.work.is_embedded())), Some(&mut running.work))
+                (Some((&mut running.messages, running.work.is_embedded())), Some(&mut running.work))
             }
             None => (None, None),
         };
@@ -239,7 +239,7 @@ impl Task {
         tokio::select! {
             biased;
             result = under_way.front() => Next::Committed(result),
-            word = recv(voice), if room => Next::Voice(word),
+            message = recv(messages), if room => Next::TurnMessage(message),
             outcome = join(work), if room => Next::Returned(outcome),
             ask = asks.recv(), if room => Next::Asked(ask),
             () = place.given(), if room => Next::Given,
@@ -320,7 +320,9 @@ impl Task {
                 waiters.into_iter().for_each(|waiter| waiter.failed(&refusal));
                 return Err(illegal);
             }
-            if let Event::Thought { item, .. } | Event::Message { item, .. } = &event {
+            if let Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) =
+                &event
+            {
                 closed_items.push(item.clone());
             }
             records.push(Record { seq: state.head(), at, turn, event });
@@ -382,23 +384,20 @@ impl Task {
         }
         for record in &pending.records {
             match &record.event {
-                Event::TurnStarted { .. } => self.shown_turn.clone_from(&record.turn),
-                Event::TurnEnded { .. } => self.shown_turn = None,
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::Thought { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ToolReturned { .. }
-                | Event::Message { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Turn(TurnEvent::Started { .. }) => self.shown_turn.clone_from(&record.turn),
+                Event::Turn(TurnEvent::Ended { .. }) => self.shown_turn = None,
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Thought { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ToolReturned { .. }
+                    | TurnEvent::Message { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => {}
             }
         }
@@ -450,9 +449,9 @@ impl Task {
             self.unended = Some((refusal, Instant::now() + RETRY_AFTER));
             if let Some(running) = &mut self.running {
                 running.work.abort();
-                running.voice.close();
+                running.messages.close();
                 // What it had said behind what is lost is lost as well: a log has no holes.
-                while running.voice.try_recv().is_ok() {}
+                while running.messages.try_recv().is_ok() {}
                 // Questions that were not saved would lapse without end.
                 running.waits.clear();
             }
@@ -498,7 +497,9 @@ async fn read_inputs(
     for queued in stored.state.queue().iter().chain(&parked) {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in store.logs().records_after(&stored.id, before, 1).await? {
-            if let Event::UserMessage { item, text, attachments, .. } = record.event {
+            if let Event::Input(InputEvent::UserMessage { item, text, attachments, .. }) =
+                record.event
+            {
                 inputs.insert(item.clone(), Input { item, text, attachments });
             }
         }
@@ -515,13 +516,13 @@ fn left_alone() -> Refusal {
 }
 
 async fn recv(
-    voice: Option<(&mut mpsc::Receiver<crate::interface::Voice>, bool)>,
-) -> Option<crate::interface::Voice> {
-    match voice {
-        Some((voice, embedded)) => match voice.recv().await {
-            Some(word) => Some(word),
+    messages: Option<(&mut mpsc::Receiver<crate::turn_message::TurnMessage>, bool)>,
+) -> Option<crate::turn_message::TurnMessage> {
+    match messages {
+        Some((messages, embedded)) => match messages.recv().await {
+            Some(message) => Some(message),
             None if embedded => None,
-            // A closed voice would be ready for ever; the agent's return says the same once.
+            // A closed channel would be ready for ever; the agent's return says the same once.
             None => std::future::pending().await,
         },
         None => std::future::pending().await,

@@ -3,7 +3,7 @@
 use futures::FutureExt as _;
 use thoughtwire_proto::{
     Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq,
-    StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -17,15 +17,15 @@ use super::task::{Also, CHECKPOINT_EVERY, Task};
 use super::turn_time::TurnTime;
 use super::waits::Waits;
 use super::{Once, Reply};
-use crate::interface::{Finish, Silenced, Voice, Word};
+use crate::Input;
 use crate::offers::SlotCell;
 use crate::tail::OpenText;
-use crate::{AgentError, Input};
+use crate::turn_message::{AgentError, Finish, TurnError, TurnMessage, TurnVerb};
 
 /// The running turn. Dropping it silences the agent and drops its future.
 pub(crate) struct Running {
     pub(super) id: TurnId,
-    pub(super) voice: mpsc::Receiver<Voice>,
+    pub(super) messages: mpsc::Receiver<TurnMessage>,
     pub(super) work: Work,
     pub(super) steered: Vec<Input>,
     /// Its place with the program outside that runs it, if one does.
@@ -84,13 +84,13 @@ impl Running {
     /// A turn that nothing was said in yet.
     pub(super) fn new(
         id: TurnId,
-        voice: mpsc::Receiver<Voice>,
+        messages: mpsc::Receiver<TurnMessage>,
         waits: Waits,
         time: TurnTime,
     ) -> Self {
         Self {
             id,
-            voice,
+            messages,
             work: Work::Embedded,
             steered: Vec::new(),
             slot: SlotCell::default(),
@@ -123,17 +123,15 @@ impl Running {
 }
 
 impl Task {
-    /// Takes one word of the agent.
-    pub(super) fn hear(&mut self, voice: Voice) {
-        let Voice { turn, word } = voice;
-        match word {
-            Word::Say { events, block, output, kept, durable, settled } => {
+    /// Handles one message of the agent.
+    pub(super) fn hear(&mut self, message: TurnMessage) {
+        let TurnMessage { turn, verb } = message;
+        match verb {
+            TurnVerb::Append { events, block, output, kept, durable, reply } => {
                 if events.iter().any(|event| !is_sayable(event)) {
-                    drop(
-                        settled.send(Err(Silenced::Illegal(
-                            "an agent cannot say this event".to_owned(),
-                        ))),
-                    );
+                    drop(reply.send(Err(TurnError::Illegal(
+                        "an agent cannot say this event".to_owned(),
+                    ))));
                     return;
                 }
                 let events = events.into_iter().map(|event| (Some(turn.clone()), event)).collect();
@@ -142,7 +140,7 @@ impl Task {
                     drop(self.append(
                         events,
                         Also { block, output, kept, ..Also::default() },
-                        vec![Waiter::Agent(settled, seq)],
+                        vec![Waiter::Agent(reply, seq)],
                     ));
                 } else {
                     let outcome = self.append(
@@ -151,33 +149,33 @@ impl Task {
                         Vec::new(),
                     );
                     drop(
-                        settled.send(
-                            outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string())),
+                        reply.send(
+                            outcome.map_err(|illegal| TurnError::Illegal(illegal.to_string())),
                         ),
                     );
                 }
             }
-            Word::Piece { item, kind, text } => self.piece(turn, item, kind, text),
-            Word::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
-            Word::Finish { events, failed, on_disk, settled } => {
+            TurnVerb::Delta { item, kind, text } => self.piece(turn, item, kind, text),
+            TurnVerb::Status { text } => self.show(Emission::Status { turn: Some(turn), text }),
+            TurnVerb::Finish { events, failed, on_disk, reply } => {
                 let waiter = |seq| on_disk.map(|told| Waiter::Agent(told, seq));
-                self.finish(&turn, events, failed.as_ref(), waiter, settled);
+                self.finish(&turn, events, failed.as_ref(), waiter, reply);
             }
-            Word::Steered { settled } => {
+            TurnVerb::Steered { reply } => {
                 let inputs = self
                     .running
                     .as_mut()
                     .map(|running| std::mem::take(&mut running.steered))
                     .unwrap_or_default();
-                drop(settled.send(inputs));
+                drop(reply.send(inputs));
             }
-            Word::Spent(usage) => {
+            TurnVerb::Spent(usage) => {
                 if let Some(running) = &mut self.running {
                     running.spent = usage;
                 }
             }
-            Word::Await { call, question, ear, asked } => {
-                self.begin_waiting(turn, call, question, ear, asked);
+            TurnVerb::Await { call, question, reply, asked } => {
+                self.begin_waiting(turn, call, question, reply, asked);
             }
         }
     }
@@ -274,14 +272,15 @@ impl Task {
         mut events: Vec<Event>,
         failed: Option<&AgentError>,
         waiter: impl FnOnce(Seq) -> Option<Waiter>,
-        settled: oneshot::Sender<Result<Finish, Silenced>>,
+        reply: oneshot::Sender<Result<Finish, TurnError>>,
     ) {
-        if let Some(illegal) = events
-            .iter()
-            .find(|event| matches!(event, Event::Message { text, .. } if text.is_empty()))
-        {
+        if let Some(illegal) = events.iter().find(|event| {
+            matches!(
+                event,
+                Event::Turn(TurnEvent::Message { text, .. }) if text.is_empty())
+        }) {
             drop(
-                settled.send(Err(Silenced::Illegal(format!(
+                reply.send(Err(TurnError::Illegal(format!(
                     "a {} must not be empty",
                     illegal.kind()
                 )))),
@@ -306,7 +305,7 @@ impl Task {
             let outcome = self
                 .append(events, Also::default(), waiter(last).into_iter().collect())
                 .map(|_| Finish::Steered(steered));
-            drop(settled.send(outcome.map_err(|illegal| Silenced::Illegal(illegal.to_string()))));
+            drop(reply.send(outcome.map_err(|illegal| TurnError::Illegal(illegal.to_string()))));
             return;
         }
         let mut all: Vec<_> = events.drain(..).map(|event| (Some(turn.clone()), event)).collect();
@@ -322,7 +321,7 @@ impl Task {
         };
         let last = Seq(self.state.head().0 + (all.len() + closing.len()) as u64);
         let ended = self.end_with(&mut all, closing, waiter(last));
-        drop(settled.send(ended.map(|()| Finish::Ended)));
+        drop(reply.send(ended.map(|()| Finish::Ended)));
     }
 
     /// Appends a turn's last events, goes on with the queue in the same append, and lets the agent go.
@@ -331,7 +330,7 @@ impl Task {
         events: &mut Vec<(Option<TurnId>, Event)>,
         closing: Vec<(Option<TurnId>, Event)>,
         waiter: Option<Waiter>,
-    ) -> Result<(), Silenced> {
+    ) -> Result<(), TurnError> {
         events.extend(closing);
         let next = self.next_in_line();
         events.extend(next.as_ref().map(Starting::event));
@@ -339,7 +338,7 @@ impl Task {
             self.append(std::mem::take(events), Also::default(), waiter.into_iter().collect());
         outcome
             .map(|_| self.go_on_with(next))
-            .map_err(|illegal| Silenced::Illegal(illegal.to_string()))
+            .map_err(|illegal| TurnError::Illegal(illegal.to_string()))
     }
 
     /// The agent's future ended: end the turn if the agent did not.
@@ -349,13 +348,13 @@ impl Task {
         }
         let mut last_words = Vec::new();
         if let Some(running) = &mut self.running {
-            while let Ok(voice) = running.voice.try_recv() {
-                last_words.push(voice);
+            while let Ok(message) = running.messages.try_recv() {
+                last_words.push(message);
             }
         }
         let ended = self.running.as_ref().map(|running| running.id.clone());
-        for voice in last_words {
-            self.hear(voice);
+        for message in last_words {
+            self.hear(message);
         }
         if self.running.as_ref().map(|running| running.id.clone()) != ended
             || self.running.is_none()
@@ -395,10 +394,18 @@ impl Task {
                 let (item, text) = (open.item.clone(), open.text.clone());
                 match open.kind {
                     StreamKind::Thought => {
-                        events.push(Event::Thought { item, text, complete: false });
+                        events.push(Event::Turn(TurnEvent::Thought {
+                            item,
+                            text,
+                            complete: false,
+                        }));
                     }
                     StreamKind::Message => {
-                        events.push(Event::Message { item, text, complete: false });
+                        events.push(Event::Turn(TurnEvent::Message {
+                            item,
+                            text,
+                            complete: false,
+                        }));
                     }
                     StreamKind::ToolArgs => {}
                 }
@@ -407,31 +414,31 @@ impl Task {
         }
         for open in &turn.calls {
             if open.approval.is_some() {
-                events.push(Event::ApprovalSettled {
+                events.push(Event::Turn(TurnEvent::ApprovalSettled {
                     call: open.call.clone(),
                     decision: Decision::Void,
                     by: None,
-                });
+                }));
             }
-            events.push(Event::ToolReturned {
+            events.push(Event::Turn(TurnEvent::ToolReturned {
                 call: open.call.clone(),
                 name: open.name.clone(),
                 status: ToolStatus::Error,
                 text: "abandoned".to_owned(),
                 content: None,
-            });
+            }));
         }
         if let Some(running) = &mut self.running
             && running.spent != Usage::default()
         {
-            events.push(Event::Usage(std::mem::take(&mut running.spent)));
+            events.push(Event::Turn(TurnEvent::Usage(std::mem::take(&mut running.spent))));
         }
-        events.push(Event::TurnEnded {
+        events.push(Event::Turn(TurnEvent::Ended {
             input: turn.input,
             outcome,
             code: code.map(str::to_owned),
             reason: reason.map(str::to_owned),
-        });
+        }));
         events.into_iter().map(|event| (Some(turn.id.clone()), event)).collect()
     }
 
@@ -493,22 +500,21 @@ impl Task {
 /// The item that an event is the whole of.
 pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
     match event {
-        Event::Thought { item, .. } | Event::Message { item, .. } => Some(item),
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
+            Some(item)
+        }
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_)
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => None,
     }
 }
@@ -516,23 +522,29 @@ pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
 /// What an agent may say of itself; the rest is the session's to say.
 fn is_sayable(event: &Event) -> bool {
     match event {
-        Event::Thought { .. }
-        | Event::Message { .. }
-        | Event::ToolCalled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::ToolReturned { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. } => true,
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::TurnEnded { .. }
+        Event::Turn(
+            TurnEvent::Thought { .. }
+            | TurnEvent::Message { .. }
+            | TurnEvent::ToolCalled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::ToolReturned { .. }
+            | TurnEvent::Usage(_),
+        )
+        | Event::Session(SessionEvent::MemoryEdited { .. } | SessionEvent::Compacted { .. }) => {
+            true
+        }
+        Event::Session(
+            SessionEvent::Opened { .. }
+            | SessionEvent::Renamed { .. }
+            | SessionEvent::InstructionsChanged { .. },
+        )
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::Ended { .. },
+        )
         | Event::Other(_) => false,
     }
 }

@@ -2,29 +2,9 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-use thoughtwire_proto::{CallId, Decision, OpenTurn, Timestamp, ToolStatus};
-use tokio::sync::oneshot;
+use thoughtwire_proto::{CallId, OpenTurn, Timestamp};
 
-/// What a call that a client ran came back with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Returned {
-    /// Whether it worked.
-    pub status: ToolStatus,
-    /// The result or the error.
-    pub text: String,
-    /// The result in richer form.
-    pub content: Option<Value>,
-}
-
-/// What an agent waits for, told once it has come.
-#[derive(Debug)]
-pub(crate) enum Answered {
-    /// It was not even asked; why.
-    Refused(String),
-    Decided(Decision),
-    Returned(Returned),
-}
+use crate::turn_message::{CallReply, ReplySender};
 
 /// Which of the two a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +12,6 @@ pub(crate) enum Awaited {
     Approval,
     Client,
 }
-
-/// Where an agent listens for what it waits for.
-pub(crate) type Ear = oneshot::Sender<Answered>;
 
 /// The calls that wait.
 ///
@@ -46,13 +23,13 @@ enum Wait {
     Open {
         awaited: Awaited,
         expires_at: Timestamp,
-        ear: Option<Ear>,
+        reply: Option<ReplySender>,
     },
     /// Settled, and on its way to the disk.
     Closed {
-        ear: Option<Ear>,
+        reply: Option<ReplySender>,
     },
-    Answered(Answered),
+    Answered(CallReply),
 }
 
 impl Waits {
@@ -64,7 +41,7 @@ impl Waits {
                 (None, Some(at)) => (Awaited::Client, at),
                 (None, None) => return None,
             };
-            Some((open.call.clone(), Wait::Open { awaited, expires_at, ear: None }))
+            Some((open.call.clone(), Wait::Open { awaited, expires_at, reply: None }))
         });
         Self(waits.collect())
     }
@@ -75,47 +52,49 @@ impl Waits {
         call: CallId,
         awaited: Awaited,
         expires_at: Timestamp,
-        ear: Ear,
+        reply: ReplySender,
     ) {
-        self.0.insert(call, Wait::Open { awaited, expires_at, ear: Some(ear) });
+        self.0.insert(call, Wait::Open { awaited, expires_at, reply: Some(reply) });
     }
 
-    /// Listens again for a call that waits already; hands the ear back when none does.
-    pub(super) fn listen(&mut self, call: &CallId, ear: Ear) -> Option<Ear> {
+    /// Listens again for a call that waits already; hands the reply back when none does.
+    pub(super) fn listen(&mut self, call: &CallId, reply: ReplySender) -> Option<ReplySender> {
         match self.0.remove(call) {
-            Some(Wait::Open { awaited, expires_at, ear: _ }) => {
-                self.0.insert(call.clone(), Wait::Open { awaited, expires_at, ear: Some(ear) });
+            Some(Wait::Open { awaited, expires_at, reply: _ }) => {
+                self.0.insert(call.clone(), Wait::Open { awaited, expires_at, reply: Some(reply) });
                 None
             }
-            Some(Wait::Closed { ear: _ }) => {
-                self.0.insert(call.clone(), Wait::Closed { ear: Some(ear) });
+            Some(Wait::Closed { reply: _ }) => {
+                self.0.insert(call.clone(), Wait::Closed { reply: Some(reply) });
                 None
             }
             Some(Wait::Answered(answer)) => {
                 // An agent that no longer waits needs no answer.
-                drop(ear.send(answer));
+                drop(reply.send(answer));
                 None
             }
-            None => Some(ear),
+            None => Some(reply),
         }
     }
 
     /// A call is settled: it lapses no more.
     pub(super) fn close(&mut self, call: &CallId) {
-        let ear = match self.0.remove(call) {
-            Some(Wait::Open { ear, .. } | Wait::Closed { ear }) => ear,
+        let reply = match self.0.remove(call) {
+            Some(Wait::Open { reply, .. } | Wait::Closed { reply }) => reply,
             Some(Wait::Answered(_)) | None => None,
         };
-        self.0.insert(call.clone(), Wait::Closed { ear });
+        self.0.insert(call.clone(), Wait::Closed { reply });
     }
 
     /// Tells what came for a call.
-    pub(super) fn settle(&mut self, call: &CallId, answer: Answered) {
+    pub(super) fn settle(&mut self, call: &CallId, answer: CallReply) {
         match self.0.remove(call) {
-            Some(Wait::Open { ear: Some(ear), .. } | Wait::Closed { ear: Some(ear) }) => {
-                drop(ear.send(answer));
+            Some(Wait::Open { reply: Some(reply), .. } | Wait::Closed { reply: Some(reply) }) => {
+                drop(reply.send(answer));
             }
-            Some(Wait::Open { ear: None, .. } | Wait::Closed { ear: None } | Wait::Answered(_))
+            Some(
+                Wait::Open { reply: None, .. } | Wait::Closed { reply: None } | Wait::Answered(_),
+            )
             | None => {
                 drop(self.0.insert(call.clone(), Wait::Answered(answer)));
             }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, ItemId, Partial, Record, Seq, SessionId, StreamKind,
-    ToolDeclaration, TurnId,
+    CallId, Delta, Emission, Emitted, Event, InputEvent, ItemId, Partial, Record, Seq,
+    SessionEvent, SessionId, StreamKind, ToolDeclaration, TurnEvent, TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -93,25 +93,30 @@ impl Entry {
     fn weight(&self) -> usize {
         let text = match &self.emitted.emission {
             Emission::Record(record) => match &record.event {
-                Event::Thought { text, .. }
-                | Event::Message { text, .. }
-                | Event::UserMessage { text, .. } => text.len(),
-                Event::ToolReturned { text, content, .. } => {
+                Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. })
+                | Event::Input(InputEvent::UserMessage { text, .. }) => text.len(),
+                Event::Turn(TurnEvent::ToolReturned { text, content, .. }) => {
                     text.len() + content.as_ref().map_or(0, |content| content.to_string().len())
                 }
-                Event::Compacted { summary, .. } => summary.len(),
-                Event::MemoryEdited { before, after, .. } => before.len() + after.len(),
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::ToolCalled { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::Usage(_)
-                | Event::TurnEnded { .. }
+                Event::Session(SessionEvent::Compacted { summary, .. }) => summary.len(),
+                Event::Session(SessionEvent::MemoryEdited { before, after, .. }) => {
+                    before.len() + after.len()
+                }
+                Event::Session(
+                    SessionEvent::Opened { .. }
+                    | SessionEvent::Renamed { .. }
+                    | SessionEvent::InstructionsChanged { .. },
+                )
+                | Event::Input(InputEvent::Withdrawn { .. })
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::ToolCalled { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::Usage(_)
+                    | TurnEvent::Ended { .. },
+                )
                 | Event::Other(_) => 256,
             },
             Emission::Delta(delta) => delta.text.len(),
@@ -494,32 +499,31 @@ impl Ring {
         match emission {
             Emission::Delta(delta) => self.extend(delta),
             Emission::Record(record) => match &record.event {
-                Event::Thought { item, .. } | Event::Message { item, .. } => {
+                Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
                     self.open.retain(|partial| partial.item != *item);
                 }
-                Event::ToolCalled { call, name, .. } => {
+                Event::Turn(TurnEvent::ToolCalled { call, name, .. }) => {
                     self.open.retain(|partial| partial.item.as_str() != call.as_str());
                     if let Some(turn) = &record.turn {
                         self.calls.push((call.clone(), name.clone(), turn.clone()));
                     }
                 }
-                Event::ToolReturned { call, .. } => self.calls.retain(|(open, _, _)| open != call),
-                Event::TurnEnded { .. } => {
+                Event::Turn(TurnEvent::ToolReturned { call, .. }) => {
+                    self.calls.retain(|(open, _, _)| open != call);
+                }
+                Event::Turn(TurnEvent::Ended { .. }) => {
                     self.open.clear();
                     self.calls.clear();
                 }
-                Event::SessionOpened { .. }
-                | Event::SessionRenamed { .. }
-                | Event::InstructionsChanged { .. }
-                | Event::UserMessage { .. }
-                | Event::InputWithdrawn { .. }
-                | Event::TurnStarted { .. }
-                | Event::ToolAwaited { .. }
-                | Event::ApprovalAsked { .. }
-                | Event::ApprovalSettled { .. }
-                | Event::Usage(_)
-                | Event::MemoryEdited { .. }
-                | Event::Compacted { .. }
+                Event::Session(_)
+                | Event::Input(_)
+                | Event::Turn(
+                    TurnEvent::Started { .. }
+                    | TurnEvent::ToolAwaited { .. }
+                    | TurnEvent::ApprovalAsked { .. }
+                    | TurnEvent::ApprovalSettled { .. }
+                    | TurnEvent::Usage(_),
+                )
                 | Event::Other(_) => {}
             },
             Emission::Partial(_) | Emission::Status { .. } | Emission::Presence { .. } => {}

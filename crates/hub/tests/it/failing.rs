@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
-use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode};
+use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode, TurnEvent};
 use thoughtwire_store::{Pen, Store};
 
 use crate::support::{Puppet, Room};
@@ -94,7 +94,9 @@ async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
     stage.recover().await;
     let log = stage.room.log().await;
     assert!(
-        log.iter().any(|event| matches!(event, Event::Message { text, .. } if text == "said")),
+        log.iter().any(
+            |event| matches!(event, Event::Turn(TurnEvent::Message { text, .. }) if text == "said")
+        ),
         "{log:#?}"
     );
 }
@@ -139,7 +141,9 @@ async fn behind_words_that_were_not_saved_come_no_others() {
     let log = stage.room.log().await;
     let kinds = "session_opened user_message turn_started tool_called tool_returned turn_ended";
     assert_eq!(crate::support::kinds(&log).join(" "), kinds);
-    assert!(matches!(&log[4], Event::ToolReturned { text, .. } if text == "abandoned"));
+    assert!(
+        matches!(&log[4], Event::Turn(TurnEvent::ToolReturned { text, .. }) if text == "abandoned")
+    );
 }
 
 #[tokio::test(start_paused = true)]

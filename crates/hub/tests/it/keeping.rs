@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use thoughtwire_hub::{Presence, Read};
-use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Policy, Seq, Start};
+use thoughtwire_proto::{
+    Cursor, Emission, Event, InputEvent, Outcome, Policy, Seq, Start, TurnEvent,
+};
 use thoughtwire_store::Retention;
 use tokio::sync::Notify;
 
@@ -78,7 +80,7 @@ async fn who_reads_what_goes_is_told_and_everybody_else_misses_nothing() {
         .until(|emission| matches!(emission, Emission::Record(record) if record.seq.0 > head + 4))
         .await;
     assert!(
-        matches!(event(&seen[0]), Some(Event::UserMessage { .. })),
+        matches!(event(&seen[0]), Some(Event::Input(InputEvent::UserMessage { .. }))),
         "it begins with a turn: {seen:?}"
     );
     let seen = seqs(&seen);
@@ -111,9 +113,15 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
     }
     assert_eq!(keep(&room, 1).await, 1);
     let (attached, mut late) = room.after(0).await;
-    let seen = late.until(|emission| matches!(event(emission), Some(Event::UserMessage { text, .. }) if text == "think two")).await;
+    let seen = late
+        .until(|emission| {
+            matches!(event(emission), Some(Event::Input(InputEvent::UserMessage { text, .. }))
+        if text == "think two")
+        })
+        .await;
     assert!(
-        matches!(&events(&seen)[..], [Event::UserMessage { text, .. }, Event::TurnStarted { .. }, ..] if text == "hang"),
+        matches!(&events(&seen)[..], [Event::Input(InputEvent::UserMessage { text, .. }), Event::Turn(TurnEvent::Started { .. }), ..]
+            if text == "hang"),
         "{seen:?}"
     );
     assert_eq!(seqs(&seen)[0], attached.first.0);
@@ -121,7 +129,7 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         outcomes.extend(events(&late.turn().await).into_iter().filter_map(|event| match event {
-            Event::TurnEnded { outcome, .. } => Some(outcome),
+            Event::Turn(TurnEvent::Ended { outcome, .. }) => Some(outcome),
             _ => None,
         }));
     }
@@ -130,7 +138,7 @@ async fn what_a_turn_or_a_waiting_input_stands_on_stays() {
     assert_eq!(keep(&room, 1).await, 1);
     assert!(matches!(
         &room.log().await[..],
-        [Event::TurnStarted { .. }, .., Event::TurnEnded { .. }]
+        [Event::Turn(TurnEvent::Started { .. }), .., Event::Turn(TurnEvent::Ended { .. })]
     ));
     assert_eq!(room.hub.sweep().await.unwrap(), 0);
 }

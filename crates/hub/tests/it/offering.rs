@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use thoughtwire_hub::{HubOptions, Link};
 use thoughtwire_proto::{
-    Answer, Awaits, Command, Decision, Directive, Disposition, Emission, Event, Input, Offer,
-    Outcome, Permission, Policy, Refusal, RefusalCode, Request, Run, SessionId, StreamKind,
-    ToolDeclaration, ToolStatus, TurnId, Usage, Verb,
+    Answer, Awaits, Command, Decision, Directive, Disposition, Emission, Event, Input, InputEvent,
+    Offer, Outcome, Permission, Policy, Refusal, RefusalCode, Request, Run, SessionId, StreamKind,
+    ToolDeclaration, ToolStatus, TurnEvent, TurnId, Usage, Verb,
 };
 
 use crate::support::{Listener, Puppet, Room, event, events, kinds};
@@ -126,7 +126,7 @@ async fn send_to(room: &Room, session: &SessionId) -> Disposition {
 
 pub(crate) fn ended(seen: &[Emission]) -> (Outcome, Option<String>) {
     let end = events(seen).into_iter().find_map(|event| match event {
-        Event::TurnEnded { outcome, code, .. } => Some((outcome, code)),
+        Event::Turn(TurnEvent::Ended { outcome, code, .. }) => Some((outcome, code)),
         _ => None,
     });
     end.expect("no turn ended")
@@ -343,7 +343,9 @@ async fn who_comes_back_goes_on_where_its_acknowledgements_stopped() {
     room.send("hi").await.unwrap();
     let turn = program.run().await.turn;
     program.said(&turn, "t-1", thought("Hm.")).await;
-    listener.until(|emission| matches!(event(emission), Some(Event::Thought { .. }))).await;
+    listener
+        .until(|emission| matches!(event(emission), Some(Event::Turn(TurnEvent::Thought { .. }))))
+        .await;
     for (n, text) in ["Once ", "upon "].into_iter().enumerate() {
         program.said(&turn, "", delta("i-1", n as u64, text)).await;
     }
@@ -397,7 +399,9 @@ async fn who_does_not_come_back_loses_its_turns_and_the_next_one_gets_the_queue(
     drop(lost);
     let seen = listener.turn().await;
     assert_eq!(ended(&seen), (Outcome::Failed, Some("agent_lost".to_owned())));
-    assert!(events(&seen).iter().any(|event| matches!(event, Event::Message { text, complete: false, .. } if text == "Half a sen")));
+    assert!(events(&seen).iter().any(|event| matches!(
+        event,
+        Event::Turn(TurnEvent::Message { text, complete: false, .. }) if text == "Half a sen")));
     let (mut next, turns) = Program::come(&room, offer("next")).await;
     assert_eq!(turns, []);
     let run = next.run().await;
@@ -523,7 +527,11 @@ async fn inputs_that_join_a_turn_keep_it_going() {
     let seen = events(&listener.turn().await);
     assert_eq!(kinds(&seen).iter().filter(|kind| **kind == "message").count(), 2);
     let spent = seen.iter().filter_map(|event| {
-        if let Event::Usage(usage) = event { Some(usage.input_tokens) } else { None }
+        if let Event::Turn(TurnEvent::Usage(usage)) = event {
+            Some(usage.input_tokens)
+        } else {
+            None
+        }
     });
     assert_eq!(spent.collect::<Vec<_>>(), [5, 2]);
 }
@@ -730,7 +738,8 @@ async fn an_input_counts_from_the_start_of_its_turn_on() {
     }
     let told = |run: &Run| {
         let said = run.history.iter().filter_map(|record| match &record.event {
-            Event::UserMessage { text, .. } | Event::Message { text, .. } => Some(text.clone()),
+            Event::Input(InputEvent::UserMessage { text, .. })
+            | Event::Turn(TurnEvent::Message { text, .. }) => Some(text.clone()),
             _ => None,
         });
         said.collect::<Vec<_>>()

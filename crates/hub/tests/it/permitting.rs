@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use thoughtwire_proto::{
-    Answer, Command, Decision, Directive, Event, RefusalCode, ToolStatus, Verb,
+    Answer, Command, Decision, Directive, Event, RefusalCode, ToolStatus, TurnEvent, Verb,
 };
 
 use crate::offering::{Program, called, code, ended, offer, open, started_again};
@@ -23,10 +23,12 @@ async fn room(dir: &std::path::Path, permissions: Value) -> (Room, Program) {
 
 async fn asked(listener: &mut Listener) -> String {
     let seen = listener
-        .until(|emission| matches!(event(emission), Some(Event::ApprovalAsked { .. })))
+        .until(|emission| {
+            matches!(event(emission), Some(Event::Turn(TurnEvent::ApprovalAsked { .. })))
+        })
         .await;
     match event(seen.last().unwrap()) {
-        Some(Event::ApprovalAsked { call, .. }) => call.to_string(),
+        Some(Event::Turn(TurnEvent::ApprovalAsked { call, .. })) => call.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -102,20 +104,24 @@ async fn a_call_that_is_denied_is_refused_and_closed() {
     decide(&room, "c-1", false).await;
     assert_eq!(code(answer.await), RefusalCode::Forbidden);
     let seen = listener
-        .until(|emission| matches!(event(emission), Some(Event::ToolReturned { .. })))
+        .until(|emission| {
+            matches!(event(emission), Some(Event::Turn(TurnEvent::ToolReturned { .. })))
+        })
         .await;
     assert!(matches!(
         event(seen.last().unwrap()),
-        Some(Event::ToolReturned { call, status: ToolStatus::Error, .. }) if call.as_str() == "c-1"
+        Some(Event::Turn(TurnEvent::ToolReturned { call, status: ToolStatus::Error, .. }))
+            if call.as_str() == "c-1"
     ));
     // Neither does it run under the same id, nor does a late result change what the log says.
     assert_eq!(code(program.say(&turn, "c-1", called("dig")).await), RefusalCode::Forbidden);
     program.said(&turn, "r-1", returned("c-1")).await;
     program.finish(&turn, "i-1").await.unwrap();
     let end = listener.turn().await;
-    assert!(
-        !end.iter().any(|emission| matches!(event(emission), Some(Event::ToolReturned { .. })))
-    );
+    assert!(!end.iter().any(|emission| matches!(
+        event(emission),
+        Some(Event::Turn(TurnEvent::ToolReturned { .. }))
+    )));
     assert_eq!(ended(&end).0, thoughtwire_proto::Outcome::Completed);
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::{Entry, HubOptions, Outlet, Presence, Read};
-use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start};
+use thoughtwire_proto::{Cursor, Emission, Event, Outcome, Seq, Start, TurnEvent};
 
 use crate::support::{Puppet, Room, event, events};
 
@@ -217,7 +217,9 @@ async fn an_idle_session_leaves_memory_and_comes_back() {
             .turn()
             .await
             .iter()
-            .filter(|emission| matches!(event(emission), Some(Event::TurnEnded { .. })))
+            .filter(|emission| {
+                matches!(event(emission), Some(Event::Turn(TurnEvent::Ended { .. })))
+            })
             .count();
     }
     drop(listener);
@@ -244,12 +246,14 @@ async fn queued_inputs_outlive_a_stop_and_run_at_the_next_start() {
     let outcomes: Vec<_> = seen
         .iter()
         .filter_map(|event| match event {
-            Event::TurnEnded { outcome, .. } => Some(*outcome),
+            Event::Turn(TurnEvent::Ended { outcome, .. }) => Some(*outcome),
             _ => None,
         })
         .collect();
     assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Completed]);
-    assert!(seen.iter().any(|event| matches!(event, Event::Message { complete: false, text, .. } if text == "Half a sen")));
+    assert!(seen.iter().any(|event| matches!(
+        event,
+        Event::Turn(TurnEvent::Message { complete: false, text, .. }) if text == "Half a sen")));
 }
 
 #[tokio::test]

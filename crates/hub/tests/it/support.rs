@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Read, Subscription, Turn, now};
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy,
-    Refusal, Request, Seq, SessionId, Start, ToolStatus, UserId,
+    Refusal, Request, Seq, SessionId, Start, ToolStatus, TurnEvent, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -240,7 +240,8 @@ impl Listener {
     }
 
     pub(crate) async fn turn(&mut self) -> Vec<Emission> {
-        self.until(|emission| matches!(event(emission), Some(Event::TurnEnded { .. }))).await
+        self.until(|emission| matches!(event(emission), Some(Event::Turn(TurnEvent::Ended { .. }))))
+            .await
     }
 }
 

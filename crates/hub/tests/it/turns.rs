@@ -6,6 +6,7 @@ use std::time::Duration;
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
     Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode, Request, SessionId,
+    TurnEvent,
 };
 
 use crate::support::{Puppet, Room, event, events, kinds};
@@ -13,7 +14,9 @@ use crate::support::{Puppet, Room, event, events, kinds};
 fn outcomes(log: &[Event]) -> Vec<(Outcome, Option<&str>)> {
     log.iter()
         .filter_map(|event| match event {
-            Event::TurnEnded { outcome, code, .. } => Some((*outcome, code.as_deref())),
+            Event::Turn(TurnEvent::Ended { outcome, code, .. }) => {
+                Some((*outcome, code.as_deref()))
+            }
             _ => None,
         })
         .collect()
@@ -59,7 +62,9 @@ async fn failure_and_panic_end_their_turn_and_nothing_else() {
         assert_eq!(outcomes(&seen), [outcome], "{text}");
     }
     let log = room.log().await;
-    assert!(log.iter().any(|event| matches!(event, Event::Message { complete: false, text, .. } if text == "Half a sen")));
+    assert!(log.iter().any(|event| matches!(
+        event,
+        Event::Turn(TurnEvent::Message { complete: false, text, .. }) if text == "Half a sen")));
 }
 
 #[tokio::test]
@@ -79,7 +84,9 @@ async fn cancel_closes_what_is_open_and_ends_the_turn_once() {
     room.cancel().await.unwrap();
     let seen = events(&listener.turn().await);
     assert_eq!(kinds(&seen), ["message", "tool_returned", "turn_ended"]);
-    assert!(matches!(&seen[1], Event::ToolReturned { text, .. } if text == "abandoned"));
+    assert!(
+        matches!(&seen[1], Event::Turn(TurnEvent::ToolReturned { text, .. }) if text == "abandoned")
+    );
     assert_eq!(outcomes(&seen), [(Outcome::Cancelled, Some("cancelled"))]);
     assert_eq!(room.cancel().await.unwrap_err().code, RefusalCode::NoTurn);
 }
@@ -135,11 +142,14 @@ async fn a_steering_input_joins_the_turn() {
     room.send("ask steps").await.unwrap();
     let asked = listener
         .until(|emission| {
-            matches!(crate::support::event(emission), Some(Event::ApprovalAsked { .. }))
+            matches!(
+                crate::support::event(emission),
+                Some(Event::Turn(TurnEvent::ApprovalAsked { .. }))
+            )
         })
         .await;
     let call = events(&asked).into_iter().find_map(|event| match event {
-        Event::ApprovalAsked { call, .. } => Some(call),
+        Event::Turn(TurnEvent::ApprovalAsked { call, .. }) => Some(call),
         _ => None,
     });
     let answer = room.send_as(None, "one more thing", Policy::Steer).await.unwrap();
@@ -331,7 +341,10 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let Answer::Input { input, .. } = answer else { panic!("{answer:?}") };
-    let last = |emission: &thoughtwire_proto::Emission| matches!(crate::support::event(emission), Some(Event::TurnEnded { input: ended, .. }) if *ended == input);
+    let last = |emission: &thoughtwire_proto::Emission| {
+        matches!(crate::support::event(emission), Some(Event::Turn(TurnEvent::Ended { input: ended, .. }))
+        if *ended == input)
+    };
     let seen = events(&listener.until(last).await);
     let log = room.log().await;
     assert_eq!(seen, log[..seen.len()], "what was seen is what is there");
@@ -361,20 +374,29 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
     room.send("begin hang").await.unwrap();
     room.send_as(None, "ask", Policy::Queue).await.unwrap();
     let seen = events(&listener.turn().await);
-    let Some(Event::TurnEnded {
+    let Some(Event::Turn(TurnEvent::Ended {
         outcome: Outcome::Failed,
         code: Some(code),
         reason: Some(reason),
         ..
-    }) = seen.last()
+    })) = seen.last()
     else {
         panic!("{seen:?}")
     };
     assert_eq!(code, "turn_limit");
     assert!(reason.starts_with("The turn took longer than"), "{reason}");
-    assert!(seen.iter().any(|event| matches!(event, Event::Message { text, complete: false, .. } if text == "Half a sen")), "{seen:?}");
+    assert!(
+        seen.iter().any(|event| matches!(
+        event,
+        Event::Turn(TurnEvent::Message { text, complete: false, .. }) if text == "Half a sen")),
+        "{seen:?}"
+    );
     // What was queued runs; while it waits for its owner, its time stands still.
-    listener.until(|emission| matches!(event(emission), Some(Event::ApprovalAsked { .. }))).await;
+    listener
+        .until(|emission| {
+            matches!(event(emission), Some(Event::Turn(TurnEvent::ApprovalAsked { .. })))
+        })
+        .await;
     tokio::time::sleep(3 * limit).await;
     room.ask(
         None,
@@ -384,6 +406,6 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
     .unwrap();
     assert!(matches!(
         events(&listener.turn().await).last(),
-        Some(Event::TurnEnded { outcome: Outcome::Completed, .. })
+        Some(Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }))
     ));
 }

@@ -8,7 +8,7 @@ use thoughtwire_proto::dialect::sparky::{SparkyMachine, Tools};
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
     Delta, Emission, Emitted, Event, Partial, Record, Refusal, RefusalCode, Seq, StreamKind,
-    ToolStatus,
+    ToolStatus, TurnEvent,
 };
 
 /// Texts whose JSON is longer than they are, by wire in another way.
@@ -31,22 +31,30 @@ fn emissions(text: &str) -> Vec<Emission> {
         ("deep".to_owned(), json!({"list": [text, 1]})),
     ]);
     vec![
-        record(Event::Thought { item: item(), text: text.clone(), complete: true }),
-        record(Event::Message { item: item(), text: text.clone(), complete: true }),
-        record(Event::ToolCalled { call: call(), name: name.clone(), args }),
-        record(Event::ToolReturned {
+        record(Event::Turn(TurnEvent::Thought {
+            item: item(),
+            text: text.clone(),
+            complete: true,
+        })),
+        record(Event::Turn(TurnEvent::Message {
+            item: item(),
+            text: text.clone(),
+            complete: true,
+        })),
+        record(Event::Turn(TurnEvent::ToolCalled { call: call(), name: name.clone(), args })),
+        record(Event::Turn(TurnEvent::ToolReturned {
             call: call(),
             name,
             status: ToolStatus::Error,
             text: text.clone(),
             content: None,
-        }),
-        record(Event::TurnEnded {
+        })),
+        record(Event::Turn(TurnEvent::Ended {
             input: item(),
             outcome: thoughtwire_proto::Outcome::Failed,
             code: None,
             reason: Some(text.clone()),
-        }),
+        })),
         Emission::Delta(Delta {
             turn: "t-1".parse().unwrap(),
             item: item(),
@@ -146,7 +154,7 @@ fn a_long_text_comes_in_several_frames_on_memgpts_wire() {
                 assert_eq!(frames, whole);
                 continue;
             };
-            if let Event::TurnEnded { .. } = record.event {
+            if let Event::Turn(TurnEvent::Ended { .. }) = record.event {
                 assert_eq!(frames.len(), 1, "a client stops at the first");
                 assert!(said(&frames, "message").contains("[shortened]"));
                 continue;
@@ -168,17 +176,17 @@ fn a_long_text_comes_in_several_frames_on_sparkys_wire() {
             assert!(frames.iter().all(|frame| frame.len() <= limit.bytes()), "{frames:.200?}");
             let key = match &emitted.emission {
                 Emission::Record(record) => match &record.event {
-                    Event::ToolCalled { .. } => {
+                    Event::Turn(TurnEvent::ToolCalled { .. }) => {
                         assert_eq!(frames.len(), 1);
                         assert!(frames[0].contains("[shortened]"), "{:.200}", frames[0]);
                         assert!(frames[0].contains(r#""name": "look""#));
                         continue;
                     }
-                    Event::TurnEnded { .. } => {
+                    Event::Turn(TurnEvent::Ended { .. }) => {
                         assert_eq!(frames.len(), 1);
                         continue;
                     }
-                    Event::ToolReturned { .. } => "result",
+                    Event::Turn(TurnEvent::ToolReturned { .. }) => "result",
                     _ => "text",
                 },
                 Emission::Status { .. } => "message",
@@ -194,7 +202,11 @@ fn a_long_text_comes_in_several_frames_on_sparkys_wire() {
 fn arguments_of_many_short_values_are_shortened_visibly() {
     let limit = FrameLimit::new(4096);
     let args = Map::from_iter([("list".to_owned(), json!(vec![1; 5_000]))]);
-    let event = Event::ToolCalled { call: "c".parse().unwrap(), name: "look".to_owned(), args };
+    let event = Event::Turn(TurnEvent::ToolCalled {
+        call: "c".parse().unwrap(),
+        name: "look".to_owned(),
+        args,
+    });
     let (at, turn) = (Default::default(), None);
     let record = Emission::Record(Record { seq: Seq(1), at, turn, event });
     let frames = encode(&sparky(), &emitted(record), limit);

@@ -8,7 +8,7 @@ use thoughtwire_proto::dialect::memgpt::{
 };
 use thoughtwire_proto::{
     AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event,
-    Outcome, Record, RefusalCode, Seq, Start,
+    InputEvent, Outcome, Record, RefusalCode, Seq, SessionEvent, Start, TurnEvent,
 };
 
 #[derive(Deserialize)]
@@ -151,12 +151,12 @@ fn profile(name: &str) -> AgentProfile {
 }
 
 fn ended(input: &str, outcome: Outcome) -> Emitted {
-    let event = Event::TurnEnded {
+    let event = Event::Turn(TurnEvent::Ended {
         input: input.parse().unwrap(),
         outcome,
         code: None,
         reason: Some("why".into()),
-    };
+    });
     let record =
         Record { seq: Seq(9), at: Default::default(), turn: Some("t".parse().unwrap()), event };
     Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Record(record) }
@@ -187,11 +187,15 @@ fn what_is_not_for_the_machine_is_shown_to_every_connection() {
     };
     let input = || "i-other".parse().unwrap();
     for emitted in [
-        about(Event::TurnStarted { input: input() }),
-        about(Event::InputWithdrawn { input: input() }),
+        about(Event::Turn(TurnEvent::Started { input: input() })),
+        about(Event::Input(InputEvent::Withdrawn { input: input() })),
         ended("i-other", Outcome::Failed),
-        about(Event::Message { item: "m".parse().unwrap(), text: "hello".into(), complete: true }),
-        about(Event::SessionRenamed { title: "a title".into() }),
+        about(Event::Turn(TurnEvent::Message {
+            item: "m".parse().unwrap(),
+            text: "hello".into(),
+            complete: true,
+        })),
+        about(Event::Session(SessionEvent::Renamed { title: "a title".into() })),
         Emitted { session: "s-ada".parse().unwrap(), emission: Emission::Presence { clients: 2 } },
     ] {
         assert_eq!(

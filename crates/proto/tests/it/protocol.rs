@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use thoughtwire_proto::connection::Close;
 use thoughtwire_proto::dialect::{memgpt, native, sparky};
-use thoughtwire_proto::{KNOWN_KINDS, RefusalCode, Retry};
+use thoughtwire_proto::{Event, RefusalCode, Retry};
 
 const DOCUMENT: &str = include_str!("../../../../PROTOCOL.md");
 const NATIVE: &str = include_str!("../../../../vectors/native.jsonl");
@@ -97,7 +97,7 @@ fn every_kind_of_event_is_described_and_shown() {
             "no row of vectors/events.jsonl: {example}"
         );
     }
-    for kind in KNOWN_KINDS {
+    for kind in Event::known_kinds() {
         assert!(text.contains(&format!("\n| `{kind}` |")), "PROTOCOL.md does not describe {kind}");
         assert!(
             shown.iter().any(|example| example.starts_with(&format!(r#"{{"kind":"{kind}","#))),

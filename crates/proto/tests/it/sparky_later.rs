@@ -6,7 +6,7 @@ use thoughtwire_proto::dialect::sparky::{Generation, Loading, Message, Payload};
 use thoughtwire_proto::dialect::sparky::{ServerLoading, SparkyMachine, Tools, encode};
 use thoughtwire_proto::{
     Answer, Command, Emission, Emitted, Event, PeerRef, PeerWire, Record, Refusal, RefusalCode,
-    Seq, SessionId, Start, ToolStatus,
+    Seq, SessionId, Start, ToolStatus, TurnEvent,
 };
 
 fn machine() -> SparkyMachine {
@@ -329,7 +329,7 @@ fn a_result_says_whether_it_worked_and_brings_its_content() {
     ] {
         let (name, text) = ("n".to_owned(), "r".to_owned());
         let call = "c-1".parse().unwrap();
-        let event = Event::ToolReturned { call, name, status, text, content };
+        let event = Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content });
         let record = Record { seq: Seq(1), at: Default::default(), turn: None, event };
         let emission = Emission::Record(record);
         let emitted = Emitted { session: "x".parse().unwrap(), emission };

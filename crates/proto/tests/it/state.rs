@@ -2,88 +2,111 @@
 
 use proptest::prelude::*;
 use serde_json::Map;
-use thoughtwire_proto::{Decision, Event, Outcome, State, Timestamp, ToolStatus, TurnId, Usage};
+use thoughtwire_proto::{
+    Decision, Event, InputEvent, Outcome, SessionEvent, State, Timestamp, ToolStatus, TurnEvent,
+    TurnId, Usage,
+};
 
 fn turn(name: &str) -> TurnId {
     name.parse().unwrap()
 }
 
 fn opened() -> Event {
-    Event::SessionOpened { agent: "a-1".parse().unwrap(), instructions: None, history: vec![] }
+    Event::Session(SessionEvent::Opened {
+        agent: "a-1".parse().unwrap(),
+        instructions: None,
+        history: vec![],
+    })
 }
 
 fn said(item: &str) -> Event {
-    Event::UserMessage {
+    Event::Input(InputEvent::UserMessage {
         item: item.parse().unwrap(),
         text: "hi".to_owned(),
         attachments: vec![],
         from: None,
-    }
+    })
 }
 
 fn withdrawn(input: &str) -> Event {
-    Event::InputWithdrawn { input: input.parse().unwrap() }
+    Event::Input(InputEvent::Withdrawn { input: input.parse().unwrap() })
 }
 
 fn started(input: &str) -> Event {
-    Event::TurnStarted { input: input.parse().unwrap() }
+    Event::Turn(TurnEvent::Started { input: input.parse().unwrap() })
 }
 
 fn thought(text: &str) -> Event {
-    Event::Thought { item: "i-t".parse().unwrap(), text: text.to_owned(), complete: true }
+    Event::Turn(TurnEvent::Thought {
+        item: "i-t".parse().unwrap(),
+        text: text.to_owned(),
+        complete: true,
+    })
 }
 
 fn message(text: &str) -> Event {
-    Event::Message { item: "i-m".parse().unwrap(), text: text.to_owned(), complete: true }
+    Event::Turn(TurnEvent::Message {
+        item: "i-m".parse().unwrap(),
+        text: text.to_owned(),
+        complete: true,
+    })
 }
 
 fn called(call: &str) -> Event {
-    Event::ToolCalled { call: call.parse().unwrap(), name: "now".to_owned(), args: Map::new() }
+    Event::Turn(TurnEvent::ToolCalled {
+        call: call.parse().unwrap(),
+        name: "now".to_owned(),
+        args: Map::new(),
+    })
 }
 
 fn asked(call: &str) -> Event {
-    Event::ApprovalAsked {
+    Event::Turn(TurnEvent::ApprovalAsked {
         call: call.parse().unwrap(),
         name: String::new(),
         expires_at: Timestamp::from_millis(9),
-    }
+    })
 }
 
 fn settled(call: &str) -> Event {
-    Event::ApprovalSettled { call: call.parse().unwrap(), decision: Decision::Denied, by: None }
+    Event::Turn(TurnEvent::ApprovalSettled {
+        call: call.parse().unwrap(),
+        decision: Decision::Denied,
+        by: None,
+    })
 }
 
 fn returned(call: &str) -> Event {
     let (name, text) = ("now".to_owned(), "noon".to_owned());
-    Event::ToolReturned {
+    Event::Turn(TurnEvent::ToolReturned {
         call: call.parse().unwrap(),
         name,
         status: ToolStatus::Success,
         text,
         content: None,
-    }
+    })
 }
 
 fn edited() -> Event {
-    Event::MemoryEdited {
+    Event::Session(SessionEvent::MemoryEdited {
         block: "human".to_owned(),
         before: String::new(),
         after: "x".to_owned(),
         by: "owner".to_owned(),
-    }
+    })
 }
 
 fn ended(input: &str) -> Event {
-    Event::TurnEnded {
+    Event::Turn(TurnEvent::Ended {
         input: input.parse().unwrap(),
         outcome: Outcome::Completed,
         code: None,
         reason: None,
-    }
+    })
 }
 
 fn renamed() -> Event {
-    Event::SessionRenamed { title: "Tea".to_owned() }
+    Event::Session(SessionEvent::Renamed { title: "Tea".to_owned() })
 }
 
 type Step = (Option<&'static str>, Event);
@@ -133,10 +156,15 @@ fn every_illegal_pair_is_refused() {
     const NO_TURN: &str = "it names no turn";
     const NOT_RUN: &str = "its turn does not run";
     let other = || serde_json::from_str::<Event>(r#"{"kind":"dreamt"}"#).unwrap();
-    let compacted =
-        || Event::Compacted { summary: "s".to_owned(), through: thoughtwire_proto::Seq(1) };
-    let usage = || Event::Usage(Usage::default());
-    let instructed = || Event::InstructionsChanged { instructions: String::new() };
+    let compacted = || {
+        Event::Session(SessionEvent::Compacted {
+            summary: "s".to_owned(),
+            through: thoughtwire_proto::Seq(1),
+        })
+    };
+    let usage = || Event::Turn(TurnEvent::Usage(Usage::default()));
+    let instructed =
+        || Event::Session(SessionEvent::InstructionsChanged { instructions: String::new() });
 
     let mut table: Vec<(Vec<Step>, Option<&str>, Event, &str)> = vec![
         (idle(), None, opened(), "the session is opened already"),

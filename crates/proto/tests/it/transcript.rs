@@ -3,8 +3,8 @@
 use serde_json::{Map, json};
 use thoughtwire_proto::transcript::{Approval, Body, Change, Fate, Transcript};
 use thoughtwire_proto::{
-    Attached, Decision, Delta, Emission, Event, Outcome, Partial, Record, Seq, StreamKind,
-    Timestamp, ToolStatus, TurnId, Usage,
+    Attached, Decision, Delta, Emission, Event, InputEvent, Outcome, Partial, Record, Seq,
+    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
 /// A session as its server sees it.
@@ -40,26 +40,35 @@ impl Session {
     }
 
     fn said(&mut self, turn: Option<&str>, item: &str) {
-        let event = Event::UserMessage {
+        let event = Event::Input(InputEvent::UserMessage {
             item: item.parse().unwrap(),
             text: format!("say {item}"),
             attachments: vec![],
             from: None,
-        };
+        });
         self.event(turn, event);
     }
 
     fn message(&mut self, turn: &str, item: &str, text: &str, complete: bool) {
         self.event(
             Some(turn),
-            Event::Message { item: item.parse().unwrap(), text: text.to_owned(), complete },
+            Event::Turn(TurnEvent::Message {
+                item: item.parse().unwrap(),
+                text: text.to_owned(),
+                complete,
+            }),
         );
     }
 
     fn ended(&mut self, turn: &str, input: &str, outcome: Outcome) {
         self.event(
             Some(turn),
-            Event::TurnEnded { input: input.parse().unwrap(), outcome, code: None, reason: None },
+            Event::Turn(TurnEvent::Ended {
+                input: input.parse().unwrap(),
+                outcome,
+                code: None,
+                reason: None,
+            }),
         );
     }
 
@@ -69,14 +78,15 @@ impl Session {
         let mut session = Self::default();
         session.event(
             None,
-            Event::SessionOpened {
+            Event::Session(SessionEvent::Opened {
                 agent: "a-1".parse().unwrap(),
                 instructions: None,
                 history: vec![],
-            },
+            }),
         );
         session.said(None, "in-1");
-        session.event(Some("t-1"), Event::TurnStarted { input: "in-1".parse().unwrap() });
+        session
+            .event(Some("t-1"), Event::Turn(TurnEvent::Started { input: "in-1".parse().unwrap() }));
         session.said(None, "in-2");
         session.said(None, "in-3");
         session.emitted.push(Emission::Status { turn: None, text: "thinking".to_owned() });
@@ -84,39 +94,55 @@ impl Session {
         session.stream("t-1", "m-1", StreamKind::Message, &["Hel"]);
         session.event(
             Some("t-1"),
-            Event::Thought {
+            Event::Turn(TurnEvent::Thought {
                 item: "th-1".parse().unwrap(),
                 text: "I think.".to_owned(),
                 complete: true,
-            },
+            }),
         );
-        session.event(None, Event::InputWithdrawn { input: "in-2".parse().unwrap() });
+        session.event(None, Event::Input(InputEvent::Withdrawn { input: "in-2".parse().unwrap() }));
         session.stream("t-1", "c-1", StreamKind::ToolArgs, &["{\"x\"", ":1}"]);
         let args = json!({"x": 1}).as_object().unwrap().clone();
         let call = "c-1".parse().unwrap();
-        session.event(Some("t-1"), Event::ToolCalled { call, name: "f".to_owned(), args });
+        session.event(
+            Some("t-1"),
+            Event::Turn(TurnEvent::ToolCalled { call, name: "f".to_owned(), args }),
+        );
         let (call, expires_at) = ("c-1".parse().unwrap(), Timestamp::from_millis(99));
-        session
-            .event(Some("t-1"), Event::ApprovalAsked { call, name: "now".to_owned(), expires_at });
+        session.event(
+            Some("t-1"),
+            Event::Turn(TurnEvent::ApprovalAsked { call, name: "now".to_owned(), expires_at }),
+        );
         session.said(Some("t-1"), "in-4");
         session.emitted.push(Emission::Presence { clients: 2 });
         let call = "c-1".parse().unwrap();
         session.event(
             Some("t-1"),
-            Event::ApprovalSettled { call, decision: Decision::Approved, by: None },
+            Event::Turn(TurnEvent::ApprovalSettled {
+                call,
+                decision: Decision::Approved,
+                by: None,
+            }),
         );
         let (call, name, text) = ("c-1".parse().unwrap(), "f".to_owned(), "1".to_owned());
         session.event(
             Some("t-1"),
-            Event::ToolReturned { call, name, status: ToolStatus::Success, text, content: None },
+            Event::Turn(TurnEvent::ToolReturned {
+                call,
+                name,
+                status: ToolStatus::Success,
+                text,
+                content: None,
+            }),
         );
         session.stream("t-1", "m-9", StreamKind::Message, &["never finished"]);
-        session.event(Some("t-1"), Event::Usage(Usage::default()));
+        session.event(Some("t-1"), Event::Turn(TurnEvent::Usage(Usage::default())));
         session.message("t-1", "m-1", "Hello", true);
         session.ended("t-1", "in-1", Outcome::Completed);
-        session.event(Some("t-2"), Event::TurnStarted { input: "in-3".parse().unwrap() });
+        session
+            .event(Some("t-2"), Event::Turn(TurnEvent::Started { input: "in-3".parse().unwrap() }));
         session.stream("t-2", "m-2", StreamKind::Message, &["On", "ce ", "upon "]);
-        session.event(None, Event::SessionRenamed { title: "Tale".to_owned() });
+        session.event(None, Event::Session(SessionEvent::Renamed { title: "Tale".to_owned() }));
         // The event is shorter than what streamed.
         session.message("t-2", "m-2", "Once", false);
         session.ended("t-2", "in-3", Outcome::Cancelled);
@@ -135,15 +161,17 @@ impl Session {
                 Emission::Record(record) => {
                     head = record.seq;
                     match &record.event {
-                        Event::TurnStarted { .. } => turn.clone_from(&record.turn),
-                        Event::TurnEnded { .. } => {
+                        Event::Turn(TurnEvent::Started { .. }) => turn.clone_from(&record.turn),
+                        Event::Turn(TurnEvent::Ended { .. }) => {
                             turn = None;
                             open.clear();
                         }
-                        Event::Thought { item, .. } | Event::Message { item, .. } => {
+                        Event::Turn(
+                            TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. },
+                        ) => {
                             open.retain(|open| open.item != *item);
                         }
-                        Event::ToolCalled { call, .. } => {
+                        Event::Turn(TurnEvent::ToolCalled { call, .. }) => {
                             open.retain(|open| open.item.as_str() != call.as_str());
                         }
                         _ => {}
@@ -332,7 +360,13 @@ fn a_view_may_begin_behind_a_call() {
     attached.turn = "t-1".parse().ok();
     transcript.attach(&attached);
     let (call, name, text) = ("c-0".parse().unwrap(), "f".to_owned(), "x".to_owned());
-    let event = Event::ToolReturned { call, name, status: ToolStatus::Error, text, content: None };
+    let event = Event::Turn(TurnEvent::ToolReturned {
+        call,
+        name,
+        status: ToolStatus::Error,
+        text,
+        content: None,
+    });
     let record = Record { seq: Seq(8), at: Timestamp::default(), turn: "t-1".parse().ok(), event };
     assert_eq!(transcript.apply(&Emission::Record(record)), Change::Entry(0));
     let Body::Call(call) = &transcript.entries()[0].body else { panic!() };

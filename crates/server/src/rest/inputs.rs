@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{Answer, CallId, Command, Event, ItemId, Policy, Seq};
+use thoughtwire_proto::{Answer, CallId, Command, Event, InputEvent, ItemId, Policy, Seq};
 
 use crate::access::{Identity, unauthorized};
 
@@ -136,7 +136,7 @@ pub(super) async fn queued(
     for queued in stored.state.queue() {
         let before = Seq(queued.seq.0.saturating_sub(1));
         for record in logs.records_after(&stored.id, before, 1).await? {
-            if let Event::UserMessage { item, text, .. } = &record.event {
+            if let Event::Input(InputEvent::UserMessage { item, text, .. }) = &record.event {
                 waiting
                     .push(json!({"input": item, "seq": record.seq, "at": record.at, "text": text}));
             }

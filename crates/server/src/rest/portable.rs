@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thoughtwire_agent::Archive;
 use thoughtwire_hub::{Imported, ImportedSession, command_digest};
-use thoughtwire_proto::{AgentSpec, Event, Record, Refusal, RefusalCode, Seq, Timestamp};
+use thoughtwire_proto::{
+    AgentSpec, Event, Record, Refusal, RefusalCode, Seq, SessionEvent, Timestamp,
+};
 use thoughtwire_store::{Block, Scope, SessionFilter};
 
 use crate::access::Identity;
@@ -178,7 +180,10 @@ pub(super) async fn import(
 fn imported(events: Vec<Record>) -> ImportedSession {
     let (mut instructions, mut history, mut records) = (None, Vec::new(), Vec::new());
     for record in events {
-        if let Event::SessionOpened { instructions: given, history: before, .. } = record.event {
+        if let Event::Session(SessionEvent::Opened {
+            instructions: given, history: before, ..
+        }) = record.event
+        {
             (instructions, history) = (given, before);
         } else {
             records.push(record);

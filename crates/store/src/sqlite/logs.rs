@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thoughtwire_proto::{
-    CallId, CommandId, Event, Id, Record, Seq, SessionId, StreamKind, Timestamp, UserId,
+    CallId, CommandId, Id, Record, Seq, SessionId, StreamKind, Timestamp, UserId,
 };
 
 use super::row::{RowCache, get_id, get_seq, row_of, to_i64};
 use super::summary::Invalidates;
 use super::{Handle, blocks, pages, receipts, sessions};
+use crate::logs::returned_call;
 use crate::{
     Batch, Commit, LogPage, LogStore, OpenItem, Receipt, StoreError, StoreRead, StoredSession,
 };
@@ -279,30 +280,6 @@ fn write_extras(connection: &Connection, row: i64, batch: &Batch) -> Result<(), 
     match &extras.block {
         Some(edit) => blocks::write(connection, edit),
         None => Ok(()),
-    }
-}
-
-/// The call that returned with an event.
-pub(crate) fn returned_call(event: &Event) -> Option<&CallId> {
-    match event {
-        Event::ToolReturned { call, .. } => Some(call),
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::TurnStarted { .. }
-        | Event::Thought { .. }
-        | Event::ToolCalled { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::Message { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
-        | Event::TurnEnded { .. }
-        | Event::Other(_) => None,
     }
 }
 

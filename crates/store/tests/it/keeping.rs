@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use thoughtwire_proto::{Event, Outcome, Seq, Timestamp, TurnId};
+use thoughtwire_proto::{Event, Outcome, Seq, Timestamp, TurnEvent, TurnId};
 use thoughtwire_store::{Contents, NewNote, Retention, Store, StoreError, StoredSession};
 
 use crate::support::{NOW, agent, append, log, open, says, session};
@@ -17,23 +17,23 @@ fn turn(store: &Store, session: &mut StoredSession, words: &str, at: Timestamp) 
         session,
         vec![
             (None, says(&item, words)),
-            (Some(&id), Event::TurnStarted { input }),
+            (Some(&id), Event::Turn(TurnEvent::Started { input })),
             (
                 Some(&id),
-                Event::Message {
+                Event::Turn(TurnEvent::Message {
                     item: format!("m-{words}").parse().unwrap(),
                     text: format!("{words}, yes"),
                     complete: true,
-                },
+                }),
             ),
             (
                 Some(&id),
-                Event::TurnEnded {
+                Event::Turn(TurnEvent::Ended {
                     input: item.parse().unwrap(),
                     outcome: Outcome::Completed,
                     code: None,
                     reason: None,
-                },
+                }),
             ),
         ],
     );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thoughtwire_proto::{AgentProfile, Event, Seq, Timestamp};
+use thoughtwire_proto::{AgentProfile, Event, Seq, SessionEvent, Timestamp};
 use thoughtwire_store::{Block, BlockEdit, NewNote, Store};
 
 use crate::support::{NOW, agent, append, new_agent, open, says, session};
@@ -26,12 +26,12 @@ fn a_block_changes_with_the_event_that_says_so() {
     let labels: Vec<_> =
         store.blocks(&profile.id).unwrap().into_iter().map(|block| block.label).collect();
     assert_eq!(labels, ["persona", "human"]);
-    let edited = Event::MemoryEdited {
+    let edited = Event::Session(SessionEvent::MemoryEdited {
         block: "human".into(),
         before: String::new(),
         after: "Likes tea.".into(),
         by: "agent".into(),
-    };
+    });
     let mut edit = append(&mut ada, vec![(None, edited)]);
     edit.block = Some(edit_of(&profile, "Likes tea."));
     let mut stale = append(&mut ada.clone(), vec![(None, says("i-1", "x"))]);
@@ -197,12 +197,12 @@ async fn what_an_agent_knows_is_what_the_file_has_after_every_write() {
         (known.blocks[1].text.clone(), known.archived, known.remembered)
     };
     assert_eq!(known().await, (String::new(), 0, 0));
-    let edited = Event::MemoryEdited {
+    let edited = Event::Session(SessionEvent::MemoryEdited {
         block: "human".into(),
         before: String::new(),
         after: "Likes tea.".into(),
         by: "agent".into(),
-    };
+    });
     let mut edit = append(&mut ada, vec![(None, edited), (None, says("i-1", "x"))]);
     edit.block = Some(edit_of(&profile, "Likes tea."));
     drop(store.append(edit));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use thoughtwire_proto::{CallId, Event, ItemId, ToolStatus, TurnId};
+use thoughtwire_proto::{CallId, Event, ItemId, ToolStatus, TurnEvent, TurnId};
 use thoughtwire_store::Store;
 
 use crate::support::{agent, append, as_version_5, open, says, session};
@@ -52,20 +52,24 @@ fn called(store: &Store) -> (thoughtwire_store::SessionNum, CallId) {
     let input: ItemId = "i-1".parse().unwrap();
     let events = vec![
         (None, says("i-1", "look")),
-        (Some(&turn), Event::TurnStarted { input }),
+        (Some(&turn), Event::Turn(TurnEvent::Started { input })),
         (
             Some(&turn),
-            Event::ToolCalled { call: call.clone(), name: "find".into(), args: Default::default() },
+            Event::Turn(TurnEvent::ToolCalled {
+                call: call.clone(),
+                name: "find".into(),
+                args: Default::default(),
+            }),
         ),
         (
             Some(&turn),
-            Event::ToolReturned {
+            Event::Turn(TurnEvent::ToolReturned {
                 call: call.clone(),
                 name: "find".into(),
                 status: ToolStatus::Success,
                 text: "under the mat".into(),
                 content: None,
-            },
+            }),
         ),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();

@@ -1,6 +1,6 @@
 //! Recovery: a store that is dropped in the middle of a turn, opened again.
 
-use thoughtwire_proto::{Event, Outcome, StreamKind, Timestamp, ToolStatus, TurnId};
+use thoughtwire_proto::{Event, Outcome, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId};
 use thoughtwire_store::{Append, OpenItem};
 
 use crate::support::{agent, append, log, open, says, session};
@@ -15,10 +15,14 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
     let call: thoughtwire_proto::CallId = "k-1".parse().unwrap();
     let events = vec![
         (None, says("i-1", "go")),
-        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+        (Some(&turn), Event::Turn(TurnEvent::Started { input: "i-1".parse().unwrap() })),
         (
             Some(&turn),
-            Event::ToolCalled { call: call.clone(), name: "slow".into(), args: Default::default() },
+            Event::Turn(TurnEvent::ToolCalled {
+                call: call.clone(),
+                name: "slow".into(),
+                args: Default::default(),
+            }),
         ),
         (None, says("i-2", "and then")),
     ];
@@ -39,14 +43,28 @@ fn a_cut_turn_is_ended_with_what_there_was_of_it() {
     let after = log(&store, &ada).split_off(5);
     assert_eq!(
         after[0],
-        Event::Message { item: "m-1".parse().unwrap(), text: "Once upon".into(), complete: false }
+        Event::Turn(TurnEvent::Message {
+            item: "m-1".parse().unwrap(),
+            text: "Once upon".into(),
+            complete: false
+        })
     );
     assert_eq!(
         after[1],
-        Event::Thought { item: "m-2".parse().unwrap(), text: "Hm".into(), complete: false }
+        Event::Turn(TurnEvent::Thought {
+            item: "m-2".parse().unwrap(),
+            text: "Hm".into(),
+            complete: false
+        })
     );
-    assert!(matches!(&after[2], Event::ToolReturned { status: ToolStatus::Error, .. }));
-    assert!(matches!(&after[3], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
+    assert!(matches!(
+        &after[2],
+        Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, .. })
+    ));
+    assert!(matches!(
+        &after[3],
+        Event::Turn(TurnEvent::Ended { outcome: Outcome::Interrupted, .. })
+    ));
     assert_eq!(after.len(), 4);
     assert_eq!(
         store.sessions_with_work().unwrap(),
@@ -66,7 +84,7 @@ fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
     let turn: TurnId = "t-1".parse().unwrap();
     let begun = vec![
         (None, says("i-1", "go")),
-        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+        (Some(&turn), Event::Turn(TurnEvent::Started { input: "i-1".parse().unwrap() })),
     ];
     store.append(append(&mut ada, begun)).wait().unwrap();
     let checkpoint = |item: &str| {
@@ -81,10 +99,12 @@ fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
             },
         )
     };
-    let said = |item: &str| Event::Message {
-        item: item.parse().unwrap(),
-        text: "Once upon a time".into(),
-        complete: true,
+    let said = |item: &str| {
+        Event::Turn(TurnEvent::Message {
+            item: item.parse().unwrap(),
+            text: "Once upon a time".into(),
+            complete: true,
+        })
     };
     // Its text so far, and at once the whole of it; and so far of the next, when the store is closed.
     let earlier = checkpoint("m-1");
@@ -104,10 +124,14 @@ fn a_text_that_is_saved_before_long_keeps_its_place_among_the_writes() {
     let after = log(&open(dir.path()), &ada).split_off(3);
     assert_eq!(after[0], said("m-1"));
     assert!(
-        matches!(&after[1], Event::Message { item, complete: false, .. } if item.as_str() == "m-2"),
+        matches!(&after[1], Event::Turn(TurnEvent::Message { item, complete: false, .. })
+            if item.as_str() == "m-2"),
         "{after:?}"
     );
-    assert!(matches!(&after[2], Event::TurnEnded { outcome: Outcome::Interrupted, .. }));
+    assert!(matches!(
+        &after[2],
+        Event::Turn(TurnEvent::Ended { outcome: Outcome::Interrupted, .. })
+    ));
     assert_eq!(after.len(), 3);
 }
 
@@ -117,23 +141,32 @@ fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
     let store = open(dir.path());
     let mut ada = session(&store, &agent(&store, "ada"));
     let turn: TurnId = "t-1".parse().unwrap();
-    let called = |call: &str| Event::ToolCalled {
-        call: call.parse().unwrap(),
-        name: "rm".into(),
-        args: Default::default(),
+    let called = |call: &str| {
+        Event::Turn(TurnEvent::ToolCalled {
+            call: call.parse().unwrap(),
+            name: "rm".into(),
+            args: Default::default(),
+        })
     };
     let expires_at = Timestamp::from_millis(9);
     let events = vec![
         (None, says("i-1", "go")),
-        (Some(&turn), Event::TurnStarted { input: "i-1".parse().unwrap() }),
+        (Some(&turn), Event::Turn(TurnEvent::Started { input: "i-1".parse().unwrap() })),
         (Some(&turn), called("asked")),
         (Some(&turn), called("running")),
         (Some(&turn), called("awaited")),
         (
             Some(&turn),
-            Event::ApprovalAsked { call: "asked".parse().unwrap(), name: "rm".into(), expires_at },
+            Event::Turn(TurnEvent::ApprovalAsked {
+                call: "asked".parse().unwrap(),
+                name: "rm".into(),
+                expires_at,
+            }),
         ),
-        (Some(&turn), Event::ToolAwaited { call: "awaited".parse().unwrap(), expires_at }),
+        (
+            Some(&turn),
+            Event::Turn(TurnEvent::ToolAwaited { call: "awaited".parse().unwrap(), expires_at }),
+        ),
     ];
     store.append(append(&mut ada, events)).wait().unwrap();
     drop(store);
@@ -141,7 +174,8 @@ fn a_turn_that_waits_for_people_stays_open_and_what_ran_beside_it_is_over() {
     let store = open(dir.path());
     let after = log(&store, &ada).split_off(8);
     assert!(
-        matches!(&after[..], [Event::ToolReturned { call, status: ToolStatus::Error, .. }] if call.as_str() == "running"),
+        matches!(&after[..], [Event::Turn(TurnEvent::ToolReturned { call, status: ToolStatus::Error, .. })]
+            if call.as_str() == "running"),
         "{after:?}"
     );
     let state = store.session(&ada.id).unwrap().unwrap().state;

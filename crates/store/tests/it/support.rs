@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use thoughtwire_proto::{AgentProfile, AgentSpec, Event, Record, Seq, Timestamp, TurnId, UserId};
+use thoughtwire_proto::{
+    AgentProfile, AgentSpec, Event, InputEvent, Record, Seq, Timestamp, TurnId, UserId,
+};
 use thoughtwire_store::{Append, NewAgent, Store, StoredSession};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -60,12 +62,12 @@ pub fn append(session: &mut StoredSession, events: Vec<(Option<&TurnId>, Event)>
 }
 
 pub fn says(item: &str, text: &str) -> Event {
-    Event::UserMessage {
+    Event::Input(InputEvent::UserMessage {
         item: item.parse().unwrap(),
         text: text.into(),
         attachments: vec![],
         from: None,
-    }
+    })
 }
 
 pub fn log(store: &Store, session: &StoredSession) -> Vec<Event> {

@@ -17,7 +17,7 @@ mod text;
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::{Event, Style, ToolStatus};
+use thoughtwire_proto::{Event, Style, ToolStatus, TurnEvent};
 
 use crate::canned::{Canned, Reply};
 use crate::home::{Home, Told};
@@ -99,7 +99,7 @@ async fn turn(
 fn messages(told: &Told) -> (String, bool) {
     let mut said = (String::new(), true);
     for record in &told.records {
-        if let Event::Message { text, complete, .. } = &record.event {
+        if let Event::Turn(TurnEvent::Message { text, complete, .. }) = &record.event {
             said.0.push_str(text);
             said.1 &= complete;
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::Event;
+use thoughtwire_proto::{Event, TurnEvent};
 
 use super::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, Wire, lines, messages, sse, turn};
 
@@ -107,8 +107,10 @@ async fn a_call_that_was_cut_does_not_run() {
             let reply = stopped(wire, &values, reason);
             let (told, asked) = turn(wire, vec![reply.into(); 2], AgentOptions::new).await;
             assert_eq!(told.end().1, "model_length", "{wire:?}: {told:?}");
-            let ran =
-                told.records.iter().any(|record| matches!(record.event, Event::ToolCalled { .. }));
+            let ran = told
+                .records
+                .iter()
+                .any(|record| matches!(record.event, Event::Turn(TurnEvent::ToolCalled { .. })));
             assert!(!ran && asked.len() == 1, "{wire:?}: {told:?}");
         }
     }

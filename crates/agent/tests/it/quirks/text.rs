@@ -77,7 +77,11 @@ async fn arguments_with_halves_of_characters_reach_the_tool() {
         let (told, _) =
             turn(OPENAI, vec![reply.into(), super::answer(OPENAI).into()], AgentOptions::new).await;
         let args = told.records.iter().find_map(|record| {
-            if let thoughtwire_proto::Event::ToolCalled { args, .. } = &record.event {
+            if let thoughtwire_proto::Event::Turn(thoughtwire_proto::TurnEvent::ToolCalled {
+                args,
+                ..
+            }) = &record.event
+            {
                 args["content"].as_str()
             } else {
                 None

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use thoughtwire_agent::AgentOptions;
-use thoughtwire_proto::{AgentSpec, Emission, Event, Policy, Style, ToolDeclaration};
+use thoughtwire_proto::{AgentSpec, Emission, Event, Policy, Style, ToolDeclaration, TurnEvent};
 
 use crate::home::Home;
 use crate::mock::providers;
@@ -309,7 +309,9 @@ async fn blank_words_make_no_event() {
         let told = home.say(&agent(&home, Style::Native).await, "hello").await;
         let mut texts = Vec::new();
         for record in &told.records {
-            if let Event::Message { text, .. } | Event::Thought { text, .. } = &record.event {
+            if let Event::Turn(TurnEvent::Message { text, .. } | TurnEvent::Thought { text, .. }) =
+                &record.event
+            {
                 texts.push(text.trim());
             }
         }
@@ -381,7 +383,7 @@ async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
         };
         let is_called = |emission: &Emission| {
             matches!(emission, Emission::Record(record)
-                if matches!(record.event, Event::ToolCalled { .. }))
+                if matches!(record.event, Event::Turn(TurnEvent::ToolCalled { .. })))
         };
         let send = home.send(&session, "hello", Policy::Queue);
         let told = home.listen_with(&session, vec![tool], is_called, send).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Clock, Finish, Interface, Turn};
-use thoughtwire_proto::{CallId, Decision, Event, Seq, Timestamp, ToolStatus, Usage};
+use thoughtwire_proto::{CallId, Decision, Event, Seq, Timestamp, ToolStatus, TurnEvent, Usage};
 
 use super::ledger::Ledger;
 
@@ -206,8 +206,19 @@ impl Part {
     async fn use_tool(&self, call: &CallId, approved: bool) -> Result<(), AgentError> {
         let before = Seq(self.turn.started().0 - 1);
         let records = self.turn.records_after(before, 10_000).await?;
-        let called = |event: &Event| matches!(event, Event::ToolCalled { call: called, .. } if called == call);
-        let settled = |event: &Event| matches!(event, Event::ApprovalSettled { call: settled, decision: Decision::Approved, .. } if settled == call);
+        let called = |event: &Event| {
+            matches!(
+                event,
+                Event::Turn(TurnEvent::ToolCalled { call: called, .. }) if called == call
+            )
+        };
+        let settled = |event: &Event| {
+            matches!(
+                event,
+                Event::Turn(TurnEvent::ApprovalSettled { call: settled, decision: Decision::Approved, .. })
+                    if settled == call
+            )
+        };
         let missing = if !records.iter().any(|record| called(&record.event)) {
             Some("a tool ran whose call is not on disk")
         } else if approved && !records.iter().any(|record| settled(&record.event)) {

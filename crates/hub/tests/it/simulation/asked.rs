@@ -1,7 +1,8 @@
 //! A command, however often it was asked, and what it has to have done.
 
 use thoughtwire_proto::{
-    Answer, Command, CommandId, Disposition, Event, Outcome, Record, RefusalCode, SessionId,
+    Answer, Command, CommandId, Disposition, Event, InputEvent, Outcome, Record, RefusalCode,
+    SessionEvent, SessionId, TurnEvent,
 };
 
 pub(crate) struct Asked {
@@ -106,7 +107,10 @@ impl Asked {
 
     fn is_effect(&self, record: &Record) -> bool {
         match (&self.command, &record.event) {
-            (Command::Send { text: said, .. }, Event::UserMessage { item, text, .. }) => {
+            (
+                Command::Send { text: said, .. },
+                Event::Input(InputEvent::UserMessage { item, text, .. }),
+            ) => {
                 let fits = match &self.yes {
                     Some(Answer::Input { input, disposition, .. }) => {
                         input == item
@@ -116,23 +120,28 @@ impl Asked {
                 };
                 said == text && fits
             }
-            (Command::Rename { title, .. }, Event::SessionRenamed { title: now }) => title == now,
+            (
+                Command::Rename { title, .. },
+                Event::Session(SessionEvent::Renamed { title: now }),
+            ) => title == now,
             (
                 Command::Instruct { instructions, .. },
-                Event::InstructionsChanged { instructions: now },
+                Event::Session(SessionEvent::InstructionsChanged { instructions: now }),
             ) => instructions == now,
-            (Command::Withdraw { input, .. }, Event::InputWithdrawn { input: gone }) => {
-                input == gone
-            }
-            (Command::Cancel { .. }, Event::TurnEnded { outcome, .. }) => {
+            (
+                Command::Withdraw { input, .. },
+                Event::Input(InputEvent::Withdrawn { input: gone }),
+            ) => input == gone,
+            (Command::Cancel { .. }, Event::Turn(TurnEvent::Ended { outcome, .. })) => {
                 *outcome == Outcome::Cancelled
             }
-            (Command::Decide { .. }, Event::ApprovalSettled { by, .. }) => {
+            (Command::Decide { .. }, Event::Turn(TurnEvent::ApprovalSettled { by, .. })) => {
                 by.as_ref() == Some(&self.tag)
             }
-            (Command::ToolReturn { text, .. }, Event::ToolReturned { text: now, .. }) => {
-                text == now
-            }
+            (
+                Command::ToolReturn { text, .. },
+                Event::Turn(TurnEvent::ToolReturned { text: now, .. }),
+            ) => text == now,
             _ => false,
         }
     }

@@ -1,6 +1,6 @@
 //! What has to hold of the data on disk.
 
-use thoughtwire_proto::{Event, Seq, SessionId};
+use thoughtwire_proto::{Event, Seq, SessionEvent, SessionId};
 use thoughtwire_store::{SessionFilter, Store};
 
 use super::asked::Opening;
@@ -46,7 +46,7 @@ impl History {
         };
         // A log that was trimmed had been seen before.
         let first = on_disk.into_iter().find(|record| record.seq == Seq(1)).or(seen);
-        let Some(Event::SessionOpened { agent, instructions, .. }) =
+        let Some(Event::Session(SessionEvent::Opened { agent, instructions, .. })) =
             first.as_ref().map(|first| first.event.clone())
         else {
             panic!("{session} begins with {first:?}")

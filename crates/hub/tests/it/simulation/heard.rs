@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use thoughtwire_proto::{Event, ItemId, Outcome, PeerRef, PeerWire, Record};
+use thoughtwire_proto::{Event, ItemId, Outcome, PeerRef, PeerWire, Record, TurnEvent};
 
 /// For how long a closed connection's proof counts, with room to spare for what is under way.
 const PROVEN_FOR: i64 = 3_000_000;
@@ -322,18 +322,23 @@ impl Followed {
 fn is_shown(wire: PeerWire, event: &Event, is_own: impl Fn(&ItemId) -> bool) -> bool {
     match (event, wire) {
         (
-            Event::Thought { .. }
-            | Event::Message { .. }
-            | Event::ToolCalled { .. }
-            | Event::ToolReturned { .. }
-            | Event::ApprovalAsked { .. },
+            Event::Turn(
+                TurnEvent::Thought { .. }
+                | TurnEvent::Message { .. }
+                | TurnEvent::ToolCalled { .. }
+                | TurnEvent::ToolReturned { .. }
+                | TurnEvent::ApprovalAsked { .. },
+            ),
             _,
         ) => true,
-        (Event::TurnStarted { input } | Event::TurnEnded { input, .. }, PeerWire::Memgpt) => {
-            is_own(input)
+        (
+            Event::Turn(TurnEvent::Started { input } | TurnEvent::Ended { input, .. }),
+            PeerWire::Memgpt,
+        ) => is_own(input),
+        (Event::Turn(TurnEvent::Started { .. } | TurnEvent::Usage(_)), PeerWire::Sparky) => true,
+        (Event::Turn(TurnEvent::Ended { outcome, .. }), PeerWire::Sparky) => {
+            *outcome != Outcome::Completed
         }
-        (Event::TurnStarted { .. } | Event::Usage(_), PeerWire::Sparky) => true,
-        (Event::TurnEnded { outcome, .. }, PeerWire::Sparky) => *outcome != Outcome::Completed,
         _ => false,
     }
 }

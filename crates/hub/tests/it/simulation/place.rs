@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use thoughtwire_proto::{Attached, Delta, Event, ItemId, Partial, Record, Start, TurnId};
+use thoughtwire_proto::{
+    Attached, Delta, Event, ItemId, Partial, Record, Start, TurnEvent, TurnId,
+};
 
 pub(crate) struct Place {
     pub(crate) room: usize,
@@ -71,14 +73,16 @@ impl Place {
         if cursor.map(|cursor| cursor + 1) != Some(record.seq.0) {
             return Some(format!("{} came behind {cursor:?}", record.seq));
         }
-        if let Event::Thought { item, text, .. } | Event::Message { item, text, .. } = &record.event
+        if let Event::Turn(
+            TurnEvent::Thought { item, text, .. } | TurnEvent::Message { item, text, .. },
+        ) = &record.event
         {
             let shown = self.open.remove(item);
             if shown.is_some_and(|shown| !text.starts_with(&shown.text)) {
                 return Some(format!("{item} ended with other words than were shown"));
             }
         }
-        if let (Event::TurnEnded { .. }, Some(turn)) = (&record.event, &record.turn) {
+        if let (Event::Turn(TurnEvent::Ended { .. }), Some(turn)) = (&record.event, &record.turn) {
             let before = self.open.len();
             self.open.retain(|_, open| open.turn != *turn);
             if self.open.len() != before && !shaken {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use thoughtwire_proto::{CallId, Event, ItemId, Record, SessionId, State, TurnId};
+use thoughtwire_proto::{
+    CallId, Event, InputEvent, ItemId, Record, SessionId, State, TurnEvent, TurnId,
+};
 
 pub(crate) struct Room {
     pub(crate) session: SessionId,
@@ -78,10 +80,10 @@ impl Room {
                 .then(|| format!("{} was {seen:?}, and is {record:?}", record.seq));
         }
         match &record.event {
-            Event::UserMessage { item, .. } => self.inputs.push(item.clone()),
-            Event::TurnStarted { .. } => self.turns.extend(record.turn.clone()),
-            Event::ApprovalAsked { call, .. } => self.questions.push(call.clone()),
-            Event::ToolAwaited { call, .. } => self.outside.push(call.clone()),
+            Event::Input(InputEvent::UserMessage { item, .. }) => self.inputs.push(item.clone()),
+            Event::Turn(TurnEvent::Started { .. }) => self.turns.extend(record.turn.clone()),
+            Event::Turn(TurnEvent::ApprovalAsked { call, .. }) => self.questions.push(call.clone()),
+            Event::Turn(TurnEvent::ToolAwaited { call, .. }) => self.outside.push(call.clone()),
             _ => {}
         }
         self.seen.insert(record.seq.0, record.clone());
@@ -123,7 +125,7 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
     let mut left: HashSet<&ItemId> = HashSet::new();
     for record in records {
         match (&record.event, &record.turn) {
-            (Event::UserMessage { item, text, .. }, turn) => {
+            (Event::Input(InputEvent::UserMessage { item, text, .. }), turn) => {
                 let twice = tags.insert(item, text.split(' ').next().unwrap_or_default()).is_some();
                 if twice {
                     wrong.push(format!("input {item} is there twice"));
@@ -132,8 +134,8 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
                     left.insert(item);
                 }
             }
-            (Event::InputWithdrawn { input }, _) => drop(left.remove(input)),
-            (Event::TurnStarted { input }, Some(turn)) => {
+            (Event::Input(InputEvent::Withdrawn { input }), _) => drop(left.remove(input)),
+            (Event::Turn(TurnEvent::Started { input }), Some(turn)) => {
                 if !left.remove(input) {
                     wrong.push(format!("input {input} ran twice, or was withdrawn"));
                 }
@@ -141,10 +143,13 @@ fn turns(records: &[Record], at_rest: bool) -> Vec<String> {
                     wrong.push(format!("turn {turn} began twice"));
                 }
             }
-            (Event::TurnEnded { .. }, Some(turn)) if !ended.insert(turn) => {
+            (Event::Turn(TurnEvent::Ended { .. }), Some(turn)) if !ended.insert(turn) => {
                 wrong.push(format!("turn {turn} ended twice"));
             }
-            (Event::Thought { text, .. } | Event::Message { text, .. }, Some(turn)) => {
+            (
+                Event::Turn(TurnEvent::Thought { text, .. } | TurnEvent::Message { text, .. }),
+                Some(turn),
+            ) => {
                 let tag =
                     begun.get(turn).and_then(|input| tags.get(input)).copied().unwrap_or_default();
                 if text.split(':').next() != Some(tag) {

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thoughtwire_hub::Awaited;
-use thoughtwire_proto::{Answer, Command, Event, ItemId, Record, Refusal, RefusalCode};
+use thoughtwire_proto::{
+    Answer, Command, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, TurnEvent,
+};
 use thoughtwire_store::Retention;
 
 use super::asked::is_of_the_store;
@@ -39,13 +41,15 @@ impl Waits {
 fn turn_of(input: &ItemId, seq: u64, records: &[Record]) -> Vec<Record> {
     let from = || records.iter().filter(|record| record.seq.0 >= seq);
     let turn = from().find_map(|record| match &record.event {
-        Event::UserMessage { item, .. } if item == input => record.turn.clone(),
-        Event::TurnStarted { input: started } if started == input => record.turn.clone(),
+        Event::Input(InputEvent::UserMessage { item, .. }) if item == input => record.turn.clone(),
+        Event::Turn(TurnEvent::Started { input: started }) if started == input => {
+            record.turn.clone()
+        }
         _ => None,
     });
     let is_its = |record: &&Record| match &record.event {
-        Event::UserMessage { item, .. } if item == input => true,
-        Event::InputWithdrawn { input: withdrawn } => withdrawn == input,
+        Event::Input(InputEvent::UserMessage { item, .. }) if item == input => true,
+        Event::Input(InputEvent::Withdrawn { input: withdrawn }) => withdrawn == input,
         _ => turn.is_some() && record.turn == turn,
     };
     from().filter(is_its).cloned().collect()

@@ -2,7 +2,7 @@
 
 use super::codec::{Says, ServerFrame};
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome, ToolStatus};
+use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
 
 /// An emission's frames. Start, end and error of a turn are for the connection that asked, which its
 /// machine sees to; there are no frames for deltas, status and the rest.
@@ -10,45 +10,46 @@ use crate::{Emission, Emitted, Event, Outcome, ToolStatus};
 pub fn encode(emitted: &Emitted) -> Vec<String> {
     let Emission::Record(record) = &emitted.emission else { return Vec::new() };
     let frame = match &record.event {
-        Event::Thought { text, .. } => ServerFrame::response(Says::InternalMonologue, text),
-        Event::Message { text, .. } => ServerFrame::response(Says::AssistantMessage, text),
-        Event::ToolCalled { name, args, .. } => ServerFrame::response(
+        Event::Turn(TurnEvent::Thought { text, .. }) => {
+            ServerFrame::response(Says::InternalMonologue, text)
+        }
+        Event::Turn(TurnEvent::Message { text, .. }) => {
+            ServerFrame::response(Says::AssistantMessage, text)
+        }
+        Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => ServerFrame::response(
             Says::FunctionMessage,
             format!("Running {name}({})", Json::from(args).dumps()),
         ),
-        Event::ToolReturned { status: ToolStatus::Success, text, .. } => {
+        Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Success, text, .. }) => {
             ServerFrame::response(Says::FunctionMessage, format!("Success: {text}"))
         }
-        Event::ToolReturned { status: ToolStatus::Error, text, .. } => {
+        Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, text, .. }) => {
             ServerFrame::response(Says::FunctionMessage, format!("Error: {text}"))
         }
         // The wire has no word for it; the person who reads along can still be told where to answer.
-        Event::ApprovalAsked { call, name, .. } => ServerFrame::response(
+        Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => ServerFrame::response(
             Says::AssistantMessage,
             format!(
                 "I may not run {name} without your approval. Give or refuse it in `thoughtwire chat` or on the server's page (call {call})."
             ),
         ),
-        Event::TurnStarted { .. } => ServerFrame::ResponseStart,
-        Event::TurnEnded { outcome: Outcome::Completed, .. } => ServerFrame::ResponseEnd,
-        Event::TurnEnded {
+        Event::Turn(TurnEvent::Started { .. }) => ServerFrame::ResponseStart,
+        Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }) => {
+            ServerFrame::ResponseEnd
+        }
+        Event::Turn(TurnEvent::Ended {
             outcome: Outcome::Cancelled | Outcome::Failed | Outcome::Interrupted,
             reason,
             ..
-        } => {
+        }) => {
             let reason = reason.as_deref().unwrap_or("the turn did not complete");
             ServerFrame::response_error(format!("server.user_message failed with: {reason}"))
         }
-        Event::SessionOpened { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::UserMessage { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
+        Event::Session(_)
+        | Event::Input(_)
+        | Event::Turn(
+            TurnEvent::ApprovalSettled { .. } | TurnEvent::ToolAwaited { .. } | TurnEvent::Usage(_),
+        )
         | Event::Other(_) => return Vec::new(),
     };
     vec![frame.encode()]

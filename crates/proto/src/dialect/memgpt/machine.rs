@@ -8,8 +8,8 @@ use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    AgentSpec, Answer, Command, Emission, Emitted, Event, ItemId, PeerRef, PeerWire, Policy,
-    Refusal, RefusalCode, Request, Seq, SessionId, Start, Style,
+    AgentSpec, Answer, Command, Emission, Emitted, Event, InputEvent, ItemId, PeerRef, PeerWire,
+    Policy, Refusal, RefusalCode, Request, Seq, SessionId, Start, Style, TurnEvent,
 };
 
 /// Frames that may wait for those before them.
@@ -358,10 +358,10 @@ impl Machine for MemgptMachine {
 
     fn shows(&mut self, emitted: &Emitted) -> bool {
         let Emission::Record(record) = &emitted.emission else { return true };
-        if let Event::TurnStarted { input } = &record.event {
+        if let Event::Turn(TurnEvent::Started { input }) = &record.event {
             return self.asked.contains(input);
         }
-        if let Event::TurnEnded { input, .. } = &record.event {
+        if let Event::Turn(TurnEvent::Ended { input, .. }) = &record.event {
             let before = self.asked.len();
             self.asked.retain(|asked| asked != input);
             let ours = self.asked.len() != before;
@@ -370,7 +370,7 @@ impl Machine for MemgptMachine {
             }
             return ours;
         }
-        if let Event::InputWithdrawn { input } = &record.event {
+        if let Event::Input(InputEvent::Withdrawn { input }) = &record.event {
             // Withdrawn from elsewhere: its turn will not come.
             self.asked.retain(|asked| asked != input);
             self.go_on();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::Verdict;
 use super::wire::{ClientWire, ServerWire};
 use crate::{
-    AgentProfile, AgentSpec, Disposition, HistoryEntry, KNOWN_KINDS, Policy, Record, RefusalCode,
+    AgentProfile, AgentSpec, Disposition, Event, HistoryEntry, Policy, Record, RefusalCode,
     SessionListing,
 };
 
@@ -151,7 +151,7 @@ fn validator(definition: &Value) -> jsonschema::Validator {
 }
 
 fn is_newer(event: &Value) -> bool {
-    event["kind"].as_str().is_some_and(|kind| !KNOWN_KINDS.contains(&kind))
+    event["kind"].as_str().is_some_and(|kind| !Event::knows(kind))
 }
 
 #[test]

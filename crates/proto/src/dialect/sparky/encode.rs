@@ -3,7 +3,7 @@
 use super::codec::Message;
 use super::payload::Payload;
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome, ToolStatus};
+use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
 
 /// The code of a turn that a new input ended.
 const INTERRUPTED: &str = "interrupted";
@@ -20,61 +20,61 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
         Emission::Status { text, .. } => status(text),
         Emission::Delta(_) | Emission::Partial(_) | Emission::Presence { .. } => return Vec::new(),
         Emission::Record(record) => match &record.event {
-            Event::TurnStarted { .. } => status("Thinking..."),
+            Event::Turn(TurnEvent::Started { .. }) => status("Thinking..."),
             // The wire has no word for it, so a status says what waits and how to answer.
-            Event::ApprovalAsked { name, .. } => {
+            Event::Turn(TurnEvent::ApprovalAsked { name, .. }) => {
                 status(&format!("{name} waits for your approval: answer {APPROVE} or {DENY}"))
             }
-            Event::Thought { text, .. } => Payload::Thought { text: text.clone(), task_id: None },
-            Event::ToolCalled { name, args, .. } => {
+            Event::Turn(TurnEvent::Thought { text, .. }) => {
+                Payload::Thought { text: text.clone(), task_id: None }
+            }
+            Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => {
                 Payload::ToolUse { name: name.clone(), args: Json::from(args), task_id: None }
             }
-            Event::ToolReturned { name, text, status, content, .. } => Payload::ToolResult {
-                name: name.clone(),
-                result: text.clone(),
-                status: Some(Json::text(match status {
-                    ToolStatus::Success => "success",
-                    ToolStatus::Error => "error",
-                })),
-                result_content: content.as_ref().map(Json::from),
-                messages: None,
-                task_id: None,
-            },
-            Event::Usage(usage) => Payload::TokenUsage {
+            Event::Turn(TurnEvent::ToolReturned { name, text, status, content, .. }) => {
+                Payload::ToolResult {
+                    name: name.clone(),
+                    result: text.clone(),
+                    status: Some(Json::text(match status {
+                        ToolStatus::Success => "success",
+                        ToolStatus::Error => "error",
+                    })),
+                    result_content: content.as_ref().map(Json::from),
+                    messages: None,
+                    task_id: None,
+                }
+            }
+            Event::Turn(TurnEvent::Usage(usage)) => Payload::TokenUsage {
                 input_tokens: usage.input_tokens.into(),
                 output_tokens: usage.output_tokens.into(),
                 total_tokens: i128::from(usage.input_tokens) + i128::from(usage.output_tokens),
                 cached_tokens: usage.cached_tokens.map(Into::into),
             },
-            Event::Message { text, .. } => {
+            Event::Turn(TurnEvent::Message { text, .. }) => {
                 Payload::Message { text: text.clone(), file_id: None, task_id: None }
             }
-            Event::TurnEnded { outcome: Outcome::Completed, .. } => return Vec::new(),
-            Event::TurnEnded { outcome: Outcome::Cancelled, code, .. } => {
+            Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }) => return Vec::new(),
+            Event::Turn(TurnEvent::Ended { outcome: Outcome::Cancelled, code, .. }) => {
                 if code.as_deref() == Some(INTERRUPTED) {
                     status("Previous message cancelled")
                 } else {
                     status("Message cancelled")
                 }
             }
-            Event::TurnEnded {
-                outcome: Outcome::Failed | Outcome::Interrupted, reason, ..
-            } => {
+            Event::Turn(TurnEvent::Ended {
+                outcome: Outcome::Failed | Outcome::Interrupted,
+                reason,
+                ..
+            }) => {
                 let reason = reason.as_deref().unwrap_or("the turn did not complete");
                 Payload::Error {
                     message: format!("Error processing message: {reason}"),
                     task_id: None,
                 }
             }
-            Event::SessionOpened { .. }
-            | Event::SessionRenamed { .. }
-            | Event::InstructionsChanged { .. }
-            | Event::UserMessage { .. }
-            | Event::InputWithdrawn { .. }
-            | Event::ApprovalSettled { .. }
-            | Event::ToolAwaited { .. }
-            | Event::MemoryEdited { .. }
-            | Event::Compacted { .. }
+            Event::Session(_)
+            | Event::Input(_)
+            | Event::Turn(TurnEvent::ApprovalSettled { .. } | TurnEvent::ToolAwaited { .. })
             | Event::Other(_) => return Vec::new(),
         },
     };

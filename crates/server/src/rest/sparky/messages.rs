@@ -6,7 +6,9 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thoughtwire_proto::{Event, Record, Role, Seq, SessionId, Timestamp, ToolStatus};
+use thoughtwire_proto::{
+    Event, InputEvent, Record, Role, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent,
+};
 use thoughtwire_store::{Store, StoreError};
 
 use super::{Told, bound_to, not_found, own_space};
@@ -133,13 +135,13 @@ fn shown(record: Record) -> Vec<Message> {
         Role::Assistant => "model",
     };
     vec![match record.event {
-        Event::SessionOpened { history, .. } => {
+        Event::Session(SessionEvent::Opened { history, .. }) => {
             return history
                 .into_iter()
                 .map(|entry| Message::new(role_of(entry.role), "message", entry.text, at))
                 .collect();
         }
-        Event::UserMessage { text, attachments, .. } => {
+        Event::Input(InputEvent::UserMessage { text, attachments, .. }) => {
             let attached: Vec<_> = attachments
                 .into_iter()
                 .map(|file_id| Attachment { name: file_id.clone(), file_id })
@@ -149,9 +151,9 @@ fn shown(record: Record) -> Vec<Message> {
                 ..Message::new("user", "message", text, at)
             }
         }
-        Event::Thought { text, .. } => Message::new("model", "thought", text, at),
-        Event::Message { text, .. } => Message::new("model", "message", text, at),
-        Event::ToolCalled { name, args, .. } => {
+        Event::Turn(TurnEvent::Thought { text, .. }) => Message::new("model", "thought", text, at),
+        Event::Turn(TurnEvent::Message { text, .. }) => Message::new("model", "message", text, at),
+        Event::Turn(TurnEvent::ToolCalled { name, args, .. }) => {
             let text = format!("{name}({})", Value::Object(args.clone()));
             Message {
                 tool_name: Some(name),
@@ -159,7 +161,7 @@ fn shown(record: Record) -> Vec<Message> {
                 ..Message::new("model", "tool_use", text, at)
             }
         }
-        Event::ToolReturned { name, text, status, content, .. } => Message {
+        Event::Turn(TurnEvent::ToolReturned { name, text, status, content, .. }) => Message {
             tool_name: Some(name),
             status: Some(match status {
                 ToolStatus::Success => "success",
@@ -168,17 +170,21 @@ fn shown(record: Record) -> Vec<Message> {
             result_content: content,
             ..Message::new("model", "tool_result", text, at)
         },
-        Event::TurnStarted { .. }
-        | Event::TurnEnded { .. }
-        | Event::SessionRenamed { .. }
-        | Event::InstructionsChanged { .. }
-        | Event::InputWithdrawn { .. }
-        | Event::ApprovalAsked { .. }
-        | Event::ApprovalSettled { .. }
-        | Event::ToolAwaited { .. }
-        | Event::Usage(_)
-        | Event::MemoryEdited { .. }
-        | Event::Compacted { .. }
+        Event::Turn(
+            TurnEvent::Started { .. }
+            | TurnEvent::Ended { .. }
+            | TurnEvent::ApprovalAsked { .. }
+            | TurnEvent::ApprovalSettled { .. }
+            | TurnEvent::ToolAwaited { .. }
+            | TurnEvent::Usage(_),
+        )
+        | Event::Session(
+            SessionEvent::Renamed { .. }
+            | SessionEvent::InstructionsChanged { .. }
+            | SessionEvent::MemoryEdited { .. }
+            | SessionEvent::Compacted { .. },
+        )
+        | Event::Input(InputEvent::Withdrawn { .. })
         | Event::Other(_) => return Vec::new(),
     }]
 }
