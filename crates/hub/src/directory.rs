@@ -382,16 +382,21 @@ impl Hub {
         user: &UserId,
         spec: AgentSpec,
     ) -> Result<AgentProfile, Refusal> {
-        let name = spec.name.clone();
-        match self.find_agent(user, &name).await {
-            Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
-            found => return found,
-        }
-        match self.clone().create_agent(user.clone(), spec, None).await {
-            Ok(Answer::Agent(profile)) => Ok(profile),
-            Ok(_) => self.find_agent(user, &name).await,
-            // Made by another connection in between, or not made at all.
-            Err(refusal) => self.find_agent(user, &name).await.map_err(|_| refusal),
+        loop {
+            match self.find_agent(user, &spec.name).await {
+                Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
+                found => return found,
+            }
+            match self.clone().create_agent(user.clone(), spec.clone(), None).await {
+                Ok(Answer::Agent(profile)) => return Ok(profile),
+                Ok(_) => return self.find_agent(user, &spec.name).await,
+                // Another connection made it in between, and may have deleted it again.
+                Err(refusal) if refusal.code == RefusalCode::NameTaken => {}
+                // It may have been saved all the same.
+                Err(refusal) => {
+                    return self.find_agent(user, &spec.name).await.map_err(|_| refusal);
+                }
+            }
         }
     }
 }

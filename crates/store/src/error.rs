@@ -99,9 +99,9 @@ pub enum StoreError {
     /// The file system failed.
     #[error("the data directory cannot be used: {0}")]
     Io(String),
-    /// `SQLite` failed otherwise.
+    /// The backend failed otherwise.
     #[error("the data could not be read or saved: {0}")]
-    Sqlite(String),
+    Failed(String),
     /// The store was closed.
     #[error("the store is closed")]
     Stopped,
@@ -146,7 +146,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt(error.to_string())
             }
-            Some(_) | None => Self::Sqlite(error.to_string()),
+            Some(_) | None => Self::Failed(error.to_string()),
         }
     }
 }
@@ -199,12 +199,12 @@ impl From<&StoreError> for Refusal {
             | StoreError::Corrupt(_)
             | StoreError::HeadMoved { .. }
             | StoreError::Io(_)
-            | StoreError::Sqlite(_) => RefusalCode::StoreFailed,
+            | StoreError::Failed(_) => RefusalCode::StoreFailed,
         };
         let reason = match error {
             StoreError::Locked { .. }
             | StoreError::Io(_)
-            | StoreError::Sqlite(_)
+            | StoreError::Failed(_)
             | StoreError::HeadMoved { .. } => {
                 "the data could not be read or saved; see the server's log".to_owned()
             }

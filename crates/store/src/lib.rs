@@ -1,8 +1,9 @@
 //! Durable data: session logs, the directory of agents and sessions, agents' memory, clients of the
 //! older wires, and keys.
 //!
-//! [`Store`] hands it out by noun; everything is asynchronous. The backend is one SQLite file with
-//! one writer that shares each wait for the disk among all writes (group commit).
+//! [`Store`] hands it out by noun; everything is asynchronous. Its backend is one SQLite file with
+//! one writer that shares each wait for the disk among all writes (group commit). Tests and the
+//! simulation use [`RamDisk`], a backend in memory with injected faults.
 //!
 //! ```
 //! use thoughtwire_proto::{AgentSpec, Seq, Timestamp};
@@ -46,6 +47,7 @@ mod memory;
 mod metrics;
 mod opening;
 mod peers;
+mod ram;
 mod recovery;
 mod script;
 mod sqlite;
@@ -61,6 +63,7 @@ pub use logs::{LogPage, LogStore, OpenItem};
 pub use memory::{Added, Block, MemoryStore, MemorySummary, NewNote, Note, Page, Recalled};
 pub use metrics::Metrics;
 pub use peers::{OpenedChat, OpenedPeer, PeerStore, Proven, StoredChat};
+pub use ram::{BrokenTable, CommittedWrites, RamDisk, RamDriver, WriteFault};
 pub use sqlite::Contents;
 pub use store::{Store, StoreRead};
 pub use upkeep::{Overlong, Retention, UpkeepStore};

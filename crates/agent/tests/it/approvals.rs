@@ -70,7 +70,7 @@ async fn a_yes_runs_the_call_and_a_no_is_told_to_the_model() {
         (false, (ToolStatus::Error, "The owner denied this call.")),
     ] {
         let script = Script::new([sum(), text("Done.")]);
-        let home = Home::scripted(&script, asking());
+        let home = Home::scripted(&script, asking()).await;
         let (_, session) = home.agent("tess", Default::default()).await;
         let call = until_asked(&home, &session).await;
         let told = home
@@ -89,7 +89,7 @@ async fn a_yes_runs_the_call_and_a_no_is_told_to_the_model() {
 #[tokio::test]
 async fn of_two_who_answer_at_once_one_wins() {
     let script = Script::new([sum(), text("Done.")]);
-    let home = Home::scripted(&script, asking());
+    let home = Home::scripted(&script, asking()).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let call = until_asked(&home, &session).await;
     let answer = |approve| {
@@ -115,7 +115,7 @@ async fn of_two_who_answer_at_once_one_wins() {
 #[tokio::test]
 async fn nobody_answers_and_a_cancel_makes_it_void() {
     let script = Script::new([sum(), text("Late."), sum()]);
-    let home = Home::scripted(&script, AgentOptions { approval_ms: 200, ..asking() });
+    let home = Home::scripted(&script, AgentOptions { approval_ms: 200, ..asking() }).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let told = home.say(&session, "6*7?").await;
     assert!(
@@ -139,7 +139,7 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
     drop(home);
 
     let script = Script::new([sum()]);
-    let home = Home::scripted(&script, asking());
+    let home = Home::scripted(&script, asking()).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     until_asked(&home, &session).await;
     let cancel = async {
@@ -157,7 +157,7 @@ async fn a_denied_tool_is_not_offered_and_not_run() {
         permissions: [("calc*".to_owned(), Permission::Deny)].into(),
         ..options("offline")
     };
-    let home = Home::scripted(&script, options);
+    let home = Home::scripted(&script, options).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let told = home.say(&session, "6*7?").await;
     assert!(told.returned()[0].1.contains("may not be used here"), "{:?}", told.returned());
@@ -190,7 +190,7 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
         Piece::Args { index: 1, json: json!({"timezone": "UTC"}).to_string() },
         done(),
     ];
-    let home = Home::scripted_in(dir.path(), &Script::new([two]), asking());
+    let home = Home::scripted_in(dir.path(), &Script::new([two]), asking()).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     // The other call is over when the first is asked for.
     let is_over = |emission: &Emission| {
@@ -200,14 +200,25 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
         )
     };
     let told = home.listen(&session, is_over, home.send(&session, "6*7?", Policy::Queue)).await;
-    let call = home.hub.store().session(&session).unwrap().unwrap().state.turn().unwrap().calls[0]
+    let call = home
+        .hub
+        .store()
+        .directory()
+        .session(&session)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+        .turn()
+        .unwrap()
+        .calls[0]
         .call
         .clone();
     assert_eq!(told.returned().len(), 1);
     copy(dir.path(), crashed.path());
 
     let script = Script::new([text("It is 42.")]);
-    let home = Home::scripted_in(crashed.path(), &script, asking());
+    let home = Home::scripted_in(crashed.path(), &script, asking()).await;
     let told = home
         .listen(&session, |_| false, async {
             drop(home.execute(decide(&session, &call, true)).await);
@@ -230,7 +241,7 @@ async fn a_question_survives_a_crash_and_its_turn_goes_on_from_the_log() {
 #[tokio::test]
 async fn what_is_forbidden_since_it_was_asked_about_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking());
+    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking()).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let call = until_asked(&home, &session).await;
     home.close().await;
@@ -239,7 +250,7 @@ async fn what_is_forbidden_since_it_was_asked_about_does_not_run() {
         permissions: [("calculator".to_owned(), Permission::Deny)].into(),
         ..options("offline")
     };
-    let home = Home::scripted_in(dir.path(), &Script::new([text("I may not.")]), denying);
+    let home = Home::scripted_in(dir.path(), &Script::new([text("I may not.")]), denying).await;
     let told = home
         .listen(&session, |_| false, async {
             drop(home.execute(decide(&session, &call, true)).await);
@@ -267,11 +278,11 @@ fn kind(entry: &thoughtwire_agent::Chat) -> &'static str {
 #[tokio::test]
 async fn a_planned_stop_parks_the_turn_without_waiting_for_it() {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking());
+    let home = Home::scripted_in(dir.path(), &Script::new([sum()]), asking()).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let call = until_asked(&home, &session).await;
     home.close().await;
-    let home = Home::scripted_in(dir.path(), &Script::new([text("Still here.")]), asking());
+    let home = Home::scripted_in(dir.path(), &Script::new([text("Still here.")]), asking()).await;
     let told = home
         .listen(&session, |_| false, async {
             drop(home.execute(decide(&session, &call, false)).await);
@@ -306,7 +317,7 @@ fn tool_return(session: &SessionId, call: &CallId, text: &str) -> Command {
 async fn a_client_runs_its_tool_and_answers_once() {
     let ask = |city: serde_json::Value| call("weather", &json!({"city": city}));
     let script = Script::new([ask(json!(7)), ask(json!("Oslo")), text("Snow in Oslo.")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let waits = home
         .listen_with(
@@ -345,7 +356,8 @@ async fn a_client_runs_its_tool_and_answers_once() {
 #[tokio::test]
 async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash_still_answers() {
     let script = Script::new([call("weather", &json!({"city": "Oslo"})), text("Nobody knows.")]);
-    let home = Home::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") });
+    let home =
+        Home::scripted(&script, AgentOptions { client_tool_ms: 200, ..options("offline") }).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let told = home
         .listen_with(
@@ -363,7 +375,8 @@ async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash
         dir.path(),
         &Script::new([call("weather", &json!({"city": "Oslo"}))]),
         options("offline"),
-    );
+    )
+    .await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let waits = home
         .listen_with(
@@ -375,7 +388,8 @@ async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash
         .await;
     let call = asked(&waits);
     copy(dir.path(), crashed.path());
-    let home = Home::scripted_in(crashed.path(), &Script::new([text("Snow.")]), options("offline"));
+    let home =
+        Home::scripted_in(crashed.path(), &Script::new([text("Snow.")]), options("offline")).await;
     let told = home
         .listen(&session, |_| false, async {
             drop(home.execute(tool_return(&session, &call, "It snows.")).await);
@@ -390,7 +404,7 @@ async fn a_client_that_is_silent_times_out_and_one_that_comes_back_after_a_crash
 #[tokio::test]
 async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     let script = Script::new([text("Plain."), sum(), text("Done.")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) =
         home.create(AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() }).await;
     home.say(&session, "Hi").await;
@@ -433,7 +447,7 @@ async fn of_more_questions_than_may_stand_the_rest_is_not_asked_and_the_model_is
     let script = Script::new([three, text("Done.")]);
     let dir = tempfile::tempdir().unwrap();
     let limit = HubOptions { open_approvals: 2, ..HubOptions::default() };
-    let home = Home::scripted_within(dir.path(), &script, asking(), limit);
+    let home = Home::scripted_within(dir.path(), &script, asking(), limit).await;
     let (_, session) = home.agent("tess", Default::default()).await;
     let is_returned = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(

@@ -58,7 +58,8 @@ async fn one_ranking_out_of_words_and_meaning() {
     let home = Home::scripted(
         &script,
         AgentOptions { embedder: Some(local(dir.path())), ..options("offline") },
-    );
+    )
+    .await;
     let (agent, session) = home.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(home.hub.store()), Some(local(dir.path())), u64::MAX);
     let notes = ["The train to Vienna", "She likes tea", "A tram stops here"];
@@ -69,7 +70,8 @@ async fn one_ranking_out_of_words_and_meaning() {
     // Written without a vector, as before there was a model: it is embedded when it is looked for.
     home.hub
         .store()
-        .archival_add(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX)
+        .memory()
+        .add_notes(&agent, vec![Archive::note("Coffee at noon", now(), None)], u64::MAX, None)
         .await
         .unwrap();
     let found = archive.search(&agent, "beverage", 0, 2).await.unwrap();
@@ -93,7 +95,7 @@ async fn one_ranking_out_of_words_and_meaning() {
 async fn an_embedding_model_that_is_away_costs_nothing_but_the_meaning() {
     // Nobody listens there: notes are kept and found by words.
     let away = Embedder::open("ollama/nomic-embed-text", &providers("127.0.0.1:1")).unwrap();
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (agent, _) = home.agent("tess", Style::Native).await;
     let archive = Archive::new(Arc::clone(home.hub.store()), Some(away), u64::MAX);
     archive.add(&agent, vec![Archive::note("She likes tea", now(), None)]).await.unwrap();

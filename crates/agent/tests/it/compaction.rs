@@ -11,7 +11,7 @@ fn small() -> AgentOptions {
 
 #[tokio::test]
 async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
-    let home = Home::new(small());
+    let home = Home::new(small()).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     assert_eq!(
         home.say(&session, "say: The treasure lies under the third palm of Skull Island")
@@ -33,8 +33,14 @@ async fn ten_windows_long_it_still_answers_from_its_beginning_by_search() {
     assert_eq!(told.called(), ["conversation_search"]);
     assert!(told.message().contains("third palm of Skull Island"), "{}", told.message());
     // All of it is still in the log, and in order.
-    let stored = home.hub.store().session(&session).unwrap().unwrap();
-    let all = home.hub.store().events(stored.num, thoughtwire_proto::Seq::ZERO, 10_000).unwrap();
+    let stored = home.hub.store().directory().session(&session).await.unwrap().unwrap();
+    let all = home
+        .hub
+        .store()
+        .logs()
+        .records_after(&stored.id, thoughtwire_proto::Seq::ZERO, 10_000)
+        .await
+        .unwrap();
     assert!(matches!(&all[1].event, Event::Input(InputEvent::UserMessage { text, .. })
             if text.contains("treasure")));
 }
@@ -47,7 +53,7 @@ async fn a_summary_stands_for_what_it_covers_and_is_carried_on() {
         replies.push(text(&long));
     }
     let script = Script::summing(replies, "They spoke of tea.");
-    let home = Home::scripted(&script, small());
+    let home = Home::scripted(&script, small()).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     for n in 0..12 {
         assert_eq!(home.say(&session, &format!("question {n}")).await.end().0, "Completed");
@@ -74,7 +80,7 @@ async fn a_summary_stands_for_what_it_covers_and_is_carried_on() {
         assert!(prompt.tokens() <= 3_000, "{}", prompt.tokens());
     }
     // A restart finds the summary again.
-    let state = home.hub.store().session(&session).unwrap().unwrap().state;
+    let state = home.hub.store().directory().session(&session).await.unwrap().unwrap().state;
     assert!(state.compaction().is_some_and(|compaction| compaction.through < compaction.seq));
 }
 
@@ -87,7 +93,7 @@ async fn without_a_summary_the_oldest_turns_are_left_out_and_no_turn_fails() {
         replies.push(vec![Ok(Piece::Message(long.clone())), Ok(done())]);
     }
     let script = Script::of_results(replies).with_summaries(broken);
-    let home = Home::scripted(&script, small());
+    let home = Home::scripted(&script, small()).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     for n in 0..12 {
         assert_eq!(home.say(&session, &format!("question {n}")).await.end().0, "Completed");
@@ -101,7 +107,7 @@ async fn without_a_summary_the_oldest_turns_are_left_out_and_no_turn_fails() {
 #[tokio::test]
 async fn a_turn_that_is_too_long_by_itself_is_shortened_in_the_prompt_only() {
     let script = Script::summing([text(&"ä".repeat(10_000)), text("Short.")], "In short.");
-    let home = Home::scripted(&script, small());
+    let home = Home::scripted(&script, small()).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     assert_eq!(home.say(&session, "a long one").await.message().len(), 20_000);
     assert_eq!(home.say(&session, &"a long question ".repeat(2_000)).await.end().0, "Completed");
@@ -118,7 +124,7 @@ async fn a_provider_that_finds_the_prompt_too_long_is_asked_with_a_shorter_one()
     let script = Script::of_results(replies)
         .with_summaries(|| vec![Ok(Piece::Message("In short.".to_owned())), Ok(done())]);
     let home =
-        Home::scripted(&script, AgentOptions { context_window: 6_000, ..options("offline") });
+        Home::scripted(&script, AgentOptions { context_window: 6_000, ..options("offline") }).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     for n in 0..3 {
         home.say(&session, &format!("question {n}")).await;
@@ -131,7 +137,7 @@ async fn a_provider_that_finds_the_prompt_too_long_is_asked_with_a_shorter_one()
 async fn long_questions_with_short_answers_are_summed_up_in_parts_that_fit() {
     let replies = (0..12).map(|_| text("Yes."));
     let script = Script::summing(replies, "They asked much.");
-    let home = Home::scripted(&script, small());
+    let home = Home::scripted(&script, small()).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     for n in 0..12 {
         let question = format!("question {n} {}", "what about it ".repeat(120));

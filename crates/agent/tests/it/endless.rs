@@ -61,7 +61,7 @@ async fn a_turn_fails_when_a_reply_does_not_end() {
     ];
     for (model, what, first, piece, most) in rows {
         let (host, sent) = endless(first, piece).await;
-        let home = Home::new(AgentOptions::new(model, providers(&host)));
+        let home = Home::new(AgentOptions::new(model, providers(&host))).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let (outcome, code, reason) = home.say(&session, "hello").await.end();
         assert_eq!(
@@ -120,7 +120,7 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             ("malformed_function_call", "model_malformed_call"),
         ] {
             let canned = Canned::play([Reply::new(half(model, word))]).await;
-            let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
+            let home = Home::new(AgentOptions::new(model, providers(&canned.host))).await;
             let (_, session) = home.agent("tess", Style::Native).await;
             let told = home.say(&session, "six by seven?").await;
             let (outcome, given, reason) = told.end();
@@ -138,7 +138,7 @@ async fn a_stopped_reply_runs_no_call_and_its_turn_says_why() {
             _ => text_only(model),
         };
         let canned = Canned::play([Reply::new(text)]).await;
-        let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
+        let home = Home::new(AgentOptions::new(model, providers(&canned.host))).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "six by seven?").await;
         assert_eq!(told.end().1, "model_length", "{model}: {told:?}");

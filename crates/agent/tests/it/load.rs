@@ -11,7 +11,8 @@ async fn messages_are_numbered_and_as_long_as_asked() {
     for style in [Style::Native, Style::Memgpt] {
         for (bytes, items) in [(1, 12), (2, 9), (50, 1500)] {
             let home =
-                Home::new(options(&format!("load:items={items},bytes={bytes},rate=0,deltas=no")));
+                Home::new(options(&format!("load:items={items},bytes={bytes},rate=0,deltas=no")))
+                    .await;
             let (_, session) = home.agent("tess", style).await;
             let told = home.say(&session, "go").await;
             let texts: Vec<&str> = told
@@ -39,7 +40,7 @@ async fn messages_are_numbered_and_as_long_as_asked() {
 
 #[tokio::test]
 async fn deltas_make_one_message() {
-    let home = Home::new(options("load:items=40,bytes=20,rate=0,deltas=yes"));
+    let home = Home::new(options("load:items=40,bytes=20,rate=0,deltas=yes")).await;
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     let told = home.say(&session, "go").await;
     assert_eq!(told.message().len(), 800);
@@ -49,7 +50,7 @@ async fn deltas_make_one_message() {
 
 #[tokio::test]
 async fn the_rate_is_kept() {
-    let home = Home::new(options("load:items=51,bytes=10,rate=100"));
+    let home = Home::new(options("load:items=51,bytes=10,rate=100")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let begun = Instant::now();
     home.say(&session, "go").await;
@@ -59,7 +60,7 @@ async fn the_rate_is_kept() {
 
 #[tokio::test]
 async fn marks_tell_when_each_piece_was_due() {
-    let home = Home::new(options("load:items=20,bytes=40,rate=0,marks=yes"));
+    let home = Home::new(options("load:items=20,bytes=40,rate=0,marks=yes")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     let mut last = 0;

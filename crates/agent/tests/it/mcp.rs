@@ -437,7 +437,8 @@ async fn an_agent_uses_them_like_its_own() {
     let bad = call("all__get-sum", &json!({"a": 1}));
     let good = call("all__get-sum", &json!({"a": 19, "b": 23}));
     let script = Script::new([bad, good, text("42.")]);
-    let home = Home::scripted(&script, AgentOptions { mcp: servers.clone(), ..options("offline") });
+    let home =
+        Home::scripted(&script, AgentOptions { mcp: servers.clone(), ..options("offline") }).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "19+23?").await;
     let returned = told.returned();

@@ -10,7 +10,7 @@ use crate::home::{Home, Script, call, done, options, text};
 /// Calls a tool in a native turn and gives back what it returned.
 async fn returned(name: &str, args: &Value) -> (ToolStatus, String) {
     let script = Script::new([call(name, args), text("Done.")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     // Who speaks plainly is not offered these two.
     let style = if matches!(name, "send_message" | "pause_heartbeats") {
         Style::Memgpt
@@ -141,9 +141,9 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
         call("core_memory_replace", &replace),
         text("Noted."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (agent, session) = home.agent("tess", Style::Native).await;
-    let before = home.block(&agent, "human");
+    let before = home.block(&agent, "human").await;
     let told = home.say(&session, "I like tea. No, coffee.").await;
     assert_eq!(
         told.kinds(),
@@ -177,7 +177,7 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
     assert_eq!((edits[0].0.as_str(), edits[0].1, edits[0].3.as_str()), ("human", &before, "agent"));
     assert_eq!(edits[1].1, edits[0].2);
     assert!(edits[1].2.ends_with("She likes coffee."));
-    assert_eq!(&home.block(&agent, "human"), edits[1].2);
+    assert_eq!(&home.block(&agent, "human").await, edits[1].2);
     let systems: Vec<bool> =
         script.prompts().iter().map(|prompt| prompt.system.contains("She likes tea.")).collect();
     assert_eq!(systems, [false, true, false]);
@@ -185,14 +185,14 @@ async fn an_edit_is_an_event_with_both_texts_and_is_seen_by_the_next_step() {
 
 #[tokio::test]
 async fn a_full_block_says_by_how_much() {
-    let fill = |home: &Home, agent| {
-        let blocks = home.hub.store().blocks(agent).unwrap();
+    let fill = async |home: &Home, agent| {
+        let blocks = home.hub.store().memory().blocks(agent).await.unwrap();
         let human = blocks.iter().find(|block| block.label == "human").unwrap();
         (human.limit, human.text.chars().count())
     };
-    let probe = Home::new(options("offline"));
+    let probe = Home::new(options("offline")).await;
     let (agent, _) = probe.agent("tess", Style::Native).await;
-    let (limit, used) = fill(&probe, &agent);
+    let (limit, used) = fill(&probe, &agent).await;
     let break_ = usize::from(used > 0);
     let almost = json!({"name": "human", "content": "ä".repeat(limit - used - break_ - 10)});
     let more = json!({"name": "human", "content": "y".repeat(20)});
@@ -201,7 +201,7 @@ async fn a_full_block_says_by_how_much() {
         call("core_memory_append", &more),
         text("It is full."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (agent, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "fill up").await;
     let results = told.returned();
@@ -211,7 +211,7 @@ async fn a_full_block_says_by_how_much() {
         "{results:?}"
     );
     assert!(results[1].1.contains("21 more do not fit"), "{}", results[1].1);
-    assert_eq!(fill(&home, &agent).1, limit - 10);
+    assert_eq!(fill(&home, &agent).await.1, limit - 10);
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn edits_from_many_sessions_lose_nothing() {
         ]
     });
     let script = Script::new(replies);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (agent, _) = home.agent("tess", Style::Native).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
@@ -239,14 +239,14 @@ async fn edits_from_many_sessions_lose_nothing() {
         }
     };
     futures::future::join_all(sessions.iter().map(run)).await;
-    let human = home.block(&agent, "human");
+    let human = home.block(&agent, "human").await;
     let kept = (0..20).filter(|n| human.lines().any(|line| line == format!("fact {n}."))).count();
     assert_eq!(kept, 20, "{human}");
 }
 
 #[tokio::test]
 async fn searches_page_and_leave_the_question_out() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (agent, session) = home.agent("tess", Style::Native).await;
     for n in 0..7 {
         home.say(&session, &format!("say: parrot number {n}")).await;
@@ -255,7 +255,7 @@ async fn searches_page_and_leave_the_question_out() {
             thoughtwire_hub::now(),
             None,
         );
-        home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
+        home.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
     }
     let today = thoughtwire_hub::now().to_string();
     let day = today.get(..10).unwrap();
@@ -290,7 +290,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         let spoken = Piece::Message(format!("Edits of turn {turn}."));
         [spoken].into_iter().chain((0..10).flat_map(edit)).chain([done()]).collect()
     }));
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (agent, one) = home.agent("tess", Style::Memgpt).await;
     let other = home.session("tess").await;
     let wide =
@@ -314,7 +314,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
         }
     };
     tokio::join!(edits(one), edits(other), owner);
-    let text = home.block(&agent, "human");
+    let text = home.block(&agent, "human").await;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1_000);
     for turn in 0..100 {

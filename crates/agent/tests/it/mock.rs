@@ -69,8 +69,8 @@ pub(crate) fn providers(host: &str) -> Providers {
     }
 }
 
-pub(crate) fn home(host: &str, wire: Wire) -> Home {
-    Home::new(AgentOptions::new(wire.model, providers(host)))
+pub(crate) async fn home(host: &str, wire: Wire) -> Home {
+    Home::new(AgentOptions::new(wire.model, providers(host))).await
 }
 
 /// A port where nobody listens.
@@ -108,7 +108,7 @@ impl Mock {
         panic!("the LLM mock does not listen");
     }
 
-    pub(crate) fn home(&self, wire: Wire) -> Home {
-        home(&self.host, wire)
+    pub(crate) async fn home(&self, wire: Wire) -> Home {
+        home(&self.host, wire).await
     }
 }

@@ -44,7 +44,7 @@ fn names_are_checked_without_a_network() {
 
 #[tokio::test]
 async fn an_agent_with_a_model_that_is_not_there_fails_with_a_sentence() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let spec = AgentSpec {
         name: "tess".to_owned(),
         model: Some("gpt-4".to_owned()),

@@ -65,7 +65,7 @@ async fn answers_use_the_tools_they_need() {
         ("My day was long.", &[], "You say: Your day was long. Tell me more."),
     ];
     for style in STYLES {
-        let home = Home::new(options("offline"));
+        let home = Home::new(options("offline")).await;
         let (_, session) = home.agent("tess", style).await;
         for (input, tools, answer) in turns {
             let told = home.say(&session, input).await;
@@ -87,7 +87,7 @@ async fn answers_use_the_tools_they_need() {
 #[tokio::test]
 async fn it_introduces_itself_in_the_first_turn_only() {
     for style in STYLES {
-        let home = Home::new(options("offline"));
+        let home = Home::new(options("offline")).await;
         let (_, session) = home.agent("tess", style).await;
         let first = home.say(&session, "Hello").await.message();
         assert!(
@@ -104,7 +104,7 @@ async fn it_introduces_itself_in_the_first_turn_only() {
 #[tokio::test]
 async fn words_are_streamed_and_superseded_by_the_message() {
     for style in STYLES {
-        let home = Home::new(options("offline"));
+        let home = Home::new(options("offline")).await;
         let (_, session) = home.agent("tess", style).await;
         let words = "say: \"one\" two\tthree\nfour, ☕ and \\ five";
         let told = home.say(&session, words).await;
@@ -119,7 +119,7 @@ async fn words_are_streamed_and_superseded_by_the_message() {
 
 #[tokio::test]
 async fn a_memgpt_turn_has_the_message_inside_its_call() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     let told = home.say(&session, "what is 2+2?").await;
     let kinds = told.kinds();
@@ -151,7 +151,7 @@ async fn a_memgpt_turn_has_the_message_inside_its_call() {
 
 #[tokio::test]
 async fn a_native_turn_ends_with_usage_message_and_end() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "what is 2+2?").await;
     let expected = [
@@ -173,7 +173,7 @@ async fn a_native_turn_ends_with_usage_message_and_end() {
 async fn facts_outlive_the_session_and_the_process() {
     for style in STYLES {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path(), options("offline"));
+        let home = Home::open(dir.path(), options("offline")).await;
         let (agent, session) = home.agent("tess", style).await;
         home.say(&session, "my name is Ada").await;
         let long =
@@ -184,8 +184,8 @@ async fn facts_outlive_the_session_and_the_process() {
         assert!(home.say(&other, "what is my name?").await.message().contains("Your name is Ada."));
         home.close().await;
 
-        let home = Home::open(dir.path(), options("offline"));
-        assert_eq!(home.block(&agent, "human").lines().last(), Some("my name is Ada"));
+        let home = Home::open(dir.path(), options("offline")).await;
+        assert_eq!(home.block(&agent, "human").await.lines().last(), Some("my name is Ada"));
         let third = home.session("tess").await;
         assert!(home.say(&third, "what is my name?").await.message().contains("Your name is Ada."));
         let told = home.say(&third, "what do you know about the recipe?").await;
@@ -198,7 +198,7 @@ async fn facts_outlive_the_session_and_the_process() {
 
 #[tokio::test]
 async fn another_agent_knows_nothing_of_it() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (_, ada) = home.agent("tess", Style::Native).await;
     let (_, bob) = home.agent("rolf", Style::Native).await;
     home.say(&ada, "my name is Ada").await;
@@ -209,7 +209,7 @@ async fn another_agent_knows_nothing_of_it() {
 
 #[tokio::test]
 async fn counting_is_one_message_of_many_pieces() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "count to 3000").await;
     let numbers: Vec<u64> =
@@ -220,7 +220,7 @@ async fn counting_is_one_message_of_many_pieces() {
 
 #[tokio::test]
 async fn an_input_that_joins_the_turn_is_answered_in_it() {
-    let home = Home::new(options("offline"));
+    let home = Home::new(options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home
         .listen(&session, |_| false, async {

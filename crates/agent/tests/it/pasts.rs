@@ -101,7 +101,7 @@ fn summaries() -> impl Fn() -> Vec<Result<Piece, ModelError>> {
 
 async fn open(dir: &Path, script: &Arc<Script>, past_bytes: usize) -> Home {
     let options = AgentOptions { context_window: 3_000, past_bytes, ..options("offline") };
-    Home::scripted_within(dir, script, options, HubOptions::default())
+    Home::scripted_within(dir, script, options, HubOptions::default()).await
 }
 
 /// Plays a history and gives every prompt that was made of it.
@@ -217,7 +217,7 @@ async fn wait(
 async fn rest(home: &Home, session: &SessionId) {
     let resting = async {
         loop {
-            let state = home.hub.store().session(session).unwrap().unwrap().state;
+            let state = home.hub.store().directory().session(session).await.unwrap().unwrap().state;
             if state.turn().is_none() && state.queue().is_empty() {
                 return;
             }
@@ -226,7 +226,7 @@ async fn rest(home: &Home, session: &SessionId) {
     };
     tokio::time::timeout(PATIENCE, resting).await.expect("it does not come to rest");
     // How much is indexed stands in the prompt and takes up room there: as much in each run.
-    home.hub.store().catch_up_recall().await.unwrap();
+    home.hub.store().memory().index_recall().await.unwrap();
 }
 
 /// A prompt's conversation, with calls numbered instead of named: their names are new in each run.

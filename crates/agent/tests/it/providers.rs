@@ -17,7 +17,7 @@ use crate::mock::{Args, Mock, WIRES, free_port, home, providers};
 async fn words_reasoning_and_usage() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "Please tell me about tea").await;
         assert_eq!(
@@ -49,7 +49,7 @@ async fn words_reasoning_and_usage() {
 async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (agent, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "Hi, my name is Ada").await;
         assert_eq!(told.called(), ["core_memory_append"], "{wire:?}: {told:?}");
@@ -60,7 +60,7 @@ async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
         }
         let args: serde_json::Value = serde_json::from_str(&pieces.concat()).unwrap();
         assert_eq!(args["content"], "Her name is Ada, and she drinks her tea without milk.");
-        assert!(home.block(&agent, "human").ends_with("without milk."));
+        assert!(home.block(&agent, "human").await.ends_with("without milk."));
         assert_eq!(told.message(), "Pleased to meet you, Ada.", "{wire:?}");
         if let Some(usage) = told.usage() {
             assert_eq!(
@@ -76,7 +76,7 @@ async fn a_call_with_arguments_in_pieces_edits_the_memory_and_goes_on() {
 async fn the_next_turn_has_the_calls_of_the_last() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         home.say(&session, "two sums").await;
         // A strict endpoint would refuse calls and results that do not match.
@@ -89,7 +89,7 @@ async fn the_next_turn_has_the_calls_of_the_last() {
 async fn reasoning_two_calls_in_one_reply_and_an_answer() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "two sums").await;
         assert_eq!(told.thought(), "One after the other.", "{wire:?}: {told:?}");
@@ -104,7 +104,7 @@ async fn reasoning_two_calls_in_one_reply_and_an_answer() {
 async fn in_memgpt_style_content_is_thought_and_send_message_speaks() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Memgpt).await;
         let told = home.say(&session, "greet me in the old way").await;
         assert_eq!(told.thought(), "A friend; be warm.", "{wire:?}: {told:?}");
@@ -133,7 +133,7 @@ async fn in_memgpt_style_content_is_thought_and_send_message_speaks() {
 async fn a_cut_stream_fails_and_keeps_what_came() {
     let mock = Mock::start().await;
     for wire in WIRES {
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "tell me a long story").await;
         let (outcome, code, reason) = told.end();
@@ -152,7 +152,7 @@ async fn too_many_requests_are_repeated_after_the_time_asked_for() {
     for wire in WIRES {
         // One for each: it counts the requests.
         let mock = Mock::start().await;
-        let home = mock.home(wire);
+        let home = mock.home(wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "too busy once").await;
         assert_eq!(told.message(), "Now there is time for you.", "{wire:?}: {told:?}");
@@ -171,7 +171,8 @@ async fn errors_say_what_to_do_and_never_the_key() {
         let home = Home::new(AgentOptions {
             retries: 1,
             ..AgentOptions::new(wire.model, providers(&mock.host))
-        });
+        })
+        .await;
         home.agent("tess", Style::Native).await;
         for (input, code, sentence) in [
             ("always too busy", "model_busy", "You exceeded your current quota."),
@@ -204,7 +205,7 @@ async fn nobody_at_the_address() {
         let mut options =
             AgentOptions { retries: 1, ..AgentOptions::new(wire.model, providers(&host)) };
         options.providers.openai.api_key = None;
-        let home = Home::new(options);
+        let home = Home::new(options).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         let (_, code, reason) = told.end();
@@ -219,7 +220,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
     let mock = Mock::start().await;
     for wire in WIRES {
         let gate = Gate::open(&mock.host).await;
-        let home = home(&gate.host, wire);
+        let home = home(&gate.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let speaks = |emission: &Emission| matches!(emission, Emission::Delta(delta) if delta.kind == StreamKind::Message);
         let begun = home
@@ -301,7 +302,7 @@ async fn when_a_model_cannot_be_had_the_next_one_is_asked() {
         fallbacks: vec!["nowhere/x".to_owned(), WIRES[2].model.to_owned()],
         ..AgentOptions::new(WIRES[0].model, providers(&mock.host))
     };
-    let home = Home::new(options);
+    let home = Home::new(options).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     // The mock is always too busy for this on one wire, and knows the answer on another.
     let told = home.say(&session, "busy for one of you").await;

@@ -29,7 +29,7 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
     ];
     for (replies, steps) in cases {
         let script = Script::new(replies.clone());
-        let home = Home::scripted(&script, options("offline"));
+        let home = Home::scripted(&script, options("offline")).await;
         let (_, session) = home.agent("tess", Style::Memgpt).await;
         let told = home.say(&session, "go").await;
         assert_eq!(told.end().0, "Completed", "{replies:?}: {:?}", told.end());
@@ -41,7 +41,7 @@ async fn in_memgpt_style_a_turn_goes_on_only_when_asked_to_or_after_a_failure() 
 async fn natively_every_result_goes_back() {
     let script =
         Script::new([call("calculator", &json!({"expression": "6*7"})), text("It is 42.")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "6*7?").await;
     assert_eq!(told.message(), "It is 42.");
@@ -60,7 +60,7 @@ async fn natively_every_result_goes_back() {
 #[tokio::test]
 async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
     let script = Script::new([text("hm")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     home.say(&session, "go").await;
     let prompts = script.prompts();
@@ -99,7 +99,7 @@ async fn in_memgpt_style_all_eight_tools_are_offered_with_their_parameters() {
 async fn a_turn_without_end_is_stopped_with_a_sentence() {
     let sum = || call("calculator", &json!({"expression": "1+1"}));
     let script = Script::new((0..10).map(|_| sum()));
-    let home = Home::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") });
+    let home = Home::scripted(&script, AgentOptions { max_steps: 3, ..options("offline") }).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     let (outcome, code, reason) = told.end();
@@ -122,7 +122,7 @@ async fn bad_calls_come_back_as_complaints() {
         ),
     ] {
         let script = Script::new([pieces, text("Sorry.")]);
-        let home = Home::scripted(&script, options("offline"));
+        let home = Home::scripted(&script, options("offline")).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "go").await;
         let (status, text) = told.returned()[0];
@@ -145,7 +145,7 @@ async fn a_sent_message_is_streamed_out_of_its_arguments() {
         }));
         pieces.push(done());
         let script = Script::new([pieces]);
-        let home = Home::scripted(&script, options("offline"));
+        let home = Home::scripted(&script, options("offline")).await;
         let (_, session) = home.agent("tess", Style::Memgpt).await;
         let told = home.say(&session, "go").await;
         assert_eq!(told.message(), "Tea \u{1F375}, \"please\"\nnow\u{0}", "pieces of {size}");
@@ -173,7 +173,7 @@ async fn a_message_behind_other_keys_is_said_whole() {
         Piece::Args { index: 0, json: json.to_owned() },
         done(),
     ];
-    let home = Home::scripted(&Script::new([pieces]), options("offline"));
+    let home = Home::scripted(&Script::new([pieces]), options("offline")).await;
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     assert_eq!(home.say(&session, "go").await.message(), "Tea?");
 }
@@ -184,7 +184,7 @@ async fn a_reply_that_breaks_off_fails_and_keeps_its_part() {
         Ok(Piece::Thought("Hm.".to_owned())),
         Ok(Piece::Message("Once upon".to_owned())),
     ]]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "a story").await;
     assert_eq!((told.end().0.as_str(), told.end().1.as_str()), ("Failed", "model_cut"));
@@ -211,7 +211,7 @@ async fn a_busy_model_is_asked_again_until_it_has_spoken() {
         vec![busy()],
         text("At last.").into_iter().map(Ok).collect(),
     ]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     assert_eq!(told.message(), "At last.");
@@ -221,7 +221,7 @@ async fn a_busy_model_is_asked_again_until_it_has_spoken() {
         vec![Ok(Piece::Message("Well".to_owned())), busy()],
         text("never").into_iter().map(Ok).collect(),
     ]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     assert_eq!((told.end().1.as_str(), script.prompts().len()), ("model_busy", 1));
@@ -234,7 +234,7 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         text("Two."),
         text("Yes."),
     ]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     home.create(AgentSpec {
         name: "tess".to_owned(),
         persona: Some("I am a pirate.".to_owned()),
@@ -281,7 +281,7 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
 
 #[tokio::test]
 async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
-    let home = Home::new(options("load:items=1000,bytes=10,rate=20"));
+    let home = Home::new(options("load:items=1000,bytes=10,rate=20")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let is_message = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
@@ -307,7 +307,7 @@ async fn a_last_whole_message_goes_out_with_the_end() {
         Piece::Whole("one".to_owned()),
         Piece::Done(Done { last: Some("two".to_owned()), ..Done::default() }),
     ]]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Memgpt).await;
     let told = home.say(&session, "go").await;
     assert_eq!(told.kinds(), ["user_message", "turn_started", "message", "message", "turn_ended"]);
@@ -319,7 +319,8 @@ async fn a_turn_says_which_limit_ended_it() {
     let calculate = || call("calculator", &json!({"expression": "1+1"}));
     let script = Script::new((0..20).map(|_| calculate()));
     let home =
-        Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") });
+        Home::scripted(&script, AgentOptions { token_budget: Some(30), ..options("offline") })
+            .await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "go").await;
     // Each reply costs 12: after the third one there is nothing left.
@@ -343,14 +344,15 @@ async fn a_turn_says_which_limit_ended_it() {
 async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
     let search = call("archival_memory_search", &json!({"query": "parrot"}));
     let script = Script::new([search, text("Found.")]);
-    let home = Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") });
+    let home =
+        Home::scripted(&script, AgentOptions { output_bytes: 200, ..options("offline") }).await;
     let (agent, session) = home.agent("tess", Style::Native).await;
     let note = thoughtwire_agent::Archive::note(
         format!("parrot {}", "ä".repeat(2_000)),
         thoughtwire_hub::now(),
         None,
     );
-    home.hub.store().archival_add(&agent, vec![note], u64::MAX).await.unwrap();
+    home.hub.store().memory().add_notes(&agent, vec![note], u64::MAX, None).await.unwrap();
     let told = home.say(&session, "look").await;
     let (_, part) = told.returned()[0];
     assert!(
@@ -364,9 +366,9 @@ async fn a_long_output_is_cut_with_a_note_and_kept_whole() {
             None
         }
     });
-    let num = home.hub.store().session(&session).unwrap().unwrap().num;
+    let logs = home.hub.store().logs();
     let whole =
-        home.hub.store().tool_output(num, call.unwrap()).unwrap().expect("the whole is kept");
+        logs.tool_output(&session, call.unwrap()).await.unwrap().expect("the whole is kept");
     assert!(whole.len() > 4_000 && whole.ends_with('ä'));
     let Chat::Returned { text, .. } = (**script.prompts()[1].chat.last().unwrap()).clone() else {
         panic!("no result")
@@ -382,7 +384,7 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
         parameters: serde_json::Map::new(),
     };
     let script = Script::new([call("door", &json!({})), text("Open, and quickly."), text("Next.")]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(
@@ -447,7 +449,7 @@ async fn a_cancelled_turn_tells_what_it_cost() {
     };
     let script =
         Script::new([call("calculator", &json!({"expression": "1+1"})), call("door", &json!({}))]);
-    let home = Home::scripted(&script, options("offline"));
+    let home = Home::scripted(&script, options("offline")).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let waits = |emission: &Emission| {
         matches!(emission, Emission::Record(record) if matches!(

@@ -292,7 +292,7 @@ fn ollama(wire: Wire) -> Transcript {
 async fn what_a_provider_wants_to_see_again_is_brought_back() {
     for Transcript { wire, calls, answer, returns, .. } in transcripts() {
         let canned = Canned::play([Reply::new(calls), Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
+        let home = home(&canned.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "Two sums!").await;
         assert_eq!(told.thought(), "Two sums.", "{wire:?}: {told:?}");
@@ -317,7 +317,7 @@ async fn what_a_provider_wants_to_see_again_is_brought_back() {
 async fn a_connection_that_closes_as_if_all_was_said_is_a_cut() {
     for Transcript { wire, half, .. } in transcripts() {
         let canned = Canned::play([Reply::new(half)]).await;
-        let home = home(&canned.host, wire);
+        let home = home(&canned.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         assert_eq!(told.end().1, "model_cut", "{wire:?}: {told:?}");
@@ -329,19 +329,20 @@ async fn a_connection_that_closes_as_if_all_was_said_is_a_cut() {
 async fn who_hangs_up_before_a_word_is_asked_again() {
     for Transcript { wire, answer, .. } in transcripts() {
         let canned = Canned::play([Reply::new(""), Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
+        let home = home(&canned.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         assert_eq!(told.message(), "Well, 42.", "{wire:?}: {told:?}");
     }
 }
 
-fn impatient(host: &str, wire: Wire, timeouts: Timeouts) -> Home {
+async fn impatient(host: &str, wire: Wire, timeouts: Timeouts) -> Home {
     Home::new(AgentOptions {
         retries: 1,
         timeouts,
         ..AgentOptions::new(wire.model, providers(host))
     })
+    .await
 }
 
 #[tokio::test]
@@ -352,7 +353,8 @@ async fn a_model_that_says_nothing_is_asked_again_and_given_up() {
             &canned.host,
             wire,
             Timeouts { first: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let (outcome, code, reason) = home.say(&session, "hello").await.end();
         assert_eq!(
@@ -384,7 +386,8 @@ async fn a_connection_that_nobody_takes_is_given_up() {
             &host.to_string(),
             wire,
             Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         let (_, code, reason) = told.end();
@@ -405,7 +408,8 @@ async fn a_model_that_falls_silent_is_not_asked_again_and_its_part_is_kept() {
             &canned.host,
             wire,
             Timeouts { silence: Duration::from_millis(300), ..Timeouts::default() },
-        );
+        )
+        .await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         let (_, code, reason) = told.end();
@@ -468,7 +472,7 @@ async fn a_prompt_that_does_not_fit_is_told_apart() {
     ] {
         // It is asked three times more, with less and less of the conversation.
         let canned = Canned::play(vec![reply; 4]).await;
-        let home = home(&canned.host, wire);
+        let home = home(&canned.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let (_, code, reason) = home.say(&session, "hello").await.end();
         assert_eq!(code, "model_window", "{wire:?}: {reason}");
@@ -502,7 +506,7 @@ async fn errors_that_pass_are_waited_out() {
             panic!("no transcript of {wire:?}")
         };
         let canned = Canned::play([reply, Reply::new(answer)]).await;
-        let home = home(&canned.host, wire);
+        let home = home(&canned.host, wire).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         assert_eq!(told.message(), "Well, 42.", "{wire:?}: {told:?}");
@@ -523,7 +527,7 @@ async fn a_blocked_prompt_is_told_in_words() {
     let canned =
         Canned::play([Reply::new(sse(&[json!({"promptFeedback": {"blockReason": "OTHER"}})]))])
             .await;
-    let home = home(&canned.host, gemini);
+    let home = home(&canned.host, gemini).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let (_, code, reason) = home.say(&session, "hello").await.end();
     assert!(
@@ -541,7 +545,7 @@ async fn models_that_do_not_reason_are_not_asked_to() {
         ("gemini/gemini-3-pro", true),
     ] {
         let canned = Canned::play([Reply::refusal(400, "{}")]).await;
-        let home = Home::new(AgentOptions::new(model, providers(&canned.host)));
+        let home = Home::new(AgentOptions::new(model, providers(&canned.host))).await;
         let (_, session) = home.agent("tess", Style::Native).await;
         let told = home.say(&session, "hello").await;
         assert!(told.streamed(StreamKind::Message).is_empty());

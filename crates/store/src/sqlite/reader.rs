@@ -194,4 +194,31 @@ mod tests {
         });
         assert_eq!(one.unwrap(), 1);
     }
+
+    /// Waits for a permit for so long that only a free one comes.
+    async fn free(readers: &Readers, user: Option<&str>) -> Option<ReadPermit> {
+        tokio::time::timeout(Duration::from_millis(50), readers.permit(user)).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_users_reads_delay_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let readers = Readers::new(&Arc::new(DataFile::of(dir.path())));
+        let mut held = Vec::new();
+        for _ in 0..PER_USER {
+            held.push(free(&readers, Some("ada")).await.unwrap());
+        }
+        assert!(free(&readers, Some("ada")).await.is_none());
+        let bob = free(&readers, Some("bob")).await;
+        assert!(bob.is_some() && free(&readers, None).await.is_some());
+        // Users together leave some readers to the server.
+        let others: Vec<_> = (0..9).map(|n| n.to_string()).collect();
+        for user in &others {
+            held.extend(free(&readers, Some(user)).await);
+        }
+        assert_eq!(held.len(), ALL_USERS - 1);
+        assert!(free(&readers, None).await.is_some());
+        held.remove(0);
+        assert!(free(&readers, Some("ada")).await.is_some());
+    }
 }

@@ -89,7 +89,7 @@ async fn turn(
     options: impl Fn(String, thoughtwire_agent::Providers) -> AgentOptions,
 ) -> (Told, Vec<Value>) {
     let canned = Canned::play(replies).await;
-    let home = Home::new(options(wire.model.to_owned(), providers(&canned.host)));
+    let home = Home::new(options(wire.model.to_owned(), providers(&canned.host))).await;
     let (_, session) = home.agent("tess", Style::Native).await;
     let told = home.say(&session, "hello").await;
     (told, canned.asked())

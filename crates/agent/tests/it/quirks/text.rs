@@ -203,7 +203,7 @@ async fn thoughts_between_tags_are_not_sent_back_as_an_answer() {
         {
             let canned =
                 Canned::play([pieces(wire, content).into(), super::answer(wire).into()]).await;
-            let home = Home::new(AgentOptions::new(wire.model, providers(&canned.host)));
+            let home = Home::new(AgentOptions::new(wire.model, providers(&canned.host))).await;
             let (_, session) = home.agent("tess", Style::Native).await;
             home.say(&session, "hello").await;
             home.say(&session, "and now?").await;

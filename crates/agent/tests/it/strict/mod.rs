@@ -25,8 +25,8 @@ const MODELS: [&str; 6] = [
     "ollama/qwen3",
 ];
 
-fn home(strict: &Strict, options: AgentOptions) -> Home {
-    Home::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options })
+async fn home(strict: &Strict, options: AgentOptions) -> Home {
+    Home::new(AgentOptions { providers: providers(&strict.host), retries: 0, ..options }).await
 }
 
 async fn agent(home: &Home, style: Style) -> thoughtwire_proto::SessionId {
@@ -79,7 +79,7 @@ async fn no_history_makes_a_request_that_a_provider_refuses() {
             fallbacks,
             ..AgentOptions::new(first, Default::default())
         };
-        let home = home(&strict, options);
+        let home = home(&strict, options).await;
         let style = if rng.usize(..3) == 0 { Style::Memgpt } else { Style::Native };
         let session = agent(&home, style).await;
         for _ in 0..5 {
@@ -146,7 +146,7 @@ async fn requests_of_a_session_begin_alike_up_to_the_newest_message() {
             Said::text("It is 2."),
         ];
         let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let home = home(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&home, Style::Native).await;
         for text in ["six by seven?", "one and one?", "thanks"] {
             assert_eq!(home.say(&session, text).await.end().0, "Completed", "{model}");
@@ -201,11 +201,11 @@ async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_an
             providers: providers(&strict.host),
             ..AgentOptions::new(model, Default::default())
         };
-        let home = Home::open(dir.path(), options());
+        let home = Home::open(dir.path(), options()).await;
         let session = agent(&home, Style::Native).await;
         home.say(&session, "six by seven?").await;
         home.close().await;
-        let home = Home::open(dir.path(), options());
+        let home = Home::open(dir.path(), options()).await;
         home.say(&session, "thanks").await;
         let asked = strict.asked();
         let signed = |asked: &Asked| {
@@ -216,7 +216,8 @@ async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_an
         home.close().await;
         // Another model takes over: the strict server would refuse what is not its own.
         let home =
-            Home::open(dir.path(), AgentOptions { default_model: other.to_owned(), ..options() });
+            Home::open(dir.path(), AgentOptions { default_model: other.to_owned(), ..options() })
+                .await;
         home.say(&session, "and now?").await;
         assert_eq!(signed(strict.asked().last().unwrap()), 0, "{other}");
         assert!(strict.refused().is_empty(), "{:?}", strict.refused());
@@ -227,23 +228,23 @@ async fn signed_reasoning_goes_back_to_its_maker_after_a_restart_and_never_to_an
 async fn what_is_kept_is_in_no_event_and_goes_with_its_session() {
     let replies = vec![Said::calls(true, "", vec![sum("c1", "6*7")]), Said::text("It is 42.")];
     let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
+    let home = home(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
     let (id, main) = home.agent("tess", Style::Native).await;
     let session = home.session(id.as_str()).await;
     drop(main);
     home.say(&session, "six by seven?").await;
     let store = home.hub.store();
-    let num = store.session(&session).unwrap().unwrap().num;
-    let events = store.events(num, thoughtwire_proto::Seq::ZERO, 100).unwrap();
+    let logs = store.logs();
+    let events = logs.records_after(&session, thoughtwire_proto::Seq::ZERO, 100).await.unwrap();
     assert!(!serde_json::to_string(&events).unwrap().contains("signed-"));
-    let kept = || {
+    let kept = async || {
         let all = thoughtwire_proto::Seq(u64::MAX);
-        home.hub.store().kept_replies(num, thoughtwire_proto::Seq::ZERO, all).unwrap()
+        logs.provider_replies(&session, thoughtwire_proto::Seq::ZERO, all).await.unwrap()
     };
-    assert!(kept()[0].1.contains("signed-"), "{:?}", kept());
-    store.delete_session(&session, None).await.unwrap();
-    while store.erase_some().await.unwrap() {}
-    assert!(kept().is_empty(), "{:?}", kept());
+    assert!(kept().await[0].1.contains("signed-"), "{:?}", kept().await);
+    store.directory().delete_session(&session, None).await.unwrap();
+    while store.upkeep().erase_deleted().await.unwrap() {}
+    assert!(kept().await.is_empty(), "{:?}", kept().await);
 }
 
 #[tokio::test]
@@ -256,7 +257,7 @@ async fn a_model_is_told_of_its_window_and_thinking_leaves_room_for_an_answer() 
             max_output_tokens: most,
             ..AgentOptions::new(model, Default::default())
         };
-        let home = home(&strict, options);
+        let home = home(&strict, options).await;
         let session = agent(&home, Style::Native).await;
         assert_eq!(home.say(&session, "hello").await.end().0, "Completed", "{model} {most:?}");
     }
@@ -270,7 +271,7 @@ async fn a_model_is_told_of_its_window_and_thinking_leaves_room_for_an_answer() 
 async fn a_tool_that_cannot_be_reduced_is_left_out_and_the_others_stay() {
     for model in MODELS {
         let strict = Strict::start(script(vec![Said::text("Fine.")])).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let home = home(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&home, Style::Native).await;
         let send = home.send(&session, "hello", Policy::Queue);
         let told = home.listen_with(&session, odd_tools(), |_| false, send).await;
@@ -291,7 +292,7 @@ async fn reasoning_content_is_on_every_call_once_the_endpoint_has_sent_any() {
         Said::text("It is 42."),
     ];
     let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
+    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
     let session = agent(&home, Style::Native).await;
     for text in ["hello", "six by seven?", "thanks"] {
         let told = home.say(&session, text).await;
@@ -305,7 +306,7 @@ async fn blank_words_make_no_event() {
         let replies =
             vec![Said::calls(false, "\n\n", vec![sum("c1", "6*7")]), Said::text("\nIt is 42.")];
         let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let home = home(&strict, AgentOptions::new(model, Default::default())).await;
         let told = home.say(&agent(&home, Style::Native).await, "hello").await;
         let mut texts = Vec::new();
         for record in &told.records {
@@ -323,7 +324,7 @@ async fn blank_words_make_no_event() {
 async fn an_agent_has_one_system_message_after_its_past_was_summed_up() {
     for model in MODELS {
         let strict = Strict::start(|_: &Asked| Said::text(&"word ".repeat(120))).await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let home = home(&strict, AgentOptions::new(model, Default::default())).await;
         let spec = AgentSpec { name: "tess".to_owned(), ..AgentSpec::default() };
         let settings =
             thoughtwire_proto::AgentSettings { context_window: Some(5_000), ..Default::default() };
@@ -353,7 +354,7 @@ async fn ids_stay_in_the_form_of_the_endpoint_that_made_them() {
     for (id, sent) in ids {
         let replies = vec![Said::calls(false, "", vec![sum(id, "6*7")]), Said::text("It is 42.")];
         let strict = Strict::start(script(replies)).await;
-        let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
+        let home = home(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
         let session = agent(&home, Style::Native).await;
         home.say(&session, "six by seven?").await;
         home.say(&session, "thanks").await;
@@ -374,7 +375,7 @@ async fn a_tool_is_called_by_its_own_name_whatever_name_was_sent() {
             Said::calls(false, "", vec![call])
         })
         .await;
-        let home = home(&strict, AgentOptions::new(model, Default::default()));
+        let home = home(&strict, AgentOptions::new(model, Default::default())).await;
         let session = agent(&home, Style::Native).await;
         let tool = ToolDeclaration {
             name: "7zip".to_owned(),

@@ -12,7 +12,7 @@ use crate::home::Told;
 /// A turn in MemGPT's style with these replies.
 async fn memgpt(replies: Vec<Said>) -> (Told, usize) {
     let strict = Strict::start(script(replies)).await;
-    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default()));
+    let home = home(&strict, AgentOptions::new(MODELS[0], Default::default())).await;
     let session = agent(&home, Style::Memgpt).await;
     let told = home.say(&session, "hello").await;
     (told, strict.asked().len())
@@ -55,7 +55,7 @@ async fn a_turn_does_not_end_without_a_message() {
     for text in ["", "\n\n"] {
         for style in [Style::Native, Style::Memgpt] {
             let strict = Strict::start(script(vec![Said::text(text)])).await;
-            let home = home(&strict, AgentOptions::new(MODELS[2], Default::default()));
+            let home = home(&strict, AgentOptions::new(MODELS[2], Default::default())).await;
             let session = agent(&home, style).await;
             let told = home.say(&session, "hello").await;
             assert_eq!(told.end().0, "Completed", "{told:?}");

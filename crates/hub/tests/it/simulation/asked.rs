@@ -189,5 +189,11 @@ pub(crate) fn content(answer: &Answer) -> Answer {
 
 /// The refusals of a server that cannot save, or is about to stop.
 pub(crate) fn is_of_the_store(code: RefusalCode) -> bool {
-    matches!(code, RefusalCode::StoreFailed | RefusalCode::Stopping)
+    matches!(
+        code,
+        RefusalCode::StoreFailed
+            | RefusalCode::StoreFull
+            | RefusalCode::StoreUnknown
+            | RefusalCode::Stopping
+    )
 }

@@ -5,29 +5,25 @@ use std::time::Duration;
 
 use thoughtwire_hub::{Hub, HubOptions, now};
 use thoughtwire_proto::{AgentSpec, Answer, Command, Request, SessionId, UserId};
-use thoughtwire_store::Store;
+use thoughtwire_store::RamDisk;
 
-use super::disk;
 use crate::support::Puppet;
 
 pub(crate) struct Template {
     pub(crate) user: UserId,
     /// The agent's main session first.
     pub(crate) sessions: Vec<SessionId>,
-    pub(crate) file: Vec<u8>,
+    pub(crate) disk: RamDisk,
 }
 
 impl Template {
     pub(crate) fn make() -> Self {
-        let dir = disk::temporary();
+        let disk = RamDisk::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (user, sessions) = runtime.block_on(async {
-            let hub = Hub::new(
-                Arc::new(Store::open(dir.path(), now()).unwrap()),
-                Arc::new(Puppet),
-                HubOptions::default(),
-            )
-            .unwrap();
+            let hub = Hub::new(Arc::new(disk.open(now())), Arc::new(Puppet), HubOptions::default())
+                .await
+                .unwrap();
             let user: UserId = "local".parse().unwrap();
             let ask = |command| hub.execute(&user, None, Request { id: None, command });
             let spec = AgentSpec { name: "ada".into(), ..AgentSpec::default() };
@@ -44,10 +40,9 @@ impl Template {
             let Answer::Session(second) = ask(second).await.unwrap() else { panic!("no session") };
             let sessions = vec![agent.main_session, second];
             hub.stop(Duration::ZERO).await;
-            hub.store().close();
+            hub.store().close().await;
             (user, sessions)
         });
-        let file = std::fs::read(dir.path().join("thoughtwire.db")).unwrap();
-        Self { user, sessions, file }
+        Self { user, sessions, disk }
     }
 }

@@ -1,11 +1,12 @@
-//! Searches in every script, over what was said and over notes, also those of an older file.
+//! Searches in every script, over what was said and over notes.
 
 use thoughtwire_proto::AgentProfile;
-use thoughtwire_store::{NewNote, Store};
+use thoughtwire_store::Store;
 
-use crate::support::{NOW, agent, append, as_version_5, open, says, session};
+use super::on_every_backend;
+use crate::support::{agent, append, note, says, session};
 
-const CHINESE: &str = "我昨天在东京买了一把雨伞";
+pub(crate) const CHINESE: &str = "我昨天在东京买了一把雨伞";
 const JAPANESE: &str = "私は東京で傘を買いました";
 const KOREAN: &str = "저는 도쿄에서 우산을 샀어요";
 const THAI: &str = "ฉันซื้อร่มที่โตเกียวเมื่อวานนี้";
@@ -56,52 +57,32 @@ const SEARCHES: [(&str, &str, bool); 42] = [
     ("u20254x is no character", "伞", true),
 ];
 
-fn found(store: &Store, agent: &AgentProfile, query: &str) -> [bool; 2] {
-    store.catch_up_recall().wait().unwrap();
-    let said = store.recall_search(&agent.id, query, 0, 10).unwrap();
-    let noted = store.archival_search(&agent.id, query, 0, 10).unwrap();
+/// Whether a query finds the only message and the only note.
+pub(crate) async fn found(store: &Store, agent: &AgentProfile, query: &str) -> [bool; 2] {
+    let memory = store.memory();
+    memory.index_recall().await.unwrap();
+    let said = memory.search_recall(&agent.id, query, 0, 10).await.unwrap();
+    let noted = memory.search_notes(&agent.id, query, 0, 10).await.unwrap();
     assert_eq!((said.items.len(), noted.items.len()), (said.total, noted.total));
     [said.total == 1, noted.total == 1]
 }
 
-fn tell(store: &Store, agent: &AgentProfile, text: &str) {
-    let mut session = session(store, agent);
-    store.append(append(&mut session, vec![(None, says("i-1", text))])).wait().unwrap();
-    let note = NewNote { text: text.to_owned(), at: NOW, source: None, vector: None };
-    store.archival_add(&agent.id, vec![note], u64::MAX).wait().unwrap();
+/// Says a text and notes it.
+pub(crate) async fn tell(store: &Store, agent: &AgentProfile, text: &str) {
+    let mut session = session(store, agent).await;
+    append(store, &mut session, vec![(None, says("i-1", text))]).await;
+    store.memory().add_notes(&agent.id, vec![note(text)], u64::MAX, None).await.unwrap();
 }
 
-#[test]
-fn every_script_is_found() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    for (at, (text, query, wanted)) in SEARCHES.into_iter().enumerate() {
-        let agent = agent(&store, &format!("a{at}"));
-        tell(&store, &agent, text);
-        assert_eq!(found(&store, &agent, query), [wanted; 2], "{query} in {text}");
-    }
-}
-
-#[test]
-fn an_older_file_is_indexed_anew_and_deleted_texts_leave_the_index() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let agent = agent(&store, "ada");
-    tell(&store, &agent, CHINESE);
-    assert_eq!(found(&store, &agent, "雨伞"), [true; 2]);
-    store.close();
-    let file = Store::file(dir.path());
-    as_version_5(dir.path());
-    let store = open(dir.path());
-    assert_eq!(found(&store, &agent, "雨伞"), [true; 2]);
-    store.delete_agent(&agent.id).wait().unwrap();
-    while store.erase_some().wait().unwrap() {}
-    store.close();
-    let left = rusqlite::Connection::open(&file).unwrap();
-    for index in ["said_words", "notes_words"] {
-        let check = format!("INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)");
-        left.execute_batch(&check).unwrap();
-        let count = format!("SELECT count(*) FROM {index} WHERE {index} MATCH '\"u20254x\"'");
-        assert_eq!(left.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "{index}");
-    }
+#[tokio::test]
+async fn every_script_is_found() {
+    on_every_backend(async |place| {
+        let store = place.open();
+        for (at, (text, query, wanted)) in SEARCHES.into_iter().enumerate() {
+            let agent = agent(&store, &format!("a{at}")).await;
+            tell(&store, &agent, text).await;
+            assert_eq!(found(&store, &agent, query).await, [wanted; 2], "{query} in {text}");
+        }
+    })
+    .await;
 }

@@ -4,23 +4,25 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use thoughtwire_store::{Store, StoreError};
 
-use crate::support::{NOW, agent, append, log, new_agent, open, says, session};
+use crate::support::{NOW, agent, append, batch, log, new_agent, open, says, session, user};
 
-#[test]
-fn a_directory_is_one_process_at_a_time() {
+#[tokio::test]
+async fn a_directory_is_one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     assert!(!Store::is_locked(dir.path()).unwrap());
     let store = open(dir.path());
     assert!(Store::is_locked(dir.path()).unwrap());
     assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Locked { .. })));
-    store.close();
-    assert!(matches!(store.agents(&"local".parse().unwrap()), Err(StoreError::Stopped)));
-    assert!(matches!(store.create_agent(new_agent("late")).wait(), Err(StoreError::Stopped)));
+    store.close().await;
+    let agents = store.directory().agents(&user()).await;
+    assert!(matches!(agents, Err(StoreError::Stopped)));
+    let late = store.directory().create_agent(new_agent("late")).await;
+    assert!(matches!(late, Err(StoreError::Stopped)));
     open(dir.path());
 }
 
-#[test]
-fn a_directory_stays_with_its_process_without_its_lock_file() {
+#[tokio::test]
+async fn a_directory_stays_with_its_process_without_its_lock_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let lock = dir.path().join("lock");
@@ -30,14 +32,14 @@ fn a_directory_stays_with_its_process_without_its_lock_file() {
     std::fs::write(&lock, "").unwrap();
     assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Locked { .. })));
     assert!(Store::is_locked(dir.path()).unwrap());
-    agent(&store, "ada");
+    agent(&store, "ada").await;
     drop(store);
     assert!(!Store::is_locked(dir.path()).unwrap());
     open(dir.path());
 }
 
-#[test]
-fn a_file_of_a_newer_version_is_refused() {
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let file = rusqlite::Connection::open(dir.path().join("thoughtwire.db")).unwrap();
@@ -46,8 +48,8 @@ fn a_file_of_a_newer_version_is_refused() {
     assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Newer { found: 99, .. })));
 }
 
-#[test]
-fn a_file_that_is_no_database_is_called_damaged() {
+#[tokio::test]
+async fn a_file_that_is_no_database_is_called_damaged() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("thoughtwire.db"),
@@ -57,12 +59,12 @@ fn a_file_that_is_no_database_is_called_damaged() {
     assert!(matches!(Store::open(dir.path(), NOW), Err(StoreError::Corrupt(_))));
 }
 
-#[test]
-fn nobody_else_may_read_the_files() {
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let store = open(&data);
-    agent(&store, "ada");
+    agent(&store, "ada").await;
     assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     for file in std::fs::read_dir(&data).unwrap() {
         let file = file.unwrap();
@@ -76,8 +78,8 @@ fn nobody_else_may_read_the_files() {
 }
 
 /// A real full disk: a file system of one MiB, where the tests may mount one.
-#[test]
-fn a_full_disk_refuses_and_loses_nothing() {
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -90,17 +92,12 @@ fn a_full_disk_refuses_and_loses_nothing() {
         return;
     }
     let store = open(dir.path());
-    let mut ada = session(&store, &agent(&store, "ada"));
+    let mut ada = session(&store, &agent(&store, "ada").await).await;
     let mut saved = 0;
     let error = loop {
         let before = ada.clone();
-        match store
-            .append(append(
-                &mut ada,
-                vec![(None, says(&format!("i-{saved}"), &"x".repeat(10_000)))],
-            ))
-            .wait()
-        {
+        let events = vec![(None, says(&format!("i-{saved}"), &"x".repeat(10_000)))];
+        match store.logs().append(batch(&mut ada, events)).await {
             Ok(()) => saved += 1,
             Err(error) => {
                 ada = before;
@@ -111,10 +108,11 @@ fn a_full_disk_refuses_and_loses_nothing() {
     assert!(matches!(error, StoreError::Full), "{error:?}");
     assert!(saved > 3);
     assert_eq!(
-        log(&store, &ada).len(),
+        log(&store, &ada.id).await.len(),
         saved + 1,
         "what was saved can be read while the disk is full"
     );
+    store.close().await;
     drop(store);
     let unmounted = std::process::Command::new("mount")
         .args(["-o", "remount,size=8m"])
@@ -123,11 +121,8 @@ fn a_full_disk_refuses_and_loses_nothing() {
         .unwrap();
     assert!(unmounted.success());
     let store = open(dir.path());
-    assert_eq!(log(&store, &ada).len(), saved + 1);
-    store
-        .append(append(&mut ada, vec![(None, says("i-next", "there is room again"))]))
-        .wait()
-        .unwrap();
+    assert_eq!(log(&store, &ada.id).await.len(), saved + 1);
+    append(&store, &mut ada, vec![(None, says("i-next", "there is room again"))]).await;
     drop(store);
     assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
 }
