@@ -4,7 +4,11 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEPS := .test-deps
 
-.PHONY: serve test soak test-deps walls lint conformance fuzz bench bench-deps sdk sdk-python web chromium
+# Cargo's tools that the machine does not have are built once, below here.
+CARGO_TOOLS := $(DEPS)/cargo
+export PATH := $(PATH):$(CURDIR)/$(CARGO_TOOLS)/bin
+
+.PHONY: serve test soak test-deps walls lint deny nextest conformance fuzz bench bench-deps sdk sdk-python web chromium
 
 # Builds and runs the server: http://127.0.0.1:8282. Without npm it runs without its page, and says so there.
 serve:
@@ -12,8 +16,9 @@ serve:
 	$(CARGO) run -p thoughtwire -- serve
 
 # Installs what the tests need, and runs all of them.
-test: test-deps walls sdk sdk-python web chromium
-	$(CARGO) test --workspace
+test: test-deps walls nextest sdk sdk-python web chromium
+	$(CARGO) nextest run --workspace
+	$(CARGO) test --workspace --doc
 	npm test --silent --prefix sdk/typescript
 	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy && ../../$(PYTHON_SDK)/bin/python -m pytest -q
 	npm test --silent --prefix web
@@ -23,10 +28,24 @@ HISTORIES ?= 0
 soak:
 	THOUGHTWIRE_HISTORIES=$(HISTORIES) $(CARGO) test -p thoughtwire-hub --test it what_was_promised -- --nocapture
 
-lint:
+lint: deny sdk-python sdk/typescript/node_modules/.package-lock.json web/node_modules/.package-lock.json
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	npm run lint --silent --prefix sdk/typescript
+	npm run lint --silent --prefix web
+	$(PYTHON_SDK)/bin/ruff check sdk/python bench tools
+	$(PYTHON_SDK)/bin/ruff format --check sdk/python bench tools
+	cd sdk/python && ../../$(PYTHON_SDK)/bin/mypy
+
+# Which dependencies may come in: deny.toml.
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --quiet --locked --root $(CARGO_TOOLS) cargo-deny@0.20.2
+	$(CARGO) deny --log-level error check bans licenses sources
+
+# Runs each test in a process of its own, with a time limit: .config/nextest.toml.
+nextest:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --quiet --locked --root $(CARGO_TOOLS) cargo-nextest@0.9.143
 
 # The Autobahn suite against the server's WebSockets. It needs a Python 2.7, and says how to get one.
 conformance:

@@ -1,4 +1,4 @@
-"""The machine a run was made on, and the versions of what ran."""
+"""The machine of a run, and the versions of the software."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ import subprocess
 
 
 def said(*command):
-    """The first line that a command prints, or nothing."""
+    """Returns the first line that a command prints, or nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -24,7 +24,7 @@ def field(path, name):
 
 
 def describe():
-    """What the machine is."""
+    """Describes the machine."""
     memory = int(field("/proc/meminfo", "MemTotal").split()[0]) / 1024**2
     return {
         "processor": f"{field('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
@@ -35,9 +35,14 @@ def describe():
 
 
 def versions(deps):
-    """What ran, besides Thoughtwire."""
+    """Lists the versions of the other software."""
+
     def package(python, name):
-        return said(f"{deps}/{python}/bin/python", "-c", f"import importlib.metadata as m; print(m.version({name!r}))")
+        return said(
+            f"{deps}/{python}/bin/python",
+            "-c",
+            f"import importlib.metadata as m; print(m.version({name!r}))",
+        )
 
     def module(name):
         return said("node", "-p", f"require('{deps}/node_modules/{name}/package.json').version")
@@ -48,7 +53,9 @@ def versions(deps):
         "Node.js": said("node", "--version"),
         "websockets": package("venv", "websockets"),
         "FastAPI, uvicorn": f"{package('venv', 'fastapi')}, {package('venv', 'uvicorn')}",
-        "pymemgpt, with websockets": f"{package('memgpt', 'pymemgpt')}, {package('memgpt', 'websockets')}",
+        "pymemgpt, with websockets": ", ".join(
+            package("memgpt", name) for name in ("pymemgpt", "websockets")
+        ),
         "ws": module("ws"),
         "Socket.IO": module("socket.io"),
         "NATS": re.sub(r".*v", "", said("nats-server", "--version")) or "not installed",
@@ -56,5 +63,5 @@ def versions(deps):
 
 
 def load_average():
-    """How much else there was to do."""
+    """Returns the load average of the last minute."""
     return round(os.getloadavg()[0], 2)

@@ -1,4 +1,4 @@
-"""What every row needs: the generator, and what is made of its reports."""
+"""Runs the load generator, and evaluates its reports."""
 
 import json
 import os
@@ -6,29 +6,47 @@ import statistics
 import subprocess
 import urllib.request
 
-import servers
 from servers import Unavailable
 
 
 class Bench:
-    """The binaries, how often everything is repeated, and what was run."""
+    """The binaries, the number of rounds, and the commands that were run."""
 
     def __init__(self, binary, limits, rounds, is_short, tell):
-        self.binary, self.limits, self.rounds, self.is_short, self.tell = binary, limits, rounds, is_short, tell
+        self.binary, self.limits, self.rounds, self.is_short, self.tell = (
+            binary,
+            limits,
+            rounds,
+            is_short,
+            tell,
+        )
         self.commands = []
 
     def some(self, number, few):
-        """A size: what is measured, or what is enough to see that a row runs."""
+        """Returns `number`, or `few` where the bench only checks that a row runs."""
         return few if self.is_short else number
 
     def generating(self, server, load, *flags):
-        """Begins to put a server under load: the generator's process."""
+        """Starts the generator on a server, and returns its process."""
         numbers = [part for key, value in load.items() for part in (f"--{key}", str(value))]
         command = ["bench", *server.flags, *numbers, *map(str, flags)]
-        shown = " ".join(part if part.isprintable() and " " not in part else repr(part) for part in command)
+        shown = " ".join(
+            part if part.isprintable() and " " not in part else repr(part) for part in command
+        )
         self.ran(f"thoughtwire {shown}")
         return subprocess.Popen(
-            ["taskset", "-c", server.beside, self.binary, *command, "--url", server.url, "--pid", str(server.pid), "--json"],
+            [
+                "taskset",
+                "-c",
+                server.beside,
+                self.binary,
+                *command,
+                "--url",
+                server.url,
+                "--pid",
+                str(server.pid),
+                "--json",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -36,11 +54,11 @@ class Bench:
         )
 
     def generator(self, server, load, *flags):
-        """Puts a server under load; gives the generator's report."""
+        """Runs the generator on a server, and returns its report."""
         return self.report(self.generating(server, load, *flags))
 
     def report(self, process):
-        """What a generator says in the end."""
+        """Waits for a generator, and returns its report."""
         said, complaint = process.communicate()
         try:
             report = json.loads(said)
@@ -50,12 +68,12 @@ class Bench:
         return report
 
     def ran(self, command):
-        """Keeps what was run, so that it can be run again."""
+        """Records a command, so that it can be run again."""
         if command not in self.commands:
             self.commands.append(command)
 
     def rounds_of(self, starts, load, *flags):
-        """Runs each server in turn, as often as there are rounds; gives the reports of each."""
+        """Runs the servers in turn in each round. Returns their reports, and the absent ones."""
         reports = {name: [] for name in starts}
         absent = {}
         for number in range(self.rounds):
@@ -72,7 +90,7 @@ class Bench:
 
 
 def median(reports, *path):
-    """The median of one figure."""
+    """Returns the median of one figure."""
 
     def figure(report):
         for key in path:
@@ -87,7 +105,7 @@ def ms(microseconds):
 
 
 def faults(reports):
-    """What was not as it should be, over all rounds."""
+    """Lists the faults of all rounds."""
     found = []
     for key in ("lost", "gaps", "duplicates", "disordered", "failed", "closed"):
         count = sum(report[key] for report in reports)
@@ -99,27 +117,36 @@ def faults(reports):
 
 
 def spread(reports):
-    """Least and most of the CPU per delivery."""
+    """Formats the least and the most CPU time per delivery."""
     all_of_them = [report["server"]["cpu_us_per_delivery"] for report in reports]
     return f"{min(all_of_them):.2f}–{max(all_of_them):.2f}"
 
 
 def resident(pid):
-    """Resident memory of a process, in bytes."""
+    """Returns the resident memory of a process, in bytes."""
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
 
 
 def call(server, method, path, body=None):
-    """A REST request."""
+    """Sends a REST request."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(server.url + path, data, {"content-type": "application/json"}, method=method)
+    request = urllib.request.Request(
+        server.url + path, data, {"content-type": "application/json"}, method=method
+    )
     with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)
 
 
 def talked(server, name, model, wait=True):
-    """A session in which a turn of a model has run, or begins to."""
-    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"]["main_session"]
-    call(server, "POST", f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""), {"text": "go"})
+    """Creates a session and runs a turn in it, or only starts one."""
+    session = call(server, "POST", "/v1/agents", {"name": name, "model": model})["agent"][
+        "main_session"
+    ]
+    call(
+        server,
+        "POST",
+        f"/v1/sessions/{session}/inputs" + ("?wait=600" if wait else ""),
+        {"text": "go"},
+    )
     return session

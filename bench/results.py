@@ -1,4 +1,4 @@
-"""RESULTS.md, out of what the last run of each row found."""
+"""Writes RESULTS.md from the last results of each row."""
 
 import json
 import os
@@ -6,22 +6,29 @@ import os
 import plot
 from rows import ROWS
 
-# From this load average on, before a row, its figures are told to be no better than they are.
+# From this load average before a row, RESULTS.md warns of its figures.
 BUSY = 1.0
 
 HEAD = """# What it costs
 
-Written by `make bench`; do not edit. How it is measured:
+Written by `make bench`; do not edit. The method:
 
-- One server at a time, pinned to one core; the generator, `thoughtwire bench`, to another. Everything on one machine, over loopback.
-- CPU is processor time of the server's process, the kernel's work for it included, between the first input and the last delivery. It is the first figure since it depends least on what else the machine does. Times and rates come second.
-- All servers take turns within a round; each figure is the median of the rounds. Compare figures of one table, not of two.
-- Latency is from when a message was due to when the generator read it. A server that falls behind its pace cannot hide it.
-- The generator checks what it gets: every reader each message once, in order. `faults` says what was not so, and where the generator itself had no time left.
+- One server runs at a time, pinned to one core. The generator, `thoughtwire bench`, has another
+  core. Both are on one machine, and talk over loopback.
+- CPU is processor time of the server's process, with the kernel's work for it, between the first
+  input and the last delivery. It comes first because it depends least on other load. Times and
+  rates come second.
+- All servers take turns within a round, and each figure is the median of the rounds. Compare
+  figures within a table, not across tables.
+- Latency counts from when a message was due to when the generator read it. A server that falls
+  behind its pace cannot hide it.
+- The generator checks that every reader gets each message once and in order. `faults` lists
+  violations, and where the generator itself was too busy.
 
-[GOALS.md](GOALS.md) holds it against what was to be reached, and says what holds back what is missed.
+[GOALS.md](GOALS.md) compares the figures with the goals, and explains those that are missed.
 
-`make bench` runs every row, `make bench BENCH="fanout slow"` some; `ROUNDS=5` says how often.
+`make bench` runs every row, `make bench BENCH="fanout slow"` some of them. `ROUNDS=5` sets the
+number of rounds.
 """
 
 
@@ -31,8 +38,13 @@ def table(head, rows):
 
 
 def tables(found):
-    """The tables of a row, with their titles."""
-    return [part for each in found["tables"] for part in ([f"### {each['title']}\n"] if each["title"] else []) + [table(each["head"], each["rows"])]]
+    """Formats the tables of a row, with their titles."""
+    return [
+        part
+        for each in found["tables"]
+        for part in ([f"### {each['title']}\n"] if each["title"] else [])
+        + [table(each["head"], each["rows"])]
+    ]
 
 
 def write(folder):
@@ -46,7 +58,10 @@ def write(folder):
             found = json.load(file)
         parts.append(f"## {row.__doc__}\n")
         if found["run"]["load_before"] >= BUSY:
-            parts.append(f"**Other processes were running (load average {found['run']['load_before']}): take ratios from this, no times.**\n")
+            parts.append(
+                "**Other processes were running (load average "
+                f"{found['run']['load_before']}): use the ratios, not the times.**\n"
+            )
         parts += [note + "\n" for note in found["notes"]]
         parts += tables(found)
         for number, each in enumerate(found["plots"]):
@@ -60,10 +75,11 @@ def write(folder):
 
 
 def where(found):
-    """When, where and how a row was measured."""
+    """Formats when, where and how a row was measured."""
     machine, run = found["machine"], found["run"]
     lines = [
-        f"<details><summary>{run['date']}, commit {run['commit']}, {run['rounds']} rounds, load average {run['load_before']} before</summary>\n",
+        f"<details><summary>{run['date']}, commit {run['commit']}, {run['rounds']} rounds, "
+        f"load average {run['load_before']} before</summary>\n",
         *(f"- {name}: {value}" for name, value in {**machine, **found["versions"]}.items()),
         *(["\n```sh", *found["commands"], "```"] if found["commands"] else []),
         "\n</details>\n",

@@ -1,4 +1,4 @@
-"""Each server that is measured: how it is started, and how the generator talks to it."""
+"""Starts the servers that are measured, and tells the generator how to talk to them."""
 
 import os
 import shutil
@@ -10,21 +10,32 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEPS = os.path.join(HERE, ".deps")
 PEERS = os.path.join(HERE, "peers")
-# The server has one core, everything else the other.
+# The server has one core, and everything else the other.
 SERVER_CORE, OTHER_CORE = "0", "1"
 BOTH = "0,1"
 PORT = 18450
 
 
 class Unavailable(Exception):
-    """A server that cannot be run here, and why."""
+    """A server cannot run here. The message says why."""
 
 
-class Server:
-    """A running server. `url`, `flags`, `environment` and `beside`, where it may run, are for the generator."""
+class RunningServer:
+    """A running server.
 
-    def __init__(self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE):
-        self.process, self.url, self.flags, self.helpers, self.folder = process, url, flags, list(helpers), folder
+    `url`, `flags` and `environment` are for the generator, which runs on the cores `beside`.
+    """
+
+    def __init__(
+        self, process, url, flags, helpers=(), folder=None, environment=None, beside=OTHER_CORE
+    ):
+        self.process, self.url, self.flags, self.helpers, self.folder = (
+            process,
+            url,
+            flags,
+            list(helpers),
+            folder,
+        )
         self.environment, self.beside = environment or {}, beside
 
     @property
@@ -48,7 +59,7 @@ class Server:
 
 
 def spawn(core, command, ready, **environment):
-    """Starts a process on a core and waits for the line that says it is ready."""
+    """Starts a process on a core, and waits for the line with `ready`."""
     process = subprocess.Popen(
         ["taskset", "-c", core, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -59,19 +70,32 @@ def spawn(core, command, ready, **environment):
     line = process.stdout.readline()
     while ready not in line:
         if not line:
-            raise Unavailable(f"`{os.path.basename(str(command[0]))} {os.path.basename(str(command[-1]))}` did not start")
+            raise Unavailable(
+                f"`{' '.join(os.path.basename(str(command[at])) for at in (0, -1))}` did not start"
+            )
         line = process.stdout.readline()
     return process
 
 
 def plain(command, url="ws://127.0.0.1:{port}/", flags=(), **environment):
-    """One of the servers below `peers/`, or of the limits: all are told the load when they are started."""
+    """Starts a server from `peers/` or `limits/`, which gets the load as arguments."""
 
     def start(load):
         numbers = [PORT, load["items"], load["bytes"], load["rate"]]
-        full = [part if part is not LOAD else number for part in command for number in (numbers if part is LOAD else [0])]
-        process = spawn(SERVER_CORE, full, "ready", PYTHONPATH=PEERS, NODE_PATH=f"{DEPS}/node_modules", **environment)
-        return Server(process, url.format(port=PORT), ["--dialect", "plain", *flags])
+        full = [
+            part if part is not LOAD else number
+            for part in command
+            for number in (numbers if part is LOAD else [0])
+        ]
+        process = spawn(
+            SERVER_CORE,
+            full,
+            "ready",
+            PYTHONPATH=PEERS,
+            NODE_PATH=f"{DEPS}/node_modules",
+            **environment,
+        )
+        return RunningServer(process, url.format(port=PORT), ["--dialect", "plain", *flags])
 
     return start
 
@@ -80,62 +104,112 @@ LOAD = object()
 
 
 def thoughtwire(binary, dialect="native", folder=None, port=PORT, tls=None, shares=False):
-    """Thoughtwire on an empty directory, or on one that outlives it. `tls` is a folder with a certificate;
-    one that shares has both cores, and so has the generator."""
+    """Starts Thoughtwire on a temporary data directory, or on `folder`.
+
+    `tls` is a folder with a certificate. With `shares` the server and the generator both use both
+    cores.
+    """
 
     def start(_load):
         own = None if folder else tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR"))
         command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", folder or own]
         if tls:
-            command += ["--tls-certificate", f"{tls}/certificate.pem", "--tls-key", f"{tls}/key.pem"]
+            command += [
+                "--tls-certificate",
+                f"{tls}/certificate.pem",
+                "--tls-key",
+                f"{tls}/key.pem",
+            ]
         process = spawn(BOTH if shares else SERVER_CORE, command, "listening")
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         trusted = {"SSL_CERT_FILE": f"{tls}/certificate.pem"} if tls else None
         beside = BOTH if shares else OTHER_CORE
-        return Server(process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside)
+        return RunningServer(
+            process, url, ["--dialect", dialect], folder=own, environment=trusted, beside=beside
+        )
 
     return start
 
 
 def certificate(folder):
-    """Makes a key, and a certificate for this machine that stands for itself."""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    """Creates a key and a self-signed certificate for this machine."""
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]
     command += ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable(f"openssl made no certificate: {error}") from None
+        raise Unavailable(f"openssl could not create a certificate: {error}") from None
 
 
 def nats(load):
-    """NATS with its WebSocket, and a publisher beside it that is not measured."""
+    """Starts NATS with its WebSocket, and a publisher that is not measured."""
     binary = shutil.which("nats-server", path=f"{os.environ['PATH']}:/usr/sbin")
     if not binary:
         raise Unavailable("nats-server is not installed (Debian: apt install nats-server)")
     folder = tempfile.mkdtemp(prefix="bench-")
     with open(f"{folder}/nats.conf", "w") as file:
-        file.write(f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\nwebsocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n')
+        file.write(
+            f'host: 127.0.0.1\nport: {PORT + 1}\nping_interval: "10m"\n'
+            f"websocket {{ host: 127.0.0.1, port: {PORT}, no_tls: true }}\n"
+        )
     process = subprocess.Popen(
-        ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["taskset", "-c", SERVER_CORE, binary, "-c", f"{folder}/nats.conf"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     time.sleep(1)
-    publisher = [f"{DEPS}/venv/bin/python", f"{PEERS}/nats_publisher.py", PORT + 1, load["items"], load["bytes"], load["rate"]]
+    publisher = [
+        f"{DEPS}/venv/bin/python",
+        f"{PEERS}/nats_publisher.py",
+        PORT + 1,
+        load["items"],
+        load["bytes"],
+        load["rate"],
+    ]
     helper = spawn(OTHER_CORE, publisher, "ready", PYTHONPATH=PEERS)
     hello = ['CONNECT {"verbose":false,"pedantic":false}\r\n', "SUB bench 1\r\n"]
-    flags = ["--dialect", "plain", *(part for text in hello for part in ("--hello", text)), "--go", "PUB bench.go 0\r\n\r\n"]
-    return Server(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
+    flags = [
+        "--dialect",
+        "plain",
+        *(part for text in hello for part in ("--hello", text)),
+        "--go",
+        "PUB bench.go 0\r\n\r\n",
+    ]
+    return RunningServer(process, f"ws://127.0.0.1:{PORT}/", flags, [helper], folder)
 
 
 def peers(limits):
-    """Everybody else, by name."""
+    """Lists the other servers by name."""
     python, memgpt = f"{DEPS}/venv/bin/python", f"{DEPS}/memgpt/bin/python"
     return {
         "bare epoll, one frame a write": plain([f"{limits}/epoll", LOAD, 1]),
         "bare epoll, eight frames a write": plain([f"{limits}/epoll", LOAD, 8]),
         "Python websockets, broadcast": plain([python, f"{PEERS}/websockets_broadcast.py", LOAD]),
-        "MemGPT's interface (pymemgpt 0.2.5)": plain([memgpt, f"{PEERS}/memgpt_interface.py", LOAD]),
-        "FastAPI, uvicorn": plain([python, f"{PEERS}/fastapi_sparky.py", LOAD], url="ws://127.0.0.1:{port}/ws/chat"),
+        "MemGPT's interface (pymemgpt 0.2.5)": plain(
+            [memgpt, f"{PEERS}/memgpt_interface.py", LOAD]
+        ),
+        "FastAPI, uvicorn": plain(
+            [python, f"{PEERS}/fastapi_sparky.py", LOAD], url="ws://127.0.0.1:{port}/ws/chat"
+        ),
         "Node ws": plain(["node", f"{PEERS}/ws.js", LOAD]),
         "Socket.IO, with recovery": plain(
             ["node", f"{PEERS}/socket_io.js", LOAD],

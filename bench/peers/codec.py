@@ -1,6 +1,6 @@
-"""What a frame costs the original of MemGPT's wire, in nanoseconds of processor time: read, and written.
+"""Measures MemGPT's own codec: processor time to read and to write a frame, in nanoseconds.
 
-`codec.py VECTORS`: of the recorded frames it takes those that its own functions write, and tells which they are.
+`codec.py VECTORS` uses the recorded frames that MemGPT's own functions write, and lists them.
 """
 
 import json
@@ -10,19 +10,19 @@ import time
 
 from memgpt.server import websocket_protocol as protocol
 
-# So many times each way; the median of them is told, which a busy machine moves least.
+# Number of slices for each direction, and their length in seconds. The median is reported.
 SLICES, SLICE = 51, 0.01
 
 
 def arguments(function, frame):
-    """What a function has to be given to write a frame."""
+    """Returns the arguments with which a function writes a frame."""
     if function == "client_user_message":
         return [frame["message"], frame.get("agent_name")]
     return [value for key, value in frame.items() if key not in ("type", "command", "message_type")]
 
 
 def written(row):
-    """The function and its arguments, if it writes this very frame."""
+    """Returns the function and its arguments, if it writes exactly this frame."""
     function = getattr(protocol, row["fn"], None)
     if not function:
         return None
@@ -34,7 +34,7 @@ def written(row):
 
 
 def cost(count, work):
-    """The median of what a pass over so many frames takes, in nanoseconds a frame."""
+    """Returns the median time of a pass over `count` frames, in nanoseconds per frame."""
     slices = []
     for _ in range(SLICES):
         begun, passes = time.process_time(), 0
@@ -61,4 +61,8 @@ def encode():
 
 
 frames = [wire for wire, _, _ in known]
-print(json.dumps({"decode": cost(len(known), decode), "encode": cost(len(known), encode), "frames": frames}))
+print(
+    json.dumps(
+        {"decode": cost(len(known), decode), "encode": cost(len(known), encode), "frames": frames}
+    )
+)

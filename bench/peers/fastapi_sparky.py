@@ -1,11 +1,10 @@
-"""FastAPI on uvicorn, in the shape of Sparky's endpoint: a manager that sends each its own frame."""
+"""FastAPI on uvicorn, structured as Sparky's endpoint: each client gets a frame of its own."""
 
 import asyncio
 
+import load
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-
-import load
 
 app = FastAPI()
 clients = set()
@@ -14,7 +13,13 @@ running = set()
 
 async def send():
     async for n, due in load.pieces():
-        message = {"type": "message", "data": {"text": load.text(n, due)}, "session_id": load.ID, "user_id": "local", "chat_id": load.ID}
+        message = {
+            "type": "message",
+            "data": {"text": load.text(n, due)},
+            "session_id": load.ID,
+            "user_id": "local",
+            "chat_id": load.ID,
+        }
         for client in list(clients):
             try:
                 await client.send_json(message)
@@ -34,10 +39,19 @@ async def talk(client: WebSocket):
         clients.discard(client)
 
 
-class Server(uvicorn.Server):
+class AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets=None):
         await super().startup(sockets)
         print("ready", flush=True)
 
 
-Server(uvicorn.Config(app, host="127.0.0.1", port=load.PORT, log_level="error", ws_ping_interval=None, ws_per_message_deflate=False)).run()
+AnnouncingServer(
+    uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=load.PORT,
+        log_level="error",
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+    )
+).run()

@@ -1,14 +1,14 @@
-// The load that every Node peer sends: the same pieces, at the same pace, as the model `load:`.
+// The load of all Node peers: the same pieces at the same pace as the model `load:`.
 "use strict";
 
 const [port, items, bytes, rate] = process.argv.slice(2).map(Number);
-// A timer's own coarseness is not counted as lateness.
+// The resolution of timers, in milliseconds, which does not count as lateness.
 const TIMER = 2;
 const ID = "0123456789abcdef0123456789abcdef";
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** The piece as Thoughtwire's native wire would frame it, so that the bytes are the same. */
+/** Returns a piece in a frame of Thoughtwire's native wire, so that sizes are the same. */
 function event(n, due) {
   const text = `~${n}~${Math.floor(due * 1000)}~ `.padEnd(bytes, "x");
   return (
@@ -24,7 +24,7 @@ async function pieces(send) {
   for (let n = 1; n <= items; n++) {
     const due = rate ? begun + ((n - 1) * 1000) / rate : now();
     const wait = due - now();
-    // Also without a pace, so that others have their turn.
+    // Also without a pace, so that other tasks run.
     await new Promise((go) => (wait > 0 ? setTimeout(go, wait) : setImmediate(go)));
     last = Math.max(last, now() - due < TIMER ? now() : due);
     send(event(n, last));

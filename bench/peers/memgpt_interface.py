@@ -1,23 +1,22 @@
-"""The original MemGPT's own WebSocket interface, from `pymemgpt` 0.2.5, with an agent that only speaks."""
+"""MemGPT's own WebSocket interface, from `pymemgpt` 0.2.5, with an agent that sends the load."""
 
 import asyncio
 import contextlib
 import os
 import time
 
+import load
 import websockets
 from memgpt.server.websocket_interface import SyncWebSocketInterface
-
-import load
 
 interface = SyncWebSocketInterface()
 
 
 def step():
-    """A step of the agent: it speaks the load, as the original's steps call their interface."""
+    """Runs a step of the agent, which sends the load through the interface."""
     begun = time.time()
     last = 0
-    # The interface prints everything that is said.
+    # The interface prints every message.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         for n in range(1, load.ITEMS + 1):
             due = begun + (n - 1) / load.RATE if load.RATE else time.time()

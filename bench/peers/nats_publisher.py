@@ -1,4 +1,4 @@
-"""Publishes the load to a NATS server when somebody publishes `bench.go`. It is not what is measured."""
+"""Publishes the load to a NATS server after a message on `bench.go`. It is not measured."""
 
 import asyncio
 

@@ -1,13 +1,14 @@
-"""Clients that come: to see what attaching costs, and what it costs to catch up.
+"""Clients that attach and catch up, to measure what that costs the server.
 
-`readers.py URL PID CLIENTS native SESSIONS [AFTER]`: all attach at once, spread over the sessions, at their ends or
-behind a position, and read until they are told that they have everything.
+`readers.py URL PID CLIENTS native SESSIONS [AFTER]`: all clients attach at once, spread over the
+sessions, at their heads or after a position, and read until they have caught up.
 
-`readers.py URL PID CLIENTS native-return SESSION` and `… socketio-return`: all read what is said, lose their
-connections, and come back when as much again was said without them.
+`readers.py URL PID CLIENTS native-return SESSION` and `… socketio-return`: all clients read the
+messages, lose their connections, and come back after as many messages again.
 
-PID is the server's, whose processor time is told. The frames are counted and not read, since this program has one
-core for all of its clients: it speaks just as much of a WebSocket as that takes.
+PID is the server's process, whose processor time is reported. Frames are counted and not parsed,
+since this program has one core for all of its clients. It implements only the necessary part of the
+WebSocket protocol.
 """
 
 import asyncio
@@ -18,17 +19,17 @@ import time
 import urllib.parse
 
 PATIENCE = 120
-# Connections that are made at once: fewer than a listener's backlog.
+# Number of connections that are opened at once, below a listener's backlog.
 AT_ONCE = 64
 
 
-class Line(asyncio.Protocol):
-    """A connection that counts. `enough` resolves when it has all that it waits for."""
+class CountingConnection(asyncio.Protocol):
+    """A connection that counts frames. `enough` resolves when it has all that it waits for."""
 
     def __init__(self, url, greeting):
         self.url, self.greeting = url, greeting
         self.unread, self.is_open, self.is_cut = b"", False, False
-        self.events, self.last, self.caught_up, self.named = 0, b"", False, b""
+        self.events, self.last, self.caught_up, self.attached = 0, b"", False, b""
         self.wants, self.enough = None, asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
@@ -36,14 +37,20 @@ class Line(asyncio.Protocol):
         url = self.url
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         transport.write(
-            f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
     def say(self, text):
-        """One frame, whose mask of zeros leaves it as it is."""
+        """Sends one frame, with a mask of zeros."""
         payload = text.encode()
-        size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        size = (
+            bytes([0x80 | len(payload)])
+            if len(payload) < 126
+            else b"\xfe" + len(payload).to_bytes(2, "big")
+        )
         self.transport.write(b"\x81" + size + bytes(4) + payload)
 
     def data_received(self, data):
@@ -75,15 +82,15 @@ class Line(asyncio.Protocol):
             self.enough.set_result(time.time())
 
     def take(self, frame):
-        # The first keys say what it is.
-        if frame.startswith(b'{"type":"event"') or frame.startswith(b'42["m"'):
+        # The first keys tell the type.
+        if frame.startswith((b'{"type":"event"', b'42["m"')):
             self.events += 1
             self.last = frame
         elif frame.startswith(b'{"type":"caught_up"'):
             self.caught_up = True
-        elif frame.startswith(b'{"type":"attached"') or frame.startswith(b"40"):
-            self.named = frame
-        elif frame.startswith(b'{"type":"refused"') or frame.startswith(b"44"):
+        elif frame.startswith((b'{"type":"attached"', b"40")):
+            self.attached = frame
+        elif frame.startswith((b'{"type":"refused"', b"44")):
             self.fail(frame.decode())
 
     def connection_lost(self, error):
@@ -95,132 +102,167 @@ class Line(asyncio.Protocol):
             self.enough.set_exception(RuntimeError(why))
 
     def until(self, wants):
-        """Waits until something holds; gives when it did."""
+        """Waits for a condition. Returns the time when it was fulfilled."""
         self.wants, self.enough = wants, asyncio.get_running_loop().create_future()
         if wants(self):
             self.enough.set_result(time.time())
         return asyncio.wait_for(self.enough, PATIENCE)
 
     def cut(self):
-        """As a network does: without a word."""
+        """Breaks the connection without a close frame."""
         self.is_cut = True
         self.transport.abort()
 
 
 class Native:
-    """Thoughtwire's own wire."""
+    """Thoughtwire's native wire."""
 
     def __init__(self, session):
         self.session = session
 
-    def greeting(self, line=None):
+    def greeting(self, connection=None):
         attach = {"type": "attach", "session": self.session}
-        if line:
-            attach |= {"after": json.loads(line.last)["seq"], "epoch": json.loads(line.named)["epoch"]}
+        if connection:
+            attach |= {
+                "after": json.loads(connection.last)["seq"],
+                "epoch": json.loads(connection.attached)["epoch"],
+            }
         return json.dumps(attach)
 
     def speak(self, number):
-        return json.dumps({"type": "send", "id": f"go-{number}", "session": self.session, "text": "go"})
+        return json.dumps(
+            {"type": "send", "id": f"go-{number}", "session": self.session, "text": "go"}
+        )
 
     @staticmethod
-    def is_there(line):
-        return line.caught_up
+    def is_there(connection):
+        return connection.caught_up
 
     @staticmethod
-    def has_heard(line):
-        return b'"turn_ended"' in line.last
+    def has_heard(connection):
+        return b'"turn_ended"' in connection.last
 
 
 class SocketIo:
-    """Socket.IO's, with what its clients say to have their state recovered."""
+    """Socket.IO's protocol, with connection state recovery."""
 
-    # What `socket_io.js` was told to send each time.
+    # Number of messages that `socket_io.js` sends each time.
     EVENTS = 100
 
-    def greeting(self, line=None):
-        if not line:
+    def greeting(self, connection=None):
+        if not connection:
             return "40"
-        return "40" + json.dumps({"pid": json.loads(line.named[2:])["pid"], "offset": json.loads(line.last[2:])[-1]})
+        return "40" + json.dumps(
+            {
+                "pid": json.loads(connection.attached[2:])["pid"],
+                "offset": json.loads(connection.last[2:])[-1],
+            }
+        )
 
     def speak(self, _number):
         return '42["go"]'
 
     @staticmethod
-    def is_there(line):
-        return bool(line.named)
+    def is_there(connection):
+        return bool(connection.attached)
 
     @classmethod
-    def has_heard(cls, line):
-        return line.events >= cls.EVENTS
+    def has_heard(cls, connection):
+        return connection.events >= cls.EVENTS
 
 
 async def connect(url, greetings, wants):
-    """Connects one line for each greeting, and waits until all have what they want. Gives them, and when it was."""
-    doors = asyncio.Semaphore(AT_ONCE)
+    """Opens a connection for each greeting, and waits until all fulfil a condition.
+
+    Returns the connections, and the time when the last fulfilled it.
+    """
+    permits = asyncio.Semaphore(AT_ONCE)
 
     async def one(greeting):
-        async with doors:
-            _, line = await asyncio.get_running_loop().create_connection(lambda: Line(url, greeting), url.hostname, url.port)
-            await line.until(lambda line: line.is_open)
-        return line, await line.until(wants)
+        async with permits:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: CountingConnection(url, greeting), url.hostname, url.port
+            )
+            await connection.until(lambda connection: connection.is_open)
+        return connection, await connection.until(wants)
 
     found = await asyncio.gather(*(one(greeting) for greeting in greetings))
-    return [line for line, _ in found], max(at for _, at in found)
+    return [connection for connection, _ in found], max(at for _, at in found)
 
 
 async def come_back(url, clients, wire):
-    """What is said while all are away, and what it takes until all have it."""
-    lines, _ = await connect(url, [wire.greeting() for _ in range(clients)], wire.is_there)
+    """Measures the return of clients that missed messages while they were away."""
+    connections, _ = await connect(url, [wire.greeting() for _ in range(clients)], wire.is_there)
     (speaker,), _ = await connect(url, [wire.greeting()], wire.is_there)
     speaker.say(wire.speak(1))
-    await asyncio.gather(*(line.until(wire.has_heard) for line in [*lines, speaker]))
-    for line in lines:
-        line.cut()
+    await asyncio.gather(
+        *(connection.until(wire.has_heard) for connection in [*connections, speaker])
+    )
+    for connection in connections:
+        connection.cut()
     await asyncio.sleep(1)
     heard, speaker.events, speaker.last = speaker.events, 0, b""
     speaker.say(wire.speak(2))
     await speaker.until(wire.has_heard)
-    # What is saved, or indexed, belongs to the speaking.
+    # Saving and indexing do not count.
     await asyncio.sleep(2)
     behind = speaker.events
     meter = Meter()
-    back, at = await connect(url, [wire.greeting(line) for line in lines], lambda line: wire.is_there(line) and line.events >= behind)
+    back, at = await connect(
+        url,
+        [wire.greeting(connection) for connection in connections],
+        lambda connection: wire.is_there(connection) and connection.events >= behind,
+    )
     return meter.end(at, back) | {"behind": behind, "before": heard}
 
 
 async def come(url, clients, sessions, after):
-    """What it takes until all are attached and have what is behind a position."""
+    """Measures until all clients are attached and have caught up."""
     greetings = [
-        json.dumps({"type": "attach", "session": sessions[number % len(sessions)]} | ({"after": after} if after is not None else {}))
+        json.dumps(
+            {"type": "attach", "session": sessions[number % len(sessions)]}
+            | ({"after": after} if after is not None else {})
+        )
         for number in range(clients)
     ]
     meter = Meter()
-    lines, at = await connect(url, greetings, Native.is_there)
-    return meter.end(at, lines)
+    connections, at = await connect(url, greetings, Native.is_there)
+    return meter.end(at, connections)
 
 
 class Meter:
-    """Processor time of the server and of this program, and time."""
+    """Measures time, and the processor time of the server and of this program."""
 
     def __init__(self):
         self.cpu, self.own, self.begun = cpu_seconds(), time.process_time(), time.time()
 
-    def end(self, at, lines):
+    def end(self, at, connections):
         seconds = max(at - self.begun, 1e-6)
         busy = (time.process_time() - self.own) / (time.time() - self.begun)
-        events = [line.events for line in lines]
-        return {"cpu": cpu_seconds() - self.cpu, "seconds": seconds, "busy": busy, "least": min(events), "most": max(events)}
+        events = [connection.events for connection in connections]
+        return {
+            "cpu": cpu_seconds() - self.cpu,
+            "seconds": seconds,
+            "busy": busy,
+            "least": min(events),
+            "most": max(events),
+        }
 
 
 def cpu_seconds():
-    """Processor time that the server has used."""
+    """Returns the server's processor time, in seconds."""
     with open(f"/proc/{PID}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main():
-    url, clients, mode, rest = urllib.parse.urlsplit(sys.argv[1]), int(sys.argv[3]), sys.argv[4], sys.argv[5:]
+    url, clients, mode, rest = (
+        urllib.parse.urlsplit(sys.argv[1]),
+        int(sys.argv[3]),
+        sys.argv[4],
+        sys.argv[5:],
+    )
     if mode == "native":
         work = come(url, clients, rest[0].split(","), int(rest[1]) if len(rest) > 1 else None)
     elif mode == "native-return":

@@ -1,4 +1,4 @@
-// Socket.IO with connection state recovery on, which is its way not to lose what a client missed.
+// Socket.IO with connection state recovery, which resends what a client missed.
 "use strict";
 
 const http = require("node:http");

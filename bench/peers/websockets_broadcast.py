@@ -2,9 +2,8 @@
 
 import asyncio
 
-from websockets.asyncio.server import broadcast, serve
-
 import load
+from websockets.asyncio.server import broadcast, serve
 
 clients = set()
 running = set()

@@ -7,9 +7,10 @@ use std::collections::{HashSet, VecDeque};
 
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition, Emission,
-    Emitted, Event, InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode,
-    Request, Seq, SessionId, SessionListing, Timestamp, TurnEvent, Usage,
+    AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
+    DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event,
+    InputEvent, ItemId, Outcome, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
+    SessionCommand, SessionId, SessionListing, SessionReply, Timestamp, TurnEvent, Usage,
 };
 
 const EVENTS: &str = include_str!("../../vectors/events.jsonl");
@@ -108,10 +109,10 @@ impl Conversation {
                 }
             }
             // An answer to what was never asked.
-            (b'x', _) => self
-                .wire
-                .machine
-                .answer(Tag(u64::MAX), Ok(Answer::Done { seq: None, duplicate: false })),
+            (b'x', _) => self.wire.machine.answer(
+                Tag(u64::MAX),
+                Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false })),
+            ),
             (b't', _) => self.authenticated(Ok(())),
             (b'T', _) => self.authenticated(Err(refusal())),
             (b'g', _) => self.wire.machine.going_away("the server is stopping", 1000),
@@ -216,32 +217,77 @@ impl Conversation {
     /// Answers a request with a yes that fits.
     fn answer_at(&mut self, at: usize) {
         let Some((tag, request)) = self.waiting.remove(at) else { return };
-        let done = Answer::Done { seq: None, duplicate: false };
-        let answer = match request.command {
-            Command::CreateAgent(spec) => Answer::Agent(self.agent(spec.name)),
-            Command::FindAgent { agent } => Answer::Agent(self.agent(agent)),
-            Command::CreateSession { .. } => Answer::Session(self.new_session()),
-            Command::Attach { session, .. } => {
+        let reply = match request.command {
+            Command::Connection(command) => self.connection_reply(command),
+            Command::Session { session, command } => self.session_reply(session, &command).into(),
+            Command::Directory(command) => self.directory_reply(command).into(),
+        };
+        self.wire.machine.answer(tag, Ok(reply));
+    }
+
+    fn connection_reply(&mut self, command: ConnectionCommand) -> CommandReply {
+        match command {
+            ConnectionCommand::Attach { session, .. } => {
                 self.attached.push(session.clone());
-                attached(session)
+                attached(session).into()
             }
-            Command::Detach { session } => {
+            ConnectionCommand::Detach { session } => {
                 self.attached.retain(|attached| *attached != session);
                 self.asked.retain(|(of, _)| *of != session);
-                done
+                ConnectionReply::Done.into()
             }
-            Command::Send { session, .. } => {
+            ConnectionCommand::Watch => ConnectionReply::Done.into(),
+            ConnectionCommand::Offer(offer) => {
+                let worker = offer.worker.unwrap_or_else(|| "w-1".parse().expect("an id"));
+                let agent = Box::new(self.agent(offer.agent));
+                ConnectionReply::Offered { agent, worker, turns: Vec::new() }.into()
+            }
+            ConnectionCommand::Say { .. } => {
+                ConnectionReply::Said { seq: Some(Seq(1)), steered: Vec::new(), duplicate: false }
+                    .into()
+            }
+            ConnectionCommand::InAttached(command) => {
+                let session = self.session(0);
+                self.session_reply(session, &command).into()
+            }
+            ConnectionCommand::DecideOldest { .. } => {
+                SessionReply::Done { seq: None, duplicate: false }.into()
+            }
+        }
+    }
+
+    fn session_reply(&mut self, session: SessionId, command: &SessionCommand) -> SessionReply {
+        match command {
+            SessionCommand::Send { .. } => {
                 self.made += 1;
                 let input: ItemId = format!("i-{}", self.made).parse().expect("an id");
                 self.asked.push((session, input.clone()));
-                Answer::Input {
-                    seq: Seq(self.made),
-                    input,
-                    disposition: Disposition::Started,
-                    duplicate: false,
-                }
+                let disposition = Disposition::Started;
+                SessionReply::Input { seq: Seq(self.made), input, disposition, duplicate: false }
             }
-            Command::OpenPeer { wire, space, name } => {
+            SessionCommand::Withdraw { .. }
+            | SessionCommand::Cancel { .. }
+            | SessionCommand::Decide { .. }
+            | SessionCommand::ToolReturn { .. }
+            | SessionCommand::Rename { .. }
+            | SessionCommand::Instruct { .. }
+            | SessionCommand::Delete => SessionReply::Done { seq: None, duplicate: false },
+        }
+    }
+
+    fn directory_reply(&mut self, command: DirectoryCommand) -> DirectoryReply {
+        let duplicate = false;
+        match command {
+            DirectoryCommand::CreateAgent(spec) => {
+                DirectoryReply::Agent { profile: self.agent(spec.name), duplicate }
+            }
+            DirectoryCommand::FindAgent { agent } => {
+                DirectoryReply::Agent { profile: self.agent(agent), duplicate }
+            }
+            DirectoryCommand::CreateSession { .. } => {
+                DirectoryReply::Session { session: self.new_session(), duplicate }
+            }
+            DirectoryCommand::OpenPeer { wire, space, name } => {
                 let chats = self
                     .attached
                     .iter()
@@ -249,50 +295,35 @@ impl Conversation {
                     .map(|session| (format!("chat of {session}"), session.clone()))
                     .collect();
                 let is_new = name.is_none();
-                Answer::Peer {
-                    peer: peer(wire, &space, &name.unwrap_or_else(|| "p-1".to_owned())),
-                    is_new,
-                    chats,
-                    selected: None,
-                }
+                let peer = peer(wire, &space, &name.unwrap_or_else(|| "p-1".to_owned()));
+                DirectoryReply::Peer { peer, is_new, chats, selected: None }
             }
-            Command::OpenChat { chat, .. } => {
+            DirectoryCommand::OpenChat { chat, .. } => {
                 let session = self.new_session();
                 let chat = chat.unwrap_or_else(|| DEFAULT_CHAT.to_owned());
-                Answer::Chat { chat, session, is_new: true, model: None }
+                DirectoryReply::Chat { chat, session, is_new: true, model: None }
             }
-            Command::DeleteSession { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::Watch => done,
-        };
-        self.wire.machine.answer(tag, Ok(answer));
+        }
     }
 
-    fn any_answer(&mut self, which: u8) -> Answer {
+    fn any_answer(&mut self, which: u8) -> CommandReply {
+        let duplicate = which % 2 == 1;
         match which % 8 {
-            0 => Answer::Agent(self.agent("ada".to_owned())),
-            1 => Answer::AgentAgain(self.agent("ada".to_owned())),
-            2 => Answer::Session(self.new_session()),
-            3 => Answer::SessionAgain(self.session(which)),
-            4 => attached(self.session(which)),
-            5 => Answer::Peer {
-                peer: peer(PeerWire::Sparky, "u", "p"),
-                is_new: false,
-                chats: Vec::new(),
-                selected: Some("c".to_owned()),
-            },
-            6 => Answer::Chat {
-                chat: "c".to_owned(),
-                session: self.session(which),
-                is_new: false,
-                model: None,
-            },
-            _ => Answer::Done { seq: Some(Seq(7)), duplicate: true },
+            0 | 1 => {
+                DirectoryReply::Agent { profile: self.agent("ada".to_owned()), duplicate }.into()
+            }
+            2 => DirectoryReply::Session { session: self.new_session(), duplicate }.into(),
+            3 => DirectoryReply::Session { session: self.session(which), duplicate }.into(),
+            4 => attached(self.session(which)).into(),
+            5 => {
+                let (peer, selected) = (peer(PeerWire::Sparky, "u", "p"), Some("c".to_owned()));
+                DirectoryReply::Peer { peer, is_new: false, chats: Vec::new(), selected }.into()
+            }
+            6 => {
+                let (chat, session) = ("c".to_owned(), self.session(which));
+                DirectoryReply::Chat { chat, session, is_new: false, model: None }.into()
+            }
+            _ => SessionReply::Done { seq: Some(Seq(7)), duplicate }.into(),
         }
     }
 
@@ -321,6 +352,7 @@ impl Conversation {
             head: Seq(1),
             running: false,
             queued: 0,
+            needs_you: false,
             main: true,
             usage: Usage::default(),
             created_at: at,
@@ -333,10 +365,10 @@ fn peer(wire: PeerWire, space: &str, name: &str) -> PeerRef {
     PeerRef { wire, space: space.to_owned(), name: name.to_owned() }
 }
 
-fn attached(session: SessionId) -> Answer {
+fn attached(session: SessionId) -> ConnectionReply {
     let (agent, epoch) = ("a-1".parse().expect("an id"), "e-1".parse().expect("an id"));
     let (first, head, after) = (Seq(1), Seq(1), Seq(1));
-    Answer::Attached(Attached {
+    ConnectionReply::Attached(Attached {
         session,
         agent,
         epoch,

@@ -4,7 +4,7 @@ import type { Policy } from "thoughtwire";
 
 import { drafts, setDraft } from "./drafts";
 import { post } from "./outbox";
-import { attempt, current, drawer, line } from "./store";
+import { attempt, connectionState, current, drawer } from "./store";
 
 const policy = signal<Policy>("queue");
 
@@ -27,10 +27,16 @@ export function Composer() {
     setDraft(session, "");
     post(text.trim(), turn ? policy.value : undefined);
   };
-  // Only the turn that is seen: while the line is down another may have begun.
+  // Cancels only the turn that is shown: while offline, another one may have started.
   const cancel = () => here && turn && attempt(() => here.room.cancel({ turn }));
   return (
-    <form class="composer" onSubmit={(event) => { event.preventDefault(); send(); }}>
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
       <textarea
         id="composer"
         ref={field}
@@ -38,7 +44,11 @@ export function Composer() {
         rows={1}
         autofocus
         value={text}
-        placeholder={line.value === "offline" ? "Offline: what you send is kept, and sent once" : "Message"}
+        placeholder={
+          connectionState.value === "offline"
+            ? "Offline: your message is sent when the connection is back"
+            : "Message"
+        }
         onInput={(event) => setDraft(session, event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -50,7 +60,12 @@ export function Composer() {
         }}
       />
       {turn && (
-        <select aria-label="While it works" value={policy.value} onChange={(event) => (policy.value = event.currentTarget.value as Policy)}>
+        <select
+          aria-label="While the agent works"
+          title="Queue: after this turn. Steer: add to this turn. Interrupt: stop this turn first."
+          value={policy.value}
+          onChange={(event) => (policy.value = event.currentTarget.value as Policy)}
+        >
           <option value="queue">Queue</option>
           <option value="steer">Steer</option>
           <option value="interrupt">Interrupt</option>

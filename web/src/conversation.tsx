@@ -1,89 +1,98 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { EntryView } from "./entry";
-import { type Unsent as Letter, delays, outbox, takeOut } from "./outbox";
+import { delays, type OutboxEntry, outbox, takeBack } from "./outbox";
 import { Plain } from "./plain";
-import { current, line, showThoughts, wanted, type Place } from "./store";
+import { connectionState, current, type SessionView, showThoughts, wanted } from "./store";
 import { visible, visibleName } from "./visible";
 
-/** Entries that are drawn at first, those that scrolling to an edge adds, and the most at any time. */
-const WINDOW = 120;
-const STEP = 80;
-const MOST = 360;
-/** So near to an edge, in pixels, is at it. */
-const EDGE = 60;
-/** Pixels that rounding may cost. */
-const SLACK = 4;
+/** Entries that are drawn at first, that scrolling to an edge adds, and the maximum. */
+const INITIAL_ENTRIES = 120;
+const ENTRIES_PER_STEP = 80;
+const MAX_ENTRIES = 360;
+/** Distance from an edge that counts as being there, in pixels. */
+const EDGE_PX = 60;
+/** Tolerance for rounding, in pixels. */
+const ROUNDING_PX = 4;
 
 export function Conversation() {
-  const place = current.value;
-  if (place) return <Log key={place.session} place={place} />;
+  const view = current.value;
+  if (view) return <ConversationLog key={view.session} view={view} />;
   return (
     <div class="conversation empty">
-      <p>Say something: the agent answers, remembers, and shows what it thinks and does on the way.</p>
-      <Unsent session="" />
+      <p>
+        Write a message to start. You see what the agent thinks and does while it works, then its
+        answer.
+      </p>
+      <UnsentMessages session="" />
     </div>
   );
 }
 
 /**
- * A window on a session's entries. It follows the newest, until somebody scrolls away: then what is
- * being read stays where it is, whatever comes in above or below.
+ * Window on a session's entries. It follows the newest one until the user scrolls away; then the
+ * text being read stays in place.
  */
-function Log({ place }: { place: Place }) {
-  place.version.value;
+function ConversationLog({ view }: { view: SessionView }) {
+  view.version.value;
   const thoughts = showThoughts.value;
-  const { entries } = place.transcript;
-  /** The last entry that is drawn; none when that is the newest. */
+  const { entries } = view.transcript;
+  /** Key of the last entry that is drawn; `undefined` for the newest. */
   const [last, setLast] = useState<string | undefined>(undefined);
-  const [drawn, setDrawn] = useState(WINDOW);
+  const [drawn, setDrawn] = useState(INITIAL_ENTRIES);
   const [away, setAway] = useState(false);
   const box = useRef<HTMLDivElement>(null);
-  const kept = useRef<{ element: HTMLElement; top: number } | undefined>(undefined);
+  const anchor = useRef<{ element: HTMLElement; top: number } | undefined>(undefined);
   const target = useRef<string | undefined>(undefined);
-  const was = useRef(0);
+  const lastScrollTop = useRef(0);
 
   const found = last === undefined ? -1 : entries.findIndex((entry) => entry.key === last);
   const end = found < 0 ? entries.length : found + 1;
   const start = Math.max(0, end - drawn);
 
-  /** Remembers what is being read. */
-  const keep = () => {
+  /** Remembers the entry being read and its position. */
+  const rememberAnchor = () => {
     const element = box.current!;
     const first = [...element.querySelectorAll<HTMLElement>("article")].find(
       (article) => article.offsetTop + article.offsetHeight > element.scrollTop,
     );
-    kept.current = first && { element: first, top: first.offsetTop - element.scrollTop };
+    anchor.current = first && { element: first, top: first.offsetTop - element.scrollTop };
   };
 
-  // Who sends something sees it go.
-  const unsent = outbox.value.filter((one) => one.session === place.session).length;
+  // After sending, the user sees the message.
+  const unsent = outbox.value.filter((one) => one.session === view.session).length;
   const before = useRef(unsent);
   useLayoutEffect(() => {
     if (unsent > before.current) newest();
     before.current = unsent;
   }, [unsent]);
 
-  // A link to an event: fetch it, draw what is around it, go there.
+  // A link to an event: load it, draw the entries around it, and scroll there.
   const seq = wanted.value;
   useLayoutEffect(() => {
     if (seq === undefined) return;
-    void place.reach(seq).then(() => {
-      const all = place.transcript.entries;
-      // An input stands with its answer, which may be further down than its position says.
-      const near = (entry: (typeof all)[number]) => (entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1);
-      const at = all.reduce((best, entry, at) => (near(entry) >= (best < 0 ? 0 : near(all[best]!)) ? at : best), -1);
+    void view.reach(seq).then(() => {
+      const all = view.transcript.entries;
+      // A queued input is shown with its answer, which may be further down than its position.
+      const near = (entry: (typeof all)[number]) =>
+        entry.seq !== undefined && entry.seq <= seq ? entry.seq : -1;
+      const at = all.reduce(
+        (best, entry, at) => (near(entry) >= (best < 0 ? 0 : near(all[best]!)) ? at : best),
+        -1,
+      );
       if (at < 0) return;
       target.current = all[at]!.key;
       setAway(true);
-      setDrawn(WINDOW);
-      setLast(all[at + WINDOW / 2]?.key);
+      setDrawn(INITIAL_ENTRIES);
+      setLast(all[at + INITIAL_ENTRIES / 2]?.key);
     });
-  }, [place, seq]);
+  }, [view, seq]);
 
   useLayoutEffect(() => {
     const element = box.current!;
-    const goal = target.current && element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target.current)}"]`);
+    const goal =
+      target.current &&
+      element.querySelector<HTMLElement>(`[data-key="${CSS.escape(target.current)}"]`);
     if (goal) {
       target.current = undefined;
       wanted.value = undefined;
@@ -91,40 +100,45 @@ function Log({ place }: { place: Place }) {
       goal.focus();
     } else if (!away) {
       element.scrollTop = element.scrollHeight;
-    } else if (kept.current?.element.isConnected) {
-      element.scrollTop = kept.current.element.offsetTop - kept.current.top;
+    } else if (anchor.current?.element.isConnected) {
+      element.scrollTop = anchor.current.element.offsetTop - anchor.current.top;
     }
-    // What was drawn moved this, not a person.
-    was.current = element.scrollTop;
-    keep();
+    // This scroll was caused by drawing, not by the user.
+    lastScrollTop.current = element.scrollTop;
+    rememberAnchor();
   });
 
-  // A keyboard that comes up on a phone takes room, and the newest stays in view.
+  // A phone's keyboard takes space; the newest entry stays visible.
   useLayoutEffect(() => {
     if (away) return;
     const element = box.current!;
-    const watch = new ResizeObserver(() => (element.scrollTop = element.scrollHeight));
-    watch.observe(element);
-    return () => watch.disconnect();
+    const observer = new ResizeObserver(() => (element.scrollTop = element.scrollHeight));
+    observer.observe(element);
+    return () => observer.disconnect();
   }, [away]);
 
   const lowest = entries[end - 1]?.key;
   const up = async () => {
     if (!away) setLast(lowest);
     setAway(true);
-    if (start === 0) await place.readOlder();
-    const count = Math.min(drawn + STEP, MOST);
-    const excess = drawn + STEP - count;
+    if (start === 0) await view.readOlder();
+    const count = Math.min(drawn + ENTRIES_PER_STEP, MAX_ENTRIES);
+    const excess = drawn + ENTRIES_PER_STEP - count;
     setDrawn(count);
-    if (excess > 0) setLast(place.transcript.entries.at(place.transcript.entries.findIndex((entry) => entry.key === lowest) - excess)?.key);
+    if (excess > 0)
+      setLast(
+        view.transcript.entries.at(
+          view.transcript.entries.findIndex((entry) => entry.key === lowest) - excess,
+        )?.key,
+      );
   };
   const down = () => {
-    setLast(entries[end + STEP - 1]?.key);
-    setDrawn(Math.min(drawn + STEP, MOST));
+    setLast(entries[end + ENTRIES_PER_STEP - 1]?.key);
+    setDrawn(Math.min(drawn + ENTRIES_PER_STEP, MAX_ENTRIES));
   };
   const newest = () => {
     setLast(undefined);
-    setDrawn(WINDOW);
+    setDrawn(INITIAL_ENTRIES);
     setAway(false);
   };
   return (
@@ -135,33 +149,41 @@ function Log({ place }: { place: Place }) {
         role="log"
         aria-label="Conversation"
         aria-live="off"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard scrolls it.
         tabIndex={0}
         onScroll={(event) => {
           const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
           const below = scrollHeight - scrollTop - clientHeight;
-          // What grows below moves nothing: only a person scrolls up.
-          const rose = scrollTop < was.current;
-          was.current = scrollTop;
-          keep();
-          if (rose && below > SLACK) {
-            // From here on what is read stays, whatever is added behind it.
+          // Growing content never scrolls up: only the user does.
+          const scrolledUp = scrollTop < lastScrollTop.current;
+          lastScrollTop.current = scrollTop;
+          rememberAnchor();
+          if (scrolledUp && below > ROUNDING_PX) {
+            // From here on, the text being read stays in place.
             if (!away) setLast(lowest);
             setAway(true);
-          } else if (below < EDGE && end < entries.length) down();
-          else if (below <= SLACK && away) newest();
-          if (scrollTop < EDGE && rose && (start > 0 || place.older.value)) void up();
+          } else if (below < EDGE_PX && end < entries.length) down();
+          else if (below <= ROUNDING_PX && away) newest();
+          if (scrollTop < EDGE_PX && scrolledUp && (start > 0 || view.older.value)) void up();
         }}
       >
-        {(start > 0 || place.older.value) && (
+        {(start > 0 || view.older.value) && (
           <button type="button" class="plain older" onClick={() => void up()}>
             Older
           </button>
         )}
         {entries.slice(start, end).map((entry) => (
-          <EntryView key={entry.key} entry={entry} place={place} unfolded={entry.kind !== "thought" || thoughts} />
+          <EntryView
+            key={entry.key}
+            entry={entry}
+            view={view}
+            unfolded={entry.kind !== "thought" || thoughts}
+          />
         ))}
-        {end === entries.length && <Unsent session={place.session} />}
-        <p class="doing">{place.transcript.turn ? visibleName(place.status.value) || "Working…" : ""}</p>
+        {end === entries.length && <UnsentMessages session={view.session} />}
+        <p class="doing">
+          {view.transcript.turn ? visibleName(view.status.value) || "Working…" : ""}
+        </p>
       </div>
       {away && (
         <button type="button" class="newest" onClick={newest}>
@@ -172,32 +194,46 @@ function Log({ place }: { place: Place }) {
   );
 }
 
-/** What was said here and is not on the server's disk yet. */
-function Unsent({ session }: { session: string }) {
+/** Messages that are not stored on the server yet. */
+function UnsentMessages({ session }: { session: string }) {
   return (
     <>
-      {outbox.value.filter((unsent) => unsent.session === session).map((unsent) => (
-        <div key={unsent.id} class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}>
-          <Plain name="said" text={visible(unsent.text)} />
-          <Fate letter={unsent} />
-        </div>
-      ))}
+      {outbox.value
+        .filter((unsent) => unsent.session === session)
+        .map((unsent) => (
+          <div
+            key={unsent.id}
+            class={unsent.refused === undefined ? "entry input unsent" : "entry input refused"}
+          >
+            <Plain name="said" text={visible(unsent.text)} />
+            <UnsentStatus entry={unsent} />
+          </div>
+        ))}
     </>
   );
 }
 
-/** What became of something that was sent. */
-function Fate({ letter }: { letter: Letter }) {
-  if (letter.refused !== undefined) {
+/** Delivery state of an unsent message. */
+function UnsentStatus({ entry }: { entry: OutboxEntry }) {
+  if (entry.refused !== undefined) {
     return (
-      <p class="trouble">
-        refused: {visible(letter.refused)}{" "}
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "edit")}>Edit</button>
-        <button type="button" class="plain small" onClick={() => takeOut(letter, "discard")}>Discard</button>
+      <p class="error">
+        Not sent: {visible(entry.refused)}{" "}
+        <button type="button" class="plain small" onClick={() => takeBack(entry, "edit")}>
+          Edit
+        </button>
+        <button type="button" class="plain small" onClick={() => takeBack(entry, "discard")}>
+          Discard
+        </button>
       </p>
     );
   }
-  const delay = delays.value[letter.id];
-  if (line.value === "offline") return <p class="quiet">kept, and sent when the server is there again</p>;
-  return <p class="quiet">{delay === undefined ? "sending" : `not sent yet, trying again: ${visible(delay)}`}</p>;
+  const delay = delays.value[entry.id];
+  if (connectionState.value === "offline")
+    return <p class="quiet">Not sent yet. It is sent when the connection is back.</p>;
+  return (
+    <p class="quiet">
+      {delay === undefined ? "Sending…" : `Not sent yet, trying again: ${visible(delay)}`}
+    </p>
+  );
 }

@@ -1,7 +1,7 @@
-/** What was begun to be written: messages by session, under the empty name what belongs to none yet; and memory. */
+/** Unsent text: drafts by session (the empty id for no session yet), and edits of memory blocks. */
 import { signal } from "@preact/signals";
 
-import { keep, load, onKept } from "./storage";
+import { keep, load, onStored } from "./storage";
 
 const KEY = "drafts";
 const EDITS = "edits";
@@ -9,18 +9,19 @@ const EDITS = "edits";
 export const drafts = signal(load<Record<string, string>>(KEY, {}));
 
 export function setDraft(session: string, text: string): void {
-  const changed = ({ [session]: _before, ...rest }: Record<string, string>) => (text === "" ? rest : { ...rest, [session]: text });
+  const changed = ({ [session]: _before, ...rest }: Record<string, string>) =>
+    text === "" ? rest : { ...rest, [session]: text };
   drafts.value = changed(drafts.value);
-  // Other tabs write to the same place, of other sessions.
+  // Other tabs write drafts of other sessions under the same key.
   keep(KEY, changed(load<Record<string, string>>(KEY, {})));
 }
 
-/** Puts words back that were on their way, behind what was begun since. */
+/** Puts the text of a message back into the draft, after what was typed since. */
 export function keepDraft(session: string, text: string): void {
   setDraft(session, [drafts.value[session], text].filter(Boolean).join("\n"));
 }
 
-/** What was begun without a session belongs to the one that is opened now. */
+/** Moves the draft without a session to the session that is opened. */
 export function adoptDraft(session: string): void {
   const text = drafts.value[""];
   if (!text) return;
@@ -28,23 +29,23 @@ export function adoptDraft(session: string): void {
   keepDraft(session, text);
 }
 
-/** An edit of a memory block that is not saved. */
-export interface Edit {
+/** Unsaved edit of a memory block. */
+export interface BlockEdit {
   text: string;
-  /** What the block said when the edit began. */
+  /** Text of the block when the edit began. */
   from: string;
 }
 
-const readEdits = () => load<Record<string, Edit>>(EDITS, {});
+const readEdits = () => load<Record<string, BlockEdit>>(EDITS, {});
 export const edits = signal(readEdits());
 
 export const editKey = (agent: string, label: string): string => `${agent} ${label}`;
 
-/** Keeps an edit, or drops it. */
-export function setEdit(key: string, edit: Edit | undefined): void {
+/** Stores an edit, or removes it. */
+export function setEdit(key: string, edit: BlockEdit | undefined): void {
   const { [key]: _before, ...rest } = readEdits();
   edits.value = edit ? { ...rest, [key]: edit } : rest;
   keep(EDITS, edits.value);
 }
 
-onKept(EDITS, () => (edits.value = readEdits()));
+onStored(EDITS, () => (edits.value = readEdits()));

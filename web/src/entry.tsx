@@ -4,54 +4,90 @@ import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import type { Usage } from "thoughtwire";
 
 import { Markdown } from "./markdown";
-import { Plain, laidOut, laidOutText } from "./plain";
-import { attempt, type Place } from "./store";
-import type { Call, End, Entry, Input } from "./transcript";
+import { formatJson, formatText, Plain } from "./plain";
+import { attempt, type SessionView } from "./store";
+import type { CallEntry, InputEntry, TranscriptEntry, TurnEndEntry } from "./transcript";
 import { visible, visibleName } from "./visible";
 
-/** One entry. It is drawn again only when it is another: the fold makes a new object for each change. */
+/** One entry. The fold makes a new object for each change, so it is redrawn only then. */
 export const EntryView = memo(
-  function EntryView({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
+  function EntryView({
+    entry,
+    view,
+    unfolded,
+  }: {
+    entry: TranscriptEntry;
+    view: SessionView;
+    unfolded: boolean;
+  }) {
     const [broken] = useErrorBoundary();
-    if (broken) return <article class="entry"><p class="trouble">This could not be shown.</p></article>;
-    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage && !entry.silent) return null;
+    if (broken)
+      return (
+        <article class="entry">
+          <p class="error">This entry cannot be displayed.</p>
+        </article>
+      );
+    if (entry.kind === "end" && entry.outcome === "completed" && !entry.usage && !entry.silent)
+      return null;
     return (
-      <article class={`entry ${entry.kind}`} data-key={entry.key} data-seq={entry.seq} data-state={"state" in entry ? entry.state : undefined} tabIndex={-1}>
-        <Body entry={entry} place={place} unfolded={unfolded} />
-        {entry.seq !== undefined && <Link session={place.session} seq={entry.seq} />}
+      <article
+        class={`entry ${entry.kind}`}
+        data-key={entry.key}
+        data-seq={entry.seq}
+        data-state={"state" in entry ? entry.state : undefined}
+        tabIndex={-1}
+      >
+        <Body entry={entry} view={view} unfolded={unfolded} />
+        {entry.seq !== undefined && <EventLink session={view.session} seq={entry.seq} />}
       </article>
     );
   },
   (before, now) => before.entry === now.entry && before.unfolded === now.unfolded,
 );
 
-function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded: boolean }) {
+function Body({
+  entry,
+  view,
+  unfolded,
+}: {
+  entry: TranscriptEntry;
+  view: SessionView;
+  unfolded: boolean;
+}) {
   switch (entry.kind) {
     case "input":
       return (
         <>
           <Plain name="said" text={visible(entry.text)} />
-          {entry.attachments.length > 0 && <p class="quiet">attached: {visible(entry.attachments.join(", "))}</p>}
-          <HowSaid input={entry} place={place} />
+          {entry.attachments.length > 0 && (
+            <p class="quiet">Attached: {visible(entry.attachments.join(", "))}</p>
+          )}
+          <InputStatus input={entry} view={view} />
         </>
       );
     case "thought":
       return (
         <details open={unfolded}>
           <summary>Thought{entry.state === "cut" ? " (cut off)" : ""}</summary>
-          <Plain name="said" text={visible(entry.text)} from={entry.state === "open" ? "end" : "start"} />
+          <Plain
+            name="said"
+            text={visible(entry.text)}
+            from={entry.state === "open" ? "end" : "start"}
+          />
         </details>
       );
     case "message":
       return (
         <>
-          <Markdown text={entry.text} open={entry.state === "open"} drawn={place.redraw} />
-          {entry.state !== "open" && entry.text.trim() === "" && <p class="quiet">(an empty message)</p>}
+          <Markdown text={entry.text} open={entry.state === "open"} drawn={view.redraw} />
+          {entry.state !== "open" && entry.text.trim() === "" && (
+            <p class="quiet">(an empty message)</p>
+          )}
           {entry.state === "cut" && <p class="quiet cut">… cut off here</p>}
         </>
       );
     case "call":
-      return <CallCard call={entry} place={place} />;
+      return <CallCard call={entry} view={view} />;
     case "edit":
       return (
         <details open>
@@ -59,97 +95,134 @@ function Body({ entry, place, unfolded }: { entry: Entry; place: Place; unfolded
             Memory, {visibleName(entry.block)}
             {entry.by === "agent" ? "" : ` (by the ${visibleName(entry.by)})`}
           </summary>
-          <Change before={entry.before} after={entry.after} />
+          <BlockDiff before={entry.before} after={entry.after} />
         </details>
       );
     case "note":
       return <Plain name="quiet" text={visible(entry.text)} />;
     case "end":
       return (
-        <p class={entry.outcome === "failed" ? "trouble" : "quiet"}>
+        <p class={entry.outcome === "failed" ? "error" : "quiet"}>
           {[ending(entry), entry.usage && spent(entry.usage)].filter(Boolean).join(" · ")}
         </p>
       );
   }
 }
 
-/** What became of an input that did not simply begin a turn. */
-function HowSaid({ input, place }: { input: Input; place: Place }) {
-  if (input.state === "withdrawn") return <p class="quiet">taken back</p>;
-  if (input.state === "waits" && !place.transcript.turn) return null;
+/** State of an input that did not start a turn at once. */
+function InputStatus({ input, view }: { input: InputEntry; view: SessionView }) {
+  if (input.state === "withdrawn") return <p class="quiet">Taken back</p>;
+  if (input.state === "waits" && !view.transcript.turn) return null;
   if (input.state === "waits") {
     return (
       <p class="quiet">
-        queued, waits for its turn{" "}
-        <button type="button" class="plain small" onClick={() => attempt(() => place.room.withdraw(input.key))}>
+        Queued until the current turn ends{" "}
+        <button
+          type="button"
+          class="plain small"
+          onClick={() => attempt(() => view.room.withdraw(input.key))}
+        >
           Take back
         </button>
       </p>
     );
   }
-  if (input.how === "steered") return <p class="quiet">steered: said into the running turn</p>;
-  return input.how === "queued" ? <p class="quiet">was queued while the agent worked</p> : null;
+  if (input.how === "steered") return <p class="quiet">Added to the running turn</p>;
+  return input.how === "queued" ? (
+    <p class="quiet">Was queued while the agent was working</p>
+  ) : null;
 }
 
-/** How a turn ended, if not well, or without a word. */
-function ending({ outcome, reason, silent }: End): string {
+/** Describes the end of a turn that failed, was cancelled, or had no message. */
+function ending({ outcome, reason, silent }: TurnEndEntry): string {
   if (outcome === "completed") return silent ? "The agent ended its turn without a message" : "";
   return visible(reason.includes(outcome) ? reason : [outcome, reason].filter(Boolean).join(": "));
 }
 
-function spent({ input_tokens, output_tokens, cached_tokens }: Usage): string {
+/** Describes a token usage. */
+export function spent({ input_tokens, output_tokens, cached_tokens }: Usage): string {
   const cached = cached_tokens ? ` (${cached_tokens.toLocaleString("en")} from cache)` : "";
-  return `${input_tokens.toLocaleString("en")} tokens read${cached}, ${output_tokens.toLocaleString("en")} written`;
+  const [read, written] = [input_tokens, output_tokens].map((n) => n.toLocaleString("en"));
+  return `${read} tokens read${cached}, ${written} written`;
 }
 
-function CallCard({ call, place }: { call: Call; place: Place }) {
+function CallCard({ call, view }: { call: CallEntry; view: SessionView }) {
   const { approval, returned } = call;
   const state = stateOf(call);
   const name = visibleName(call.name ?? "…");
-  // A person's time to decide is not the tool's.
-  const ran = returned && call.began ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0)) : undefined;
+  // The time to decide does not count as running time.
+  const ran =
+    returned && call.began
+      ? Math.max(0, Date.parse(returned.at) - Date.parse(call.began) - (call.waited ?? 0))
+      : undefined;
   const took = ran === undefined || state === "denied" ? "" : `, ${(ran / 1000).toFixed(1)} s`;
   const decide = async (decision: "approved" | "denied") => {
-    // The buttons go: who pressed one is in the message field again.
-    if (await attempt(() => place.room.decide(call.key, decision))) document.getElementById("composer")?.focus();
+    // The buttons disappear, so the focus returns to the message field.
+    if (await attempt(() => view.room.decide(call.key, decision)))
+      document.getElementById("composer")?.focus();
   };
-  const words = { ok: "done", error: "failed", denied: "denied", expired: "not approved in time", asks: "waits for you", running: "running" }[state];
+  const words = {
+    ok: "done",
+    error: "failed",
+    denied: "denied",
+    expired: "not approved in time",
+    asks: "needs your approval",
+    running: "running",
+  }[state];
   return (
     <div class="card" data-state={state}>
       <p class="title">
-        <strong>{name}</strong> <span class="quiet">{words}{took}</span>
+        <strong>{name}</strong>{" "}
+        <span class="quiet">
+          {words}
+          {took}
+        </span>
       </p>
       <Arguments call={call} asked={state === "asks"} />
       {state === "asks" && (
+        // biome-ignore lint/a11y/useSemanticElements: a fieldset has its own layout.
         <div class="row" role="group" aria-label={`May ${name} run?`}>
-          <button type="button" onClick={() => decide("approved")}>Approve</button>
-          <button type="button" class="second" onClick={() => decide("denied")}>Deny</button>
-          <Left until={approval!.until} />
+          <button type="button" onClick={() => decide("approved")}>
+            Approve
+          </button>
+          <button type="button" class="second" onClick={() => decide("denied")}>
+            Deny
+          </button>
+          <TimeLeft until={approval!.until} />
         </div>
       )}
-      {approval?.decision && <p class="quiet">{approval.decision} <Link session={place.session} seq={approval.seq} /></p>}
+      {approval?.decision && (
+        <p class="quiet">
+          {approval.decision} <EventLink session={view.session} seq={approval.seq} />
+        </p>
+      )}
       {returned && (
         <details open={!returned.ok}>
           <summary>Result</summary>
-          <Plain tag="pre" name="" text={visible(laidOutText(returned.text))} />
-          {returned.content !== undefined && <Plain tag="pre" name="" text={visible(laidOut(returned.content))} />}
-          <Link session={place.session} seq={returned.seq} />
+          <Plain tag="pre" name="" text={visible(formatText(returned.text))} />
+          {returned.content !== undefined && (
+            <Plain tag="pre" name="" text={visible(formatJson(returned.content))} />
+          )}
+          <EventLink session={view.session} seq={returned.seq} />
         </details>
       )}
     </div>
   );
 }
 
-function stateOf({ approval, returned }: Call): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
+function stateOf({
+  approval,
+  returned,
+}: CallEntry): "ok" | "error" | "denied" | "expired" | "asks" | "running" {
   if (!returned) return approval && !approval.decision ? "asks" : "running";
   if (returned.ok) return "ok";
   if (approval?.decision === "denied" || approval?.decision === "expired") return approval.decision;
-  // What the agent's permissions forbid is not asked about.
+  // A call that the permissions forbid has no approval.
   return /^The tool `[^`]*` may not be used here\./.test(returned.text) ? "denied" : "error";
 }
 
-/** Few and short ones as a list, which most are; else laid out, and folded unless somebody has to decide on them. */
-function Arguments({ call, asked }: { call: Call; asked: boolean }) {
+/** Arguments of a call: a list if they are few and short, otherwise formatted JSON. */
+function Arguments({ call, asked }: { call: CallEntry; asked: boolean }) {
   const pairs = call.name === undefined ? undefined : short(call.args);
   if (pairs?.length === 0 || call.args === "") return null;
   if (pairs) {
@@ -166,19 +239,32 @@ function Arguments({ call, asked }: { call: Call; asked: boolean }) {
   return (
     <details open={asked || call.name === undefined}>
       <summary>Arguments</summary>
-      <Plain tag="pre" name="" text={visible(call.args)} from={call.name === undefined ? "end" : "start"} />
+      <Plain
+        tag="pre"
+        name=""
+        text={visible(call.args)}
+        from={call.name === undefined ? "end" : "start"}
+      />
     </details>
   );
 }
 
 function short(args: string): [string, string][] | undefined {
   if (args.length > 1_000 || !args.startsWith("{")) return undefined;
-  const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(([name, value]): [string, string] => [name, typeof value === "string" ? value : JSON.stringify(value)]);
-  return pairs.length <= 4 && pairs.every(([, value]) => value.length <= 120 && !value.includes("\n")) ? pairs : undefined;
+  const pairs = Object.entries(JSON.parse(args) as Record<string, unknown>).map(
+    ([name, value]): [string, string] => [
+      name,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ],
+  );
+  return pairs.length <= 4 &&
+    pairs.every(([, value]) => value.length <= 120 && !value.includes("\n"))
+    ? pairs
+    : undefined;
 }
 
-/** The time that a question has left. */
-function Left({ until }: { until: string }) {
+/** Time left to decide. */
+function TimeLeft({ until }: { until: string }) {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 1_000);
@@ -189,11 +275,11 @@ function Left({ until }: { until: string }) {
   return <span class="quiet">{clock} left</span>;
 }
 
-/** How long two texts may be compared, in milliseconds; and how many changes are told apart. */
+/** Limits of a comparison: milliseconds, and number of changes. */
 const COMPARE = { timeout: 50, maxEditLength: 1_000 };
 
-/** What changed between two texts, line by line; all of them where that would take too long. */
-function Change({ before, after }: { before: string; after: string }) {
+/** Changed lines between two texts; both texts entirely if the comparison takes too long. */
+function BlockDiff({ before, after }: { before: string; after: string }) {
   const changes = diffLines(before && `${before}\n`, after && `${after}\n`, COMPARE) ?? [
     { added: false, removed: true, value: before },
     { added: true, removed: false, value: after },
@@ -208,8 +294,8 @@ function Change({ before, after }: { before: string; after: string }) {
   );
 }
 
-/** A link to an event by its position. */
-function Link({ session, seq }: { session: string; seq: number }) {
+/** Button that copies a link to an event. */
+function EventLink({ session, seq }: { session: string; seq: number }) {
   const [copied, setCopied] = useState(false);
   return (
     <button
@@ -217,7 +303,9 @@ function Link({ session, seq }: { session: string; seq: number }) {
       class="plain small link"
       aria-label={`Copy a link to event ${seq}`}
       onClick={async () => {
-        await navigator.clipboard.writeText(`${location.origin}${location.pathname}#${session}:${seq}`);
+        await navigator.clipboard.writeText(
+          `${location.origin}${location.pathname}#${session}:${seq}`,
+        );
         setCopied(true);
         setTimeout(() => setCopied(false), 1_500);
       }}

@@ -3,9 +3,9 @@ import { useRef, useState } from "preact/hooks";
 import { reasonOf } from "./reason";
 import { rest } from "./rest";
 
-/** Where keys are needed: shows one to the server once, and keeps nothing of it. */
+/** Login form. It sends the key to the server once and stores nothing. */
 export function Login() {
-  const [trouble, setTrouble] = useState("");
+  const [error, setError] = useState("");
   const field = useRef<HTMLInputElement>(null);
   return (
     <main class="login">
@@ -17,18 +17,31 @@ export function Login() {
             await rest.login(field.current?.value.trim() ?? "");
             location.reload();
           } catch (error) {
-            setTrouble(reasonOf(error));
+            setError(reasonOf(error));
             field.current?.select();
           }
         }}
       >
         <label for="key">Key</label>
-        <input ref={field} id="key" type="password" autocomplete="current-password" autofocus required aria-describedby="about" />
+        <input
+          ref={field}
+          id="key"
+          type="password"
+          autocomplete="current-password"
+          autofocus
+          required
+          aria-describedby="about"
+        />
         <button type="submit">Log in</button>
       </form>
-      {trouble && <p class="trouble" role="alert">{trouble}</p>}
+      {error && (
+        <p class="error" role="alert">
+          {error}
+        </p>
+      )}
       <p id="about" class="quiet">
-        The owner of this server makes keys with <code>thoughtwire keys add</code>.
+        Ask the owner of this server for a key. Owners create keys with{" "}
+        <code>thoughtwire keys add</code>.
       </p>
     </main>
   );

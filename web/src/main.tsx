@@ -1,25 +1,30 @@
 import { render } from "preact";
 
 import { Login } from "./login";
-import { type Standing, rest } from "./rest";
-import { belongsTo } from "./storage";
+import { type LoginState, rest } from "./rest";
+import { setUser } from "./storage";
 
-/** Between two attempts to reach a server that is away, in milliseconds. */
-const AGAIN_AFTER = 2_000;
+/** Pause between two attempts to reach the server, in milliseconds. */
+const RETRY_AFTER = 2_000;
 
 const root = document.getElementById("app")!;
-let standing: Standing;
-// Nothing is shown or sent before it is clear whose it is.
-while ((standing = await rest.standing()).as === "unreached") {
-  render(<p class="login" role="status">Not connected: {standing.reason}. Trying again…</p>, root);
-  await new Promise((done) => setTimeout(done, AGAIN_AFTER));
+let loginState: LoginState;
+// Nothing is shown or sent before the user is known.
+while ((loginState = await rest.loginState()).as === "unreachable") {
+  render(
+    <p class="login" role="status">
+      Not connected: {loginState.reason}. Trying again…
+    </p>,
+    root,
+  );
+  await new Promise((done) => setTimeout(done, RETRY_AFTER));
 }
-if (standing.as === "unknown") {
+if (loginState.as === "anonymous") {
   render(<Login />, root);
 } else {
   render(null, root);
-  belongsTo(standing.user);
-  // Only now, since it connects as soon as it is there.
+  setUser(loginState.user);
+  // Loaded only now, since it connects at once.
   const { start } = await import("./app");
-  start(root, standing.as === "known");
+  start(root, loginState.as === "known");
 }

@@ -1,49 +1,79 @@
-/** Text as Markdown: parsed in a worker, made safe by DOMPurify. */
+/** Markdown: parsed in a worker, sanitized by DOMPurify. */
 import DOMPurify from "dompurify";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { parse, parsedBefore } from "./parser";
+import { cached, parse } from "./parser";
 import { Plain } from "./plain";
 import { visible } from "./visible";
 
 const purify = DOMPurify(window);
 purify.addHook("afterSanitizeAttributes", (node) => {
-  // A text looks like a text: it cannot borrow the page's own looks, nor ask for a password.
-  if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className)) node.removeAttribute("class");
+  // A text must not imitate the page's own elements, nor ask for a password.
+  if (node.className && !/^(?:language-[\w+#.-]+|hljs-[\w-]+(?: [\w-]+_)*)$/.test(node.className))
+    node.removeAttribute("class");
   if (node.tagName === "INPUT") {
     if (node.getAttribute("type") !== "checkbox") node.remove();
     node.setAttribute("disabled", "");
     node.setAttribute("aria-label", "done");
   }
   if (node.tagName !== "A") return;
-  // A link leaves this page alone, and tells nobody where it was.
-  if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? "")) node.removeAttribute("href");
+  // A link opens another tab, without a referrer.
+  if (!/^(?:https?:\/\/|mailto:)/i.test(node.getAttribute("href") ?? ""))
+    node.removeAttribute("href");
   node.setAttribute("target", "_blank");
   node.setAttribute("rel", "noopener noreferrer");
 });
 
 const safe = (html: string): string =>
   purify.sanitize(html, {
-    ALLOWED_TAGS: ["p", "br", "strong", "em", "del", "code", "pre", "span", "a", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "table", "thead", "tbody", "tr", "th", "td", "input"],
+    ALLOWED_TAGS: [
+      "p",
+      "br",
+      "strong",
+      "em",
+      "del",
+      "code",
+      "pre",
+      "span",
+      "a",
+      "ul",
+      "ol",
+      "li",
+      "blockquote",
+      "h1",
+      "h2",
+      "h3",
+      "h4",
+      "h5",
+      "h6",
+      "hr",
+      "table",
+      "thead",
+      "tbody",
+      "tr",
+      "th",
+      "td",
+      "input",
+    ],
     ALLOWED_ATTR: ["href", "class", "type", "checked", "disabled", "align", "start"],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
   });
 
-/** A text that streams in and is longer than this is shown as it is, and parsed when it is whole. */
-const LONG = 20_000;
-/** Between two parses of a text that streams in, in milliseconds. */
+/** Length from which a streaming text is shown as plain text until it is complete. */
+const MAX_STREAMED = 20_000;
+/** Pause between two parses of a streaming text, in milliseconds. */
 const PAUSE = 100;
 
-interface Props {
+interface MarkdownProps {
   text: string;
-  /** Whether it streams in. */
+  /** Whether the text is still streaming. */
   open: boolean;
-  /** Called when what is drawn has another size. */
+  /** Called when the size of the element has changed. */
   drawn: () => void;
 }
 
-export function Markdown({ text, open, drawn }: Props) {
+export function Markdown({ text, open, drawn }: MarkdownProps) {
   const shown = useMemo(() => visible(text), [text]);
   const html = useMarkup(shown, open);
   const inner = useMemo(() => html && { __html: safe(html) }, [html]);
@@ -58,26 +88,27 @@ export function Markdown({ text, open, drawn }: Props) {
   return <div class="markdown" ref={root} dangerouslySetInnerHTML={inner} />;
 }
 
-/** The markup of a text; of one that streams in that of what there was a moment ago. */
+/** Returns the HTML of a text; while streaming, that of a moment ago. */
 function useMarkup(text: string, open: boolean): string | undefined {
-  const [html, setHtml] = useState(() => parsedBefore({ text, colour: !open })?.html);
+  const [html, setHtml] = useState(() => cached({ text, colour: !open })?.html);
   const now = useRef({ text, open, busy: false, gone: false, wake: () => {} });
   Object.assign(now.current, { text, open });
   useEffect(() => () => void (now.current.gone = true), []);
   useEffect(() => {
     const state = now.current;
-    // Nothing more comes: the last of it is drawn at once.
+    // The text is complete: draw it at once.
     if (!open) state.wake();
     if (state.busy) return;
     state.busy = true;
     void (async () => {
       while (!state.gone) {
         const { text, open } = state;
-        const given = open && text.length > LONG ? undefined : await parse({ text, colour: !open });
+        const given =
+          open && text.length > MAX_STREAMED ? undefined : await parse({ text, colour: !open });
         if (state.gone) return;
         setHtml(given);
         if (text === state.text && open === state.open) break;
-        // What was too much before is more now: it waits until it is whole.
+        // A text that exceeded the limits waits until it is complete.
         while (given === undefined && state.open && !state.gone) await pause(state);
         if (state.open) await pause(state);
       }
@@ -93,7 +124,7 @@ const pause = (state: { wake: () => void }): Promise<void> =>
     setTimeout(done, PAUSE);
   });
 
-/** Gives a block of code a button that copies it. */
+/** Adds a copy button to a block of code. */
 function finish(code: HTMLElement): void {
   const pre = code.parentElement;
   if (!pre || pre.parentElement?.className === "code") return;
@@ -106,7 +137,7 @@ function finish(code: HTMLElement): void {
     copy.textContent = "Copied";
     setTimeout(() => (copy.textContent = "Copy"), 1_500);
   };
-  // Beside the code and not in it, where it would scroll away.
+  // Outside of the code, where it does not scroll away.
   const box = document.createElement("div");
   box.className = "code";
   pre.tabIndex = 0;

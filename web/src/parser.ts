@@ -1,51 +1,48 @@
-/**
- * Parses Markdown off the main thread, within bounds: a text that is too long, or takes too long, has no
- * markup and is shown as it is.
- */
+/** Parses Markdown in a worker, within limits. A text that exceeds them is shown as plain text. */
 
-export interface ToParse {
+export interface ParseRequest {
   text: string;
-  /** Whether code is coloured. */
+  /** Whether code is highlighted. */
   colour: boolean;
 }
 
-export interface Parsed {
+export interface ParseResult {
   html: string | undefined;
 }
 
-/** The longest text that is parsed, in characters. */
-const LONGEST = 200_000;
-/** How long one text may take, and the worker to come up, in milliseconds. */
-const PATIENCE = 1_500;
-const START = 20_000;
-/** What the texts that are remembered with their markup may have together, in characters. */
-const REMEMBERED = 4_000_000;
+/** Length of the longest text that is parsed, in characters. */
+const MAX_LENGTH = 200_000;
+/** Time limits for one text and for the start of the worker, in milliseconds. */
+const PARSE_TIMEOUT = 1_500;
+const START_TIMEOUT = 20_000;
+/** Size of the cache, texts and HTML together, in characters. */
+const CACHE_SIZE = 4_000_000;
 
-interface Job extends ToParse {
+interface ParseJob extends ParseRequest {
   done: (html: string | undefined) => void;
 }
 
-const jobs: Job[] = [];
+const jobs: ParseJob[] = [];
 let worker: Worker | undefined;
 let ready = false;
-let running: Job | undefined;
+let running: ParseJob | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Markup by text, oldest first. */
-const known = new Map<string, string | undefined>();
+/** Cached HTML by text, oldest first. */
+const cache = new Map<string, string | undefined>();
 let size = 0;
-const keyOf = ({ text, colour }: ToParse) => (colour ? "c" : "p") + text;
+const keyOf = ({ text, colour }: ParseRequest) => (colour ? "c" : "p") + text;
 
-/** Whether a text was parsed before, and what came of it. */
-export function parsedBefore(what: ToParse): Parsed | undefined {
-  if (what.text.length > LONGEST) return { html: undefined };
+/** Returns the cached result of a text. */
+export function cached(what: ParseRequest): ParseResult | undefined {
+  if (what.text.length > MAX_LENGTH) return { html: undefined };
   const key = keyOf(what);
-  return known.has(key) ? { html: known.get(key) } : undefined;
+  return cache.has(key) ? { html: cache.get(key) } : undefined;
 }
 
-/** Markup of a text, or nothing where it is better shown as it is. */
-export function parse(what: ToParse): Promise<string | undefined> {
-  const before = parsedBefore(what);
+/** Returns the HTML of a text, or `undefined` to show it as plain text. */
+export function parse(what: ParseRequest): Promise<string | undefined> {
+  const before = cached(what);
   if (before) return Promise.resolve(before.html);
   return new Promise((done) => {
     jobs.push({ ...what, done });
@@ -58,13 +55,13 @@ function next(): void {
   if (!worker) start();
   if (!ready) return;
   running = jobs.shift()!;
-  worker?.postMessage({ text: running.text, colour: running.colour } satisfies ToParse);
+  worker?.postMessage({ text: running.text, colour: running.colour } satisfies ParseRequest);
   timer = setTimeout(() => {
-    // The only way to stop a regular expression.
+    // Terminating the worker is the only way to stop a regular expression.
     worker?.terminate();
     worker = undefined;
     settle(undefined);
-  }, PATIENCE);
+  }, PARSE_TIMEOUT);
 }
 
 function start(): void {
@@ -76,14 +73,14 @@ function start(): void {
     if (worker !== made) return;
     worker = undefined;
     clearTimeout(timer);
-    // Without a worker everything is shown as it is.
+    // Without a worker, all texts are shown as plain text.
     const waiting = [...(running ? [running] : []), ...jobs.splice(0)];
     running = undefined;
     for (const job of waiting) job.done(undefined);
   };
-  timer = setTimeout(failed, START);
+  timer = setTimeout(failed, START_TIMEOUT);
   made.onerror = failed;
-  made.onmessage = ({ data }: MessageEvent<Parsed | "ready">) => {
+  made.onmessage = ({ data }: MessageEvent<ParseResult | "ready">) => {
     if (data === "ready") {
       clearTimeout(timer);
       ready = true;
@@ -104,11 +101,11 @@ function settle(html: string | undefined): void {
 }
 
 function remember(key: string, html: string | undefined): void {
-  known.set(key, html);
+  cache.set(key, html);
   size += key.length + (html?.length ?? 0);
-  for (const [oldest, its] of known) {
-    if (size <= REMEMBERED) break;
-    known.delete(oldest);
+  for (const [oldest, its] of cache) {
+    if (size <= CACHE_SIZE) break;
+    cache.delete(oldest);
     size -= oldest.length + (its?.length ?? 0);
   }
 }

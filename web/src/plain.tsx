@@ -1,28 +1,32 @@
-/** Text as it is, and how much of it is drawn at once. */
+/** Plain text, with a limit on how much is drawn at once. */
 import { useState } from "preact/hooks";
 
 /** Characters that are drawn at first. */
-const SHOWN = 200_000;
+const INITIAL_LENGTH = 200_000;
 
-interface Props {
+interface PlainProps {
   text: string;
-  /** The class. */
+  /** CSS class. */
   name: string;
-  /** Which part of a long text is shown. */
+  /** Part of a long text that is shown. */
   from?: "start" | "end";
   tag?: "p" | "pre";
 }
 
-export function Plain({ text, name, from = "start", tag: Tag = "p" }: Props) {
-  const [most, setMost] = useState(SHOWN);
-  const rest = text.length - most;
+export function Plain({ text, name, from = "start", tag: Tag = "p" }: PlainProps) {
+  const [shownLength, setShownLength] = useState(INITIAL_LENGTH);
+  const rest = text.length - shownLength;
   return (
     <>
       <Tag class={name} tabIndex={Tag === "pre" ? 0 : undefined}>
-        {rest <= 0 ? text : from === "start" ? text.slice(0, most) : text.slice(-most)}
+        {rest <= 0
+          ? text
+          : from === "start"
+            ? text.slice(0, shownLength)
+            : text.slice(-shownLength)}
       </Tag>
       {rest > 0 && from === "start" && (
-        <button type="button" class="plain small" onClick={() => setMost(most * 4)}>
+        <button type="button" class="plain small" onClick={() => setShownLength(shownLength * 4)}>
           Show more ({rest.toLocaleString("en")} characters are left)
         </button>
       )}
@@ -30,33 +34,35 @@ export function Plain({ text, name, from = "start", tag: Tag = "p" }: Props) {
   );
 }
 
-/** The deepest nesting that JSON is laid out with: indentation grows with its square. */
-const DEEPEST = 30;
-/** The longest JSON that is laid out, in characters. */
-const LONGEST = 100_000;
+/** Maximum nesting of formatted JSON, since indentation grows with its square. */
+const MAX_DEPTH = 30;
+/** Maximum length of formatted JSON, in characters. */
+const MAX_LENGTH = 100_000;
 
-/** A value as JSON, on lines of its own unless there would be too many. */
-export function laidOut(value: unknown): string {
+/** Formats a value as JSON, on one line if it is too large to indent. */
+export function formatJson(value: unknown): string {
   try {
     const dense = JSON.stringify(value);
     if (dense === undefined) return "";
-    return dense.length > LONGEST || depth(dense) > DEEPEST ? dense : JSON.stringify(value, null, 2);
+    return dense.length > MAX_LENGTH || depth(dense) > MAX_DEPTH
+      ? dense
+      : JSON.stringify(value, null, 2);
   } catch {
     return "(nested too deeply to be shown)";
   }
 }
 
-/** JSON on lines of its own; any other text as it is. */
-export function laidOutText(text: string): string {
-  if (text.length > LONGEST || !/^\s*[[{]/.test(text)) return text;
+/** Formats a text that is JSON; returns any other text unchanged. */
+export function formatText(text: string): string {
+  if (text.length > MAX_LENGTH || !/^\s*[[{]/.test(text)) return text;
   try {
-    return depth(text) > DEEPEST ? text : JSON.stringify(JSON.parse(text), null, 2);
+    return depth(text) > MAX_DEPTH ? text : JSON.stringify(JSON.parse(text), null, 2);
   } catch {
     return text;
   }
 }
 
-/** How deep brackets go; those in strings count as well, which errs to the safe side. */
+/** Returns the depth of brackets. Brackets in strings count too, which is the safe side. */
 function depth(json: string): number {
   let [now, deepest] = [0, 0];
   for (const character of json) {

@@ -1,2 +1,3 @@
-/** What an error says, for people. */
-export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** Returns an error's message. */
+export const reasonOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);

@@ -1,10 +1,13 @@
-/** The server's REST side, as far as the page needs it. */
+/** REST calls of the page. */
 import type { Agent, EventFrame } from "thoughtwire";
 
-import { address } from "./place";
+import { address } from "./address";
 
-/** Who the caller is: by a login, by the server's trust, or nobody; or why the server does not say. */
-export type Standing = { as: "known" | "open"; user: string } | { as: "unknown" } | { as: "unreached"; reason: string };
+/** Login state: with a key, open to everybody here, not logged in, or no answer from the server. */
+export type LoginState =
+  | { as: "known" | "open"; user: string }
+  | { as: "anonymous" }
+  | { as: "unreachable"; reason: string };
 
 export interface Block {
   label: string;
@@ -21,7 +24,7 @@ export interface Tool {
   permission: "allow" | "ask" | "deny";
 }
 
-export interface AgentPage {
+export interface AgentDetails {
   agent: Agent & { main_session: string };
   blocks: Block[];
   memory: { archival: number; recall: number };
@@ -35,8 +38,8 @@ export interface Note {
   text: string;
 }
 
-/** A no from the server, in its own words. */
-export class Refusal extends Error {
+/** Error response of the server, with its own reason. */
+export class HttpError extends Error {
   readonly status: number;
 
   constructor(status: number, reason: string) {
@@ -45,22 +48,29 @@ export class Refusal extends Error {
   }
 }
 
-/** No answer at all. */
-export class Unreached extends Error {}
+/** The server did not answer. */
+export class NetworkError extends Error {}
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const content = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const content =
+    body === undefined
+      ? {}
+      : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const response = await fetch(address(path), { method, ...content }).catch(() => {
-    throw new Unreached("the server cannot be reached");
+    throw new NetworkError("cannot reach the server");
   });
   if (response.status === 204) return undefined as T;
   const text = await response.text();
   const answer = read(text) as T & { error?: { reason: string } };
-  if (!response.ok) throw new Refusal(response.status, answer?.error?.reason ?? `the server answered ${response.status}`);
+  if (!response.ok)
+    throw new HttpError(
+      response.status,
+      answer?.error?.reason ?? `the server answered ${response.status}`,
+    );
   return answer;
 }
 
-/** A proxy in between answers with its own pages. */
+/** Parses a body. A proxy may answer with a page of its own, which is not JSON. */
 function read(text: string): unknown {
   try {
     return JSON.parse(text || "null");
@@ -69,28 +79,43 @@ function read(text: string): unknown {
   }
 }
 
-const of = (...parts: string[]) => "v1/" + parts.map(encodeURIComponent).join("/");
+const of = (...parts: string[]) => `v1/${parts.map(encodeURIComponent).join("/")}`;
 
 export const rest = {
-  standing: (): Promise<Standing> =>
+  loginState: (): Promise<LoginState> =>
     call<{ auth: "none" | "keys"; user: string }>("GET", of("whoami")).then(
       ({ auth, user }) => ({ as: auth === "keys" ? "known" : "open", user }),
       (error: unknown) =>
-        error instanceof Refusal && error.status === 401
-          ? { as: "unknown" }
-          : { as: "unreached", reason: error instanceof Error ? error.message : String(error) },
+        error instanceof HttpError && error.status === 401
+          ? { as: "anonymous" }
+          : { as: "unreachable", reason: error instanceof Error ? error.message : String(error) },
     ),
   login: (key: string) => call("POST", of("login"), { key }),
   logout: () => call("POST", of("logout")),
-  agents: () => call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then((page) => page.agents),
-  makeAgent: (name: string) => call<AgentPage>("POST", of("agents"), { name }),
-  agent: (agent: string) => call<AgentPage>("GET", of("agents", agent)),
-  editAgent: (agent: string, changes: Record<string, unknown>) => call("PATCH", of("agents", agent), changes),
+  agents: () =>
+    call<{ agents: (Agent & { main_session: string })[] }>("GET", of("agents")).then(
+      (page) => page.agents,
+    ),
+  makeAgent: (name: string) => call<AgentDetails>("POST", of("agents"), { name }),
+  agent: (agent: string) => call<AgentDetails>("GET", of("agents", agent)),
+  editAgent: (agent: string, changes: Record<string, unknown>) =>
+    call("PATCH", of("agents", agent), changes),
   editBlock: (agent: string, label: string, text: string) =>
-    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then((page) => page.block),
+    call<{ block: Block }>("PATCH", of("agents", agent, "blocks", label), { text }).then(
+      (page) => page.block,
+    ),
   notes: (agent: string, query: string) =>
-    call<{ notes: Note[]; total: number }>("GET", `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`),
-  sessions: () => call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) => page.sessions.map(({ id }) => id)),
+    call<{ notes: Note[]; total: number }>(
+      "GET",
+      `${of("agents", agent, "archival")}?query=${encodeURIComponent(query)}`,
+    ),
+  sessions: () =>
+    call<{ sessions: { id: string }[] }>("GET", of("sessions")).then((page) =>
+      page.sessions.map(({ id }) => id),
+    ),
   events: (session: string, after: number, limit: number) =>
-    call<{ events: EventFrame[]; first: number }>("GET", `${of("sessions", session, "events")}?after=${after}&limit=${limit}`),
+    call<{ events: EventFrame[]; first: number }>(
+      "GET",
+      `${of("sessions", session, "events")}?after=${after}&limit=${limit}`,
+    ),
 };

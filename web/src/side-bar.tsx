@@ -3,7 +3,17 @@ import { useEffect, useRef } from "preact/hooks";
 import type { SessionListing } from "thoughtwire";
 
 import { rest } from "./rest";
-import { attempt, client, current, drawer, isUnread, loggedIn, logOut, open, ordered } from "./store";
+import {
+  attempt,
+  client,
+  current,
+  drawer,
+  isUnread,
+  loggedIn,
+  logOut,
+  open,
+  ordered,
+} from "./store";
 import { visibleName } from "./visible";
 
 const query = signal("");
@@ -17,20 +27,38 @@ export function SideBar() {
     if (out) field.current?.focus();
   }, [out]);
   const words = query.value.toLowerCase();
-  const shown = ordered.value.filter((entry) => `${entry.title ?? ""} ${entry.agent_name}`.toLowerCase().includes(words));
+  const shown = ordered.value.filter((entry) =>
+    `${entry.title ?? ""} ${entry.agent_name}`.toLowerCase().includes(words),
+  );
   return (
     <nav class="side" aria-label="Sessions">
       <div class="tools">
-        <button type="button" class="plain narrow" onClick={() => (drawer.value = "none")}>Close</button>
-        <input ref={field} type="search" aria-label="Search sessions" placeholder="Search" value={query.value} onInput={(event) => (query.value = event.currentTarget.value)} />
-        <button type="button" onClick={async () => { await attempt(async () => { agents.value = await rest.agents(); }); }}>
+        <button type="button" class="plain narrow" onClick={() => (drawer.value = "none")}>
+          Close
+        </button>
+        <input
+          ref={field}
+          type="search"
+          aria-label="Search sessions"
+          placeholder="Search"
+          value={query.value}
+          onInput={(event) => (query.value = event.currentTarget.value)}
+        />
+        <button
+          type="button"
+          onClick={async () => {
+            await attempt(async () => {
+              agents.value = await rest.agents();
+            });
+          }}
+        >
           New
         </button>
       </div>
       {agents.value && <NewSession names={agents.value.map((agent) => agent.name)} />}
       <ul>
         {shown.map((entry) => (
-          <Row key={entry.id} entry={entry} />
+          <SessionRow key={entry.id} entry={entry} />
         ))}
       </ul>
       {loggedIn.value && (
@@ -38,15 +66,23 @@ export function SideBar() {
           Log out
         </button>
       )}
-      {shown.length === 0 && <p class="quiet">{words ? "Nothing has this in its name." : "No sessions yet: say something below."}</p>}
+      {shown.length === 0 && (
+        <p class="quiet">
+          {words
+            ? "No session matches this search."
+            : "No sessions yet. Write a message to start one."}
+        </p>
+      )}
     </nav>
   );
 }
 
-function Row({ entry }: { entry: SessionListing }) {
+function SessionRow({ entry }: { entry: SessionListing }) {
   const here = current.value?.session === entry.id;
   const unread = isUnread(entry);
-  const name = visibleName(entry.title || (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`));
+  const name = visibleName(
+    entry.title || (entry.main ? entry.agent_name : `${entry.agent_name}, untitled`),
+  );
   if (renaming.value === entry.id) {
     return (
       <li>
@@ -54,7 +90,8 @@ function Row({ entry }: { entry: SessionListing }) {
           onSubmit={async (event) => {
             event.preventDefault();
             const title = new FormData(event.currentTarget).get("title")?.toString().trim();
-            if (title) await attempt(() => client.command({ type: "rename", session: entry.id, title }));
+            if (title)
+              await attempt(() => client.command({ type: "rename", session: entry.id, title }));
             renamed(entry.id);
           }}
         >
@@ -76,20 +113,47 @@ function Row({ entry }: { entry: SessionListing }) {
   }
   return (
     <li class={here ? "here" : ""}>
-      <button type="button" class="open" aria-current={here ? "true" : undefined} id={`open-${entry.id}`} onClick={() => { open(entry.id); drawer.value = "none"; }}>
+      <button
+        type="button"
+        class="open"
+        aria-current={here ? "true" : undefined}
+        id={`open-${entry.id}`}
+        onClick={() => {
+          open(entry.id);
+          drawer.value = "none";
+        }}
+      >
         <span class="name">{name}</span>
         <span class="about">
-          {unread && <span class="unread">new</span>} {entry.needs_you && <span class="needs">needs you</span>}{" "}
-          {entry.needs_you ? "" : entry.running ? "working" : entry.queued ? `${entry.queued} wait` : ""} {when(entry.updated_at)}
+          {unread && <span class="unread">new</span>}{" "}
+          {entry.needs_you && <span class="needs">needs you</span>}{" "}
+          {entry.needs_you
+            ? ""
+            : entry.running
+              ? "working"
+              : entry.queued
+                ? `${entry.queued} queued`
+                : ""}{" "}
+          {when(entry.updated_at)}
         </span>
       </button>
-      <button type="button" class="plain small" aria-label={`Rename ${name}`} onClick={() => (renaming.value = entry.id)}>✎</button>
+      <button
+        type="button"
+        class="plain small"
+        aria-label={`Rename ${name}`}
+        onClick={() => (renaming.value = entry.id)}
+      >
+        ✎
+      </button>
       {!entry.main && (
         <button
           type="button"
           class="plain small"
           aria-label={`Delete ${name}`}
-          onClick={async () => { if (confirm(`Delete “${name}” and everything that was said in it?`)) await attempt(() => client.deleteSession(entry.id)); }}
+          onClick={async () => {
+            if (confirm(`Delete “${name}” and all its messages? This cannot be undone.`))
+              await attempt(() => client.deleteSession(entry.id));
+          }}
         >
           ✕
         </button>
@@ -98,13 +162,13 @@ function Row({ entry }: { entry: SessionListing }) {
   );
 }
 
-/** The field goes, and who was in it is on the session again. */
+/** Ends renaming, and returns the focus to the session. */
 function renamed(session: string): void {
   renaming.value = undefined;
   requestAnimationFrame(() => document.getElementById(`open-${session}`)?.focus());
 }
 
-/** Chooses an agent, or names a new one, and opens a session with it. */
+/** Form that opens a session with an existing or a new agent. */
 function NewSession({ names }: { names: string[] }) {
   const done = () => (agents.value = undefined);
   return (
@@ -113,13 +177,17 @@ function NewSession({ names }: { names: string[] }) {
       onSubmit={async (event) => {
         event.preventDefault();
         const form = new FormData(event.currentTarget);
-        const [agent, title] = [form.get("agent")?.toString().trim() ?? "", form.get("title")?.toString().trim() ?? ""];
+        const [agent, title] = [
+          form.get("agent")?.toString().trim() ?? "",
+          form.get("title")?.toString().trim() ?? "",
+        ];
         await attempt(async () => {
-          if (!agent) throw new Error("Name an agent: one that there is, or a new one.");
+          if (!agent) throw new Error("Enter the name of an existing agent, or of a new one.");
           const session = names.includes(agent)
             ? await client.createSession({ agent, ...(title ? { title } : {}) })
             : (await client.createAgent({ name: agent })).session;
-          if (title && !names.includes(agent)) await client.command({ type: "rename", session, title });
+          if (title && !names.includes(agent))
+            await client.command({ type: "rename", session, title });
           done();
           open(session);
           drawer.value = "none";
@@ -131,24 +199,32 @@ function NewSession({ names }: { names: string[] }) {
         Agent
         <input ref={focus} name="agent" list="agents" autocomplete="off" />
       </label>
-      <datalist id="agents">{names.map((name) => <option key={name} value={name} label={visibleName(name)} />)}</datalist>
+      <datalist id="agents">
+        {names.map((name) => (
+          <option key={name} value={name} label={visibleName(name)} />
+        ))}
+      </datalist>
       <label>
         Title
         <input name="title" autocomplete="off" />
       </label>
       <div class="row">
         <button type="submit">Open</button>
-        <button type="button" class="plain" onClick={done}>Cancel</button>
+        <button type="button" class="plain" onClick={done}>
+          Cancel
+        </button>
       </div>
     </form>
   );
 }
 
-/** What appears because somebody asked for it is where they are then. */
+/** Focuses a field that appears because the user asked for it. */
 const focus = (element: HTMLElement | null): void => element?.focus();
 
 function when(at: string): string {
   const date = new Date(at);
   const today = new Date().toDateString() === date.toDateString();
-  return today ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : date.toLocaleDateString();
+  return today
+    ? date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    : date.toLocaleDateString();
 }

@@ -1,80 +1,85 @@
 /**
- * What this browser keeps between visits: for one user of one server, and until the logout. Without room,
- * or where it may not, it lasts as long as the tab.
+ * Data that this browser stores for one user of one server, until the logout. Without storage,
+ * until the tab closes.
  */
-import { basePath } from "./place";
+import { basePath } from "./address";
 
-/** The name of the user who is logged in, for all tabs of this browser. */
-const WHO = `thoughtwire:${basePath}:who`;
-/** What was kept before it belonged to anybody. */
-const NOBODYS = ["outbox", "drafts", "seen", "since"];
+/** Key of the name of the logged-in user, shared by all tabs. */
+const USER_KEY = `thoughtwire:${basePath}:who`;
+/** Keys of earlier versions, which belonged to no user. */
+const LEGACY_KEYS = ["outbox", "drafts", "seen", "since"];
 
 let user: string | undefined;
-/** Set when this tab's user has left: from then on nothing is kept. */
+/** Whether this tab's user has logged out. Nothing is stored from then on. */
 let left = false;
 
-const place = (key: string): string => {
+const storageKey = (key: string): string => {
   if (user === undefined) throw new Error("nobody is known yet");
   return `thoughtwire:${basePath}:${encodeURIComponent(user)}:${key}`;
 };
 
-/** Says whose things are kept from now on. Before that nothing can be read or kept. */
-export function belongsTo(name: string): void {
+/** Sets the user whose data is read and stored. Must be called first. */
+export function setUser(name: string): void {
   user = name;
-  guarded(() => {
-    for (const key of NOBODYS) localStorage.removeItem(key);
-    if (localStorage.getItem(WHO) !== name) localStorage.setItem(WHO, name);
+  tryStorage(() => {
+    for (const key of LEGACY_KEYS) localStorage.removeItem(key);
+    if (localStorage.getItem(USER_KEY) !== name) localStorage.setItem(USER_KEY, name);
   });
 }
 
-/** Whose page this is. */
-export const whoIsHere = (): string | undefined => user;
+/** Returns the user of this page. */
+export const currentUser = (): string | undefined => user;
 
-/** Whether the user of this tab is the one that this browser is logged in as. */
-export const isStillHere = (): boolean => !left && guarded(() => localStorage.getItem(WHO) ?? user) === user;
+/** Returns whether this tab's user is still the one logged in to this browser. */
+export const isSameUser = (): boolean =>
+  !left && tryStorage(() => localStorage.getItem(USER_KEY) ?? user) === user;
 
-/** Calls back when another tab has logged out, or in as somebody else. */
-export function onLeaving(leave: () => void): void {
+/** Calls `leave` when another tab logs out, or logs in as another user. */
+export function onUserChange(leave: () => void): void {
   window.addEventListener("storage", ({ key }) => {
-    // All was cleared, or who is here has changed.
-    if ((key === null || key === WHO) && !isStillHere()) {
+    // The storage was cleared, or the user has changed.
+    if ((key === null || key === USER_KEY) && !isSameUser()) {
       left = true;
       leave();
     }
   });
 }
 
-/** Forgets all that was kept for this user, in all tabs. */
-export function forgetAll(): void {
-  const mine = place("");
+/** Deletes everything stored for this user, for all tabs. */
+export function deleteAll(): void {
+  const mine = storageKey("");
   left = true;
-  guarded(() => {
-    for (const key of Object.keys(localStorage)) if (key.startsWith(mine)) localStorage.removeItem(key);
-    localStorage.setItem(WHO, "");
+  tryStorage(() => {
+    for (const key of Object.keys(localStorage))
+      if (key.startsWith(mine)) localStorage.removeItem(key);
+    localStorage.setItem(USER_KEY, "");
   });
 }
 
 export function load<T>(key: string, otherwise: T): T {
-  return guarded(() => JSON.parse(localStorage.getItem(place(key)) ?? "null") as T | null) ?? otherwise;
+  return (
+    tryStorage(() => JSON.parse(localStorage.getItem(storageKey(key)) ?? "null") as T | null) ??
+    otherwise
+  );
 }
 
 export function keep(key: string, value: unknown): void {
   if (left) return;
-  guarded(() => localStorage.setItem(place(key), JSON.stringify(value)));
+  tryStorage(() => localStorage.setItem(storageKey(key), JSON.stringify(value)));
 }
 
-/** Calls back when another tab has kept something under a key. */
-export function onKept(key: string, changed: () => void): void {
+/** Calls `changed` when another tab has stored something under a key. */
+export function onStored(key: string, changed: () => void): void {
   window.addEventListener("storage", (event) => {
-    if (!left && event.key === place(key)) changed();
+    if (!left && event.key === storageKey(key)) changed();
   });
 }
 
-function guarded<T>(what: () => T): T | undefined {
+function tryStorage<T>(what: () => T): T | undefined {
   try {
     return what();
   } catch {
-    // Full, or forbidden.
+    // Storage is full or forbidden.
     return undefined;
   }
 }

@@ -1,17 +1,32 @@
-/** A session's frames as what a person sees: one list of entries, in the log's order, and what streams in behind it. */
-import type { EventFrame, FrameOf, Shown, Usage } from "thoughtwire";
+/** Fold of a session's frames into the entries that the page shows. */
+import type { EventFrame, FrameOf, RoomUpdate, Usage } from "thoughtwire";
 
-import { laidOut } from "./plain";
+import { formatJson } from "./plain";
 
-export type Entry =
-  | Input
-  | { kind: "thought" | "message"; key: string; seq?: number; at?: string; text: string; state: "open" | "whole" | "cut" }
-  | Call
-  | { kind: "edit"; key: string; seq: number; block: string; before: string; after: string; by: string }
+export type TranscriptEntry =
+  | InputEntry
+  | {
+      kind: "thought" | "message";
+      key: string;
+      seq?: number;
+      at?: string;
+      text: string;
+      state: "open" | "whole" | "cut";
+    }
+  | CallEntry
+  | {
+      kind: "edit";
+      key: string;
+      seq: number;
+      block: string;
+      before: string;
+      after: string;
+      by: string;
+    }
   | { kind: "note"; key: string; seq: number; text: string }
-  | End;
+  | TurnEndEntry;
 
-export interface Input {
+export interface InputEntry {
   kind: "input";
   key: string;
   seq: number;
@@ -19,99 +34,104 @@ export interface Input {
   text: string;
   attachments: string[];
   state: "waits" | "said" | "withdrawn";
-  /** How it came to the agent, unless its turn began at once. */
+  /** How the input reached the agent, unless it started a turn at once. */
   how?: "queued" | "steered";
 }
 
-export interface End {
+export interface TurnEndEntry {
   kind: "end";
   key: string;
   seq: number;
   outcome: string;
   reason: string;
   usage: Usage | undefined;
-  /** Whether the whole turn is here, and has no message. */
+  /** Whether the turn is complete here and has no message. */
   silent: boolean;
 }
 
-export interface Call {
+export interface CallEntry {
   kind: "call";
   key: string;
   seq?: number;
-  /** While its arguments stream in there is no name yet. */
+  /** Missing while the arguments are streamed. */
   name?: string;
   args: string;
   began?: string;
   returned?: { seq: number; ok: boolean; text: string; content?: unknown; at: string };
   approval?: { seq: number; until: string; asked: string; decision?: string };
-  /** Milliseconds that it has waited for its owner. */
+  /** Time that the call waited for approval, in milliseconds. */
   waited?: number;
 }
 
-/** The fold. Events make entries; deltas fill the open ones; what is not known is passed over. */
+/** Events make entries, deltas extend the open ones. Unknown kinds are ignored. */
 export class Transcript {
   readonly session: string;
   turn: string | undefined;
-  /** The oldest position that is here. */
+  /** Lowest position in the transcript. */
   first = Infinity;
-  /** What events have made, and where in it each key stands. */
-  readonly #settled: Entry[] = [];
-  readonly #at = new Map<string, number>();
-  /** What streams in: whoever comes later sees it where its event stands, so everybody sees it behind the rest until then. */
-  readonly #open = new Map<string, Entry>();
+  /** Entries made by events, and the index of each key. */
+  readonly #entries: TranscriptEntry[] = [];
+  readonly #index = new Map<string, number>();
+  /** Streaming entries. They are shown after all others until their event settles their place. */
+  readonly #open = new Map<string, TranscriptEntry>();
   #usage: Usage | undefined;
-  /** Whether the turn has a message so far; not known of a turn whose beginning is not here. */
-  #spoke: boolean | undefined;
+  /** Whether the turn has a message so far; `undefined` if its start is not loaded. */
+  #hasMessage: boolean | undefined;
 
   constructor(session: string) {
     this.session = session;
   }
 
-  /** In the log's order, but inputs with their answers: those that wait come last. */
-  get entries(): Entry[] {
-    const waits = (entry: Entry) => entry.kind === "input" && entry.state === "waits";
-    const waiting = this.#settled.filter(waits);
-    const settled = waiting.length === 0 ? this.#settled : this.#settled.filter((entry) => !waits(entry));
+  /** Entries in the order of the log, except that waiting inputs come last. */
+  get entries(): TranscriptEntry[] {
+    const waits = (entry: TranscriptEntry) => entry.kind === "input" && entry.state === "waits";
+    const waiting = this.#entries.filter(waits);
+    const settled =
+      waiting.length === 0 ? this.#entries : this.#entries.filter((entry) => !waits(entry));
     return [...settled, ...this.#open.values(), ...waiting];
   }
 
-  show(frame: Shown): void {
-    // Its start may lie further back than what is here.
+  apply(frame: RoomUpdate): void {
+    // The start of the turn may not be loaded.
     if ("turn" in frame && frame.turn !== undefined) this.turn = frame.turn;
     if (frame.type === "event") return this.#event(frame);
-    if (frame.type === "delta" || frame.type === "partial") return this.#piece(frame);
+    if (frame.type === "delta" || frame.type === "partial") return this.#delta(frame);
   }
 
-  #put(entry: Entry): void {
+  #set(entry: TranscriptEntry): void {
     this.#open.delete(entry.key);
-    const at = this.#at.get(entry.key);
+    const at = this.#index.get(entry.key);
     if (at === undefined) {
-      this.#at.set(entry.key, this.#settled.length);
-      this.#settled.push(entry);
+      this.#index.set(entry.key, this.#entries.length);
+      this.#entries.push(entry);
     } else {
-      this.#settled[at] = entry;
+      this.#entries[at] = entry;
     }
   }
 
-  /** Puts an entry behind all others. */
-  #move(entry: Entry): void {
-    const at = this.#at.get(entry.key);
-    if (at !== undefined && at < this.#settled.length - 1) {
-      this.#settled.splice(at, 1);
-      this.#at.delete(entry.key);
-      for (let n = at; n < this.#settled.length; n += 1) this.#at.set(this.#settled[n]!.key, n);
+  /** Moves an entry to the end. */
+  #move(entry: TranscriptEntry): void {
+    const at = this.#index.get(entry.key);
+    if (at !== undefined && at < this.#entries.length - 1) {
+      this.#entries.splice(at, 1);
+      this.#index.delete(entry.key);
+      for (let n = at; n < this.#entries.length; n += 1) this.#index.set(this.#entries[n]!.key, n);
     }
-    this.#put(entry);
+    this.#set(entry);
   }
 
-  #input(key: string, change: (entry: Input) => Input): void {
-    const entry = this.#settled[this.#at.get(key) ?? -1];
+  #input(key: string, change: (entry: InputEntry) => InputEntry): void {
+    const entry = this.#entries[this.#index.get(key) ?? -1];
     if (entry?.kind === "input") this.#move(change(entry));
   }
 
-  #change<K extends Entry["kind"]>(kind: K, key: string, change: (entry: Extract<Entry, { kind: K }>) => Entry): void {
-    const entry = this.#settled[this.#at.get(key) ?? -1];
-    if (entry?.kind === kind) this.#put(change(entry as Extract<Entry, { kind: K }>));
+  #change<K extends TranscriptEntry["kind"]>(
+    kind: K,
+    key: string,
+    change: (entry: Extract<TranscriptEntry, { kind: K }>) => TranscriptEntry,
+  ): void {
+    const entry = this.#entries[this.#index.get(key) ?? -1];
+    if (entry?.kind === kind) this.#set(change(entry as Extract<TranscriptEntry, { kind: K }>));
   }
 
   #event(frame: EventFrame): void {
@@ -120,54 +140,129 @@ export class Transcript {
     const key = `e${seq}`;
     switch (event.kind) {
       case "user_message":
-        return this.#put({
-          kind: "input", key: event.item, seq, at, text: event.text, attachments: event.attachments ?? [],
-          ...(frame.turn ? { state: "said", how: "steered" } : { state: "waits", how: this.turn === undefined ? undefined : "queued" }),
+        return this.#set({
+          kind: "input",
+          key: event.item,
+          seq,
+          at,
+          text: event.text,
+          attachments: event.attachments ?? [],
+          ...(frame.turn
+            ? { state: "said", how: "steered" }
+            : { state: "waits", how: this.turn === undefined ? undefined : "queued" }),
         });
       case "input_withdrawn":
         return this.#input(event.input, (entry) => ({ ...entry, state: "withdrawn" }));
       case "turn_started":
-        this.#spoke = false;
+        this.#hasMessage = false;
         return this.#input(event.input, (entry) => ({ ...entry, state: "said" }));
       case "thought":
       case "message":
-        if (event.kind === "message" && this.#spoke !== undefined && event.text.trim() !== "") this.#spoke = true;
-        return this.#put({ kind: event.kind, key: event.item, seq, at, text: event.text, state: event.complete ? "whole" : "cut" });
+        if (event.kind === "message" && this.#hasMessage !== undefined && event.text.trim() !== "")
+          this.#hasMessage = true;
+        return this.#set({
+          kind: event.kind,
+          key: event.item,
+          seq,
+          at,
+          text: event.text,
+          state: event.complete ? "whole" : "cut",
+        });
       case "tool_called":
-        return this.#put({ kind: "call", key: event.call, seq, name: event.name, args: laidOut(event.args), began: at });
+        return this.#set({
+          kind: "call",
+          key: event.call,
+          seq,
+          name: event.name,
+          args: formatJson(event.args),
+          began: at,
+        });
       case "approval_asked":
-        return this.#change("call", event.call, (call) => ({ ...call, approval: { seq, until: event.expires_at, asked: at } }));
+        return this.#change("call", event.call, (call) => ({
+          ...call,
+          approval: { seq, until: event.expires_at, asked: at },
+        }));
       case "approval_settled":
         return this.#change("call", event.call, (call) => {
-          const waited = (call.waited ?? 0) + Date.parse(at) - Date.parse(call.approval?.asked ?? at);
-          return { ...call, waited, approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision } };
+          const waited =
+            (call.waited ?? 0) + Date.parse(at) - Date.parse(call.approval?.asked ?? at);
+          return {
+            ...call,
+            waited,
+            approval: { seq, until: "", asked: at, ...call.approval, decision: event.decision },
+          };
         });
       case "tool_returned":
-        return this.#change("call", event.call, (call) => ({ ...call, returned: { seq, ok: event.status === "success", text: event.text, content: event.content, at } }));
+        return this.#change("call", event.call, (call) => ({
+          ...call,
+          returned: {
+            seq,
+            ok: event.status === "success",
+            text: event.text,
+            content: event.content,
+            at,
+          },
+        }));
       case "memory_edited":
-        return this.#put({ kind: "edit", key, seq, block: event.block, before: event.before, after: event.after, by: event.by });
+        return this.#set({
+          kind: "edit",
+          key,
+          seq,
+          block: event.block,
+          before: event.before,
+          after: event.after,
+          by: event.by,
+        });
       case "usage":
         this.#usage = event;
         return;
       case "compacted":
-        return this.#put({ kind: "note", key, seq, text: `The oldest part of the conversation was summed up: ${event.summary}` });
+        return this.#set({
+          kind: "note",
+          key,
+          seq,
+          text: `Earlier messages were summarized: ${event.summary}`,
+        });
       case "session_renamed":
-        return this.#put({ kind: "note", key, seq, text: `The session is now called “${event.title}”.` });
+        return this.#set({
+          kind: "note",
+          key,
+          seq,
+          text: `The session is now called “${event.title}”.`,
+        });
       case "instructions_changed":
-        return this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions || "(none)"}` });
+        return this.#set({
+          kind: "note",
+          key,
+          seq,
+          text: `Instructions: ${event.instructions || "(none)"}`,
+        });
       case "turn_ended":
         this.turn = undefined;
-        // Arguments of a call that was never made are gone with the turn.
+        // Streamed arguments of a call that was never made.
         this.#open.clear();
-        this.#put({ kind: "end", key, seq, outcome: event.outcome, reason: event.reason ?? "", usage: this.#usage, silent: this.#spoke === false });
+        this.#set({
+          kind: "end",
+          key,
+          seq,
+          outcome: event.outcome,
+          reason: event.reason ?? "",
+          usage: this.#usage,
+          silent: this.#hasMessage === false,
+        });
         this.#usage = undefined;
-        this.#spoke = undefined;
+        this.#hasMessage = undefined;
         return;
       case "session_opened":
-        if (event.instructions) this.#put({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
+        if (event.instructions)
+          this.#set({ kind: "note", key, seq, text: `Instructions: ${event.instructions}` });
         event.history?.forEach(({ role, text }, n) => {
           const said = { key: `${key}.${n}`, seq, at, text };
-          this.#put(role === "user" ? { kind: "input", ...said, attachments: [], state: "said" } : { kind: "message", ...said, state: "whole" });
+          this.#set(
+            role === "user"
+              ? { kind: "input", ...said, attachments: [], state: "said" }
+              : { kind: "message", ...said, state: "whole" },
+          );
         });
         return;
       default:
@@ -176,9 +271,9 @@ export class Transcript {
     }
   }
 
-  #piece(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
-    // The item's event is the last word on it.
-    if (this.#at.has(frame.item)) return;
+  #delta(frame: FrameOf<"delta"> | FrameOf<"partial">): void {
+    // The item's event is final.
+    if (this.#index.has(frame.item)) return;
     const known = this.#open.get(frame.item);
     const whole = frame.type === "partial";
     if (frame.kind === "tool_args") {
@@ -186,14 +281,24 @@ export class Transcript {
       this.#open.set(frame.item, { kind: "call", key: frame.item, args: before + frame.text });
     } else {
       const before = !whole && known?.kind === frame.kind ? known.text : "";
-      this.#open.set(frame.item, { kind: frame.kind, key: frame.item, text: before + frame.text, state: "open" });
+      this.#open.set(frame.item, {
+        kind: frame.kind,
+        key: frame.item,
+        text: before + frame.text,
+        state: "open",
+      });
     }
   }
 
-  /** The same transcript with older events in front. */
-  static of(session: string, older: EventFrame[], newer: Transcript, live: EventFrame[]): Transcript {
+  /** Returns the same transcript with older events before it. */
+  static prepend(
+    session: string,
+    older: EventFrame[],
+    newer: Transcript,
+    live: EventFrame[],
+  ): Transcript {
     const transcript = new Transcript(session);
-    for (const frame of [...older, ...live]) transcript.show({ ...frame, type: "event", session });
+    for (const frame of [...older, ...live]) transcript.apply({ ...frame, type: "event", session });
     for (const [key, entry] of newer.#open) transcript.#open.set(key, entry);
     transcript.turn = newer.turn;
     return transcript;

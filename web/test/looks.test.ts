@@ -1,11 +1,11 @@
-/** How the page looks, in the light, in the dark and on a phone; and that everybody can use it. */
+/** Layout and accessibility of the page: light, dark and on a phone. */
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { ask, launch, Person, say, Server, shown } from "./support.js";
+import { ask, BrowserUser, launch, say, shown, TestServer } from "./support.js";
 
 let browser: Browser;
 before(async () => void (browser = await launch()));
@@ -16,15 +16,21 @@ describe("looks", () => {
   for (const [name, options] of Object.entries({
     light: { colorScheme: "light" },
     dark: { colorScheme: "dark" },
-    phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
+    phone: {
+      colorScheme: "light",
+      viewport: { width: 360, height: 740 },
+      hasTouch: true,
+      isMobile: true,
+      deviceScaleFactor: 2,
+    },
   } as const)) {
-    it(`${name}: everything is in view, and accessible`, async () => {
-      const server = await Server.start();
-      // axe is put in from outside, which the page's own policy forbids.
-      const person = await Person.come(browser, server, { ...options, bypassCSP: true });
+    it(`${name}: everything is visible and accessible`, async () => {
+      const server = await TestServer.start();
+      // axe is injected, which the page's content security policy forbids.
+      const user = await BrowserUser.create(browser, server, { ...options, bypassCSP: true });
       try {
         await server.rest("POST", "/v1/agents", { name: "ada" });
-        const page = await person.open();
+        const page = await user.open();
         await ask(page, "what is 6*7?");
         await shown(page, "6*7 = 42");
         await ask(page, "remember that I like night trains");
@@ -32,40 +38,79 @@ describe("looks", () => {
         await server.rest("PATCH", "/v1/agents/main", { permissions: { calculator: "ask" } });
         await say(page, "what is 12*12?");
         await page.getByRole("group", { name: "May calculator run?" }).waitFor();
-        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, "nothing hangs out to the right");
+        assert.equal(
+          await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+          true,
+          "nothing overflows to the right",
+        );
         for (const button of ["Approve", "Deny", "Send", "Cancel"]) {
           const box = await page.getByRole("button", { name: button }).boundingBox();
           const { width, height } = page.viewportSize()!;
-          assert.ok(box && box.x >= 0 && box.y >= 0 && box.x + box.width <= width && box.y + box.height <= height, `${button} is in view`);
+          assert.ok(
+            box &&
+              box.x >= 0 &&
+              box.y >= 0 &&
+              box.x + box.width <= width &&
+              box.y + box.height <= height,
+            `${button} is in view`,
+          );
         }
-        const picture = process.env["UPDATE_PICTURES"] ? { path: new URL(`../../docs/page-${name}.png`, import.meta.url).pathname } : {};
+        const picture = process.env.UPDATE_PICTURES
+          ? { path: new URL(`../../docs/page-${name}.png`, import.meta.url).pathname }
+          : {};
         assert.ok((await page.screenshot(picture)).length > 10_000);
-        const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as { agent: { main_session: string } };
-        await server.rest("PATCH", `/v1/sessions/${agent.main_session}`, { title: "A title that goes on and on without coming to any kind of end at all" });
+        const { agent } = (await (await fetch(`${server.url}/v1/agents/main`)).json()) as {
+          agent: { main_session: string };
+        };
+        await server.rest("PATCH", `/v1/sessions/${agent.main_session}`, {
+          title: "A title that goes on and on without coming to any kind of end at all",
+        });
         await page.getByRole("heading", { name: /^A title that/ }).waitFor();
         const send = (await page.getByRole("button", { name: "Send" }).boundingBox())!;
-        assert.ok(send.x + send.width <= page.viewportSize()!.width, "a long title pushes nothing out");
+        assert.ok(
+          send.x + send.width <= page.viewportSize()!.width,
+          "a long title pushes nothing out",
+        );
         const look = async (where: string) => {
           await page.addScriptTag({ path: AXE });
           const found = await page.evaluate(async () => {
-            const { axe } = window as unknown as { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
-            return (await axe.run()).violations.map(({ id, impact, nodes }) => `${impact}: ${id}: ${nodes.map((node) => node.html).join(" ")}`);
+            const { axe } = window as unknown as {
+              axe: {
+                run(): Promise<{
+                  violations: { id: string; impact: string; nodes: { html: string }[] }[];
+                }>;
+              };
+            };
+            return (await axe.run()).violations.map(
+              ({ id, impact, nodes }) =>
+                `${impact}: ${id}: ${nodes.map((node) => node.html).join(" ")}`,
+            );
           });
-          assert.deepEqual(found.filter((line) => /^(serious|critical)/.test(line)), [], where);
+          assert.deepEqual(
+            found.filter((line) => /^(serious|critical)/.test(line)),
+            [],
+            where,
+          );
         };
         await look("the conversation");
         await page.getByRole("button", { name: "Agent", exact: true }).click();
         await page.getByRole("complementary", { name: "Agent" }).getByLabel("Model").waitFor();
         await look("the agent panel");
-        await page.getByRole("complementary", { name: "Agent" }).getByRole("button", { name: "Close" }).click();
-        // Who closes the panel is where it was opened.
+        await page
+          .getByRole("complementary", { name: "Agent" })
+          .getByRole("button", { name: "Close" })
+          .click();
+        // Closing the panel returns the focus to its button.
         await page.waitForFunction(() => document.activeElement?.id === "agent-button");
         if (name === "phone") await page.getByRole("button", { name: "Sessions" }).click();
-        await page.getByRole("navigation").getByRole("button", { name: "New", exact: true }).click();
+        await page
+          .getByRole("navigation")
+          .getByRole("button", { name: "New", exact: true })
+          .click();
         await page.getByRole("navigation").getByLabel("Agent").waitFor();
         await look("a new session");
       } finally {
-        await person.leave();
+        await user.leave();
         await server.stop();
       }
     });

@@ -1,52 +1,74 @@
-/** A browser, a page in it, and what the tests share. */
+/** A browser, its users, and helpers that the tests share. */
 import assert from "node:assert/strict";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import type { TestContext } from "node:test";
 
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from "playwright-core";
 
 import type { Client, EventFrame } from "../../sdk/typescript/src/index.js";
-import type { Server } from "../../sdk/typescript/test/support.js";
+import { TestServer } from "../../sdk/typescript/test/support.js";
 
-export { Server, WebSocket } from "../../sdk/typescript/test/support.js";
+export { TestServer, WebSocket } from "../../sdk/typescript/test/support.js";
 
 function executable(): string {
-  const chosen = process.env["CHROMIUM"];
+  const chosen = process.env.CHROMIUM;
   if (chosen) return chosen;
-  for (const dir of (process.env["PATH"] ?? "").split(delimiter)) {
+  for (const dir of (process.env.PATH ?? "").split(delimiter)) {
     for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
       try {
         accessSync(join(dir, name), constants.X_OK);
         return join(dir, name);
       } catch {
-        // Not here.
+        // Try the next one.
       }
     }
   }
-  throw new Error("There is no Chromium in PATH: install one, or name it in CHROMIUM.");
+  throw new Error("no Chromium in PATH: install one, or set CHROMIUM to its path");
 }
 
 export const launch = (): Promise<Browser> =>
   chromium.launch({
     executablePath: executable(),
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--no-first-run",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
   });
 
-/** A browser of one person: with its own storage, and with everything it complained about. */
-export class Person {
+/** A user's browser, with its own storage. Records errors on the console and in scripts. */
+export class BrowserUser {
   readonly context: BrowserContext;
   readonly complaints: string[] = [];
-  readonly #server: Server;
+  readonly #server: TestServer;
   readonly #clients: Client[] = [];
   #expected: RegExp[] = [];
 
-  private constructor(context: BrowserContext, server: Server) {
+  private constructor(context: BrowserContext, server: TestServer) {
     this.context = context;
     this.#server = server;
   }
 
-  static async come(browser: Browser, server: Server, options: BrowserContextOptions = {}): Promise<Person> {
-    return new Person(await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options }), server);
+  static async create(
+    browser: Browser,
+    server: TestServer,
+    options: BrowserContextOptions = {},
+  ): Promise<BrowserUser> {
+    return new BrowserUser(
+      await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options }),
+      server,
+    );
   }
 
   /** Opens the page, at a session if one is named. */
@@ -54,8 +76,14 @@ export class Person {
     const page = await this.context.newPage();
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
-      // That a server is away is known where it was killed.
-      if (message.type() === "error" && !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(message.text())) this.complaints.push(message.text());
+      // Tests that kill the server expect these.
+      if (
+        message.type() === "error" &&
+        !/WebSocket connection|ERR_(CONNECTION_(REFUSED|RESET)|SOCKET_NOT_CONNECTED)/.test(
+          message.text(),
+        )
+      )
+        this.complaints.push(message.text());
     });
     page.on("dialog", (dialog) => {
       if (dialog.type() === "alert") this.complaints.push(`alert: ${dialog.message()}`);
@@ -64,14 +92,14 @@ export class Person {
     return page;
   }
 
-  /** A client of theirs beside the browser. */
+  /** Connects a client besides the browser. */
   client(name?: string): Client {
     const client = this.#server.client(name);
     this.#clients.push(client);
     return client;
   }
 
-  /** What the browser complains about on the way, and rightly. */
+  /** Accepts errors that the test causes on purpose. */
   expect(complaint: RegExp): void {
     this.#expected.push(complaint);
   }
@@ -79,42 +107,78 @@ export class Person {
   async leave(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
     await this.context.close();
-    assert.deepEqual(this.complaints.filter((line) => !this.#expected.some((expected) => expected.test(line))), []);
+    assert.deepEqual(
+      this.complaints.filter((line) => !this.#expected.some((expected) => expected.test(line))),
+      [],
+    );
   }
 }
 
-export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
+/** Starts a server and a browser user for one test; both are closed after it. */
+export async function serve(
+  test: TestContext,
+  browser: Browser,
+  ...flags: string[]
+): Promise<{ server: TestServer; user: BrowserUser }> {
+  const server = await TestServer.start(...flags);
+  const user = await BrowserUser.create(browser, server);
+  test.after(async () => {
+    try {
+      await user.leave();
+    } finally {
+      await server.stop();
+    }
+  });
+  return { server, user };
+}
+
+export const composer = (page: Page): Locator =>
+  page.getByRole("textbox", { name: "Message", exact: true });
 export const log = (page: Page): Locator => page.getByRole("log");
 export const cards = (page: Page): Locator => page.locator(".card");
-export const live = (page: Page): Promise<void> => page.locator('[data-line="live"]').waitFor();
+export const live = (page: Page): Promise<void> =>
+  page.locator('[data-connection="live"]').waitFor();
 
 export async function say(page: Page, text: string): Promise<void> {
   await composer(page).fill(text);
   await composer(page).press("Enter");
 }
 
-/** Says something, and waits until the turn that it asks for has ended. */
+/** Sends a message, and waits until its turn has ended. */
 export async function ask(page: Page, text: string): Promise<void> {
-  const before = await page.locator(".entry.end").last().getAttribute("data-seq", { timeout: 100 }).catch(() => "0");
+  const before = await page
+    .locator(".entry.end")
+    .last()
+    .getAttribute("data-seq", { timeout: 100 })
+    .catch(() => "0");
   await say(page, text);
-  await page.waitForFunction((before) => Number(([...document.querySelectorAll(".entry.end")].at(-1) as HTMLElement)?.dataset["seq"] ?? 0) > Number(before), before);
+  await page.waitForFunction(
+    (before) =>
+      Number(
+        ([...document.querySelectorAll(".entry.end")].at(-1) as HTMLElement)?.dataset.seq ?? 0,
+      ) > Number(before),
+    before,
+  );
 }
 
-/** Waits until the conversation has a text. */
-export const shown = (page: Page, text: string): Promise<void> => log(page).getByText(text).first().waitFor();
+/** Waits until the conversation shows a text. */
+export const shown = (page: Page, text: string): Promise<void> =>
+  log(page).getByText(text).first().waitFor();
 
-/** Waits until nothing is on its way and no turn runs. */
+/** Waits until nothing is unsent and no turn runs. */
 export const idle = async (page: Page): Promise<void> => {
   await page.waitForFunction(() => !document.querySelector('.unsent, .stop, [data-state="waits"]'));
 };
 
-/** The session that the page shows, by its address. */
+/** Returns the session in the page's address. */
 export const sessionOf = (page: Page): string => new URL(page.url()).hash.slice(1).split(":")[0]!;
 
-/** The messages that are drawn, as texts. */
+/** Returns the displayed messages as texts. */
 export const drawn = (page: Page): Promise<string[]> =>
-  page.locator(".entry.message .markdown").evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
+  page
+    .locator(".entry.message .markdown")
+    .evaluateAll((all) => all.map((one) => (one as HTMLElement).innerText.trim()));
 
-/** The messages of a log. */
+/** Returns the messages of a log as texts. */
 export const written = (frames: EventFrame[]): string[] =>
   frames.flatMap(({ event }) => (event.kind === "message" ? [event.text.trim()] : []));

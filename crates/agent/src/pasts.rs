@@ -1,8 +1,8 @@
 //! The pasts that are kept between turns, so that a turn reads only what is new.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use thoughtwire_proto::SessionId;
 
 use crate::past::Past;
@@ -57,7 +57,7 @@ impl Pasts {
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{
@@ -14,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::hub::Shared;
 use crate::session::What;
 use crate::subscription::{Read, Subscription};
-use crate::tail::{Entry, Frames, Reader, locked};
+use crate::tail::{Entry, Frames, Reader};
 
 /// Names a registered client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,12 +68,12 @@ impl Clients {
         let (_, subscription) = answer.await.map_err(|_| gone())??;
         let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
         let ending = Arc::new(Ending { ended: AtomicBool::new(false), wake });
-        locked(&self.ends).insert(id, Arc::clone(&ending));
+        self.ends.lock().insert(id, Arc::clone(&ending));
         Ok(Client { id, subscription, encoding, ending, ready: VecDeque::new() })
     }
 
     pub(crate) fn unregister(&self, client: ClientId) {
-        if let Some(ending) = locked(&self.ends).remove(&client) {
+        if let Some(ending) = self.ends.lock().remove(&client) {
             ending.ended.store(true, Ordering::Release);
             ending.wake.notify_one();
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, CommandId, HistoryEntry, MAX_NAME_CHARS, PeerRef, PeerWire,
-    Record, Refusal, RefusalCode, SessionId, UserId, check_name, new_name, new_title, nfc,
+    AgentProfile, AgentSpec, CommandId, DirectoryCommand, DirectoryReply, HistoryEntry,
+    MAX_NAME_CHARS, PeerRef, PeerWire, Record, Refusal, RefusalCode, SessionId, SessionReply,
+    UserId, check_name, new_name, new_title, nfc,
 };
 use thoughtwire_store::{
     Block, NewAgent, NewNote, NewSession, OpenedChat, Retention, SessionFilter, StoreError,
@@ -16,16 +17,17 @@ use tokio::sync::oneshot;
 
 use crate::clock::{new_epoch, new_id, new_session_id};
 use crate::hub::{Shared, lost};
-use crate::offers::is_offered;
 use crate::session::{Once, What};
+use crate::turn_message::Replying;
+use crate::workers::is_offered;
 use crate::{Hub, receipts, retention};
 
 impl Hub {
-    pub(crate) async fn find_agent(
-        &self,
-        user: &UserId,
-        agent: &str,
-    ) -> Result<AgentProfile, Refusal> {
+    /// Finds a user's agent by its name or id.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the store cannot be read.
+    pub async fn find_agent(&self, user: &UserId, agent: &str) -> Result<AgentProfile, Refusal> {
         let directory = self.store().directory();
         let composed = nfc(agent);
         let found = match directory.agent(user, agent).await? {
@@ -54,14 +56,90 @@ impl Hub {
         permitted.map_err(|reason| Refusal::new(RefusalCode::BadRequest, reason))
     }
 
-    pub(crate) async fn create_agent(
-        self,
-        user: UserId,
+    /// Has the directory carry out a command. The work goes on when the reply is dropped.
+    #[must_use]
+    pub fn direct(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        command: DirectoryCommand,
+    ) -> Replying<DirectoryReply> {
+        let once = once(id, &command);
+        let (hub, user) = (self.clone(), user.clone());
+        match command {
+            DirectoryCommand::CreateAgent(spec) => self.begin(async move {
+                let Made { thing: profile, duplicate } = hub.make_agent(&user, *spec, once).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate })
+            }),
+            DirectoryCommand::FindAgent { agent } => Box::pin(async move {
+                let profile = hub.find_agent(&user, &agent).await?;
+                Ok(DirectoryReply::Agent { profile, duplicate: false })
+            }),
+            DirectoryCommand::CreateSession { agent, title, instructions, history } => {
+                self.begin(async move {
+                    let Made { thing: session, duplicate } =
+                        hub.make_session(user, agent, title, instructions, history, once).await?;
+                    Ok(DirectoryReply::Session { session, duplicate })
+                })
+            }
+            DirectoryCommand::OpenPeer { wire, space, name } => {
+                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
+                self.begin(hub.open_peer(user, PeerRef { wire, space, name }))
+            }
+            DirectoryCommand::OpenChat { peer, chat, title, instructions, history } => {
+                self.begin(hub.open_chat(user, peer, chat, title, instructions, history))
+            }
+        }
+    }
+
+    /// Makes an agent and its main session. The work goes on when the caller leaves.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the name is taken, or nothing can be saved.
+    pub async fn create_agent(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        spec: AgentSpec,
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        let once = once(id, &DirectoryCommand::CreateAgent(Box::new(spec.clone())));
+        let (hub, user) = (self.clone(), user.clone());
+        self.begin(async move { hub.make_agent(&user, spec, once).await }).await
+    }
+
+    /// Opens a session with an agent, named by its name or id. The work goes on when the caller
+    /// leaves.
+    ///
+    /// # Errors
+    /// When there is no such agent, the title is wrong, or nothing can be saved.
+    pub async fn create_session(
+        &self,
+        user: &UserId,
+        id: Option<CommandId>,
+        agent: String,
+        title: Option<String>,
+        instructions: Option<String>,
+        history: Vec<HistoryEntry>,
+    ) -> Result<Made<SessionId>, Refusal> {
+        let command = DirectoryCommand::CreateSession {
+            agent: agent.clone(),
+            title: title.clone(),
+            instructions: instructions.clone(),
+            history: history.clone(),
+        };
+        let once = once(id, &command);
+        let hub = self.clone();
+        self.begin(hub.make_session(user.clone(), agent, title, instructions, history, once)).await
+    }
+
+    async fn make_agent(
+        &self,
+        user: &UserId,
         spec: AgentSpec,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
-        if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return self.find_agent(&user, &id).await.map(Answer::AgentAgain);
+    ) -> Result<Made<AgentProfile>, Refusal> {
+        if let Some(id) = self.made_before(user, once.as_ref()).await? {
+            return self.find_agent(user, &id).await.map(Made::again);
         }
         let mut spec = self.shared.agent.prepare(spec);
         check_retention(&spec)?;
@@ -78,7 +156,7 @@ impl Hub {
             }
             let id: thoughtwire_proto::AgentId = new_id();
             let new = NewAgent {
-                receipt: once.clone().map(|once| receipts::made(&user, once, id.as_str())),
+                receipt: once.clone().map(|once| receipts::made(user, once, id.as_str())),
                 id,
                 user: user.clone(),
                 spec,
@@ -91,14 +169,14 @@ impl Hub {
             };
             match self.shared.store.directory().create_agent(new).await {
                 Ok(profile) => {
-                    self.shared.tell(&user, &profile.main_session, false);
-                    return Ok(Answer::Agent(profile));
+                    self.shared.tell(user, &profile.main_session, false);
+                    return Ok(Made::new(profile));
                 }
                 Err(StoreError::NameTaken { .. }) if !named => {}
                 Err(error) => {
                     // Two of the same id at once: the other one made it.
-                    return match self.made_before(&user, once.as_ref()).await? {
-                        Some(id) => self.find_agent(&user, &id).await.map(Answer::AgentAgain),
+                    return match self.made_before(user, once.as_ref()).await? {
+                        Some(id) => self.find_agent(user, &id).await.map(Made::again),
                         None => Err(Refusal::from(&error)),
                     };
                 }
@@ -106,7 +184,7 @@ impl Hub {
         }
     }
 
-    pub(crate) async fn create_session(
+    pub(crate) async fn make_session(
         self,
         user: UserId,
         agent: String,
@@ -114,9 +192,9 @@ impl Hub {
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Made<SessionId>, Refusal> {
         if let Some(id) = self.made_before(&user, once.as_ref()).await? {
-            return SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost());
+            return opened_before(id);
         }
         let title = title.as_deref().map(session_title).transpose()?;
         let agent = self.find_agent(&user, &agent).await?;
@@ -125,10 +203,10 @@ impl Hub {
         match self.shared.store.directory().create_session(new).await {
             Ok(stored) => {
                 self.shared.tell(&user, &stored.id, false);
-                Ok(Answer::Session(stored.id))
+                Ok(Made::new(stored.id))
             }
             Err(error) => match self.made_before(&user, once.as_ref()).await? {
-                Some(id) => SessionId::new(id).map(Answer::SessionAgain).map_err(|_| lost()),
+                Some(id) => opened_before(id),
                 None => Err(Refusal::from(&error)),
             },
         }
@@ -241,7 +319,7 @@ impl Hub {
         let sessions = directory.sessions(user, &filter).await?;
         let sessions: Vec<_> = sessions.into_iter().map(|one| one.id).collect();
         if !is_offered(&profile) {
-            self.shared.offers.end(&profile.id, "the agent is the server's to run now");
+            self.shared.workers.end(&profile.id, "the agent is the server's to run now");
         }
         let shared = Arc::new(profile.clone());
         self.shared.ask_live(&sessions, || What::Profile(Arc::clone(&shared))).await;
@@ -259,7 +337,7 @@ impl Hub {
         let profile = self.find_agent(user, agent).await?;
         let gone = self.store().directory().delete_agent(&profile.id).await?;
         self.shared.ask_live(&gone, || What::Erased).await;
-        self.shared.offers.end(&profile.id, "the agent was deleted");
+        self.shared.workers.end(&profile.id, "the agent was deleted");
         for session in &gone {
             self.shared.tell(user, session, true);
         }
@@ -272,7 +350,7 @@ impl Hub {
         user: UserId,
         session: SessionId,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         if let Some(answer) = self.done_before(&user, once.as_ref()).await? {
             return Ok(answer);
         }
@@ -290,7 +368,7 @@ impl Hub {
         user: &UserId,
         session: &SessionId,
         once: Option<Once>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let stored = self.store().directory().session(session).await?;
         let stored = stored
             .filter(|stored| stored.user == *user)
@@ -314,7 +392,7 @@ impl Hub {
         &self,
         user: &UserId,
         once: Option<&Once>,
-    ) -> Result<Option<Answer>, Refusal> {
+    ) -> Result<Option<SessionReply>, Refusal> {
         let Some(once) = once else { return Ok(None) };
         let receipt = self.store().directory().receipt(user, &once.id).await?;
         receipt.map(|receipt| receipts::answer_again(&receipt, once)).transpose()
@@ -324,7 +402,7 @@ impl Hub {
         self,
         user: UserId,
         mut peer: PeerRef,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         if peer.wire == PeerWire::Sparky && peer.space.is_empty() {
             peer.space = user.to_string();
         }
@@ -333,7 +411,7 @@ impl Hub {
                 .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         }
         let opened = self.store().peers().open_peer(&user, &peer, self.shared.now()).await?;
-        Ok(Answer::Peer {
+        Ok(DirectoryReply::Peer {
             peer,
             is_new: opened.is_new,
             chats: opened.chats,
@@ -349,7 +427,7 @@ impl Hub {
         title: Option<String>,
         instructions: Option<String>,
         history: Vec<HistoryEntry>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<DirectoryReply, Refusal> {
         let title = title.map(|title| nfc(&title.replace(char::is_control, " ")));
         if let Some(chat) = &chat {
             check_chat(chat)?;
@@ -367,7 +445,7 @@ impl Hub {
         if is_new_to_peer {
             self.shared.joins.tell(&user, joined);
         }
-        Ok(Answer::Chat { chat, session, is_new, model: agent.spec.model })
+        Ok(DirectoryReply::Chat { chat, session, is_new, model: agent.spec.model })
     }
 
     /// The one agent that a Sparky user has here, made when first needed.
@@ -387,9 +465,8 @@ impl Hub {
                 Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {}
                 found => return found,
             }
-            match self.clone().create_agent(user.clone(), spec.clone(), None).await {
-                Ok(Answer::Agent(profile)) => return Ok(profile),
-                Ok(_) => return self.find_agent(user, &spec.name).await,
+            match self.make_agent(user, spec.clone(), None).await {
+                Ok(made) => return Ok(made.thing),
                 // Another connection made it in between, and may have deleted it again.
                 Err(refusal) if refusal.code == RefusalCode::NameTaken => {}
                 // It may have been saved all the same.
@@ -456,6 +533,36 @@ const EDITABLE: [&str; 12] = [
     "keep_events",
     "permissions",
 ];
+
+/// The idempotency key of a command with an id.
+fn once(id: Option<CommandId>, command: &DirectoryCommand) -> Option<Once> {
+    let digest =
+        |id| Once { id, digest: receipts::digest(command.name(), &command.digest_parts()) };
+    id.map(digest)
+}
+
+/// Something that a command made, now or at the first use of its id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made<T> {
+    /// What was made.
+    pub thing: T,
+    /// True when the first use of this command id made it.
+    pub duplicate: bool,
+}
+
+impl<T> Made<T> {
+    fn new(thing: T) -> Self {
+        Self { thing, duplicate: false }
+    }
+
+    fn again(thing: T) -> Self {
+        Self { thing, duplicate: true }
+    }
+}
+
+fn opened_before(id: String) -> Result<Made<SessionId>, Refusal> {
+    SessionId::new(id).map(Made::again).map_err(|_| lost())
+}
 
 fn agent_name(text: &str) -> Result<String, Refusal> {
     new_name(text)

@@ -2,15 +2,15 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Event, InputEvent, PeerRef, Record,
-    Refusal, RefusalCode, Request, SessionEvent, SessionId, Start, Timestamp, ToolDeclaration,
-    ToolStatus, TurnEvent, UserId, check_name,
+    AgentProfile, AgentSpec, Attached, CallId, CommandId, Event, InputEvent, PeerRef, Record,
+    Refusal, RefusalCode, SessionCommand, SessionEvent, SessionId, SessionReply, Start, Timestamp,
+    ToolDeclaration, TurnEvent, UserId, check_name,
 };
 use thoughtwire_store::{Proven, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -21,11 +21,11 @@ use crate::directory::session_title;
 use crate::joins::Joins;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::offers::{Offers, is_offered};
-use crate::session::{ASKS, Ask, Once, Task, What};
-use crate::tail::{Reader, Wake, locked};
-use crate::turn_message::Returned;
+use crate::session::{ASKS, Ask, Once, Task, What, unknown_session};
+use crate::tail::{Reader, Wake};
+use crate::turn_message::{Replying, Returned};
 use crate::watching::Feeds;
+use crate::workers::{OfferRegistry, is_offered};
 use crate::{Agent, Interface, Subscription, ToolListing, ToolSource, receipts};
 
 /// Settings of a hub.
@@ -92,7 +92,7 @@ pub(crate) struct Shared {
     pub(crate) options: HubOptions,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Metrics,
-    pub(crate) offers: Arc<Offers>,
+    pub(crate) workers: Arc<OfferRegistry>,
     live: Mutex<HashMap<SessionId, mpsc::Sender<Ask>>>,
     /// When what runs has to end, once the hub is to stop.
     stopping: OnceLock<tokio::time::Instant>,
@@ -124,9 +124,6 @@ pub enum Presence {
     Unseen,
 }
 
-/// An answer under way; resolves when what was asked is on disk.
-pub type Answering = BoxFuture<'static, Result<Answer, Refusal>>;
-
 impl Hub {
     /// Starts a hub over an open store. Loads the sessions with queued inputs or a turn, which
     /// recovers those whose turn a crash cut; does not wait for it.
@@ -142,17 +139,22 @@ impl Hub {
             if options.resting { Vec::new() } else { store.logs().sessions_with_work().await? };
         // Before anything is written by a clock that may be wrong.
         let calendar = Calendar::open(&store, options.clock.now()).await?;
+        let tasks = tokio_util::task::TaskTracker::new();
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(Arc::clone(&store))),
             metrics: Metrics::default(),
-            offers: Arc::new(Offers::new(options.offer_grace, Arc::clone(&agent))),
+            workers: Arc::new(OfferRegistry::new(
+                options.offer_grace,
+                Arc::clone(&agent),
+                tasks.clone(),
+            )),
             store,
             agent,
             options,
             live: Mutex::new(HashMap::new()),
             stopping: OnceLock::new(),
             nobody: new_id(),
-            tasks: tokio_util::task::TaskTracker::new(),
+            tasks,
             erasing: tokio::sync::Mutex::default(),
             calendar: Mutex::new(calendar),
             changes: broadcast::Sender::new(256),
@@ -183,7 +185,7 @@ impl Hub {
         self.shared
             .metrics
             .live
-            .set(i64::try_from(locked(&self.shared.live).len()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.shared.live.lock().len()).unwrap_or(i64::MAX));
     }
 
     /// The tools that an agent of this making has.
@@ -204,7 +206,7 @@ impl Hub {
             description: tool.description,
             source: ToolSource::Offered,
         };
-        self.shared.offers.tools(&agent.id).into_iter().map(listed).collect()
+        self.shared.workers.tools(&agent.id).into_iter().map(listed).collect()
     }
 
     /// Follows changes of session listings, of all users: filter by [`Changed::user`].
@@ -244,7 +246,7 @@ impl Hub {
         answer.await.map_err(|_| lost())?
     }
 
-    /// Carries a request out and waits for its answer.
+    /// Has a session carry out a command and waits for its reply. `from` names the client.
     ///
     /// # Errors
     /// The refusal.
@@ -252,141 +254,84 @@ impl Hub {
         &self,
         user: &UserId,
         from: Option<String>,
-        request: Request,
-    ) -> Result<Answer, Refusal> {
-        self.submit(user, from, request).await.await
+        id: Option<CommandId>,
+        session: SessionId,
+        command: SessionCommand,
+    ) -> Result<SessionReply, Refusal> {
+        self.submit(user, from, id, session, command).await.await
     }
 
-    /// Hands a request in. When this returns, its place in its session's order is taken; the answer
-    /// resolves when it is on disk. `Attach`, `Detach` and `Watch` belong to connections and are refused here.
-    pub async fn submit(&self, user: &UserId, from: Option<String>, request: Request) -> Answering {
-        let Request { id, command } = request;
-        let name = command_name(&command);
-        let once = |parts: &[&str]| {
-            id.clone().map(|id| Once { id, digest: receipts::digest(name, parts) })
-        };
+    /// Hands a command to its session. When this returns, the command has its place in the
+    /// session's order. The reply resolves when the effect is on disk.
+    pub async fn submit(
+        &self,
+        user: &UserId,
+        from: Option<String>,
+        id: Option<CommandId>,
+        session: SessionId,
+        mut command: SessionCommand,
+    ) -> Replying<SessionReply> {
+        if let SessionCommand::Rename { title } = &mut command {
+            match session_title(title) {
+                Ok(normal) => *title = normal,
+                Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
+            }
+        }
+        let once = id.map(|id| {
+            let digest = receipts::digest(command.name(), &command.digest_parts(&session));
+            Once { id, digest }
+        });
         let (reply, answer) = oneshot::channel();
-        let (session, what) = match command {
-            Command::Send { session, text, attachments, policy } => {
-                let mut parts = vec![text.as_str(), policy_name(policy)];
-                parts.extend(attachments.iter().map(String::as_str));
-                let once = once(&parts);
-                (session, What::Send { once, text, attachments, from, policy, reply })
+        let what = match command {
+            SessionCommand::Send { text, attachments, policy } => {
+                What::Send { once, text, attachments, from, policy, reply }
             }
-            Command::Withdraw { session: Some(session), input } => {
-                let once = once(&[input.as_str()]);
-                (session, What::Withdraw { input, once, reply })
+            SessionCommand::Withdraw { input } => What::Withdraw { input, once, reply },
+            SessionCommand::Cancel { turn } => What::Cancel { turn, once, reply },
+            SessionCommand::Decide { call, approve } => {
+                What::Decide { call, approve, by: from, once, reply }
             }
-            Command::Cancel { session, turn } => {
-                let once = once(&[turn.as_ref().map_or("", |turn| turn.as_str())]);
-                (session, What::Cancel { turn, once, reply })
+            SessionCommand::ToolReturn { call, status, text, content } => {
+                let returned = Returned { status, text, content };
+                What::ToolReturn { call, returned, once, reply }
             }
-            Command::Decide { session: Some(session), call, approve } => {
-                let once = once(&[
-                    call.as_ref().map_or("", |call| call.as_str()),
-                    if approve { "approved" } else { "denied" },
-                ]);
-                (session, What::Decide { call, approve, by: from, once, reply })
+            SessionCommand::Rename { title } => What::Rename { title, once, reply },
+            SessionCommand::Instruct { instructions } => {
+                What::Instruct { instructions, once, reply }
             }
-            Command::Rename { session, title } => {
-                let title = match session_title(&title) {
-                    Ok(title) => title,
-                    Err(refusal) => return Box::pin(async move { Err(refusal) }),
-                };
-                let once = once(&[&title]);
-                (session, What::Rename { title, once, reply })
-            }
-            Command::Instruct { session, instructions } => {
-                let once = once(&[&instructions]);
-                (session, What::Instruct { instructions, once, reply })
-            }
-            Command::DeleteSession { session } => {
-                let once = once(&[session.as_str()]);
+            SessionCommand::Delete => {
                 return self.begin(self.clone().delete(user.clone(), session, once));
-            }
-            Command::CreateAgent(spec) => {
-                let content = serde_json::to_string(&spec).unwrap_or_default();
-                let once = once(&[&content]);
-                return self.begin(self.clone().create_agent(user.clone(), *spec, once));
-            }
-            Command::FindAgent { agent } => {
-                let (hub, user) = (self.clone(), user.clone());
-                return Box::pin(
-                    async move { hub.find_agent(&user, &agent).await.map(Answer::Agent) },
-                );
-            }
-            Command::CreateSession { agent, title, instructions, history } => {
-                let content = serde_json::to_string(&history).unwrap_or_default();
-                let once = once(&[
-                    &agent,
-                    title.as_deref().unwrap_or_default(),
-                    instructions.as_deref().unwrap_or_default(),
-                    &content,
-                ]);
-                return self.begin(self.clone().create_session(
-                    user.clone(),
-                    agent,
-                    title,
-                    instructions,
-                    history,
-                    once,
-                ));
-            }
-            Command::OpenPeer { wire, space, name } => {
-                let name = name.unwrap_or_else(|| new_id::<()>().to_string());
-                return self
-                    .begin(self.clone().open_peer(user.clone(), PeerRef { wire, space, name }));
-            }
-            Command::OpenChat { peer, chat, title, instructions, history } => {
-                return self.begin(self.clone().open_chat(
-                    user.clone(),
-                    peer,
-                    chat,
-                    title,
-                    instructions,
-                    history,
-                ));
-            }
-            Command::ToolReturn { session: Some(session), call, status, text, content } => {
-                let rich = content.as_ref().map(ToString::to_string).unwrap_or_default();
-                let worked = if status == ToolStatus::Success { "success" } else { "error" };
-                let once = once(&[call.as_str(), worked, &text, &rich]);
-                (
-                    session,
-                    What::ToolReturn {
-                        call,
-                        returned: Returned { status, text, content },
-                        once,
-                        reply,
-                    },
-                )
-            }
-            Command::Withdraw { session: None, .. }
-            | Command::Decide { session: None, .. }
-            | Command::ToolReturn { session: None, .. } => {
-                return refused(
-                    RefusalCode::BadRequest,
-                    "say which session is meant, or attach to it first",
-                );
-            }
-            Command::Attach { .. }
-            | Command::Detach { .. }
-            | Command::Watch
-            | Command::Offer(_)
-            | Command::Say { .. } => {
-                return refused(RefusalCode::Unsupported, "this belongs to a connection");
             }
         };
         self.shared.ask(user, &session, what).await;
         Box::pin(async move { answer.await.map_err(|_| lost())? })
     }
 
-    /// Carries something out that is no session's, on a task of its own: who asked may leave, and those
-    /// who follow the sessions are told all the same.
-    fn begin(
+    /// The call of a session whose approval has waited longest.
+    ///
+    /// # Errors
+    /// When there is no such session of this user, or no call in it waits for an approval.
+    pub async fn oldest_approval(
         &self,
-        work: impl Future<Output = Result<Answer, Refusal>> + Send + 'static,
-    ) -> Answering {
+        user: &UserId,
+        session: &SessionId,
+    ) -> Result<CallId, Refusal> {
+        let stored = self.store().directory().session(session).await?;
+        let stored =
+            stored.filter(|stored| stored.user == *user).ok_or_else(|| unknown_session(session))?;
+        let calls = stored.state.turn().map_or(&[][..], |turn| &turn.calls);
+        let asked = calls.iter().find(|call| call.approval.is_some());
+        asked
+            .map(|call| call.call.clone())
+            .ok_or_else(|| Refusal::new(RefusalCode::UnknownCall, "no call waits for a decision"))
+    }
+
+    /// Runs work of the directory on a task of its own. It goes on when the client leaves, and
+    /// followers of the session list are told all the same.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Replying<T> {
         let work = self.shared.tasks.spawn(work);
         Box::pin(async move { work.await.unwrap_or_else(|_| Err(lost())) })
     }
@@ -424,7 +369,7 @@ impl Hub {
     /// Keeps what connections that go on have proven to have read, before long: thousands that prove
     /// something every second share a few writes.
     pub fn prove_soon(&self, proof: Vec<Proven>) {
-        let mut waiting = locked(&self.shared.proven);
+        let mut waiting = self.shared.proven.lock();
         let is_first = waiting.is_empty();
         for proven in proof {
             let known = waiting
@@ -436,7 +381,7 @@ impl Hub {
             let hub = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PROVEN_WITHIN).await;
-                let mut waiting = std::mem::take(&mut *locked(&hub.shared.proven)).into_values();
+                let mut waiting = std::mem::take(&mut *hub.shared.proven.lock()).into_values();
                 loop {
                     let some: Vec<_> = waiting.by_ref().take(PROVEN_AT_ONCE).collect();
                     if some.is_empty() {
@@ -453,8 +398,8 @@ impl Hub {
     pub async fn stop(&self, grace: Duration) {
         // Who is woken from now on ends at once: a second stop changes nothing.
         let deadline = *self.shared.stopping.get_or_init(|| tokio::time::Instant::now() + grace);
-        self.shared.offers.stop();
-        let live: Vec<_> = locked(&self.shared.live).values().cloned().collect();
+        self.shared.workers.stop();
+        let live: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for asks in live {
             // A mailbox that is closed belongs to a task that ends anyway.
             drop(
@@ -491,7 +436,7 @@ impl Shared {
                 // The task ended between our look and our knock: look again.
                 Err(mpsc::error::SendError(back)) => {
                     ask = back;
-                    let mut live = locked(&self.live);
+                    let mut live = self.live.lock();
                     if live.get(session).is_some_and(mpsc::Sender::is_closed) {
                         live.remove(session);
                     }
@@ -501,7 +446,7 @@ impl Shared {
     }
 
     fn wake(self: &Arc<Self>, session: &SessionId) -> mpsc::Sender<Ask> {
-        match locked(&self.live).entry(session.clone()) {
+        match self.live.lock().entry(session.clone()) {
             Slot::Occupied(slot) => slot.get().clone(),
             Slot::Vacant(slot) => {
                 let (asks, inbox) = mpsc::channel(ASKS);
@@ -515,7 +460,7 @@ impl Shared {
     /// Asks something of those of these sessions that are live; the others learn of it when they wake.
     pub(crate) async fn ask_live(&self, sessions: &[SessionId], what: impl Fn() -> What) {
         let live: Vec<_> = {
-            let live = locked(&self.live);
+            let live = self.live.lock();
             sessions.iter().filter_map(|session| live.get(session).cloned()).collect()
         };
         for asks in live {
@@ -526,7 +471,7 @@ impl Shared {
 
     /// Takes a session out of the registry, if nobody has asked anything meanwhile.
     pub(crate) fn passivate(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) -> bool {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         if !asks.is_empty() {
             return false;
         }
@@ -537,7 +482,7 @@ impl Shared {
 
     /// Takes a session out of the registry, whatever was asked.
     pub(crate) fn forget(&self, session: &SessionId, asks: &mut mpsc::Receiver<Ask>) {
-        let mut live = locked(&self.live);
+        let mut live = self.live.lock();
         live.remove(session);
         asks.close();
     }
@@ -586,46 +531,9 @@ pub(crate) fn check_tool(tool: &ToolDeclaration) -> Result<(), Refusal> {
     )))
 }
 
-fn refused(code: RefusalCode, reason: &str) -> Answering {
-    let refusal = Refusal::new(code, reason);
-    Box::pin(std::future::ready(Err(refusal)))
-}
-
 pub(crate) fn lost() -> Refusal {
     Refusal::new(
         RefusalCode::Stopping,
         "the session's task ended before it could answer; send it again",
     )
-}
-
-fn policy_name(policy: thoughtwire_proto::Policy) -> &'static str {
-    match policy {
-        thoughtwire_proto::Policy::Queue => "queue",
-        thoughtwire_proto::Policy::Interrupt => "interrupt",
-        thoughtwire_proto::Policy::Reject => "reject",
-        thoughtwire_proto::Policy::Steer => "steer",
-    }
-}
-
-fn command_name(command: &Command) -> &'static str {
-    match command {
-        Command::CreateAgent(_) => "create_agent",
-        Command::FindAgent { .. } => "find_agent",
-        Command::CreateSession { .. } => "create_session",
-        Command::DeleteSession { .. } => "delete_session",
-        Command::Attach { .. } => "attach",
-        Command::Detach { .. } => "detach",
-        Command::Send { .. } => "send",
-        Command::Withdraw { .. } => "withdraw",
-        Command::Cancel { .. } => "cancel",
-        Command::Decide { .. } => "decide",
-        Command::ToolReturn { .. } => "tool_return",
-        Command::Rename { .. } => "rename",
-        Command::Instruct { .. } => "instruct",
-        Command::Watch => "watch",
-        Command::Offer(_) => "offer",
-        Command::Say { .. } => "say",
-        Command::OpenPeer { .. } => "open_peer",
-        Command::OpenChat { .. } => "open_chat",
-    }
 }

@@ -1,13 +1,11 @@
 //! Chats that peers open, told to the same peer's other connections and to nobody else.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Joined;
 use thoughtwire_proto::{PeerRef, UserId};
 use tokio::sync::broadcast;
-
-use crate::tail::locked;
 
 /// Chats that a connection may be behind with before it has to begin anew.
 const UNTOLD: usize = 256;
@@ -25,7 +23,7 @@ struct Followed {
 
 impl Joins {
     pub(crate) fn follow(&self, user: &UserId, peer: &PeerRef) -> broadcast::Receiver<Joined> {
-        let mut followed = locked(&self.0);
+        let mut followed = self.0.lock();
         if followed.peers.len() > 2 * followed.left + UNTOLD {
             followed.peers.retain(|_, told| told.receiver_count() > 0);
             followed.left = followed.peers.len();
@@ -39,7 +37,7 @@ impl Joins {
 
     pub(crate) fn tell(&self, user: &UserId, joined: Joined) {
         let key = (user.clone(), joined.peer.clone());
-        if let Some(told) = locked(&self.0).peers.get(&key) {
+        if let Some(told) = self.0.lock().peers.get(&key) {
             // Nobody following any more is no error.
             drop(told.send(joined));
         }

@@ -1,10 +1,11 @@
 //! Core memory: the order of the edits of an agent's blocks, whoever makes them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{
-    AgentId, AgentProfile, Answer, Refusal, RefusalCode, UserId, new_name, nfc,
+    AgentId, AgentProfile, Refusal, RefusalCode, SessionReply, UserId, new_name, nfc,
 };
 use thoughtwire_store::{Block, BlockEdit, Store};
 use tokio::sync::oneshot;
@@ -12,7 +13,6 @@ use tokio::sync::oneshot;
 use crate::Hub;
 use crate::hub::lost;
 use crate::session::What;
-use crate::tail::locked;
 use crate::turn_message::TurnError;
 
 /// The core memory of all agents.
@@ -53,7 +53,7 @@ impl Memory {
 
     /// Who holds this edits the agent's blocks.
     pub(crate) fn owner(&self, agent: &AgentId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut owners = locked(&self.owners);
+        let mut owners = self.owners.lock();
         if let Some(owner) = owners.get(agent).and_then(Weak::upgrade) {
             return owner;
         }
@@ -155,7 +155,7 @@ impl Hub {
         profile: &AgentProfile,
         edit: BlockEdit,
         before: String,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<SessionReply, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.shared.ask(user, &profile.main_session, What::Remember { edit, before, reply }).await;
         answer.await.map_err(|_| lost())?

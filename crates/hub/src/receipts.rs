@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thoughtwire_proto::{
-    Answer, CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, UserId,
+    CommandId, Disposition, ItemId, Refusal, RefusalCode, Seq, SessionReply, UserId,
 };
 use thoughtwire_store::Receipt;
 
@@ -59,32 +59,21 @@ impl Known {
 
 /// The digest of a command's content: its name and its parts, each with its length in front.
 #[must_use]
-pub fn digest(name: &str, parts: &[&str]) -> String {
+pub fn digest(name: &str, parts: &[impl AsRef<str>]) -> String {
     let mut hash = Sha256::new();
-    for part in std::iter::once(&name).chain(parts) {
+    for part in std::iter::once(name).chain(parts.iter().map(AsRef::as_ref)) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     format!("{:x}", hash.finalize())
 }
 
-pub(crate) fn to_json(answer: &Answer) -> String {
-    let kept = match answer {
-        Answer::Input { seq, input, disposition, .. } => {
+pub(crate) fn to_json(reply: &SessionReply) -> String {
+    let kept = match reply {
+        SessionReply::Input { seq, input, disposition, .. } => {
             Kept::Input { seq: *seq, input: input.clone(), disposition: *disposition }
         }
-        Answer::Done { seq, .. } => Kept::Done { seq: *seq },
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => {
-            Kept::Made { id: profile.id.to_string() }
-        }
-        Answer::Session(session) | Answer::SessionAgain(session) => {
-            Kept::Made { id: session.to_string() }
-        }
-        Answer::Attached(_)
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. } => Kept::Done { seq: None },
+        SessionReply::Done { seq, .. } => Kept::Done { seq: *seq },
     };
     // Invariant: `Kept` has only strings and numbers, which always serialise.
     serde_json::to_string(&kept).unwrap_or_default()
@@ -102,33 +91,26 @@ pub(crate) fn done(user: &UserId, once: Once, seq: Option<Seq>) -> Receipt {
     Receipt { user: user.clone(), id: once.id, digest: once.digest, answer }
 }
 
-/// The first answer, for a repetition.
-pub(crate) fn repeated(answer: Answer) -> Answer {
-    match answer {
-        Answer::Input { seq, input, disposition, .. } => {
-            Answer::Input { seq, input, disposition, duplicate: true }
+/// The first reply, for a repetition.
+pub(crate) fn repeated(reply: SessionReply) -> SessionReply {
+    match reply {
+        SessionReply::Input { seq, input, disposition, .. } => {
+            SessionReply::Input { seq, input, disposition, duplicate: true }
         }
-        Answer::Done { seq, .. } => Answer::Done { seq, duplicate: true },
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => Answer::AgentAgain(profile),
-        Answer::Session(session) | Answer::SessionAgain(session) => Answer::SessionAgain(session),
-        same @ (Answer::Attached(_)
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. }) => same,
+        SessionReply::Done { seq, .. } => SessionReply::Done { seq, duplicate: true },
     }
 }
 
 /// Answers a repetition from its receipt.
-pub(crate) fn answer_again(receipt: &Receipt, once: &Once) -> Result<Answer, Refusal> {
+pub(crate) fn answer_again(receipt: &Receipt, once: &Once) -> Result<SessionReply, Refusal> {
     if receipt.digest != once.digest {
         return Err(reused(&once.id));
     }
     match serde_json::from_str(&receipt.answer) {
         Ok(Kept::Input { seq, input, disposition }) => {
-            Ok(Answer::Input { seq, input, disposition, duplicate: true })
+            Ok(SessionReply::Input { seq, input, disposition, duplicate: true })
         }
-        Ok(Kept::Done { seq }) => Ok(Answer::Done { seq, duplicate: true }),
+        Ok(Kept::Done { seq }) => Ok(SessionReply::Done { seq, duplicate: true }),
         Ok(Kept::Made { .. }) | Err(_) => Err(Refusal::new(
             RefusalCode::Internal,
             "the receipt of this command id cannot be read",

@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 use crate::Hub;
 use crate::session::What;
 use crate::session::unknown_session;
-use crate::tail::locked;
 
 impl Hub {
     /// Says how much of a session's log is kept; where that says nothing, its agent's settings count.
@@ -37,7 +36,7 @@ impl Hub {
     pub async fn sweep(&self) -> Result<usize, Refusal> {
         self.erase().await?;
         let (now, clocks) = {
-            let mut calendar = locked(&self.shared.calendar);
+            let mut calendar = self.shared.calendar.lock();
             (calendar.look(self.shared.now()), calendar.saved())
         };
         // Nobody waits for it: what is not saved is looked at again after the next start.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::hub::Shared;
 use crate::metrics::Metrics;
 use crate::session::unknown_session;
-use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail, locked};
+use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail};
 
 /// Records read from the log at a time, and about how many bytes of them.
 const PAGE: u64 = 256;
@@ -120,14 +120,14 @@ impl Subscription {
     /// write where it writes.
     pub fn lend(&mut self, outlet: &Arc<dyn Outlet>) {
         if let Place::Tail(position) = self.place {
-            *locked(&self.reader.lent) = Some(Lent::new(Arc::clone(outlet), position, self.seen));
+            *self.reader.lent.lock() = Some(Lent::new(Arc::clone(outlet), position, self.seen));
             self.tail.start_pushing();
         }
     }
 
     /// Takes its place back, if it is lent. What the outlet took up to now is read.
     pub fn take_back(&mut self) {
-        if let Some(lent) = locked(&self.reader.lent).take() {
+        if let Some(lent) = self.reader.lent.lock().take() {
             self.place = Place::Tail(lent.position);
             self.seen = lent.seen;
         }

@@ -3,12 +3,17 @@
 //! The [`Interface`](crate::Interface) and the programs that run agents from outside send these.
 //! The session's actor handles them in the order in which they were sent.
 
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use thoughtwire_proto::{
-    CallId, Decision, Event, Input, ItemId, Seq, StreamKind, Timestamp, ToolStatus, TurnId, Usage,
+    CallId, Decision, Event, Input, ItemId, Refusal, Seq, StreamKind, Timestamp, ToolStatus,
+    TurnId, Usage,
 };
 use thoughtwire_store::BlockEdit;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+
+/// A reply under way. It resolves when the command's effect is on disk.
+pub type Replying<T> = BoxFuture<'static, Result<T, Refusal>>;
 
 /// Error of a verb that a turn's agent used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +96,7 @@ pub(crate) struct TurnMessage {
     pub(crate) verb: TurnVerb,
 }
 
-/// What the agent asks the session to do.
+/// A verb of the agent, with the sender of its reply.
 pub(crate) enum TurnVerb {
     /// Appends events in one batch. The reply comes when they are accepted or, if `durable`, when
     /// they are committed.
@@ -130,7 +135,7 @@ pub(crate) enum TurnVerb {
     },
 }
 
-/// What a call waits for.
+/// Question that a call waits for.
 pub(crate) enum Question {
     /// The owner's approval.
     Approval { name: String, expires_at: Timestamp },
@@ -151,3 +156,110 @@ pub(crate) enum CallReply {
 
 /// Sender of the reply to [`TurnVerb::Await`].
 pub(crate) type ReplySender = oneshot::Sender<CallReply>;
+
+/// Sender of a turn's messages. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct TurnSender {
+    turn: TurnId,
+    messages: mpsc::Sender<TurnMessage>,
+}
+
+/// Data that goes to disk in the same batch as an agent's events.
+#[derive(Default)]
+pub(crate) struct AgentExtras {
+    /// Memory block that changes with the events.
+    pub(crate) block: Option<BlockEdit>,
+    /// Whole output of a call whose event has a part of it.
+    pub(crate) output: Option<(CallId, String)>,
+    /// JSON that the model's provider wants back with the calls.
+    pub(crate) kept: Option<String>,
+}
+
+impl TurnSender {
+    pub(crate) fn new(turn: TurnId, messages: mpsc::Sender<TurnMessage>) -> Self {
+        Self { turn, messages }
+    }
+
+    pub(crate) fn turn(&self) -> &TurnId {
+        &self.turn
+    }
+
+    /// Sends a message. Waits while the turn's channel is full.
+    ///
+    /// # Errors
+    /// When the turn has ended.
+    pub(crate) async fn send(&self, verb: TurnVerb) -> Result<(), TurnError> {
+        let message = TurnMessage { turn: self.turn.clone(), verb };
+        self.messages.send(message).await.map_err(|_| TurnError::Ended)
+    }
+
+    /// Sends a message if the channel has room; else drops it.
+    pub(crate) fn try_send(&self, verb: TurnVerb) {
+        drop(self.messages.try_send(TurnMessage { turn: self.turn.clone(), verb }));
+    }
+
+    /// Appends events. Returns when the session has accepted them.
+    ///
+    /// # Errors
+    /// When the turn has ended or an event is illegal.
+    pub(crate) async fn append(&self, events: Vec<Event>) -> Result<Seq, TurnError> {
+        self.append_with(events, AgentExtras::default(), false).await
+    }
+
+    /// Appends events with extras. Returns when the session has accepted them.
+    ///
+    /// # Errors
+    /// As [`TurnSender::append`].
+    pub(crate) async fn append_extras(
+        &self,
+        events: Vec<Event>,
+        extras: AgentExtras,
+    ) -> Result<Seq, TurnError> {
+        self.append_with(events, extras, false).await
+    }
+
+    /// Appends events with extras. Returns when they are on disk.
+    ///
+    /// # Errors
+    /// When the turn has ended, an event is illegal, or the batch cannot be saved.
+    pub(crate) async fn commit(
+        &self,
+        events: Vec<Event>,
+        extras: AgentExtras,
+    ) -> Result<Seq, TurnError> {
+        self.append_with(events, extras, true).await
+    }
+
+    async fn append_with(
+        &self,
+        events: Vec<Event>,
+        extras: AgentExtras,
+        durable: bool,
+    ) -> Result<Seq, TurnError> {
+        let AgentExtras { block, output, kept } = extras;
+        self.ask(|reply| TurnVerb::Append { events, block, output, kept, durable, reply }).await?
+    }
+
+    /// Sends a message and waits for its reply.
+    ///
+    /// # Errors
+    /// When the turn has ended.
+    pub(crate) async fn ask<T>(
+        &self,
+        verb: impl FnOnce(oneshot::Sender<T>) -> TurnVerb,
+    ) -> Result<T, TurnError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(verb(reply)).await?;
+        answer.await.map_err(|_| TurnError::Ended)
+    }
+
+    /// Resolves when the turn has ended.
+    pub(crate) async fn closed(&self) {
+        self.messages.closed().await;
+    }
+
+    /// Whether the turn has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.messages.is_closed()
+    }
+}

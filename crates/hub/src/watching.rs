@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Included};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::native::ServerFrame;
 use thoughtwire_proto::{Refusal, SessionId, SessionListing, UserId};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::hub::{Changed, Hub};
-use crate::tail::{Frames, locked};
+use crate::tail::Frames;
 
 /// Time between two updates of a list; what changes meanwhile is told once, at its end.
 const EVERY: Duration = Duration::from_millis(250);
@@ -97,7 +98,7 @@ impl ListEntry {
     /// Its frames on the native wire, each within the limit; shared by all watchers.
     #[must_use]
     pub fn frames(&self, limit: FrameLimit) -> Frames {
-        let mut cache = locked(&self.frames);
+        let mut cache = self.frames.lock();
         if let Some((known, frames)) = &*cache
             && *known == limit
         {
@@ -136,7 +137,7 @@ impl Watcher {
     /// Takes the news.
     pub fn take(&mut self) -> ListNews {
         let seen = std::mem::replace(&mut self.seen, *self.changed.borrow_and_update());
-        let latest = locked(&self.feed.latest);
+        let latest = self.feed.latest.lock();
         if seen < latest.floor {
             return ListNews::Everything;
         }
@@ -157,7 +158,7 @@ impl Feed {
     /// Tells what was read of sessions that are said to have changed; of `Everything` only what was
     /// not told before.
     fn publish(&self, changes: Vec<ListChange>, is_everything: bool) {
-        let mut latest = locked(&self.latest);
+        let mut latest = self.latest.lock();
         let mut version = *self.version.borrow();
         for change in changes {
             let is_new = match &change {
@@ -271,7 +272,7 @@ async fn follow(
             }
             Ok(list) => {
                 has_begun = true;
-                locked(&feed.latest).known = list
+                feed.latest.lock().known = list
                     .into_iter()
                     .map(|listing| (listing.id.clone(), (listing, false)))
                     .collect();
@@ -300,7 +301,7 @@ fn differences(
     let mut list: BTreeMap<_, _> =
         list.into_iter().map(|listing| (listing.id.clone(), listing)).collect();
     let wanted = named.unwrap_or_else(|| {
-        let known = locked(&feed.latest).known.keys().cloned().collect::<Vec<_>>();
+        let known = feed.latest.lock().known.keys().cloned().collect::<Vec<_>>();
         known.into_iter().chain(list.keys().cloned()).collect()
     });
     let change = |session: SessionId| match list.remove(&session) {
@@ -342,14 +343,14 @@ fn watch(
     changes: impl FnOnce() -> broadcast::Receiver<Changed>,
     read: ReadList,
 ) -> Watcher {
-    let mut feeds = locked(feeds);
+    let mut feeds = feeds.lock();
     feeds.retain(|_, feed| feed.strong_count() > 0);
     if let Some(feed) = feeds.get(user).and_then(Weak::upgrade) {
         return Watcher::new(feed);
     }
     let feed = Feed::new();
     let task = tokio::spawn(follow(Arc::downgrade(&feed), user.clone(), changes(), read));
-    *locked(&feed.task) = Some(AbortOnDropHandle::new(task));
+    *feed.task.lock() = Some(AbortOnDropHandle::new(task));
     feeds.insert(user.clone(), Arc::downgrade(&feed));
     Watcher::new(feed)
 }
@@ -378,8 +379,8 @@ mod tests {
         let read = move || -> ReadList {
             let (heads, reads) = (Arc::clone(&read_heads), Arc::clone(&counted));
             Box::new(move |wanted| {
-                *reads.lock().unwrap() += 1;
-                let heads = heads.lock().unwrap();
+                *reads.lock() += 1;
+                let heads = heads.lock();
                 let is_wanted =
                     |id: &SessionId| wanted.as_ref().is_none_or(|wanted| wanted.contains(id));
                 let list = heads.iter().filter(|(id, _)| is_wanted(id));
@@ -402,7 +403,7 @@ mod tests {
         tokio::spawn(async move {
             loop {
                 watcher.changed().await;
-                let mut heard = heard.lock().unwrap();
+                let mut heard = heard.lock();
                 match watcher.take() {
                     ListNews::Everything => heard.everything += 1,
                     ListNews::Entries(entries) => {
@@ -430,12 +431,12 @@ mod tests {
         let watchers: Vec<_> =
             (0..300).map(|_| listen(watch(&feeds, &ada, || changes.subscribe(), read()))).collect();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(*reads.lock().unwrap(), 1, "one feed reads for all watchers");
+        assert_eq!(*reads.lock(), 1, "one feed reads for all watchers");
         // 200 turns of four events within ten seconds, in ten of the sessions.
         for turn in 0..200_u64 {
             let id: SessionId = format!("s-{}", turn % 10).parse().unwrap();
             for _ in 0..4 {
-                *heads.lock().unwrap().get_mut(&id).unwrap() += 1;
+                *heads.lock().get_mut(&id).unwrap() += 1;
                 let (user, session) = (ada.clone(), id.clone());
                 changes.send(Changed { user, session, gone: false }).unwrap();
             }
@@ -445,21 +446,21 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let gone: SessionId = "s-499".parse().unwrap();
-        heads.lock().unwrap().remove(&gone);
+        heads.lock().remove(&gone);
         changes.send(Changed { user: ada.clone(), session: gone.clone(), gone: true }).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let mut expected: BTreeMap<_, _> =
-            heads.lock().unwrap().iter().map(|(id, head)| (id.clone(), Some(*head))).collect();
+            heads.lock().iter().map(|(id, head)| (id.clone(), Some(*head))).collect();
         expected.retain(|_, head| *head != Some(0));
         expected.insert(gone, None);
         for told in watchers {
-            let told = told.lock().unwrap();
+            let told = told.lock();
             assert_eq!(told.last, expected);
             assert_eq!(told.everything, 0);
             // Ten seconds at most four times a second, five sessions in each; not 800.
             assert!(told.frames <= 220, "{} frames", told.frames);
         }
-        assert!(*reads.lock().unwrap() <= 50, "{} reads", reads.lock().unwrap());
+        assert!(*reads.lock() <= 50, "{} reads", reads.lock());
     }
 
     #[tokio::test(start_paused = true)]
@@ -470,7 +471,7 @@ mod tests {
         let mut slow = watch(&feeds, &ada, || changes.subscribe(), read());
         tokio::time::sleep(Duration::from_secs(1)).await;
         for _ in 0..20 {
-            for (id, head) in heads.lock().unwrap().iter_mut() {
+            for (id, head) in heads.lock().iter_mut() {
                 *head += 1;
                 let (user, session) = (ada.clone(), id.clone());
                 changes.send(Changed { user, session, gone: false }).unwrap();

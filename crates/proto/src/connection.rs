@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::dialect::FrameLimit;
 use crate::{
-    Answer, Directive, Emission, Emitted, Event, InputEvent, PeerRef, Refusal, RefusalCode,
+    CommandReply, Directive, Emission, Emitted, Event, InputEvent, PeerRef, Refusal, RefusalCode,
     Request, Retry, Seq, SessionId, SessionListing, TurnEvent,
 };
 
@@ -184,7 +184,7 @@ pub trait Machine: Send {
     fn authenticated(&mut self, outcome: Result<(), Refusal>);
 
     /// Takes the outcome of a request.
-    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>);
+    fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>);
 
     /// Says how emissions of a session that was just attached are encoded.
     fn encoding(&self, session: &SessionId) -> Encoding;

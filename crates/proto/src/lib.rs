@@ -27,8 +27,10 @@ mod state;
 pub mod transcript;
 
 pub use command::{
-    AgentProfile, AgentSettings, AgentSpec, Answer, Attached, Command, DEFAULT_CHAT, Disposition,
-    PeerRef, PeerWire, Permission, Policy, Request, SessionListing, Start, Style, ToolDeclaration,
+    AgentProfile, AgentSettings, AgentSpec, Attached, Command, CommandReply, ConnectionCommand,
+    ConnectionReply, DEFAULT_CHAT, DirectoryCommand, DirectoryReply, Disposition, PeerRef,
+    PeerWire, Permission, Policy, Request, SessionCommand, SessionListing, SessionReply, Start,
+    Style, ToolDeclaration,
 };
 pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
 pub use event::{

@@ -12,13 +12,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use thoughtwire_websocket::OpCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
 use crate::line::Transport;
 use crate::stalled::Impatient;
 use crate::upgrade::switching;
-use crate::websocket::{Heard, TAKEN_WITHIN, WebSocket};
+use crate::websocket::{Received, WRITE_TIMEOUT, WebSocket};
 
 /// The largest message of the suite; the server's own default is a mebibyte.
 const FRAME_BYTES: usize = 16 << 20;
@@ -43,7 +44,7 @@ async fn serve(listener: tokio::net::TcpListener) {
         let service = router
             .clone()
             .map_request(|request: hyper::Request<Incoming>| request.map(axum::body::Body::new));
-        let stream = TokioIo::new(Impatient::new(stream, TAKEN_WITHIN));
+        let stream = TokioIo::new(Impatient::new(stream, WRITE_TIMEOUT));
         let connection = http1::Builder::new()
             .serve_connection(stream, TowerToHyperService::new(service))
             .with_upgrades();
@@ -67,19 +68,19 @@ async fn upgrade(mut request: Request) -> Response {
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocket<S>) {
     let end = loop {
-        match socket.next().await {
-            Ok(Heard::Message(message)) => {
-                let written = match socket.write(message).await {
-                    Ok(()) => socket.flush().await,
-                    Err(end) => Err(end),
-                };
-                if let Err(end) = written {
-                    break end;
-                }
-            }
-            Ok(Heard::Ping | Heard::Pong(_)) => {}
+        let written = match socket.next().await {
+            Ok(Received::Text(text)) => socket.write(OpCode::Text, text).await,
+            Ok(Received::Binary(bytes)) => socket.write(OpCode::Binary, bytes).await,
+            Ok(Received::Ping | Received::Pong(_)) => Ok(()),
             Err(end) => break end,
+        };
+        let flushed = match written {
+            Ok(()) => socket.flush().await,
+            Err(end) => Err(end),
+        };
+        if let Err(end) = flushed {
+            break end;
         }
     };
-    socket.end(end, &[]).await;
+    socket.end(end).await;
 }

@@ -40,7 +40,6 @@ mod server;
 mod socket;
 mod stalled;
 mod sweeping;
-mod tallied;
 mod upgrade;
 mod websocket;
 

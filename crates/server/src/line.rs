@@ -3,15 +3,17 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustix::net::{Shutdown, shutdown};
 use thoughtwire_hub::{Entry, Outlet, Proof, Wake};
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::FrameLimit;
+use thoughtwire_websocket::{MAX_HEADER_BYTES, OpCode, append_frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -63,7 +65,7 @@ impl Transport {
 impl Line {
     /// What has to be sent before anything else, once.
     pub(crate) fn take_rest(&self) -> Vec<u8> {
-        std::mem::take(&mut locked(&self.rest))
+        std::mem::take(&mut self.rest.lock())
     }
 
     fn poll_write(
@@ -156,7 +158,7 @@ pub(crate) struct Lane {
 
 impl Outlet for Lane {
     fn take(&self, entries: &[Arc<Entry>]) -> usize {
-        let mut rest = locked(&self.line.rest);
+        let mut rest = self.line.rest.lock();
         if !rest.is_empty() {
             return 0;
         }
@@ -193,14 +195,14 @@ impl Lane {
                 break;
             }
             let frames = entry.frames(&self.encoding, self.limit);
-            if bytes.len() + frames.iter().map(|frame| frame.len() + LONGEST_HEAD).sum::<usize>()
+            if bytes.len()
+                + frames.iter().map(|frame| frame.len() + MAX_HEADER_BYTES).sum::<usize>()
                 > ONE_WRITE
             {
                 break;
             }
             for frame in frames.iter() {
-                head(frame.len(), &mut bytes);
-                bytes.extend_from_slice(frame);
+                append_frame(OpCode::Text, frame, &mut bytes);
             }
             count += 1;
         }
@@ -211,7 +213,7 @@ impl Lane {
     /// than it is going to.
     fn note_written(&self, entries: &[Arc<Entry>]) -> bool {
         let Some(proof) = &self.proof else { return false };
-        let mut proof = locked(proof);
+        let mut proof = proof.lock();
         let before = proof.look_at();
         for entry in entries {
             proof.wants(&entry.emitted().emission);
@@ -220,65 +222,18 @@ impl Lane {
     }
 }
 
-/// The longest head of a frame from a server.
-const LONGEST_HEAD: usize = 2 + 8;
-
-/// The head of a whole text message from a server, with so many bytes behind it (RFC 6455, section 5.2).
-fn head(payload: usize, into: &mut Vec<u8>) {
-    const WHOLE_TEXT: u8 = 0x81;
-    into.push(WHOLE_TEXT);
-    match (u8::try_from(payload), u16::try_from(payload)) {
-        (Ok(length @ 0..=125), _) => into.push(length),
-        (_, Ok(length)) => {
-            into.push(126);
-            into.extend_from_slice(&length.to_be_bytes());
-        }
-        (_, Err(_)) => {
-            into.push(127);
-            into.extend_from_slice(&(payload as u64).to_be_bytes());
-        }
-    }
-}
-
-/// A poisoned lock only means that another thread panicked between two complete changes.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use futures::StreamExt as _;
     use futures::future::BoxFuture;
     use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Presence, Read, Turn, now};
-    use thoughtwire_proto::{AgentSpec, Answer, Command, Cursor, Policy, Request, Seq, Start};
+    use thoughtwire_proto::{AgentSpec, Cursor, Policy, Seq, SessionCommand, Start};
     use thoughtwire_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpSocket};
-    use tokio_websockets::{ClientBuilder, Limits};
 
     use super::*;
-
-    #[tokio::test]
-    async fn a_frame_of_any_length_is_read_as_it_was_written() {
-        for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 300_000] {
-            let (near, mut far) = tokio::io::duplex(1 << 20);
-            let mut client = ClientBuilder::new().limits(Limits::unlimited()).take_over(near);
-            for text in ["x".repeat(length), "behind it".to_owned()] {
-                let mut bytes = Vec::new();
-                head(text.len(), &mut bytes);
-                assert!(bytes.len() <= LONGEST_HEAD);
-                far.write_all(&bytes).await.unwrap();
-                far.write_all(text.as_bytes()).await.unwrap();
-                assert_eq!(
-                    client.next().await.unwrap().unwrap().as_text(),
-                    Some(text.as_str()),
-                    "{length} bytes"
-                );
-            }
-        }
-    }
 
     /// Says messages of all sizes, some of them too large to be brought.
     struct Talker;
@@ -298,20 +253,11 @@ mod tests {
     /// All that a turn of it says.
     async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
         let user = "local".parse().unwrap();
-        let ask =
-            async |command| hub.execute(&user, None, Request { id: None, command }).await.unwrap();
         let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
-        let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await else {
-            panic!("no agent")
-        };
-        let session = agent.main_session;
-        ask(Command::Send {
-            session: session.clone(),
-            text: "go".to_owned(),
-            attachments: vec![],
-            policy: Policy::Queue,
-        })
-        .await;
+        let session = hub.create_agent(&user, None, spec).await.unwrap().thing.main_session;
+        let (text, policy) = ("go".to_owned(), Policy::Queue);
+        let send = SessionCommand::Send { text, attachments: vec![], policy };
+        hub.execute(&user, None, None, session.clone(), send).await.unwrap();
         let wake = Wake::default();
         let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
         let (_, mut subscription) =
@@ -368,8 +314,7 @@ mod tests {
             .iter()
             .flat_map(|entry| entry.frames(&Encoding::Native, FrameLimit::default()).to_vec())
         {
-            head(frame.len(), &mut expected);
-            expected.extend_from_slice(&frame);
+            append_frame(OpCode::Text, &frame, &mut expected);
         }
         let (mut in_pieces, mut alone) = (0, 0);
         let write = async {
@@ -377,7 +322,7 @@ mod tests {
             while place < entries.len() {
                 let taken = lane.take(&entries[place..entries.len().min(place + 3)]);
                 place += taken;
-                if !locked(&line.rest).is_empty() {
+                if !line.rest.lock().is_empty() {
                     assert_eq!(lane.take(&entries), 0, "nothing goes in front of the rest");
                 }
                 let rest = line.take_rest();
@@ -392,8 +337,7 @@ mod tests {
                     // Too large to be brought, or no room at all: its own task writes.
                     let mut bytes = Vec::new();
                     for frame in entries[place].frames(&Encoding::Native, lane.limit).iter() {
-                        head(frame.len(), &mut bytes);
-                        bytes.extend_from_slice(frame);
+                        append_frame(OpCode::Text, frame, &mut bytes);
                     }
                     transport.write_all(&bytes).await.unwrap();
                     place += 1;

@@ -25,7 +25,7 @@ use crate::config::TlsConfig;
 use crate::places::{Place, Places, counted_as};
 use crate::socket::Phase;
 use crate::stalled::Impatient;
-use crate::websocket::TAKEN_WITHIN;
+use crate::websocket::WRITE_TIMEOUT;
 
 /// How long until a connection is taken in again when the system had none left to give.
 const BREATH: Duration = Duration::from_millis(50);
@@ -115,7 +115,7 @@ impl Doors {
                 request.map(|body| axum::body::Body::new(TimedBody::new(body, within, late)))
             },
         );
-        let stream = Impatient::new(stream, TAKEN_WITHIN);
+        let stream = Impatient::new(stream, WRITE_TIMEOUT);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.within)

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// How many places each has taken.
 pub(crate) struct Places<K> {
@@ -31,7 +33,7 @@ impl<K: Hash + Eq + Clone> Places<K> {
 
     /// A place of somebody's, if they have not as many as they may.
     pub(crate) fn take(&self, of: K) -> Option<Place<K>> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock();
         if taken.get(&of).is_some_and(|count| *count >= self.most) || self.most == 0 {
             return None;
         }
@@ -49,7 +51,7 @@ impl<K: Hash + Eq> Place<K> {
 
 impl<K: Hash + Eq> Drop for Place<K> {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.places.taken.lock();
         if let Some(count) = taken.get_mut(&self.of) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -12,34 +12,37 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use thoughtwire_hub::{
-    Answering, Hub, Link, ListNews, Outlet, Presence, Proof, Read, Subscription, Wake, Watcher,
+    Hub, ListNews, Outlet, Presence, Proof, Read, Replying, Subscription, Wake, Watcher,
+    WorkerConnection,
 };
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::{
-    Answer, Command, Directive, PeerRef, Refusal, RefusalCode, Request, Seq, SessionId, Start,
-    ToolDeclaration, UserId,
+    Command, CommandId, CommandReply, ConnectionCommand, ConnectionReply, Directive,
+    DirectoryCommand, DirectoryReply, PeerRef, Refusal, RefusalCode, Request, Seq, SessionCommand,
+    SessionId, SessionReply, Start, ToolDeclaration, UserId,
 };
 use thoughtwire_store::{Proven, Scope};
+use thoughtwire_websocket::OpCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, Sleep};
-use tokio_websockets::{Message, Payload};
 
 use crate::access::{Access, Entrant, Identity, create_agent, too_many};
-use crate::line::{Lane, Line, locked};
+use crate::line::{Lane, Line};
 use crate::listing;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::places::Place;
-use crate::websocket::{End, Heard, WebSocket};
+use crate::websocket::{ConnectionEnd, Received, WebSocket};
 
 /// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -95,11 +98,11 @@ struct Connection<S> {
     wake: Wake,
     /// Boxed, since a map has room for more than it holds, and most connections have one.
     attached: HashMap<SessionId, Box<Attachment>>,
-    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
+    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
-    link: Option<Link>,
+    link: Option<WorkerConnection>,
     proof: Arc<Mutex<Proof>>,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
@@ -159,11 +162,12 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     connection.link = None;
     let begun = connection.take_back();
     connection.keep_proof(true).await;
-    connection.socket.end(end, &begun).await;
+    connection.socket.resume(begun);
+    connection.socket.end(end).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> ConnectionEnd {
         let greet_by = Instant::now() + self.context.handshake_within;
         let mut leaving = false;
         loop {
@@ -191,14 +195,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 Phase::Leaving => {}
-                Phase::Stopped => return End::Close(Close::Restart, Close::Restart.reason()),
+                Phase::Stopped => {
+                    return ConnectionEnd::ClosedByServer(Close::Restart, Close::Restart.reason());
+                }
             }
             let greeted = self.machine.is_greeted();
             let wake_at = self.wake_at(greet_by, greeted);
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
-            self.socket.doze();
             self.lend();
             let (mut is_time, mut listed) = (false, None);
             let readable = !self.machine.is_full() && self.answers.len() < ANSWERS;
@@ -207,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             } = self;
             tokio::select! {
                 biased;
-                reason = ended => return End::Close(Close::Policy, reason),
+                reason = ended => return ConnectionEnd::ClosedByServer(Close::Policy, reason),
                 Some((tag, outcome)) = answers.next() => self.machine.answer(tag, outcome),
                 () = wake.notified() => {}
                 heard = socket.next(), if readable => match heard {
@@ -219,12 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 opened = follow(joined) => match opened {
                     Ok(joined) => self.machine.joined(&joined),
                     // What was missed is found again by connecting again.
-                    Err(_) => return End::Close(Close::Restart, "too much happened at once; come again"),
+                    Err(_) => return ConnectionEnd::ClosedByServer(Close::Restart, "too much happened at once; come again"),
                 },
                 changed = phased => {
                     // The server's end of the watch lives as long as the server: its loss is its stop.
                     if changed.is_err() {
-                        return End::Close(Close::Restart, Close::Restart.reason());
+                        return ConnectionEnd::ClosedByServer(Close::Restart, Close::Restart.reason());
                     }
                     self.context.phase.mark_unchanged();
                     self.phased = self::phased(self.context.phase.clone());
@@ -232,9 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = timer.as_mut() => is_time = true,
             }
             let begun = self.take_back();
-            if let Err(end) = self.socket.finish(&begun).await {
-                return end;
-            }
+            self.socket.resume(begun);
             // Only now: a frame may have been begun while the cursors were lent.
             if let Some(news) = listed
                 && let Err(end) = self.list(news).await
@@ -243,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if is_time {
                 if !greeted && Instant::now() >= greet_by {
-                    return End::Close(Close::Policy, Close::Policy.reason());
+                    return ConnectionEnd::ClosedByServer(Close::Policy, Close::Policy.reason());
                 }
                 if let Err(end) = self.tick().await {
                     return end;
@@ -277,40 +280,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !greeted {
             at = at.min(greet_by);
         }
-        if let Some(look) = locked(&self.proof).look_at() {
+        if let Some(look) = self.proof.lock().look_at() {
             at = at.min(look);
         }
         at
     }
 
-    fn hear(&mut self, heard: &Heard) {
+    fn hear(&mut self, heard: &Received) {
         self.last_heard = Instant::now();
         match heard {
-            Heard::Ping => {}
-            Heard::Pong(payload) => self.proven(payload),
-            Heard::Message(message) => match std::str::from_utf8(message.as_payload()) {
-                Ok(text) if depth(text) > self.context.json_depth => {
-                    let reason = format!(
-                        "the frame is nested more than {} levels deep",
-                        self.context.json_depth
-                    );
-                    let refusal = Refusal::new(RefusalCode::TooLarge, reason);
-                    self.machine.unreadable(text.as_bytes(), &refusal);
-                }
-                Ok(text) => self.machine.frame(text),
+            Received::Ping => {}
+            Received::Pong(payload) => self.proven(payload),
+            Received::Text(text) => self.hear_text(text),
+            Received::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => self.hear_text(text),
                 Err(_) => self.machine.unreadable(
-                    message.as_payload(),
+                    bytes,
                     &Refusal::new(RefusalCode::BadFrame, "the binary frame is not UTF-8"),
                 ),
             },
         }
     }
 
+    fn hear_text(&mut self, text: &str) {
+        let most = self.context.json_depth;
+        if depth(text) > most {
+            let reason = format!("the frame is nested more than {most} levels deep");
+            let refusal = Refusal::new(RefusalCode::TooLarge, reason);
+            self.machine.unreadable(text.as_bytes(), &refusal);
+        } else {
+            self.machine.frame(text);
+        }
+    }
+
     /// Does what the machine wants done, until it wants nothing more.
-    async fn carry_out(&mut self) -> Result<(), End> {
+    async fn carry_out(&mut self) -> Result<(), ConnectionEnd> {
         while let Some(output) = self.machine.poll() {
             match output {
-                Output::Frame(frame) => self.socket.write(Message::text(frame)).await?,
+                Output::Frame(frame) => self.socket.write(OpCode::Text, frame).await?,
                 Output::Authenticate { token, client, space } => {
                     let outcome =
                         self.context.access.enter(&self.context.entrant, token.as_deref());
@@ -364,11 +371,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.context.place.is_some()
     }
 
-    async fn request(&mut self, tag: Tag, request: Request) {
-        let from = Some(self.context.from.clone());
-        let identity = &self.context.entrant.identity;
+    async fn request(&mut self, tag: Tag, Request { id, command }: Request) {
         // What is said in a turn comes as fast as the turn takes it.
-        if !matches!(request.command, Command::Say { .. }) && !self.context.pace.allows() {
+        let is_said = matches!(command, Command::Connection(ConnectionCommand::Say { .. }));
+        if !is_said && !self.context.pace.allows() {
             let refusal = Refusal::new(
                 RefusalCode::TooFast,
                 "this connection asks for more in a second than it may; send slower",
@@ -376,94 +382,133 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.machine.answer(tag, Err(refusal));
             return;
         }
-        if let Err(refusal) = identity.demand_for(&request.command) {
+        if let Err(refusal) = self.context.entrant.identity.demand_for(&command) {
             self.machine.answer(tag, Err(refusal));
             return;
         }
-        let (hub, user) = (self.context.hub.clone(), identity.user.clone());
-        let answering: Answering = match request.command {
-            Command::Attach { session, start, tools } => {
+        let reply = match command {
+            Command::Connection(command) => match self.carry(tag, id, command).await {
+                Some(reply) => reply,
+                None => return,
+            },
+            Command::Session { session, command } => {
+                let (hub, user, from) = self.sender();
+                into_reply(hub.submit(&user, from, id, session, command).await)
+            }
+            Command::Directory(command) => self.direct(id, command),
+        };
+        // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
+        self.answers
+            .push(Box::pin(async move { (tag, tokio::task::coop::unconstrained(reply).await) }));
+    }
+
+    /// The hub, and the user and client in whose name it is asked.
+    fn sender(&self) -> (Hub, UserId, Option<String>) {
+        let Context { hub, entrant, from, .. } = &self.context;
+        (hub.clone(), entrant.identity.user.clone(), Some(from.clone()))
+    }
+
+    /// Carries out a command of the connection. Returns the reply where it has to be awaited.
+    async fn carry(
+        &mut self,
+        tag: Tag,
+        id: Option<CommandId>,
+        command: ConnectionCommand,
+    ) -> Option<Replying<CommandReply>> {
+        let (hub, user, from) = self.sender();
+        match command {
+            ConnectionCommand::Attach { session, start, tools } => {
                 let outcome = self.attach(session, start, tools).await;
-                self.machine.answer(tag, outcome);
-                return;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
             }
-            Command::Detach { session } => {
-                let proof: Vec<Proven> = self
-                    .proof_rows()
-                    .into_iter()
-                    .filter(|proven| proven.session == session)
-                    .collect();
-                let outcome = match self.attached.remove(&session) {
-                    Some(_) => Ok(Answer::Done { seq: None, duplicate: false }),
-                    None => Err(Refusal::new(
-                        RefusalCode::NotAttached,
-                        format!("this connection is not attached to {session}"),
-                    )),
-                };
-                if !proof.is_empty() {
-                    // It is over here: left open, it would hold back those that come until the next start.
-                    hub.prove(proof, Some(thoughtwire_hub::now())).await;
-                }
-                self.machine.answer(tag, outcome);
-                return;
+            ConnectionCommand::Detach { session } => {
+                let outcome = self.detach(&session).await;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
             }
-            Command::Watch => {
+            ConnectionCommand::Watch => {
                 self.watching = Some(hub.watch(&user));
-                self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
+                self.machine.answer(tag, Ok(ConnectionReply::Done.into()));
                 for entry in listing::all(&hub, &user).await.unwrap_or_default() {
                     self.machine.listed(&entry);
                 }
-                return;
+                None
             }
-            Command::OpenPeer { wire, space: _, name } if self.machine.has_chats() => {
-                let peer = PeerRef {
-                    wire,
-                    space: self.context.space.clone(),
-                    name: name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string()),
-                };
+            ConnectionCommand::Offer(offer) => {
+                let may_make = self.context.entrant.identity.has(Scope::Agents);
+                let link = self.link.get_or_insert_with(|| hub.worker_connection(&user));
+                let outcome = link.offer(*offer, may_make).await;
+                self.machine.answer(tag, outcome.map(CommandReply::Connection));
+                None
+            }
+            ConnectionCommand::Say { turn, verb } => {
+                let link = self.link.get_or_insert_with(|| hub.worker_connection(&user));
+                Some(into_reply(link.say(&turn, id, verb).await))
+            }
+            ConnectionCommand::InAttached(command) => {
+                let sessions = self.attached.keys().cloned().collect();
+                Some(into_reply(Box::pin(in_attached(hub, user, from, id, command, sessions))))
+            }
+            ConnectionCommand::DecideOldest { session, approve } => {
+                Some(into_reply(Box::pin(async move {
+                    let call = hub.oldest_approval(&user, &session).await?;
+                    let command = SessionCommand::Decide { call, approve };
+                    hub.execute(&user, from, id, session, command).await
+                })))
+            }
+        }
+    }
+
+    async fn detach(&mut self, session: &SessionId) -> Result<ConnectionReply, Refusal> {
+        let proof: Vec<Proven> =
+            self.proof_rows().into_iter().filter(|proven| proven.session == *session).collect();
+        let outcome = match self.attached.remove(session) {
+            Some(_) => Ok(ConnectionReply::Done),
+            None => Err(Refusal::new(
+                RefusalCode::NotAttached,
+                format!("this connection is not attached to {session}"),
+            )),
+        };
+        if !proof.is_empty() {
+            // It is over here: left open, it would hold back those that come until the next start.
+            self.context.hub.prove(proof, Some(thoughtwire_hub::now())).await;
+        }
+        outcome
+    }
+
+    fn direct(
+        &mut self,
+        id: Option<CommandId>,
+        command: DirectoryCommand,
+    ) -> Replying<CommandReply> {
+        let (hub, user, _) = self.sender();
+        let identity = &self.context.entrant.identity;
+        match command {
+            DirectoryCommand::OpenPeer { wire, space: _, name } if self.machine.has_chats() => {
+                let name = name.unwrap_or_else(|| thoughtwire_hub::new_id::<()>().to_string());
+                let peer = PeerRef { wire, space: self.context.space.clone(), name };
                 // From before it is opened, so that no chat is opened unseen in between.
                 self.joined = Some(hub.joined(&user, &peer));
                 let PeerRef { wire, space, name } = peer;
-                let command = Command::OpenPeer { wire, space, name: Some(name) };
-                hub.submit(&user, from, Request { id: request.id, command }).await
+                let command = DirectoryCommand::OpenPeer { wire, space, name: Some(name) };
+                into_reply(hub.direct(&user, id, command))
             }
-            Command::Offer(offer) => {
-                let may_make = identity.has(Scope::Agents);
-                let outcome =
-                    self.link.get_or_insert_with(|| hub.link(&user)).offer(*offer, may_make).await;
-                self.machine.answer(tag, outcome);
-                return;
+            DirectoryCommand::CreateAgent(spec) if !identity.has(Scope::Agents) => {
+                let identity = identity.clone();
+                Box::pin(async move {
+                    let made = create_agent(&hub, &identity, id, *spec).await?;
+                    let reply =
+                        DirectoryReply::Agent { profile: made.thing, duplicate: made.duplicate };
+                    Ok(reply.into())
+                })
             }
-            Command::Say { turn, verb } => {
-                self.link.get_or_insert_with(|| hub.link(&user)).say(&turn, request.id, verb).await
-            }
-            Command::Withdraw { session: None, .. }
-            | Command::Decide { session: None, .. }
-            | Command::ToolReturn { session: None, .. } => {
-                let sessions: Vec<_> = self.attached.keys().cloned().collect();
-                Box::pin(among(hub, user, from, request, sessions))
-            }
-            Command::CreateAgent(_) if !identity.has(Scope::Agents) => {
-                Box::pin(create_agent(hub, identity.clone(), from, request))
-            }
-            Command::CreateAgent(_)
-            | Command::FindAgent { .. }
-            | Command::CreateSession { .. }
-            | Command::DeleteSession { .. }
-            | Command::Send { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::OpenPeer { .. }
-            | Command::OpenChat { .. } => hub.submit(&user, from, request).await,
-        };
-        // Unconstrained, so that an answer that is there is never put off for fairness: see `show`.
-        self.answers.push(Box::pin(async move {
-            (tag, tokio::task::coop::unconstrained(answering).await)
-        }));
+            command @ (DirectoryCommand::CreateAgent(_)
+            | DirectoryCommand::FindAgent { .. }
+            | DirectoryCommand::CreateSession { .. }
+            | DirectoryCommand::OpenPeer { .. }
+            | DirectoryCommand::OpenChat { .. }) => into_reply(hub.direct(&user, id, command)),
+        }
     }
 
     async fn attach(
@@ -471,7 +516,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         session: SessionId,
         start: Start,
         tools: Vec<ToolDeclaration>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<ConnectionReply, Refusal> {
         // Also of a chat that another of its connections opened, which is not asked for as proven.
         let peer = self.machine.peer().cloned();
         // Attaching again starts over from the new place.
@@ -507,13 +552,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // From here on even a killed server knows where this connection began.
             self.keep_proof(false).await;
         }
-        Ok(Answer::Attached(attached))
+        Ok(ConnectionReply::Attached(attached))
     }
 
     /// Writes what lies behind each attached session's cursor, a batch of each in turn.
-    async fn show(&mut self) -> Result<Progress, End> {
+    async fn show(&mut self) -> Result<Progress, ConnectionEnd> {
         if !self.attached.values().any(|at| at.subscription.has_news())
-            && !locked(&self.proof).is_due()
+            && !self.proof.lock().is_due()
         {
             return Ok(Progress::Idle);
         }
@@ -539,7 +584,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 // A client that connects again is told where the log begins.
                 Ok(Read::Trimmed) => {
-                    return Err(End::Close(
+                    return Err(ConnectionEnd::ClosedByServer(
                         Close::Restart,
                         "older events were deleted meanwhile; come again",
                     ));
@@ -577,30 +622,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 for frame in entry.frames(&encoding, self.context.frame_limit).iter() {
-                    self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
+                    self.socket.write(OpCode::Text, frame.clone()).await?;
                 }
                 if is_peer {
-                    locked(&self.proof).wants(&entry.emitted().emission);
+                    self.proof.lock().wants(&entry.emitted().emission);
                 }
             }
         }
-        if progress == Progress::Idle && locked(&self.proof).is_due() {
+        if progress == Progress::Idle && self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         Ok(progress)
     }
 
-    async fn tick(&mut self) -> Result<(), End> {
+    async fn tick(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
         if now >= self.ping_due {
             if self.pinged && self.last_heard + PING_EVERY + DEAD_AFTER <= now {
-                return Err(End::Gone);
+                return Err(ConnectionEnd::Gone);
             }
             self.pinged = true;
             self.ping_due = now + PING_EVERY;
             self.ask_proof().await?;
         }
-        if locked(&self.proof).is_due() {
+        if self.proof.lock().is_due() {
             self.ask_proof().await?;
         }
         self.socket.flush().await
@@ -608,19 +653,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- acks without acks
 
-    async fn ask_proof(&mut self) -> Result<(), End> {
+    async fn ask_proof(&mut self) -> Result<(), ConnectionEnd> {
         let of_peers = self.attached.iter().filter(|(_, attachment)| attachment.peer.is_some());
         let cursors = of_peers
             .map(|(session, attachment)| (session.clone(), attachment.subscription.cursor()))
             .collect();
-        let payload = locked(&self.proof).ask(cursors);
-        self.socket.write(Message::ping(payload)).await
+        let payload = self.proof.lock().ask(cursors);
+        self.socket.write(OpCode::Ping, payload).await
     }
 
     fn proven(&mut self, payload: &[u8]) {
         self.pinged = false;
         let mut moved = false;
-        let proven = locked(&self.proof).proven(payload);
+        let proven = self.proof.lock().proven(payload);
         for (session, seq) in proven {
             if let Some(attachment) =
                 self.attached.get_mut(&session).filter(|attachment| seq > attachment.proven)
@@ -660,12 +705,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     // --- the list of sessions
 
-    async fn list(&mut self, news: ListNews) -> Result<(), End> {
+    async fn list(&mut self, news: ListNews) -> Result<(), ConnectionEnd> {
         match news {
             ListNews::Entries(entries) => {
                 for entry in entries {
                     for frame in entry.frames(self.context.frame_limit).iter() {
-                        self.socket.write(Message::text(Payload::from(frame.clone()))).await?;
+                        self.socket.write(OpCode::Text, frame.clone()).await?;
                     }
                 }
             }
@@ -693,7 +738,7 @@ fn phased(
     Box::pin(async move { phase.changed().await })
 }
 
-async fn directed(link: &mut Option<Link>) -> Directive {
+async fn directed(link: &mut Option<WorkerConnection>) -> Directive {
     match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,
@@ -719,25 +764,19 @@ async fn follow<T: Clone>(
     }
 }
 
-/// Asks each attached session in turn for an input or call that was named without its session.
-async fn among(
+/// Has each attached session in turn carry out a command, until one has its input or call.
+async fn in_attached(
     hub: Hub,
     user: UserId,
     from: Option<String>,
-    request: Request,
+    id: Option<CommandId>,
+    command: SessionCommand,
     sessions: Vec<SessionId>,
-) -> Result<Answer, Refusal> {
+) -> Result<SessionReply, Refusal> {
     let mut refusal =
         Refusal::new(RefusalCode::BadRequest, "say which session is meant, or attach to it first");
-    for id in sessions {
-        let mut request = request.clone();
-        if let Command::Withdraw { session, .. }
-        | Command::Decide { session, .. }
-        | Command::ToolReturn { session, .. } = &mut request.command
-        {
-            *session = Some(id);
-        }
-        match hub.execute(&user, from.clone(), request).await {
+    for session in sessions {
+        match hub.execute(&user, from.clone(), id.clone(), session, command.clone()).await {
             Err(no) if matches!(no.code, RefusalCode::UnknownInput | RefusalCode::UnknownCall) => {
                 refusal = no;
             }
@@ -745,4 +784,8 @@ async fn among(
         }
     }
     Err(refusal)
+}
+
+fn into_reply<T: Into<CommandReply> + 'static>(reply: Replying<T>) -> Replying<CommandReply> {
+    Box::pin(async move { reply.await.map(Into::into) })
 }

@@ -1,367 +1,416 @@
-//! The one file that holds a WebSocket: messages in, messages out, an end, and how long each may take.
+//! The one file that holds a WebSocket: it moves bytes between a stream and the codec of
+//! `thoughtwire-websocket`, ends connections, and limits how long each write may take.
 
-use std::pin::pin;
-use std::task::Poll;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt, poll};
+use bytes::Bytes;
+use futures::poll;
 use thoughtwire_proto::connection::Close;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio_websockets::proto::ProtocolError;
-use tokio_websockets::{
-    CloseCode, Error, Limits, Message, Payload, ServerBuilder, WebSocketStream,
-};
+use thoughtwire_websocket::{MessageDecoder, OpCode, ProtocolError, SendQueue, SocketEvent};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use crate::tallied::Tallied;
+/// Time that a peer has to take what is written to it.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
+/// Time that a close may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer may take to take what is written to it.
-pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(40);
-/// How long a close may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-
-/// How often a connection may wake between two of our pings and doze off again at once, for a few
-/// allocations each time; one that wakes more often stays awake until the next ping. Not less: over TLS a
-/// connection is woken for each event, and what a room that fills is told of its arrivals would have all
-/// of it awake at once.
-const OFTEN: u32 = 16;
+/// Bytes that one read takes. They are read onto the stack, so that a connection that waits for its
+/// client has no buffer.
+const READ_BYTES: usize = 8 << 10;
+/// Queued bytes that are sent without waiting for the flush. More would hardly save a write, and a
+/// slow client would keep more frames in memory.
+const FLUSH_BYTES: usize = 16 << 10;
+/// Slices of one vectored write: the headers and payloads of 32 frames.
+const SLICES: usize = 64;
 
 /// The server's side of one WebSocket.
-///
-/// The library has a read buffer of 8 KiB for each connection, and most connections are silent most of
-/// the time. So one on which little is said dozes in between: between two frames nothing is in the
-/// library's hands, which is then put away, and made anew when something comes or is to be said.
 pub(crate) struct WebSocket<S> {
-    /// Nothing for the moment in which it goes from one to the other.
-    stream: Option<Stream<S>>,
-    limits: Limits,
-    /// Something was written since the last flush, or a ping came that the library answers with it.
-    unflushed: bool,
-    /// Bytes of the frames that were heard.
-    heard: u64,
-    /// How often it woke since our last ping.
-    woken: u32,
+    stream: S,
+    decoder: MessageDecoder,
+    unread: Unread,
+    queue: SendQueue,
+    /// Something was written to the stream since its last flush.
+    has_written: bool,
 }
 
-enum Stream<S> {
-    Awake(Box<WebSocketStream<Tallied<S>>>),
-    Dozing(Tallied<S>),
+/// Bytes that were read and not decoded yet.
+#[derive(Default)]
+struct Unread {
+    bytes: Box<[u8]>,
+    from: usize,
 }
 
-/// What a peer sent.
-pub(crate) enum Heard {
-    /// A whole message, text or binary.
-    Message(Message),
-    /// A ping; the library answers it.
+/// One message of a client, as far as the connection has to know of it.
+pub(crate) enum Received {
+    /// A whole text message.
+    Text(String),
+    /// A whole binary message.
+    Binary(Vec<u8>),
+    /// A ping. Its pong is queued.
     Ping,
-    /// The answer to a ping of ours.
-    Pong(Payload),
+    /// The answer to one of our pings.
+    Pong(Vec<u8>),
 }
 
-/// Why a connection ended.
-pub(crate) enum End {
-    /// The peer takes or gives nothing more.
+/// The reason why a connection ends.
+pub(crate) enum ConnectionEnd {
+    /// The client takes or gives nothing more.
     Gone,
-    /// The peer closes: the library has its answer ready.
-    Answered,
-    /// The peer sent what it must not: this is the last it is told, and nothing more is read.
+    /// The client closes. The answer is queued.
+    ClosedByClient,
+    /// The client broke the protocol. It is told so, and nothing more is read.
     Broken(Close),
-    /// We close it, and say why.
-    Close(Close, &'static str),
+    /// The server closes, with a sentence for the client.
+    ClosedByServer(Close, &'static str),
+}
+
+impl Unread {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.from..).unwrap_or_default()
+    }
+
+    /// Drops all but the last `left` bytes.
+    fn keep(&mut self, left: usize) {
+        if left == 0 {
+            *self = Self::default();
+        } else {
+            self.from = self.bytes.len() - left;
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Over a stream whose upgrade is answered, of which `ahead` was read already; no message may have
-    /// more bytes than `frame_bytes`.
-    pub(crate) fn new(stream: S, ahead: Box<[u8]>, frame_bytes: usize) -> Self {
-        let limits = Limits::default().max_payload_len(Some(frame_bytes));
+    /// Takes over a stream whose upgrade is answered. `read` was read of it already; no message may
+    /// have more than `max_message_bytes`.
+    pub(crate) fn new(stream: S, read: Box<[u8]>, max_message_bytes: usize) -> Self {
         Self {
-            stream: Some(Stream::Dozing(Tallied::new(stream, ahead))),
-            limits,
-            unflushed: false,
-            heard: 0,
-            woken: 0,
+            stream,
+            decoder: MessageDecoder::new(max_message_bytes),
+            unread: Unread { bytes: read, from: 0 },
+            queue: SendQueue::default(),
+            has_written: false,
         }
     }
 
-    /// The next thing the peer sends. Can be dropped and called again.
-    pub(crate) async fn next(&mut self) -> Result<Heard, End> {
-        if let Some(Stream::Dozing(stream)) = &mut self.stream
-            && stream.readable().await.is_err()
-        {
-            return Err(End::Gone);
-        }
-        let message = match self.awake()?.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a connection broke");
-                return Err(if let Error::Protocol(ProtocolError::InvalidUtf8) = error {
-                    End::Broken(Close::NotText)
-                } else if let Error::Protocol(_) = error {
-                    End::Broken(Close::Protocol)
-                } else if let Error::PayloadTooLong { .. } = error {
-                    End::Broken(Close::TooLarge)
-                } else {
-                    End::Gone
-                });
+    /// Reads the next message. Can be dropped and called again.
+    ///
+    /// # Errors
+    /// When nothing more comes, and why.
+    pub(crate) async fn next(&mut self) -> Result<Received, ConnectionEnd> {
+        let event = match poll_fn(|context| self.poll_event(context)).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client broke the WebSocket protocol");
+                return Err(ConnectionEnd::Broken(close_for(error)));
             }
-            None => return Err(End::Gone),
+            Err(error) => {
+                tracing::debug!(%error, "a connection cannot be read");
+                return Err(ConnectionEnd::Gone);
+            }
         };
-        self.heard += bytes_of_frame(message.as_payload().len());
-        if message.is_ping() {
-            self.unflushed = true;
-            Ok(Heard::Ping)
-        } else if message.is_pong() {
-            Ok(Heard::Pong(message.into_payload()))
-        } else if message.is_close() {
-            Err(End::Answered)
-        } else {
-            Ok(Heard::Message(message))
+        match event {
+            SocketEvent::Text(text) => Ok(Received::Text(text)),
+            SocketEvent::Binary(bytes) => Ok(Received::Binary(bytes)),
+            SocketEvent::Ping(payload) => {
+                self.queue.push(OpCode::Pong, payload.into());
+                Ok(Received::Ping)
+            }
+            SocketEvent::Pong(payload) => Ok(Received::Pong(payload)),
+            SocketEvent::Close(code) => {
+                self.queue.push_close(code, "");
+                Err(ConnectionEnd::ClosedByClient)
+            }
         }
     }
 
-    /// Puts a message on its way; [`WebSocket::flush`] sends it off.
-    pub(crate) async fn write(&mut self, message: Message) -> Result<(), End> {
-        self.unflushed = true;
-        if message.is_ping() {
-            self.woken = 0;
-        }
-        in_time(self.awake()?.feed(message)).await
+    /// Queues a frame. [`WebSocket::flush`] sends it; so does this when much is queued.
+    ///
+    /// # Errors
+    /// When the client takes nothing.
+    pub(crate) async fn write(
+        &mut self,
+        opcode: OpCode,
+        payload: impl Into<Bytes>,
+    ) -> Result<(), ConnectionEnd> {
+        self.queue.push(opcode, payload.into());
+        if self.queue.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
     }
 
-    pub(crate) async fn flush(&mut self) -> Result<(), End> {
-        if !self.unflushed {
+    /// Sends everything that is queued. Can be dropped and called again.
+    ///
+    /// # Errors
+    /// When the client takes nothing.
+    pub(crate) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
+        if self.queue.is_empty() && !self.has_written {
             return Ok(());
         }
-        self.unflushed = false;
-        in_time(self.awake()?.flush()).await
+        in_time(poll_fn(|context| self.poll_flush(context))).await
     }
 
-    /// Sends the rest of a frame that others began while everything of ours was sent. Before anything
-    /// else is.
-    pub(crate) async fn finish(&mut self, rest: &[u8]) -> Result<(), End> {
-        if rest.is_empty() {
-            return Ok(());
-        }
-        match &mut self.stream {
-            Some(Stream::Awake(stream)) => in_time(stream.get_mut().write_all(rest)).await,
-            Some(Stream::Dozing(stream)) => in_time(stream.write_all(rest)).await,
-            None => Err(End::Gone),
-        }
+    /// Takes back the stream from others that wrote to it while everything of ours was sent. The
+    /// rest of a frame that they began goes before everything else.
+    pub(crate) fn resume(&mut self, rest: Vec<u8>) {
+        self.queue.push_rest(rest);
     }
 
-    /// Has the connection doze while nothing is to be done, unless it is woken often.
-    pub(crate) fn doze(&mut self) {
-        let Some(Stream::Awake(stream)) = &self.stream else { return };
-        // Of a message in several frames the library does not tell how many there were: after one, what
-        // was heard is less than what was read, and the connection stays awake.
-        let is_between_frames = stream.get_ref().handed_on() == self.heard;
-        if is_between_frames && !self.unflushed && self.woken <= OFTEN {
-            self.stream = self.stream.take().map(|stream| match stream {
-                Stream::Awake(stream) => Stream::Dozing(stream.into_inner()),
-                dozing @ Stream::Dozing(_) => dozing,
-            });
-        }
-    }
-
-    fn awake(&mut self) -> Result<&mut WebSocketStream<Tallied<S>>, End> {
-        if let Some(Stream::Dozing(_)) = self.stream {
-            self.woken += 1;
-            self.stream = self.stream.take().map(|stream| match stream {
-                Stream::Dozing(stream) => {
-                    Stream::Awake(Box::new(ServerBuilder::new().limits(self.limits).serve(stream)))
-                }
-                awake @ Stream::Awake(_) => awake,
-            });
-        }
-        match &mut self.stream {
-            Some(Stream::Awake(stream)) => Ok(stream),
-            Some(Stream::Dozing(_)) | None => Err(End::Gone),
-        }
-    }
-
-    /// Ends the connection as it has to be, behind the rest of a frame that others began.
-    pub(crate) async fn end(mut self, end: End, rest: &[u8]) {
-        if !matches!(end, End::Gone)
-            && !matches!(tokio::time::timeout(CLOSE_WITHIN, self.finish(rest)).await, Ok(Ok(())))
-        {
-            return;
-        }
-        match end {
-            End::Gone => {}
-            End::Answered => self.last_words(None).await,
-            End::Broken(close) => self.last_words(Some(close)).await,
-            End::Close(close, reason) => self.close(close, reason).await,
-        }
-    }
-
-    /// Sends the close frame, and reads on until the peer has it: a socket that is closed with bytes
-    /// unread is reset, and the reset would overtake the frame.
-    async fn last_words(&mut self, close: Option<Close>) {
-        let Ok(stream) = self.awake() else { return };
+    /// Ends the connection.
+    pub(crate) async fn end(mut self, end: ConnectionEnd) {
         let farewell = async {
-            // The library has put its own close frame on the way after most of what breaks a
-            // connection, but not after a message that grew too large frame by frame.
-            if let Some(close) = close {
-                match stream.feed(message(close, close.reason())).await {
-                    Ok(()) | Err(Error::AlreadyClosed) => {}
-                    Err(error) => return Err(error),
+            match end {
+                ConnectionEnd::Gone => Ok(()),
+                ConnectionEnd::ClosedByClient => self.finish().await,
+                ConnectionEnd::Broken(close) => {
+                    self.queue.push_close(Some(close.code()), close.reason());
+                    self.finish().await
+                }
+                ConnectionEnd::ClosedByServer(close, reason) => {
+                    self.queue.push_close(Some(close.code()), reason);
+                    self.close().await
                 }
             }
-            stream.flush().await?;
-            let stream = stream.get_mut();
-            stream.shutdown().await?;
-            let mut rest = vec![0; 16 * 1024];
-            while stream.read(&mut rest).await? > 0 {}
-            Ok::<(), Error>(())
         };
-        // Who goes on sending after its end is left.
-        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
+        // A client that does not take part in the close is left.
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, farewell).await);
     }
 
-    async fn close(&mut self, close: Close, reason: &str) {
-        let Ok(stream) = self.awake() else { return };
-        let farewell = async {
-            stream.send(message(close, reason)).await?;
-            while let Some(message) = stream.next().await {
-                message?;
+    /// Sends what is queued and reads on until the client has it: a socket that is closed with bytes
+    /// unread is reset, and the reset would overtake the close frame.
+    async fn finish(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(context)).await?;
+        self.stream.shutdown().await?;
+        let mut rest = vec![0; READ_BYTES];
+        while self.stream.read(&mut rest).await? > 0 {}
+        Ok(())
+    }
+
+    /// Sends what is queued and waits for the client's own close frame.
+    async fn close(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(context)).await?;
+        while let Ok(event) = poll_fn(|context| self.poll_event(context)).await? {
+            match event {
+                SocketEvent::Close(_) => break,
+                SocketEvent::Text(_)
+                | SocketEvent::Binary(_)
+                | SocketEvent::Ping(_)
+                | SocketEvent::Pong(_) => {}
             }
-            Ok::<(), Error>(())
-        };
-        // Who does not answer a close in time is left.
-        drop(tokio::time::timeout(CLOSE_WITHIN, farewell).await);
+        }
+        self.stream.shutdown().await
+    }
+
+    fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Result<SocketEvent, ProtocolError>>> {
+        loop {
+            let mut input = self.unread.rest();
+            if !input.is_empty() {
+                let decoded = self.decoder.decode(&mut input);
+                let left = input.len();
+                self.unread.keep(left);
+                if let Some(decoded) = decoded.transpose() {
+                    return Poll::Ready(Ok(decoded));
+                }
+            }
+            let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            let mut input = read.filled();
+            if input.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let decoded = self.decoder.decode(&mut input);
+            self.unread = Unread { bytes: input.into(), from: 0 };
+            if let Some(decoded) = decoded.transpose() {
+                return Poll::Ready(Ok(decoded));
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.queue.fill(&mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            let stream = Pin::new(&mut self.stream);
+            let sent = ready!(stream.poll_write_vectored(context, slices))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.has_written = true;
+            self.queue.advance(sent);
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.has_written = false;
+        Poll::Ready(Ok(()))
     }
 }
 
-/// The bytes of one frame from a client whose payload has so many (RFC 6455, section 5.2).
-fn bytes_of_frame(payload: usize) -> u64 {
-    const HEAD_AND_MASK: u64 = 2 + 4;
-    let length = match payload {
-        0..=125 => 0,
-        126..=0xffff => 2,
-        0x1_0000.. => 8,
-    };
-    HEAD_AND_MASK + length + payload as u64
+/// The close for a breach of the protocol.
+fn close_for(error: ProtocolError) -> Close {
+    match error {
+        ProtocolError::NotUtf8 => Close::NotText,
+        ProtocolError::TooLarge { .. } => Close::TooLarge,
+        ProtocolError::ReservedBit
+        | ProtocolError::UnknownOpcode(_)
+        | ProtocolError::Unmasked
+        | ProtocolError::FragmentedControl
+        | ProtocolError::LongControl
+        | ProtocolError::NothingToContinue
+        | ProtocolError::UnfinishedMessage
+        | ProtocolError::LengthForm
+        | ProtocolError::CutCloseCode
+        | ProtocolError::CloseCode(_) => Close::Protocol,
+    }
 }
 
-/// Waits for a peer to take what is written to it, as long as it may take. No clock is looked at for
-/// what is taken at once, which is nearly all.
-async fn in_time<E>(taken: impl Future<Output = Result<(), E>>) -> Result<(), End> {
-    let mut taken = pin!(taken);
-    let outcome = match poll!(taken.as_mut()) {
+/// Waits for a client to take what is written to it, as long as it may take. No clock is looked at
+/// for what is taken at once, which is nearly all.
+async fn in_time(written: impl Future<Output = io::Result<()>>) -> Result<(), ConnectionEnd> {
+    let mut written = pin!(written);
+    let outcome = match poll!(written.as_mut()) {
         Poll::Ready(outcome) => Ok(outcome),
-        Poll::Pending => tokio::time::timeout(TAKEN_WITHIN, taken).await,
+        Poll::Pending => tokio::time::timeout(WRITE_TIMEOUT, written).await,
     };
     match outcome {
         Ok(Ok(())) => Ok(()),
         // It takes nothing: dropped, it resumes where it was when it comes back.
-        Ok(Err(_)) | Err(_) => Err(End::Gone),
+        Ok(Err(_)) | Err(_) => Err(ConnectionEnd::Gone),
     }
-}
-
-fn message(close: Close, reason: &str) -> Message {
-    let code = CloseCode::try_from(close.code()).unwrap_or(CloseCode::NORMAL_CLOSURE);
-    Message::close(Some(code), reason)
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::{SinkExt as _, StreamExt as _};
     use tokio::io::DuplexStream;
-    use tokio_websockets::ClientBuilder;
+    use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
     use super::*;
 
     fn pair() -> (WebSocketStream<DuplexStream>, WebSocket<DuplexStream>) {
         let (near, far) = tokio::io::duplex(1 << 20);
-        (ClientBuilder::new().take_over(near), WebSocket::new(far, Box::default(), 1 << 20))
+        let client = ClientBuilder::new().limits(Limits::unlimited()).take_over(near);
+        (client, WebSocket::new(far, Box::default(), 1 << 20))
     }
 
     impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         async fn text(&mut self) -> String {
             match self.next().await {
-                Ok(Heard::Message(message)) => message.as_text().unwrap().to_owned(),
-                Ok(Heard::Ping | Heard::Pong(_)) | Err(_) => panic!("no message"),
+                Ok(Received::Text(text)) => text,
+                Ok(Received::Binary(_) | Received::Ping | Received::Pong(_)) | Err(_) => {
+                    panic!("no text")
+                }
             }
         }
 
-        /// Tells whether it dozes when it may.
-        fn dozes(&mut self) -> bool {
-            self.doze();
-            matches!(self.stream, Some(Stream::Dozing(_)))
+        /// Bytes that the connection holds in buffers.
+        fn held(&self) -> usize {
+            self.unread.bytes.len() + self.decoder.buffered() + self.queue.len()
         }
     }
 
     #[tokio::test]
-    async fn a_connection_dozes_and_misses_nothing() {
-        for size in [0, 1, 125, 126, 511, 512, 513, 0xffff, 0x1_0000, 500_000] {
+    async fn messages_of_every_length_come_and_go_and_an_idle_connection_holds_nothing() {
+        for size in [0, 1, 125, 126, 8191, 8192, 8193, 0xffff, 0x1_0000, 500_000] {
             let (mut client, mut server) = pair();
             let text = "x".repeat(size);
-            assert!(server.dozes(), "before {size} bytes");
-            client.send(Message::text(text.clone())).await.unwrap();
-            assert_eq!(server.text().await, text);
-            assert!(server.dozes(), "after {size} bytes");
-            server.write(Message::text(text.clone())).await.ok().unwrap();
-            assert!(!server.dozes(), "what is written is not flushed yet");
-            server.flush().await.ok().unwrap();
-            assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some(text.as_str()));
+            for _ in 0..2 {
+                client.send(Message::text(text.clone())).await.unwrap();
+                assert_eq!(server.text().await, text);
+                assert_eq!(server.held(), 0, "after {size} bytes");
+                server.write(OpCode::Text, text.clone()).await.ok().unwrap();
+                server.flush().await.ok().unwrap();
+                assert_eq!(server.held(), 0, "after {size} bytes that were sent");
+                assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some(text.as_str()));
+            }
         }
     }
 
     #[tokio::test]
-    async fn one_that_is_woken_often_stays_awake_until_the_next_ping() {
+    async fn messages_that_come_in_one_read_are_handed_out_one_by_one() {
         let (mut client, mut server) = pair();
-        for number in 0..OFTEN * 2 {
-            assert_eq!(server.dozes(), number <= OFTEN);
-            client.send(Message::text("again")).await.unwrap();
-            assert_eq!(server.text().await, "again");
+        for number in 0..100 {
+            client.feed(Message::text(number.to_string())).await.unwrap();
         }
-        server.write(Message::ping("")).await.ok().unwrap();
-        server.flush().await.ok().unwrap();
-        assert!(server.dozes());
+        client.flush().await.unwrap();
+        for number in 0..100 {
+            assert_eq!(server.text().await, number.to_string());
+        }
+        assert_eq!(server.held(), 0);
     }
 
     #[tokio::test]
-    async fn a_ping_is_answered_and_does_not_keep_it_awake() {
+    async fn a_read_that_is_dropped_loses_nothing_of_a_frame() {
         let (mut client, mut server) = pair();
-        assert!(server.dozes());
-        client.send(Message::ping("are you there?")).await.unwrap();
-        assert!(matches!(server.next().await, Ok(Heard::Ping)));
-        assert!(!server.dozes(), "the answer is not sent yet");
-        server.flush().await.ok().unwrap();
-        assert!(server.dozes());
-        assert!(client.next().await.unwrap().unwrap().is_pong());
-    }
-
-    #[tokio::test]
-    async fn it_stays_awake_in_the_middle_of_a_frame_and_behind_a_message_in_pieces() {
-        let (mut client, mut server) = pair();
-        client.send(Message::text("whole")).await.unwrap();
-        // A masked text frame of three bytes: the first half of it.
+        // A masked text frame of three bytes: the first part of it, then the rest.
         client.get_mut().write_all(&[0x81, 0x83, 0, 0, 0, 0, b'a']).await.unwrap();
-        assert_eq!(server.text().await, "whole");
         assert!(tokio::time::timeout(Duration::from_millis(1), server.next()).await.is_err());
-        assert!(!server.dozes());
         client.get_mut().write_all(b"bc").await.unwrap();
         assert_eq!(server.text().await, "abc");
-        assert!(server.dozes());
-        client
-            .get_mut()
-            .write_all(&[0x01, 0x81, 0, 0, 0, 0, b'd', 0x80, 0x81, 0, 0, 0, 0, b'e'])
-            .await
-            .unwrap();
-        assert_eq!(server.text().await, "de");
-        assert!(!server.dozes());
     }
 
     #[tokio::test]
-    async fn who_leaves_while_it_dozes_is_noticed_and_so_is_an_end_of_ours() {
-        let (client, mut server) = pair();
-        assert!(server.dozes());
-        drop(client);
-        assert!(matches!(server.next().await, Err(End::Gone)));
+    async fn a_ping_is_answered_behind_the_rest_of_a_frame() {
         let (mut client, mut server) = pair();
-        assert!(server.dozes());
-        let ending = server.end(End::Close(Close::Restart, "the server is stopping"), &[]);
-        let (_, heard) = tokio::join!(ending, client.next());
-        assert!(heard.unwrap().unwrap().is_close());
+        client.send(Message::ping("are you there?")).await.unwrap();
+        assert!(matches!(server.next().await, Ok(Received::Ping)));
+        // The first byte of a text frame was sent by others.
+        server.stream.write_all(&[0x81]).await.unwrap();
+        server.resume(vec![2, b'h', b'i']);
+        server.flush().await.ok().unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap().as_text(), Some("hi"));
+        let pong = client.next().await.unwrap().unwrap();
+        assert!(pong.is_pong());
+        assert_eq!(&pong.into_payload()[..], b"are you there?");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left_and_one_that_leaves_is_noticed() {
+        let (client, mut server) = pair();
+        server.write(OpCode::Text, vec![b'x'; (1 << 20) - 100]).await.ok().unwrap();
+        let refused = server.write(OpCode::Text, vec![b'x'; 20_000]).await;
+        assert!(matches!(refused, Err(ConnectionEnd::Gone)));
+        drop(client);
+        assert!(matches!(server.next().await, Err(ConnectionEnd::Gone)));
+    }
+
+    #[tokio::test]
+    async fn a_close_of_either_side_is_answered_with_its_code() {
+        let (mut client, mut server) = pair();
+        client.send(Message::close(Some(1001.try_into().unwrap()), "bye")).await.unwrap();
+        let end = server.next().await.err().unwrap();
+        let (_, heard) = tokio::join!(server.end(end), client.next());
+        let (code, reason) =
+            heard.unwrap().unwrap().as_close().map(|(c, r)| (u16::from(c), r.to_owned())).unwrap();
+        assert_eq!((code, reason.as_str()), (1001, ""));
+
+        let (mut client, server) = pair();
+        let end = ConnectionEnd::ClosedByServer(Close::Restart, "the server is stopping");
+        let (_, heard) = tokio::join!(server.end(end), client.next());
+        let heard = heard.unwrap().unwrap();
+        let (code, reason) = heard.as_close().unwrap();
+        assert_eq!((u16::from(code), reason), (1012, "the server is stopping"));
+    }
+
+    #[tokio::test]
+    async fn a_breach_of_the_protocol_is_told_by_its_code() {
+        let cases: [(&[u8], u16); 3] = [
+            (&[0x83, 0x80, 0, 0, 0, 0], 1002),
+            (&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28], 1007),
+            (&[0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], 1009),
+        ];
+        for (bytes, expected) in cases {
+            let (mut client, mut server) = pair();
+            client.get_mut().write_all(bytes).await.unwrap();
+            let end = server.next().await.err().unwrap();
+            let (_, heard) = tokio::join!(server.end(end), client.next());
+            let heard = heard.unwrap().unwrap();
+            assert_eq!(heard.as_close().map(|(code, _)| u16::from(code)), Some(expected));
+        }
     }
 }

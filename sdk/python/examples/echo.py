@@ -1,4 +1,4 @@
-"""An agent that says what it is told, word by word: `python echo.py [NAME]`."""
+"""An agent that repeats each input, word by word: `python echo.py [NAME]`."""
 
 import sys
 

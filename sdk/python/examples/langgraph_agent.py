@@ -1,6 +1,6 @@
-"""An agent made with LangGraph: streamed, its tool calls told, each session with the graph's own memory.
+"""An agent made with LangGraph, with streaming and tool calls. LangGraph keeps the history.
 
-It runs on a scripted chat model, which needs no network; put any other of LangChain's in its place.
+It runs on a scripted chat model, which needs no network. Replace it with any of LangChain's models.
 """
 
 import itertools
@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.messages.tool import tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
@@ -21,23 +27,30 @@ from langgraph.prebuilt import tools_condition
 import thoughtwire
 
 
-class Scripted(GenericFakeChatModel):
-    """LangChain's fake chat model, which streams its calls as well."""
+class ScriptedChatModel(GenericFakeChatModel):
+    """LangChain's fake chat model, extended to stream tool calls."""
 
-    def _stream(self, messages: list[BaseMessage], *more: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+    def _stream(
+        self, messages: list[BaseMessage], *more: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
         said = next(self.messages)
         assert isinstance(said, AIMessage)
         for word in str(said.content).split():
             yield ChatGenerationChunk(message=AIMessageChunk(content=word + " "))
         for call in said.tool_calls:
-            piece = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0)
+            piece = tool_call_chunk(
+                name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=0
+            )
             yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
 
 
 def script() -> Iterator[AIMessage]:
-    """What the model says: a call, then an answer, over and over."""
+    """Yields the model's answers: a call and a message, alternating."""
     for n in itertools.count():
-        yield AIMessage("", tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")])
+        yield AIMessage(
+            "",
+            tool_calls=[tool_call(name="multiply", args={"left": 6, "right": 7}, id=f"call-{n}")],
+        )
         yield AIMessage("The product is 42.")
 
 
@@ -48,11 +61,11 @@ def multiply(left: int, right: int) -> int:
 
 
 TOOLS: dict[str, BaseTool] = {"multiply": multiply}
-model = Scripted(messages=script())
+model = ScriptedChatModel(messages=script())
 
 
 async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Asks the model, and streams what it says."""
+    """Asks the model, and streams its message."""
     turn: thoughtwire.Interface = config["configurable"]["turn"]
     whole: AIMessageChunk | None = None
     async with turn.message() as message:
@@ -63,7 +76,7 @@ async def think(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Runs the calls that the model asked for, each when it is on disk and may run."""
+    """Runs the model's calls, each after it is on disk and allowed."""
     turn: thoughtwire.Interface = config["configurable"]["turn"]
     results = []
     thought = state["messages"][-1]
@@ -73,7 +86,9 @@ async def use_tools(state: MessagesState, config: RunnableConfig) -> dict[str, A
         except thoughtwire.RefusedError as refused:
             if refused.code != "forbidden":
                 raise
-            results.append(ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"]))
+            results.append(
+                ToolMessage("The owner did not allow this call.", tool_call_id=asked["id"])
+            )
             continue
         try:
             text = str(await TOOLS[asked["name"]].ainvoke(asked["args"], config))

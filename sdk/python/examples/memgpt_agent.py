@@ -1,7 +1,7 @@
 """MemGPT's own agent, from PyPI, behind Thoughtwire: `python memgpt_agent.py [NAME]`.
 
-It needs an OpenAI-compatible server of the chat completions with functions, at `OPENAI_BASE_URL`. What
-makes it speak here is the one argument `interface`; the rest is MemGPT's.
+It needs an OpenAI-compatible server with chat completions and functions, at `OPENAI_BASE_URL`. Only
+the argument `interface` connects it to Thoughtwire; the rest is MemGPT's.
 """
 
 import os
@@ -22,8 +22,8 @@ agent = thoughtwire.Agent(sys.argv[1] if len(sys.argv) > 1 else "memgpt-sam")
 sams: dict[str, MemGPTAgent] = {}
 
 
-class InMemory(LocalStateManager):  # type: ignore[misc]  # It has no types.
-    """MemGPT's state without its archival storage, which wants an embedding model."""
+class InMemoryState(LocalStateManager):  # type: ignore[misc]  # MemGPT has no types.
+    """MemGPT's state without archival storage, which needs an embedding model."""
 
     archival_memory = None
 
@@ -45,7 +45,9 @@ def make_sam(session: str) -> MemGPTAgent:
         preset="memgpt_chat",
     )
     persona, human = "I am Sam.", "First name: Chad"
-    return use_preset(config.preset, config, config.model, persona, human, interface, InMemory())
+    return use_preset(
+        config.preset, config, config.model, persona, human, interface, InMemoryState()
+    )
 
 
 @agent.turn
@@ -54,7 +56,7 @@ def answer(turn: thoughtwire.blocking.Interface) -> None:
         sams[turn.session] = make_sam(turn.session)
     says: str | None = package_user_message(turn.user_message)
     with interface.speaks_in(turn):
-        # MemGPT's loop: a step may ask for another, by a heartbeat.
+        # MemGPT's loop: a step may request another one with a heartbeat.
         while says is not None:
             _, heartbeat, failed, warning = sams[turn.session].step(says, skip_verify=True)
             if warning:

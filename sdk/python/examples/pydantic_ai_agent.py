@@ -1,7 +1,7 @@
-"""An agent made with Pydantic AI: streamed, its tool calls told, with what was said before.
+"""An agent made with Pydantic AI, with streaming, tool calls, approvals and history.
 
-`python pydantic_ai_agent.py` runs it on Pydantic AI's own `TestModel`, which needs no network; give it a
-model's name, such as `openai:gpt-5-mini`, and it runs on that.
+`python pydantic_ai_agent.py` uses Pydantic AI's `TestModel`, which needs no network. An argument
+names another model, such as `openai:gpt-5-mini`.
 """
 
 import sys
@@ -36,8 +36,8 @@ def add(left: int, right: int) -> int:
     return left + right
 
 
-class Told(WrapperToolset[thoughtwire.Interface]):
-    """Tools whose every call is on disk before it runs, and waits for leave where the owner wants that."""
+class RecordedToolset(WrapperToolset[thoughtwire.Interface]):
+    """Tools whose calls are on disk, and approved where the owner wants that, before they run."""
 
     async def call_tool(
         self,
@@ -65,7 +65,7 @@ class Told(WrapperToolset[thoughtwire.Interface]):
 ada = Agent(
     sys.argv[1] if len(sys.argv) > 1 else TestModel(),
     deps_type=thoughtwire.Interface,
-    toolsets=[Told(toolset)],
+    toolsets=[RecordedToolset(toolset)],
 )
 agent = thoughtwire.Agent(
     "pydantic-ada",
@@ -78,7 +78,9 @@ agent = thoughtwire.Agent(
 @agent.turn
 async def answer(turn: thoughtwire.Interface) -> None:
     spoken = turn.message()
-    async with ada.run_stream_events(turn.user_message, deps=turn, message_history=past(turn)) as stream:
+    async with ada.run_stream_events(
+        turn.user_message, deps=turn, message_history=past(turn)
+    ) as stream:
         async for event in stream:
             match event:
                 case PartStartEvent(part=TextPart(content=text)):
@@ -98,7 +100,7 @@ async def answer(turn: thoughtwire.Interface) -> None:
 
 
 def past(turn: thoughtwire.Interface) -> list[ModelMessage]:
-    """What was said in the session before, in Pydantic AI's words."""
+    """Converts the session's history to Pydantic AI's messages."""
     said: list[ModelMessage] = []
     for record in turn.history:
         match record.event:

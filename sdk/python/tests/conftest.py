@@ -1,4 +1,4 @@
-"""How the tests run: those that are coroutines, in a loop of their own."""
+"""Runs tests that are coroutines, each in an event loop of its own."""
 
 import asyncio
 import inspect
@@ -10,9 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import PATIENCE, Server  # noqa: E402
+from support import PATIENCE, RealServer
 
-#: A test that takes longer hangs.
+#: Time limit of a test, in seconds.
 GIVEN_UP_AFTER = 3 * PATIENCE
 
 
@@ -27,8 +27,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """The real one, for the tests of a file."""
-    server = Server()
+def server() -> Iterator[RealServer]:
+    """A real server, shared by the tests of a file."""
+    server = RealServer()
     yield server
     server.stop()

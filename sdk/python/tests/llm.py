@@ -1,4 +1,4 @@
-"""A model's server that says what a test scripted: OpenAI's chat completions, as of MemGPT's day."""
+"""A model server with scripted answers, in the form of OpenAI's chat completions."""
 
 import json
 import threading
@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-#: What the model thinks, and the function that it calls with which arguments.
+#: A thought, the name of a function to call, and its arguments.
 Step = tuple[str, str, dict[str, Any]]
 
 
 class ModelServer:
-    """Answers each request with what `think` makes of its messages."""
+    """Answers each request with the step that `think` chooses for its messages."""
 
     def __init__(self, think: Callable[[list[dict[str, Any]]], Step]) -> None:
         class Answer(BaseHTTPRequestHandler):
@@ -47,7 +47,10 @@ class ModelServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""A server of one's own, a scripted one, and what the tests share."""
+"""A real server, a scripted one, and helpers that the tests share."""
 
 import asyncio
 import json
@@ -13,24 +13,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from thoughtwire import Client, Room, Shown, events
+from thoughtwire import Agent, Client, Room, Shown, events
 from thoughtwire.frames import EventFrame
 
 serve: Any
 try:
     serve = import_module("websockets.asyncio.server").serve
 except ImportError:
-    # The version that `pymemgpt` pins.
+    # The version that `pymemgpt` pins has no `websockets.asyncio`.
     serve = import_module("websockets.server").serve
 
 HERE = Path(__file__).parent
-BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(HERE.parents[2] / "target" / "debug" / "thoughtwire")
-#: Every wait ends by a condition; this only says when the condition is given up.
+BINARY = os.environ.get("THOUGHTWIRE_BIN") or str(
+    HERE.parents[2] / "target" / "debug" / "thoughtwire"
+)
+#: Time limit of every wait for a condition, in seconds.
 PATIENCE = 60.0
 
 
-class Server:
-    """A running ``thoughtwire serve``, which can be killed and started again at the same address."""
+class RealServer:
+    """A running ``thoughtwire serve``, which a test can kill and restart at the same address."""
 
     def __init__(self, *flags: str) -> None:
         self._dir = tempfile.mkdtemp(prefix="thoughtwire-")
@@ -45,8 +47,16 @@ class Server:
         return f"http://127.0.0.1:{self._port}"
 
     def again(self) -> None:
-        """Starts it again with the same data at the same address."""
-        command = [BINARY, "serve", "--listen", f"127.0.0.1:{self._port}", "--data-dir", self._dir, *self._flags]
+        """Starts the server with the same data at the same address."""
+        command = [
+            BINARY,
+            "serve",
+            "--listen",
+            f"127.0.0.1:{self._port}",
+            "--data-dir",
+            self._dir,
+            *self._flags,
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -59,7 +69,7 @@ class Server:
             self._process = None
 
     def terminate(self) -> None:
-        """Stops it as an operator would; it drains and says `goaway`."""
+        """Stops it as an operator would. It drains and sends `goaway`."""
         if self._process is not None:
             self._process.terminate()
             self._process.communicate()
@@ -71,25 +81,25 @@ class Server:
 
     @property
     def owner(self) -> str:
-        """The key that opens everything."""
+        """The owner's key."""
         token: str = json.loads((Path(self._dir) / "server.json").read_text())["token"]
         return token
 
     async def log(self, session: str) -> list[Any]:
-        """A session's log, as REST tells it."""
+        """Reads a session's log over REST."""
         async with Client(self.url) as client:
             return await client.records(session, limit=1000)
 
 
 async def until(room: Room, last: Callable[[EventFrame], bool]) -> list[EventFrame]:
-    """Reads events until one holds, and gives all of them."""
+    """Reads events up to the first that fulfils a condition, and returns all of them."""
     seen: list[EventFrame] = []
     async for shown in room:
         if isinstance(shown, EventFrame):
             seen.append(shown)
             if last(shown):
                 return seen
-    raise AssertionError("the room ended first")
+    raise AssertionError("the room ended before the condition was fulfilled")
 
 
 def ended(frame: EventFrame) -> bool:
@@ -102,24 +112,24 @@ def messages(frames: list[EventFrame]) -> list[str]:
 
 
 async def shown_until(room: Room, last: Callable[[Shown], bool]) -> list[Shown]:
-    """Everything a room shows until something holds."""
+    """Reads a room up to the first item that fulfils a condition."""
     seen: list[Shown] = []
     async for shown in room:
         seen.append(shown)
         if last(shown):
             return seen
-    raise AssertionError("the room ended first")
+    raise AssertionError("the room ended before the condition was fulfilled")
 
 
-class Cable:
-    """What lies between a program and the server; it can be cut, and is whole again at once."""
+class BreakableProxy:
+    """A TCP proxy in front of the server, which can break its connections."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RealServer) -> None:
         self._port = int(server.url.rsplit(":", 1)[1])
         self._ends: set[asyncio.StreamWriter] = set()
         self.url = ""
 
-    async def __aenter__(self) -> "Cable":
+    async def __aenter__(self) -> "BreakableProxy":
         self._listener = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
         return self
@@ -150,8 +160,8 @@ async def _pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> Non
         into.close()
 
 
-class Peer:
-    """The other side of one connection, played by the test."""
+class ScriptedPeer:
+    """The server's side of one connection, played by the test."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -165,11 +175,11 @@ class Peer:
         await self._connection.send(wire)
 
     async def hears_any(self) -> Any:
-        """The next frame."""
+        """Receives the next frame."""
         return json.loads(await asyncio.wait_for(self._connection.recv(), PATIENCE))
 
     async def hears(self, type: str) -> Any:
-        """The next frame, which must be of this type; of what an agent says, of this verb."""
+        """Receives the next frame, which must have this type, or this verb of `say`."""
         frame = await self.hears_any()
         assert frame.get("verb", frame["type"]) == type, frame
         return frame
@@ -178,43 +188,61 @@ class Peer:
         await self._connection.close(code, reason)
 
     async def breaks(self) -> None:
-        """Ends the connection without a word."""
+        """Breaks the connection without a close frame."""
         self._connection.transport.abort()
         await self._connection.wait_closed()
 
 
-class Scripted:
-    """A server whose every word is the test's."""
+class ScriptedServer:
+    """A server whose frames the test sends."""
 
-    def __init__(self, url: str, peers: "asyncio.Queue[Peer]") -> None:
+    def __init__(self, url: str, peers: "asyncio.Queue[ScriptedPeer]") -> None:
         self.url = url
         self._peers = peers
 
-    async def greets(self, **limits: int) -> Peer:
-        """The next connection, greeted."""
+    async def greets(self, **limits: int) -> ScriptedPeer:
+        """Accepts the next connection, and sends the welcome."""
         peer = await asyncio.wait_for(self._peers.get(), PATIENCE)
         await peer.say(type="welcome", protocol="thoughtwire.v1", server="scripted", limits=limits)
         return peer
 
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[Scripted]:
-    peers: asyncio.Queue[Peer] = asyncio.Queue()
+async def scripted() -> AsyncIterator[ScriptedServer]:
+    peers: asyncio.Queue[ScriptedPeer] = asyncio.Queue()
 
     async def accept(connection: Any) -> None:
-        await peers.put(Peer(connection))
+        await peers.put(ScriptedPeer(connection))
         await connection.wait_closed()
 
     async with serve(accept, "127.0.0.1", 0) as server:
-        port = [*server.sockets][0].getsockname()[1]
-        yield Scripted(f"http://127.0.0.1:{port}", peers)
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield ScriptedServer(f"http://127.0.0.1:{port}", peers)
 
 
 async def soon(condition: Callable[[], bool]) -> None:
-    """Waits until something holds."""
+    """Waits until a condition is fulfilled."""
 
     async def holds() -> None:
         while not condition():
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(holds(), PATIENCE)
+
+
+@asynccontextmanager
+async def talking(agent: Agent, server: RealServer) -> AsyncIterator[tuple[Client, Room]]:
+    """Serves an agent, and attaches a client to its main session."""
+    serving = asyncio.create_task(agent.serve())
+    session = (await agent.offered()).main_session
+    assert session
+    async with Client(server.url, name="test") as client:
+        yield client, client.attach(session, after=0)
+    await agent.stop(grace=0)
+    await serving
+
+
+def ending(seen: list[EventFrame]) -> events.TurnEnded:
+    end = seen[-1].event
+    assert isinstance(end, events.TurnEnded)
+    return end

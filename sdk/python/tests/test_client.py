@@ -3,13 +3,15 @@
 import asyncio
 
 import pytest
-from support import Server, ended, messages, shown_until, until
+from support import RealServer, ended, messages, shown_until, until
 
 from thoughtwire import Agent, Client, ClosedError, RefusedError, Reset, Tool, connect, events
 from thoughtwire.frames import CaughtUp, Delta, EventFrame, SessionListing
 
 
-async def test_talks_to_an_agent_and_every_event_comes_once_and_in_order(server: Server) -> None:
+async def test_yields_every_event_once_and_in_order(
+    server: RealServer,
+) -> None:
     async with Client(server.url, name="sdk") as client:
         agent = await client.create_agent("ada")
         assert agent.name == "ada" and agent.main_session
@@ -22,23 +24,27 @@ async def test_talks_to_an_agent_and_every_event_comes_once_and_in_order(server:
         said = next(frame.event for frame in seen if isinstance(frame.event, events.UserMessage))
         assert said.from_ == "sdk"
         assert room.cursor is not None and room.cursor.seq == seen[-1].seq
-        with pytest.raises(ValueError, match="attached to .* already"):
+        with pytest.raises(ValueError, match=r"attached to .* already"):
             client.attach(agent.main_session)
         room.leave()
         assert not [shown async for shown in room if isinstance(shown, EventFrame)]
-        # From a cursor on, as after a restart.
+        # From a cursor, as after a restart.
         later = client.attach(agent.main_session, cursor=room.cursor)
         shown = await shown_until(later, lambda shown: isinstance(shown, CaughtUp))
         assert not any(isinstance(shown, (EventFrame, Reset)) for shown in shown)
 
 
-async def test_shows_deltas_before_the_message_and_a_command_id_takes_effect_once(server: Server) -> None:
+async def test_shows_deltas_before_the_message_and_a_command_id_takes_effect_once(
+    server: RealServer,
+) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("bo")).main_session
         assert session
         room = client.attach(session)
         await room.send("count to 20", id="once")
-        shown = await shown_until(room, lambda shown: isinstance(shown, EventFrame) and ended(shown))
+        shown = await shown_until(
+            room, lambda shown: isinstance(shown, EventFrame) and ended(shown)
+        )
         kinds = [
             f"delta {one.kind}" if isinstance(one, Delta) else one.event.kind
             for one in shown
@@ -52,7 +58,7 @@ async def test_shows_deltas_before_the_message_and_a_command_id_takes_effect_onc
         assert refused.value.code == "id_reused"
 
 
-async def test_raises_what_the_server_refuses(server: Server) -> None:
+async def test_raises_what_the_server_refuses(server: RealServer) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("cy")).main_session
         assert session
@@ -75,7 +81,7 @@ async def test_raises_what_the_server_refuses(server: Server) -> None:
         assert unknown.value.code == "unknown_agent"
 
 
-async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> None:
+async def test_runs_tools_of_its_own_also_those_that_raise(server: RealServer) -> None:
     ran: list[str] = []
 
     def open_door(room: str) -> str:
@@ -91,7 +97,11 @@ async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> No
     async with Client(server.url) as client:
         session = (await client.create_agent("dee")).main_session
         assert session
-        parameters = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
+        parameters = {
+            "type": "object",
+            "properties": {"room": {"type": "string"}},
+            "required": ["room"],
+        }
         tools = {
             "open_door": Tool("Opens a door.", open_door, parameters),
             "close_door": Tool("Closes a door.", close_door, parameters),
@@ -105,7 +115,7 @@ async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> No
             await room.send(f'use {name} {{"room": "{where}"}}')
             assert came in " ".join(messages(await until(room, ended)))
         assert ran == ["attic", "cellar", "attic"]
-        # Who reads all of it again runs nothing of it again.
+        # Reading the log again runs no tool again.
         room.leave()
         room = client.attach(session, after=0, tools=tools)
         await shown_until(room, lambda shown: isinstance(shown, CaughtUp))
@@ -114,7 +124,9 @@ async def test_runs_tools_of_its_own_also_those_that_raise(server: Server) -> No
         assert ran == ["attic", "cellar", "attic", "attic"]
 
 
-async def test_settles_approvals_cancels_turns_and_withdraws_what_waits(server: Server) -> None:
+async def test_decides_approvals_cancels_turns_and_withdraws_inputs(
+    server: RealServer,
+) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("eve")).main_session
         assert session
@@ -129,7 +141,10 @@ async def test_settles_approvals_cancels_turns_and_withdraws_what_waits(server: 
         await room.withdraw(queued.input)
         await room.decide(asked.call, "denied")
         seen = await until(room, ended)
-        assert any(isinstance(one.event, events.ApprovalSettled) and one.event.decision == "denied" for one in seen)
+        assert any(
+            isinstance(one.event, events.ApprovalSettled) and one.event.decision == "denied"
+            for one in seen
+        )
         await room.send("what is 7*7?")
         await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked))
         await room.cancel()
@@ -137,7 +152,7 @@ async def test_settles_approvals_cancels_turns_and_withdraws_what_waits(server: 
         assert isinstance(cancelled, events.TurnEnded) and cancelled.outcome == "cancelled"
 
 
-async def test_lists_renames_and_deletes_sessions_and_agents(server: Server) -> None:
+async def test_lists_renames_and_deletes_sessions_and_agents(server: RealServer) -> None:
     async with Client(server.url) as client:
         main = (await client.create_agent("flo")).main_session
         assert main
@@ -149,8 +164,12 @@ async def test_lists_renames_and_deletes_sessions_and_agents(server: Server) -> 
         assert {listing.id for listing in await client.sessions("flo")} == {main, other}
         room = client.attach(other, after=0)
         await room.rename("Boats")
-        renamed = await until(room, lambda frame: isinstance(frame.event, events.SessionRenamed) and frame.seq > 2)
-        assert [record.seq for record in await client.records(other)] == [frame.seq for frame in renamed]
+        renamed = await until(
+            room, lambda frame: isinstance(frame.event, events.SessionRenamed) and frame.seq > 2
+        )
+        assert [record.seq for record in await client.records(other)] == [
+            frame.seq for frame in renamed
+        ]
         await client.delete_session(other)
         with pytest.raises(ClosedError):
             while True:
@@ -165,20 +184,24 @@ async def test_lists_renames_and_deletes_sessions_and_agents(server: Server) -> 
         assert "fay" not in [agent.name for agent in await client.agents()]
 
 
-async def test_holds_the_server_up_instead_of_the_memory_and_loses_nothing(server: Server) -> None:
+async def test_a_slow_reader_costs_no_memory_and_loses_nothing(
+    server: RealServer,
+) -> None:
     async with Client(server.url) as client, Client(server.url) as other:
-        session = (await client.create_agent("gus", model="load:items=6000,bytes=20,rate=0")).main_session
+        session = (
+            await client.create_agent("gus", model="load:items=6000,bytes=20,rate=0")
+        ).main_session
         assert session
         room = client.attach(session, after=0)
         await room.send("go")
-        # Nobody reads yet: the turn ends on the server long before.
+        # Nobody reads yet, and the turn ends on the server long before.
         await until(other.attach(session, after=0), ended)
         seen = await until(room, ended)
         assert [frame.seq for frame in seen] == list(range(1, len(seen) + 1))
         assert len(messages(seen)) == 6000
 
 
-async def test_gives_up_waiting_when_cancelled(server: Server) -> None:
+async def test_a_cancelled_command_stops_waiting(server: RealServer) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("hal")).main_session
         assert session
@@ -193,16 +216,22 @@ async def test_gives_up_waiting_when_cancelled(server: Server) -> None:
         assert (await room.send("hello again")).seq
 
 
-async def test_shows_its_key_and_is_not_let_in_without(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_shows_its_key_and_is_refused_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THOUGHTWIRE_KEY", raising=False)
-    server = Server("--auth", "keys")
+    server = RealServer("--auth", "keys")
     try:
         with pytest.raises(ClosedError, match=r"401\): the key is not known here") as wrong:
             await connect(server.url, key="tw-wrong")
         assert "{" not in str(wrong.value)
         async with Client(server.url) as keyless:
-            for asks in (keyless.create_agent("ada"), keyless.agents(), anext(keyless.attach("s-1"))):
-                with pytest.raises(RefusedError, match="wants a key: set THOUGHTWIRE_KEY or pass key=…"):
+            for asks in (
+                keyless.create_agent("ada"),
+                keyless.agents(),
+                anext(keyless.attach("s-1")),
+            ):
+                with pytest.raises(
+                    RefusedError, match="wants a key: set THOUGHTWIRE_KEY or pass key=…"
+                ):
                     await asks
         agent = Agent("ada", url=server.url)
         agent.turn(lambda turn: "hello")
@@ -215,23 +244,31 @@ async def test_shows_its_key_and_is_not_let_in_without(monkeypatch: pytest.Monke
         server.stop()
 
 
-async def test_says_how_to_start_a_server_where_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_says_how_to_start_a_server_where_there_is_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(ClosedError, match="`thoughtwire serve` starts one"):
         await connect("http://127.0.0.1:9", timeout=1.5)
-    # And says so at once, and once, to who waits for longer.
+    # Each outage is logged once, and at once.
     (told,) = [record.message for record in caplog.records if "no connection" in record.message]
     assert "http://127.0.0.1:9" in told and "`thoughtwire serve` starts a server" in told
 
 
-async def test_takes_an_agent_that_is_there_and_makes_one_that_is_not(server: Server) -> None:
+async def test_ensure_agent_returns_an_existing_agent_or_creates_it(
+    server: RealServer,
+) -> None:
     async with Client(server.url) as client:
         made = await client.ensure_agent("ivy", persona="I am Ivy.")
         again = await client.ensure_agent("ivy")
-        assert (again.id, again.main_session, again.persona) == (made.id, made.main_session, "I am Ivy.")
+        assert (again.id, again.main_session, again.persona) == (
+            made.id,
+            made.main_session,
+            "I am Ivy.",
+        )
 
 
 async def test_survives_a_killed_server() -> None:
-    server = Server()
+    server = RealServer()
     states: list[str] = []
     client = await connect(server.url)
     try:
@@ -249,7 +286,7 @@ async def test_survives_a_killed_server() -> None:
                 seen.append(shown)
             if isinstance(shown, Delta) and shown.n > 250 and later is None:
                 server.kill()
-                # Said while nobody is there: kept, and sent when the server is back.
+                # Sent without a server: kept until the server is back.
                 later = asyncio.create_task(room.send("are you back?"))
                 await asyncio.to_thread(server.again)
                 client.wake()
@@ -257,11 +294,15 @@ async def test_survives_a_killed_server() -> None:
                 break
         assert later is not None and not (await later).duplicate
         assert "waiting" in states and states[-1] == "open"
-        # To the letter what the log has: the cut sentence with what there was of it, and the second turn.
+        # The same events as in the log: the sentence that was cut off, and the second turn.
         log = await server.log(session)
         assert [(one.seq, one.event) for one in seen] == [(one.seq, one.event) for one in log]
         assert any(isinstance(one.event, events.Message) and not one.event.complete for one in seen)
-        asked = [one for one in seen if isinstance(one.event, events.UserMessage) and one.event.text == "are you back?"]
+        asked = [
+            one
+            for one in seen
+            if isinstance(one.event, events.UserMessage) and one.event.text == "are you back?"
+        ]
         assert len(asked) == 1
     finally:
         await client.close()
@@ -269,7 +310,7 @@ async def test_survives_a_killed_server() -> None:
 
 
 async def test_comes_back_to_a_server_that_was_stopped_with_a_goaway() -> None:
-    server = Server()
+    server = RealServer()
     client = await connect(server.url)
     try:
         session = (await client.create_agent("ada")).main_session

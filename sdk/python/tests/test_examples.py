@@ -1,4 +1,4 @@
-"""The examples as they stand, each run as a program of its own against the real server, without a network."""
+"""The examples, each run as a program of its own against the real server, without a network."""
 
 import asyncio
 import importlib.util
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from llm import ModelServer, Step
-from support import HERE, PATIENCE, Server, ended, shown_until
+from support import HERE, PATIENCE, RealServer, ended, shown_until
 
 from thoughtwire import Client, RefusedError, Room, Shown, events
 from thoughtwire.frames import Delta, EventFrame
@@ -26,10 +26,14 @@ def needs(module: str, how: str) -> pytest.MarkDecorator:
 
 
 @asynccontextmanager
-async def running(server: Server, example: str, agent: str, **variables: str) -> AsyncIterator[Room]:
-    """The example, and a client in its agent's main session; ended as by Ctrl-C, which it ends well by."""
+async def running(
+    server: RealServer, example: str, agent: str, **variables: str
+) -> AsyncIterator[Room]:
+    """Runs an example with a client in its agent's main session, and stops it with SIGINT."""
     env = {**os.environ, "THOUGHTWIRE_URL": server.url, **variables}
-    process = subprocess.Popen([sys.executable, str(EXAMPLES / example)], env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / example)], env=env, stderr=subprocess.PIPE, text=True
+    )
     try:
         async with Client(server.url) as client:
             yield client.attach(await main_session(client, agent, process), after=0)
@@ -42,7 +46,7 @@ async def running(server: Server, example: str, agent: str, **variables: str) ->
 
 
 async def main_session(client: Client, agent: str, process: "subprocess.Popen[str]") -> str:
-    """The agent's main session, once its program has offered it."""
+    """Waits for the agent's offer, and returns its main session."""
     while process.poll() is None:
         try:
             main = (await client.agent(agent)).main_session
@@ -54,7 +58,7 @@ async def main_session(client: Client, agent: str, process: "subprocess.Popen[st
 
 
 async def turn(room: Room, text: str) -> tuple[list[events.Event], list[Shown]]:
-    """One turn: its events, and everything that was shown of it."""
+    """Runs one turn. Returns its events, and everything that the room yielded."""
     await room.send(text)
     shown = await shown_until(room, lambda one: isinstance(one, EventFrame) and ended(one))
     happened = [one.event for one in shown if isinstance(one, EventFrame)]
@@ -72,11 +76,13 @@ def said(happened: list[events.Event]) -> list[str]:
 
 
 def called(happened: list[events.Event]) -> list[tuple[str, str, str]]:
-    """Each call's tool, status and result."""
-    return [(one.name, one.status, one.text) for one in happened if isinstance(one, events.ToolReturned)]
+    """Lists each call's tool, status and result."""
+    return [
+        (one.name, one.status, one.text) for one in happened if isinstance(one, events.ToolReturned)
+    ]
 
 
-async def test_echo(server: Server) -> None:
+async def test_echo(server: RealServer) -> None:
     async with running(server, "echo.py", "echo") as room:
         happened, shown = await turn(room, "hello there")
         assert said(happened) == ["hello there "] and streamed(shown) == "hello there "
@@ -87,19 +93,21 @@ def test_echo_is_short() -> None:
 
 
 @needs("pydantic_ai", "the extra `examples`")
-async def test_pydantic_ai(server: Server) -> None:
+async def test_pydantic_ai(server: RealServer) -> None:
     async with running(server, "pydantic_ai_agent.py", "pydantic-ada") as room:
         happened, shown = await turn(room, "Add something.")
         assert called(happened) == [("add", "success", "0")]
         assert said(happened) == ['{"add":0}'] == [streamed(shown)]
-        assert any(isinstance(event, events.Usage) and event.output_tokens > 0 for event in happened)
-        # With its history: a model that spoke before, so the test's calls no tools again.
+        assert any(
+            isinstance(event, events.Usage) and event.output_tokens > 0 for event in happened
+        )
+        # The model gets the history. The test model calls no tools after its first turn.
         happened, _ = await turn(room, "And again.")
         assert len(said(happened)) == 1
 
 
 @needs("langgraph", "the extra `examples`")
-async def test_langgraph(server: Server) -> None:
+async def test_langgraph(server: RealServer) -> None:
     async with running(server, "langgraph_agent.py", "langgraph-ada") as room:
         for text in ("What is 6*7?", "Once more?"):
             happened, shown = await turn(room, text)
@@ -108,7 +116,7 @@ async def test_langgraph(server: Server) -> None:
 
 
 def remembers(messages: list[dict[str, Any]]) -> Step:
-    """A model that notes what it is told, then answers."""
+    """A model that stores the input in memory, and then answers."""
     last = messages[-1]
     if last["role"] == "user" and '"type": "user_message"' in last["content"]:
         note = {"name": "human", "content": "Likes tea.", "request_heartbeat": True}
@@ -118,10 +126,12 @@ def remembers(messages: list[dict[str, Any]]) -> Step:
 
 
 @needs("memgpt", "pymemgpt, as the README says")
-async def test_memgpt(server: Server, tmp_path: Path) -> None:
+async def test_memgpt(server: RealServer, tmp_path: Path) -> None:
     with ModelServer(remembers) as model:
         home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-        async with running(server, "memgpt_agent.py", "memgpt-sam", OPENAI_BASE_URL=model.url, **home) as room:
+        async with running(
+            server, "memgpt_agent.py", "memgpt-sam", OPENAI_BASE_URL=model.url, **home
+        ) as room:
             for text in ("I like tea.", "I really do."):
                 happened, _ = await turn(room, text)
                 thoughts = [event.text for event in happened if isinstance(event, events.Thought)]

@@ -1,4 +1,4 @@
-"""MemGPT's interface against what its agent calls, without that agent; examples/memgpt_agent.py has the agent."""
+"""MemGPT's interfaces, called as its agent calls them. tests/test_examples.py has the agent."""
 
 import asyncio
 import json
@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from support import scripted, soon
-from test_offering import acks, offered, runs
+from worker_peer import acks, offered, runs
 
 from thoughtwire import Agent, Interface, blocking
 from thoughtwire.memgpt import AsyncInterface, SyncInterface
 
 
-class Socket:
-    """A registered client, whose `send` is awaited as a WebSocket's is."""
+class RecordingClient:
+    """A registered client whose `send` is awaited, as with a WebSocket."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str]] = []
@@ -25,15 +25,15 @@ class Socket:
 
 
 class Broken:
-    """A registered client that is gone."""
+    """A registered client whose connection is broken."""
 
     def send(self, frame: str, /) -> None:
         raise ConnectionError("gone")
 
 
-async def test_says_what_memgpt_says_in_the_turn_it_is_bound_to() -> None:
+async def test_sends_what_memgpt_says_in_its_turn() -> None:
     said = SyncInterface()
-    socket = Socket()
+    socket = RecordingClient()
     said.register_client(socket)
     said.register_client(Broken())
     async with scripted() as server:
@@ -59,7 +59,7 @@ async def test_says_what_memgpt_says_in_the_turn_it_is_bound_to() -> None:
             assert (await acks(peer, "assistant_message"))["text"] == "It's 42."
             assert (await acks(peer, "function_message"))["text"] == "Success: None"
             await acks(peer, "finish")
-    # Registered clients hear in their own time, also what is said outside of turns.
+    # Registered clients get frames asynchronously, also those outside of turns.
     await soon(lambda: len(socket.heard) == 6)
     kinds = [kind for kind, _ in socket.heard]
     mono, function, message = "internal_monologue", "function_message", "assistant_message"
@@ -68,9 +68,9 @@ async def test_says_what_memgpt_says_in_the_turn_it_is_bound_to() -> None:
     said.close()
 
 
-async def test_the_asynchronous_form_says_the_same() -> None:
+async def test_the_asynchronous_interface_does_the_same() -> None:
     said = AsyncInterface()
-    socket = Socket()
+    socket = RecordingClient()
     said.register_client(socket)
     async with scripted() as server:
         agent = Agent("sam", url=server.url, turns=2)
@@ -84,11 +84,14 @@ async def test_the_asynchronous_form_says_the_same() -> None:
                 await said.assistant_message("Yes.")
 
         async with offered(agent, server) as peer:
-            # Two turns at once do not take each other's words.
+            # Two turns at the same time do not mix their texts.
             await runs(peer, "t-1", "one")
             await runs(peer, "t-2", "two")
             thoughts = [await acks(peer, "internal_monologue") for _ in range(2)]
-            assert {(one["turn"], one["text"]) for one in thoughts} == {("t-1", "Hm one."), ("t-2", "Hm two.")}
+            assert {(one["turn"], one["text"]) for one in thoughts} == {
+                ("t-1", "Hm one."),
+                ("t-2", "Hm two."),
+            }
             for _ in range(2):
                 await acks(peer, "function_message")
     assert len(socket.heard) >= 4
@@ -96,7 +99,7 @@ async def test_the_asynchronous_form_says_the_same() -> None:
 
 
 class Starlette:
-    """A client of 0.3's kind: its `send` takes no text."""
+    """A client as in 0.3, whose `send` does not take a text."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -109,7 +112,7 @@ class Starlette:
 
 
 class Plain:
-    """A client that is sent to without `await`."""
+    """A client with a synchronous `send`."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -118,8 +121,8 @@ class Plain:
         self.heard.append(json.loads(frame)["message"])
 
 
-async def test_clients_of_every_kind_hear_both_forms() -> None:
-    later, plain, socket = Starlette(), Plain(), Socket()
+async def test_all_kinds_of_clients_get_frames_of_both_interfaces() -> None:
+    later, plain, socket = Starlette(), Plain(), RecordingClient()
     one, other = AsyncInterface(), SyncInterface()
     for client in (later, plain, socket):
         one.register_client(client)
@@ -135,7 +138,7 @@ async def test_clients_of_every_kind_hear_both_forms() -> None:
 
 
 def test_has_the_methods_of_every_version(capsys: pytest.CaptureFixture[str]) -> None:
-    # 0.2.5 prints dictionaries, 0.2.11 and 0.3 objects of their own.
+    # Messages are dictionaries in 0.2.5, and objects in 0.2.11 and 0.3.
     message = SimpleNamespace(to_openai_dict=lambda: {"role": "user", "content": "Hi"})
     called = {"role": "assistant", "content": None, "function_call": {"name": "f"}}
     for said in (SyncInterface(), AsyncInterface()):

@@ -53,12 +53,21 @@ def test_a_client_reads_an_answer_that_comes_in_parts() -> None:
     title = "a long title " * 1000
 
     async def answer(socket: ServerConnection) -> None:
-        await socket.send('{"type":"welcome","protocol":"thoughtwire.v1","server":"test","limits":{}}')
+        await socket.send(
+            '{"type":"welcome","protocol":"thoughtwire.v1","server":"test","limits":{}}'
+        )
         async for wire in socket:
             asked = json.loads(wire)
             if asked["type"] == "create_session":
-                for part in parts_of({"type": "ack", "id": asked["id"], "session": "s-2", "x": title}, 1000):
-                    told = {"type": "part", "part": part.part, "parts": part.parts, "data": part.data}
+                for part in parts_of(
+                    {"type": "ack", "id": asked["id"], "session": "s-2", "x": title}, 1000
+                ):
+                    told = {
+                        "type": "part",
+                        "part": part.part,
+                        "parts": part.parts,
+                        "data": part.data,
+                    }
                     await socket.send(json.dumps(told))
 
     async def talk() -> str:

@@ -1,4 +1,4 @@
-"""The protocol functions, against what `pymemgpt`'s own ones put on the wire."""
+"""The protocol functions, compared with the output of `pymemgpt`'s own."""
 
 import importlib.util
 import json
@@ -11,12 +11,21 @@ from support import HERE
 
 from thoughtwire.memgpt import protocol
 
-#: Where the original's modules lie, by version, as `make test-deps` fetches them.
+#: Paths of the original modules by version, below what `make test-deps` fetches.
 ORIGINALS = {
     "0.2.5": "memgpt/server/websocket_protocol.py",
     "0.2.11": "memgpt/server/ws_api/protocol.py",
 }
-TEXTS = ["", "Hello, world!", "naïve £5 ½", "你好 🦀", 'She said "hi" \\ </script>', "a\r\n\tb\x7f\u2028", "\ud800", None]
+TEXTS = [
+    "",
+    "Hello, world!",
+    "naïve £5 ½",
+    "你好 🦀",
+    'She said "hi" \\ </script>',
+    "a\r\n\tb\x7f\u2028",
+    "\ud800",
+    None,
+]
 NAMES = {
     "server_error",
     "server_command_response",
@@ -76,4 +85,8 @@ def test_each_puts_on_the_wire_what_the_original_does(version: str) -> None:
 def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="agent_number"):
         protocol.client_user_message("hi", agent_number=1)
-    assert json.loads(protocol.client_user_message("hi")) == {"type": "user_message", "message": "hi", "agent_name": None}
+    assert json.loads(protocol.client_user_message("hi")) == {
+        "type": "user_message",
+        "message": "hi",
+        "agent_name": None,
+    }

@@ -1,4 +1,4 @@
-"""`agent.run()` in a program of its own: how it begins, what it tells, and how it ends."""
+"""`agent.run()` in a program of its own: start, logs and stop."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from support import PATIENCE, Server, ended, messages, until
+from support import PATIENCE, RealServer, ended, messages, until
 
 from thoughtwire import Client, Room, events
 
@@ -38,7 +38,7 @@ PROGRAM = """
 
 
 @contextmanager
-def program(server: Server, agent: str) -> Iterator["subprocess.Popen[str]"]:
+def program(server: RealServer, agent: str) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), agent]
     env = {**os.environ, "THOUGHTWIRE_URL": server.url}
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
@@ -50,7 +50,7 @@ def program(server: Server, agent: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 async def told(process: "subprocess.Popen[str]", what: str) -> str:
-    """Its log up to the line that tells it."""
+    """Reads the program's log up to a line that contains a text."""
     read = ""
     while what not in read:
         assert process.stderr is not None
@@ -61,7 +61,9 @@ async def told(process: "subprocess.Popen[str]", what: str) -> str:
 
 
 async def asked(room: Room) -> str:
-    event = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[-1].event
+    event = (await until(room, lambda frame: isinstance(frame.event, events.ApprovalAsked)))[
+        -1
+    ].event
     assert isinstance(event, events.ApprovalAsked)
     return event.call
 
@@ -69,7 +71,7 @@ async def asked(room: Room) -> str:
 @pytest.mark.parametrize("tool", ["door", "safe"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_a_turn_that_waits_for_people_outlives_its_program(
-    server: Server, number: signal.Signals, tool: str
+    server: RealServer, number: signal.Signals, tool: str
 ) -> None:
     name = f"ada-{number.name.lower()}-{tool}"
     async with Client(server.url) as client:
@@ -80,15 +82,19 @@ async def test_a_turn_that_waits_for_people_outlives_its_program(
             room = client.attach((await client.agent(name)).main_session, after=0)
             await room.send(tool)
             call = await asked(room)
-            # It is acknowledged to the program before it waits; give it the time to hear so.
+            # The program gets the acknowledgement before it waits; give it time to arrive.
             await asyncio.sleep(0.3)
             process.send_signal(number)
-            # At once, not when the grace is over.
+            # At once, not after the grace period.
             _, log = await asyncio.to_thread(process.communicate, timeout=20)
             if number != signal.SIGKILL:
                 assert process.returncode == 0, log
-                assert "1 turn runs; Ctrl-C again" in log and "worker w-1" in log and "Traceback" not in log
-            # Once before the next program is there, and once after.
+                assert (
+                    "1 turn runs; Ctrl-C again" in log
+                    and "worker w-1" in log
+                    and "Traceback" not in log
+                )
+            # Once before the next program runs, and once after.
             if number == signal.SIGTERM:
                 await room.decide(call, "approved")
         with program(server, name) as process:
@@ -99,8 +105,8 @@ async def test_a_turn_that_waits_for_people_outlives_its_program(
             assert messages(seen) == ["approved"], seen[-1]
 
 
-async def test_tells_that_it_is_back_and_a_second_signal_ends_it_at_once() -> None:
-    server = Server()
+async def test_logs_a_reconnect_and_a_second_signal_ends_it_at_once() -> None:
+    server = RealServer()
     try:
         with program(server, "bea") as process:
             await told(process, "is offered at")
@@ -121,10 +127,13 @@ async def test_tells_that_it_is_back_and_a_second_signal_ends_it_at_once() -> No
         server.stop()
 
 
-async def test_a_refused_offer_ends_it_with_a_sentence(server: Server) -> None:
+async def test_a_refused_offer_ends_it_with_a_sentence(server: RealServer) -> None:
     async with Client(server.url) as client:
         await client.create_agent("cy")
     with program(server, "cy") as process:
         _, log = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
         assert process.returncode == 1
-        assert log.startswith("the agent cy is not offered: cy is run by this server") and log.count("\n") == 1
+        assert (
+            log.startswith("the agent cy is not offered: cy is run by this server")
+            and log.count("\n") == 1
+        )

@@ -1,14 +1,14 @@
-"""The view of a session: what it makes of events and deltas, and how it shows itself."""
+"""The transcript: what it makes of events and deltas, and how it is displayed."""
 
 from datetime import datetime, timezone
 from typing import Any
 
-from support import Server, ended, shown_until
+from support import RealServer, ended, shown_until
 from test_vectors import rows
 
 from thoughtwire import Client, Reset, Transcript, codec, events
 from thoughtwire.frames import CaughtUp, Delta, EventFrame, Partial, Status
-from thoughtwire.transcript import Call, Said
+from thoughtwire.transcript import CallEntry, InputEntry
 
 AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -31,12 +31,14 @@ def test_takes_every_recorded_event() -> None:
     assert repr(transcript) and transcript._repr_html_()
 
 
-def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
+def test_an_event_supersedes_its_deltas_and_duplicates_are_ignored() -> None:
     transcript = told(events.TurnStarted(input="i-1"))
     for piece in (delta(0, "It "), delta(1, "is"), delta(1, "is"), delta(3, "late")):
         transcript.apply(piece)
     assert [open.text for open in transcript.open] == ["It is"]
-    transcript.apply(Partial(session="s", turn="t-1", item="i-2", n=3, kind="message", text="It is 4"))
+    transcript.apply(
+        Partial(session="s", turn="t-1", item="i-2", n=3, kind="message", text="It is 4")
+    )
     transcript.apply(delta(3, "2."))
     assert [open.text for open in transcript.open] == ["It is 42."]
     transcript.apply(Status(session="s", turn="t-1", text="thinking"))
@@ -51,12 +53,15 @@ def test_streams_until_the_event_supersedes_and_takes_nothing_twice() -> None:
     transcript.apply(EventFrame(session="s", seq=3, at=AT, turn="t-1", event=end))
     transcript.apply(delta(0, "late", item="i-9"))
     assert transcript.open == [] and transcript.messages == ["It is 42"]
-    assert repr(transcript).splitlines() == ["agent: It is 42 (cut off)", "cancelled: You cancelled it."]
+    assert repr(transcript).splitlines() == [
+        "agent: It is 42 (cut off)",
+        "cancelled: You cancelled it.",
+    ]
     transcript.apply(Reset("s", "e-2"))
     assert repr(transcript) == "(nothing yet)"
 
 
-def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
+def test_inputs_have_a_status_and_calls_are_one_entry() -> None:
     transcript = told(
         events.UserMessage(item="i-1", text="Hello", attachments=("file-1",)),
         events.UserMessage(item="i-2", text="Wait"),
@@ -76,9 +81,9 @@ def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
     for seq, event in enumerate(more, start=3):
         transcript.apply(EventFrame(session="s", seq=seq, at=AT, turn="t-1", event=event))
     hello, wait, call = (entry.body for entry in transcript.entries[:3])
-    assert isinstance(hello, Said) and hello.fate == "completed"
-    assert isinstance(wait, Said) and wait.fate == "withdrawn"
-    assert isinstance(call, Call) and call.approval == "approved" and call.awaited
+    assert isinstance(hello, InputEntry) and hello.status == "completed"
+    assert isinstance(wait, InputEntry) and wait.status == "withdrawn"
+    assert isinstance(call, CallEntry) and call.approval == "approved" and call.awaited
     assert repr(transcript).splitlines() == [
         "user: Hello [file-1]",
         "user (withdrawn): Wait",
@@ -86,7 +91,7 @@ def test_inputs_have_fates_and_calls_their_whole_story_in_one_place() -> None:
     ]
 
 
-def test_nothing_that_is_said_steers_a_page_or_a_terminal() -> None:
+def test_texts_cannot_control_a_page_or_a_terminal() -> None:
     transcript = told(
         events.SessionRenamed(title="<b>"),
         events.UserMessage(item="i-1", text="<script>alert(1)</script>", from_='"><img>'),
@@ -98,7 +103,7 @@ def test_nothing_that_is_said_steers_a_page_or_a_terminal() -> None:
     assert "\x1b" not in repr(transcript) and "\\x1b[2Jgone\\x07\nnext" in repr(transcript)
 
 
-async def test_live_and_replayed_are_the_same(server: Server) -> None:
+async def test_live_and_replayed_are_the_same(server: RealServer) -> None:
     async with Client(server.url) as client:
         session = (await client.create_agent("transcribed")).main_session
         assert session
@@ -106,7 +111,9 @@ async def test_live_and_replayed_are_the_same(server: Server) -> None:
         live = Transcript()
         for text in ("What is 6*7?", "count to 20", "remember that I like tea"):
             await room.send(text)
-            for shown in await shown_until(room, lambda one: isinstance(one, EventFrame) and ended(one)):
+            for shown in await shown_until(
+                room, lambda one: isinstance(one, EventFrame) and ended(one)
+            ):
                 live.apply(shown)
         room.leave()
         replayed = Transcript()
@@ -124,5 +131,11 @@ def test_names_who_said_an_input_and_not_the_wire_it_came_by() -> None:
         events.UserMessage(item="i-4", text="Four"),
         events.UserMessage(item="i-5", text="<b>", from_="<i>"),
     )
-    assert repr(transcript).splitlines() == ["bo: One", "user: Two", "user: Three", "user: Four", "<i>: <b>"]
+    assert repr(transcript).splitlines() == [
+        "bo: One",
+        "user: Two",
+        "user: Three",
+        "user: Four",
+        "<i>: <b>",
+    ]
     assert "<i>" not in transcript._repr_html_()

@@ -1,4 +1,4 @@
-"""The frames that all languages test against: every row reads and writes to the same."""
+"""The vectors that all languages test against: each row is read, and written the same."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,9 @@ VECTORS = Path(__file__).parents[3] / "vectors"
 
 
 def rows(name: str) -> list[Any]:
-    return [json.loads(line) for line in (VECTORS / f"{name}.jsonl").read_text().strip().split("\n")]
+    return [
+        json.loads(line) for line in (VECTORS / f"{name}.jsonl").read_text().strip().split("\n")
+    ]
 
 
 @pytest.mark.parametrize("row", rows("native"), ids=lambda row: f"{row['from']}: {row['note']}")
@@ -33,5 +35,11 @@ def test_native_row(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("event", rows("events"), ids=lambda event: event.get("kind", "?"))
 def test_event_row(event: dict[str, Any]) -> None:
-    frame = {"type": "event", "session": "s-1", "seq": 1, "at": "2026-01-01T00:00:00.000Z", "event": event}
+    frame = {
+        "type": "event",
+        "session": "s-1",
+        "seq": 1,
+        "at": "2026-01-01T00:00:00.000Z",
+        "event": event,
+    }
     assert json.loads(encode(decode_server_frame(json.dumps(frame)))) == frame

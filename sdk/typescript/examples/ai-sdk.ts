@@ -1,38 +1,51 @@
 /**
  * An agent on the Vercel AI SDK: `node dist/examples/ai-sdk.js [AGENT]`.
  *
- * Its model is the AI SDK's own mock, which needs no network; put one of yours in its place.
+ * It uses the AI SDK's mock model, which needs no network. Replace it with a real one.
  */
-import { type ModelMessage, jsonSchema, simulateReadableStream, stepCountIs, streamText, tool } from "ai";
+import {
+  jsonSchema,
+  type ModelMessage,
+  simulateReadableStream,
+  stepCountIs,
+  streamText,
+  tool,
+} from "ai";
 import { MockLanguageModelV3 } from "ai/test";
 
-import { Client, type Interface, RefusedError, type Streamed, offer } from "../src/index.js";
+import { Client, type Interface, type ItemWriter, offer, RefusedError } from "../src/index.js";
 
-type Reply = Awaited<ReturnType<MockLanguageModelV3["doStream"]>>;
-type Part = Reply["stream"] extends ReadableStream<infer P> ? P : never;
+type StreamResult = Awaited<ReturnType<MockLanguageModelV3["doStream"]>>;
+type StreamPart = StreamResult["stream"] extends ReadableStream<infer P> ? P : never;
 
-/** Multiplies with a tool, if it is told what. */
+/** Model that calls `multiply` if the message contains a product. */
 const model = new MockLanguageModelV3({
-  doStream: ({ prompt }): Promise<Reply> => {
+  doStream: ({ prompt }): Promise<StreamResult> => {
     const last = prompt.at(-1);
     const returned = last?.role === "tool" ? last.content[0] : undefined;
-    const product = returned?.type === "tool-result" && returned.output.type === "text" ? returned.output.value : undefined;
-    const factors = last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
-    const says = (text: string): Part[] => [
+    const product =
+      returned?.type === "tool-result" && returned.output.type === "text"
+        ? returned.output.value
+        : undefined;
+    const factors =
+      last?.role === "user" ? /(\d+) ?\* ?(\d+)/.exec(JSON.stringify(last.content)) : null;
+    const reply = (text: string): StreamPart[] => [
       { type: "text-start", id: "text" },
-      ...text.split(/(?<= )/).map((delta): Part => ({ type: "text-delta", id: "text", delta })),
+      ...text
+        .split(/(?<= )/)
+        .map((delta): StreamPart => ({ type: "text-delta", id: "text", delta })),
       { type: "text-end", id: "text" },
     ];
-    const calls = (input: string): Part[] => [
+    const call = (input: string): StreamPart[] => [
       { type: "reasoning-start", id: "thought" },
       { type: "reasoning-delta", id: "thought", delta: "There is a tool for that." },
       { type: "reasoning-end", id: "thought" },
       { type: "tool-call", toolCallId: "multiply", toolName: "multiply", input },
     ];
-    const said = factors
-      ? calls(JSON.stringify({ a: Number(factors[1]), b: Number(factors[2]) }))
-      : says(product === undefined ? "I can only multiply." : `It is ${product}.`);
-    const finish: Part = {
+    const parts = factors
+      ? call(JSON.stringify({ a: Number(factors[1]), b: Number(factors[2]) }))
+      : reply(product === undefined ? "I can only multiply." : `It is ${product}.`);
+    const finish: StreamPart = {
       type: "finish",
       finishReason: { unified: factors ? "tool-calls" : "stop", raw: undefined },
       usage: {
@@ -40,12 +53,12 @@ const model = new MockLanguageModelV3({
         outputTokens: { total: 8, text: 8, reasoning: 0 },
       },
     };
-    return Promise.resolve({ stream: simulateReadableStream({ chunks: [...said, finish] }) });
+    return Promise.resolve({ stream: simulateReadableStream({ chunks: [...parts, finish] }) });
   },
 });
 
-/** What was said in the session before. */
-function past({ history }: Interface): ModelMessage[] {
+/** Returns the session's earlier messages. */
+function earlierMessages({ history }: Interface): ModelMessage[] {
   return history.flatMap(({ event }): ModelMessage[] => {
     if (event.kind === "user_message") return [{ role: "user", content: event.text }];
     if (event.kind === "message") return [{ role: "assistant", content: event.text }];
@@ -53,13 +66,19 @@ function past({ history }: Interface): ModelMessage[] {
   });
 }
 
-/** Runs a tool when its call is on disk and may run, and says what it gave. */
-async function told(turn: Interface, name: string, args: Record<string, unknown>, run: () => string): Promise<string> {
+/** Announces a tool call, runs the tool once it may run, and sends the result. */
+async function runTool(
+  turn: Interface,
+  name: string,
+  args: Record<string, unknown>,
+  run: () => string,
+): Promise<string> {
   let call: string;
   try {
     call = await turn.toolCalled(name, args);
   } catch (error) {
-    if (error instanceof RefusedError && error.code === "forbidden") return "The owner did not allow this call.";
+    if (error instanceof RefusedError && error.code === "forbidden")
+      return "The owner did not allow this call.";
     throw error;
   }
   let result: string;
@@ -81,19 +100,19 @@ async function answer(turn: Interface): Promise<void> {
       properties: { a: { type: "number" }, b: { type: "number" } },
       required: ["a", "b"],
     }),
-    execute: ({ a, b }) => told(turn, "multiply", { a, b }, () => String(a * b)),
+    execute: ({ a, b }) => runTool(turn, "multiply", { a, b }, () => String(a * b)),
   });
   const { fullStream } = streamText({
     model,
     ...(turn.instructions === undefined ? {} : { system: turn.instructions }),
-    messages: [...past(turn), { role: "user", content: turn.userMessage }],
+    messages: [...earlierMessages(turn), { role: "user", content: turn.userMessage }],
     tools: { multiply },
     stopWhen: stepCountIs(8),
     abortSignal: turn.signal,
-    // It comes in the stream as well, and is thrown there.
+    // The error is also in the stream, and thrown there.
     onError: () => {},
   });
-  const open = new Map<string, Streamed>();
+  const open = new Map<string, ItemWriter>();
   for await (const part of fullStream) {
     switch (part.type) {
       case "reasoning-start":
@@ -111,7 +130,10 @@ async function answer(turn: Interface): Promise<void> {
         await open.get(part.id)?.end();
         break;
       case "finish":
-        await turn.usage({ input_tokens: part.totalUsage.inputTokens ?? 0, output_tokens: part.totalUsage.outputTokens ?? 0 });
+        await turn.usage({
+          input_tokens: part.totalUsage.inputTokens ?? 0,
+          output_tokens: part.totalUsage.outputTokens ?? 0,
+        });
         break;
       case "error":
         throw part.error;
@@ -119,12 +141,20 @@ async function answer(turn: Interface): Promise<void> {
   }
 }
 
-const base = process.env["THOUGHTWIRE_URL"] ?? "http://127.0.0.1:8282";
-// Node has a WebSocket of its own from 22 on.
+const base = process.env.THOUGHTWIRE_URL ?? "http://127.0.0.1:8282";
+// Node has its own WebSocket from version 22 on.
 const webSocket = globalThis.WebSocket ?? (await import("ws")).default;
-const client = new Client({ url: `${base.replace(/^http/, "ws")}/v1/ws`, webSocket, name: "ai-sdk.ts" });
+const client = new Client({
+  url: `${base.replace(/^http/, "ws")}/v1/ws`,
+  webSocket,
+  name: "ai-sdk.ts",
+});
 const tools = [{ name: "multiply", description: "Multiplies two numbers." }];
-const agent = offer(client, process.argv[2] ?? "multiplier", answer, { turns: 8, history: 100, tools });
+const agent = offer(client, process.argv[2] ?? "multiplier", answer, {
+  turns: 8,
+  history: 100,
+  tools,
+});
 await agent.offered();
 console.log(`${agent.name} is offered at ${base}`);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void agent.stop());

@@ -1,10 +1,11 @@
-/** The longest pause before the first new attempt, and before any, in milliseconds. */
+/** Upper bound of the first pause, in milliseconds. */
 const FIRST = 250;
+/** Upper bound of every pause, in milliseconds. */
 const LONGEST = 15_000;
 
 /**
- * Pauses between attempts, with full jitter: any time between nothing and a limit that doubles. Clients
- * that lost one server together do not come back to it together.
+ * Exponential backoff with full jitter: a random pause below a limit that doubles each time.
+ * Clients that lost one server at the same time do not come back at the same time.
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)
  */
 export class Backoff {
@@ -15,14 +16,14 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** The next pause in milliseconds; never less than `least`. */
+  /** Returns the next pause in milliseconds, at least `least`. */
   next(least = 0): number {
     const limit = Math.min(LONGEST, FIRST * 2 ** this.#attempts);
     this.#attempts = Math.min(this.#attempts + 1, 16);
     return least + this.#random() * limit;
   }
 
-  /** It worked: the next failure begins anew. */
+  /** Starts again with short pauses, after a success. */
   reset(): void {
     this.#attempts = 0;
   }

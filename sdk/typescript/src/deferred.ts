@@ -1,4 +1,4 @@
-/** A promise that is settled from outside. Nobody needs to wait for it: its rejection is never unhandled. */
+/** A promise that is settled from outside. Its rejection never counts as unhandled. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   readonly resolve: (value: T) => void;
@@ -7,15 +7,18 @@ export interface Deferred<T> {
 
 export function deferred<T>(): Deferred<T> {
   let settle: Omit<Deferred<T>, "promise"> | undefined;
-  const promise = new Promise<T>((resolve, reject) => (settle = { resolve, reject }));
-  return { promise: heeded(promise), ...settle! };
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return { promise: markHandled(promise), ...settle! };
 }
 
 /**
- * A promise that may be left alone: in Node a rejection that nobody waits for ends the process, and with
- * it every other turn. Who does wait is told all the same.
+ * Marks a promise's rejection as handled, for a promise that the caller need not await. In Node an
+ * unhandled rejection ends the process, and with it all other turns. Whoever awaits the promise
+ * still gets the error.
  */
-export function heeded<T>(promise: Promise<T>): Promise<T> {
+export function markHandled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }

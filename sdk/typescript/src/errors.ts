@@ -1,11 +1,11 @@
 import type { Refused } from "./wire.js";
 
-/** The server said no. Sending the same again may succeed later if {@link RefusedError.retry} says so. */
+/** The server refused a command. {@link RefusedError.retry} tells whether to try again later. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
-  /** The stable word, such as `queue_full`. */
+  /** Stable code, such as `queue_full`. */
   readonly code: string;
-  /** Whether the same may succeed later. */
+  /** Whether the same command may succeed later. */
   readonly retry: boolean;
 
   constructor(refused: Refused) {
@@ -15,20 +15,20 @@ export class RefusedError extends Error {
   }
 }
 
-/** The client is closed: by its owner, or because the server will not have it. */
+/** The client is closed: by the program, or by the server for good. */
 export class ClosedError extends Error {
   override readonly name = "ClosedError";
 }
 
-/** The turn has ended: what is said in it is not taken any more. */
+/** The turn has ended: nothing more can be sent in it. */
 export class EndedError extends Error {
   override readonly name = "EndedError";
 }
 
-/** Thrown in a turn it ends that turn as failed. Its text is for people, and reaches them. */
+/** Fails the turn in which it is thrown. Clients see its message. */
 export class FailedError extends Error {
   override readonly name = "FailedError";
-  /** A word for programs, `agent_failed` if left out. */
+  /** Code for programs; `agent_failed` by default. */
   readonly code: string | undefined;
 
   constructor(reason: string, { code, ...options }: ErrorOptions & { code?: string } = {}) {

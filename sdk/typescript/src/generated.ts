@@ -118,7 +118,23 @@ code?: string,
  */
 reason: string, }) | { "type": "ping", id?: string, };
 
-export type ServerFrame = { "type": "welcome", protocol: string, server: string, limits: Limits, } | { "type": "attached", id?: string, session: string, agent: string, epoch: string, first: number, head: number, recovered: boolean, turn?: string, } | { "type": "caught_up", session: string, seq: number, } | { "type": "ack", id: string, agent?: Agent, session?: string, seq?: number, disposition?: Disposition, input?: string, worker?: string, turns?: Array<string>, steered?: Array<Input>, duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, } | { "type": "part", session?: string, seq?: number, part: number, parts: number, data: string, };
+export type ServerFrame = { "type": "welcome", protocol: string, server: string, limits: Limits, } | { "type": "attached", id?: string, session: string, agent: string, epoch: string, first: number, head: number, recovered: boolean, turn?: string, } | { "type": "caught_up", session: string, seq: number, } | { "type": "ack", id: string, agent?: Agent, session?: string, seq?: number, disposition?: Disposition, input?: string, 
+/**
+ * To an `offer`: the worker's name.
+ */
+worker?: string, 
+/**
+ * To an `offer`: the turns that this worker still runs.
+ */
+turns?: Array<string>, 
+/**
+ * To a `finish`: the inputs that joined the turn in the meantime.
+ */
+steered?: Array<Input>, 
+/**
+ * Whether the command took effect before, under the same id.
+ */
+duplicate?: boolean, } | { "type": "refused", id?: string, code: string, reason: string, retry: boolean, } | { "type": "event", session: string, seq: number, at: string, turn?: string, event: Event, } | { "type": "delta", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "partial", session: string, turn: string, item: string, n: number, kind: StreamKind, text: string, } | { "type": "status", session: string, turn?: string, text: string, } | { "type": "presence", session: string, clients: number, } | { "type": "session", listing: SessionListing, } | { "type": "session_gone", session: string, } | { "type": "detached", session: string, reason: string, } | { "type": "pong", id?: string, } | { "type": "run" } & Run | { "type": "cancel", session: string, turn: string, } | { "type": "approval_settled", turn: string, call: string, decision: Decision, } | { "type": "tool_returned", turn: string, call: string, status: ToolStatus, text: string, content?: JsonValue, } | { "type": "offer_ended", agent: string, worker: string, reason: string, } | { "type": "goaway", reason: string, retry_after_ms: number, } | { "type": "part", session?: string, seq?: number, part: number, parts: number, data: string, };
 
 export type Agent = { id: string, name: string, persona?: string, human?: string, model?: string, style?: Style, preset?: string, };
 

@@ -1,10 +1,10 @@
 /**
  * Client for Thoughtwire's native wire, `thoughtwire.v1`.
  *
- * A {@link Client} keeps one connection and makes it again when it breaks; what was asked meanwhile is
- * sent then, once. A {@link Room} is a place in one session: everything that happens there, in order,
- * each event once, whatever happened to the connection. {@link offer} makes this program an agent, whose
- * turns it answers through the {@link Interface} that it is handed.
+ * A {@link Client} keeps one connection and makes it again when it is lost. Commands issued
+ * meanwhile are sent then, once. A {@link Room} is an attachment to one session: it yields each
+ * event once and in order, across reconnects. {@link offer} makes this program an agent that
+ * answers turns through the {@link Interface} it is given.
  *
  * @example
  * ```ts
@@ -12,20 +12,26 @@
  * const { session } = await client.createAgent({ name: "ada" });
  * const room = client.attach(session, { after: 0 });
  * await room.send("What is 6*7?");
- * for await (const shown of room) {
- *   if (shown.type === "event" && shown.event.kind === "message") console.log(shown.event.text);
- *   if (shown.type === "event" && shown.event.kind === "turn_ended") break;
+ * for await (const update of room) {
+ *   if (update.type !== "event") continue;
+ *   if (update.event.kind === "message") console.log(update.event.text);
+ *   if (update.event.kind === "turn_ended") break;
  * }
  * await client.close();
  * ```
  */
+
+export type { AgentAndSession, ClientOptions, SessionChange } from "./client.js";
 export { Client } from "./client.js";
-export type { WebSocketClass, WebSocketLike } from "./socket.js";
-export type { ClientOptions, ClientState, CommandOptions, NewAgent, NewSession, SendOptions } from "./client.js";
-export { Room } from "./room.js";
-export type { AttachOptions, RunTool, Shown } from "./room.js";
-export { offer } from "./offer.js";
-export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
-export type { Interface, Returned, Streamed, WaitOptions } from "./interface.js";
+export type { Command, CommandOptions, NewAgent, NewSession, SendOptions } from "./commands.js";
+export type { ClientState, ConnectionOptions } from "./connection.js";
 export { ClosedError, EndedError, FailedError, RefusedError } from "./errors.js";
+export type { Interface, WaitOptions } from "./interface.js";
+export type { ItemWriter } from "./item-writer.js";
+export type { OfferedAgent, OfferOptions, TurnFunction } from "./offer.js";
+export { offer } from "./offer.js";
+export type { AttachOptions, RoomUpdate, RunTool } from "./room.js";
+export { Room } from "./room.js";
+export type { WebSocketClass, WebSocketLike } from "./socket.js";
+export type { ToolResult } from "./turn-channel.js";
 export type * from "./wire.js";

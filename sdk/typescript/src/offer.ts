@@ -1,51 +1,57 @@
-/** An agent of one's own, offered to a server. */
 import type { Client } from "./client.js";
 import { deferred } from "./deferred.js";
 import { ClosedError, FailedError, RefusedError } from "./errors.js";
-import type { Guest, Line } from "./guest.js";
+import type { FrameHandler, FrameWriter } from "./handler.js";
 import { Interface } from "./interface.js";
 import { Queue } from "./queue.js";
-import { Turn } from "./turn.js";
+import { TurnChannel } from "./turn-channel.js";
 import type { Ack, Agent, Input, Refused, Run, ServerFrame, ToolDeclaration } from "./wire.js";
 
-/** Verbs that may be unacknowledged: while as many wait, the server does not read the connection. */
-const WINDOW = 64;
-/** How long until an offer is made again that was refused for the moment. */
+/** Number of verbs that may be unacknowledged. With more, the server stops reading. */
+const MAX_UNACKED = 64;
+/** Pause before an offer that was refused for the moment is sent again, in milliseconds. */
 const RETRY_AFTER = 1_000;
-/** How long a program that stops waits for the server to take the last it says. */
-const LAST_WORDS = 2_000;
+/** Time that `stop` waits for the server to acknowledge failed turns, in milliseconds. */
+const STOP_ACK_TIMEOUT = 2_000;
 
-/** Answers a turn. What it returns is the turn's last message; what it throws fails the turn. */
+/** Answers a turn. The return value is the turn's last message; an exception fails the turn. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function may return nothing.
 export type TurnFunction = (turn: Interface) => Promise<string | void> | string | void;
 
-/** How an agent is offered. */
+/** Options of {@link offer}. */
 export interface OfferOptions {
-  /** Names this program: who comes back under the same name has its turns again. Without one that holds as long as the process lives. */
+  /**
+   * Name of this worker. A worker that comes back under the same name gets its turns again. By
+   * default a random name, which lasts as long as the process.
+   */
   worker?: string;
-  /** How many turns it runs at once; 1 if left out. */
+  /** Number of turns that run at once; 1 by default. */
   turns?: number;
-  /** How many of the newest events come with a turn. */
+  /** Number of newest events that come with a turn. */
   history?: number;
   /** Whether core memory comes with a turn. */
   memory?: boolean;
   /** The agent's own tools, for people and for its permissions. */
   tools?: ToolDeclaration[];
-  /** By session, up to where this program has the log: only newer events come. It is looked at whenever the offer is made. */
+  /**
+   * Positions, by session, up to which this program has the log: only newer events come with a
+   * turn. Read each time the offer is sent.
+   */
   cursors?: Readonly<Record<string, number>>;
   /**
-   * Whether it also takes up turns in the middle, with `turn.history` and `turn.waiting`: those that another
-   * process began, and those that waited for people when the server was started anew. Else they are failed.
+   * Whether this program resumes turns that another process began, or that waited for people when
+   * the server was restarted; see `turn.history` and `turn.waiting`. By default it fails them.
    */
   resumes?: boolean;
-  /** Told what went wrong, of which clients see no more than that it did; `console.error` if left out. */
+  /** Called with errors whose details clients do not see; `console.error` by default. */
   onError?: (error: unknown, turn?: Interface) => void;
 }
 
 /**
- * Offers an agent and runs its turns, across any number of connections, until it is stopped or
- * the client is closed.
+ * Offers an agent and runs its turns, across any number of connections, until it is stopped or the
+ * client is closed.
  *
- * One client offers an agent once; `turns` is how many of its turns run at the same time.
+ * A client offers an agent once; `turns` sets how many of its turns run at the same time.
  *
  * @example
  * ```ts
@@ -56,260 +62,317 @@ export interface OfferOptions {
  *
  * @throws {ClosedError} when the client is closed.
  */
-export function offer(client: Client, agent: string, answer: TurnFunction, options: OfferOptions = {}): OfferedAgent {
+export function offer(
+  client: Client,
+  agent: string,
+  answer: TurnFunction,
+  options: OfferOptions = {},
+): OfferedAgent {
   return new OfferedAgent(client, agent, answer, options);
 }
 
-/** An agent whose turns this program runs. Sessions, the log, resuming, clients, cancelling and approvals are the server's. */
-export class OfferedAgent implements Guest {
-  /** The agent's name or id, as it was offered. */
+/**
+ * An agent whose turns this program runs. The server keeps sessions, log, clients and approvals.
+ */
+export class OfferedAgent implements FrameHandler {
+  /** The agent's name or id, as offered. */
   readonly name: string;
-  /** The name under which this program has its turns again. */
+  /** Name of this worker. */
   readonly worker: string;
   readonly #client: Client;
-  readonly #line: Line;
+  readonly #writer: FrameWriter;
   readonly #answer: TurnFunction;
   readonly #options: OfferOptions;
-  readonly #standing = deferred<{ agent: Agent; session: string }>();
-  readonly #over = deferred<void>();
-  readonly #rested = deferred<void>();
-  readonly #window = new Queue<true>();
-  readonly #turns = new Map<string, Turn>();
-  /** Turns that are this program's and have not come yet. */
-  #coming = new Set<string>();
-  /** The offer that is not answered yet. */
-  #asked: string | undefined;
-  #agent: string | undefined;
-  /** This very process has offered before. */
-  #cameBack = false;
-  #phase: "offering" | "stopping" | "over" = "offering";
+  readonly #accepted = deferred<{ agent: Agent; session: string }>();
+  readonly #ended = deferred<void>();
+  /** Resolved once the offer is being stopped and no turn runs. */
+  readonly #idle = deferred<void>();
+  readonly #permits = new Queue<true>();
+  readonly #turns = new Map<string, TurnChannel>();
+  /** Turns of this worker that the server has not handed out on this connection yet. */
+  #expected = new Set<string>();
+  /** Id of the offer that is not answered yet. */
+  #pendingOffer: string | undefined;
+  #agentId: string | undefined;
+  /** Whether this process has held the offer on an earlier connection. */
+  #isReoffered = false;
+  #phase: "offering" | "stopping" | "ended" = "offering";
 
-  /** @internal Made by {@link offer}. */
+  /** @internal Created by {@link offer}. */
   constructor(client: Client, name: string, answer: TurnFunction, options: OfferOptions) {
     this.name = name;
     this.worker = options.worker ?? `typescript-${crypto.randomUUID()}`;
     this.#client = client;
     this.#answer = answer;
     this.#options = options;
-    for (let n = 0; n < WINDOW; n += 1) this.#window.push(true);
-    this.#line = client.join(this);
-    this.opened();
-  }
-
-  /** Resolves when the offer stands, with the agent and its main session; rejects as {@link OfferedAgent.ended} does. */
-  offered(): Promise<{ agent: Agent; session: string }> {
-    return this.#standing.promise;
+    for (let n = 0; n < MAX_UNACKED; n += 1) this.#permits.push(true);
+    this.#writer = client.register(this);
+    this.connected();
   }
 
   /**
-   * Resolves when it was stopped.
+   * Resolves with the agent and its main session when the server has accepted the offer. Rejects as
+   * {@link OfferedAgent.ended} does.
+   */
+  offered(): Promise<{ agent: Agent; session: string }> {
+    return this.#accepted.promise;
+  }
+
+  /**
+   * Resolves when the agent was stopped.
    *
-   * It rejects with {@link RefusedError} when the server refuses the offer (`not_offered` for an agent that
-   * has a model of its own), and with {@link ClosedError} when the client is closed, the agent was deleted,
-   * or another program came under this worker's name.
+   * Rejects with {@link RefusedError} when the server refuses the offer (`not_offered` for an agent
+   * that has a model of its own), and with {@link ClosedError} when the client is closed, the agent
+   * is deleted, or another program takes over this worker's name.
    */
   get ended(): Promise<void> {
-    return this.#over.promise;
+    return this.#ended.promise;
   }
 
-  /** Takes no new turns, gives those that run `grace` seconds to come to their end, and fails those that do not. */
+  /**
+   * Stops taking new turns and waits `grace` seconds for the running ones. Turns that run longer
+   * fail.
+   *
+   * With `resumes`, turns that only wait for people or clients are not waited for and do not fail:
+   * a program that offers the agent under this worker's name within 30 seconds resumes them.
+   */
   async stop(grace = 10): Promise<void> {
-    if (this.#phase !== "offering") return this.#over.promise.catch(() => {});
+    if (this.#phase !== "offering") return this.#ended.promise.catch(() => {});
     this.#phase = "stopping";
-    this.opened();
-    if (this.#turns.size > 0 || this.#client.state === "open") await within(grace * 1000, this.#rested.promise);
-    const late = [...this.#turns.values()].map((turn) => {
-      const failed = turn.fail("The agent's program was stopped.", "agent_stopped");
-      return failed.catch(() => {}).then(() => this.#forget(turn, "the program was stopped"));
+    this.connected();
+    if (this.#turns.size > 0 || this.#client.state === "open") {
+      this.#checkIdle();
+      await settledWithin(grace * 1000, this.#idle.promise);
+    }
+    const late = [...this.#turns.values()].map(async (turn) => {
+      if (this.#isLeft(turn)) return;
+      await turn.fail("The agent's program was stopped.", "agent_stopped").catch(() => {});
+      this.#forget(turn, "the program was stopped");
     });
-    await within(LAST_WORDS, Promise.all(late));
+    await settledWithin(STOP_ACK_TIMEOUT, Promise.all(late));
     this.#end("the program was stopped");
-    this.#over.resolve();
+    this.#ended.resolve();
   }
 
-  /** @internal The connection stands. */
-  opened(): void {
+  /** @internal The connection is open. */
+  connected(): void {
     if (this.#client.state !== "open") return;
     const { turns, history, memory, tools, cursors } = this.#options;
-    this.#asked = crypto.randomUUID();
-    const refused = this.#line.write(JSON.stringify({
-      type: "offer",
-      id: this.#asked,
-      agent: this.name,
-      worker: this.worker,
-      turns: this.#phase === "stopping" ? 0 : turns,
-      history,
-      memory,
-      tools,
-      cursors,
-    }));
-    if (refused) this.#fall(refused);
+    this.#pendingOffer = crypto.randomUUID();
+    const refusal = this.#writer.write(
+      JSON.stringify({
+        type: "offer",
+        id: this.#pendingOffer,
+        agent: this.name,
+        worker: this.worker,
+        turns: this.#phase === "stopping" ? 0 : turns,
+        history,
+        memory,
+        tools,
+        cursors,
+      }),
+    );
+    if (refusal) this.#fail(refusal);
   }
 
-  /** @internal The connection broke. */
-  broke(): void {
-    this.#asked = undefined;
-    for (const turn of this.#turns.values()) turn.broke();
-    this.#rest();
+  /** @internal The connection is lost. */
+  disconnected(): void {
+    this.#pendingOffer = undefined;
+    for (const turn of this.#turns.values()) turn.disconnected();
+    this.#checkIdle();
   }
 
-  /** @internal A frame that is no session's; tells whether it was for this agent. */
-  heard(frame: ServerFrame): boolean {
+  /** @internal The client is closed. */
+  closed(error: ClosedError): void {
+    this.#accepted.reject(error);
+    this.#ended.reject(error);
+    this.#end(error.message);
+  }
+
+  /** @internal A frame that is not about a session has arrived. */
+  receive(frame: ServerFrame): boolean {
     switch (frame.type) {
       case "ack":
-        if (frame.id !== this.#asked) return this.#acknowledged(frame.id, frame);
-        this.#stands(frame);
+        if (frame.id !== this.#pendingOffer) return this.#onAck(frame.id, frame);
+        this.#onAccepted(frame);
         return true;
       case "refused":
         if (frame.id === undefined) return false;
-        if (frame.id !== this.#asked) return this.#acknowledged(frame.id, frame);
-        this.#asked = undefined;
-        if (frame.retry) setTimeout(() => this.#phase !== "over" && this.opened(), RETRY_AFTER);
-        else this.#fall(new RefusedError(frame));
+        if (frame.id !== this.#pendingOffer) return this.#onAck(frame.id, frame);
+        this.#onOfferRefused(frame);
         return true;
       case "run":
-        if (frame.agent !== this.#agent) return false;
-        this.#run(frame);
+        if (frame.agent !== this.#agentId) return false;
+        this.#onRun(frame);
         return true;
       case "cancel":
-        return this.#about(frame.turn, (turn) => this.#forget(turn, "the turn was ended by the server"));
+        return this.#withTurn(frame.turn, (turn) =>
+          this.#forget(turn, "the turn was ended by the server"),
+        );
       case "approval_settled":
       case "tool_returned":
-        return this.#about(frame.turn, (turn) => turn.answered(frame));
+        return this.#withTurn(frame.turn, (turn) => turn.onAnswer(frame));
       case "offer_ended":
-        if (frame.agent !== this.#agent || frame.worker !== this.worker) return false;
-        this.#fall(new ClosedError(frame.reason));
+        if (frame.agent !== this.#agentId || frame.worker !== this.worker) return false;
+        this.#fail(new ClosedError(frame.reason));
         return true;
       default:
         return false;
     }
   }
 
-  /** @internal The client is closed. */
-  closed(error: ClosedError): void {
-    this.#standing.reject(error);
-    this.#over.reject(error);
-    this.#end(error.message);
-  }
-
-  #acknowledged(id: string, frame: Ack | Refused): boolean {
-    for (const turn of this.#turns.values()) if (turn.acknowledged(id, frame)) return true;
+  #onAck(id: string, frame: Ack | Refused): boolean {
+    for (const turn of this.#turns.values()) if (turn.onAck(id, frame)) return true;
     return false;
   }
 
-  #about(id: string, tell: (turn: Turn) => void): boolean {
+  #withTurn(id: string, action: (turn: TurnChannel) => void): boolean {
     const turn = this.#turns.get(id);
-    if (turn) tell(turn);
+    if (turn) action(turn);
     return turn !== undefined;
   }
 
-  #stands({ agent, session, turns = [] }: Ack): void {
-    this.#asked = undefined;
-    // What is not told any more has ended while there was no connection.
+  #onAccepted({ agent, session, turns = [] }: Ack): void {
+    this.#pendingOffer = undefined;
     for (const turn of [...this.#turns.values()]) {
-      if (!turns.includes(turn.id)) this.#forget(turn, "the turn ended while there was no connection");
+      if (turns.includes(turn.id)) continue;
+      this.#forget(turn, "the turn ended while there was no connection");
     }
-    this.#coming = new Set(turns.filter((turn) => !this.#turns.has(turn)));
-    this.#cameBack = this.#agent !== undefined;
-    this.#agent = agent?.id;
-    if (agent && session !== undefined) this.#standing.resolve({ agent, session });
-    this.#rest();
+    this.#expected = new Set(turns.filter((turn) => !this.#turns.has(turn)));
+    this.#isReoffered = this.#agentId !== undefined;
+    this.#agentId = agent?.id;
+    if (agent && session !== undefined) this.#accepted.resolve({ agent, session });
+    this.#checkIdle();
   }
 
-  /** The server says that the offer no longer holds. */
-  #fall(error: Error): void {
-    this.#standing.reject(error);
-    this.#over.reject(error);
+  #onOfferRefused(frame: Refused): void {
+    this.#pendingOffer = undefined;
+    if (!frame.retry) return this.#fail(new RefusedError(frame));
+    setTimeout(() => {
+      if (this.#phase !== "ended") this.connected();
+    }, RETRY_AFTER);
+  }
+
+  /** Ends the offer because the server refused or ended it. */
+  #fail(error: Error): void {
+    this.#accepted.reject(error);
+    this.#ended.reject(error);
     this.#end(error.message);
     this.#report(error);
   }
 
   #end(reason: string): void {
-    this.#phase = "over";
+    this.#phase = "ended";
     for (const turn of [...this.#turns.values()]) this.#forget(turn, reason);
-    this.#rested.resolve();
-    this.#line.leave();
+    this.#idle.resolve();
+    this.#writer.unregister();
   }
 
-  /** Notices, for who waits for it, that nothing runs any more. */
-  #rest(): void {
-    if (this.#phase === "stopping" && this.#asked === undefined && this.#turns.size + this.#coming.size === 0) this.#rested.resolve();
+  #checkIdle(): void {
+    if (this.#phase !== "stopping" || this.#pendingOffer !== undefined) return;
+    const isIdle = [...this.#turns.values()].every((turn) => this.#isLeft(turn));
+    if (isIdle && this.#expected.size === 0) this.#idle.resolve();
   }
 
-  #forget(turn: Turn, reason: string): void {
+  /** Returns whether `stop` leaves a turn to the next program of this worker. */
+  #isLeft(turn: TurnChannel): boolean {
+    return this.#options.resumes === true && turn.isParked;
+  }
+
+  #forget(turn: TurnChannel, reason: string): void {
     turn.end(reason);
-    // Under its id another may run already: handed out again, while what is left of this one comes to its end.
+    // The server may have handed out the turn again while this function was still returning.
     if (this.#turns.get(turn.id) === turn) this.#turns.delete(turn.id);
-    this.#rest();
+    this.#checkIdle();
   }
 
-  #run(run: Run): void {
+  #onRun(run: Run): void {
     const known = this.#turns.get(run.turn);
-    if (known) return known.resumed(run);
-    this.#coming.delete(run.turn);
+    if (known) return known.resume(run);
+    this.#expected.delete(run.turn);
     const { resumed, ...fresh } = run;
-    // What was on its way to this process when a connection broke was nobody's yet.
-    const turn = new Turn(resumed && this.#cameBack && isUntouched(run) ? fresh : run, this.#line, this.#window);
+    // A turn whose first `run` was lost with the connection has not begun anywhere.
+    const isFresh = resumed && this.#isReoffered && isUntouched(run);
+    const turn = new TurnChannel(isFresh ? fresh : run, this.#writer, this.#permits);
     this.#turns.set(turn.id, turn);
-    void this.#play(turn);
+    void this.#runTurn(turn);
   }
 
-  async #play(turn: Turn): Promise<void> {
-    let told: Interface | undefined;
+  async #runTurn(turn: TurnChannel): Promise<void> {
+    let current: Interface | undefined;
     try {
       if (turn.run.resumed && !this.#options.resumes) {
-        throw new FailedError("The agent or the server was started anew in the middle of this turn.", { code: "agent_restarted" });
+        throw new FailedError("The agent or the server was restarted during this turn.", {
+          code: "agent_restarted",
+        });
       }
       for (let inputs: Input[] = [turn.run.input]; inputs.length > 0; ) {
-        told = new Interface(turn, inputs);
-        const text = await this.#answer(told);
-        if (text !== undefined && typeof text !== "string") throw new TypeError("what answers a turn must give a text or nothing");
-        // What was said without waiting and refused fails the turn, rather than being lost behind its end.
-        await turn.drained();
-        // Inputs that joined the turn meanwhile are answered in it.
-        inputs = (await turn.ask(crypto.randomUUID(), { verb: "finish", ...(text ? { text } : {}) })).steered ?? [];
+        current = new Interface(turn, inputs);
+        const text = await this.#answer(current);
+        if (text !== undefined && typeof text !== "string") {
+          throw new TypeError("a turn's function must return a string or nothing");
+        }
+        // A refused verb that the program did not await must fail the turn before it finishes.
+        await turn.flush();
+        const finish = { verb: "finish" as const, ...(text ? { text } : {}) };
+        // Inputs that joined the turn meanwhile are answered in the same turn.
+        inputs = (await turn.request(crypto.randomUUID(), finish)).steered ?? [];
       }
     } catch (error) {
-      // What goes wrong in a turn that is over went wrong because it is.
-      if (!turn.signal.aborted) await this.#fail(turn, error, told);
+      // An error after the end of the turn is only a consequence of that end.
+      if (!turn.signal.aborted) await this.#failTurn(turn, error, current);
     }
     this.#forget(turn, "the turn has ended");
   }
 
-  async #fail(turn: Turn, error: unknown, told: Interface | undefined): Promise<void> {
-    const failed = turn.fail(...forPeople(error));
-    if (!(error instanceof FailedError)) this.#report(error, told);
+  async #failTurn(
+    turn: TurnChannel,
+    error: unknown,
+    current: Interface | undefined,
+  ): Promise<void> {
+    const failed = turn.fail(...publicReason(error));
+    if (!(error instanceof FailedError)) this.#report(error, current);
     try {
       await failed;
     } catch (refused) {
-      if (!turn.signal.aborted) this.#report(refused, told);
+      if (!turn.signal.aborted) this.#report(refused, current);
     }
   }
 
   #report(error: unknown, turn?: Interface): void {
     if (this.#options.onError) return this.#options.onError(error, turn);
-    const what = turn ? `turn ${turn.turn} of ${this.name} fails` : `${this.name} is not offered any more`;
-    console.error(`thoughtwire: ${what}:`, error);
+    const subject = turn
+      ? `turn ${turn.turn} of agent ${this.name} failed`
+      : `agent ${this.name} is no longer offered`;
+    console.error(`thoughtwire: ${subject}:`, error);
   }
 }
 
-/** Nothing was said in a turn that is handed out again. */
+/** Tells whether nothing was sent yet in a turn that is handed out again. */
 function isUntouched({ turn, history = [], open = {} }: Run): boolean {
-  const said = history.filter(({ event }) => event.kind !== "turn_started" && event.kind !== "user_message");
-  return !said.some((record) => record.turn === turn) && Object.keys(open).length === 0;
+  const sent = history.filter(
+    ({ event }) => event.kind !== "turn_started" && event.kind !== "user_message",
+  );
+  return !sent.some((record) => record.turn === turn) && Object.keys(open).length === 0;
 }
 
-/** What people are told of an error: no more than that there was one, where its text may be nobody else's business. */
-function forPeople(error: unknown): [reason: string, code?: string] {
-  if (error instanceof FailedError) return error.code === undefined ? [error.message] : [error.message, error.code];
-  if (error instanceof RefusedError) return [`What the agent said was refused: ${error.message}`, error.code];
+/** Returns the reason that clients see. The text of an unknown error may be confidential. */
+function publicReason(error: unknown): [reason: string, code?: string] {
+  if (error instanceof FailedError) {
+    return error.code === undefined ? [error.message] : [error.message, error.code];
+  }
+  if (error instanceof RefusedError) {
+    return [`The server refused what the agent sent: ${error.message}`, error.code];
+  }
   return ["The agent's program failed."];
 }
 
-/** Waits, but not for longer than so many milliseconds. */
-async function within(millis: number, awaited: Promise<unknown>): Promise<void> {
+/** Waits for a promise, at most so many milliseconds. */
+async function settledWithin(millis: number, awaited: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, millis)));
-  await Promise.race([late, awaited]);
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(resolve, millis);
+  });
+  await Promise.race([timeout, awaited]);
   clearTimeout(timer);
 }

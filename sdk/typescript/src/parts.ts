@@ -1,30 +1,32 @@
-import type { FrameOf, ServerFrame } from "./wire.js";
+import type { ServerFrame } from "./wire.js";
 
 /** Joins the parts of frames that are larger than the limit. One per connection. */
 export class PartJoiner {
-  #next = 0;
-  #data: string[] = [];
+  #received: string[] = [];
 
   /**
-   * Takes a frame as it came.
+   * Takes a frame as it arrived.
    *
-   * @returns the whole frame, or nothing while parts of it are missing.
-   * @throws {Error} when parts are missing or come in another order.
+   * @returns the complete frame, or `undefined` while parts of it are missing.
+   * @throws {Error} when parts are missing or out of order.
    */
   take(frame: ServerFrame): ServerFrame | undefined {
+    const due = this.#received.length;
     if (frame.type !== "part") {
-      if (this.#next > 0) throw new Error(`a frame came after ${this.#next} parts of another one`);
+      if (due > 0) throw new Error(`a ${frame.type} frame arrived where part ${due} was due`);
       return frame;
     }
-    const { part, parts, data } = frame as FrameOf<"part">;
-    if (part !== this.#next) throw new Error(`part ${part} came where part ${this.#next} was due`);
-    this.#data.push(data);
-    this.#next += 1;
-    if (this.#next < parts) return undefined;
-    const text = this.#data.join("");
-    [this.#next, this.#data] = [0, []];
-    const whole: unknown = JSON.parse(text);
-    if (typeof whole !== "object" || whole === null) throw new Error("the parts are no frame");
-    return whole as ServerFrame;
+    if (frame.part !== due) {
+      throw new Error(`part ${frame.part} arrived where part ${due} was due`);
+    }
+    this.#received.push(frame.data);
+    if (this.#received.length < frame.parts) return undefined;
+    const text = this.#received.join("");
+    this.#received = [];
+    const joined: unknown = JSON.parse(text);
+    if (typeof joined !== "object" || joined === null) {
+      throw new Error("the joined parts are not a JSON object");
+    }
+    return joined as ServerFrame;
   }
 }

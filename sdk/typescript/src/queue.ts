@@ -1,48 +1,49 @@
+interface WaitingReader<T> {
+  resolve: (result: IteratorResult<T>) => void;
+  reject: (error: unknown) => void;
+}
+
 /**
- * What lies between who produces and who reads: a queue that can be waited for.
+ * Queue between a producer and asynchronous readers.
  *
- * It has no limit of its own; who fills it asks {@link Queue.size} and stops its source in time.
+ * It is not bounded by itself: the producer checks {@link Queue.size} and pauses its source.
  */
 export class Queue<T> {
   #items: T[] = [];
-  #waiting: ((result: IteratorResult<T>) => void)[] = [];
-  #failed: ((error: unknown) => void)[] = [];
+  #readers: WaitingReader<T>[] = [];
   #end: { error?: unknown } | undefined;
 
+  /** Number of items that nobody has read. */
   get size(): number {
     return this.#items.length;
   }
 
+  /** Adds an item; does nothing after {@link Queue.end}. */
   push(item: T): void {
     if (this.#end) return;
-    const waiting = this.#waiting.shift();
-    this.#failed.shift();
-    if (waiting) waiting({ done: false, value: item });
+    const reader = this.#readers.shift();
+    if (reader) reader.resolve({ done: false, value: item });
     else this.#items.push(item);
   }
 
-  /** Nothing more comes; what is there can still be read. With an error, reading then fails with it. */
+  /** Ends the queue, with an error if there is one. Items already in it can still be read. */
   end(error?: unknown): void {
     if (this.#end) return;
     this.#end = error === undefined ? {} : { error };
-    const [waiting, failed] = [this.#waiting, this.#failed];
-    this.#waiting = [];
-    this.#failed = [];
-    waiting.forEach((resolve, at) => {
+    for (const { resolve, reject } of this.#readers.splice(0)) {
       if (error === undefined) resolve({ done: true, value: undefined });
-      else failed[at]?.(error);
-    });
+      else reject(error);
+    }
   }
 
+  /** Returns the next item; waits for it if there is none. */
   next(): Promise<IteratorResult<T>> {
     const item = this.#items.shift();
     if (item !== undefined) return Promise.resolve({ done: false, value: item });
-    if (this.#end) {
-      return "error" in this.#end ? Promise.reject(this.#end.error) : Promise.resolve({ done: true, value: undefined });
+    if (!this.#end) {
+      return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push(resolve);
-      this.#failed.push(reject);
-    });
+    if ("error" in this.#end) return Promise.reject(this.#end.error);
+    return Promise.resolve({ done: true, value: undefined });
   }
 }

@@ -1,222 +1,271 @@
-import type { Client, CommandOptions, SendOptions } from "./client.js";
+import type { Client } from "./client.js";
+import type { CommandOptions, SendOptions } from "./commands.js";
 import { ClosedError, type RefusedError } from "./errors.js";
 import { Queue } from "./queue.js";
-import type { Ack, ClientFrame, EventFrame, FrameOf, ServerFrame, ToolDeclaration } from "./wire.js";
+import type {
+  Ack,
+  ClientFrame,
+  EventFrame,
+  FrameOf,
+  ServerFrame,
+  ToolDeclaration,
+} from "./wire.js";
 
-/** What lies unread before the server is asked to stop, and how little before it is asked to go on. */
-const FULL = 1_000;
-const LOW = 100;
-/** How long until a place is asked for again that was refused for the moment. */
+/** Unread updates at which the room detaches from the session (backpressure). */
+const HIGH_WATER = 1_000;
+/** Unread updates at which a paused room attaches again. */
+const LOW_WATER = 100;
+/** Pause before an attach that was refused for the moment is sent again, in milliseconds. */
 const RETRY_AFTER = 1_000;
 
-/** Runs a tool that the agent called: gives its result as text, or throws what went wrong. */
-export type RunTool = (args: Record<string, unknown>, call: { call: string; name: string }) => Promise<string> | string;
+/** Runs a tool that the agent called. Returns the result as text, or throws. */
+export type RunTool = (
+  args: Record<string, unknown>,
+  call: { call: string; name: string },
+) => Promise<string> | string;
 
-/** How a place in a session is taken. */
+/** Options of {@link Client.attach}. */
 export interface AttachOptions {
-  /** Begin behind this position; 0 for everything. Without it and without `last`: at the head. */
+  /**
+   * Position after which events are sent; 0 sends the whole log. Without `after` and `last`, only
+   * new events are sent.
+   */
   after?: number;
-  /** The log's lifetime that `after` is of. */
+  /** Epoch of the log that `after` refers to. */
   epoch?: string;
-  /** Begin with the newest so many events. */
+  /** Number of newest events to begin with. */
   last?: number;
-  /** Leaves the session when it says so. */
+  /** Leaves the session when aborted. */
   signal?: AbortSignal;
   /** Tools that this client runs, by name. */
   tools?: Record<string, Omit<ToolDeclaration, "name"> & { run: RunTool }>;
 }
 
-/** What a {@link Room} shows, in order. */
-export type Shown =
+/** Element of a {@link Room}'s iteration. */
+export type RoomUpdate =
   | EventFrame
   | FrameOf<"delta">
   | FrameOf<"partial">
   | FrameOf<"status">
   | FrameOf<"presence">
   | FrameOf<"caught_up">
-  /** The cursor could not be honoured: throw away what you have of the session, all of it follows. */
+  /** The cursor was not valid any more. Discard what you have of the session; all of it follows. */
   | { type: "reset"; session: string; epoch: string };
 
+/** Access of a room to the client that made it. */
+interface RoomContext {
+  client: Client;
+  write: (frame: ClientFrame) => void;
+  onEnd: () => void;
+}
+
+interface ClientToolCall {
+  name: string;
+  args: Record<string, unknown>;
+}
+
 /**
- * A place in one session, across any number of connections.
+ * A client's attachment to one session, across any number of connections.
  *
- * Iterate over it: every event comes once, in order; deltas and statuses come while the connection
- * stands. Who reads slowly holds the server up, not the memory: beyond a thousand unread frames the
- * client leaves the session, and comes back at its cursor when most of them are read.
+ * Iterate over it: each event comes once and in order. Deltas and statuses come only while they are
+ * live. A slow reader does not fill memory: at 1,000 unread updates the room detaches, and attaches
+ * again at its cursor when most of them are read.
  */
-export class Room implements AsyncIterable<Shown> {
+export class Room implements AsyncIterable<RoomUpdate> {
   /** The session's id. */
   readonly session: string;
   readonly #options: AttachOptions;
-  readonly #client: Client;
-  readonly #write: (frame: ClientFrame) => void;
-  readonly #left: () => void;
-  readonly #queue = new Queue<Shown>();
-  /** Calls that wait for a client, and those of them that were begun here. */
+  readonly #context: RoomContext;
+  readonly #queue = new Queue<RoomUpdate>();
+  /** Calls of this client's tools, by id, until they are returned. */
+  readonly #calls = new Map<string, ClientToolCall>();
+  /** Calls that wait for a client to run them. */
   readonly #awaited = new Set<string>();
+  /** Calls that this room has begun to run. */
   readonly #begun = new Set<string>();
-  /** The log is read to where it was live. */
+  /** Whether the replay has reached the head of the log. */
   #isLive = false;
-  readonly #calls = new Map<string, { name: string; args: Record<string, unknown> }>();
   #epoch: string | undefined;
   #seq: number | undefined;
-  #phase: "apart" | "attaching" | "attached" | "held" | "over" = "apart";
+  #phase: "detached" | "attaching" | "attached" | "paused" | "ended" = "detached";
 
-  /** @internal Made by {@link Client.attach}. */
-  constructor(session: string, options: AttachOptions, client: Client, write: (frame: ClientFrame) => void, left: () => void) {
+  /** @internal Created by {@link Client.attach}. */
+  constructor(session: string, options: AttachOptions, context: RoomContext) {
     this.session = session;
     this.#options = options;
-    this.#client = client;
-    this.#write = write;
-    this.#left = left;
+    this.#context = context;
     this.#seq = options.after;
     this.#epoch = options.epoch;
   }
 
-  /** Where to resume: the last event that came in, and the log's lifetime. */
+  /** Position of the last event received and the log's epoch: where to resume. */
   get cursor(): { seq: number; epoch: string } | undefined {
-    return this.#seq === undefined || this.#epoch === undefined ? undefined : { seq: this.#seq, epoch: this.#epoch };
+    if (this.#seq === undefined || this.#epoch === undefined) return undefined;
+    return { seq: this.#seq, epoch: this.#epoch };
   }
 
-  /** Says something to the agent; resolves when it is on disk. */
+  /** Sends an input to the agent; resolves when it is on disk. */
   send(text: string, { policy, attachments, ...options }: SendOptions = {}): Promise<Ack> {
-    const more = { ...(policy ? { policy } : {}), ...(attachments?.length ? { attachments } : {}) };
-    return this.#client.command({ type: "send", session: this.session, text, ...more }, options);
+    const extras = {
+      ...(policy ? { policy } : {}),
+      ...(attachments?.length ? { attachments } : {}),
+    };
+    const frame = { type: "send" as const, session: this.session, text, ...extras };
+    return this.#context.client.command(frame, options);
   }
 
-  /** Ends the running turn. */
+  /** Cancels the running turn, or only `turn` if that is the running one. */
   async cancel(options?: CommandOptions & { turn?: string }): Promise<void> {
     const { turn, ...rest } = options ?? {};
-    await this.#client.command({ type: "cancel", session: this.session, ...(turn === undefined ? {} : { turn }) }, rest);
+    const frame = { type: "cancel" as const, session: this.session };
+    await this.#context.client.command(turn === undefined ? frame : { ...frame, turn }, rest);
   }
 
-  /** Takes a queued input back. */
+  /** Withdraws a queued input. */
   async withdraw(input: string, options?: CommandOptions): Promise<void> {
-    await this.#client.command({ type: "withdraw", session: this.session, input }, options);
+    await this.#context.client.command({ type: "withdraw", session: this.session, input }, options);
   }
 
-  /** Settles an approval. */
-  async decide(call: string, decision: "approved" | "denied", options?: CommandOptions): Promise<void> {
-    await this.#client.command({ type: "decide", session: this.session, call, decision }, options);
+  /** Approves or denies a tool call that waits for approval. */
+  async decide(
+    call: string,
+    decision: "approved" | "denied",
+    options?: CommandOptions,
+  ): Promise<void> {
+    const frame = { type: "decide" as const, session: this.session, call, decision };
+    await this.#context.client.command(frame, options);
   }
 
-  /** Gives the session a title. */
+  /** Sets the session's title. */
   async rename(title: string, options?: CommandOptions): Promise<void> {
-    await this.#client.command({ type: "rename", session: this.session, title }, options);
+    await this.#context.client.command({ type: "rename", session: this.session, title }, options);
   }
 
-  /** Leaves the session. Iterating ends when what came in is read. */
+  /** Leaves the session. The iteration ends after the updates received so far. */
   leave(): void {
-    if (this.#phase === "over") return;
-    if (this.#phase === "attached" || this.#phase === "attaching") this.#write({ type: "detach", session: this.session });
-    this.ended();
+    if (this.#phase === "ended") return;
+    if (this.#phase === "attached" || this.#phase === "attaching") {
+      this.#context.write({ type: "detach", session: this.session });
+    }
+    this.end();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<Shown> {
+  [Symbol.asyncIterator](): AsyncIterator<RoomUpdate> {
     return {
       next: async () => {
         const result = await this.#queue.next();
-        if (this.#phase === "held" && this.#queue.size <= LOW) {
-          this.#phase = "apart";
-          if (this.#client.state === "open") this.opened();
+        if (this.#phase === "paused" && this.#queue.size <= LOW_WATER) {
+          this.#phase = "detached";
+          if (this.#context.client.state === "open") this.connected();
         }
         return result;
       },
-      // Leaving the loop leaves the room as it is: it may be iterated again.
+      // A loop that breaks off leaves the room attached: it can be iterated again.
       return: () => Promise.resolve({ done: true, value: undefined }),
     };
   }
 
-  /** @internal The connection stands. */
-  opened(): void {
-    if (this.#phase === "held" || this.#phase === "over") return;
+  /** @internal The connection is open. */
+  connected(): void {
+    if (this.#phase === "paused" || this.#phase === "ended") return;
     this.#phase = "attaching";
-    const tools = Object.entries(this.#options.tools ?? {}).map(([name, { run: _run, ...declaration }]) => ({ name, ...declaration }));
-    const begin =
-      this.#seq !== undefined
-        ? { after: this.#seq, ...(this.#epoch === undefined ? {} : { epoch: this.#epoch }) }
-        : this.#options.last === undefined ? {} : { last: this.#options.last };
-    // The session names the attach, so that a refusal finds its way here.
-    this.#write({ type: "attach", id: this.session, session: this.session, ...begin, ...(tools.length ? { tools } : {}) });
+    const tools = Object.entries(this.#options.tools ?? {}).map(
+      ([name, { run: _run, ...declaration }]) => ({ name, ...declaration }),
+    );
+    // The session is also the id of the attach, so that a refusal of it can be told apart.
+    this.#context.write({
+      type: "attach",
+      id: this.session,
+      session: this.session,
+      ...this.#start(),
+      ...(tools.length ? { tools } : {}),
+    });
   }
 
-  /** @internal The connection broke. */
-  broke(): void {
-    if (this.#phase === "attached" || this.#phase === "attaching") this.#phase = "apart";
+  #start(): { after?: number; epoch?: string; last?: number } {
+    const { last } = this.#options;
+    if (this.#seq === undefined) return last === undefined ? {} : { last };
+    return { after: this.#seq, ...(this.#epoch === undefined ? {} : { epoch: this.#epoch }) };
   }
 
-  /** @internal The server will not have us here. */
+  /** @internal The connection is lost. */
+  disconnected(): void {
+    if (this.#phase === "attached" || this.#phase === "attaching") this.#phase = "detached";
+  }
+
+  /** @internal The server refused to attach. */
   refused(error: RefusedError): void {
-    if (!error.retry) return this.ended(error);
-    // The same may succeed in a while.
-    this.#phase = "apart";
+    if (!error.retry) return this.end(error);
+    this.#phase = "detached";
     setTimeout(() => {
-      if (this.#phase === "apart" && this.#client.state === "open") this.opened();
+      if (this.#phase === "detached" && this.#context.client.state === "open") this.connected();
     }, RETRY_AFTER);
   }
 
-  /** @internal */
-  ended(error?: unknown): void {
-    if (this.#phase === "over") return;
-    this.#phase = "over";
-    this.#left();
+  /** @internal Ends the iteration, with an error if there is one. */
+  end(error?: unknown): void {
+    if (this.#phase === "ended") return;
+    this.#phase = "ended";
+    this.#context.onEnd();
     this.#queue.end(error);
   }
 
-  /** @internal A frame of this session. */
-  heard(frame: ServerFrame): void {
-    // What is on its way from a place that we left would leave a gap.
-    const expected = frame.type === "attached" ? this.#phase === "attaching" : this.#phase === "attached";
-    if (!expected && frame.type !== "detached") return;
+  /** @internal A frame about this session has arrived. */
+  receive(frame: ServerFrame): void {
+    // Frames of an earlier attachment may still arrive. Taken, they would leave a gap.
+    const expected = frame.type === "attached" ? "attaching" : "attached";
+    if (this.#phase !== expected && frame.type !== "detached") return;
     switch (frame.type) {
       case "attached":
-        if (!frame.recovered || (this.#epoch !== undefined && this.#epoch !== frame.epoch)) {
-          this.#seq = frame.first - 1;
-          this.#queue.push({ type: "reset", session: this.session, epoch: frame.epoch });
-        } else if (this.#seq === undefined) {
-          const last = this.#options.last;
-          this.#seq = last === undefined ? frame.head : Math.max(frame.first - 1, frame.head - last);
-        }
-        this.#epoch = frame.epoch;
-        this.#phase = "attached";
-        this.#isLive = false;
-        return;
+        return this.#onAttached(frame);
       case "detached":
-        return this.ended(new ClosedError(frame.reason));
+        return this.end(new ClosedError(frame.reason));
       case "event":
-        // Twice the same position cannot be twice the same news.
         if (this.#seq !== undefined && frame.seq <= this.#seq) return;
         this.#seq = frame.seq;
-        this.#run(frame);
-        return this.#show(frame);
+        this.#trackCalls(frame);
+        return this.#push(frame);
       case "caught_up":
         this.#isLive = true;
         this.#runAwaited();
-        return this.#show(frame);
+        return this.#push(frame);
       case "delta":
       case "partial":
       case "status":
       case "presence":
-        return this.#show(frame);
+        return this.#push(frame);
       default:
-        // Of a newer server, or not of a session.
+        // An unknown type of a newer server.
         return;
     }
   }
 
-  #show(frame: Shown): void {
-    this.#queue.push(frame);
-    if (this.#queue.size >= FULL) {
-      // What comes from now on is read later, from the log.
-      this.#phase = "held";
-      this.#write({ type: "detach", session: this.session });
+  #onAttached({ recovered, epoch, first, head }: FrameOf<"attached">): void {
+    if (!recovered || (this.#epoch !== undefined && this.#epoch !== epoch)) {
+      this.#seq = first - 1;
+      this.#queue.push({ type: "reset", session: this.session, epoch });
+    } else if (this.#seq === undefined) {
+      const { last } = this.#options;
+      this.#seq = last === undefined ? head : Math.max(first - 1, head - last);
+    }
+    this.#epoch = epoch;
+    this.#phase = "attached";
+    this.#isLive = false;
+  }
+
+  #push(update: RoomUpdate): void {
+    this.#queue.push(update);
+    if (this.#queue.size >= HIGH_WATER) {
+      // Later events are replayed from the log once these are read.
+      this.#phase = "paused";
+      this.#context.write({ type: "detach", session: this.session });
     }
   }
 
-  /** Runs the calls of this client's tools, each when its time has come. */
-  #run({ event }: EventFrame): void {
+  #trackCalls({ event }: EventFrame): void {
     if (event.kind === "tool_called" && this.#options.tools?.[event.name]) {
-      this.#calls.set(event.call, { name: event.name, args: event.args as Record<string, unknown> });
+      const args = event.args as Record<string, unknown>;
+      this.#calls.set(event.call, { name: event.name, args });
     } else if (event.kind === "tool_returned") {
       this.#calls.delete(event.call);
       this.#awaited.delete(event.call);
@@ -227,26 +276,31 @@ export class Room implements AsyncIterable<Shown> {
     }
   }
 
-  /** Of what the log tells only that still waits which no later event settles: so not before it is read. */
+  /**
+   * Runs the calls that wait for this client. During replay a later event may show that a call is
+   * already settled, so nothing runs before the replay is complete.
+   */
   #runAwaited(): void {
-    for (const call of this.#awaited) {
-      const called = this.#calls.get(call);
-      const tool = called && this.#options.tools?.[called.name];
-      if (!called || !tool || this.#begun.has(call)) continue;
-      this.#begun.add(call);
-      void this.#answer(call, called, tool.run);
+    for (const id of this.#awaited) {
+      const call = this.#calls.get(id);
+      const tool = call && this.#options.tools?.[call.name];
+      if (!call || !tool || this.#begun.has(id)) continue;
+      this.#begun.add(id);
+      void this.#runTool(id, call, tool.run);
     }
     this.#awaited.clear();
   }
 
-  async #answer(call: string, called: { name: string; args: Record<string, unknown> }, run: RunTool): Promise<void> {
-    let outcome: { status: "success" | "error"; text: string };
+  async #runTool(id: string, { name, args }: ClientToolCall, run: RunTool): Promise<void> {
+    let result: { status: "success" | "error"; text: string };
     try {
-      outcome = { status: "success", text: await run(called.args, { call, name: called.name }) };
+      result = { status: "success", text: await run(args, { call: id, name }) };
     } catch (error) {
-      outcome = { status: "error", text: error instanceof Error ? error.message : String(error) };
+      const text = error instanceof Error ? error.message : String(error);
+      result = { status: "error", text };
     }
-    // Another client, or the clock, may have been first: then there is nothing left to say.
-    await this.#client.command({ type: "tool_return", session: this.session, call, ...outcome }).catch(() => {});
+    const frame = { type: "tool_return" as const, session: this.session, call: id, ...result };
+    // A refusal means that another client or a timeout was first; the result is not needed.
+    await this.#context.client.command(frame).catch(() => {});
   }
 }

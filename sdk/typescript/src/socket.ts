@@ -1,6 +1,6 @@
 /**
- * What a client uses of a WebSocket: a browser's, Node's own, or that of the package `ws`. Events are
- * `any`, since these three declare classes for them that are not each other's.
+ * Part of the WebSocket interface that a client uses: a browser's, Node's own, or that of the
+ * package `ws`. Events are `any`, since the three declare incompatible classes for them.
  */
 export interface WebSocketLike {
   readonly readyState: number;
@@ -14,5 +14,5 @@ export interface WebSocketLike {
   addEventListener(type: "close", listener: () => void, options?: { once?: boolean }): void;
 }
 
-/** The class of a {@link WebSocketLike}. */
+/** Constructor of a {@link WebSocketLike}. */
 export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike;

@@ -1,15 +1,15 @@
-/** The wire's types: those generated from the server's own, and names for what clients use of them. */
+/** Types of the native wire, generated from the server's own, and names for those used most. */
 import type { ServerFrame } from "./generated.js";
 
 export type * from "./generated.js";
 
-/** Frames of one type. */
+/** Server frames of one type. */
 export type FrameOf<K extends ServerFrame["type"]> = Extract<ServerFrame, { type: K }>;
-/** The yes to an `attach`. */
+/** Confirmation of an `attach`. */
 export type Attached = FrameOf<"attached">;
-/** The yes to a command. */
+/** Confirmation of a command. */
 export type Ack = FrameOf<"ack">;
-/** The no to a command. */
+/** Refusal of a command. */
 export type Refused = FrameOf<"refused">;
-/** Something that happened, at its position. */
+/** Event with its position in the session's log. */
 export type EventFrame = FrameOf<"event">;

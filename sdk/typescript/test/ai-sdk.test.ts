@@ -1,14 +1,14 @@
-/** The example on the Vercel AI SDK, at the real server. */
+/** The Vercel AI SDK example, against the real server. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { it } from "node:test";
 import { createInterface } from "node:readline";
+import { it } from "node:test";
 
-import { Server, ended } from "./support.js";
+import { isTurnEnd, TestServer } from "./support.js";
 
 it("runs the AI SDK's model as an agent: streamed, and with a tool", async () => {
-  const server = await Server.start();
+  const server = await TestServer.start();
   const client = server.client();
   const example = new URL("../examples/ai-sdk.js", import.meta.url).pathname;
   const env = { ...process.env, THOUGHTWIRE_URL: server.url };
@@ -20,16 +20,17 @@ it("runs the AI SDK's model as an agent: streamed, and with a tool", async () =>
     const turn = async (text: string) => {
       await room.send(text);
       const seen: string[] = [];
-      for await (const shown of room) {
-        if (shown.type === "delta") seen.push(`${shown.kind} … ${shown.text}`);
-        if (shown.type !== "event") continue;
-        const { event } = shown;
+      for await (const update of room) {
+        if (update.type === "delta") seen.push(`${update.kind} … ${update.text}`);
+        if (update.type !== "event") continue;
+        const { event } = update;
         if (event.kind === "tool_called") seen.push(`${event.name} ${JSON.stringify(event.args)}`);
-        else if (event.kind === "usage") seen.push(`${event.input_tokens} + ${event.output_tokens}`);
+        else if (event.kind === "usage")
+          seen.push(`${event.input_tokens} + ${event.output_tokens}`);
         else if ("text" in event) seen.push(`${event.kind} ${event.text}`);
-        if (ended(shown)) return seen;
+        if (isTurnEnd(update)) return seen;
       }
-      return assert.fail("the room ended first");
+      return assert.fail("the room ended before the expected event");
     };
     assert.deepEqual(await turn("What is 6*7?"), [
       "user_message What is 6*7?",

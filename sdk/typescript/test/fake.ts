@@ -1,9 +1,9 @@
-/** A server that is the test. */
+/** A scripted server: the test itself. */
 import { Client } from "../src/index.js";
 
-/** A socket whose other side is the test. */
-export class Fake {
-  static made: Fake[] = [];
+/** WebSocket whose other end is the test. */
+export class FakeSocket {
+  static instances: FakeSocket[] = [];
   readonly CLOSED = 3;
   readyState = 1;
   bufferedAmount = 0;
@@ -11,7 +11,7 @@ export class Fake {
   onmessage?: (event: { data: string }) => void;
   onclose?: (event: { code: number; reason: string }) => void;
   constructor() {
-    Fake.made.push(this);
+    FakeSocket.instances.push(this);
   }
   send(text: string): void {
     this.sent.push(JSON.parse(text) as Record<string, unknown>);
@@ -22,15 +22,20 @@ export class Fake {
   close(): void {
     this.readyState = 3;
   }
-  says(frame: unknown): void {
+  deliver(frame: unknown): void {
     this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
   }
 }
 
-/** A client that was greeted, and its socket. */
-export function open(): { client: Client; socket: Fake } {
-  const client = new Client({ url: "ws://test", token: "t", name: "n", webSocket: Fake as never });
-  const socket = Fake.made.at(-1)!;
-  socket.says({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
+/** Returns a client that has received `welcome`, and its socket. */
+export function connectedClient(): { client: Client; socket: FakeSocket } {
+  const client = new Client({
+    url: "ws://test",
+    token: "t",
+    name: "n",
+    webSocket: FakeSocket as never,
+  });
+  const socket = FakeSocket.instances.at(-1)!;
+  socket.deliver({ type: "welcome", protocol: "thoughtwire.v1", server: "test", limits: {} });
   return { client, socket };
 }

@@ -1,9 +1,9 @@
-/** A server of one's own, and what the tests share. */
+/** A real server, and helpers that the tests share. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { type Socket, connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,10 +13,12 @@ import { Client, type EventFrame, type Room } from "../src/index.js";
 
 export { WebSocket };
 
-const BINARY = process.env["THOUGHTWIRE_BIN"] ?? new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
+const BINARY =
+  process.env.THOUGHTWIRE_BIN ??
+  new URL("../../../../target/debug/thoughtwire", import.meta.url).pathname;
 
 /** A running `thoughtwire serve`, which can be killed and started again at the same address. */
-export class Server {
+export class TestServer {
   #process: ChildProcess | undefined;
   readonly #dir = mkdtempSync(join(tmpdir(), "thoughtwire-"));
   readonly #port: number;
@@ -27,9 +29,9 @@ export class Server {
     this.#flags = flags;
   }
 
-  static async start(...flags: string[]): Promise<Server> {
-    const server = new Server(await freePort(), flags);
-    await server.again();
+  static async start(...flags: string[]): Promise<TestServer> {
+    const server = new TestServer(await freePort(), flags);
+    await server.restart();
     return server;
   }
 
@@ -37,9 +39,16 @@ export class Server {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Starts it again with the same data at the same address. */
-  async again(): Promise<void> {
-    const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, "--data-dir", this.#dir, ...this.#flags];
+  /** Starts the server again, with the same data and address. */
+  async restart(): Promise<void> {
+    const args = [
+      "serve",
+      "--listen",
+      `127.0.0.1:${this.#port}`,
+      "--data-dir",
+      this.#dir,
+      ...this.#flags,
+    ];
     this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "inherit"] });
     const lines = createInterface({ input: this.#process.stdout! });
     const [line] = (await once(lines, "line")) as [string];
@@ -48,7 +57,8 @@ export class Server {
 
   async kill(): Promise<void> {
     this.#process?.kill("SIGKILL");
-    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null) await once(this.#process, "exit");
+    if (this.#process && this.#process.exitCode === null && this.#process.signalCode === null)
+      await once(this.#process, "exit");
   }
 
   async stop(): Promise<void> {
@@ -60,15 +70,18 @@ export class Server {
     return new Client({ url, webSocket: WebSocket, ...(name ? { name } : {}) });
   }
 
-  /** A session's log, as REST tells it. */
+  /** Returns a session's log, read over REST. */
   async log(session: string): Promise<EventFrame[]> {
     const response = await fetch(`${this.url}/v1/sessions/${session}/events?limit=1000`);
     return ((await response.json()) as { events: EventFrame[] }).events;
   }
 
-  /** Makes a key with the owner's hands. */
+  /** Creates a key as the local owner. */
   async key(user: string, ...scopes: string[]): Promise<{ key: string; secret: string }> {
-    const made = (await this.#own("POST", "/v1/keys", { user, scopes })) as { key: { id: string }; secret: string };
+    const made = (await this.#own("POST", "/v1/keys", { user, scopes })) as {
+      key: { id: string };
+      secret: string;
+    };
     return { key: made.key.id, secret: made.secret };
   }
 
@@ -77,36 +90,49 @@ export class Server {
   }
 
   async #own(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { token } = JSON.parse(readFileSync(join(this.#dir, "server.json"), "utf8")) as { token: string };
-    const headers = { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) };
-    const response = await fetch(`${this.url}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const { token } = JSON.parse(readFileSync(join(this.#dir, "server.json"), "utf8")) as {
+      token: string;
+    };
+    const headers = {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    };
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
     const text = await response.text();
     assert.ok(response.ok, text);
     return text === "" ? undefined : JSON.parse(text);
   }
 
   async rest(method: string, path: string, body: unknown): Promise<void> {
-    const response = await fetch(`${this.url}${path}`, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
     assert.ok(response.ok, await response.text());
   }
 }
 
-/** A way to a server that can be cut. */
-export class Way {
-  readonly #listener = createServer((from) => this.#lead(from));
+/** TCP proxy to a server whose connections can be cut. */
+export class CutProxy {
+  readonly #listener = createServer((from) => this.#forward(from));
   readonly #to: number;
   readonly #open = new Set<Socket>();
-  #deaf = false;
+  #dropsReplies = false;
 
   private constructor(to: number) {
     this.#to = to;
   }
 
-  static async to(server: Server): Promise<Way> {
-    const way = new Way(Number(new URL(server.url).port));
-    way.#listener.listen(0, "127.0.0.1");
-    await once(way.#listener, "listening");
-    return way;
+  static async to(server: TestServer): Promise<CutProxy> {
+    const proxy = new CutProxy(Number(new URL(server.url).port));
+    proxy.#listener.listen(0, "127.0.0.1");
+    await once(proxy.#listener, "listening");
+    return proxy;
   }
 
   get url(): string {
@@ -115,14 +141,14 @@ export class Way {
     return `ws://127.0.0.1:${address.port}/v1/ws`;
   }
 
-  /** From now on nothing that the server says arrives, on what is connected now. */
-  deafen(): void {
-    this.#deaf = true;
+  /** Drops everything the server sends on the current connections from now on. */
+  dropReplies(): void {
+    this.#dropsReplies = true;
   }
 
-  /** Ends all connections; new ones find their way again. */
+  /** Cuts all connections; new ones work again. */
   cut(): void {
-    this.#deaf = false;
+    this.#dropsReplies = false;
     for (const socket of this.#open) socket.destroy();
   }
 
@@ -132,18 +158,21 @@ export class Way {
     await once(this.#listener, "close");
   }
 
-  #lead(from: Socket): void {
+  #forward(from: Socket): void {
     const to = connect(this.#to, "127.0.0.1");
-    for (const [socket, other] of [[from, to], [to, from]] as const) {
+    for (const [socket, other] of [
+      [from, to],
+      [to, from],
+    ] as const) {
       this.#open.add(socket);
-      // An end that was cut is one like any other.
+      // A cut connection reports an error, which is expected.
       socket.on("error", () => {});
       socket.on("close", () => {
         this.#open.delete(socket);
         other.destroy();
       });
       socket.on("data", (bytes) => {
-        if (socket === from || !this.#deaf) other.write(bytes);
+        if (socket === from || !this.#dropsReplies) other.write(bytes);
       });
     }
   }
@@ -159,19 +188,22 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Reads events until one holds, and gives all of them. */
-export async function until(room: Room, last: (frame: EventFrame) => boolean): Promise<EventFrame[]> {
+/** Reads events until one matches `last`; returns all of them. */
+export async function readUntil(
+  room: Room,
+  last: (frame: EventFrame) => boolean,
+): Promise<EventFrame[]> {
   const seen: EventFrame[] = [];
-  for await (const shown of room) {
-    if (shown.type !== "event") continue;
-    seen.push(shown);
-    if (last(shown)) return seen;
+  for await (const update of room) {
+    if (update.type !== "event") continue;
+    seen.push(update);
+    if (last(update)) return seen;
   }
-  throw new Error("the room ended first");
+  throw new Error("the room ended before the expected event");
 }
 
-export const ended = (frame: EventFrame): boolean => frame.event.kind === "turn_ended";
+export const isTurnEnd = (frame: EventFrame): boolean => frame.event.kind === "turn_ended";
 
-/** The texts of the messages among events. */
+/** Returns the texts of the messages among events. */
 export const messages = (frames: EventFrame[]): string[] =>
   frames.flatMap((frame) => (frame.event.kind === "message" ? [frame.event.text] : []));

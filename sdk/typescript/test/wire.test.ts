@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 import { it } from "node:test";
 
 import { Backoff } from "../src/backoff.js";
-import { ClosedError, type Shown } from "../src/index.js";
+import { ClosedError, type RoomUpdate } from "../src/index.js";
 import { Queue } from "../src/queue.js";
-import { open } from "./fake.js";
+import { connectedClient } from "./fake.js";
 
 const vectors = (name: string): unknown[] =>
   readFileSync(new URL(`../../../../vectors/${name}.jsonl`, import.meta.url), "utf8")
@@ -14,67 +14,113 @@ const vectors = (name: string): unknown[] =>
     .split("\n")
     .map((line) => JSON.parse(line) as unknown);
 
-it("says who it is first", async () => {
-  const { client, socket } = open();
+it("sends hello first", async () => {
+  const { client, socket } = connectedClient();
   assert.deepEqual(socket.sent, [{ type: "hello", token: "t", client: "n" }]);
   await client.close();
 });
 
-it("takes every recorded frame of a server, unknown kinds included, and shows every event as it is", async () => {
-  const { client, socket } = open();
+it("accepts every recorded frame, and yields events unchanged", async () => {
+  const { client, socket } = connectedClient();
   const room = client.attach("s-1", { after: 0 });
-  socket.says({ type: "attached", session: "s-1", agent: "a-1", epoch: "e-1", first: 1, head: 0, recovered: true });
+  socket.deliver({
+    type: "attached",
+    session: "s-1",
+    agent: "a-1",
+    epoch: "e-1",
+    first: 1,
+    head: 0,
+    recovered: true,
+  });
   const events = vectors("events");
-  events.forEach((event, at) => socket.says({ type: "event", session: "s-1", seq: at + 1, at: "2026-01-01T00:00:00.000Z", event }));
-  // The same once more, as a replay behind an older cursor would: nothing is shown twice.
-  socket.says({ type: "event", session: "s-1", seq: 1, at: "2026-01-01T00:00:00.000Z", event: events[0] });
+  for (const [at, event] of events.entries()) {
+    socket.deliver({
+      type: "event",
+      session: "s-1",
+      seq: at + 1,
+      at: "2026-01-01T00:00:00.000Z",
+      event,
+    });
+  }
+  // A replay from an older cursor repeats an event, which is not yielded again.
+  socket.deliver({
+    type: "event",
+    session: "s-1",
+    seq: 1,
+    at: "2026-01-01T00:00:00.000Z",
+    event: events[0],
+  });
   const shown: unknown[] = [];
   const iterator = room[Symbol.asyncIterator]();
   for (const _ of events) {
-    const { value } = (await iterator.next()) as { value: Shown };
+    const { value } = (await iterator.next()) as { value: RoomUpdate };
     assert.equal(value.type, "event");
     if (value.type === "event") shown.push(value.event);
   }
   assert.deepEqual(shown, events);
   for (const row of vectors("native") as { ok?: { type: string; session?: string } }[]) {
-    if (row.ok && row.ok.type !== "goaway" && row.ok.session !== "s-1") socket.says(row.ok);
+    if (row.ok && row.ok.type !== "goaway" && row.ok.session !== "s-1") socket.deliver(row.ok);
   }
-  for (const bad of ["", "{", "null", "[]", '{"type":7}', '{"type":"weather","session":"s-1"}']) socket.says(bad);
+  for (const bad of ["", "{", "null", "[]", '{"type":7}', '{"type":"weather","session":"s-1"}'])
+    socket.deliver(bad);
   assert.equal(client.state, "open");
   await client.close();
 });
 
-it("goes on at its cursor, starts over when that is told, and leaves no gap when it left in between", async () => {
-  const { client, socket } = open();
+it("resumes at its cursor, starts over on reset, ignores earlier attachments", async () => {
+  const { client, socket } = connectedClient();
   const room = client.attach("s-2", { after: 4, epoch: "e-1" });
   const attach = socket.sent.at(-1)!;
-  assert.deepEqual([attach["after"], attach["epoch"]], [4, "e-1"]);
-  // On its way from an earlier attachment: not behind our cursor's `attached`, so not ours.
-  socket.says({ type: "event", session: "s-2", seq: 9, at: "", event: { kind: "session_renamed", title: "x" } });
-  socket.says({ type: "attached", session: "s-2", agent: "a", epoch: "e-2", first: 1, head: 1, recovered: false });
-  socket.says({ type: "event", session: "s-2", seq: 1, at: "", event: { kind: "session_renamed", title: "y" } });
+  assert.deepEqual([attach.after, attach.epoch], [4, "e-1"]);
+  // A frame of an earlier attachment, before this one's `attached`.
+  socket.deliver({
+    type: "event",
+    session: "s-2",
+    seq: 9,
+    at: "",
+    event: { kind: "session_renamed", title: "x" },
+  });
+  socket.deliver({
+    type: "attached",
+    session: "s-2",
+    agent: "a",
+    epoch: "e-2",
+    first: 1,
+    head: 1,
+    recovered: false,
+  });
+  socket.deliver({
+    type: "event",
+    session: "s-2",
+    seq: 1,
+    at: "",
+    event: { kind: "session_renamed", title: "y" },
+  });
   const iterator = room[Symbol.asyncIterator]();
-  assert.equal(((await iterator.next()).value as Shown).type, "reset");
-  const next = (await iterator.next()).value as Shown;
+  assert.equal(((await iterator.next()).value as RoomUpdate).type, "reset");
+  const next = (await iterator.next()).value as RoomUpdate;
   assert.ok(next.type === "event" && next.seq === 1);
   assert.deepEqual(room.cursor, { seq: 1, epoch: "e-2" });
   await client.close();
 });
 
-it("is closed for good by a code that says so, and by its owner", async () => {
-  const { client, socket } = open();
+it("is closed for good by a final close code, and by close()", async () => {
+  const { client, socket } = connectedClient();
   const waiting = client.createAgent({ name: "ada" });
   socket.onclose?.({ code: 1008, reason: "who are you?" });
-  await assert.rejects(waiting, (error) => error instanceof ClosedError && /1008: who are you\?/.test(error.message));
+  await assert.rejects(
+    waiting,
+    (error) => error instanceof ClosedError && /1008: who are you\?/.test(error.message),
+  );
   assert.equal(client.state, "closed");
   await assert.rejects(client.createAgent({ name: "ada" }), ClosedError);
-  const other = open().client;
+  const other = connectedClient().client;
   const room = other.attach("s-1");
   await other.close();
   await assert.rejects(room[Symbol.asyncIterator]().next(), ClosedError);
 });
 
-it("pauses with full jitter, longer and longer, up to a limit", () => {
+it("backs off with full jitter, exponentially, up to a limit", () => {
   const longest = new Backoff(() => 1);
   assert.deepEqual([longest.next(), longest.next(), longest.next()], [250, 500, 1000]);
   for (let n = 0; n < 30; n += 1) longest.next();
@@ -84,7 +130,7 @@ it("pauses with full jitter, longer and longer, up to a limit", () => {
   assert.equal(longest.next(), 250);
 });
 
-it("hands a queue's items out in order, to whoever waits first", async () => {
+it("hands out a queue's items in order, to the first waiting reader", async () => {
   const queue = new Queue<number>();
   const [first, second] = [queue.next(), queue.next()];
   queue.push(1);

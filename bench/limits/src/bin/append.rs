@@ -1,8 +1,8 @@
-//! The least that a durable log can do: many writers append to one file, and each waits until its bytes
-//! are on disk. One thread writes what has gathered and waits for the disk once for all of them.
+//! A minimal durable log: many writers append to one file, and each waits until its bytes are on
+//! disk. One thread writes batches, and waits for the disk once for each batch.
 //!
-//! `append FILE WRITERS BYTES SECONDS` prints how many appends a second became durable, and how long one
-//! took alone, in microseconds: the median of 200.
+//! `append FILE WRITERS BYTES SECONDS` prints the number of durable appends per second, and the
+//! time of a single append in microseconds, the median of 200.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 struct Log {
     waiting: Vec<u8>,
-    /// How many batches were taken, and how many are on disk.
+    /// Number of batches that were taken, and that are on disk.
     taken: u64,
     durable: u64,
     stopped: bool,
@@ -50,7 +50,11 @@ fn main() -> io::Result<()> {
     locked(&shared.0).stopped = true;
     shared.1.notify_one();
     writer.join().map_err(|_| io::Error::other("the writer failed"))??;
-    println!("{{\"appends_per_second\":{},\"alone_us\":{}}}", appended / seconds.max(1), alone[alone.len() / 2]);
+    println!(
+        "{{\"appends_per_second\":{},\"alone_us\":{}}}",
+        appended / seconds.max(1),
+        alone[alone.len() / 2]
+    );
     Ok(())
 }
 

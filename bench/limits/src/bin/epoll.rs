@@ -1,5 +1,6 @@
-//! The least that a WebSocket server can do: upgrade whoever comes, wait for a `go`, and write the same
-//! bytes to everybody. One thread, one epoll, frames made once, nothing kept.
+//! A minimal WebSocket server: it upgrades all connections, waits for a `go`, and writes the same
+//! bytes to every client. It has one thread and one epoll, encodes a frame once, and stores
+//! nothing.
 //!
 //! `epoll PORT ITEMS BYTES RATE BATCH`: ITEMS pieces of BYTES bytes at RATE a second (0 for as fast
 //! as it can), BATCH of them in each write.
@@ -13,13 +14,13 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 const LISTENER: Token = Token(0);
-/// A timer's own coarseness is not counted as lateness; as in the `load:` model.
+/// Resolution of timers, which does not count as lateness; as in the `load:` model.
 const TIMER: Duration = Duration::from_millis(2);
 
 struct Client {
     stream: TcpStream,
     read: Vec<u8>,
-    /// What the kernel did not take.
+    /// Bytes that the kernel has not taken yet.
     unsent: Vec<u8>,
     upgraded: bool,
 }
@@ -40,15 +41,22 @@ struct Server {
 }
 
 fn main() -> io::Result<()> {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<u64> =
+        std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let [port, items, bytes, rate, batch] = numbers[..] else {
         return Err(io::Error::other("usage: epoll PORT ITEMS BYTES RATE BATCH"));
     };
-    let mut listener = TcpListener::bind(format!("127.0.0.1:{port}").parse().map_err(io::Error::other)?)?;
+    let mut listener =
+        TcpListener::bind(format!("127.0.0.1:{port}").parse().map_err(io::Error::other)?)?;
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("ready");
-    let load = Load { items, bytes: usize::try_from(bytes).map_err(io::Error::other)?, rate, batch: batch.max(1) };
+    let load = Load {
+        items,
+        bytes: usize::try_from(bytes).map_err(io::Error::other)?,
+        rate,
+        batch: batch.max(1),
+    };
     Server { poll, listener, clients: HashMap::new(), next: 1, load }.run()
 }
 
@@ -61,7 +69,7 @@ impl Server {
         }
     }
 
-    /// Waits for what there is; true when somebody said go.
+    /// Waits for events. Returns whether a client sent `go`.
     fn turn(&mut self, wait: Option<Duration>) -> io::Result<bool> {
         let mut events = Events::with_capacity(1024);
         self.poll.poll(&mut events, wait)?;
@@ -87,8 +95,15 @@ impl Server {
                     stream.set_nodelay(true)?;
                     let token = Token(self.next);
                     self.next += 1;
-                    self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                    self.clients.insert(token, Client { stream, read: Vec::new(), unsent: Vec::new(), upgraded: false });
+                    self.poll.registry().register(
+                        &mut stream,
+                        token,
+                        Interest::READABLE | Interest::WRITABLE,
+                    )?;
+                    self.clients.insert(
+                        token,
+                        Client { stream, read: Vec::new(), unsent: Vec::new(), upgraded: false },
+                    );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -129,7 +144,7 @@ impl Server {
 }
 
 impl Client {
-    /// Reads what has come; true when it was the word to begin.
+    /// Reads received bytes. Returns whether they are the `go`.
     fn hear(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         loop {
@@ -141,7 +156,7 @@ impl Client {
             }
         }
         if self.upgraded {
-            // Whatever it says now is `go`, or a close that its end of file will follow.
+            // Any later frame is `go`, or a close that an end of file follows.
             let go = self.read.first().is_some_and(|first| first & 0x0f == 1);
             self.read.clear();
             return Ok(go);
@@ -153,10 +168,15 @@ impl Client {
                 name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
             });
             let key = key.ok_or(io::ErrorKind::InvalidData)?;
-            let digest = sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")).digest().bytes();
+            let digest =
+                sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+                    .digest()
+                    .bytes();
             let accept = base64::engine::general_purpose::STANDARD.encode(digest);
-            let answer =
-                format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
             self.read.clear();
             self.upgraded = true;
             self.send(answer.as_bytes())?;
@@ -171,7 +191,9 @@ impl Client {
         }
         match self.stream.write(bytes) {
             Ok(sent) => self.unsent.extend_from_slice(&bytes[sent..]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.unsent.extend_from_slice(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.unsent.extend_from_slice(bytes)
+            }
             Err(error) => return Err(error),
         }
         Ok(())
@@ -189,7 +211,7 @@ impl Client {
     }
 }
 
-/// A piece as Thoughtwire's native wire would frame it, so that the bytes are the same.
+/// Writes a piece in a frame of Thoughtwire's native wire, so that sizes are the same.
 fn frame(n: u64, due: u64, bytes: usize) -> Vec<u8> {
     let mut text = format!("~{n}~{due}~ ");
     while text.len() < bytes {
@@ -198,7 +220,9 @@ fn frame(n: u64, due: u64, bytes: usize) -> Vec<u8> {
     let id = "0123456789abcdef0123456789abcdef";
     let at = "2026-01-01T00:00:00.000Z";
     let payload = format!(
-        "{{\"type\":\"event\",\"session\":\"{id}\",\"seq\":{n},\"at\":\"{at}\",\"turn\":\"{id}\",\"event\":{{\"kind\":\"message\",\"item\":\"{id}\",\"text\":\"{text}\",\"complete\":true}}}}"
+        "{{\"type\":\"event\",\"session\":\"{id}\",\"seq\":{n},\"at\":\"{at}\",\"turn\":\"{id}\",\
+         \"event\":{{\"kind\":\"message\",\"item\":\"{id}\",\"text\":\"{text}\",\
+         \"complete\":true}}}}"
     );
     let mut frame = vec![0x81];
     match u16::try_from(payload.len()) {

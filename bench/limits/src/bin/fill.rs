@@ -1,32 +1,39 @@
 //! Fills an empty data directory through Thoughtwire's own store: `fill DIR SESSIONS EVENTS`.
 //!
-//! The sessions are `s-0`, `s-1` and so on, of one agent, each with so many events. All that was said is indexed
-//! for searches, as it is by a server that has had the time.
+//! The sessions `s-0`, `s-1` and so on belong to one agent, and have EVENTS events each. All texts
+//! are indexed for searches, as on a server that has caught up with indexing.
 
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use thoughtwire_proto::{AgentId, AgentSpec, Event, InputEvent, TurnEvent, Id, Outcome, Record, Seq, State, Timestamp, TurnId, UserId};
+use thoughtwire_proto::{
+    AgentId, AgentSpec, Event, Id, InputEvent, Outcome, Record, Seq, State, Timestamp, TurnEvent,
+    TurnId, UserId,
+};
 use thoughtwire_store::{Append, Commit, NewAgent, NewSession, Pen, Store, StoredSession};
 
-/// Writes under way: those of one transaction.
+/// Number of writes in one transaction.
 const BATCH: usize = 1000;
-/// Events of a turn, and at least: input, start, a message and end.
+/// Number of events in a turn, and the least: input, start, a message and end.
 const TURN: u64 = 100;
 const LEAST: u64 = 4;
-/// How often it tells how far it is.
+/// Time between two progress reports.
 const PROGRESS: Duration = Duration::from_secs(15);
-/// The agent of all sessions: whoever talks to it gets one short message.
+/// The agent of all sessions, which answers each input with one short message.
 const MODEL: &str = "load:items=1,bytes=60";
 
 type Outcomes<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcomes<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, sessions, events] = arguments.as_slice() else { return Err("fill DIR SESSIONS EVENTS".into()) };
+    let [dir, sessions, events] = arguments.as_slice() else {
+        return Err("fill DIR SESSIONS EVENTS".into());
+    };
     let (sessions, events) = (sessions.parse()?, events.parse()?);
-    let now = Timestamp::from_millis(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
+    let now = Timestamp::from_millis(i64::try_from(
+        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
+    )?);
     let (store, pen) = Store::open_by_hand(Path::new(dir), now)?;
     let mut filling = Filling { store, pen, now, begun: Instant::now(), told: Instant::now() };
     let opened = filling.open(sessions)?;
@@ -43,7 +50,7 @@ struct Filling {
     pen: Pen,
     now: Timestamp,
     begun: Instant,
-    /// When it last told how far it is.
+    /// Time of the last progress report.
     told: Instant,
 }
 
@@ -53,10 +60,15 @@ impl Filling {
         let agents = self.store.create_agent(NewAgent {
             id: agent.clone(),
             user: user.clone(),
-            spec: AgentSpec { name: "filled".to_owned(), model: Some(MODEL.to_owned()), ..AgentSpec::default() },
+            spec: AgentSpec {
+                name: "filled".to_owned(),
+                model: Some(MODEL.to_owned()),
+                ..AgentSpec::default()
+            },
             main_session: "s-0".parse()?,
             epoch: "e-0".parse()?,
             blocks: Vec::new(),
+            notes: Vec::new(),
             sessions: Vec::new(),
             at: self.now,
             receipt: None,
@@ -87,7 +99,7 @@ impl Filling {
         Ok(opened)
     }
 
-    /// Turns in each session, one after the other, until each has its events.
+    /// Writes turns in each session, one after the other, until each has its events.
     fn talk(&mut self, mut sessions: Vec<StoredSession>, events: u64) -> Outcomes<()> {
         let mut written = 0;
         let mut is_more = true;
@@ -95,7 +107,7 @@ impl Filling {
             is_more = false;
             let mut commits = Vec::new();
             for session in &mut sessions {
-                // A log that is to be long is written in large pieces.
+                // A long log is written in large pieces.
                 for _ in 0..10 {
                     let left = events.saturating_sub(session.state.head().0);
                     if left < LEAST {
@@ -113,6 +125,7 @@ impl Filling {
                         receipt: None,
                         block: None,
                         output: None,
+                        kept: None,
                         closed_items: Vec::new(),
                     }));
                 }
@@ -128,7 +141,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Writes what waits, in one transaction.
+    /// Writes the waiting appends in one transaction.
     fn write<T>(&mut self, commits: Vec<Commit<T>>) -> Outcomes<Vec<T>> {
         while let Some(written) = self.pen.write(commits.len()) {
             written.tell();
@@ -148,7 +161,7 @@ impl Filling {
     }
 }
 
-/// The events of one turn, folded into the state.
+/// Makes the events of one turn, and folds them into the state.
 fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> {
     let input = id(state.head().0 + 1)?;
     let turn: TurnId = id(state.head().0 + 2)?;
@@ -156,19 +169,32 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
     for number in 1..=events {
         let seq = Seq(state.head().0 + 1);
         let event = if number == 1 {
-            Event::Input(InputEvent::UserMessage { item: input.clone(), text: "go".to_owned(), attachments: Vec::new(), from: None })
+            Event::Input(InputEvent::UserMessage {
+                item: input.clone(),
+                text: "go".to_owned(),
+                attachments: Vec::new(),
+                from: None,
+            })
         } else if number == 2 {
             Event::Turn(TurnEvent::Started { input: input.clone() })
         } else if number < events {
-            // It thinks, and says what it thought.
-            let (item, text) = (id(seq.0)?, format!("{} is what there was to say, and then a little more of it", seq.0));
+            // Thoughts and messages alternate.
+            let (item, text) = (
+                id(seq.0)?,
+                format!("{} is what there was to say, and then a little more of it", seq.0),
+            );
             if number % 2 == 1 && number + 1 < events {
                 Event::Turn(TurnEvent::Thought { item, text, complete: true })
             } else {
                 Event::Turn(TurnEvent::Message { item, text, complete: true })
             }
         } else {
-            Event::Turn(TurnEvent::Ended { input: input.clone(), outcome: Outcome::Completed, code: None, reason: None })
+            Event::Turn(TurnEvent::Ended {
+                input: input.clone(),
+                outcome: Outcome::Completed,
+                code: None,
+                reason: None,
+            })
         };
         let turn = (number > 1).then(|| turn.clone());
         state.apply(turn.as_ref(), &event)?;
@@ -177,7 +203,7 @@ fn turn(state: &mut State, events: u64, at: Timestamp) -> Outcomes<Vec<Record>> 
     Ok(records)
 }
 
-/// An id as long as those that a server makes.
+/// Makes an id of the length of a server's ids.
 fn id<K>(number: u64) -> Outcomes<Id<K>> {
     Ok(Id::new(format!("{number:032x}"))?)
 }

@@ -1,9 +1,10 @@
 //! What is known of one server, and calls to it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rmcp::model::{CallToolRequestParams, CallToolResponse};
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
@@ -228,7 +229,6 @@ impl Server {
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        // Nothing panics while it is held, and half a write cannot be seen.
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        self.board.lock()
     }
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Piece};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, Request, SessionId,
-    ToolDeclaration, ToolStatus, TurnEvent,
+    AgentSpec, CallId, Command, Decision, Emission, Event, Permission, Policy, SessionCommand,
+    SessionId, ToolDeclaration, ToolStatus, TurnEvent,
 };
 
 use crate::home::{Home, Script, Told, call, done, options, text};
@@ -55,7 +55,7 @@ fn asked(told: &Told) -> CallId {
 }
 
 fn decide(session: &SessionId, call: &CallId, approve: bool) -> Command {
-    Command::Decide { session: Some(session.clone()), call: Some(call.clone()), approve }
+    SessionCommand::Decide { call: call.clone(), approve }.on(session.clone())
 }
 
 /// Says something and stops listening when a call waits.
@@ -93,8 +93,9 @@ async fn of_two_who_answer_at_once_one_wins() {
     let (_, session) = home.agent("tess", Default::default()).await;
     let call = until_asked(&home, &session).await;
     let answer = |approve| {
-        let request = Request { id: None, command: decide(&session, &call, approve) };
-        home.hub.execute(&home.user, Some(format!("client {approve}")), request)
+        let command = SessionCommand::Decide { call: call.clone(), approve };
+        let from = Some(format!("client {approve}"));
+        home.hub.execute(&home.user, from, None, session.clone(), command)
     };
     let both = async {
         let (yes, no) = tokio::join!(answer(true), answer(false));
@@ -143,7 +144,7 @@ async fn nobody_answers_and_a_cancel_makes_it_void() {
     let (_, session) = home.agent("tess", Default::default()).await;
     until_asked(&home, &session).await;
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
+        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(decisions(&told), [Decision::Void]);
@@ -303,14 +304,12 @@ fn weather() -> ToolDeclaration {
 }
 
 fn tool_return(session: &SessionId, call: &CallId, text: &str) -> Command {
-    let (session, call) = (Some(session.clone()), call.clone());
-    Command::ToolReturn {
-        session,
-        call,
-        status: ToolStatus::Success,
-        text: text.to_owned(),
-        content: None,
-    }
+    returned(call, text).on(session.clone())
+}
+
+fn returned(call: &CallId, text: &str) -> SessionCommand {
+    let (call, text) = (call.clone(), text.to_owned());
+    SessionCommand::ToolReturn { call, status: ToolStatus::Success, text, content: None }
 }
 
 #[tokio::test]
@@ -335,8 +334,9 @@ async fn a_client_runs_its_tool_and_answers_once() {
     let call = asked(&waits);
     let answers = async {
         home.execute(tool_return(&session, &call, "Snow.")).await;
-        let again = Request { id: None, command: tool_return(&session, &call, "Sun.") };
-        let refused = home.hub.execute(&home.user, None, again).await.unwrap_err();
+        let again = returned(&call, "Sun.");
+        let again = home.hub.execute(&home.user, None, None, session.clone(), again);
+        let refused = again.await.unwrap_err();
         assert_eq!(refused.code.as_str(), "unknown_call");
     };
     let told = home.listen(&session, |_| false, answers).await;

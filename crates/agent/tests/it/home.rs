@@ -13,8 +13,9 @@ use thoughtwire_agent::{
 };
 use thoughtwire_hub::{Hub, HubOptions, Presence, Read, now};
 use thoughtwire_proto::{
-    AgentId, AgentSpec, Answer, Command, Emission, Event, Policy, Record, Request, SessionId,
-    Start, StreamKind, Style, ToolDeclaration, ToolStatus, TurnEvent, Usage, UserId,
+    AgentId, AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Emission, Event,
+    Policy, Record, SessionCommand, SessionId, Start, StreamKind, Style, ToolDeclaration,
+    ToolStatus, TurnEvent, Usage, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
@@ -103,7 +104,8 @@ impl Home {
     }
 
     pub(crate) async fn create(&self, spec: AgentSpec) -> (AgentId, SessionId) {
-        let Answer::Agent(profile) = self.execute(Command::CreateAgent(Box::new(spec))).await
+        let CommandReply::Directory(DirectoryReply::Agent { profile, .. }) =
+            self.execute(Command::Directory(DirectoryCommand::CreateAgent(Box::new(spec)))).await
         else {
             panic!("no agent")
         };
@@ -111,27 +113,38 @@ impl Home {
     }
 
     pub(crate) async fn session(&self, agent: &str) -> SessionId {
-        let command = Command::CreateSession {
+        let command = Command::Directory(DirectoryCommand::CreateSession {
             agent: agent.to_owned(),
             title: None,
             instructions: None,
             history: Vec::new(),
+        });
+        let CommandReply::Directory(DirectoryReply::Session { session, .. }) =
+            self.execute(command).await
+        else {
+            panic!("no session")
         };
-        let Answer::Session(session) = self.execute(command).await else { panic!("no session") };
         session
     }
 
-    pub(crate) async fn execute(&self, command: Command) -> Answer {
-        self.hub.execute(&self.user, None, Request { id: None, command }).await.unwrap()
+    pub(crate) async fn execute(&self, command: Command) -> CommandReply {
+        match command {
+            Command::Session { session, command } => {
+                let reply = self.hub.execute(&self.user, None, None, session, command).await;
+                CommandReply::Session(reply.unwrap())
+            }
+            Command::Directory(command) => {
+                CommandReply::Directory(self.hub.direct(&self.user, None, command).await.unwrap())
+            }
+            Command::Connection(command) => panic!("{command:?} belongs to a connection"),
+        }
     }
 
     pub(crate) async fn send(&self, session: &SessionId, text: &str, policy: Policy) {
-        self.execute(Command::Send {
-            session: session.clone(),
-            text: text.to_owned(),
-            attachments: Vec::new(),
-            policy,
-        })
+        self.execute(
+            SessionCommand::Send { text: text.to_owned(), attachments: Vec::new(), policy }
+                .on(session.clone()),
+        )
         .await;
     }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, ModelError, Piece, Prompt};
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Answer, CallId, Command, Emission, Event, Policy, SessionId, Style, ToolDeclaration,
-    ToolStatus, TurnEvent,
+    CallId, CommandReply, Emission, Event, Policy, SessionCommand, SessionId, SessionReply, Style,
+    ToolDeclaration, ToolStatus, TurnEvent,
 };
 use thoughtwire_store::Retention;
 
@@ -123,7 +123,7 @@ async fn prompts(acts: &[Act], past_bytes: usize) -> Vec<Arc<Prompt>> {
             Act::Fail => home.send(&session, &format!("{n} and?"), Policy::Queue).await,
             Act::Instruct => {
                 let instructions = format!("Be {n}.");
-                home.execute(Command::Instruct { session: session.clone(), instructions }).await;
+                home.execute(SessionCommand::Instruct { instructions }.on(session.clone())).await;
             }
             Act::Restart => {
                 home.close().await;
@@ -173,20 +173,23 @@ async fn wait(
     let mut last = None;
     for m in 0..queued {
         let text = format!("{n} queued {m} {}", "q".repeat(m * 100));
-        let send = Command::Send {
-            session: session.clone(),
+        let send = SessionCommand::Send {
             text,
             attachments: vec!["a.png".to_owned()],
             policy: Policy::Queue,
+        }
+        .on(session.clone());
+        let CommandReply::Session(SessionReply::Input { input, .. }) = home.execute(send).await
+        else {
+            panic!("no input")
         };
-        let Answer::Input { input, .. } = home.execute(send).await else { panic!("no input") };
         last = Some(input);
     }
     if steered {
         home.send(session, &format!("{n} quickly"), Policy::Steer).await;
     }
     if let (Some(input), true) = (last, withdrawn) {
-        home.execute(Command::Withdraw { session: Some(session.clone()), input }).await;
+        home.execute(SessionCommand::Withdraw { input }.on(session.clone())).await;
     }
     let call = waiting.records.iter().find_map(|record| {
         if let Event::Turn(TurnEvent::ToolAwaited { call, .. }) = &record.event {
@@ -198,17 +201,19 @@ async fn wait(
     match end {
         End::Returned => {
             let (call, text) = (call.unwrap(), "open".to_owned());
-            home.execute(Command::ToolReturn {
-                session: Some(session.clone()),
-                call,
-                status: ToolStatus::Success,
-                text,
-                content: None,
-            })
+            home.execute(
+                SessionCommand::ToolReturn {
+                    call,
+                    status: ToolStatus::Success,
+                    text,
+                    content: None,
+                }
+                .on(session.clone()),
+            )
             .await;
         }
         End::Cancelled => {
-            drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
+            drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thoughtwire_agent::AgentOptions;
 use thoughtwire_proto::{
-    Command, Emission, Event, Policy, StreamKind, Style, ToolStatus, TurnEvent,
+    Emission, Event, Policy, SessionCommand, StreamKind, Style, ToolStatus, TurnEvent,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -232,7 +232,7 @@ async fn a_cancelled_turn_drops_its_request_at_once() {
             .await;
         assert!(!begun.streamed(StreamKind::Message).is_empty(), "{wire:?}: {begun:?}");
         let cancel = async {
-            home.execute(Command::Cancel { session: session.clone(), turn: None }).await;
+            home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await;
         };
         let told = home.listen(&session, |_| false, cancel).await;
         assert_eq!(told.end().0, "Cancelled", "{wire:?}");

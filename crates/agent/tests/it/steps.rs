@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use thoughtwire_agent::{AgentOptions, Chat, Done, ModelError, Piece};
 use thoughtwire_proto::{
-    AgentSpec, Answer, Command, Emission, Event, HistoryEntry, Policy, Role, StreamKind, Style,
-    ToolStatus, TurnEvent,
+    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Emission, Event,
+    HistoryEntry, Policy, Role, SessionCommand, StreamKind, Style, ToolStatus, TurnEvent,
 };
 
 use crate::home::{Home, Script, call, done, options, text};
@@ -246,13 +246,17 @@ async fn the_prompt_has_persona_instructions_imported_words_and_the_past() {
         HistoryEntry { role: Role::User, text: "Ahoy".to_owned() },
         HistoryEntry { role: Role::Assistant, text: "Arr".to_owned() },
     ];
-    let command = Command::CreateSession {
+    let command = Command::Directory(DirectoryCommand::CreateSession {
         agent: "tess".to_owned(),
         title: None,
         instructions: Some("Rhyme.".to_owned()),
         history,
+    });
+    let CommandReply::Directory(DirectoryReply::Session { session, .. }) =
+        home.execute(command).await
+    else {
+        panic!("no session")
     };
-    let Answer::Session(session) = home.execute(command).await else { panic!("no session") };
     home.say(&session, "1+1?").await;
     home.say(&session, "Sure?").await;
     let prompts = script.prompts();
@@ -292,7 +296,7 @@ async fn a_cancelled_turn_stops_at_once_and_the_next_one_runs() {
     home.listen(&session, is_message, home.send(&session, "go", Policy::Queue)).await;
     let begun = std::time::Instant::now();
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
+        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!(told.end().0, "Cancelled");
@@ -410,13 +414,10 @@ async fn what_joins_while_a_call_runs_stands_behind_its_result_in_later_prompts(
     let answer = async {
         home.send(&session, "quickly!", Policy::Steer).await;
         let (call, text) = (call.unwrap(), "open".to_owned());
-        home.execute(Command::ToolReturn {
-            session: Some(session.clone()),
-            call,
-            status: ToolStatus::Success,
-            text,
-            content: None,
-        })
+        home.execute(
+            SessionCommand::ToolReturn { call, status: ToolStatus::Success, text, content: None }
+                .on(session.clone()),
+        )
         .await;
     };
     assert_eq!(home.listen(&session, |_| false, answer).await.end().0, "Completed");
@@ -465,7 +466,7 @@ async fn a_cancelled_turn_tells_what_it_cost() {
     )
     .await;
     let cancel = async {
-        drop(home.execute(Command::Cancel { session: session.clone(), turn: None }).await);
+        drop(home.execute(SessionCommand::Cancel { turn: None }.on(session.clone())).await);
     };
     let told = home.listen(&session, |_| false, cancel).await;
     assert_eq!((told.end().0.as_str(), told.usage().unwrap().input_tokens), ("Cancelled", 20));

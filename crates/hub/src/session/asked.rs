@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    Answer, Attached, Disposition, Emission, Event, InputEvent, Policy, Refusal, RefusalCode, Seq,
-    SessionEvent, SessionId, Start, Timestamp, UserId,
+    Attached, Disposition, Emission, Event, InputEvent, Policy, Refusal, RefusalCode, Seq,
+    SessionEvent, SessionId, SessionReply, Start, Timestamp, UserId,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
@@ -14,10 +14,10 @@ use super::starting::{NoPlace, Starting};
 use super::task::{Also, End, Task};
 use super::{Ask, Once, Reply, What};
 use crate::clock::new_item_id;
-use crate::offers::deserted;
 use crate::retention::cut_before;
 use crate::subscription::Subscription;
 use crate::tail::Reader;
+use crate::workers::no_worker_status;
 use crate::{Input, receipts};
 
 impl Task {
@@ -88,7 +88,7 @@ impl Task {
             What::Instruct { instructions, once, reply } => {
                 if let Some((once, reply)) = self.first_time(&user, once, reply).await {
                     if self.state.instructions().unwrap_or_default() == instructions {
-                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                        drop(reply.send(Ok(SessionReply::Done { seq: None, duplicate: false })));
                     } else {
                         self.change(
                             Event::Session(SessionEvent::InstructionsChanged { instructions }),
@@ -102,7 +102,7 @@ impl Task {
                 let receipt = once.map(|once| receipts::done(&user, once, None));
                 match self.shared.store.directory().delete_session(&self.stored.id, receipt).await {
                     Ok(()) => {
-                        drop(reply.send(Ok(Answer::Done { seq: None, duplicate: false })));
+                        drop(reply.send(Ok(SessionReply::Done { seq: None, duplicate: false })));
                         return Some(End::Deleted);
                     }
                     Err(error) => drop(reply.send(Err(Refusal::from(&error)))),
@@ -275,9 +275,10 @@ impl Task {
         };
         let is_alone = disposition == Disposition::Queued
             && self.is_offered()
-            && self.shared.offers.is_deserted(&self.profile.id);
+            && self.shared.workers.is_deserted(&self.profile.id);
         let seq = self.state.head().next();
-        let answer = Answer::Input { seq, input: item.clone(), disposition, duplicate: false };
+        let answer =
+            SessionReply::Input { seq, input: item.clone(), disposition, duplicate: false };
         let mut events = events;
         // Interrupting or idle: the new input's turn starts in the same append.
         let start = (disposition == Disposition::Started).then(|| Starting::new(item, slot));
@@ -290,7 +291,7 @@ impl Task {
                     self.start_next();
                 }
                 if is_alone {
-                    let text = deserted(&self.profile);
+                    let text = no_worker_status(&self.profile);
                     self.tail.stands(Some(text.clone()));
                     self.show(Emission::Status { turn: None, text });
                 }
@@ -322,7 +323,7 @@ impl Task {
             after,
             by: "owner".to_owned(),
         });
-        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let answer = SessionReply::Done { seq: Some(self.state.head().next()), duplicate: false };
         let waiters = vec![Waiter::Client(reply, Box::new(answer))];
         if let Err(error) =
             self.append(vec![(None, event)], Also { block: Some(edit), ..Also::default() }, waiters)
@@ -333,7 +334,7 @@ impl Task {
 
     /// Appends one event that stands for itself.
     fn change(&mut self, event: Event, once: Option<Once>, reply: Reply) {
-        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let answer = SessionReply::Done { seq: Some(self.state.head().next()), duplicate: false };
         if let Err(error) = self.append(
             vec![(None, event)],
             once.into(),

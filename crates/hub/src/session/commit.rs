@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use thoughtwire_proto::{Answer, CallId, CommandId, Emission, Record, Refusal, RefusalCode, Seq};
+use thoughtwire_proto::{
+    CallId, CommandId, Emission, Record, Refusal, RefusalCode, Seq, SessionReply,
+};
 use thoughtwire_store::{Commit, StoreError};
 use tokio::sync::oneshot;
 
@@ -33,7 +35,7 @@ pub(crate) struct Pending {
 
 /// Who waits for an append to be on disk.
 pub(crate) enum Waiter {
-    Client(Reply, Box<Answer>),
+    Client(Reply, Box<SessionReply>),
     Agent(oneshot::Sender<Result<Seq, TurnError>>, Seq),
 }
 

@@ -22,8 +22,8 @@ mod waits;
 use std::sync::Arc;
 
 use thoughtwire_proto::{
-    AgentProfile, Answer, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, Start, TurnId,
-    UserId,
+    AgentProfile, Attached, CallId, CommandId, ItemId, Policy, Refusal, Seq, SessionReply, Start,
+    TurnId, UserId,
 };
 use thoughtwire_store::BlockEdit;
 use tokio::sync::oneshot;
@@ -35,7 +35,6 @@ use crate::turn_message::Returned;
 
 pub(crate) use asked::unknown_session;
 pub(crate) use task::Task;
-pub(crate) use turn::item_of;
 
 /// Asks that may wait for one session: a few rounds of a busy room of clients.
 pub(crate) const ASKS: usize = 64;
@@ -48,7 +47,7 @@ pub(crate) const UNDER_WAY: usize = 256;
 pub(crate) const STEPS: usize = 4 * UNDER_WAY;
 
 /// Where an ask's answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+pub(crate) type Reply = oneshot::Sender<Result<SessionReply, Refusal>>;
 
 /// Something asked of a session.
 pub(crate) struct Ask {
@@ -89,7 +88,7 @@ pub(crate) enum What {
         reply: Reply,
     },
     Decide {
-        call: Option<CallId>,
+        call: CallId,
         approve: bool,
         by: Option<String>,
         once: Option<Once>,

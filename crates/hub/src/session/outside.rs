@@ -1,7 +1,8 @@
 //! What comes from outside for a running turn: decisions about its calls, and results of those that clients run.
 
 use thoughtwire_proto::{
-    Answer, CallId, Decision, Event, OpenCall, RefusalCode, Seq, ToolStatus, TurnEvent, TurnId,
+    CallId, Decision, Event, OpenCall, RefusalCode, Seq, SessionReply, ToolStatus, TurnEvent,
+    TurnId,
 };
 use tokio::sync::oneshot;
 
@@ -73,25 +74,17 @@ impl Task {
 
     pub(super) fn decide(
         &mut self,
-        call: Option<CallId>,
+        call: CallId,
         approve: bool,
         by: Option<String>,
         once: Option<Once>,
         reply: Reply,
     ) {
-        let asked = |open: &&OpenCall| {
-            open.approval.is_some() && call.as_ref().is_none_or(|call| *call == open.call)
-        };
-        let found = self.state.turn().and_then(|turn| {
-            turn.calls.iter().find(asked).map(|open| (turn.id.clone(), open.call.clone()))
-        });
-        let Some((turn, call)) = found else {
-            let reason = match call {
-                Some(call) => format!(
-                    "call {call} waits for no decision: it was settled, ended, or never asked"
-                ),
-                None => "no call waits for a decision".to_owned(),
-            };
+        let asked = |open: &OpenCall| open.approval.is_some() && open.call == call;
+        let turn = self.state.turn().filter(|turn| turn.calls.iter().any(asked));
+        let Some(turn) = turn.map(|turn| turn.id.clone()) else {
+            let reason =
+                format!("call {call} waits for no decision: it was settled, ended, or never asked");
             return refuse(reply, RefusalCode::UnknownCall, reason);
         };
         let decision = if approve { Decision::Approved } else { Decision::Denied };
@@ -163,7 +156,7 @@ impl Task {
         answered: CallReply,
         asked: Option<(Option<Once>, Reply)>,
     ) {
-        let answer = Answer::Done { seq: Some(self.state.head().next()), duplicate: false };
+        let answer = SessionReply::Done { seq: Some(self.state.head().next()), duplicate: false };
         let (once, waiters) = match asked {
             Some((once, reply)) => (once, vec![Waiter::Client(reply, Box::new(answer))]),
             None => (None, Vec::new()),

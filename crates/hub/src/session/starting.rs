@@ -12,20 +12,20 @@ use super::turn_time::TurnTime;
 use super::waits::Waits;
 use crate::agent::{Log, Turn};
 use crate::clock::new_turn_id;
-use crate::offers::{Slot, deserted, is_offered};
-use crate::tail::locked;
+use crate::turn_message::TurnSender;
+use crate::workers::{WorkerPermit, is_offered, no_worker_status};
 use crate::{Input, Interface};
 
 /// A turn that is about to start.
 pub(super) struct Starting {
     pub(super) turn: TurnId,
     input: ItemId,
-    slot: Option<Slot>,
+    slot: Option<WorkerPermit>,
 }
 
 impl Starting {
     /// On an input, under a new id.
-    pub(super) fn new(input: ItemId, slot: Option<Slot>) -> Self {
+    pub(super) fn new(input: ItemId, slot: Option<WorkerPermit>) -> Self {
         Self { turn: new_turn_id(), input, slot }
     }
 
@@ -40,8 +40,8 @@ impl Starting {
 pub(super) enum Place {
     #[default]
     Unclaimed,
-    Claimed(oneshot::Receiver<Slot>),
-    Given(Slot),
+    Claimed(oneshot::Receiver<WorkerPermit>),
+    Given(WorkerPermit),
 }
 
 /// There is no place yet; the session goes on when it is given one.
@@ -65,7 +65,7 @@ impl Task {
     }
 
     /// A place for a turn, where its agent needs one.
-    fn take_place(&mut self) -> Result<Option<Slot>, NoPlace> {
+    fn take_place(&mut self) -> Result<Option<WorkerPermit>, NoPlace> {
         let place = std::mem::take(&mut self.place);
         if !self.is_offered() {
             return Ok(None);
@@ -73,7 +73,9 @@ impl Task {
         let mut claim = match place {
             Place::Given(slot) => return Ok(Some(slot)),
             Place::Claimed(claim) => claim,
-            Place::Unclaimed => self.shared.offers.claim(&self.profile.id, &self.stored.id, None),
+            Place::Unclaimed => {
+                self.shared.workers.request_permit(&self.profile.id, &self.stored.id, None)
+            }
         };
         match claim.try_recv() {
             Ok(slot) => Ok(Some(slot)),
@@ -87,13 +89,13 @@ impl Task {
 
     /// A place for an input that has just come: behind those that wait, or in the place of the turn that
     /// it interrupts.
-    pub(super) fn place_for_new(&mut self) -> Result<Option<Slot>, NoPlace> {
+    pub(super) fn place_for_new(&mut self) -> Result<Option<WorkerPermit>, NoPlace> {
         if !self.is_offered() {
             return Ok(None);
         }
         match &self.running {
             Some(running) => {
-                locked(&running.slot).take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
+                running.slot.lock().take_if(|slot| slot.is_kept()).map(Some).ok_or(NoPlace)
             }
             None if self.state.queue().is_empty() => self.take_place(),
             None => Err(NoPlace),
@@ -110,7 +112,11 @@ impl Task {
             return Some(Starting::new(input, None));
         }
         // Where other sessions wait for a place, this one waits behind them.
-        let slot = locked(&self.running.as_ref()?.slot)
+        let slot = self
+            .running
+            .as_ref()?
+            .slot
+            .lock()
             .take_if(|slot| slot.is_kept() && !slot.is_wanted())?;
         Some(Starting::new(input, Some(slot)))
     }
@@ -139,8 +145,8 @@ impl Task {
         };
         let Ok(slot) = self.take_place() else {
             // Also when it waited since before a restart.
-            if self.shared.offers.is_deserted(&self.profile.id) {
-                self.tail.stands(Some(deserted(&self.profile)));
+            if self.shared.workers.is_deserted(&self.profile.id) {
+                self.tail.stands(Some(no_worker_status(&self.profile)));
             }
             return;
         };
@@ -187,8 +193,8 @@ impl Task {
         };
         let Some(running) = &mut self.running else { return };
         let work = if is_offered(&self.profile) {
-            *locked(&running.slot) = slot;
-            Box::pin(Arc::clone(&self.shared.offers).run(run, Arc::clone(&running.slot)))
+            *running.slot.lock() = slot;
+            Box::pin(Arc::clone(&self.shared.workers).run(run, Arc::clone(&running.slot)))
         } else {
             self.shared.agent.run(run)
         };
@@ -212,12 +218,12 @@ impl Task {
         ));
         Interface {
             session: self.stored.id.clone(),
-            turn,
-            messages: sender,
+            sender: TurnSender::new(turn, sender),
             tail: Arc::clone(&self.tail),
             clients: Arc::clone(&self.clients),
             input: Arc::new(input),
             memory: Arc::clone(&self.shared.memory),
+            tasks: self.shared.tasks.clone(),
             agent: self.stored.agent.clone(),
         }
     }

@@ -21,9 +21,9 @@ use super::turn::Running;
 use super::{Ask, Once};
 use crate::clients::Clients;
 use crate::hub::Shared;
-use crate::offers::is_offered;
 use crate::tail::{DELETED, Tail};
 use crate::turn_message::CallReply;
+use crate::workers::is_offered;
 use crate::{Input, receipts};
 
 /// How long changes of presence are gathered before they are told.

@@ -2,8 +2,8 @@
 
 use futures::FutureExt as _;
 use thoughtwire_proto::{
-    Answer, Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq,
-    SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
+    Decision, Delta, Emission, Event, ItemId, Outcome, Refusal, RefusalCode, Seq, SessionEvent,
+    SessionReply, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 use thoughtwire_store::{Commit, OpenItem};
 use tokio::sync::{mpsc, oneshot};
@@ -18,9 +18,10 @@ use super::turn_time::TurnTime;
 use super::waits::Waits;
 use super::{Once, Reply};
 use crate::Input;
-use crate::offers::SlotCell;
+use crate::item_writer::item_of;
 use crate::tail::OpenText;
 use crate::turn_message::{AgentError, Finish, TurnError, TurnMessage, TurnVerb};
+use crate::workers::PermitCell;
 
 /// The running turn. Dropping it silences the agent and drops its future.
 pub(crate) struct Running {
@@ -29,7 +30,7 @@ pub(crate) struct Running {
     pub(super) work: Work,
     pub(super) steered: Vec<Input>,
     /// Its place with the program outside that runs it, if one does.
-    pub(super) slot: SlotCell,
+    pub(super) slot: PermitCell,
     open: Vec<OpenText>,
     /// Items that have a checkpoint in the store.
     checkpointed: Vec<ItemId>,
@@ -93,7 +94,7 @@ impl Running {
             messages,
             work: Work::Embedded,
             steered: Vec::new(),
-            slot: SlotCell::default(),
+            slot: PermitCell::default(),
             open: Vec::new(),
             checkpointed: Vec::new(),
             checkpoint_due: None,
@@ -463,7 +464,7 @@ impl Task {
                 );
                 let seq = self.state.head().0 + events.len() as u64;
                 let answer =
-                    Answer::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
+                    SessionReply::Done { seq: Some(thoughtwire_proto::Seq(seq)), duplicate: false };
                 let next = self.next_in_line();
                 events.extend(next.as_ref().map(Starting::event));
                 if self
@@ -494,28 +495,6 @@ impl Task {
             }
             drop(self.running.take());
         }
-    }
-}
-
-/// The item that an event is the whole of.
-pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
-    match event {
-        Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
-            Some(item)
-        }
-        Event::Session(_)
-        | Event::Input(_)
-        | Event::Turn(
-            TurnEvent::Started { .. }
-            | TurnEvent::ToolCalled { .. }
-            | TurnEvent::ApprovalAsked { .. }
-            | TurnEvent::ApprovalSettled { .. }
-            | TurnEvent::ToolAwaited { .. }
-            | TurnEvent::ToolReturned { .. }
-            | TurnEvent::Usage(_)
-            | TurnEvent::Ended { .. },
-        )
-        | Event::Other(_) => None,
     }
 }
 

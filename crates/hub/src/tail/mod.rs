@@ -3,11 +3,12 @@
 mod pushing;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
@@ -63,7 +64,7 @@ impl Entry {
     /// Its frames in an encoding, each within the limit. Encoded once and shared by all callers.
     #[must_use]
     pub fn frames(&self, encoding: &Encoding, limit: FrameLimit) -> Frames {
-        let mut cache = locked(&self.frames);
+        let mut cache = self.frames.lock();
         let known = cache.iter().find(|(known, within, _)| known == encoding && *within == limit);
         if let Some((_, _, frames)) = known {
             return Arc::clone(frames);
@@ -196,7 +197,7 @@ impl Reader {
     }
 
     pub(crate) fn leave(&self, tail: &Tail) {
-        drop(locked(&self.lent).take());
+        drop(self.lent.lock().take());
         self.has_left.store(true, Ordering::Release);
         tail.presence.notify_one();
     }
@@ -254,11 +255,11 @@ impl Tail {
             );
             first.is_some_and(|first| first <= wanted) && last.is_some_and(|last| last >= wanted)
         };
-        locked(&self.pages).iter().find(has).cloned()
+        self.pages.lock().iter().find(has).cloned()
     }
 
     pub(crate) fn cache_page(&self, page: &Page) {
-        let mut pages = locked(&self.pages);
+        let mut pages = self.pages.lock();
         if pages.len() >= PAGES {
             pages.remove(0);
         }
@@ -278,7 +279,7 @@ impl Tail {
 
     /// Puts emissions on the tail, for everybody. Records must come in order and be committed.
     pub(crate) fn publish(self: &Arc<Self>, emissions: impl IntoIterator<Item = Emission>) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         let mut head = None;
         for emission in emissions {
             ring.fold(&emission);
@@ -306,9 +307,9 @@ impl Tail {
 
     /// The log begins at a position from now on: nothing before it is handed out any more.
     pub(crate) fn forget(&self, first: Seq) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         self.first.store(first.0, Ordering::Release);
-        locked(&self.pages).clear();
+        self.pages.lock().clear();
         let gone = ring
             .entries
             .iter()
@@ -326,7 +327,7 @@ impl Tail {
 
     /// Ends the tail: the session was deleted or could not go on.
     pub(crate) fn close(self: &Arc<Self>, reason: &str) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         ring.closed = Some(reason.to_owned());
         self.published.fetch_add(1, Ordering::SeqCst);
         self.tell_all(&mut ring);
@@ -347,11 +348,11 @@ impl Tail {
 
     /// Why the tail was closed, if it was.
     pub(crate) fn closed(&self) -> Option<String> {
-        locked(&self.ring).closed.clone()
+        self.ring.lock().closed.clone()
     }
 
     pub(crate) fn join(&self, reader: &Arc<Reader>) {
-        let mut ring = locked(&self.ring);
+        let mut ring = self.ring.lock();
         // Most often the newest has room.
         if !ring.groups.iter().rev().any(|group| group.join(reader)) {
             let group = Arc::<Group>::default();
@@ -371,7 +372,7 @@ impl Tail {
     pub(crate) fn tools(&self) -> Vec<ToolDeclaration> {
         let mut tools: Vec<ToolDeclaration> = Vec::new();
         let mut readers: Vec<_> =
-            locked(&self.ring).groups.iter().flat_map(|group| group.readers()).collect();
+            self.ring.lock().groups.iter().flat_map(|group| group.readers()).collect();
         readers.sort_by_key(|reader| reader.since);
         for reader in readers {
             for tool in &reader.tools {
@@ -385,7 +386,8 @@ impl Tail {
 
     /// How many clients are present. Forgets those that left.
     pub(crate) fn presence(&self) -> u64 {
-        locked(&self.ring)
+        self.ring
+            .lock()
             .groups
             .iter()
             .flat_map(|group| group.readers())
@@ -394,7 +396,7 @@ impl Tail {
     }
 
     pub(crate) fn has_readers(&self) -> bool {
-        !locked(&self.ring).groups.iter().all(|group| group.is_empty())
+        !self.ring.lock().groups.iter().all(|group| group.is_empty())
     }
 
     /// Whether something was published behind a position.
@@ -409,7 +411,7 @@ impl Tail {
 
     /// Takes at most `most` entries from a position on.
     pub(crate) fn take(&self, position: u64, most: usize) -> Found {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         if position < ring.base {
             return Found::Behind;
         }
@@ -426,7 +428,7 @@ impl Tail {
     /// Steps a reader that has everything up to `after` onto the tail in one step: the records it
     /// lacks, the open items' text, and its position. Nothing when the ring no longer has those records.
     pub(crate) fn step_on(&self, after: Seq) -> Option<(Vec<Arc<Entry>>, u64)> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         let head = *self.head.borrow();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         if after < head {
@@ -457,12 +459,12 @@ impl Tail {
 
     /// Has those who come told a status, until it is taken back.
     pub(crate) fn stands(&self, status: Option<String>) {
-        locked(&self.ring).standing = status;
+        self.ring.lock().standing = status;
     }
 
     /// The records behind one position and before another; nothing when the ring no longer has them all.
     pub(crate) fn records(&self, after: Seq, before: Seq) -> Option<Vec<Record>> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         let mut records = Vec::new();
         for entry in ring.entries.iter().rev() {
             if let Emission::Record(record) = &entry.emitted.emission {
@@ -480,7 +482,7 @@ impl Tail {
 
     /// The calls of a turn that have not returned, with their tools; the newest last.
     pub(crate) fn open_calls(&self, turn: &TurnId) -> Vec<(CallId, String)> {
-        let ring = locked(&self.ring);
+        let ring = self.ring.lock();
         ring.calls
             .iter()
             .filter(|(_, _, of)| of == turn)
@@ -555,9 +557,4 @@ pub(crate) struct OpenText {
     pub(crate) text: String,
     /// Whether `text` has grown since its last checkpoint.
     pub(crate) dirty: bool,
-}
-
-/// A poisoned lock only means that another thread panicked between two complete changes.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

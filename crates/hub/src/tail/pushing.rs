@@ -6,11 +6,12 @@
 //! that lent nothing, is woken and reads on by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use thoughtwire_proto::Seq;
 
-use super::{Entry, Found, MOST, Reader, Tail, locked};
+use super::{Entry, Found, MOST, Reader, Tail};
 
 /// Readers that share a task: few enough that all cores have some of a full room.
 const GROUP: usize = 32;
@@ -85,7 +86,7 @@ pub(crate) struct Group {
 impl Group {
     /// Takes a reader in, if there is room.
     pub(crate) fn join(&self, reader: &Arc<Reader>) -> bool {
-        let mut readers = locked(&self.readers);
+        let mut readers = self.readers.lock();
         let has_room = readers.len() < GROUP;
         if has_room {
             readers.push(Arc::downgrade(reader));
@@ -96,7 +97,7 @@ impl Group {
     /// Those that are there. Forgets those that left.
     pub(crate) fn readers(&self) -> Vec<Arc<Reader>> {
         let mut there = Vec::new();
-        locked(&self.readers).retain(|reader| {
+        self.readers.lock().retain(|reader| {
             let reader = reader.upgrade().filter(|reader| !reader.has_left());
             let is_there = reader.is_some();
             there.extend(reader);
@@ -106,7 +107,7 @@ impl Group {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        locked(&self.readers).iter().filter_map(Weak::upgrade).all(|reader| reader.has_left())
+        self.readers.lock().iter().filter_map(Weak::upgrade).all(|reader| reader.has_left())
     }
 
     pub(crate) fn wake(&self) {
@@ -149,7 +150,7 @@ impl Group {
             }
             let mut batch = None;
             for reader in readers {
-                let mut lent = locked(&reader.lent);
+                let mut lent = reader.lent.lock();
                 if let Some(lent) = &mut *lent {
                     lent.push(tail, &mut batch);
                 }

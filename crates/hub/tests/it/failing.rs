@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thoughtwire_hub::{Agent, AgentError, Hub, HubOptions, Turn, now};
-use thoughtwire_proto::{Answer, Command, Event, Policy, Refusal, RefusalCode, TurnEvent};
+use thoughtwire_proto::{
+    Command, CommandReply, Event, Policy, Refusal, RefusalCode, SessionCommand, TurnEvent,
+};
 use thoughtwire_store::{BrokenTable, RamDisk, RamDriver, WriteFault};
 
 use crate::support::{Puppet, Room};
@@ -29,15 +31,22 @@ impl Stage {
     }
 
     /// Asks, and hands out the answer's future: nothing is committed yet.
-    fn send(&self, text: &str, policy: Policy) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+    fn send(
+        &self,
+        text: &str,
+        policy: Policy,
+    ) -> tokio::task::JoinHandle<Result<CommandReply, Refusal>> {
         let session = self.room.session.clone();
-        self.ask(Command::Send { session, text: text.into(), attachments: vec![], policy })
+        self.ask(
+            SessionCommand::Send { text: text.into(), attachments: vec![], policy }.on(session),
+        )
     }
 
-    fn ask(&self, command: Command) -> tokio::task::JoinHandle<Result<Answer, Refusal>> {
+    fn ask(&self, command: Command) -> tokio::task::JoinHandle<Result<CommandReply, Refusal>> {
         let (hub, user) = (self.room.hub.clone(), self.room.user.clone());
         tokio::spawn(async move {
-            hub.execute(&user, None, thoughtwire_proto::Request { id: None, command }).await
+            let request = thoughtwire_proto::Request { id: None, command };
+            crate::support::carry_out(&hub, &user, None, request).await.await
         })
     }
 
@@ -83,7 +92,7 @@ async fn an_input_whose_turn_could_not_be_saved_keeps_its_words() {
     assert!(running.await.unwrap().is_ok() && queued.await.unwrap().is_ok());
     stage.fail();
     // Its append ends the one turn and starts the other.
-    let cancel = stage.ask(Command::Cancel { session: stage.room.session.clone(), turn: None });
+    let cancel = stage.ask(SessionCommand::Cancel { turn: None }.on(stage.room.session.clone()));
     stage.write().await;
     assert_eq!(cancel.await.unwrap().unwrap_err().code, RefusalCode::StoreFailed);
     stage.heal();

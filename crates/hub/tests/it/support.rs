@@ -1,19 +1,22 @@
-//! What the tests share: a hub over a store in a directory of its own, and an agent that does what it is told.
+//! Shared by the tests: a hub over a store in its own directory, and an agent that follows a script.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use thoughtwire_hub::{Agent, AgentError, Finish, Hub, HubOptions, Read, Subscription, Turn, now};
+use thoughtwire_hub::{
+    Agent, AgentError, Finish, Hub, HubOptions, Read, Replying, Subscription, Turn, now,
+};
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, CommandId, Cursor, Emission, Event, Policy,
-    Refusal, Request, Seq, SessionId, Start, ToolStatus, TurnEvent, UserId,
+    AgentProfile, AgentSpec, Attached, Command, CommandId, CommandReply, Cursor, DirectoryCommand,
+    DirectoryReply, Emission, Event, Policy, Refusal, Request, Seq, SessionCommand, SessionId,
+    Start, ToolStatus, TurnEvent, UserId,
 };
 use thoughtwire_store::Store;
 use tokio::sync::Notify;
 
-/// Does what its input says, word by word: see the match below.
+/// An agent that does what its input says, word by word: see the match below.
 pub(crate) struct Puppet;
 
 impl Agent for Puppet {
@@ -25,12 +28,13 @@ impl Agent for Puppet {
                     "think" => drop(voice.internal_monologue("hm").await?),
                     "say" => drop(voice.assistant_message("said").await?),
                     "tool" => {
-                        let call = voice.tool_called("lookup", Default::default()).await?;
+                        let call = voice.tools().called("lookup", Default::default()).await?;
                         voice
-                            .tool_returned(&call, "lookup", ToolStatus::Success, "found", None)
+                            .tools()
+                            .returned(&call, "lookup", ToolStatus::Success, "found", None)
                             .await?;
                     }
-                    "call" => drop(voice.tool_called("slow", Default::default()).await?),
+                    "call" => drop(voice.tools().called("slow", Default::default()).await?),
                     "stream" => {
                         let mut message = voice.open_message();
                         for piece in ["Once ", "upon ", "a "] {
@@ -44,8 +48,9 @@ impl Agent for Puppet {
                     "panic" => panic!("as told"),
                     "fail" => return Err(AgentError::new("told_to", "It was told to fail.")),
                     "ask" => {
-                        let call = voice.tool_called("risky", Default::default()).await?;
+                        let call = voice.tools().called("risky", Default::default()).await?;
                         let decision = voice
+                            .tools()
                             .approval(
                                 &call,
                                 "tool",
@@ -55,7 +60,8 @@ impl Agent for Puppet {
                             )
                             .await?;
                         voice
-                            .tool_returned(
+                            .tools()
+                            .returned(
                                 &call,
                                 "risky",
                                 ToolStatus::Success,
@@ -98,6 +104,25 @@ pub(crate) struct Room {
     pub(crate) session: SessionId,
 }
 
+/// Hands in a request of a session or the directory, as a connection does.
+pub(crate) async fn carry_out(
+    hub: &Hub,
+    user: &UserId,
+    from: Option<String>,
+    Request { id, command }: Request,
+) -> Replying<CommandReply> {
+    fn wrap<T: Into<CommandReply> + 'static>(reply: Replying<T>) -> Replying<CommandReply> {
+        Box::pin(async move { reply.await.map(Into::into) })
+    }
+    match command {
+        Command::Session { session, command } => {
+            wrap(hub.submit(user, from, id, session, command).await)
+        }
+        Command::Directory(command) => wrap(hub.direct(user, id, command)),
+        Command::Connection(command) => panic!("{command:?} belongs to a connection"),
+    }
+}
+
 impl Room {
     pub(crate) async fn open(dir: &Path) -> Self {
         Self::with(dir, Arc::new(Puppet), HubOptions::default()).await
@@ -111,27 +136,37 @@ impl Room {
     pub(crate) async fn on(store: Store, agent: Arc<dyn Agent>, options: HubOptions) -> Self {
         let hub = Hub::new(Arc::new(store), agent, options).await.unwrap();
         let user: UserId = "local".parse().unwrap();
-        let find = Request { id: None, command: Command::FindAgent { agent: "ada".into() } };
-        let create = Command::CreateAgent(Box::new(AgentSpec {
+        let find = Request {
+            id: None,
+            command: Command::Directory(DirectoryCommand::FindAgent { agent: "ada".into() }),
+        };
+        let create = Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
             name: "ada".into(),
             ..AgentSpec::default()
-        }));
-        let answer = match hub.execute(&user, None, find).await {
+        })));
+        let answer = match carry_out(&hub, &user, None, find).await.await {
             Ok(answer) => answer,
             Err(_) => {
-                hub.execute(&user, None, Request { id: None, command: create }).await.unwrap()
+                let create = Request { id: None, command: create };
+                carry_out(&hub, &user, None, create).await.await.unwrap()
             }
         };
-        let Answer::Agent(agent) = answer else { panic!("{answer:?}") };
+        let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) = answer else {
+            panic!("{answer:?}")
+        };
         Self { hub, user, session: agent.main_session.clone(), agent }
     }
 
-    pub(crate) async fn ask(&self, id: Option<&str>, command: Command) -> Result<Answer, Refusal> {
+    pub(crate) async fn ask(
+        &self,
+        id: Option<&str>,
+        command: Command,
+    ) -> Result<CommandReply, Refusal> {
         let id = id.map(|id| id.parse::<CommandId>().unwrap());
-        self.hub.execute(&self.user, None, Request { id, command }).await
+        carry_out(&self.hub, &self.user, None, Request { id, command }).await.await
     }
 
-    pub(crate) async fn send(&self, text: &str) -> Result<Answer, Refusal> {
+    pub(crate) async fn send(&self, text: &str) -> Result<CommandReply, Refusal> {
         self.send_as(None, text, Policy::Queue).await
     }
 
@@ -140,21 +175,17 @@ impl Room {
         id: Option<&str>,
         text: &str,
         policy: Policy,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandReply, Refusal> {
         self.ask(
             id,
-            Command::Send {
-                session: self.session.clone(),
-                text: text.into(),
-                attachments: vec![],
-                policy,
-            },
+            SessionCommand::Send { text: text.into(), attachments: vec![], policy }
+                .on(self.session.clone()),
         )
         .await
     }
 
-    pub(crate) async fn cancel(&self) -> Result<Answer, Refusal> {
-        self.ask(None, Command::Cancel { session: self.session.clone(), turn: None }).await
+    pub(crate) async fn cancel(&self) -> Result<CommandReply, Refusal> {
+        self.ask(None, SessionCommand::Cancel { turn: None }.on(self.session.clone())).await
     }
 
     pub(crate) async fn attach(&self, start: Start) -> (Attached, Listener) {
@@ -177,7 +208,7 @@ impl Room {
         self.attach(Start::After(Cursor { epoch: None, seq: Seq(seq) })).await
     }
 
-    /// Lets go of the store as a killed process would: nothing is ended.
+    /// All events of the session.
     pub(crate) async fn log(&self) -> Vec<Event> {
         let logs = self.hub.store().logs();
         logs.records_after(&self.session, Seq::ZERO, 100_000)
@@ -222,7 +253,7 @@ impl Listener {
         }
     }
 
-    /// Everything up to what `last` is true of. A test that waits in vain fails after ten seconds.
+    /// Everything up to an emission of which `last` is true. A test that waits in vain fails after ten seconds.
     pub(crate) async fn until(&mut self, mut last: impl FnMut(&Emission) -> bool) -> Vec<Emission> {
         let mut seen = Vec::new();
         let listen = async {
@@ -240,6 +271,24 @@ impl Listener {
         seen
     }
 
+    /// Everything up to an event. A test that waits in vain fails after ten seconds.
+    pub(crate) async fn until_event(
+        &mut self,
+        mut last: impl FnMut(&Event) -> bool,
+    ) -> Vec<Emission> {
+        self.until(|emission| event(emission).is_some_and(&mut last)).await
+    }
+
+    /// Everything up to a status that begins like this.
+    pub(crate) async fn until_status(&mut self, beginning: &str) -> Vec<Emission> {
+        let is_it = |emission: &Emission| match emission {
+            Emission::Status { text, .. } => text.starts_with(beginning),
+            _ => false,
+        };
+        self.until(is_it).await
+    }
+
+    /// Everything up to the end of the next turn.
     pub(crate) async fn turn(&mut self) -> Vec<Emission> {
         self.until(|emission| matches!(event(emission), Some(Event::Turn(TurnEvent::Ended { .. }))))
             .await

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thoughtwire_hub::HubOptions;
 use thoughtwire_proto::{
-    Answer, Command, Disposition, Event, Outcome, Policy, RefusalCode, Request, SessionId,
-    TurnEvent,
+    Command, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event, Outcome, Policy,
+    RefusalCode, Request, SessionCommand, SessionId, SessionReply, TurnEvent,
 };
 
 use crate::support::{Puppet, Room, event, events, kinds};
@@ -30,7 +30,11 @@ async fn a_turn_goes_from_its_input_to_its_end() {
     let answer = room.send("think tool say stream").await.unwrap();
     assert!(matches!(
         answer,
-        Answer::Input { disposition: Disposition::Started, duplicate: false, .. }
+        CommandReply::Session(SessionReply::Input {
+            disposition: Disposition::Started,
+            duplicate: false,
+            ..
+        })
     ));
     let seen = events(&listener.turn().await);
     let expected = "session_opened user_message turn_started thought tool_called tool_returned message message message turn_ended";
@@ -98,8 +102,10 @@ async fn policies_decide_about_inputs_while_a_turn_runs() {
     let room = Room::with(dir.path(), Arc::new(Puppet), options).await;
     let (_, mut listener) = room.after(0).await;
     room.send("hang").await.unwrap();
-    let disposition = |answer: Answer| match answer {
-        Answer::Input { disposition, input, .. } => (disposition, input),
+    let disposition = |answer: CommandReply| match answer {
+        CommandReply::Session(SessionReply::Input { disposition, input, .. }) => {
+            (disposition, input)
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(
@@ -110,7 +116,7 @@ async fn policies_decide_about_inputs_while_a_turn_runs() {
     let (queued, withdrawn) = disposition(room.send("panic").await.unwrap());
     assert_eq!(queued, Disposition::Queued);
     assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::QueueFull);
-    room.ask(None, Command::Withdraw { session: Some(room.session.clone()), input: withdrawn })
+    room.ask(None, SessionCommand::Withdraw { input: withdrawn }.on(room.session.clone()))
         .await
         .unwrap();
     assert_eq!(
@@ -153,12 +159,12 @@ async fn a_steering_input_joins_the_turn() {
         _ => None,
     });
     let answer = room.send_as(None, "one more thing", Policy::Steer).await.unwrap();
-    assert!(matches!(answer, Answer::Input { disposition: Disposition::Steered, .. }));
-    let decide = Command::Decide {
-        session: Some(room.session.clone()),
-        call: Some(call.unwrap()),
-        approve: true,
-    };
+    assert!(matches!(
+        answer,
+        CommandReply::Session(SessionReply::Input { disposition: Disposition::Steered, .. })
+    ));
+    let decide =
+        SessionCommand::Decide { call: call.unwrap(), approve: true }.on(room.session.clone());
     room.ask(None, decide.clone()).await.unwrap();
     assert_eq!(
         room.ask(None, decide).await.unwrap_err().code,
@@ -188,11 +194,13 @@ async fn a_command_id_takes_effect_once() {
     let answers = futures::future::join_all(sends).await;
     let duplicates = answers
         .iter()
-        .filter(|answer| matches!(answer, Ok(Answer::Input { duplicate: true, .. })))
+        .filter(|answer| {
+            matches!(answer, Ok(CommandReply::Session(SessionReply::Input { duplicate: true, .. })))
+        })
         .count();
     assert_eq!(duplicates, 4, "{answers:?}");
     let again = room.send_as(Some("m-1"), "think", Policy::Queue).await.unwrap();
-    assert!(matches!(again, Answer::Input { duplicate: true, .. }));
+    assert!(matches!(again, CommandReply::Session(SessionReply::Input { duplicate: true, .. })));
     assert_eq!(
         room.send_as(Some("m-1"), "other words", Policy::Queue).await.unwrap_err().code,
         RefusalCode::IdReused
@@ -225,19 +233,28 @@ async fn one_users_session_is_unknown_to_another() {
         )
         .await;
     assert_eq!(attached.err().unwrap().code, RefusalCode::UnknownSession);
-    let find = room.ask(None, Command::FindAgent { agent: room.agent.id.to_string() }).await;
+    let find = room
+        .ask(
+            None,
+            Command::Directory(DirectoryCommand::FindAgent { agent: room.agent.id.to_string() }),
+        )
+        .await;
     assert_eq!(find.unwrap_err().code, RefusalCode::UnknownAgent);
 }
 
 /// A session of the room's agent beside its main one.
 async fn another(room: &Room) -> SessionId {
-    let command = Command::CreateSession {
+    let command = Command::Directory(DirectoryCommand::CreateSession {
         agent: "ada".into(),
         title: None,
         instructions: None,
         history: vec![],
+    });
+    let Ok(CommandReply::Directory(DirectoryReply::Session { session, .. })) =
+        room.ask(None, command).await
+    else {
+        panic!("no session")
     };
-    let Ok(Answer::Session(session)) = room.ask(None, command).await else { panic!("no session") };
     session
 }
 
@@ -248,10 +265,12 @@ async fn a_deletion_asked_for_twice_at_once_is_done_once() {
     room.session = another(&room).await;
     // Its task is awake, so that both meet it.
     let _listener = room.after(0).await;
-    let delete = || room.ask(Some("d-1"), Command::DeleteSession { session: room.session.clone() });
+    let delete = || room.ask(Some("d-1"), SessionCommand::Delete.on(room.session.clone()));
     let (first, second) = tokio::join!(delete(), delete());
     // Neither was asked before the other.
-    let (done, again) = [false, true].map(|duplicate| Answer::Done { seq: None, duplicate }).into();
+    let (done, again) = [false, true]
+        .map(|duplicate| CommandReply::Session(SessionReply::Done { seq: None, duplicate }))
+        .into();
     let answers = (first.unwrap(), second.unwrap());
     assert!(answers == (done.clone(), again.clone()) || answers == (again, done), "{answers:?}");
 }
@@ -262,9 +281,8 @@ async fn what_a_client_left_behind_is_told_to_the_list_all_the_same() {
     let room = Room::open(dir.path()).await;
     let session = another(&room).await;
     let mut changes = room.hub.changes();
-    let request =
-        Request { id: None, command: Command::DeleteSession { session: session.clone() } };
-    drop(room.hub.submit(&room.user, None, request).await);
+    let request = Request { id: None, command: SessionCommand::Delete.on(session.clone()) };
+    drop(crate::support::carry_out(&room.hub, &room.user, None, request).await);
     let changed = tokio::time::timeout(Duration::from_secs(10), changes.recv())
         .await
         .expect("nobody is told")
@@ -278,7 +296,7 @@ async fn who_reads_a_deleted_session_is_never_shown_the_next_one() {
     let mut room = Room::open(dir.path()).await;
     room.session = another(&room).await;
     let (_, mut listener) = room.after(0).await;
-    room.ask(None, Command::DeleteSession { session: room.session.clone() }).await.unwrap();
+    room.ask(None, SessionCommand::Delete.on(room.session.clone())).await.unwrap();
     another(&room).await;
     assert!(listener.next().await.is_none());
 }
@@ -287,19 +305,23 @@ async fn who_reads_a_deleted_session_is_never_shown_the_next_one() {
 async fn a_deleted_session_is_gone_for_its_subscribers_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut room = Room::open(dir.path()).await;
-    let main = Command::DeleteSession { session: room.session.clone() };
+    let main = SessionCommand::Delete.on(room.session.clone());
     assert_eq!(room.ask(None, main).await.unwrap_err().code, RefusalCode::Forbidden);
-    let create = Command::CreateSession {
+    let create = Command::Directory(DirectoryCommand::CreateSession {
         agent: "ada".into(),
         title: None,
         instructions: None,
         history: vec![],
+    });
+    let CommandReply::Directory(DirectoryReply::Session { session: second, .. }) =
+        room.ask(Some("c-1"), create).await.unwrap()
+    else {
+        panic!()
     };
-    let Answer::Session(second) = room.ask(Some("c-1"), create).await.unwrap() else { panic!() };
     room.session = second.clone();
     let (_, mut listener) = room.after(0).await;
     room.send("hang").await.unwrap();
-    room.ask(None, Command::DeleteSession { session: second }).await.unwrap();
+    room.ask(None, SessionCommand::Delete.on(second)).await.unwrap();
     while listener.next().await.is_some() {}
     assert_eq!(room.send("say").await.unwrap_err().code, RefusalCode::UnknownSession);
 }
@@ -340,7 +362,9 @@ async fn a_full_disk_refuses_ends_the_turn_and_goes_on_when_there_is_room() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
-    let Answer::Input { input, .. } = answer else { panic!("{answer:?}") };
+    let CommandReply::Session(SessionReply::Input { input, .. }) = answer else {
+        panic!("{answer:?}")
+    };
     let last = |emission: &thoughtwire_proto::Emission| {
         matches!(crate::support::event(emission), Some(Event::Turn(TurnEvent::Ended { input: ended, .. }))
         if *ended == input)
@@ -398,12 +422,10 @@ async fn a_turn_that_takes_too_long_is_ended_and_waiting_does_not_count() {
         })
         .await;
     tokio::time::sleep(3 * limit).await;
-    room.ask(
-        None,
-        Command::Decide { session: Some(room.session.clone()), call: None, approve: true },
-    )
-    .await
-    .unwrap();
+    let call = room.hub.oldest_approval(&room.user, &room.session).await.unwrap();
+    room.ask(None, SessionCommand::Decide { call, approve: true }.on(room.session.clone()))
+        .await
+        .unwrap();
     assert!(matches!(
         events(&listener.turn().await).last(),
         Some(Event::Turn(TurnEvent::Ended { outcome: Outcome::Completed, .. }))

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use thoughtwire_hub::Awaited;
-use thoughtwire_proto::{Answer, ItemId, Policy, RefusalCode, Seq};
+use thoughtwire_proto::{
+    CommandReply, DirectoryReply, ItemId, Policy, RefusalCode, Seq, SessionReply,
+};
 use thoughtwire_store::Retention;
 
 use crate::support::Room;
 
 async fn say(room: &Room, text: &str) -> (Seq, ItemId) {
     match room.send_as(None, text, Policy::Queue).await.unwrap() {
-        Answer::Input { seq, input, .. } => (seq, input),
+        CommandReply::Session(SessionReply::Input { seq, input, .. }) => (seq, input),
         other => panic!("{other:?}"),
     }
 }
@@ -48,13 +50,18 @@ async fn a_wait_can_be_dropped_and_ends_with_its_session() {
     assert!(tokio::time::timeout(Duration::from_millis(50), turn).await.is_err());
     room.cancel().await.unwrap();
     assert!(matches!(awaited(&room, &main).await, Awaited::Ended(_)));
-    let create = thoughtwire_proto::Command::CreateSession {
-        agent: room.agent.spec.name.clone(),
-        title: None,
-        instructions: None,
-        history: Vec::new(),
+    let create =
+        thoughtwire_proto::Command::Directory(thoughtwire_proto::DirectoryCommand::CreateSession {
+            agent: room.agent.spec.name.clone(),
+            title: None,
+            instructions: None,
+            history: Vec::new(),
+        });
+    let CommandReply::Directory(DirectoryReply::Session { session: other, .. }) =
+        room.ask(None, create).await.unwrap()
+    else {
+        panic!("no")
     };
-    let Answer::Session(other) = room.ask(None, create).await.unwrap() else { panic!("no") };
     room.session = other.clone();
     let hangs = say(&room, "hang").await;
     let (hub, user) = (room.hub.clone(), room.user.clone());
@@ -62,7 +69,7 @@ async fn a_wait_can_be_dropped_and_ends_with_its_session() {
     let waiting =
         tokio::spawn(async move { hub.await_turn(&user, &session, hangs.0, &hangs.1).await });
     tokio::task::yield_now().await;
-    let delete = thoughtwire_proto::Command::DeleteSession { session: other };
+    let delete = thoughtwire_proto::SessionCommand::Delete.on(other);
     room.ask(None, delete).await.unwrap();
     let outcome = tokio::time::timeout(Duration::from_secs(10), waiting).await;
     let refusal = outcome.expect("it ends").unwrap();

@@ -7,8 +7,9 @@ use thoughtwire_proto::dialect::memgpt::{
     ClientFrame, Frame, MemgptMachine, Says, ServerFrame, encode, normalise, render,
 };
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Disposition, Emission, Emitted, Event,
-    InputEvent, Outcome, Record, RefusalCode, Seq, SessionEvent, Start, TurnEvent,
+    AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
+    DirectoryCommand, DirectoryReply, Disposition, Emission, Emitted, Event, InputEvent, Outcome,
+    Record, RefusalCode, Seq, SessionCommand, SessionEvent, SessionReply, Start, TurnEvent,
 };
 
 #[derive(Deserialize)]
@@ -106,14 +107,27 @@ impl Driven {
     /// Answers the look-up, the detachment from where it was, and the attachment of an agent.
     fn arrive(&mut self, name: &str) {
         let (tag, command) = self.request();
-        assert!(matches!(command, Command::FindAgent { agent } if agent == name));
-        self.machine.answer(tag, Ok(Answer::Agent(profile(name))));
+        assert!(
+            matches!(command, Command::Directory(DirectoryCommand::FindAgent { agent }) if agent == name)
+        );
+        self.machine.answer(
+            tag,
+            Ok(CommandReply::Directory(DirectoryReply::Agent {
+                profile: profile(name),
+                duplicate: false,
+            })),
+        );
         let (mut tag, mut command) = self.request();
-        if let Command::Detach { .. } = command {
-            self.machine.answer(tag, Ok(Answer::Done { seq: None, duplicate: false }));
+        if let Command::Connection(ConnectionCommand::Detach { .. }) = command {
+            self.machine.answer(
+                tag,
+                Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false })),
+            );
             (tag, command) = self.request();
         }
-        let Command::Attach { session, start: Start::Head, .. } = command else {
+        let Command::Connection(ConnectionCommand::Attach { session, start: Start::Head, .. }) =
+            command
+        else {
             panic!("{command:?}")
         };
         let attached = Attached {
@@ -126,18 +140,21 @@ impl Driven {
             after: Seq(1),
             turn: None,
         };
-        self.machine.answer(tag, Ok(Answer::Attached(attached)));
+        self.machine.answer(tag, Ok(CommandReply::Connection(ConnectionReply::Attached(attached))));
     }
 
     fn sent(&mut self, input: &str) {
         let (tag, command) = self.request();
-        assert!(matches!(command, Command::Send { .. }), "{command:?}");
-        let answer = Answer::Input {
+        assert!(
+            matches!(command, Command::Session { command: SessionCommand::Send { .. }, .. }),
+            "{command:?}"
+        );
+        let answer = CommandReply::Session(SessionReply::Input {
             seq: Seq(2),
             input: input.parse().unwrap(),
             disposition: Disposition::Started,
             duplicate: false,
-        };
+        });
         self.machine.answer(tag, Ok(answer));
     }
 }

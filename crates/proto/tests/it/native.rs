@@ -6,8 +6,9 @@ use thoughtwire_proto::dialect::native::{
     ClientBody, ClientFrame, Limits, NativeMachine, ServerFrame, encode, normalise, render,
 };
 use thoughtwire_proto::{
-    AgentProfile, AgentSpec, Answer, Attached, Command, Cursor, Disposition, Emission, Event,
-    Record, Refusal, RefusalCode, Seq, SessionId, SessionListing, Start, Timestamp, Usage,
+    AgentProfile, AgentSpec, Attached, Command, CommandReply, ConnectionCommand, ConnectionReply,
+    Cursor, DirectoryReply, Disposition, Emission, Event, Record, Refusal, RefusalCode, Seq,
+    SessionCommand, SessionId, SessionListing, SessionReply, Start, Timestamp, Usage,
 };
 
 const VECTORS: &str = include_str!("../../../../vectors/native.jsonl");
@@ -162,14 +163,17 @@ impl Bench {
         }
     }
 
-    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) -> Vec<Value> {
+    fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) -> Vec<Value> {
         self.machine.answer(tag, outcome);
         frames(self.drain())
     }
 
     fn attach(&mut self, session: &str) {
         let (tag, _) = self.ask(&json!({"type": "attach", "session": session}));
-        let said = self.answer(tag, Ok(Answer::Attached(attached(session))));
+        let said = self.answer(
+            tag,
+            Ok(CommandReply::Connection(ConnectionReply::Attached(attached(session)))),
+        );
         assert_eq!(said[0]["type"], "attached");
     }
 }
@@ -197,8 +201,8 @@ fn attached(session: &str) -> Attached {
     }
 }
 
-fn done(seq: Option<u64>) -> Answer {
-    Answer::Done { seq: seq.map(Seq), duplicate: false }
+fn done(seq: Option<u64>) -> CommandReply {
+    CommandReply::Session(SessionReply::Done { seq: seq.map(Seq), duplicate: false })
 }
 
 #[test]
@@ -226,11 +230,21 @@ fn each_command_becomes_its_request() {
     let (_, command) =
         bench.ask(&json!({"type": "attach", "session": "s-1", "after": 3, "epoch": "e-1"}));
     let start = Start::After(Cursor { epoch: "e-1".parse().ok(), seq: Seq(3) });
-    assert_eq!(command, Command::Attach { session: "s-1".parse().unwrap(), start, tools: vec![] });
+    assert_eq!(
+        command,
+        Command::Connection(ConnectionCommand::Attach {
+            session: "s-1".parse().unwrap(),
+            start,
+            tools: vec![]
+        })
+    );
     let (_, command) = bench.ask(&json!({"type": "decide", "call": "c-1", "decision": "denied"}));
     assert_eq!(
         command,
-        Command::Decide { session: None, call: Some("c-1".parse().unwrap()), approve: false }
+        Command::Connection(ConnectionCommand::InAttached(SessionCommand::Decide {
+            call: "c-1".parse().unwrap(),
+            approve: false
+        }))
     );
 }
 
@@ -245,19 +259,24 @@ fn answers_have_their_shapes() {
         },
         main_session: "s-1".parse().unwrap(),
     };
-    let input = |duplicate| Answer::Input {
-        seq: Seq(7),
-        input: "i-1".parse().unwrap(),
-        disposition: Disposition::Queued,
-        duplicate,
+    let input = |duplicate| {
+        CommandReply::Session(SessionReply::Input {
+            seq: Seq(7),
+            input: "i-1".parse().unwrap(),
+            disposition: Disposition::Queued,
+            duplicate,
+        })
     };
     let table = [
         (
-            Answer::Agent(profile),
+            CommandReply::Directory(DirectoryReply::Agent { profile, duplicate: false }),
             json!({"type": "ack", "id": "c", "agent": {"id": "a-1", "name": "ada"}, "session": "s-1"}),
         ),
         (
-            Answer::Session("s-2".parse().unwrap()),
+            CommandReply::Directory(DirectoryReply::Session {
+                session: "s-2".parse().unwrap(),
+                duplicate: false,
+            }),
             json!({"type": "ack", "id": "c", "session": "s-2"}),
         ),
         (
@@ -271,7 +290,7 @@ fn answers_have_their_shapes() {
         (done(None), json!({"type": "ack", "id": "c"})),
         (done(Some(9)), json!({"type": "ack", "id": "c", "seq": 9})),
         (
-            Answer::Attached(attached("s-1")),
+            CommandReply::Connection(ConnectionReply::Attached(attached("s-1"))),
             json!({"type": "attached", "id": "c", "session": "s-1", "agent": "a-1", "epoch": "e-1", "first": 1, "head": 4, "recovered": true}),
         ),
     ];
@@ -283,7 +302,7 @@ fn answers_have_their_shapes() {
         let (tag, _) = bench.ask(&json!({"type": "watch"}));
         assert_eq!(
             bench.answer(tag, Ok(answer.clone())).len(),
-            usize::from(matches!(answer, Answer::Attached(_)))
+            usize::from(matches!(answer, CommandReply::Connection(ConnectionReply::Attached(_))))
         );
     }
 }
@@ -362,7 +381,7 @@ fn nothing_is_taken_before_hello() {
     let outputs = bench.drain();
     assert_eq!(outputs[0], Output::Frame(json!({"type": "ack", "id": "h"}).to_string()));
     assert!(
-        matches!(&outputs[1], Output::Request { request, .. } if request.command == Command::Watch)
+        matches!(&outputs[1], Output::Request { request, .. } if request.command == Command::Connection(ConnectionCommand::Watch))
     );
     assert!(bench.machine.is_greeted());
     let said = frames(bench.say(&json!({"type": "hello", "id": "again"})));

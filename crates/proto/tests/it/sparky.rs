@@ -7,7 +7,8 @@ use thoughtwire_proto::dialect::sparky::{
     Loading, Message, ServerLoading, SparkyMachine, Tools, normalise, render,
 };
 use thoughtwire_proto::{
-    Answer, Command, PeerRef, PeerWire, Refusal, RefusalCode, Role, Seq, Start,
+    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, PeerRef, PeerWire,
+    Refusal, RefusalCode, Role, Seq, SessionCommand, SessionReply, Start,
 };
 
 #[derive(Deserialize)]
@@ -76,8 +77,8 @@ fn frame(machine: &mut SparkyMachine) -> serde_json::Value {
     }
 }
 
-fn done() -> Result<Answer, Refusal> {
-    Ok(Answer::Done { seq: None, duplicate: false })
+fn done() -> Result<CommandReply, Refusal> {
+    Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false }))
 }
 
 #[test]
@@ -101,14 +102,23 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     let (tag, command) = request(&mut machine);
     assert_eq!(
         command,
-        Command::OpenPeer { wire: PeerWire::Sparky, space: "u".into(), name: Some("s".into()) }
+        Command::Directory(DirectoryCommand::OpenPeer {
+            wire: PeerWire::Sparky,
+            space: "u".into(),
+            name: Some("s".into())
+        })
     );
     let peer = PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: "s".into() };
     let chats =
         vec![("c1".to_owned(), "x1".parse().unwrap()), ("c2".to_owned(), "x2".parse().unwrap())];
     machine.answer(
         tag,
-        Ok(Answer::Peer { peer: peer.clone(), is_new: false, chats, selected: Some("c1".into()) }),
+        Ok(CommandReply::Directory(DirectoryReply::Peer {
+            peer: peer.clone(),
+            is_new: false,
+            chats,
+            selected: Some("c1".into()),
+        })),
     );
     let info = frame(&mut machine);
     assert_eq!(
@@ -117,7 +127,9 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     );
     for _ in 0..2 {
         let (tag, command) = request(&mut machine);
-        assert!(matches!(command, Command::Attach { start: Start::Proven(of), .. } if of == peer));
+        assert!(
+            matches!(command, Command::Connection(ConnectionCommand::Attach { start: Start::Proven(of), .. }) if of == peer)
+        );
         machine.answer(tag, done());
     }
     assert_eq!(frame(&mut machine)["type"], "ready", "no progress of tools on a reconnect");
@@ -136,13 +148,13 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
     });
     let (tag, command) = request(&mut machine);
     assert!(
-        matches!(command, Command::Attach { start: Start::After(cursor), .. } if cursor.seq == Seq::ZERO)
+        matches!(command, Command::Connection(ConnectionCommand::Attach { start: Start::After(cursor), .. }) if cursor.seq == Seq::ZERO)
     );
     machine.answer(tag, done());
     // The last selection survived.
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
     assert!(
-        matches!(request(&mut machine).1, Command::Send { session, .. } if session.as_str() == "x1")
+        matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } } if session.as_str() == "x1")
     );
 }
 
@@ -175,12 +187,22 @@ fn history_and_personality_go_into_the_first_chat() {
     machine.authenticated(Ok(()));
     let (tag, _) = request(&mut machine);
     let peer = PeerRef { wire: PeerWire::Sparky, space: "local".into(), name: "s".into() };
-    machine.answer(tag, Ok(Answer::Peer { peer, is_new: true, chats: vec![], selected: None }));
+    machine.answer(
+        tag,
+        Ok(CommandReply::Directory(DirectoryReply::Peer {
+            peer,
+            is_new: true,
+            chats: vec![],
+            selected: None,
+        })),
+    );
     assert_eq!(frame(&mut machine)["type"], "session_info");
     assert_eq!(frame(&mut machine)["type"], "ready");
     machine.frame(r#"{"type": "message", "data": {"text": "hi", "file_id": "file:1"}}"#);
     let (tag, command) = request(&mut machine);
-    let Command::OpenChat { instructions, history, chat, .. } = command else {
+    let Command::Directory(DirectoryCommand::OpenChat { instructions, history, chat, .. }) =
+        command
+    else {
         panic!("{command:?}")
     };
     assert_eq!((instructions.as_deref(), chat), (Some("Be brief."), None), "where it was last");
@@ -189,9 +211,19 @@ fn history_and_personality_go_into_the_first_chat() {
         [(Role::User, "a\nb"), (Role::Assistant, "c")]
     );
     let (chat, session) = ("default".to_owned(), "x".parse().unwrap());
-    machine.answer(tag, Ok(Answer::Chat { chat, session, is_new: true, model: None }));
+    machine.answer(
+        tag,
+        Ok(CommandReply::Directory(DirectoryReply::Chat {
+            chat,
+            session,
+            is_new: true,
+            model: None,
+        })),
+    );
     let (tag, _attach) = request(&mut machine);
     machine.answer(tag, done());
     let (_, command) = request(&mut machine);
-    assert!(matches!(command, Command::Send { attachments, .. } if attachments == ["file:1"]));
+    assert!(
+        matches!(command, Command::Session { command: SessionCommand::Send { attachments, .. }, .. } if attachments == ["file:1"])
+    );
 }

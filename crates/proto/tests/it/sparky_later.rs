@@ -5,8 +5,9 @@ use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
 use thoughtwire_proto::dialect::sparky::{Generation, Loading, Message, Payload};
 use thoughtwire_proto::dialect::sparky::{ServerLoading, SparkyMachine, Tools, encode};
 use thoughtwire_proto::{
-    Answer, Command, Emission, Emitted, Event, PeerRef, PeerWire, Record, Refusal, RefusalCode,
-    Seq, SessionId, Start, ToolStatus, TurnEvent,
+    Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply, Emission, Emitted,
+    Event, PeerRef, PeerWire, Record, Refusal, RefusalCode, Seq, SessionCommand, SessionId,
+    SessionReply, Start, ToolStatus, TurnEvent,
 };
 
 fn machine() -> SparkyMachine {
@@ -38,8 +39,8 @@ fn frames(machine: &mut SparkyMachine) -> Vec<Value> {
     frames
 }
 
-fn done() -> Result<Answer, Refusal> {
-    Ok(Answer::Done { seq: None, duplicate: false })
+fn done() -> Result<CommandReply, Refusal> {
+    Ok(CommandReply::Session(SessionReply::Done { seq: None, duplicate: false }))
 }
 
 fn peer(name: &str) -> PeerRef {
@@ -52,7 +53,10 @@ fn connect(machine: &mut SparkyMachine, data: &Value) -> (Tag, Option<String>) {
     assert!(matches!(machine.poll(), Some(Output::Authenticate { .. })));
     machine.authenticated(Ok(()));
     match request(machine) {
-        (tag, Command::OpenPeer { wire: PeerWire::Sparky, name, .. }) => (tag, name),
+        (
+            tag,
+            Command::Directory(DirectoryCommand::OpenPeer { wire: PeerWire::Sparky, name, .. }),
+        ) => (tag, name),
         other => panic!("{other:?}"),
     }
 }
@@ -69,16 +73,24 @@ fn known(
         .map(|(chat, session)| ((*chat).to_owned(), session.parse().unwrap()))
         .collect();
     let selected = selected.map(str::to_owned);
-    machine.answer(tag, Ok(Answer::Peer { peer: peer("~chats"), is_new, chats, selected }));
+    machine.answer(
+        tag,
+        Ok(CommandReply::Directory(DirectoryReply::Peer {
+            peer: peer("~chats"),
+            is_new,
+            chats,
+            selected,
+        })),
+    );
 }
 
-fn opened(chat: &str, session: &str) -> Result<Answer, Refusal> {
-    Ok(Answer::Chat {
+fn opened(chat: &str, session: &str) -> Result<CommandReply, Refusal> {
+    Ok(CommandReply::Directory(DirectoryReply::Chat {
         chat: chat.into(),
         session: session.parse().unwrap(),
         is_new: false,
         model: Some("openai/gpt-4o".into()),
-    })
+    }))
 }
 
 #[test]
@@ -182,7 +194,11 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
         );
         let (tag, command) = request(&mut machine);
         match command {
-            Command::OpenChat { chat: Some(named), title: told, .. } => {
+            Command::Directory(DirectoryCommand::OpenChat {
+                chat: Some(named),
+                title: told,
+                ..
+            }) => {
                 assert_eq!((named, told), (chat.clone(), title));
             }
             other => panic!("{other:?}"),
@@ -191,7 +207,7 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
         machine.answer(tag, opened(&chat, session.as_str()));
         let (tag, command) = request(&mut machine);
         assert!(
-            matches!(&command, Command::Attach { start: Start::Proven(of), session: at, .. }
+            matches!(&command, Command::Connection(ConnectionCommand::Attach { start: Start::Proven(of), session: at, .. })
                 if *of == peer("~chats") && *at == session),
             "{command:?}"
         );
@@ -216,15 +232,17 @@ fn a_client_that_knows_no_chats_goes_on_in_the_default_one() {
     known(&mut machine, tag, false, &[("c1", "x1"), ("default", "x2")], Some("default"));
     let (tag, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::Attach { session, start: Start::Proven(_), .. }
+        matches!(&command, Command::Connection(ConnectionCommand::Attach { session, start: Start::Proven(_), .. })
             if session.as_str() == "x2"),
         "{command:?}"
     );
     machine.answer(tag, done());
     assert_eq!(frames(&mut machine)[0]["type"], "ready");
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
-    assert!(matches!(request(&mut machine).1, Command::Send { session, .. }
-        if session.as_str() == "x2"));
+    assert!(
+        matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } }
+        if session.as_str() == "x2")
+    );
 }
 
 #[test]
@@ -236,12 +254,17 @@ fn a_message_without_a_chat_goes_where_its_user_was_last() {
         frames(&mut machine);
         machine.frame(r#"{"type": "message", "data": "hi"}"#);
         let (tag, command) = request(&mut machine);
-        assert!(matches!(command, Command::OpenChat { chat: None, .. }), "{command:?}");
+        assert!(
+            matches!(command, Command::Directory(DirectoryCommand::OpenChat { chat: None, .. })),
+            "{command:?}"
+        );
         machine.answer(tag, opened("c9", "x9"));
         let (tag, _attach) = request(&mut machine);
         machine.answer(tag, done());
-        assert!(matches!(request(&mut machine).1, Command::Send { session, .. }
-            if session.as_str() == "x9"));
+        assert!(
+            matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } }
+            if session.as_str() == "x9")
+        );
     }
 }
 
@@ -261,7 +284,7 @@ fn a_chat_that_was_deleted_is_opened_anew_by_the_next_message_in_it() {
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
     let (_, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::OpenChat { chat: Some(chat), .. } if chat == "c1"),
+        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. }) if chat == "c1"),
         "{command:?}"
     );
 }
@@ -284,15 +307,17 @@ fn a_message_to_a_chat_that_is_just_being_deleted_is_said_in_the_new_one_once() 
     machine.answer(tag, gone());
     let (tag, command) = request(&mut machine);
     assert!(
-        matches!(&command, Command::OpenChat { chat: Some(chat), .. } if chat == "c1"),
+        matches!(&command, Command::Directory(DirectoryCommand::OpenChat { chat: Some(chat), .. }) if chat == "c1"),
         "{command:?}"
     );
     machine.answer(tag, opened("c1", "x2"));
     let (tag, _attach) = request(&mut machine);
     machine.answer(tag, done());
     let (tag, command) = request(&mut machine);
-    assert!(matches!(&command, Command::Send { session, text, .. }
-        if session.as_str() == "x2" && text == "hi"));
+    assert!(
+        matches!(&command, Command::Session { session, command: SessionCommand::Send { text, .. } }
+        if session.as_str() == "x2" && text == "hi")
+    );
     machine.answer(tag, gone());
     assert_eq!(frames(&mut machine)[0]["type"], "error", "not for ever");
 }
@@ -312,8 +337,10 @@ fn another_tabs_chat_is_not_shown_unless_it_is_the_default_one_of_both() {
     machine.joined(&joined("c1", "x1"));
     assert_eq!(machine.poll(), None);
     machine.joined(&joined("default", "x2"));
-    assert!(matches!(request(&mut machine).1, Command::Attach { session, .. }
-        if session.as_str() == "x2"));
+    assert!(
+        matches!(request(&mut machine).1, Command::Connection(ConnectionCommand::Attach { session, .. })
+        if session.as_str() == "x2")
+    );
 }
 
 #[test]

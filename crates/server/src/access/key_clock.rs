@@ -1,8 +1,9 @@
 //! The clock by which keys and logins expire.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use thoughtwire_hub::now;
 use thoughtwire_proto::Timestamp;
 
@@ -39,7 +40,7 @@ impl KeyClock {
     }
 
     fn at(&self, wall: Timestamp, instant: Instant) -> Timestamp {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.lock();
         let ran = instant.saturating_duration_since(latest.at).as_millis();
         let ran = i64::try_from(ran).unwrap_or(i64::MAX);
         let millis = latest.millis.saturating_add(ran).max(wall.as_millis());

@@ -1,9 +1,10 @@
 //! The keys that open, in memory: a look-up takes no disk, and a revocation is known at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thoughtwire_hub::new_id;
@@ -75,7 +76,7 @@ impl Keyring {
     pub(crate) async fn save_clock(&self) {
         let (now, saved) = (self.clock.now().as_millis(), self.saved.load(Ordering::Relaxed));
         let is_due = {
-            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let keys = self.keys.read();
             let mut ends = keys.values().filter_map(|held| held.key.expires_at);
             ends.any(|end| {
                 let end = end.as_millis();
@@ -95,7 +96,7 @@ impl Keyring {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.keys.read().is_empty()
     }
 
     /// Makes a key. Gives it with what opens, which is shown this once and kept nowhere.
@@ -127,7 +128,7 @@ impl Keyring {
             }
             None => None,
         };
-        if self.keys.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST {
+        if self.keys.read().len() >= MOST {
             return Err(bad("there are as many keys as there may be; revoke some"));
         }
         let mut scopes = if new.scopes.is_empty() { vec![Scope::Chat] } else { new.scopes };
@@ -145,13 +146,13 @@ impl Keyring {
         let digest = digest(&opens);
         self.store.keys().add(key.clone(), digest.clone()).await?;
         let held = Held { key: key.clone(), revoked: CancellationToken::new() };
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
+        self.keys.write().insert(digest, held);
         Ok((key, opens))
     }
 
     /// All keys, oldest first.
     pub(crate) fn list(&self) -> Vec<Key> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let mut all: Vec<Key> = keys.values().map(|held| held.key.clone()).collect();
         all.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
         all
@@ -160,7 +161,7 @@ impl Keyring {
     /// Revokes a key: from here on it opens nothing, and who came in with it is shown out.
     pub(crate) async fn revoke(&self, id: &KeyId) -> Result<(), Refusal> {
         let held = {
-            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            let mut keys = self.keys.write();
             let found =
                 keys.iter().find(|(_, held)| held.key.id == *id).map(|(digest, _)| digest.clone());
             found.and_then(|digest| keys.remove_entry(&digest))
@@ -173,7 +174,7 @@ impl Keyring {
         };
         if let Err(error) = self.store.keys().delete(id).await {
             // What is not revoked on disk would be back at the next start: better it is still seen to be there.
-            self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(digest, held);
+            self.keys.write().insert(digest, held);
             return Err(Refusal::from(&error));
         }
         held.revoked.cancel();
@@ -186,13 +187,13 @@ impl Keyring {
             return Ok(None);
         }
         // Looked up by its digest: how long that takes says nothing about the key.
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         keys.get(&digest(opens)).map(|held| self.identity(held)).transpose()
     }
 
     /// Who came in with a key, by its id.
     pub(super) fn by_id(&self, id: &KeyId) -> Result<Option<Identity>, Refusal> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         keys.values().find(|held| held.key.id == *id).map(|held| self.identity(held)).transpose()
     }
 

@@ -5,10 +5,11 @@
 //! The secret is in no backup, and a new one ends all logins.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use thoughtwire_proto::{Refusal, RefusalCode, Timestamp, UserId};
 use thoughtwire_store::{KeyId, Scope, Store, StoreError};
@@ -72,7 +73,7 @@ impl Login {
     pub(super) async fn rotate(&self, store: &Store) -> Result<(), Refusal> {
         let secret = fresh().map_err(|reason| Refusal::new(RefusalCode::Internal, reason))?;
         store.keys().replace_secret(SECRET, secret.clone()).await?;
-        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signer = self.signer.lock();
         let before = std::mem::replace(&mut *signer, Signer::new(&secret));
         before.logins.values().for_each(CancellationToken::cancel);
         Ok(())
@@ -94,7 +95,7 @@ impl Login {
             exp: until.div_euclid(1000),
         };
         let signs = {
-            let signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+            let signer = self.signer.lock();
             Arc::clone(&signer.signs)
         };
         let cookie = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signs)
@@ -110,7 +111,7 @@ impl Login {
         rules.set_audience(&[AUDIENCE]);
         // The library goes by the wall clock, which may be set back, and panics before 1970.
         rules.validate_exp = false;
-        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signer = self.signer.lock();
         let claims = jsonwebtoken::decode::<Claims>(cookie, &signer.reads, &rules)
             .map_err(|_| ended())?
             .claims;

@@ -13,9 +13,10 @@ use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::future::BoxFuture;
-use thoughtwire_hub::Hub;
+use thoughtwire_hub::{Hub, Made};
 use thoughtwire_proto::{
-    AgentSpec, Answer, Command, Refusal, RefusalCode, Request, Timestamp, UserId,
+    AgentProfile, AgentSpec, Command, CommandId, ConnectionCommand, DirectoryCommand, Refusal,
+    RefusalCode, Timestamp, UserId,
 };
 use thoughtwire_store::{KeyId, Scope, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -82,27 +83,30 @@ impl Identity {
     /// Refuses a command that it has no scope for.
     pub(crate) fn demand_for(&self, command: &Command) -> Result<(), Refusal> {
         self.demand(match command {
-            Command::CreateAgent(spec) if is_default_agent(spec) && self.has(Scope::Chat) => {
-                Scope::Chat
+            Command::Connection(ConnectionCommand::Offer(_) | ConnectionCommand::Say { .. }) => {
+                Scope::Offer
             }
-            Command::CreateAgent(_) => Scope::Agents,
-            Command::Offer(_) | Command::Say { .. } => Scope::Offer,
-            Command::FindAgent { .. }
-            | Command::CreateSession { .. }
-            | Command::DeleteSession { .. }
-            | Command::Attach { .. }
-            | Command::Detach { .. }
-            | Command::Send { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::OpenPeer { .. }
-            | Command::OpenChat { .. }
-            | Command::Watch => Scope::Chat,
+            Command::Directory(DirectoryCommand::CreateAgent(spec)) => self.scope_to_create(spec),
+            Command::Connection(
+                ConnectionCommand::Attach { .. }
+                | ConnectionCommand::Detach { .. }
+                | ConnectionCommand::Watch
+                | ConnectionCommand::InAttached(_)
+                | ConnectionCommand::DecideOldest { .. },
+            )
+            | Command::Session { .. }
+            | Command::Directory(
+                DirectoryCommand::FindAgent { .. }
+                | DirectoryCommand::CreateSession { .. }
+                | DirectoryCommand::OpenPeer { .. }
+                | DirectoryCommand::OpenChat { .. },
+            ) => Scope::Chat,
         })
+    }
+
+    /// Scope that is needed to make this agent.
+    pub(crate) fn scope_to_create(&self, spec: &AgentSpec) -> Scope {
+        if is_default_agent(spec) && self.has(Scope::Chat) { Scope::Chat } else { Scope::Agents }
     }
 
     /// Resolves when it may not be here any more, to the sentence that says why.
@@ -148,16 +152,15 @@ pub(crate) fn is_default_agent(spec: &AgentSpec) -> bool {
 /// Makes an agent for a caller. One without the scope `agents`, who can only ask for the default
 /// agent, gets it also where it is there already.
 pub(crate) async fn create_agent(
-    hub: Hub,
-    identity: Identity,
-    from: Option<String>,
-    request: Request,
-) -> Result<Answer, Refusal> {
-    let made = hub.execute(&identity.user, from.clone(), request).await;
-    match made {
+    hub: &Hub,
+    identity: &Identity,
+    id: Option<CommandId>,
+    spec: AgentSpec,
+) -> Result<Made<AgentProfile>, Refusal> {
+    match hub.create_agent(&identity.user, id, spec).await {
         Err(refusal) if refusal.code == RefusalCode::NameTaken && !identity.has(Scope::Agents) => {
-            let command = Command::FindAgent { agent: DEFAULT_AGENT.to_owned() };
-            hub.execute(&identity.user, from, Request { id: None, command }).await
+            let thing = hub.find_agent(&identity.user, DEFAULT_AGENT).await?;
+            Ok(Made { thing, duplicate: false })
         }
         outcome => outcome,
     }

@@ -1,9 +1,10 @@
 //! Tickets: a credential that may stand in a URL, since it opens once and only for moments.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use thoughtwire_proto::{Refusal, RefusalCode};
 use tokio::time::Instant;
 
@@ -21,7 +22,7 @@ pub(crate) struct Tickets(Arc<Mutex<HashMap<String, (Identity, Instant)>>>);
 impl Tickets {
     pub(crate) fn give(&self, identity: Identity) -> Result<String, Refusal> {
         let ticket = random()?;
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = self.0.lock();
         if given.len() >= MOST {
             let now = Instant::now();
             given.retain(|_, (_, until)| *until > now);
@@ -38,13 +39,12 @@ impl Tickets {
 
     /// Forgets all tickets that nobody used yet.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.lock().clear();
     }
 
     /// Uses a ticket up.
     pub(super) fn take(&self, ticket: &str) -> Option<Identity> {
-        let (identity, until) =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket)?;
+        let (identity, until) = self.0.lock().remove(ticket)?;
         // What was revoked since must not come in.
         (until > Instant::now() && !identity.revoked.is_cancelled()).then_some(identity)
     }

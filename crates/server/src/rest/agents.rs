@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 use thoughtwire_agent::{HUMANS, McpPhase, McpState, PERSONAS, Preset};
-use thoughtwire_proto::{AgentSpec, Answer, Command, Request};
+use thoughtwire_hub::Made;
+use thoughtwire_proto::AgentSpec;
 use thoughtwire_store::Scope;
 
 use crate::access::{Identity, create_agent};
 
 use super::memory::block;
-use super::{Answered, Path, Shared, bad, idempotency_key, read, unexpected};
+use super::{Answered, Path, Shared, bad, idempotency_key, read};
 
 pub(super) async fn list(State(rest): Shared, caller: Identity) -> Answered {
     let user = caller.user;
@@ -70,13 +71,9 @@ pub(super) async fn create(
     if spec.name.is_empty() {
         return Err(bad("an agent needs a name").into());
     }
-    let command = Command::CreateAgent(Box::new(spec));
-    caller.demand_for(&command)?;
-    let request = Request { id: idempotency_key(&headers)?, command };
-    let made = create_agent(rest.hub.clone(), caller, Some("rest".to_owned()), request).await?;
-    let (Answer::Agent(profile) | Answer::AgentAgain(profile)) = made else {
-        return Err(unexpected());
-    };
+    caller.demand(caller.scope_to_create(&spec))?;
+    let Made { thing: profile, .. } =
+        create_agent(&rest.hub, &caller, idempotency_key(&headers)?, spec).await?;
     Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
 }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::dialect::native::Verdict;
-use thoughtwire_proto::{Answer, CallId, Command, Event, InputEvent, ItemId, Policy, Seq};
+use thoughtwire_proto::{
+    CallId, Event, InputEvent, ItemId, Policy, Seq, SessionCommand, SessionReply,
+};
 
 use crate::access::{Identity, unauthorized};
 
@@ -64,9 +66,9 @@ pub(super) async fn input(
     let key = idempotency_key(&headers)?;
     let _held = query.wait.map(|_| rest.hold(&user)).transpose()?;
     let ended = caller.ended();
-    let command = Command::Send { session: session.clone(), text, attachments, policy };
-    let Answer::Input { seq, input, disposition, duplicate } =
-        rest.execute(&user, key, command).await?
+    let command = SessionCommand::Send { text, attachments, policy };
+    let SessionReply::Input { seq, input, disposition, duplicate } =
+        rest.execute(&user, key, session.clone(), command).await?
     else {
         return Err(unexpected());
     };
@@ -117,7 +119,8 @@ pub(super) async fn cancel(
         .execute(
             &user,
             idempotency_key(&headers)?,
-            Command::Cancel { session: session_id(session)?, turn },
+            session_id(session)?,
+            SessionCommand::Cancel { turn },
         )
         .await?;
     Ok(Json(done(&answer)).into_response())
@@ -153,8 +156,9 @@ pub(super) async fn withdraw(
 ) -> Answered {
     let user = caller.user;
     let input = ItemId::new(input).map_err(|error| bad(&format!("the input's id: {error}")))?;
-    let command = Command::Withdraw { session: Some(session_id(session)?), input };
-    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
+    let (session, key) = (session_id(session)?, idempotency_key(&headers)?);
+    let reply = rest.execute(&user, key, session, SessionCommand::Withdraw { input }).await?;
+    Ok(Json(done(&reply)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -173,7 +177,7 @@ pub(super) async fn decide(
     let call = CallId::new(call).map_err(|error| bad(&format!("the call's id: {error}")))?;
     let DecideBody { decision } = read(body)?;
     let approve = matches!(decision, Verdict::Approved);
-    let command =
-        Command::Decide { session: Some(session_id(session)?), call: Some(call), approve };
-    Ok(Json(done(&rest.execute(&user, idempotency_key(&headers)?, command).await?)).into_response())
+    let (session, key) = (session_id(session)?, idempotency_key(&headers)?);
+    let command = SessionCommand::Decide { call, approve };
+    Ok(Json(done(&rest.execute(&user, key, session, command).await?)).into_response())
 }

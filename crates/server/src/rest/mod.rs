@@ -28,8 +28,8 @@ use serde_json::{Value, json};
 use thoughtwire_agent::{Archive, McpServers};
 use thoughtwire_hub::Hub;
 use thoughtwire_proto::{
-    AgentProfile, Answer, Command, CommandId, Emission, Record, Refusal, RefusalCode, Retry,
-    SessionId, UserId,
+    AgentProfile, CommandId, Emission, Record, Refusal, RefusalCode, Retry, SessionCommand,
+    SessionId, SessionReply, UserId,
 };
 use thoughtwire_store::{Scope, StoreError};
 
@@ -305,16 +305,15 @@ pub(super) type Shared = State<Arc<Rest>>;
 pub(super) type Answered = Result<Response, Refused>;
 
 impl Rest {
+    /// Has a session carry out a command in the name of the REST API.
     pub(super) async fn execute(
         &self,
         user: &UserId,
         id: Option<CommandId>,
-        command: Command,
-    ) -> Result<Answer, Refused> {
-        Ok(self
-            .hub
-            .execute(user, Some("rest".to_owned()), thoughtwire_proto::Request { id, command })
-            .await?)
+        session: SessionId,
+        command: SessionCommand,
+    ) -> Result<SessionReply, Refused> {
+        Ok(self.hub.execute(user, Some("rest".to_owned()), id, session, command).await?)
     }
 
     /// Takes a permit for a request that holds its connection for long, as a WebSocket does.
@@ -340,11 +339,7 @@ impl Rest {
         user: &UserId,
         agent: String,
     ) -> Result<AgentProfile, Refused> {
-        let Answer::Agent(profile) = self.execute(user, None, Command::FindAgent { agent }).await?
-        else {
-            return Err(unexpected());
-        };
-        Ok(profile)
+        Ok(self.hub.find_agent(user, &agent).await?)
     }
 
     pub(super) async fn own(
@@ -372,21 +367,10 @@ pub(super) fn record_of(emission: &Emission) -> Option<Record> {
     }
 }
 
-pub(super) fn done(answer: &Answer) -> Value {
-    match answer {
-        Answer::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
-        Answer::Agent(_)
-        | Answer::AgentAgain(_)
-        | Answer::Session(_)
-        | Answer::SessionAgain(_)
-        | Answer::Attached(_)
-        | Answer::Input { .. }
-        | Answer::Peer { .. }
-        | Answer::Chat { .. }
-        | Answer::Offered { .. }
-        | Answer::Said { .. } => {
-            json!({})
-        }
+pub(super) fn done(reply: &SessionReply) -> Value {
+    match reply {
+        SessionReply::Done { seq, duplicate } => json!({"seq": seq, "duplicate": duplicate}),
+        SessionReply::Input { .. } => json!({}),
     }
 }
 

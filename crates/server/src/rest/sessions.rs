@@ -8,12 +8,10 @@ use axum::response::IntoResponse as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use thoughtwire_hub::check_retention;
-use thoughtwire_proto::{Answer, Command, new_title};
+use thoughtwire_proto::{SessionCommand, new_title};
 use thoughtwire_store::{Retention, SessionFilter};
 
-use super::{
-    Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id, unexpected,
-};
+use super::{Answered, Path, Query, Shared, bad, done, idempotency_key, read, session_id};
 use crate::access::Identity;
 use crate::listing;
 
@@ -55,16 +53,9 @@ pub(super) async fn create(
 ) -> Answered {
     let user = caller.user;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
-    let (Answer::Session(session) | Answer::SessionAgain(session)) = rest
-        .execute(
-            &user,
-            idempotency_key(&headers)?,
-            Command::CreateSession { agent, title, instructions, history },
-        )
-        .await?
-    else {
-        return Err(unexpected());
-    };
+    let key = idempotency_key(&headers)?;
+    let made = rest.hub.create_session(&user, key, agent, title, instructions, history).await?;
+    let session = made.thing;
     Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
 }
 
@@ -96,12 +87,8 @@ pub(super) async fn delete(
     Path(session): Path<String>,
 ) -> Answered {
     let user = caller.user;
-    rest.execute(
-        &user,
-        idempotency_key(&headers)?,
-        Command::DeleteSession { session: session_id(session)? },
-    )
-    .await?;
+    rest.execute(&user, idempotency_key(&headers)?, session_id(session)?, SessionCommand::Delete)
+        .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -143,8 +130,8 @@ pub(super) async fn edit(
     // First, since it may still be refused.
     let answer = match title {
         Some(title) => {
-            let command = Command::Rename { session: session.clone(), title };
-            done(&rest.execute(&user, key, command).await?)
+            let command = SessionCommand::Rename { title };
+            done(&rest.execute(&user, key, session.clone(), command).await?)
         }
         None => json!({}),
     };

@@ -1,12 +1,11 @@
-"""Sessions with LLM agents that survive every disconnect: talk to agents, and offer your own.
+"""Talk to LLM agents in sessions that survive every disconnect, and offer your own agents.
 
-A :class:`Client` keeps one connection and makes it again when it breaks; what was asked meanwhile is sent
-then, once. A :class:`Room` is a place in one session: everything that happens there, in order, each event
-once, whatever happened to the connection. An :class:`Agent` is one whose turns this program runs; it
-speaks through the :class:`Interface` it is handed. :mod:`thoughtwire.blocking` has the same without
-``async``.
+A :class:`Client` keeps one connection and reconnects when it breaks; commands take effect once. A
+:class:`Room` yields the events of one session, each once and in order, across reconnects. An
+:class:`Agent` is an agent whose turns this program runs; its function speaks through an
+:class:`Interface`. :mod:`thoughtwire.blocking` has the same without ``async``.
 
-What it refuses to know: models, tools, and what an agent is made of.
+This package does not know models, or how an agent works inside.
 """
 
 from . import events, frames
@@ -15,7 +14,8 @@ from .client import Client, connect
 from .errors import ClosedError, EndedError, FailedError, RefusedError, ThoughtwireError
 from .frames import ToolDeclaration, Waiting
 from .interface import Interface, Returned
-from .room import Cursor, Reply, Reset, Room, Shown, Tool
+from .reply import Reply
+from .room import Cursor, Reset, Room, Shown, Tool
 from .transcript import Transcript
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Where a server is, and what it is shown."""
+"""A server's address, and the key to show there."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _SCHEMES = {"http": "ws", "ws": "ws", "https": "wss", "wss": "wss"}
 
 @dataclass(frozen=True)
 class Address:
-    """A server's place and the key for it.
+    """A server's URLs, and the key for it.
 
     >>> at = Address.of("https://example.org/wire", key="tw-secret")
     >>> at.wire, at.rest
@@ -20,7 +20,9 @@ class Address:
     'http://127.0.0.1:8282'
     """
 
+    #: The URL of the native wire.
     wire: str
+    #: The base URL of REST.
     rest: str
     key: str | None = field(repr=False)
 
@@ -28,16 +30,16 @@ class Address:
     def of(cls, url: str | None = None, key: str | None = None) -> "Address":
         """Reads a server's URL, with or without the path of its native wire.
 
-        What is not given comes from ``THOUGHTWIRE_URL`` and ``THOUGHTWIRE_KEY``; the last resort is the
-        server of this machine.
+        Missing arguments come from ``THOUGHTWIRE_URL`` and ``THOUGHTWIRE_KEY``. The default is a
+        server on this machine.
 
-        :raises ValueError: when it is no URL of the schemes http, https, ws or wss.
+        :raises ValueError: when the URL's scheme is not http, https, ws or wss.
         """
         url = url or os.environ.get("THOUGHTWIRE_URL") or _DEFAULT
         parts = urlsplit(url)
         scheme = _SCHEMES.get(parts.scheme)
         if scheme is None or not parts.netloc:
-            raise ValueError(f"{url!r} is no server's URL; it looks like {_DEFAULT}")
+            raise ValueError(f"{url!r} is not a server's URL; a valid one is {_DEFAULT}")
         path = parts.path.rstrip("/").removesuffix(_WIRE)
         return cls(
             wire=urlunsplit((scheme, parts.netloc, path + _WIRE, "", "")),
@@ -46,15 +48,15 @@ class Address:
         )
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is this machine's own, where no proxy stands in between."""
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, so that no proxy is needed."""
         return urlsplit(self.rest).hostname in ("127.0.0.1", "localhost", "::1")
 
-    def no_entry(self, reason: str) -> str:
-        """Why a server does not let us in, and what to do."""
+    def explain_unauthorized(self, reason: str) -> str:
+        """Explains why a server refuses our credentials, and what to do."""
         return reason if self.key else "this server wants a key: set THOUGHTWIRE_KEY or pass key=…"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request bears."""
+        """The headers of every request."""
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}

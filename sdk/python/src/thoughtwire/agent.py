@@ -1,4 +1,4 @@
-"""An agent of one's own, offered to a server."""
+"""An agent that this program runs, and offers to a server."""
 
 import asyncio
 import logging
@@ -6,20 +6,20 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar, overload
 
 from . import frames, verbs
 from .address import Address
 from .errors import ClosedError, RefusedError
-from .offering import Offering, TurnFunction, is_async
+from .turn_function import TurnFunction, is_async
+from .worker import Worker
 
 log = logging.getLogger("thoughtwire")
 
-#: Turns that run at once, unless it is said: in a loop they cost little; functions on threads may share what
-#: threads should not.
-_TURNS_IN_LOOP = 16
-_TURNS_ON_THREADS = 1
+#: Default number of turns at once. Functions on threads may share state that is not thread-safe.
+_ASYNC_TURNS = 16
+_THREAD_TURNS = 1
 
 F = TypeVar("F", bound=TurnFunction)
 
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=TurnFunction)
 class Agent:
     """An agent whose turns this program runs.
 
-    Sessions, the log, resuming, clients, cancelling and approvals are the server's.
+    The server keeps sessions and their logs, serves clients, and handles cancels and approvals.
 
     >>> agent = Agent("echo")
     >>> @agent.turn
@@ -35,19 +35,18 @@ class Agent:
     ...     return turn.user_message
     >>> agent.run()  # doctest: +SKIP
 
-    :param name: the agent's name or id; a name that is not there is made.
-    :param url: the server's, else ``THOUGHTWIRE_URL``, else this machine's.
-    :param key: what the server wants to be shown, else ``THOUGHTWIRE_KEY``.
-    :param worker: names this program. Who comes back under the same name has its turns again; without one
-        that holds as long as the process lives. Two processes at once need two names.
-    :param turns: how many turns it runs at once, else 16, or 1 when a plain function answers them. One that
-        waits for people counts.
-    :param history: how many of the newest events come with a turn.
+    :param name: the agent's name or id. An unknown name creates the agent.
+    :param url: the server's URL. Defaults to ``THOUGHTWIRE_URL``, then to this machine's server.
+    :param key: the key for the server. Defaults to ``THOUGHTWIRE_KEY``.
+    :param worker: this program's name. A process that comes back under the same name gets its turns
+        again. The default is a random name for this process. Two processes at once need two names.
+    :param turns: number of turns at once, including those that wait for people. Defaults to 16, or
+        to 1 when a plain function answers them.
+    :param history: number of the newest events that come with a turn.
     :param memory: whether core memory comes with a turn.
-    :param tools: the agent's own tools, for people and for its permissions.
-    :param cursors: says that this program keeps the history that it is handed: by session, up to where it
-        has the log, and nothing for none yet. Only newer events come. It is looked at whenever the offer
-        is made.
+    :param tools: the agent's own tools, for people to see and for its permissions.
+    :param cursors: last known position by session, for a program that stores the history itself.
+        Only newer events come. The mapping is read with each offer.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Agent:
         self._cursors = cursors
         self._begins: TurnFunction | None = None
         self._resumes: TurnFunction | None = None
-        self._offering: Offering | None = None
+        self._worker: Worker | None = None
         self._served = asyncio.Event()
 
     @overload
@@ -83,18 +82,18 @@ class Agent:
     def turn(self, *, resumes: bool) -> Callable[[F], F]: ...
 
     def turn(self, function: F | None = None, *, resumes: bool = False) -> F | Callable[[F], F]:
-        """Makes a function the one that answers turns: ``@agent.turn``.
+        """Registers the function that answers turns: ``@agent.turn``.
 
-        A coroutine function is handed an :class:`~thoughtwire.Interface`; a plain one runs on a thread and
-        is handed a :class:`thoughtwire.blocking.Interface`. What it returns is the turn's last message.
-        When the turn is cancelled, the coroutine is: it finds :class:`asyncio.CancelledError`. What it
-        raises ends the turn as failed; of that only a :class:`~thoughtwire.FailedError`'s text reaches
-        people.
+        A coroutine function gets an :class:`~thoughtwire.Interface`. A plain function runs on a
+        thread, and gets a :class:`thoughtwire.blocking.Interface`. Its result is the turn's last
+        message. A cancelled turn cancels the coroutine, which gets :class:`asyncio.CancelledError`.
+        An exception fails the turn; clients see only the text of a
+        :class:`~thoughtwire.FailedError`.
 
-        With ``resumes=True`` the function also takes turns up in the middle, with `turn.history` and
-        `turn.waiting`: those that another process began, and those that waited for people when the server
-        was started anew. Without such a function they are failed. Where both are registered, it has only
-        those.
+        With ``resumes=True`` the function also resumes turns in the middle, with `turn.history` and
+        `turn.waiting`: turns of another process, and turns that waited for people when the server
+        restarted. Without such a function these turns fail. With both kinds of functions
+        registered, this one gets only resumed turns.
         """
         if function is None:
             return lambda function: self._register(function, resumes)
@@ -108,52 +107,55 @@ class Agent:
         return function
 
     async def serve(self) -> None:
-        """Offers the agent and runs its turns, across any number of connections, until :meth:`stop`.
+        """Offers the agent and runs its turns until :meth:`stop`, across reconnects.
 
-        :raises RefusedError: when the server refuses the offer: ``not_offered`` for an agent that has a
-            model of its own.
-        :raises ClosedError: when the server will not have us; when the agent was deleted, or another
-            program came under the same worker's name.
+        :raises RefusedError: when the server refuses the offer; with the code ``not_offered`` for
+            an agent that has a model of its own.
+        :raises ClosedError: when the server refuses the connection, the agent is deleted, or
+            another program takes over the worker's name.
         :raises ValueError: when no function answers turns.
         """
         if self._begins is None and self._resumes is None:
-            raise ValueError("nothing answers this agent's turns: decorate a function with @agent.turn")
-        if self._offering is not None:
+            raise ValueError(
+                "no function answers this agent's turns: decorate one with @agent.turn"
+            )
+        if self._worker is not None:
             raise ValueError("this agent is served already")
-        self._offering = Offering(self._address, self._offer, self._begins, self._resumes)
+        self._worker = Worker(self._address, self._offer, self._begins, self._resumes)
         self._served.set()
         try:
-            await self._offering.serve()
+            await self._worker.serve()
         finally:
-            self._offering = None
-            # Another one, since it may be served again by another loop.
+            self._worker = None
+            # A new event, since another event loop may serve the agent next.
             self._served = asyncio.Event()
 
     async def offered(self) -> frames.AgentListing:
-        """Waits until the offer stands, while :meth:`serve` runs; gives the agent as the server tells it.
+        """Waits until the server has accepted the offer, while :meth:`serve` runs.
 
-        :raises Exception: what `serve` raises, when that is first.
+        :returns: the agent.
+        :raises Exception: the error of `serve`, when that comes first.
         """
         await self._served.wait()
-        assert self._offering is not None
-        return await asyncio.shield(self._offering.standing)
+        assert self._worker is not None
+        return await asyncio.shield(self._worker.accepted)
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Takes no new turns, gives those that run `grace` seconds, and ends :meth:`serve`.
+        """Takes no new turns, waits `grace` seconds for those that run, and ends :meth:`serve`.
 
-        Those that do not end in it fail. Those that merely wait for people are left as they are, at once,
-        where a function takes them up (``resumes=True``): whoever offers the agent under this worker's name
-        within 30 seconds has them.
+        Turns that still run then fail. With a function that resumes turns (``resumes=True``), turns
+        that only wait for people are left open. A process that offers the agent under this worker's
+        name within 30 seconds gets them.
         """
-        if self._offering is not None:
-            await self._offering.stop(grace)
+        if self._worker is not None:
+            await self._worker.stop(grace)
 
     def run(self, *, grace: float = 10.0) -> None:
-        """Serves until Ctrl-C or SIGTERM, for scripts. A second one does not wait for the `grace`.
+        """Serves until Ctrl-C or SIGTERM, for scripts. A second signal skips the `grace` period.
 
-        What goes on is logged to stderr, unless the program logs it already.
+        Logs to stderr, unless the program has set up logging.
 
-        :raises SystemExit: with a sentence, when the server will not have the agent.
+        :raises SystemExit: with a sentence, when the server refuses the agent.
         """
         with _logging():
             try:
@@ -170,18 +172,16 @@ class Agent:
             if stopping:
                 serving.cancel()
             else:
-                running = self._offering.running if self._offering is not None else 0
+                running = self._worker.running if self._worker is not None else 0
                 if running:
                     turns = f"{running} turns run" if running > 1 else "1 turn runs"
                     log.info("stopping: %s; Ctrl-C again ends it at once", turns)
                 stopping.append(asyncio.create_task(self.stop(grace)))
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
+            # Not on every system or thread. There Ctrl-C ends the program at once.
+            with suppress(NotImplementedError, RuntimeError):
                 loop.add_signal_handler(number, stop)
-            except (NotImplementedError, RuntimeError):
-                # Not on this system, or not on this thread: there Ctrl-C ends it at once.
-                pass
         try:
             await serving
         except asyncio.CancelledError:
@@ -193,13 +193,13 @@ class Agent:
 
     def _offer(self) -> verbs.Offer:
         functions = [function for function in (self._begins, self._resumes) if function is not None]
-        turns = _TURNS_IN_LOOP if all(map(is_async, functions)) else _TURNS_ON_THREADS
+        turns = _ASYNC_TURNS if all(map(is_async, functions)) else _THREAD_TURNS
         return verbs.Offer(
             agent=self.name,
             worker=self.worker,
             turns=turns if self._turns is None else self._turns,
             history=self._history or None,
-            memory=self._memory,
+            memory=self._memory or None,
             tools=self._tools,
             cursors=dict(self._cursors) if self._cursors is not None else None,
         )
@@ -207,7 +207,7 @@ class Agent:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Inside, what this package logs is seen: where nobody listens, on stderr."""
+    """Shows this package's logs on stderr during the block, unless logging is set up."""
     if log.hasHandlers():
         yield
         return

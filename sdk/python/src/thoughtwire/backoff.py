@@ -3,14 +3,15 @@
 import random
 from collections.abc import Callable
 
+#: Limits of the first and of the longest pause, in seconds.
 _FIRST = 0.25
 _LONGEST = 15.0
 
 
 class Backoff:
-    """Pauses with full jitter: any time between nothing and a limit that doubles.
+    """Computes pauses with full jitter: a random time below a limit that doubles.
 
-    Clients that lost one server together do not come back to it together
+    Clients that lost one server together thus do not come back together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 
     >>> longest = Backoff(lambda: 1.0)
@@ -23,11 +24,11 @@ class Backoff:
         self._attempts = 0
 
     def next(self, least: float = 0.0) -> float:
-        """The next pause in seconds; never less than `least`."""
+        """Returns the next pause in seconds, which is at least `least`."""
         limit = min(_LONGEST, _FIRST * float(2**self._attempts))
         self._attempts = min(self._attempts + 1, 16)
         return least + self._draw() * limit
 
     def reset(self) -> None:
-        """It worked: the next failure begins anew."""
+        """Starts over after a successful attempt."""
         self._attempts = 0

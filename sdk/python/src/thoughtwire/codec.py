@@ -1,7 +1,7 @@
-"""JSON and the dataclasses that stand for it.
+"""Reads JSON frames as dataclasses, and writes them.
 
-How a key is read and written follows from its field's type, so a frame is described once. Optional keys
-are absent, never null; unknown keys are ignored.
+The type of a field decides how its key is read and written, so each frame is described only once.
+Optional keys are absent, never null. Unknown keys are ignored.
 """
 
 import dataclasses
@@ -9,17 +9,18 @@ import json
 import types
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from . import commands, events, frames, verbs
+from . import commands, events, frames, generated, verbs
+from .generated import ClientFrame
 
-#: Nesting beyond it is refused on both sides.
-_DEEPEST = 127
+#: Deeper nesting is refused, by the server as well.
+_MAX_DEPTH = 127
 
 
 class BadFrame(ValueError):
-    """What came is no frame; `code` is the refusal code for it."""
+    """A text is not a valid frame. `code` is the refusal code for it."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -27,54 +28,59 @@ class BadFrame(ValueError):
 
 
 class _Expected(Exception):
-    """A value is not what its field wants; says what that would be."""
+    """A value does not fit its field. The message names what the field takes."""
 
 
 def decode_server_frame(wire: str) -> frames.ServerFrame:
-    """Reads a frame of a server.
+    """Reads a frame that a server sent.
 
     >>> decode_server_frame('{"type":"caught_up","session":"s-1","seq":9}')
     CaughtUp(session='s-1', seq=9)
 
-    :raises BadFrame: when it is none, or of a type from a newer server.
+    :raises BadFrame: when the text is not a frame, or is of a type from a newer server.
     """
-    frame: frames.ServerFrame = _decode(wire, _SERVER)
+    frame: frames.ServerFrame = _decode(wire, _SERVER_FRAMES)
     return frame
 
 
-def decode_client_frame(wire: str) -> commands.ClientFrame | verbs.AgentFrame:
-    """Reads a frame of a client or of a program that offers an agent.
+def decode_client_frame(wire: str) -> ClientFrame:
+    """Reads a frame that a client or a worker sent.
 
-    :raises BadFrame: when it is none.
+    :raises BadFrame: when the text is not a frame.
     """
-    frame: commands.ClientFrame | verbs.AgentFrame = _decode(wire, _CLIENT)
+    frame: ClientFrame = _decode(wire, _CLIENT_FRAMES)
+    if isinstance(frame, commands.Attach):
+        try:
+            commands.check_attach(frame)
+        except ValueError as error:
+            raise BadFrame("bad_request", str(error)) from None
     return frame
 
 
-def encode(frame: frames.ServerFrame | commands.ClientFrame | verbs.AgentFrame) -> str:
+def encode(frame: frames.ServerFrame | ClientFrame) -> str:
     """Writes a frame.
 
     >>> encode(commands.Detach(session="s-1"))
     '{"type":"detach","session":"s-1"}'
 
-    :raises ValueError: when it holds what JSON cannot.
+    :raises ValueError: when the frame holds a value that JSON cannot express.
     """
     tags = {"type": frame.type}
-    if isinstance(frame, get_args(verbs.Say)):
+    if isinstance(frame, verbs.Say):
         tags["verb"] = frame.verb
     keys = {**tags, **_keys(frame)}
     try:
         wire = json.dumps(keys, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         wire.encode()
     except TypeError as error:
-        raise ValueError(f"what {frame.type} holds is no JSON: {error}") from None
+        raise ValueError(f"the {frame.type} frame cannot be written as JSON: {error}") from None
     return wire
 
 
 def read(kind: type[Any], value: Any) -> Any:
-    """Reads parsed JSON as a dataclass: what REST answers.
+    """Reads parsed JSON of a REST answer as a dataclass.
 
-    :raises BadFrame: when it is not that.
+    :raises BadFrame: when the JSON does not fit the dataclass.
     """
     try:
         return _reader(kind)(value)
@@ -83,7 +89,7 @@ def read(kind: type[Any], value: Any) -> Any:
 
 
 def listing(ack: frames.Ack) -> frames.AgentListing | None:
-    """The agent that an `ack` tells, with its main session beside it; nothing when it does not.
+    """Returns the agent in an `ack` together with its main session, or None without an agent.
 
     >>> ack = frames.Ack(id="c-1", agent=frames.AgentProfile(id="a-1", name="ada"), session="s-1")
     >>> listing(ack).main_session
@@ -91,8 +97,9 @@ def listing(ack: frames.Ack) -> frames.AgentListing | None:
     """
     if ack.agent is None or ack.session is None:
         return None
-    told = {field.name: getattr(ack.agent, field.name) for field in dataclasses.fields(frames.AgentProfile)}
-    return frames.AgentListing(**told, main_session=ack.session)
+    names = [field.name for field in dataclasses.fields(frames.AgentProfile)]
+    profile = {name: getattr(ack.agent, name) for name in names}
+    return frames.AgentListing(**profile, main_session=ack.session)
 
 
 def _decode(wire: str, known: dict[str, Any]) -> Any:
@@ -104,69 +111,83 @@ def _decode(wire: str, known: dict[str, Any]) -> Any:
     if kind is None:
         raise BadFrame("unknown_type", f'the type "{word[:32]}" is not known here')
     if kind is verbs.Say:
-        kind = _SAY.get(keys.get("verb", ""))
+        verb = keys.get("verb")
+        kind = _SAY_VERBS.get(verb) if isinstance(verb, str) else None
         if kind is None:
-            raise BadFrame("bad_request", "the \"verb\" of say must be one of an agent's")
+            raise BadFrame("bad_request", 'the "verb" of say must be one that PROTOCOL.md lists')
     try:
         return _build(kind, keys, word)
+    except BadFrame:
+        raise
     except ValueError as error:
-        if isinstance(error, BadFrame):
-            raise
         raise BadFrame("bad_request", str(error)) from None
 
 
 def _parse(wire: str) -> dict[str, Any]:
     try:
-        value = json.loads(wire, parse_constant=_no_constant)
+        value = json.loads(wire, parse_constant=_refuse_constant)
         if "\\u" in wire:
             # A lone surrogate has no UTF-8.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise BadFrame("bad_frame", f"the frame is no JSON: {error}") from None
+        raise BadFrame("bad_frame", f"the frame is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadFrame("bad_frame", "the frame must be a JSON object")
-    if wire.count("[") + wire.count("{") > _DEEPEST and _depth(value) > _DEEPEST:
-        raise BadFrame("too_large", f"the frame is nested more than {_DEEPEST} levels deep")
+    if wire.count("[") + wire.count("{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
+        raise BadFrame("too_large", f"the frame is nested more than {_MAX_DEPTH} levels deep")
     return value
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"JSON has no {name}")
 
 
 def _depth(value: Any) -> int:
-    inner: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0) if isinstance(value, (dict, list)) else 0
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    else:
+        return 0
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _build(kind: Any, keys: dict[str, Any], word: str) -> Any:
     built = {}
-    for name, wire_name, reader, required in _fields(kind):
-        if wire_name not in keys:
+    for name, key, reader, required in _fields(kind):
+        if key not in keys:
             if required:
-                raise BadFrame("bad_request", f'{word} needs "{wire_name}"')
+                raise BadFrame("bad_request", f'{word} needs "{key}"')
             continue
         try:
-            built[name] = reader(keys[wire_name])
+            built[name] = reader(keys[key])
         except _Expected as expected:
-            raise BadFrame("bad_request", f'the "{wire_name}" of {word} must be {expected}') from None
+            reason = f'the "{key}" of {word} must be {expected}'
+            raise BadFrame("bad_request", reason) from None
     return kind(**built)
 
 
 _Reader = Callable[[Any], Any]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields(kind: Any) -> tuple[tuple[str, str, _Reader, bool], ...]:
+    """Lists a dataclass's fields: name, key on the wire, reader, and whether it is required."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
-        (field.name, field.name.rstrip("_"), _reader(hints[field.name]), field.default is dataclasses.MISSING)
+        (
+            field.name,
+            field.name.rstrip("_"),
+            _reader(hints[field.name]),
+            field.default is dataclasses.MISSING,
+        )
         for field in dataclasses.fields(kind)
     )
 
 
 def _reader(hint: Any) -> _Reader:
-    """How a value of this type is read from JSON."""
+    """Returns the function that reads a value of this type from JSON."""
     if hint == events.Event:
         return _event
     origin, args = get_origin(hint), get_args(hint)
@@ -215,7 +236,7 @@ def _instant(value: Any) -> datetime:
     try:
         at = datetime.fromisoformat(_text(value).replace("Z", "+00:00"))
     except ValueError:
-        raise _Expected("an instant as RFC 3339 writes it") from None
+        raise _Expected("a time in RFC 3339 format") from None
     return at.astimezone(timezone.utc)
 
 
@@ -268,28 +289,32 @@ def _event(value: Any) -> events.Event:
         raise _Expected('an event: an object with a "kind"')
     kind = _EVENTS.get(word)
     if kind is None:
-        return events.UnknownEvent(kind=word, keys={key: item for key, item in value.items() if key != "kind"})
+        keys = {key: item for key, item in value.items() if key != "kind"}
+        return events.UnknownEvent(kind=word, keys=keys)
     event: events.Event = _object_as(kind)(value)
     return event
 
 
 def _keys(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON's object; what has its default of none, empty or false is left out."""
+    """Writes a dataclass as a JSON object, without fields that have their empty default."""
     written = {}
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
-        if field.default is not dataclasses.MISSING and item in _LEFT_OUT and item == field.default:
+        has_default = field.default is not dataclasses.MISSING
+        if has_default and item in _EMPTY and item == field.default:
             continue
-        written[field.name.rstrip("_")] = _write_event(item) if field.type is events.Event else _write(item)
+        write = _write_event if field.type is events.Event else _write
+        written[field.name.rstrip("_")] = write(item)
     return written
 
 
-_LEFT_OUT: tuple[Any, ...] = (None, (), False)
+_EMPTY: tuple[Any, ...] = (None, (), False)
 
 
 def _write(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = value.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+        return text.replace("+00:00", "Z")
     if isinstance(value, tuple):
         return [_write(item) for item in value]
     return _keys(value) if dataclasses.is_dataclass(value) else value
@@ -307,12 +332,10 @@ _PLAIN: dict[Any, _Reader] = {
     datetime: _instant,
     Any: _anything,
 }
-_SERVER: dict[str, Any] = {kind.type: kind for kind in get_args(frames.ServerFrame)}
-_CLIENT: dict[str, Any] = {
-    **{kind.type: kind for kind in (*get_args(commands.ClientFrame), verbs.Offer)},
-    "say": verbs.Say,
-}
-_SAY: dict[Any, Any] = {kind.verb: kind for kind in get_args(verbs.Say)}
+_SERVER_FRAMES: dict[str, Any] = {kind.type: kind for kind in get_args(generated.ServerFrame)}
+_CLIENT_FRAMES: dict[str, Any] = {kind.type: kind for kind in get_args(generated.ClientFrame)}
+_CLIENT_FRAMES["say"] = verbs.Say
+_SAY_VERBS: dict[str, Any] = {kind.verb: kind for kind in get_args(verbs.Say)}
 _EVENTS: dict[str, type[Any]] = {
     kind.kind: kind for kind in get_args(events.Event) if kind is not events.UnknownEvent
 }

@@ -1,15 +1,15 @@
-"""What goes wrong, by whose verdict."""
+"""The errors that this package raises."""
 
 
 class ThoughtwireError(Exception):
-    """The root of this package's errors."""
+    """Base class of this package's errors."""
 
 
 class RefusedError(ThoughtwireError):
-    """The server said no.
+    """The server refused a command.
 
-    `code` is the stable word for programs, such as ``queue_full``; the text is for people; `retry` says
-    whether the same may succeed later, unchanged.
+    `code` is a stable word for programs, such as ``queue_full``. The message is a sentence for
+    people. `retry` tells whether the same command may succeed later, unchanged.
     """
 
     def __init__(self, code: str, reason: str, retry: bool) -> None:
@@ -19,15 +19,15 @@ class RefusedError(ThoughtwireError):
 
 
 class ClosedError(ThoughtwireError):
-    """It is closed: by its owner, or because the server will not have it."""
+    """The client, room or agent is closed, by its owner or by the server."""
 
 
 class EndedError(ThoughtwireError):
-    """The turn has ended: what is said in it is not taken any more."""
+    """The turn has ended, and accepts nothing more."""
 
 
 class FailedError(ThoughtwireError):
-    """Raise it in a turn to end that turn as failed. Its text is for people, and reaches them.
+    """Ends a turn as failed when a turn's function raises it. Clients see its message.
 
     >>> raise FailedError("There is no tea.", code="out_of_tea")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""How an agent speaks in one turn."""
+"""The interface through which an agent's function speaks in one turn."""
 
 import json
 import uuid
@@ -13,111 +13,130 @@ from .turn import Turn
 
 
 class Returned(NamedTuple):
-    """What a client's tool came back with."""
+    """The result of a client's tool."""
 
     status: ToolStatus
     text: str
     content: Any = None
 
 
-class Told:
-    """What a turn's program was told when it was handed the turn."""
+class TurnContext:
+    """The data that comes with a turn."""
 
     def __init__(self, turn: Turn, inputs: tuple[frames.Input, ...]) -> None:
         run = turn.run
-        #: What to answer: one input, or those that joined the running turn, together.
+        #: The inputs to answer: one, or all those that joined the running turn.
         self.inputs = inputs
         self.agent: str = run.agent
         self.session: str = run.session
         #: The turn's id.
         self.turn: str = run.turn
-        #: What this session adds to the agent's persona.
+        #: The session's addition to the agent's persona.
         self.instructions = run.instructions
-        #: The newest events before the turn, as many as were asked for; in a resumed turn its own as well.
+        #: The newest events before the turn, as many as the offer asks for. A resumed turn's own
+        #: events are included.
         self.history: tuple[Record, ...] = run.history
-        #: The position behind which `history` is whole.
+        #: The position after which `history` is complete.
         self.after = run.after
-        #: Core memory, where it was asked for.
+        #: Core memory, if the offer asks for it.
         self.memory = run.memory
         #: Tools that attached clients run; see :meth:`Interface.client_runs`.
         self.client_tools = run.client_tools
-        #: Of the declared tools those that are not allowed outright.
-        self.permissions: Mapping[str, Literal["ask", "deny"]] = run.permissions or {}
+        #: Permissions of those declared tools that are not simply allowed.
+        self.permissions: Mapping[str, frames.Permission] = run.permissions or {}
         #: Whether another process had this turn before.
         self.resumed = run.resumed
-        #: The open calls of a resumed turn about which people or clients were asked, answered or not:
-        #: :meth:`Interface.approval` and :meth:`Interface.client_runs` give the answer when it is there.
-        #: What a client brought has closed its call: `history` has it.
+        #: The open calls of a resumed turn about which the owner or a client was asked. Their
+        #: answer comes from :meth:`Interface.approval` and :meth:`Interface.client_runs`, now or
+        #: later. A call that a client has returned is closed, and its result is in `history`.
         self.waiting = run.waiting
         self._turn = turn
 
     @property
     def user_message(self) -> str:
-        """What the agent was told."""
+        """The text of the inputs."""
         return "\n\n".join(input.text for input in self.inputs)
 
     @property
     def attachments(self) -> tuple[str, ...]:
-        """References to files that came along."""
+        """References to the inputs' files."""
         return tuple(file for input in self.inputs for file in input.attachments)
 
     @property
     def ended(self) -> bool:
-        """Whether the turn has ended, because it was cancelled for example."""
+        """Whether the turn has ended, for example by a cancel."""
         return self._turn.ended
 
 
-class Interface(Told):
-    """An agent's voice in one turn.
+class Interface(TurnContext):
+    """Speaks for an agent in one turn.
 
-    Everything is said in order. What needs not wait for the server does not: a no to it is raised by the
-    next verb, and before the turn's end. All verbs raise :class:`EndedError` when the turn has ended, and
-    :class:`RefusedError` when the server says no. What would be refused in any case says nothing, and raises
-    at once: RefusedError with the code ``empty_text`` or ``too_large``, :class:`TypeError`, :class:`ValueError`.
+    Verbs are sent in order. A verb that need not wait for the server returns at once; its refusal
+    is raised by the next verb, or fails the turn. All verbs raise :class:`EndedError` when the turn
+    has ended, and :class:`RefusedError` when the server refuses them. Invalid arguments raise at
+    once, and nothing is sent: RefusedError with the code ``empty_text`` or ``too_large``,
+    :class:`TypeError` or :class:`ValueError`.
 
-    A call is named by its id, or by what `waiting` has of it.
+    A call is named by its id, or by its entry in `waiting`.
     """
 
     async def internal_monologue(self, text: str) -> str:
-        """Says a whole thought; gives its item."""
-        item, text = _new_id(), checks.words(text, "a thought")
-        self._turn.let_go(await self._turn.say(verbs.InternalMonologue(id=item, turn=self.turn, text=text)))
+        """Sends a whole thought. Returns its item's id."""
+        item, text = _new_id(), checks.non_empty(text, "a thought")
+        self._turn.raise_refusal_later(
+            await self._turn.say(verbs.SayInternalMonologue(id=item, turn=self.turn, text=text))
+        )
         return item
 
     async def assistant_message(self, text: str) -> str:
-        """Says a whole message; gives its item. What the turn's function returns is the last one."""
-        item, text = _new_id(), checks.words(text, "a message")
-        self._turn.let_go(await self._turn.say(verbs.AssistantMessage(id=item, turn=self.turn, text=text)))
+        """Sends a whole message. Returns its item's id.
+
+        The result of the turn's function is sent as the last message.
+        """
+        item, text = _new_id(), checks.non_empty(text, "a message")
+        self._turn.raise_refusal_later(
+            await self._turn.say(verbs.SayAssistantMessage(id=item, turn=self.turn, text=text))
+        )
         return item
 
     async def function_message(self, text: str) -> None:
-        """Says a line as MemGPT's agents give it: ``Running NAME(ARGS)``, ``Success: …``, ``Error: …``.
+        """Sends a function message as MemGPT's agents do.
 
-        A call has been written when this returns, and may run.
+        Messages begin with ``Running``, ``Success:`` or ``Error:``. A call, as in
+        ``Running NAME(ARGS)``, is on disk when this returns, and may run.
         """
         text = checks.text(text, "a function message")
-        ack = await self._turn.say(verbs.FunctionMessage(id=_new_id(), turn=self.turn, text=text))
+        ack = await self._turn.say(
+            verbs.SayFunctionMessage(id=_new_id(), turn=self.turn, text=text)
+        )
         if text.startswith("Running "):
             await ack
         else:
-            self._turn.let_go(ack)
+            self._turn.raise_refusal_later(ack)
 
     async def tool_called(self, name: str, args: Mapping[str, Any] | None = None) -> str:
-        """Says that a tool is about to run; gives the call's id when that is on disk: it may run then.
+        """Announces a call. Returns its id when the call is on disk; now the tool may run.
 
         For a tool with the permission ``ask`` it returns once the owner has approved the call.
 
-        :raises RefusedError: with the code ``forbidden`` when the agent's permissions deny the tool, when the
-            owner denied the call, or when nobody approved it within an hour. The tool must not run. The server
-            has closed the call: do not return it.
+        :raises RefusedError: with the code ``forbidden`` when the agent's permissions deny the
+            tool, when the owner denies the call, or when nobody approves it within an hour. The
+            tool must not run. The server has closed the call: do not return it.
         """
-        return await self._call(_new_id(), checks.words(name, "a tool's name"), checks.arguments(args))
+        return await self._call(
+            _new_id(), checks.non_empty(name, "a tool's name"), checks.arguments(args)
+        )
 
     async def tool_returned(
-        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
+        self,
+        call: str | frames.Waiting,
+        text: str,
+        *,
+        status: ToolStatus = "success",
+        content: Any = None,
     ) -> None:
-        """Says what a call came back with. One that waits is returned by people and clients alone."""
-        verb = verbs.ToolReturned(
+        """Sends the result of a call that does not wait for people or a client."""
+        verb = verbs.SayToolReturned(
             id=_new_id(),
             turn=self.turn,
             call=checks.call_id(call),
@@ -125,23 +144,26 @@ class Interface(Told):
             text=checks.text(text, "a call's result"),
             content=content,
         )
-        self._turn.let_go(await self._turn.say(verb))
+        self._turn.raise_refusal_later(await self._turn.say(verb))
 
     async def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
-        """Asks the owner's leave for an open call, and waits for the answer.
+        """Asks the owner to approve an open call, and waits for the decision.
 
-        A call of a resumed turn that waits for leave already is only waited for. For a tool with the permission
-        ``ask`` the server has asked at the call, so that this gives ``approved`` at once.
+        A call of a resumed turn that waits for approval already is not asked about again. For a
+        tool with the permission ``ask`` the server has asked before, and the answer is
+        ``approved``.
 
-        :param timeout: in seconds; the server waits for an hour unless told.
+        :param timeout: a limit in seconds. Defaults to an hour.
         """
         call, timeout_ms = checks.call_id(call), checks.milliseconds(timeout)
         if not self._turn.is_asked(call, "approval"):
             await (
                 await self._turn.say(
-                    verbs.Approval(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayApproval(
+                        id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms
+                    )
                 )
             )
         decision = (await self._turn.settled(call)).decision
@@ -149,40 +171,44 @@ class Interface(Told):
             raise EndedError("the turn has ended")
         return decision
 
-    async def client_runs(self, call: str | frames.Waiting, *, timeout: float | None = None) -> Returned:
-        """Has a client run an open call of one of :attr:`client_tools`, and waits for the result.
+    async def client_runs(
+        self, call: str | frames.Waiting, *, timeout: float | None = None
+    ) -> Returned:
+        """Lets a client run an open call of one of :attr:`client_tools`, and waits for the result.
 
-        The server has written the result already. A call of a resumed turn that waits for a client
-        already is only waited for.
+        The result is in the log already. A call of a resumed turn that waits for a client already
+        is not requested again.
 
-        :param timeout: in seconds; the server waits for 2 minutes unless told.
+        :param timeout: a limit in seconds. Defaults to 2 minutes.
         """
         call, timeout_ms = checks.call_id(call), checks.milliseconds(timeout)
         if not self._turn.is_asked(call, "client"):
             await (
                 await self._turn.say(
-                    verbs.ClientRuns(id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms)
+                    verbs.SayClientRuns(
+                        id=_new_id(), turn=self.turn, call=call, timeout_ms=timeout_ms
+                    )
                 )
             )
         returned = await self._turn.returned(call)
         return Returned(returned.status, returned.text, returned.content)
 
-    def thought(self) -> "Streamed":
-        """A thought that is said in pieces.
+    def thought(self) -> "StreamedItem":
+        """Streams a thought in pieces.
 
         >>> async def think(turn: Interface) -> None:
         ...     async with turn.thought() as thought:
         ...         await thought.write("Hm")
         ...         await thought.write(".")
         """
-        return Streamed(self._turn, "thought")
+        return StreamedItem(self._turn, "thought")
 
-    def message(self) -> "Streamed":
-        """A message that is said in pieces; like :meth:`thought`."""
-        return Streamed(self._turn, "message")
+    def message(self) -> "StreamedItem":
+        """Streams a message in pieces; see :meth:`thought`."""
+        return StreamedItem(self._turn, "message")
 
     def call(self, name: str) -> "StreamedCall":
-        """A call whose arguments, a JSON object, are said in pieces. Behind the block it may run.
+        """Streams the arguments of a call, a JSON object, in pieces. After the block it may run.
 
         >>> async def use(turn: Interface) -> None:
         ...     async with turn.call("calculator") as call:
@@ -190,33 +216,39 @@ class Interface(Told):
         ...         await call.write('"6*7"}')
         ...     await turn.tool_returned(call.item, str(6 * 7))
         """
-        return StreamedCall(self, checks.words(name, "a tool's name"))
+        return StreamedCall(self, checks.non_empty(name, "a tool's name"))
 
     async def status(self, text: str) -> None:
-        """Says what goes on, for people. It is not kept."""
+        """Sends a progress note for people. It is not stored."""
         self._turn.status(checks.text(text, "a status"))
 
-    async def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
-        """Says what the turn cost so far. The last one counts."""
+    async def usage(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None
+    ) -> None:
+        """Sends the turn's cost so far. The last one counts."""
         self._turn.usage(
-            verbs.Usage(
+            verbs.SayUsage(
                 turn=self.turn,
                 input_tokens=checks.count(input_tokens, "a number of tokens"),
                 output_tokens=checks.count(output_tokens, "a number of tokens"),
-                cached_tokens=None if cached_tokens is None else checks.count(cached_tokens, "a number of tokens"),
+                cached_tokens=None
+                if cached_tokens is None
+                else checks.count(cached_tokens, "a number of tokens"),
             )
         )
 
     async def _call(self, item: str, name: str, args: dict[str, Any]) -> str:
-        await (await self._turn.say(verbs.ToolCalled(id=item, turn=self.turn, name=name, args=args)))
+        await (
+            await self._turn.say(verbs.SayToolCalled(id=item, turn=self.turn, name=name, args=args))
+        )
         return item
 
 
-class Streamed:
-    """A thought or a message that is said in pieces.
+class StreamedItem:
+    """A thought or a message that is sent in pieces.
 
-    The whole is said behind the block, or by :meth:`end` where there is none. A block that is left by an
-    exception says no whole: what had arrived is cut off there when the turn ends.
+    The item is complete after the ``async with`` block, or after :meth:`end`. An exception in the
+    block leaves the item incomplete: the turn's end cuts it off.
     """
 
     def __init__(self, turn: Turn, kind: frames.StreamKind) -> None:
@@ -226,31 +258,36 @@ class Streamed:
         self._kind: frames.StreamKind = kind
 
     async def write(self, text: str) -> None:
-        """Says the next piece."""
+        """Sends the next piece."""
         if checks.text(text, "a piece"):
             self._turn.delta(self.item, self._kind, text)
             self.text += text
-            await self._turn.spacious()
+            await self._turn.writable()
 
-    async def __aenter__(self) -> "Streamed":
+    async def __aenter__(self) -> "StreamedItem":
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is None:
             await self.end()
 
     async def end(self) -> None:
-        """Says the whole; of no words nothing, since a message or thought is never empty."""
+        """Completes the item. An empty item is not sent, since texts are never empty."""
         if not self.text:
             return
-        verb = verbs.InternalMonologue if self._kind == "thought" else verbs.AssistantMessage
-        self._turn.let_go(await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text)))
+        verb = verbs.SayInternalMonologue if self._kind == "thought" else verbs.SayAssistantMessage
+        self._turn.raise_refusal_later(
+            await self._turn.say(verb(id=self.item, turn=self._turn.id, text=self.text))
+        )
 
 
-class StreamedCall(Streamed):
-    """A call whose arguments are said in pieces; `item` is the call's id."""
+class StreamedCall(StreamedItem):
+    """A call whose arguments are sent in pieces. `item` is the call's id."""
 
     def __init__(self, interface: Interface, name: str) -> None:
         super().__init__(interface._turn, "tool_args")
@@ -261,7 +298,7 @@ class StreamedCall(Streamed):
         return self
 
     async def end(self) -> None:
-        """Says the call; it may run then."""
+        """Announces the call. After that the tool may run."""
         args = json.loads(self.text or "{}")
         if not isinstance(args, dict):
             raise ValueError(f"the arguments of {self.name} must be a JSON object")

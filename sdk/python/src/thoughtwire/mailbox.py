@@ -1,4 +1,4 @@
-"""What lies between who produces and who reads."""
+"""A queue between a producer and its readers."""
 
 import asyncio
 from collections import deque
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """A queue that can be waited for, and that ends.
+    """A queue to iterate over asynchronously, which can be closed.
 
-    It has no limit of its own; who fills it looks at its length and stops its source in time.
+    The mailbox has no limit of its own. Its producer looks at the length and stops its source.
     """
 
     def __init__(self) -> None:
@@ -23,13 +23,13 @@ class Mailbox(Generic[T]):
         return len(self._items)
 
     def push(self, item: T) -> None:
-        """Adds one; behind the end it is passed over."""
+        """Adds an item. A closed mailbox ignores it."""
         if not self._ended:
             self._items.append(item)
             self._wake_one()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more comes; what is there can still be read. With an error, reading then fails with it."""
+        """Closes the mailbox. Items in it can still be read; `error` is raised after the last."""
         if not self._ended:
             self._ended, self._error = True, error
             while self._waiting:
@@ -39,7 +39,7 @@ class Mailbox(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        # An item is taken when its reader runs, not handed over: a reader cancelled in between loses none.
+        # A reader takes its item when it runs, so that a reader cancelled before loses none.
         while not self._items:
             if self._ended:
                 if self._error is not None:

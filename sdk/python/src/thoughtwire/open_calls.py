@@ -1,16 +1,16 @@
-"""A turn's open calls, as its program knows them."""
+"""A turn's open calls, as its worker knows them."""
 
 from . import frames, verbs
 from .errors import RefusedError
 
 
 class OpenCalls:
-    """Which calls are open, and which of them people and clients will return.
+    """Tracks which calls are open, and which of them the owner or a client will return.
 
     >>> calls = OpenCalls((frames.Waiting(call="c-1", name="door", awaits="approval"),))
     >>> calls.all_wait
     True
-    >>> calls.said(verbs.ToolCalled(id="c-2", turn="t-1", name="calculator", args={}))
+    >>> calls.add(verbs.SayToolCalled(id="c-2", turn="t-1", name="calculator", args={}))
     >>> calls.all_wait
     False
     """
@@ -22,25 +22,28 @@ class OpenCalls:
 
     @property
     def all_wait(self) -> bool:
-        """Whether each waits for people or a client."""
+        """Whether each open call waits for the owner or a client."""
         return self._waiting.issuperset(self._open)
 
-    def check(self, verb: verbs.Verb) -> None:
-        """Looks whether a verb can be said.
+    def check(self, verb: verbs.AcknowledgedSay) -> None:
+        """Checks whether a verb is allowed now.
 
-        :raises RefusedError: when it returns a call that waits.
+        :raises RefusedError: when the verb returns a call that waits.
         """
-        if isinstance(verb, verbs.ToolReturned) and verb.call in self._waiting:
-            reason = f"call {verb.call} waits for people or a client; it can be returned when they have answered"
-            raise RefusedError("bad_request", reason, False)
+        if isinstance(verb, verbs.SayToolReturned) and verb.call in self._waiting:
+            reason = (
+                f"call {verb.call} waits for its owner or a client; the worker can return it"
+                " after their answer"
+            )
+            raise RefusedError("bad_request", reason, retry=False)
 
-    def said(self, verb: verbs.Verb) -> None:
-        """A verb goes out."""
-        if isinstance(verb, verbs.ToolCalled):
+    def add(self, verb: verbs.AcknowledgedSay) -> None:
+        """Records a verb that is about to be sent."""
+        if isinstance(verb, verbs.SayToolCalled):
             self._open.append(verb.id)
-        elif isinstance(verb, verbs.ToolReturned):
+        elif isinstance(verb, verbs.SayToolReturned):
             self._close(verb.call)
-        elif isinstance(verb, verbs.FunctionMessage):
+        elif isinstance(verb, verbs.SayFunctionMessage):
             if verb.text.startswith("Running "):
                 self._open.append(verb.id)
             elif verb.text.startswith(("Success: ", "Error: ")):
@@ -48,19 +51,19 @@ class OpenCalls:
                     self._close(call)
 
     def acknowledged(self, id: str) -> None:
-        """A verb was acknowledged: if it was a call that waited for approval, it may run."""
+        """Records an acknowledgement. A call that waited for approval may run now."""
         self._waiting.discard(id)
 
     def refused(self, id: str) -> None:
-        """A verb was refused: if it was a call, there is none."""
+        """Records a refusal. A refused call does not exist."""
         self._close(id)
 
-    def waits(self, call: str) -> None:
-        """People or a client have it now."""
+    def wait_for_answer(self, call: str) -> None:
+        """Records that the owner or a client was asked about a call."""
         self._waiting.add(call)
 
     def answered(self, frame: frames.CallSettled | frames.CallReturned) -> None:
-        """They answered."""
+        """Records the answer of the owner or of a client."""
         self._waiting.discard(frame.call)
         if isinstance(frame, frames.CallReturned):
             self._close(frame.call)

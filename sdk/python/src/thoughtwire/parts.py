@@ -1,4 +1,4 @@
-"""Frames that are larger than the limit come in parts."""
+"""Joins frames that exceed the size limit and therefore come in parts."""
 
 from . import frames
 from .codec import BadFrame, decode_server_frame
@@ -9,7 +9,7 @@ class PartsError(Exception):
 
 
 class PartJoiner:
-    """Joins the parts of frames. One per connection.
+    """Joins the parts of frames. Each connection has its own.
 
     >>> joiner = PartJoiner()
     >>> joiner.take(frames.Part(part=0, parts=2, data='{"type":'))
@@ -21,17 +21,17 @@ class PartJoiner:
         self._data: list[str] = []
 
     def take(self, frame: frames.ServerFrame) -> frames.ServerFrame | None:
-        """Takes a frame as it came; gives a whole one, or nothing while parts of it are missing.
+        """Takes the next frame. Returns a whole frame, or None while parts of it are missing.
 
         :raises PartsError: when parts are missing or come in another order.
         """
-        due = len(self._data)
+        expected = len(self._data)
         if not isinstance(frame, frames.Part):
-            if due:
-                raise PartsError(f"a frame came after {due} parts of another one")
+            if expected:
+                raise PartsError(f"a frame came after {expected} parts of another one")
             return frame
-        if frame.part != due:
-            raise PartsError(f"part {frame.part} came where part {due} was due")
+        if frame.part != expected:
+            raise PartsError(f"part {frame.part} came where part {expected} was expected")
         self._data.append(frame.data)
         if len(self._data) < frame.parts:
             return None
@@ -40,5 +40,5 @@ class PartJoiner:
         try:
             return decode_server_frame(text)
         except BadFrame:
-            # As with a whole frame of a kind that this version does not know.
+            # A type that this version does not know is ignored, as with a whole frame.
             return None

@@ -1,7 +1,7 @@
-"""A WebSocket to the server, with any `websockets` from 12 on.
+"""A WebSocket to the server, with any version of `websockets` from 12 on.
 
-`pymemgpt` pins a version below 13, in which `websockets.asyncio` does not exist; its older client takes
-other argument names, and has its own exception for a refused upgrade.
+`pymemgpt` pins a version below 13, which lacks `websockets.asyncio`. The older client of that
+version has other argument names, and an exception of its own for a refused upgrade.
 """
 
 import inspect
@@ -28,40 +28,42 @@ else:
     NotUpgraded = vars(exceptions)["InvalidStatusCode"]
     _HEADERS = "extra_headers"
 
-#: From 15 on a proxy of the environment is used, unless told.
+#: Version 15 and newer use the environment's proxy by default.
 _HAS_PROXY = "proxy" in inspect.signature(connect).parameters
 
 
 class Socket(Protocol):
-    """What is used of a connection."""
+    """The parts of a connection that this package uses."""
 
     async def send(self, message: str, /) -> None:
         """Sends a text frame."""
 
     async def recv(self) -> str | bytes:
-        """The next frame."""
+        """Receives the next frame."""
 
     async def ping(self) -> Awaitable[object]:
-        """Sends a ping; gives what resolves with its pong."""
+        """Sends a ping. Returns an awaitable for its pong."""
 
     async def close(self) -> None:
-        """Closes it."""
+        """Closes the connection."""
 
 
 @asynccontextmanager
-async def opened(address: Address, *, within: float, ask_every: float, dead_after: float) -> AsyncIterator[Socket]:
-    """A connection that stands, closed behind the block. Times are in seconds."""
+async def opened(
+    address: Address, *, connect_timeout: float, ping_interval: float, pong_timeout: float
+) -> AsyncIterator[Socket]:
+    """Opens a connection, and closes it after the block. Times are in seconds."""
     options: dict[str, Any] = {_HEADERS: address.headers}
     if _HAS_PROXY:
-        options["proxy"] = None if address.is_here else True
+        options["proxy"] = None if address.is_local else True
     async with connect(
         address.wire,
         subprotocols=[Subprotocol("thoughtwire.v1")],
-        open_timeout=within,
-        ping_interval=ask_every,
-        ping_timeout=dead_after,
+        open_timeout=connect_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=pong_timeout,
         close_timeout=1.0,
-        # A log may hold what is larger than any frame that the server takes.
+        # Events in a log may be larger than any frame that the server takes.
         max_size=None,
         **options,
     ) as socket:
@@ -69,7 +71,7 @@ async def opened(address: Address, *, within: float, ask_every: float, dead_afte
 
 
 def status_of(refused: Exception) -> tuple[int, str]:
-    """The status of a refused upgrade, and the body of the answer, which the older client drops."""
+    """Returns the status and the body of a refused upgrade. The older client drops the body."""
     response = getattr(refused, "response", None)
     if response is None:
         return int(getattr(refused, "status_code", 0)), ""

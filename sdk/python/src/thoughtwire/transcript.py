@@ -1,4 +1,4 @@
-"""The view of a session that a reader keeps while events and deltas come in."""
+"""A readable view of a session, built from its events and deltas."""
 
 import html
 import json
@@ -9,27 +9,27 @@ from typing import Any, Literal, TypeAlias
 from . import events, frames
 from .room import Reset, Shown
 
-Fate: TypeAlias = Literal["waits", "runs", "withdrawn"] | events.Outcome
+InputStatus: TypeAlias = Literal["waits", "runs", "withdrawn"] | events.Outcome
 
 
 @dataclass(slots=True)
-class Said:
-    """Somebody said something to the agent, and what became of it."""
+class InputEntry:
+    """An input to the agent, and its status."""
 
     item: str
     text: str
     attachments: tuple[str, ...]
     from_: str | None
-    fate: Fate
+    status: InputStatus
 
 
 @dataclass(slots=True)
-class Call:
-    """One use of a tool, from its call to its return."""
+class CallEntry:
+    """A tool call, from its announcement to its result."""
 
     call: str
     name: str
-    #: Absent when the view begins behind the call.
+    #: None when the transcript begins after the call.
     args: dict[str, Any] | None
     approval: Literal["asked"] | events.Decision | None = None
     awaited: bool = False
@@ -37,22 +37,22 @@ class Call:
 
 
 @dataclass(slots=True)
-class Entry:
-    """One thing in a transcript, in the order of the log. Its place never changes.
+class TranscriptEntry:
+    """An entry of a transcript, in the order of the log. Its place never changes.
 
-    `body` is :class:`Said`, :class:`Call`, or the event itself: a thought, a message, a turn's end, or
-    anything else that happened.
+    `body` is an :class:`InputEntry`, a :class:`CallEntry`, or any other event itself, such as a
+    thought, a message or the end of a turn.
     """
 
     seq: int
     at: datetime
     turn: str | None
-    body: Said | Call | events.Event
+    body: InputEntry | CallEntry | events.Event
 
 
 @dataclass(slots=True)
-class Open:
-    """An item that still streams."""
+class OpenItem:
+    """An item that is still streaming."""
 
     item: str
     kind: frames.StreamKind
@@ -62,40 +62,41 @@ class Open:
 
 @dataclass
 class Transcript:
-    """Feed it what a room shows; it shows itself in a terminal and in a notebook.
+    """Collects what a room yields, and displays it in a terminal or a notebook.
 
-    What it shows does not depend on when it came, how often it was cut off, or what it saw of the
-    streaming in between.
+    The result does not depend on when the reader attached, how often the connection broke, or which
+    deltas arrived.
 
     >>> from datetime import datetime
     >>> transcript = Transcript()
     >>> said = events.Message(item="i-1", text="It is 42.", complete=True)
-    >>> transcript.apply(frames.EventFrame(session="s-1", seq=1, at=datetime(2026, 1, 1), event=said))
+    >>> at = datetime(2026, 1, 1)
+    >>> transcript.apply(frames.EventFrame(session="s-1", seq=1, at=at, event=said))
     >>> transcript
     agent: It is 42.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    #: Items that still stream, in the order in which they began. They stand behind all entries.
-    open: list[Open] = field(default_factory=list)
-    #: The running turn, as far as it was seen.
+    entries: list[TranscriptEntry] = field(default_factory=list)
+    #: Items that are still streaming, in the order of their beginning. They follow all entries.
+    open: list[OpenItem] = field(default_factory=list)
+    #: The running turn, as far as it is known.
     turn: str | None = None
     title: str | None = None
-    #: What goes on, as the agent says it.
+    #: The agent's latest progress note.
     status: str | None = None
     _seq: int = 0
-    _said: dict[str, Entry] = field(default_factory=dict)
-    _calls: dict[str, Call] = field(default_factory=dict)
-    #: Items whose event came, and turns that ended: what still streams of them is late.
+    _said: dict[str, TranscriptEntry] = field(default_factory=dict)
+    _calls: dict[str, CallEntry] = field(default_factory=dict)
+    #: Items and turns that are complete. Later deltas of them are ignored.
     _closed: set[str] = field(default_factory=set)
 
     @property
     def messages(self) -> list[str]:
-        """What the agent said to its user."""
+        """The texts of the agent's messages."""
         return [entry.body.text for entry in self.entries if isinstance(entry.body, events.Message)]
 
     def apply(self, shown: Shown) -> None:
-        """Takes what came next. What was seen before changes nothing."""
+        """Adds the next item of a room. An item that was added before changes nothing."""
         if isinstance(shown, frames.EventFrame):
             if shown.seq > self._seq:
                 self._seq = shown.seq
@@ -105,7 +106,7 @@ class Transcript:
         elif isinstance(shown, frames.Partial):
             if not {shown.item, shown.turn} & self._closed:
                 self.open = [item for item in self.open if item.item != shown.item]
-                self.open.append(Open(shown.item, shown.kind, shown.n, shown.text))
+                self.open.append(OpenItem(shown.item, shown.kind, shown.n, shown.text))
         elif isinstance(shown, frames.Status):
             self.status = shown.text
         elif isinstance(shown, Reset):
@@ -115,8 +116,8 @@ class Transcript:
         event = frame.event
         match event:
             case events.UserMessage():
-                fate: Fate = "waits" if frame.turn is None else "runs"
-                said = Said(event.item, event.text, event.attachments, event.from_, fate)
+                status: InputStatus = "waits" if frame.turn is None else "runs"
+                said = InputEntry(event.item, event.text, event.attachments, event.from_, status)
                 self._said[event.item] = self._push(frame, said)
             case events.InputWithdrawn(input=input):
                 self._settle(frame, input, "withdrawn")
@@ -128,9 +129,9 @@ class Transcript:
                 self._close(item)
                 self._push(frame, event)
             case events.ToolCalled():
-                # Streamed arguments carry the call's id as their item.
+                # The item of streamed arguments is the call's id.
                 self._close(event.call)
-                call = Call(event.call, event.name, event.args)
+                call = CallEntry(event.call, event.name, event.args)
                 self._calls[event.call] = call
                 self._push(frame, call)
             case events.ApprovalAsked(call=id) if id in self._calls:
@@ -143,7 +144,7 @@ class Transcript:
                 if id in self._calls:
                     self._calls.pop(id).returned = event
                 else:
-                    self._push(frame, Call(id, event.name, None, returned=event))
+                    self._push(frame, CallEntry(id, event.name, None, returned=event))
             case events.TurnEnded():
                 self._ended(frame.turn, event)
                 self._push(frame, event)
@@ -153,27 +154,31 @@ class Transcript:
             case _:
                 self._push(frame, event)
 
-    def _push(self, frame: frames.EventFrame, body: Said | Call | events.Event) -> Entry:
-        entry = Entry(frame.seq, frame.at, frame.turn, body)
+    def _push(
+        self, frame: frames.EventFrame, body: InputEntry | CallEntry | events.Event
+    ) -> TranscriptEntry:
+        entry = TranscriptEntry(frame.seq, frame.at, frame.turn, body)
         self.entries.append(entry)
         return entry
 
-    def _settle(self, frame: frames.EventFrame, input: str, fate: Fate) -> None:
-        """Writes an input's fate where the input stands; out of view, the event stands for itself."""
+    def _settle(self, frame: frames.EventFrame, input: str, status: InputStatus) -> None:
+        """Sets an input's status, or adds the event when the input is not in the transcript."""
         entry = self._said.get(input)
         if entry is None:
             self._push(frame, frame.event)
-        elif isinstance(entry.body, Said):
-            entry.body.fate = fate
+        elif isinstance(entry.body, InputEntry):
+            entry.body.status = status
             entry.turn = frame.turn
-            if fate == "withdrawn":
+            if status == "withdrawn":
                 del self._said[input]
 
     def _ended(self, turn: str | None, event: events.TurnEnded) -> None:
-        # Inputs that joined the turn end with it.
+        # All inputs that joined the turn end with it.
         for item, entry in [*self._said.items()]:
-            if isinstance(entry.body, Said) and (item == event.input or (turn is not None and entry.turn == turn)):
-                entry.body.fate = event.outcome
+            if isinstance(entry.body, InputEntry) and (
+                item == event.input or (turn is not None and entry.turn == turn)
+            ):
+                entry.body.status = event.outcome
                 del self._said[item]
         self.turn = self.status = None
         self.open, self._calls = [], {}
@@ -181,7 +186,7 @@ class Transcript:
             self._closed.add(turn)
 
     def _close(self, item: str) -> None:
-        """An item's event supersedes whatever streamed of it."""
+        """Drops the streamed text of an item, which its event supersedes."""
         self.open = [open for open in self.open if open.item != item]
         self._closed.add(item)
 
@@ -190,15 +195,15 @@ class Transcript:
             return
         open = next((open for open in self.open if open.item == delta.item), None)
         if open is None:
-            # Behind a missed beginning the partial or the event will make it whole.
+            # After a missed beginning, a partial or the event completes the item.
             if delta.n == 0:
-                self.open.append(Open(delta.item, delta.kind, 1, delta.text))
+                self.open.append(OpenItem(delta.item, delta.kind, 1, delta.text))
         elif open.n == delta.n:
             open.n += 1
             open.text += delta.text
 
     def _lines(self) -> list[tuple[str, str, str]]:
-        """What is shown: a class for its looks, who speaks, and the words."""
+        """Lists the lines to display: a style, the speaker, and the text."""
         shown = [line for entry in self.entries if (line := _line(entry.body))]
         for open in self.open:
             who = {"thought": "thought", "message": "agent", "tool_args": "call"}[open.kind]
@@ -208,7 +213,10 @@ class Transcript:
         return shown
 
     def __repr__(self) -> str:
-        return "\n".join(f"{who}: {_printable(words)}" for _, who, words in self._lines()) or "(nothing yet)"
+        return (
+            "\n".join(f"{who}: {_printable(words)}" for _, who, words in self._lines())
+            or "(nothing yet)"
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -229,22 +237,28 @@ _LOOKS = {
 }
 
 
-def _line(body: Said | Call | events.Event) -> tuple[str, str, str] | None:
+def _line(body: InputEntry | CallEntry | events.Event) -> tuple[str, str, str] | None:
     match body:
-        case Said():
-            fate = " (waits)" if body.fate == "waits" else " (withdrawn)" if body.fate == "withdrawn" else ""
+        case InputEntry():
+            status = (
+                " (waits)"
+                if body.status == "waits"
+                else " (withdrawn)"
+                if body.status == "withdrawn"
+                else ""
+            )
             files = "".join(f" [{file}]" for file in body.attachments)
-            return "said", f"{_who(body.from_)}{fate}", body.text + files
+            return "said", f"{_who(body.from_)}{status}", body.text + files
         case events.Thought():
             return "thought", "thought", body.text + ("" if body.complete else " (cut off)")
         case events.Message():
             return "message", "agent", body.text + ("" if body.complete else " (cut off)")
-        case Call():
+        case CallEntry():
             args = "" if body.args is None else json.dumps(body.args, ensure_ascii=False)
             if body.returned is not None:
                 came = f"{'error: ' if body.returned.status == 'error' else ''}{body.returned.text}"
             elif body.approval == "asked":
-                came = "(waits for leave)"
+                came = "(waits for approval)"
             else:
                 came = "(waits for a client)" if body.awaited else "…"
             return "call", "call", f"{body.name}({args}) → {came}"
@@ -254,15 +268,17 @@ def _line(body: Said | Call | events.Event) -> tuple[str, str, str] | None:
             return None
 
 
-#: What a client without a name is called in the log: its wire.
+#: Names of clients without one in the log: those of their wires.
 _WIRES = ("native", "memgpt", "sparky", "rest")
 
 
 def _who(client: str | None) -> str:
-    """The name of who said an input: that of its client, if it has one."""
+    """Returns the name of an input's client, or `user` for a client without a name."""
     return client if client and client not in _WIRES else "user"
 
 
 def _printable(text: str) -> str:
-    """Without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+    """Escapes characters that control a terminal."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )

@@ -1,8 +1,9 @@
 //! Requests that a server has not answered yet.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, RequestId};
 use serde_json::Value;
 
@@ -76,7 +77,7 @@ impl OpenRequests {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Asked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! A command, however often it was asked, and what it has to have done.
 
 use thoughtwire_proto::{
-    Answer, Command, CommandId, Disposition, Event, InputEvent, Outcome, Record, RefusalCode,
-    SessionEvent, SessionId, TurnEvent,
+    Command, CommandId, CommandReply, DirectoryCommand, DirectoryReply, Disposition, Event,
+    InputEvent, Outcome, Record, RefusalCode, SessionCommand, SessionEvent, SessionId,
+    SessionReply, TurnEvent,
 };
 
 pub(crate) struct Asked {
@@ -12,7 +13,7 @@ pub(crate) struct Asked {
     /// What makes its effect known: its words, or who asked.
     pub(crate) tag: String,
     pub(crate) command: Command,
-    pub(crate) yes: Option<Answer>,
+    pub(crate) yes: Option<CommandReply>,
     /// Answers that did not say that it was done before.
     pub(crate) first_answers: u32,
     /// Asked, and not answered yet.
@@ -33,7 +34,8 @@ pub(crate) struct Opening {
 
 impl Asked {
     pub(crate) fn deletes(&self, room: usize) -> bool {
-        self.room == Some(room) && matches!(self.command, Command::DeleteSession { .. })
+        self.room == Some(room)
+            && matches!(self.command, Command::Session { command: SessionCommand::Delete, .. })
     }
 
     /// Whether it was done, as far as those know who asked.
@@ -55,7 +57,12 @@ impl Asked {
         // These can be done by others as well, or leave no event.
         if matches!(
             self.command,
-            Command::Cancel { .. } | Command::Withdraw { .. } | Command::DeleteSession { .. }
+            Command::Session {
+                command: SessionCommand::Cancel { .. }
+                    | SessionCommand::Withdraw { .. }
+                    | SessionCommand::Delete,
+                ..
+            }
         ) {
             return None;
         }
@@ -95,8 +102,10 @@ impl Asked {
 
     pub(crate) fn is_made(&self, opening: &Opening) -> bool {
         match &self.command {
-            Command::CreateSession { instructions, .. } => *instructions == opening.instructions,
-            Command::CreateAgent(spec) => {
+            Command::Directory(DirectoryCommand::CreateSession { instructions, .. }) => {
+                *instructions == opening.instructions
+            }
+            Command::Directory(DirectoryCommand::CreateAgent(spec)) => {
                 opening.is_main
                     && spec.model == opening.model
                     && (spec.name.is_empty() || spec.name == opening.agent)
@@ -108,11 +117,13 @@ impl Asked {
     fn is_effect(&self, record: &Record) -> bool {
         match (&self.command, &record.event) {
             (
-                Command::Send { text: said, .. },
+                Command::Session { command: SessionCommand::Send { text: said, .. }, .. },
                 Event::Input(InputEvent::UserMessage { item, text, .. }),
             ) => {
                 let fits = match &self.yes {
-                    Some(Answer::Input { input, disposition, .. }) => {
+                    Some(CommandReply::Session(SessionReply::Input {
+                        input, disposition, ..
+                    })) => {
                         input == item
                             && (*disposition == Disposition::Steered) == record.turn.is_some()
                     }
@@ -121,25 +132,27 @@ impl Asked {
                 said == text && fits
             }
             (
-                Command::Rename { title, .. },
+                Command::Session { command: SessionCommand::Rename { title, .. }, .. },
                 Event::Session(SessionEvent::Renamed { title: now }),
             ) => title == now,
             (
-                Command::Instruct { instructions, .. },
+                Command::Session { command: SessionCommand::Instruct { instructions, .. }, .. },
                 Event::Session(SessionEvent::InstructionsChanged { instructions: now }),
             ) => instructions == now,
             (
-                Command::Withdraw { input, .. },
+                Command::Session { command: SessionCommand::Withdraw { input, .. }, .. },
                 Event::Input(InputEvent::Withdrawn { input: gone }),
             ) => input == gone,
-            (Command::Cancel { .. }, Event::Turn(TurnEvent::Ended { outcome, .. })) => {
-                *outcome == Outcome::Cancelled
-            }
-            (Command::Decide { .. }, Event::Turn(TurnEvent::ApprovalSettled { by, .. })) => {
-                by.as_ref() == Some(&self.tag)
-            }
             (
-                Command::ToolReturn { text, .. },
+                Command::Session { command: SessionCommand::Cancel { .. }, .. },
+                Event::Turn(TurnEvent::Ended { outcome, .. }),
+            ) => *outcome == Outcome::Cancelled,
+            (
+                Command::Session { command: SessionCommand::Decide { .. }, .. },
+                Event::Turn(TurnEvent::ApprovalSettled { by, .. }),
+            ) => by.as_ref() == Some(&self.tag),
+            (
+                Command::Session { command: SessionCommand::ToolReturn { text, .. }, .. },
                 Event::Turn(TurnEvent::ToolReturned { text: now, .. }),
             ) => text == now,
             _ => false,
@@ -148,41 +161,52 @@ impl Asked {
 }
 
 /// The position that an answer tells of.
-pub(crate) fn position(answer: &Answer) -> Option<u64> {
+pub(crate) fn position(answer: &CommandReply) -> Option<u64> {
     match answer {
-        Answer::Input { seq, .. } | Answer::Done { seq: Some(seq), .. } => Some(seq.0),
+        CommandReply::Session(SessionReply::Input { seq, .. })
+        | CommandReply::Session(SessionReply::Done { seq: Some(seq), .. }) => Some(seq.0),
         _ => None,
     }
 }
 
 /// The session that an answer tells of.
-pub(crate) fn made_session(answer: &Answer) -> Option<SessionId> {
+pub(crate) fn made_session(answer: &CommandReply) -> Option<SessionId> {
     match answer {
-        Answer::Session(session) | Answer::SessionAgain(session) => Some(session.clone()),
-        Answer::Agent(profile) | Answer::AgentAgain(profile) => Some(profile.main_session.clone()),
+        CommandReply::Directory(DirectoryReply::Session { session, .. }) => Some(session.clone()),
+        CommandReply::Directory(DirectoryReply::Agent { profile, .. }) => {
+            Some(profile.main_session.clone())
+        }
         _ => None,
     }
 }
 
-pub(crate) fn is_duplicate(answer: &Answer) -> bool {
+pub(crate) fn is_duplicate(answer: &CommandReply) -> bool {
     matches!(
         answer,
-        Answer::Input { duplicate: true, .. }
-            | Answer::Done { duplicate: true, .. }
-            | Answer::SessionAgain(_)
-            | Answer::AgentAgain(_)
+        CommandReply::Session(SessionReply::Input { duplicate: true, .. })
+            | CommandReply::Session(SessionReply::Done { duplicate: true, .. })
+            | CommandReply::Directory(
+                DirectoryReply::Session { duplicate: true, .. }
+                    | DirectoryReply::Agent { duplicate: true, .. }
+            )
     )
 }
 
 /// An answer without whether it was the first.
-pub(crate) fn content(answer: &Answer) -> Answer {
+pub(crate) fn content(answer: &CommandReply) -> CommandReply {
     match answer.clone() {
-        Answer::Input { seq, input, disposition, .. } => {
-            Answer::Input { seq, input, disposition, duplicate: false }
+        CommandReply::Session(SessionReply::Input { seq, input, disposition, .. }) => {
+            CommandReply::Session(SessionReply::Input { seq, input, disposition, duplicate: false })
         }
-        Answer::Done { seq, .. } => Answer::Done { seq, duplicate: false },
-        Answer::SessionAgain(session) => Answer::Session(session),
-        Answer::AgentAgain(profile) => Answer::Agent(profile),
+        CommandReply::Session(SessionReply::Done { seq, .. }) => {
+            CommandReply::Session(SessionReply::Done { seq, duplicate: false })
+        }
+        CommandReply::Directory(DirectoryReply::Session { session, .. }) => {
+            CommandReply::Directory(DirectoryReply::Session { session, duplicate: false })
+        }
+        CommandReply::Directory(DirectoryReply::Agent { profile, .. }) => {
+            CommandReply::Directory(DirectoryReply::Agent { profile, duplicate: false })
+        }
         other => other,
     }
 }

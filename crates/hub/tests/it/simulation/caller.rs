@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::carry_out;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use thoughtwire_hub::{Clock, Hub, Presence, Proof, Read, Subscription, Wake};
@@ -21,8 +22,8 @@ use thoughtwire_proto::dialect::{
     sparky::{SparkyMachine, Tools},
 };
 use thoughtwire_proto::{
-    Answer, Command, Emission, PeerRef, PeerWire, Record, Refusal, RefusalCode, Request, Seq,
-    SessionId, Start, UserId,
+    Command, CommandReply, ConnectionCommand, ConnectionReply, Emission, PeerRef, PeerWire, Record,
+    Refusal, RefusalCode, Request, Seq, SessionCommand, SessionId, SessionReply, Start, UserId,
 };
 use thoughtwire_store::Proven;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -64,7 +65,7 @@ struct Line {
     joined: Option<broadcast::Receiver<Joined>>,
     wake: Wake,
     attached: BTreeMap<SessionId, Attachment>,
-    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<Answer, Refusal>)>>,
+    answers: FuturesUnordered<BoxFuture<'static, (Tag, Result<CommandReply, Refusal>)>>,
     orders: mpsc::UnboundedReceiver<Order>,
     typed: VecDeque<String>,
     on_line: VecDeque<Item>,
@@ -267,24 +268,44 @@ impl Line {
 
     async fn request(&mut self, tag: Tag, request: Request) {
         match request.command {
-            Command::Attach { session, start, .. } => {
+            Command::Connection(ConnectionCommand::Attach { session, start, .. }) => {
                 let outcome = self.attach(session, start).await;
                 self.machine.answer(tag, outcome);
             }
-            Command::Detach { session } => {
+            Command::Connection(ConnectionCommand::Detach { session }) => {
                 let outcome = self.detach(&session).await;
                 self.machine.answer(tag, outcome);
+            }
+            Command::Connection(ConnectionCommand::DecideOldest { session, approve }) => {
+                let (hub, user) = (self.hub.clone(), self.user.clone());
+                let (ledger, caller) = (Arc::clone(&self.ledger), self.caller);
+                self.answers.push(Box::pin(async move {
+                    let outcome = match hub.oldest_approval(&user, &session).await {
+                        Ok(call) => {
+                            let from = Some("caller".to_owned());
+                            let command = SessionCommand::Decide { call, approve };
+                            hub.execute(&user, from, None, session, command).await
+                        }
+                        Err(refusal) => Err(refusal),
+                    };
+                    let outcome = outcome.map(CommandReply::Session);
+                    ledger.lock().unwrap().called(caller, &outcome);
+                    (tag, outcome)
+                }));
             }
             _ => {
                 let question = self.question(&request.command);
                 let answering =
-                    self.hub.submit(&self.user, Some("caller".to_owned()), request).await;
+                    carry_out(&self.hub, &self.user, Some("caller".to_owned()), request).await;
                 let (ledger, caller, number) = (Arc::clone(&self.ledger), self.caller, self.number);
                 self.answers.push(Box::pin(async move {
                     let outcome = tokio::task::coop::unconstrained(answering).await;
                     match question {
                         Some(question) => {
-                            if let Ok(Answer::Input { input, .. }) = &outcome {
+                            if let Ok(CommandReply::Session(SessionReply::Input {
+                                input, ..
+                            })) = &outcome
+                            {
                                 ledger.lock().unwrap().callers[caller].said(number, input.clone());
                             }
                             question.answered(outcome.clone());
@@ -299,7 +320,10 @@ impl Line {
 
     /// What it says is asked like everybody's.
     fn question(&self, command: &Command) -> Option<Question> {
-        let Command::Send { session, text, .. } = command else { return None };
+        let Command::Session { session, command: SessionCommand::Send { text, .. } } = command
+        else {
+            return None;
+        };
         let number = {
             let mut ledger = self.ledger.lock().unwrap();
             let room = ledger.room_of(session);
@@ -309,7 +333,7 @@ impl Line {
         Some(Question::new(&self.ledger, number))
     }
 
-    async fn attach(&mut self, session: SessionId, start: Start) -> Result<Answer, Refusal> {
+    async fn attach(&mut self, session: SessionId, start: Start) -> Result<CommandReply, Refusal> {
         let (peer, is_proven) = (self.machine.peer().cloned(), matches!(start, Start::Proven(_)));
         self.attached.remove(&session);
         let before = self.ledger.lock().unwrap().view(&session);
@@ -337,10 +361,10 @@ impl Line {
             let rows = self.proof_rows();
             self.keep(rows, None).await;
         }
-        Ok(Answer::Attached(attached))
+        Ok(CommandReply::Connection(ConnectionReply::Attached(attached)))
     }
 
-    async fn detach(&mut self, session: &SessionId) -> Result<Answer, Refusal> {
+    async fn detach(&mut self, session: &SessionId) -> Result<CommandReply, Refusal> {
         let rows: Vec<Proven> =
             self.proof_rows().into_iter().filter(|row| row.session == *session).collect();
         if self.attached.remove(session).is_none() {
@@ -350,7 +374,7 @@ impl Line {
         self.ledger.lock().unwrap().detached(self.caller, self.number, session, now.as_millis());
         self.write(Item::Left(session.clone()));
         self.keep(rows, Some(now)).await;
-        Ok(Answer::Done { seq: None, duplicate: false })
+        Ok(CommandReply::Connection(ConnectionReply::Done))
     }
 
     /// Writes what lies behind each cursor. Tells whether there was anything.

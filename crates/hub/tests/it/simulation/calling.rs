@@ -3,7 +3,8 @@
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    Answer, Attached, Emission, Emitted, PeerWire, Record, Refusal, RefusalCode, SessionId,
+    Attached, CommandReply, DirectoryReply, Emission, Emitted, PeerWire, Record, Refusal,
+    RefusalCode, SessionId,
 };
 use thoughtwire_store::Proven;
 
@@ -156,9 +157,11 @@ impl Ledger {
     }
 
     /// A client's connection asked for something that is not said in a session.
-    pub(crate) fn called(&mut self, caller: usize, outcome: &Result<Answer, Refusal>) {
+    pub(crate) fn called(&mut self, caller: usize, outcome: &Result<CommandReply, Refusal>) {
         match outcome {
-            Ok(Answer::Chat { session, .. }) => drop(self.open_room(session, false)),
+            Ok(CommandReply::Directory(DirectoryReply::Chat { session, .. })) => {
+                self.open_room(session, false);
+            }
             Ok(_) => {}
             Err(refusal) => {
                 let fits = is_of_the_store(refusal.code) && self.excused;

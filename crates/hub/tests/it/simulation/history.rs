@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use thoughtwire_hub::{Changed, Clock, Hub, HubOptions};
-use thoughtwire_proto::{Command, Timestamp, UserId};
+use thoughtwire_proto::{SessionCommand, Timestamp, UserId};
 use thoughtwire_store::{RamDriver, Store};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -324,7 +324,9 @@ impl History {
             if rounds > 2 {
                 for room in busy.into_iter().map(|(room, _)| *room).collect::<Vec<_>>() {
                     let session = self.ledger.lock().unwrap().rooms[room].session.clone();
-                    self.ask(life, Some(room), false, |_| Command::Cancel { session, turn: None });
+                    self.ask(life, Some(room), false, |_| {
+                        SessionCommand::Cancel { turn: None }.on(session)
+                    });
                 }
             }
         }

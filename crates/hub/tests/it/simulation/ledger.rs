@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use thoughtwire_hub::{Changed, Entry, Read};
 use thoughtwire_proto::{
-    Answer, Attached, CallId, Command, CommandId, Emission, Record, Refusal, RefusalCode,
-    SessionId, Start,
+    Attached, CallId, Command, CommandId, CommandReply, DirectoryCommand, Emission, Record,
+    Refusal, RefusalCode, SessionCommand, SessionId, Start,
 };
 use thoughtwire_store::StoredSession;
 
@@ -274,7 +274,7 @@ impl Ledger {
         &mut self,
         number: usize,
         was_gone: bool,
-        answer: Result<Answer, Refusal>,
+        answer: Result<CommandReply, Refusal>,
     ) {
         self.asked[number].under_way -= 1;
         let complaint = match answer {
@@ -284,15 +284,24 @@ impl Ledger {
         self.complaints.extend(complaint);
     }
 
-    fn done(&mut self, number: usize, was_gone: bool, answer: Answer) -> Option<String> {
+    fn done(&mut self, number: usize, was_gone: bool, answer: CommandReply) -> Option<String> {
         let duplicate = is_duplicate(&answer);
         self.tally.acknowledged += 1;
         self.tally.repeated += u64::from(duplicate);
         if let Some(session) = made_session(&answer) {
             self.tally.made += u64::from(!duplicate);
-            self.open_room(&session, matches!(self.asked[number].command, Command::CreateAgent(_)));
+            self.open_room(
+                &session,
+                matches!(
+                    self.asked[number].command,
+                    Command::Directory(DirectoryCommand::CreateAgent(_))
+                ),
+            );
         }
-        let deletes = matches!(self.asked[number].command, Command::DeleteSession { .. });
+        let deletes = matches!(
+            self.asked[number].command,
+            Command::Session { command: SessionCommand::Delete, .. }
+        );
         if let (true, Some(room)) = (deletes, self.asked[number].room) {
             self.tally.deleted += u64::from(!duplicate);
             self.rooms[room].gone = true;
@@ -321,7 +330,10 @@ impl Ledger {
     fn refused(&mut self, number: usize, refusal: &Refusal) -> Option<String> {
         self.tally.refused += 1;
         let asked = &self.asked[number];
-        let (room, deletes) = (asked.room, matches!(asked.command, Command::DeleteSession { .. }));
+        let (room, deletes) = (
+            asked.room,
+            matches!(asked.command, Command::Session { command: SessionCommand::Delete, .. }),
+        );
         let doomed = room.is_some_and(|room| self.is_doomed(room));
         let said = |what: &str| Some(format!("{} {what}: {refusal:?}", asked.tag));
         match refusal.code {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use thoughtwire_proto::{
-    AgentSpec, Answer, Command, Cursor, Policy, Refusal, Request, Seq, Start, ToolStatus,
+    AgentSpec, Command, CommandReply, Cursor, DirectoryCommand, Policy, Refusal, Request, Seq,
+    SessionCommand, Start, ToolStatus,
 };
 
 use super::actor::script;
@@ -27,11 +28,13 @@ impl History {
             [Policy::Queue, Policy::Queue, Policy::Interrupt, Policy::Reject, Policy::Steer]
                 [self.dice.usize(0..5)];
         let script = script(&mut self.dice);
-        self.ask(life, Some(room), with_id, |tag| Command::Send {
-            session,
-            text: format!("{tag} {script}"),
-            attachments: Vec::new(),
-            policy,
+        self.ask(life, Some(room), with_id, |tag| {
+            SessionCommand::Send {
+                text: format!("{tag} {script}"),
+                attachments: Vec::new(),
+                policy,
+            }
+            .on(session)
         });
     }
 
@@ -43,7 +46,10 @@ impl History {
             let is_meant = |asked: &Asked| {
                 !rare
                     || asked.room.is_none()
-                    || matches!(asked.command, Command::DeleteSession { .. })
+                    || matches!(
+                        asked.command,
+                        Command::Session { command: SessionCommand::Delete, .. }
+                    )
             };
             (0..ledger.asked.len())
                 .filter(|number| {
@@ -63,7 +69,7 @@ impl History {
         };
         let turn = if self.dice.bool() { turns.last().cloned() } else { None };
         let with_id = self.dice.bool();
-        self.ask(life, Some(room), with_id, |_| Command::Cancel { session, turn });
+        self.ask(life, Some(room), with_id, |_| SessionCommand::Cancel { turn }.on(session));
     }
 
     pub(crate) fn withdraw(&mut self, life: &mut Life) {
@@ -75,10 +81,7 @@ impl History {
         let newest = inputs.into_iter().rev().take(4);
         let Some(input) = self.dice.choice(newest.collect::<Vec<_>>()) else { return };
         let with_id = self.dice.bool();
-        self.ask(life, Some(room), with_id, |_| Command::Withdraw {
-            session: Some(session),
-            input,
-        });
+        self.ask(life, Some(room), with_id, |_| SessionCommand::Withdraw { input }.on(session));
     }
 
     pub(crate) fn decide(&mut self, life: &mut Life) {
@@ -87,12 +90,12 @@ impl History {
             let ledger = self.ledger.lock().unwrap();
             (ledger.rooms[room].session.clone(), ledger.rooms[room].questions.clone())
         };
-        let call = if self.dice.bool() { questions.last().cloned() } else { None };
+        let call = if self.dice.bool() { questions.last() } else { questions.first() };
+        // Without a question, the decision is about a call that nobody has made.
+        let call = call.cloned().unwrap_or_else(|| "c-none".parse().unwrap());
         let (with_id, approve) = (self.dice.bool(), self.dice.u8(0..3) != 0);
-        self.ask(life, Some(room), with_id, |_| Command::Decide {
-            session: Some(session),
-            call,
-            approve,
+        self.ask(life, Some(room), with_id, |_| {
+            SessionCommand::Decide { call, approve }.on(session)
         });
     }
 
@@ -105,12 +108,14 @@ impl History {
         let Some(call) = outside.last().cloned() else { return };
         let with_id = self.dice.bool();
         let status = if self.dice.bool() { ToolStatus::Success } else { ToolStatus::Error };
-        self.ask(life, Some(room), with_id, |tag| Command::ToolReturn {
-            session: Some(session),
-            call,
-            status,
-            text: format!("{tag} result"),
-            content: None,
+        self.ask(life, Some(room), with_id, |tag| {
+            SessionCommand::ToolReturn {
+                call,
+                status,
+                text: format!("{tag} result"),
+                content: None,
+            }
+            .on(session)
         });
     }
 
@@ -119,8 +124,8 @@ impl History {
         let session = self.ledger.lock().unwrap().rooms[room].session.clone();
         let instruct = self.dice.bool();
         self.ask(life, Some(room), with_id, |tag| match instruct {
-            true => Command::Instruct { session, instructions: format!("{tag} be kind") },
-            false => Command::Rename { session, title: format!("{tag} title") },
+            true => SessionCommand::Instruct { instructions: format!("{tag} be kind") }.on(session),
+            false => SessionCommand::Rename { title: format!("{tag} title") }.on(session),
         });
     }
 
@@ -133,23 +138,23 @@ impl History {
         let number = self.ask(life, None, with_id, |tag| match kind {
             0 | 1 => {
                 let name = if kind == 0 { String::new() } else { tag.to_owned() };
-                Command::CreateAgent(Box::new(AgentSpec {
+                Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
                     name,
                     model: Some(format!("{tag} model")),
                     ..AgentSpec::default()
-                }))
+                })))
             }
             _ => {
                 let (title, instructions) = (
                     (kind % 2 == 0).then(|| format!("{tag} title")),
                     Some(format!("{tag} from the start")),
                 );
-                Command::CreateSession {
+                Command::Directory(DirectoryCommand::CreateSession {
                     agent: "ada".to_owned(),
                     title,
                     instructions,
                     history: Vec::new(),
-                }
+                })
             }
         });
         if with_id && self.dice.u8(0..4) == 0 {
@@ -165,7 +170,7 @@ impl History {
         }
         let session = self.ledger.lock().unwrap().rooms[room].session.clone();
         let with_id = self.dice.u8(0..4) != 0;
-        let number = self.ask(life, Some(room), with_id, |_| Command::DeleteSession { session });
+        let number = self.ask(life, Some(room), with_id, |_| SessionCommand::Delete.on(session));
         if with_id && self.dice.u8(0..4) == 0 {
             self.submit(life, number);
         }
@@ -205,7 +210,7 @@ impl History {
         };
         let question = Question::new(&self.ledger, number);
         let asking = tokio::spawn(async move {
-            let answer = hub.submit(&user, Some(tag), request).await.await;
+            let answer = crate::support::carry_out(&hub, &user, Some(tag), request).await.await;
             question.answered(answer);
         });
         life.asking.push(asking.abort_handle());
@@ -301,16 +306,22 @@ impl History {
 /// A command without its ids, which are others every time.
 fn told(command: &Command) -> String {
     match command {
-        Command::Send { text, policy, .. } => format!("send {policy:?} {text}"),
-        Command::Withdraw { .. } => "withdraw".to_owned(),
-        Command::Cancel { turn, .. } => format!("cancel, by name: {}", turn.is_some()),
-        Command::Decide { call, approve, .. } => {
-            format!("decide {approve}, by name: {}", call.is_some())
+        Command::Session { command: SessionCommand::Send { text, policy, .. }, .. } => {
+            format!("send {policy:?} {text}")
         }
-        Command::ToolReturn { status, .. } => format!("tool_return {status:?}"),
-        Command::Rename { .. } => "rename".to_owned(),
-        Command::Instruct { .. } => "instruct".to_owned(),
-        Command::DeleteSession { .. } => "delete".to_owned(),
+        Command::Session { command: SessionCommand::Withdraw { .. }, .. } => "withdraw".to_owned(),
+        Command::Session { command: SessionCommand::Cancel { turn, .. }, .. } => {
+            format!("cancel, by name: {}", turn.is_some())
+        }
+        Command::Session { command: SessionCommand::Decide { approve, .. }, .. } => {
+            format!("decide {approve}")
+        }
+        Command::Session { command: SessionCommand::ToolReturn { status, .. }, .. } => {
+            format!("tool_return {status:?}")
+        }
+        Command::Session { command: SessionCommand::Rename { .. }, .. } => "rename".to_owned(),
+        Command::Session { command: SessionCommand::Instruct { .. }, .. } => "instruct".to_owned(),
+        Command::Session { command: SessionCommand::Delete, .. } => "delete".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -329,7 +340,7 @@ impl Question {
         Self { ledger: Arc::clone(ledger), number, was_gone, is_answered: false }
     }
 
-    pub(crate) fn answered(mut self, answer: Result<Answer, Refusal>) {
+    pub(crate) fn answered(mut self, answer: Result<CommandReply, Refusal>) {
         self.is_answered = true;
         self.ledger.lock().unwrap().answered(self.number, self.was_gone, answer);
     }

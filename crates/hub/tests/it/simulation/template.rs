@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thoughtwire_hub::{Hub, HubOptions, now};
-use thoughtwire_proto::{AgentSpec, Answer, Command, Request, SessionId, UserId};
+use thoughtwire_proto::{
+    AgentSpec, Command, CommandReply, DirectoryCommand, DirectoryReply, Request, SessionId, UserId,
+};
 use thoughtwire_store::RamDisk;
 
 use crate::support::Puppet;
@@ -25,19 +27,29 @@ impl Template {
                 .await
                 .unwrap();
             let user: UserId = "local".parse().unwrap();
-            let ask = |command| hub.execute(&user, None, Request { id: None, command });
+            let ask = async |command| {
+                let request = Request { id: None, command };
+                crate::support::carry_out(&hub, &user, None, request).await.await
+            };
             let spec = AgentSpec { name: "ada".into(), ..AgentSpec::default() };
-            let Answer::Agent(agent) = ask(Command::CreateAgent(Box::new(spec))).await.unwrap()
+            let CommandReply::Directory(DirectoryReply::Agent { profile: agent, .. }) =
+                ask(Command::Directory(DirectoryCommand::CreateAgent(Box::new(spec))))
+                    .await
+                    .unwrap()
             else {
                 panic!("no agent")
             };
-            let second = Command::CreateSession {
+            let second = Command::Directory(DirectoryCommand::CreateSession {
                 agent: "ada".into(),
                 title: None,
                 instructions: None,
                 history: Vec::new(),
+            });
+            let CommandReply::Directory(DirectoryReply::Session { session: second, .. }) =
+                ask(second).await.unwrap()
+            else {
+                panic!("no session")
             };
-            let Answer::Session(second) = ask(second).await.unwrap() else { panic!("no session") };
             let sessions = vec![agent.main_session, second];
             hub.stop(Duration::ZERO).await;
             hub.store().close().await;

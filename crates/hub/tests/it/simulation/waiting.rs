@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use thoughtwire_hub::Awaited;
 use thoughtwire_proto::{
-    Answer, Command, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, TurnEvent,
+    Command, CommandReply, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, SessionCommand,
+    SessionReply, TurnEvent,
 };
 use thoughtwire_store::Retention;
 
@@ -99,9 +100,10 @@ impl History {
             let input = |number: usize| {
                 let asked = &ledger.asked[number];
                 match (&asked.command, &asked.yes) {
-                    (Command::Send { session, .. }, Some(Answer::Input { seq, input, .. })) => {
-                        Some((asked.room?, session.clone(), *seq, input.clone()))
-                    }
+                    (
+                        Command::Session { session, command: SessionCommand::Send { .. } },
+                        Some(CommandReply::Session(SessionReply::Input { seq, input, .. })),
+                    ) => Some((asked.room?, session.clone(), *seq, input.clone())),
                     _ => None,
                 }
             };

@@ -8,8 +8,9 @@ use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    AgentSpec, Answer, Command, Emission, Emitted, Event, InputEvent, ItemId, PeerRef, PeerWire,
-    Policy, Refusal, RefusalCode, Request, Seq, SessionId, Start, Style, TurnEvent,
+    AgentSpec, Command, CommandReply, ConnectionCommand, DirectoryCommand, DirectoryReply,
+    Emission, Emitted, Event, InputEvent, ItemId, PeerRef, PeerWire, Policy, Refusal, RefusalCode,
+    Request, Seq, SessionCommand, SessionId, SessionReply, Start, Style, TurnEvent,
 };
 
 /// Frames that may wait for those before them.
@@ -67,7 +68,7 @@ impl MemgptMachine {
         };
         if let Some(name) = machine.client.clone() {
             machine.request(
-                Command::OpenPeer {
+                DirectoryCommand::OpenPeer {
                     wire: PeerWire::Memgpt,
                     space: String::new(),
                     name: Some(name),
@@ -85,8 +86,8 @@ impl MemgptMachine {
         self
     }
 
-    fn request(&mut self, command: Command, doing: Doing) {
-        let tag = self.outbox.request(Request { id: None, command });
+    fn request(&mut self, command: impl Into<Command>, doing: Doing) {
+        let tag = self.outbox.request(Request { id: None, command: command.into() });
         self.doing = Some((tag, doing));
     }
 
@@ -128,7 +129,9 @@ impl MemgptMachine {
     fn begin(&mut self, frame: ClientFrame) {
         match frame {
             ClientFrame::CreateAgent { config } => match spec_of(config.as_ref()) {
-                Ok(spec) => self.request(Command::CreateAgent(Box::new(spec)), Doing::Creating),
+                Ok(spec) => {
+                    self.request(DirectoryCommand::CreateAgent(Box::new(spec)), Doing::Creating)
+                }
                 Err(reason) => self.tell(ServerFrame::command_response(format!(
                     "Error: Failed to init agent - {reason}"
                 ))),
@@ -178,8 +181,10 @@ impl MemgptMachine {
     fn go_to(&mut self, name: String, then: Then) {
         match &self.on {
             Some(on) if on.id == name || on.name == name => self.arrived(then),
-            Some(_) | None => self
-                .request(Command::FindAgent { agent: name.clone() }, Doing::Finding { name, then }),
+            Some(_) | None => self.request(
+                DirectoryCommand::FindAgent { agent: name.clone() },
+                Doing::Finding { name, then },
+            ),
         }
     }
 
@@ -192,20 +197,16 @@ impl MemgptMachine {
 
     fn say(&mut self, text: String) {
         let Some(on) = &self.on else { return };
-        let command = Command::Send {
-            session: on.session.clone(),
-            text,
-            attachments: Vec::new(),
-            policy: Policy::Queue,
-        };
-        self.request(command, Doing::Sending);
+        let session = on.session.clone();
+        let command = SessionCommand::Send { text, attachments: Vec::new(), policy: Policy::Queue };
+        self.request(command.on(session), Doing::Sending);
     }
 
     fn switch_to(&mut self, on: On, then: Then) {
         match self.on.take() {
             Some(old) if old.session != on.session => {
                 self.request(
-                    Command::Detach { session: old.session },
+                    ConnectionCommand::Detach { session: old.session },
                     Doing::Detaching { on, then },
                 );
             }
@@ -216,17 +217,23 @@ impl MemgptMachine {
     fn attach(&mut self, on: On, then: Then) {
         let start = self.peer.clone().map_or(Start::Head, Start::Proven);
         self.request(
-            Command::Attach { session: on.session.clone(), start, tools: Vec::new() },
+            ConnectionCommand::Attach { session: on.session.clone(), start, tools: Vec::new() },
             Doing::Attaching { on, then },
         );
     }
 
-    fn did(&mut self, doing: Doing, outcome: Result<Answer, Refusal>) {
+    fn did(&mut self, doing: Doing, outcome: Result<CommandReply, Refusal>) {
         match (doing, outcome) {
-            (Doing::OpeningPeer, Ok(Answer::Peer { peer, .. })) => self.peer = Some(peer),
+            (
+                Doing::OpeningPeer,
+                Ok(CommandReply::Directory(DirectoryReply::Peer { peer, .. })),
+            ) => self.peer = Some(peer),
             (Doing::OpeningPeer, Err(refusal)) => self
                 .tell(ServerFrame::error(format!("the client's name cannot be used: {refusal}"))),
-            (Doing::Creating, Ok(Answer::Agent(profile))) => {
+            (
+                Doing::Creating,
+                Ok(CommandReply::Directory(DirectoryReply::Agent { profile, .. })),
+            ) => {
                 let on = On {
                     id: profile.id.to_string(),
                     name: profile.spec.name,
@@ -239,7 +246,10 @@ impl MemgptMachine {
                     "Error: Failed to init agent - {refusal}"
                 )));
             }
-            (Doing::Finding { then, .. }, Ok(Answer::Agent(profile))) => {
+            (
+                Doing::Finding { then, .. },
+                Ok(CommandReply::Directory(DirectoryReply::Agent { profile, .. })),
+            ) => {
                 let on = On {
                     id: profile.id.to_string(),
                     name: profile.spec.name,
@@ -274,7 +284,9 @@ impl MemgptMachine {
                     "No agent has been initialized - {refusal}"
                 )));
             }
-            (Doing::Sending, Ok(Answer::Input { input, .. })) => self.asked.push(input),
+            (Doing::Sending, Ok(CommandReply::Session(SessionReply::Input { input, .. }))) => {
+                self.asked.push(input)
+            }
             (Doing::Sending, Err(refusal)) => {
                 self.tell(ServerFrame::response_error(format!(
                     "server.user_message failed with: {refusal}"
@@ -335,7 +347,7 @@ impl Machine for MemgptMachine {
         // This wire has no credential: the request that opened it brought one.
     }
 
-    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
+    fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
         match self.doing.take() {
             Some((expected, doing)) if expected == tag => {
                 if let Err(refusal) = &outcome {

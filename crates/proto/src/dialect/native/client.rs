@@ -8,8 +8,9 @@ use super::id_scan::find_id;
 use super::offer;
 use super::wire::{ClientWire, to_text};
 use crate::{
-    AgentSpec, CallId, Command, CommandId, HistoryEntry, ItemId, Offer, Policy, Refusal, SessionId,
-    Start, Style, ToolDeclaration, ToolStatus, TurnId, Verb,
+    AgentSpec, CallId, Command, CommandId, ConnectionCommand, DirectoryCommand, HistoryEntry,
+    ItemId, Offer, Policy, Refusal, SessionCommand, SessionId, Start, Style, ToolDeclaration,
+    ToolStatus, TurnId, Verb,
 };
 
 /// A frame from a client to a server.
@@ -359,43 +360,60 @@ impl ClientBody {
         })
     }
 
-    /// The command it asks for; `hello` and `ping` are the connection's own and ask for none.
+    /// The command it asks for. `hello` and `ping` ask for none.
     pub(super) fn into_command(self) -> Option<Command> {
         Some(match self {
             Self::Hello { .. } | Self::Ping => return None,
-            Self::Attach { session, start, tools } => Command::Attach { session, start, tools },
-            Self::Detach { session } => Command::Detach { session },
+            Self::Attach { session, start, tools } => {
+                Command::Connection(ConnectionCommand::Attach { session, start, tools })
+            }
+            Self::Detach { session } => Command::Connection(ConnectionCommand::Detach { session }),
             Self::CreateAgent { name, persona, human, model, style } => {
-                Command::CreateAgent(Box::new(AgentSpec {
+                Command::Directory(DirectoryCommand::CreateAgent(Box::new(AgentSpec {
                     name,
                     persona,
                     human,
                     model,
                     style,
                     ..AgentSpec::default()
-                }))
+                })))
             }
             Self::CreateSession { agent, title, instructions, history } => {
-                Command::CreateSession { agent, title, instructions, history }
+                Command::Directory(DirectoryCommand::CreateSession {
+                    agent,
+                    title,
+                    instructions,
+                    history,
+                })
             }
-            Self::DeleteSession { session } => Command::DeleteSession { session },
+            Self::DeleteSession { session } => SessionCommand::Delete.on(session),
             Self::Send { session, text, attachments, policy } => {
-                Command::Send { session, text, attachments, policy: policy.unwrap_or_default() }
+                let policy = policy.unwrap_or_default();
+                SessionCommand::Send { text, attachments, policy }.on(session)
             }
-            Self::Withdraw { session, input } => Command::Withdraw { session, input },
-            Self::Cancel { session, turn } => Command::Cancel { session, turn },
-            Self::Decide { session, call, decision } => Command::Decide {
-                session,
-                call: Some(call),
-                approve: matches!(decision, Verdict::Approved),
-            },
+            Self::Withdraw { session, input } => {
+                on_or_attached(session, SessionCommand::Withdraw { input })
+            }
+            Self::Cancel { session, turn } => SessionCommand::Cancel { turn }.on(session),
+            Self::Decide { session, call, decision } => {
+                let approve = matches!(decision, Verdict::Approved);
+                on_or_attached(session, SessionCommand::Decide { call, approve })
+            }
             Self::ToolReturn { session, call, status, text, content } => {
-                Command::ToolReturn { session, call, status, text, content }
+                on_or_attached(session, SessionCommand::ToolReturn { call, status, text, content })
             }
-            Self::Rename { session, title } => Command::Rename { session, title },
-            Self::Watch => Command::Watch,
-            Self::Offer(offer) => Command::Offer(offer),
-            Self::Say { turn, verb } => Command::Say { turn, verb },
+            Self::Rename { session, title } => SessionCommand::Rename { title }.on(session),
+            Self::Watch => Command::Connection(ConnectionCommand::Watch),
+            Self::Offer(offer) => Command::Connection(ConnectionCommand::Offer(offer)),
+            Self::Say { turn, verb } => Command::Connection(ConnectionCommand::Say { turn, verb }),
         })
+    }
+}
+
+/// The command for a session, or for whichever attached session has its input or call.
+fn on_or_attached(session: Option<SessionId>, command: SessionCommand) -> Command {
+    match session {
+        Some(session) => command.on(session),
+        None => Command::Connection(ConnectionCommand::InAttached(command)),
     }
 }

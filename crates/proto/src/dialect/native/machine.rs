@@ -10,8 +10,9 @@ use super::server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
 use crate::connection::{Encoding, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::{
-    Answer, Command, CommandId, Directive, Refusal, RefusalCode, Request, Seq, SessionId,
-    SessionListing,
+    Command, CommandId, CommandReply, ConnectionCommand, ConnectionReply, Directive,
+    DirectoryReply, Refusal, RefusalCode, Request, Seq, SessionCommand, SessionId, SessionListing,
+    SessionReply,
 };
 
 /// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
@@ -171,7 +172,7 @@ impl NativeMachine {
     /// Refuses what can be refused without asking anybody.
     fn admit(&self, command: &Command) -> Result<About, Refusal> {
         match command {
-            Command::Attach { session, .. } => {
+            Command::Connection(ConnectionCommand::Attach { session, .. }) => {
                 if !self.is_attached(session) && self.attachments() >= self.room {
                     let reason = format!(
                         "this connection is attached to {} sessions, the most it may be; detach from one first",
@@ -181,7 +182,7 @@ impl NativeMachine {
                 }
                 Ok(About::Attach(session.clone()))
             }
-            Command::Detach { session } => {
+            Command::Connection(ConnectionCommand::Detach { session }) => {
                 if !self.is_attached(session) {
                     return Err(Refusal::new(
                         RefusalCode::NotAttached,
@@ -190,30 +191,21 @@ impl NativeMachine {
                 }
                 Ok(About::Detach(session.clone()))
             }
-            Command::Send { text, attachments, .. }
-                if text.trim().is_empty() && attachments.is_empty() =>
-            {
-                Err(Refusal::new(
-                    RefusalCode::EmptyText,
-                    "the \"text\" of send is empty; there is nothing to answer",
-                ))
-            }
-            Command::CreateAgent(_)
-            | Command::FindAgent { .. }
-            | Command::CreateSession { .. }
-            | Command::DeleteSession { .. }
-            | Command::Send { .. }
-            | Command::Withdraw { .. }
-            | Command::Cancel { .. }
-            | Command::Decide { .. }
-            | Command::ToolReturn { .. }
-            | Command::Rename { .. }
-            | Command::Instruct { .. }
-            | Command::Watch
-            | Command::Offer(_)
-            | Command::Say { .. }
-            | Command::OpenPeer { .. }
-            | Command::OpenChat { .. } => Ok(About::Else),
+            Command::Session {
+                command: SessionCommand::Send { text, attachments, .. }, ..
+            } if text.trim().is_empty() && attachments.is_empty() => Err(Refusal::new(
+                RefusalCode::EmptyText,
+                "the \"text\" of send is empty; there is nothing to answer",
+            )),
+            Command::Connection(
+                ConnectionCommand::Watch
+                | ConnectionCommand::Offer(_)
+                | ConnectionCommand::Say { .. }
+                | ConnectionCommand::InAttached(_)
+                | ConnectionCommand::DecideOldest { .. },
+            )
+            | Command::Session { .. }
+            | Command::Directory(_) => Ok(About::Else),
         }
     }
 
@@ -243,6 +235,47 @@ impl NativeMachine {
     fn ack(&mut self, id: Option<CommandId>, acked: Acked, duplicate: bool) {
         if let Some(id) = id {
             self.outbox.frame(ServerFrame::Ack(Ack { id, acked, duplicate }).encode());
+        }
+    }
+
+    fn connection_reply(&mut self, id: Option<CommandId>, reply: ConnectionReply) {
+        match reply {
+            ConnectionReply::Attached(attached) => {
+                self.attached.insert(attached.session.clone());
+                self.outbox.frame(ServerFrame::Attached(Attachment::new(id, attached)).encode());
+            }
+            ConnectionReply::Offered { agent, worker, turns } => {
+                self.ack(id, Acked::Offered { agent, worker, turns }, false);
+            }
+            ConnectionReply::Said { seq, steered, duplicate } if steered.is_empty() => {
+                self.ack(id, Acked::Done { seq }, duplicate);
+            }
+            ConnectionReply::Said { seq, steered, duplicate } => {
+                self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate);
+            }
+            ConnectionReply::Done => self.ack(id, Acked::Done { seq: None }, false),
+        }
+    }
+
+    fn session_reply(&mut self, id: Option<CommandId>, reply: SessionReply) {
+        match reply {
+            SessionReply::Input { seq, input, disposition, duplicate } => {
+                self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
+            }
+            SessionReply::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
+        }
+    }
+
+    fn directory_reply(&mut self, id: Option<CommandId>, reply: DirectoryReply) {
+        match reply {
+            DirectoryReply::Agent { profile, duplicate } => {
+                self.ack(id, Acked::Agent(Box::new(profile)), duplicate);
+            }
+            DirectoryReply::Session { session, duplicate } => {
+                self.ack(id, Acked::Session(session), duplicate);
+            }
+            // Peers and chats belong to the older wires; this one never asks for them.
+            DirectoryReply::Peer { .. } | DirectoryReply::Chat { .. } => {}
         }
     }
 
@@ -290,46 +323,19 @@ impl Machine for NativeMachine {
         }
     }
 
-    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
+    fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
         let Some(UnderWay { id, about }) = self.under_way.remove(&tag) else { return };
-        let answer = match outcome {
-            Ok(answer) => answer,
+        let reply = match outcome {
+            Ok(reply) => reply,
             Err(refusal) => return self.refuse(id, refusal),
         };
         if let About::Detach(session) = about {
             self.attached.remove(&session);
         }
-        match answer {
-            Answer::Agent(profile) => self.ack(id, Acked::Agent(Box::new(profile)), false),
-            Answer::AgentAgain(profile) => self.ack(id, Acked::Agent(Box::new(profile)), true),
-            Answer::Session(session) => self.ack(id, Acked::Session(session), false),
-            Answer::SessionAgain(session) => self.ack(id, Acked::Session(session), true),
-            Answer::Attached(attached) => {
-                self.attached.insert(attached.session.clone());
-                self.outbox.frame(ServerFrame::Attached(Attachment::new(id, attached)).encode());
-            }
-            Answer::Input { seq, input, disposition, duplicate } => {
-                self.ack(id, Acked::Input { seq, disposition, input: Some(input) }, duplicate);
-            }
-            Answer::Offered { agent, worker, turns } => {
-                self.ack(id, Acked::Offered { agent, worker, turns }, false);
-            }
-            Answer::Said { seq, steered, duplicate } if steered.is_empty() => {
-                self.ack(id, Acked::Done { seq }, duplicate);
-            }
-            Answer::Said { seq, steered, duplicate } => {
-                self.ack(id, Acked::Steered { seq, inputs: steered }, duplicate);
-            }
-            Answer::Done { seq, duplicate } => self.ack(id, Acked::Done { seq }, duplicate),
-            Answer::Peer { .. } | Answer::Chat { .. } => {
-                self.refuse(
-                    id,
-                    Refusal::new(
-                        RefusalCode::Internal,
-                        "the server gave an answer to another question",
-                    ),
-                );
-            }
+        match reply {
+            CommandReply::Connection(reply) => self.connection_reply(id, reply),
+            CommandReply::Session(reply) => self.session_reply(id, reply),
+            CommandReply::Directory(reply) => self.directory_reply(id, reply),
         }
     }
 

@@ -27,6 +27,8 @@ mod machine;
 mod offer;
 mod part;
 #[cfg(test)]
+mod python_types;
+#[cfg(test)]
 mod schemas;
 mod server;
 #[cfg(test)]

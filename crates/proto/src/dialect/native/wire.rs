@@ -21,6 +21,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientWire<'a> {
+    /// Names the client, and shows a token where the connection has none yet.
     Hello {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -29,6 +30,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         client: Option<&'a str>,
     },
+    /// Reads a session: after a position, the newest events, or from the head.
     Attach {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -43,11 +45,13 @@ pub(super) enum ClientWire<'a> {
         #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
         tools: &'a [ToolDeclaration],
     },
+    /// Stops reading a session. Its turns continue.
     Detach {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
         session: &'a SessionId,
     },
+    /// Creates an agent and its main session.
     CreateAgent {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -61,6 +65,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         style: Option<Style>,
     },
+    /// Creates a session with an agent.
     CreateSession {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -73,11 +78,13 @@ pub(super) enum ClientWire<'a> {
         #[cfg_attr(test, ts(as = "Option<Vec<HistoryEntry>>"))]
         history: &'a [HistoryEntry],
     },
+    /// Deletes a session and its log.
     DeleteSession {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
         session: &'a SessionId,
     },
+    /// Sends an input to a session.
     Send {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -89,6 +96,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<Policy>,
     },
+    /// Takes a queued input back.
     Withdraw {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -96,6 +104,7 @@ pub(super) enum ClientWire<'a> {
         session: Option<&'a SessionId>,
         input: &'a ItemId,
     },
+    /// Cancels the running turn.
     Cancel {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -103,6 +112,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<&'a TurnId>,
     },
+    /// Answers a call's request for approval.
     Decide {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -111,6 +121,7 @@ pub(super) enum ClientWire<'a> {
         call: &'a CallId,
         decision: Verdict,
     },
+    /// Returns the result of a tool that this client ran.
     ToolReturn {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -122,22 +133,26 @@ pub(super) enum ClientWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<&'a Value>,
     },
+    /// Gives a session a title.
     Rename {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
         session: &'a SessionId,
         title: &'a str,
     },
+    /// Follows the list of sessions.
     Watch {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
     },
+    /// Offers to run the turns of an agent.
     Offer {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
         #[serde(flatten)]
         offer: &'a Offer,
     },
+    /// Says something in a turn that this worker runs.
     Say {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -145,6 +160,7 @@ pub(super) enum ClientWire<'a> {
         #[serde(flatten)]
         verb: &'a Verb,
     },
+    /// Asks whether the server is there.
     Ping {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -161,11 +177,9 @@ pub(super) enum ClientWire<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
-    Welcome {
-        protocol: &'a str,
-        server: &'a str,
-        limits: &'a Limits,
-    },
+    /// The first frame of a connection.
+    Welcome { protocol: &'a str, server: &'a str, limits: &'a Limits },
+    /// Success of an `attach`.
     Attached {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -178,10 +192,9 @@ pub(super) enum ServerWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<&'a TurnId>,
     },
-    CaughtUp {
-        session: &'a SessionId,
-        seq: Seq,
-    },
+    /// Everything up to `seq` was sent; what follows is live.
+    CaughtUp { session: &'a SessionId, seq: Seq },
+    /// Success of a command. Its effect is on disk.
     Ack {
         id: &'a CommandId,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,17 +207,22 @@ pub(super) enum ServerWire<'a> {
         disposition: Option<Disposition>,
         #[serde(skip_serializing_if = "Option::is_none")]
         input: Option<&'a ItemId>,
+        /// To an `offer`: the worker's name.
         #[serde(skip_serializing_if = "Option::is_none")]
         worker: Option<&'a WorkerId>,
+        /// To an `offer`: the turns that this worker still runs.
         #[serde(skip_serializing_if = "Option::is_none")]
         turns: Option<&'a [TurnId]>,
+        /// To a `finish`: the inputs that joined the turn in the meantime.
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         #[cfg_attr(test, ts(as = "Option<Vec<Input>>"))]
         steered: &'a [Input],
+        /// Whether the command took effect before, under the same id.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         #[cfg_attr(test, ts(as = "Option<bool>"))]
         duplicate: bool,
     },
+    /// Refusal of a command.
     Refused {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
@@ -212,6 +230,7 @@ pub(super) enum ServerWire<'a> {
         reason: &'a str,
         retry: bool,
     },
+    /// An event at its position in a session.
     Event {
         session: &'a SessionId,
         seq: Seq,
@@ -220,6 +239,7 @@ pub(super) enum ServerWire<'a> {
         turn: Option<&'a TurnId>,
         event: &'a Event,
     },
+    /// A streamed piece of an open item's text.
     Delta {
         session: &'a SessionId,
         turn: &'a TurnId,
@@ -228,6 +248,7 @@ pub(super) enum ServerWire<'a> {
         kind: StreamKind,
         text: &'a str,
     },
+    /// An open item's text so far; `n` is the number of the next delta.
     Partial {
         session: &'a SessionId,
         turn: &'a TurnId,
@@ -236,40 +257,33 @@ pub(super) enum ServerWire<'a> {
         kind: StreamKind,
         text: &'a str,
     },
+    /// A progress note for people. It is not stored.
     Status {
         session: &'a SessionId,
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<&'a TurnId>,
         text: &'a str,
     },
-    Presence {
-        session: &'a SessionId,
-        clients: u64,
-    },
-    Session {
-        listing: &'a SessionListing,
-    },
-    SessionGone {
-        session: &'a SessionId,
-    },
-    Detached {
-        session: &'a SessionId,
-        reason: &'a str,
-    },
+    /// Number of clients that are attached to a session.
+    Presence { session: &'a SessionId, clients: u64 },
+    /// A new or changed session, for clients that watch the list.
+    Session { listing: &'a SessionListing },
+    /// A session was deleted.
+    SessionGone { session: &'a SessionId },
+    /// The server ended an attachment.
+    Detached { session: &'a SessionId, reason: &'a str },
+    /// Answer to a `ping`.
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a CommandId>,
     },
+    /// A turn for this worker to run.
     Run(&'a Run),
-    Cancel {
-        session: &'a SessionId,
-        turn: &'a TurnId,
-    },
-    ApprovalSettled {
-        turn: &'a TurnId,
-        call: &'a CallId,
-        decision: Decision,
-    },
+    /// A turn of this worker has ended without it.
+    Cancel { session: &'a SessionId, turn: &'a TurnId },
+    /// Outcome of an approval that a worker asked for.
+    ApprovalSettled { turn: &'a TurnId, call: &'a CallId, decision: Decision },
+    /// Result of a call that a client ran, or the error that none did in time.
     ToolReturned {
         turn: &'a TurnId,
         call: &'a CallId,
@@ -278,15 +292,11 @@ pub(super) enum ServerWire<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<&'a Value>,
     },
-    OfferEnded {
-        agent: &'a AgentId,
-        worker: &'a WorkerId,
-        reason: &'a str,
-    },
-    Goaway {
-        reason: &'a str,
-        retry_after_ms: u64,
-    },
+    /// The offer is no longer valid.
+    OfferEnded { agent: &'a AgentId, worker: &'a WorkerId, reason: &'a str },
+    /// The server is about to stop.
+    Goaway { reason: &'a str, retry_after_ms: u64 },
+    /// One part of a frame that exceeds the size limit. Joined, the `data` of all parts is the frame.
     Part {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<&'a SessionId>,

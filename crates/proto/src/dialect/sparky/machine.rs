@@ -12,8 +12,9 @@ use crate::connection::{Encoding, Joined, Machine, Outbox, Output, Tag};
 use crate::dialect::FrameLimit;
 use crate::dialect::python::Json;
 use crate::{
-    Answer, Command, Cursor, DEFAULT_CHAT, HistoryEntry, PeerRef, PeerWire, Policy, Refusal,
-    RefusalCode, Request, Seq, SessionId, Start,
+    Command, CommandReply, ConnectionCommand, Cursor, DEFAULT_CHAT, DirectoryCommand,
+    DirectoryReply, HistoryEntry, PeerRef, PeerWire, Policy, Refusal, RefusalCode, Request, Seq,
+    SessionCommand, SessionId, Start,
 };
 
 /// Frames that may wait for those before them.
@@ -149,8 +150,8 @@ impl SparkyMachine {
         self.tell(Payload::Error { message: message.into(), task_id: None }, chat);
     }
 
-    fn request(&mut self, command: Command, doing: Doing) {
-        let tag = self.outbox.request(Request { id: None, command });
+    fn request(&mut self, command: impl Into<Command>, doing: Doing) {
+        let tag = self.outbox.request(Request { id: None, command: command.into() });
         self.doing = Some((tag, doing));
     }
 
@@ -210,7 +211,7 @@ impl SparkyMachine {
                 Some(session) => {
                     let approve = text.trim() == APPROVE;
                     self.request(
-                        Command::Decide { session: Some(session), call: None, approve },
+                        ConnectionCommand::DecideOldest { session, approve },
                         Doing::Deciding,
                     );
                 }
@@ -230,7 +231,7 @@ impl SparkyMachine {
                 self.personality = Some(text.clone());
                 match self.current() {
                     Some(session) => self.request(
-                        Command::Instruct { session, instructions: text },
+                        SessionCommand::Instruct { instructions: text }.on(session),
                         Doing::Instructing,
                     ),
                     None => self.open(self.chat.clone(), None, Then::Instruct { text }),
@@ -284,7 +285,7 @@ impl SparkyMachine {
             Start::Proven(peer)
         };
         self.request(
-            Command::Attach { session: session.clone(), start, tools: Vec::new() },
+            ConnectionCommand::Attach { session: session.clone(), start, tools: Vec::new() },
             Doing::Joining(session),
         );
     }
@@ -304,7 +305,7 @@ impl SparkyMachine {
         let Some(peer) = self.peer.clone() else { return };
         let (instructions, history) = (self.personality.clone(), self.history.clone());
         self.request(
-            Command::OpenChat { peer, chat, title, instructions, history },
+            DirectoryCommand::OpenChat { peer, chat, title, instructions, history },
             Doing::OpeningChat { then },
         );
     }
@@ -319,7 +320,7 @@ impl SparkyMachine {
         let attachments = file_id.into_iter().collect();
         let doing = Doing::Sending { session: session.clone(), words };
         self.request(
-            Command::Send { session, text, attachments, policy: Policy::Interrupt },
+            SessionCommand::Send { text, attachments, policy: Policy::Interrupt }.on(session),
             doing,
         );
     }
@@ -329,7 +330,7 @@ impl SparkyMachine {
             (Some((chat, session)), Some(peer)) => {
                 self.chats.insert(session.clone(), chat.clone());
                 self.sessions.insert(chat, session.clone());
-                let attach = Command::Attach {
+                let attach = ConnectionCommand::Attach {
                     session: session.clone(),
                     start: Start::Proven(peer),
                     tools: Vec::new(),
@@ -409,9 +410,12 @@ impl SparkyMachine {
         self.rejoin(chats);
     }
 
-    fn did(&mut self, doing: Doing, outcome: Result<Answer, Refusal>) {
+    fn did(&mut self, doing: Doing, outcome: Result<CommandReply, Refusal>) {
         match (doing, outcome) {
-            (Doing::OpeningPeer, Ok(Answer::Peer { peer, is_new, chats, selected })) => {
+            (
+                Doing::OpeningPeer,
+                Ok(CommandReply::Directory(DirectoryReply::Peer { peer, is_new, chats, selected })),
+            ) => {
                 self.known(peer, is_new, chats, selected);
             }
             (Doing::OpeningPeer, Err(refusal)) => {
@@ -433,7 +437,10 @@ impl SparkyMachine {
                 }
                 self.rejoin(rest);
             }
-            (Doing::OpeningChat { then }, Ok(Answer::Chat { chat, session, is_new, model })) => {
+            (
+                Doing::OpeningChat { then },
+                Ok(CommandReply::Directory(DirectoryReply::Chat { chat, session, is_new, model })),
+            ) => {
                 self.chat = Some(chat.clone());
                 let opened = Opened { chat, is_new, model };
                 if self.chats.contains_key(&session) {
@@ -442,7 +449,11 @@ impl SparkyMachine {
                     self.chats.insert(session.clone(), opened.chat.clone());
                     self.sessions.insert(opened.chat.clone(), session.clone());
                     self.request(
-                        Command::Attach { session, start: Start::Proven(peer), tools: Vec::new() },
+                        ConnectionCommand::Attach {
+                            session,
+                            start: Start::Proven(peer),
+                            tools: Vec::new(),
+                        },
                         Doing::Attaching { opened, then },
                     );
                 }
@@ -508,7 +519,7 @@ impl SparkyMachine {
             }
             Then::Say { text, file_id } => self.say(session.clone(), text, file_id, None),
             Then::Instruct { text } => self.request(
-                Command::Instruct { session: session.clone(), instructions: text },
+                SessionCommand::Instruct { instructions: text }.on(session.clone()),
                 Doing::Instructing,
             ),
             Then::Greet => self.welcome(),
@@ -549,7 +560,7 @@ impl Machine for SparkyMachine {
                     Generation::Chats => Some(CHATS_PEER.to_owned()),
                 };
                 self.request(
-                    Command::OpenPeer { wire: PeerWire::Sparky, space, name },
+                    DirectoryCommand::OpenPeer { wire: PeerWire::Sparky, space, name },
                     Doing::OpeningPeer,
                 );
             }
@@ -562,7 +573,7 @@ impl Machine for SparkyMachine {
         }
     }
 
-    fn answer(&mut self, tag: Tag, outcome: Result<Answer, Refusal>) {
+    fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
         match self.doing.take() {
             Some((expected, doing)) if expected == tag => {
                 if let Err(refusal) = &outcome {

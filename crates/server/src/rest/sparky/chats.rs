@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use thoughtwire_proto::{Command, Refusal, RefusalCode, Timestamp};
+use thoughtwire_proto::{Refusal, RefusalCode, SessionCommand, Timestamp};
 use thoughtwire_store::StoredChat;
 
 use super::{Detail, Told, check_space, not_found};
@@ -111,8 +111,8 @@ pub(in crate::rest) async fn rename(
 ) -> Told {
     let RenameBody { chat_name } = read(body)?;
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    let rename = Command::Rename { session: stored.session, title: chat_name.clone() };
-    rest.execute(&caller.user, None, rename).await?;
+    let rename = SessionCommand::Rename { title: chat_name.clone() };
+    rest.execute(&caller.user, None, stored.session, rename).await?;
     let now = thoughtwire_hub::now();
     let answer = json!({"chat_id": chat, "chat_name": chat_name, "updated_at": now});
     Ok(Json(answer).into_response())
@@ -125,8 +125,7 @@ pub(in crate::rest) async fn delete(
     Path((space, chat)): Path<(String, String)>,
 ) -> Told {
     let stored = find(&rest, &caller, &headers, &space, &chat).await?;
-    let delete = Command::DeleteSession { session: stored.session };
-    rest.execute(&caller.user, None, delete).await?;
+    rest.execute(&caller.user, None, stored.session, SessionCommand::Delete).await?;
     let answer = json!({"message": "Chat deleted successfully", "chat_id": chat});
     Ok(Json(answer).into_response())
 }

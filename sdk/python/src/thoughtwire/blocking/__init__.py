@@ -1,7 +1,7 @@
-"""The same without ``async``: for scripts, notebooks and synchronous programs.
+"""The package without ``async``: for scripts, notebooks and synchronous programs.
 
-Everything here asks its asynchronous sister and waits for the answer; that one runs in a loop on one
-thread of its own.
+Each class wraps its asynchronous counterpart, which runs in an event loop on a thread of its own,
+and waits for its results.
 
 >>> import thoughtwire.blocking
 >>> with thoughtwire.blocking.connect("http://127.0.0.1:8282") as client:  # doctest: +SKIP
@@ -11,8 +11,10 @@ thread of its own.
 ...         print(shown)
 """
 
-from .client import Client, Room, connect
-from .interface import Interface
+from .client import BlockingClient as Client
+from .client import BlockingRoom as Room
+from .client import connect
+from .interface import BlockingInterface as Interface
 from .loop import Loop
 
 __all__ = ["Client", "Interface", "Loop", "Room", "connect"]

@@ -1,14 +1,14 @@
-"""The client whose methods wait."""
+"""The client whose methods block."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import client as asynchronous
 from .. import commands, frames
+from ..connection import ConnectionState
 from ..events import HistoryEntry, Record, ToolStatus
-from ..line import LineState
-from ..room import Cursor, Reply, Shown, Tool
-from ..room import Room as AsyncRoom
+from ..reply import Reply
+from ..room import Cursor, Room, Shown, Tool
 from .loop import Loop
 
 T = TypeVar("T")
@@ -20,42 +20,44 @@ def connect(
     key: str | None = None,
     name: str | None = None,
     timeout: float | None = 10.0,
-) -> "Client":
-    """A client whose connection stands. Errors are those of :func:`thoughtwire.connect`."""
+) -> "BlockingClient":
+    """Opens a client's connection. Raises what :func:`thoughtwire.connect` raises."""
     loop = Loop()
     try:
-        return Client(loop, loop.wait(asynchronous.connect(url, key=key, name=name, timeout=timeout)))
+        return BlockingClient(
+            loop, loop.wait(asynchronous.connect(url, key=key, name=name, timeout=timeout))
+        )
     except BaseException:
         loop.close()
         raise
 
 
-class Client:
-    """:class:`thoughtwire.Client`, whose methods wait. Made by :func:`connect`."""
+class BlockingClient:
+    """Wraps :class:`thoughtwire.Client`. Made by :func:`connect`."""
 
     def __init__(self, loop: Loop, client: asynchronous.Client) -> None:
         self._loop = loop
         self._client = client
 
     @property
-    def state(self) -> LineState:
-        """Whether the connection stands."""
+    def state(self) -> ConnectionState:
+        """The state of the connection."""
         return self._client.state
 
     def close(self) -> None:
-        """Ends the connection for good."""
+        """Closes the connection for good."""
         if self._client.state != "closed":
             self._loop.wait(self._client.close())
         self._loop.close()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "BlockingClient":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def wake(self) -> None:
-        """Looks now whether the connection lives."""
+        """Checks the connection at once, and connects at once without one."""
         self._loop.call(self._client.wake)
 
     def create_agent(
@@ -68,9 +70,11 @@ class Client:
         style: frames.Style | None = None,
         id: str | None = None,
     ) -> frames.AgentListing:
-        """Makes an agent with its main session."""
+        """Creates an agent. The result's `main_session` is its main session."""
         return self._loop.wait(
-            self._client.create_agent(name, persona=persona, human=human, model=model, style=style, id=id)
+            self._client.create_agent(
+                name, persona=persona, human=human, model=model, style=style, id=id
+            )
         )
 
     def ensure_agent(
@@ -82,7 +86,7 @@ class Client:
         model: str | None = None,
         style: frames.Style | None = None,
     ) -> frames.AgentListing:
-        """An agent by its name; one that is not there is made."""
+        """Returns the agent of this name, unchanged, or creates it."""
         return self._loop.wait(
             self._client.ensure_agent(name, persona=persona, human=human, model=model, style=style)
         )
@@ -96,9 +100,11 @@ class Client:
         history: Sequence[HistoryEntry] = (),
         id: str | None = None,
     ) -> str:
-        """Opens a session with an agent; gives the session's id."""
+        """Creates a session with an agent, by its name or id. Returns the session's id."""
         return self._loop.wait(
-            self._client.create_session(agent, title=title, instructions=instructions, history=history, id=id)
+            self._client.create_session(
+                agent, title=title, instructions=instructions, history=history, id=id
+            )
         )
 
     def delete_session(self, session: str, *, id: str | None = None) -> None:
@@ -114,17 +120,17 @@ class Client:
         cursor: Cursor | None = None,
         last: int | None = None,
         tools: Mapping[str, Tool] | None = None,
-    ) -> "Room":
-        """Takes a place in a session."""
+    ) -> "BlockingRoom":
+        """Attaches to a session; see :meth:`thoughtwire.Client.attach`."""
         room = self._loop.call(
             lambda: self._client.attach(
                 session, after=after, epoch=epoch, cursor=cursor, last=last, tools=tools
             )
         )
-        return Room(self._loop, room)
+        return BlockingRoom(self._loop, room)
 
     def watch(self) -> Iterator[frames.SessionListing | frames.SessionGone]:
-        """The list of sessions: all that there are, then each that changes."""
+        """Yields all sessions, and then each session that changes."""
         changes = self._client.watch()
         try:
             while True:
@@ -140,52 +146,57 @@ class Client:
         return self._loop.wait(self._client.command(command, id=id))
 
     def agents(self) -> list[frames.AgentListing]:
-        """One's agents."""
+        """Lists the user's agents."""
         return self._loop.wait(self._client.agents())
 
     def agent(self, name: str) -> frames.AgentListing:
-        """An agent, by its name or id."""
+        """Returns an agent by its name or id."""
         return self._loop.wait(self._client.agent(name))
 
     def edit_agent(self, agent: str, **settings: Any) -> frames.AgentListing:
-        """Changes settings of an agent."""
+        """Changes settings of an agent. A setting of None goes back to its default."""
         return self._loop.wait(self._client.edit_agent(agent, **settings))
 
     def delete_agent(self, agent: str) -> None:
-        """Deletes an agent with its sessions and its memory."""
+        """Deletes an agent, its sessions and its memory."""
         self._loop.wait(self._client.delete_agent(agent))
 
-    def sessions(self, agent: str | None = None, *, limit: int | None = None) -> list[frames.SessionListing]:
-        """One's sessions, newest activity first."""
+    def sessions(
+        self, agent: str | None = None, *, limit: int | None = None
+    ) -> list[frames.SessionListing]:
+        """Lists the user's sessions, those with the newest activity first."""
         return self._loop.wait(self._client.sessions(agent, limit=limit))
 
     def records(self, session: str, *, after: int = 0, limit: int | None = None) -> list[Record]:
-        """A page of a session's log."""
+        """Returns a page of a session's log: at most `limit` records after `after`."""
         return self._loop.wait(self._client.records(session, after=after, limit=limit))
 
     def rest(
         self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None
     ) -> Any:
-        """Any other request of PROTOCOL.md's table."""
+        """Sends any request that PROTOCOL.md lists. Returns the parsed answer."""
         return self._loop.wait(self._client.rest(method, path, body, query))
 
 
 async def _next(changes: AsyncGenerator[T, None]) -> T | None:
-    """The next of a generator; nothing behind its end."""
+    """Returns a generator's next item, or None after its end."""
     return await anext(changes, None)
 
 
-class Room:
-    """:class:`thoughtwire.Room`, to be iterated with ``for``. Made by :meth:`Client.attach`."""
+class BlockingRoom:
+    """Wraps :class:`thoughtwire.Room`, for iteration with ``for``.
 
-    def __init__(self, loop: Loop, room: AsyncRoom) -> None:
+    Made by :meth:`BlockingClient.attach`.
+    """
+
+    def __init__(self, loop: Loop, room: Room) -> None:
         self._loop = loop
         self._room = room
         self.session = room.session
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where to go on after a restart."""
+        """Where to resume after a restart."""
         return self._room.cursor
 
     def send(
@@ -196,7 +207,7 @@ class Room:
         attachments: Sequence[str] = (),
         id: str | None = None,
     ) -> frames.Ack:
-        """Says something to the agent; returns when it is on disk."""
+        """Sends an input to the agent. Returns when the input is on disk."""
         return self._loop.wait(self._room.send(text, policy=policy, attachments=attachments, id=id))
 
     def ask(
@@ -208,14 +219,16 @@ class Room:
         attachments: Sequence[str] = (),
         id: str | None = None,
     ) -> Reply:
-        """Says something, and waits for the end of the turn that answers it; see :meth:`thoughtwire.Room.ask`.
+        """Sends an input, and waits for its turn's end; see :meth:`thoughtwire.Room.ask`.
 
-        `shown` is called on the loop's thread.
+        `shown` is called on the event loop's thread.
         """
-        return self._loop.wait(self._room.ask(text, shown=shown, policy=policy, attachments=attachments, id=id))
+        return self._loop.wait(
+            self._room.ask(text, shown=shown, policy=policy, attachments=attachments, id=id)
+        )
 
     def cancel(self, turn: str | None = None, *, id: str | None = None) -> None:
-        """Ends the running turn; with `turn` only that one."""
+        """Cancels the running turn, or only `turn`."""
         self._loop.wait(self._room.cancel(turn, id=id))
 
     def withdraw(self, input: str, *, id: str | None = None) -> None:
@@ -223,7 +236,7 @@ class Room:
         self._loop.wait(self._room.withdraw(input, id=id))
 
     def decide(self, call: str, decision: commands.Verdict, *, id: str | None = None) -> None:
-        """Settles an approval."""
+        """Approves or denies a call that waits for approval."""
         self._loop.wait(self._room.decide(call, decision, id=id))
 
     def tool_return(
@@ -235,7 +248,7 @@ class Room:
         content: Any = None,
         id: str | None = None,
     ) -> None:
-        """Brings the result of a call that waits for a client."""
+        """Returns the result of a call that waits for a client."""
         self._loop.wait(self._room.tool_return(call, text, status=status, content=content, id=id))
 
     def rename(self, title: str, *, id: str | None = None) -> None:
@@ -246,7 +259,7 @@ class Room:
         """Leaves the session."""
         self._loop.call(self._room.leave)
 
-    def __iter__(self) -> "Room":
+    def __iter__(self) -> "BlockingRoom":
         return self
 
     def __next__(self) -> Shown:

@@ -1,4 +1,4 @@
-"""How a synchronous agent speaks in one turn."""
+"""The interface whose verbs block, for turns on threads."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -15,11 +15,11 @@ from .loop import wait
 T = TypeVar("T")
 
 
-class Interface(asynchronous.Told):
-    """:class:`thoughtwire.Interface`, whose verbs wait.
+class BlockingInterface(asynchronous.TurnContext):
+    """Wraps :class:`thoughtwire.Interface`, with verbs that block.
 
-    Nothing interrupts a thread: when the turn has ended, :attr:`ended` says so, and the next verb raises
-    :class:`~thoughtwire.EndedError`.
+    A thread cannot be cancelled. When the turn has ended, :attr:`ended` is true, and the next verb
+    raises :class:`~thoughtwire.EndedError`.
     """
 
     def __init__(self, interface: asynchronous.Interface, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,61 +29,68 @@ class Interface(asynchronous.Told):
         self._closed = False
 
     def internal_monologue(self, text: str) -> str:
-        """Says a whole thought; gives its item."""
+        """Sends a whole thought. Returns its item's id."""
         return self._wait(self._interface.internal_monologue(text))
 
     def assistant_message(self, text: str) -> str:
-        """Says a whole message; gives its item."""
+        """Sends a whole message. Returns its item's id."""
         return self._wait(self._interface.assistant_message(text))
 
     def function_message(self, text: str) -> None:
-        """Says a line as MemGPT's agents give it."""
+        """Sends a function message as MemGPT's agents do."""
         self._wait(self._interface.function_message(text))
 
     def tool_called(self, name: str, args: Mapping[str, Any] | None = None) -> str:
-        """Says that a tool is about to run; gives the call's id when that is on disk: it may run then."""
+        """Announces a call. Returns its id when the call is on disk; now the tool may run."""
         return self._wait(self._interface.tool_called(name, args))
 
     def tool_returned(
-        self, call: str | frames.Waiting, text: str, *, status: ToolStatus = "success", content: Any = None
+        self,
+        call: str | frames.Waiting,
+        text: str,
+        *,
+        status: ToolStatus = "success",
+        content: Any = None,
     ) -> None:
-        """Says what a call came back with."""
+        """Sends the result of a call."""
         self._wait(self._interface.tool_returned(call, text, status=status, content=content))
 
     def approval(
         self, call: str | frames.Waiting, *, timeout: float | None = None
     ) -> Literal["approved", "denied", "expired"]:
-        """Asks the owner's leave for an open call, and waits for the answer."""
+        """Asks the owner to approve an open call, and waits for the decision."""
         return self._wait(self._interface.approval(call, timeout=timeout))
 
     def client_runs(self, call: str | frames.Waiting, *, timeout: float | None = None) -> Returned:
-        """Has a client run an open call, and waits for the result."""
+        """Lets a client run an open call, and waits for the result."""
         return self._wait(self._interface.client_runs(call, timeout=timeout))
 
-    def thought(self) -> "Streamed":
-        """A thought that is said in pieces, in a ``with`` block."""
-        return Streamed(self, self._interface.thought())
+    def thought(self) -> "BlockingStreamedItem":
+        """Streams a thought in pieces, in a ``with`` block."""
+        return BlockingStreamedItem(self, self._interface.thought())
 
-    def message(self) -> "Streamed":
-        """A message that is said in pieces, in a ``with`` block."""
-        return Streamed(self, self._interface.message())
+    def message(self) -> "BlockingStreamedItem":
+        """Streams a message in pieces, in a ``with`` block."""
+        return BlockingStreamedItem(self, self._interface.message())
 
-    def call(self, name: str) -> "Streamed":
-        """A call whose arguments, a JSON object, are said in pieces, in a ``with`` block."""
-        return Streamed(self, self._interface.call(name))
+    def call(self, name: str) -> "BlockingStreamedItem":
+        """Streams the arguments of a call, a JSON object, in pieces, in a ``with`` block."""
+        return BlockingStreamedItem(self, self._interface.call(name))
 
     def status(self, text: str) -> None:
-        """Says what goes on, for people."""
+        """Sends a progress note for people. It is not stored."""
         self._wait(self._interface.status(text))
 
-    def usage(self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None) -> None:
-        """Says what the turn cost so far."""
+    def usage(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int | None = None
+    ) -> None:
+        """Sends the turn's cost so far. The last one counts."""
         self._wait(self._interface.usage(input_tokens, output_tokens, cached_tokens))
 
     def close(self) -> None:
-        """Waits until everything that was said is acknowledged; nothing can be said here afterwards.
+        """Waits until every verb is acknowledged, and closes the interface.
 
-        :raises RefusedError: when something was refused.
+        :raises RefusedError: when a verb was refused.
         """
         if not self._closed:
             self._wait(self._turn.drained())
@@ -96,26 +103,29 @@ class Interface(asynchronous.Told):
         return wait(coroutine, self._loop)
 
 
-class Streamed:
-    """What is said in pieces; see :class:`thoughtwire.interface.Streamed`."""
+class BlockingStreamedItem:
+    """Wraps an item that is sent in pieces; see :class:`thoughtwire.interface.StreamedItem`."""
 
-    def __init__(self, interface: Interface, streamed: asynchronous.Streamed) -> None:
+    def __init__(self, interface: BlockingInterface, streamed: asynchronous.StreamedItem) -> None:
         self.item = streamed.item
         self._interface = interface
         self._streamed = streamed
 
     def write(self, text: str) -> None:
-        """Says the next piece."""
+        """Sends the next piece."""
         self._interface._wait(self._streamed.write(text))
 
     def end(self) -> None:
-        """Says the whole, where there is no ``with`` block."""
+        """Completes the item, without a ``with`` block."""
         self._interface._wait(self._streamed.end())
 
-    def __enter__(self) -> "Streamed":
+    def __enter__(self) -> "BlockingStreamedItem":
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._interface._wait(self._streamed.__aexit__(kind, error, trace))

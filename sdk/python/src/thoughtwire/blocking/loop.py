@@ -1,4 +1,4 @@
-"""An event loop for those who have none."""
+"""An event loop for synchronous programs."""
 
 import asyncio
 import concurrent.futures
@@ -14,19 +14,21 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="thoughtwire", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="thoughtwire", daemon=True
+        )
         self._thread.start()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs it in the loop, and gives what it gives. Interrupted, it is cancelled there."""
+        """Runs a coroutine in the loop, and returns its result. An interrupt cancels it there."""
         return wait(coroutine, self._loop)
 
     def begin(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Runs it in the loop; nobody waits for it."""
+        """Starts a coroutine in the loop without waiting for it."""
         asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Calls a plain function in the loop, and gives what it gives."""
+        """Calls a plain function in the loop, and returns its result."""
 
         async def called() -> T:
             return function()
@@ -34,7 +36,7 @@ class Loop:
         return self.wait(called())
 
     def close(self) -> None:
-        """Ends the loop and its thread."""
+        """Stops the loop and its thread."""
         if self._thread.is_alive():
             self.wait(_cancel_others())
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -50,7 +52,7 @@ async def _cancel_others() -> None:
 
 
 def wait(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Runs it in a loop of another thread, and gives what it gives."""
+    """Runs a coroutine in another thread's loop, and returns its result."""
     future: concurrent.futures.Future[T] = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()

@@ -1,8 +1,8 @@
-"""MemGPT's own agent, speaking through Thoughtwire.
+"""Interfaces for MemGPT's own agent.
 
-`pymemgpt`'s agent takes an `interface`. The ones here say what it thinks, does and answers in a turn.
-:mod:`thoughtwire.memgpt.protocol` has the functions that make frames of MemGPT's wire. `memgpt` is not
-imported, and may be installed beside this or not.
+`pymemgpt`'s agent takes an `interface`. Those in this package send its thoughts, calls and messages
+in a Thoughtwire turn. :mod:`thoughtwire.memgpt.protocol` has the functions that make frames of
+MemGPT's protocol. `memgpt` is not imported, and need not be installed.
 """
 
 from .interface import AsyncInterface, RegisteredClient, SyncInterface, TextClient

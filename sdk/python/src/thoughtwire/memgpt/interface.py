@@ -1,8 +1,9 @@
-"""MemGPT's own agent, speaking through Thoughtwire.
+"""Interfaces for MemGPT's own agent.
 
-What `pymemgpt` 0.2's agent wants as its `interface` is here, so that it says what it thinks, does and
-answers in a turn instead of to a server of its own. An interface outlives turns, as the agent does; it
-speaks in the turn that it is bound to, and outside of one only to the clients registered with it.
+An agent of `pymemgpt` 0.2 or 0.3 takes one of these as its `interface`, in place of MemGPT's own
+WebSocket server. The interface sends the agent's thoughts, calls and messages in the turn that it
+is bound to. It outlives turns, as the agent does. Without a turn it sends only to registered
+clients.
 
 >>> interface = SyncInterface()
 >>> agent = thoughtwire.Agent("sam")  # doctest: +SKIP
@@ -12,7 +13,7 @@ speaks in the turn that it is bound to, and outside of one only to the clients r
 ...     with interface.speaks_in(turn):
 ...         sam.step(package_user_message(turn.user_message))
 
-`memgpt` is not imported: its agent calls the methods by name.
+`memgpt` is not imported, since its agent calls the methods by name.
 """
 
 import ast
@@ -27,34 +28,34 @@ from typing import Any, Generic, Protocol, TypeVar
 from .. import blocking, interface
 from . import protocol
 
-Turn = TypeVar("Turn", interface.Interface, blocking.Interface)
+TurnInterface = TypeVar("TurnInterface", interface.Interface, blocking.Interface)
 
 
 class TextClient(Protocol):
-    """A client of 0.3's kind, such as a WebSocket of Starlette and FastAPI."""
+    """A client as in 0.3, such as a WebSocket of Starlette and FastAPI."""
 
     def send_text(self, frame: str, /) -> Awaitable[object] | object:
-        """Takes one frame."""
+        """Sends one frame."""
 
 
 class RegisteredClient(Protocol):
-    """Whatever takes MemGPT's frames, such as a WebSocket."""
+    """A receiver of MemGPT's frames, such as a WebSocket."""
 
     def send(self, frame: str, /) -> Awaitable[object] | object:
-        """Takes one frame."""
+        """Sends one frame."""
 
 
-class _Interface(Generic[Turn]):
-    """What both forms share: the turn and the registered clients."""
+class _Interface(Generic[TurnInterface]):
+    """The turn and the registered clients, which both interfaces have."""
 
     def __init__(self) -> None:
         self.clients: set[RegisteredClient | TextClient] = set()
-        # Bound for whoever runs the turn: turns on other threads and tasks have their own.
-        self._turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+        # A context variable, since turns on other threads and tasks have their own.
+        self._turn: ContextVar[TurnInterface | None] = ContextVar("turn", default=None)
 
     @contextmanager
-    def speaks_in(self, turn: Turn) -> Iterator[None]:
-        """Inside the block, what MemGPT's agent says is said in this turn."""
+    def speaks_in(self, turn: TurnInterface) -> Iterator[None]:
+        """Sends what MemGPT's agent says during the block in this turn."""
         token = self._turn.set(turn)
         try:
             yield
@@ -62,114 +63,115 @@ class _Interface(Generic[Turn]):
             self._turn.reset(token)
 
     def register_client(self, websocket: RegisteredClient | TextClient) -> None:
-        """Sends MemGPT's frames to this client as well, beside those of Thoughtwire."""
+        """Sends MemGPT's frames to this client, in addition to Thoughtwire's clients."""
         self.clients.add(websocket)
 
     def unregister_client(self, websocket: RegisteredClient | TextClient) -> None:
-        """Ends that."""
+        """Stops sending frames to this client."""
         self.clients.remove(websocket)
 
     def step_yield(self) -> None:
-        """MemGPT's agent is between two steps; nothing depends on it here."""
+        """Does nothing. MemGPT's agent calls it between two steps."""
 
     def step_complete(self) -> None:
-        """A step of MemGPT's agent is over; nothing depends on it here."""
+        """Does nothing. MemGPT's agent calls it after a step."""
 
     @staticmethod
     def print_messages(message_sequence: Iterable[Any], dump: bool = False) -> None:
-        """Prints messages of the agent's context, a line for each; with `dump` each has its number,
-        counted from the newest, which is 1.
+        """Prints messages of the agent's context, one on each line.
+
+        With `dump` each line begins with the message's number; the newest is 1.
         """
         messages = [*message_sequence]
-        for number, message in zip(range(len(messages), 0, -1), messages):
+        for number, message in zip(range(len(messages), 0, -1), messages, strict=True):
             print(f"[{number}] {_shown(message)}" if dump else _shown(message))
 
     @staticmethod
     def print_messages_simple(message_sequence: Iterable[Any]) -> None:
-        """Prints messages of the agent's context, a line for each."""
+        """Prints messages of the agent's context, one on each line."""
         for message in message_sequence:
             print(_shown(message))
 
     @staticmethod
     def print_messages_raw(message_sequence: Iterable[Any]) -> None:
-        """Prints messages of the agent's context as they are."""
+        """Prints messages of the agent's context as dictionaries."""
         for message in message_sequence:
             print(_as_dict(message))
 
 
 class SyncInterface(_Interface[blocking.Interface]):
-    """In the place of `memgpt.server.ws_api.interface.SyncWebSocketInterface`."""
+    """Replaces `memgpt.server.ws_api.interface.SyncWebSocketInterface`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._loop: blocking.Loop | None = None
 
     def user_message(self, msg: str, msg_obj: object = None) -> None:
-        """What the agent was told: the turn began with it."""
+        """Does nothing. The turn began with this message."""
 
     def internal_monologue(self, msg: str | None, msg_obj: object = None) -> None:
-        """The agent thinks."""
+        """Sends a thought."""
         self._tell("internal_monologue", msg)
         turn = self._turn.get()
         if turn is not None and msg:
             turn.internal_monologue(msg)
 
     def assistant_message(self, msg: str, msg_obj: object = None) -> None:
-        """The agent answers."""
+        """Sends a message."""
         self._tell("assistant_message", msg)
         turn = self._turn.get()
         if turn is not None and msg:
             turn.assistant_message(msg)
 
     def function_message(self, msg: str, msg_obj: object = None) -> None:
-        """The agent calls a function, or one returned."""
+        """Sends a function call, or the result of one."""
         self._tell("function_message", msg)
         turn = self._turn.get()
         if turn is not None:
             turn.function_message(_as_json(msg))
 
     def close(self) -> None:
-        """Nothing more is sent to the registered clients."""
+        """Removes all registered clients."""
         self.clients.clear()
         if self._loop is not None:
             self._loop.close()
 
     def _tell(self, kind: str, msg: str | None) -> None:
         if self.clients:
-            # Clients that are sent to with `await` need a loop. No turn waits for them.
+            # Asynchronous clients need an event loop. The turn does not wait for them.
             self._loop = self._loop or blocking.Loop()
             self._loop.begin(_send_to_all({*self.clients}, kind, msg))
 
 
 class AsyncInterface(_Interface[interface.Interface]):
-    """In the place of `memgpt.server.ws_api.interface.AsyncWebSocketInterface`."""
+    """Replaces `memgpt.server.ws_api.interface.AsyncWebSocketInterface`."""
 
     async def user_message(self, msg: str, msg_obj: object = None) -> None:
-        """What the agent was told: the turn began with it."""
+        """Does nothing. The turn began with this message."""
 
     async def internal_monologue(self, msg: str | None, msg_obj: object = None) -> None:
-        """The agent thinks."""
+        """Sends a thought."""
         await _send_to_all({*self.clients}, "internal_monologue", msg)
         turn = self._turn.get()
         if turn is not None and msg:
             await turn.internal_monologue(msg)
 
     async def assistant_message(self, msg: str, msg_obj: object = None) -> None:
-        """The agent answers."""
+        """Sends a message."""
         await _send_to_all({*self.clients}, "assistant_message", msg)
         turn = self._turn.get()
         if turn is not None and msg:
             await turn.assistant_message(msg)
 
     async def function_message(self, msg: str, msg_obj: object = None) -> None:
-        """The agent calls a function, or one returned."""
+        """Sends a function call, or the result of one."""
         await _send_to_all({*self.clients}, "function_message", msg)
         turn = self._turn.get()
         if turn is not None:
             await turn.function_message(_as_json(msg))
 
     def close(self) -> None:
-        """Nothing more is sent to the registered clients."""
+        """Removes all registered clients."""
         self.clients.clear()
 
 
@@ -180,21 +182,23 @@ _FRAMES = {
 }
 
 
-async def _send_to_all(clients: set[RegisteredClient | TextClient], kind: str, msg: str | None) -> None:
+async def _send_to_all(
+    clients: set[RegisteredClient | TextClient], kind: str, msg: str | None
+) -> None:
     frame = _FRAMES[kind](msg)
 
     async def send(client: Any) -> None:
-        # A WebSocket of Starlette has both, and its `send` takes no text.
+        # A WebSocket of Starlette has both methods, and its `send` does not take a text.
         sent = client.send_text(frame) if hasattr(client, "send_text") else client.send(frame)
         if inspect.isawaitable(sent):
             await sent
 
-    # A client that is gone is its owner's to unregister; the others and the turn go on.
+    # The owner of a client unregisters it. A broken one does not affect the others or the turn.
     await asyncio.gather(*map(send, clients), return_exceptions=True)
 
 
 def _as_dict(message: Any) -> Any:
-    """A message of the agent's context: a dictionary in 0.2.5, an object later."""
+    """Returns a message as a dictionary. In 0.2.5 it is one, later it is an object."""
     if isinstance(message, dict):
         return message
     for name in ("to_openai_dict", "model_dump", "dict"):
@@ -215,7 +219,7 @@ def _shown(message: Any) -> str:
 
 
 def _as_json(line: str) -> str:
-    """MemGPT prints a call's arguments as Python does; on the wire they are JSON."""
+    """Converts a call's arguments to JSON. MemGPT writes them as a Python literal."""
     name, opened, rest = line.partition("(")
     if not (line.startswith("Running ") and opened and rest.endswith(")")):
         return line

@@ -1,11 +1,12 @@
 //! What the process remembers of providers between requests.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::tools::LeftOut;
 use crate::model::Kept;
 use crate::model::remote::Wire;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Entries of one kind before all of them are forgotten: users may name any number of models, and
 /// clients declare any number of tools.
@@ -59,6 +60,6 @@ impl ProviderMemory {
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -1,0 +1,73 @@
+//! Commands: what clients ask, in the one vocabulary that all dialects map to.
+//!
+//! A command is typed by who carries it out: the connection, a session or the directory.
+
+mod agent;
+mod connection;
+mod directory;
+mod listing;
+mod peer;
+mod session;
+
+use crate::{CommandId, SessionId};
+
+pub use agent::{AgentProfile, AgentSettings, AgentSpec, Permission, Style};
+pub use connection::{Attached, ConnectionCommand, ConnectionReply, Start, ToolDeclaration};
+pub use directory::{DirectoryCommand, DirectoryReply};
+pub use listing::SessionListing;
+pub use peer::{DEFAULT_CHAT, PeerRef, PeerWire};
+pub use session::{Disposition, Policy, SessionCommand, SessionReply};
+
+/// A client's command. It may be refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The connection carries it out.
+    Connection(ConnectionCommand),
+    /// A session carries it out.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// What it has to do.
+        command: SessionCommand,
+    },
+    /// The directory carries it out.
+    Directory(DirectoryCommand),
+}
+
+/// A success reply, by who carried the command out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandReply {
+    /// The connection's.
+    Connection(ConnectionReply),
+    /// A session's.
+    Session(SessionReply),
+    /// The directory's.
+    Directory(DirectoryReply),
+}
+
+impl From<ConnectionReply> for CommandReply {
+    fn from(reply: ConnectionReply) -> Self {
+        Self::Connection(reply)
+    }
+}
+
+impl From<SessionReply> for CommandReply {
+    fn from(reply: SessionReply) -> Self {
+        Self::Session(reply)
+    }
+}
+
+impl From<DirectoryReply> for CommandReply {
+    fn from(reply: DirectoryReply) -> Self {
+        Self::Directory(reply)
+    }
+}
+
+/// A command with the id that makes it take effect once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The client's id for it.
+    pub id: Option<CommandId>,
+    /// What is asked.
+    pub command: Command,
+}

@@ -1,0 +1,182 @@
+//! Commands that a session carries out.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Command;
+use crate::{CallId, ItemId, Seq, SessionId, ToolStatus, TurnId};
+
+/// A command that a session carries out. It always travels with its session's id.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionCommand {
+    /// Give the agent an input.
+    Send {
+        /// Text of the input.
+        text: String,
+        /// References to files.
+        attachments: Vec<String>,
+        /// What to do if a turn runs.
+        policy: Policy,
+    },
+    /// Take a queued input back.
+    Withdraw {
+        /// The input.
+        input: ItemId,
+    },
+    /// End the running turn.
+    Cancel {
+        /// The turn, when only that one may be ended.
+        turn: Option<TurnId>,
+    },
+    /// Settle an approval.
+    Decide {
+        /// The call that waits for it.
+        call: CallId,
+        /// True to let the call run.
+        approve: bool,
+    },
+    /// Bring the result of a tool that a client ran.
+    ToolReturn {
+        /// The call.
+        call: CallId,
+        /// Whether it worked.
+        status: ToolStatus,
+        /// The result or the error.
+        text: String,
+        /// The result in richer form.
+        content: Option<Value>,
+    },
+    /// Give the session a title.
+    Rename {
+        /// The title.
+        title: String,
+    },
+    /// Give the session instructions.
+    Instruct {
+        /// The instructions. An empty text removes them.
+        instructions: String,
+    },
+    /// Delete the session and its log.
+    Delete,
+}
+
+impl SessionCommand {
+    /// The command for a session.
+    #[must_use]
+    pub fn on(self, session: SessionId) -> Command {
+        Command::Session { session, command: self }
+    }
+
+    /// Name of the command, the first part of its idempotency digest.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Withdraw { .. } => "withdraw",
+            Self::Cancel { .. } => "cancel",
+            Self::Decide { .. } => "decide",
+            Self::ToolReturn { .. } => "tool_return",
+            Self::Rename { .. } => "rename",
+            Self::Instruct { .. } => "instruct",
+            Self::Delete => "delete_session",
+        }
+    }
+
+    /// Content of the command for its idempotency digest. Stored receipts depend on it.
+    #[must_use]
+    pub fn digest_parts<'a>(&'a self, session: &'a SessionId) -> Vec<Cow<'a, str>> {
+        match self {
+            Self::Send { text, attachments, policy } => {
+                let mut parts = vec![Cow::from(text), policy.name().into()];
+                parts.extend(attachments.iter().map(Cow::from));
+                parts
+            }
+            Self::Withdraw { input } => vec![input.as_str().into()],
+            Self::Cancel { turn } => {
+                vec![turn.as_ref().map_or("", |turn| turn.as_str()).into()]
+            }
+            Self::Decide { call, approve } => {
+                let decision = if *approve { "approved" } else { "denied" };
+                vec![call.as_str().into(), decision.into()]
+            }
+            Self::ToolReturn { call, status, text, content } => {
+                let status = match status {
+                    ToolStatus::Success => "success",
+                    ToolStatus::Error => "error",
+                };
+                let content = content.as_ref().map(ToString::to_string).unwrap_or_default();
+                vec![call.as_str().into(), status.into(), text.into(), content.into()]
+            }
+            Self::Rename { title } => vec![title.into()],
+            Self::Instruct { instructions } => vec![instructions.into()],
+            Self::Delete => vec![session.as_str().into()],
+        }
+    }
+}
+
+/// A session's success reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionReply {
+    /// An input was accepted and is on disk.
+    Input {
+        /// Position of its `user_message`.
+        seq: Seq,
+        /// Id of the input.
+        input: ItemId,
+        /// What became of it.
+        disposition: Disposition,
+        /// True when this id was seen before and nothing was done again.
+        duplicate: bool,
+    },
+    /// The command took effect.
+    Done {
+        /// Position of the event, if the command left one.
+        seq: Option<Seq>,
+        /// True when this id was seen before and nothing was done again.
+        duplicate: bool,
+    },
+}
+
+/// What happens to an input that arrives while a turn runs.
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It ends the running turn as cancelled and starts at once.
+    Interrupt,
+    /// It is refused.
+    Reject,
+    /// It joins the running turn at its next step.
+    Steer,
+}
+
+impl Policy {
+    /// Name of the policy on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Interrupt => "interrupt",
+            Self::Reject => "reject",
+            Self::Steer => "steer",
+        }
+    }
+}
+
+/// What became of an accepted input.
+#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// Its turn started.
+    Started,
+    /// It waits.
+    Queued,
+    /// It joined the running turn.
+    Steered,
+}
