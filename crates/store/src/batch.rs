@@ -29,8 +29,8 @@ pub struct BatchExtras {
     pub block: Option<BlockEdit>,
     /// The whole output of a call, where its event has only a part.
     pub output: Option<(CallId, String)>,
-    /// What the model's provider wants back with the calls that the records begin with, as JSON.
-    /// Only the agent reads it.
+    /// Data that the model's provider wants back with the calls that the records begin with, as
+    /// JSON. Only the agent reads it.
     pub provider_reply: Option<String>,
     /// Items whose checkpoints are deleted.
     pub closed_items: Vec<ItemId>,

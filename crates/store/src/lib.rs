@@ -34,8 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The crate must not know sockets, dialects, or JSON beyond the record format. A write takes effect
-//! in the order of the calls and is answered by a [`Commit`]; a read is a [`StoreRead`].
+//! The crate must not know sockets, dialects, or JSON beyond the record format. Writes take effect
+//! in the order of the calls, and each is answered by a [`Commit`]. A read is a [`StoreRead`].
 
 mod batch;
 mod commit;

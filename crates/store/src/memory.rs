@@ -98,7 +98,7 @@ pub trait MemoryStore: Send + Sync {
     fn recall_count(&self, agent: &AgentId) -> StoreRead<usize>;
 }
 
-/// What every prompt needs of an agent's memory.
+/// The part of an agent's memory that every prompt needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemorySummary {
     /// Its core memory.

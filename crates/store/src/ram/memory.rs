@@ -178,7 +178,7 @@ impl MemoryStore for RamMemory {
         self.0.read(&[], move |tables| {
             let all: Vec<Said> = said(tables).collect();
             let texts = all.iter().map(|said| IndexedText {
-                // Of equal rank, the newest is first.
+                // Among equal ranks the newest comes first.
                 id: -said.number,
                 text: &said.found.text,
                 is_candidate: said.agent == agent,

@@ -27,7 +27,7 @@ pub(super) struct Tables {
     /// Number of the next record of any log.
     pub(super) next_record: u64,
     pub(super) next_note: i64,
-    /// Of commands that belong to no session.
+    /// Receipts of commands that belong to no session.
     pub(super) receipts: Receipts,
     pub(super) peers: Vec<PeerRow>,
     /// By user, name space and name.
@@ -55,7 +55,7 @@ pub(super) struct AgentRow {
 #[derive(Clone)]
 pub(super) struct NoteRow {
     pub(super) note: Note,
-    /// Of its meaning, with the model's name.
+    /// The vector of its meaning, with the model's name.
     pub(super) vector: Option<(String, Vec<f32>)>,
 }
 

@@ -1,5 +1,5 @@
-//! The data file on disk: the locks that keep it to one server, the connection that writes to it,
-//! and whether the files that are open are still those that the directory names.
+//! The data file on disk: the locks that keep it to one server, its writing connection, and whether
+//! the open files are still those that the directory names.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -19,11 +19,11 @@ pub(super) const FILE: &str = "thoughtwire.db";
 /// Name of the lock file in a data directory.
 const LOCK: &str = "lock";
 
-/// Bytes of the write-ahead log above which its file is cut to nothing. `SQLite` folds the log into
-/// the data file after 4,000 pages (16 MiB); it only grows beyond that while a reader holds it back.
+/// Bytes of the write-ahead log above which its file is cut to nothing. SQLite folds the log into
+/// the data file after 4,000 pages (16 MiB). It only grows beyond that while a reader delays it.
 pub(super) const WAL_BYTES: u64 = 20 << 20;
 
-/// How long opening waits for another program's lock on the data.
+/// Maximum time that opening waits for another program's lock on the data.
 const OPEN_WAIT: Duration = Duration::from_secs(30);
 
 /// The locks on a data directory, held for as long as it is open.
@@ -52,8 +52,8 @@ impl Drop for DirLock {
 }
 
 impl DirLock {
-    /// Locks a directory, but not the data in it: for directories without data, and for those who
-    /// only ask. Opening the data file here would drop `SQLite`'s own locks of this process.
+    /// Locks a directory, but not the data in it: for directories without data, and for asking.
+    /// Opening the data file here would drop SQLite's own locks of this process.
     ///
     /// # Errors
     /// When another process has it, or the lock file cannot be made.
@@ -83,7 +83,7 @@ impl DirLock {
     /// As [`DirLock::of_dir`].
     pub(super) fn of_data(dir: &Path) -> Result<Self, StoreError> {
         let mut locked = Self::of_dir(dir)?;
-        // Made by us first, so that it is nobody else's to read from its first moment. It stays open:
+        // Created here first, so that other users cannot read it at any moment. It stays open:
         // closing it would drop the locks that SQLite has on it.
         let data = OpenOptions::new()
             .read(true)
@@ -126,11 +126,11 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
 }
 
-/// Which file a path names: its device and its number there.
+/// Identity of a file: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64);
 
-/// The data file and the two files that `SQLite` has beside it.
+/// The data file and the two files that SQLite has beside it.
 pub(super) struct DataFile {
     path: PathBuf,
     data: OnceLock<Identity>,
@@ -139,8 +139,7 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// The data file of a directory. Which file that is gets fixed with the first
-    /// [`DataFile::check`].
+    /// The data file of a directory. The first [`DataFile::check`] fixes its identity.
     pub(super) fn of(dir: &Path) -> Self {
         Self {
             path: dir.join(FILE),
@@ -154,8 +153,8 @@ impl DataFile {
         &self.path
     }
 
-    /// Makes sure that the path still names the files that are open. Gives the bytes of the
-    /// write-ahead log. Three looks at the directory, no read.
+    /// Checks that the path still names the open files. Gives the bytes of the write-ahead log.
+    /// Costs three look-ups in the directory and no read.
     ///
     /// # Errors
     /// [`StoreError::Replaced`] when a file was deleted, moved or replaced.
@@ -169,7 +168,7 @@ impl DataFile {
         let replaced = || StoreError::Replaced { path: path.to_owned() };
         let found = match fs::metadata(path) {
             Ok(found) => found,
-            // SQLite makes the two others when they are first used.
+            // SQLite creates the other two when they are first used.
             Err(error) if error.kind() == ErrorKind::NotFound && known.get().is_none() => {
                 return Ok(0);
             }
@@ -195,13 +194,14 @@ impl DataFile {
         connection.busy_timeout(OPEN_WAIT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // Four times what is usual: what is written again and again comes to the file once.
+        // Four times the default: pages that are written often reach the file once.
         connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES as i64)?;
-        // What is deleted is overwritten.
+        // Overwrites deleted data.
         connection.pragma_update(None, "secure_delete", true)?;
         connection.set_prepared_statement_cache_capacity(64);
-        // No plan hangs on what a parameter is: the search index's own statements were planned anew each time.
+        // Plans do not depend on parameters: the search index's own statements were planned anew
+        // each time.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }

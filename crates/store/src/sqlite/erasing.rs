@@ -12,7 +12,7 @@ use crate::StoreError;
 const ROWS: i64 = 200;
 const BYTES: usize = 16 << 10;
 
-/// What is deleted, by its id.
+/// The thing that is deleted, by its id.
 #[derive(Clone, Copy)]
 pub(super) enum Deleted {
     /// One session.
@@ -51,7 +51,7 @@ pub(super) fn erase_deleted(connection: &Connection) -> Result<bool, StoreError>
     Ok(false)
 }
 
-/// What this write may still erase.
+/// The amount that this write may still erase.
 struct Budget {
     rows: i64,
     bytes: usize,

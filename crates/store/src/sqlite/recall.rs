@@ -82,7 +82,8 @@ fn index_step(connection: &Connection) -> Result<Indexed, StoreError> {
     let from: i64 =
         connection.prepare_cached("SELECT id FROM indexed")?.query_row([], |row| row.get(0))?;
     let mut select = connection.prepare_cached(
-        "SELECT events.id, session, seq, at, body, agent FROM events JOIN sessions ON sessions.num = session
+        "SELECT events.id, session, seq, at, body, agent
+         FROM events JOIN sessions ON sessions.num = session
          WHERE events.id > ? ORDER BY events.id LIMIT ?",
     )?;
     let mut rows = select.query([from, STEP])?;
