@@ -137,11 +137,12 @@ impl Task {
         let Some(stored) = store.logs().load(id, shared.now()).await? else {
             return Err(unknown_session(id));
         };
-        let Some(profile) = store.directory().agent_by_id(&stored.agent).await? else {
-            return Err(unknown_session(id));
-        };
-        let inputs = read_inputs(store, &stored).await?;
-        let ids = store.logs().receipt_ids(&stored.user, id, receipts::BY_HEART).await?;
+        let (profile, ids, inputs) = tokio::try_join!(
+            store.directory().agent_by_id(&stored.agent),
+            store.logs().receipt_ids(&stored.user, id, receipts::BY_HEART),
+            read_inputs(store, &stored),
+        )?;
+        let Some(profile) = profile else { return Err(unknown_session(id)) };
         let state = stored.state.clone();
         let resumes = is_offered(&profile) || shared.agent.resumes();
         let tail = Tail::new(id.clone(), stored.first, state.head());

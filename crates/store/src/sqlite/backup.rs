@@ -99,7 +99,7 @@ fn erase_rest(copy: &Path) -> Result<(), StoreError> {
 /// Deletes the secrets that sign cookies from a copy. Keys stay: only their digests are there, and
 /// 32 random bytes cannot be guessed from a digest.
 ///
-/// Invariant: nothing in a copy grants access. Test: `keeping::a_backup_has_no_secrets_in_it`.
+/// Invariant: nothing in a copy grants access. Test: `backups::a_backup_has_no_secrets_in_it`.
 fn strip(copy: &Path) -> Result<(), StoreError> {
     let connection = open_copy(copy)?;
     // Files of early versions have no such table.

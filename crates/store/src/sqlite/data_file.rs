@@ -126,16 +126,16 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(DirBuilder::new().recursive(true).mode(0o700).create(dir)?)
 }
 
-/// Identity of a file: its device and its number there.
+/// FileIdentity of a file: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity(u64, u64);
+struct FileIdentity(u64, u64);
 
 /// The data file and the two files that SQLite has beside it.
 pub(super) struct DataFile {
     path: PathBuf,
-    data: OnceLock<Identity>,
-    wal: OnceLock<Identity>,
-    index: OnceLock<Identity>,
+    data: OnceLock<FileIdentity>,
+    wal: OnceLock<FileIdentity>,
+    index: OnceLock<FileIdentity>,
 }
 
 impl DataFile {
@@ -164,7 +164,7 @@ impl DataFile {
         self.same(&self.wal, &self.beside("-wal"))
     }
 
-    fn same(&self, known: &OnceLock<Identity>, path: &Path) -> Result<u64, StoreError> {
+    fn same(&self, known: &OnceLock<FileIdentity>, path: &Path) -> Result<u64, StoreError> {
         let replaced = || StoreError::Replaced { path: path.to_owned() };
         let found = match fs::metadata(path) {
             Ok(found) => found,
@@ -175,7 +175,7 @@ impl DataFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(replaced()),
             Err(error) => return Err(error.into()),
         };
-        let identity = Identity(found.dev(), found.ino());
+        let identity = FileIdentity(found.dev(), found.ino());
         if *known.get_or_init(|| identity) == identity { Ok(found.len()) } else { Err(replaced()) }
     }
 

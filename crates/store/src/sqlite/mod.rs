@@ -42,7 +42,7 @@ pub(crate) use backup::{inspect, restore};
 use crate::store::{Backend, Nouns};
 use crate::{Metrics, StoreError, StoreRead};
 use data_file::{DataFile, DirLock, FILE, make_dir};
-use reader::Readers;
+use reader::ReaderPool;
 use recovering::CutTurns;
 use row::RowCache;
 use writer::Writer;
@@ -50,7 +50,7 @@ use writer::Writer;
 /// The open data file, shared by the nouns.
 pub(crate) struct Database {
     writer: Writer,
-    readers: Readers,
+    readers: ReaderPool,
     file: Arc<DataFile>,
     /// The operating system's locks on the directory, until the store is closed.
     lock: Mutex<Option<DirLock>>,
@@ -72,7 +72,7 @@ pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Arc<dyn Backend>, Store
     peers::close_all(&connection, now)?;
     file.check()?;
     let file = Arc::new(file);
-    let readers = Readers::new(&file);
+    let readers = ReaderPool::new(&file);
     let writer = Writer::start(connection, Arc::clone(&file), readers.open_anchor()?)?;
     Ok(Arc::new(SqliteBackend(Arc::new(Database {
         writer,
@@ -185,7 +185,7 @@ impl Handle {
 
     fn blocking_read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&ReaderPool) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreRead<T> {
         let Self { database, user } = self.clone();
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Readers: short transactions on connections of their own, so that reads never wait for writes.
+//! ReaderPool: short transactions on connections of their own, so that reads never wait for writes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -28,17 +28,17 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// Steps of SQLite's virtual machine between two looks at the clock: less than a millisecond.
 const STEPS: i32 = 10_000;
 
-pub(super) struct Readers {
+pub(super) struct ReaderPool {
     file: Arc<DataFile>,
     /// `None` once the store is closed.
-    idle: Mutex<Option<Vec<Reader>>>,
+    idle: Mutex<Option<Vec<ReadConnection>>>,
     all: Arc<Semaphore>,
     all_users: Arc<Semaphore>,
     users: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 /// A connection that only reads, and the deadline of its current read.
-struct Reader {
+struct ReadConnection {
     connection: Connection,
     deadline: Arc<Mutex<Option<Instant>>>,
 }
@@ -49,7 +49,7 @@ pub(super) struct ReadPermit {
     _reader: Option<OwnedSemaphorePermit>,
 }
 
-impl Readers {
+impl ReaderPool {
     pub(super) fn new(file: &Arc<DataFile>) -> Self {
         Self {
             file: Arc::clone(file),
@@ -124,7 +124,7 @@ impl Readers {
             None => {
                 // A new connection must not read another file than the open ones.
                 self.file.check()?;
-                Reader::new(self.open()?)?
+                ReadConnection::new(self.open()?)?
             }
         };
         *reader.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
@@ -159,7 +159,7 @@ impl Readers {
     }
 }
 
-impl Reader {
+impl ReadConnection {
     fn new(mut connection: Connection) -> Result<Self, StoreError> {
         let deadline: Arc<Mutex<Option<Instant>>> = Arc::default();
         let until = Arc::clone(&deadline);
@@ -181,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = Arc::new(DataFile::of(dir.path()));
         drop(file.open_writer().unwrap());
-        let readers = Readers::new(&file);
+        let readers = ReaderPool::new(&file);
         let endless =
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n";
         let count = |connection: &Connection| {
@@ -196,14 +196,14 @@ mod tests {
     }
 
     /// Waits for a permit for so long that only a free one comes.
-    async fn free(readers: &Readers, user: Option<&str>) -> Option<ReadPermit> {
+    async fn free(readers: &ReaderPool, user: Option<&str>) -> Option<ReadPermit> {
         tokio::time::timeout(Duration::from_millis(50), readers.permit(user)).await.ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_users_reads_delay_nobody_else() {
         let dir = tempfile::tempdir().unwrap();
-        let readers = Readers::new(&Arc::new(DataFile::of(dir.path())));
+        let readers = ReaderPool::new(&Arc::new(DataFile::of(dir.path())));
         let mut held = Vec::new();
         for _ in 0..PER_USER {
             held.push(free(&readers, Some("ada")).await.unwrap());

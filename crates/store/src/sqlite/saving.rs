@@ -18,7 +18,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 const LOCK_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// The writing connection.
-pub(super) struct Saver {
+pub(super) struct TransactionWriter {
     /// Reads nothing. Keeps the write-ahead log's index alive while `connection` is replaced.
     ///
     /// Invariant: this connection is open as long as anything is saved. Without it SQLite would
@@ -35,26 +35,26 @@ pub(super) struct Saver {
 }
 
 /// Why a transaction was not saved.
-pub(super) enum Unsaved {
+pub(super) enum SaveError {
     /// Nothing of it is on disk, and nothing will be.
     Never(StoreError),
     /// Its commit was written but could not be synced.
     AtCommit(StoreError),
 }
 
-impl From<StoreError> for Unsaved {
+impl From<StoreError> for SaveError {
     fn from(error: StoreError) -> Self {
         Self::Never(error)
     }
 }
 
-impl From<rusqlite::Error> for Unsaved {
+impl From<rusqlite::Error> for SaveError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Never(error.into())
     }
 }
 
-impl Saver {
+impl TransactionWriter {
     pub(super) fn new(connection: Connection, anchor: Connection, file: Arc<DataFile>) -> Self {
         Self { anchor, connection, file, is_doubtful: false, wal_bytes: 0 }
     }
@@ -77,8 +77,8 @@ impl Saver {
         }
         match attempt(&self.connection, is_stopping, work) {
             Ok(()) => Ok(()),
-            Err(Unsaved::Never(error)) => Err(error),
-            Err(Unsaved::AtCommit(error)) => {
+            Err(SaveError::Never(error)) => Err(error),
+            Err(SaveError::AtCommit(error)) => {
                 self.is_doubtful = true;
                 match self.settle() {
                     Ok(()) => Err(error),
@@ -166,7 +166,7 @@ fn attempt(
     connection: &Connection,
     is_stopping: &dyn Fn() -> bool,
     work: impl FnOnce(&Connection) -> Result<(), StoreError>,
-) -> Result<(), Unsaved> {
+) -> Result<(), SaveError> {
     let begun = Instant::now();
     let mut is_told = false;
     connection.busy_timeout(LOCK_ATTEMPT)?;
@@ -189,9 +189,9 @@ fn attempt(
         let error = StoreError::from(error);
         // These errors come before the commit itself is written, so it cannot be complete.
         if matches!(error, StoreError::Full | StoreError::ReadOnly) {
-            Unsaved::Never(error)
+            SaveError::Never(error)
         } else {
-            Unsaved::AtCommit(error)
+            SaveError::AtCommit(error)
         }
     })
 }

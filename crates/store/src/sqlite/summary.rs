@@ -56,7 +56,8 @@ pub(super) enum Invalidates {
 /// The cache.
 ///
 /// Invariant: a cached summary is the one on disk. The writer removes what a transaction changed
-/// before it tells anybody that the transaction is on disk. Test: `suite` in `tests/it`.
+/// before it tells anybody that the transaction is on disk. Test:
+/// `memory::a_summary_is_what_is_on_disk_after_every_write`.
 #[derive(Default)]
 pub(super) struct SummaryCache(Mutex<Summaries>);
 

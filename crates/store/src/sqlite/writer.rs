@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::data_file::DataFile;
-use super::saving::Saver;
+use super::saving::TransactionWriter;
 use super::summary::{Invalidates, SummaryCache};
 use crate::commit::CommitSender;
 use crate::{Commit, Metrics, StoreError};
@@ -30,24 +30,34 @@ const TRIM_DELAY: Duration = Duration::from_secs(1);
 /// Maximum delay of a write that can wait for others to share its transaction.
 const MAX_BATCH_DELAY: Duration = Duration::from_millis(100);
 
+/// How soon a write is to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    AtOnce,
+    /// Within [`MAX_BATCH_DELAY`].
+    CanWait,
+}
+
 /// One write: run under a savepoint, answered when its transaction has ended.
 trait WriteJob: Send {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
     fn invalidates(&self) -> &Invalidates;
-    fn can_wait(&self) -> bool;
+    fn urgency(&self) -> Urgency;
     /// Tells the caller the outcome; `committed` is the transaction's.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Write<F, T> {
+struct QueuedWrite<F, T> {
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     invalidates: Invalidates,
-    can_wait: bool,
+    urgency: Urgency,
     reply: CommitSender<T>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> WriteJob for Write<F, T> {
+impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> WriteJob
+    for QueuedWrite<F, T>
+{
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let Some(work) = self.work.take() else { return Err(StoreError::Stopped) };
         let outcome = work(connection);
@@ -60,8 +70,8 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> WriteJob f
         &self.invalidates
     }
 
-    fn can_wait(&self) -> bool {
-        self.can_wait
+    fn urgency(&self) -> Urgency {
+        self.urgency
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -92,7 +102,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer's thread. `anchor` is a connection that only reads: see [`Saver`].
+    /// Starts the writer's thread. `anchor` is a connection that only reads: see [`TransactionWriter`].
     pub(super) fn start(
         connection: Connection,
         file: Arc<DataFile>,
@@ -102,7 +112,7 @@ impl Writer {
         let (metrics, summaries) = (Metrics::default(), Arc::<SummaryCache>::default());
         let failing = Arc::new(AtomicBool::new(false));
         let writing = WriterLoop {
-            saver: Saver::new(connection, anchor, file),
+            transactions: TransactionWriter::new(connection, anchor, file),
             queue,
             metrics: metrics.clone(),
             summaries: Arc::clone(&summaries),
@@ -126,7 +136,7 @@ impl Writer {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Commit<T> {
-        self.push(Invalidates::Nothing, false, work)
+        self.push(Invalidates::Nothing, Urgency::AtOnce, work)
     }
 
     /// Queues a write that nobody waits for: within [`MAX_BATCH_DELAY`], with others if there are
@@ -135,7 +145,7 @@ impl Writer {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Commit<T> {
-        self.push(Invalidates::Nothing, true, work)
+        self.push(Invalidates::Nothing, Urgency::CanWait, work)
     }
 
     /// Queues a write that invalidates memory summaries.
@@ -144,17 +154,18 @@ impl Writer {
         invalidates: Invalidates,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Commit<T> {
-        self.push(invalidates, false, work)
+        self.push(invalidates, Urgency::AtOnce, work)
     }
 
     fn push<T: Send + 'static>(
         &self,
         invalidates: Invalidates,
-        can_wait: bool,
+        urgency: Urgency,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Commit<T> {
         let (reply, commit) = Commit::channel();
-        let job = Box::new(Write { work: Some(work), outcome: None, invalidates, can_wait, reply });
+        let job =
+            Box::new(QueuedWrite { work: Some(work), outcome: None, invalidates, urgency, reply });
         if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             // Dropped unsent, the job's reply tells its caller that the store is closed.
             drop(jobs.send(job));
@@ -180,7 +191,7 @@ impl Writer {
 
 /// The loop of the writer's thread, with the writing connection and the queue in front of it.
 struct WriterLoop {
-    saver: Saver,
+    transactions: TransactionWriter,
     queue: mpsc::UnboundedReceiver<Box<dyn WriteJob>>,
     metrics: Metrics,
     summaries: Arc<SummaryCache>,
@@ -217,8 +228,8 @@ impl WriterLoop {
                 // Closing trims the log anyway.
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) if to_trim.is_some_and(|left| left.is_zero()) => {
-                    self.saver.trim();
-                    oversize = self.saver.is_oversize().then(Instant::now);
+                    self.transactions.trim();
+                    oversize = self.transactions.is_oversize().then(Instant::now);
                     continue;
                 }
                 Err(TryRecvError::Empty) => {
@@ -234,7 +245,7 @@ impl WriterLoop {
                     }
                 }
             };
-            let can_wait = job.as_ref().is_some_and(|job| job.can_wait());
+            let can_wait = job.as_ref().is_some_and(|job| job.urgency() == Urgency::CanWait);
             gathered.extend(job);
             if can_wait
                 && gathered.len() < MAX_BATCH
@@ -245,9 +256,9 @@ impl WriterLoop {
             waiting = None;
             self.commit(std::mem::take(&mut gathered));
             behind.get_or_insert_with(Instant::now);
-            oversize = oversize.or_else(|| self.saver.is_oversize().then(Instant::now));
+            oversize = oversize.or_else(|| self.transactions.is_oversize().then(Instant::now));
         }
-        self.saver.close();
+        self.transactions.close();
     }
 
     /// Runs jobs, and those in the queue, in one transaction, and answers their callers.
@@ -259,8 +270,9 @@ impl WriterLoop {
         }
         let began = Instant::now();
         let queue = &self.queue;
-        let committed =
-            self.saver.save(&|| queue.is_closed(), |transaction| run_all(transaction, &mut jobs));
+        let committed = self
+            .transactions
+            .save(&|| queue.is_closed(), |transaction| run_all(transaction, &mut jobs));
         self.summaries.invalidate(jobs.iter().map(|job| job.invalidates()));
         self.failing.store(committed.is_err(), Ordering::Relaxed);
         self.metrics.batch.observe(jobs.len() as f64);
@@ -275,7 +287,7 @@ impl WriterLoop {
 
     /// Indexes some of what was said. Tells whether there may be more.
     fn index(&mut self) -> bool {
-        match self.saver.index() {
+        match self.transactions.index() {
             Ok(indexed) => {
                 self.summaries.add_indexed(indexed.said);
                 indexed.more

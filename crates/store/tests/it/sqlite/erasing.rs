@@ -3,10 +3,12 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use thoughtwire_proto::Seq;
-use thoughtwire_store::{NewNote, Store};
+use thoughtwire_proto::{PeerRef, PeerWire, Seq, StreamKind};
+use thoughtwire_store::{BatchExtras, NewNote, OpenItem, Proven, Receipt, Store};
 
-use crate::support::{NOW, agent, erase_deleted, note, open, session, stored, turn};
+use crate::support::{
+    NOW, agent, batch, erase_deleted, new_session, note, open, says, session, stored, turn, user,
+};
 
 /// Writes a backup to a file.
 pub(super) async fn backup(store: &Store, to: &Path) {
@@ -21,6 +23,70 @@ pub(super) fn has(file: &Path, words: &str) -> bool {
         .unwrap()
         .windows(words.len())
         .any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_deleted_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let ada = agent(&store, "ada").await;
+    let peer = PeerRef { wire: PeerWire::Sparky, space: "u1".into(), name: "p1".into() };
+    store.peers().open_peer(&user(), &peer, NOW).await.unwrap();
+    let new = new_session(&ada, "s-2");
+    let id = store.peers().open_chat(&user(), &peer, None, new).await.unwrap().session;
+    let mut gone = stored(&store, &id).await.unwrap();
+    turn(&store, &mut gone, "tea", NOW).await;
+    let extras = BatchExtras {
+        receipt: Some(Receipt {
+            user: user(),
+            id: "c-1".parse().unwrap(),
+            digest: "d".into(),
+            answer: "{}".into(),
+        }),
+        output: Some(("k-1".parse().unwrap(), "all of it".into())),
+        provider_reply: Some("{}".into()),
+        ..BatchExtras::default()
+    };
+    let more = batch(&mut gone, vec![(None, says("i-2", "more"))]).with(extras);
+    store.logs().append(more).await.unwrap();
+    let open_item = OpenItem {
+        item: "m-9".parse().unwrap(),
+        turn: "t-9".parse().unwrap(),
+        kind: StreamKind::Message,
+        text: "Once".into(),
+    };
+    store.logs().checkpoint(&id, open_item.clone()).await.unwrap();
+    let proof =
+        Proven { user: user(), peer, connection: "k".into(), session: id.clone(), seq: Seq(2) };
+    store.peers().prove(vec![proof.clone()], None).await.unwrap();
+    store.memory().index_recall().await.unwrap();
+    let file = rusqlite::Connection::open(Store::file(dir.path())).unwrap();
+    let left = || {
+        let tables = [
+            "events",
+            "open_items",
+            "said",
+            "outputs",
+            "receipts",
+            "kept_replies",
+            "chats",
+            "proven",
+        ];
+        tables.map(|table| {
+            let select = format!(
+                "SELECT count(*) FROM {table}
+                 WHERE session NOT IN (SELECT num FROM sessions WHERE id = 's-ada')"
+            );
+            file.query_row(&select, [], |row| row.get::<_, i64>(0)).unwrap()
+        })
+    };
+    assert!(left().iter().all(|count| *count > 0), "{:?}", left());
+    store.directory().delete_session(&id, None).await.unwrap();
+    // What comes late is dropped.
+    store.logs().checkpoint(&id, open_item).await.unwrap();
+    store.peers().prove(vec![proof], None).await.unwrap();
+    erase_deleted(&store).await;
+    assert_eq!(left(), [0; 8]);
 }
 
 #[tokio::test]
