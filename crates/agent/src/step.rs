@@ -346,7 +346,7 @@ impl StepLoop {
         let unread = |error| {
             AgentError::new("store_failed", format!("the agent's memory cannot be read: {error}"))
         };
-        let known = self.toolbox.store.known(&agent.id).await.map_err(unread)?;
+        let known = self.toolbox.store.memory().summary(&agent.id).await.map_err(unread)?;
         let system = SystemPrompt {
             name: &agent.spec.name,
             style: self.style,

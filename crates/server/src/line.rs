@@ -297,6 +297,7 @@ mod tests {
             Arc::new(Talker),
             HubOptions::default(),
         )
+        .await
         .unwrap();
         let entries = entries(&hub).await;
         let (mut transport, mut far) = narrow().await;
