@@ -2,7 +2,7 @@
 
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, TurnError};
+use thoughtwire_hub::{AgentError, Called, ClientResult, ItemWriter, TurnError};
 use thoughtwire_proto::{
     CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
 };
@@ -333,7 +333,7 @@ impl StepCalls<'_> {
         call: &CallId,
         until: Timestamp,
     ) -> Result<CallOutcome, AgentError> {
-        let Returned { status, text, content: _ } =
+        let ClientResult { status, text, content: _ } =
             self.turn.interface.tools().client_runs(call, until).await?;
         let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
             .unwrap_or(text);

@@ -66,6 +66,7 @@ impl Embedded {
         let user = UserId::new("local")
             .map_err(|bad| Refusal::new(RefusalCode::BadRequest, bad.to_string()))?;
         let profile = hub
+            .directory()
             .found_or_made(&user, AgentSpec { name: name.to_owned(), ..AgentSpec::default() })
             .await?;
         let clients = hub.clients(&user, &profile.main_session);

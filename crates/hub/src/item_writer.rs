@@ -3,7 +3,7 @@
 use thoughtwire_proto::{Event, ItemId, StreamKind, TurnEvent};
 
 use crate::clock::new_item_id;
-use crate::turn_message::{TurnError, TurnSender, TurnVerb};
+use crate::turn_message::{AgentVerb, TurnError, TurnSender};
 
 /// Message with which a turn ends.
 pub enum Final {
@@ -56,13 +56,13 @@ impl ItemDraft {
     }
 
     /// Adds a piece. Returns the message that streams it; none if the piece is empty.
-    pub(crate) fn push(&mut self, piece: &str) -> Option<TurnVerb> {
+    pub(crate) fn push(&mut self, piece: &str) -> Option<AgentVerb> {
         if piece.is_empty() {
             return None;
         }
         self.text.push_str(piece);
         let (item, text) = (self.item.clone(), piece.to_owned());
-        Some(TurnVerb::Delta { item, kind: self.kind, text })
+        Some(AgentVerb::Delta { item, kind: self.kind, text })
     }
 
     pub(crate) fn into_thought(self) -> Self {
@@ -131,27 +131,5 @@ impl ItemWriter {
     #[must_use]
     pub fn into_thought(self) -> Self {
         Self { draft: self.draft.into_thought(), ..self }
-    }
-}
-
-/// The item that an event is the whole of.
-pub(crate) fn item_of(event: &Event) -> Option<&ItemId> {
-    match event {
-        Event::Turn(TurnEvent::Thought { item, .. } | TurnEvent::Message { item, .. }) => {
-            Some(item)
-        }
-        Event::Session(_)
-        | Event::Input(_)
-        | Event::Turn(
-            TurnEvent::Started { .. }
-            | TurnEvent::ToolCalled { .. }
-            | TurnEvent::ApprovalAsked { .. }
-            | TurnEvent::ApprovalSettled { .. }
-            | TurnEvent::ToolAwaited { .. }
-            | TurnEvent::ToolReturned { .. }
-            | TurnEvent::Usage(_)
-            | TurnEvent::Ended { .. },
-        )
-        | Event::Other(_) => None,
     }
 }

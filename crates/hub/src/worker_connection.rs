@@ -168,9 +168,9 @@ async fn offered_agent(
             model: Some(OFFERED.to_owned()),
             ..AgentSpec::default()
         };
-        hub.found_or_made(user, spec).await?
+        hub.directory().found_or_made(user, spec).await?
     } else {
-        match hub.find_agent(user, name).await {
+        match hub.directory().find_agent(user, name).await {
             Err(refusal) if refusal.code == RefusalCode::UnknownAgent => {
                 let reason =
                     format!("{refusal}; a key with the scope `agents` makes it by offering it");

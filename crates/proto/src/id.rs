@@ -271,7 +271,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// How these look in TypeScript.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 mod typescript {
     use ts_rs::{Config, TS};
 
@@ -298,7 +298,7 @@ mod typescript {
 }
 
 /// How these look in JSON Schema.
-#[cfg(test)]
+#[cfg(feature = "schema")]
 mod schemas {
     use std::borrow::Cow;
 

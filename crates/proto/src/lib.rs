@@ -1,5 +1,6 @@
 //! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
-//! and the three wire dialects as sans-io codecs and connection machines.
+//! the bodies of REST, and the three wire dialects as sans-io codecs and connection
+//! machines.
 //!
 //! This is what one would write a client with:
 //!
@@ -20,9 +21,13 @@ pub mod dialect;
 mod emission;
 mod event;
 mod id;
+mod key;
 mod name;
 mod offer;
 mod refusal;
+pub mod rest;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod state;
 pub mod transcript;
 
@@ -42,6 +47,7 @@ pub use id::{
     Id, ItemId, ItemKind, MAX_NAME_CHARS, Seq, SessionId, SessionKind, Timestamp, TurnId, TurnKind,
     UserId, UserKind, WorkerId, WorkerKind, check_name,
 };
+pub use key::{Key, KeyId, KeyKind, Scope};
 pub use name::{new_name, new_title, nfc};
 pub use offer::{Awaits, Directive, Input, MemoryBlock, OFFERED, Offer, Run, Verb, WaitingCall};
 pub use refusal::{Refusal, RefusalCode, Retry};

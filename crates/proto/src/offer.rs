@@ -14,7 +14,7 @@ use crate::{
 pub const OFFERED: &str = "offered";
 
 /// "I run turns for this agent."
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Offer {
     /// The agent's name or id.
@@ -33,16 +33,16 @@ pub struct Offer {
     pub memory: Option<bool>,
     /// The agent's own tools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub tools: Vec<ToolDeclaration>,
     /// There when it keeps what it was handed: up to where it has sessions' logs already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<SessionId, Seq>>"))]
     pub cursors: Option<BTreeMap<SessionId, Seq>>,
 }
 
 /// Something said to an agent.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Its id.
@@ -51,12 +51,12 @@ pub struct Input {
     pub text: String,
     /// References to files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<String>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>"))]
     pub attachments: Vec<String>,
 }
 
 /// A core memory block, as a program is shown it.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryBlock {
     /// Its label.
@@ -68,7 +68,7 @@ pub struct MemoryBlock {
 }
 
 /// A call of a turn that goes on after a break, which waits.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingCall {
     /// The call.
@@ -80,7 +80,7 @@ pub struct WaitingCall {
 }
 
 /// For whom a call waits.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaits {
@@ -91,7 +91,7 @@ pub enum Awaits {
 }
 
 /// A turn to run.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The agent that is meant.
@@ -110,36 +110,39 @@ pub struct Run {
     pub after: Option<Seq>,
     /// What was asked for of the past, and of a turn that goes on what happened in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<Record>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<Record>>"))]
     pub history: Vec<Record>,
     /// Core memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<MemoryBlock>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<MemoryBlock>>"))]
     pub memory: Vec<MemoryBlock>,
     /// Tools that attached clients run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<ToolDeclaration>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<ToolDeclaration>>"))]
     pub client_tools: Vec<ToolDeclaration>,
     /// Those of the declared tools that are not allowed outright.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<String, Permission>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<std::collections::HashMap<String, Permission>>")
+    )]
     pub permissions: BTreeMap<String, Permission>,
     /// Its open calls that people or a client were asked about. An answer that has come follows behind this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<Vec<WaitingCall>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<WaitingCall>>"))]
     pub waiting: Vec<WaitingCall>,
     /// The turn goes on: this worker had it before, or it waited for people when the server stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[cfg_attr(test, ts(as = "Option<bool>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<bool>"))]
     pub resumed: bool,
     /// How many deltas of each open item have arrived.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(test, ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<std::collections::HashMap<ItemId, u64>>"))]
     pub open: BTreeMap<ItemId, u64>,
 }
 
 /// What a program says in a turn that it runs: the verbs of an agent's interface.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {
@@ -175,7 +178,7 @@ pub enum Verb {
         text: String,
         /// The result in richer form.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(test, ts(optional, type = "JsonValue"))]
+        #[cfg_attr(feature = "schema", ts(optional, type = "JsonValue"))]
         content: Option<Value>,
     },
     /// Ask the owner's leave for an open call.

@@ -14,7 +14,7 @@ pub enum Retry {
 }
 
 /// Why a command or a frame was refused: the one table of codes, shared by all dialects.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {

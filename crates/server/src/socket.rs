@@ -492,7 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.joined = Some(hub.joined(&user, &peer));
                 let PeerRef { wire, space, name } = peer;
                 let command = DirectoryCommand::OpenPeer { wire, space, name: Some(name) };
-                into_reply(hub.direct(&user, id, command))
+                into_reply(hub.directory().direct(&user, id, command))
             }
             DirectoryCommand::CreateAgent(spec) if !identity.has(Scope::Agents) => {
                 let identity = identity.clone();
@@ -507,7 +507,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | DirectoryCommand::FindAgent { .. }
             | DirectoryCommand::CreateSession { .. }
             | DirectoryCommand::OpenPeer { .. }
-            | DirectoryCommand::OpenChat { .. }) => into_reply(hub.direct(&user, id, command)),
+            | DirectoryCommand::OpenChat { .. }) => {
+                into_reply(hub.directory().direct(&user, id, command))
+            }
         }
     }
 

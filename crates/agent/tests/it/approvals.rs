@@ -414,7 +414,7 @@ async fn settings_of_an_agent_apply_from_its_next_turn() {
     harness.run_turn(&session, "Hi").await;
     let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": 3});
     let serde_json::Value::Object(changes) = changes else { unreachable!() };
-    harness.hub.edit_agent(&harness.user, "tess", changes).await.unwrap();
+    harness.hub.directory().edit_agent(&harness.user, "tess", changes).await.unwrap();
     let call = send_until_waiting(&harness, &session).await;
     harness
         .collect(&session, |_| false, async {
@@ -427,12 +427,13 @@ async fn settings_of_an_agent_apply_from_its_next_turn() {
         (json!({"permissions": {"x": "perhaps"}}), "settings"),
     ] {
         let serde_json::Value::Object(bad) = bad else { unreachable!() };
-        let refused = harness.hub.edit_agent(&harness.user, "tess", bad).await.unwrap_err();
+        let refused =
+            harness.hub.directory().edit_agent(&harness.user, "tess", bad).await.unwrap_err();
         assert!(refused.reason.contains(complaint), "{}", refused.reason);
     }
     let cleared = json!({"permissions": {"calculator": null}});
     let serde_json::Value::Object(cleared) = cleared else { unreachable!() };
-    let profile = harness.hub.edit_agent(&harness.user, "tess", cleared).await.unwrap();
+    let profile = harness.hub.directory().edit_agent(&harness.user, "tess", cleared).await.unwrap();
     assert!(
         profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3)
     );

@@ -300,7 +300,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
     let other = harness.session("tess").await;
     let wide =
         BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
-    harness.hub.edit_block(&harness.user, "tess", "human", wide).await.unwrap();
+    harness.hub.directory().edit_block(&harness.user, "tess", "human", wide).await.unwrap();
     let edits = |session: SessionId| {
         let harness = &harness;
         async move {
@@ -315,7 +315,12 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
                 description: Some(format!("Description {n}.")),
                 ..BlockChange::default()
             };
-            harness.hub.edit_block(&harness.user, "tess", "human", change).await.unwrap();
+            harness
+                .hub
+                .directory()
+                .edit_block(&harness.user, "tess", "human", change)
+                .await
+                .unwrap();
         }
     };
     tokio::join!(edits(one), edits(other), owner);

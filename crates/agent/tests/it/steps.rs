@@ -342,7 +342,7 @@ async fn a_turn_names_the_limit_that_ended_it() {
     let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else {
         unreachable!()
     };
-    harness.hub.edit_agent(&harness.user, "tess", changes).await.unwrap();
+    harness.hub.directory().edit_agent(&harness.user, "tess", changes).await.unwrap();
     let log = harness.run_turn(&session, "go on").await;
     assert_eq!((log.end().1.as_str(), log.called().len()), ("step_limit", 2));
 }

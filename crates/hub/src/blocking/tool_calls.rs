@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use thoughtwire_proto::{CallId, Decision, Timestamp, ToolDeclaration, ToolStatus};
 
 use super::pump::VerbPump;
-use crate::turn_message::{Called, Returned, TurnError};
+use crate::turn_message::{Called, ClientResult, TurnError};
 
 /// The verbs of a [`BlockingInterface`](super::Interface) about tool calls.
 #[derive(Clone, Copy)]
@@ -144,7 +144,11 @@ impl<'a> BlockingToolCalls<'a> {
     ///
     /// # Errors
     /// When an earlier verb failed, or the turn has ended.
-    pub fn client_runs(self, call: &CallId, expires_at: Timestamp) -> Result<Returned, TurnError> {
+    pub fn client_runs(
+        self,
+        call: &CallId,
+        expires_at: Timestamp,
+    ) -> Result<ClientResult, TurnError> {
         let call = call.clone();
         self.pump.wait(move |interface| async move {
             interface.tools().client_runs(&call, expires_at).await

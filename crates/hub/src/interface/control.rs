@@ -3,7 +3,7 @@
 use thoughtwire_proto::Input;
 
 use super::Interface;
-use crate::turn_message::{TurnError, TurnVerb};
+use crate::turn_message::{AgentVerb, TurnError};
 
 /// The verbs of an [`Interface`] about inputs that join the turn, and about its end from outside.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ impl<'a> TurnControl<'a> {
     /// # Errors
     /// When the turn has ended.
     pub async fn steered(self) -> Result<Vec<Input>, TurnError> {
-        self.interface.sender.ask(|reply| TurnVerb::Steered { reply }).await
+        self.interface.sender.ask(|reply| AgentVerb::Steered { reply }).await
     }
 
     /// Resolves when the turn has ended, for work that must be told to stop.

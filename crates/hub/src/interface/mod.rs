@@ -29,7 +29,7 @@ use crate::function_message::{self, MessageLine, ResultOwner};
 use crate::item_writer::{Final, ItemWriter};
 use crate::memory::Memory;
 use crate::tail::Tail;
-use crate::turn_message::{AgentExtras, Finish, TurnError, TurnSender, TurnVerb};
+use crate::turn_message::{AgentExtras, AgentVerb, Finish, TurnError, TurnSender};
 
 pub use control::TurnControl;
 pub use core_memory::CoreMemory;
@@ -188,7 +188,7 @@ impl Interface {
     /// # Errors
     /// When the turn has ended.
     pub async fn status(&self, text: impl Into<String>) -> Result<(), TurnError> {
-        self.sender.send(TurnVerb::Status { text: text.into() }).await
+        self.sender.send(AgentVerb::Status { text: text.into() }).await
     }
 
     /// Writes the usage of model calls in the middle of a turn. At its end [`Interface::finish`]
@@ -206,7 +206,7 @@ impl Interface {
     /// # Errors
     /// When the turn has ended.
     pub async fn spent(&self, usage: Usage) -> Result<(), TurnError> {
-        self.sender.send(TurnVerb::Spent(usage)).await
+        self.sender.send(AgentVerb::Spent(usage)).await
     }
 
     /// Replaces the conversation up to a position by a summary in later prompts. Returns the
@@ -245,7 +245,7 @@ impl Interface {
             Some(Final::Open(draft)) => events.push(draft.into_event()),
             None => {}
         }
-        let finish = |reply| TurnVerb::Finish { events, failed: None, on_disk: None, reply };
+        let finish = |reply| AgentVerb::Finish { events, failed: None, on_disk: None, reply };
         self.sender.ask(finish).await?
     }
 

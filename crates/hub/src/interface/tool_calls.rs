@@ -8,7 +8,7 @@ use thoughtwire_proto::{
 use super::Interface;
 use crate::clock::new_call_id;
 use crate::turn_message::{
-    AgentExtras, CallReply, Called, Question, Returned, TurnError, TurnVerb,
+    AgentExtras, AgentVerb, CallQuestion, CallReply, Called, ClientResult, TurnError,
 };
 
 /// The verbs of an [`Interface`] about tool calls.
@@ -92,7 +92,7 @@ impl<'a> ToolCalls<'a> {
         piece: impl Into<String>,
     ) -> Result<(), TurnError> {
         let item = ItemId::new(call.as_str()).map_err(|bad| TurnError::Illegal(bad.to_string()))?;
-        let delta = TurnVerb::Delta { item, kind: StreamKind::ToolArgs, text: piece.into() };
+        let delta = AgentVerb::Delta { item, kind: StreamKind::ToolArgs, text: piece.into() };
         self.interface.sender.send(delta).await
     }
 
@@ -150,7 +150,7 @@ impl<'a> ToolCalls<'a> {
         name: impl Into<String>,
         expires_at: Timestamp,
     ) -> Result<Decision, TurnError> {
-        let question = Question::Approval { name: name.into(), expires_at };
+        let question = CallQuestion::Approval { name: name.into(), expires_at };
         match self.wait(call, question).await? {
             CallReply::Decided(decision) => Ok(decision),
             CallReply::Refused(reason) => Err(TurnError::Refused(reason)),
@@ -176,8 +176,8 @@ impl<'a> ToolCalls<'a> {
         self,
         call: &CallId,
         expires_at: Timestamp,
-    ) -> Result<Returned, TurnError> {
-        match self.wait(call, Question::Client { expires_at }).await? {
+    ) -> Result<ClientResult, TurnError> {
+        match self.wait(call, CallQuestion::Client { expires_at }).await? {
             CallReply::Returned(returned) => Ok(returned),
             CallReply::Refused(reason) => Err(TurnError::Refused(reason)),
             CallReply::Decided(_) => Err(TurnError::Illegal(
@@ -186,9 +186,9 @@ impl<'a> ToolCalls<'a> {
         }
     }
 
-    async fn wait(self, call: &CallId, question: Question) -> Result<CallReply, TurnError> {
+    async fn wait(self, call: &CallId, question: CallQuestion) -> Result<CallReply, TurnError> {
         let call = call.clone();
-        let verb = |reply| TurnVerb::Await { call, question, reply, asked: None };
+        let verb = |reply| AgentVerb::Await { call, question, reply, asked: None };
         self.interface.sender.ask(verb).await
     }
 }

@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use thoughtwire_proto::{CommandId, ConnectionReply, Input, Refusal, Seq};
 use tokio::sync::oneshot;
 
-use super::verbs::refused;
 use crate::turn_message::{Replying, TurnError};
 
 /// Ids per turn whose answers are kept: many more than a worker may have unanswered.
@@ -81,7 +80,7 @@ pub(super) fn at_once(seq: Option<Seq>) -> PendingSay {
 pub(super) fn committed(answer: oneshot::Receiver<Result<Seq, TurnError>>) -> PendingSay {
     let pending = async move {
         let outcome = answer.await.unwrap_or(Err(TurnError::Ended));
-        let seq = outcome.map_err(|error| refused(&error))?;
+        let seq = outcome.map_err(|error| error.to_refusal())?;
         Ok(SayOutcome { seq: Some(seq), steered: Vec::new() })
     };
     pending.boxed().shared()

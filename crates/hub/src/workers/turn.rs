@@ -9,6 +9,7 @@ use thoughtwire_proto::{
     AgentId, CallId, CommandId, ConnectionReply, Decision, Directive, Event, Id, Permission,
     Record, SessionId, TurnEvent, TurnId, Verb, WorkerId,
 };
+use thoughtwire_session::whole_item;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -18,8 +19,7 @@ use super::progress::TurnProgress;
 use super::registry::OfferRegistry;
 use super::verbs::{VerbRunner, append};
 use crate::agent::Turn;
-use crate::item_writer::item_of;
-use crate::turn_message::{AgentError, CallReply, Question, Replying, Returned, TurnVerb};
+use crate::turn_message::{AgentError, AgentVerb, CallQuestion, CallReply, ClientResult, Replying};
 
 /// Sender of a turn's end, to the future that stands in for the agent.
 pub(super) type TurnEndSender = oneshot::Sender<Result<(), AgentError>>;
@@ -112,7 +112,7 @@ impl WorkerTurn {
 
     /// Shows a status if the turn's channel has room. A status may be lost.
     pub(super) fn try_status(&self, text: String) {
-        self.turn.interface.sender.try_send(TurnVerb::Status { text });
+        self.turn.interface.sender.try_send(AgentVerb::Status { text });
     }
 
     /// Whether the turn is or was in its worker's inbox.
@@ -195,7 +195,7 @@ impl WorkerTurn {
                     if awaited.contains(call) =>
                 {
                     let (text, content) = (text.clone(), content.clone());
-                    let returned = Returned { status: *status, text, content };
+                    let returned = ClientResult { status: *status, text, content };
                     self.reply_to_call(call.clone(), self.returned(call, returned));
                 }
                 Event::Session(_)
@@ -216,13 +216,13 @@ impl WorkerTurn {
         }
         for open in waiting {
             let question = match (open.approval, open.awaited) {
-                (Some(expires_at), _) => Question::Approval { name: open.name, expires_at },
-                (None, Some(expires_at)) => Question::Client { expires_at },
+                (Some(expires_at), _) => CallQuestion::Approval { name: open.name, expires_at },
+                (None, Some(expires_at)) => CallQuestion::Client { expires_at },
                 (None, None) => continue,
             };
             let (reply, answer) = oneshot::channel();
             let call = open.call.clone();
-            let verb = TurnVerb::Await { call, question, reply, asked: None };
+            let verb = AgentVerb::Await { call, question, reply, asked: None };
             if self.turn.interface.sender.send(verb).await.is_ok() {
                 self.follow(open.call, answer);
             }
@@ -282,8 +282,8 @@ impl WorkerTurn {
         Directive::ApprovalSettled { turn: self.turn.id.clone(), call: call.clone(), decision }
     }
 
-    fn returned(&self, call: &CallId, returned: Returned) -> Directive {
-        let Returned { status, text, content } = returned;
+    fn returned(&self, call: &CallId, returned: ClientResult) -> Directive {
+        let ClientResult { status, text, content } = returned;
         let (turn, call) = (self.turn.id.clone(), call.clone());
         Directive::ToolReturned { turn, call, status, text, content }
     }
@@ -299,7 +299,7 @@ fn answers_so_far(
     for record in so_far {
         let done = at_once(Some(record.seq));
         let Event::Turn(TurnEvent::ToolCalled { call, name, .. }) = &record.event else {
-            if let Some(Ok(id)) = item_of(&record.event).map(Id::as_str).map(CommandId::new) {
+            if let Some(Ok(id)) = whole_item(&record.event).map(Id::as_str).map(CommandId::new) {
                 answers.add(id, done);
             }
             continue;

@@ -16,7 +16,9 @@ use super::held_calls::{HoldState, MOST_HELD, check_decision, when_approved};
 use super::turn::WorkerTurn;
 use crate::clock::now;
 use crate::function_message::{self, MessageLine, ResultOwner};
-use crate::turn_message::{AgentError, Finish, Question, TurnError, TurnSender, TurnVerb};
+use crate::turn_message::{
+    AgentError, AgentExtras, AgentVerb, CallQuestion, Finish, TurnError, TurnSender,
+};
 
 /// Milliseconds that an approval or a client is waited for if the worker names no time. The
 /// built-in agent has the same limits.
@@ -64,13 +66,13 @@ impl<'a> VerbRunner<'a> {
             Verb::Approval { call, timeout_ms } => self.ask_approval(call, timeout_ms).await,
             Verb::ClientRuns { call, timeout_ms } => {
                 let expires_at = within(timeout_ms.unwrap_or(CLIENT_MS));
-                self.wait_for_call(call, Question::Client { expires_at }).await
+                self.wait_for_call(call, CallQuestion::Client { expires_at }).await
             }
             Verb::Delta { item, n, kind, text } => self.stream(item, n, kind, text).await,
-            Verb::Status { text } => self.send(TurnVerb::Status { text }).await,
+            Verb::Status { text } => self.send(AgentVerb::Status { text }).await,
             Verb::Usage(usage) => {
                 self.turn.progress.lock().set_usage(usage);
-                self.send(TurnVerb::Spent(usage)).await
+                self.send(AgentVerb::Spent(usage)).await
             }
             Verb::Finish { text } => {
                 let usage = self.turn.progress.lock().take_usage();
@@ -105,8 +107,8 @@ impl<'a> VerbRunner<'a> {
     }
 
     /// Sends a message that appends no event. It is done when it is sent.
-    async fn send(&self, verb: TurnVerb) -> Result<PendingSay, Refusal> {
-        self.sender().send(verb).await.map_err(|error| refused(&error))?;
+    async fn send(&self, verb: AgentVerb) -> Result<PendingSay, Refusal> {
+        self.sender().send(verb).await.map_err(|error| error.to_refusal())?;
         Ok(no_event())
     }
 
@@ -126,7 +128,7 @@ impl<'a> VerbRunner<'a> {
                     ResultOwner::Uncalled(name) => self.return_uncalled(name, status, text).await,
                 }
             }
-            MessageLine::Other => self.send(TurnVerb::Status { text }).await,
+            MessageLine::Other => self.send(AgentVerb::Status { text }).await,
         }
     }
 
@@ -167,7 +169,7 @@ impl<'a> VerbRunner<'a> {
             Permission::Allow | Permission::Deny => Ok(called),
             Permission::Ask => {
                 let decision = self.turn.held.lock().hold(&call);
-                let question = Question::Approval { name, expires_at: within(APPROVAL_MS) };
+                let question = CallQuestion::Approval { name, expires_at: within(APPROVAL_MS) };
                 let asked = self.wait_for_call(call.clone(), question).await?;
                 let both = async move {
                     let outcome = called.await?;
@@ -249,7 +251,7 @@ impl<'a> VerbRunner<'a> {
             HoldState::Unasked => {
                 let name = self.turn.progress.lock().tool_of(&call)?;
                 let expires_at = within(timeout_ms.unwrap_or(APPROVAL_MS));
-                self.wait_for_call(call, Question::Approval { name, expires_at }).await
+                self.wait_for_call(call, CallQuestion::Approval { name, expires_at }).await
             }
             // The server has asked already. The worker gets the decision when it is made.
             HoldState::Held => Ok(no_event()),
@@ -261,19 +263,23 @@ impl<'a> VerbRunner<'a> {
     }
 
     /// Has an open call wait for the owner or a client.
-    async fn wait_for_call(&self, call: CallId, question: Question) -> Result<PendingSay, Refusal> {
+    async fn wait_for_call(
+        &self,
+        call: CallId,
+        question: CallQuestion,
+    ) -> Result<PendingSay, Refusal> {
         let ((reply, answer), (asked, on_disk)) = (oneshot::channel(), oneshot::channel());
         let awaits = match question {
-            Question::Approval { .. } => Awaits::Approval,
-            Question::Client { .. } => Awaits::Client,
+            CallQuestion::Approval { .. } => Awaits::Approval,
+            CallQuestion::Client { .. } => Awaits::Client,
         };
         {
             let mut progress = self.turn.progress.lock();
             let name = progress.tool_of(&call)?;
             progress.start_waiting(WaitingCall { call: call.clone(), name, awaits });
         }
-        let verb = TurnVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
-        self.sender().send(verb).await.map_err(|error| refused(&error))?;
+        let verb = AgentVerb::Await { call: call.clone(), question, reply, asked: Some(asked) };
+        self.sender().send(verb).await.map_err(|error| error.to_refusal())?;
         self.turn.follow(call, answer);
         Ok(committed(on_disk))
     }
@@ -290,7 +296,7 @@ impl<'a> VerbRunner<'a> {
             return Ok(no_event());
         }
         let is_new = self.turn.progress.lock().count_delta(&item, n, text.len())?;
-        if is_new { self.send(TurnVerb::Delta { item, kind, text }).await } else { Ok(no_event()) }
+        if is_new { self.send(AgentVerb::Delta { item, kind, text }).await } else { Ok(no_event()) }
     }
 
     async fn finish(
@@ -300,15 +306,15 @@ impl<'a> VerbRunner<'a> {
     ) -> Result<PendingSay, Refusal> {
         let ((reply, answer), (on_disk, saved)) = (oneshot::channel(), oneshot::channel());
         self.turn.finishing.store(true, Ordering::Relaxed);
-        let verb = TurnVerb::Finish { events, failed, on_disk: Some(on_disk), reply };
-        self.sender().send(verb).await.map_err(|error| refused(&error))?;
+        let verb = AgentVerb::Finish { events, failed, on_disk: Some(on_disk), reply };
+        self.sender().send(verb).await.map_err(|error| error.to_refusal())?;
         let finishing = Arc::clone(&self.turn.finishing);
         let outcome = async move {
             let finish = answer.await.unwrap_or(Err(TurnError::Ended));
             if !matches!(finish, Ok(Finish::Ended)) {
                 finishing.store(false, Ordering::Relaxed);
             }
-            let steered = match finish.map_err(|error| refused(&error))? {
+            let steered = match finish.map_err(|error| error.to_refusal())? {
                 Finish::Ended => Vec::new(),
                 Finish::Steered(inputs) => inputs,
             };
@@ -322,21 +328,9 @@ impl<'a> VerbRunner<'a> {
 /// Appends events. The outcome resolves when they are on disk.
 pub(super) async fn append(sender: &TurnSender, events: Vec<Event>) -> Result<PendingSay, Refusal> {
     let (reply, answer) = oneshot::channel();
-    let verb =
-        TurnVerb::Append { events, block: None, output: None, kept: None, durable: true, reply };
-    sender.send(verb).await.map_err(|error| refused(&error))?;
+    let verb = AgentVerb::Append { events, extras: AgentExtras::default(), durable: true, reply };
+    sender.send(verb).await.map_err(|error| error.to_refusal())?;
     Ok(committed(answer))
-}
-
-/// The refusal of a verb that the session did not take.
-pub(super) fn refused(error: &TurnError) -> Refusal {
-    let code = match error {
-        TurnError::Ended => RefusalCode::NoTurn,
-        TurnError::Illegal(_) => RefusalCode::BadRequest,
-        TurnError::Refused(_) => RefusalCode::QueueFull,
-        TurnError::Unsaved(_) => RefusalCode::StoreFailed,
-    };
-    Refusal::new(code, error.to_string())
 }
 
 fn bad_request(reason: String) -> Refusal {

@@ -18,7 +18,7 @@ use crate::support::{Listener, Room, event};
 async fn restricted(dir: &std::path::Path, permissions: Value) -> (Room, TestWorker) {
     let room = open(dir).await;
     let Value::Object(changes) = json!({ "permissions": permissions }) else { unreachable!() };
-    room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     let (worker, _) = TestWorker::connect(&room, offer("w")).await;
     (room, worker)
 }
@@ -174,7 +174,7 @@ async fn a_worker_is_told_the_permissions_of_declared_tools_by_pattern() {
     else {
         unreachable!()
     };
-    let agent = room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    let agent = room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     let tool = |name: &str| thoughtwire_proto::ToolDeclaration {
         name: name.to_owned(),
         description: String::new(),

@@ -118,7 +118,7 @@ pub(crate) async fn carry_out(
         Command::Session { session, command } => {
             wrap(hub.submit(user, from, id, session, command).await)
         }
-        Command::Directory(command) => wrap(hub.direct(user, id, command)),
+        Command::Directory(command) => wrap(hub.directory().direct(user, id, command)),
         Command::Connection(command) => panic!("{command:?} belongs to a connection"),
     }
 }

@@ -190,7 +190,7 @@ async fn an_offer_ends_with_its_agent_or_when_another_connection_takes_it() {
     assert!(new.run().await.resumed);
     // The agent becomes the server's to run: what runs fails, and what comes is answered by the server.
     let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
-    room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     assert!(matches!(new.told().await, Directive::OfferEnded { .. }));
     assert_eq!(ended(&listener.turn().await), (Outcome::Failed, Some("agent_lost".to_owned())));
     assert!(!has_thought(&room.log().await), "a refused verb leaves no event");

@@ -169,6 +169,6 @@ async fn a_parked_turn_fails_when_the_server_takes_its_agent() {
     let room = started_again(room, dir.path(), worker).await;
     let (_, mut listener) = room.after(0).await;
     let Value::Object(changes) = json!({"model": "offline"}) else { unreachable!() };
-    room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     assert_eq!(ended(&listener.turn().await), (Outcome::Failed, Some("agent_lost".to_owned())));
 }

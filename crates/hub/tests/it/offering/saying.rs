@@ -209,7 +209,7 @@ async fn permissions_hold_for_declared_tools() {
     else {
         unreachable!()
     };
-    let agent = room.hub.edit_agent(&room.user, "bob", changes).await.unwrap();
+    let agent = room.hub.directory().edit_agent(&room.user, "bob", changes).await.unwrap();
     room.send("hi").await.unwrap();
     let run = worker.run().await;
     let expected = BTreeMap::from([
