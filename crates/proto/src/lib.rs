@@ -1,7 +1,7 @@
 //! Thoughtwire's vocabulary: ids, events, commands and refusals, the state fold, the transcript,
-//! and the three wire dialects as sans-io codecs and connection machines.
+//! and the three dialects as codecs and connection machines without I/O.
 //!
-//! This is what one would write a client with:
+//! A client can be written with this crate alone:
 //!
 //! ```
 //! use thoughtwire_proto::{Event, TurnEvent};
@@ -12,7 +12,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! It refuses to know clocks, I/O, async and logging.
+//! The crate has no clocks, I/O, async or logging.
 
 mod command;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! Refusals: answered noes. The connection lives on.
+//! Refusals of commands and frames. A refusal does not close the connection.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 /// Whether the same command may succeed later, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Not unless something is changed.
+    /// Not unless something changes.
     Never,
-    /// It may, after a while.
+    /// Yes, after a while.
     Later,
 }
 
-/// Why a command or a frame was refused: the one table of codes, shared by all dialects.
+/// Reason for which a command or frame is refused. This is the table of codes for all dialects.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,7 +77,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    /// Every code, in the table's order.
+    /// Every code, in the order of the table.
     pub const ALL: [Self; 28] = [
         Self::BadFrame,
         Self::UnknownType,
@@ -109,7 +109,7 @@ impl RefusalCode {
         Self::Internal,
     ];
 
-    /// The code as written on the native wire.
+    /// The code as written on the native protocol.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl RefusalCode {
         }
     }
 
-    /// Whether trying again unchanged can help.
+    /// Whether the same command may succeed later.
     #[must_use]
     pub const fn retry(self) -> Retry {
         match self {
@@ -180,18 +180,18 @@ impl RefusalCode {
     }
 }
 
-/// An answered no: a code for programs and a sentence for people.
+/// A refusal: a code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
     /// The code.
     pub code: RefusalCode,
-    /// What was wrong, and what to do.
+    /// What is wrong and what to do.
     pub reason: String,
 }
 
 impl Refusal {
-    /// A refusal with its sentence.
+    /// Makes a refusal.
     #[must_use]
     pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }

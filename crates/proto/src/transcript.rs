@@ -1,7 +1,7 @@
-//! The transcript: the view of a session that a client keeps while frames come in.
+//! The transcript: the view of a session that a client builds from the frames it receives.
 //!
-//! Replay and live go through one [`Transcript::apply`], so what a client shows does not depend on when
-//! it came, how often it was cut off, or what it saw of the streaming in between.
+//! Replayed and live events go through the same [`Transcript::apply`]. So the view does not depend
+//! on when the client attached, how often it lost the connection, or which deltas it saw.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::{
     Partial, Record, Seq, SessionEvent, SessionId, Timestamp, ToolStatus, TurnEvent, TurnId,
 };
 
-/// A session as far as this client has seen it.
+/// The part of a session that this client has seen.
 ///
 /// ```
 /// use thoughtwire_proto::transcript::{Change, Transcript};
@@ -41,150 +41,151 @@ pub struct Transcript {
     open: Vec<Partial>,
     turn: Option<TurnId>,
     title: Option<String>,
-    /// Where the inputs stand that have not come to their end.
+    /// Indices of inputs whose turn has not ended.
     inputs: HashMap<ItemId, usize>,
-    /// Where the calls stand that have not returned.
+    /// Indices of calls that have not returned.
     calls: HashMap<CallId, usize>,
-    /// Items and calls of the running turn whose event came: what still streams of them is late.
+    /// Items and calls of the running turn whose event came. Later deltas of them are ignored.
     closed: HashSet<String>,
 }
 
-/// One thing in a transcript, in the order of the log. Its place never changes.
+/// One item in a transcript, in the order of the log. Its index never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The position of the event that put it there.
+    /// Position of the event that created it.
     pub seq: Seq,
-    /// When that was.
+    /// Time of that event.
     pub at: Timestamp,
-    /// The turn it belongs to; an input's once it runs.
+    /// Its turn; an input has one once it runs.
     pub turn: Option<TurnId>,
-    /// What it is.
+    /// The content.
     pub body: Body,
 }
 
-/// What an [`Entry`] is.
+/// Content of an [`Entry`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// Somebody said something to the agent.
+    /// A user sent an input.
     Input {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// References to files that came along.
+        /// References to files.
         attachments: Vec<String>,
-        /// Which client said it.
+        /// The client that sent it.
         from: Option<String>,
-        /// What became of it.
+        /// The input's progress.
         fate: Fate,
     },
-    /// The agent thought something.
+    /// The agent had a thought.
     Thought {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the thought was complete.
         complete: bool,
     },
-    /// The agent said something.
+    /// The agent sent a message.
     Message {
         /// Its id.
         item: ItemId,
-        /// The words.
+        /// The text.
         text: String,
-        /// False when the turn ended in the middle of it.
+        /// False if the turn ended before the message was complete.
         complete: bool,
     },
-    /// The agent used a tool.
+    /// The agent called a tool.
     Call(Call),
     /// A turn ended.
     Ended {
-        /// The input it ran.
+        /// The input that it ran on.
         input: ItemId,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// A stable word for the cause, when it did not complete.
+        /// The cause for programs, if it did not complete.
         code: Option<String>,
-        /// The cause in a sentence.
+        /// The cause as a sentence.
         reason: Option<String>,
     },
-    /// Anything else that happened.
+    /// Any other event.
     Fact(Event),
 }
 
-/// What became of an input.
+/// Progress of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It waits for its turn.
+    /// It is queued.
     Waits,
-    /// Its turn runs, or it joined one that does.
+    /// Its turn runs, or it joined a running turn.
     Runs,
-    /// That turn ended.
+    /// Its turn ended.
     Ended(Outcome),
-    /// It was taken back.
+    /// It was withdrawn.
     Withdrawn,
 }
 
-/// One use of a tool, from its call to its return.
+/// A tool call, from its request to its result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// Its id.
     pub call: CallId,
     /// The tool.
     pub name: String,
-    /// The arguments; absent when the view begins behind the call.
+    /// The arguments; absent if the transcript begins after the call.
     pub args: Option<Map<String, Value>>,
-    /// The question to its owner, if there was one.
+    /// State of its approval, if one was asked for.
     pub approval: Option<Approval>,
-    /// Until when a client is awaited to run it, where one is.
+    /// Time until which a client may run it, if one is awaited.
     pub awaited: Option<Timestamp>,
-    /// What came back.
+    /// The result.
     pub returned: Option<Returned>,
 }
 
-/// A question whether a call may run.
+/// State of an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
-    /// It waits for an answer until then.
+    /// It is asked for, and expires at this time.
     Asked(Timestamp),
     /// It was settled.
     Settled(Decision),
 }
 
-/// What a tool gave back.
+/// Result of a tool call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Returned {
-    /// Whether it worked.
+    /// Whether the call succeeded.
     pub status: ToolStatus,
     /// The result or the error, as text.
     pub text: String,
-    /// The result in richer form.
+    /// The result in a richer form.
     pub content: Option<Value>,
 }
 
-/// What an emission changed.
+/// Effect of an emission on a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Change {
-    /// Nothing: seen before, late, or not about the transcript.
+    /// None: the emission is old, late or not part of the transcript.
     Nothing,
     /// The entry at this index is new, or changed.
     Entry(usize),
     /// The open item of this id is new, or changed.
     Open(ItemId),
-    /// Events are missing before this one, which was not taken: attach again at [`Transcript::cursor`].
+    /// Events are missing before this one, which was not applied. Attach again at
+    /// [`Transcript::cursor`].
     Gap {
-        /// The position that should have come.
+        /// Position of the first missing event.
         expected: Seq,
-        /// The one that did.
+        /// Position of the event that came.
         found: Seq,
     },
 }
 
 impl Transcript {
-    /// Begins or resumes an attachment. What there is stays when the attachment continues it, else it is
-    /// dropped: another session, another lifetime of its log, or a cursor that was not honoured.
+    /// Starts or continues an attachment. Entries are kept if the attachment continues them. They
+    /// are dropped for another session, another epoch, or a cursor that could not be used.
     pub fn attach(&mut self, attached: &Attached) {
         let same_log = self.session.as_ref() == Some(&attached.session)
             && self.epoch.as_ref() == Some(&attached.epoch);
@@ -196,19 +197,19 @@ impl Transcript {
         self.turn.clone_from(&attached.turn);
     }
 
-    /// What was seen last: where to attach again.
+    /// The last position seen, from which to attach again.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch.clone(), seq: self.seq }
     }
 
-    /// What happened, in order.
+    /// The entries, in the order of the log.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Items that still stream, in the order in which they began. They stand behind all entries.
+    /// Open items, in the order in which they began. They come after all entries.
     #[must_use]
     pub fn open(&self) -> &[Partial] {
         &self.open
@@ -220,13 +221,13 @@ impl Transcript {
         self.turn.as_ref()
     }
 
-    /// The session's title, if it was seen.
+    /// The session's title, if a title event was seen.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.title.as_deref()
     }
 
-    /// Takes what came next. What was seen before changes nothing.
+    /// Applies the next emission. One that was seen before changes nothing.
     pub fn apply(&mut self, emission: &Emission) -> Change {
         match emission {
             Emission::Record(record) => self.record(record),
@@ -361,7 +362,8 @@ impl Transcript {
         Change::Entry(self.entries.len() - 1)
     }
 
-    /// Writes an input's fate where the input stands; out of view, the event stands for itself.
+    /// Sets an input's progress. If the input is not in the transcript, the event becomes an entry
+    /// of its own.
     fn settle(
         &mut self,
         input: &ItemId,
@@ -416,7 +418,7 @@ impl Transcript {
         }
     }
 
-    /// An item's event supersedes whatever streamed of it.
+    /// Removes an open item, because its event replaces all streamed text.
     fn close(&mut self, item: &str) {
         self.open.retain(|open| open.item.as_str() != item);
         self.closed.insert(item.to_owned());
@@ -432,7 +434,8 @@ impl Transcript {
                 open.text.push_str(text);
                 open.n += 1;
             }
-            // Seen before; or some are missing, and the partial or the event will make it whole.
+            // Seen before, or a delta is missing. Then a partial or the event will bring the whole
+            // text.
             Some(_) => return Change::Nothing,
             None if *n == 0 => {
                 self.open.push(Partial {
@@ -459,7 +462,7 @@ impl Transcript {
         Change::Open(partial.item.clone())
     }
 
-    /// What still streams of an item whose event came, or of a turn that does not run, changes nothing.
+    /// Whether a delta or partial is late: its item's event has come, or its turn does not run.
     fn is_late(&self, turn: &TurnId, item: &ItemId) -> bool {
         self.closed.contains(item.as_str()) || self.turn.as_ref() != Some(turn)
     }

@@ -27,7 +27,7 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-        // We write `kind` first. Events from elsewhere may have other keys in front of it.
+        // Our own events begin with `kind`. Others may have keys before it.
         let mut before = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == KIND {

@@ -1,4 +1,4 @@
-//! No frame is above the limit, on any wire, and the whole text still arrives.
+//! Frames of all dialects stay within the limit, and the whole text still arrives.
 
 use serde_json::{Map, Value, json};
 use thoughtwire_proto::connection::{Encoding, Machine, Output};
@@ -11,7 +11,7 @@ use thoughtwire_proto::{
     ToolStatus, TurnEvent,
 };
 
-/// Texts whose JSON is longer than they are, by wire in another way.
+/// Texts whose JSON is longer than they are, differently per dialect.
 fn texts() -> Vec<String> {
     let unit = ["x", "\"", "\\", "\u{1}", "é", "漢", "𝄞", "\u{7f}", "a\n\"b\\ć𝄞"];
     let mut texts: Vec<_> = unit.iter().map(|unit| unit.repeat(9_000)).collect();
@@ -129,7 +129,7 @@ fn parts_that_do_not_fit_are_not_joined() {
     }
 }
 
-/// The texts that an older wire's frames carry, by the key that has them.
+/// The texts in an older dialect's frames, by the key that has them.
 fn said(frames: &[String], key: &str) -> String {
     frames
         .iter()

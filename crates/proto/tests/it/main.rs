@@ -1,4 +1,4 @@
-//! The vocabulary and the dialects against their vectors.
+//! Tests of the vocabulary and the dialects with their vectors.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! `MemGPT`'s wire: every recorded frame, and what a connection does with them.
+//! `MemGPT`'s dialect: recorded frames, and the connection machine.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -50,7 +50,8 @@ fn every_recorded_frame_is_read_and_written_back() {
             (Ok(frame), None) => {
                 assert_eq!(Some(function(&frame)), row.r#fn.as_deref(), "{}", row.wire);
                 functions.insert(function(&frame));
-                // 0.3.25 does not escape what is not ASCII, so texts are compared as JSON; so are key orders.
+                // 0.3.25 does not escape non-ASCII characters, so texts and key orders are compared
+                // as JSON.
                 let ours =
                     serde_json::from_str::<serde_json::Value>(&frame.encode()).unwrap().to_string();
                 let theirs =
@@ -104,7 +105,7 @@ impl Driven {
         }
     }
 
-    /// Answers the look-up, the detachment from where it was, and the attachment of an agent.
+    /// Answers the requests that switch to an agent: find, detach, attach.
     fn arrive(&mut self, name: &str) {
         let (tag, command) = self.request();
         assert!(

@@ -110,7 +110,7 @@ fn events_are_stored_as_frozen() {
     }
 }
 
-/// Found by `make fuzz`: a number was read as another one than it had been written as.
+/// Found by `make fuzz`: a number was read as a neighbouring one.
 #[test]
 fn numbers_of_a_kind_that_is_not_known_stay_what_they_were() {
     for number in ["9999999999990000000000085608679", "0.1", "1e-310", "123456789.12345679", "-0.0"]
@@ -368,7 +368,7 @@ fn nothing_is_taken_before_hello() {
     };
     assert_eq!(bench.say(&hello), [authenticate]);
     assert!(bench.machine.is_full());
-    // What came right behind it waits for the outcome, and is then judged by it.
+    // The frame after the hello waits for its outcome.
     assert_eq!(bench.say(&json!({"type": "watch", "id": "w2"})), []);
     bench
         .machine
@@ -402,7 +402,7 @@ fn hello_is_allowed_where_it_is_not_needed() {
     assert!(bench.machine.is_greeted());
     bench.machine.authenticated(Err(Refusal::new(RefusalCode::Unauthorized, "no")));
     assert_eq!(frames(bench.drain())[0]["code"], "unauthorized");
-    // The connection is what it was.
+    // The connection is unchanged.
     assert!(bench.machine.is_greeted());
     bench.ask(&json!({"type": "watch"}));
 }
@@ -413,7 +413,7 @@ fn attachments_are_counted() {
     let refusal = |bench: &mut Bench, frame: Value| frames(bench.say(&frame))[0]["code"].clone();
     assert_eq!(refusal(&mut bench, json!({"type": "detach", "session": "s-1"})), "not_attached");
     bench.attach("s-1");
-    // One under way counts too; the same one again does not.
+    // An unanswered `attach` counts too. A repeated one does not.
     let (second, _) = bench.ask(&json!({"type": "attach", "session": "s-2"}));
     assert_eq!(
         refusal(&mut bench, json!({"type": "attach", "session": "s-3"})),
@@ -449,7 +449,7 @@ fn a_busy_connection_is_full() {
     }
     bench.answer(tags[0], Ok(done(None)));
     assert!(!bench.machine.is_full());
-    // Answered twice, or never asked: nothing happens.
+    // Answering twice, or with an unknown tag, has no effect.
     assert_eq!(bench.answer(tags[0], Ok(done(None))), Vec::<Value>::new());
     assert_eq!(bench.answer(Tag(9999), Ok(done(None))), Vec::<Value>::new());
 }
@@ -491,7 +491,7 @@ fn what_the_server_says_by_itself() {
 #[test]
 fn a_client_knows_where_its_attachment_begins() {
     let cursor = |seq| Start::After(Cursor { epoch: None, seq: Seq(seq) });
-    // (asked, recovered, first, head) gives the position behind which events follow.
+    // (start, recovered, first, head) gives the position after which events follow.
     let table = [
         (Start::Head, true, 1, 9, 9),
         (cursor(0), true, 1, 9, 0),
@@ -510,7 +510,7 @@ fn a_client_knows_where_its_attachment_begins() {
         };
         assert_eq!(attachment.attached(&start).after, Seq(after), "{start:?}");
     }
-    // The older wires' place is written as the head.
+    // The older dialects' start is written as the head.
     let peer = thoughtwire_proto::PeerRef {
         wire: thoughtwire_proto::PeerWire::Sparky,
         space: String::new(),

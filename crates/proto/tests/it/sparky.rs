@@ -1,4 +1,4 @@
-//! Sparky's wire: every recorded frame, and what a connection does with them.
+//! Sparky's dialect: recorded frames, and the connection machine.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -138,7 +138,8 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
         machine.encoding(&"x2".parse().unwrap()),
         Encoding::Sparky { session_id: "s".into(), user_id: "u".into(), chat_id: "c2".into() }
     );
-    // A chat that another connection opens is not asked for as proven, and is the peer's all the same.
+    // A chat that another connection opened starts at its beginning, and belongs to the peer as
+    // well.
     assert_eq!(machine.peer(), Some(&peer));
     machine.joined(&Joined {
         peer,
@@ -151,7 +152,7 @@ fn a_reconnect_rejoins_every_chat_where_it_was_proven_to_be() {
         matches!(command, Command::Connection(ConnectionCommand::Attach { start: Start::After(cursor), .. }) if cursor.seq == Seq::ZERO)
     );
     machine.answer(tag, done());
-    // The last selection survived.
+    // The last selection is kept.
     machine.frame(r#"{"type": "message", "data": "hi"}"#);
     assert!(
         matches!(request(&mut machine).1, Command::Session { session, command: SessionCommand::Send { .. } } if session.as_str() == "x1")

@@ -1,4 +1,5 @@
-//! Sparky's later generation, which has no `session_id`, and what both do without a chat.
+//! Sparky's later generation, which has no `session_id`, and both generations without a chosen
+//! chat.
 
 use serde_json::{Value, json};
 use thoughtwire_proto::connection::{Joined, Machine, Output, Tag};
@@ -27,7 +28,7 @@ fn request(machine: &mut SparkyMachine) -> (Tag, Command) {
     }
 }
 
-/// All frames that are to be written now.
+/// All frames that the machine has to send.
 fn frames(machine: &mut SparkyMachine) -> Vec<Value> {
     let mut frames = Vec::new();
     while let Some(output) = machine.poll() {
@@ -47,7 +48,7 @@ fn peer(name: &str) -> PeerRef {
     PeerRef { wire: PeerWire::Sparky, space: "u".into(), name: name.into() }
 }
 
-/// Connects with this data; gives the name under which the peer is opened, and its tag.
+/// Connects with this data. Returns the tag and name of the request that opens the peer.
 fn connect(machine: &mut SparkyMachine, data: &Value) -> (Tag, Option<String>) {
     machine.frame(&json!({"type": "connect", "data": data}).to_string());
     assert!(matches!(machine.poll(), Some(Output::Authenticate { .. })));
@@ -104,7 +105,7 @@ fn the_generation_is_told_by_the_key_session_id() {
                    "chat_id": null, "chat_name": null}),
             Generation::Sessions,
         ),
-        // Between the two, its page had a token as well, and waited for `session_info`.
+        // Clients between the two generations had a token and waited for `session_info`.
         (json!({"session_id": null, "token": "t"}), Generation::Sessions),
         (json!({"token": "t"}), Generation::Chats),
         (json!({"token": "t", "chat_id": "c"}), Generation::Chats),
@@ -123,7 +124,7 @@ fn the_generation_is_told_by_the_key_session_id() {
             Payload::Connect { generation, .. } => assert_eq!(generation, expected, "{text}"),
             other => panic!("{other:?}"),
         }
-        // A chat that is named is opened first, as another test has it.
+        // Another test has a chat that `connect` names, which is opened first.
         if data["chat_id"].is_string() {
             continue;
         }
@@ -217,7 +218,7 @@ fn a_chat_is_resumed_where_it_is_proven_when_it_is_chosen() {
             [json!({"type": "chat_ready", "data": {"chat_id": chat, "is_new": false,
                     "model": "openai/gpt-4o"}, "user_id": "u", "chat_id": chat})]
         );
-        // Chosen again it is not attached again: nothing would be missed, and nothing shown twice.
+        // Choosing it again does not attach again, so that no frame is missed or repeated.
         machine.frame(&json!({"type": "switch_chat", "data": {"chat_id": chat}}).to_string());
         let (tag, _) = request(&mut machine);
         machine.answer(tag, opened(&chat, session.as_str()));

@@ -1,4 +1,4 @@
-//! The transcript: whatever a client missed and saw twice, it ends up with the same.
+//! The transcript: it is the same whatever a client missed or saw twice.
 
 use serde_json::{Map, json};
 use thoughtwire_proto::transcript::{Approval, Body, Change, Fate, Transcript};
@@ -7,7 +7,7 @@ use thoughtwire_proto::{
     SessionEvent, StreamKind, Timestamp, ToolStatus, TurnEvent, TurnId, Usage,
 };
 
-/// A session as its server sees it.
+/// A session on the server's side.
 #[derive(Default)]
 struct Session {
     emitted: Vec<Emission>,
@@ -72,8 +72,8 @@ impl Session {
         );
     }
 
-    /// Two turns with everything in them: interleaved items, a call with an approval, an input that is
-    /// withdrawn and one that joins, a message cut short, an item that comes to nothing.
+    /// A log of two turns with everything in them: interleaved items, a call with an approval, an
+    /// input that is withdrawn and one that joins, a message cut short, an item without an event.
     fn told() -> Self {
         let mut session = Self::default();
         session.event(
@@ -143,14 +143,14 @@ impl Session {
             .event(Some("t-2"), Event::Turn(TurnEvent::Started { input: "in-3".parse().unwrap() }));
         session.stream("t-2", "m-2", StreamKind::Message, &["On", "ce ", "upon "]);
         session.event(None, Event::Session(SessionEvent::Renamed { title: "Tale".to_owned() }));
-        // The event is shorter than what streamed.
+        // The event is shorter than the streamed text.
         session.message("t-2", "m-2", "Once", false);
         session.ended("t-2", "in-3", Outcome::Cancelled);
         session.event(None, serde_json::from_str(r#"{"kind":"dreamt","of":"sheep"}"#).unwrap());
         session
     }
 
-    /// What a server says to one who attaches after `cursor` once `at` emissions are out.
+    /// Replies to a client that attaches after `after` when `at` emissions are out.
     fn attach(&self, at: usize, after: Seq) -> (Attached, Vec<Emission>) {
         let mut head = Seq::ZERO;
         let mut turn: Option<TurnId> = None;
@@ -210,7 +210,7 @@ impl Session {
     }
 }
 
-/// Follows a session from `at` on.
+/// Applies the emissions from `at` to `until`.
 fn follow(transcript: &mut Transcript, session: &Session, at: usize, until: usize) {
     let after = transcript.cursor().seq;
     let (attached, replay) = session.attach(at, after);

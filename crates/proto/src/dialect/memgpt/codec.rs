@@ -1,8 +1,9 @@
-//! Frames of `MemGPT`'s wire, both directions.
+//! `MemGPT`'s frames, in both directions.
 //!
 //! Observed in the modules `memgpt.server.websocket_protocol` (0.2.5) and
-//! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25): eleven functions, eight of the server's frames
-//! and three of the client's. 0.2.5 addresses an agent by `agent_name`, later ones by `agent_id`.
+//! `memgpt.server.ws_api.protocol` (0.2.11, 0.3.25). They have eleven functions, eight for frames
+//! of the server and three for frames of the client. 0.2.5 names an agent by `agent_name`, later
+//! versions by `agent_id`.
 #![allow(clippy::wildcard_enum_match_arm, reason = "JSON has these kinds and no others")]
 
 use crate::dialect::python::Json;
@@ -17,40 +18,40 @@ pub enum Frame {
     Server(ServerFrame),
 }
 
-/// The key with which a user message names its agent.
+/// The key by which a user message names its agent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentKey {
-    /// None: the agent that the connection is on.
+    /// No key: the agent that the connection is on.
     Absent,
-    /// `agent_name`, from 0.2.5; null as absent.
+    /// `agent_name`, from 0.2.5. Null counts as absent.
     Name(Json),
-    /// `agent_id`, from 0.2.11 on; null as absent.
+    /// `agent_id`, from 0.2.11 on. Null counts as absent.
     Id(Json),
 }
 
-/// What a client sends.
+/// A frame from a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientFrame {
-    /// `client_user_message`. The original passes any JSON on as the message.
+    /// `client_user_message`. The original accepts any JSON as the message.
     UserMessage {
-        /// What is said.
+        /// The message.
         message: Json,
-        /// To whom.
+        /// The agent.
         agent: AgentKey,
     },
     /// `client_command_create`.
     CreateAgent {
-        /// What the agent is made of; absent is refused when used.
+        /// The agent's description. A frame without it is refused when it is carried out.
         config: Option<Json>,
     },
     /// `client_command_load`.
     LoadAgent {
-        /// The agent's name or id; absent is refused when used.
+        /// The agent's name or id. A frame without it is refused when it is carried out.
         name: Option<Json>,
     },
 }
 
-/// The three kinds of `agent_response`.
+/// The three message types of `agent_response`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     /// `server_agent_internal_monologue`.
@@ -61,7 +62,7 @@ pub enum Says {
     FunctionMessage,
 }
 
-/// What a server sends. The originals put any JSON where a text is meant.
+/// A frame from a server. The originals accept any JSON where a text is expected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerFrame {
     /// `server_error`.
@@ -81,7 +82,7 @@ pub enum ServerFrame {
 impl Says {
     const ALL: [Self; 3] = [Self::InternalMonologue, Self::AssistantMessage, Self::FunctionMessage];
 
-    /// Its `message_type`.
+    /// The value of `message_type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,8 +97,8 @@ impl Frame {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`RefusalCode::BadFrame`] for what is no JSON object, [`RefusalCode::UnknownType`] for a type
-    /// or command that there is not, [`RefusalCode::BadRequest`] for a missing or wrong key.
+    /// [`RefusalCode::BadFrame`] if it is not a JSON object, [`RefusalCode::UnknownType`] for an
+    /// unknown type or command, [`RefusalCode::BadRequest`] for a missing or wrong key.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
         Self::read(&Json::parse(text)?)
     }
@@ -105,7 +106,7 @@ impl Frame {
     /// Reads a frame from its parsed form.
     ///
     /// # Errors
-    /// As [`Frame::decode`].
+    /// Those of [`Frame::decode`].
     pub fn read(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
             return Err(Refusal::new(
@@ -178,7 +179,7 @@ impl Frame {
         })
     }
 
-    /// Writes the frame as the original does: its key order, its separators.
+    /// Writes the frame with the original's order of keys and separators.
     #[must_use]
     pub fn encode(&self) -> String {
         let frame = |kind: &str, rest: Vec<(&str, Json)>| {
@@ -257,10 +258,11 @@ impl ServerFrame {
     }
 }
 
-/// Reads a frame of either direction and writes it back: known keys only, in the wire's order.
+/// Reads a frame of either direction and writes it back with known keys only, in the protocol's
+/// order.
 ///
 /// # Errors
-/// As [`Frame::decode`].
+/// Those of [`Frame::decode`].
 pub fn normalise(line: &str) -> Result<String, Refusal> {
     Frame::decode(line).map(|frame| frame.encode())
 }
@@ -268,7 +270,7 @@ pub fn normalise(line: &str) -> Result<String, Refusal> {
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// As [`Frame::decode`].
+/// Those of [`Frame::decode`].
 pub fn render(line: &str) -> Result<String, Refusal> {
     normalise(line)
 }

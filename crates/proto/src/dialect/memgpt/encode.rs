@@ -1,11 +1,11 @@
-//! What a session's emissions look like on `MemGPT`'s wire.
+//! Encoding of a session's emissions for `MemGPT`.
 
 use super::codec::{Says, ServerFrame};
 use crate::dialect::python::Json;
 use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
 
-/// An emission's frames. Start, end and error of a turn are for the connection that asked, which its
-/// machine sees to; there are no frames for deltas, status and the rest.
+/// Frames of an emission. Start, end and error of a turn are only for the connection that sent the
+/// input; its machine filters them. Deltas, status and other emissions have no frames.
 #[must_use]
 pub fn encode(emitted: &Emitted) -> Vec<String> {
     let Emission::Record(record) = &emitted.emission else { return Vec::new() };
@@ -26,7 +26,7 @@ pub fn encode(emitted: &Emitted) -> Vec<String> {
         Event::Turn(TurnEvent::ToolReturned { status: ToolStatus::Error, text, .. }) => {
             ServerFrame::response(Says::FunctionMessage, format!("Error: {text}"))
         }
-        // The wire has no word for it; the person who reads along can still be told where to answer.
+        // The protocol has no frame for an approval. A message tells its reader where to answer.
         Event::Turn(TurnEvent::ApprovalAsked { call, name, .. }) => ServerFrame::response(
             Says::AssistantMessage,
             format!(

@@ -6,7 +6,7 @@ use crate::dialect::limit::FrameLimit;
 use crate::dialect::python::Json;
 use crate::dialect::shorten::{cut, shorten_frame};
 
-/// A frame as it is sent: a long text as several frames of its kind, anything else shortened.
+/// Splits a long text into several frames of its kind, and shortens any other large frame.
 pub(crate) fn fit(frame: connection::Frame, limit: FrameLimit) -> Vec<connection::Frame> {
     if frame.len() <= limit.bytes() {
         return vec![frame];

@@ -1,4 +1,5 @@
-//! The `MemGPT` side of a connection: on one agent at a time, one frame after the other.
+//! The state machine of a `MemGPT` connection. It is on one agent at a time, and carries out one
+//! frame after the other.
 
 use std::collections::VecDeque;
 
@@ -13,18 +14,18 @@ use crate::{
     Request, Seq, SessionCommand, SessionId, SessionReply, Start, Style, TurnEvent,
 };
 
-/// Frames that may wait for those before them.
+/// Maximum number of frames that wait for earlier ones.
 const WAITING: usize = 64;
 
 /// A `MemGPT` client's connection.
 pub struct MemgptMachine {
     outbox: Outbox,
-    /// The peer, when the client gave a name to be known by again.
+    /// Name that the client gave, by which it is recognised when it reconnects.
     client: Option<String>,
     peer: Option<PeerRef>,
     on: Option<On>,
     waiting: VecDeque<ClientFrame>,
-    /// What the frame in hand waits for; nothing when the next may begin.
+    /// The request that the current frame waits for. Without one, the next frame may begin.
     doing: Option<(Tag, Doing)>,
     /// Inputs of this connection whose turns have not ended.
     asked: Vec<ItemId>,
@@ -37,7 +38,7 @@ struct On {
     session: SessionId,
 }
 
-/// A step of carrying out a frame.
+/// A step in carrying out a frame.
 enum Doing {
     OpeningPeer,
     Creating,
@@ -47,14 +48,15 @@ enum Doing {
     Sending,
 }
 
-/// What follows once the connection is on the agent.
+/// What to do once the connection is on the agent.
 enum Then {
     Say(String),
     Respond(String),
 }
 
 impl MemgptMachine {
-    /// A new connection; `client` is the name in its URL's `?client=`, by which what it missed is found again.
+    /// Makes the machine of a new connection. `client` is the name in the URL's `?client=`, by
+    /// which the client is recognised when it reconnects.
     #[must_use]
     pub fn new(client: Option<String>) -> Self {
         let mut machine = Self {
@@ -79,7 +81,7 @@ impl MemgptMachine {
         machine
     }
 
-    /// The same connection with another size limit for its own frames.
+    /// Sets another size limit for its own frames.
     #[must_use]
     pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
         self.outbox.set_limit(limit);
@@ -95,12 +97,13 @@ impl MemgptMachine {
         self.outbox.frame(frame.encode());
     }
 
-    /// Begins waiting frames until one has to wait itself.
+    /// Carries out waiting frames until one has to wait.
     fn go_on(&mut self) {
         while self.doing.is_none() {
             let Some(frame) = self.waiting.front() else { return };
             if self.switches(frame) && !self.asked.is_empty() {
-                // Its own turns first; the end of the last one comes here again.
+                // The connection's own turns must end first. The end of the last one continues
+                // here.
                 return;
             }
             match self.waiting.pop_front() {
@@ -110,7 +113,7 @@ impl MemgptMachine {
         }
     }
 
-    /// Whether a frame leads to another agent than the one the connection is on.
+    /// Whether a frame switches to another agent.
     fn switches(&self, frame: &ClientFrame) -> bool {
         let Some(on) = &self.on else { return false };
         let named = match frame {
@@ -151,7 +154,8 @@ impl MemgptMachine {
                 self.tell(ServerFrame::command_response(reason));
             }
             ClientFrame::UserMessage { message, agent } => {
-                // What is not a text reaches the agent as Python would print it, as with the original.
+                // A message that is not a string reaches the agent as Python prints it, as in the
+                // original.
                 let text = message.to_str();
                 match agent {
                     AgentKey::Name(Json::Text(name)) | AgentKey::Id(Json::Text(name)) => {
@@ -267,7 +271,7 @@ impl MemgptMachine {
                     "No agent has been initialized - {refusal}"
                 )));
             }
-            // Detached or not attached any more: either way the way is free.
+            // The connection is no longer attached, whether the command succeeded or not.
             (Doing::Detaching { on, then }, Ok(_) | Err(_)) => self.attach(on, then),
             (Doing::Attaching { on, then }, Ok(_)) => {
                 self.on = Some(on);
@@ -303,7 +307,7 @@ impl MemgptMachine {
 
     fn refuse(&mut self, refusal: &Refusal, text: &str) {
         self.outbox.note(refusal.code);
-        // The original's opening words; the sender's own frame may be quoted to it, nobody else's.
+        // The original's opening words. A frame may be quoted only to its own sender.
         let frame = if refusal.code != RefusalCode::UnknownType {
             ServerFrame::command_response(format!(
                 "Error: bad data from client - {}",
@@ -344,7 +348,8 @@ impl Machine for MemgptMachine {
     }
 
     fn authenticated(&mut self, _outcome: Result<(), Refusal>) {
-        // This wire has no credential: the request that opened it brought one.
+        // This dialect has no credentials in frames: the upgrade request authenticated the
+        // connection.
     }
 
     fn answer(&mut self, tag: Tag, outcome: Result<CommandReply, Refusal>) {
@@ -383,7 +388,7 @@ impl Machine for MemgptMachine {
             return ours;
         }
         if let Event::Input(InputEvent::Withdrawn { input }) = &record.event {
-            // Withdrawn from elsewhere: its turn will not come.
+            // The input was withdrawn by another client, so it will have no turn.
             self.asked.retain(|asked| asked != input);
             self.go_on();
             return false;
@@ -403,7 +408,7 @@ impl Machine for MemgptMachine {
     }
 
     fn going_away(&mut self, _reason: &str, _retry_after_ms: u64) {
-        // The close code says it; an error frame would end somebody's turn for a lock-step client.
+        // The close code says it. An error frame would end a turn for a lock-step client.
     }
 
     fn is_full(&self) -> bool {
@@ -423,17 +428,18 @@ impl Machine for MemgptMachine {
     }
 }
 
-/// Whether a frame is one of type `command`.
+/// Whether a frame has the type `command`.
 fn is_command(text: &str) -> bool {
     Json::parse(text)
         .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "command"))
 }
 
-/// An agent's making from a `config`: a name is made up where there is none, keys we do not know are kept.
+/// Reads an agent's description from a `config`. An absent name is generated later; unknown keys
+/// are kept.
 fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
     let config = match config {
         Some(Json::Dict(config)) => config,
-        // The original's words for a missing key are Python's KeyError.
+        // The original reports a missing key by Python's `KeyError`, which prints this.
         None => return Err("'config'".to_owned()),
         Some(other) => return Err(format!("config is an object; this is {}", other.kind())),
     };
@@ -452,7 +458,7 @@ fn spec_of(config: Option<&Json>) -> Result<AgentSpec, String> {
             "name" => spec.name = text(value)?.unwrap_or_default(),
             "persona" => spec.persona = text(value)?,
             "human" => spec.human = text(value)?,
-            // MemGPT's clients name models of their own provider here; one of ours is `provider/name`.
+            // MemGPT's clients name models of their own provider. One of ours is `provider/name`.
             "model" => match text(value)? {
                 Some(model) if model.contains('/') || model.contains(':') || model == "offline" => {
                     spec.model = Some(model);

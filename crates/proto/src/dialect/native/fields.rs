@@ -1,4 +1,4 @@
-//! A frame's keys, taken one by one, with reasons that name the key that was wrong.
+//! Reads a frame's keys one by one. Refusals name the key that is wrong.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     ToolStatus, TurnId,
 };
 
-/// The most characters of the sender's own words that a reason repeats.
+/// Maximum number of characters of the sender's text that a refusal quotes.
 const ECHOED: usize = 40;
 
 /// An object with a `type`.
@@ -25,7 +25,7 @@ pub(super) struct Fields {
     map: Map<String, Value>,
 }
 
-/// What a key's value has to be, in words that finish the sentence "it must be …".
+/// A type that a key's value may have. Its description completes the sentence "it must be …".
 pub(super) trait Shape: DeserializeOwned {
     const SHAPE: &'static str;
 }
@@ -40,7 +40,7 @@ impl Fields {
         }
         match serde_json::from_str(text) {
             Ok(value) => Self::of(value),
-            // The parser's own limit; it has no code for it.
+            // The parser's own limit, for which it has no error code.
             Err(error) if error.to_string().starts_with("recursion limit") => Err(Refusal::new(
                 RefusalCode::TooLarge,
                 "the frame is nested more than 127 levels deep",
@@ -81,7 +81,7 @@ impl Fields {
         self.map.contains_key(key)
     }
 
-    /// Takes a key that has to be there.
+    /// Takes a required key.
     pub(super) fn need<T: Shape>(&mut self, key: &str) -> Result<T, Refusal> {
         match self.map.shift_remove(key) {
             Some(value) => self.read(key, value),
@@ -89,7 +89,7 @@ impl Fields {
         }
     }
 
-    /// Takes a key that may be absent, but not null.
+    /// Takes an optional key. Null is refused.
     pub(super) fn take<T: Shape>(&mut self, key: &str) -> Result<Option<T>, Refusal> {
         match self.map.shift_remove(key) {
             Some(Value::Null) => {
@@ -100,22 +100,22 @@ impl Fields {
         }
     }
 
-    /// The refusal of a type that is not known on this side.
+    /// The refusal of an unknown type.
     pub(super) fn unknown(&self) -> Refusal {
         let kind: String = self.kind.chars().take(ECHOED).collect();
         Refusal::new(RefusalCode::UnknownType, format!("the type {kind:?} is not known here"))
     }
 
-    /// Reads all keys that are left.
+    /// Reads all remaining keys.
     ///
     /// # Errors
-    /// In the words of what reads them.
+    /// The reader's error.
     pub(super) fn rest<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         T::deserialize(Value::Object(std::mem::take(&mut self.map)))
             .map_err(|error| bad(format!("{}: {error}", self.kind)))
     }
 
-    /// The whole object again, with its `type` in front.
+    /// The whole object, with `type` first.
     pub(super) fn into_object(self) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("type".to_owned(), Value::String(self.kind));
@@ -129,12 +129,12 @@ impl Fields {
     }
 }
 
-/// A refusal of a key.
+/// A refusal because of a key.
 pub(super) fn bad(reason: String) -> Refusal {
     Refusal::new(RefusalCode::BadRequest, reason)
 }
 
-/// Any JSON value but null.
+/// Any JSON value except null.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Any(pub(super) Value);
@@ -241,7 +241,7 @@ impl Shape for Vec<ToolDeclaration> {
         "a list of {\"name\": a string, \"description\"?: a string, \"parameters\"?: an object}";
 }
 
-/// A cursor's two keys, of which the epoch means nothing alone.
+/// Takes the two keys of a cursor. An epoch alone is refused.
 pub(super) fn cursor(fields: &mut Fields) -> Result<Option<Cursor>, Refusal> {
     let seq = fields.take::<Seq>("after")?;
     let epoch = fields.take::<Epoch>("epoch")?;

@@ -1,4 +1,4 @@
-//! `frame decode` and `frame encode`: one frame of either direction, judged by its shape.
+//! `frame decode` and `frame encode`: one frame of either direction, recognised by its `type`.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ enum Either {
     Server(ServerFrame),
 }
 
-/// Reads a frame of either direction and gives it back normalised: known keys only, in the wire's order.
+/// Reads a frame of either direction and returns it with known keys only, in the protocol's order.
 ///
 /// ```
 /// use thoughtwire_proto::dialect::native::normalise;
@@ -41,7 +41,7 @@ pub fn normalise(line: &str) -> Result<Value, Refusal> {
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// As [`normalise`].
+/// Those of [`normalise`].
 pub fn render(frame: &Value) -> Result<String, Refusal> {
     Ok(match read(Fields::of(frame.clone())?)? {
         Either::Client(frame) => to_text(&frame.wire()),
@@ -49,8 +49,8 @@ pub fn render(frame: &Value) -> Result<String, Refusal> {
     })
 }
 
-/// The two directions share one type, `cancel`, and what a server says with it a client could say as well:
-/// so a type tells its direction.
+/// Reads a frame by its type, which tells its direction. The directions share only the type
+/// `cancel`, and a server's `cancel` is also a valid one of a client.
 fn read(fields: Fields) -> Result<Either, Refusal> {
     if ClientFrame::KINDS.contains(&fields.kind()) {
         return ClientFrame::from_fields(fields)

@@ -1,4 +1,4 @@
-//! One native connection's side of the conversation.
+//! The state machine of a native connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -15,10 +15,11 @@ use crate::{
     SessionReply,
 };
 
-/// Commands under way and outputs not yet taken, per connection; with so many the socket is not read.
+/// Maximum number of unanswered commands and waiting outputs of a connection. At this number the
+/// socket is not read.
 const UNDER_WAY: usize = 64;
 
-/// The machine of a `thoughtwire.v1` connection.
+/// State machine of a `thoughtwire.v1` connection.
 ///
 /// ```
 /// use thoughtwire_proto::connection::{Machine, Output};
@@ -35,7 +36,7 @@ const UNDER_WAY: usize = 64;
 pub struct NativeMachine {
     outbox: Outbox,
     greeting: Greeting,
-    /// Sessions this connection may be attached to.
+    /// Maximum number of attached sessions.
     room: usize,
     attached: HashSet<SessionId>,
     under_way: HashMap<Tag, UnderWay>,
@@ -43,18 +44,18 @@ pub struct NativeMachine {
     held: VecDeque<String>,
 }
 
-/// How far the client has come in saying who it is.
+/// Progress of the client's authentication.
 #[derive(Debug)]
 enum Greeting {
-    /// It has to.
+    /// A `hello` is required.
     Awaited,
     /// Its `hello` is being checked.
     Checked { id: Option<CommandId>, before: Before },
-    /// It need not, or did without having to.
+    /// No `hello` is required any more.
     Open(Hello),
 }
 
-/// What a refused `hello` falls back to.
+/// State to which a refused `hello` returns.
 #[derive(Debug, Clone, Copy)]
 enum Before {
     Awaited,
@@ -83,9 +84,9 @@ enum About {
 }
 
 impl NativeMachine {
-    /// A new connection's machine: it has a `welcome` to send. `server` is the server's name and
-    /// version; with `needs_hello` nothing but `hello` and `ping` is taken until the client has said
-    /// who it is.
+    /// Makes the machine of a new connection, which first sends `welcome`. `server` is the server's
+    /// name and version. With `needs_hello`, only `hello` and `ping` are accepted until the client
+    /// has authenticated.
     #[must_use]
     pub fn new(limits: Limits, server: String, needs_hello: bool) -> Self {
         let limit = limits
@@ -137,7 +138,7 @@ impl NativeMachine {
         let before = match self.greeting {
             Greeting::Awaited => Before::Awaited,
             Greeting::Open(Hello::Unsaid) => Before::Open,
-            // Who the client is does not change under its attachments.
+            // The client's identity must not change while it has attachments.
             Greeting::Open(Hello::Said) | Greeting::Checked { .. } => {
                 return self.refuse(
                     id,
@@ -169,7 +170,7 @@ impl NativeMachine {
         }
     }
 
-    /// Refuses what can be refused without asking anybody.
+    /// Refuses commands that need nobody else's answer to be refused.
     fn admit(&self, command: &Command) -> Result<About, Refusal> {
         match command {
             Command::Connection(ConnectionCommand::Attach { session, .. }) => {
@@ -209,7 +210,7 @@ impl NativeMachine {
         }
     }
 
-    /// Attached, or about to be.
+    /// Whether a session is attached, or an `attach` for it is unanswered.
     fn is_attached(&self, session: &SessionId) -> bool {
         self.attached.contains(session) || self.attaching().any(|other| other == session)
     }
@@ -286,7 +287,7 @@ impl NativeMachine {
 
 impl Machine for NativeMachine {
     fn frame(&mut self, text: &str) {
-        // Who pipelines behind its hello is not punished for it.
+        // Frames sent directly after a hello wait for its outcome.
         if self.is_checked() {
             self.held.push_back(text.to_owned());
         } else {

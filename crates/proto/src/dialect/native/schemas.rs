@@ -1,7 +1,7 @@
-//! The shapes of the wire as JSON Schemas, written from the server's own types: those of the frames go
-//! into `docs/schemas/native.json`, those that REST shows as well into `docs/openapi.json`.
+//! Generates JSON Schemas of the protocol from the server's types: those of frames for
+//! `docs/schemas/native.json`, those that REST also uses for `docs/openapi.json`.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` writes them anew.
+//! `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas` renews the committed files.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
     SessionListing,
 };
 
-/// On this wire what is optional is absent, never null.
+/// Makes optional keys absent instead of null.
 #[derive(Clone)]
 struct NeverNull;
 
@@ -63,7 +63,7 @@ fn native() -> Value {
     })
 }
 
-/// The document, with our own shapes in it.
+/// The OpenAPI document with our own schemas in it.
 fn openapi(mut document: Value) -> Value {
     fn want<T: JsonSchema>(generator: &mut SchemaGenerator) {
         generator.subschema_for::<T>();
@@ -88,7 +88,7 @@ fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
-/// Holds a file to what it is to be, or makes it so.
+/// Compares a file with its expected content, or renews it.
 fn hold(name: &str, wanted: &Value) {
     let text = format!("{wanted:#}\n");
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
@@ -104,16 +104,16 @@ fn hold(name: &str, wanted: &Value) {
 #[test]
 fn the_schemas_are_those_of_the_server() {
     hold("schemas/native.json", &native());
-    // All else in it is written by hand.
+    // Everything else in it is written by hand.
     let text = std::fs::read_to_string(docs("openapi.json")).expect("docs/openapi.json is there");
     let document = serde_json::from_str(&text).expect("docs/openapi.json is JSON");
     hold("openapi.json", &openapi(document));
 }
 
-/// Takes away the room that schemas leave for what is newer.
+/// Forbids the additional keys and kinds that schemas allow for newer versions.
 #[derive(Clone, Default)]
 struct Closed {
-    /// Definitions of objects that are written into others, beside their `type` or `kind`.
+    /// Definitions of objects that are flattened into others, beside their `type` or `kind`.
     parts: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ impl Transform for Closed {
     }
 }
 
-/// Of one of the definitions; nothing newer is let pass.
+/// A validator for one definition that allows nothing newer.
 fn validator(definition: &Value) -> jsonschema::Validator {
     let mut schema = Schema::try_from(native()).expect("a schema");
     let mut closed = Closed::default();

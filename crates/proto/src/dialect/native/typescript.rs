@@ -1,6 +1,6 @@
-//! The wire's types for `sdk/typescript`, written from the server's own.
+//! Generates the protocol's types for `sdk/typescript` from the server's types.
 //!
-//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` writes them anew.
+//! `UPDATE_TYPESCRIPT=1 cargo test -p thoughtwire-proto typescript` renews the committed file.
 
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use crate::dialect::limit::FrameLimit;
 use crate::dialect::python::Json;
 use crate::dialect::shorten::{clipped, cut, shorten, shorten_frame};
 
-/// A frame as it is sent: a long text as several frames of its kind, anything else shortened.
+/// Splits a long text into several frames of its kind, and shortens any other large frame.
 pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
     if frame.len() <= limit.bytes() {
         return vec![frame];
@@ -52,8 +52,8 @@ fn fitted(message: &Message, limit: FrameLimit) -> Option<Vec<Frame>> {
             let mut args = shorten(args.clone(), room);
             let text = args.dumps();
             if text.len() > room {
-                // Too many short values: their text instead, which a reader can still make sense
-                // of.
+                // There are too many short values. Their text replaces them, which is still
+                // readable.
                 let room = room.checked_sub(r#"{"shortened": ""}"#.len())?;
                 args = Json::Dict(vec![("shortened".to_owned(), Json::text(clipped(&text, room)))]);
             }

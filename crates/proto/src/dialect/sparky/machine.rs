@@ -1,4 +1,4 @@
-//! The Sparky side of a connection: `connect` first, then all chats of the session.
+//! The state machine of a Sparky connection: first `connect`, then all chats of the session.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,9 +17,9 @@ use crate::{
     SessionCommand, SessionId, Start,
 };
 
-/// Frames that may wait for those before them.
+/// Maximum number of frames that wait for earlier ones.
 const WAITING: usize = 64;
-/// Peer of every client without sessions: what it has proven to have read is its user's.
+/// Peer of all clients without sessions. Their proven positions are shared per user.
 const CHATS_PEER: &str = "~chats";
 
 /// A Sparky client's connection.
@@ -28,14 +28,14 @@ pub struct SparkyMachine {
     tools: Tools,
     /// Set by `connect`.
     generation: Generation,
-    /// Set by `connect`; what further frames are labelled with.
+    /// Set by `connect`. Labels of later frames come from it.
     peer: Option<PeerRef>,
     ready: bool,
-    /// The chat that is spoken in.
+    /// The selected chat.
     chat: Option<String>,
     chats: HashMap<SessionId, String>,
     sessions: HashMap<String, SessionId>,
-    /// What new chats are opened with.
+    /// Instructions for new chats.
     personality: Option<String>,
     history: Vec<HistoryEntry>,
     waiting: VecDeque<Waiting>,
@@ -43,17 +43,17 @@ pub struct SparkyMachine {
     connecting: Option<Connecting>,
 }
 
-/// What `connect` asked for, until it is answered.
+/// A `connect` that is not answered yet.
 struct Connecting {
     session_id: Option<String>,
-    /// Empty where the driver decides.
+    /// Empty if the driver decides.
     user_id: String,
     chat: Option<(String, Option<String>)>,
-    /// Whether the peer was never seen before; known once it is opened.
+    /// Whether the peer was never seen before. Known once the peer is opened.
     is_new: bool,
 }
 
-/// What waits for its turn to be done.
+/// Something to carry out when earlier frames are done.
 enum Waiting {
     Frame(Payload),
     Join(Joined),
@@ -63,7 +63,7 @@ enum Doing {
     OpeningPeer,
     /// Attaching a chat that another connection of the session opened.
     Joining(SessionId),
-    /// Attaching the chats that the session has already; the rest is still to do.
+    /// Attaching the session's existing chats, of which `rest` remain.
     Rejoining {
         rest: Vec<(String, SessionId)>,
         session: SessionId,
@@ -76,7 +76,7 @@ enum Doing {
         then: Then,
     },
     Instructing,
-    /// Saying something in a session; the words again, if they may be said once more.
+    /// Sending an input. `words` are its text and file, if it may be sent once more.
     Sending {
         session: SessionId,
         words: Option<(String, Option<String>)>,
@@ -91,27 +91,27 @@ struct Opened {
     model: Option<String>,
 }
 
-/// What follows once a chat is open and attached.
+/// What to do once a chat is open and attached.
 enum Then {
-    /// `chat_ready`, for who asked for the chat.
+    /// Send `chat_ready` for a chat that the client chose.
     Announce { started: bool },
-    /// The message that came before a chat was chosen.
+    /// Send the message that came before a chat was chosen.
     Say { text: String, file_id: Option<String> },
-    /// The instructions that came before a chat was chosen.
+    /// Set the instructions that came before a chat was chosen.
     Instruct { text: String },
-    /// `ready`, where `connect` named a chat.
+    /// Send `ready`, because `connect` named a chat.
     Greet,
 }
 
 impl SparkyMachine {
-    /// The same connection with another size limit for its own frames.
+    /// Sets another size limit for its own frames.
     #[must_use]
     pub fn with_frame_limit(mut self, limit: FrameLimit) -> Self {
         self.outbox.set_limit(limit);
         self
     }
 
-    /// A new connection to a server whose agents have these tools.
+    /// Makes the machine of a new connection. The server's agents have these tools.
     #[must_use]
     pub fn new(tools: Tools) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl SparkyMachine {
         self.outbox.frame(Message { payload, session_id, user_id, chat_id: chat }.to_text());
     }
 
-    /// The `session_id` of its frames; the later generation has none.
+    /// The `session_id` of its frames. Clients of the later generation have none.
     fn session_label(&self) -> Option<&str> {
         match self.generation {
             Generation::Sessions => self.peer.as_ref().map(|peer| peer.name.as_str()),
@@ -166,7 +166,7 @@ impl SparkyMachine {
         }
     }
 
-    /// A frame before `ready`.
+    /// Carries out a frame before `ready`.
     fn greet(&mut self, payload: Payload) {
         let Payload::Connect {
             generation,
@@ -201,7 +201,7 @@ impl SparkyMachine {
         self.connecting = Some(Connecting { session_id, user_id, chat, is_new: false });
     }
 
-    /// A frame of a connection that is ready.
+    /// Carries out a frame after `ready`.
     fn begin(&mut self, payload: Payload) {
         match payload {
             Payload::Message { text, .. } if is_verdict(&text) => match self
@@ -243,7 +243,7 @@ impl SparkyMachine {
             Payload::SwitchChat { chat_id } => {
                 self.open(Some(chat_id), None, Then::Announce { started: false });
             }
-            // As the original, which ignores what only a server says, and a second `connect`.
+            // Ignored as in the original: frames of a server, and a second `connect`.
             Payload::Connect { .. }
             | Payload::SessionInfo { .. }
             | Payload::ToolLoadingProgress { .. }
@@ -266,18 +266,19 @@ impl SparkyMachine {
         }
         match self.generation {
             Generation::Sessions => {}
-            // Such a client is in one chat at a time: in the default one until it chooses another.
+            // Such a client is in one chat at a time, and in the default one until it chooses
+            // another.
             Generation::Chats if self.chat.is_none() && chat == DEFAULT_CHAT => {}
             Generation::Chats => return,
         }
-        // Who chose none is in the default one, also when another connection opens it.
+        // A client that chose no chat is in the default one, even if another connection opened it.
         if self.chat.is_none() && chat == DEFAULT_CHAT {
             self.chat = Some(chat.clone());
         }
         self.chats.insert(session.clone(), chat.clone());
         self.sessions.insert(chat, session.clone());
-        // A chat that is new to everybody is read from its beginning, so that nothing of it is missed;
-        // another one from where the peer has read it. At its head, this connection would prove what
+        // A new chat is read from its beginning, so that nothing is missed. Another chat is read
+        // from the peer's proven position. From its head, this connection would prove frames that
         // no connection was sent.
         let start = if is_new {
             Start::After(Cursor { epoch: None, seq: Seq::ZERO })
@@ -294,13 +295,14 @@ impl SparkyMachine {
         self.chat.as_ref().and_then(|chat| self.sessions.get(chat)).cloned()
     }
 
-    /// The session's chat, while there is one alone.
+    /// The session's chat, if it has exactly one.
     fn only_chat(&self) -> Option<SessionId> {
         let mut chats = self.chats.keys();
         chats.next().filter(|_| chats.next().is_none()).cloned()
     }
 
-    /// Opens a chat; without a name the one that the user selected last, else the default one.
+    /// Opens a chat. Without a name it is the one that the user selected last, else the default
+    /// one.
     fn open(&mut self, chat: Option<String>, title: Option<String>, then: Then) {
         let Some(peer) = self.peer.clone() else { return };
         let (instructions, history) = (self.personality.clone(), self.history.clone());
@@ -366,7 +368,7 @@ impl SparkyMachine {
         }
     }
 
-    /// The peer is known: goes on to its chats.
+    /// Continues with the chats of a peer that was opened.
     fn known(
         &mut self,
         peer: PeerRef,
@@ -390,7 +392,7 @@ impl SparkyMachine {
                 chats.retain(|(chat, _)| goes_on && chat == DEFAULT_CHAT);
             }
         }
-        // Only what is still a chat of the session can be selected.
+        // Only an existing chat of the session can be selected.
         self.chat = selected.filter(|selected| chats.iter().any(|(chat, _)| chat == selected));
         match self.generation {
             Generation::Sessions => {
@@ -424,14 +426,14 @@ impl SparkyMachine {
             }
             (Doing::Joining(_), Ok(_)) => {}
             (Doing::Joining(session), Err(_)) => {
-                // Deleted meanwhile.
+                // The chat was deleted meanwhile.
                 if let Some(chat) = self.chats.remove(&session) {
                     self.sessions.remove(&chat);
                 }
             }
             (Doing::Rejoining { rest, .. }, Ok(_)) => self.rejoin(rest),
             (Doing::Rejoining { rest, session }, Err(_)) => {
-                // Deleted meanwhile.
+                // The chat was deleted meanwhile.
                 if let Some(chat) = self.chats.remove(&session) {
                     self.sessions.remove(&chat);
                 }
@@ -484,7 +486,7 @@ impl SparkyMachine {
                 }
             },
             (Doing::Instructing | Doing::Sending { .. } | Doing::Deciding, Ok(_)) => {}
-            // Deleted a moment ago, and this connection has not heard of it yet.
+            // The chat was just deleted, and this connection was not told yet.
             (Doing::Sending { session, words: Some((text, file_id)) }, Err(refusal))
                 if refusal.code == RefusalCode::UnknownSession =>
             {
@@ -611,8 +613,8 @@ impl Machine for SparkyMachine {
     fn caught_up(&mut self, _session: &SessionId, _seq: Seq) {}
 
     fn detached(&mut self, session: &SessionId, _reason: &str) {
-        // The chat was deleted elsewhere. It stays selected, since its client still shows it:
-        // what is said in it next opens it anew.
+        // The chat was deleted by another client. It stays selected, because its client still shows
+        // it. The next message in it opens it again.
         if let Some(chat) = self.chats.remove(session) {
             self.sessions.remove(&chat);
         }
@@ -639,12 +641,12 @@ impl Machine for SparkyMachine {
     }
 }
 
-/// Whether a message settles an approval instead of saying something.
+/// Whether a message answers a request for approval.
 fn is_verdict(text: &str) -> bool {
     matches!(text.trim(), APPROVE | DENY)
 }
 
-/// Sparky's terminal client was to send these as a heartbeat.
+/// Whether a frame is the heartbeat that Sparky's terminal client was meant to send.
 fn is_ping(text: &str) -> bool {
     Json::parse(text)
         .is_ok_and(|json| matches!(json.get("type"), Some(Json::Text(kind)) if kind == "ping"))

@@ -1,5 +1,5 @@
-//! Sparky's `WSMessage` protocol in both of its generations: commit 932ae57, which has `session_id`
-//! and `session_info`, and the later one without them (see [`Generation`]).
+//! Sparky's `WSMessage` protocol in both generations: commit 932ae57, which has `session_id` and
+//! `session_info`, and the later one without them (see [`Generation`]).
 //!
 //! ```
 //! use thoughtwire_proto::dialect::sparky::{Message, Payload};
