@@ -2,7 +2,7 @@
 
 use futures::future::{join, join_all};
 use serde_json::{Map, Value};
-use thoughtwire_hub::{AgentError, Called, ItemWriter, Returned, TurnError};
+use thoughtwire_hub::{AgentError, Called, ClientResult, ItemWriter, TurnError};
 use thoughtwire_proto::{
     CallId, Decision, OpenCall, Permission, Seq, Style, Timestamp, ToolStatus,
 };
@@ -88,7 +88,7 @@ impl Calls<'_> {
             args: plan.args.clone(),
             client_until: matches!(plan.next, Next::Run(Runs::Client)).then_some(until),
         });
-        self.turn.interface.tools_called_keeping(called.collect(), kept).await?;
+        self.turn.interface.tools().called_keeping(called.collect(), kept).await?;
         self.carry_out(plans, chat).await
     }
 
@@ -212,22 +212,23 @@ impl Calls<'_> {
             Next::Run(runs) => self.run_by(runs, &call, &name, &args, spoken).await?,
             Next::AwaitClient(until) => self.client(&call, until).await?,
             Next::Ask(runs, until) => {
-                let refused = match self.turn.interface.approval(&call, name.clone(), until).await {
-                    // What was asked before a restart may have been forbidden since.
-                    Ok(Decision::Approved) if self.is_denied(&name) => {
-                        Some(format!("The tool `{name}` may not be used here any more."))
-                    }
-                    Ok(Decision::Approved) => None,
-                    Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
-                    Ok(Decision::Expired) => {
-                        Some("Nobody approved this call in time, so it was not made.".to_owned())
-                    }
-                    Ok(Decision::Void) => {
-                        Some("The turn ended before anybody could approve this call.".to_owned())
-                    }
-                    Err(TurnError::Refused(why)) => Some(why),
-                    Err(error) => return Err(error.into()),
-                };
+                let refused =
+                    match self.turn.interface.tools().approval(&call, name.clone(), until).await {
+                        // What was asked before a restart may have been forbidden since.
+                        Ok(Decision::Approved) if self.is_denied(&name) => {
+                            Some(format!("The tool `{name}` may not be used here any more."))
+                        }
+                        Ok(Decision::Approved) => None,
+                        Ok(Decision::Denied) => Some("The owner denied this call.".to_owned()),
+                        Ok(Decision::Expired) => Some(
+                            "Nobody approved this call in time, so it was not made.".to_owned(),
+                        ),
+                        Ok(Decision::Void) => Some(
+                            "The turn ended before anybody could approve this call.".to_owned(),
+                        ),
+                        Err(TurnError::Refused(why)) => Some(why),
+                        Err(error) => return Err(error.into()),
+                    };
                 match refused {
                     Some(why) => self.say(&call, &name, Err(ToolFault::Complaint(why))).await?,
                     None => self.run_by(runs, &call, &name, &args, spoken).await?,
@@ -286,18 +287,19 @@ impl Calls<'_> {
             content => (content, None),
         };
         if let (Some(whole), true) = (large, text.len() <= self.limits.output_bytes) {
-            interface.tool_returned_part(call, name, status, text.clone(), whole, None).await?;
+            interface.tools().returned_part(call, name, status, text.clone(), whole, None).await?;
             return Ok(Done { status, text });
         }
         match tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call) {
             Some(part) => {
                 interface
-                    .tool_returned_part(call, name, status, part.clone(), text, content)
+                    .tools()
+                    .returned_part(call, name, status, part.clone(), text, content)
                     .await?;
                 Ok(Done { status, text: part })
             }
             None => {
-                interface.tool_returned(call, name, status, text.clone(), content).await?;
+                interface.tools().returned(call, name, status, text.clone(), content).await?;
                 Ok(Done { status, text })
             }
         }
@@ -305,8 +307,8 @@ impl Calls<'_> {
 
     /// Waits for a client's result, which the session logs itself.
     async fn client(&self, call: &CallId, until: Timestamp) -> Result<Done, AgentError> {
-        let Returned { status, text, content: _ } =
-            self.turn.interface.client_runs(call, until).await?;
+        let ClientResult { status, text, content: _ } =
+            self.turn.interface.tools().client_runs(call, until).await?;
         let text = tools::output::cut(&text, self.limits.output_bytes, &self.turn.session, call)
             .unwrap_or(text);
         Ok(Done { status, text })

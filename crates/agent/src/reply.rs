@@ -239,7 +239,7 @@ impl Listener {
             )));
         };
         open.json.push_str(json);
-        self.interface.tool_args(&open.call, json).await?;
+        self.interface.tools().stream_args(&open.call, json).await?;
         if let Some((spoken, writer)) = &mut open.spoken {
             let words = spoken.hear(json);
             if writer.text().is_empty() && words.trim().is_empty() {
@@ -279,9 +279,7 @@ impl Listener {
         let calls: Vec<HeardCall> =
             std::mem::take(&mut self.calls).into_iter().map(OpenCall::close).collect();
         let last = match (last, std::mem::replace(&mut self.open, Open::Nothing)) {
-            (None, Open::Item(Spoke::Message, writer)) if calls.is_empty() => {
-                Some(Final::Open(writer))
-            }
+            (None, Open::Item(Spoke::Message, writer)) if calls.is_empty() => Some(writer.into()),
             (last, open) => {
                 self.open = open;
                 self.close().await?;

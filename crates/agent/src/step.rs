@@ -106,7 +106,7 @@ impl Steps {
             let mut last = if heartbeat == Some(Heartbeat::Rests) {
                 None
             } else {
-                let joined = self.turn.interface.steered().await?;
+                let joined = self.turn.interface.control().steered().await?;
                 self.context.hear(&joined);
                 self.check_limits(steps)?;
                 steps += 1;
@@ -125,7 +125,7 @@ impl Steps {
                 heard.last.or_else(|| words.filter(|_| !self.has_spoken).map(Final::Text))
             };
             if last.is_none() && !self.has_spoken {
-                let joined = self.turn.interface.steered().await?;
+                let joined = self.turn.interface.control().steered().await?;
                 if !joined.is_empty() {
                     self.context.hear(&joined);
                     (steps, quiet, heartbeat) = (0, 0, None);
@@ -339,7 +339,7 @@ impl Steps {
             blocks: &known.blocks,
         }
         .write();
-        let clients = self.turn.interface.client_tools();
+        let clients = self.turn.interface.tools().client_tools();
         let toolset = self.toolbox.toolset(self.style, clients, &agent.spec.settings.permissions);
         Ok(Frame { system, blocks: Arc::clone(&known.blocks), toolset })
     }

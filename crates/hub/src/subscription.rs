@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use thoughtwire_proto::{Emission, Refusal, RefusalCode, Seq, SessionId};
+use thoughtwire_session::unknown_session;
 use thoughtwire_store::{LogPage, SessionNum, Store};
 use tokio::time::Instant;
 
-use crate::hub::Shared;
 use crate::metrics::Metrics;
-use crate::session::unknown_session;
 use crate::tail::{DELETED, Entry, Found, Lent, MOST, Outlet, Reader, Tail};
 
 /// Records read from the log at a time, and about how many bytes of them.
@@ -78,22 +77,23 @@ impl From<Ended> for Read {
 
 impl Subscription {
     pub(crate) fn new(
-        shared: &Shared,
+        store: &Arc<Store>,
+        metrics: &Metrics,
         session: SessionNum,
         tail: Arc<Tail>,
         reader: Arc<Reader>,
         after: Seq,
     ) -> Self {
-        shared.metrics.subscribers.inc();
+        metrics.subscribers.inc();
         Self {
-            store: Arc::clone(&shared.store),
+            store: Arc::clone(store),
             session,
             tail,
             reader,
             place: Place::Log,
             seen: after,
             told_caught_up: false,
-            metrics: shared.metrics.clone(),
+            metrics: metrics.clone(),
             slow: false,
         }
     }

@@ -16,12 +16,12 @@ use parking_lot::Mutex;
 use thoughtwire_proto::dialect::FrameLimit;
 use thoughtwire_proto::dialect::native::ServerFrame;
 use thoughtwire_proto::{Refusal, SessionId, SessionListing, UserId};
-use thoughtwire_store::SessionFilter;
+use thoughtwire_store::{SessionFilter, Store};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::hub::{Changed, Hub};
+use crate::services::Changed;
 use crate::tail::Frames;
 
 /// Time between two updates of a list; what changes meanwhile is told once, at its end.
@@ -311,32 +311,33 @@ fn differences(
     wanted.into_iter().map(change).collect()
 }
 
-impl Hub {
-    /// Watches a user's list: each change from now on, in its newest state, at most four times a
-    /// second for each session. The list as it is now is the caller's to read.
-    #[must_use]
-    pub fn watch(&self, user: &UserId) -> Watcher {
-        let store = Arc::clone(&self.shared.store);
-        let owner = user.clone();
-        let read: ReadList = Box::new(move |wanted| {
-            let (store, owner) = (Arc::clone(&store), owner.clone());
-            Box::pin(async move {
-                let read = store.reading(move |store| {
-                    let Some(wanted) = wanted else {
-                        return store.sessions(&owner, &SessionFilter::default());
-                    };
-                    let mut list = Vec::new();
-                    for id in wanted {
-                        let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
-                        list.extend(store.sessions(&owner, &filter)?);
-                    }
-                    Ok(list)
-                });
-                read.await.map_err(|error| Refusal::from(&error))
-            })
-        });
-        watch(&self.shared.feeds, user, || self.changes(), read)
-    }
+/// Watches a user's list: each change from now on, in its newest state, at most four times a second
+/// for each session. The list as it is now is the caller's to read.
+pub(crate) fn watch_list(
+    feeds: &Feeds,
+    user: &UserId,
+    store: &Arc<Store>,
+    changes: impl FnOnce() -> broadcast::Receiver<Changed>,
+) -> Watcher {
+    let (store, owner) = (Arc::clone(store), user.clone());
+    let read: ReadList = Box::new(move |wanted| {
+        let (store, owner) = (Arc::clone(&store), owner.clone());
+        Box::pin(async move {
+            let read = store.reading(move |store| {
+                let Some(wanted) = wanted else {
+                    return store.sessions(&owner, &SessionFilter::default());
+                };
+                let mut list = Vec::new();
+                for id in wanted {
+                    let filter = SessionFilter { id: Some(id), ..SessionFilter::default() };
+                    list.extend(store.sessions(&owner, &filter)?);
+                }
+                Ok(list)
+            });
+            read.await.map_err(|error| Refusal::from(&error))
+        })
+    });
+    watch(feeds, user, changes, read)
 }
 
 fn watch(

@@ -254,7 +254,8 @@ mod tests {
     async fn entries(hub: &Hub) -> Vec<Arc<Entry>> {
         let user = "local".parse().unwrap();
         let spec = AgentSpec { name: "ada".to_owned(), ..AgentSpec::default() };
-        let session = hub.create_agent(&user, None, spec).await.unwrap().thing.main_session;
+        let session =
+            hub.directory().create_agent(&user, None, spec).await.unwrap().thing.main_session;
         let (text, policy) = ("go".to_owned(), Policy::Queue);
         let send = SessionCommand::Send { text, attachments: vec![], policy };
         hub.execute(&user, None, None, session.clone(), send).await.unwrap();

@@ -20,7 +20,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use thoughtwire_hub::{
-    Hub, Link, ListNews, Outlet, Presence, Proof, Read, Replying, Subscription, Wake, Watcher,
+    Hub, ListNews, Outlet, Presence, Proof, Read, Replying, Subscription, Wake, Watcher,
+    WorkerConnection,
 };
 use thoughtwire_proto::connection::{Close, Encoding, Joined, Machine, Output, Tag, depth};
 use thoughtwire_proto::dialect::FrameLimit;
@@ -101,7 +102,7 @@ struct Connection<S> {
     watching: Option<Watcher>,
     joined: Option<broadcast::Receiver<Joined>>,
     /// Where it offers agents, once it has.
-    link: Option<Link>,
+    link: Option<WorkerConnection>,
     proof: Arc<Mutex<Proof>>,
     /// Resolves when whoever is here may not be any more.
     ended: BoxFuture<'static, &'static str>,
@@ -436,13 +437,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             ConnectionCommand::Offer(offer) => {
                 let may_make = self.context.entrant.identity.has(Scope::Agents);
-                let link = self.link.get_or_insert_with(|| hub.link(&user));
+                let link = self.link.get_or_insert_with(|| hub.worker_connection(&user));
                 let outcome = link.offer(*offer, may_make).await;
                 self.machine.answer(tag, outcome.map(CommandReply::Connection));
                 None
             }
             ConnectionCommand::Say { turn, verb } => {
-                let link = self.link.get_or_insert_with(|| hub.link(&user));
+                let link = self.link.get_or_insert_with(|| hub.worker_connection(&user));
                 Some(into_reply(link.say(&turn, id, verb).await))
             }
             ConnectionCommand::InAttached(command) => {
@@ -491,7 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.joined = Some(hub.joined(&user, &peer));
                 let PeerRef { wire, space, name } = peer;
                 let command = DirectoryCommand::OpenPeer { wire, space, name: Some(name) };
-                into_reply(hub.direct(&user, id, command))
+                into_reply(hub.directory().direct(&user, id, command))
             }
             DirectoryCommand::CreateAgent(spec) if !identity.has(Scope::Agents) => {
                 let identity = identity.clone();
@@ -508,7 +509,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             | DirectoryCommand::FindAgent { .. }
             | DirectoryCommand::CreateSession { .. }
             | DirectoryCommand::OpenPeer { .. }
-            | DirectoryCommand::OpenChat { .. }) => into_reply(hub.direct(&user, id, command)),
+            | DirectoryCommand::OpenChat { .. }) => {
+                into_reply(hub.directory().direct(&user, id, command))
+            }
         }
     }
 
@@ -739,7 +742,7 @@ fn phased(
     Box::pin(async move { phase.changed().await })
 }
 
-async fn directed(link: &mut Option<Link>) -> Directive {
+async fn directed(link: &mut Option<WorkerConnection>) -> Directive {
     match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,

@@ -22,7 +22,7 @@ pub(crate) async fn edit(
     change: Change,
 ) -> Result<String, ToolFault> {
     let (told, hears) = tokio::sync::oneshot::channel();
-    let edited = interface.edit_memory(label, move |block| {
+    let edited = interface.memory().edit(label, move |block| {
         let after = changed(block, &change)?;
         // Who asked for the edit may be gone.
         let _ = told.send(after == block.text);

@@ -84,8 +84,11 @@ impl From<TurnError> for ToolFault {
         match error {
             TurnError::Ended => Self::TurnError(error),
             // The model can do something about these, or at least say so.
-            TurnError::Illegal(why) | TurnError::Refused(why) | TurnError::Unsaved(why) => {
+            TurnError::Illegal(why) | TurnError::Refused(why) => {
                 Self::Complaint(format!("That was not done: {why}."))
+            }
+            TurnError::Unsaved(refusal) => {
+                Self::Complaint(format!("That was not done: {}.", refusal.reason))
             }
         }
     }

@@ -396,7 +396,7 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
     home.say(&session, "Hi").await;
     let changes = json!({"permissions": {"calculator": "ask"}, "max_steps": 3});
     let serde_json::Value::Object(changes) = changes else { unreachable!() };
-    home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
+    home.hub.directory().edit_agent(&home.user, "tess", changes).await.unwrap();
     let call = until_asked(&home, &session).await;
     home.listen(&session, |_| false, async {
         drop(home.execute(decide(&session, &call, true)).await);
@@ -408,12 +408,12 @@ async fn settings_of_an_agent_hold_from_its_next_turn_on() {
         (json!({"permissions": {"x": "perhaps"}}), "settings"),
     ] {
         let serde_json::Value::Object(bad) = bad else { unreachable!() };
-        let refused = home.hub.edit_agent(&home.user, "tess", bad).await.unwrap_err();
+        let refused = home.hub.directory().edit_agent(&home.user, "tess", bad).await.unwrap_err();
         assert!(refused.reason.contains(complaint), "{}", refused.reason);
     }
     let cleared = json!({"permissions": {"calculator": null}});
     let serde_json::Value::Object(cleared) = cleared else { unreachable!() };
-    let profile = home.hub.edit_agent(&home.user, "tess", cleared).await.unwrap();
+    let profile = home.hub.directory().edit_agent(&home.user, "tess", cleared).await.unwrap();
     assert!(
         profile.spec.settings.permissions.is_empty() && profile.spec.settings.max_steps == Some(3)
     );

@@ -130,9 +130,9 @@ impl Home {
                 let reply = self.hub.execute(&self.user, None, None, session, command).await;
                 CommandReply::Session(reply.unwrap())
             }
-            Command::Directory(command) => {
-                CommandReply::Directory(self.hub.direct(&self.user, None, command).await.unwrap())
-            }
+            Command::Directory(command) => CommandReply::Directory(
+                self.hub.directory().direct(&self.user, None, command).await.unwrap(),
+            ),
             Command::Connection(command) => panic!("{command:?} belongs to a connection"),
         }
     }

@@ -295,7 +295,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
     let other = home.session("tess").await;
     let wide =
         BlockChange { limit: Some(100_000), text: Some(String::new()), ..BlockChange::default() };
-    home.hub.edit_block(&home.user, "tess", "human", wide).await.unwrap();
+    home.hub.directory().edit_block(&home.user, "tess", "human", wide).await.unwrap();
     let edits = |session: SessionId| {
         let home = &home;
         async move {
@@ -310,7 +310,7 @@ async fn a_thousand_edits_from_two_sessions_and_the_owner_lose_nothing() {
                 description: Some(format!("Description {n}.")),
                 ..BlockChange::default()
             };
-            home.hub.edit_block(&home.user, "tess", "human", change).await.unwrap();
+            home.hub.directory().edit_block(&home.user, "tess", "human", change).await.unwrap();
         }
     };
     tokio::join!(edits(one), edits(other), owner);

@@ -338,7 +338,7 @@ async fn a_turn_says_which_limit_ended_it() {
     let serde_json::Value::Object(changes) = json!({"max_steps": 2, "token_budget": 1_000}) else {
         unreachable!()
     };
-    home.hub.edit_agent(&home.user, "tess", changes).await.unwrap();
+    home.hub.directory().edit_agent(&home.user, "tess", changes).await.unwrap();
     let told = home.say(&session, "go on").await;
     assert_eq!((told.end().1.as_str(), told.called().len()), ("step_limit", 2));
 }

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use thoughtwire_proto::connection::Encoding;
 use thoughtwire_proto::dialect::{FrameLimit, encode};
 use thoughtwire_proto::{
-    CallId, Delta, Emission, Emitted, Event, InputEvent, ItemId, Partial, Record, Seq,
-    SessionEvent, SessionId, StreamKind, ToolDeclaration, TurnEvent, TurnId,
+    CallId, Delta, Emission, Emitted, Event, InputEvent, Partial, Record, Seq, SessionEvent,
+    SessionId, ToolDeclaration, TurnEvent, TurnId,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -547,14 +547,4 @@ impl Ring {
             }),
         }
     }
-}
-
-/// An open item as its session's task knows it: ahead of what was published.
-pub(crate) struct OpenText {
-    pub(crate) item: ItemId,
-    pub(crate) kind: StreamKind,
-    pub(crate) n: u64,
-    pub(crate) text: String,
-    /// Whether `text` has grown since its last checkpoint.
-    pub(crate) dirty: bool,
 }

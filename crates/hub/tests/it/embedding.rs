@@ -48,8 +48,8 @@ fn a_synchronous_program_has_the_same_verbs() {
     turn.internal_monologue("hm").unwrap();
     turn.function_message("Running lookup({\"a\": 1})").unwrap();
     turn.function_message("Success: found").unwrap();
-    let call = turn.tool_called("other", Default::default()).unwrap();
-    turn.tool_returned(call, "other", ToolStatus::Error, "no").unwrap();
+    let call = turn.tools().called("other", Default::default()).unwrap();
+    turn.tools().returned(&call, "other", ToolStatus::Error, "no", None).unwrap();
     turn.finish(Some("bye".into()), None).unwrap();
     turn.close().unwrap();
     let mut kinds = Vec::new();

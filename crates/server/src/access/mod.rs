@@ -157,9 +157,9 @@ pub(crate) async fn create_agent(
     id: Option<CommandId>,
     spec: AgentSpec,
 ) -> Result<Made<AgentProfile>, Refusal> {
-    match hub.create_agent(&identity.user, id, spec).await {
+    match hub.directory().create_agent(&identity.user, id, spec).await {
         Err(refusal) if refusal.code == RefusalCode::NameTaken && !identity.has(Scope::Agents) => {
-            let thing = hub.find_agent(&identity.user, DEFAULT_AGENT).await?;
+            let thing = hub.directory().find_agent(&identity.user, DEFAULT_AGENT).await?;
             Ok(Made { thing, duplicate: false })
         }
         outcome => outcome,

@@ -90,7 +90,7 @@ pub(super) async fn edit(
     let user = caller.user;
     let changes = read(body)?;
     let keeps = changes.contains_key("keep_days") || changes.contains_key("keep_events");
-    let profile = rest.hub.edit_agent(&user, &agent, changes).await?;
+    let profile = rest.hub.directory().edit_agent(&user, &agent, changes).await?;
     if keeps {
         rest.sweep();
     }
@@ -103,7 +103,7 @@ pub(super) async fn delete(
     Path(agent): Path<String>,
 ) -> Answered {
     let user = caller.user;
-    rest.hub.delete_agent(&user, &agent).await?;
+    rest.hub.directory().delete_agent(&user, &agent).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -10,7 +10,7 @@ use axum::response::IntoResponse as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use thoughtwire_hub::Awaited;
+use thoughtwire_hub::AwaitedTurn;
 use thoughtwire_proto::dialect::native::Verdict;
 use thoughtwire_proto::{
     CallId, Event, InputEvent, ItemId, Policy, Seq, SessionCommand, SessionReply,
@@ -87,8 +87,8 @@ pub(super) async fn input(
     match awaited {
         Ok(awaited) => {
             let (events, trimmed) = match awaited? {
-                Awaited::Ended(events) => (events, false),
-                Awaited::Trimmed(events) => (events, true),
+                AwaitedTurn::Ended(events) => (events, false),
+                AwaitedTurn::Trimmed(events) => (events, true),
             };
             let mut answer = json!({"session": session, "seq": seq, "input": input, "disposition": disposition, "duplicate": duplicate, "events": events});
             if let (true, Value::Object(answer)) = (trimmed, &mut answer) {

@@ -58,6 +58,7 @@ pub(super) async fn edit(
     let limit = limit.map(|limit| storable("limit", limit)).transpose()?;
     let edited = rest
         .hub
+        .directory()
         .edit_block(&user, &agent, &label, BlockChange { text, limit, description })
         .await?;
     Ok(Json(json!({"block": block(&edited)})).into_response())
@@ -69,7 +70,7 @@ pub(super) async fn delete(
     Path((agent, label)): Path<(String, String)>,
 ) -> Answered {
     let user = caller.user;
-    rest.hub.delete_block(&user, &agent, &label).await?;
+    rest.hub.directory().delete_block(&user, &agent, &label).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

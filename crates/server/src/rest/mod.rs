@@ -333,7 +333,7 @@ impl Rest {
         user: &UserId,
         agent: String,
     ) -> Result<AgentProfile, Refused> {
-        Ok(self.hub.find_agent(user, &agent).await?)
+        Ok(self.hub.directory().find_agent(user, &agent).await?)
     }
 
     pub(super) async fn own(

@@ -171,7 +171,7 @@ pub(super) async fn import(
         sessions: sessions.into_iter().map(|session| imported(session.events)).collect(),
     };
     let count = imported.notes.len();
-    let profile = rest.hub.import_agent(&user, imported, once).await?;
+    let profile = rest.hub.directory().import_agent(&user, imported, once).await?;
     tracing::debug!(agent = %profile.id, notes = count, "took an agent in");
     Ok((StatusCode::CREATED, Json(json!({"agent": profile}))).into_response())
 }

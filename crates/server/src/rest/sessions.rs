@@ -54,7 +54,11 @@ pub(super) async fn create(
     let user = caller.user;
     let NewSessionBody { agent, title, instructions, history } = read(body)?;
     let key = idempotency_key(&headers)?;
-    let made = rest.hub.create_session(&user, key, agent, title, instructions, history).await?;
+    let made = rest
+        .hub
+        .directory()
+        .create_session(&user, key, agent, title, instructions, history)
+        .await?;
     let session = made.thing;
     Ok((StatusCode::CREATED, Json(json!({"session": session}))).into_response())
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thoughtwire_hub::Awaited;
+use thoughtwire_hub::AwaitedTurn;
 use thoughtwire_proto::{
     Command, CommandReply, Event, InputEvent, ItemId, Record, Refusal, RefusalCode, SessionCommand,
     SessionReply, TurnEvent,
@@ -119,11 +119,11 @@ impl History {
             let outcome = tokio::time::timeout(limit, turn).await;
             let mut ledger = waiting.ledger.lock().unwrap();
             match outcome {
-                Ok(Ok(Awaited::Ended(records))) => {
+                Ok(Ok(AwaitedTurn::Ended(records))) => {
                     ledger.tally.waited += 1;
                     ledger.waits.told.push((room, input, seq.0, records));
                 }
-                Ok(Ok(Awaited::Trimmed(_))) => {
+                Ok(Ok(AwaitedTurn::Trimmed(_))) => {
                     (ledger.tally.waited, ledger.tally.waited_trimmed) =
                         (ledger.tally.waited + 1, ledger.tally.waited_trimmed + 1);
                     let fits = ledger.rooms[room].is_trimmed;
