@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::dialect::FrameLimit;
 use crate::{
-    CommandReply, Directive, Emission, Emitted, Event, InputEvent, PeerRef, Refusal, RefusalCode,
-    Request, Retry, Seq, SessionId, SessionListing, TurnEvent,
+    CommandReply, Directive, Emission, Event, InputEvent, PeerRef, Refusal, RefusalCode, Request,
+    Retry, Seq, SessionEmission, SessionId, SessionListing, TurnEvent,
 };
 
 /// Text of one frame.
@@ -193,7 +193,7 @@ pub trait Machine: Send {
     /// Whether this connection is shown an emission. The machine drops emissions and never edits
     /// them. Emissions that are not [`Encoding::is_for_machine`] are always shown, and the driver
     /// need not ask.
-    fn shows(&mut self, _emitted: &Emitted) -> bool {
+    fn shows(&mut self, _emitted: &SessionEmission) -> bool {
         true
     }
 

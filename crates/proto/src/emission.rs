@@ -73,7 +73,7 @@ pub enum Emission {
 
 /// An emission with its session.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Emitted {
+pub struct SessionEmission {
     /// The session.
     pub session: SessionId,
     /// The emission.

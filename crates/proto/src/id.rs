@@ -327,12 +327,12 @@ mod schemas {
         "maxLength": MAX_NAME_CHARS,
     });
     written_as!("Timestamp", [] Timestamp, {
-        "description": "An instant: RFC 3339 in UTC, with milliseconds.",
+        "description": "A time: RFC 3339 in UTC with milliseconds.",
         "type": "string",
         "format": "date-time",
     });
     written_as!("Seq", [] Seq, {
-        "description": "A position in one session's log: from 1, without gaps. 0 lies before the first record.",
+        "description": "A position in a session's log, from 1 without gaps. 0 is before the first.",
         "type": "integer",
         "minimum": 0,
     });

@@ -32,7 +32,7 @@ pub use command::{
     PeerWire, Permission, Policy, Request, SessionCommand, SessionListing, SessionReply, Start,
     Style, ToolDeclaration,
 };
-pub use emission::{Delta, Emission, Emitted, Partial, StreamKind};
+pub use emission::{Delta, Emission, Partial, SessionEmission, StreamKind};
 pub use event::{
     Decision, Event, HistoryEntry, InputEvent, OtherEvent, Outcome, Record, Role, SessionEvent,
     ToolStatus, TurnEvent, Usage,

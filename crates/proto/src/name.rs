@@ -61,7 +61,7 @@ mod tests {
     use super::{BadId, new_name, new_title};
 
     #[test]
-    fn of_new_things() {
+    fn new_names_follow_the_rules() {
         for (text, expected) in [
             ("ada", Ok("ada")),
             ("Zoe\u{308}", Ok("Zo\u{eb}")),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn of_titles_and_files() {
+    fn new_titles_follow_the_rules() {
         for (text, expected) in [
             ("", Ok("")),
             ("Zoe\u{308}", Ok("Zo\u{eb}")),

@@ -186,7 +186,7 @@ impl RefusalCode {
 pub struct Refusal {
     /// The code.
     pub code: RefusalCode,
-    /// What is wrong and what to do.
+    /// A sentence that says what is wrong and what to do.
     pub reason: String,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// The part of a session that this client has seen.
 ///
 /// ```
-/// use thoughtwire_proto::transcript::{Change, Transcript};
+/// use thoughtwire_proto::transcript::{TranscriptChange, Transcript};
 /// use thoughtwire_proto::{Emission, Record, Seq, SessionEvent};
 ///
 /// let mut transcript = Transcript::default();
@@ -27,9 +27,9 @@ use crate::{
 ///     turn: None,
 ///     event: opened.into(),
 /// });
-/// assert_eq!(transcript.apply(&opened), Change::Entry(0));
+/// assert_eq!(transcript.apply(&opened), TranscriptChange::Entry(0));
 /// // The same again, as after a reconnect, changes nothing.
-/// assert_eq!(transcript.apply(&opened), Change::Nothing);
+/// assert_eq!(transcript.apply(&opened), TranscriptChange::Nothing);
 /// # Ok::<(), thoughtwire_proto::BadId>(())
 /// ```
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Transcript {
     session: Option<SessionId>,
     epoch: Option<Epoch>,
     seq: Seq,
-    entries: Vec<Entry>,
+    entries: Vec<TranscriptEntry>,
     open: Vec<Partial>,
     turn: Option<TurnId>,
     title: Option<String>,
@@ -51,7 +51,7 @@ pub struct Transcript {
 
 /// One item in a transcript, in the order of the log. Its index never changes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct TranscriptEntry {
     /// Position of the event that created it.
     pub seq: Seq,
     /// Time of that event.
@@ -59,12 +59,12 @@ pub struct Entry {
     /// Its turn; an input has one once it runs.
     pub turn: Option<TurnId>,
     /// The content.
-    pub body: Body,
+    pub body: EntryBody,
 }
 
-/// Content of an [`Entry`].
+/// Content of an [`TranscriptEntry`].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Body {
+pub enum EntryBody {
     /// A user sent an input.
     Input {
         /// Its id.
@@ -76,7 +76,7 @@ pub enum Body {
         /// The client that sent it.
         from: Option<String>,
         /// The input's progress.
-        fate: Fate,
+        status: InputStatus,
     },
     /// The agent had a thought.
     Thought {
@@ -97,7 +97,7 @@ pub enum Body {
         complete: bool,
     },
     /// The agent called a tool.
-    Call(Call),
+    Call(ToolCallEntry),
     /// A turn ended.
     Ended {
         /// The input that it ran on.
@@ -115,7 +115,7 @@ pub enum Body {
 
 /// Progress of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum InputStatus {
     /// It is queued.
     Waits,
     /// Its turn runs, or it joined a running turn.
@@ -128,7 +128,7 @@ pub enum Fate {
 
 /// A tool call, from its request to its result.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct ToolCallEntry {
     /// Its id.
     pub call: CallId,
     /// The tool.
@@ -140,7 +140,7 @@ pub struct Call {
     /// Time until which a client may run it, if one is awaited.
     pub awaited: Option<Timestamp>,
     /// The result.
-    pub returned: Option<Returned>,
+    pub returned: Option<CallResult>,
 }
 
 /// State of an approval.
@@ -154,7 +154,7 @@ pub enum Approval {
 
 /// Result of a tool call.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Returned {
+pub struct CallResult {
     /// Whether the call succeeded.
     pub status: ToolStatus,
     /// The result or the error, as text.
@@ -166,7 +166,7 @@ pub struct Returned {
 /// Effect of an emission on a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub enum Change {
+pub enum TranscriptChange {
     /// None: the emission is old, late or not part of the transcript.
     Nothing,
     /// The entry at this index is new, or changed.
@@ -205,7 +205,7 @@ impl Transcript {
 
     /// The entries, in the order of the log.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TranscriptEntry] {
         &self.entries
     }
 
@@ -228,59 +228,59 @@ impl Transcript {
     }
 
     /// Applies the next emission. One that was seen before changes nothing.
-    pub fn apply(&mut self, emission: &Emission) -> Change {
+    pub fn apply(&mut self, emission: &Emission) -> TranscriptChange {
         match emission {
             Emission::Record(record) => self.record(record),
             Emission::Delta(delta) => self.delta(delta),
             Emission::Partial(partial) => self.partial(partial),
-            Emission::Status { .. } | Emission::Presence { .. } => Change::Nothing,
+            Emission::Status { .. } | Emission::Presence { .. } => TranscriptChange::Nothing,
         }
     }
 
-    fn record(&mut self, record: &Record) -> Change {
+    fn record(&mut self, record: &Record) -> TranscriptChange {
         let Record { seq, at, turn, event } = record;
         if *seq <= self.seq {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         let expected = self.seq.next();
         if *seq != expected {
-            return Change::Gap { expected, found: *seq };
+            return TranscriptChange::Gap { expected, found: *seq };
         }
         self.seq = *seq;
         let body = match event {
             Event::Input(InputEvent::UserMessage { item, text, attachments, from }) => {
-                let fate = if turn.is_some() { Fate::Runs } else { Fate::Waits };
+                let status = if turn.is_some() { InputStatus::Runs } else { InputStatus::Waits };
                 self.inputs.insert(item.clone(), self.entries.len());
-                Body::Input {
+                EntryBody::Input {
                     item: item.clone(),
                     text: text.clone(),
                     attachments: attachments.clone(),
                     from: from.clone(),
-                    fate,
+                    status,
                 }
             }
             Event::Input(InputEvent::Withdrawn { input }) => {
-                return self.settle(input, None, Fate::Withdrawn, event, record);
+                return self.settle(input, None, InputStatus::Withdrawn, event, record);
             }
             Event::Turn(TurnEvent::Started { input }) => {
                 self.turn.clone_from(turn);
                 self.open.clear();
                 self.closed.clear();
-                return self.settle(input, turn.as_ref(), Fate::Runs, event, record);
+                return self.settle(input, turn.as_ref(), InputStatus::Runs, event, record);
             }
             Event::Turn(TurnEvent::Thought { item, text, complete }) => {
                 self.close(item.as_str());
-                Body::Thought { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Thought { item: item.clone(), text: text.clone(), complete: *complete }
             }
             Event::Turn(TurnEvent::Message { item, text, complete }) => {
                 self.close(item.as_str());
-                Body::Message { item: item.clone(), text: text.clone(), complete: *complete }
+                EntryBody::Message { item: item.clone(), text: text.clone(), complete: *complete }
             }
             Event::Turn(TurnEvent::ToolCalled { call, name, args }) => {
                 // Streamed arguments carry the call's id as their item.
                 self.close(call.as_str());
                 self.calls.insert(call.clone(), self.entries.len());
-                Body::Call(Call {
+                EntryBody::Call(ToolCallEntry {
                     call: call.clone(),
                     name: name.clone(),
                     args: Some(args.clone()),
@@ -293,27 +293,27 @@ impl Transcript {
             {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Asked(*expires_at));
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ToolAwaited { call, expires_at }) => match self.call(call) {
                 Some((at, open)) => {
                     open.awaited = Some(*expires_at);
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ApprovalSettled { call, decision, .. }) => match self.call(call)
             {
                 Some((at, open)) => {
                     open.approval = Some(Approval::Settled(*decision));
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                None => Body::Fact(event.clone()),
+                None => EntryBody::Fact(event.clone()),
             },
             Event::Turn(TurnEvent::ToolReturned { call, name, status, text, content }) => {
-                let returned = Some(Returned {
+                let returned = Some(CallResult {
                     status: *status,
                     text: text.clone(),
                     content: content.clone(),
@@ -321,9 +321,9 @@ impl Transcript {
                 if let Some((at, open)) = self.call(call) {
                     open.returned = returned;
                     self.calls.remove(call);
-                    return Change::Entry(at);
+                    return TranscriptChange::Entry(at);
                 }
-                Body::Call(Call {
+                EntryBody::Call(ToolCallEntry {
                     call: call.clone(),
                     name: name.clone(),
                     args: None,
@@ -334,7 +334,7 @@ impl Transcript {
             }
             Event::Turn(TurnEvent::Ended { input, outcome, code, reason }) => {
                 self.end(turn.as_ref(), input, *outcome);
-                Body::Ended {
+                EntryBody::Ended {
                     input: input.clone(),
                     outcome: *outcome,
                     code: code.clone(),
@@ -343,7 +343,7 @@ impl Transcript {
             }
             Event::Session(SessionEvent::Renamed { title }) => {
                 self.title = Some(title.clone());
-                Body::Fact(event.clone())
+                EntryBody::Fact(event.clone())
             }
             Event::Session(
                 SessionEvent::Opened { .. }
@@ -352,14 +352,14 @@ impl Transcript {
                 | SessionEvent::Compacted { .. },
             )
             | Event::Turn(TurnEvent::Usage(_))
-            | Event::Other(_) => Body::Fact(event.clone()),
+            | Event::Other(_) => EntryBody::Fact(event.clone()),
         };
-        self.push(Entry { seq: *seq, at: *at, turn: turn.clone(), body })
+        self.push(TranscriptEntry { seq: *seq, at: *at, turn: turn.clone(), body })
     }
 
-    fn push(&mut self, entry: Entry) -> Change {
+    fn push(&mut self, entry: TranscriptEntry) -> TranscriptChange {
         self.entries.push(entry);
-        Change::Entry(self.entries.len() - 1)
+        TranscriptChange::Entry(self.entries.len() - 1)
     }
 
     /// Sets an input's progress. If the input is not in the transcript, the event becomes an entry
@@ -368,27 +368,27 @@ impl Transcript {
         &mut self,
         input: &ItemId,
         turn: Option<&TurnId>,
-        became: Fate,
+        became: InputStatus,
         event: &Event,
         record: &Record,
-    ) -> Change {
+    ) -> TranscriptChange {
         let at = self.inputs.get(input).copied();
         if let Some(at) = at
-            && let Some(Entry { turn: of, body: Body::Input { fate, .. }, .. }) =
+            && let Some(TranscriptEntry { turn: of, body: EntryBody::Input { status, .. }, .. }) =
                 self.entries.get_mut(at)
         {
-            *fate = became;
+            *status = became;
             *of = turn.cloned();
-            if became == Fate::Withdrawn {
+            if became == InputStatus::Withdrawn {
                 self.inputs.remove(input);
             }
-            return Change::Entry(at);
+            return TranscriptChange::Entry(at);
         }
-        self.push(Entry {
+        self.push(TranscriptEntry {
             seq: record.seq,
             at: record.at,
             turn: record.turn.clone(),
-            body: Body::Fact(event.clone()),
+            body: EntryBody::Fact(event.clone()),
         })
     }
 
@@ -396,10 +396,10 @@ impl Transcript {
         let entries = &mut self.entries;
         // Inputs that joined the turn end with it.
         self.inputs.retain(|item, at| match entries.get_mut(*at) {
-            Some(Entry { turn, body: Body::Input { fate, .. }, .. })
+            Some(TranscriptEntry { turn, body: EntryBody::Input { status, .. }, .. })
                 if item == input || (turn.is_some() && turn.as_ref() == ended) =>
             {
-                *fate = Fate::Ended(outcome);
+                *status = InputStatus::Ended(outcome);
                 false
             }
             Some(_) | None => true,
@@ -410,10 +410,10 @@ impl Transcript {
         self.calls.clear();
     }
 
-    fn call(&mut self, call: &CallId) -> Option<(usize, &mut Call)> {
+    fn call(&mut self, call: &CallId) -> Option<(usize, &mut ToolCallEntry)> {
         let at = *self.calls.get(call)?;
         match self.entries.get_mut(at) {
-            Some(Entry { body: Body::Call(open), .. }) => Some((at, open)),
+            Some(TranscriptEntry { body: EntryBody::Call(open), .. }) => Some((at, open)),
             Some(_) | None => None,
         }
     }
@@ -424,10 +424,10 @@ impl Transcript {
         self.closed.insert(item.to_owned());
     }
 
-    fn delta(&mut self, delta: &Delta) -> Change {
+    fn delta(&mut self, delta: &Delta) -> TranscriptChange {
         let Delta { turn, item, n, kind, text } = delta;
         if self.is_late(turn, item) {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         match self.open.iter_mut().find(|open| open.item == *item) {
             Some(open) if open.n == *n => {
@@ -436,7 +436,7 @@ impl Transcript {
             }
             // Seen before, or a delta is missing. Then a partial or the event will bring the whole
             // text.
-            Some(_) => return Change::Nothing,
+            Some(_) => return TranscriptChange::Nothing,
             None if *n == 0 => {
                 self.open.push(Partial {
                     turn: turn.clone(),
@@ -446,20 +446,20 @@ impl Transcript {
                     text: text.clone(),
                 });
             }
-            None => return Change::Nothing,
+            None => return TranscriptChange::Nothing,
         }
-        Change::Open(item.clone())
+        TranscriptChange::Open(item.clone())
     }
 
-    fn partial(&mut self, partial: &Partial) -> Change {
+    fn partial(&mut self, partial: &Partial) -> TranscriptChange {
         if self.is_late(&partial.turn, &partial.item) {
-            return Change::Nothing;
+            return TranscriptChange::Nothing;
         }
         match self.open.iter_mut().find(|open| open.item == partial.item) {
             Some(open) => open.clone_from(partial),
             None => self.open.push(partial.clone()),
         }
-        Change::Open(partial.item.clone())
+        TranscriptChange::Open(partial.item.clone())
     }
 
     /// Whether a delta or partial is late: its item's event has come, or its turn does not run.

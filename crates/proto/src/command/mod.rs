@@ -7,6 +7,7 @@ mod connection;
 mod directory;
 mod listing;
 mod peer;
+mod reply;
 mod session;
 
 use crate::{CommandId, SessionId};
@@ -16,6 +17,7 @@ pub use connection::{Attached, ConnectionCommand, ConnectionReply, Start, ToolDe
 pub use directory::{DirectoryCommand, DirectoryReply};
 pub use listing::SessionListing;
 pub use peer::{DEFAULT_CHAT, PeerRef, PeerWire};
+pub(crate) use reply::{OpenedChat, OpenedPeer};
 pub use session::{Disposition, Policy, SessionCommand, SessionReply};
 
 /// A client's command. It may be refused.

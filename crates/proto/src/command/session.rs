@@ -17,7 +17,7 @@ pub enum SessionCommand {
         text: String,
         /// References to files.
         attachments: Vec<String>,
-        /// What happens if a turn runs.
+        /// Treatment of the input if a turn runs.
         policy: Policy,
     },
     /// Remove an input from the queue.
@@ -125,7 +125,7 @@ pub enum SessionReply {
         seq: Seq,
         /// Id of the input.
         input: ItemId,
-        /// What happened to the input.
+        /// Disposition of the input.
         disposition: Disposition,
         /// True when this id was seen before and nothing was done again.
         duplicate: bool,
@@ -168,7 +168,7 @@ impl Policy {
     }
 }
 
-/// What happened to an accepted input.
+/// Disposition of an accepted input.
 #[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

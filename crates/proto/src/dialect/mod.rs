@@ -10,14 +10,14 @@ pub mod python;
 mod shorten;
 pub mod sparky;
 
-use crate::Emitted;
+use crate::SessionEmission;
 use crate::connection::{Encoding, Frame};
 
 pub use limit::FrameLimit;
 
 /// Frames of an emission in an encoding: none, one or several, each within the limit.
 #[must_use]
-pub fn encode(encoding: &Encoding, emitted: &Emitted, limit: FrameLimit) -> Vec<Frame> {
+pub fn encode(encoding: &Encoding, emitted: &SessionEmission, limit: FrameLimit) -> Vec<Frame> {
     let (frames, fit): (_, fn(Frame, FrameLimit) -> Vec<Frame>) = match encoding {
         Encoding::Native => {
             (vec![native::encode(&emitted.session, &emitted.emission)], native::fit)

@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_float_has_keeps_its_digits() {
+    fn numbers_without_an_exact_float_keep_their_digits() {
         for (json, python) in [
             ("0.10000000000000000555", "0.10000000000000000555"),
             ("1000000000000000000001", "1000000000000000000001"),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_held() {
+    fn invalid_json_is_refused() {
         let deep = "[".repeat(100_000);
         for json in [
             "",
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read_in_time_that_grows_with_its_length() {
+    fn objects_are_read_in_linear_time() {
         // These keys fit into a frame of the default size. Comparing them pairwise takes a minute.
         let members: Vec<String> = (0..100_000).map(|at| format!("\"{at:x}\":0")).collect();
         let Json::Dict(read) = Json::parse(&format!("{{{}}}", members.join(","))).unwrap() else {

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_may_stand_behind_other_keys() {
+    fn the_kind_may_come_after_other_keys() {
         for (behind, in_front) in [
             (
                 r#"{"text":"Hi","kind":"user_message","item":"i-1"}"#,

@@ -11,6 +11,7 @@
 mod frame_limit;
 mod memgpt;
 mod native;
+mod native_machine;
 mod protocol;
 mod sparky;
 mod sparky_later;

@@ -239,7 +239,7 @@ fn every_illegal_pair_is_refused() {
 }
 
 #[test]
-fn what_may_follow_does() {
+fn legal_events_are_applied() {
     for (steps, of, event) in [
         (idle(), None, edited()),
         (running(), Some("t-1"), edited()),
@@ -283,7 +283,10 @@ fn any_step() -> impl Strategy<Value = (Option<TurnId>, Event)> {
 
 proptest! {
     #[test]
-    fn replay_of_a_prefix_and_the_rest_equals_live(steps in prop::collection::vec(any_step(), 0..120), cut in any::<prop::sample::Index>()) {
+    fn replay_of_a_prefix_and_the_rest_equals_live(
+        steps in prop::collection::vec(any_step(), 0..120),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut live = state(&idle());
         let mut log = vec![(None, opened())];
         let mut stored = vec![live.clone()];
@@ -297,13 +300,15 @@ proptest! {
         // Replays the log from the start, through the stored form of every event.
         let mut replayed = State::default();
         for (of, event) in &log {
-            let event: Event = serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap();
+            let stored = serde_json::to_string(event).unwrap();
+            let event: Event = serde_json::from_str(&stored).unwrap();
             replayed.apply(of.as_ref(), &event).unwrap();
         }
         prop_assert_eq!(&replayed, &live);
         // Continues from a stored state.
         let at = cut.index(log.len());
-        let mut resumed: State = serde_json::from_str(&serde_json::to_string(&stored[at]).unwrap()).unwrap();
+        let text = serde_json::to_string(&stored[at]).unwrap();
+        let mut resumed: State = serde_json::from_str(&text).unwrap();
         for (of, event) in &log[at + 1..] {
             resumed.apply(of.as_ref(), event).unwrap();
         }

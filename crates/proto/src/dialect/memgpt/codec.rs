@@ -11,11 +11,11 @@ use crate::{Refusal, RefusalCode};
 
 /// A frame of either direction.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Frame {
+pub enum MemgptFrame {
     /// From a client.
-    Client(ClientFrame),
+    Client(MemgptClientFrame),
     /// From the server.
-    Server(ServerFrame),
+    Server(MemgptServerFrame),
 }
 
 /// The key by which a user message names its agent.
@@ -31,7 +31,7 @@ pub enum AgentKey {
 
 /// A frame from a client.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ClientFrame {
+pub enum MemgptClientFrame {
     /// `client_user_message`. The original accepts any JSON as the message.
     UserMessage {
         /// The message.
@@ -53,7 +53,7 @@ pub enum ClientFrame {
 
 /// The three message types of `agent_response`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says {
+pub enum ResponseKind {
     /// `server_agent_internal_monologue`.
     InternalMonologue,
     /// `server_agent_assistant_message`.
@@ -64,7 +64,7 @@ pub enum Says {
 
 /// A frame from a server. The originals accept any JSON where a text is expected.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ServerFrame {
+pub enum MemgptServerFrame {
     /// `server_error`.
     Error(Json),
     /// `server_command_response`.
@@ -76,10 +76,10 @@ pub enum ServerFrame {
     /// `server_agent_response_end`.
     ResponseEnd,
     /// An `agent_response`.
-    Response(Says, Json),
+    Response(ResponseKind, Json),
 }
 
-impl Says {
+impl ResponseKind {
     const ALL: [Self; 3] = [Self::InternalMonologue, Self::AssistantMessage, Self::FunctionMessage];
 
     /// The value of `message_type`.
@@ -93,7 +93,7 @@ impl Says {
     }
 }
 
-impl Frame {
+impl MemgptFrame {
     /// Reads a frame.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Frame {
     /// Reads a frame from its parsed form.
     ///
     /// # Errors
-    /// Those of [`Frame::decode`].
+    /// Those of [`MemgptFrame::decode`].
     pub fn read(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
             return Err(Refusal::new(
@@ -135,14 +135,16 @@ impl Frame {
                     (None, Some(id)) => AgentKey::Id(id.clone()),
                     (None, None) => AgentKey::Absent,
                 };
-                Self::Client(ClientFrame::UserMessage { message: need("message")?, agent })
+                Self::Client(MemgptClientFrame::UserMessage { message: need("message")?, agent })
             }
             "command" => match need("command")? {
                 Json::Text(command) if command == "create_agent" => {
-                    Self::Client(ClientFrame::CreateAgent { config: json.get("config").cloned() })
+                    Self::Client(MemgptClientFrame::CreateAgent {
+                        config: json.get("config").cloned(),
+                    })
                 }
                 Json::Text(command) if command == "load_agent" => {
-                    Self::Client(ClientFrame::LoadAgent { name: json.get("name").cloned() })
+                    Self::Client(MemgptClientFrame::LoadAgent { name: json.get("name").cloned() })
                 }
                 other => {
                     let reason = format!(
@@ -152,23 +154,28 @@ impl Frame {
                     return Err(Refusal::new(RefusalCode::UnknownType, reason));
                 }
             },
-            "server_error" => Self::Server(ServerFrame::Error(need("message")?)),
-            "command_response" => Self::Server(ServerFrame::CommandResponse(need("status")?)),
-            "agent_response_error" => Self::Server(ServerFrame::ResponseError(need("message")?)),
-            "agent_response_start" => Self::Server(ServerFrame::ResponseStart),
-            "agent_response_end" => Self::Server(ServerFrame::ResponseEnd),
+            "server_error" => Self::Server(MemgptServerFrame::Error(need("message")?)),
+            "command_response" => Self::Server(MemgptServerFrame::CommandResponse(need("status")?)),
+            "agent_response_error" => {
+                Self::Server(MemgptServerFrame::ResponseError(need("message")?))
+            }
+            "agent_response_start" => Self::Server(MemgptServerFrame::ResponseStart),
+            "agent_response_end" => Self::Server(MemgptServerFrame::ResponseEnd),
             "agent_response" => {
                 let given = need("message_type")?;
-                let says = Says::ALL
-                    .into_iter()
-                    .find(|says| matches!(&given, Json::Text(text) if text == says.as_str()));
+                let response = ResponseKind::ALL.into_iter().find(
+                    |response| matches!(&given, Json::Text(text) if text == response.as_str()),
+                );
                 let unknown = || {
                     Refusal::new(
                         RefusalCode::BadRequest,
                         format!("there is no message_type {}", given.dumps()),
                     )
                 };
-                Self::Server(ServerFrame::Response(says.ok_or_else(unknown)?, need("message")?))
+                Self::Server(MemgptServerFrame::Response(
+                    response.ok_or_else(unknown)?,
+                    need("message")?,
+                ))
             }
             other => {
                 return Err(Refusal::new(
@@ -188,7 +195,7 @@ impl Frame {
             Json::Dict(members).dumps()
         };
         match self {
-            Self::Client(ClientFrame::UserMessage { message, agent }) => {
+            Self::Client(MemgptClientFrame::UserMessage { message, agent }) => {
                 let mut rest = vec![("message", message.clone())];
                 match agent {
                     AgentKey::Absent => {}
@@ -197,40 +204,40 @@ impl Frame {
                 }
                 frame("user_message", rest)
             }
-            Self::Client(ClientFrame::CreateAgent { config }) => {
+            Self::Client(MemgptClientFrame::CreateAgent { config }) => {
                 let mut rest = vec![("command", Json::text("create_agent"))];
                 rest.extend(config.clone().map(|config| ("config", config)));
                 frame("command", rest)
             }
-            Self::Client(ClientFrame::LoadAgent { name }) => {
+            Self::Client(MemgptClientFrame::LoadAgent { name }) => {
                 let mut rest = vec![("command", Json::text("load_agent"))];
                 rest.extend(name.clone().map(|name| ("name", name)));
                 frame("command", rest)
             }
-            Self::Server(ServerFrame::Error(message)) => {
+            Self::Server(MemgptServerFrame::Error(message)) => {
                 frame("server_error", vec![("message", message.clone())])
             }
-            Self::Server(ServerFrame::CommandResponse(status)) => {
+            Self::Server(MemgptServerFrame::CommandResponse(status)) => {
                 frame("command_response", vec![("status", status.clone())])
             }
-            Self::Server(ServerFrame::ResponseError(message)) => {
+            Self::Server(MemgptServerFrame::ResponseError(message)) => {
                 frame("agent_response_error", vec![("message", message.clone())])
             }
-            Self::Server(ServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
-            Self::Server(ServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
-            Self::Server(ServerFrame::Response(says, message)) => frame(
+            Self::Server(MemgptServerFrame::ResponseStart) => frame("agent_response_start", vec![]),
+            Self::Server(MemgptServerFrame::ResponseEnd) => frame("agent_response_end", vec![]),
+            Self::Server(MemgptServerFrame::Response(response, message)) => frame(
                 "agent_response",
-                vec![("message_type", Json::text(says.as_str())), ("message", message.clone())],
+                vec![("message_type", Json::text(response.as_str())), ("message", message.clone())],
             ),
         }
     }
 }
 
-impl ServerFrame {
+impl MemgptServerFrame {
     /// The frame's text.
     #[must_use]
     pub fn encode(self) -> String {
-        Frame::Server(self).encode()
+        MemgptFrame::Server(self).encode()
     }
 
     /// A `server_error` with a text.
@@ -253,8 +260,8 @@ impl ServerFrame {
 
     /// An `agent_response` with a text.
     #[must_use]
-    pub fn response(says: Says, message: impl Into<String>) -> Self {
-        Self::Response(says, Json::text(message))
+    pub fn response(response: ResponseKind, message: impl Into<String>) -> Self {
+        Self::Response(response, Json::text(message))
     }
 }
 
@@ -262,15 +269,15 @@ impl ServerFrame {
 /// order.
 ///
 /// # Errors
-/// Those of [`Frame::decode`].
+/// Those of [`MemgptFrame::decode`].
 pub fn normalise(line: &str) -> Result<String, Refusal> {
-    Frame::decode(line).map(|frame| frame.encode())
+    MemgptFrame::decode(line).map(|frame| frame.encode())
 }
 
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// Those of [`Frame::decode`].
+/// Those of [`MemgptFrame::decode`].
 pub fn render(line: &str) -> Result<String, Refusal> {
     normalise(line)
 }

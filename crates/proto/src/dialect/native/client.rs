@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields::{Any, Fields, bad, cursor};
+use super::fields::{Any, FrameFields, bad, cursor};
 use super::id_scan::find_id;
 use super::offer;
 use super::wire::{ClientWire, to_text};
@@ -20,7 +20,8 @@ use crate::{
 /// use thoughtwire_proto::{Cursor, Seq, Start};
 ///
 /// let start = Start::After(Cursor { epoch: None, seq: Seq::ZERO });
-/// let attach = ClientFrame { id: None, body: ClientBody::Attach { session: "s-1".parse()?, start, tools: vec![] } };
+/// let body = ClientBody::Attach { session: "s-1".parse()?, start, tools: vec![] };
+/// let attach = ClientFrame { id: None, body };
 /// assert_eq!(attach.encode(), r#"{"type":"attach","session":"s-1","after":0}"#);
 /// assert_eq!(ClientFrame::decode(&attach.encode())?, attach);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -95,7 +96,7 @@ pub enum ClientBody {
         text: String,
         /// References to files.
         attachments: Vec<String>,
-        /// What happens if a turn runs; absent for `queue`.
+        /// Treatment of the input if a turn runs; absent for `queue`.
         policy: Option<Policy>,
     },
     /// `withdraw`: remove an input from the queue.
@@ -206,16 +207,17 @@ impl ClientFrame {
     /// [`UnknownType`](crate::RefusalCode::UnknownType) for an unknown type, else
     /// [`BadRequest`](crate::RefusalCode::BadRequest) with the key's name.
     pub fn decode(text: &str) -> Result<Self, Undecoded> {
-        Fields::parse(text)
+        FrameFields::parse(text)
             .map_err(|refusal| Undecoded { id: find_id(text.as_bytes()), refusal })
             .and_then(Self::from_fields)
     }
 
-    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Undecoded> {
+    pub(super) fn from_fields(mut fields: FrameFields) -> Result<Self, Undecoded> {
         let id = fields.take("id").map_err(|refusal| Undecoded { id: None, refusal })?;
         match ClientBody::read(&mut fields) {
             Ok(ClientBody::Say { verb, .. }) if id.is_none() && verb.needs_id() => {
-                let reason = "say needs \"id\" with this \"verb\", so that it can be said again without being said twice";
+                let reason = "say needs \"id\" with this \"verb\", so that it can be said again \
+                              without being said twice";
                 Err(Undecoded { id, refusal: bad(reason.to_owned()) })
             }
             Ok(body) => Ok(Self { id, body }),
@@ -296,7 +298,7 @@ impl ClientFrame {
 }
 
 impl ClientBody {
-    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+    fn read(fields: &mut FrameFields) -> Result<Self, Refusal> {
         Ok(match fields.kind() {
             "hello" => Self::Hello { token: fields.take("token")?, client: fields.take("client")? },
             "attach" => {

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_found_wherever_the_frame_can_be_followed() {
+    fn an_id_is_found_in_damaged_frames() {
         let deep = format!(r#"{{"content":{}1{},"id":"m1"}}"#, "[".repeat(500), "]".repeat(500));
         let objects = format!(r#"{{"content":{},"id":"m1"}}"#, r#"{"id":"no","a":"#.repeat(300));
         let cases: [(&[u8], Option<&str>); 30] = [

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::client::ClientFrame;
-use super::fields::Fields;
+use super::fields::FrameFields;
 use super::server::ServerFrame;
 use super::wire::to_text;
 use crate::{Refusal, RefusalCode};
@@ -29,7 +29,7 @@ enum Either {
 /// # Errors
 /// What is wrong with it; a type that neither direction has is [`RefusalCode::UnknownType`].
 pub fn normalise(line: &str) -> Result<Value, Refusal> {
-    let value = match read(Fields::parse(line)?)? {
+    let value = match read(FrameFields::parse(line)?)? {
         Either::Client(frame) => serde_json::to_value(frame.wire()),
         Either::Server(frame) => serde_json::to_value(frame.wire()),
     };
@@ -43,7 +43,7 @@ pub fn normalise(line: &str) -> Result<Value, Refusal> {
 /// # Errors
 /// Those of [`normalise`].
 pub fn render(frame: &Value) -> Result<String, Refusal> {
-    Ok(match read(Fields::of(frame.clone())?)? {
+    Ok(match read(FrameFields::of(frame.clone())?)? {
         Either::Client(frame) => to_text(&frame.wire()),
         Either::Server(frame) => to_text(&frame.wire()),
     })
@@ -51,7 +51,7 @@ pub fn render(frame: &Value) -> Result<String, Refusal> {
 
 /// Reads a frame by its type, which tells its direction. The directions share only the type
 /// `cancel`, and a server's `cancel` is also a valid one of a client.
-fn read(fields: Fields) -> Result<Either, Refusal> {
+fn read(fields: FrameFields) -> Result<Either, Refusal> {
     if ClientFrame::KINDS.contains(&fields.kind()) {
         return ClientFrame::from_fields(fields)
             .map(Either::Client)
@@ -65,7 +65,7 @@ fn read(fields: Fields) -> Result<Either, Refusal> {
         | ServerFrame::CaughtUp { .. }
         | ServerFrame::Ack(_)
         | ServerFrame::Refused(_)
-        | ServerFrame::Emitted(_)
+        | ServerFrame::SessionEmission(_)
         | ServerFrame::Session(_)
         | ServerFrame::SessionGone { .. }
         | ServerFrame::Directed(_)

@@ -41,8 +41,8 @@ pub use encode::encode;
 pub use line::{normalise, render};
 pub use machine::NativeMachine;
 pub(crate) use part::fit;
-pub use part::{Part, PartJoiner};
-pub use server::{Ack, Acked, Attachment, Limits, Refused, ServerFrame};
+pub use part::{FramePart, PartJoiner};
+pub use server::{Ack, Acked, AttachedFrame, ConnectionLimits, RefusedFrame, ServerFrame};
 
 /// Name of the protocol, in `welcome` and as the WebSocket sub-protocol.
 pub const PROTOCOL: &str = "thoughtwire.v1";

@@ -5,11 +5,11 @@ use super::server::ServerFrame;
 use super::wire::{ServerWire, to_text};
 use crate::connection::Frame;
 use crate::dialect::limit::{FrameLimit, pieces};
-use crate::{Emission, Emitted, Refusal, RefusalCode, Seq, SessionId};
+use crate::{Emission, Refusal, RefusalCode, Seq, SessionEmission, SessionId};
 
 /// One part of a frame that is larger than the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct FramePart {
     /// The frame's session, if it has one.
     pub session: Option<SessionId>,
     /// The event's position, if the frame is an event.
@@ -97,7 +97,7 @@ pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
 /// The session and position of a frame.
 fn about(frame: &ServerFrame) -> (Option<SessionId>, Option<Seq>) {
     match frame {
-        ServerFrame::Emitted(Emitted { session, emission }) => {
+        ServerFrame::SessionEmission(SessionEmission { session, emission }) => {
             let seq = if let Emission::Record(record) = emission { Some(record.seq) } else { None };
             (Some(session.clone()), seq)
         }

@@ -57,7 +57,7 @@ fn native() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The frames of thoughtwire.v1",
-        "description": "A newer server may send types, kinds and keys that are not here: pass over what you do not know.",
+        "description": "A newer server may send other types, kinds and keys: ignore unknown ones.",
         "anyOf": [client, server],
         "$defs": generator.take_definitions(true),
     })
@@ -97,7 +97,8 @@ fn hold(name: &str, wanted: &Value) {
     let written = std::fs::read_to_string(docs(name)).unwrap_or_default();
     assert!(
         written == text,
-        "docs/{name} is of another version: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto schemas`"
+        "docs/{name} is out of date: run `UPDATE_SCHEMAS=1 cargo test -p thoughtwire-proto \
+         schemas`"
     );
 }
 

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encode::emission;
-use super::fields::Fields;
+use super::fields::FrameFields;
 use super::offer;
-use super::part::{Part, fit};
+use super::part::{FramePart, fit};
 use super::wire::{AgentRead, ServerWire, to_text};
 use crate::dialect::FrameLimit;
 use crate::{
-    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Emitted,
-    Epoch, Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionId,
+    AgentId, AgentProfile, Attached, CommandId, Delta, Directive, Disposition, Emission, Epoch,
+    Input, ItemId, Partial, Record, Refusal, RefusalCode, Retry, Seq, SessionEmission, SessionId,
     SessionListing, Start, TurnId, WorkerId,
 };
 
@@ -36,10 +36,10 @@ pub enum ServerFrame {
         /// The server's name and version.
         server: String,
         /// The connection's limits.
-        limits: Limits,
+        limits: ConnectionLimits,
     },
     /// `attached`: confirms an `attach`.
-    Attached(Attachment),
+    Attached(AttachedFrame),
     /// `caught_up`: every event up to the head of the attachment was sent.
     CaughtUp {
         /// The session.
@@ -50,9 +50,9 @@ pub enum ServerFrame {
     /// `ack`: confirms a command that had an `id`.
     Ack(Ack),
     /// `refused`: refuses a command or a frame.
-    Refused(Refused),
+    Refused(RefusedFrame),
     /// `event`, `delta`, `partial`, `status`, `presence`: an emission of an attached session.
-    Emitted(Emitted),
+    SessionEmission(SessionEmission),
     /// `session`: a new or changed session, after `watch`.
     Session(SessionListing),
     /// `session_gone`: a session was deleted, after `watch`.
@@ -83,15 +83,20 @@ pub enum ServerFrame {
         retry_after_ms: u64,
     },
     /// `part`: one part of a frame that is larger than the limit.
-    Part(Part),
+    Part(FramePart),
     /// A frame of a type that this version does not know, kept as sent.
     Other(Map<String, Value>),
 }
 
 /// Limits of one connection. A limit may be absent.
-#[cfg_attr(test, derive(schemars::JsonSchema, ts_rs::TS), ts(optional_fields))]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema, ts_rs::TS),
+    schemars(rename = "Limits"),
+    ts(optional_fields, rename = "Limits")
+)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Maximum size of a frame in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_bytes: Option<u64>,
@@ -105,7 +110,7 @@ pub struct Limits {
 
 /// Start of an attachment, as `attached` says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
+pub struct AttachedFrame {
     /// The `id` of the `attach`.
     pub id: Option<CommandId>,
     /// The session.
@@ -146,7 +151,7 @@ pub enum Acked {
     Input {
         /// Position of its `user_message`.
         seq: Seq,
-        /// What happened to the input.
+        /// Disposition of the input.
         disposition: Disposition,
         /// The input's id.
         input: Option<ItemId>,
@@ -176,18 +181,18 @@ pub enum Acked {
 
 /// Refusal of a command or a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedFrame {
     /// The command's id, if it had one.
     pub id: Option<CommandId>,
     /// The code; one of [`RefusalCode`], unless the server is newer.
     pub code: String,
-    /// What is wrong and what to do.
+    /// A sentence that says what is wrong and what to do.
     pub reason: String,
     /// Whether the same command may succeed later.
     pub retry: Retry,
 }
 
-impl Attachment {
+impl AttachedFrame {
     /// Makes the frame from a reply.
     #[must_use]
     pub fn new(id: Option<CommandId>, attached: Attached) -> Self {
@@ -211,7 +216,7 @@ impl Attachment {
     }
 }
 
-impl Refused {
+impl RefusedFrame {
     /// The frame for a refusal.
     #[must_use]
     pub fn new(id: Option<CommandId>, refusal: Refusal) -> Self {
@@ -236,10 +241,10 @@ impl ServerFrame {
     /// # Errors
     /// Those of [`super::ClientFrame::decode`], except for unknown types.
     pub fn decode(text: &str) -> Result<Self, Refusal> {
-        Self::from_fields(Fields::parse(text)?)
+        Self::from_fields(FrameFields::parse(text)?)
     }
 
-    pub(super) fn from_fields(mut fields: Fields) -> Result<Self, Refusal> {
+    pub(super) fn from_fields(mut fields: FrameFields) -> Result<Self, Refusal> {
         let fields = &mut fields;
         Ok(match fields.kind() {
             "welcome" => Self::Welcome {
@@ -247,7 +252,7 @@ impl ServerFrame {
                 server: fields.need("server")?,
                 limits: fields.need("limits")?,
             },
-            "attached" => Self::Attached(Attachment {
+            "attached" => Self::Attached(AttachedFrame {
                 id: fields.take("id")?,
                 session: fields.need("session")?,
                 agent: fields.need("agent")?,
@@ -265,16 +270,18 @@ impl ServerFrame {
                 acked: Acked::read(fields)?,
                 duplicate: fields.take("duplicate")?.unwrap_or_default(),
             }),
-            "refused" => Self::Refused(Refused {
+            "refused" => Self::Refused(RefusedFrame {
                 id: fields.take("id")?,
                 code: fields.need("code")?,
                 reason: fields.need("reason")?,
                 retry: if fields.need("retry")? { Retry::Later } else { Retry::Never },
             }),
-            "event" | "delta" | "partial" | "status" | "presence" => Self::Emitted(Emitted {
-                session: fields.need("session")?,
-                emission: read_emission(fields)?,
-            }),
+            "event" | "delta" | "partial" | "status" | "presence" => {
+                Self::SessionEmission(SessionEmission {
+                    session: fields.need("session")?,
+                    emission: read_emission(fields)?,
+                })
+            }
             "session" => Self::Session(fields.need("listing")?),
             "session_gone" => Self::SessionGone { session: fields.need("session")? },
             "detached" => {
@@ -288,7 +295,7 @@ impl ServerFrame {
                 reason: fields.need("reason")?,
                 retry_after_ms: fields.need("retry_after_ms")?,
             },
-            "part" => Self::Part(Part {
+            "part" => Self::Part(FramePart {
                 session: fields.take("session")?,
                 seq: fields.take("seq")?,
                 part: fields.need("part")?,
@@ -316,7 +323,7 @@ impl ServerFrame {
             Self::Welcome { protocol, server, limits } => {
                 ServerWire::Welcome { protocol, server, limits }
             }
-            Self::Attached(Attachment {
+            Self::Attached(AttachedFrame {
                 id,
                 session,
                 agent,
@@ -337,13 +344,15 @@ impl ServerFrame {
             },
             Self::CaughtUp { session, seq } => ServerWire::CaughtUp { session, seq: *seq },
             Self::Ack(ack) => ack.wire(),
-            Self::Refused(Refused { id, code, reason, retry }) => ServerWire::Refused {
+            Self::Refused(RefusedFrame { id, code, reason, retry }) => ServerWire::Refused {
                 id: id.as_ref(),
                 code,
                 reason,
                 retry: matches!(retry, Retry::Later),
             },
-            Self::Emitted(Emitted { session, emission: shown }) => emission(session, shown),
+            Self::SessionEmission(SessionEmission { session, emission: shown }) => {
+                emission(session, shown)
+            }
             Self::Session(listing) => ServerWire::Session { listing },
             Self::SessionGone { session } => ServerWire::SessionGone { session },
             Self::Detached { session, reason } => ServerWire::Detached { session, reason },
@@ -352,7 +361,7 @@ impl ServerFrame {
             Self::GoAway { reason, retry_after_ms } => {
                 ServerWire::Goaway { reason, retry_after_ms: *retry_after_ms }
             }
-            Self::Part(Part { session, seq, part, parts, data }) => ServerWire::Part {
+            Self::Part(FramePart { session, seq, part, parts, data }) => ServerWire::Part {
                 session: session.as_ref(),
                 seq: *seq,
                 part: *part,
@@ -403,7 +412,7 @@ impl Ack {
 }
 
 impl Acked {
-    fn read(fields: &mut Fields) -> Result<Self, Refusal> {
+    fn read(fields: &mut FrameFields) -> Result<Self, Refusal> {
         if fields.has("agent") {
             let agent: AgentRead = fields.need("agent")?;
             let agent = Box::new(agent.into_profile(fields.need("session")?));
@@ -424,7 +433,7 @@ impl Acked {
     }
 }
 
-fn read_emission(fields: &mut Fields) -> Result<Emission, Refusal> {
+fn read_emission(fields: &mut FrameFields) -> Result<Emission, Refusal> {
     Ok(match fields.kind() {
         "event" => {
             let (seq, at, turn) = (fields.need("seq")?, fields.need("at")?, fields.take("turn")?);

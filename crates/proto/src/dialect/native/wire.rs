@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::client::Verdict;
-use super::server::Limits;
+use super::server::ConnectionLimits;
 use crate::{
     AgentId, AgentProfile, AgentSettings, AgentSpec, CallId, CommandId, Decision, Disposition,
     Epoch, Event, HistoryEntry, Input, ItemId, Offer, Policy, Run, Seq, SessionId, SessionListing,
@@ -178,7 +178,7 @@ pub(super) enum ClientWire<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerWire<'a> {
     /// The first frame of a connection.
-    Welcome { protocol: &'a str, server: &'a str, limits: &'a Limits },
+    Welcome { protocol: &'a str, server: &'a str, limits: &'a ConnectionLimits },
     /// Success of an `attach`.
     Attached {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -296,7 +296,8 @@ pub(super) enum ServerWire<'a> {
     OfferEnded { agent: &'a AgentId, worker: &'a WorkerId, reason: &'a str },
     /// The server is about to stop.
     Goaway { reason: &'a str, retry_after_ms: u64 },
-    /// One part of a frame that exceeds the size limit. Joined, the `data` of all parts is the frame.
+    /// One part of a frame that is larger than the limit. The `data` of all parts, concatenated, is
+    /// the frame's text.
     Part {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<&'a SessionId>,

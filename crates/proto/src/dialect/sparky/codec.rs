@@ -6,7 +6,7 @@ use crate::{Refusal, RefusalCode};
 
 /// One `WSMessage`: a typed payload and its labels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct WsMessage {
     /// The type and its data.
     pub payload: Payload,
     /// Sparky's session.
@@ -17,7 +17,7 @@ pub struct Message {
     pub chat_id: Option<String>,
 }
 
-impl Message {
+impl WsMessage {
     /// A message without labels.
     #[must_use]
     pub fn new(payload: Payload) -> Self {
@@ -36,7 +36,7 @@ impl Message {
     /// Reads a frame from its parsed form.
     ///
     /// # Errors
-    /// Those of [`Message::from_text`].
+    /// Those of [`WsMessage::from_text`].
     pub fn from_dict(json: &Json) -> Result<Self, Refusal> {
         if !matches!(json, Json::Dict(_)) {
             return Err(Refusal::new(
@@ -102,15 +102,15 @@ impl Message {
 /// Reads a frame of any type and writes it back normalised.
 ///
 /// # Errors
-/// Those of [`Message::from_text`].
+/// Those of [`WsMessage::from_text`].
 pub fn normalise(line: &str) -> Result<String, Refusal> {
-    Message::from_text(line).map(|message| message.to_text())
+    WsMessage::from_text(line).map(|message| message.to_text())
 }
 
 /// Writes a normalised frame as it is sent.
 ///
 /// # Errors
-/// Those of [`Message::from_text`].
+/// Those of [`WsMessage::from_text`].
 pub fn render(line: &str) -> Result<String, Refusal> {
     normalise(line)
 }

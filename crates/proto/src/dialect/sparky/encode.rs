@@ -1,9 +1,9 @@
 //! Encoding of a session's emissions for Sparky.
 
-use super::codec::Message;
+use super::codec::WsMessage;
 use super::payload::Payload;
 use crate::dialect::python::Json;
-use crate::{Emission, Emitted, Event, Outcome, ToolStatus, TurnEvent};
+use crate::{Emission, Event, Outcome, SessionEmission, ToolStatus, TurnEvent};
 
 /// Code of a turn that a new input interrupted.
 const INTERRUPTED: &str = "interrupted";
@@ -14,7 +14,12 @@ pub(super) const DENY: &str = "/deny";
 
 /// Frames of an emission, with labels. User messages are not echoed, and deltas have no frames.
 #[must_use]
-pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str) -> Vec<String> {
+pub fn encode(
+    emitted: &SessionEmission,
+    session_id: &str,
+    user_id: &str,
+    chat_id: &str,
+) -> Vec<String> {
     let status = |message: &str| Payload::Status { message: message.to_owned(), task_id: None };
     let payload = match &emitted.emission {
         Emission::Status { text, .. } => status(text),
@@ -58,7 +63,7 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
                 if code.as_deref() == Some(INTERRUPTED) {
                     status("Previous message cancelled")
                 } else {
-                    status("Message cancelled")
+                    status("WsMessage cancelled")
                 }
             }
             Event::Turn(TurnEvent::Ended {
@@ -80,7 +85,7 @@ pub fn encode(emitted: &Emitted, session_id: &str, user_id: &str, chat_id: &str)
     };
     let label = |text: &str| Some(text.to_owned());
     vec![
-        Message {
+        WsMessage {
             payload,
             session_id: label(session_id),
             user_id: label(user_id),

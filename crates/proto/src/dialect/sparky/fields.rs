@@ -7,12 +7,12 @@ use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
 /// The fields of one payload.
-pub(super) struct Fields<'a> {
+pub(super) struct SparkyFields<'a> {
     pub(super) kind: &'a str,
     pub(super) data: &'a Json,
 }
 
-impl Fields<'_> {
+impl SparkyFields<'_> {
     pub(super) fn text(&self, name: &str) -> Result<String, Refusal> {
         match self.need(name)? {
             Json::Text(text) => Ok(text.clone()),

@@ -1,6 +1,6 @@
 //! Sparky frames within the size limit.
 
-use super::codec::Message;
+use super::codec::WsMessage;
 use super::payload::Payload;
 use crate::connection::Frame;
 use crate::dialect::limit::FrameLimit;
@@ -12,12 +12,12 @@ pub(crate) fn fit(frame: Frame, limit: FrameLimit) -> Vec<Frame> {
     if frame.len() <= limit.bytes() {
         return vec![frame];
     }
-    let frames = Message::from_text(&frame).ok().and_then(|message| fitted(&message, limit));
+    let frames = WsMessage::from_text(&frame).ok().and_then(|message| fitted(&message, limit));
     frames.unwrap_or_else(|| vec![shorten_frame(frame, limit)])
 }
 
-fn fitted(message: &Message, limit: FrameLimit) -> Option<Vec<Frame>> {
-    let with = |payload: Payload| Message { payload, ..message.clone() }.to_text();
+fn fitted(message: &WsMessage, limit: FrameLimit) -> Option<Vec<Frame>> {
+    let with = |payload: Payload| WsMessage { payload, ..message.clone() }.to_text();
     match &message.payload {
         Payload::Message { text, file_id, task_id } => cut(text, limit, |piece| {
             with(Payload::Message {

@@ -1,6 +1,6 @@
 //! Payloads of the message types.
 
-use super::fields::Fields;
+use super::fields::SparkyFields;
 use crate::dialect::python::Json;
 use crate::{Refusal, RefusalCode};
 
@@ -104,7 +104,7 @@ impl Payload {
     /// prints it.
     pub(super) fn read(kind: &str, data: Option<&Json>) -> Result<Self, Refusal> {
         let plain = match data {
-            Some(data @ Json::Dict(_)) => return Self::of_fields(&Fields { kind, data }),
+            Some(data @ Json::Dict(_)) => return Self::of_fields(&SparkyFields { kind, data }),
             Some(Json::Null) | None => None,
             Some(other) => Some(other),
         };
@@ -189,7 +189,7 @@ impl Payload {
         })
     }
 
-    fn of_fields(fields: &Fields<'_>) -> Result<Self, Refusal> {
+    fn of_fields(fields: &SparkyFields<'_>) -> Result<Self, Refusal> {
         let task_id = || fields.optional_text("task_id");
         Ok(match fields.kind {
             "connect" => Self::Connect {
